@@ -1,0 +1,6 @@
+"""Exact spike times and exact gradients of spiking neural networks in continuous time."""
+
+from eventsolve.network import LI as LI
+from eventsolve.network import LIF as LIF
+from eventsolve.network import Network as Network
+from eventsolve.spiketrains import SpikeTrains as SpikeTrains

@@ -1,0 +1,415 @@
+"""Networks: populations of neurons and the projections between them, checked at the door.
+
+A :class:`Network` is a ``networkx.MultiDiGraph`` whose nodes are populations and whose edges are projections. It is
+assembled with ``add_input``, ``add_population`` and ``connect``, and cannot be changed once it has been solved; the
+``with_*`` methods return changed copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, TypeAlias
+
+import networkx as nx
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+Real: TypeAlias = float | ArrayLike
+Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
+Weights: TypeAlias = Any
+"""A dense array or a ``scipy.sparse`` matrix or array, (n_post, n_pre)."""
+
+
+@dataclass(frozen=True, eq=False)
+class LIF:
+    """Leaky integrate-and-fire neurons with an exponential synaptic current (MODEL: Wunderlich & Pehle 2021, eq. 1).
+
+    ``tau_mem dV/dt = (v_leak - V) + I``, ``tau_syn dI/dt = -I``; V reaching v_threshold from below emits a spike and sets
+    V to v_reset, where it is held for t_ref. V(0) = I(0) = 0. Every parameter is a number or an array (n,).
+
+    Attributes
+    ----------
+    tau_mem, tau_syn : float or array_like, (n,)
+        Time constants in seconds, > 0, of any ratio.
+    v_threshold, v_reset, v_leak : float or array_like, (n,)
+        In the unit of the weights; v_threshold > 0 and v_reset < v_threshold.
+    t_ref : float or array_like, (n,)
+        Refractory period in seconds, >= 0.
+    """
+
+    tau_mem: Real
+    tau_syn: Real
+    v_threshold: Real = 1.0
+    v_reset: Real = 0.0
+    v_leak: Real = 0.0
+    t_ref: Real = 0.0
+
+    spiking: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _freeze_parameters(self, positive=("tau_mem", "tau_syn", "v_threshold"), non_negative=("t_ref",))
+        threshold, reset = np.broadcast_arrays(self.v_threshold, self.v_reset)
+        if not (reset < threshold).all():
+            k = np.unravel_index(np.argmax(reset >= threshold), reset.shape)
+            raise ValueError(
+                f"v_reset must be below v_threshold; got v_reset {float(reset[k])!r} "
+                f"with v_threshold {float(threshold[k])!r}" + (f" at neuron {k[0]}" if k else "")
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class LI:
+    """Leaky integrators: the neuron of :class:`LIF` without a threshold, a readout. Parameters as there."""
+
+    tau_mem: Real
+    tau_syn: Real
+    v_leak: Real = 0.0
+
+    spiking: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _freeze_parameters(self, positive=("tau_mem", "tau_syn"), non_negative=())
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """A named group of neurons. ``neuron`` is None for an input; parameters are per neuron, (size,)."""
+
+    name: str
+    size: int
+    neuron: LIF | LI | None
+
+    def parameter(self, name: str) -> NDArray[np.float64]:
+        """Return the parameter for every neuron, (size,); a non-spiking neuron's v_threshold is inf."""
+        value = getattr(self.neuron, name, {"v_threshold": np.inf}.get(name, 0.0))
+        return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), (self.size,)))
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Synapses from ``pre`` to ``post``, row by row.
+
+    Attributes
+    ----------
+    key : tuple of str
+        (pre, post), or (pre, post, name): the key of ``grads.weight`` and ``with_weights``.
+    weight : ndarray or csr_array, (n_post, n_pre)
+        Of a sparse matrix each stored entry is a synapse, stored zeros included; of a dense one every entry is.
+    delay : ndarray of float64, (n_synapses,)
+        Seconds, in the order of :attr:`weights`.
+    """
+
+    key: Key
+    weight: Weights
+    delay: NDArray[np.float64]
+
+    @property
+    def pre(self) -> str:
+        """Name of the source population."""
+        return self.key[0]
+
+    @property
+    def post(self) -> str:
+        """Name of the target population."""
+        return self.key[1]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Every synapse's weight, (n_synapses,), by target neuron and then source neuron."""
+        flat: NDArray[np.float64] = self.weight.data if sp.issparse(self.weight) else self.weight.reshape(-1)
+        return flat
+
+    @property
+    def row_offsets(self) -> NDArray[np.int64]:
+        """Where each target neuron's synapses start, (n_post + 1,)."""
+        if sp.issparse(self.weight):
+            return np.asarray(self.weight.indptr, dtype=np.int64)
+        n_post, n_pre = self.weight.shape
+        return np.arange(n_post + 1, dtype=np.int64) * n_pre
+
+    @property
+    def sources(self) -> NDArray[np.int64]:
+        """Every synapse's source neuron, (n_synapses,)."""
+        if sp.issparse(self.weight):
+            return np.asarray(self.weight.indices, dtype=np.int64)
+        n_post, n_pre = self.weight.shape
+        return np.tile(np.arange(n_pre, dtype=np.int64), n_post)
+
+    def shaped(self, values: NDArray[np.float64]) -> Any:
+        """Return one value per synapse in the layout of the weight; leading axes are allowed for a dense weight."""
+        if not sp.issparse(self.weight):
+            return values.reshape(values.shape[:-1] + self.weight.shape)
+        if values.ndim == 1:
+            return sp.csr_array((values, self.weight.indices, self.weight.indptr), shape=self.weight.shape)
+        return [self.shaped(row) for row in values]
+
+
+class Network:
+    """Populations and projections; see the module docstring.
+
+    Examples
+    --------
+    >>> import eventsolve as es
+    >>> net = es.Network()
+    >>> net.add_input("in", 1)
+    >>> net.add_population("out", 1, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    >>> net.connect("in", "out", [[10.0]], delay=1e-3)
+    """
+
+    def __init__(self) -> None:
+        self._graph = nx.MultiDiGraph()
+        self._frozen = False
+
+    # -- building ----------------------------------------------------------------------------------------------------
+
+    def add_input(self, name: str, size: int) -> None:
+        """Add ``size`` input channels, whose spikes are given to ``solve``."""
+        self._add(Population(name, size, None))
+
+    def add_population(self, name: str, size: int, neuron: LIF | LI) -> None:
+        """Add ``size`` neurons; each parameter of ``neuron`` must be a number or an array (size,).
+
+        Raises
+        ------
+        TypeError
+            If ``neuron`` is not an LIF or LI.
+        ValueError
+            If the name is taken or empty, the size is not an integer >= 0, or a parameter has another shape.
+        """
+        if not isinstance(neuron, LIF | LI):
+            raise TypeError(f"neuron of population {name!r} must be an LIF or LI; got {neuron!r}")
+        for field in fields(neuron):
+            shape = np.shape(getattr(neuron, field.name))
+            if shape not in ((), (size,)):
+                raise ValueError(
+                    f"{field.name} of population {name!r} must be a number or have shape ({size},); got {shape}"
+                )
+        self._add(Population(name, size, neuron))
+
+    def _add(self, population: Population) -> None:
+        self._require_open()
+        name, size = population.name, population.size
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name of a population must be a non-empty string; got {name!r}")
+        if name in self._graph:
+            raise ValueError(f"population {name!r} exists already")
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 0:
+            raise ValueError(f"size of population {name!r} must be an integer >= 0; got {size!r}")
+        self._graph.add_node(name, population=replace(population, size=int(size)))
+
+    def connect(
+        self, pre: str, post: str, weight: Weights, *, delay: Any = 0.0, name: str | None = None
+    ) -> None:
+        """Connect two populations.
+
+        Parameters
+        ----------
+        pre, post : str
+            Names of populations that exist; ``post`` must not be an input.
+        weight : array_like or scipy.sparse, (n_post, n_pre)
+            In the unit of v_threshold; a spike adds it to the current of the target.
+        delay : float, or like the weight
+            Seconds, >= 0. Beside a sparse weight: a number, or a sparse matrix that stores the same entries.
+        name : str, optional
+            Tells apart several projections between the same two populations; their key is (pre, post, name).
+
+        Raises
+        ------
+        ValueError
+            For unknown names, shapes that do not fit, numbers that are not finite, negative delays, a key that is taken.
+        """
+        self._require_open()
+        for role, population in (("pre", pre), ("post", post)):
+            if population not in self._graph:
+                raise ValueError(f"{role} {population!r} is not a population; there are {sorted(self._graph)}")
+        if self.population(post).neuron is None:
+            raise ValueError(f"post {post!r} is an input: it has no neurons to receive spikes")
+        source = self.population(pre)
+        if source.neuron is not None and not source.neuron.spiking:
+            raise ValueError(f"pre {pre!r} is an LI population: it has no spikes to send")
+        key: Key = (pre, post) if name is None else (pre, post, name)
+        if self._graph.has_edge(pre, post, key=key):
+            raise ValueError(f"{key} is connected already; give a further projection its own name")
+        shape = (self.population(post).size, source.size)
+        matrix = _checked_weight(key, weight, shape)
+        projection = Projection(key, matrix, _checked_delay(key, delay, matrix))
+        self._graph.add_edge(pre, post, key=key, projection=projection)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> nx.MultiDiGraph:
+        """A read-only view: nodes hold ``population``, edges hold ``projection``."""
+        return nx.freeze(self._graph.copy())
+
+    @property
+    def populations(self) -> dict[str, Population]:
+        """Populations by name, in the order in which they were added."""
+        return {name: data["population"] for name, data in self._graph.nodes(data=True)}
+
+    @property
+    def projections(self) -> dict[Key, Projection]:
+        """Projections by key, in the order of their targets, then in the order in which they were connected."""
+        return {p.key: p for name in self._graph for p in self.afferents(name)}
+
+    def population(self, name: str) -> Population:
+        """Return the population of that name, or raise a ValueError that lists the names there are."""
+        if name not in self._graph:
+            raise ValueError(f"{name!r} is not a population; there are {sorted(self._graph)}")
+        population: Population = self._graph.nodes[name]["population"]
+        return population
+
+    def afferents(self, name: str) -> list[Projection]:
+        """Return the projections that end in a population, in a fixed order."""
+        return [data["projection"] for *_, data in self._graph.in_edges(name, keys=True, data=True)]
+
+    # -- copies ------------------------------------------------------------------------------------------------------
+
+    def with_weights(self, weights: Mapping[Key, Weights]) -> Network:
+        """Return the network with other weights of the same shape, and for sparse ones the same synapses."""
+        return self._with_projections("weights", weights, self._reweighted)
+
+    def with_delays(self, delays: Mapping[Key, Any]) -> Network:
+        """Return the network with other delays, each given as in :meth:`connect`."""
+        return self._with_projections(
+            "delays", delays, lambda p, delay: replace(p, delay=_checked_delay(p.key, delay, p.weight))
+        )
+
+    def with_neurons(self, neurons: Mapping[str, LIF | LI]) -> Network:
+        """Return the network with other neuron parameters."""
+        other = Network()
+        for name in neurons:
+            if self.population(name).neuron is None:
+                raise ValueError(f"{name!r} is an input: it has no neuron parameters")
+        for name, population in self.populations.items():
+            if name in neurons:
+                other.add_population(name, population.size, neurons[name])
+            else:
+                other._add(population)
+        for projection in self._graph.edges(keys=True, data="projection"):
+            pre, post, key, value = projection
+            other._graph.add_edge(pre, post, key=key, projection=value)
+        return other
+
+    def _reweighted(self, projection: Projection, weight: Weights) -> Projection:
+        key, old = projection.key, projection.weight
+        new = _checked_weight(key, weight, old.shape)
+        if sp.issparse(old) != sp.issparse(new) or (sp.issparse(old) and not _same_entries(old, new)):
+            raise ValueError(f"weight of {key} must store the synapses of the weight that it replaces")
+        return replace(projection, weight=new)
+
+    def _with_projections(self, what: str, values: Mapping[Key, Any], change: Any) -> Network:
+        known = self.projections
+        for key in values:
+            if key not in known:
+                raise ValueError(f"{what} name {key!r}, which is not connected; there are {list(known)}")
+        other = Network()
+        other._graph.add_nodes_from(self._graph.nodes(data=True))
+        for pre, post, key, projection in self._graph.edges(keys=True, data="projection"):
+            changed = change(projection, values[key]) if key in values else projection
+            other._graph.add_edge(pre, post, key=key, projection=changed)
+        return other
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Make the network immutable; ``solve`` does this."""
+        self._frozen = True
+
+    def _require_open(self) -> None:
+        if self._frozen:
+            raise RuntimeError("a network cannot be changed once it is solved; use with_weights, with_delays or with_neurons")
+
+    def __repr__(self) -> str:
+        populations = ", ".join(f"{p.name}: {p.size}" for p in self.populations.values())
+        return f"Network({populations}; {len(self.projections)} projections)"
+
+
+def _freeze_parameters(neuron: LIF | LI, positive: tuple[str, ...], non_negative: tuple[str, ...]) -> None:
+    shapes = {}
+    for field in fields(neuron):
+        given = getattr(neuron, field.name)
+        try:
+            value = np.array(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{field.name} must be a number or an array of numbers; got {given!r}") from error
+        if value.ndim > 1:
+            raise ValueError(f"{field.name} must be a number or have shape (n,); got shape {value.shape}")
+        bound = "> 0" if field.name in positive else ">= 0" if field.name in non_negative else ""
+        wrong = ~np.isfinite(value)
+        if bound:
+            wrong = wrong | ((value <= 0) if bound == "> 0" else (value < 0))
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            place = f"[{k}]" if value.ndim else ""
+            raise ValueError(
+                f"{field.name}{place} must be finite{' and ' if bound else ''}{bound}; got {float(value.flat[k])!r}"
+            )
+        if value.ndim:
+            shapes[field.name] = value.shape
+        value.setflags(write=False)
+        object.__setattr__(neuron, field.name, value if value.ndim else float(value))
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"parameters given per neuron must have one length; got {shapes}")
+
+
+def _checked_weight(key: Key, weight: Weights, shape: tuple[int, int]) -> Weights:
+    matrix: Any
+    if sp.issparse(weight):
+        matrix = sp.csr_array(weight, dtype=np.float64, copy=True)
+        matrix.sum_duplicates()
+        matrix.sort_indices()
+        values = matrix.data
+    else:
+        try:
+            matrix = np.array(weight, dtype=np.float64, order="C")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"weight of {key} must be numbers of shape {shape}; got {weight!r}") from error
+        if matrix.size == 0 and 0 in shape:
+            matrix = matrix.reshape(shape)
+        values = matrix
+    if matrix.shape != shape:
+        raise ValueError(f"weight of {key} must have shape (n_post, n_pre) = {shape}; got {matrix.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"weight of {key} must be finite; {_first(values, ~np.isfinite(values))}")
+    values.setflags(write=False)
+    return matrix
+
+
+def _checked_delay(key: Key, delay: Any, weight: Weights) -> NDArray[np.float64]:
+    n_synapses = weight.data.size if sp.issparse(weight) else weight.size
+    if sp.issparse(delay):
+        given = sp.csr_array(delay, dtype=np.float64, copy=True)
+        given.sort_indices()
+        if not sp.issparse(weight) or not _same_entries(given, weight):
+            raise ValueError(f"delay of {key} is sparse, so it must store exactly the synapses of a sparse weight")
+        values = given.data
+    else:
+        try:
+            values = np.array(delay, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"delay of {key} must be a number or like the weight; got {delay!r}") from error
+        if values.ndim and sp.issparse(weight):
+            raise ValueError(f"delay of {key} beside a sparse weight must be a number or sparse; got shape {values.shape}")
+        if values.ndim and values.shape != weight.shape:
+            raise ValueError(f"delay of {key} must be a number or have shape {weight.shape}; got {values.shape}")
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        raise ValueError(f"delay of {key} must be finite and >= 0; {_first(values, bad)}")
+    flat = np.array(np.broadcast_to(values.reshape(-1), (n_synapses,)))
+    flat.setflags(write=False)
+    return flat
+
+
+def _same_entries(a: Any, b: Any) -> bool:
+    return (
+        a.shape == b.shape and np.array_equal(a.indptr, b.indptr) and np.array_equal(a.indices, b.indices)
+    )
+
+
+def _first(values: NDArray[np.float64], bad: NDArray[np.bool_]) -> str:
+    place = [int(i) for i in np.argwhere(bad)[0]] if values.ndim else []
+    value = float(values[tuple(place)])
+    return f"entry {place} is {value!r}" if place else f"it is {value!r}"

@@ -1,0 +1,270 @@
+"""A batch of spike trains as flat, sorted, read-only arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeTrains:
+    """Spikes of ``n_neurons`` neurons in ``n_samples`` samples.
+
+    Build one with :meth:`from_lists`, :meth:`from_arrays` or :meth:`from_dense`. The arrays are parallel, read-only and
+    sorted by sample, then time, then neuron: a total order, because one neuron cannot spike twice at one time.
+
+    Attributes
+    ----------
+    times : ndarray of float64, (n_spikes,)
+        Seconds, finite, >= 0.
+    neurons, samples : ndarray of int64, (n_spikes,)
+        Which neuron of which sample spiked.
+    n_samples, n_neurons : int
+        Sizes of the batch and of the population; both may exceed the indices that occur.
+    """
+
+    times: NDArray[np.float64]
+    neurons: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    n_samples: int
+    n_neurons: int
+
+    def __post_init__(self) -> None:
+        for array in (self.times, self.neurons, self.samples):
+            array.setflags(write=False)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        times: ArrayLike,
+        neurons: ArrayLike,
+        samples: ArrayLike | None = None,
+        *,
+        n_neurons: int,
+        n_samples: int | None = None,
+    ) -> SpikeTrains:
+        """Take flat arrays that are already sorted by sample, then time, then neuron.
+
+        Parameters
+        ----------
+        times : array_like, (n_spikes,)
+            Seconds.
+        neurons, samples : array_like of int, (n_spikes,)
+            ``samples`` may be left out for a batch of one.
+        n_neurons, n_samples : int
+            ``n_samples`` is 1 without ``samples``, else it has to be given.
+
+        Raises
+        ------
+        ValueError
+            If a time is negative or not finite, an index is out of range, lengths differ, or the order is not the one
+            documented (reordering silently would detach the spikes from data that the caller holds beside them).
+        """
+        n_neurons = _count("n_neurons", n_neurons)
+        if samples is None:
+            if n_samples not in (None, 1):
+                raise ValueError(f"samples must be given for a batch of n_samples = {n_samples}")
+            n_samples = 1
+        elif n_samples is None:
+            raise ValueError("n_samples must be given with samples: trailing samples may be silent")
+        n_samples = _count("n_samples", n_samples)
+        t = _real_vector("times", times)
+        n = _index_vector("neurons", neurons, n_neurons)
+        s = np.zeros(t.size, dtype=np.int64) if samples is None else _index_vector("samples", samples, n_samples)
+        if not t.size == n.size == s.size:
+            raise ValueError(
+                f"times, neurons and samples must have one length; got {t.size}, {n.size} and {s.size}"
+            )
+        _check_times(t)
+        same_sample = s[1:] == s[:-1]
+        same_time = same_sample & (t[1:] == t[:-1])
+        disorder = (s[1:] < s[:-1]) | (same_sample & (t[1:] < t[:-1])) | (same_time & (n[1:] < n[:-1]))
+        if disorder.any():
+            k = int(np.argmax(disorder)) + 1
+            raise ValueError(
+                "spikes must be sorted by sample, then time, then neuron; "
+                f"spike {k} (sample {s[k]}, {float(t[k])!r} s, neuron {n[k]}) comes after "
+                f"spike {k - 1} (sample {s[k - 1]}, {float(t[k - 1])!r} s, neuron {n[k - 1]})"
+            )
+        duplicate = same_time & (n[1:] == n[:-1])
+        if duplicate.any():
+            k = int(np.argmax(duplicate)) + 1
+            raise ValueError(
+                f"a neuron can spike once at a time; spike {k} repeats sample {s[k]}, neuron {n[k]}, {float(t[k])!r} s"
+            )
+        return cls(t, n, s, n_samples, n_neurons)
+
+    @classmethod
+    def from_lists(
+        cls, trains: Sequence[Sequence[Iterable[float]]], *, n_neurons: int | None = None
+    ) -> SpikeTrains:
+        """Take nested lists ``trains[sample][neuron]`` of strictly increasing times, in seconds.
+
+        Every sample has to list the same number of neurons; ``n_neurons`` is needed for an empty batch only.
+
+        Raises
+        ------
+        ValueError
+            If samples differ in their number of neurons, or a train is unsorted, repeats a time, or holds a time that is
+            negative or not finite.
+        """
+        sizes = {len(sample) for sample in trains}
+        if len(sizes) > 1:
+            raise ValueError(f"every sample must list the same number of neurons; got {sorted(sizes)}")
+        if n_neurons is None:
+            if not sizes:
+                raise ValueError("n_neurons must be given for an empty batch")
+            (n_neurons,) = sizes
+        elif sizes and sizes != {n_neurons}:
+            raise ValueError(f"n_neurons is {n_neurons} but the samples list {sizes.pop()} neurons")
+        columns: list[tuple[NDArray[np.float64], int, int]] = []
+        for sample, neurons in enumerate(trains):
+            for neuron, train in enumerate(neurons):
+                times = _real_vector(f"trains[{sample}][{neuron}]", list(train))
+                where = np.flatnonzero(times[1:] <= times[:-1])
+                if where.size:
+                    k = int(where[0]) + 1
+                    raise ValueError(
+                        f"trains[{sample}][{neuron}] must be strictly increasing; "
+                        f"entry {k} is {float(times[k])!r} after {float(times[k - 1])!r}"
+                    )
+                columns.append((times, neuron, sample))
+        return cls._sorted(columns, n_samples=len(trains), n_neurons=n_neurons)
+
+    @classmethod
+    def from_dense(cls, times: ArrayLike) -> SpikeTrains:
+        """Take an array (n_samples, n_neurons) or (n_samples, n_neurons, n_spikes), in seconds, inf where silent.
+
+        The times of one neuron may stand in any order along the last axis.
+
+        Raises
+        ------
+        ValueError
+            If the array has another shape, holds NaN, -inf, a negative time, or repeats a time within a neuron.
+        """
+        array = np.array(times, dtype=np.float64)
+        if array.ndim == 2:
+            array = array[:, :, None]
+        if array.ndim != 3:
+            raise ValueError(
+                f"times must have shape (n_samples, n_neurons) or (n_samples, n_neurons, n_spikes); got {array.shape}"
+            )
+        bad = np.isnan(array) | (array < 0)
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(f"times must be >= 0, or inf where silent; times{list(place)} is {float(array[place])!r}")
+        array = np.sort(array, axis=2)
+        samples, neurons, slots = np.nonzero(np.isfinite(array))
+        flat = array[samples, neurons, slots]
+        order = np.lexsort((neurons, flat, samples))
+        n_samples, n_neurons = array.shape[:2]
+        return cls.from_arrays(
+            flat[order], neurons[order], samples[order], n_neurons=n_neurons, n_samples=n_samples
+        )
+
+    @classmethod
+    def _sorted(
+        cls, columns: list[tuple[NDArray[np.float64], int, int]], *, n_samples: int, n_neurons: int
+    ) -> SpikeTrains:
+        t = np.concatenate([c[0] for c in columns]) if columns else np.empty(0)
+        n = np.concatenate([np.full(c[0].size, c[1], np.int64) for c in columns]) if columns else np.empty(0, np.int64)
+        s = np.concatenate([np.full(c[0].size, c[2], np.int64) for c in columns]) if columns else np.empty(0, np.int64)
+        order = np.lexsort((n, t, s))
+        return cls.from_arrays(t[order], n[order], s[order], n_neurons=n_neurons, n_samples=n_samples)
+
+    @property
+    def n_spikes(self) -> int:
+        """Number of spikes in the whole batch."""
+        return int(self.times.size)
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where each sample starts in the flat arrays, (n_samples + 1,)."""
+        offsets = np.searchsorted(self.samples, np.arange(self.n_samples + 1))
+        offsets.setflags(write=False)
+        return offsets
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return the number of spikes per sample and neuron, (n_samples, n_neurons)."""
+        flat = self.samples * self.n_neurons + self.neurons
+        counts = np.bincount(flat, minlength=self.n_samples * self.n_neurons)
+        return counts.reshape(self.n_samples, self.n_neurons)
+
+    def first_index(self) -> NDArray[np.int64]:
+        """Return the place of each neuron's first spike in the flat arrays, (n_samples, n_neurons), -1 where silent."""
+        index = np.full(self.n_samples * self.n_neurons, -1, dtype=np.int64)
+        backwards = np.arange(self.n_spikes - 1, -1, -1)
+        index[(self.samples * self.n_neurons + self.neurons)[backwards]] = backwards
+        return index.reshape(self.n_samples, self.n_neurons)
+
+    def first(self) -> NDArray[np.float64]:
+        """Return the first spike times in seconds, (n_samples, n_neurons), inf where silent."""
+        index = self.first_index()
+        first = np.full(index.shape, np.inf)
+        spiking = index >= 0
+        first[spiking] = self.times[index[spiking]]
+        return first
+
+    def select(self, samples: Sequence[int] | NDArray[np.int64]) -> SpikeTrains:
+        """Return the batch made of the given samples, in the given order."""
+        chosen = _index_vector("samples", samples, self.n_samples)
+        starts, stops = self.offsets[chosen], self.offsets[chosen + 1]
+        index = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.empty(0, np.int64)])
+        return SpikeTrains(
+            self.times[index],
+            self.neurons[index],
+            np.repeat(np.arange(chosen.size), stops - starts),
+            int(chosen.size),
+            self.n_neurons,
+        )
+
+    def to_lists(self) -> list[list[list[float]]]:
+        """Return nested lists ``[sample][neuron]`` of times in seconds."""
+        lists: list[list[list[float]]] = [[[] for _ in range(self.n_neurons)] for _ in range(self.n_samples)]
+        for t, n, s in zip(self.times.tolist(), self.neurons.tolist(), self.samples.tolist(), strict=True):
+            lists[s][n].append(t)
+        return lists
+
+    def __repr__(self) -> str:
+        return f"SpikeTrains({self.n_spikes} spikes, {self.n_samples} samples, {self.n_neurons} neurons)"
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ValueError(f"{name} must be an integer >= 0; got {value!r}")
+    return int(value)
+
+
+def _real_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers in seconds; got {values!r}") from error
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional; got shape {array.shape}")
+    _check_times(array, name)
+    return array
+
+
+def _check_times(t: NDArray[np.float64], name: str = "times") -> None:
+    bad = ~(np.isfinite(t) & (t >= 0))
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(f"{name} must be finite and >= 0; entry {k} is {float(t[k])!r}")
+
+
+def _index_vector(name: str, values: ArrayLike, bound: int) -> NDArray[np.int64]:
+    array = np.array(values)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must be a vector of integers; got shape {array.shape} of {array.dtype}")
+    bad = (array < 0) | (array >= bound)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(f"{name} must lie in 0..{bound - 1}; entry {k} is {int(array[k])}")
+    return array.astype(np.int64)

@@ -1,0 +1,1 @@
+"""Models of hardware under test, and the campaigns that compare them with the oracle."""
