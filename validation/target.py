@@ -1,0 +1,85 @@
+"""What an implementation under test takes and gives: the same for the oracle, a chip model, or a user's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import eventsolve as es
+from eventsolve.network import Key
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Voltages and currents of one population at the times at which the implementation holds them.
+
+    Attributes
+    ----------
+    times : ndarray of float64, (n_times,)
+        Seconds.
+    voltage, current : ndarray of float64, (n_samples, n_neurons, n_times)
+        In the unit of the weights; the voltage of a spiking step is the one that crossed, before the reset.
+    """
+
+    times: NDArray[np.float64]
+    voltage: NDArray[np.float64]
+    current: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What one implementation computed for one network, batch and loss; SI units throughout.
+
+    Gradients are of each sample's own loss: not divided by the batch size, not summed over it.
+
+    Attributes
+    ----------
+    name : str
+        Of the implementation and its settings, for tables and titles.
+    spikes : mapping of str to SpikeTrains
+        By population, inputs included, as the implementation saw them (a time-stepped one holds them on its grid).
+    loss : ndarray of float64, (n_samples,)
+    spike_times : mapping of str to ndarray of float64
+        dL/dt_k in 1/s for every spike of a population, in the order of ``spikes[population].times``.
+    weight : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
+        dL/dw.
+    time_step : float or None
+        Seconds; None for an implementation in continuous time.
+    traces : mapping of str to Trace
+        Empty if the implementation does not show them.
+    counters : mapping of str to int
+        Events worth knowing about, by name, such as saturations.
+    """
+
+    name: str
+    spikes: Mapping[str, es.SpikeTrains]
+    loss: NDArray[np.float64]
+    spike_times: Mapping[str, NDArray[np.float64]]
+    weight: Mapping[Key, NDArray[np.float64]]
+    time_step: float | None = None
+    traces: Mapping[str, Trace] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+class Target(Protocol):
+    """An implementation under test."""
+
+    @property
+    def name(self) -> str:
+        """Of the implementation and its settings."""
+
+    def run(
+        self, network: es.Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any
+    ) -> Record:
+        """Run the network forward and backward on a batch.
+
+        Raises
+        ------
+        ValueError
+            If the implementation cannot represent the network, the inputs or the loss: it says what, and changes nothing
+            silently.
+        """
