@@ -4,3 +4,5 @@ from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
+from eventsolve.solve import Solution as Solution
+from eventsolve.solve import solve as solve

@@ -161,6 +161,8 @@ class Network:
     def __init__(self) -> None:
         self._graph = nx.MultiDiGraph()
         self._frozen = False
+        self.layers: Any = None
+        """What ``eventsolve.schedule`` derives from the network once it is frozen."""
 
     # -- building ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,37 @@
+"""The one way in which kernels are compiled: numba, cached on disk, without the GIL, never with fast-math.
+
+numba keys its cache on the file of the compiled function alone, so an edit in a formula that another file inlines would
+go unnoticed and yesterday's mathematics would run. Here every cache entry carries a digest of all kernel files instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+KERNEL_FILES = ("compiled.py", "membrane.py", "crossing.py", "layered.py", "layered_adjoint.py")
+"""Every file that holds compiled code, in the order of their imports."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _digest() -> str:
+    folder = Path(__file__).parent
+    text = b"".join((folder / name).read_bytes() for name in KERNEL_FILES)
+    return hashlib.sha256(text).hexdigest()
+
+
+_DIGEST = _digest()
+
+
+def compiled(function: Function) -> Function:
+    """Compile on first call; under NUMBA_DISABLE_JIT=1 the function stays the plain Python that it is written in."""
+    kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    if not numba.config.DISABLE_JIT:
+        kernel._cache._cache_file._source_stamp = _DIGEST
+    result: Function = kernel
+    return result

@@ -1,0 +1,513 @@
+"""Kernels: one population driven by finished spike trains (compiled).
+
+Neurons with the same time constants that hear the same sources after the same delays form a cohort: they share their
+schedule of arrivals and the exponentials between arrivals, which are computed once for all of them. A neuron unlike
+all others is a cohort of one.
+
+Order of events, total for one neuron: by time; at one time its own spike comes before the arrival that ends the interval
+in which it was found, and arrivals come by synapse, then by spike of the source.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.compiled import compiled
+from eventsolve.crossing import first_crossing
+from eventsolve.membrane import extremum, propagator
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Neurons(NamedTuple):
+    """Parameters of a population, each (n,); v_threshold is inf for a readout."""
+
+    tau_mem: Reals
+    tau_syn: Reals
+    v_threshold: Reals
+    v_reset: Reals
+    v_leak: Reals
+    t_ref: Reals
+
+
+class Afferents(NamedTuple):
+    """Synapses by target neuron: those of neuron i are offsets[i] to offsets[i + 1]."""
+
+    offsets: Integers
+    source: Integers
+    weight: Reals
+    delay: Reals
+
+
+class Cohorts(NamedTuple):
+    """Neurons by cohort: those of cohort c are members[offsets[c]] to members[offsets[c + 1]]."""
+
+    offsets: Integers
+    members: Integers
+
+
+class Spikes(NamedTuple):
+    """Spikes of a chunk of samples: those of sample s are offsets[s] to offsets[s + 1], sorted by time, then neuron.
+
+    ``arrivals`` counts the arrivals that the neuron had received when it spiked (of its own schedule); it is what orders
+    a spike and an arrival at the same time. Inputs have none.
+    """
+
+    times: Reals
+    neurons: Integers
+    offsets: Integers
+    arrivals: Integers
+
+
+class Probes(NamedTuple):
+    """Places in a readout's voltage at which a loss reads it, by sample, then neuron, then time.
+
+    ``arrival`` is the arrival (of the neuron's schedule) with which the place moves, or -1 for a place that is fixed in
+    time or at an interior maximum, where moving it changes nothing.
+    """
+
+    times: Reals
+    neurons: Integers
+    offsets: Integers
+    arrival: Integers
+    cotangents: Reals
+
+
+class Schedule(NamedTuple):
+    """Arrivals of one cohort in one sample, in order, and the propagators of the gaps before each and up to t_end."""
+
+    times: Reals
+    slots: Integers
+    spikes: Integers
+    decay_mem: Reals
+    decay_syn: Reals
+    response: Reals
+
+
+class Segments(NamedTuple):
+    """A neuron's life cut at its events: state (u, i) at start, duration, propagator, and the event that ends it."""
+
+    start: Reals
+    duration: Reals
+    u: Reals
+    i: Reals
+    decay_mem: Reals
+    decay_syn: Reals
+    response: Reals
+    held: NDArray[np.bool_]
+    ending: Integers
+    index: Integers
+
+
+ARRIVAL, SPIKE, RELEASE, PROBE, END = 0, 1, 2, 3, 4
+"""What ends a segment; ``index`` counts arrivals of the schedule, the neuron's own spikes, or its probes."""
+
+
+@compiled
+def grown_reals(array):
+    """Return the array's contents at the start of one twice as long."""
+    larger = np.empty(2 * array.size)
+    larger[: array.size] = array
+    return larger
+
+
+@compiled
+def grown_integers(array):
+    """Return the array's contents at the start of one twice as long."""
+    larger = np.empty(2 * array.size, np.int64)
+    larger[: array.size] = array
+    return larger
+
+
+@compiled
+def stable_order(times, n):
+    """Return the permutation that sorts times[:n], equal times in their given order: merge sort over sorted runs of 8."""
+    order = np.arange(n)
+    for low in range(0, n, 8):
+        for j in range(low + 1, min(low + 8, n)):
+            item = order[j]
+            key = times[item]
+            k = j - 1
+            while k >= low and times[order[k]] > key:
+                order[k + 1] = order[k]
+                k -= 1
+            order[k + 1] = item
+    other = np.empty(n, np.int64)
+    width = 8
+    while width < n:
+        for low in range(0, n, 2 * width):
+            middle = min(low + width, n)
+            high = min(low + 2 * width, n)
+            a, b = low, middle
+            for k in range(low, high):
+                if a < middle and (b >= high or times[order[a]] <= times[order[b]]):
+                    other[k] = order[a]
+                    a += 1
+                else:
+                    other[k] = order[b]
+                    b += 1
+        order, other = other, order
+        width *= 2
+    return order
+
+
+@compiled
+def group_by(keys, low, high, n_keys):
+    """Return (offsets, places): the places low..high-1 ordered by key, those of key k at offsets[k] to offsets[k + 1]."""
+    offsets = np.zeros(n_keys + 1, np.int64)
+    for k in range(low, high):
+        offsets[keys[k] + 1] += 1
+    for key in range(n_keys):
+        offsets[key + 1] += offsets[key]
+    places = np.empty(high - low, np.int64)
+    fill = offsets.copy()
+    for k in range(low, high):
+        places[fill[keys[k]]] = k
+        fill[keys[k]] += 1
+    return offsets, places
+
+
+@compiled
+def schedule_of(neuron, neurons, afferents, spikes, by_source, places, t_end):
+    """Return the Schedule of a neuron, which is that of its whole cohort, in the sample whose spikes are grouped."""
+    first, last = afferents.offsets[neuron], afferents.offsets[neuron + 1]
+    n = 0
+    for synapse in range(first, last):
+        source = afferents.source[synapse]
+        n += by_source[source + 1] - by_source[source]
+    times = np.empty(n)
+    slots = np.empty(n, np.int64)
+    causes = np.empty(n, np.int64)
+    n = 0
+    ordered = True
+    for synapse in range(first, last):
+        source = afferents.source[synapse]
+        for k in range(by_source[source], by_source[source + 1]):
+            t = spikes.times[places[k]] + afferents.delay[synapse]
+            if t <= t_end:
+                times[n] = t
+                slots[n] = synapse - first
+                causes[n] = places[k]
+                if n > 0 and t < times[n - 1]:
+                    ordered = False
+                n += 1
+    times, slots, causes = times[:n], slots[:n], causes[:n]
+    if not ordered:
+        order = stable_order(times, n)
+        times, slots, causes = times[order], slots[order], causes[order]
+    tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
+    decay_mem = np.empty(n + 1)
+    decay_syn = np.empty(n + 1)
+    response = np.empty(n + 1)
+    t = 0.0
+    for j in range(n + 1):
+        t_next = times[j] if j < n else t_end
+        decay_mem[j], decay_syn[j], response[j] = propagator(t_next - t, tau_mem, tau_syn)
+        t = t_next
+    return Schedule(times, slots, causes, decay_mem, decay_syn, response)
+
+
+@compiled
+def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
+    """Return the population's Spikes in (0, t_end], and where float64 could not decide: (sample, neuron, time) columns.
+
+    ``spikes`` are those of all sources, whose neurons are numbered through. Times come from event times alone: a spike
+    at t_event + s, with s from :func:`eventsolve.crossing.first_crossing`.
+    """
+    n_samples = spikes.offsets.size - 1
+    out_times = np.empty(64 * n_samples + 64)
+    out_neurons = np.empty(64 * n_samples + 64, np.int64)
+    out_arrivals = np.empty(64 * n_samples + 64, np.int64)
+    out_offsets = np.zeros(n_samples + 1, np.int64)
+    doubt_samples = np.empty(16, np.int64)
+    doubt_neurons = np.empty(16, np.int64)
+    doubt_times = np.empty(16)
+    n_out = 0
+    n_doubts = 0
+    for sample in range(n_samples):
+        begin = n_out
+        by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
+        for cohort in range(cohorts.offsets.size - 1):
+            representative = cohorts.members[cohorts.offsets[cohort]]
+            schedule = schedule_of(representative, neurons, afferents, spikes, by_source, places, t_end)
+            tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
+            n_arrivals = schedule.times.size
+            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+                neuron = cohorts.members[member]
+                v_leak = neurons.v_leak[neuron]
+                c = neurons.v_threshold[neuron] - v_leak
+                u_reset = neurons.v_reset[neuron] - v_leak
+                t_ref = neurons.t_ref[neuron]
+                synapses = afferents.offsets[neuron]
+                t = 0.0
+                u = -v_leak
+                i = 0.0
+                free_at = 0.0
+                for j in range(n_arrivals + 1):
+                    t_next = schedule.times[j] if j < n_arrivals else t_end
+                    ea, eb, k = schedule.decay_mem[j], schedule.decay_syn[j], schedule.response[j]
+                    while True:
+                        if free_at > t:
+                            if free_at >= t_next:
+                                i *= eb
+                                break
+                            i *= math.exp(-(free_at - t) / tau_syn)
+                            t = free_at
+                            ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
+                        i_next = i * eb
+                        if max(i, i_next) <= c:
+                            u = u * ea + i * k
+                            i = i_next
+                            break
+                        u_next = u * ea + i * k
+                        s, grazing = first_crossing(u, i, c, t_next - t, u_next, i_next, tau_mem, tau_syn)
+                        if grazing:
+                            if n_doubts == doubt_times.size:
+                                doubt_samples = grown_integers(doubt_samples)
+                                doubt_neurons = grown_integers(doubt_neurons)
+                                doubt_times = grown_reals(doubt_times)
+                            doubt_samples[n_doubts] = sample
+                            doubt_neurons[n_doubts] = neuron
+                            doubt_times[n_doubts] = t + min(extremum(u, i, tau_mem, tau_syn), t_next - t)
+                            n_doubts += 1
+                        if s == math.inf:
+                            u = u_next
+                            i = i_next
+                            break
+                        t_spike = min(t + s, t_next)
+                        if n_out == out_times.size:
+                            out_times = grown_reals(out_times)
+                            out_neurons = grown_integers(out_neurons)
+                            out_arrivals = grown_integers(out_arrivals)
+                        out_times[n_out] = t_spike
+                        out_neurons[n_out] = neuron
+                        out_arrivals[n_out] = j
+                        n_out += 1
+                        i *= math.exp(-(t_spike - t) / tau_syn)
+                        u = u_reset
+                        t = t_spike
+                        free_at = t + t_ref
+                        ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
+                    t = t_next
+                    if j < n_arrivals:
+                        i += afferents.weight[synapses + schedule.slots[j]]
+        order = stable_order(out_times[begin:], n_out - begin)
+        for a in range(1, order.size):
+            b = a
+            while b > 0 and (
+                out_times[begin + order[b - 1]] == out_times[begin + order[b]]
+                and out_neurons[begin + order[b - 1]] > out_neurons[begin + order[b]]
+            ):
+                order[b - 1], order[b] = order[b], order[b - 1]
+                b -= 1
+        out_times[begin:n_out] = out_times[begin:n_out][order]
+        out_neurons[begin:n_out] = out_neurons[begin:n_out][order]
+        out_arrivals[begin:n_out] = out_arrivals[begin:n_out][order]
+        out_offsets[sample + 1] = n_out
+    found = Spikes(out_times[:n_out].copy(), out_neurons[:n_out].copy(), out_offsets, out_arrivals[:n_out].copy())
+    return found, doubt_samples[:n_doubts].copy(), doubt_neurons[:n_doubts].copy(), doubt_times[:n_doubts].copy()
+
+
+@compiled
+def segments_for(n):
+    """Return empty Segments with room for n."""
+    return Segments(
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n, np.bool_),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+    )
+
+
+@compiled
+def replay(
+    neuron,
+    neurons,
+    afferents,
+    schedule,
+    n_arrivals,
+    own_times,
+    own_arrivals,
+    probe_times,
+    probe_arrival,
+    t_end,
+    out,
+):
+    """Fill ``out`` with the life of a neuron whose spikes are known, and return the number of segments.
+
+    The life ends at t_end, after the first n_arrivals of the schedule. ``out`` needs room for n_arrivals + 2 n_own + n_probes + 1. The states are bit for bit those of :func:`march`.
+    Probes are for readouts, which do not spike.
+    """
+    tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
+    v_leak = neurons.v_leak[neuron]
+    t_ref = neurons.t_ref[neuron]
+    synapses = afferents.offsets[neuron]
+    n = 0
+    own = 0
+    probe = 0
+    t = 0.0
+    u = -v_leak
+    i = 0.0
+    free_at = 0.0
+    for j in range(n_arrivals + 1):
+        t_next = schedule.times[j] if j < n_arrivals else t_end
+        whole = True
+        while True:
+            held = free_at > t
+            stop, ending, index = t_next, ARRIVAL if j < n_arrivals else END, j
+            if held:
+                if free_at < t_next:
+                    stop, ending = free_at, RELEASE
+            elif own < own_times.size and own_arrivals[own] == j:
+                stop, ending, index = own_times[own], SPIKE, own
+            elif probe < probe_times.size and (
+                probe_arrival[probe] == j or (probe_arrival[probe] < 0 and probe_times[probe] <= t_next)
+            ):
+                stop, ending, index = probe_times[probe], PROBE, probe
+            h = stop - t
+            if whole and (ending == ARRIVAL or ending == END):
+                ea, eb, k = schedule.decay_mem[j], schedule.decay_syn[j], schedule.response[j]
+            else:
+                ea, eb, k = propagator(h, tau_mem, tau_syn)
+            out.start[n] = t
+            out.duration[n] = h
+            out.u[n] = u
+            out.i[n] = i
+            out.decay_mem[n] = ea
+            out.decay_syn[n] = eb
+            out.response[n] = k
+            out.held[n] = held
+            out.ending[n] = ending
+            out.index[n] = index
+            n += 1
+            if not held:
+                u = u * ea + i * k
+            i *= eb
+            t = stop
+            whole = False
+            if ending == ARRIVAL or ending == END:
+                break
+            if ending == SPIKE:
+                u = neurons.v_reset[neuron] - v_leak
+                free_at = t + t_ref
+                own += 1
+            elif ending == PROBE:
+                probe += 1
+        if j < n_arrivals:
+            i += afferents.weight[synapses + schedule.slots[j]]
+    return n
+
+
+@compiled
+def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, times):
+    """Return voltage and current at ``times`` (sorted), each (n_samples, n, n_times); after the event where one falls."""
+    n_samples = spikes.offsets.size - 1
+    n = neurons.tau_mem.size
+    voltage = np.empty((n_samples, n, times.size))
+    current = np.empty((n_samples, n, times.size))
+    nothing = np.empty(0)
+    nowhere = np.empty(0, np.int64)
+    for sample in range(n_samples):
+        by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
+        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
+        for cohort in range(cohorts.offsets.size - 1):
+            representative = cohorts.members[cohorts.offsets[cohort]]
+            schedule = schedule_of(representative, neurons, afferents, spikes, by_source, places, t_end)
+            tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
+            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+                neuron = cohorts.members[member]
+                mine = own_places[by_neuron[neuron] : by_neuron[neuron + 1]]
+                life = segments_for(schedule.times.size + 2 * mine.size + 1)
+                n_segments = replay(
+                    neuron,
+                    neurons,
+                    afferents,
+                    schedule,
+                    schedule.times.size,
+                    own.times[mine],
+                    own.arrivals[mine],
+                    nothing,
+                    nowhere,
+                    t_end,
+                    life,
+                )
+                segment = 0
+                for q in range(times.size):
+                    while segment + 1 < n_segments and life.start[segment + 1] <= times[q]:
+                        segment += 1
+                    u, i = life.u[segment], life.i[segment]
+                    ea, eb, k = propagator(times[q] - life.start[segment], tau_mem, tau_syn)
+                    if not life.held[segment]:
+                        u = u * ea + i * k
+                    voltage[sample, neuron, q] = neurons.v_leak[neuron] + u
+                    current[sample, neuron, q] = i * eb
+    return voltage, current
+
+
+@compiled
+def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
+    """Return each readout's largest voltage in [0, t_end], when it is first reached, and the arrival that it rides on.
+
+    Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial; at a
+    kink (the voltage rises up to an arrival and falls after it) it is the first arrival at that time, of the neuron's
+    schedule: the place of such a maximum moves with it.
+    """
+    n_samples = spikes.offsets.size - 1
+    n = neurons.tau_mem.size
+    value = np.empty((n_samples, n))
+    time = np.zeros((n_samples, n))
+    arrival = np.full((n_samples, n), -1)
+    nothing = np.empty(0)
+    nowhere = np.empty(0, np.int64)
+    for sample in range(n_samples):
+        by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
+        for cohort in range(cohorts.offsets.size - 1):
+            representative = cohorts.members[cohorts.offsets[cohort]]
+            schedule = schedule_of(representative, neurons, afferents, spikes, by_source, places, t_end)
+            tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
+            life = segments_for(schedule.times.size + 1)
+            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+                neuron = cohorts.members[member]
+                n_segments = replay(
+                    neuron,
+                    neurons,
+                    afferents,
+                    schedule,
+                    schedule.times.size,
+                    nothing,
+                    nowhere,
+                    nothing,
+                    nowhere,
+                    t_end,
+                    life,
+                )
+                best = life.u[0]
+                for g in range(n_segments):
+                    u, i, h = life.u[g], life.i[g], life.duration[g]
+                    u_end = u * life.decay_mem[g] + i * life.response[g]
+                    i_end = i * life.decay_syn[g]
+                    if i > u and i_end < u_end:
+                        s = min(extremum(u, i, tau_mem, tau_syn), h)
+                        ea, eb, k = propagator(s, tau_mem, tau_syn)
+                        peak = u * ea + i * k
+                        if peak > best:
+                            best = peak
+                            time[sample, neuron] = life.start[g] + s
+                            arrival[sample, neuron] = -1
+                    elif u_end > best:
+                        best = u_end
+                        time[sample, neuron] = life.start[g] + h
+                        arrival[sample, neuron] = life.index[g] if life.ending[g] == ARRIVAL else -1
+                value[sample, neuron] = neurons.v_leak[neuron] + best
+    return value, time, arrival
