@@ -1,0 +1,1 @@
+"""Data that comes from outside, or goes there."""
