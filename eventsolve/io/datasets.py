@@ -36,8 +36,9 @@ class YinYang:
 def yin_yang(n_samples: int, seed: int = 42) -> YinYang:
     """Draw points by the procedure of the data set's published code: its seeds give its points.
 
-    For every sample a class is drawn from three with equal probability, then points of the unit square
-    until one lies in the disk and in that class. The published sets use the seeds 42 (training), 41 (validation) and 40 (test).
+    For every sample a class is drawn from three with equal probability, then points of the unit square until
+    one lies in the disk and in that class. The published sets use the seeds 42 (training), 41 (validation)
+    and 40 (test).
 
     Parameters
     ----------
@@ -112,10 +113,10 @@ def encode_latency(points: ArrayLike, t_min: float = 0.0, t_max: float = 30e-3) 
 def latency_steps(points: ArrayLike, n_steps: int = 27, first_step: int = 2) -> NDArray[np.int64]:
     """Return the step of each coordinate's one spike in a discrete latency code; a last channel is a bias.
 
-    ``round(min(s (1 - x), 0.99 s) + first_step)`` with ``s = n_steps - 1 - first_step``, half to even; the bias
-    spikes at step 0. Larger coordinates spike earlier, and x = 0 falls on the last step, which a core of
-    ``n_steps`` steps never delivers. It is the linear latency code of snnTorch with normalisation, as used with
-    SpiNNaker2 (Béna et al. 2024).
+    ``round(min(s (1 - x), 0.99 s) + first_step)`` with ``s = n_steps - 1 - first_step``, half to even; the
+    bias spikes at step 0. Larger coordinates spike earlier, and x = 0 falls on the last step, which a core of
+    ``n_steps`` steps never delivers. It is the linear latency code of snnTorch with normalisation, as used
+    with SpiNNaker2 (Béna et al. 2024).
 
     Parameters
     ----------
