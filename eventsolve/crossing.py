@@ -29,8 +29,11 @@ def undecided_band(u, i, c):
 
 
 @compiled
-def first_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn):
+def first_crossing(u, i, c, h, decay_mem, u_h, i_h, tau_mem, tau_syn):
     """Return (s, grazing): the first crossing in (0, h] in seconds, or inf, from the states at 0 and h.
+
+    Two bounds on the peak spare most logarithms: up to it u rises no faster than with the current i(0), and after it u
+    falls at least as slowly as with the current i(h), over at most h with decay_mem = exp(-h/tau_mem).
 
     ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold, so that the answer is
     deterministic but not decided by float64.
@@ -39,10 +42,13 @@ def first_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn):
         return refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn), False
     if not (i > u and i_h < u_h):
         return math.inf, False
+    band = undecided_band(u, i, c)
+    if i - (i - u) * decay_mem < c - band or (u_h - i_h) < (c - band - i_h) * decay_mem:
+        return math.inf, False
     s = min(extremum(u, i, tau_mem, tau_syn), h)
     ea, eb, k = propagator(s, tau_mem, tau_syn)
     peak = u * ea + i * k
-    grazing = abs(peak - c) <= undecided_band(u, i, c)
+    grazing = abs(peak - c) <= band
     if peak <= c:
         return math.inf, grazing
     return refine_crossing(u, i, c, s, peak, i * eb, tau_mem, tau_syn), grazing

@@ -157,6 +157,18 @@ def stable_order(times, n):
 
 
 @compiled
+def time_neuron_order(times, neurons):
+    """Return the permutation that sorts by time, then neuron."""
+    order = stable_order(times, times.size)
+    for a in range(1, order.size):
+        b = a
+        while b > 0 and times[order[b - 1]] == times[order[b]] and neurons[order[b - 1]] > neurons[order[b]]:
+            order[b - 1], order[b] = order[b], order[b - 1]
+            b -= 1
+    return order
+
+
+@compiled
 def group_by(keys, low, high, n_keys):
     """Return (offsets, places): the places low..high-1 ordered by key, those of key k at offsets[k] to offsets[k + 1]."""
     offsets = np.zeros(n_keys + 1, np.int64)
@@ -213,6 +225,86 @@ def schedule_of(neuron, neurons, afferents, spikes, by_source, places, t_end):
 
 
 @compiled
+def march_cohort(
+    neurons,
+    weights,
+    row_offsets,
+    members,
+    first,
+    last,
+    schedule,
+    t_end,
+    times,
+    senders,
+    arrivals,
+    n_out,
+    doubt_times,
+    doubt_senders,
+    n_doubts,
+):
+    """Write the spikes of members[first:last] behind the first n_out, and their undecided peaks behind the first n_doubts.
+
+    Returns how far it got: the next member and the new counts. It stops before a neuron for whose spikes there may be no
+    room left. One call serves a cohort because arrays are taken out of their tuples here, once: where a loop does that,
+    it counts references, atomically, which costs more than the mathematics.
+    """
+    tau_mems, tau_syns, v_thresholds, v_resets, v_leaks, t_refs = neurons
+    arrival_times, slots, _, decay_mem, decay_syn, response = schedule
+    n_arrivals = arrival_times.size
+    for member in range(first, last):
+        neuron = members[member]
+        tau_mem, tau_syn, t_ref = tau_mems[neuron], tau_syns[neuron], t_refs[neuron]
+        c = v_thresholds[neuron] - v_leaks[neuron]
+        u_reset = v_resets[neuron] - v_leaks[neuron]
+        first_synapse = row_offsets[neuron]
+        n_before, n_doubts_before = n_out, n_doubts
+        t = 0.0
+        u = -v_leaks[neuron]
+        i = 0.0
+        free_at = 0.0
+        for j in range(n_arrivals + 1):
+            t_next = arrival_times[j] if j < n_arrivals else t_end
+            ea, eb, k = decay_mem[j], decay_syn[j], response[j]
+            while True:
+                if free_at > t:
+                    if free_at >= t_next:
+                        i *= eb
+                        break
+                    i *= math.exp(-(free_at - t) / tau_syn)
+                    t = free_at
+                    ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
+                u_next = u * ea + i * k
+                i_next = i * eb
+                if max(i, i_next) <= c:
+                    u, i = u_next, i_next
+                    break
+                if n_out == times.size or n_doubts == doubt_times.size:
+                    return member, n_before, n_doubts_before
+                s, grazing = first_crossing(u, i, c, t_next - t, ea, u_next, i_next, tau_mem, tau_syn)
+                if grazing:
+                    doubt_times[n_doubts] = t + min(extremum(u, i, tau_mem, tau_syn), t_next - t)
+                    doubt_senders[n_doubts] = neuron
+                    n_doubts += 1
+                if s == math.inf:
+                    u, i = u_next, i_next
+                    break
+                t_spike = min(t + s, t_next)
+                times[n_out] = t_spike
+                senders[n_out] = neuron
+                arrivals[n_out] = j
+                n_out += 1
+                i *= math.exp(-(t_spike - t) / tau_syn)
+                u = u_reset
+                t = t_spike
+                free_at = t + t_ref
+                ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
+            t = t_next
+            if j < n_arrivals:
+                i += weights[first_synapse + slots[j]]
+    return last, n_out, n_doubts
+
+
+@compiled
 def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
     """Return the population's Spikes in (0, t_end], and where float64 could not decide: (sample, neuron, time) columns.
 
@@ -220,97 +312,52 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
     at t_event + s, with s from :func:`eventsolve.crossing.first_crossing`.
     """
     n_samples = spikes.offsets.size - 1
-    out_times = np.empty(64 * n_samples + 64)
-    out_neurons = np.empty(64 * n_samples + 64, np.int64)
-    out_arrivals = np.empty(64 * n_samples + 64, np.int64)
-    out_offsets = np.zeros(n_samples + 1, np.int64)
-    doubt_samples = np.empty(16, np.int64)
-    doubt_neurons = np.empty(16, np.int64)
+    times = np.empty(64 * n_samples + 64)
+    senders = np.empty(64 * n_samples + 64, np.int64)
+    arrivals = np.empty(64 * n_samples + 64, np.int64)
+    offsets = np.zeros(n_samples + 1, np.int64)
     doubt_times = np.empty(16)
+    doubt_senders = np.empty(16, np.int64)
+    doubt_samples = np.empty(16, np.int64)
     n_out = 0
     n_doubts = 0
     for sample in range(n_samples):
         begin = n_out
         by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
         for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
-            schedule = schedule_of(representative, neurons, afferents, spikes, by_source, places, t_end)
-            tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
-            n_arrivals = schedule.times.size
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
-                neuron = cohorts.members[member]
-                v_leak = neurons.v_leak[neuron]
-                c = neurons.v_threshold[neuron] - v_leak
-                u_reset = neurons.v_reset[neuron] - v_leak
-                t_ref = neurons.t_ref[neuron]
-                synapses = afferents.offsets[neuron]
-                t = 0.0
-                u = -v_leak
-                i = 0.0
-                free_at = 0.0
-                for j in range(n_arrivals + 1):
-                    t_next = schedule.times[j] if j < n_arrivals else t_end
-                    ea, eb, k = schedule.decay_mem[j], schedule.decay_syn[j], schedule.response[j]
-                    while True:
-                        if free_at > t:
-                            if free_at >= t_next:
-                                i *= eb
-                                break
-                            i *= math.exp(-(free_at - t) / tau_syn)
-                            t = free_at
-                            ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
-                        i_next = i * eb
-                        if max(i, i_next) <= c:
-                            u = u * ea + i * k
-                            i = i_next
-                            break
-                        u_next = u * ea + i * k
-                        s, grazing = first_crossing(u, i, c, t_next - t, u_next, i_next, tau_mem, tau_syn)
-                        if grazing:
-                            if n_doubts == doubt_times.size:
-                                doubt_samples = grown_integers(doubt_samples)
-                                doubt_neurons = grown_integers(doubt_neurons)
-                                doubt_times = grown_reals(doubt_times)
-                            doubt_samples[n_doubts] = sample
-                            doubt_neurons[n_doubts] = neuron
-                            doubt_times[n_doubts] = t + min(extremum(u, i, tau_mem, tau_syn), t_next - t)
-                            n_doubts += 1
-                        if s == math.inf:
-                            u = u_next
-                            i = i_next
-                            break
-                        t_spike = min(t + s, t_next)
-                        if n_out == out_times.size:
-                            out_times = grown_reals(out_times)
-                            out_neurons = grown_integers(out_neurons)
-                            out_arrivals = grown_integers(out_arrivals)
-                        out_times[n_out] = t_spike
-                        out_neurons[n_out] = neuron
-                        out_arrivals[n_out] = j
-                        n_out += 1
-                        i *= math.exp(-(t_spike - t) / tau_syn)
-                        u = u_reset
-                        t = t_spike
-                        free_at = t + t_ref
-                        ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
-                    t = t_next
-                    if j < n_arrivals:
-                        i += afferents.weight[synapses + schedule.slots[j]]
-        order = stable_order(out_times[begin:], n_out - begin)
-        for a in range(1, order.size):
-            b = a
-            while b > 0 and (
-                out_times[begin + order[b - 1]] == out_times[begin + order[b]]
-                and out_neurons[begin + order[b - 1]] > out_neurons[begin + order[b]]
-            ):
-                order[b - 1], order[b] = order[b], order[b - 1]
-                b -= 1
-        out_times[begin:n_out] = out_times[begin:n_out][order]
-        out_neurons[begin:n_out] = out_neurons[begin:n_out][order]
-        out_arrivals[begin:n_out] = out_arrivals[begin:n_out][order]
-        out_offsets[sample + 1] = n_out
-    found = Spikes(out_times[:n_out].copy(), out_neurons[:n_out].copy(), out_offsets, out_arrivals[:n_out].copy())
-    return found, doubt_samples[:n_doubts].copy(), doubt_neurons[:n_doubts].copy(), doubt_times[:n_doubts].copy()
+            first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
+            schedule = schedule_of(cohorts.members[first], neurons, afferents, spikes, by_source, places, t_end)
+            while first < last:
+                first, n_out, n_new_doubts = march_cohort(
+                    neurons,
+                    afferents.weight,
+                    afferents.offsets,
+                    cohorts.members,
+                    first,
+                    last,
+                    schedule,
+                    t_end,
+                    times,
+                    senders,
+                    arrivals,
+                    n_out,
+                    doubt_times,
+                    doubt_senders,
+                    n_doubts,
+                )
+                doubt_samples[n_doubts:n_new_doubts] = sample
+                n_doubts = n_new_doubts
+                if first < last:
+                    times, senders, arrivals = grown_reals(times), grown_integers(senders), grown_integers(arrivals)
+                    doubt_times = grown_reals(doubt_times)
+                    doubt_senders, doubt_samples = grown_integers(doubt_senders), grown_integers(doubt_samples)
+        order = time_neuron_order(times[begin:n_out], senders[begin:n_out])
+        times[begin:n_out] = times[begin:n_out][order]
+        senders[begin:n_out] = senders[begin:n_out][order]
+        arrivals[begin:n_out] = arrivals[begin:n_out][order]
+        offsets[sample + 1] = n_out
+    found = Spikes(times[:n_out].copy(), senders[:n_out].copy(), offsets, arrivals[:n_out].copy())
+    return found, doubt_samples[:n_doubts].copy(), doubt_senders[:n_doubts].copy(), doubt_times[:n_doubts].copy()
 
 
 @compiled

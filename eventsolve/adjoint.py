@@ -1,0 +1,310 @@
+"""vjp() and value_and_grad(): the exact gradient, backwards through a solution's recorded spikes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsolve.chunks import map_chunks
+from eventsolve.layered import Neurons, Probes
+from eventsolve.layered_adjoint import march_back
+from eventsolve.losses import Evaluation, Loss, VoltageReads
+from eventsolve.network import Key
+from eventsolve.schedule import Layer, layers_of
+from eventsolve.solve import Chunk, Solution, gather
+
+Reals = NDArray[np.float64]
+
+
+class UndefinedGradientError(ValueError):
+    """The gradient does not exist: a spike that the loss depends on grazes its threshold with no slope."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
+
+    With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a list of matrices for a sparse
+    weight).
+
+    Attributes
+    ----------
+    weight, delay : mapping of projection key to ndarray or csr_array, (n_post, n_pre)
+        By (pre, post), in the layout of the weight that was given; the delay's is per synapse, in 1/s.
+    tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref : mapping of population to ndarray, (n,)
+        Readouts have tau_mem, tau_syn and v_leak.
+    spike_times : mapping of population to ndarray, (n_spikes,)
+        dL/dt_k in 1/s of every spike with all that it changes downstream, in the order of ``solution.spikes``; for an
+        input, the gradient for its spike times.
+    silent_samples : ndarray of int64
+        Samples to which the loss's policy for silent outputs was applied.
+    """
+
+    weight: Mapping[Key, Any]
+    delay: Mapping[Key, Any]
+    tau_mem: Mapping[str, Reals]
+    tau_syn: Mapping[str, Reals]
+    v_threshold: Mapping[str, Reals]
+    v_reset: Mapping[str, Reals]
+    v_leak: Mapping[str, Reals]
+    t_ref: Mapping[str, Reals]
+    spike_times: Mapping[str, Reals]
+    silent_samples: NDArray[np.int64]
+
+
+def vjp(
+    solution: Solution,
+    cotangents: Mapping[str, ArrayLike],
+    *,
+    reduction: Literal["sum", "none"] = "sum",
+    threads: int | None = None,
+) -> Gradients:
+    """Return the gradient of sum_k cotangent_k t_k, exactly (Wunderlich & Pehle 2021).
+
+    Parameters
+    ----------
+    solution : Solution
+    cotangents : mapping of population to array_like, (n_spikes,)
+        For every spike of the populations named, in the order of ``solution.spikes[population].times``.
+    reduction : {"sum", "none"}
+        Sum over the samples, or keep each sample's own gradient.
+    threads : int, optional
+        As in ``solve``; the result has the same bits for any number.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, cotangents of another length or not finite, or an unknown reduction.
+    UndefinedGradientError
+        If a spike that matters grazes its threshold.
+    """
+    _check_choice("reduction", reduction, ("sum", "none"))
+    checked = {}
+    for name, values in cotangents.items():
+        if name not in solution.spikes:
+            raise ValueError(f"cotangents name {name!r}, which is not a population; there are {list(solution.spikes)}")
+        checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
+    nothing = np.empty(0, np.int64)
+    return _backward(solution, checked, {}, reduction == "none", nothing, threads)
+
+
+def value_and_grad(
+    solution: Solution,
+    loss: Loss,
+    *,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+    threads: int | None = None,
+) -> tuple[Any, Gradients]:
+    """Return a loss and its exact gradient.
+
+    Parameters
+    ----------
+    solution : Solution
+    loss : Loss
+        From :mod:`eventsolve.losses`.
+    reduction : {"mean", "sum", "none"}
+        Over the batch, of value and gradient alike; "none" gives values (n_samples,) and each sample's own gradient.
+    threads : int, optional
+        As in ``solve``.
+
+    Returns
+    -------
+    value : float or ndarray of float64, (n_samples,)
+    gradients : Gradients
+
+    Raises
+    ------
+    ValueError
+        If the loss does not fit the solution, or reads the time of a silent output and its policy is "raise".
+    UndefinedGradientError
+        If a spike that matters grazes its threshold.
+    """
+    _check_choice("reduction", reduction, ("mean", "sum", "none"))
+    evaluation = loss.evaluate(solution)
+    n = solution.n_samples
+    if reduction == "mean" and n == 0:
+        raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
+    scale = 1.0 / n if reduction == "mean" else 1.0
+    spike_times, reads = _scaled(solution, evaluation, scale)
+    gradients = _backward(
+        solution, spike_times, reads, reduction == "none", evaluation.silent_samples, threads
+    )
+    value: Any = evaluation.values
+    if reduction != "none":
+        value = float(np.sum(evaluation.values) / n) if reduction == "mean" else float(np.sum(evaluation.values))
+    return value, gradients
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}; got {value!r}")
+
+
+def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
+    array = np.array(values, dtype=np.float64)
+    if array.shape != (n_spikes,):
+        raise ValueError(
+            f"the cotangent of {name!r} must have one entry for each of its {n_spikes} spikes; got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        k = int(np.argmax(~np.isfinite(array)))
+        raise ValueError(f"the cotangent of {name!r} must be finite; entry {k} is {float(array[k])!r}")
+    return array
+
+
+def _scaled(
+    solution: Solution, evaluation: Evaluation, scale: float
+) -> tuple[dict[str, Reals], dict[str, VoltageReads]]:
+    spike_times = {
+        name: _cotangent(name, values, solution.spikes[name].n_spikes) * scale
+        for name, values in evaluation.spike_times.items()
+    }
+    reads = {
+        name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()
+    }
+    return spike_times, reads
+
+
+def _backward(
+    solution: Solution,
+    cotangents: Mapping[str, Reals],
+    reads: Mapping[str, VoltageReads],
+    per_sample: bool,
+    silent_samples: NDArray[np.int64],
+    threads: int | None,
+) -> Gradients:
+    """Run every chunk back, and join: spike by spike, and per sample or added up in the order of the chunks."""
+    layers = layers_of(solution.network)
+    lows = np.cumsum([0] + [_n_samples(chunk) for chunk in solution.chunks])
+    starts = {
+        name: np.cumsum([0] + [chunk[name].times.size for chunk in solution.chunks]) for name in solution.spikes
+    }
+
+    def work(k: int) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
+        chunk = solution.chunks[k]
+        errors = {
+            name: cotangents[name][starts[name][k] : starts[name][k + 1]].copy()
+            if name in cotangents
+            else np.zeros(chunk[name].times.size)
+            for name in chunk
+        }
+        probes = {name: _probes(r, int(lows[k]), int(lows[k + 1])) for name, r in reads.items()}
+        return _chunk_back(solution, layers, chunk, int(lows[k]), errors, probes, per_sample)
+
+    spike_times: dict[str, list[Reals]] = {name: [] for name in solution.spikes}
+    collected: list[list[tuple[Reals, Reals, Reals]]] = []
+    for errors, results in map_chunks(work, len(solution.chunks), threads):
+        for name, values in errors.items():
+            spike_times[name].append(values)
+        if per_sample or not collected:
+            collected.append(results)
+        else:
+            for total, result in zip(collected[0], results, strict=True):
+                for into, term in zip(total, result, strict=True):
+                    into += term
+    return _gradients(layers, collected, per_sample, spike_times, silent_samples)
+
+
+def _chunk_back(
+    solution: Solution,
+    layers: tuple[Layer, ...],
+    chunk: Chunk,
+    low: int,
+    errors: dict[str, Reals],
+    probes: Mapping[str, Probes],
+    per_sample: bool,
+) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
+    """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
+    results: list[tuple[Reals, Reals, Reals]] = []
+    no_probes = _probes(None, 0, _n_samples(chunk))
+    for layer in reversed(layers):
+        name = layer.population.name
+        spikes, order = gather(layer, chunk)
+        source_errors, totals, d_weight, d_delay, d_parameters, grazing = march_back(
+            layer.neurons,
+            layer.afferents,
+            layer.cohorts,
+            layer.n_sources,
+            spikes,
+            chunk[name],
+            errors[name],
+            probes.get(name, no_probes),
+            solution.t_end,
+            per_sample,
+            layer.population.size,
+            layer.order.size,
+        )
+        if grazing >= 0:
+            own = chunk[name]
+            sample = low + int(np.searchsorted(own.offsets, grazing, side="right")) - 1
+            raise UndefinedGradientError(
+                f"the gradient is not defined: neuron {own.neurons[grazing]} of {name!r} in sample {sample} grazes its "
+                f"threshold at {float(own.times[grazing])!r} s with no slope, and the loss depends on that spike"
+            )
+        errors[name] = totals
+        if order is not None:
+            ungrouped = np.empty_like(source_errors)
+            ungrouped[order] = source_errors
+            source_errors = ungrouped
+        start = 0
+        for source in layer.sources:
+            stop = start + chunk[source].times.size
+            errors[source] = errors[source] + source_errors[start:stop]
+            start = stop
+        results.append((d_weight, d_delay, d_parameters))
+    results.reverse()
+    return errors, results
+
+
+def _gradients(
+    layers: tuple[Layer, ...],
+    collected: list[list[tuple[Reals, Reals, Reals]]],
+    per_sample: bool,
+    spike_times: Mapping[str, list[Reals]],
+    silent_samples: NDArray[np.int64],
+) -> Gradients:
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *Neurons._fields)}
+    for index, layer in enumerate(layers):
+        n_rows = 0 if per_sample else 1
+        shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 6, layer.population.size))
+        parts = [chunk[index] for chunk in collected] or [tuple(np.zeros(shape) for shape in shapes)]
+        d_weight, d_delay, d_parameters = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        if not per_sample:
+            d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
+        for name, values in (("weight", d_weight), ("delay", d_delay)):
+            split = layer.by_projection(values)
+            fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
+        neuron = layer.population.neuron
+        for k, name in enumerate(Neurons._fields):
+            if hasattr(neuron, name):
+                fields[name][layer.population.name] = d_parameters[..., k, :]
+    times = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in spike_times.items()}
+    return Gradients(
+        **{name: MappingProxyType(values) for name, values in fields.items()},
+        spike_times=MappingProxyType(times),
+        silent_samples=silent_samples,
+    )
+
+
+def _probes(reads: VoltageReads | None, low: int, high: int) -> Probes:
+    nothing = np.empty(0, np.int64)
+    if reads is None:
+        return Probes(np.empty(0), nothing, np.zeros(high - low + 1, np.int64), nothing, np.empty(0))
+    offsets = np.searchsorted(reads.samples, np.arange(low, high + 1))
+    piece = slice(offsets[0], offsets[-1])
+    return Probes(
+        reads.times[piece].copy(),
+        reads.neurons[piece].copy(),
+        offsets - offsets[0],
+        reads.arrivals[piece].copy(),
+        reads.cotangents[piece].copy(),
+    )
+
+
+def _n_samples(chunk: Chunk) -> int:
+    return next(iter(chunk.values())).offsets.size - 1

@@ -1,0 +1,341 @@
+"""Losses on spike times and on readout voltages, each with its exact derivative.
+
+A loss is evaluated per sample; ``value_and_grad`` reduces. With t_k the first spike time of output k:
+
+- :class:`TTFSCrossEntropy`         t_l/tau0 + ln sum_k exp(-t_k/tau0) + alpha (exp(t_l/tau1) - 1)
+- :class:`TargetTimeMSE`            1/2 sum_k (t_k - target_k)^2
+- :class:`RelativeMSE`              1/2 sum_{k != l} (t_k - t_l - gap)^2
+- :class:`MaxVoltageCrossEntropy`   -ln softmax(max_t V(t))_l
+- :class:`SpikeTimeLoss`            any function of spike times, with its derivative
+
+What a loss does with an output that it reads and that never spikes is its argument ``silent``:
+
+- "raise": a ValueError that names the samples, because the loss is not defined there;
+- "skip": those samples get loss 0 and gradient 0 (Wunderlich & Pehle 2021), and still count in a mean;
+- "t_end": a silent output counts as one that spikes at t_end, without a gradient of its own.
+
+The samples concerned are reported in ``grads.silent_samples``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp, softmax
+
+from eventsolve.solve import Solution
+from eventsolve.spiketrains import SpikeTrains
+
+Reals = NDArray[np.float64]
+Silent = Literal["raise", "skip", "t_end"]
+
+
+class VoltageReads(NamedTuple):
+    """Where a loss reads readout voltages, sorted by sample, neuron and time, and dL/dV there.
+
+    ``arrivals`` is the arrival (of the neuron's schedule) with which a reading moves, or -1.
+    """
+
+    samples: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    times: Reals
+    arrivals: NDArray[np.int64]
+    cotangents: Reals
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A loss on one solution: values (n_samples,), and its derivative by what it reads, of each sample's own loss."""
+
+    values: Reals
+    spike_times: Mapping[str, Reals] = field(default_factory=dict)
+    voltages: Mapping[str, VoltageReads] = field(default_factory=dict)
+    silent_samples: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+class Loss(Protocol):
+    """What ``value_and_grad`` differentiates."""
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by spike times and voltages."""
+
+
+@dataclass(frozen=True, eq=False)
+class TTFSCrossEntropy:
+    """Cross-entropy of time to first spike, with a term for early spikes (Wunderlich & Pehle 2021, eq. 8).
+
+    The policy for silence concerns the label's output; other outputs that are silent have t = inf and drop out of the sum,
+    except with "t_end".
+
+    Parameters
+    ----------
+    population : str
+        The output; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    tau0, tau1 : float
+        Seconds, > 0.
+    alpha : float
+        Weight of the early-spike term, >= 0.
+    silent : {"raise", "skip", "t_end"}
+        See the module docstring.
+    """
+
+    population: str
+    labels: ArrayLike
+    tau0: float = field(kw_only=True)
+    tau1: float = field(kw_only=True)
+    alpha: float = field(kw_only=True)
+    silent: Silent = field(default="raise", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _positive("tau0", self.tau0)
+        _positive("tau1", self.tau1)
+        _positive("alpha", self.alpha, zero=True)
+        _check_silent(self.silent)
+        object.__setattr__(self, "labels", _labels(self.labels))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the first spike times."""
+        trains = _spikes(solution, self.population)
+        labels = _fitting(self.labels, trains)
+        first = trains.first()
+        rows = np.arange(trains.n_samples)
+        missing = ~np.isfinite(first[rows, labels])
+        if self.silent == "t_end":
+            missing = ~np.isfinite(first).all(axis=1)
+        concerned = _apply_policy(self, missing, f"the label's output in {self.population!r}")
+        times = np.where(np.isfinite(first), first, solution.t_end) if self.silent == "t_end" else first.copy()
+        skipped = concerned if self.silent == "skip" else concerned[:0]
+        times[skipped] = 0.0
+        t_label = times[rows, labels]
+        exponents = -times / self.tau0
+        with np.errstate(over="ignore"):
+            early = self.alpha * np.expm1(t_label / self.tau1)
+            slope = self.alpha / self.tau1 * np.exp(t_label / self.tau1)
+        values = t_label / self.tau0 + logsumexp(exponents, axis=1) + early
+        gradient = -softmax(exponents, axis=1) / self.tau0
+        gradient[rows, labels] += 1.0 / self.tau0 + slope
+        values[skipped] = 0.0
+        gradient[skipped] = 0.0
+        return Evaluation(values, {self.population: _on_first(trains, gradient)}, silent_samples=concerned)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTimeMSE:
+    """Half the squared distance of the first spikes from target times, summed over the outputs (Goeltz et al. 2021).
+
+    Parameters
+    ----------
+    population : str
+    targets : array_like, (n_samples, n_neurons)
+        Seconds.
+    silent : {"raise", "skip", "t_end"}
+        Concerns every output.
+    """
+
+    population: str
+    targets: ArrayLike
+    silent: Silent = field(default="raise", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_silent(self.silent)
+        targets = np.array(self.targets, dtype=np.float64)
+        if not np.isfinite(targets).all():
+            raise ValueError(f"targets must be finite; {targets[~np.isfinite(targets)][0]!r} is among them")
+        targets.setflags(write=False)
+        object.__setattr__(self, "targets", targets)
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the first spike times."""
+        trains = _spikes(solution, self.population)
+        targets = np.asarray(self.targets)
+        if targets.shape != (trains.n_samples, trains.n_neurons):
+            raise ValueError(
+                f"targets must have shape (n_samples, n_neurons) = {(trains.n_samples, trains.n_neurons)}; "
+                f"got {targets.shape}"
+            )
+        times, concerned, skipped = _all_first(self, trains, solution.t_end)
+        error = times - targets
+        error[skipped] = 0.0
+        return Evaluation(
+            0.5 * (error**2).sum(axis=1), {self.population: _on_first(trains, error)}, silent_samples=concerned
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RelativeMSE:
+    """Half the squared error of every other output's delay after the label's, which should be ``gap``.
+
+    Goeltz et al. 2021 ("mse_si"); relative mean square error of mlGeNN, without its treatment of silent outputs.
+
+    Parameters
+    ----------
+    population : str
+    labels : array_like of int, (n_samples,)
+    gap : float
+        Seconds.
+    silent : {"raise", "skip", "t_end"}
+        Concerns every output.
+    """
+
+    population: str
+    labels: ArrayLike
+    gap: float = field(kw_only=True)
+    silent: Silent = field(default="raise", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_silent(self.silent)
+        if not np.isfinite(self.gap):
+            raise ValueError(f"gap must be finite; got {self.gap!r}")
+        object.__setattr__(self, "labels", _labels(self.labels))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the first spike times."""
+        trains = _spikes(solution, self.population)
+        labels = _fitting(self.labels, trains)
+        times, concerned, skipped = _all_first(self, trains, solution.t_end)
+        rows = np.arange(trains.n_samples)
+        error = times - times[rows, labels][:, None] - self.gap
+        error[rows, labels] = 0.0
+        error[skipped] = 0.0
+        gradient = error.copy()
+        gradient[rows, labels] = -error.sum(axis=1)
+        return Evaluation(
+            0.5 * (error**2).sum(axis=1), {self.population: _on_first(trains, gradient)}, silent_samples=concerned
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MaxVoltageCrossEntropy:
+    """Cross-entropy of the largest voltages of an LI readout (Wunderlich & Pehle 2021, MNIST).
+
+    Right at kinks, too: where the voltage rises up to an arrival and falls after it, the maximum moves along the incoming
+    branch with the arrival, so that dV_max/dt_arrival is V' just before it.
+
+    Parameters
+    ----------
+    population : str
+        An LI readout; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    """
+
+    population: str
+    labels: ArrayLike
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", _labels(self.labels))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the voltages at their maxima."""
+        labels = _fitting(self.labels, _spikes(solution, self.population))
+        maxima = solution.maxima(self.population)
+        n_samples, n = maxima.value.shape
+        rows = np.arange(n_samples)
+        values = logsumexp(maxima.value, axis=1) - maxima.value[rows, labels]
+        gradient = softmax(maxima.value, axis=1)
+        gradient[rows, labels] -= 1.0
+        reads = VoltageReads(
+            np.repeat(rows, n),
+            np.tile(np.arange(n), n_samples),
+            maxima.time.reshape(-1),
+            maxima.arrival.reshape(-1),
+            gradient.reshape(-1),
+        )
+        return Evaluation(values, voltages={self.population: reads})
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeTimeLoss:
+    """Any function of spike times, with its derivative.
+
+    Parameters
+    ----------
+    function : callable
+        Takes ``solution.spikes`` (a mapping of population to SpikeTrains) and returns each sample's loss, (n_samples,),
+        and a mapping of population to dL/dt of each of its spikes, in the order of ``.times``.
+    """
+
+    function: Callable[[Mapping[str, SpikeTrains]], tuple[ArrayLike, Mapping[str, ArrayLike]]]
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return what the function gives, checked."""
+        values, derivative = self.function(solution.spikes)
+        array = np.array(values, dtype=np.float64)
+        if array.shape != (solution.n_samples,):
+            raise ValueError(
+                f"the function must return one loss for each of {solution.n_samples} samples; got shape {array.shape}"
+            )
+        for name in derivative:
+            if name not in solution.spikes:
+                raise ValueError(f"the function's derivative names {name!r}, which is not a population")
+        return Evaluation(array, {name: np.array(v, dtype=np.float64) for name, v in derivative.items()})
+
+
+def _positive(name: str, value: float, *, zero: bool = False) -> None:
+    if not (np.isfinite(value) and (value > 0 or (zero and value == 0))):
+        raise ValueError(f"{name} must be finite and {'>= 0' if zero else '> 0'}; got {value!r}")
+
+
+def _check_silent(silent: object) -> None:
+    if silent not in ("raise", "skip", "t_end"):
+        raise ValueError(f"silent must be 'raise', 'skip' or 't_end'; got {silent!r}")
+
+
+def _labels(labels: ArrayLike) -> NDArray[np.int64]:
+    array = np.array(labels)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"labels must be a vector of integers; got shape {array.shape} of {array.dtype}")
+    array = array.astype(np.int64)
+    array.setflags(write=False)
+    return array
+
+
+def _spikes(solution: Solution, population: str) -> SpikeTrains:
+    solution.network.population(population)
+    return solution.spikes[population]
+
+
+def _fitting(labels: ArrayLike, trains: SpikeTrains) -> NDArray[np.int64]:
+    array = np.asarray(labels)
+    if array.shape != (trains.n_samples,):
+        raise ValueError(f"labels must have one entry for each of {trains.n_samples} samples; got shape {array.shape}")
+    bad = (array < 0) | (array >= trains.n_neurons)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(f"labels must lie in 0..{trains.n_neurons - 1}; entry {k} is {int(array[k])}")
+    return array
+
+
+def _apply_policy(loss: object, missing: NDArray[np.bool_], what: str) -> NDArray[np.int64]:
+    """Return the samples concerned, or raise if the loss's policy says so."""
+    samples = np.flatnonzero(missing)
+    if samples.size and getattr(loss, "silent") == "raise":  # noqa: B009 - the losses share no base class
+        listed = ", ".join(str(s) for s in samples[:10]) + (", ..." if samples.size > 10 else "")
+        raise ValueError(
+            f"{what} is silent in {samples.size} of {missing.size} samples ({listed}), where the loss is not defined; "
+            "choose silent='skip' or silent='t_end' to go on without them"
+        )
+    return samples
+
+
+def _all_first(
+    loss: TargetTimeMSE | RelativeMSE, trains: SpikeTrains, t_end: float
+) -> tuple[Reals, NDArray[np.int64], NDArray[np.int64]]:
+    """Return first spike times under the loss's policy, the samples concerned, and those to be skipped."""
+    first = trains.first()
+    concerned = _apply_policy(loss, ~np.isfinite(first).all(axis=1), f"an output of {loss.population!r}")
+    return np.where(np.isfinite(first), first, t_end), concerned, concerned if loss.silent == "skip" else concerned[:0]
+
+
+def _on_first(trains: SpikeTrains, gradient: Reals) -> Reals:
+    """Place dL/d(first spike time), (n_samples, n_neurons), on the spikes; silent neurons have none."""
+    index = trains.first_index()
+    flat = np.zeros(trains.n_spikes)
+    flat[index[index >= 0]] = gradient[index >= 0]
+    return flat
