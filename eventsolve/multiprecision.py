@@ -400,10 +400,15 @@ def _slope(neuron: Neuron, v: Mpf, i: Mpf) -> Mpf:
 def _extremum(ctx: Context, neuron: Neuron, v0: Mpf, i0: Mpf) -> Mpf | None:
     """Return the only s at which V'(s) = 0 can hold, or None; it may be negative.
 
-    With b = i0 tau_syn/(tau_syn - tau_mem) and a = v0 - v_leak - b, V - v_leak = a exp(-s/tau_mem) + b
-    exp(-s/tau_syn), so V' = 0 where exp(s/tau_mem - s/tau_syn) = -(a/tau_mem)/(b/tau_syn). At equality V -
-    v_leak is (v0 - v_leak + i0 s/tau_mem) exp(-s/tau_mem), with V' = 0 where i0 s/tau_mem = i0 - (v0 -
-    v_leak).
+    With b = i0 tau_syn/(tau_syn - tau_mem) and a = v0 - v_leak - b::
+
+        V - v_leak = a exp(-s/tau_mem) + b exp(-s/tau_syn)
+        V' = 0  where  exp(s/tau_mem - s/tau_syn) = -(a/tau_mem)/(b/tau_syn)
+
+    and at equality::
+
+        V - v_leak = (v0 - v_leak + i0 s/tau_mem) exp(-s/tau_mem)
+        V' = 0  where  i0 s/tau_mem = i0 - (v0 - v_leak)
     """
     tau_mem, tau_syn = neuron.tau_mem, neuron.tau_syn
     if i0 == 0:
@@ -417,7 +422,7 @@ def _extremum(ctx: Context, neuron: Neuron, v0: Mpf, i0: Mpf) -> Mpf | None:
 
 
 def _first_crossing(ctx: Context, neuron: Neuron, state: State, t_end: Mpf, tolerance: Mpf) -> Mpf:
-    """The first time up to t_end at which V reaches the threshold if nothing happens before, or inf."""
+    """Return when V first reaches the threshold up to t_end, if nothing happens before, or inf."""
     if neuron.v_threshold == ctx.inf or state.free > t_end:
         return ctx.inf
     if state.voltage >= neuron.v_threshold:  # a spike tied with a delivery, whose order rounding has turned
