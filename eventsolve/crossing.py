@@ -29,26 +29,38 @@ def undecided_band(u, i, c):
 
 
 @compiled
+def peak_possible(u, i, c, decay_mem, u_h, i_h):
+    """Return False if the states at 0 and h prove without a logarithm that no peak between them comes near c.
+
+    There is a peak only if u rises at 0 and falls at h. Up to it u rises no faster than with the current i(0), after it u
+    falls no faster than it would decay towards i(h); decay_mem is exp(-h/tau_mem).
+    """
+    level = c - undecided_band(u, i, c)
+    return (
+        (i > u)
+        & (i_h < u_h)
+        & (i - (i - u) * decay_mem >= level)
+        & (u_h - i_h >= (level - i_h) * decay_mem)
+    )
+
+
+@compiled
 def first_crossing(u, i, c, h, decay_mem, u_h, i_h, tau_mem, tau_syn):
     """Return (s, grazing): the first crossing in (0, h] in seconds, or inf, from the states at 0 and h.
-
-    Two bounds on the peak spare most logarithms: up to it u rises no faster than with the current i(0), and after it u
-    falls at least as slowly as with the current i(h), over at most h with decay_mem = exp(-h/tau_mem).
 
     ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold, so that the answer is
     deterministic but not decided by float64.
     """
+    if max(i, i_h) <= c:
+        return math.inf, False
     if u_h >= c:
         return refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn), False
-    if not (i > u and i_h < u_h):
-        return math.inf, False
-    band = undecided_band(u, i, c)
-    if i - (i - u) * decay_mem < c - band or (u_h - i_h) < (c - band - i_h) * decay_mem:
+    if not peak_possible(u, i, c, decay_mem, u_h, i_h):
         return math.inf, False
     s = min(extremum(u, i, tau_mem, tau_syn), h)
     ea, eb, k = propagator(s, tau_mem, tau_syn)
     peak = u * ea + i * k
-    grazing = abs(peak - c) <= band
+    grazing = abs(peak - c) <= undecided_band(u, i, c)
     if peak <= c:
         return math.inf, grazing
     return refine_crossing(u, i, c, s, peak, i * eb, tau_mem, tau_syn), grazing

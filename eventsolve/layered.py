@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import first_crossing
+from eventsolve.crossing import first_crossing, peak_possible
 from eventsolve.membrane import extremum, propagator
 
 Reals = NDArray[np.float64]
@@ -45,10 +45,16 @@ class Afferents(NamedTuple):
 
 
 class Cohorts(NamedTuple):
-    """Neurons by cohort: those of cohort c are members[offsets[c]] to members[offsets[c + 1]]."""
+    """Neurons by cohort: those of cohort c are members[offsets[c]] to members[offsets[c + 1]].
+
+    ``weights`` from weight_offsets[c] on are those of its synapses once more, member by member for one slot after the
+    other: an arrival adds one contiguous row to the currents of the cohort.
+    """
 
     offsets: Integers
     members: Integers
+    weight_offsets: Integers
+    weights: Reals
 
 
 class Spikes(NamedTuple):
@@ -185,12 +191,13 @@ def group_by(keys, low, high, n_keys):
 
 
 @compiled
-def schedule_of(neuron, neurons, afferents, spikes, by_source, places, t_end):
+def schedule_of(neuron, neurons, afferents, spike_times, by_source, places, t_end):
     """Return the Schedule of a neuron, which is that of its whole cohort, in the sample whose spikes are grouped."""
-    first, last = afferents.offsets[neuron], afferents.offsets[neuron + 1]
+    row_offsets, sources, _, delays = afferents
+    first, last = row_offsets[neuron], row_offsets[neuron + 1]
     n = 0
     for synapse in range(first, last):
-        source = afferents.source[synapse]
+        source = sources[synapse]
         n += by_source[source + 1] - by_source[source]
     times = np.empty(n)
     slots = np.empty(n, np.int64)
@@ -198,9 +205,10 @@ def schedule_of(neuron, neurons, afferents, spikes, by_source, places, t_end):
     n = 0
     ordered = True
     for synapse in range(first, last):
-        source = afferents.source[synapse]
+        source = sources[synapse]
+        delay = delays[synapse]
         for k in range(by_source[source], by_source[source + 1]):
-            t = spikes.times[places[k]] + afferents.delay[synapse]
+            t = spike_times[places[k]] + delay
             if t <= t_end:
                 times[n] = t
                 slots[n] = synapse - first
@@ -212,26 +220,31 @@ def schedule_of(neuron, neurons, afferents, spikes, by_source, places, t_end):
     if not ordered:
         order = stable_order(times, n)
         times, slots, causes = times[order], slots[order], causes[order]
-    tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     decay_mem = np.empty(n + 1)
     decay_syn = np.empty(n + 1)
     response = np.empty(n + 1)
+    fill_propagators(
+        times, t_end, neurons.tau_mem[neuron], neurons.tau_syn[neuron], decay_mem, decay_syn, response
+    )
+    return Schedule(times, slots, causes, decay_mem, decay_syn, response)
+
+
+@compiled
+def fill_propagators(times, t_end, tau_mem, tau_syn, decay_mem, decay_syn, response):
+    """Fill in the propagators of the gap before each time, and of the last one up to t_end."""
     t = 0.0
-    for j in range(n + 1):
-        t_next = times[j] if j < n else t_end
+    for j in range(times.size + 1):
+        t_next = times[j] if j < times.size else t_end
         decay_mem[j], decay_syn[j], response[j] = propagator(t_next - t, tau_mem, tau_syn)
         t = t_next
-    return Schedule(times, slots, causes, decay_mem, decay_syn, response)
 
 
 @compiled
 def march_cohort(
     neurons,
-    weights,
-    row_offsets,
     members,
-    first,
-    last,
+    weights,
+    first_weight,
     schedule,
     t_end,
     times,
@@ -242,66 +255,86 @@ def march_cohort(
     doubt_senders,
     n_doubts,
 ):
-    """Write the spikes of members[first:last] behind the first n_out, and their undecided peaks behind the first n_doubts.
+    """Write the cohort's spikes behind the first n_out, and its undecided peaks behind the first n_doubts.
 
-    Returns how far it got: the next member and the new counts. It stops before a neuron for whose spikes there may be no
-    room left. One call serves a cohort because arrays are taken out of their tuples here, once: where a loop does that,
-    it counts references, atomically, which costs more than the mathematics.
+    Returns the new counts; n_out is -1 if there was no room, and the cohort has to be marched again with more.
+
+    Between two arrivals all members take one vectorised step without branches, which also decides for whom there is
+    anything to look for; only those few are looked at one by one. One call serves a cohort because arrays are taken out
+    of their tuples here, once: in a loop that would count references, atomically, at more cost than the mathematics.
     """
     tau_mems, tau_syns, v_thresholds, v_resets, v_leaks, t_refs = neurons
     arrival_times, slots, _, decay_mem, decay_syn, response = schedule
     n_arrivals = arrival_times.size
-    for member in range(first, last):
-        neuron = members[member]
-        tau_mem, tau_syn, t_ref = tau_mems[neuron], tau_syns[neuron], t_refs[neuron]
-        c = v_thresholds[neuron] - v_leaks[neuron]
-        u_reset = v_resets[neuron] - v_leaks[neuron]
-        first_synapse = row_offsets[neuron]
-        n_before, n_doubts_before = n_out, n_doubts
-        t = 0.0
-        u = -v_leaks[neuron]
-        i = 0.0
-        free_at = 0.0
-        for j in range(n_arrivals + 1):
-            t_next = arrival_times[j] if j < n_arrivals else t_end
-            ea, eb, k = decay_mem[j], decay_syn[j], response[j]
+    n = members.size
+    tau_mem, tau_syn = tau_mems[members[0]], tau_syns[members[0]]
+    c = np.empty(n)
+    u = np.empty(n)
+    i = np.zeros(n)
+    u_next = np.empty(n)
+    i_next = np.empty(n)
+    free_at = np.zeros(n)
+    watched = np.empty(n, np.bool_)
+    for m in range(n):
+        c[m] = v_thresholds[members[m]] - v_leaks[members[m]]
+        u[m] = -v_leaks[members[m]]
+    t_now = 0.0
+    for j in range(n_arrivals + 1):
+        t_next = arrival_times[j] if j < n_arrivals else t_end
+        ea_whole, eb_whole, k_whole = decay_mem[j], decay_syn[j], response[j]
+        for m in range(n):
+            u_new = u[m] * ea_whole + i[m] * k_whole
+            i_new = i[m] * eb_whole
+            above = ((i[m] > c[m]) | (i_new > c[m])) & (
+                (u_new >= c[m]) | peak_possible(u[m], i[m], c[m], ea_whole, u_new, i_new)
+            )
+            watched[m] = above | (free_at[m] > t_now)
+            u_next[m] = u_new
+            i_next[m] = i_new
+        for m in range(n):
+            if not watched[m]:
+                continue
+            t = t_now
+            ea, eb, k = ea_whole, eb_whole, k_whole
             while True:
-                if free_at > t:
-                    if free_at >= t_next:
-                        i *= eb
+                if free_at[m] > t:
+                    if free_at[m] >= t_next:
+                        i[m] *= eb
                         break
-                    i *= math.exp(-(free_at - t) / tau_syn)
-                    t = free_at
+                    i[m] *= math.exp(-(free_at[m] - t) / tau_syn)
+                    t = free_at[m]
                     ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
-                u_next = u * ea + i * k
-                i_next = i * eb
-                if max(i, i_next) <= c:
-                    u, i = u_next, i_next
-                    break
+                u_new = u[m] * ea + i[m] * k
+                i_new = i[m] * eb
                 if n_out == times.size or n_doubts == doubt_times.size:
-                    return member, n_before, n_doubts_before
-                s, grazing = first_crossing(u, i, c, t_next - t, ea, u_next, i_next, tau_mem, tau_syn)
+                    return -1, -1
+                s, grazing = first_crossing(u[m], i[m], c[m], t_next - t, ea, u_new, i_new, tau_mem, tau_syn)
                 if grazing:
-                    doubt_times[n_doubts] = t + min(extremum(u, i, tau_mem, tau_syn), t_next - t)
-                    doubt_senders[n_doubts] = neuron
+                    doubt_times[n_doubts] = t + min(extremum(u[m], i[m], tau_mem, tau_syn), t_next - t)
+                    doubt_senders[n_doubts] = members[m]
                     n_doubts += 1
                 if s == math.inf:
-                    u, i = u_next, i_next
+                    u[m], i[m] = u_new, i_new
                     break
                 t_spike = min(t + s, t_next)
                 times[n_out] = t_spike
-                senders[n_out] = neuron
+                senders[n_out] = members[m]
                 arrivals[n_out] = j
                 n_out += 1
-                i *= math.exp(-(t_spike - t) / tau_syn)
-                u = u_reset
+                i[m] *= math.exp(-(t_spike - t) / tau_syn)
+                u[m] = v_resets[members[m]] - v_leaks[members[m]]
                 t = t_spike
-                free_at = t + t_ref
+                free_at[m] = t + t_refs[members[m]]
                 ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
-            t = t_next
-            if j < n_arrivals:
-                i += weights[first_synapse + slots[j]]
-    return last, n_out, n_doubts
+            u_next[m], i_next[m] = u[m], i[m]
+        u, u_next = u_next, u
+        i, i_next = i_next, i
+        t_now = t_next
+        if j < n_arrivals:
+            row = first_weight + slots[j] * n
+            for m in range(n):
+                i[m] += weights[row + m]
+    return n_out, n_doubts
 
 
 @compiled
@@ -326,15 +359,13 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
         by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
         for cohort in range(cohorts.offsets.size - 1):
             first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
-            schedule = schedule_of(cohorts.members[first], neurons, afferents, spikes, by_source, places, t_end)
-            while first < last:
-                first, n_out, n_new_doubts = march_cohort(
+            schedule = schedule_of(cohorts.members[first], neurons, afferents, spikes.times, by_source, places, t_end)
+            while True:
+                n_new, n_new_doubts = march_cohort(
                     neurons,
-                    afferents.weight,
-                    afferents.offsets,
-                    cohorts.members,
-                    first,
-                    last,
+                    cohorts.members[first:last],
+                    cohorts.weights,
+                    cohorts.weight_offsets[cohort],
                     schedule,
                     t_end,
                     times,
@@ -345,12 +376,13 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
                     doubt_senders,
                     n_doubts,
                 )
-                doubt_samples[n_doubts:n_new_doubts] = sample
-                n_doubts = n_new_doubts
-                if first < last:
-                    times, senders, arrivals = grown_reals(times), grown_integers(senders), grown_integers(arrivals)
-                    doubt_times = grown_reals(doubt_times)
-                    doubt_senders, doubt_samples = grown_integers(doubt_senders), grown_integers(doubt_samples)
+                if n_new >= 0:
+                    break
+                times, senders, arrivals = grown_reals(times), grown_integers(senders), grown_integers(arrivals)
+                doubt_times = grown_reals(doubt_times)
+                doubt_senders, doubt_samples = grown_integers(doubt_senders), grown_integers(doubt_samples)
+            doubt_samples[n_doubts:n_new_doubts] = sample
+            n_out, n_doubts = n_new, n_new_doubts
         order = time_neuron_order(times[begin:n_out], senders[begin:n_out])
         times[begin:n_out] = times[begin:n_out][order]
         senders[begin:n_out] = senders[begin:n_out][order]
@@ -470,7 +502,7 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, ti
         by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
         for cohort in range(cohorts.offsets.size - 1):
             representative = cohorts.members[cohorts.offsets[cohort]]
-            schedule = schedule_of(representative, neurons, afferents, spikes, by_source, places, t_end)
+            schedule = schedule_of(representative, neurons, afferents, spikes.times, by_source, places, t_end)
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
                 neuron = cohorts.members[member]
@@ -521,7 +553,7 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
         by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
         for cohort in range(cohorts.offsets.size - 1):
             representative = cohorts.members[cohorts.offsets[cohort]]
-            schedule = schedule_of(representative, neurons, afferents, spikes, by_source, places, t_end)
+            schedule = schedule_of(representative, neurons, afferents, spikes.times, by_source, places, t_end)
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
             life = segments_for(schedule.times.size + 1)
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):

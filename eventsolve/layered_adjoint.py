@@ -87,7 +87,7 @@ def march_back(
                         cohorts.members[cohorts.offsets[cohort]],
                         neurons,
                         afferents,
-                        spikes,
+                        spikes.times,
                         by_source,
                         places,
                         t_end,

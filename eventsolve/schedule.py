@@ -107,4 +107,13 @@ def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
         alike.setdefault(key, []).append(i)
     members = [i for cohort in alike.values() for i in cohort]
     sizes = [len(cohort) for cohort in alike.values()]
-    return Cohorts(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), np.array(members, dtype=np.int64))
+    rows = [
+        np.stack([afferents.weight[afferents.offsets[i] : afferents.offsets[i + 1]] for i in cohort]).T.reshape(-1)
+        for cohort in alike.values()
+    ]
+    return Cohorts(
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        np.array(members, dtype=np.int64),
+        np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64),
+        np.concatenate([*rows, np.empty(0)]),
+    )
