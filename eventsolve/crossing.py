@@ -67,48 +67,65 @@ def first_crossing(u, i, c, h, decay_mem, u_h, i_h, tau_mem, tau_syn):
 
 
 @compiled
+def taylor_step(f, u, i, rate_mem, rate_syn):
+    """Return how far to go from a state (u, i) for u to rise by -f, by its first three derivatives; inf if it falls.
+
+    All derivatives are linear in the state, so they cost no exponential. Nearly straight curves take the inverse series;
+    others the parabola with a correction, which is right near a grazing peak, where Newton's method is not.
+    """
+    drain = i * rate_syn
+    d1 = (i - u) * rate_mem
+    if not d1 > 0.0:
+        return math.inf
+    d2 = -(drain + d1) * rate_mem
+    d3 = (drain * rate_syn - d2) * rate_mem
+    inverse = 1.0 / d1
+    newton = -f * inverse
+    bend = 0.5 * d2 * inverse
+    twist = d3 * inverse / 6.0
+    if abs(bend * newton) < 0.02:
+        return newton - newton * newton * (bend - newton * (2.0 * bend * bend - twist))
+    if not 4.0 * bend * newton > -1.0:
+        return math.inf
+    root = math.sqrt(1.0 + 4.0 * bend * newton)
+    step = 2.0 * newton / (1.0 + root)
+    return step - step * step * step * twist / root
+
+
+@compiled
 def refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn):
     """Return the crossing of c in (0, h], where u < c <= u_h and u crosses once, to the conditioning of the crossing.
 
-    Each step solves the second-order Taylor model at the current point and corrects it by the third derivative (all
-    derivatives are linear in the state, so they cost no exponential): order four, and right near a grazing peak, where
-    Newton's method is not. It cannot leave the bracket [low, high]: it bisects instead.
+    :func:`taylor_step` from point to point, of fourth order. It cannot leave the bracket [low, high]: it bisects instead.
     """
+    rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
+    shortest = min(tau_mem, tau_syn)
     low, high = 0.0, h
-    s = first_guess(u, i, c, h, u_h, i_h, tau_mem)
+    s = taylor_step(u - c, u, i, rate_mem, rate_syn)
+    if not s < min(0.5 * shortest, h):
+        s = first_guess(u, i, c, h, u_h, i_h, tau_mem)
     for _ in range(200):
         ea, eb, k = propagator(s, tau_mem, tau_syn)
-        current = i * eb
         v = u * ea + i * k
         f = v - c
         if f < 0.0:
             low = s
         else:
             high = s
-        d1 = (current - v) / tau_mem
-        d2 = -(current / tau_syn + d1) / tau_mem
-        d3 = (current / (tau_syn * tau_syn) - d2) / tau_mem
-        disc = d1 * d1 - 2.0 * f * d2
-        step = math.inf
-        if d1 > 0.0 and disc > 0.0:
-            root = math.sqrt(disc)
-            step = -2.0 * f / (d1 + root)
-            step -= step * step * step * d3 / (6.0 * root)
-        if not (low < s + step < high):
-            if abs(step) <= EPS * s:
-                return s
-            step = 0.5 * (low + high) - s
-            if low + 0.5 * (high - low) <= low or high - low <= EPS * high:
-                return high
-            s += step
-            continue
-        s += step
-        # the next correction would be of fourth order in the step against the scales of the derivatives
+        step = taylor_step(f, v, i * eb, rate_mem, rate_syn)
         size = abs(step)
-        if size * (abs(d2) + abs(d3) * size) < 1e-5 * d1 and size < 1e-5 * min(tau_mem, tau_syn):
-            return s
         if size <= EPS * s:
             return s
+        if low < s + step < high:
+            s += step
+            # what is left is of fourth order in the step, against the time constants and the distance to a turn, d1/d2
+            slope = (i * eb - v) * rate_mem
+            if size < 1e-4 * shortest and size * (abs(i) * eb * rate_syn + slope) * rate_mem < 1e-4 * slope:
+                return s
+        elif high - low <= EPS * high:
+            return high
+        else:
+            s = 0.5 * (low + high)
     return s
 
 

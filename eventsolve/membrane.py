@@ -47,8 +47,9 @@ def propagator(s, tau_mem, tau_syn):
     ea = math.exp(-a)
     eb = math.exp(-b)
     x = a - b
-    g = (eb - ea) / x if abs(x) > SERIES_BELOW else (ea * exprel(x) if x <= 0.0 else eb * exprel(-x))
-    return ea, eb, a * g
+    if abs(x) > SERIES_BELOW:
+        return ea, eb, (eb - ea) * (tau_syn / (tau_syn - tau_mem))
+    return ea, eb, a * (ea * exprel(x) if x <= 0.0 else eb * exprel(-x))
 
 
 @compiled
