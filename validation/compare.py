@@ -271,14 +271,19 @@ class Comparison:
         return next((stage for stage in backward if not stage.agrees_where_spikes_match), None)
 
     @property
+    def computed(self) -> list[SpikeMatch]:
+        """The spikes of all populations but inputs, in forward order."""
+        return [match for name, match in self.spikes.items() if self.depth[name]]
+
+    @property
     def missed(self) -> int:
-        """Spikes that only the exact record has, over all populations."""
-        return sum(match.missed.size for match in self.spikes.values())
+        """Spikes that only the exact record has, over all populations but inputs."""
+        return sum(match.missed.size for match in self.computed)
 
     @property
     def extra(self) -> int:
-        """Spikes that only the model has, over all populations."""
-        return sum(match.extra.size for match in self.spikes.values())
+        """Spikes that only the model has, over all populations but inputs."""
+        return sum(match.extra.size for match in self.computed)
 
 
 def compare(

@@ -1,0 +1,196 @@
+"""The command line: ``eventsolve-validate``, or ``python -m validation``."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from validation.report import Run
+    from validation.yinyang import Job
+
+SETUPS = ("5-200-3", "5-120-3")
+FORMATS = ("s16.15", "float32", "float64")
+_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+
+app = typer.Typer(
+    name="eventsolve-validate",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Put the spikes and gradients of an implementation under test beside the exact ones.",
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep ``yinyang`` a command of its own."""
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
+    match = re.fullmatch(r"\s*([^\sa-zµ]*(?:e[-+]?\d+)?)\s*([a-zµ]*)\s*", text)
+    try:
+        value = float(match[1]) * _UNITS[match[2]] if match else math.nan
+    except (ValueError, KeyError):
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(
+            f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us"
+        )
+    return float(f"{value:.12g}")  # 0.1 ms is 1e-4 s, not the product of two rounded numbers
+
+
+def _chosen(
+    option: str, given: list[str] | None, default: tuple[str, ...], known: tuple[str, ...]
+) -> list[str]:
+    chosen = list(dict.fromkeys(given or default))
+    for name in chosen:
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=f"'--{option}'")
+    return chosen
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value!r} is not a finite number")
+    return value
+
+
+@app.command()
+def yinyang(
+    samples: Annotated[int, typer.Option(min=1, help="Points of the Yin-Yang data set.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of points and initial weights.")] = 42,
+    dt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Time step, e.g. 1ms or 1e-4 (seconds); may be repeated. (default: 1ms and 0.1ms)",
+        ),
+    ] = None,
+    arithmetic: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"Arithmetic: {', '.join(FORMATS)}; may be repeated. (default: s16.15 and float32)",
+        ),
+    ] = None,
+    setup: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="5-200-3 (continuous encoding) or 5-120-3 (27-step code); may be repeated. (default: both)",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json.")
+    ] = Path("validation-report"),
+    json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            min=0, callback=_finite, help="Fail if any layer's relative gradient error exceeds this."
+        ),
+    ] = None,
+    min_cosine: Annotated[
+        float | None,
+        typer.Option(
+            min=-1, max=1, callback=_finite, help="Fail if any layer's gradient cosine is below this."
+        ),
+    ] = None,
+) -> None:
+    """Compare a SpiNNaker2 core with the exact solver on Yin-Yang, gradient by gradient.
+
+    Exits with 1 if a limit is broken, with 2 on a bad option, and with 130 if interrupted; the report then
+    holds the finished runs.
+    """
+    setups = _chosen("setup", setup, SETUPS, SETUPS)
+    formats = _chosen("format", arithmetic, ("s16.15", "float32"), FORMATS)
+    try:
+        steps = list(dict.fromkeys(seconds(text) for text in dt or ["1ms", "0.1ms"]))
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint="'--dt'") from None
+
+    from rich.console import Console
+
+    from validation import report
+    from validation.yinyang import Job
+
+    try:
+        jobs = [Job(s, step, f, samples, seed) for s in setups for step in steps for f in formats]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--dt'") from None
+    origin = report.provenance(
+        {"samples": samples, "seed": seed, "dt": steps, "format": formats, "setup": setups},
+        command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
+    )
+    errors = Console(stderr=True)
+    runs, complete = _finished(jobs, errors)
+    tables = Console(stderr=json)
+    if not tables.is_terminal:
+        tables.width = max(tables.width, 110)
+    tables.print(report.table(runs))
+    html, data = report.write(runs, origin, out, complete=complete)
+    errors.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)
+    if json:
+        typer.echo(report.to_json(runs, origin, complete=complete), nl=False)
+    if not complete:
+        errors.print(f"interrupted: {len(runs)} of {len(jobs)} runs were finished")
+        raise typer.Exit(130)
+    if _print_broken(runs, max_error, min_cosine, errors):
+        raise typer.Exit(1)
+
+
+def _finished(jobs: list[Job], console: Console) -> tuple[list[Run], bool]:
+    """Work through the jobs with a progress bar; return the finished runs and whether these are all."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from validation.yinyang import campaign
+
+    runs: list[Run] = []
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(jobs[0].title, total=len(jobs))
+        try:
+            for run in campaign(jobs):
+                runs.append(run)
+                following = jobs[len(runs)].title if len(runs) < len(jobs) else ""
+                progress.update(task, advance=1, description=following)
+        except KeyboardInterrupt:
+            return runs, False
+    return runs, True
+
+
+def _print_broken(
+    runs: list[Run], max_error: float | None, min_cosine: float | None, console: Console
+) -> bool:
+    """Print every limit that is broken, with its run and layer; return whether there is one."""
+    from validation.compare import broken_limits
+
+    sentences = [
+        f"{run.title}: {text}"
+        for run in runs
+        for text in broken_limits(run.comparison, max_error, min_cosine)
+    ]
+    for sentence in sentences:
+        console.print(
+            f"limit broken: {sentence}", style="bold red", highlight=False, markup=False, soft_wrap=True
+        )
+    return bool(sentences)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="eventsolve-validate")
+
+
+if __name__ == "__main__":
+    main()

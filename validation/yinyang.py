@@ -1,0 +1,231 @@
+"""The Yin-Yang campaign: two published networks, on a model of a SpiNNaker2 core and exactly, run by run.
+
+A run is independent of every other one, so a campaign is a list of :class:`Job` that any
+``concurrent.futures.Executor`` can work through.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.io import datasets
+from validation.compare import Comparison, Culprit, compare, worst_spike
+from validation.oracle import oracle
+from validation.report import Excerpt, Run
+from validation.spinnaker2 import SpiNNaker2Core
+from validation.target import Record
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A published network for Yin-Yang, its encoding and its loss.
+
+    Attributes
+    ----------
+    name, encoding : str
+        The encoding is "continuous" (Wunderlich & Pehle 2021) or "code" (27 steps of 1 ms, Béna et al. 2024).
+    sizes : tuple of int
+        Neurons per layer: inputs, hidden, out.
+    moments : tuple of (mean, standard deviation)
+        Of the initial weights, per layer.
+    t_end, tau0, tau1 : float
+        Seconds: end of the run, and the time constants of the time-to-first-spike cross-entropy.
+    alpha : float
+        Weight of its early-spike term.
+    silent : str
+        What it does with outputs that never spike.
+    """
+
+    name: str
+    encoding: Literal["continuous", "code"]
+    sizes: tuple[int, int, int]
+    moments: tuple[tuple[float, float], tuple[float, float]]
+    t_end: float
+    tau0: float
+    tau1: float
+    alpha: float
+    silent: Literal["raise", "skip", "t_end"]
+
+
+SETUPS = {
+    setup.name: setup
+    for setup in (
+        Setup(
+            name="5-200-3",
+            encoding="continuous",
+            sizes=(5, 200, 3),
+            moments=((1.5, 0.78), (0.93, 0.1)),
+            t_end=60e-3,
+            tau0=0.5e-3,
+            tau1=6.4e-3,
+            alpha=3e-3,
+            silent="skip",
+        ),
+        Setup(
+            name="5-120-3",
+            encoding="code",
+            sizes=(5, 120, 3),
+            moments=(
+                (3.2 / math.sqrt(5), 3.2 / math.sqrt(5)),
+                (5.2 / math.sqrt(120), 2.8 / math.sqrt(120)),
+            ),
+            t_end=27e-3,
+            tau0=1.5e-3,
+            tau1=100e-3,
+            alpha=0.01,
+            silent="t_end",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the campaign.
+
+    Attributes
+    ----------
+    setup : str
+        A name in :data:`SETUPS`.
+    time_step : float
+        Of the core, seconds.
+    arithmetic : str
+        Of the core: "float64", "float32" or the name of a fixed-point format.
+    samples, seed : int
+        Points; seed of points and initial weights.
+
+    Raises
+    ------
+    ValueError
+        If the time step does not fit a whole number of times, at least twice, into the set-up's duration.
+    """
+
+    setup: str
+    time_step: float
+    arithmetic: str
+    samples: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        t_end = SETUPS[self.setup].t_end
+        steps = t_end / self.time_step
+        if steps < 2 or abs(steps - round(steps)) > 1e-9 * steps:
+            raise ValueError(
+                f"a time step of {self.time_step * 1e3:g} ms does not divide the {t_end * 1e3:g} ms of "
+                f"{self.setup} into two or more whole steps"
+            )
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        return f"{self.setup}, {self.time_step * 1e3:g} ms, {self.arithmetic}"
+
+
+def network(setup: Setup, seed: int) -> es.Network:
+    """Return the network with initial weights drawn as published."""
+    first, second = datasets.normal_weights(setup.sizes, setup.moments, seed)
+    net = es.Network()
+    net.add_input("in", setup.sizes[0])
+    net.add_population("hidden", setup.sizes[1], es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.add_population("out", setup.sizes[2], es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "hidden", first)
+    net.connect("hidden", "out", second)
+    return net
+
+
+def run(job: Job) -> Run:
+    """Solve exactly, run the core, and compare."""
+    start = time.perf_counter()
+    setup = SETUPS[job.setup]
+    data = datasets.yin_yang(job.samples, job.seed)
+    encode = datasets.encode_latency if setup.encoding == "continuous" else datasets.encode_steps
+    inputs = {"in": encode(data.points)}
+    loss = es.losses.TTFSCrossEntropy(
+        "out", data.labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
+    )
+    net = network(setup, job.seed)
+    core = SpiNNaker2Core(time_step=job.time_step, arithmetic=job.arithmetic)
+    exact = oracle(net, inputs, setup.t_end, loss)
+    model = core.run(net, inputs, setup.t_end, loss)
+    comparison = compare(exact, model)
+    excerpt = excerpt_around(worst_spike(comparison), comparison, net, inputs["in"], setup.t_end)
+    return Run(
+        title=job.title,
+        group=setup.name,
+        series=job.arithmetic,
+        settings={
+            "network": setup.name,
+            "encoding": setup.encoding,
+            "time step": f"{job.time_step * 1e3:g} ms",
+            "arithmetic": job.arithmetic,
+            "samples": job.samples,
+            "seed": job.seed,
+            "end": f"{setup.t_end * 1e3:g} ms",
+        },
+        comparison=replace(comparison, model=_without_traces(model)),
+        excerpt=excerpt,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def campaign(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[Run]:
+    """Yield the runs in the order of the jobs, each as soon as it and those before it are finished.
+
+    Closing the iterator early cancels the jobs that have not started.
+    """
+    if executor is None:
+        yield from map(run, jobs)
+        return
+    futures = [executor.submit(run, job) for job in jobs]
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def excerpt_around(
+    culprit: Culprit | None, comparison: Comparison, net: es.Network, trains: es.SpikeTrains, t_end: float
+) -> Excerpt | None:
+    """Cut the voltage of one neuron around one spike: 12 time steps either side, but 4 to 12 ms."""
+    if culprit is None or culprit.population not in comparison.model.traces:
+        return None
+    reach = float(np.clip(12 * (comparison.model.time_step or 0.0), 4e-3, 12e-3))
+    start, stop = max(0.0, culprit.time - reach), min(t_end, culprit.time + reach)
+    solution = es.solve(net, {"in": trains.select([culprit.sample])}, t_end=t_end)
+    times = np.linspace(start, stop, 1001)
+    trace = comparison.model.traces[culprit.population]
+    shown = (trace.times >= start) & (trace.times <= stop)
+    spikes = [_spikes_of(record, culprit, start, stop) for record in (comparison.exact, comparison.model)]
+    return Excerpt(
+        culprit=culprit,
+        threshold=float(net.population(culprit.population).parameter("v_threshold")[culprit.neuron]),
+        exact_times=times,
+        exact_voltage=solution.voltage(culprit.population, times)[0, culprit.neuron],
+        model_times=trace.times[shown],
+        model_voltage=trace.voltage[culprit.sample, culprit.neuron, shown],
+        exact_spikes=spikes[0],
+        model_spikes=spikes[1],
+    )
+
+
+def _spikes_of(record: Record, culprit: Culprit, start: float, stop: float) -> np.ndarray:
+    trains = record.spikes[culprit.population]
+    here = (trains.samples == culprit.sample) & (trains.neurons == culprit.neuron)
+    here &= (trains.times >= start) & (trains.times <= stop)
+    times: np.ndarray = trains.times[here]
+    return times
+
+
+def _without_traces(record: Record) -> Record:
+    """Drop the traces: a run is kept and may travel between processes, and they are large."""
+    return replace(record, traces={})
