@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import CliRunner
@@ -137,3 +138,13 @@ def test_help_is_fast_and_imports_nothing_heavy():
         "assert not {'numba', 'numpy', 'matplotlib', 'eventsolve'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_an_executor_gives_the_same_runs_in_the_same_order():
+    jobs = [yinyang.Job("5-120-3", step, "float32", 2, 1) for step in (1e-3, 0.5e-3)]
+    with ThreadPoolExecutor(2) as pool:
+        pooled = list(yinyang.campaign(jobs, pool))
+    for one, other in zip(yinyang.campaign(jobs), pooled, strict=True):
+        assert one.title == other.title
+        for key, weight in one.comparison.weight.items():
+            assert (weight.model == other.comparison.weight[key].model).all()

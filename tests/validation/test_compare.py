@@ -9,6 +9,7 @@ import pytest
 import eventsolve as es
 from validation.compare import agreement, broken_limits, compare, worst_spike
 from validation.matching import match_spikes
+from validation.oracle import oracle
 from validation.target import Record
 
 STEP = 1e-3
@@ -253,3 +254,26 @@ def test_records_that_cannot_be_compared_are_refused():
         compare(exact, model_of(exact, spikes=exact.spikes | {"in": exact.spikes["out"]}, spike_times={}))
     with pytest.raises(ValueError, match="window"):
         compare(exact, model_of(exact), window=np.nan)
+
+
+def test_the_exact_record_agrees_with_itself_and_sums_to_the_batch_gradient():
+    random = np.random.default_rng(3)
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("hidden", 4, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.add_population("out", 3, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "hidden", random.uniform(4, 8, (4, 2)))
+    net.connect("hidden", "out", random.uniform(4, 8, (3, 4)))
+    inputs = {"in": es.SpikeTrains.from_dense(random.uniform(0, 5e-3, (6, 2)))}
+    loss = es.losses.TTFSCrossEntropy("out", [0, 1, 2, 0, 1, 2], tau0=1e-3, tau1=6e-3, alpha=3e-3)
+    exact = oracle(net, inputs, 60e-3, loss)
+    result = compare(exact, replace(exact, name="again"), window=0.0)
+    assert exact.loss.shape == (6,)
+    assert {key: weight.shape for key, weight in exact.weight.items()} == {
+        FIRST: (6, 4, 2),
+        SECOND: (6, 3, 4),
+    }
+    assert (result.missed, result.extra, result.first) == (0, 0, None)
+    _, grads = es.value_and_grad(es.solve(net, inputs, t_end=60e-3), loss)
+    for key, weight in result.weight.items():
+        np.testing.assert_allclose(weight.mean_exact, grads.weight[key], rtol=1e-12, atol=1e-18)
