@@ -194,7 +194,7 @@ class Stage:
     error : float
         Spikes: missed plus extra ones. Else: relative error norm over all samples.
     error_where_spikes_match : float
-        The same over samples whose spikes all match.
+        The same over samples whose spikes all match; 0 if there is none.
     tolerance : float
         Of either error.
     """

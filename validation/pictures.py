@@ -148,7 +148,7 @@ def _synapses(comparison: Comparison) -> Picture:
         figure,
         "Synapse by synapse",
         "Left: each point is one synapse, its gradient averaged over the batch; on the dashed line both "
-        "agree, and the three worst synapses are named (post ← pre). Right: relative error norm of each "
+        "agree; circles are the three synapses furthest off (post ← pre). Right: relative error norm of each "
         "sample's own gradient.",
     )
 
@@ -162,20 +162,17 @@ def _scatter(axis: Any, weight: WeightComparison) -> None:
     axis.axhline(0, color=QUIET, linewidth=0.4)
     axis.axvline(0, color=QUIET, linewidth=0.4)
     axis.scatter(exact, model, s=9, color=EXACT, alpha=0.55, linewidths=0, zorder=2)
-    for k, synapse in enumerate(weight.worst(3)):
-        if np.isfinite(synapse.model) and synapse.error:
-            axis.plot(
-                synapse.exact, synapse.model, "o", color=MODEL, markersize=6, markerfacecolor="none", zorder=3
-            )
-            axis.annotate(
-                f"{synapse.post} ← {synapse.pre}",
-                (synapse.exact, synapse.model),
-                textcoords="offset points",
-                xytext=(-7 if synapse.exact > 0 else 7, 6 - 9 * k),
-                ha="right" if synapse.exact > 0 else "left",
-                fontsize=7.5,
-                color=MODEL,
-            )
+    worst = [synapse for synapse in weight.worst(3) if np.isfinite(synapse.model) and synapse.error]
+    for synapse in worst:
+        axis.plot(
+            synapse.exact, synapse.model, "o", color=MODEL, markersize=6, markerfacecolor="none", zorder=3
+        )
+    if worst:
+        names = "\n".join(f"{synapse.post} ← {synapse.pre}" for synapse in worst)
+        text = f"furthest off\n{names}"
+        axis.text(
+            0.98, 0.02, text, transform=axis.transAxes, ha="right", va="bottom", fontsize=8, color=MODEL
+        )
     axis.set(
         title=weight.label,
         xlabel="exact " + GRADIENT,

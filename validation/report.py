@@ -21,9 +21,9 @@ null stands for a number that is not finite:
     ``matching`` or some ``differing``; weights also for the batch ``mean`` and ``per_sample``, with the
     ``worst`` synapses and every synapse's ``exact`` and ``model`` gradient, batch mean, (n_post, n_pre).
 ``runs[].stages[]``
-    ``where``, ``error``, ``error_where_spikes_match``, ``tolerance``, ``agrees``, in the order of the
-    computation; ``first_difference`` and ``first_backward_difference`` of a run name the first that does not
-    agree.
+    ``where``, ``error``, ``error_where_spikes_match`` (null if some differ in every sample), ``tolerance``,
+    ``agrees``, in the order of the computation; ``first_difference`` and ``first_backward_difference`` of a
+    run name the first that does not agree, over all samples and over those whose spikes all match.
 """
 
 from __future__ import annotations
@@ -271,7 +271,9 @@ def _run_document(run: Run) -> dict[str, Any]:
             {
                 "where": stage.label,
                 "error": stage.error,
-                "error_where_spikes_match": stage.error_where_spikes_match,
+                "error_where_spikes_match": (
+                    None if c.differing_samples.all() else stage.error_where_spikes_match
+                ),
                 "tolerance": stage.tolerance,
                 "agrees": stage.agrees,
             }

@@ -166,6 +166,7 @@ def run(job: Job) -> Run:
             "encoding": setup.encoding,
             "time step": f"{job.time_step * 1e3:g} ms",
             "arithmetic": job.arithmetic,
+            "decay factors": core.decay,
             "samples": job.samples,
             "seed": job.seed,
             "end": f"{setup.t_end * 1e3:g} ms",
