@@ -1,0 +1,106 @@
+"""Hypothesis strategies for networks and inputs, and the bound to which float64 must know their spikes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+import eventsolve as es
+
+EPS = np.finfo(float).eps
+RATIOS = (0.1, 0.5, 1.0, 1.0 + 1e-9, 2.0, 3.7, 4.0, 20.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A feed-forward network, its inputs, and how long to look at them."""
+
+    net: es.Network
+    inputs: dict[str, es.SpikeTrains]
+    t_end: float
+
+    def solve(self, **changes):
+        values = {"net": self.net, "inputs": self.inputs, "t_end": self.t_end, **changes}
+        return es.solve(values["net"], values["inputs"], values["t_end"])
+
+
+def random_case(seed, *, leak=True, delays=True, refractory=True, n_samples=2, ratio=None):
+    """in -> hidden -> out with a skip connection in -> out; every parameter per neuron."""
+    rng = np.random.default_rng(seed)
+    n_in, n_hidden, n_out = 3, 4, 2
+    net = es.Network()
+    net.add_input("in", n_in)
+    for name, n in (("hidden", n_hidden), ("out", n_out)):
+        tau_syn = rng.uniform(3e-3, 12e-3, n)
+        tau_mem = tau_syn * (ratio if ratio is not None else rng.choice(RATIOS, n))
+        v_leak = rng.uniform(-0.5, 1.2, n) if leak else 0.0
+        reset = rng.uniform(-0.4, 0.4, n)
+        t_ref = rng.choice([0.0, 2e-3], n) if refractory else 0.0
+        net.add_population(
+            name, n, es.LIF(tau_mem, tau_syn, rng.uniform(0.8, 1.2, n), reset, v_leak, t_ref)
+        )
+    for pre, post, n_post, n_pre in (
+        ("in", "hidden", n_hidden, n_in),
+        ("hidden", "out", n_out, n_hidden),
+        ("in", "out", n_out, n_in),
+    ):
+        weight = rng.normal(1.5, 2.0, (n_post, n_pre))
+        net.connect(pre, post, weight, delay=rng.uniform(0, 4e-3, weight.shape) if delays else 0.0)
+    trains = [
+        [np.sort(rng.uniform(0, 30e-3, rng.integers(1, 4))) for _ in range(n_in)] for _ in range(n_samples)
+    ]
+    return Case(net, {"in": es.SpikeTrains.from_lists(trains)}, 50e-3)
+
+
+@st.composite
+def cases(draw, margin=0.02, **options):
+    """Cases in which every spike crosses with a slope of at least margin * threshold / tau_mem."""
+    case = random_case(draw(st.integers(0, 2**32 - 1)), **options)
+    solution = case.solve()
+    assume(not solution.warnings)
+    for name in ("hidden", "out"):
+        assume(slopes(solution, name)[1].min(initial=np.inf) > margin)
+    return case
+
+
+def slopes(solution, name):
+    """V' just before every spike, in 1/s, and relative to v_threshold / tau_mem."""
+    spikes = solution.spikes[name]
+    population = solution.network.population(name)
+    current = solution.current(name, spikes.times)[spikes.samples, spikes.neurons, np.arange(spikes.n_spikes)]
+    tau_mem, threshold, leak = (
+        population.parameter(p)[spikes.neurons] for p in ("tau_mem", "v_threshold", "v_leak")
+    )
+    slope = (leak - threshold + current) / tau_mem
+    return slope, slope * tau_mem / threshold
+
+
+def time_bounds(solution):
+    """Bound the error of every spike time in seconds, to first order.
+
+    Given all earlier events, V at a crossing is a sum of at most m = 2 + (arrivals) terms that add up in size to at most
+    sum |weights| + |threshold| + |leak|, each with a few roundings: the local error of the time is that over V', and half
+    an ulp of t_end. The error of spike j reaches spike k through dt_k/dt_j, which the adjoint gives.
+    """
+    net = solution.network
+    local = {"in": np.full(solution.spikes["in"].n_spikes, EPS * solution.t_end)}
+    for name in ("hidden", "out"):
+        spikes = solution.spikes[name]
+        population = net.population(name)
+        arrivals, total = 2, 0.0
+        for p in net.afferents(name):
+            counts = solution.spikes[p.pre].counts().max(axis=0, initial=0)
+            arrivals += int(counts.sum())
+            total += float((np.abs(p.weight) @ counts).max())
+        total += np.abs(population.parameter("v_threshold")).max() + np.abs(population.parameter("v_leak")).max()
+        resets = spikes.counts().max(initial=0)
+        local[name] = 16 * EPS * (arrivals + resets) * total / slopes(solution, name)[0] + EPS * solution.t_end
+    bounds = {}
+    for name in ("hidden", "out"):
+        n = solution.spikes[name].n_spikes
+        bounds[name] = np.empty(n)
+        for k in range(n):
+            reach = es.vjp(solution, {name: np.arange(n) == k}).spike_times
+            bounds[name][k] = sum(float(np.abs(reach[other]) @ local[other]) for other in local)
+    return bounds
