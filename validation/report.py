@@ -139,11 +139,12 @@ def summary(comparison: Comparison) -> str:
     text = "; ".join(words) + "."
     backward = comparison.first_backward
     if comparison.first is not None and comparison.first.kind == "spikes" and n_differing < n_samples:
-        text += f" On the {n_samples - n_differing} samples whose spikes all match, " + (
-            "the backward pass agrees within tolerance."
-            if backward is None
-            else f"the backward pass parts first at the {_place(backward, matching=True)}."
+        matching = n_samples - n_differing
+        samples = "one sample" if matching == 1 else f"{matching} samples"
+        place = (
+            f"parts first at the {_place(backward, matching=True)}" if backward else "agrees within tolerance"
         )
+        text += f" On the {samples} whose spikes all match, the backward pass {place}."
     return text
 
 
