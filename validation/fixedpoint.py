@@ -110,7 +110,8 @@ S8_7 = FixedFormat(8, 7)
 
 def to_float(raw: ArrayLike, number: FixedFormat) -> NDArray[np.float64]:
     """Return the values; exact for up to 53 value bits, else rounded to the nearest float64."""
-    return np.ldexp(np.asarray(raw, dtype=np.int64).astype(np.float64), -number.fraction_bits)
+    values: NDArray[np.float64] = np.ldexp(np.asarray(raw, dtype=np.float64), -number.fraction_bits)
+    return values
 
 
 class ArithmeticUnit:

@@ -1,0 +1,197 @@
+"""In which numbers a core holds each quantity, and how it computes with them.
+
+A quantity is floating point or fixed point, each by itself: quantized weights beside a float64 state are a setting
+like any other. An operation on fixed-point numbers that gives a fixed-point number is exact and rounded once; one
+on floats of one format is the float operation; any other is done in float64 and then rounded into its format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from validation.fixedpoint import S16_15, U0_32, ArithmeticUnit, FixedFormat, Overflow, Rounding, to_float
+
+Array: TypeAlias = NDArray[Any]
+"""Of floats, or of raw fixed-point numbers: what the format beside it says."""
+
+
+@dataclass(frozen=True)
+class FloatFormat:
+    """An IEEE format of 32 or 64 bits."""
+
+    bits: Literal[32, 64]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of arrays in this format."""
+        return np.dtype(f"float{self.bits}")
+
+    def __str__(self) -> str:
+        return f"float{self.bits}"
+
+
+FLOAT32 = FloatFormat(32)
+FLOAT64 = FloatFormat(64)
+Number: TypeAlias = FloatFormat | FixedFormat
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The number format of every quantity of a core.
+
+    Attributes
+    ----------
+    name : str
+        For titles.
+    weight, state, decay : FloatFormat or FixedFormat
+        Weights; voltages and currents; the decay factors and their complements to 1.
+    adjoint : FloatFormat or FixedFormat
+        Adjoint voltages and currents, their jumps, and the payload of error packets.
+    probability : FloatFormat or FixedFormat
+        Exponentials and probabilities in the loss program, 0 to 1.
+    gradient : FloatFormat or FixedFormat
+        The accumulator of each synapse.
+    rounding, overflow : str
+        Of fixed-point results, as in :class:`~validation.fixedpoint.ArithmeticUnit`.
+    seed : int
+        Of stochastic rounding; every program draws from a stream of its own.
+    """
+
+    name: str
+    weight: Number
+    state: Number
+    decay: Number
+    adjoint: Number
+    probability: Number
+    gradient: Number
+    rounding: Rounding = "half_up"
+    overflow: Overflow = "saturate"
+    seed: int = 0
+
+    presets: ClassVar[tuple[str, ...]] = ("float64", "float32", "s16.15")
+
+    @classmethod
+    def preset(cls, name: str) -> Arithmetic:
+        """Return the arithmetic "float64", "float32" or "s16.15".
+
+        "float32" is what the published program most likely uses. "s16.15" holds weights, state and adjoints in
+        s16.15 and decay factors in u0.32, rounds to nearest as the SpiNNaker numeric stack does, and
+        accumulates gradients in 64 bits.
+        """
+        if name == "float64":
+            return cls(name, FLOAT64, FLOAT64, FLOAT64, FLOAT64, FLOAT64, FLOAT64)
+        if name == "float32":
+            return cls(name, FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32)
+        if name == "s16.15":
+            return cls(name, S16_15, S16_15, U0_32, S16_15, FixedFormat(1, 30), FixedFormat(47, 15))
+        raise ValueError(
+            f"arithmetic must be one of {', '.join(cls.presets)}, or an Arithmetic; got {name!r}"
+        )
+
+
+class Calculator:
+    """The operations of one program; every result is given in the format that is asked for.
+
+    Parameters
+    ----------
+    arithmetic : Arithmetic
+    stream : int
+        Which stream of random numbers stochastic rounding draws from.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, stream: int) -> None:
+        rng = (
+            np.random.default_rng([arithmetic.seed, stream]) if arithmetic.rounding == "stochastic" else None
+        )
+        self._unit = ArithmeticUnit(arithmetic.rounding, arithmetic.overflow, rng)
+
+    @property
+    def overflows(self) -> int:
+        """How many fixed-point results were out of range so far."""
+        return self._unit.overflows
+
+    def encode(self, values: ArrayLike, number: Number) -> Array:
+        """Return float64 values in a format."""
+        if isinstance(number, FixedFormat):
+            return self._unit.quantize(values, number)
+        return np.asarray(values, dtype=np.float64).astype(number.dtype)
+
+    def convert(self, x: Array, source: Number, out: Number) -> Array:
+        """Return numbers of one format in another."""
+        if source == out:
+            return x
+        if isinstance(source, FixedFormat) and isinstance(out, FixedFormat):
+            return self._unit.convert(x, source, out)
+        return self.encode(decode(x, source), out)
+
+    def add(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
+        """Return x + y."""
+        if (
+            isinstance(x_number, FixedFormat)
+            and isinstance(y_number, FixedFormat)
+            and isinstance(out, FixedFormat)
+        ):
+            return self._unit.add(x, x_number, y, y_number, out)
+        if x_number == y_number == out:
+            return np.asarray(x + y)
+        return self.encode(decode(x, x_number) + decode(y, y_number), out)
+
+    def subtract(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
+        """Return x - y."""
+        if (
+            isinstance(x_number, FixedFormat)
+            and isinstance(y_number, FixedFormat)
+            and isinstance(out, FixedFormat)
+        ):
+            return self._unit.subtract(x, x_number, y, y_number, out)
+        if x_number == y_number == out:
+            return np.asarray(x - y)
+        return self.encode(decode(x, x_number) - decode(y, y_number), out)
+
+    def multiply(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
+        """Return x y."""
+        if (
+            isinstance(x_number, FixedFormat)
+            and isinstance(y_number, FixedFormat)
+            and isinstance(out, FixedFormat)
+        ):
+            return self._unit.multiply(x, x_number, y, y_number, out)
+        if x_number == y_number == out:
+            return np.asarray(x * y)
+        return self.encode(decode(x, x_number) * decode(y, y_number), out)
+
+    def divide(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
+        """Return x / y; y must not be 0."""
+        if (
+            isinstance(x_number, FixedFormat)
+            and isinstance(y_number, FixedFormat)
+            and isinstance(out, FixedFormat)
+        ):
+            return self._unit.divide(x, x_number, y, y_number, out)
+        if x_number == y_number == out:
+            return np.asarray(x / y)
+        return self.encode(decode(x, x_number) / decode(y, y_number), out)
+
+    def total(self, x: Array, number: Number) -> Array:
+        """Return the sum over the last axis: floats one by one in ascending order, integers exactly."""
+        if isinstance(number, FixedFormat):
+            return self._unit.total(x, number)
+        if x.shape[-1] == 0:
+            return np.zeros(x.shape[:-1], dtype=x.dtype)
+        return np.asarray(np.cumsum(x, axis=-1)[..., -1])
+
+
+def decode(x: Array, number: Number) -> NDArray[np.float64]:
+    """Return the values as float64."""
+    if isinstance(number, FixedFormat):
+        return to_float(x, number)
+    return np.asarray(x, dtype=np.float64)
+
+
+def zeros(shape: tuple[int, ...], number: Number) -> Array:
+    """Return zeros in a format."""
+    return np.zeros(shape, dtype=np.int64 if isinstance(number, FixedFormat) else number.dtype)

@@ -1,0 +1,157 @@
+"""The loss program: cross-entropy of time to first spike (Béna et al. 2024; the constants of Wunderlich & Pehle 2021).
+
+With t the first spikes in steps, xi = tau0/dt and beta = tau1/dt, of each sample y being the label:
+
+    L = -ln softmax(-t/xi)_y + alpha (exp(t_y/beta) - 1)
+    E_i = (1{i=y} - p_i)/xi + 1{i=y} (alpha/beta) exp(t_y/beta),   p = softmax(-t/xi)
+
+E is per step, times the error scale, and goes to first spikes only: later spikes, silent neurons and first
+spikes in the last step get none. Exponentials are taken relative to the earliest spike, since exp(-t/xi) itself
+underflows in s16.15; that of the early-spike term contains its factor alpha/beta, which would be a few LSB. An
+exponential is the exact value, rounded into its format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from validation.fixedpoint import FixedFormat
+from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number
+from validation.spinnaker2.packets import ErrorPackets, Integers, SpikePackets
+
+Silent = Literal["raise", "skip", "t_end"]
+
+
+class LossProgram:
+    """Collects first spikes, then sends errors.
+
+    Parameters
+    ----------
+    population : str
+        Whose spikes it reads.
+    labels : ndarray of int64, (n_samples,)
+    n_neurons, n_steps : int
+    xi, beta : float
+        Time constants in steps, > 0.
+    alpha : float
+        Weight of the early-spike term, >= 0.
+    silent : {"raise", "skip", "t_end"}
+        "t_end": silent neurons take part in the softmax with t = n_steps (the simulator's loss). Otherwise they are
+        left out (its gradient-check notebook), and a sample with a silent label is an error, or gets loss and
+        gradient 0.
+    error_scale : float
+    arithmetic : Arithmetic
+    calculator : Calculator
+    """
+
+    def __init__(
+        self,
+        population: str,
+        labels: Integers,
+        n_neurons: int,
+        n_steps: int,
+        *,
+        xi: float,
+        beta: float,
+        alpha: float,
+        silent: Silent,
+        error_scale: float,
+        arithmetic: Arithmetic,
+        calculator: Calculator,
+    ) -> None:
+        self.population = population
+        self._labels = labels
+        self._xi, self._beta, self._alpha = xi, beta, alpha
+        self._silent = silent
+        self._scale = error_scale
+        self._formats = arithmetic
+        self._calculator = calculator
+        self._n_steps = n_steps
+        self._first: Integers = np.full((labels.size, n_neurons), n_steps, dtype=np.int64)
+
+    def forward(self, step: int, received: Sequence[SpikePackets]) -> SpikePackets | None:
+        """Note first spikes, which were sent in the step before."""
+        for _, samples, neurons in received:
+            self._first[samples, neurons] = np.minimum(self._first[samples, neurons], step - 1)
+        return None
+
+    def backward(self, step: int, received: Sequence[ErrorPackets]) -> Sequence[ErrorPackets]:
+        """Return the errors of first spikes at ``step``."""
+        assert not received
+        samples, neurons = np.nonzero(self._first == step)
+        if not samples.size:
+            return ()
+        return (ErrorPackets(self.population, samples, neurons, self._errors[samples, neurons]),)
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The loss of each sample, (n_samples,), in float64: nothing on the chip depends on it.
+
+        Raises
+        ------
+        ValueError
+            If a label is silent and the policy is "raise".
+        """
+        t_label = self._first[np.arange(self._labels.size), self._labels].astype(np.float64)
+        x = np.where(self._included, -(self._first - t_label[:, None]) / self._xi, -np.inf)
+        x[~self._counted] = 0.0
+        peak = x.max(axis=1)
+        cross_entropy = peak + np.log(np.exp(x - peak[:, None]).sum(axis=1))
+        with np.errstate(over="ignore"):
+            value = cross_entropy + self._alpha * np.expm1(t_label / self._beta)
+        return np.where(self._counted, value, 0.0)
+
+    @cached_property
+    def _included(self) -> NDArray[np.bool_]:
+        """Which neurons take part in the softmax, (n_samples, n_neurons)."""
+        return (self._first < self._n_steps) | (self._silent == "t_end")
+
+    @cached_property
+    def _counted(self) -> NDArray[np.bool_]:
+        """Which samples have a loss, (n_samples,)."""
+        counted = self._included[np.arange(self._labels.size), self._labels]
+        if self._silent == "raise" and not counted.all():
+            listed = ", ".join(str(s) for s in np.flatnonzero(~counted)[:10])
+            raise ValueError(
+                f"the label's output in {self.population!r} is silent in {np.count_nonzero(~counted)} of "
+                f"{counted.size} samples ({listed}), where the loss is not defined; choose silent='skip' or "
+                "silent='t_end' to go on without them"
+            )
+        return counted
+
+    @cached_property
+    def _errors(self) -> Array:
+        """E times the error scale of every neuron, (n_samples, n_neurons), in the adjoint format."""
+        c, a, number = self._calculator, self._formats, self._formats.probability
+        rows = np.arange(self._labels.size)
+        counted = self._counted
+        later = (self._first - self._first.min(axis=1, keepdims=True)) / self._xi
+        exponentials = c.encode(np.where(self._included, np.exp(-later), 0.0), number)
+        wide = _accumulator(number)
+        total = c.total(c.convert(exponentials, number, wide), wide)
+        total[~counted] = 1
+        probabilities = c.divide(exponentials, number, total[:, None], wide, number)
+        target = np.zeros(self._first.shape)
+        target[rows, self._labels] = 1.0
+        difference = c.subtract(c.encode(target, number), number, probabilities, number, number)
+        factor = c.encode(self._scale / self._xi, a.adjoint)
+        errors = c.multiply(difference, number, factor, a.adjoint, a.adjoint)
+        if self._alpha > 0:
+            offset = np.log(self._scale * self._alpha / self._beta)
+            early = c.encode(np.exp(self._first[rows, self._labels] / self._beta + offset), a.adjoint)
+            at_label = errors[rows, self._labels]
+            errors[rows, self._labels] = c.add(at_label, a.adjoint, early, a.adjoint, a.adjoint)
+        errors[~counted] = 0
+        return errors
+
+
+def _accumulator(number: Number) -> Number:
+    """Return the format with 16 more integer bits, in which the exponentials of all outputs are added up."""
+    if isinstance(number, FixedFormat):
+        return FixedFormat(min(number.integer_bits + 16, 63 - number.fraction_bits), number.fraction_bits)
+    return number
