@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from operator import itemgetter
 from typing import Any, ClassVar, TypeAlias
 
 import networkx as nx
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
+
+from eventsolve.checks import count, first_entry, real_array, shown
 
 Real: TypeAlias = float | ArrayLike
 Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
@@ -26,8 +29,8 @@ Weights: TypeAlias = Any
 class LIF:
     """Leaky integrate-and-fire neurons with an exponential synaptic current (MODEL: Wunderlich & Pehle 2021, eq. 1).
 
-    ``tau_mem dV/dt = (v_leak - V) + I``, ``tau_syn dI/dt = -I``; V reaching v_threshold from below emits a spike and sets
-    V to v_reset, where it is held for t_ref. V(0) = I(0) = 0. Every parameter is a number or an array (n,).
+    ``tau_mem dV/dt = (v_leak - V) + I``, ``tau_syn dI/dt = -I``; V reaching v_threshold from below emits a spike and
+    sets V to v_reset, where it is held for t_ref. V(0) = I(0) = 0. Every parameter is a number or an array (n,).
 
     Attributes
     ----------
@@ -127,7 +130,7 @@ class Projection:
         if sp.issparse(self.weight):
             return np.asarray(self.weight.indptr, dtype=np.int64)
         n_post, n_pre = self.weight.shape
-        return np.arange(n_post + 1, dtype=np.int64) * n_pre
+        return np.arange(n_post + 1, dtype=np.int64) * np.int64(n_pre)
 
     @property
     def sources(self) -> NDArray[np.int64]:
@@ -177,11 +180,14 @@ class Network:
         ------
         TypeError
             If ``neuron`` is not an LIF or LI.
+        RuntimeError
+            If the network has been solved.
         ValueError
             If the name is taken or empty, the size is not an integer >= 0, or a parameter has another shape.
         """
         if not isinstance(neuron, LIF | LI):
-            raise TypeError(f"neuron of population {name!r} must be an LIF or LI; got {neuron!r}")
+            raise TypeError(f"neuron of population {name!r} must be an LIF or LI; got {shown(neuron)}")
+        size = count(f"size of population {name!r}", size)
         for field in fields(neuron):
             shape = np.shape(getattr(neuron, field.name))
             if shape not in ((), (size,)):
@@ -194,12 +200,11 @@ class Network:
         self._require_open()
         name, size = population.name, population.size
         if not isinstance(name, str) or not name:
-            raise ValueError(f"name of a population must be a non-empty string; got {name!r}")
+            raise ValueError(f"name of a population must be a non-empty string; got {shown(name)}")
         if name in self._graph:
-            raise ValueError(f"population {name!r} exists already")
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 0:
-            raise ValueError(f"size of population {name!r} must be an integer >= 0; got {size!r}")
-        self._graph.add_node(name, population=replace(population, size=int(size)))
+            raise ValueError(f"name {name!r} of a population is taken already")
+        size = count(f"size of population {name!r}", size)
+        self._graph.add_node(name, population=replace(population, size=size))
 
     def connect(
         self, pre: str, post: str, weight: Weights, *, delay: Any = 0.0, name: str | None = None
@@ -219,31 +224,42 @@ class Network:
 
         Raises
         ------
+        RuntimeError
+            If the network has been solved.
         ValueError
-            For unknown names, shapes that do not fit, numbers that are not finite, negative delays, a key that is taken.
+            For unknown names, shapes that do not fit, numbers that are not finite, negative delays, or a taken key.
         """
         self._require_open()
         for role, population in (("pre", pre), ("post", post)):
             if population not in self._graph:
-                raise ValueError(f"{role} {population!r} is not a population; there are {sorted(self._graph)}")
+                raise ValueError(
+                    f"{role} {shown(population)} is not a population; there are {sorted(self._graph)}"
+                )
         if self.population(post).neuron is None:
             raise ValueError(f"post {post!r} is an input: it has no neurons to receive spikes")
         source = self.population(pre)
         if source.neuron is not None and not source.neuron.spiking:
             raise ValueError(f"pre {pre!r} is an LI population: it has no spikes to send")
+        if name is not None and not (isinstance(name, str) and name):
+            raise ValueError(f"name of a projection must be a non-empty string or None; got {shown(name)}")
         key: Key = (pre, post) if name is None else (pre, post, name)
         if self._graph.has_edge(pre, post, key=key):
-            raise ValueError(f"{key} is connected already; give a further projection its own name")
+            raise ValueError(f"{key} is connected already; a further projection needs a name of its own")
         shape = (self.population(post).size, source.size)
         matrix = _checked_weight(key, weight, shape)
-        projection = Projection(key, matrix, _checked_delay(key, delay, matrix))
-        self._graph.add_edge(pre, post, key=key, projection=projection)
+        self._join(Projection(key, matrix, _checked_delay(key, delay, matrix)))
+
+    def _join(self, projection: Projection) -> None:
+        serial = self._graph.number_of_edges()
+        self._graph.add_edge(
+            projection.pre, projection.post, key=projection.key, projection=projection, serial=serial
+        )
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     @property
     def graph(self) -> nx.MultiDiGraph:
-        """A read-only view: nodes hold ``population``, edges hold ``projection``."""
+        """A read-only copy: nodes hold ``population``, edges hold ``projection`` and ``serial``, their order."""
         return nx.freeze(self._graph.copy())
 
     @property
@@ -259,13 +275,14 @@ class Network:
     def population(self, name: str) -> Population:
         """Return the population of that name, or raise a ValueError that lists the names there are."""
         if name not in self._graph:
-            raise ValueError(f"{name!r} is not a population; there are {sorted(self._graph)}")
+            raise ValueError(f"{shown(name)} is not a population; there are {sorted(self._graph)}")
         population: Population = self._graph.nodes[name]["population"]
         return population
 
     def afferents(self, name: str) -> list[Projection]:
-        """Return the projections that end in a population, in a fixed order."""
-        return [data["projection"] for *_, data in self._graph.in_edges(name, keys=True, data=True)]
+        """Return the projections that end in a population, in the order in which they were connected."""
+        edges = [data for *_, data in self._graph.in_edges(self.population(name).name, data=True)]
+        return [data["projection"] for data in sorted(edges, key=itemgetter("serial"))]
 
     # -- copies ------------------------------------------------------------------------------------------------------
 
@@ -281,37 +298,44 @@ class Network:
 
     def with_neurons(self, neurons: Mapping[str, LIF | LI]) -> Network:
         """Return the network with other neuron parameters."""
-        other = Network()
-        for name in neurons:
+        _require_mapping("neurons", neurons, "names to LIF or LI")
+        for name, neuron in neurons.items():
             if self.population(name).neuron is None:
-                raise ValueError(f"{name!r} is an input: it has no neuron parameters")
+                raise ValueError(f"neurons name {name!r}, which is an input: it has no parameters")
+            if isinstance(neuron, LI) and any(p.pre == name for p in self.projections.values()):
+                raise ValueError(
+                    f"neurons[{name!r}] is an LI, but {name!r} projects: an LI has no spikes to send"
+                )
+        other = Network()
         for name, population in self.populations.items():
             if name in neurons:
                 other.add_population(name, population.size, neurons[name])
             else:
                 other._add(population)
-        for projection in self._graph.edges(keys=True, data="projection"):
-            pre, post, key, value = projection
-            other._graph.add_edge(pre, post, key=key, projection=value)
+        for projection in self.projections.values():
+            other._join(projection)
         return other
 
     def _reweighted(self, projection: Projection, weight: Weights) -> Projection:
         key, old = projection.key, projection.weight
         new = _checked_weight(key, weight, old.shape)
         if sp.issparse(old) != sp.issparse(new) or (sp.issparse(old) and not _same_entries(old, new)):
-            raise ValueError(f"weight of {key} must store the synapses of the weight that it replaces")
+            raise ValueError(
+                f"weight of {key} must store the synapses of the weight that it replaces, {_layout(old)}; "
+                f"got {_layout(new)}"
+            )
         return replace(projection, weight=new)
 
     def _with_projections(self, what: str, values: Mapping[Key, Any], change: Any) -> Network:
+        _require_mapping(what, values, f"(pre, post) to {what}")
         known = self.projections
         for key in values:
             if key not in known:
-                raise ValueError(f"{what} name {key!r}, which is not connected; there are {list(known)}")
+                raise ValueError(f"{what} name {shown(key)}, which is not connected; there are {list(known)}")
         other = Network()
         other._graph.add_nodes_from(self._graph.nodes(data=True))
-        for pre, post, key, projection in self._graph.edges(keys=True, data="projection"):
-            changed = change(projection, values[key]) if key in values else projection
-            other._graph.add_edge(pre, post, key=key, projection=changed)
+        for key, projection in known.items():
+            other._join(change(projection, values[key]) if key in values else projection)
         return other
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -322,96 +346,122 @@ class Network:
 
     def _require_open(self) -> None:
         if self._frozen:
-            raise RuntimeError("a network cannot be changed once it is solved; use with_weights, with_delays or with_neurons")
+            raise RuntimeError(
+                "a network cannot be changed once it is solved; use with_weights, with_delays or with_neurons"
+            )
 
     def __repr__(self) -> str:
         populations = ", ".join(f"{p.name}: {p.size}" for p in self.populations.values())
         return f"Network({populations}; {len(self.projections)} projections)"
 
 
+def _require_mapping(name: str, values: object, of: str) -> None:
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{name} must be a mapping of {of}; got {shown(values)}")
+
+
 def _freeze_parameters(neuron: LIF | LI, positive: tuple[str, ...], non_negative: tuple[str, ...]) -> None:
     shapes = {}
     for field in fields(neuron):
-        given = getattr(neuron, field.name)
-        try:
-            value = np.array(given, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{field.name} must be a number or an array of numbers; got {given!r}") from error
+        value = real_array(field.name, getattr(neuron, field.name), "a number or an array of numbers")
         if value.ndim > 1:
             raise ValueError(f"{field.name} must be a number or have shape (n,); got shape {value.shape}")
-        bound = "> 0" if field.name in positive else ">= 0" if field.name in non_negative else ""
-        wrong = ~np.isfinite(value)
-        if bound:
-            wrong = wrong | ((value <= 0) if bound == "> 0" else (value < 0))
+        wrong, bound = ~np.isfinite(value), ""
+        if field.name in positive:
+            wrong, bound = wrong | (value <= 0), " and > 0"
+        elif field.name in non_negative:
+            wrong, bound = wrong | (value < 0), " and >= 0"
         if wrong.any():
-            k = int(np.argmax(wrong))
-            place = f"[{k}]" if value.ndim else ""
-            raise ValueError(
-                f"{field.name}{place} must be finite{' and ' if bound else ''}{bound}; got {float(value.flat[k])!r}"
-            )
+            raise ValueError(f"{field.name} must be finite{bound}; {first_entry(value, wrong)}")
         if value.ndim:
             shapes[field.name] = value.shape
         value.setflags(write=False)
         object.__setattr__(neuron, field.name, value if value.ndim else float(value))
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"parameters given per neuron must have one length; got {shapes}")
+        raise ValueError(f"{' and '.join(shapes)} must have one length where given per neuron; got {shapes}")
 
 
 def _checked_weight(key: Key, weight: Weights, shape: tuple[int, int]) -> Weights:
-    matrix: Any
+    name = f"weight of {key}"
     if sp.issparse(weight):
-        matrix = sp.csr_array(weight, dtype=np.float64, copy=True)
-        matrix.sum_duplicates()
-        matrix.sort_indices()
+        matrix = _canonical(name, weight)
         values = matrix.data
     else:
-        try:
-            matrix = np.array(weight, dtype=np.float64, order="C")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"weight of {key} must be numbers of shape {shape}; got {weight!r}") from error
-        if matrix.size == 0 and 0 in shape:
-            matrix = matrix.reshape(shape)
-        values = matrix
+        matrix = values = real_array(name, weight, f"numbers of shape {shape}")
+        if matrix.shape == (0,) and 0 in shape:  # a nested list cannot say how many columns no rows have
+            matrix = values = matrix.reshape(shape)
     if matrix.shape != shape:
-        raise ValueError(f"weight of {key} must have shape (n_post, n_pre) = {shape}; got {matrix.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"weight of {key} must be finite; {_first(values, ~np.isfinite(values))}")
+        raise ValueError(f"{name} must have shape (n_post, n_pre) = {shape}; got {matrix.shape}")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise ValueError(f"{name} must be finite; {_first_synapse(matrix, values, bad)}")
     values.setflags(write=False)
     return matrix
 
 
 def _checked_delay(key: Key, delay: Any, weight: Weights) -> NDArray[np.float64]:
-    n_synapses = weight.data.size if sp.issparse(weight) else weight.size
+    name = f"delay of {key}"
+    given = delay
     if sp.issparse(delay):
-        given = sp.csr_array(delay, dtype=np.float64, copy=True)
-        given.sort_indices()
+        given = _canonical(name, delay)
+        if delay.format in ("coo", "csc", "csr") and delay.nnz != given.nnz:
+            raise ValueError(
+                f"{name} must store every synapse once: delays do not add up; got {_layout(delay)}"
+            )
         if not sp.issparse(weight) or not _same_entries(given, weight):
-            raise ValueError(f"delay of {key} is sparse, so it must store exactly the synapses of a sparse weight")
+            raise ValueError(
+                f"{name} is sparse, so it must store exactly the synapses of a sparse weight, {_layout(weight)}; "
+                f"got {_layout(given)}"
+            )
         values = given.data
     else:
-        try:
-            values = np.array(delay, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"delay of {key} must be a number or like the weight; got {delay!r}") from error
+        values = real_array(name, delay, "a number or like the weight")
         if values.ndim and sp.issparse(weight):
-            raise ValueError(f"delay of {key} beside a sparse weight must be a number or sparse; got shape {values.shape}")
+            raise ValueError(
+                f"{name} beside a sparse weight must be a number or sparse; got shape {values.shape}"
+            )
+        if values.shape == (0,) and 0 in weight.shape:
+            values = values.reshape(weight.shape)
         if values.ndim and values.shape != weight.shape:
-            raise ValueError(f"delay of {key} must be a number or have shape {weight.shape}; got {values.shape}")
+            raise ValueError(f"{name} must be a number or have shape {weight.shape}; got {values.shape}")
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
-        raise ValueError(f"delay of {key} must be finite and >= 0; {_first(values, bad)}")
+        raise ValueError(f"{name} must be finite and >= 0; {_first_synapse(given, values, bad)}")
+    n_synapses = weight.data.size if sp.issparse(weight) else weight.size
     flat = np.array(np.broadcast_to(values.reshape(-1), (n_synapses,)))
     flat.setflags(write=False)
     return flat
 
 
-def _same_entries(a: Any, b: Any) -> bool:
-    return (
-        a.shape == b.shape and np.array_equal(a.indptr, b.indptr) and np.array_equal(a.indices, b.indices)
+def _canonical(name: str, matrix: Any) -> Any:
+    """Return a copy in compressed rows with sorted columns, duplicates summed and stored zeros kept."""
+    if matrix.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must be real numbers; got a sparse matrix of {matrix.dtype}")
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} must have two dimensions; got shape {matrix.shape}")
+    rows = sp.csr_array(matrix, dtype=np.float64, copy=True)
+    rows.has_canonical_format = rows.has_sorted_indices = (
+        False  # a flag copied from the caller may be out of date
     )
+    rows.sum_duplicates()
+    for array in (rows.indptr, rows.indices):
+        array.setflags(write=False)
+    return rows
 
 
-def _first(values: NDArray[np.float64], bad: NDArray[np.bool_]) -> str:
-    place = [int(i) for i in np.argwhere(bad)[0]] if values.ndim else []
-    value = float(values[tuple(place)])
-    return f"entry {place} is {value!r}" if place else f"it is {value!r}"
+def _same_entries(a: Any, b: Any) -> bool:
+    return a.shape == b.shape and np.array_equal(a.indptr, b.indptr) and np.array_equal(a.indices, b.indices)
+
+
+def _layout(matrix: Any) -> str:
+    if sp.issparse(matrix):
+        return f"a sparse matrix of shape {matrix.shape} with {matrix.nnz} stored entries"
+    return f"a dense one of shape {matrix.shape}"
+
+
+def _first_synapse(matrix: Any, values: NDArray[np.float64], bad: NDArray[np.bool_]) -> str:
+    if not sp.issparse(matrix):
+        return first_entry(values, bad)
+    k = int(np.argmax(bad))
+    post = int(np.searchsorted(matrix.indptr, k, side="right")) - 1
+    return f"entry {[post, int(matrix.indices[k])]} is {float(values[k])!r}"

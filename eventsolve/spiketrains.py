@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import count, first_entry, index_vector, real_array, shown
+
 
 @dataclass(frozen=True, eq=False)
 class SpikeTrains:
@@ -64,29 +66,32 @@ class SpikeTrains:
             If a time is negative or not finite, an index is out of range, lengths differ, or the order is not the one
             documented (reordering silently would detach the spikes from data that the caller holds beside them).
         """
-        n_neurons = _count("n_neurons", n_neurons)
-        if samples is None:
-            if n_samples not in (None, 1):
-                raise ValueError(f"samples must be given for a batch of n_samples = {n_samples}")
+        n_neurons = count("n_neurons", n_neurons)
+        if n_samples is None:
+            if samples is not None:
+                raise ValueError("n_samples must be given with samples: trailing samples may be silent")
             n_samples = 1
-        elif n_samples is None:
-            raise ValueError("n_samples must be given with samples: trailing samples may be silent")
-        n_samples = _count("n_samples", n_samples)
-        t = _real_vector("times", times)
-        n = _index_vector("neurons", neurons, n_neurons)
-        s = np.zeros(t.size, dtype=np.int64) if samples is None else _index_vector("samples", samples, n_samples)
+        n_samples = count("n_samples", n_samples)
+        if samples is None and n_samples != 1:
+            raise ValueError(f"samples must be given for a batch of n_samples = {n_samples}")
+        t = _time_vector("times", times)
+        n = index_vector("neurons", neurons, n_neurons)
+        s = (
+            np.zeros(t.size, dtype=np.int64)
+            if samples is None
+            else index_vector("samples", samples, n_samples)
+        )
         if not t.size == n.size == s.size:
             raise ValueError(
                 f"times, neurons and samples must have one length; got {t.size}, {n.size} and {s.size}"
             )
-        _check_times(t)
         same_sample = s[1:] == s[:-1]
         same_time = same_sample & (t[1:] == t[:-1])
         disorder = (s[1:] < s[:-1]) | (same_sample & (t[1:] < t[:-1])) | (same_time & (n[1:] < n[:-1]))
         if disorder.any():
             k = int(np.argmax(disorder)) + 1
             raise ValueError(
-                "spikes must be sorted by sample, then time, then neuron; "
+                "times, neurons and samples must be sorted by sample, then time, then neuron; "
                 f"spike {k} (sample {s[k]}, {float(t[k])!r} s, neuron {n[k]}) comes after "
                 f"spike {k - 1} (sample {s[k - 1]}, {float(t[k - 1])!r} s, neuron {n[k - 1]})"
             )
@@ -94,7 +99,8 @@ class SpikeTrains:
         if duplicate.any():
             k = int(np.argmax(duplicate)) + 1
             raise ValueError(
-                f"a neuron can spike once at a time; spike {k} repeats sample {s[k]}, neuron {n[k]}, {float(t[k])!r} s"
+                "times must not repeat, as a neuron can spike once at a time; "
+                f"spike {k} repeats sample {s[k]}, neuron {n[k]}, {float(t[k])!r} s"
             )
         return cls(t, n, s, n_samples, n_neurons)
 
@@ -109,31 +115,36 @@ class SpikeTrains:
         Raises
         ------
         ValueError
-            If samples differ in their number of neurons, or a train is unsorted, repeats a time, or holds a time that is
-            negative or not finite.
+            If samples differ in their number of neurons, or a train is unsorted, repeats a time, or holds anything but
+            finite numbers >= 0.
         """
-        sizes = {len(sample) for sample in trains}
+        n_samples = _length("trains", trains, "samples")
+        sizes = {_length(f"trains[{k}]", sample, "neurons") for k, sample in enumerate(trains)}
         if len(sizes) > 1:
-            raise ValueError(f"every sample must list the same number of neurons; got {sorted(sizes)}")
+            raise ValueError(
+                f"trains must list the same number of neurons in every sample; got {sorted(sizes)}"
+            )
         if n_neurons is None:
             if not sizes:
                 raise ValueError("n_neurons must be given for an empty batch")
             (n_neurons,) = sizes
-        elif sizes and sizes != {n_neurons}:
-            raise ValueError(f"n_neurons is {n_neurons} but the samples list {sizes.pop()} neurons")
+        n_neurons = count("n_neurons", n_neurons)
+        if sizes and sizes != {n_neurons}:
+            raise ValueError(f"n_neurons is {n_neurons} but the samples of trains list {sizes.pop()} neurons")
         columns: list[tuple[NDArray[np.float64], int, int]] = []
         for sample, neurons in enumerate(trains):
             for neuron, train in enumerate(neurons):
-                times = _real_vector(f"trains[{sample}][{neuron}]", list(train))
+                name = f"trains[{sample}][{neuron}]"
+                times = _time_vector(name, _listed(name, train))
                 where = np.flatnonzero(times[1:] <= times[:-1])
                 if where.size:
                     k = int(where[0]) + 1
                     raise ValueError(
-                        f"trains[{sample}][{neuron}] must be strictly increasing; "
-                        f"entry {k} is {float(times[k])!r} after {float(times[k - 1])!r}"
+                        f"{name} must be strictly increasing; entry {k} is {float(times[k])!r} "
+                        f"after {float(times[k - 1])!r}"
                     )
                 columns.append((times, neuron, sample))
-        return cls._sorted(columns, n_samples=len(trains), n_neurons=n_neurons)
+        return cls._sorted(columns, n_samples=n_samples, n_neurons=n_neurons)
 
     @classmethod
     def from_dense(cls, times: ArrayLike) -> SpikeTrains:
@@ -146,17 +157,17 @@ class SpikeTrains:
         ValueError
             If the array has another shape, holds NaN, -inf, a negative time, or repeats a time within a neuron.
         """
-        array = np.array(times, dtype=np.float64)
-        if array.ndim == 2:
-            array = array[:, :, None]
-        if array.ndim != 3:
+        array = real_array("times", times, "numbers in seconds")
+        if array.ndim not in (2, 3):
             raise ValueError(
-                f"times must have shape (n_samples, n_neurons) or (n_samples, n_neurons, n_spikes); got {array.shape}"
+                "times must have shape (n_samples, n_neurons) or (n_samples, n_neurons, n_spikes); "
+                f"got {array.shape}"
             )
         bad = np.isnan(array) | (array < 0)
         if bad.any():
-            place = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(f"times must be >= 0, or inf where silent; times{list(place)} is {float(array[place])!r}")
+            raise ValueError(f"times must be >= 0, or inf where silent; {first_entry(array, bad)}")
+        if array.ndim == 2:
+            array = array[:, :, None]
         array = np.sort(array, axis=2)
         samples, neurons, slots = np.nonzero(np.isfinite(array))
         flat = array[samples, neurons, slots]
@@ -171,8 +182,16 @@ class SpikeTrains:
         cls, columns: list[tuple[NDArray[np.float64], int, int]], *, n_samples: int, n_neurons: int
     ) -> SpikeTrains:
         t = np.concatenate([c[0] for c in columns]) if columns else np.empty(0)
-        n = np.concatenate([np.full(c[0].size, c[1], np.int64) for c in columns]) if columns else np.empty(0, np.int64)
-        s = np.concatenate([np.full(c[0].size, c[2], np.int64) for c in columns]) if columns else np.empty(0, np.int64)
+        n = (
+            np.concatenate([np.full(c[0].size, c[1], np.int64) for c in columns])
+            if columns
+            else np.empty(0, np.int64)
+        )
+        s = (
+            np.concatenate([np.full(c[0].size, c[2], np.int64) for c in columns])
+            if columns
+            else np.empty(0, np.int64)
+        )
         order = np.lexsort((n, t, s))
         return cls.from_arrays(t[order], n[order], s[order], n_neurons=n_neurons, n_samples=n_samples)
 
@@ -210,10 +229,12 @@ class SpikeTrains:
         return first
 
     def select(self, samples: Sequence[int] | NDArray[np.int64]) -> SpikeTrains:
-        """Return the batch made of the given samples, in the given order."""
-        chosen = _index_vector("samples", samples, self.n_samples)
+        """Return the batch made of the given samples, in the given order; one may be chosen several times."""
+        chosen = index_vector("samples", samples, self.n_samples)
         starts, stops = self.offsets[chosen], self.offsets[chosen + 1]
-        index = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.empty(0, np.int64)])
+        index = np.concatenate(
+            [np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.empty(0, np.int64)]
+        )
         return SpikeTrains(
             self.times[index],
             self.neurons[index],
@@ -233,38 +254,24 @@ class SpikeTrains:
         return f"SpikeTrains({self.n_spikes} spikes, {self.n_samples} samples, {self.n_neurons} neurons)"
 
 
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise ValueError(f"{name} must be an integer >= 0; got {value!r}")
-    return int(value)
+def _time_vector(name: str, values: object) -> NDArray[np.float64]:
+    times = real_array(name, values, "numbers in seconds")
+    if times.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional; got shape {times.shape}")
+    bad = ~(np.isfinite(times) & (times >= 0))
+    if bad.any():
+        raise ValueError(f"{name} must be finite and >= 0; {first_entry(times, bad)}")
+    return times
 
 
-def _real_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
+def _listed(name: str, train: object) -> object:
+    if isinstance(train, str | bytes) or not isinstance(train, Iterable):
+        raise ValueError(f"{name} must be a list of times in seconds; got {shown(train)}")
+    return train if isinstance(train, np.ndarray) else list(train)
+
+
+def _length(name: str, values: object, of: str) -> int:
     try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers in seconds; got {values!r}") from error
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional; got shape {array.shape}")
-    _check_times(array, name)
-    return array
-
-
-def _check_times(t: NDArray[np.float64], name: str = "times") -> None:
-    bad = ~(np.isfinite(t) & (t >= 0))
-    if bad.any():
-        k = int(np.argmax(bad))
-        raise ValueError(f"{name} must be finite and >= 0; entry {k} is {float(t[k])!r}")
-
-
-def _index_vector(name: str, values: ArrayLike, bound: int) -> NDArray[np.int64]:
-    array = np.array(values)
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{name} must be a vector of integers; got shape {array.shape} of {array.dtype}")
-    bad = (array < 0) | (array >= bound)
-    if bad.any():
-        k = int(np.argmax(bad))
-        raise ValueError(f"{name} must lie in 0..{bound - 1}; entry {k} is {int(array[k])}")
-    return array.astype(np.int64)
+        return len(values)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(f"{name} must be a list of {of}; got {shown(values)}") from error

@@ -1,0 +1,94 @@
+"""Numbers at the door: what a caller gives becomes a copy, or an error that names it and the first bad entry.
+
+Text, truth values, complex numbers and masked entries are refused: numpy would turn each into a number quietly.
+What range a number may lie in is left to the callers, who know its meaning.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHOWN = 200
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value, shortened to what an error message can carry."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"
+
+
+def first_entry(values: NDArray[Any], bad: NDArray[np.bool_]) -> str:
+    """Say which is the first bad entry, and what it is."""
+    if not values.ndim:
+        return f"it is {values.item()!r}"
+    place = tuple(int(i) for i in np.argwhere(bad)[0])
+    value = values[place]
+    return f"entry {list(place)} is {value.item() if isinstance(value, np.generic) else value!r}"
+
+
+def real_array(name: str, given: object, expected: str = "numbers") -> NDArray[np.float64]:
+    """Return a float64 copy of real numbers of any shape, NaN and infinities included.
+
+    Raises
+    ------
+    ValueError
+        If ``given`` is ragged, or holds anything but real numbers: "{name} must be {expected}; ...".
+    """
+    array = _array(name, given, expected)
+    if array.dtype.kind not in "iufO" and not isinstance(given, np.ndarray):
+        array = np.asarray(given, dtype=object)  # [1.0, "2"] as it was given, not as one type for all
+    if array.dtype.kind == "O":
+        real = [isinstance(v, numbers.Real) and not isinstance(v, bool | np.bool_) for v in array.flat]
+        foreign = ~np.array(real, dtype=np.bool_).reshape(array.shape)
+    else:
+        foreign = np.full(array.shape, array.dtype.kind not in "iuf")
+        if array.dtype.kind == "c" and array.imag.any():
+            foreign = array.imag != 0
+    if foreign.any() or array.dtype.kind not in "iufO":
+        detail = first_entry(array, foreign) if foreign.any() else f"got an array of {array.dtype}"
+        raise ValueError(f"{name} must be {expected}; {detail}")
+    try:
+        with np.errstate(over="ignore"):  # a long double beyond float64 becomes inf, which the caller judges
+            return np.array(array, dtype=np.float64, order="C")
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be {expected}; got {shown(given)}") from error
+
+
+def index_vector(name: str, given: object, bound: int) -> NDArray[np.int64]:
+    """Return an int64 copy of a vector of integers in 0..bound - 1, or raise a ValueError that names another."""
+    array = _array(name, given, "a vector of integers")
+    if array.size == 0 and array.dtype.kind in "fO":  # numpy's types for an empty list
+        array = array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be a vector of integers; got shape {array.shape} of {array.dtype}: {shown(given)}"
+        )
+    bad = (array < 0) | (array >= bound)
+    if bad.any():
+        allowed = f"lie in 0..{bound - 1}" if bound else "be empty, as there are none to choose from"
+        raise ValueError(f"{name} must {allowed}; {first_entry(array, bad)}")
+    return array.astype(np.int64)
+
+
+def count(name: str, given: object) -> int:
+    """Return an integer >= 0 as an int, or raise a ValueError."""
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 0:
+        raise ValueError(f"{name} must be an integer >= 0; got {shown(given)}")
+    return int(given)
+
+
+def _array(name: str, given: object, expected: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:  # ragged lists, or an object that refuses
+        raise ValueError(f"{name} must be {expected}; got {shown(given)}") from error
+    if np.ma.isMaskedArray(given) and np.ma.getmaskarray(given).any():
+        place = [int(i) for i in np.argwhere(np.ma.getmaskarray(given))[0]]
+        raise ValueError(
+            f"{name} must be {expected}; " + (f"entry {place} is masked" if place else "it is masked")
+        )
+    return array
