@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.chunks import map_chunks
+from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.layered import Neurons, Probes
 from eventsolve.layered_adjoint import march_back
 from eventsolve.losses import Evaluation, Loss, VoltageReads
@@ -180,7 +180,7 @@ def _backward(
 ) -> Gradients:
     """Run every chunk back, and join: spike by spike, and per sample or added up in the order of the chunks."""
     layers = layers_of(solution.network)
-    lows = np.cumsum([0] + [_n_samples(chunk) for chunk in solution.chunks])
+    ranges = chunk_ranges(solution.n_samples)
     starts = {
         name: np.cumsum([0] + [chunk[name].times.size for chunk in solution.chunks]) for name in solution.spikes
     }
@@ -193,8 +193,8 @@ def _backward(
             else np.zeros(chunk[name].times.size)
             for name in chunk
         }
-        probes = {name: _probes(r, int(lows[k]), int(lows[k + 1])) for name, r in reads.items()}
-        return _chunk_back(solution, layers, chunk, int(lows[k]), errors, probes, per_sample)
+        probes = {name: _probes(r, *ranges[k]) for name, r in reads.items()}
+        return _chunk_back(solution, layers, chunk, ranges[k], errors, probes, per_sample)
 
     spike_times: dict[str, list[Reals]] = {name: [] for name in solution.spikes}
     collected: list[list[tuple[Reals, Reals, Reals]]] = []
@@ -214,17 +214,18 @@ def _chunk_back(
     solution: Solution,
     layers: tuple[Layer, ...],
     chunk: Chunk,
-    low: int,
+    samples: tuple[int, int],
     errors: dict[str, Reals],
     probes: Mapping[str, Probes],
     per_sample: bool,
 ) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
     """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
     results: list[tuple[Reals, Reals, Reals]] = []
-    no_probes = _probes(None, 0, _n_samples(chunk))
+    low, high = samples
+    no_probes = _probes(None, low, high)
     for layer in reversed(layers):
         name = layer.population.name
-        spikes, order = gather(layer, chunk)
+        spikes, order = gather(layer, chunk, high - low)
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = march_back(
             layer.neurons,
             layer.afferents,
@@ -305,6 +306,3 @@ def _probes(reads: VoltageReads | None, low: int, high: int) -> Probes:
         reads.cotangents[piece].copy(),
     )
 
-
-def _n_samples(chunk: Chunk) -> int:
-    return next(iter(chunk.values())).offsets.size - 1

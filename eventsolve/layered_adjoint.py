@@ -152,7 +152,9 @@ def march_back(
                             error -= released
                             released = 0.0
                         else:
-                            error -= p_v * (current - u_reset) / tau_mem
+                            after = p_v * (current - u_reset) / tau_mem
+                            error -= after
+                            d_ref -= after
                             d_reset += p_v
                         totals[spike] = error
                         p_v = 0.0

@@ -59,18 +59,16 @@ class Solution:
         By population, inputs included.
     warnings : tuple of Undecided
         Crossings that float64 could not decide. Empty for almost every network.
+    n_samples : int
+        Size of the batch: that of the inputs, 1 for a network without any.
     """
 
     network: Network
     t_end: float
     spikes: Mapping[str, SpikeTrains]
     warnings: tuple[Undecided, ...]
+    n_samples: int
     chunks: tuple[Chunk, ...] = field(repr=False)
-
-    @property
-    def n_samples(self) -> int:
-        """Size of the batch."""
-        return next(iter(self.spikes.values())).n_samples if self.spikes else 0
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:
         """Return exact voltages at ``times`` in [0, t_end], (n_samples, n_neurons, n_times).
@@ -104,10 +102,10 @@ class Solution:
                 layer.afferents,
                 layer.cohorts,
                 layer.n_sources,
-                gather(layer, chunk)[0],
+                gather(layer, chunk, high - low)[0],
                 self.t_end,
             )
-            for chunk in self.chunks
+            for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
         ]
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
@@ -130,22 +128,18 @@ class Solution:
         order = np.argsort(asked, kind="stable")
         shape = (self.n_samples, layer.population.size, asked.size)
         voltage, current = np.empty(shape), np.empty(shape)
-        low = 0
-        for chunk in self.chunks:
-            own = chunk[population]
-            high = low + own.offsets.size - 1
+        for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True):
             v, i = layered.sample_states(
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,
                 layer.n_sources,
-                gather(layer, chunk)[0],
-                own,
+                gather(layer, chunk, high - low)[0],
+                chunk[population],
                 self.t_end,
                 asked[order],
             )
             voltage[low:high, :, order], current[low:high, :, order] = v, i
-            low = high
         return voltage, current
 
 
@@ -183,7 +177,7 @@ def solve(
     layers = layers_of(network)
     ranges = chunk_ranges(n_samples)
     parts = [_input_chunk(inputs, low, high) for low, high in ranges]
-    results = list(map_chunks(lambda k: _solve_chunk(layers, parts[k], t_end), len(ranges), threads))
+    results = list(map_chunks(lambda k: _solve_chunk(layers, parts[k], ranges[k][1] - ranges[k][0], t_end), len(ranges), threads))
     chunks = tuple(chunk for chunk, _ in results)
     warnings = tuple(
         Undecided(name, low + sample, neuron, time)
@@ -194,7 +188,7 @@ def solve(
         name: inputs[name] if population.neuron is None else _joined(chunks, name, n_samples, population.size)
         for name, population in network.populations.items()
     }
-    return Solution(network, t_end, MappingProxyType(spikes), warnings, chunks)
+    return Solution(network, t_end, MappingProxyType(spikes), warnings, n_samples, chunks)
 
 
 def checked_duration(t_end: float) -> float:
@@ -208,7 +202,7 @@ def checked_duration(t_end: float) -> float:
     return value
 
 
-def gather(layer: Layer, chunk: Chunk) -> tuple[Spikes, NDArray[np.int64] | None]:
+def gather(layer: Layer, chunk: Chunk, n_samples: int) -> tuple[Spikes, NDArray[np.int64] | None]:
     """Return the spikes of all sources of a layer, numbered through, and where each came from among them.
 
     The second value is None where nothing moved, else entry k says which of the concatenated spikes of the sources
@@ -217,7 +211,6 @@ def gather(layer: Layer, chunk: Chunk) -> tuple[Spikes, NDArray[np.int64] | None
     if len(layer.sources) == 1:
         return chunk[layer.sources[0]], None
     parts = [chunk[source] for source in layer.sources]
-    n_samples = next(iter(chunk.values())).offsets.size - 1
     nothing = np.empty(0, np.int64)
     samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts] or [nothing])
     order = np.argsort(samples, kind="stable")
@@ -232,14 +225,14 @@ def gather(layer: Layer, chunk: Chunk) -> tuple[Spikes, NDArray[np.int64] | None
 
 
 def _solve_chunk(
-    layers: tuple[Layer, ...], inputs: Chunk, t_end: float
+    layers: tuple[Layer, ...], inputs: Chunk, n_samples: int, t_end: float
 ) -> tuple[Chunk, list[tuple[str, int, int, float]]]:
     chunk = dict(inputs)
     doubts: list[tuple[str, int, int, float]] = []
     for layer in layers:
         name = layer.population.name
         chunk[name], samples, neurons, times = layered.march(
-            layer.neurons, layer.afferents, layer.cohorts, layer.n_sources, gather(layer, chunk)[0], t_end
+            layer.neurons, layer.afferents, layer.cohorts, layer.n_sources, gather(layer, chunk, n_samples)[0], t_end
         )
         doubts.extend(zip([name] * samples.size, samples.tolist(), neurons.tolist(), times.tolist(), strict=True))
     return chunk, doubts
