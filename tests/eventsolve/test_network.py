@@ -370,14 +370,10 @@ def test_duplicates_are_found_behind_an_outdated_flag():
     assert entries(only(connected(weight)).weight) == {(0, 2): 3.0}
 
 
-@pytest.mark.parametrize("layout", ["bsr", "coo", "csc", "csr"])
+@pytest.mark.parametrize("layout", ["coo", "csc", "csr"])
 def test_stored_zeros_are_synapses(layout):
     weight = sp.coo_array(([0.0, 2.0], ([1, 0], [2, 0])), shape=(2, 3)).asformat(layout)
-    projection = only(connected(weight))
-    stored = entries(projection.weight)
-    assert stored[1, 2] == 0.0
-    assert stored[0, 0] == 2.0
-    assert projection.weights.size == (6 if layout == "bsr" and weight.blocksize != (1, 1) else 2)
+    assert entries(only(connected(weight)).weight) == {(0, 0): 2.0, (1, 2): 0.0}
 
 
 def test_entries_that_cancel_are_a_synapse():

@@ -1,0 +1,35 @@
+# `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
+BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
+
+.PHONY: check lint format types test twin campaign bench ci
+
+check: lint types test
+
+lint:
+	$(BIN)ruff check
+	$(BIN)ruff format --check
+	$(BIN)lint-imports
+
+format:
+	$(BIN)ruff check --fix
+	$(BIN)ruff format
+
+types:
+	$(BIN)mypy
+
+test:
+	$(BIN)python -m pytest
+
+# the kernels as the plain Python that they are written in, which is slow
+twin:
+	NUMBA_DISABLE_JIT=1 $(BIN)python -m pytest tests/eventsolve
+
+# long seeded campaigns
+campaign:
+	$(BIN)python -m pytest -m campaign
+
+bench:
+	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
+
+ci:
+	.ci/run
