@@ -163,12 +163,12 @@ def test_gradients_of_weights_and_spikes_approach_the_exact_ones():
 
     The exact network has the delay of one step per layer that the core has, so spikes line up.
     """
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(6)
     w1, w2 = rng.normal(3.0, 2.0, (6, 5)), rng.normal(2.0, 0.7, (3, 6))
     inputs = {"in": es.SpikeTrains.from_dense(np.array([[0.0, 3e-3, 6e-3, 11e-3, 17e-3]]))}
     loss = es.losses.TTFSCrossEntropy("out", np.array([1]), tau0=1.5e-3, tau1=0.1, alpha=0.01, silent="t_end")
     errors = []
-    for dt in (1e-4, 1e-5):
+    for dt in (1e-5, 1e-6):
         net, exact_net = es.Network(), es.Network()
         for n, delay in ((net, 0.0), (exact_net, dt)):
             n.add_input("in", 5)
@@ -185,13 +185,13 @@ def test_gradients_of_weights_and_spikes_approach_the_exact_ones():
         for name in ("in", "hidden", "out"):
             np.testing.assert_array_equal(record.spikes[name].counts(), solution.spikes[name].counts())
             mine, theirs = record.spikes[name], solution.spikes[name]
-            np.testing.assert_allclose(mine.times, theirs.times, atol=10 * dt)
+            np.testing.assert_allclose(mine.times, theirs.times, atol=30 * dt)
             order, exact_order = (np.lexsort((t.times, t.neurons)) for t in (mine, theirs))
             worst.append(relative(record.spike_times[name][order], grads.spike_times[name][exact_order]))
         worst.extend(relative(record.weight[key], grads.weight[key]) for key in record.weight)
         errors.append(np.array(worst))
-    assert (errors[1] < 0.03).all()
-    assert (errors[1] < 0.3 * errors[0]).all()
+    assert (errors[1] < 0.01).all()
+    assert (errors[1] < 0.15 * errors[0]).all()
 
 
 def test_skip_connections_and_several_inputs_add_up():

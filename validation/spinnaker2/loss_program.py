@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,7 @@ from numpy.typing import NDArray
 from validation.fixedpoint import FixedFormat
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number
 from validation.spinnaker2.packets import ErrorPackets, Integers, SpikePackets
-
-Silent = Literal["raise", "skip", "t_end"]
+from validation.timestepped import Silent, refuse_silent
 
 
 class LossProgram:
@@ -115,13 +113,8 @@ class LossProgram:
     def _counted(self) -> NDArray[np.bool_]:
         """Which samples have a loss, (n_samples,)."""
         counted = self._included[np.arange(self._labels.size), self._labels]
-        if self._silent == "raise" and not counted.all():
-            listed = ", ".join(str(s) for s in np.flatnonzero(~counted)[:10])
-            raise ValueError(
-                f"the label's output in {self.population!r} is silent in {np.count_nonzero(~counted)} of "
-                f"{counted.size} samples ({listed}), where the loss is not defined; choose silent='skip' or "
-                "silent='t_end' to go on without them"
-            )
+        if self._silent == "raise":
+            refuse_silent(self.population, ~counted)
         return counted
 
     @cached_property

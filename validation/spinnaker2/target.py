@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import networkx as nx
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 import eventsolve as es
@@ -23,6 +21,14 @@ from validation.spinnaker2.loss_program import LossProgram
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
 from validation.spinnaker2.packets import GradientBlock, Program, WeightBlock
 from validation.target import Record, Trace
+from validation.timestepped import (
+    check_network,
+    grid_trains,
+    number_of_samples,
+    number_of_steps,
+    read_loss,
+    to_steps,
+)
 
 Decay = Literal["euler", "exponential"]
 _LOSS = "(loss)"
@@ -121,11 +127,9 @@ class SpiNNaker2Core:
         self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any
     ) -> tuple[Record, list[WeightBlock], list[GradientBlock]]:
         _check_network(network)
-        n_samples = _check_inputs(network, inputs)
-        if not (math.isfinite(t_end) and round(t_end / self.time_step) >= 1):
-            raise ValueError(f"t_end must be at least one time step of {self.time_step!r} s; got {t_end!r}")
-        n_steps = round(t_end / self.time_step)
-        steps = {name: self._steps(name, trains) for name, trains in inputs.items()}
+        n_samples = number_of_samples(network, inputs)
+        n_steps = number_of_steps(t_end, self.time_step)
+        steps = {name: to_steps(name, trains, self.time_step) for name, trains in inputs.items()}
 
         populations = network.populations
         sources = [
@@ -176,24 +180,20 @@ class SpiNNaker2Core:
 
         spikes, errors = {}, {}
         for source in sources:
-            trains = inputs[source.population]
-            order = np.lexsort((trains.neurons, steps[source.population], trains.samples))
-            spikes[source.population] = self._trains(
-                steps[source.population][order],
-                trains.neurons[order],
-                trains.samples[order],
-                (n_samples, trains.n_neurons),
+            name, trains = source.population, inputs[source.population]
+            shape = (n_samples, trains.n_neurons)
+            spikes[name], order = grid_trains(
+                steps[name], trains.neurons, trains.samples, shape, self.time_step
             )
-            errors[source.population] = self._per_second(source.errors[order])
+            errors[name] = self._per_second(source.errors[order])
         for layer in layers:
-            found = layer.spike_errors
+            name, found = layer.population, layer.spike_errors
             step = _joined([np.full(e.samples.size, e.step) for e in found], np.int64)
             neuron = _joined([e.neurons for e in found], np.int64)
             sample = _joined([e.samples for e in found], np.int64)
-            order = np.lexsort((neuron, step, sample))
-            shape = (n_samples, populations[layer.population].size)
-            spikes[layer.population] = self._trains(step[order], neuron[order], sample[order], shape)
-            errors[layer.population] = self._per_second(_joined([e.errors for e in found], np.float64)[order])
+            shape = (n_samples, populations[name].size)
+            spikes[name], order = grid_trains(step, neuron, sample, shape, self.time_step)
+            errors[name] = self._per_second(_joined([e.errors for e in found], np.float64)[order])
         gradients = [block for layer in layers for block in layer.gradient_blocks()]
         overflow = "saturations" if self._formats.overflow == "saturate" else "wraps"
         record = Record(
@@ -215,25 +215,6 @@ class SpiNNaker2Core:
         return record, [block for layer in layers for block in weights[layer.population]], gradients
 
     # -- what programs are loaded with
-
-    def _steps(self, name: str, trains: es.SpikeTrains) -> NDArray[np.int64]:
-        """Return the steps of input spikes, in the order of the trains."""
-        steps = np.rint(trains.times / self.time_step).astype(np.int64)
-        order = np.lexsort((steps, trains.neurons, trains.samples))
-        same = (
-            (np.diff(steps[order]) == 0)
-            & (np.diff(trains.neurons[order]) == 0)
-            & (np.diff(trains.samples[order]) == 0)
-        )
-        if same.any():
-            first, second = order[int(np.argmax(same))], order[int(np.argmax(same)) + 1]
-            raise ValueError(
-                f"a neuron can send one spike per step of {self.time_step!r} s; in sample {trains.samples[first]}, "
-                f"neuron {trains.neurons[first]} of input {name!r} spikes at {float(trains.times[first])!r} s and "
-                f"{float(trains.times[second])!r} s, both in step {steps[first]}"
-                + (f" ({np.count_nonzero(same)} such pairs)" if np.count_nonzero(same) > 1 else "")
-            )
-        return steps
 
     def _parameters(self, population: Population, neuron: LIF) -> Parameters:
         factors = {}
@@ -260,36 +241,16 @@ class SpiNNaker2Core:
     def _loss_program(
         self, loss: Any, network: Network, n_samples: int, n_steps: int, calculator: Calculator
     ) -> LossProgram:
-        missing = [
-            name
-            for name in ("population", "labels", "tau0", "tau1", "alpha", "silent")
-            if not hasattr(loss, name)
-        ]
-        if missing:
-            raise ValueError(
-                f"loss must be a time-to-first-spike cross-entropy; {type(loss).__name__} has no {', '.join(missing)}"
-            )
-        output = network.population(loss.population)
-        if output.neuron is None:
-            raise ValueError(f"loss reads {output.name!r}, which is an input")
-        labels = np.asarray(loss.labels)
-        if labels.shape != (n_samples,) or not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(
-                f"labels must be integers of shape ({n_samples},); got {labels.dtype} of shape {labels.shape}"
-            )
-        if ((labels < 0) | (labels >= output.size)).any():
-            raise ValueError(f"labels must lie in 0..{output.size - 1}; got {labels.min()} to {labels.max()}")
-        if loss.silent not in ("raise", "skip", "t_end"):
-            raise ValueError(f"silent must be 'raise', 'skip' or 't_end'; got {loss.silent!r}")
+        reading = read_loss(loss, network, n_samples)
         return LossProgram(
-            output.name,
-            labels.astype(np.int64),
-            output.size,
+            reading.population,
+            reading.labels,
+            network.population(reading.population).size,
             n_steps,
-            xi=loss.tau0 / self.time_step,
-            beta=loss.tau1 / self.time_step,
-            alpha=loss.alpha,
-            silent=loss.silent,
+            xi=reading.tau0 / self.time_step,
+            beta=reading.tau1 / self.time_step,
+            alpha=reading.alpha,
+            silent=reading.silent,
             error_scale=self.error_scale,
             arithmetic=self._formats,
             calculator=calculator,
@@ -301,18 +262,6 @@ class SpiNNaker2Core:
         """Return dL/dt in 1/s from dL/dt in steps times the error scale."""
         return errors / (self.error_scale * self.time_step)
 
-    def _trains(
-        self,
-        steps: NDArray[np.int64],
-        neurons: NDArray[np.int64],
-        samples: NDArray[np.int64],
-        shape: tuple[int, int],
-    ) -> es.SpikeTrains:
-        n_samples, n_neurons = shape
-        return es.SpikeTrains.from_arrays(
-            steps * self.time_step, neurons, samples, n_neurons=n_neurons, n_samples=n_samples
-        )
-
     def _trace(self, layer: LayerProgram) -> Trace:
         voltage, current = (decode(x, self._formats.state) for x in (layer.voltages, layer.currents))
         times = np.arange(voltage.shape[0], dtype=np.float64) * self.time_step
@@ -323,52 +272,20 @@ class SpiNNaker2Core:
 
 
 def _check_network(network: Network) -> None:
+    check_network(network, "the core")
     for population in network.populations.values():
-        neuron = population.neuron
-        if neuron is None:
-            continue
-        if not isinstance(neuron, LIF):
-            raise ValueError(
-                f"population {population.name!r} is {type(neuron).__name__}; the core runs LIF only"
-            )
         for name in ("tau_mem", "tau_syn"):
-            if np.unique(np.asarray(getattr(neuron, name))).size > 1:
+            if np.unique(population.parameter(name)).size > 1:
                 raise ValueError(
                     f"{name} of population {population.name!r} differs between neurons; a core has one decay factor"
                 )
-        for name in ("v_leak", "t_ref"):
-            if np.any(np.asarray(getattr(neuron, name)) != 0):
-                raise ValueError(f"{name} of population {population.name!r} must be 0: the core has none")
+        if np.any(population.parameter("v_leak") != 0):
+            raise ValueError(f"v_leak of population {population.name!r} must be 0: the core has none")
     for projection in network.projections.values():
-        if sp.issparse(projection.weight):
-            raise ValueError(f"weight of {projection.key} is sparse; a core holds a dense matrix")
         if np.any(projection.delay != 0):
             raise ValueError(
                 f"delay of {projection.key} must be 0: on the core every layer delays by one time step"
             )
-    if not nx.is_directed_acyclic_graph(network.graph):
-        raise ValueError(f"the network is recurrent ({_cycle(network)}); the core runs feed-forward networks")
-
-
-def _cycle(network: Network) -> str:
-    edges = nx.find_cycle(network.graph)
-    return " -> ".join([edge[0] for edge in edges] + [edges[0][0]])
-
-
-def _check_inputs(network: Network, inputs: Mapping[str, es.SpikeTrains]) -> int:
-    """Return the number of samples."""
-    expected = {p.name: p.size for p in network.populations.values() if p.neuron is None}
-    if set(inputs) != set(expected):
-        raise ValueError(f"inputs must be given for {sorted(expected)}; got {sorted(inputs)}")
-    for name, trains in inputs.items():
-        if trains.n_neurons != expected[name]:
-            raise ValueError(
-                f"input {name!r} has {expected[name]} neurons; the spikes are of {trains.n_neurons}"
-            )
-    counts = {trains.n_samples for trains in inputs.values()}
-    if len(counts) != 1:
-        raise ValueError(f"inputs must have one number of samples; got {sorted(counts)}")
-    return counts.pop()
 
 
 def _check_range(what: str, values: NDArray[np.float64], number: Number) -> None:

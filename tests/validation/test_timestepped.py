@@ -1,0 +1,205 @@
+"""Does the time-stepped network converge to continuous time, with first order, and refuse the rest by name?"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import eventsolve as es
+from validation.timestepped import TimeStepped
+
+TAU_MEM = 10e-3
+LIF = es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_MEM / 2)
+
+
+@dataclass
+class SpikeTime:
+    """A stand-in for the library's loss that is the spike time of the only output, in seconds, to 1 part in 1e6."""
+
+    labels: object
+    population: str = "out"
+    tau0: float = 1e-3
+    tau1: float = 1e4
+    alpha: float = 1e4
+    silent: str = "raise"
+
+
+def one_neuron(weight, neuron=LIF, delay=0.0):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, neuron)
+    net.connect("in", "out", [[weight]], delay=delay)
+    return net
+
+
+def one_spike(time=0.0):
+    return {"in": es.SpikeTrains.from_lists([[[time]]])}
+
+
+def relative(a, b):
+    return np.linalg.norm(np.asarray(a) - b) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("weight", [4.5, 7.0, 20.0])
+def test_one_spike_converges_to_the_quadratic(weight):
+    """With tau_mem = 2 tau_syn, V = w (x - x^2) and x = exp(-t/tau_mem): t and dt/dw are closed form."""
+    x = (1 + math.sqrt(1 - 4 / weight)) / 2
+    t, dt_dw = -TAU_MEM * math.log(x), -TAU_MEM / (x * weight**2 * (2 * x - 1))
+    slopes = []
+    for time_step in (1e-5, 1e-6):
+        record = TimeStepped(time_step).run(one_neuron(weight), one_spike(), 6e-3, SpikeTime(np.array([0])))
+        assert 0 <= record.spikes["out"].times[0] - t <= time_step * (1 + 1e-9)
+        assert record.loss[0] == pytest.approx(record.spikes["out"].times[0], rel=1e-6)
+        np.testing.assert_allclose(record.spike_times["out"][0], 1.0, rtol=1e-5)
+        # a later input spike moves the output spike with it
+        np.testing.assert_allclose(record.spike_times["in"], [1.0], rtol=2 * time_step / 1e-4)
+        slopes.append(abs(record.weight["in", "out"][0, 0, 0] / dt_dw - 1))
+    # dt/dw = -K(t)/V'(t): a step late by up to h changes it by a factor of 1 + h (K'/K - K"/K') at first order
+    k, k1, k2 = x - x**2, (2 * x**2 - x) / TAU_MEM, (x - 4 * x**2) / TAU_MEM**2
+    for time_step, slope in zip((1e-5, 1e-6), slopes, strict=True):
+        assert slope < 1.2 * time_step * abs(k1 / k - k2 / k1)
+
+
+def published(rng, **neuron):
+    net = es.Network()
+    net.add_input("in", 4)
+    net.add_population("hidden", 5, es.LIF(**neuron))
+    net.add_population("out", 3, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "hidden", rng.normal(3.0, 1.5, (5, 4)), delay=rng.integers(0, 4, (5, 4)) * 1e-3)
+    net.connect("hidden", "out", rng.normal(2.0, 0.7, (3, 5)))
+    net.connect("in", "out", rng.normal(0.5, 0.2, (3, 4)), delay=2e-3)
+    return net
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_networks_converge_to_the_exact_solution(seed):
+    """Spikes, dL/dt of every spike and dL/dw, with delays, leak, reset and time constants per neuron."""
+    rng = np.random.default_rng(seed)
+    net = published(
+        rng,
+        tau_mem=rng.uniform(8e-3, 25e-3, 5),
+        tau_syn=rng.uniform(4e-3, 9e-3, 5),
+        v_threshold=rng.uniform(0.8, 1.2, 5),
+        v_reset=rng.uniform(-0.3, 0.1, 5),
+        v_leak=rng.uniform(-0.1, 0.2, 5),
+    )
+    inputs = {"in": es.SpikeTrains.from_dense(rng.integers(0, 12, (3, 4)) * 1e-3)}
+    loss = es.losses.TTFSCrossEntropy("out", [0, 1, 2], tau0=2e-3, tau1=20e-3, alpha=0.1)
+    solution = es.solve(net, inputs, t_end=30e-3)
+    values, grads = es.value_and_grad(solution, loss, reduction="none")
+    errors = []
+    for time_step in (1e-5, 1e-6):
+        record = TimeStepped(time_step).run(net, inputs, 30e-3, loss)
+        assert record.counters["falling_crossings"] == 0
+        found = [relative(record.loss, values)]
+        for name in ("in", "hidden", "out"):
+            mine, theirs = record.spikes[name], solution.spikes[name]
+            np.testing.assert_array_equal(mine.counts(), theirs.counts())
+            a, b = (np.lexsort((t.times, t.neurons, t.samples)) for t in (mine, theirs))
+            if name != "in":
+                found.append(relative(mine.times[a], theirs.times[b]))
+            found.append(relative(record.spike_times[name][a], grads.spike_times[name][b]))
+        found.extend(relative(record.weight[key], grads.weight[key]) for key in record.weight)
+        errors.append(np.array(found))
+    assert errors[1].max() < 5e-3
+    assert errors[1].max() < 0.2 * errors[0].max()
+    assert (errors[1] < 0.5 * errors[0]).all()
+
+
+def test_a_grid_finer_than_the_events_misses_nothing_and_a_coarse_one_does():
+    """The peak of a subthreshold-to-threshold bump lies between two points of a coarse grid."""
+    net, inputs, loss = one_neuron(4.0001), one_spike(), SpikeTime(np.array([0]), silent="skip")
+    assert TimeStepped(1e-6).run(net, inputs, 20e-3, loss).spikes["out"].n_spikes == 1
+    record = TimeStepped(1e-3).run(net, inputs, 20e-3, loss)
+    assert record.spikes["out"].n_spikes == 0
+    assert record.loss[0] == 0
+    assert not record.weight["in", "out"].any()
+
+
+def test_a_spike_seen_after_its_peak_is_counted():
+    record = TimeStepped(4e-3).run(one_neuron(4.1), one_spike(), 20e-3, SpikeTime(np.array([0])))
+    assert record.spikes["out"].times.tolist() == [8e-3]
+    assert record.counters["falling_crossings"] == 1
+
+
+def test_silence_has_the_three_policies_of_the_library():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, LIF)
+    net.connect("in", "out", [[9.0], [0.0]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.0]], [[0.0]]])}
+    for silent in ("skip", "t_end"):
+        loss = es.losses.TTFSCrossEntropy("out", [1, 0], tau0=2e-3, tau1=20e-3, alpha=0.1, silent=silent)
+        values, grads = es.value_and_grad(es.solve(net, inputs, t_end=20e-3), loss, reduction="none")
+        record = TimeStepped(1e-6).run(net, inputs, 20e-3, loss)
+        np.testing.assert_allclose(record.loss, values, rtol=2e-3)
+        np.testing.assert_allclose(record.weight["in", "out"], grads.weight["in", "out"], rtol=2e-3)
+    loss = es.losses.TTFSCrossEntropy("out", [1, 0], tau0=2e-3, tau1=20e-3, alpha=0.1)
+    with pytest.raises(ValueError, match=r"silent in 1 of 2 samples \(0\)"):
+        TimeStepped(1e-3).run(net, inputs, 20e-3, loss)
+
+
+def test_traces_are_the_exact_state_on_the_grid():
+    """No spike in between: the propagator is exact, whatever the time step."""
+    net, inputs = one_neuron(3.0), one_spike()
+    record = TimeStepped(1e-3).run(net, inputs, 20e-3, SpikeTime(np.array([0]), silent="skip"))
+    solution = es.solve(net, inputs, t_end=20e-3)
+    trace = record.traces["out"]
+    np.testing.assert_allclose(trace.voltage, solution.voltage("out", trace.times), atol=1e-15)
+    np.testing.assert_allclose(trace.current[..., 1:], solution.current("out", trace.times[1:]), atol=1e-14)
+
+
+def _recurrent():
+    net = one_neuron(1.0)
+    net.connect("out", "out", [[1.0]], delay=1e-3)
+    return net
+
+
+def _sparse():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, LIF)
+    net.connect("in", "out", csr_array([[1.0]]))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: one_neuron(1.0, es.LI(tau_mem=1e-2, tau_syn=5e-3)), "is LI"),
+        (
+            lambda: one_neuron(1.0, es.LIF(tau_mem=1e-2, tau_syn=5e-3, t_ref=1e-3)),
+            "t_ref of population 'out'",
+        ),
+        (lambda: one_neuron(1.0, delay=1.5e-3), r"from neuron 0 to neuron 0 is 0\.0015"),
+        (_sparse, "is sparse"),
+        (_recurrent, "recurrent .out -> out"),
+    ],
+)
+def test_networks_that_it_does_not_run_are_refused_by_name(network, message):
+    with pytest.raises(ValueError, match=message):
+        TimeStepped(1e-3).run(network(), one_spike(), 20e-3, SpikeTime(np.array([0])))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": {"in": es.SpikeTrains.from_lists([[[1e-3, 1.2e-3]]])}}, "both in step 1"),
+        ({"inputs": {}}, "inputs must be given"),
+        ({"inputs": {"in": es.SpikeTrains.from_lists([[[], []]])}}, "has 1 neurons"),
+        ({"t_end": 1e-4}, "t_end must be at least one time step"),
+        ({"loss": object()}, "has no population"),
+        ({"loss": SpikeTime(np.array([0, 1]))}, "labels must be integers of shape"),
+        ({"loss": SpikeTime(np.array([1]))}, r"labels must lie in 0\.\.0"),
+        ({"loss": SpikeTime(np.array([0]), population="in")}, "is an input"),
+        ({"loss": SpikeTime(np.array([0]), silent="maybe")}, "silent must be"),
+    ],
+)
+def test_other_mistakes_are_named(change, message):
+    arguments = {"inputs": one_spike(), "t_end": 20e-3, "loss": SpikeTime(np.array([0]))}
+    with pytest.raises(ValueError, match=message):
+        TimeStepped(1e-3).run(one_neuron(9.0), **{**arguments, **change})
+    with pytest.raises(ValueError, match="time_step must be finite"):
+        TimeStepped(0.0)
