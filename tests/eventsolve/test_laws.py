@@ -183,10 +183,19 @@ def test_vjp_is_linear_in_the_cotangent(case):
 
 
 def order_of(solution, name):
-    """Everything discrete about a population's spikes: whose they are, and after how many arrivals each came."""
+    """Everything discrete about a population's spikes: whose, and after how many arrivals each came and was over.
+
+    Where one of these changes the derivative jumps, although the spike times do not.
+    """
     spikes = solution.spikes[name]
+    ends = spikes.times + solution.network.population(name).parameter("t_ref")[spikes.neurons]
     arrivals = np.concatenate([chunk[name].arrivals for chunk in solution.chunks])
-    return np.stack([spikes.samples, spikes.neurons, arrivals])
+    received = np.zeros(spikes.n_spikes, int)
+    for p in solution.network.afferents(name):
+        pre, delay = solution.spikes[p.pre], p.delay.reshape(p.weight.shape)
+        times = pre.times[None, :] + delay[spikes.neurons][:, pre.neurons]
+        received += ((times <= ends[:, None]) & (pre.samples == spikes.samples[:, None])).sum(axis=1)
+    return np.stack([spikes.samples, spikes.neurons, arrivals, received])
 
 
 def changed(case, field, key, direction):

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -327,7 +328,7 @@ def test_the_compiled_kernels_are_their_python_twins_bit_for_bit():
     )
     outputs = []
     for disable in ("0", "1"):
-        environment = {**os.environ, "NUMBA_DISABLE_JIT": disable, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": disable, "PYTHONPATH": str(Path(__file__).parents[1] / "shared")}
         result = subprocess.run(
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
         )
