@@ -133,6 +133,20 @@ def test_saturations_are_counted_and_wrapping_is_another_choice():
     assert record.traces["out"].current[0, 0, 1] == 400.0 - 512.0
 
 
+def test_a_denominator_that_rounding_makes_zero_is_guarded_and_counted():
+    """In exact arithmetic I - Vpre > 0 at every spike; with 3 fraction bits and beta = 1/2 it need not be."""
+    rng = np.random.default_rng(0)
+    net = one_neuron(rng.uniform(0.2, 1.0, (200, 4)), tau_mem=2e-3)
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.0, 5e-3], [1e-3, 6e-3], [2e-3, 7e-3], [3e-3, 8e-3]]])}
+    loss = TTFS(np.array([0]))
+    coarse = replace(Arithmetic.preset("s16.15"), state=FixedFormat(16, 3))
+    record = SpiNNaker2Core(1e-3, coarse).run(net, inputs, 20e-3, loss)
+    assert record.counters["guarded_denominators"] > 0
+    fine = SpiNNaker2Core(1e-3, "s16.15").run(net, inputs, 20e-3, loss)
+    assert fine.spikes["out"].n_spikes > 0
+    assert fine.counters["guarded_denominators"] == 0
+
+
 def test_the_same_seed_gives_the_same_bits():
     net, inputs, loss = yin_yang_like(4)
     runs = []
@@ -158,11 +172,13 @@ def test_a_sample_does_not_depend_on_its_batch(arithmetic):
 # -- towards continuous time
 
 
-def test_gradients_of_weights_and_spikes_approach_the_exact_ones():
+@pytest.mark.parametrize("levels", [{}, {"v_threshold": 1.2, "v_reset": -0.3}])
+def test_gradients_of_weights_and_spikes_approach_the_exact_ones(levels):
     """dL/dt_k of every spike and dL/dw, against the exact solver; the error falls with the time step.
 
     The exact network has the delay of one step per layer that the core has, so spikes line up.
     """
+    neuron = es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN, **levels)
     rng = np.random.default_rng(6)
     w1, w2 = rng.normal(3.0, 2.0, (6, 5)), rng.normal(2.0, 0.7, (3, 6))
     inputs = {"in": es.SpikeTrains.from_dense(np.array([[0.0, 3e-3, 6e-3, 11e-3, 17e-3]]))}
@@ -172,8 +188,8 @@ def test_gradients_of_weights_and_spikes_approach_the_exact_ones():
         net, exact_net = es.Network(), es.Network()
         for n, delay in ((net, 0.0), (exact_net, dt)):
             n.add_input("in", 5)
-            n.add_population("hidden", 6, LIF)
-            n.add_population("out", 3, LIF)
+            n.add_population("hidden", 6, neuron)
+            n.add_population("out", 3, neuron)
             n.connect("in", "hidden", w1, delay=delay)
             n.connect("hidden", "out", w2, delay=delay)
         record = SpiNNaker2Core(dt, "float64", decay="exponential", traces=False).run(
@@ -364,6 +380,20 @@ def test_levels_per_neuron_and_another_reset():
     high = core.run(one_neuron([[30.0]], v_reset=0.5), inputs, 40e-3, loss).spikes["out"].times
     assert low[0] == high[0]
     assert low[1] > high[1]
+
+
+@pytest.mark.parametrize("arithmetic", ["s16.15", "float32"])
+def test_nothing_happens_in_an_empty_batch_in_one_step_or_without_spikes(arithmetic):
+    net, core = one_neuron([[1.0], [1.0]]), SpiNNaker2Core(1e-3, arithmetic)
+    empty = core.run(
+        net, {"in": es.SpikeTrains.from_lists([], n_neurons=1)}, 9e-3, TTFS(np.empty(0, np.int64))
+    )
+    assert empty.loss.shape == (0,)
+    assert empty.weight["in", "out"].shape == (0, 2, 1)
+    for t_end in (1e-3, 9e-3):
+        record = core.run(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, t_end, TTFS(np.array([0])))
+        assert record.spikes["out"].n_spikes == 0
+        assert not record.weight["in", "out"].any()
 
 
 # -- what the core refuses

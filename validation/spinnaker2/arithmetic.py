@@ -7,6 +7,8 @@ on floats of one format is the float operation; any other is done in float64 and
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -130,51 +132,19 @@ class Calculator:
 
     def add(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
         """Return x + y."""
-        if (
-            isinstance(x_number, FixedFormat)
-            and isinstance(y_number, FixedFormat)
-            and isinstance(out, FixedFormat)
-        ):
-            return self._unit.add(x, x_number, y, y_number, out)
-        if x_number == y_number == out:
-            return np.asarray(x + y)
-        return self.encode(decode(x, x_number) + decode(y, y_number), out)
+        return self._apply(self._unit.add, operator.add, x, x_number, y, y_number, out)
 
     def subtract(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
         """Return x - y."""
-        if (
-            isinstance(x_number, FixedFormat)
-            and isinstance(y_number, FixedFormat)
-            and isinstance(out, FixedFormat)
-        ):
-            return self._unit.subtract(x, x_number, y, y_number, out)
-        if x_number == y_number == out:
-            return np.asarray(x - y)
-        return self.encode(decode(x, x_number) - decode(y, y_number), out)
+        return self._apply(self._unit.subtract, operator.sub, x, x_number, y, y_number, out)
 
     def multiply(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
         """Return x y."""
-        if (
-            isinstance(x_number, FixedFormat)
-            and isinstance(y_number, FixedFormat)
-            and isinstance(out, FixedFormat)
-        ):
-            return self._unit.multiply(x, x_number, y, y_number, out)
-        if x_number == y_number == out:
-            return np.asarray(x * y)
-        return self.encode(decode(x, x_number) * decode(y, y_number), out)
+        return self._apply(self._unit.multiply, operator.mul, x, x_number, y, y_number, out)
 
     def divide(self, x: Array, x_number: Number, y: Array, y_number: Number, out: Number) -> Array:
         """Return x / y; y must not be 0."""
-        if (
-            isinstance(x_number, FixedFormat)
-            and isinstance(y_number, FixedFormat)
-            and isinstance(out, FixedFormat)
-        ):
-            return self._unit.divide(x, x_number, y, y_number, out)
-        if x_number == y_number == out:
-            return np.asarray(x / y)
-        return self.encode(decode(x, x_number) / decode(y, y_number), out)
+        return self._apply(self._unit.divide, operator.truediv, x, x_number, y, y_number, out)
 
     def total(self, x: Array, number: Number) -> Array:
         """Return the sum over the last axis: floats one by one in ascending order, integers exactly."""
@@ -183,6 +153,27 @@ class Calculator:
         if x.shape[-1] == 0:
             return np.zeros(x.shape[:-1], dtype=x.dtype)
         return np.asarray(np.cumsum(x, axis=-1)[..., -1])
+
+    def _apply(
+        self,
+        exact: Callable[[Array, FixedFormat, Array, FixedFormat, FixedFormat], Array],
+        plain: Callable[[Array, Array], Array],
+        x: Array,
+        x_number: Number,
+        y: Array,
+        y_number: Number,
+        out: Number,
+    ) -> Array:
+        """Choose between the three kinds of operation that the module docstring names."""
+        if (
+            isinstance(x_number, FixedFormat)
+            and isinstance(y_number, FixedFormat)
+            and isinstance(out, FixedFormat)
+        ):
+            return exact(x, x_number, y, y_number, out)
+        if x_number == y_number == out:
+            return np.asarray(plain(x, y))
+        return self.encode(plain(decode(x, x_number), decode(y, y_number)), out)
 
 
 def decode(x: Array, number: Number) -> NDArray[np.float64]:
