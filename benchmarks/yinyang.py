@@ -42,7 +42,10 @@ def main() -> None:
     start = time.perf_counter()
     measure(*problem(2, 20e-3), 1)
     print(f"first call, compiling or loading the cache: {time.perf_counter() - start:.2f} s")
-    print(f"{'tau_mem':>8} {'batch':>6} {'threads':>7} {'spikes':>7} {'forward':>9} {'gradient':>9} {'both':>9}  us per sample")
+    print(
+        f"{'tau_mem':>8} {'batch':>6} {'threads':>7} {'spikes':>7} "
+        f"{'forward':>9} {'gradient':>9} {'both':>9}  us per sample"
+    )
     for tau_mem in (20e-3, 10e-3):
         for batch in (1, 1024):
             net, inputs, loss = problem(batch, tau_mem)

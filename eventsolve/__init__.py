@@ -1,13 +1,13 @@
 """Exact spike times and exact gradients of spiking neural networks in continuous time."""
 
-from eventsolve.network import LI as LI
-from eventsolve.network import LIF as LIF
-from eventsolve.network import Network as Network
-from eventsolve.spiketrains import SpikeTrains as SpikeTrains
-from eventsolve.solve import Solution as Solution
-from eventsolve.solve import solve as solve
 from eventsolve import losses as losses
 from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
+from eventsolve.network import LI as LI
+from eventsolve.network import LIF as LIF
+from eventsolve.network import Network as Network
+from eventsolve.solve import Solution as Solution
+from eventsolve.solve import solve as solve
+from eventsolve.spiketrains import SpikeTrains as SpikeTrains

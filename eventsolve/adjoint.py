@@ -87,7 +87,9 @@ def vjp(
     checked = {}
     for name, values in cotangents.items():
         if name not in solution.spikes:
-            raise ValueError(f"cotangents name {name!r}, which is not a population; there are {list(solution.spikes)}")
+            raise ValueError(
+                f"cotangents name {name!r}, which is not a population; there are {list(solution.spikes)}"
+            )
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
     nothing = np.empty(0, np.int64)
     return _backward(solution, checked, {}, reduction == "none", nothing, threads)
@@ -136,7 +138,9 @@ def value_and_grad(
     )
     value: Any = evaluation.values
     if reduction != "none":
-        value = float(np.sum(evaluation.values) / n) if reduction == "mean" else float(np.sum(evaluation.values))
+        value = (
+            float(np.sum(evaluation.values) / n) if reduction == "mean" else float(np.sum(evaluation.values))
+        )
     return value, gradients
 
 
@@ -164,9 +168,7 @@ def _scaled(
         name: _cotangent(name, values, solution.spikes[name].n_spikes) * scale
         for name, values in evaluation.spike_times.items()
     }
-    reads = {
-        name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()
-    }
+    reads = {name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()}
     return spike_times, reads
 
 
@@ -182,7 +184,8 @@ def _backward(
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     starts = {
-        name: np.cumsum([0] + [chunk[name].times.size for chunk in solution.chunks]) for name in solution.spikes
+        name: np.cumsum([0] + [chunk[name].times.size for chunk in solution.chunks])
+        for name in solution.spikes
     }
 
     def work(k: int) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
@@ -273,8 +276,10 @@ def _gradients(
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 6, layer.population.size))
-        parts = [chunk[index] for chunk in collected] or [tuple(np.zeros(shape) for shape in shapes)]
-        d_weight, d_delay, d_parameters = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        d_weight, d_delay, d_parameters = (
+            np.concatenate([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])])
+            for k in range(3)
+        )
         if not per_sample:
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
         for name, values in (("weight", d_weight), ("delay", d_delay)):
@@ -305,4 +310,3 @@ def _probes(reads: VoltageReads | None, low: int, high: int) -> Probes:
         reads.arrivals[piece].copy(),
         reads.cotangents[piece].copy(),
     )
-

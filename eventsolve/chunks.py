@@ -18,9 +18,7 @@ Result = TypeVar("Result")
 
 def chunk_ranges(n_samples: int) -> list[tuple[int, int]]:
     """Return the sample ranges [low, high) of the chunks."""
-    return [
-        (low, min(low + SAMPLES_PER_CHUNK, n_samples)) for low in range(0, n_samples, SAMPLES_PER_CHUNK)
-    ]
+    return [(low, min(low + SAMPLES_PER_CHUNK, n_samples)) for low in range(0, n_samples, SAMPLES_PER_CHUNK)]
 
 
 def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None) -> Iterator[Result]:

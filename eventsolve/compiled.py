@@ -29,9 +29,9 @@ _DIGEST = _digest()
 
 
 def compiled(function: Function) -> Function:
-    """Compile on first call; under NUMBA_DISABLE_JIT=1 the function stays the plain Python that it is written in."""
+    """Compile on first call; under NUMBA_DISABLE_JIT=1 a kernel stays the plain Python that it is written in."""
     kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    if not numba.config.DISABLE_JIT:
+    if hasattr(kernel, "_cache"):  # not under NUMBA_DISABLE_JIT=1
         kernel._cache._cache_file._source_stamp = _DIGEST
     result: Function = kernel
     return result

@@ -1,7 +1,7 @@
 """The first upward threshold crossing between two events, or the proof that there is none (compiled).
 
-V' has at most one root between two events, so V rises on at most one stretch: it can cross upwards at most once before a
-reset. With u = V - v_leak, c = v_threshold - v_leak and u(0) < c, in (0, h]:
+V' has at most one root between two events, so V rises on at most one stretch: it can cross upwards at most
+once before a reset. With u = V - v_leak, c = v_threshold - v_leak and u(0) < c, in (0, h]:
 
 1. at a crossing tau_mem V' = I - c > 0, and I is monotone: max(I(0), I(h)) > c, or there is none;
 2. u(h) >= c: exactly one, because u would have to fall and rise again to have three;
@@ -32,15 +32,12 @@ def undecided_band(u, i, c):
 def peak_possible(u, i, c, decay_mem, u_h, i_h):
     """Return False if the states at 0 and h prove without a logarithm that no peak between them comes near c.
 
-    There is a peak only if u rises at 0 and falls at h. Up to it u rises no faster than with the current i(0), after it u
-    falls no faster than it would decay towards i(h); decay_mem is exp(-h/tau_mem).
+    There is a peak only if u rises at 0 and falls at h. Up to it u rises no faster than with the current
+    i(0), after it u falls no faster than it would decay towards i(h); decay_mem is exp(-h/tau_mem).
     """
     level = c - undecided_band(u, i, c)
     return (
-        (i > u)
-        & (i_h < u_h)
-        & (i - (i - u) * decay_mem >= level)
-        & (u_h - i_h >= (level - i_h) * decay_mem)
+        (i > u) & (i_h < u_h) & (i - (i - u) * decay_mem >= level) & (u_h - i_h >= (level - i_h) * decay_mem)
     )
 
 
@@ -70,8 +67,9 @@ def first_crossing(u, i, c, h, decay_mem, u_h, i_h, tau_mem, tau_syn):
 def taylor_step(f, u, i, rate_mem, rate_syn):
     """Return how far to go from a state (u, i) for u to rise by -f, by its first three derivatives; inf if it falls.
 
-    All derivatives are linear in the state, so they cost no exponential. Nearly straight curves take the inverse series;
-    others the parabola with a correction, which is right near a grazing peak, where Newton's method is not.
+    All derivatives are linear in the state, so they cost no exponential. Nearly straight curves take the
+    inverse series; others the parabola with a correction, which is right near a grazing peak, where Newton's
+    method is not.
     """
     drain = i * rate_syn
     d1 = (i - u) * rate_mem
@@ -96,7 +94,8 @@ def taylor_step(f, u, i, rate_mem, rate_syn):
 def refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn):
     """Return the crossing of c in (0, h], where u < c <= u_h and u crosses once, to the conditioning of the crossing.
 
-    :func:`taylor_step` from point to point, of fourth order. It cannot leave the bracket [low, high]: it bisects instead.
+    :func:`taylor_step` from point to point, of fourth order. It cannot leave the bracket [low, high]: it
+    bisects instead.
     """
     rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
     shortest = min(tau_mem, tau_syn)

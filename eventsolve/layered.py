@@ -4,8 +4,8 @@ Neurons with the same time constants that hear the same sources after the same d
 schedule of arrivals and the exponentials between arrivals, which are computed once for all of them. A neuron unlike
 all others is a cohort of one.
 
-Order of events, total for one neuron: by time; at one time its own spike comes before the arrival that ends the interval
-in which it was found, and arrivals come by synapse, then by spike of the source.
+Order of events, total for one neuron: by time; at one time its own spike comes before the arrival that ends
+the interval in which it was found, and arrivals come by synapse, then by spike of the source.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Cohorts(NamedTuple):
 class Spikes(NamedTuple):
     """Spikes of a chunk of samples: those of sample s are offsets[s] to offsets[s + 1], sorted by time, then neuron.
 
-    ``arrivals`` counts the arrivals that the neuron had received when it spiked (of its own schedule); it is what orders
-    a spike and an arrival at the same time. Inputs have none.
+    ``arrivals`` counts the arrivals that the neuron had received when it spiked (of its own schedule); it is
+    what orders a spike and an arrival at the same time. Inputs have none.
     """
 
     times: Reals
@@ -107,11 +107,11 @@ class Segments(NamedTuple):
     response: Reals
     held: NDArray[np.bool_]
     ending: Integers
-    index: Integers
+    which: Integers
 
 
-ARRIVAL, SPIKE, RELEASE, PROBE, END = 0, 1, 2, 3, 4
-"""What ends a segment; ``index`` counts arrivals of the schedule, the neuron's own spikes, or its probes."""
+ARRIVAL, END, SPIKE, RELEASE, PROBE = 0, 1, 2, 3, 4
+"""What ends a segment; ``which`` counts arrivals of the schedule, the neuron's own spikes, or its probes."""
 
 
 @compiled
@@ -132,7 +132,7 @@ def grown_integers(array):
 
 @compiled
 def stable_order(times, n):
-    """Return the permutation that sorts times[:n], equal times in their given order: merge sort over sorted runs of 8."""
+    """Return the permutation that sorts times[:n] and keeps the order of equal ones: a merge sort over runs of 8."""
     order = np.arange(n)
     for low in range(0, n, 8):
         for j in range(low + 1, min(low + 8, n)):
@@ -176,7 +176,7 @@ def time_neuron_order(times, neurons):
 
 @compiled
 def group_by(keys, low, high, n_keys):
-    """Return (offsets, places): the places low..high-1 ordered by key, those of key k at offsets[k] to offsets[k + 1]."""
+    """Return (offsets, places): places low..high-1 by key, those of key k at offsets[k] to offsets[k + 1]."""
     offsets = np.zeros(n_keys + 1, np.int64)
     for k in range(low, high):
         offsets[keys[k] + 1] += 1
@@ -356,10 +356,14 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
     n_doubts = 0
     for sample in range(n_samples):
         begin = n_out
-        by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
+        by_source, places = group_by(
+            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+        )
         for cohort in range(cohorts.offsets.size - 1):
             first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
-            schedule = schedule_of(cohorts.members[first], neurons, afferents, spikes.times, by_source, places, t_end)
+            schedule = schedule_of(
+                cohorts.members[first], neurons, afferents, spikes.times, by_source, places, t_end
+            )
             while True:
                 n_new, n_new_doubts = march_cohort(
                     neurons,
@@ -378,7 +382,11 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
                 )
                 if n_new >= 0:
                     break
-                times, senders, arrivals = grown_reals(times), grown_integers(senders), grown_integers(arrivals)
+                times, senders, arrivals = (
+                    grown_reals(times),
+                    grown_integers(senders),
+                    grown_integers(arrivals),
+                )
                 doubt_times = grown_reals(doubt_times)
                 doubt_senders, doubt_samples = grown_integers(doubt_senders), grown_integers(doubt_samples)
             doubt_samples[n_doubts:n_new_doubts] = sample
@@ -389,7 +397,12 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
         arrivals[begin:n_out] = arrivals[begin:n_out][order]
         offsets[sample + 1] = n_out
     found = Spikes(times[:n_out].copy(), senders[:n_out].copy(), offsets, arrivals[:n_out].copy())
-    return found, doubt_samples[:n_doubts].copy(), doubt_senders[:n_doubts].copy(), doubt_times[:n_doubts].copy()
+    return (
+        found,
+        doubt_samples[:n_doubts].copy(),
+        doubt_senders[:n_doubts].copy(),
+        doubt_times[:n_doubts].copy(),
+    )
 
 
 @compiled
@@ -425,8 +438,9 @@ def replay(
 ):
     """Fill ``out`` with the life of a neuron whose spikes are known, and return the number of segments.
 
-    The life ends at t_end, after the first n_arrivals of the schedule. ``out`` needs room for n_arrivals + 2 n_own + n_probes + 1. The states are bit for bit those of :func:`march`.
-    Probes are for readouts, which do not spike.
+    The life ends at t_end, after the first n_arrivals of the schedule. ``out`` needs room for n_arrivals + 2
+    n_own + n_probes + 1. The states are bit for bit those of :func:`march`. Probes are for readouts, which do
+    not spike.
     """
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     v_leak = neurons.v_leak[neuron]
@@ -444,18 +458,18 @@ def replay(
         whole = True
         while True:
             held = free_at > t
-            stop, ending, index = t_next, ARRIVAL if j < n_arrivals else END, j
+            stop, ending, which = t_next, ARRIVAL if j < n_arrivals else END, j
             if held:
                 if free_at < t_next:
                     stop, ending = free_at, RELEASE
             elif own < own_times.size and own_arrivals[own] == j:
-                stop, ending, index = own_times[own], SPIKE, own
+                stop, ending, which = own_times[own], SPIKE, own
             elif probe < probe_times.size and (
                 probe_arrival[probe] == j or (probe_arrival[probe] < 0 and probe_times[probe] <= t_next)
             ):
-                stop, ending, index = probe_times[probe], PROBE, probe
+                stop, ending, which = probe_times[probe], PROBE, probe
             h = stop - t
-            if whole and (ending == ARRIVAL or ending == END):
+            if whole and ending <= END:
                 ea, eb, k = schedule.decay_mem[j], schedule.decay_syn[j], schedule.response[j]
             else:
                 ea, eb, k = propagator(h, tau_mem, tau_syn)
@@ -468,14 +482,14 @@ def replay(
             out.response[n] = k
             out.held[n] = held
             out.ending[n] = ending
-            out.index[n] = index
+            out.which[n] = which
             n += 1
             if not held:
                 u = u * ea + i * k
             i *= eb
             t = stop
             whole = False
-            if ending == ARRIVAL or ending == END:
+            if ending <= END:
                 break
             if ending == SPIKE:
                 u = neurons.v_reset[neuron] - v_leak
@@ -490,7 +504,7 @@ def replay(
 
 @compiled
 def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, times):
-    """Return voltage and current at ``times`` (sorted), each (n_samples, n, n_times); after the event where one falls."""
+    """Return voltage and current at sorted times, each (n_samples, n, n_times); after an event that falls there."""
     n_samples = spikes.offsets.size - 1
     n = neurons.tau_mem.size
     voltage = np.empty((n_samples, n, times.size))
@@ -498,7 +512,9 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, ti
     nothing = np.empty(0)
     nowhere = np.empty(0, np.int64)
     for sample in range(n_samples):
-        by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
+        by_source, places = group_by(
+            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+        )
         by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
         for cohort in range(cohorts.offsets.size - 1):
             representative = cohorts.members[cohorts.offsets[cohort]]
@@ -550,7 +566,9 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
     nothing = np.empty(0)
     nowhere = np.empty(0, np.int64)
     for sample in range(n_samples):
-        by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
+        by_source, places = group_by(
+            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+        )
         for cohort in range(cohorts.offsets.size - 1):
             representative = cohorts.members[cohorts.offsets[cohort]]
             schedule = schedule_of(representative, neurons, afferents, spikes.times, by_source, places, t_end)
@@ -578,7 +596,7 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
                     i_end = i * life.decay_syn[g]
                     if i > u and i_end < u_end:
                         s = min(extremum(u, i, tau_mem, tau_syn), h)
-                        ea, eb, k = propagator(s, tau_mem, tau_syn)
+                        ea, _, k = propagator(s, tau_mem, tau_syn)
                         peak = u * ea + i * k
                         if peak > best:
                             best = peak
@@ -587,6 +605,6 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
                     elif u_end > best:
                         best = u_end
                         time[sample, neuron] = life.start[g] + h
-                        arrival[sample, neuron] = life.index[g] if life.ending[g] == ARRIVAL else -1
+                        arrival[sample, neuron] = life.which[g] if life.ending[g] == ARRIVAL else -1
                 value[sample, neuron] = neurons.v_leak[neuron] + best
     return value, time, arrival

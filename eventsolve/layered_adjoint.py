@@ -1,12 +1,12 @@
 """Kernel: the adjoint of one population, backwards through its recorded spikes (compiled).
 
 p_V = dL/dV and p_I = dL/dI run backwards from 0 at t_end. Between events the state is linear in its start,
-u(h) = u exp(-a) + i K, i(h) = i exp(-b), so the adjoint is the transposed propagator, and the derivative for a parameter is
-that of the propagator: the integrals of Wunderlich & Pehle (2021), done. At events:
+u(h) = u exp(-a) + i K, i(h) = i exp(-b), so the adjoint is the transposed propagator, and the derivative for
+a parameter is that of the propagator: the integrals of Wunderlich & Pehle (2021), done. At events:
 
-    arrival of weight w     dL/dw += p_I,  dL/dt = w (p_I/tau_syn - p_V/tau_mem) to the spike that caused it and its delay
-    spike, V' = slope       e = cotangent - p_V slope_right;  p_V := -e/slope_left
-    end of a refractory     p_V slope_right goes to the spike and to t_ref;  p_V := 0
+    arrival of weight w     dL/dw += p_I,  dL/dt = w (p_I/tau_syn - p_V/tau_mem) to the spike that caused it
+    and its delay spike, V' = slope       e = cotangent - p_V slope_right;  p_V := -e/slope_left end of a
+    refractory     p_V slope_right goes to the spike and to t_ref;  p_V := 0
 """
 
 from __future__ import annotations
@@ -29,7 +29,18 @@ from eventsolve.membrane import propagator_derivatives
 
 @compiled
 def march_back(
-    neurons, afferents, cohorts, n_sources, spikes, own, cotangents, probes, t_end, per_sample, n_neurons, n_synapses
+    neurons,
+    afferents,
+    cohorts,
+    n_sources,
+    spikes,
+    own,
+    cotangents,
+    probes,
+    t_end,
+    per_sample,
+    n_neurons,
+    n_synapses,
 ):
     """Return the gradients that one population contributes.
 
@@ -67,7 +78,9 @@ def march_back(
     life = segments_for(256)
     for sample in range(n_samples):
         row = sample if per_sample else 0
-        by_source, places = group_by(spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources)
+        by_source, places = group_by(
+            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+        )
         by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n_neurons)
         by_reader, probe_places = group_by(
             probes.neurons, probes.offsets[sample], probes.offsets[sample + 1], n_neurons
@@ -135,18 +148,18 @@ def march_back(
                     u, i, h = life.u[g], life.i[g], life.duration[g]
                     ea, eb, k = life.decay_mem[g], life.decay_syn[g], life.response[g]
                     ending = life.ending[g]
-                    index = life.index[g]
+                    which = life.which[g]
                     if ending == ARRIVAL:
                         if p_i != 0.0 or p_v != 0.0:
-                            synapse = synapses + schedule.slots[index]
+                            synapse = synapses + schedule.slots[which]
                             error = afferents.weight[synapse] * (p_i / tau_syn - p_v / tau_mem)
                             d_weight[row, synapse] += p_i
                             d_delay[row, synapse] += error
-                            errors[schedule.spikes[index]] += error
+                            errors[schedule.spikes[which]] += error
                     elif ending == SPIKE:
                         current = i * eb
                         slope_left = (current - c) / tau_mem
-                        spike = mine[index]
+                        spike = mine[which]
                         error = cotangents[spike]
                         if t_ref > 0.0:
                             error -= released
@@ -170,7 +183,7 @@ def march_back(
                         d_reset += p_v
                         p_v = 0.0
                     elif ending == PROBE:
-                        read = reads[index]
+                        read = reads[which]
                         p_v += probes.cotangents[read]
                         riding = probes.arrival[read]
                         if riding >= 0:

@@ -68,8 +68,8 @@ class Loss(Protocol):
 class TTFSCrossEntropy:
     """Cross-entropy of time to first spike, with a term for early spikes (Wunderlich & Pehle 2021, eq. 8).
 
-    The policy for silence concerns the label's output; other outputs that are silent have t = inf and drop out of the sum,
-    except with "t_end".
+    The policy for silence concerns the label's output; other outputs that are silent have t = inf and drop
+    out of the sum, except with "t_end".
 
     Parameters
     ----------
@@ -104,11 +104,12 @@ class TTFSCrossEntropy:
         labels = _fitting(self.labels, trains)
         first = trains.first()
         rows = np.arange(trains.n_samples)
-        missing = ~np.isfinite(first[rows, labels])
-        if self.silent == "t_end":
-            missing = ~np.isfinite(first).all(axis=1)
-        concerned = _apply_policy(self, missing, f"the label's output in {self.population!r}")
-        times = np.where(np.isfinite(first), first, solution.t_end) if self.silent == "t_end" else first.copy()
+        needed = first if self.silent == "t_end" else first[rows, labels][:, None]
+        missing = np.isinf(needed).any(axis=1)
+        concerned = _apply_policy(self.silent, missing, f"the label's output in {self.population!r}")
+        times = (
+            np.where(np.isfinite(first), first, solution.t_end) if self.silent == "t_end" else first.copy()
+        )
         skipped = concerned if self.silent == "skip" else concerned[:0]
         times[skipped] = 0.0
         t_label = times[rows, labels]
@@ -162,7 +163,9 @@ class TargetTimeMSE:
         error = times - targets
         error[skipped] = 0.0
         return Evaluation(
-            0.5 * (error**2).sum(axis=1), {self.population: _on_first(trains, error)}, silent_samples=concerned
+            0.5 * (error**2).sum(axis=1),
+            {self.population: _on_first(trains, error)},
+            silent_samples=concerned,
         )
 
 
@@ -205,7 +208,9 @@ class RelativeMSE:
         gradient = error.copy()
         gradient[rows, labels] = -error.sum(axis=1)
         return Evaluation(
-            0.5 * (error**2).sum(axis=1), {self.population: _on_first(trains, gradient)}, silent_samples=concerned
+            0.5 * (error**2).sum(axis=1),
+            {self.population: _on_first(trains, gradient)},
+            silent_samples=concerned,
         )
 
 
@@ -213,8 +218,8 @@ class RelativeMSE:
 class MaxVoltageCrossEntropy:
     """Cross-entropy of the largest voltages of an LI readout (Wunderlich & Pehle 2021, MNIST).
 
-    Right at kinks, too: where the voltage rises up to an arrival and falls after it, the maximum moves along the incoming
-    branch with the arrival, so that dV_max/dt_arrival is V' just before it.
+    Right at kinks, too: where the voltage rises up to an arrival and falls after it, the maximum moves along
+    the incoming branch with the arrival, so that dV_max/dt_arrival is V' just before it.
 
     Parameters
     ----------
@@ -304,7 +309,9 @@ def _spikes(solution: Solution, population: str) -> SpikeTrains:
 def _fitting(labels: ArrayLike, trains: SpikeTrains) -> NDArray[np.int64]:
     array = np.asarray(labels)
     if array.shape != (trains.n_samples,):
-        raise ValueError(f"labels must have one entry for each of {trains.n_samples} samples; got shape {array.shape}")
+        raise ValueError(
+            f"labels must have one entry for each of {trains.n_samples} samples; got shape {array.shape}"
+        )
     bad = (array < 0) | (array >= trains.n_neurons)
     if bad.any():
         k = int(np.argmax(bad))
@@ -312,14 +319,14 @@ def _fitting(labels: ArrayLike, trains: SpikeTrains) -> NDArray[np.int64]:
     return array
 
 
-def _apply_policy(loss: object, missing: NDArray[np.bool_], what: str) -> NDArray[np.int64]:
-    """Return the samples concerned, or raise if the loss's policy says so."""
+def _apply_policy(silent: Silent, missing: ArrayLike, what: str) -> NDArray[np.int64]:
+    """Return the samples concerned, or raise if the policy says so."""
     samples = np.flatnonzero(missing)
-    if samples.size and getattr(loss, "silent") == "raise":  # noqa: B009 - the losses share no base class
+    if samples.size and silent == "raise":
         listed = ", ".join(str(s) for s in samples[:10]) + (", ..." if samples.size > 10 else "")
         raise ValueError(
-            f"{what} is silent in {samples.size} of {missing.size} samples ({listed}), where the loss is not defined; "
-            "choose silent='skip' or silent='t_end' to go on without them"
+            f"{what} is silent in {samples.size} of {np.size(missing)} samples ({listed}), "
+            "where the loss is not defined; choose silent='skip' or silent='t_end' to go on without them"
         )
     return samples
 
@@ -329,8 +336,12 @@ def _all_first(
 ) -> tuple[Reals, NDArray[np.int64], NDArray[np.int64]]:
     """Return first spike times under the loss's policy, the samples concerned, and those to be skipped."""
     first = trains.first()
-    concerned = _apply_policy(loss, ~np.isfinite(first).all(axis=1), f"an output of {loss.population!r}")
-    return np.where(np.isfinite(first), first, t_end), concerned, concerned if loss.silent == "skip" else concerned[:0]
+    concerned = _apply_policy(loss.silent, np.isinf(first).any(axis=1), f"an output of {loss.population!r}")
+    return (
+        np.where(np.isfinite(first), first, t_end),
+        concerned,
+        concerned if loss.silent == "skip" else concerned[:0],
+    )
 
 
 def _on_first(trains: SpikeTrains, gradient: Reals) -> Reals:

@@ -51,7 +51,7 @@ class Layer:
 
 
 def layers_of(network: Network) -> tuple[Layer, ...]:
-    """Return the network's populations as layers in topological order; solving freezes the network, so this is done once.
+    """Return the network's populations as layers in topological order; this freezes it, and is done once.
 
     Raises
     ------
@@ -69,7 +69,8 @@ def layers_of(network: Network) -> tuple[Layer, ...]:
         ordered = nx.lexicographical_topological_sort(graph, key=list(network.populations).index)
         names = [name for name in ordered if network.population(name).neuron is not None]
         network.layers = tuple(_layer(network, name) for name in names)
-    return network.layers
+    layers: tuple[Layer, ...] = network.layers
+    return layers
 
 
 def _layer(network: Network, name: str) -> Layer:
@@ -81,16 +82,25 @@ def _layer(network: Network, name: str) -> Layer:
     start = dict(zip(sources, source_offsets.tolist(), strict=False))
     n = population.size
     empty = np.empty(0)
-    rows = np.concatenate([np.repeat(np.arange(n), np.diff(p.row_offsets)) for p in projections] or [empty])
+    rows = np.concatenate(
+        [np.repeat(np.arange(n), np.diff(p.row_offsets)) for p in projections] or [np.empty(0, np.int64)]
+    )
     order = np.argsort(rows, kind="stable").astype(np.int64)
     source = np.concatenate([p.sources + start[p.pre] for p in projections] or [empty]).astype(np.int64)
     weight = np.concatenate([p.weights for p in projections] or [empty])
     delay = np.concatenate([p.delay for p in projections] or [empty])
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows.astype(np.int64), minlength=n))]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int64)
     afferents = Afferents(offsets, source[order], weight[order], delay[order])
     neurons = Neurons(*(population.parameter(field) for field in Neurons._fields))
     return Layer(
-        population, projections, sources, source_offsets, neurons, afferents, _cohorts(neurons, afferents), order
+        population,
+        projections,
+        sources,
+        source_offsets,
+        neurons,
+        afferents,
+        _cohorts(neurons, afferents),
+        order,
     )
 
 
@@ -108,7 +118,9 @@ def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
     members = [i for cohort in alike.values() for i in cohort]
     sizes = [len(cohort) for cohort in alike.values()]
     rows = [
-        np.stack([afferents.weight[afferents.offsets[i] : afferents.offsets[i + 1]] for i in cohort]).T.reshape(-1)
+        np.stack(
+            [afferents.weight[afferents.offsets[i] : afferents.offsets[i + 1]] for i in cohort]
+        ).T.reshape(-1)
         for cohort in alike.values()
     ]
     return Cohorts(

@@ -124,7 +124,9 @@ class Solution:
         bad = ~((asked >= 0) & (asked <= self.t_end))
         if bad.any():
             k = int(np.argmax(bad))
-            raise ValueError(f"times must lie in [0, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}")
+            raise ValueError(
+                f"times must lie in [0, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}"
+            )
         order = np.argsort(asked, kind="stable")
         shape = (self.n_samples, layer.population.size, asked.size)
         voltage, current = np.empty(shape), np.empty(shape)
@@ -177,7 +179,11 @@ def solve(
     layers = layers_of(network)
     ranges = chunk_ranges(n_samples)
     parts = [_input_chunk(inputs, low, high) for low, high in ranges]
-    results = list(map_chunks(lambda k: _solve_chunk(layers, parts[k], ranges[k][1] - ranges[k][0], t_end), len(ranges), threads))
+    results = list(
+        map_chunks(
+            lambda k: _solve_chunk(layers, parts[k], ranges[k][1] - ranges[k][0], t_end), len(ranges), threads
+        )
+    )
     chunks = tuple(chunk for chunk, _ in results)
     warnings = tuple(
         Undecided(name, low + sample, neuron, time)
@@ -212,7 +218,9 @@ def gather(layer: Layer, chunk: Chunk, n_samples: int) -> tuple[Spikes, NDArray[
         return chunk[layer.sources[0]], None
     parts = [chunk[source] for source in layer.sources]
     nothing = np.empty(0, np.int64)
-    samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts] or [nothing])
+    samples = np.concatenate(
+        [np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts] or [nothing]
+    )
     order = np.argsort(samples, kind="stable")
     neurons = [p.neurons + start for p, start in zip(parts, layer.source_offsets, strict=False)]
     joined = Spikes(
@@ -232,9 +240,16 @@ def _solve_chunk(
     for layer in layers:
         name = layer.population.name
         chunk[name], samples, neurons, times = layered.march(
-            layer.neurons, layer.afferents, layer.cohorts, layer.n_sources, gather(layer, chunk, n_samples)[0], t_end
+            layer.neurons,
+            layer.afferents,
+            layer.cohorts,
+            layer.n_sources,
+            gather(layer, chunk, n_samples)[0],
+            t_end,
         )
-        doubts.extend(zip([name] * samples.size, samples.tolist(), neurons.tolist(), times.tolist(), strict=True))
+        doubts.extend(
+            zip([name] * samples.size, samples.tolist(), neurons.tolist(), times.tolist(), strict=True)
+        )
     return chunk, doubts
 
 

@@ -80,6 +80,6 @@ class Target(Protocol):
         Raises
         ------
         ValueError
-            If the implementation cannot represent the network, the inputs or the loss: it says what, and changes nothing
-            silently.
+            If the implementation cannot represent the network, the inputs or the loss: it says what, and
+            changes nothing silently.
         """

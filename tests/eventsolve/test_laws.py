@@ -106,7 +106,10 @@ def test_splitting_a_population_in_two(case):
     one = es.vjp(solution, {"out": cotangent}).weight["in", "hidden"]
     two = es.vjp(split, {"out": cotangent}).weight
     np.testing.assert_allclose(
-        np.concatenate([two["in", "left"], two["in", "right"]]), one, rtol=1e-9, atol=1e-12 * np.abs(one).max(initial=1e-300)
+        np.concatenate([two["in", "left"], two["in", "right"]]),
+        one,
+        rtol=1e-9,
+        atol=1e-12 * np.abs(one).max(initial=1e-300),
     )
 
 
@@ -173,7 +176,7 @@ def test_vjp_is_linear_in_the_cotangent(case):
     for key in case.net.projections:
         combined = 2.0 * gx.weight[key] - 0.5 * gy.weight[key]
         # every entry is a sum of products along paths through spikes: bound the paths by those of each cotangent alone
-        scale = sum(
+        scale = np.zeros(both.weight[key].shape) + sum(
             np.abs(es.vjp(solution, {name: np.where(np.arange(s.size) == k, s, 0.0)}).weight[key])
             for name, s in sizes.items()
             for k in range(s.size)
@@ -212,7 +215,9 @@ def changed(case, field, key, direction):
             p = case.net.projections[key]
             if field == "weight":
                 return case.solve(net=case.net.with_weights({key: p.weight + step * direction}))
-            return case.solve(net=case.net.with_delays({key: p.delay.reshape(p.weight.shape) + step * direction}))
+            return case.solve(
+                net=case.net.with_delays({key: p.delay.reshape(p.weight.shape) + step * direction})
+            )
         values = {q: case.net.population(key).parameter(q) for q in PARAMETERS}
         values[field] = values[field] + step * direction
         return case.solve(net=case.net.with_neurons({key: es.LIF(**values)}))
@@ -249,7 +254,8 @@ def test_vjp_is_the_central_difference(case, seed, field):
     if coarse is None or fine is None:
         return  # a spike came, went or passed an arrival within the step: no difference to compare with
     exact = float(np.sum(gradient * direction))
-    # truncation by Richardson (four times less at half the step), with a factor for higher orders; rounding by its bound
+    # truncation by Richardson (four times less at half the step), with a factor for higher orders; rounding
+    # by its bound
     bounds = time_bounds(solution)
     rounding = sum(float(np.abs(c) @ bounds[name]) for name, c in cotangents.items()) / step
     scale = np.abs(gradient * direction).sum()

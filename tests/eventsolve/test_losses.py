@@ -23,7 +23,9 @@ def spiking(first, *, silent_label=False):
 
 class TestTTFSCrossEntropy:
     def loss(self, labels=(1,), **changes):
-        return es.losses.TTFSCrossEntropy("out", list(labels), **{"tau0": 2e-3, "tau1": 6e-3, "alpha": 0.1, **changes})
+        return es.losses.TTFSCrossEntropy(
+            "out", list(labels), **{"tau0": 2e-3, "tau1": 6e-3, "alpha": 0.1, **changes}
+        )
 
     def test_value_and_gradient(self):
         solution = spiking([1e-3, 2e-3, 4e-3])
@@ -77,7 +79,9 @@ class TestTTFSCrossEntropy:
         with pytest.raises(ValueError, match="silent"):
             self.loss(silent="ignore")
         with pytest.raises(ValueError, match="not a population"):
-            es.value_and_grad(solution, es.losses.TTFSCrossEntropy("nobody", [0], tau0=1.0, tau1=1.0, alpha=0.0))
+            es.value_and_grad(
+                solution, es.losses.TTFSCrossEntropy("nobody", [0], tau0=1.0, tau1=1.0, alpha=0.0)
+            )
 
 
 def test_target_time_mse():
@@ -98,7 +102,9 @@ def test_target_time_mse():
         es.value_and_grad(silent, loss)
     assert es.value_and_grad(silent, es.losses.TargetTimeMSE("out", targets, silent="skip"))[0] == 0.0
     late = es.value_and_grad(silent, es.losses.TargetTimeMSE("out", targets, silent="t_end"))[0]
-    assert late == pytest.approx(0.5 * ((0.05 - 3e-3) ** 2 + (silent.spikes["out"].first()[0, 1] - 1e-3) ** 2))
+    assert late == pytest.approx(
+        0.5 * ((0.05 - 3e-3) ** 2 + (silent.spikes["out"].first()[0, 1] - 1e-3) ** 2)
+    )
 
 
 def test_relative_mse():
@@ -121,14 +127,13 @@ def readout(weights, trains, tau_mem=10e-3, tau_syn=4e-3, delay=0.0, v_leak=0.0)
     return net, {"in": es.SpikeTrains.from_lists([trains])}
 
 
-def exact_loss(label, places):
-    """-ln softmax of the voltages at the places of the maxima; a place is a time, or an input spike to sit just before."""
+def exact_loss(label, times):
+    """-ln softmax of the voltages at the times of the maxima."""
 
     def loss(exact):
         ctx = exact.context
         values = []
-        for neuron, place in enumerate(places):
-            time = place if not callable(place) else place(exact)
+        for neuron, time in enumerate(times):
             values.append(exact.voltage("out", 0, neuron, time))
         return ctx.log(sum(ctx.exp(v) for v in values)) - values[label]
 
@@ -146,11 +151,20 @@ def test_maximum_voltage_in_the_interior():
     v = maxima.value[0]
     assert value == pytest.approx(math.log(np.exp(v).sum()) - v[0], rel=1e-13)
     loss = exact_loss(0, [float(t) for t in maxima.time[0]])
-    wanted = [("weight", ("in", "out")), ("delay", ("in", "out")), ("spike_times", "in"), ("tau_mem", "out"), ("tau_syn", "out"), ("v_leak", "out")]
+    wanted = [
+        ("weight", ("in", "out")),
+        ("delay", ("in", "out")),
+        ("spike_times", "in"),
+        ("tau_mem", "out"),
+        ("tau_syn", "out"),
+        ("v_leak", "out"),
+    ]
     for (field, key), want in multiprecision.gradient(net, inputs, 0.05, loss, wanted, digits=12).items():
         got = np.ravel(getattr(grads, field)[key])
         # the place of a maximum is first-order irrelevant, so its rounding enters squared
-        np.testing.assert_allclose(got, [float(x) for x in np.ravel(want)], rtol=1e-9, atol=1e-12, err_msg=field)
+        np.testing.assert_allclose(
+            got, [float(x) for x in np.ravel(want)], rtol=1e-9, atol=1e-12, err_msg=field
+        )
 
 
 def test_maximum_voltage_at_a_kink_moves_with_the_arrival():
@@ -200,7 +214,9 @@ def test_maximum_voltage_is_of_readouts():
 class TestSpikeTimeLoss:
     def test_any_function(self):
         solution = spiking([1e-3, 2e-3])
-        loss = es.losses.SpikeTimeLoss(lambda spikes: ([spikes["out"].times.sum()], {"out": np.ones(spikes["out"].n_spikes)}))
+        loss = es.losses.SpikeTimeLoss(
+            lambda spikes: ([spikes["out"].times.sum()], {"out": np.ones(spikes["out"].n_spikes)})
+        )
         value, grads = es.value_and_grad(solution, loss)
         assert value == solution.spikes["out"].times.sum()
         want = es.vjp(solution, {"out": np.ones(solution.spikes["out"].n_spikes)})
@@ -230,7 +246,9 @@ def test_reductions():
     results = {r: es.value_and_grad(solution, loss, reduction=r) for r in ("mean", "sum", "none")}
     assert results["mean"][0] == pytest.approx(results["sum"][0] / 3)
     assert results["none"][0].shape == (3,)
-    np.testing.assert_allclose(3 * results["mean"][1].weight["in", "out"], results["sum"][1].weight["in", "out"], rtol=1e-14)
+    np.testing.assert_allclose(
+        3 * results["mean"][1].weight["in", "out"], results["sum"][1].weight["in", "out"], rtol=1e-14
+    )
     np.testing.assert_allclose(
         results["none"][1].weight["in", "out"].sum(axis=0), results["sum"][1].weight["in", "out"], rtol=1e-14
     )

@@ -55,7 +55,7 @@ def build(entry):
 def reference_loss(entry, members):
     """sum_k c_k t_k + t_k^2 / (2 tau) over the readout's spikes in time order, coefficients repeating."""
     readout = entry["loss"]["readout"]
-    (name, neurons), = ((f"level{d}", m) for d, m in members.items() if set(readout) <= set(m))
+    ((name, neurons),) = ((f"level{d}", m) for d, m in members.items() if set(readout) <= set(m))
     tau = float(entry["loss"]["tau"])
 
     def function(spikes):
@@ -80,7 +80,9 @@ def test_reference_network(kind):
     got = sorted(
         (t, members[depth][k])
         for depth in members
-        for t, k in zip(solution.spikes[f"level{depth}"].times, solution.spikes[f"level{depth}"].neurons, strict=True)
+        for t, k in zip(
+            solution.spikes[f"level{depth}"].times, solution.spikes[f"level{depth}"].neurons, strict=True
+        )
     )
     want = [(float(t), k) for t, k in truth["spikes"]]
     assert [k for _, k in got] == [k for _, k in want]
@@ -96,8 +98,13 @@ def test_reference_network(kind):
         for field in ("weight", "delay")
     }
     for field in PARAMETERS:
-        by_neuron = {k: getattr(grads, field)[f"level{d}"][n] for d, m in members.items() for n, k in enumerate(m)}
-        pairs[field] = ([by_neuron[k] for k in sorted(by_neuron)], [float(n[field]) for n in truth["neurons"]])
+        by_neuron = {
+            k: getattr(grads, field)[f"level{d}"][n] for d, m in members.items() for n, k in enumerate(m)
+        }
+        pairs[field] = (
+            [by_neuron[k] for k in sorted(by_neuron)],
+            [float(n[field]) for n in truth["neurons"]],
+        )
     by_input = grads.spike_times["in"]
     pairs["inputs"] = (
         [by_input[k] for n in range(inputs.n_neurons) for k in np.flatnonzero(inputs.neurons == n)],

@@ -83,7 +83,9 @@ def test_gradients_are_those_of_the_multiprecision_solver():
     for parameter, want in truth.items():
         got = np.asarray(getattr(grads, parameter[0])[parameter[1]], dtype=float).reshape(-1)
         want = np.array([float(x) for x in np.ravel(want)])
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9 * np.abs(want).max(initial=1e-300), err_msg=parameter[0])
+        np.testing.assert_allclose(
+            got, want, rtol=1e-9, atol=1e-9 * np.abs(want).max(initial=1e-300), err_msg=parameter[0]
+        )
 
 
 def test_many_spikes_between_two_inputs():
@@ -110,7 +112,9 @@ def test_a_bias_above_threshold_fires_with_its_closed_form_period():
 def test_a_rebound_after_inhibition():
     net = one_neuron(es.LIF(20e-3, 5e-3, v_leak=1.01), weight=-30.0)
     found = times(net, [1e-3], 0.3)
-    exact = multiprecision.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 0.3).to_spiketrains("out")
+    exact = multiprecision.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 0.3).to_spiketrains(
+        "out"
+    )
     assert found.size == exact.n_spikes > 0
     np.testing.assert_allclose(found, exact.times, rtol=1e-11)
 
@@ -148,7 +152,9 @@ def test_sparse_weights_are_dense_weights_with_fewer_synapses():
         net.add_input("in", 4)
         net.add_population("out", 6, es.LIF(20e-3, 5e-3))
         net.connect("in", "out", weight)
-        solutions.append(es.solve(net, {"in": es.SpikeTrains.from_dense(rng.permutation(4)[None] * 1e-3)}, 0.05))
+        solutions.append(
+            es.solve(net, {"in": es.SpikeTrains.from_dense(rng.permutation(4)[None] * 1e-3)}, 0.05)
+        )
         rng = np.random.default_rng(5)
         rng.random((6, 4)), rng.normal(5, 2, (6, 4))
     a, b = solutions
@@ -328,7 +334,11 @@ def test_the_compiled_kernels_are_their_python_twins_bit_for_bit():
     )
     outputs = []
     for disable in ("0", "1"):
-        environment = {**os.environ, "NUMBA_DISABLE_JIT": disable, "PYTHONPATH": str(Path(__file__).parents[1] / "shared")}
+        environment = {
+            **os.environ,
+            "NUMBA_DISABLE_JIT": disable,
+            "PYTHONPATH": str(Path(__file__).parents[1] / "shared"),
+        }
         result = subprocess.run(
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
         )

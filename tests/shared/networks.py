@@ -37,9 +37,7 @@ def random_case(seed, *, leak=True, delays=True, refractory=True, n_samples=2, r
         v_leak = rng.uniform(-0.5, 1.2, n) if leak else 0.0
         reset = rng.uniform(-0.4, 0.4, n)
         t_ref = rng.choice([0.0, 2e-3], n) if refractory else 0.0
-        net.add_population(
-            name, n, es.LIF(tau_mem, tau_syn, rng.uniform(0.8, 1.2, n), reset, v_leak, t_ref)
-        )
+        net.add_population(name, n, es.LIF(tau_mem, tau_syn, rng.uniform(0.8, 1.2, n), reset, v_leak, t_ref))
     for pre, post, n_post, n_pre in (
         ("in", "hidden", n_hidden, n_in),
         ("hidden", "out", n_out, n_hidden),
@@ -79,9 +77,10 @@ def slopes(solution, name):
 def time_bounds(solution):
     """Bound the error of every spike time in seconds, to first order.
 
-    Given all earlier events, V at a crossing is a sum of at most m = 2 + (arrivals) terms that add up in size to at most
-    sum |weights| + |threshold| + |leak|, each with a few roundings: the local error of the time is that over V', and half
-    an ulp of t_end. The error of spike j reaches spike k through dt_k/dt_j, which the adjoint gives.
+    Given all earlier events, V at a crossing is a sum of at most m = 2 + (arrivals) terms that add up in size
+    to at most sum |weights| + |threshold| + |leak|, each with a few roundings: the local error of the time is
+    that over V', and half an ulp of t_end. The error of spike j reaches spike k through dt_k/dt_j, which the
+    adjoint gives.
     """
     net = solution.network
     local = {"in": np.full(solution.spikes["in"].n_spikes, EPS * solution.t_end)}
@@ -93,9 +92,13 @@ def time_bounds(solution):
             counts = solution.spikes[p.pre].counts().max(axis=0, initial=0)
             arrivals += int(counts.sum())
             total += float((np.abs(p.weight) @ counts).max())
-        total += np.abs(population.parameter("v_threshold")).max() + np.abs(population.parameter("v_leak")).max()
+        total += (
+            np.abs(population.parameter("v_threshold")).max() + np.abs(population.parameter("v_leak")).max()
+        )
         resets = spikes.counts().max(initial=0)
-        local[name] = 16 * EPS * (arrivals + resets) * total / slopes(solution, name)[0] + EPS * solution.t_end
+        local[name] = (
+            16 * EPS * (arrivals + resets) * total / slopes(solution, name)[0] + EPS * solution.t_end
+        )
     bounds = {}
     for name in ("hidden", "out"):
         n = solution.spikes[name].n_spikes
