@@ -10,6 +10,7 @@ import eventsolve as es
 from validation.fixedpoint import S8_7, S16_15, FixedFormat
 from validation.spinnaker2 import FLOAT32, FLOAT64, SGD, Adam, Arithmetic, OptimizerProgram, SpiNNaker2Core
 from validation.spinnaker2.arithmetic import Calculator
+from validation.spinnaker2.layer_program import LayerProgram, Parameters
 from validation.spinnaker2.loss_program import LossProgram
 from validation.spinnaker2.optimizer_program import sample_gradients
 from validation.spinnaker2.packets import GradientBlock, SpikePackets, WeightBlock
@@ -145,6 +146,14 @@ def test_a_denominator_that_rounding_makes_zero_is_guarded_and_counted():
     fine = SpiNNaker2Core(1e-3, "s16.15").run(net, inputs, 20e-3, loss)
     assert fine.spikes["out"].n_spikes > 0
     assert fine.counters["guarded_denominators"] == 0
+
+
+def test_the_guard_is_one_lsb():
+    numbers = Arithmetic.preset("s16.15")
+    levels = Parameters(0.8, 0.95, TAU_SYN, np.ones(1), np.zeros(1))
+    program = LayerProgram("out", levels, [], 1, 2, numbers, Calculator(numbers, 0))
+    assert program._guarded(np.array([-3, 0, 1, 5])).tolist() == [1, 1, 1, 5]
+    assert program.guarded == 2
 
 
 def test_the_same_seed_gives_the_same_bits():
