@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import EPS, cases, random_case, time_bounds
+from networks import EPS, cases, random_case, reached, time_bounds
 
 import eventsolve as es
+
+few = settings(max_examples=40)
+"""An example solves and differentiates a network many times."""
 
 PARAMETERS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref")
 
@@ -23,6 +26,7 @@ def weighted(solution, seed=0):
     return {name: rng.normal(size=solution.spikes[name].n_spikes) for name in ("hidden", "out")}
 
 
+@few
 @given(cases(leak=False), st.floats(1e-4, 0.1))
 def test_time_shift(case, shift):
     solution = case.solve()
@@ -39,6 +43,7 @@ def test_time_shift(case, shift):
         same_spikes(a, back, 2 * bounds[name] * (1 + shift / case.t_end) + rounding)
 
 
+@few
 @given(cases(), st.permutations(range(4)))
 def test_permuting_neurons_permutes_spikes_bit_for_bit(case, order):
     order = list(order)
@@ -62,6 +67,7 @@ def test_permuting_neurons_permutes_spikes_bit_for_bit(case, order):
         assert [hidden[sample][k] for k in range(4)] == [neurons[order[k]] for k in range(4)]
 
 
+@few
 @given(cases(), st.sampled_from([0.25, 8.0]))
 def test_scaling_voltage_by_a_power_of_two_changes_no_bit_of_time(case, factor):
     net = es.Network()
@@ -82,6 +88,7 @@ def test_scaling_voltage_by_a_power_of_two_changes_no_bit_of_time(case, factor):
         np.testing.assert_array_equal(a.weight[key], b.weight[key] * factor)
 
 
+@few
 @given(cases())
 def test_splitting_a_population_in_two(case):
     net = es.Network()
@@ -113,6 +120,7 @@ def test_splitting_a_population_in_two(case):
     )
 
 
+@few
 @given(cases(), st.floats(0, 45e-3))
 def test_an_arrival_of_weight_zero_splits_an_interval_and_changes_nothing(case, time):
     net = es.Network()
@@ -132,6 +140,7 @@ def test_an_arrival_of_weight_zero_splits_an_interval_and_changes_nothing(case, 
         same_spikes(solution.spikes[name], split.spikes[name], 2 * bounds[name])
 
 
+@few
 @given(cases(n_samples=3))
 def test_batch_is_loop_bit_for_bit(case):
     batch = case.solve()
@@ -166,6 +175,7 @@ def test_threads_and_chunks_change_no_bit():
         assert (np.abs(each.weight[key].sum(axis=0) - a.weight[key]) <= bound).all()
 
 
+@few
 @given(cases())
 def test_vjp_is_linear_in_the_cotangent(case):
     solution = case.solve()
@@ -226,6 +236,7 @@ def changed(case, field, key, direction):
 
 
 @pytest.mark.parametrize("field", ["weight", "delay", *PARAMETERS, "spike_times"])
+@few
 @given(case=cases(margin=0.1), seed=st.integers(0, 99))
 def test_vjp_is_the_central_difference(case, seed, field):
     rng = np.random.default_rng(seed)
@@ -256,7 +267,6 @@ def test_vjp_is_the_central_difference(case, seed, field):
     exact = float(np.sum(gradient * direction))
     # truncation by Richardson (four times less at half the step), with a factor for higher orders; rounding
     # by its bound
-    bounds = time_bounds(solution)
-    rounding = sum(float(np.abs(c) @ bounds[name]) for name, c in cotangents.items()) / step
+    rounding = reached(solution, cotangents) / step
     scale = np.abs(gradient * direction).sum()
     assert abs(exact - fine) <= 4 * abs(coarse - fine) + rounding + 1e-9 * scale

@@ -74,36 +74,40 @@ def slopes(solution, name):
     return slope, slope * tau_mem / threshold
 
 
-def time_bounds(solution):
-    """Bound the error of every spike time in seconds, to first order.
+def local_errors(solution):
+    """Bound the error of every spike time in seconds, by population, given all earlier events.
 
-    Given all earlier events, V at a crossing is a sum of at most m = 2 + (arrivals) terms that add up in size
-    to at most sum |weights| + |threshold| + |leak|, each with a few roundings: the local error of the time is
-    that over V', and half an ulp of t_end. The error of spike j reaches spike k through dt_k/dt_j, which the
-    adjoint gives.
+    V at a crossing is a sum of at most m = 2 + (arrivals) terms that add up in size to at most
+    sum |weights| + |threshold| + |leak|, each with a few roundings: the error of the time is that over V', and half an
+    ulp of t_end.
     """
     net = solution.network
     local = {"in": np.full(solution.spikes["in"].n_spikes, EPS * solution.t_end)}
     for name in ("hidden", "out"):
-        spikes = solution.spikes[name]
         population = net.population(name)
-        arrivals, total = 2, 0.0
+        terms, total = 2 + solution.spikes[name].counts().max(initial=0), 0.0
         for p in net.afferents(name):
             counts = solution.spikes[p.pre].counts().max(axis=0, initial=0)
-            arrivals += int(counts.sum())
+            terms += int(counts.sum())
             total += float((np.abs(p.weight) @ counts).max())
         total += (
             np.abs(population.parameter("v_threshold")).max() + np.abs(population.parameter("v_leak")).max()
         )
-        resets = spikes.counts().max(initial=0)
-        local[name] = (
-            16 * EPS * (arrivals + resets) * total / slopes(solution, name)[0] + EPS * solution.t_end
-        )
-    bounds = {}
-    for name in ("hidden", "out"):
-        n = solution.spikes[name].n_spikes
-        bounds[name] = np.empty(n)
-        for k in range(n):
-            reach = es.vjp(solution, {name: np.arange(n) == k}).spike_times
-            bounds[name][k] = sum(float(np.abs(reach[other]) @ local[other]) for other in local)
-    return bounds
+        local[name] = 16 * EPS * terms * total / slopes(solution, name)[0] + EPS * solution.t_end
+    return local
+
+
+def reached(solution, cotangents):
+    """Bound the error of sum_k c_k t_k to first order: that of every spike reaches the sum through the adjoint."""
+    local = local_errors(solution)
+    reach = es.vjp(solution, cotangents).spike_times
+    return sum(float(np.abs(reach[name]) @ local[name]) for name in local)
+
+
+def time_bounds(solution):
+    """Bound the error of every spike time in seconds, to first order, by population."""
+    return {
+        name: np.array([reached(solution, {name: np.arange(n) == k}) for k in range(n)])
+        for name in ("hidden", "out")
+        for n in [solution.spikes[name].n_spikes]
+    }
