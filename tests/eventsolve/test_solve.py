@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,9 @@ def assert_as_multiprecision(case):
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("seed", range(4))
 def test_every_ratio_of_time_constants(ratio, seed):
-    assert_as_multiprecision(random_case(1000 + seed, ratio=ratio, leak=False))
+    # a fast membrane fires thousands of times in the whole trial
+    t_end = 12e-3 if ratio < 0.5 else 50e-3
+    assert_as_multiprecision(replace(random_case(1000 + seed, ratio=ratio, leak=False), t_end=t_end))
 
 
 @pytest.mark.parametrize("tau_mem", [5e-3, 10e-3, 20e-3, 17.3e-3])
