@@ -50,19 +50,17 @@ def first_crossing(u, i, c, h, decay_mem, u_h, i_h, tau_mem, tau_syn):
     ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold, so that the answer is
     deterministic but not decided by float64.
     """
-    if max(i, i_h) <= c:
-        return math.inf, False
-    if u_h >= c:
-        return refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn), False
-    if not peak_possible(u, i, c, decay_mem, u_h, i_h):
-        return math.inf, False
-    s = min(extremum(u, i, tau_mem, tau_syn), h)
-    ea, eb, k = propagator(s, tau_mem, tau_syn)
-    peak = u * ea + i * k
-    grazing = abs(peak - c) <= undecided_band(u, i, c)
-    if peak <= c:
-        return math.inf, grazing
-    return refine_crossing(u, i, c, s, peak, i * eb, tau_mem, tau_syn), grazing
+    grazing = False
+    high, u_high, i_high = h, u_h, i_h
+    crosses = max(i, i_h) > c and u_h >= c
+    if max(i, i_h) > c and u_h < c and peak_possible(u, i, c, decay_mem, u_h, i_h):
+        high = min(extremum(u, i, tau_mem, tau_syn), h)
+        ea, eb, k = propagator(high, tau_mem, tau_syn)
+        u_high, i_high = u * ea + i * k, i * eb
+        crosses = u_high > c
+        grazing = abs(u_high - c) <= undecided_band(u, i, c)
+    s = refine_crossing(u, i, c, high, u_high, i_high, tau_mem, tau_syn) if crosses else math.inf
+    return s, grazing
 
 
 @inlined

@@ -265,6 +265,7 @@ def march_cohort(
     i_next = np.empty(n)
     free_at = np.zeros(n)
     watched = np.empty(n, np.bool_)
+    lookout = np.empty(n, np.int64)
     for m in range(n):
         c[m] = v_thresholds[members[m]] - v_leaks[members[m]]
         u[m] = -v_leaks[members[m]]
@@ -281,9 +282,12 @@ def march_cohort(
             watched[m] = above | (free_at[m] > t_now)
             u_next[m] = u_new
             i_next[m] = i_new
+        n_watched = 0
         for m in range(n):
-            if not watched[m]:
-                continue
+            lookout[n_watched] = m
+            n_watched += watched[m]
+        for w in range(n_watched):
+            m = lookout[w]
             t = t_now
             ea, eb, k = ea_whole, eb_whole, k_whole
             while True:
@@ -570,9 +574,7 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
         )
         for cohort in range(cohorts.offsets.size - 1):
             representative = cohorts.members[cohorts.offsets[cohort]]
-            schedule = schedule_of(
-                representative, neurons, afferents, spikes.times, by_source, places, t_end
-            )
+            schedule = schedule_of(representative, neurons, afferents, spikes.times, by_source, places, t_end)
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
             if schedule.times.size + 1 > states.shape[0]:
                 room = 2 * (schedule.times.size + 1)

@@ -199,8 +199,12 @@ def march_back(
             )
             if member == last:
                 continue
+            # nothing after the last spike with a cotangent can change the loss
+            horizon = last_concern(
+                cohorts.members, member, last, cotangents, by_neuron, own_places, own.times, by_reader, t_end
+            )
             schedule = schedule_of(
-                cohorts.members[first], neurons, afferents, spikes.times, by_source, places, t_end
+                cohorts.members[first], neurons, afferents, spikes.times, by_source, places, horizon
             )
             while member < last:
                 neuron = cohorts.members[member]
@@ -208,7 +212,6 @@ def march_back(
                 n_reads = by_reader[neuron + 1] - by_reader[neuron]
                 n_arrivals, t_last = schedule.times.size, t_end
                 if n_reads == 0:
-                    # nothing after the last spike with a cotangent can change the loss
                     spike = own_places[by_neuron[neuron] + n_own - 1]
                     n_arrivals, t_last = own.arrivals[spike], own.times[spike]
                 room = n_arrivals + 2 * n_own + n_reads + 1
@@ -266,6 +269,20 @@ def count_concerned(neuron, cotangents, by_neuron, own_places):
     while n > 0 and cotangents[own_places[by_neuron[neuron] + n - 1]] == 0.0:
         n -= 1
     return n
+
+
+@compiled
+def last_concern(members, first, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end):
+    """Return the time of the last spike with a cotangent of members[first:last], or t_end if one has a probe."""
+    latest = 0.0
+    for member in range(first, last):
+        neuron = members[member]
+        if by_reader[neuron + 1] > by_reader[neuron]:
+            return t_end
+        n = count_concerned(neuron, cotangents, by_neuron, own_places)
+        if n > 0:
+            latest = max(latest, own_times[own_places[by_neuron[neuron] + n - 1]])
+    return latest
 
 
 @compiled
