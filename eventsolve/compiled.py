@@ -35,3 +35,9 @@ def compiled(function: Function) -> Function:
         kernel._cache._cache_file._source_stamp = _DIGEST
     result: Function = kernel
     return result
+
+
+def inlined(function: Function) -> Function:
+    """Compile a formula into every kernel that uses it: a call costs as much as the formula."""
+    formula: Function = numba.njit(inline="always", error_model="numpy")(function)
+    return formula

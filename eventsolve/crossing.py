@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import compiled, inlined
 from eventsolve.membrane import extremum, propagator
 
 EPS = 2.220446049250313e-16
 
 
-@compiled
+@inlined
 def undecided_band(u, i, c):
     """Return how far from the threshold float64 cannot tell on which side a voltage is: 8 ulps of the terms of V.
 
@@ -28,17 +28,19 @@ def undecided_band(u, i, c):
     return 8.0 * EPS * (abs(u) + abs(i) + abs(c))
 
 
-@compiled
+@inlined
 def peak_possible(u, i, c, decay_mem, u_h, i_h):
     """Return False if the states at 0 and h prove without a logarithm that no peak between them comes near c.
 
-    There is a peak only if u rises at 0 and falls at h. Up to it u rises no faster than with the current
-    i(0), after it u falls no faster than it would decay towards i(h); decay_mem is exp(-h/tau_mem).
+    There is a peak only if u rises at 0 and falls at h. With z = exp(-s/tau_mem), u(s) <= i - (i - u) z, because the
+    current does not exceed i(0), and u(s) <= i_h + (u_h - i_h) z / decay_mem, because it does not fall below i(h);
+    decay_mem is exp(-h/tau_mem). One bound falls with z, the other rises, so that none exceeds their value where they
+    are equal: the mean of i and i_h with the weights below.
     """
+    late = u_h - i_h
+    early = (i - u) * decay_mem
     level = c - undecided_band(u, i, c)
-    return (
-        (i > u) & (i_h < u_h) & (i - (i - u) * decay_mem >= level) & (u_h - i_h >= (level - i_h) * decay_mem)
-    )
+    return (early > 0.0) & (late > 0.0) & (late * i + early * i_h >= level * (late + early))
 
 
 @compiled
@@ -48,22 +50,20 @@ def first_crossing(u, i, c, h, decay_mem, u_h, i_h, tau_mem, tau_syn):
     ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold, so that the answer is
     deterministic but not decided by float64.
     """
-    if max(i, i_h) <= c:
-        return math.inf, False
-    if u_h >= c:
-        return refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn), False
-    if not peak_possible(u, i, c, decay_mem, u_h, i_h):
-        return math.inf, False
-    s = min(extremum(u, i, tau_mem, tau_syn), h)
-    ea, eb, k = propagator(s, tau_mem, tau_syn)
-    peak = u * ea + i * k
-    grazing = abs(peak - c) <= undecided_band(u, i, c)
-    if peak <= c:
-        return math.inf, grazing
-    return refine_crossing(u, i, c, s, peak, i * eb, tau_mem, tau_syn), grazing
+    grazing = False
+    high, u_high, i_high = h, u_h, i_h
+    crosses = max(i, i_h) > c and u_h >= c
+    if max(i, i_h) > c and u_h < c and peak_possible(u, i, c, decay_mem, u_h, i_h):
+        high = min(extremum(u, i, tau_mem, tau_syn), h)
+        ea, eb, k = propagator(high, tau_mem, tau_syn)
+        u_high, i_high = u * ea + i * k, i * eb
+        crosses = u_high > c
+        grazing = abs(u_high - c) <= undecided_band(u, i, c)
+    s = refine_crossing(u, i, c, high, u_high, i_high, tau_mem, tau_syn) if crosses else math.inf
+    return s, grazing
 
 
-@compiled
+@inlined
 def taylor_step(f, u, i, rate_mem, rate_syn):
     """Return how far to go from a state (u, i) for u to rise by -f, by its first three derivatives; inf if it falls.
 
@@ -128,7 +128,7 @@ def refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn):
     return s
 
 
-@compiled
+@inlined
 def first_guess(u, i, c, h, u_h, i_h, tau_mem):
     """Return a point in (0, h] near the crossing: inverse cubic Hermite interpolation, or a parabola below a peak."""
     rise = u_h - u

@@ -95,23 +95,13 @@ class Schedule(NamedTuple):
     response: Reals
 
 
-class Segments(NamedTuple):
-    """A neuron's life cut at its events: state (u, i) at start, duration, propagator, and the event that ends it."""
-
-    start: Reals
-    duration: Reals
-    u: Reals
-    i: Reals
-    decay_mem: Reals
-    decay_syn: Reals
-    response: Reals
-    held: NDArray[np.bool_]
-    ending: Integers
-    which: Integers
-
-
+# A neuron's life is cut into segments at its events. Two arrays hold it, one row for each segment:
+START, DURATION, U, I, DECAY_MEM, DECAY_SYN, RESPONSE = 0, 1, 2, 3, 4, 5, 6
+"""Columns of its states: when it starts and how long it lasts in seconds, the state (u, i) at its start, its propagator."""
+HELD, ENDING, WHICH = 0, 1, 2
+"""Columns of its events: is V held, what ends it, and which arrival of the schedule, own spike or probe that is."""
 ARRIVAL, END, SPIKE, RELEASE, PROBE = 0, 1, 2, 3, 4
-"""What ends a segment; ``which`` counts arrivals of the schedule, the neuron's own spikes, or its probes."""
+"""What ends a segment."""
 
 
 @compiled
@@ -275,6 +265,7 @@ def march_cohort(
     i_next = np.empty(n)
     free_at = np.zeros(n)
     watched = np.empty(n, np.bool_)
+    lookout = np.empty(n, np.int64)
     for m in range(n):
         c[m] = v_thresholds[members[m]] - v_leaks[members[m]]
         u[m] = -v_leaks[members[m]]
@@ -291,9 +282,12 @@ def march_cohort(
             watched[m] = above | (free_at[m] > t_now)
             u_next[m] = u_new
             i_next[m] = i_new
+        n_watched = 0
         for m in range(n):
-            if not watched[m]:
-                continue
+            lookout[n_watched] = m
+            n_watched += watched[m]
+        for w in range(n_watched):
+            m = lookout[w]
             t = t_now
             ea, eb, k = ea_whole, eb_whole, k_whole
             while True:
@@ -406,55 +400,47 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
 
 
 @compiled
-def segments_for(n):
-    """Return empty Segments with room for n."""
-    return Segments(
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n),
-        np.empty(n, np.bool_),
-        np.empty(n, np.int64),
-        np.empty(n, np.int64),
-    )
-
-
-@compiled
 def replay(
     neuron,
     neurons,
-    afferents,
+    weights,
+    first_synapse,
     schedule,
     n_arrivals,
-    own_times,
-    own_arrivals,
-    probe_times,
-    probe_arrival,
+    own,
+    own_places,
+    first_own,
+    n_own,
+    probes,
+    probe_places,
+    first_probe,
+    n_probes,
     t_end,
-    out,
+    states,
+    events,
 ):
-    """Fill ``out`` with the life of a neuron whose spikes are known, and return the number of segments.
+    """Write the life of a neuron whose spikes are known into ``states`` and ``events``; return the number of segments.
 
-    The life ends at t_end, after the first n_arrivals of the schedule. ``out`` needs room for n_arrivals + 2
-    n_own + n_probes + 1. The states are bit for bit those of :func:`march`. Probes are for readouts, which do
-    not spike.
+    The life ends at t_end, after the first n_arrivals of the schedule. There has to be room for
+    n_arrivals + 2 n_own + n_probes + 1. The states are bit for bit those of :func:`march`. Probes are for readouts,
+    which do not spike.
     """
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     v_leak = neurons.v_leak[neuron]
+    u_reset = neurons.v_reset[neuron] - v_leak
     t_ref = neurons.t_ref[neuron]
-    synapses = afferents.offsets[neuron]
+    arrival_times, slots, _, decay_mem, decay_syn, response = schedule
+    own_times, own_arrivals = own.times, own.arrivals
+    probe_times, probe_arrival = probes.times, probes.arrival
     n = 0
-    own = 0
-    probe = 0
+    n_spiked = 0
+    n_read = 0
     t = 0.0
     u = -v_leak
     i = 0.0
     free_at = 0.0
     for j in range(n_arrivals + 1):
-        t_next = schedule.times[j] if j < n_arrivals else t_end
+        t_next = arrival_times[j] if j < n_arrivals else t_end
         whole = True
         while True:
             held = free_at > t
@@ -462,27 +448,28 @@ def replay(
             if held:
                 if free_at < t_next:
                     stop, ending = free_at, RELEASE
-            elif own < own_times.size and own_arrivals[own] == j:
-                stop, ending, which = own_times[own], SPIKE, own
-            elif probe < probe_times.size and (
-                probe_arrival[probe] == j or (probe_arrival[probe] < 0 and probe_times[probe] <= t_next)
-            ):
-                stop, ending, which = probe_times[probe], PROBE, probe
+            elif n_spiked < n_own and own_arrivals[own_places[first_own + n_spiked]] == j:
+                which = own_places[first_own + n_spiked]
+                stop, ending = own_times[which], SPIKE
+            elif n_read < n_probes:
+                probe = probe_places[first_probe + n_read]
+                if probe_arrival[probe] == j or (probe_arrival[probe] < 0 and probe_times[probe] <= t_next):
+                    stop, ending, which = probe_times[probe], PROBE, probe
             h = stop - t
             if whole and ending <= END:
-                ea, eb, k = schedule.decay_mem[j], schedule.decay_syn[j], schedule.response[j]
+                ea, eb, k = decay_mem[j], decay_syn[j], response[j]
             else:
                 ea, eb, k = propagator(h, tau_mem, tau_syn)
-            out.start[n] = t
-            out.duration[n] = h
-            out.u[n] = u
-            out.i[n] = i
-            out.decay_mem[n] = ea
-            out.decay_syn[n] = eb
-            out.response[n] = k
-            out.held[n] = held
-            out.ending[n] = ending
-            out.which[n] = which
+            states[n, START] = t
+            states[n, DURATION] = h
+            states[n, U] = u
+            states[n, I] = i
+            states[n, DECAY_MEM] = ea
+            states[n, DECAY_SYN] = eb
+            states[n, RESPONSE] = k
+            events[n, HELD] = held
+            events[n, ENDING] = ending
+            events[n, WHICH] = which
             n += 1
             if not held:
                 u = u * ea + i * k
@@ -492,14 +479,21 @@ def replay(
             if ending <= END:
                 break
             if ending == SPIKE:
-                u = neurons.v_reset[neuron] - v_leak
+                u = u_reset
                 free_at = t + t_ref
-                own += 1
+                n_spiked += 1
             elif ending == PROBE:
-                probe += 1
+                n_read += 1
         if j < n_arrivals:
-            i += afferents.weight[synapses + schedule.slots[j]]
+            i += weights[first_synapse + slots[j]]
     return n
+
+
+@compiled
+def no_probes(n_samples):
+    """Return empty Probes."""
+    nowhere = np.empty(0, np.int64)
+    return Probes(np.empty(0), nowhere, np.zeros(n_samples + 1, np.int64), nowhere, np.empty(0))
 
 
 @compiled
@@ -509,8 +503,8 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, ti
     n = neurons.tau_mem.size
     voltage = np.empty((n_samples, n, times.size))
     current = np.empty((n_samples, n, times.size))
-    nothing = np.empty(0)
-    nowhere = np.empty(0, np.int64)
+    unread = no_probes(n_samples)
+    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
     for sample in range(n_samples):
         by_source, places = group_by(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
@@ -522,28 +516,36 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, ti
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
                 neuron = cohorts.members[member]
-                mine = own_places[by_neuron[neuron] : by_neuron[neuron + 1]]
-                life = segments_for(schedule.times.size + 2 * mine.size + 1)
+                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
+                room = schedule.times.size + 2 * n_own + 1
+                if room > states.shape[0]:
+                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
                 n_segments = replay(
                     neuron,
                     neurons,
-                    afferents,
+                    afferents.weight,
+                    afferents.offsets[neuron],
                     schedule,
                     schedule.times.size,
-                    own.times[mine],
-                    own.arrivals[mine],
-                    nothing,
-                    nowhere,
+                    own,
+                    own_places,
+                    by_neuron[neuron],
+                    n_own,
+                    unread,
+                    own_places,
+                    0,
+                    0,
                     t_end,
-                    life,
+                    states,
+                    events,
                 )
                 segment = 0
                 for q in range(times.size):
-                    while segment + 1 < n_segments and life.start[segment + 1] <= times[q]:
+                    while segment + 1 < n_segments and states[segment + 1, START] <= times[q]:
                         segment += 1
-                    u, i = life.u[segment], life.i[segment]
-                    ea, eb, k = propagator(times[q] - life.start[segment], tau_mem, tau_syn)
-                    if not life.held[segment]:
+                    u, i = states[segment, U], states[segment, I]
+                    ea, eb, k = propagator(times[q] - states[segment, START], tau_mem, tau_syn)
+                    if not events[segment, HELD]:
                         u = u * ea + i * k
                     voltage[sample, neuron, q] = neurons.v_leak[neuron] + u
                     current[sample, neuron, q] = i * eb
@@ -563,8 +565,9 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
     value = np.empty((n_samples, n))
     time = np.zeros((n_samples, n))
     arrival = np.full((n_samples, n), -1)
-    nothing = np.empty(0)
-    nowhere = np.empty(0, np.int64)
+    unread = no_probes(n_samples)
+    silence = Spikes(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
     for sample in range(n_samples):
         by_source, places = group_by(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
@@ -573,38 +576,46 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
             representative = cohorts.members[cohorts.offsets[cohort]]
             schedule = schedule_of(representative, neurons, afferents, spikes.times, by_source, places, t_end)
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
-            life = segments_for(schedule.times.size + 1)
+            if schedule.times.size + 1 > states.shape[0]:
+                room = 2 * (schedule.times.size + 1)
+                states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
                 neuron = cohorts.members[member]
                 n_segments = replay(
                     neuron,
                     neurons,
-                    afferents,
+                    afferents.weight,
+                    afferents.offsets[neuron],
                     schedule,
                     schedule.times.size,
-                    nothing,
-                    nowhere,
-                    nothing,
-                    nowhere,
+                    silence,
+                    places,
+                    0,
+                    0,
+                    unread,
+                    places,
+                    0,
+                    0,
                     t_end,
-                    life,
+                    states,
+                    events,
                 )
-                best = life.u[0]
+                best = states[0, U]
                 for g in range(n_segments):
-                    u, i, h = life.u[g], life.i[g], life.duration[g]
-                    u_end = u * life.decay_mem[g] + i * life.response[g]
-                    i_end = i * life.decay_syn[g]
+                    u, i, h = states[g, U], states[g, I], states[g, DURATION]
+                    u_end = u * states[g, DECAY_MEM] + i * states[g, RESPONSE]
+                    i_end = i * states[g, DECAY_SYN]
                     if i > u and i_end < u_end:
                         s = min(extremum(u, i, tau_mem, tau_syn), h)
                         ea, _, k = propagator(s, tau_mem, tau_syn)
                         peak = u * ea + i * k
                         if peak > best:
                             best = peak
-                            time[sample, neuron] = life.start[g] + s
+                            time[sample, neuron] = states[g, START] + s
                             arrival[sample, neuron] = -1
                     elif u_end > best:
                         best = u_end
-                        time[sample, neuron] = life.start[g] + h
-                        arrival[sample, neuron] = life.which[g] if life.ending[g] == ARRIVAL else -1
+                        time[sample, neuron] = states[g, START] + h
+                        arrival[sample, neuron] = events[g, WHICH] if events[g, ENDING] == ARRIVAL else -1
                 value[sample, neuron] = neurons.v_leak[neuron] + best
     return value, time, arrival

@@ -16,15 +16,122 @@ import numpy as np
 from eventsolve.compiled import compiled
 from eventsolve.layered import (
     ARRIVAL,
+    DECAY_MEM,
+    DECAY_SYN,
+    DURATION,
+    ENDING,
+    HELD,
     PROBE,
     RELEASE,
+    RESPONSE,
     SPIKE,
+    WHICH,
+    I,
+    U,
     group_by,
     replay,
     schedule_of,
-    segments_for,
 )
 from eventsolve.membrane import propagator_derivatives
+
+
+@compiled
+def back_through(
+    neuron,
+    neurons,
+    weights,
+    first_synapse,
+    schedule,
+    states,
+    events,
+    n_segments,
+    cotangents,
+    probes,
+    errors,
+    totals,
+    d_weight,
+    d_delay,
+    d_parameters,
+    row,
+):
+    """Add what one neuron's life contributes to all gradients; return its first spike without a slope, or -1."""
+    tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
+    c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
+    u_reset = neurons.v_reset[neuron] - neurons.v_leak[neuron]
+    slots, causes = schedule.slots, schedule.spikes
+    probe_cotangents, probe_arrival = probes.cotangents, probes.arrival
+    grazing = -1
+    p_v = 0.0
+    p_i = 0.0
+    released = 0.0
+    d_tau_mem = 0.0
+    d_tau_syn = 0.0
+    d_threshold = 0.0
+    d_reset = 0.0
+    d_leak = 0.0
+    d_ref = 0.0
+    for g in range(n_segments - 1, -1, -1):
+        u, i, h = states[g, U], states[g, I], states[g, DURATION]
+        ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
+        ending = events[g, ENDING]
+        which = events[g, WHICH]
+        if ending == ARRIVAL:
+            if p_i != 0.0 or p_v != 0.0:
+                synapse = first_synapse + slots[which]
+                error = weights[synapse] * (p_i / tau_syn - p_v / tau_mem)
+                d_weight[row, synapse] += p_i
+                d_delay[row, synapse] += error
+                errors[causes[which]] += error
+        elif ending == SPIKE:
+            current = i * eb
+            slope_left = (current - c) / tau_mem
+            error = cotangents[which]
+            if t_ref > 0.0:
+                error -= released
+                released = 0.0
+            else:
+                after = p_v * (current - u_reset) / tau_mem
+                error -= after
+                d_ref -= after
+                d_reset += p_v
+            totals[which] = error
+            p_v = 0.0
+            if error != 0.0:
+                if slope_left > 0.0:
+                    p_v = -error / slope_left
+                    d_threshold -= p_v
+                else:
+                    grazing = which
+        elif ending == RELEASE:
+            released = p_v * (i * eb - u_reset) / tau_mem
+            d_ref -= released
+            d_reset += p_v
+            p_v = 0.0
+        elif ending == PROBE:
+            p_v += probe_cotangents[which]
+            riding = probe_arrival[which]
+            if riding >= 0:
+                error = probe_cotangents[which] * (i * eb - (u * ea + i * k)) / tau_mem
+                d_delay[row, first_synapse + slots[riding]] += error
+                errors[causes[riding]] += error
+        if p_i == 0.0 and p_v == 0.0:
+            continue
+        d_tau_syn += p_i * i * eb * h / (tau_syn * tau_syn)
+        p_i *= eb
+        if not events[g, HELD]:
+            k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+            d_tau_mem += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
+            d_tau_syn += p_v * i * k_syn
+            d_leak += p_v * (1.0 - ea)
+            p_i += p_v * k
+            p_v *= ea
+    d_parameters[row, 0, neuron] += d_tau_mem
+    d_parameters[row, 1, neuron] += d_tau_syn
+    d_parameters[row, 2, neuron] += d_threshold
+    d_parameters[row, 3, neuron] += d_reset
+    d_parameters[row, 4, neuron] += d_leak
+    d_parameters[row, 5, neuron] += d_ref
+    return grazing
 
 
 @compiled
@@ -75,7 +182,7 @@ def march_back(
     d_delay = np.zeros((n_rows, n_synapses))
     d_parameters = np.zeros((n_rows, 6, n_neurons))
     grazing = -1
-    life = segments_for(256)
+    states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
     for sample in range(n_samples):
         row = sample if per_sample else 0
         by_source, places = group_by(
@@ -86,126 +193,105 @@ def march_back(
             probes.neurons, probes.offsets[sample], probes.offsets[sample + 1], n_neurons
         )
         for cohort in range(cohorts.offsets.size - 1):
-            scheduled = False
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+            first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
+            member = next_concerned(
+                cohorts.members, first, last, cotangents, by_neuron, own_places, by_reader
+            )
+            if member == last:
+                continue
+            # nothing after the last spike with a cotangent can change the loss
+            horizon = last_concern(
+                cohorts.members, member, last, cotangents, by_neuron, own_places, own.times, by_reader, t_end
+            )
+            schedule = schedule_of(
+                cohorts.members[first], neurons, afferents, spikes.times, by_source, places, horizon
+            )
+            while member < last:
                 neuron = cohorts.members[member]
-                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                while n_own > 0 and cotangents[own_places[by_neuron[neuron] + n_own - 1]] == 0.0:
-                    n_own -= 1
-                reads = probe_places[by_reader[neuron] : by_reader[neuron + 1]]
-                if n_own == 0 and reads.size == 0:
-                    continue
-                if not scheduled:
-                    schedule = schedule_of(
-                        cohorts.members[cohorts.offsets[cohort]],
-                        neurons,
-                        afferents,
-                        spikes.times,
-                        by_source,
-                        places,
-                        t_end,
-                    )
-                    scheduled = True
-                # nothing after the last spike with a cotangent can change the loss
-                mine = own_places[by_neuron[neuron] : by_neuron[neuron] + n_own]
-                n_arrivals = schedule.times.size
-                t_last = t_end
-                if reads.size == 0:
-                    n_arrivals = own.arrivals[mine[-1]]
-                    t_last = own.times[mine[-1]]
-                room = n_arrivals + 2 * n_own + reads.size + 1
-                if room > life.start.size:
-                    life = segments_for(2 * room)
+                n_own = count_concerned(neuron, cotangents, by_neuron, own_places)
+                n_reads = by_reader[neuron + 1] - by_reader[neuron]
+                n_arrivals, t_last = schedule.times.size, t_end
+                if n_reads == 0:
+                    spike = own_places[by_neuron[neuron] + n_own - 1]
+                    n_arrivals, t_last = own.arrivals[spike], own.times[spike]
+                room = n_arrivals + 2 * n_own + n_reads + 1
+                if room > states.shape[0]:
+                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
                 n_segments = replay(
                     neuron,
                     neurons,
-                    afferents,
+                    afferents.weight,
+                    afferents.offsets[neuron],
                     schedule,
                     n_arrivals,
-                    own.times[mine],
-                    own.arrivals[mine],
-                    probes.times[reads],
-                    probes.arrival[reads],
+                    own,
+                    own_places,
+                    by_neuron[neuron],
+                    n_own,
+                    probes,
+                    probe_places,
+                    by_reader[neuron],
+                    n_reads,
                     t_last,
-                    life,
+                    states,
+                    events,
                 )
-                tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
-                v_leak = neurons.v_leak[neuron]
-                c = neurons.v_threshold[neuron] - v_leak
-                u_reset = neurons.v_reset[neuron] - v_leak
-                t_ref = neurons.t_ref[neuron]
-                synapses = afferents.offsets[neuron]
-                p_v = 0.0
-                p_i = 0.0
-                released = 0.0
-                d_tau_mem = 0.0
-                d_tau_syn = 0.0
-                d_threshold = 0.0
-                d_reset = 0.0
-                d_leak = 0.0
-                d_ref = 0.0
-                for g in range(n_segments - 1, -1, -1):
-                    u, i, h = life.u[g], life.i[g], life.duration[g]
-                    ea, eb, k = life.decay_mem[g], life.decay_syn[g], life.response[g]
-                    ending = life.ending[g]
-                    which = life.which[g]
-                    if ending == ARRIVAL:
-                        if p_i != 0.0 or p_v != 0.0:
-                            synapse = synapses + schedule.slots[which]
-                            error = afferents.weight[synapse] * (p_i / tau_syn - p_v / tau_mem)
-                            d_weight[row, synapse] += p_i
-                            d_delay[row, synapse] += error
-                            errors[schedule.spikes[which]] += error
-                    elif ending == SPIKE:
-                        current = i * eb
-                        slope_left = (current - c) / tau_mem
-                        spike = mine[which]
-                        error = cotangents[spike]
-                        if t_ref > 0.0:
-                            error -= released
-                            released = 0.0
-                        else:
-                            after = p_v * (current - u_reset) / tau_mem
-                            error -= after
-                            d_ref -= after
-                            d_reset += p_v
-                        totals[spike] = error
-                        p_v = 0.0
-                        if error != 0.0:
-                            if slope_left > 0.0:
-                                p_v = -error / slope_left
-                                d_threshold -= p_v
-                            elif grazing < 0 or spike < grazing:
-                                grazing = spike
-                    elif ending == RELEASE:
-                        released = p_v * (i * eb - u_reset) / tau_mem
-                        d_ref -= released
-                        d_reset += p_v
-                        p_v = 0.0
-                    elif ending == PROBE:
-                        read = reads[which]
-                        p_v += probes.cotangents[read]
-                        riding = probes.arrival[read]
-                        if riding >= 0:
-                            u_end = u * ea + i * k
-                            error = probes.cotangents[read] * (i * eb - u_end) / tau_mem
-                            d_delay[row, synapses + schedule.slots[riding]] += error
-                            errors[schedule.spikes[riding]] += error
-                    if p_i == 0.0 and p_v == 0.0:
-                        continue
-                    d_tau_syn += p_i * i * eb * h / (tau_syn * tau_syn)
-                    p_i *= eb
-                    if not life.held[g]:
-                        k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
-                        d_tau_mem += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
-                        d_tau_syn += p_v * i * k_syn
-                        d_leak += p_v * (1.0 - ea)
-                        p_i += p_v * k
-                        p_v *= ea
-                d_parameters[row, 0, neuron] += d_tau_mem
-                d_parameters[row, 1, neuron] += d_tau_syn
-                d_parameters[row, 2, neuron] += d_threshold
-                d_parameters[row, 3, neuron] += d_reset
-                d_parameters[row, 4, neuron] += d_leak
-                d_parameters[row, 5, neuron] += d_ref
+                found = back_through(
+                    neuron,
+                    neurons,
+                    afferents.weight,
+                    afferents.offsets[neuron],
+                    schedule,
+                    states,
+                    events,
+                    n_segments,
+                    cotangents,
+                    probes,
+                    errors,
+                    totals,
+                    d_weight,
+                    d_delay,
+                    d_parameters,
+                    row,
+                )
+                if found >= 0 and (grazing < 0 or found < grazing):
+                    grazing = found
+                member = next_concerned(
+                    cohorts.members, member + 1, last, cotangents, by_neuron, own_places, by_reader
+                )
     return errors, totals, d_weight, d_delay, d_parameters, grazing
+
+
+@compiled
+def count_concerned(neuron, cotangents, by_neuron, own_places):
+    """Return the number of the neuron's spikes up to the last one with a cotangent."""
+    n = by_neuron[neuron + 1] - by_neuron[neuron]
+    while n > 0 and cotangents[own_places[by_neuron[neuron] + n - 1]] == 0.0:
+        n -= 1
+    return n
+
+
+@compiled
+def last_concern(members, first, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end):
+    """Return the time of the last spike with a cotangent of members[first:last], or t_end if one has a probe."""
+    latest = 0.0
+    for member in range(first, last):
+        neuron = members[member]
+        if by_reader[neuron + 1] > by_reader[neuron]:
+            return t_end
+        n = count_concerned(neuron, cotangents, by_neuron, own_places)
+        if n > 0:
+            latest = max(latest, own_times[own_places[by_neuron[neuron] + n - 1]])
+    return latest
+
+
+@compiled
+def next_concerned(members, first, last, cotangents, by_neuron, own_places, by_reader):
+    """Return the first place from ``first`` on whose neuron has a spike with a cotangent or a probe, or ``last``."""
+    for member in range(first, last):
+        neuron = members[member]
+        if by_reader[neuron + 1] > by_reader[neuron]:
+            return member
+        if count_concerned(neuron, cotangents, by_neuron, own_places) > 0:
+            return member
+    return last
