@@ -39,5 +39,6 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Compile a formula into every kernel that uses it: a call costs as much as the formula."""
-    formula: Function = numba.njit(inline="always", error_model="numpy")(function)
-    return formula
+    formula: Any = numba.njit(inline="always", error_model="numpy")(function)
+    result: Function = formula
+    return result

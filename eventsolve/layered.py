@@ -96,8 +96,8 @@ class Schedule(NamedTuple):
 
 
 # A neuron's life is cut into segments at its events. Two arrays hold it, one row for each segment:
-START, DURATION, U, I, DECAY_MEM, DECAY_SYN, RESPONSE = 0, 1, 2, 3, 4, 5, 6
-"""Columns of its states: when it starts and how long it lasts in seconds, the state (u, i) at its start, its propagator."""
+START, DURATION, VOLTAGE, CURRENT, DECAY_MEM, DECAY_SYN, RESPONSE = 0, 1, 2, 3, 4, 5, 6
+"""Columns of its states: start and duration in seconds, u = V - v_leak and i at the start, the propagator."""
 HELD, ENDING, WHICH = 0, 1, 2
 """Columns of its events: is V held, what ends it, and which arrival of the schedule, own spike or probe that is."""
 ARRIVAL, END, SPIKE, RELEASE, PROBE = 0, 1, 2, 3, 4
@@ -462,8 +462,8 @@ def replay(
                 ea, eb, k = propagator(h, tau_mem, tau_syn)
             states[n, START] = t
             states[n, DURATION] = h
-            states[n, U] = u
-            states[n, I] = i
+            states[n, VOLTAGE] = u
+            states[n, CURRENT] = i
             states[n, DECAY_MEM] = ea
             states[n, DECAY_SYN] = eb
             states[n, RESPONSE] = k
@@ -543,7 +543,7 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, ti
                 for q in range(times.size):
                     while segment + 1 < n_segments and states[segment + 1, START] <= times[q]:
                         segment += 1
-                    u, i = states[segment, U], states[segment, I]
+                    u, i = states[segment, VOLTAGE], states[segment, CURRENT]
                     ea, eb, k = propagator(times[q] - states[segment, START], tau_mem, tau_syn)
                     if not events[segment, HELD]:
                         u = u * ea + i * k
@@ -600,9 +600,9 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
                     states,
                     events,
                 )
-                best = states[0, U]
+                best = states[0, VOLTAGE]
                 for g in range(n_segments):
-                    u, i, h = states[g, U], states[g, I], states[g, DURATION]
+                    u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
                     u_end = u * states[g, DECAY_MEM] + i * states[g, RESPONSE]
                     i_end = i * states[g, DECAY_SYN]
                     if i > u and i_end < u_end:

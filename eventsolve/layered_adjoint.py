@@ -16,6 +16,7 @@ import numpy as np
 from eventsolve.compiled import compiled
 from eventsolve.layered import (
     ARRIVAL,
+    CURRENT,
     DECAY_MEM,
     DECAY_SYN,
     DURATION,
@@ -25,9 +26,8 @@ from eventsolve.layered import (
     RELEASE,
     RESPONSE,
     SPIKE,
+    VOLTAGE,
     WHICH,
-    I,
-    U,
     group_by,
     replay,
     schedule_of,
@@ -71,7 +71,7 @@ def back_through(
     d_leak = 0.0
     d_ref = 0.0
     for g in range(n_segments - 1, -1, -1):
-        u, i, h = states[g, U], states[g, I], states[g, DURATION]
+        u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
         ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
         ending = events[g, ENDING]
         which = events[g, WHICH]
