@@ -36,8 +36,10 @@ class SpikeTrains:
     n_neurons: int
 
     def __post_init__(self) -> None:
-        for array in (self.times, self.neurons, self.samples):
+        for name in ("times", "neurons", "samples"):
+            array = getattr(self, name).view()  # so that the caller's own array stays as it is
             array.setflags(write=False)
+            object.__setattr__(self, name, array)
 
     @classmethod
     def from_arrays(

@@ -48,6 +48,13 @@ def seconds(text: str) -> float:
     return float(f"{value:.12g}")  # 0.1 ms is 1e-4 s, not the product of two rounded numbers
 
 
+def _seconds(option: str, text: str) -> float:
+    try:
+        return seconds(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint=f"'--{option}'") from None
+
+
 def _chosen(
     option: str, given: list[str] | None, default: tuple[str, ...], known: tuple[str, ...]
 ) -> list[str]:
@@ -90,6 +97,13 @@ def yinyang(
             help="5-200-3 (continuous encoding) or 5-120-3 (27-step code); may be repeated. (default: both)",
         ),
     ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Spikes further apart are not paired. (default: 3.5 time steps, but at least 1ms)",
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json.")
     ] = Path("validation-report"),
@@ -114,10 +128,8 @@ def yinyang(
     """
     setups = _chosen("setup", setup, SETUPS, SETUPS)
     formats = _chosen("format", arithmetic, ("s16.15", "float32"), FORMATS)
-    try:
-        steps = list(dict.fromkeys(seconds(text) for text in dt or ["1ms", "0.1ms"]))
-    except typer.BadParameter as error:
-        raise typer.BadParameter(error.message, param_hint="'--dt'") from None
+    steps = list(dict.fromkeys(_seconds("dt", text) for text in dt or ["1ms", "0.1ms"]))
+    width = None if window is None else _seconds("window", window)
 
     from rich.console import Console
 
@@ -125,11 +137,12 @@ def yinyang(
     from validation.yinyang import Job
 
     try:
-        jobs = [Job(s, step, f, samples, seed) for s in setups for step in steps for f in formats]
+        jobs = [Job(s, step, f, samples, seed, width) for s in setups for step in steps for f in formats]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--dt'") from None
     origin = report.provenance(
-        {"samples": samples, "seed": seed, "dt": steps, "format": formats, "setup": setups},
+        {"samples": samples, "seed": seed, "dt": steps, "format": formats, "setup": setups}
+        | ({} if width is None else {"window": width}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
     errors = Console(stderr=True)

@@ -14,7 +14,7 @@ import networkx as nx
 import numpy as np
 
 from eventsolve.network import Key
-from validation.matching import Booleans, Reals, SpikeMatch, match_spikes
+from validation.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from validation.target import Record
 
 # -- numbers against numbers ---------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def agreement(exact: Reals, model: Reals) -> Agreement:
 
 @dataclass(frozen=True)
 class Split:
-    """One comparison over all samples, those whose spikes all match, and those where some differ."""
+    """One comparison over all samples, over those whose spikes match, and over :attr:`Comparison.differing_samples`."""
 
     everything: Agreement
     matching: Agreement
@@ -194,7 +194,7 @@ class Stage:
     error : float
         Spikes: missed plus extra ones. Else: relative error norm over all samples.
     error_where_spikes_match : float
-        The same over samples whose spikes all match; 0 if there is none.
+        The same over samples whose spikes match; 0 if there is none.
     tolerance : float
         Of either error.
     """
@@ -212,7 +212,7 @@ class Stage:
 
     @property
     def agrees_where_spikes_match(self) -> bool:
-        """Whether the error over samples whose spikes all match is within the tolerance; NaN is not."""
+        """Whether the error over samples whose spikes match is within the tolerance; NaN is not."""
         return self.error_where_spikes_match <= self.tolerance
 
     @property
@@ -243,7 +243,7 @@ class Comparison:
     weight : mapping of (pre, post) to WeightComparison
         In backward order.
     differing_samples : ndarray of bool, (n_samples,)
-        Whether a spike is missed or extra in any population.
+        Whether a spike on which a gradient depends is missed or extra in any population.
     stages : tuple of Stage
         Spikes in forward order, then loss, dL/dt and dL/dw in backward order.
     """
@@ -266,7 +266,7 @@ class Comparison:
 
     @property
     def first_backward(self) -> Stage | None:
-        """The first place of the backward pass where they part on samples whose spikes all match."""
+        """The first place of the backward pass where they part on samples whose spikes match."""
         backward = (stage for stage in self.stages if stage.kind != "spikes")
         return next((stage for stage in backward if not stage.agrees_where_spikes_match), None)
 
@@ -290,6 +290,11 @@ def compare(
     exact: Record, model: Record, *, window: float | None = None, tolerance: float | None = None
 ) -> Comparison:
     """Put a model's record beside the exact one.
+
+    Samples are told apart by their spikes: one differs if it misses a spike with ``dL/dt`` other than 0 in the
+    exact record, or has an extra one with ``dL/dt`` other than 0 in the model's. A spike with ``dL/dt`` of 0, such as
+    one after the last that the loss reads, comes or goes without changing any gradient. Where a record has no
+    ``dL/dt`` for a population, all its spikes count.
 
     Parameters
     ----------
@@ -323,7 +328,8 @@ def compare(
         spikes[name] = match_spikes(name, exact.spikes[name], model.spikes[name], width)
     differing = np.zeros(exact.loss.size, dtype=np.bool_)
     for match in spikes.values():
-        differing |= match.differing_samples
+        differing[match.exact.samples[_felt(exact, match.population, match.missed)]] = True
+        differing[match.model.samples[_felt(model, match.population, match.extra)]] = True
     limit = _default_tolerance(exact, model, depth) if tolerance is None else tolerance
     loss = _split(exact.loss, model.loss, differing)
     stages = [_spike_stage(match) for match in spikes.values()]
@@ -408,9 +414,9 @@ class Culprit:
 def worst_spike(comparison: Comparison) -> Culprit | None:
     """Return the spike at which to look first, None if no population but inputs spikes.
 
-    In the sample with the largest gradient error: the earliest missed or extra spike of the shallowest
-    population that has one; if all match, the spike whose dL/dt is furthest off, relative to its population's
-    dL/dt.
+    In the sample with the largest gradient error: the earliest missed or extra spike, of those on which a
+    gradient depends, of the shallowest population that has one; if all match, the spike whose dL/dt is furthest
+    off, relative to its population's dL/dt.
     """
     if not comparison.exact.loss.size:
         return None
@@ -425,8 +431,10 @@ def worst_spike(comparison: Comparison) -> Culprit | None:
     for name, match in comparison.spikes.items():
         if comparison.depth[name] == 0:
             continue
-        wrong = [("missed", match.exact, k) for k in match.missed if match.exact.samples[k] == sample]
-        wrong += [("extra", match.model, k) for k in match.extra if match.model.samples[k] == sample]
+        missed = _felt(comparison.exact, name, match.missed)
+        extra = _felt(comparison.model, name, match.extra)
+        wrong = [("missed", match.exact, k) for k in missed if match.exact.samples[k] == sample]
+        wrong += [("extra", match.model, k) for k in extra if match.model.samples[k] == sample]
         if wrong:
             kind, trains, k = min(wrong, key=lambda entry: float(entry[1].times[entry[2]]))
             return Culprit(kind, name, sample, int(trains.neurons[k]), float(trains.times[k]))
@@ -443,6 +451,14 @@ def worst_spike(comparison: Comparison) -> Culprit | None:
             if best is None or off[k] > best[0]:
                 best = float(off[k]), found
     return best[1] if best else None
+
+
+def _felt(record: Record, population: str, spikes: Integers) -> Integers:
+    """Of some spikes of a population, return those on which a gradient depends, as far as the record knows."""
+    if population not in record.spike_times:
+        return spikes
+    felt: Integers = spikes[record.spike_times[population][spikes] != 0]
+    return felt
 
 
 def _check_alike(exact: Record, model: Record) -> None:

@@ -56,14 +56,6 @@ class SpikeMatch:
         """Largest absolute :attr:`shift` in seconds, 0 without pairs."""
         return float(np.abs(self.shift).max(initial=0.0))
 
-    @property
-    def differing_samples(self) -> Booleans:
-        """Whether a sample misses a spike or has an extra one, (n_samples,)."""
-        differing = np.zeros(self.exact.n_samples, dtype=np.bool_)
-        differing[self.exact.samples[self.missed]] = True
-        differing[self.model.samples[self.extra]] = True
-        return differing
-
 
 def match_spikes(population: str, exact: es.SpikeTrains, model: es.SpikeTrains, window: float) -> SpikeMatch:
     """Pair the spikes of every neuron in every sample, in order.

@@ -300,7 +300,7 @@ def _voltage(excerpt: Excerpt) -> Picture:
 
 
 def _among(comparison: Comparison) -> str:
-    return " among those in which a spike is missed or extra" if comparison.differing_samples.any() else ""
+    return " among those whose spikes differ" if comparison.differing_samples.any() else ""
 
 
 def _figure(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:

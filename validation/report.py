@@ -11,19 +11,19 @@ null stands for a number that is not finite:
     Versions, platform, time, command and settings.
 ``runs[]``
     ``title``, ``settings``, ``seconds``, ``summary``, ``counters``, ``tolerance``; ``samples`` and
-    ``differing_samples``, the numbers of those in which a spike is missed or extra.
+    ``differing_samples``, the numbers of those in which a spike that a gradient depends on is missed or extra.
 ``runs[].spikes[]``
     Per population: ``exact``, ``model``, ``matched``, ``missed``, ``extra`` (counts), ``window``,
     ``mean_shift``, ``max_shift``, the latter two also in ``..._steps``.
 ``runs[].loss``, ``runs[].spike_times[]``, ``runs[].weights[]``
     Agreements: ``count``, ``relative_error``, ``cosine``, ``sign_agreement``, ``both_nonzero``,
-    ``largest_error``. A list entry has them for ``everything`` and for samples whose spikes are all
-    ``matching`` or some ``differing``; weights also for the batch ``mean`` and ``per_sample``, with the
+    ``largest_error``. A list entry has them for ``everything`` and for samples whose spikes are
+    ``matching`` or ``differing``; weights also for the batch ``mean`` and ``per_sample``, with the
     ``worst`` synapses and every synapse's ``exact`` and ``model`` gradient, batch mean, (n_post, n_pre).
 ``runs[].stages[]``
-    ``where``, ``error``, ``error_where_spikes_match`` (null if some differ in every sample), ``tolerance``,
+    ``where``, ``error``, ``error_where_spikes_match`` (null if every sample differs), ``tolerance``,
     ``agrees``, in the order of the computation; ``first_difference`` and ``first_backward_difference`` of a
-    run name the first that does not agree, over all samples and over those whose spikes all match.
+    run name the first that does not agree, over all samples and over those whose spikes match.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def summary(comparison: Comparison) -> str:
     missed, extra = comparison.missed, comparison.extra
     n_samples, n_differing = comparison.differing_samples.size, int(comparison.differing_samples.sum())
     if missed or extra:
-        where = f"{n_differing} of {n_samples} samples"
-        spikes = f"Of {n_spikes} spikes the model misses {missed} and adds {extra}, in {where}"
+        where = f"{n_differing} of {n_samples} samples" if n_differing else "no sample"
+        spikes = f"Of {n_spikes} spikes the model misses {missed} and adds {extra}; gradients depend on them in {where}"
     else:
         spikes = f"All {n_spikes} spikes are matched"
     cosines = " and ".join(
@@ -144,7 +144,7 @@ def summary(comparison: Comparison) -> str:
         place = (
             f"parts first at the {_place(backward, matching=True)}" if backward else "agrees within tolerance"
         )
-        text += f" On the {samples} whose spikes all match, the backward pass {place}."
+        text += f" On the {samples} whose spikes match, the backward pass {place}."
     return text
 
 

@@ -350,3 +350,12 @@ def test_samples_of_select(samples, said):
 def test_nothing_can_be_selected_from_an_empty_batch():
     with pytest.raises(ValueError, match=saying("samples", "none to choose from", "entry [0] is 0")):
         SpikeTrains.from_lists([], n_neurons=2).select([0])
+
+
+def test_arrays_of_a_train_are_read_only_and_those_of_the_caller_are_not():
+    times, places = np.array([1e-3]), np.array([0])
+    trains = SpikeTrains(times, places, places, 1, 1)
+    for array in (trains.times, trains.neurons, trains.samples):
+        assert not array.flags.writeable
+    assert times.flags.writeable
+    assert places.flags.writeable

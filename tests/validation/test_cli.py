@@ -42,6 +42,19 @@ def test_json_goes_to_standard_output_and_the_same_to_the_file(tmp_path):
     assert document["runs"][0]["samples"] == 2
 
 
+def test_spikes_further_apart_than_the_window_are_not_paired(tmp_path):
+    missed = {}
+    for width in ("1us", "5ms"):
+        result = invoke(*SMALL, "--window", width, "--json", "--out", tmp_path)
+        assert result.exit_code == 0, result.output
+        document = json.loads(result.stdout)
+        assert document["provenance"]["settings"]["window"] == pytest.approx(cli.seconds(width))
+        hidden = document["runs"][0]["spikes"][1]
+        assert hidden["window"] == cli.seconds(width)
+        missed[width] = hidden["missed"]
+    assert missed["1us"] > missed["5ms"]
+
+
 def test_a_broken_limit_is_named_and_fails(tmp_path):
     result = invoke(*SMALL, "--max-error", "1e-9", "--min-cosine", "1", "--out", tmp_path)
     assert result.exit_code == 1
@@ -66,6 +79,8 @@ def test_limits_that_hold_pass(tmp_path):
         ("--dt", "inf"),
         ("--dt", "0.7ms"),
         ("--dt", "1s"),
+        ("--window", "0"),
+        ("--window", "wide"),
         ("--format", "s99"),
         ("--setup", "5-5"),
         ("--max-error", "nan"),

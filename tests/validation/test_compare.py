@@ -200,6 +200,26 @@ def test_samples_with_differing_spikes_are_told_apart():
     assert [sample.relative_error for sample in result.weight[FIRST].per_sample] == pytest.approx([0, 2, 0])
 
 
+def test_spikes_that_no_gradient_depends_on_do_not_make_a_sample_differ():
+    exact = exact_record()
+    trains = exact.spikes["hidden"]
+    place = int(np.flatnonzero((trains.samples == 1) & (trains.neurons == 2))[0])
+
+    def differing(dl_dt):
+        times = exact.spike_times["hidden"].copy()
+        times[place] = dl_dt
+        known = replace(exact, spike_times=exact.spike_times | {"hidden": times})
+        lacking = with_train(known, "hidden", lambda lists: lists[1][2].pop(0))
+        missed, extra = compare(known, lacking), compare(lacking, replace(known, time_step=STEP))
+        assert missed.missed == extra.extra == 1
+        np.testing.assert_array_equal(missed.differing_samples, extra.differing_samples)
+        return missed.differing_samples.tolist()
+
+    assert differing(0.0) == [False, False, False]
+    assert differing(1e-300) == [False, True, False]
+    assert differing(np.nan) == [False, True, False]
+
+
 def test_stages_come_in_the_order_of_the_computation():
     result = compare(exact_record(), model_of(exact_record()))
     assert [(stage.kind, stage.where) for stage in result.stages] == [

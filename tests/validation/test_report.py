@@ -162,8 +162,8 @@ def test_summaries_are_in_plain_words(runs):
     agrees, misses, breaks = (report.summary(run.comparison) for run in runs)
     assert agrees.startswith("All 99 spikes are matched")
     assert "agree everywhere within tolerance" in agrees
-    assert "misses 1 and adds 0, in 1 of 3 samples" in misses
-    assert "On the 2 samples whose spikes all match, the backward pass agrees" in misses
+    assert "misses 1 and adds 0; gradients depend on them in 1 of 3 samples" in misses
+    assert "On the 2 samples whose spikes match, the backward pass agrees" in misses
     assert "part first at the dL/dw of in → hidden (relative error undefined" in breaks
 
 
