@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -21,6 +21,7 @@ from eventsolve.checks import count, first_entry, real_array, shown
 
 Real: TypeAlias = float | ArrayLike
 Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
+Synapse: TypeAlias = Literal["exponential", "delta"]
 Weights: TypeAlias = Any
 """A dense array or a ``scipy.sparse`` matrix or array, (n_post, n_pre)."""
 
@@ -30,7 +31,7 @@ class LIF:
     """Leaky integrate-and-fire neurons with an exponential synaptic current (MODEL: Wunderlich & Pehle 2021, eq. 1).
 
     ``tau_mem dV/dt = (v_leak - V) + I``, ``tau_syn dI/dt = -I``; V reaching v_threshold from below emits a spike and
-    sets V to v_reset, where it is held for t_ref. V(0) = I(0) = 0. Every parameter is a number or an array (n,).
+    sets V to v_reset, where it is held for t_ref. Every parameter but ``reset`` is a number or an array (n,).
 
     Attributes
     ----------
@@ -40,6 +41,11 @@ class LIF:
         In the unit of the weights; v_threshold > 0 and v_reset < v_threshold.
     t_ref : float or array_like, (n,)
         Refractory period in seconds, >= 0.
+    v_initial, i_initial : float or array_like, (n,)
+        V and I at time 0; v_initial < v_threshold.
+    reset : {"value", "subtract"}
+        Whether a spike sets V to v_reset or subtracts v_threshold - v_reset from it. The two differ only where a delta
+        synapse lifts V beyond the threshold: a voltage that moves continuously is at the threshold when it spikes.
     """
 
     tau_mem: Real
@@ -48,18 +54,24 @@ class LIF:
     v_reset: Real = 0.0
     v_leak: Real = 0.0
     t_ref: Real = 0.0
+    v_initial: Real = 0.0
+    i_initial: Real = 0.0
+    reset: Literal["value", "subtract"] = "value"
 
     spiking: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, positive=("tau_mem", "tau_syn", "v_threshold"), non_negative=("t_ref",))
-        threshold, reset = np.broadcast_arrays(self.v_threshold, self.v_reset)
-        if not (reset < threshold).all():
-            k = np.unravel_index(np.argmax(reset >= threshold), reset.shape)
-            raise ValueError(
-                f"v_reset must be below v_threshold; got v_reset {float(reset[k])!r} "
-                f"with v_threshold {float(threshold[k])!r}" + (f" at neuron {k[0]}" if k else "")
-            )
+        if self.reset not in ("value", "subtract"):
+            raise ValueError(f"reset must be 'value' or 'subtract'; got {shown(self.reset)}")
+        for name in ("v_reset", "v_initial"):
+            threshold, value = np.broadcast_arrays(self.v_threshold, getattr(self, name))
+            if not (value < threshold).all():
+                k = np.unravel_index(np.argmax(value >= threshold), value.shape)
+                raise ValueError(
+                    f"{name} must be below v_threshold; got {name} {float(value[k])!r} "
+                    f"with v_threshold {float(threshold[k])!r}" + (f" at neuron {k[0]}" if k else "")
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +81,8 @@ class LI:
     tau_mem: Real
     tau_syn: Real
     v_leak: Real = 0.0
+    v_initial: Real = 0.0
+    i_initial: Real = 0.0
 
     spiking: ClassVar[bool] = False
 
@@ -102,11 +116,14 @@ class Projection:
         Of a sparse matrix each stored entry is a synapse, stored zeros included; of a dense one every entry is.
     delay : ndarray of float64, (n_synapses,)
         Seconds, in the order of :attr:`weights`.
+    synapse : {"exponential", "delta"}
+        Whether a spike adds the weight to the current of its target or to its voltage.
     """
 
     key: Key
     weight: Weights
     delay: NDArray[np.float64]
+    synapse: Synapse = "exponential"
 
     @property
     def pre(self) -> str:
@@ -188,11 +205,11 @@ class Network:
         if not isinstance(neuron, LIF | LI):
             raise TypeError(f"neuron of population {name!r} must be an LIF or LI; got {shown(neuron)}")
         size = count(f"size of population {name!r}", size)
-        for field in fields(neuron):
-            shape = np.shape(getattr(neuron, field.name))
+        for parameter in parameters_of(neuron):
+            shape = np.shape(getattr(neuron, parameter))
             if shape not in ((), (size,)):
                 raise ValueError(
-                    f"{field.name} of population {name!r} must be a number or have shape ({size},); got {shape}"
+                    f"{parameter} of population {name!r} must be a number or have shape ({size},); got {shape}"
                 )
         self._add(Population(name, size, neuron))
 
@@ -207,7 +224,14 @@ class Network:
         self._graph.add_node(name, population=replace(population, size=size))
 
     def connect(
-        self, pre: str, post: str, weight: Weights, *, delay: Any = 0.0, name: str | None = None
+        self,
+        pre: str,
+        post: str,
+        weight: Weights,
+        *,
+        delay: Any = 0.0,
+        synapse: Synapse = "exponential",
+        name: str | None = None,
     ) -> None:
         """Connect two populations.
 
@@ -216,9 +240,13 @@ class Network:
         pre, post : str
             Names of populations that exist; ``post`` must not be an input.
         weight : array_like or scipy.sparse, (n_post, n_pre)
-            In the unit of v_threshold; a spike adds it to the current of the target.
+            In the unit of v_threshold.
         delay : float, or like the weight
             Seconds, >= 0. Beside a sparse weight: a number, or a sparse matrix that stores the same entries.
+        synapse : {"exponential", "delta"}
+            Whether a spike adds the weight to the current of its target, or to its voltage at once. A voltage that a
+            delta synapse lifts to the threshold or beyond spikes at that time; one that is held after a spike
+            ignores it.
         name : str, optional
             Tells apart several projections between the same two populations; their key is (pre, post, name).
 
@@ -242,12 +270,14 @@ class Network:
             raise ValueError(f"pre {pre!r} is an LI population: it has no spikes to send")
         if name is not None and not (isinstance(name, str) and name):
             raise ValueError(f"name of a projection must be a non-empty string or None; got {shown(name)}")
+        if synapse not in ("exponential", "delta"):
+            raise ValueError(f"synapse must be 'exponential' or 'delta'; got {shown(synapse)}")
         key: Key = (pre, post) if name is None else (pre, post, name)
         if self._graph.has_edge(pre, post, key=key):
             raise ValueError(f"{key} is connected already; a further projection needs a name of its own")
         shape = (self.population(post).size, source.size)
         matrix = _checked_weight(key, weight, shape)
-        self._join(Projection(key, matrix, _checked_delay(key, delay, matrix)))
+        self._join(Projection(key, matrix, _checked_delay(key, delay, matrix), synapse))
 
     def _join(self, projection: Projection) -> None:
         serial = self._graph.number_of_edges()
@@ -360,23 +390,28 @@ def _require_mapping(name: str, values: object, of: str) -> None:
         raise TypeError(f"{name} must be a mapping of {of}; got {shown(values)}")
 
 
+def parameters_of(neuron: LIF | LI) -> tuple[str, ...]:
+    """Return the names of the parameters that a neuron has, each a number or an array (n,)."""
+    return tuple(field.name for field in fields(neuron) if field.name != "reset")
+
+
 def _freeze_parameters(neuron: LIF | LI, positive: tuple[str, ...], non_negative: tuple[str, ...]) -> None:
     shapes = {}
-    for field in fields(neuron):
-        value = real_array(field.name, getattr(neuron, field.name), "a number or an array of numbers")
+    for name in parameters_of(neuron):
+        value = real_array(name, getattr(neuron, name), "a number or an array of numbers")
         if value.ndim > 1:
-            raise ValueError(f"{field.name} must be a number or have shape (n,); got shape {value.shape}")
+            raise ValueError(f"{name} must be a number or have shape (n,); got shape {value.shape}")
         wrong, bound = ~np.isfinite(value), ""
-        if field.name in positive:
+        if name in positive:
             wrong, bound = wrong | (value <= 0), " and > 0"
-        elif field.name in non_negative:
+        elif name in non_negative:
             wrong, bound = wrong | (value < 0), " and >= 0"
         if wrong.any():
-            raise ValueError(f"{field.name} must be finite{bound}; {first_entry(value, wrong)}")
+            raise ValueError(f"{name} must be finite{bound}; {first_entry(value, wrong)}")
         if value.ndim:
-            shapes[field.name] = value.shape
+            shapes[name] = value.shape
         value.setflags(write=False)
-        object.__setattr__(neuron, field.name, value if value.ndim else float(value))
+        object.__setattr__(neuron, name, value if value.ndim else float(value))
     if len(set(shapes.values())) > 1:
         raise ValueError(f"{' and '.join(shapes)} must have one length where given per neuron; got {shapes}")
 
