@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.chunks import chunk_ranges, map_chunks
-from eventsolve.layered import Neurons, Probes
+from eventsolve.layered import Neurons, Probes, Spikes
 from eventsolve.layered_adjoint import march_back
+from eventsolve.lives import no_probes
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
+from eventsolve.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solve import Chunk, Solution, gather
+from eventsolve.solve import Chunk, Gathered, Solution, gather, own_spikes, places_of
 
 Reals = NDArray[np.float64]
 
@@ -36,8 +38,9 @@ class Gradients:
     ----------
     weight, delay : mapping of projection key to ndarray or csr_array, (n_post, n_pre)
         By (pre, post), in the layout of the weight that was given; the delay's is per synapse, in 1/s.
-    tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref : mapping of population to ndarray, (n,)
-        Readouts have tau_mem, tau_syn and v_leak.
+    tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, v_initial, i_initial : mapping of population to ndarray, (n,)
+        Readouts have no v_threshold, v_reset and t_ref. Of a solution that went on from a stored state, v_initial and
+        i_initial are the gradients for every neuron's V and I in that state, which counts as given.
     spike_times : mapping of population to ndarray, (n_spikes,)
         dL/dt_k in 1/s of every spike with all that it changes downstream, in the order of ``solution.spikes``; for an
         input, the gradient for its spike times.
@@ -53,6 +56,8 @@ class Gradients:
     v_reset: Mapping[str, Reals]
     v_leak: Mapping[str, Reals]
     t_ref: Mapping[str, Reals]
+    v_initial: Mapping[str, Reals]
+    i_initial: Mapping[str, Reals]
     spike_times: Mapping[str, Reals]
     silent_samples: NDArray[np.int64]
 
@@ -184,7 +189,7 @@ def _backward(
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     starts = {
-        name: np.cumsum([0] + [chunk[name].times.size for chunk in solution.chunks])
+        name: np.cumsum([0] + [chunk.spikes[name].times.size for chunk in solution.chunks])
         for name in solution.spikes
     }
 
@@ -193,11 +198,19 @@ def _backward(
         errors = {
             name: cotangents[name][starts[name][k] : starts[name][k + 1]].copy()
             if name in cotangents
-            else np.zeros(chunk[name].times.size)
-            for name in chunk
+            else np.zeros(spikes.times.size)
+            for name, spikes in chunk.spikes.items()
         }
-        probes = {name: _probes(r, *ranges[k]) for name, r in reads.items()}
-        return _chunk_back(solution, layers, chunk, ranges[k], errors, probes, per_sample)
+        low, high = ranges[k]
+        return _chunk_back(
+            solution,
+            layers,
+            chunk,
+            low,
+            errors,
+            {n: _probes(r, low, high) for n, r in reads.items()},
+            per_sample,
+        )
 
     spike_times: dict[str, list[Reals]] = {name: [] for name in solution.spikes}
     collected: list[list[tuple[Reals, Reals, Reals]]] = []
@@ -217,52 +230,97 @@ def _chunk_back(
     solution: Solution,
     layers: tuple[Layer, ...],
     chunk: Chunk,
-    samples: tuple[int, int],
+    low: int,
     errors: dict[str, Reals],
-    probes: Mapping[str, Probes],
+    reads: Mapping[str, Probes],
     per_sample: bool,
 ) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
     """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
     results: list[tuple[Reals, Reals, Reals]] = []
-    low, high = samples
-    no_probes = _probes(None, low, high)
     for layer in reversed(layers):
-        name = layer.population.name
-        spikes, order = gather(layer, chunk, high - low)
+        own = own_spikes(layer, chunk)
+        sources = gather(layer, chunk)
+        places = places_of(layer, own) if layer.efferents is not None else {layer.name[0]: slice(None)}
+        cotangents = np.empty(own.times.size)
+        for name, place in places.items():
+            cotangents[place] = errors[name]
+        probes = _joined_probes(layer, reads, chunk.n_samples)
+        if layer.cyclic:
+            cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, probes)
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = march_back(
             layer.neurons,
             layer.afferents,
             layer.cohorts,
             layer.n_sources,
-            spikes,
-            chunk[name],
-            errors[name],
-            probes.get(name, no_probes),
+            sources.spikes,
+            chunk.start[layer.name],
+            solution.after,
+            own,
+            cotangents,
+            probes,
             solution.t_end,
             per_sample,
-            layer.population.size,
+            layer.size,
             layer.order.size,
         )
         if grazing >= 0:
-            own = chunk[name]
             sample = low + int(np.searchsorted(own.offsets, grazing, side="right")) - 1
+            name, neuron = layer.neuron_of(int(own.neurons[grazing]))
             raise UndefinedGradientError(
-                f"the gradient is not defined: neuron {own.neurons[grazing]} of {name!r} in sample {sample} grazes its "
+                f"the gradient is not defined: neuron {neuron} of {name!r} in sample {sample} grazes its "
                 f"threshold at {float(own.times[grazing])!r} s with no slope, and the loss depends on that spike"
             )
-        errors[name] = totals
-        if order is not None:
+        for name, place in places.items():
+            errors[name] = totals[place]
+        if sources.order is not None:
             ungrouped = np.empty_like(source_errors)
-            ungrouped[order] = source_errors
+            ungrouped[sources.order] = source_errors
             source_errors = ungrouped
         start = 0
-        for source in layer.sources:
-            stop = start + chunk[source].times.size
-            errors[source] = errors[source] + source_errors[start:stop]
-            start = stop
+        for source, size in sources.parts:
+            if source is not None:
+                errors[source] = errors[source] + source_errors[start : start + size]
+            start += size
         results.append((d_weight, d_delay, d_parameters))
     results.reverse()
     return errors, results
+
+
+def _through_cycle(
+    solution: Solution,
+    layer: Layer,
+    chunk: Chunk,
+    sources: Gathered,
+    own: Spikes,
+    cotangents: Reals,
+    probes: Probes,
+) -> Reals:
+    """Add to the cotangents of a cyclic layer's spikes what they are worth through the layer itself."""
+    start = chunk.start[layer.name]
+    slopes = slopes_of(
+        layer.neurons,
+        layer.afferents,
+        layer.cohorts,
+        layer.n_sources,
+        sources.spikes,
+        start,
+        solution.after,
+        own,
+        solution.t_end,
+    )
+    total: Reals = spike_errors(
+        layer.neurons,
+        layer.efferents,
+        layer.n_external,
+        np.diff(sources.spikes.offsets) - np.diff(own.offsets),
+        start.free_at,
+        slopes,
+        own,
+        cotangents,
+        probes,
+        solution.t_end,
+    )
+    return total
 
 
 def _gradients(
@@ -272,10 +330,11 @@ def _gradients(
     spike_times: Mapping[str, list[Reals]],
     silent_samples: NDArray[np.int64],
 ) -> Gradients:
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *Neurons._fields)}
+    parameters = Neurons._fields[:-1]
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *parameters)}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
-        shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 6, layer.population.size))
+        shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 8, layer.size))
         d_weight, d_delay, d_parameters = (
             np.concatenate([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])])
             for k in range(3)
@@ -285,10 +344,10 @@ def _gradients(
         for name, values in (("weight", d_weight), ("delay", d_delay)):
             split = layer.by_projection(values)
             fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
-        neuron = layer.population.neuron
-        for k, name in enumerate(Neurons._fields):
-            if hasattr(neuron, name):
-                fields[name][layer.population.name] = d_parameters[..., k, :]
+        for population in layer.populations:
+            for k, name in enumerate(parameters):
+                if hasattr(population.neuron, name):
+                    fields[name][population.name] = d_parameters[..., k, layer.slice_of(population.name)]
     times = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
         **{name: MappingProxyType(values) for name, values in fields.items()},
@@ -297,10 +356,7 @@ def _gradients(
     )
 
 
-def _probes(reads: VoltageReads | None, low: int, high: int) -> Probes:
-    nothing = np.empty(0, np.int64)
-    if reads is None:
-        return Probes(np.empty(0), nothing, np.zeros(high - low + 1, np.int64), nothing, np.empty(0))
+def _probes(reads: VoltageReads, low: int, high: int) -> Probes:
     offsets = np.searchsorted(reads.samples, np.arange(low, high + 1))
     piece = slice(offsets[0], offsets[-1])
     return Probes(
@@ -309,4 +365,26 @@ def _probes(reads: VoltageReads | None, low: int, high: int) -> Probes:
         offsets - offsets[0],
         reads.arrivals[piece].copy(),
         reads.cotangents[piece].copy(),
+    )
+
+
+def _joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) -> Probes:
+    """Return the probes of all populations of a layer, its neurons numbered through."""
+    parts = [
+        reads[name]._replace(neurons=reads[name].neurons + first)
+        for name, first in zip(layer.name, layer.offsets.tolist(), strict=False)
+        if name in reads
+    ]
+    if not parts:
+        return no_probes(n_samples)
+    if len(parts) == 1:
+        return parts[0]
+    samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts])
+    order = np.argsort(samples, kind="stable")
+    return Probes(
+        np.concatenate([p.times for p in parts])[order],
+        np.concatenate([p.neurons for p in parts])[order],
+        sum((p.offsets for p in parts), np.zeros(n_samples + 1, np.int64)),
+        np.concatenate([p.arrival for p in parts])[order],
+        np.concatenate([p.cotangents for p in parts])[order],
     )

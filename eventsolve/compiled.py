@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 
 import numba
 
-KERNEL_FILES = ("compiled.py", "membrane.py", "crossing.py", "layered.py", "layered_adjoint.py")
+KERNEL_FILES = (
+    "compiled.py",
+    "membrane.py",
+    "crossing.py",
+    "layered.py",
+    "lives.py",
+    "layered_adjoint.py",
+    "recurrent.py",
+    "recurrent_adjoint.py",
+)
 """Every file that holds compiled code, in the order of their imports."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])

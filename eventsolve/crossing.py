@@ -1,11 +1,14 @@
-"""The first upward threshold crossing between two events, or the proof that there is none (compiled).
+"""The first upward threshold crossing after a state, or the proof that there is none (compiled).
 
-V' has at most one root between two events, so V rises on at most one stretch: it can cross upwards at most
-once before a reset. With u = V - v_leak, c = v_threshold - v_leak and u(0) < c, in (0, h]:
+V' has at most one root after a state (u, i), u = V - v_leak, if nothing arrives, so V rises on at most one stretch: it
+can cross upwards at most once before a reset. With c = v_threshold - v_leak and u < c:
 
-1. at a crossing tau_mem V' = I - c > 0, and I is monotone: max(I(0), I(h)) > c, or there is none;
-2. u(h) >= c: exactly one, because u would have to fall and rise again to have three;
-3. u(h) < c: one only if u rises at 0 and falls at h and its peak, which is closed form, is above c.
+1. at a crossing tau_mem V' = I - c > 0, and I moves monotonically to 0: max(i, 0) > c, or there is none;
+2. where V rises to a peak, which is closed form, it crosses on the way if the peak is above c, and never after;
+3. where V rises without a peak, it rises to v_leak: it crosses if c < 0.
+
+The crossing is a function of the state alone, whatever comes next: the same bits for any end of the interval. In an
+interval of length h whose last state is known there is none unless u(h) >= c or :func:`peak_possible`.
 """
 
 from __future__ import annotations
@@ -43,26 +46,6 @@ def peak_possible(u, i, c, decay_mem, u_h, i_h):
     return (early > 0.0) & (late > 0.0) & (late * i + early * i_h >= level * (late + early))
 
 
-@compiled
-def first_crossing(u, i, c, h, decay_mem, u_h, i_h, tau_mem, tau_syn):
-    """Return (s, grazing): the first crossing in (0, h] in seconds, or inf, from the states at 0 and h.
-
-    ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold, so that the answer is
-    deterministic but not decided by float64.
-    """
-    grazing = False
-    high, u_high, i_high = h, u_h, i_h
-    crosses = max(i, i_h) > c and u_h >= c
-    if max(i, i_h) > c and u_h < c and peak_possible(u, i, c, decay_mem, u_h, i_h):
-        high = min(extremum(u, i, tau_mem, tau_syn), h)
-        ea, eb, k = propagator(high, tau_mem, tau_syn)
-        u_high, i_high = u * ea + i * k, i * eb
-        crosses = u_high > c
-        grazing = abs(u_high - c) <= undecided_band(u, i, c)
-    s = refine_crossing(u, i, c, high, u_high, i_high, tau_mem, tau_syn) if crosses else math.inf
-    return s, grazing
-
-
 @inlined
 def taylor_step(f, u, i, rate_mem, rate_syn):
     """Return how far to go from a state (u, i) for u to rise by -f, by its first three derivatives; inf if it falls.
@@ -91,18 +74,27 @@ def taylor_step(f, u, i, rate_mem, rate_syn):
 
 
 @compiled
-def refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn):
-    """Return the crossing of c in (0, h], where u < c <= u_h and u crosses once, to the conditioning of the crossing.
+def crossing_time(u, i, c, tau_mem, tau_syn):
+    """Return (s, grazing): when V first reaches the threshold after a state if nothing arrives, in seconds, or inf.
 
-    :func:`taylor_step` from point to point, of fourth order. It cannot leave the bracket [low, high]: it
-    bisects instead.
+    0 if it is there already. ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold: the
+    answer is then deterministic, but not decided by float64.
     """
+    if not max(i, 0.0) > c:
+        return math.inf, False
+    if u >= c:
+        return 0.0, False
     rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
     shortest = min(tau_mem, tau_syn)
-    low, high = 0.0, h
+    low, high = 0.0, math.inf
+    grazing = False
+    bracketed = False
     s = taylor_step(u - c, u, i, rate_mem, rate_syn)
-    if not s < min(0.5 * shortest, h):
-        s = first_guess(u, i, c, h, u_h, i_h, tau_mem)
+    if not s < 0.5 * shortest:
+        low, high, s, grazing = bracket(u, i, c, tau_mem, tau_syn)
+        bracketed = True
+        if s == math.inf:
+            return s, grazing
     for _ in range(200):
         ea, eb, k = propagator(s, tau_mem, tau_syn)
         v = u * ea + i * k
@@ -114,35 +106,50 @@ def refine_crossing(u, i, c, h, u_h, i_h, tau_mem, tau_syn):
         step = taylor_step(f, v, i * eb, rate_mem, rate_syn)
         size = abs(step)
         if size <= EPS * s:
-            return s
+            break
         if low < s + step < high:
-            s += step
             # what is left is of fourth order in the step, against the time constants and the distance to a turn, d1/d2
             slope = (i * eb - v) * rate_mem
+            s += step
             if size < 1e-4 * shortest and size * (abs(i) * eb * rate_syn + slope) * rate_mem < 1e-4 * slope:
-                return s
-        elif high - low <= EPS * high:
-            return high
+                break
+        elif high < math.inf and high - low <= EPS * high:
+            s = high
+            break
+        elif bracketed:
+            s = 0.5 * (low + high) if high < math.inf else 2.0 * low + shortest
         else:
-            s = 0.5 * (low + high)
-    return s
+            low, high, s, grazing = bracket(u, i, c, tau_mem, tau_syn)
+            bracketed = True
+            if s == math.inf:
+                return s, grazing
+    if not bracketed:
+        # the peak is about slope^2 / (2 |V''|) above: only where that is little is it worth a logarithm
+        slope = (i * eb - c) * rate_mem
+        bend = abs(i * eb * rate_syn + slope) * rate_mem
+        if slope * slope <= 4.0 * bend * undecided_band(u, i, c):
+            grazing = bracket(u, i, c, tau_mem, tau_syn)[3]
+    return s, grazing
 
 
-@inlined
-def first_guess(u, i, c, h, u_h, i_h, tau_mem):
-    """Return a point in (0, h] near the crossing: inverse cubic Hermite interpolation, or a parabola below a peak."""
-    rise = u_h - u
-    level = (c - u) / rise
-    slope0 = (i - u) / tau_mem
-    slope1 = (i_h - u_h) / tau_mem
-    if slope0 > 0.0 and slope1 > 0.0:
-        m0 = min(rise / (slope0 * h), 3.0)
-        m1 = min(rise / (slope1 * h), 3.0)
-        z = 1.0 - level
-        guess = level * level * (3.0 - 2.0 * level) + m0 * level * z * z - m1 * level * level * z
-    elif slope0 > 0.0:
-        guess = 1.0 - math.sqrt(1.0 - level)
-    else:
-        guess = math.sqrt(level)
-    s = guess * h
-    return s if 0.0 < s <= h else h
+@compiled
+def bracket(u, i, c, tau_mem, tau_syn):
+    """Return (low, high, s, grazing): where V crosses c after a state with u < c, a first guess; s is inf if nowhere.
+
+    ``high`` is inf where V rises towards v_leak without a peak.
+    """
+    turn = extremum(u, i, tau_mem, tau_syn)
+    if i > u and turn < math.inf:
+        ea, _, k = propagator(turn, tau_mem, tau_syn)
+        peak = u * ea + i * k
+        grazing = abs(peak - c) <= undecided_band(u, i, c)
+        if not peak > c:
+            return 0.0, turn, math.inf, grazing
+        return 0.0, turn, turn * (1.0 - math.sqrt((peak - c) / (peak - u))), grazing
+    if c >= 0.0 or (i <= u and turn == math.inf and not (i == u and i < 0.0)):
+        return 0.0, 0.0, math.inf, False
+    low, u_low = 0.0, u
+    if i < u:
+        ea, _, k = propagator(turn, tau_mem, tau_syn)
+        low, u_low = turn, u * ea + i * k
+    return low, math.inf, low + max(tau_mem, tau_syn) * math.log(u_low / c), False

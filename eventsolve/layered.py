@@ -4,8 +4,9 @@ Neurons with the same time constants that hear the same sources after the same d
 schedule of arrivals and the exponentials between arrivals, which are computed once for all of them. A neuron unlike
 all others is a cohort of one.
 
-Order of events, total for one neuron: by time; at one time its own spike comes before the arrival that ends
-the interval in which it was found, and arrivals come by synapse, then by spike of the source.
+Order of events, total for one neuron: by time; at one time its own crossing comes before the arrival that ends the
+interval in which it was found, and arrivals come by the spike that causes them (in the order in which the spikes of all
+sources are listed), then by synapse.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import first_crossing, peak_possible
+from eventsolve.crossing import crossing_time, peak_possible, undecided_band
 from eventsolve.membrane import extremum, propagator
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 
 class Neurons(NamedTuple):
-    """Parameters of a population, each (n,); v_threshold is inf for a readout."""
+    """Parameters of a layer's neurons, each (n,); v_threshold is inf for a readout, reset is 1.0 to subtract."""
 
     tau_mem: Reals
     tau_syn: Reals
@@ -33,15 +35,19 @@ class Neurons(NamedTuple):
     v_reset: Reals
     v_leak: Reals
     t_ref: Reals
+    v_initial: Reals
+    i_initial: Reals
+    subtracts: Reals
 
 
 class Afferents(NamedTuple):
-    """Synapses by target neuron: those of neuron i are offsets[i] to offsets[i + 1]."""
+    """Synapses by target neuron: those of neuron i are offsets[i] to offsets[i + 1]; delta is whether one adds to V."""
 
     offsets: Integers
     source: Integers
     weight: Reals
     delay: Reals
+    delta: Booleans
 
 
 class Cohorts(NamedTuple):
@@ -58,23 +64,38 @@ class Cohorts(NamedTuple):
 
 
 class Spikes(NamedTuple):
-    """Spikes of a chunk of samples: those of sample s are offsets[s] to offsets[s + 1], sorted by time, then neuron.
+    """Spikes of a chunk of samples: those of sample s are offsets[s] to offsets[s + 1], in order of occurrence.
 
     ``arrivals`` counts the arrivals that the neuron had received when it spiked (of its own schedule); it is
-    what orders a spike and an arrival at the same time. Inputs have none.
+    what orders a spike and an arrival at the same time. Inputs have none. ``trigger`` says which delivery, over a delta
+    synapse, made it spike, as :func:`eventsolve.recurrent.run` numbers them; -1 for a crossing.
     """
 
     times: Reals
     neurons: Integers
     offsets: Integers
     arrivals: Integers
+    trigger: Integers
+
+
+class States(NamedTuple):
+    """Every neuron's state after its last event, each (n_samples, n): when, u = V - v_leak, i, until when V is held."""
+
+    time: Reals
+    u: Reals
+    i: Reals
+    free_at: Reals
+
+
+ROOM, BUDGET, TWICE = 1, 2, 3
+"""Why a run ended early: no room in the arrays, more spikes than allowed, a neuron that would spike twice at one time."""
 
 
 class Probes(NamedTuple):
     """Places in a readout's voltage at which a loss reads it, by sample, then neuron, then time.
 
-    ``arrival`` is the arrival (of the neuron's schedule) with which the place moves, or -1 for a place that is fixed in
-    time or at an interior maximum, where moving it changes nothing.
+    ``arrival`` is the arrival (of the neuron's schedule) with which the place moves, just before it; -2 - arrival for a
+    place just after it, or -1 for one that is fixed in time or at an interior maximum, where moving it changes nothing.
     """
 
     times: Reals
@@ -85,23 +106,18 @@ class Probes(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """Arrivals of one cohort in one sample, in order, and the propagators of the gaps before each and up to t_end."""
+    """Arrivals of one cohort in one sample, in order, and the propagators of the gaps before each and up to t_end.
 
+    The first gap begins at ``begin``.
+    """
+
+    begin: float
     times: Reals
     slots: Integers
     spikes: Integers
     decay_mem: Reals
     decay_syn: Reals
     response: Reals
-
-
-# A neuron's life is cut into segments at its events. Two arrays hold it, one row for each segment:
-START, DURATION, VOLTAGE, CURRENT, DECAY_MEM, DECAY_SYN, RESPONSE = 0, 1, 2, 3, 4, 5, 6
-"""Columns of its states: start and duration in seconds, u = V - v_leak and i at the start, the propagator."""
-HELD, ENDING, WHICH = 0, 1, 2
-"""Columns of its events: is V held, what ends it, and which arrival of the schedule, own spike or probe that is."""
-ARRIVAL, END, SPIKE, RELEASE, PROBE = 0, 1, 2, 3, 4
-"""What ends a segment."""
 
 
 @compiled
@@ -153,12 +169,12 @@ def stable_order(times, n):
 
 
 @compiled
-def time_neuron_order(times, neurons):
-    """Return the permutation that sorts by time, then neuron."""
+def order_by_time(times, keys):
+    """Return the permutation that sorts by time, then key, and keeps the order of what is equal in both."""
     order = stable_order(times, times.size)
     for a in range(1, order.size):
         b = a
-        while b > 0 and times[order[b - 1]] == times[order[b]] and neurons[order[b - 1]] > neurons[order[b]]:
+        while b > 0 and times[order[b - 1]] == times[order[b]] and keys[order[b - 1]] > keys[order[b]]:
             order[b - 1], order[b] = order[b], order[b - 1]
             b -= 1
     return order
@@ -181,9 +197,12 @@ def group_by(keys, low, high, n_keys):
 
 
 @compiled
-def schedule_of(neuron, neurons, afferents, spike_times, by_source, places, t_end):
-    """Return the Schedule of a neuron, which is that of its whole cohort, in the sample whose spikes are grouped."""
-    row_offsets, sources, _, delays = afferents
+def schedule_of(neuron, neurons, afferents, spike_times, by_source, places, t_start, after, t_end):
+    """Return the Schedule of a neuron, which is that of its whole cohort, in the sample whose spikes are grouped.
+
+    It holds the arrivals in (after, t_end]; the first gap begins at t_start.
+    """
+    row_offsets, sources, _, delays, _ = afferents
     first, last = row_offsets[neuron], row_offsets[neuron + 1]
     n = 0
     for synapse in range(first, last):
@@ -199,30 +218,37 @@ def schedule_of(neuron, neurons, afferents, spike_times, by_source, places, t_en
         delay = delays[synapse]
         for k in range(by_source[source], by_source[source + 1]):
             t = spike_times[places[k]] + delay
-            if t <= t_end:
+            if after < t <= t_end:
                 times[n] = t
                 slots[n] = synapse - first
                 causes[n] = places[k]
-                if n > 0 and t < times[n - 1]:
+                if n > 0 and (t < times[n - 1] or (t == times[n - 1] and causes[n] < causes[n - 1])):
                     ordered = False
                 n += 1
     times, slots, causes = times[:n], slots[:n], causes[:n]
     if not ordered:
-        order = stable_order(times, n)
+        order = order_by_time(times, causes)
         times, slots, causes = times[order], slots[order], causes[order]
     decay_mem = np.empty(n + 1)
     decay_syn = np.empty(n + 1)
     response = np.empty(n + 1)
     fill_propagators(
-        times, t_end, neurons.tau_mem[neuron], neurons.tau_syn[neuron], decay_mem, decay_syn, response
+        times,
+        t_start,
+        t_end,
+        neurons.tau_mem[neuron],
+        neurons.tau_syn[neuron],
+        decay_mem,
+        decay_syn,
+        response,
     )
-    return Schedule(times, slots, causes, decay_mem, decay_syn, response)
+    return Schedule(t_start, times, slots, causes, decay_mem, decay_syn, response)
 
 
 @compiled
-def fill_propagators(times, t_end, tau_mem, tau_syn, decay_mem, decay_syn, response):
-    """Fill in the propagators of the gap before each time, and of the last one up to t_end."""
-    t = 0.0
+def fill_propagators(times, t_start, t_end, tau_mem, tau_syn, decay_mem, decay_syn, response):
+    """Fill in the propagators of the gap before each time, the first from t_start, and of the last one up to t_end."""
+    t = t_start
     for j in range(times.size + 1):
         t_next = times[j] if j < times.size else t_end
         decay_mem[j], decay_syn[j], response[j] = propagator(t_next - t, tau_mem, tau_syn)
@@ -236,7 +262,12 @@ def march_cohort(
     weights,
     first_weight,
     schedule,
+    start_times,
+    us,
+    currents,
+    free_ats,
     t_end,
+    max_out,
     times,
     senders,
     arrivals,
@@ -247,37 +278,58 @@ def march_cohort(
 ):
     """Write the cohort's spikes behind the first n_out, and its undecided peaks behind the first n_doubts.
 
-    Returns the new counts; n_out is -1 if there was no room, and the cohort has to be marched again with more.
+    Returns (status, neuron, time, n_out, n_doubts): 0 or why it ended early, where and when, and the new counts. If there
+    was no room, the cohort has to be marched again with more; there may be max_out spikes at most. The sample's states
+    (start_times, us, currents, free_ats), each (n,), are replaced by those after the last events.
 
     Between two arrivals all members take one vectorised step without branches, which also decides for whom there is
     anything to look for; only those few are looked at one by one. One call serves a cohort because arrays are taken out
     of their tuples here, once: in a loop that would count references, atomically, at more cost than the mathematics.
     """
-    tau_mems, tau_syns, v_thresholds, v_resets, v_leaks, t_refs = neurons
-    arrival_times, slots, _, decay_mem, decay_syn, response = schedule
+    v_thresholds, v_resets, v_leaks, t_refs = (
+        neurons.v_threshold,
+        neurons.v_reset,
+        neurons.v_leak,
+        neurons.t_ref,
+    )
+    _, arrival_times, slots, _, decay_mem, decay_syn, response = schedule
     n_arrivals = arrival_times.size
     n = members.size
-    tau_mem, tau_syn = tau_mems[members[0]], tau_syns[members[0]]
+    tau_mem, tau_syn = neurons.tau_mem[members[0]], neurons.tau_syn[members[0]]
     c = np.empty(n)
     u = np.empty(n)
-    i = np.zeros(n)
+    i = np.empty(n)
     u_next = np.empty(n)
     i_next = np.empty(n)
-    free_at = np.zeros(n)
+    t_last = np.empty(n)
+    free_at = np.empty(n)
     watched = np.empty(n, np.bool_)
     lookout = np.empty(n, np.int64)
+    last_spike = np.full(n, -np.inf)
     for m in range(n):
-        c[m] = v_thresholds[members[m]] - v_leaks[members[m]]
-        u[m] = -v_leaks[members[m]]
-    t_now = 0.0
+        member = members[m]
+        c[m] = v_thresholds[member] - v_leaks[member]
+        t_last[m], u[m], i[m], free_at[m] = (
+            start_times[member],
+            us[member],
+            currents[member],
+            free_ats[member],
+        )
+    t_now = t_last[0]
+    apart = False
+    for m in range(n):
+        apart |= t_last[m] != t_now
+    n_watched = 0
     for j in range(n_arrivals + 1):
-        t_next = arrival_times[j] if j < n_arrivals else t_end
+        ends = j == n_arrivals
+        t_next = t_end if ends else arrival_times[j]
         ea_whole, eb_whole, k_whole = decay_mem[j], decay_syn[j], response[j]
         for m in range(n):
             u_new = u[m] * ea_whole + i[m] * k_whole
             i_new = i[m] * eb_whole
             above = ((i[m] > c[m]) | (i_new > c[m])) & (
-                (u_new >= c[m]) | peak_possible(u[m], i[m], c[m], ea_whole, u_new, i_new)
+                (u_new >= c[m] - undecided_band(u[m], i[m], c[m]))
+                | peak_possible(u[m], i[m], c[m], ea_whole, u_new, i_new)
             )
             watched[m] = above | (free_at[m] > t_now)
             u_next[m] = u_new
@@ -285,32 +337,46 @@ def march_cohort(
         n_watched = 0
         for m in range(n):
             lookout[n_watched] = m
-            n_watched += watched[m]
+            n_watched += watched[m] | apart
         for w in range(n_watched):
             m = lookout[w]
-            t = t_now
-            ea, eb, k = ea_whole, eb_whole, k_whole
+            t = t_last[m] if apart else t_now
             while True:
                 if free_at[m] > t:
                     if free_at[m] >= t_next:
-                        i[m] *= eb
+                        if not ends:
+                            i[m] *= math.exp(-(t_next - t) / tau_syn)
                         break
                     i[m] *= math.exp(-(free_at[m] - t) / tau_syn)
                     t = free_at[m]
-                    ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
+                ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
                 u_new = u[m] * ea + i[m] * k
                 i_new = i[m] * eb
-                if n_out == times.size or n_doubts == doubt_times.size:
-                    return -1, -1
-                s, grazing = first_crossing(u[m], i[m], c[m], t_next - t, ea, u_new, i_new, tau_mem, tau_syn)
-                if grazing:
-                    doubt_times[n_doubts] = t + min(extremum(u[m], i[m], tau_mem, tau_syn), t_next - t)
-                    doubt_senders[n_doubts] = members[m]
-                    n_doubts += 1
-                if s == math.inf:
-                    u[m], i[m] = u_new, i_new
+                s = math.inf
+                if max(i[m], i_new) > c[m] and (
+                    u_new >= c[m] - undecided_band(u[m], i[m], c[m])
+                    or peak_possible(u[m], i[m], c[m], ea, u_new, i_new)
+                ):
+                    if n_out == times.size or n_doubts == doubt_times.size:
+                        return ROOM, -1, t, n_out, n_doubts
+                    s, grazing = crossing_time(u[m], i[m], c[m], tau_mem, tau_syn)
+                    if grazing:
+                        peak = t + extremum(u[m], i[m], tau_mem, tau_syn)
+                        if peak <= t_next:
+                            doubt_times[n_doubts] = peak
+                            doubt_senders[n_doubts] = members[m]
+                            n_doubts += 1
+                # an arrival does not come before a spike that is there already, be it by rounding
+                if not (t + s <= t_next or (u_new >= c[m] and not ends)):
+                    if not ends:
+                        u[m], i[m] = u_new, i_new
                     break
                 t_spike = min(t + s, t_next)
+                if t_spike == last_spike[m]:
+                    return TWICE, members[m], t_spike, n_out, n_doubts
+                if n_out == max_out:
+                    return BUDGET, members[m], t_spike, n_out, n_doubts
+                last_spike[m] = t_spike
                 times[n_out] = t_spike
                 senders[n_out] = members[m]
                 arrivals[n_out] = j
@@ -319,24 +385,36 @@ def march_cohort(
                 u[m] = v_resets[members[m]] - v_leaks[members[m]]
                 t = t_spike
                 free_at[m] = t + t_refs[members[m]]
-                ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
             u_next[m], i_next[m] = u[m], i[m]
+            t_last[m] = t
+        if ends:
+            break
         u, u_next = u_next, u
         i, i_next = i_next, i
         t_now = t_next
-        if j < n_arrivals:
-            row = first_weight + slots[j] * n
-            for m in range(n):
-                i[m] += weights[row + m]
-    return n_out, n_doubts
+        apart = False
+        row = first_weight + slots[j] * n
+        for m in range(n):
+            i[m] += weights[row + m]
+    for m in range(n):
+        start_times[members[m]] = t_now
+        us[members[m]], currents[members[m]], free_ats[members[m]] = u[m], i[m], free_at[m]
+    for w in range(n_watched):
+        start_times[members[lookout[w]]] = t_last[lookout[w]]
+    return 0, -1, t_end, n_out, n_doubts
 
 
 @compiled
-def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
-    """Return the population's Spikes in (0, t_end], and where float64 could not decide: (sample, neuron, time) columns.
+def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, max_spikes):
+    """Solve a layer that is driven by finished spike trains over exponential synapses.
 
-    ``spikes`` are those of all sources, whose neurons are numbered through. Times come from event times alone: a spike
-    at t_event + s, with s from :func:`eventsolve.crossing.first_crossing`.
+    ``spikes`` are those of all sources, whose neurons are numbered through; ``start`` are the States to begin with, and
+    arrivals in (after, t_end] are taken. Times come from event times alone: a spike at t_event + s, with s from
+    :func:`eventsolve.crossing.crossing_time`.
+
+    Returns (status, sample, neuron, time), where and why it stopped before t_end, for instance at more than max_spikes
+    in a sample; the layer's Spikes; its States after their last events; and (sample, neuron, time) columns of where
+    float64 could not decide.
     """
     n_samples = spikes.offsets.size - 1
     times = np.empty(64 * n_samples + 64)
@@ -346,8 +424,15 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
     doubt_times = np.empty(16)
     doubt_senders = np.empty(16, np.int64)
     doubt_samples = np.empty(16, np.int64)
+    state_times, us, currents, free_ats = (
+        start.time.copy(),
+        start.u.copy(),
+        start.i.copy(),
+        start.free_at.copy(),
+    )
     n_out = 0
     n_doubts = 0
+    ended = (0, -1, -1, t_end)
     for sample in range(n_samples):
         begin = n_out
         by_source, places = group_by(
@@ -355,17 +440,31 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
         )
         for cohort in range(cohorts.offsets.size - 1):
             first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
+            t_first = state_times[sample, cohorts.members[first]]
             schedule = schedule_of(
-                cohorts.members[first], neurons, afferents, spikes.times, by_source, places, t_end
+                cohorts.members[first],
+                neurons,
+                afferents,
+                spikes.times,
+                by_source,
+                places,
+                t_first,
+                after,
+                t_end,
             )
             while True:
-                n_new, n_new_doubts = march_cohort(
+                status, where, when, n_new, n_new_doubts = march_cohort(
                     neurons,
                     cohorts.members[first:last],
                     cohorts.weights,
                     cohorts.weight_offsets[cohort],
                     schedule,
+                    state_times[sample],
+                    us[sample],
+                    currents[sample],
+                    free_ats[sample],
                     t_end,
+                    begin + max_spikes,
                     times,
                     senders,
                     arrivals,
@@ -374,7 +473,7 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
                     doubt_senders,
                     n_doubts,
                 )
-                if n_new >= 0:
+                if status != ROOM:
                     break
                 times, senders, arrivals = (
                     grown_reals(times),
@@ -385,237 +484,27 @@ def march(neurons, afferents, cohorts, n_sources, spikes, t_end):
                 doubt_senders, doubt_samples = grown_integers(doubt_senders), grown_integers(doubt_samples)
             doubt_samples[n_doubts:n_new_doubts] = sample
             n_out, n_doubts = n_new, n_new_doubts
-        order = time_neuron_order(times[begin:n_out], senders[begin:n_out])
+            if status != 0 and (ended[0] == 0 or when < ended[3]):
+                ended = (status, sample, where, when)
+        order = order_by_time(times[begin:n_out], senders[begin:n_out])
         times[begin:n_out] = times[begin:n_out][order]
         senders[begin:n_out] = senders[begin:n_out][order]
         arrivals[begin:n_out] = arrivals[begin:n_out][order]
-        offsets[sample + 1] = n_out
-    found = Spikes(times[:n_out].copy(), senders[:n_out].copy(), offsets, arrivals[:n_out].copy())
+        offsets[sample + 1 :] = n_out
+        if ended[0] != 0:
+            break
+    found = Spikes(
+        times[:n_out].copy(),
+        senders[:n_out].copy(),
+        offsets,
+        arrivals[:n_out].copy(),
+        np.full(n_out, -1),
+    )
     return (
+        ended,
         found,
+        States(state_times, us, currents, free_ats),
         doubt_samples[:n_doubts].copy(),
         doubt_senders[:n_doubts].copy(),
         doubt_times[:n_doubts].copy(),
     )
-
-
-@compiled
-def replay(
-    neuron,
-    neurons,
-    weights,
-    first_synapse,
-    schedule,
-    n_arrivals,
-    own,
-    own_places,
-    first_own,
-    n_own,
-    probes,
-    probe_places,
-    first_probe,
-    n_probes,
-    t_end,
-    states,
-    events,
-):
-    """Write the life of a neuron whose spikes are known into ``states`` and ``events``; return the number of segments.
-
-    The life ends at t_end, after the first n_arrivals of the schedule. There has to be room for
-    n_arrivals + 2 n_own + n_probes + 1. The states are bit for bit those of :func:`march`. Probes are for readouts,
-    which do not spike.
-    """
-    tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
-    v_leak = neurons.v_leak[neuron]
-    u_reset = neurons.v_reset[neuron] - v_leak
-    t_ref = neurons.t_ref[neuron]
-    arrival_times, slots, _, decay_mem, decay_syn, response = schedule
-    own_times, own_arrivals = own.times, own.arrivals
-    probe_times, probe_arrival = probes.times, probes.arrival
-    n = 0
-    n_spiked = 0
-    n_read = 0
-    t = 0.0
-    u = -v_leak
-    i = 0.0
-    free_at = 0.0
-    for j in range(n_arrivals + 1):
-        t_next = arrival_times[j] if j < n_arrivals else t_end
-        whole = True
-        while True:
-            held = free_at > t
-            stop, ending, which = t_next, ARRIVAL if j < n_arrivals else END, j
-            if held:
-                if free_at < t_next:
-                    stop, ending = free_at, RELEASE
-            elif n_spiked < n_own and own_arrivals[own_places[first_own + n_spiked]] == j:
-                which = own_places[first_own + n_spiked]
-                stop, ending = own_times[which], SPIKE
-            elif n_read < n_probes:
-                probe = probe_places[first_probe + n_read]
-                if probe_arrival[probe] == j or (probe_arrival[probe] < 0 and probe_times[probe] <= t_next):
-                    stop, ending, which = probe_times[probe], PROBE, probe
-            h = stop - t
-            if whole and ending <= END:
-                ea, eb, k = decay_mem[j], decay_syn[j], response[j]
-            else:
-                ea, eb, k = propagator(h, tau_mem, tau_syn)
-            states[n, START] = t
-            states[n, DURATION] = h
-            states[n, VOLTAGE] = u
-            states[n, CURRENT] = i
-            states[n, DECAY_MEM] = ea
-            states[n, DECAY_SYN] = eb
-            states[n, RESPONSE] = k
-            events[n, HELD] = held
-            events[n, ENDING] = ending
-            events[n, WHICH] = which
-            n += 1
-            if not held:
-                u = u * ea + i * k
-            i *= eb
-            t = stop
-            whole = False
-            if ending <= END:
-                break
-            if ending == SPIKE:
-                u = u_reset
-                free_at = t + t_ref
-                n_spiked += 1
-            elif ending == PROBE:
-                n_read += 1
-        if j < n_arrivals:
-            i += weights[first_synapse + slots[j]]
-    return n
-
-
-@compiled
-def no_probes(n_samples):
-    """Return empty Probes."""
-    nowhere = np.empty(0, np.int64)
-    return Probes(np.empty(0), nowhere, np.zeros(n_samples + 1, np.int64), nowhere, np.empty(0))
-
-
-@compiled
-def sample_states(neurons, afferents, cohorts, n_sources, spikes, own, t_end, times):
-    """Return voltage and current at sorted times, each (n_samples, n, n_times); after an event that falls there."""
-    n_samples = spikes.offsets.size - 1
-    n = neurons.tau_mem.size
-    voltage = np.empty((n_samples, n, times.size))
-    current = np.empty((n_samples, n, times.size))
-    unread = no_probes(n_samples)
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
-    for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
-            schedule = schedule_of(representative, neurons, afferents, spikes.times, by_source, places, t_end)
-            tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
-                neuron = cohorts.members[member]
-                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                room = schedule.times.size + 2 * n_own + 1
-                if room > states.shape[0]:
-                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
-                n_segments = replay(
-                    neuron,
-                    neurons,
-                    afferents.weight,
-                    afferents.offsets[neuron],
-                    schedule,
-                    schedule.times.size,
-                    own,
-                    own_places,
-                    by_neuron[neuron],
-                    n_own,
-                    unread,
-                    own_places,
-                    0,
-                    0,
-                    t_end,
-                    states,
-                    events,
-                )
-                segment = 0
-                for q in range(times.size):
-                    while segment + 1 < n_segments and states[segment + 1, START] <= times[q]:
-                        segment += 1
-                    u, i = states[segment, VOLTAGE], states[segment, CURRENT]
-                    ea, eb, k = propagator(times[q] - states[segment, START], tau_mem, tau_syn)
-                    if not events[segment, HELD]:
-                        u = u * ea + i * k
-                    voltage[sample, neuron, q] = neurons.v_leak[neuron] + u
-                    current[sample, neuron, q] = i * eb
-    return voltage, current
-
-
-@compiled
-def maxima(neurons, afferents, cohorts, n_sources, spikes, t_end):
-    """Return each readout's largest voltage in [0, t_end], when it is first reached, and the arrival that it rides on.
-
-    Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial; at a
-    kink (the voltage rises up to an arrival and falls after it) it is the first arrival at that time, of the neuron's
-    schedule: the place of such a maximum moves with it.
-    """
-    n_samples = spikes.offsets.size - 1
-    n = neurons.tau_mem.size
-    value = np.empty((n_samples, n))
-    time = np.zeros((n_samples, n))
-    arrival = np.full((n_samples, n), -1)
-    unread = no_probes(n_samples)
-    silence = Spikes(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
-    for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
-            schedule = schedule_of(representative, neurons, afferents, spikes.times, by_source, places, t_end)
-            tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
-            if schedule.times.size + 1 > states.shape[0]:
-                room = 2 * (schedule.times.size + 1)
-                states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
-                neuron = cohorts.members[member]
-                n_segments = replay(
-                    neuron,
-                    neurons,
-                    afferents.weight,
-                    afferents.offsets[neuron],
-                    schedule,
-                    schedule.times.size,
-                    silence,
-                    places,
-                    0,
-                    0,
-                    unread,
-                    places,
-                    0,
-                    0,
-                    t_end,
-                    states,
-                    events,
-                )
-                best = states[0, VOLTAGE]
-                for g in range(n_segments):
-                    u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
-                    u_end = u * states[g, DECAY_MEM] + i * states[g, RESPONSE]
-                    i_end = i * states[g, DECAY_SYN]
-                    if i > u and i_end < u_end:
-                        s = min(extremum(u, i, tau_mem, tau_syn), h)
-                        ea, _, k = propagator(s, tau_mem, tau_syn)
-                        peak = u * ea + i * k
-                        if peak > best:
-                            best = peak
-                            time[sample, neuron] = states[g, START] + s
-                            arrival[sample, neuron] = -1
-                    elif u_end > best:
-                        best = u_end
-                        time[sample, neuron] = states[g, START] + h
-                        arrival[sample, neuron] = events[g, WHICH] if events[g, ENDING] == ARRIVAL else -1
-                value[sample, neuron] = neurons.v_leak[neuron] + best
-    return value, time, arrival

@@ -4,9 +4,13 @@ p_V = dL/dV and p_I = dL/dI run backwards from 0 at t_end. Between events the st
 u(h) = u exp(-a) + i K, i(h) = i exp(-b), so the adjoint is the transposed propagator, and the derivative for
 a parameter is that of the propagator: the integrals of Wunderlich & Pehle (2021), done. At events:
 
-    arrival of weight w     dL/dw += p_I,  dL/dt = w (p_I/tau_syn - p_V/tau_mem) to the spike that caused it
-    and its delay spike, V' = slope       e = cotangent - p_V slope_right;  p_V := -e/slope_left end of a
-    refractory     p_V slope_right goes to the spike and to t_ref;  p_V := 0
+    arrival of weight w     dL/dw += p_I,  dL/dt = w (p_I/tau_syn - p_V/tau_mem) to the spike that caused it and its
+                            delay; no p_V while V is held. Over a delta synapse dL/dw += p_V, dL/dt = w p_V/tau_mem,
+                            and nothing while V is held
+    crossing                e = cotangent - p_V slope_right;  dL/dv_reset += p_V;  p_V := -e/slope_left
+    triggered spike         e alike, but it goes to the arrival, whose time the spike has;  dL/dv_reset += p_V;  p_V := 0,
+                            or with a reset by subtraction p_V stays and dL/dv_threshold -= p_V
+    release                 p_V slope_right goes to the spike and to t_ref;  p_V is now that of the voltage held
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.layered import (
+from eventsolve.layered import group_by, schedule_of
+from eventsolve.lives import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -28,9 +33,7 @@ from eventsolve.layered import (
     SPIKE,
     VOLTAGE,
     WHICH,
-    group_by,
     replay,
-    schedule_of,
 )
 from eventsolve.membrane import propagator_derivatives
 
@@ -39,12 +42,12 @@ from eventsolve.membrane import propagator_derivatives
 def back_through(
     neuron,
     neurons,
-    weights,
-    first_synapse,
+    afferents,
     schedule,
     states,
     events,
     n_segments,
+    own_trigger,
     cotangents,
     probes,
     errors,
@@ -58,12 +61,18 @@ def back_through(
     tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     u_reset = neurons.v_reset[neuron] - neurons.v_leak[neuron]
+    drop = neurons.v_threshold[neuron] - neurons.v_reset[neuron]
+    subtracts = neurons.subtracts[neuron] > 0.0
+    weights, delta = afferents.weight, afferents.delta
+    first_synapse = afferents.offsets[neuron]
     slots, causes = schedule.slots, schedule.spikes
     probe_cotangents, probe_arrival = probes.cotangents, probes.arrival
     grazing = -1
     p_v = 0.0
     p_i = 0.0
     released = 0.0
+    inherited = 0.0
+    triggered = False
     d_tau_mem = 0.0
     d_tau_syn = 0.0
     d_threshold = 0.0
@@ -73,52 +82,70 @@ def back_through(
     for g in range(n_segments - 1, -1, -1):
         u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
         ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
+        held = events[g, HELD]
         ending = events[g, ENDING]
         which = events[g, WHICH]
         if ending == ARRIVAL:
-            if p_i != 0.0 or p_v != 0.0:
+            if p_i != 0.0 or p_v != 0.0 or triggered:
                 synapse = first_synapse + slots[which]
-                error = weights[synapse] * (p_i / tau_syn - p_v / tau_mem)
-                d_weight[row, synapse] += p_i
+                if not delta[synapse]:
+                    error = weights[synapse] * (p_i / tau_syn - (0.0 if held else p_v / tau_mem))
+                    d_weight[row, synapse] += p_i
+                elif held:
+                    error = 0.0
+                elif triggered:
+                    error = inherited + p_v * (i * eb - (u * ea + i * k)) / tau_mem
+                    d_weight[row, synapse] += p_v
+                    triggered = False
+                else:
+                    error = weights[synapse] * p_v / tau_mem
+                    d_weight[row, synapse] += p_v
                 d_delay[row, synapse] += error
                 errors[causes[which]] += error
         elif ending == SPIKE:
             current = i * eb
-            slope_left = (current - c) / tau_mem
+            triggered = own_trigger[which] >= 0
             error = cotangents[which]
             if t_ref > 0.0:
                 error -= released
+                d_ref -= released
                 released = 0.0
             else:
-                after = p_v * (current - u_reset) / tau_mem
+                after = p_v * (current - (u - drop if triggered and subtracts else u_reset)) / tau_mem
                 error -= after
                 d_ref -= after
-                d_reset += p_v
             totals[which] = error
-            p_v = 0.0
-            if error != 0.0:
-                if slope_left > 0.0:
-                    p_v = -error / slope_left
+            d_reset += p_v
+            if triggered:
+                inherited = error
+                if subtracts:
                     d_threshold -= p_v
                 else:
-                    grazing = which
+                    p_v = 0.0
+            else:
+                p_v = 0.0
+                if error != 0.0:
+                    slope_left = (current - c) / tau_mem
+                    if slope_left > 0.0:
+                        p_v = -error / slope_left
+                        d_threshold -= p_v
+                    else:
+                        grazing = which
         elif ending == RELEASE:
-            released = p_v * (i * eb - u_reset) / tau_mem
-            d_ref -= released
-            d_reset += p_v
-            p_v = 0.0
+            released = p_v * (i * eb - u) / tau_mem
         elif ending == PROBE:
             p_v += probe_cotangents[which]
             riding = probe_arrival[which]
-            if riding >= 0:
+            if riding != -1:
+                arrival = riding if riding >= 0 else -2 - riding
                 error = probe_cotangents[which] * (i * eb - (u * ea + i * k)) / tau_mem
-                d_delay[row, first_synapse + slots[riding]] += error
-                errors[causes[riding]] += error
+                d_delay[row, first_synapse + slots[arrival]] += error
+                errors[causes[arrival]] += error
         if p_i == 0.0 and p_v == 0.0:
             continue
         d_tau_syn += p_i * i * eb * h / (tau_syn * tau_syn)
         p_i *= eb
-        if not events[g, HELD]:
+        if not held:
             k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
             d_tau_mem += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
             d_tau_syn += p_v * i * k_syn
@@ -131,6 +158,8 @@ def back_through(
     d_parameters[row, 3, neuron] += d_reset
     d_parameters[row, 4, neuron] += d_leak
     d_parameters[row, 5, neuron] += d_ref
+    d_parameters[row, 6, neuron] += p_v
+    d_parameters[row, 7, neuron] += p_i
     return grazing
 
 
@@ -141,6 +170,8 @@ def march_back(
     cohorts,
     n_sources,
     spikes,
+    start,
+    after,
     own,
     cotangents,
     probes,
@@ -149,12 +180,14 @@ def march_back(
     n_neurons,
     n_synapses,
 ):
-    """Return the gradients that one population contributes.
+    """Return the gradients that one layer contributes.
 
     Parameters
     ----------
     spikes, own : Spikes
-        Of the sources, numbered through, and of the population itself.
+        Of the sources, numbered through, and of the layer itself.
+    start : States
+        With which it began; arrivals in (after, t_end] were taken.
     cotangents : (n_own,)
         dL/dt of every own spike from the loss and from everything downstream.
     probes : Probes
@@ -165,12 +198,12 @@ def march_back(
     Returns
     -------
     errors : (n_spikes,)
-        dL/dt of every source spike through this population.
+        dL/dt of every source spike through this layer.
     totals : (n_own,)
         e = dL/dt of every own spike, with everything that the spike changes.
     d_weight, d_delay : (n_rows, n_synapses)
-    d_parameters : (n_rows, 6, n)
-        tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref.
+    d_parameters : (n_rows, 8, n)
+        tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, and V and I of the start states.
     grazing : int
         The first own spike with an error whose slope is not positive, where no gradient exists; -1 if there is none.
     """
@@ -180,7 +213,7 @@ def march_back(
     totals = np.zeros(own.times.size)
     d_weight = np.zeros((n_rows, n_synapses))
     d_delay = np.zeros((n_rows, n_synapses))
-    d_parameters = np.zeros((n_rows, 6, n_neurons))
+    d_parameters = np.zeros((n_rows, 8, n_neurons))
     grazing = -1
     states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
     for sample in range(n_samples):
@@ -203,27 +236,40 @@ def march_back(
             horizon = last_concern(
                 cohorts.members, member, last, cotangents, by_neuron, own_places, own.times, by_reader, t_end
             )
+            representative = cohorts.members[first]
             schedule = schedule_of(
-                cohorts.members[first], neurons, afferents, spikes.times, by_source, places, horizon
+                representative,
+                neurons,
+                afferents,
+                spikes.times,
+                by_source,
+                places,
+                start.time[sample, representative],
+                after,
+                horizon,
             )
             while member < last:
                 neuron = cohorts.members[member]
-                n_own = count_concerned(neuron, cotangents, by_neuron, own_places)
+                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
                 n_reads = by_reader[neuron + 1] - by_reader[neuron]
                 n_arrivals, t_last = schedule.times.size, t_end
                 if n_reads == 0:
+                    n_own = count_concerned(neuron, cotangents, by_neuron, own_places)
                     spike = own_places[by_neuron[neuron] + n_own - 1]
                     n_arrivals, t_last = own.arrivals[spike], own.times[spike]
-                room = n_arrivals + 2 * n_own + n_reads + 1
+                room = n_arrivals + 2 * n_own + n_reads + 2
                 if room > states.shape[0]:
                     states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
                 n_segments = replay(
                     neuron,
                     neurons,
-                    afferents.weight,
-                    afferents.offsets[neuron],
+                    afferents,
                     schedule,
                     n_arrivals,
+                    start.time[sample, neuron],
+                    start.u[sample, neuron],
+                    start.i[sample, neuron],
+                    start.free_at[sample, neuron],
                     own,
                     own_places,
                     by_neuron[neuron],
@@ -239,12 +285,12 @@ def march_back(
                 found = back_through(
                     neuron,
                     neurons,
-                    afferents.weight,
-                    afferents.offsets[neuron],
+                    afferents,
                     schedule,
                     states,
                     events,
                     n_segments,
+                    own.trigger,
                     cotangents,
                     probes,
                     errors,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,36 +12,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.layered import Afferents, Cohorts, Neurons
-from eventsolve.network import Network, Population, Projection
+from eventsolve.network import Key, Network, Population, Projection
+from eventsolve.recurrent import Efferents
+
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One population with all that its kernels need.
+    """Populations that are solved together, with all that their kernels need: one, or those of a cycle.
+
+    Their neurons are numbered through, those of ``populations[k]`` from ``offsets[k]``; so are the neurons of the
+    sources, those of ``sources[k]`` from ``source_offsets[k]``.
 
     Attributes
     ----------
     sources : tuple of str
-        Populations that project here. Their neurons are numbered through, those of sources[k] from source_offsets[k].
+        Populations outside the layer that project here. The layer's own neurons follow behind them where it is cyclic.
     order : ndarray of int64, (n_synapses,)
         Where each synapse of ``afferents`` stands among the synapses of the projections, one projection after another.
+    efferents : Efferents or None
+        What the event queue needs; None where the layer has neither a cycle nor delta synapses, and is marched through.
     """
 
-    population: Population
+    populations: tuple[Population, ...]
+    offsets: Integers
     projections: tuple[Projection, ...]
     sources: tuple[str, ...]
-    source_offsets: NDArray[np.int64]
+    source_offsets: Integers
+    cyclic: bool
     neurons: Neurons
     afferents: Afferents
     cohorts: Cohorts
-    order: NDArray[np.int64]
+    order: Integers
+    efferents: Efferents | None
+
+    @property
+    def name(self) -> tuple[str, ...]:
+        """Names of the populations."""
+        return tuple(population.name for population in self.populations)
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(self.offsets[-1])
+
+    @property
+    def n_external(self) -> int:
+        """Number of source neurons outside the layer."""
+        return int(self.source_offsets[-1])
 
     @property
     def n_sources(self) -> int:
-        """Number of source neurons."""
-        return int(self.source_offsets[-1])
+        """Number of source neurons, those of the layer itself included if it is cyclic."""
+        return self.n_external + (self.size if self.cyclic else 0)
 
-    def by_projection(self, values: NDArray[np.float64]) -> dict[Any, NDArray[np.float64]]:
+    def slice_of(self, population: str) -> slice:
+        """Return the place of a population's neurons among those of the layer."""
+        k = self.name.index(population)
+        return slice(int(self.offsets[k]), int(self.offsets[k + 1]))
+
+    def neuron_of(self, number: int) -> tuple[str, int]:
+        """Return the population of one of the layer's neurons, and its number there."""
+        k = int(np.searchsorted(self.offsets, number, side="right")) - 1
+        return self.name[k], number - int(self.offsets[k])
+
+    def by_projection(self, values: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
         """Split values per synapse, (..., n_synapses) in the order of ``afferents``, by projection key."""
         ungrouped = np.empty_like(values)
         ungrouped[..., self.order] = values
@@ -51,57 +89,84 @@ class Layer:
 
 
 def layers_of(network: Network) -> tuple[Layer, ...]:
-    """Return the network's populations as layers in topological order; this freezes it, and is done once.
-
-    Raises
-    ------
-    NotImplementedError
-        If the network has a cycle.
-    """
+    """Return the network's layers, sources before targets; this freezes the network, and is done once."""
     if network.layers is None:
-        graph = network.graph
-        for component in nx.strongly_connected_components(graph):
-            if len(component) > 1 or any(graph.has_edge(name, name) for name in component):
-                raise NotImplementedError(
-                    f"cyclic networks are not solved yet; the populations {sorted(component)} form a cycle"
-                )
         network.freeze()
-        ordered = nx.lexicographical_topological_sort(graph, key=list(network.populations).index)
-        names = [name for name in ordered if network.population(name).neuron is not None]
-        network.layers = tuple(_layer(network, name) for name in names)
+        graph = network.graph
+        place = {name: k for k, name in enumerate(network.populations)}
+        components = nx.condensation(graph)
+        members = {c: sorted(components.nodes[c]["members"], key=place.__getitem__) for c in components}
+        ordered = nx.lexicographical_topological_sort(components, key=lambda c: place[members[c][0]])
+        network.layers = tuple(
+            _layer(network, members[c], cyclic=len(members[c]) > 1 or graph.has_edge(*members[c] * 2))
+            for c in ordered
+            if network.population(members[c][0]).neuron is not None
+        )
     layers: tuple[Layer, ...] = network.layers
     return layers
 
 
-def _layer(network: Network, name: str) -> Layer:
-    population = network.population(name)
-    projections = tuple(network.afferents(name))
-    sources = tuple(dict.fromkeys(p.pre for p in projections))
+def _layer(network: Network, names: list[str], *, cyclic: bool) -> Layer:
+    populations = tuple(network.population(name) for name in names)
+    offsets = np.concatenate([[0], np.cumsum([p.size for p in populations])]).astype(np.int64)
+    projections = tuple(p for name in names for p in network.afferents(name))
+    sources = tuple(dict.fromkeys(p.pre for p in projections if p.pre not in names))
     sizes = [network.population(source).size for source in sources]
     source_offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    start = dict(zip(sources, source_offsets.tolist(), strict=False))
-    n = population.size
-    empty = np.empty(0)
-    rows = np.concatenate(
-        [np.repeat(np.arange(n), np.diff(p.row_offsets)) for p in projections] or [np.empty(0, np.int64)]
-    )
-    order = np.argsort(rows, kind="stable").astype(np.int64)
-    source = np.concatenate([p.sources + start[p.pre] for p in projections] or [empty]).astype(np.int64)
-    weight = np.concatenate([p.weights for p in projections] or [empty])
-    delay = np.concatenate([p.delay for p in projections] or [empty])
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int64)
-    afferents = Afferents(offsets, source[order], weight[order], delay[order])
-    neurons = Neurons(*(population.parameter(field) for field in Neurons._fields))
+    first_target = dict(zip(names, offsets.tolist(), strict=False))
+    first_source = dict(zip(sources, source_offsets.tolist(), strict=False))
+    first_source |= {name: int(source_offsets[-1]) + first for name, first in first_target.items()}
+    afferents, order = _afferents(projections, first_target, first_source, int(offsets[-1]))
+    fields = {
+        field: np.concatenate([p.parameter(field) for p in populations]) for field in Neurons._fields[:-1]
+    }
+    subtracts = [float(getattr(p.neuron, "reset", "value") == "subtract") for p in populations]
+    neurons = Neurons(**fields, subtracts=np.repeat(subtracts, [p.size for p in populations]))
+    n_sources = int(source_offsets[-1]) + (int(offsets[-1]) if cyclic else 0)
+    queued = cyclic or any(p.synapse == "delta" for p in projections)
     return Layer(
-        population,
+        populations,
+        offsets,
         projections,
         sources,
         source_offsets,
+        cyclic,
         neurons,
         afferents,
         _cohorts(neurons, afferents),
         order,
+        _efferents(neurons, afferents, order, [p.weights.size for p in projections], offsets, n_sources)
+        if queued
+        else None,
     )
+
+
+def _afferents(
+    projections: tuple[Projection, ...],
+    first_target: Mapping[str, int],
+    first_source: Mapping[str, int],
+    n: int,
+) -> tuple[Afferents, Integers]:
+    """Return the synapses by target neuron, of one neuron by projection, and where each was."""
+    nothing = np.empty(0)
+
+    def joined(columns: list[Any], kind: Any) -> NDArray[Any]:
+        return np.concatenate([*columns, nothing]).astype(kind)
+
+    rows = joined(
+        [
+            first_target[p.post] + np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
+            for p in projections
+        ],
+        np.int64,
+    )
+    order = np.argsort(rows, kind="stable").astype(np.int64)
+    source = joined([p.sources + first_source[p.pre] for p in projections], np.int64)
+    weight = joined([p.weights for p in projections], np.float64)
+    delay = joined([p.delay for p in projections], np.float64)
+    delta = joined([np.full(p.weights.size, p.synapse == "delta") for p in projections], np.bool_)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int64)
+    return Afferents(offsets, source[order], weight[order], delay[order], delta[order]), order
 
 
 def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
@@ -128,4 +193,56 @@ def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
         np.array(members, dtype=np.int64),
         np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64),
         np.concatenate([*rows, np.empty(0)]),
+    )
+
+
+def _efferents(
+    neurons: Neurons,
+    afferents: Afferents,
+    order: Integers,
+    lengths: list[int],
+    offsets: Integers,
+    n_sources: int,
+) -> Efferents:
+    """Group the synapses of every source into bundles of one delay and one projection."""
+    n = neurons.tau_mem.size
+    target = np.repeat(np.arange(n), np.diff(afferents.offsets))
+    projection = np.repeat(np.arange(len(lengths)), lengths)[order]
+    by_source = np.lexsort((target, projection, afferents.delay, afferents.source))
+    source, delay, projection, target, delta, weight = (
+        column[by_source]
+        for column in (
+            afferents.source,
+            afferents.delay,
+            projection,
+            target,
+            afferents.delta,
+            afferents.weight,
+        )
+    )
+    starts = np.ones(source.size, np.bool_)
+    starts[1:] = np.any([column[1:] != column[:-1] for column in (source, delay, projection)], axis=0)
+    first = np.flatnonzero(starts)
+    block = np.searchsorted(offsets, target[first], side="right") - 1
+    lengths_of = np.diff(np.append(first, source.size))
+    sizes = np.diff(offsets)
+    touched = np.bincount(block, weights=lengths_of, minlength=sizes.size)
+    possible = np.bincount(block, minlength=sizes.size) * sizes
+    alike = [
+        np.unique(values[a:b]).size == 1
+        for a, b in itertools.pairwise(offsets)
+        for values in (neurons.tau_mem, neurons.tau_syn)
+    ]
+    return Efferents(
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(source[first], minlength=n_sources))]).astype(
+            np.int64
+        ),
+        delay=delay[first],
+        block=block.astype(np.int64),
+        delta=delta[first],
+        first=np.append(first, source.size).astype(np.int64),
+        target=target.astype(np.int64),
+        weight=weight,
+        blocks=offsets,
+        together=np.array(alike, dtype=np.bool_).reshape(-1, 2).all(axis=1) & (touched >= 0.25 * possible),
     )

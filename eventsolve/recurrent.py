@@ -1,0 +1,604 @@
+"""Kernels: the event queue over one layer, which may be cyclic and have delta synapses (compiled).
+
+Two queues hold what comes next: deliveries, one for each spike that is still on its way, and threshold crossings, one
+candidate for each neuron that will reach its threshold if nothing arrives. The earlier one happens; a crossing comes
+before a delivery at the same time. Candidates are functions of a neuron's state alone
+(:func:`eventsolve.crossing.crossing_time`), so one stays valid until something arrives at its neuron.
+
+The neurons of a block (a population) that hear most of what their sources send, and share their time constants, are
+kept at one time and advance together with one pair of exponentials; only those that :func:`peak_possible` and the
+voltage at the next delivery leave over are looked at one by one. Neurons of other blocks advance alone, when something
+arrives: cost goes by synapses touched, not by neurons.
+
+Order of events, total: by time; crossings, by neuron, before deliveries; deliveries by the spike that causes them (given
+spikes in the order of their list, then the layer's own in order of occurrence), then by synapse.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from eventsolve.compiled import compiled
+from eventsolve.crossing import crossing_time, peak_possible, undecided_band
+from eventsolve.layered import (
+    BUDGET,
+    ROOM,
+    TWICE,
+    Booleans,
+    Integers,
+    Reals,
+    Spikes,
+    States,
+    order_by_time,
+)
+from eventsolve.membrane import extremum, propagator
+
+
+class Efferents(NamedTuple):
+    """Synapses by source, in bundles of one delay and one projection, so that no target occurs twice.
+
+    Those of source s are bundles offsets[s] to offsets[s + 1], by delay; bundle b adds ``weight`` to each ``target`` at
+    places first[b] to first[b + 1]. Block k has neurons blocks[k] to blocks[k + 1]; ``together`` says that they advance
+    as one.
+    """
+
+    offsets: Integers
+    delay: Reals
+    block: Integers
+    delta: Booleans
+    first: Integers
+    target: Integers
+    weight: Reals
+    blocks: Integers
+    together: Booleans
+
+
+class Flight(NamedTuple):
+    """A heap of deliveries by time, then rank of the spike: ``bundle`` is the next one that it brings."""
+
+    time: Reals
+    rank: Integers
+    bundle: Integers
+
+
+class Crossings(NamedTuple):
+    """A heap of neurons by the time at which they will cross: ``place[n]`` is where neuron n is in it, or -1."""
+
+    time: Reals
+    heap: Integers
+    place: Integers
+
+
+@compiled
+def push(flight, size, time, rank, bundle):
+    """Add a delivery to a heap of that size."""
+    times, ranks, bundles = flight
+    k = size
+    while k > 0:
+        parent = (k - 1) >> 1
+        if times[parent] < time or (times[parent] == time and ranks[parent] < rank):
+            break
+        times[k], ranks[k], bundles[k] = times[parent], ranks[parent], bundles[parent]
+        k = parent
+    times[k], ranks[k], bundles[k] = time, rank, bundle
+
+
+@compiled
+def replace_first(flight, size, time, rank, bundle):
+    """Replace the first delivery of a heap of that size by another."""
+    times, ranks, bundles = flight
+    k = 0
+    while 2 * k + 1 < size:
+        child = 2 * k + 1
+        right = child + 1
+        if right < size and (
+            times[right] < times[child] or (times[right] == times[child] and ranks[right] < ranks[child])
+        ):
+            child = right
+        if time < times[child] or (time == times[child] and rank < ranks[child]):
+            break
+        times[k], ranks[k], bundles[k] = times[child], ranks[child], bundles[child]
+        k = child
+    times[k], ranks[k], bundles[k] = time, rank, bundle
+
+
+@compiled
+def earlier(time, a, b):
+    """Return whether neuron a crosses before neuron b."""
+    return time[a] < time[b] or (time[a] == time[b] and a < b)
+
+
+@compiled
+def set_crossing(crossings, size, neuron, time):
+    """Give a neuron another time to cross, inf for none; return the new size of the heap."""
+    times, heap, place = crossings
+    k = place[neuron]
+    if k < 0:
+        if time == math.inf:
+            return size
+        k = size
+        size += 1
+    elif time == math.inf:
+        place[neuron] = -1
+        size -= 1
+        if k == size:
+            return size
+        neuron = heap[size]
+        time = times[neuron]
+    times[neuron] = time
+    while k > 0 and earlier(times, neuron, heap[(k - 1) >> 1]):
+        heap[k] = heap[(k - 1) >> 1]
+        place[heap[k]] = k
+        k = (k - 1) >> 1
+    while 2 * k + 1 < size:
+        child = 2 * k + 1
+        if child + 1 < size and earlier(times, heap[child + 1], heap[child]):
+            child += 1
+        if earlier(times, neuron, heap[child]):
+            break
+        heap[k] = heap[child]
+        place[heap[k]] = k
+        k = child
+    heap[k] = neuron
+    place[neuron] = k
+    return size
+
+
+@compiled
+def next_bundle(efferents, source, bundle, time, t_end):
+    """Return the bundle if it is one of the source's and arrives up to t_end, else -1."""
+    if bundle < efferents.offsets[source + 1] and time + efferents.delay[bundle] <= t_end:
+        return bundle
+    return -1
+
+
+@compiled
+def advance(n, t_to, t, u, i, free_at, tau_mem, tau_syn):
+    """Bring one neuron's state to a later time."""
+    if free_at > t[n]:
+        if free_at > t_to:
+            i[n] *= math.exp(-(t_to - t[n]) / tau_syn)
+            t[n] = t_to
+            return
+        i[n] *= math.exp(-(free_at - t[n]) / tau_syn)
+        t[n] = free_at
+    ea, eb, k = propagator(t_to - t[n], tau_mem, tau_syn)
+    u[n] = u[n] * ea + i[n] * k
+    i[n] *= eb
+    t[n] = t_to
+
+
+@compiled
+def candidate(t, u, i, free_at, c, tau_mem, tau_syn):
+    """Return (time, peak): when the neuron crosses if nothing arrives, and the time of a peak that float64 cannot place.
+
+    Either is inf if there is none.
+    """
+    begin, current = t, i
+    if free_at > t:
+        begin = free_at
+        current = i * math.exp(-(free_at - t) / tau_syn)
+    s, grazing = crossing_time(u, current, c, tau_mem, tau_syn)
+    return begin + s, begin + extremum(u, current, tau_mem, tau_syn) if grazing else math.inf
+
+
+@compiled
+def run(
+    neurons,
+    efferents,
+    n_external,
+    given_times,
+    given_sources,
+    state,
+    after,
+    t_end,
+    max_spikes,
+    room,
+):
+    """Solve one sample of a layer.
+
+    Parameters
+    ----------
+    given_times, given_sources : (n_given,)
+        Spikes of the sources, and of the layer's own neurons before ``after`` that are still on their way; own neuron n is
+        source n_external + n if the layer is cyclic.
+    state : States of (n,)
+        To begin with; replaced by those after the last events.
+    after, t_end : float
+        Arrivals in (after, t_end] are taken.
+    max_spikes, room : int
+        How many spikes are allowed, and for how many spikes and undecided peaks there shall be room.
+
+    Returns
+    -------
+    status : int
+        0, or why the run ended early.
+    where : int, when : float
+        The neuron and time at which it did.
+    times, senders, arrivals, trigger
+        The spikes in order of occurrence; ``trigger`` is rank * n_bundles + bundle of a delivery, or -1.
+    doubt_times, doubt_senders
+        Peaks that float64 cannot decide.
+    """
+    t, u, i, free_at = state
+    tau_mem, tau_syn = neurons.tau_mem, neurons.tau_syn
+    t_ref, subtracts = neurons.t_ref, neurons.subtracts
+    c = neurons.v_threshold - neurons.v_leak
+    u_reset = neurons.v_reset - neurons.v_leak
+    drop = neurons.v_threshold - neurons.v_reset
+    first, targets, weights = efferents.first, efferents.target, efferents.weight
+    delays, bundle_block, bundle_delta = efferents.delay, efferents.block, efferents.delta
+    source_bundles, blocks, together = efferents.offsets, efferents.blocks, efferents.together
+    n = t.size
+    n_blocks = blocks.size - 1
+    n_given = given_times.size
+    n_bundles = delays.size
+    cyclic = source_bundles.size - 1 > n_external
+    times = np.empty(room)
+    senders = np.empty(room, np.int64)
+    arrivals = np.empty(room, np.int64)
+    trigger = np.empty(room, np.int64)
+    doubt_times = np.empty(room)
+    doubt_senders = np.empty(room, np.int64)
+    n_out = 0
+    n_doubts = 0
+    status, where, when = 0, -1, 0.0
+
+    flight = Flight(
+        np.empty(n_given + room), np.empty(n_given + room, np.int64), np.empty(n_given + room, np.int64)
+    )
+    n_flight = 0
+    crossings = Crossings(np.full(n, np.inf), np.empty(n, np.int64), np.full(n, -1))
+    n_crossings = 0
+    flight_times, flight_ranks, flight_bundles = flight
+    crossing_times, crossing_heap, crossing_place = crossings
+
+    emission = order_by_time(given_times, np.arange(n_given))
+    n_emitted = 0
+    received = np.zeros(n, np.int64)
+    clock = np.zeros(n_blocks)
+    horizon = np.zeros(n_blocks)
+    strays = np.empty(n, np.int64)  # of a block that advances together: those whose state is of another time
+    n_strays = np.zeros(n_blocks, np.int64)
+    doubt = np.full(n, np.inf)  # of lone neurons: a peak ahead that float64 cannot place
+    last_spike = np.full(n, -np.inf)
+    is_stray = np.zeros(n, np.bool_)
+    stray_u = np.empty(n)
+    stray_i = np.empty(n)
+    hopeful = np.empty(n, np.int64)  # of such a block: those with a candidate
+    n_hopeful = np.zeros(n_blocks, np.int64)
+    watched = np.empty(n, np.bool_)
+    lookout = np.empty(n, np.int64)
+    lifted = np.empty(n, np.int64)
+    for block in range(n_blocks):
+        a, b = blocks[block], blocks[block + 1]
+        if together[block] and b > a:
+            clock[block] = t[a:b].max()
+            horizon[block] = clock[block]
+        for m in range(a, b):
+            if together[block] and t[m] == clock[block] and free_at[m] <= t[m]:
+                continue
+            if together[block]:
+                strays[a + n_strays[block]] = m
+                n_strays[block] += 1
+                is_stray[m] = True
+            found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
+            n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
+
+    while status == 0:
+        if n_out + n + 1 >= room or n_doubts + 2 * n + 1 >= room:
+            status = ROOM
+            break
+        # spikes set out
+        t_delivery = flight_times[0] if n_flight > 0 else math.inf
+        if n_emitted < n_given and given_times[emission[n_emitted]] <= t_delivery:
+            rank = emission[n_emitted]
+            source = given_sources[rank]
+            bundle = source_bundles[source]
+            while bundle < source_bundles[source + 1] and given_times[rank] + delays[bundle] <= after:
+                bundle += 1
+            bundle = next_bundle(efferents, source, bundle, given_times[rank], t_end)
+            if bundle >= 0:
+                push(flight, n_flight, given_times[rank] + delays[bundle], rank, bundle)
+                n_flight += 1
+            n_emitted += 1
+            continue
+
+        # who crosses before the next delivery
+        t_look = min(t_delivery, t_end)
+        for block in range(n_blocks):
+            if not together[block] or horizon[block] >= t_look:
+                continue
+            a, b = blocks[block], blocks[block + 1]
+            known = horizon[block]
+            far = min(max(t_look, clock[block] + 2.0 * (known - clock[block])), t_end)
+            horizon[block] = far
+            ea, eb, k = propagator(far - clock[block], tau_mem[a], tau_syn[a])
+            for m in range(a, b):
+                u_new = u[m] * ea + i[m] * k
+                i_new = i[m] * eb
+                watched[m] = ((i[m] > c[m]) | (i_new > c[m])) & (
+                    (u_new >= c[m] - undecided_band(u[m], i[m], c[m]))
+                    | peak_possible(u[m], i[m], c[m], ea, u_new, i_new)
+                )
+            n_lookout = 0
+            for m in range(a, b):
+                lookout[n_lookout] = m
+                n_lookout += watched[m]
+            for w in range(n_lookout):
+                m = lookout[w]
+                if is_stray[m] or crossing_place[m] >= 0:
+                    continue
+                s, grazing = crossing_time(u[m], i[m], c[m], tau_mem[m], tau_syn[m])
+                found = clock[block] + s
+                if grazing:
+                    peak = clock[block] + extremum(u[m], i[m], tau_mem[m], tau_syn[m])
+                    if known < peak <= far:
+                        doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
+                        n_doubts += 1
+                if found <= t_end:
+                    n_crossings = set_crossing(crossings, n_crossings, m, found)
+                    hopeful[a + n_hopeful[block]] = m
+                    n_hopeful[block] += 1
+
+        t_crossing = crossing_times[crossing_heap[0]] if n_crossings > 0 else math.inf
+        if min(t_crossing, t_delivery) > t_end:
+            break
+        n_fired = 0
+        delivers = t_delivery < t_crossing
+        now = t_delivery if delivers else t_crossing
+        bundle = -1
+        if not delivers:
+            m = crossing_heap[0]
+            block = np.searchsorted(blocks, m, side="right") - 1
+            if together[block] and not is_stray[m]:
+                i[m] *= math.exp(-(now - clock[block]) / tau_syn[m])
+                strays[blocks[block] + n_strays[block]] = m
+                n_strays[block] += 1
+                is_stray[m] = True
+            else:
+                advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
+            t[m] = now
+            lifted[0] = m
+            n_fired = 1
+            trigger[n_out] = -1
+        else:
+            bundle = flight_bundles[0]
+            rank = flight_ranks[0]
+            block = bundle_block[bundle]
+            a, b = blocks[block], blocks[block + 1]
+            low, high = first[bundle], first[bundle + 1]
+            # states at the time of the delivery; it does not come before a spike that is there already, be it by rounding
+            crossed = False
+            if together[block]:
+                if now > clock[block]:
+                    for w in range(n_strays[block]):
+                        m = strays[a + w]
+                        stray_u[w], stray_i[w] = u[m], i[m]
+                    ea, eb, k = propagator(now - clock[block], tau_mem[a], tau_syn[a])
+                    for m in range(a, b):
+                        u[m] = u[m] * ea + i[m] * k
+                        i[m] *= eb
+                        crossed |= u[m] >= c[m]
+                    clock[block] = now
+                    horizon[block] = now
+                    for w in range(n_hopeful[block]):
+                        n_crossings = set_crossing(crossings, n_crossings, hopeful[a + w], math.inf)
+                    n_hopeful[block] = 0
+                    kept = 0
+                    for w in range(n_strays[block]):
+                        m = strays[a + w]
+                        u[m], i[m] = stray_u[w], stray_i[w]
+                        advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
+                        crossed |= free_at[m] <= now and u[m] >= c[m]
+                        if free_at[m] > now:
+                            strays[a + kept] = m
+                            kept += 1
+                        else:
+                            is_stray[m] = False
+                            n_crossings = set_crossing(crossings, n_crossings, m, math.inf)
+                    n_strays[block] = kept
+                if crossed:
+                    for m in range(a, b):
+                        if u[m] >= c[m] and not is_stray[m]:
+                            n_crossings = set_crossing(crossings, n_crossings, m, now)
+                            hopeful[a + n_hopeful[block]] = m
+                            n_hopeful[block] += 1
+            else:
+                for s in range(low, high):
+                    m = targets[s]
+                    advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
+                    if free_at[m] <= now and u[m] >= c[m]:
+                        n_crossings = set_crossing(crossings, n_crossings, m, now)
+                        crossed = True
+            if crossed:
+                continue
+            if together[block]:
+                for w in range(n_hopeful[block]):
+                    n_crossings = set_crossing(crossings, n_crossings, hopeful[a + w], math.inf)
+                n_hopeful[block] = 0
+                horizon[block] = now
+            if bundle_delta[bundle]:
+                pass
+            elif high - low == b - a:
+                for m in range(b - a):
+                    i[a + m] += weights[low + m]
+                    received[a + m] += 1
+            else:
+                for s in range(low, high):
+                    i[targets[s]] += weights[s]
+                    received[targets[s]] += 1
+            if bundle_delta[bundle]:
+                for s in range(low, high):
+                    m = targets[s]
+                    received[m] += 1
+                    if free_at[m] <= now:
+                        u[m] += weights[s]
+                        if u[m] >= c[m]:
+                            lifted[n_fired] = m
+                            trigger[n_out + n_fired] = rank * n_bundles + bundle
+                            n_fired += 1
+            n_lone = n_strays[block] if together[block] else high - low
+            for w in range(n_lone):
+                m = strays[a + w] if together[block] else targets[low + w]
+                if doubt[m] <= now:
+                    doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
+                    n_doubts += 1
+                found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
+                n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
+            # the spike goes on to its next bundle
+            source = given_sources[rank] if rank < n_given else n_external + senders[rank - n_given]
+            sent = given_times[rank] if rank < n_given else times[rank - n_given]
+            following = next_bundle(efferents, source, bundle + 1, sent, t_end)
+            if following >= 0:
+                replace_first(flight, n_flight, sent + delays[following], rank, following)
+            else:
+                n_flight -= 1
+                replace_first(
+                    flight, n_flight, flight_times[n_flight], flight_ranks[n_flight], flight_bundles[n_flight]
+                )
+
+        for w in range(n_fired):
+            m = lifted[w]
+            if last_spike[m] == now:
+                status, where, when = TWICE, m, now
+                break
+            last_spike[m] = now
+            if trigger[n_out] < 0 and doubt[m] < math.inf:
+                doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
+                n_doubts += 1
+            doubt[m] = math.inf
+            if trigger[n_out] >= 0 and subtracts[m] > 0.0:
+                u[m] -= drop[m]
+                if u[m] >= c[m]:
+                    status, where, when = TWICE, m, now
+                    break
+            else:
+                u[m] = u_reset[m]
+            times[n_out], senders[n_out], arrivals[n_out] = now, m, received[m]
+            n_out += 1
+            free_at[m] = now + t_ref[m]
+            block = np.searchsorted(blocks, m, side="right") - 1
+            if together[block] and free_at[m] > now and not is_stray[m]:
+                t[m] = now
+                strays[blocks[block] + n_strays[block]] = m
+                n_strays[block] += 1
+                is_stray[m] = True
+            if not together[block] or is_stray[m]:
+                found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
+                n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
+            if cyclic:
+                bundle = next_bundle(efferents, n_external + m, source_bundles[n_external + m], now, t_end)
+                if bundle >= 0:
+                    push(flight, n_flight, now + delays[bundle], n_given + n_out - 1, bundle)
+                    n_flight += 1
+            if n_out > max_spikes:
+                status, where, when = BUDGET, m, now
+                break
+
+    for m in range(n):
+        if doubt[m] <= t_end:
+            doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
+            n_doubts += 1
+    for block in range(n_blocks):
+        if together[block]:
+            for m in range(blocks[block], blocks[block + 1]):
+                if not is_stray[m]:
+                    t[m] = clock[block]
+    return (
+        status,
+        where,
+        when,
+        times[:n_out],
+        senders[:n_out],
+        arrivals[:n_out],
+        trigger[:n_out],
+        doubt_times[:n_doubts],
+        doubt_senders[:n_doubts],
+    )
+
+
+@compiled
+def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_spikes):
+    """Solve a layer by its event queue, sample by sample: :func:`run` with as much room as it needs.
+
+    Returns (status, sample, neuron, time), where and why the first run that did not reach t_end stopped; the layer's
+    Spikes; its States after their last events; (sample, neuron, time) columns of where float64 could not decide.
+    """
+    n_samples = given.offsets.size - 1
+    n = neurons.tau_mem.size
+    state_times, us, currents, free_ats = (
+        start.time.copy(),
+        start.u.copy(),
+        start.i.copy(),
+        start.free_at.copy(),
+    )
+    counts = np.zeros(n_samples + 1, np.int64)
+    doubt_counts = np.zeros(n_samples, np.int64)
+    room = 4 * n + 1024
+    ended = (0, -1, -1, t_end)
+    parts = []
+    for sample in range(n_samples):
+        low, high = given.offsets[sample], given.offsets[sample + 1]
+        while True:
+            state = States(
+                start.time[sample].copy(),
+                start.u[sample].copy(),
+                start.i[sample].copy(),
+                start.free_at[sample].copy(),
+            )
+            status, where, when, times, senders, arrivals, trigger, doubt_times, doubt_senders = run(
+                neurons,
+                efferents,
+                n_external,
+                given.times[low:high],
+                given.neurons[low:high],
+                state,
+                after,
+                t_end,
+                max_spikes,
+                room,
+            )
+            if status != ROOM:
+                break
+            room *= 4
+        parts.append((times, senders, arrivals, trigger, doubt_times, doubt_senders))
+        counts[sample + 1] = times.size
+        doubt_counts[sample] = doubt_times.size
+        state_times[sample], us[sample], currents[sample], free_ats[sample] = (
+            state.time,
+            state.u,
+            state.i,
+            state.free_at,
+        )
+        if status != 0:
+            ended = (status, sample, where, when)
+            break
+    offsets = np.cumsum(counts)
+    total = offsets[-1]
+    n_doubts = doubt_counts.sum()
+    found = Spikes(
+        np.empty(total),
+        np.empty(total, np.int64),
+        offsets,
+        np.empty(total, np.int64),
+        np.empty(total, np.int64),
+    )
+    all_doubts = np.empty(n_doubts)
+    all_doubters = np.empty(n_doubts, np.int64)
+    d = 0
+    for sample in range(len(parts)):
+        times, senders, arrivals, trigger, doubt_times, doubt_senders = parts[sample]
+        piece = slice(offsets[sample], offsets[sample + 1])
+        found.times[piece] = times
+        found.neurons[piece] = senders
+        found.arrivals[piece] = arrivals
+        found.trigger[piece] = trigger
+        all_doubts[d : d + doubt_times.size] = doubt_times
+        all_doubters[d : d + doubt_times.size] = doubt_senders
+        d += doubt_times.size
+    doubt_samples = np.repeat(np.arange(n_samples), doubt_counts)
+    return ended, found, States(state_times, us, currents, free_ats), doubt_samples, all_doubters, all_doubts
