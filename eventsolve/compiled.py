@@ -15,6 +15,7 @@ import numba
 
 KERNEL_FILES = (
     "compiled.py",
+    "elementary.py",
     "membrane.py",
     "crossing.py",
     "layered.py",

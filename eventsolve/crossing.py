@@ -47,6 +47,14 @@ def peak_possible(u, i, c, decay_mem, u_h, i_h):
 
 
 @inlined
+def crossing_possible(u, i, c, decay_mem, u_h, i_h):
+    """Return False if the states at 0 and h prove that V does not reach c between them, and cannot seem to."""
+    return ((i > c) | (i_h > c)) & (
+        (u_h >= c - undecided_band(u, i, c)) | peak_possible(u, i, c, decay_mem, u_h, i_h)
+    )
+
+
+@inlined
 def taylor_step(f, u, i, rate_mem, rate_syn):
     """Return how far to go from a state (u, i) for u to rise by -f, by its first three derivatives; inf if it falls.
 
@@ -56,21 +64,92 @@ def taylor_step(f, u, i, rate_mem, rate_syn):
     """
     drain = i * rate_syn
     d1 = (i - u) * rate_mem
-    if not d1 > 0.0:
-        return math.inf
     d2 = -(drain + d1) * rate_mem
     d3 = (drain * rate_syn - d2) * rate_mem
-    inverse = 1.0 / d1
+    rises = d1 > 0.0
+    inverse = 1.0 / (d1 if rises else 1.0)
     newton = -f * inverse
     bend = 0.5 * d2 * inverse
-    twist = d3 * inverse / 6.0
-    if abs(bend * newton) < 0.02:
-        return newton - newton * newton * (bend - newton * (2.0 * bend * bend - twist))
-    if not 4.0 * bend * newton > -1.0:
-        return math.inf
-    root = math.sqrt(1.0 + 4.0 * bend * newton)
-    step = 2.0 * newton / (1.0 + root)
-    return step - step * step * step * twist / root
+    twist = d3 * inverse * (1.0 / 6.0)
+    q = bend * newton
+    straight = abs(q) < 0.02
+    series = newton - newton * newton * (bend - newton * (2.0 * bend * bend - twist))
+    square = 1.0 + 4.0 * q
+    root = math.sqrt(square if square > 0.0 else 1.0)
+    inverse = 1.0 / (root * (1.0 + root))
+    step = 2.0 * newton * root * inverse
+    curved = step - step * step * step * twist * (1.0 + root) * inverse
+    return (series if straight else curved) if rises & (straight | (square > 0.0)) else math.inf
+
+
+@inlined
+def first_guess(u, i, c, tau_mem, tau_syn):
+    """Return (low, high, s, grazing): where V crosses c after a state with u < c, a first guess; s is inf if nowhere.
+
+    s is 0 where V is there already. ``high`` is inf where V rises towards v_leak without a peak. ``grazing`` says that
+    V's peak lies within :func:`undecided_band` of the threshold.
+    """
+    rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
+    shortest = tau_mem if tau_mem < tau_syn else tau_syn
+    longest = tau_syn if tau_mem < tau_syn else tau_mem
+    turn = extremum(u, i, tau_mem, tau_syn)
+    turns = turn < math.inf
+    ea, _, k = propagator(turn if turns else 0.0, tau_mem, tau_syn)
+    u_turn = u * ea + i * k
+    rises = i > u
+    peaks = rises & turns
+    # a peak, or a minimum after which V rises towards c < 0, or neither
+    low = turn if turns & (i < u) else 0.0
+    high = turn if peaks else math.inf
+    height = (u_turn - c) / (u_turn - u if u_turn > u else 1.0)
+    from_peak = turn * (1.0 - math.sqrt(height if height > 0.0 else 0.0))
+    near = taylor_step(u - c, u, i, rate_mem, rate_syn)
+    far = from_peak if peaks else low + longest
+    s = near if (near < 0.5 * shortest) & (near < high) & (near > low) else far
+    reaches = (u_turn > c) if peaks else (c < 0.0) & (rises | turns | ((i == u) & (i < 0.0)))
+    positive = i if i > 0.0 else 0.0
+    s = s if (positive > c) & reaches else math.inf
+    below = u < c
+    grazing = (positive > c) & below & peaks & (abs(u_turn - c) <= undecided_band(u, i, c))
+    return low, high, s if below else (0.0 if positive > c else math.inf), grazing
+
+
+@inlined
+def refine(u, i, c, tau_mem, tau_syn, low, high, s):
+    """Return (low, high, s, done): a better guess of where V crosses c, which lies between low and high.
+
+    It takes a step of third order, or where that would leave the bracket a half of it. It is done when the step is a
+    rounding error, or so short that what is left of it, which is of fourth order, is one.
+    """
+    rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
+    shortest = tau_mem if tau_mem < tau_syn else tau_syn
+    ea, eb, k = propagator(s, tau_mem, tau_syn)
+    v = u * ea + i * k
+    current = i * eb
+    f = v - c
+    below = f < 0.0
+    low = s if below else low
+    high = high if below else s
+    step = taylor_step(f, v, current, rate_mem, rate_syn)
+    size = abs(step)
+    exact = size <= EPS * s
+    inside = (low < s + step) & (s + step < high)
+    # against the time constants and the distance to a turn, d1/d2
+    slope = (current - v) * rate_mem
+    close = (size < 1e-4 * shortest) & (size * (abs(current) * rate_syn + slope) * rate_mem < 1e-4 * slope)
+    bounded = high < math.inf
+    narrow = bounded & (high - low <= EPS * high)
+    middle = 0.5 * (low + high) if bounded else 2.0 * low + shortest
+    otherwise = high if narrow else middle
+    return (
+        low,
+        high,
+        s if exact else (s + step if inside else otherwise),
+        exact | (close if inside else narrow),
+    )
+
+
+MAX_STEPS = 200
 
 
 @compiled
@@ -80,76 +159,57 @@ def crossing_time(u, i, c, tau_mem, tau_syn):
     0 if it is there already. ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold: the
     answer is then deterministic, but not decided by float64.
     """
-    if not max(i, 0.0) > c:
-        return math.inf, False
-    if u >= c:
-        return 0.0, False
-    rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
-    shortest = min(tau_mem, tau_syn)
-    low, high = 0.0, math.inf
-    grazing = False
-    bracketed = False
-    s = taylor_step(u - c, u, i, rate_mem, rate_syn)
-    if not s < 0.5 * shortest:
-        low, high, s, grazing = bracket(u, i, c, tau_mem, tau_syn)
-        bracketed = True
-        if s == math.inf:
-            return s, grazing
-    for _ in range(200):
-        ea, eb, k = propagator(s, tau_mem, tau_syn)
-        v = u * ea + i * k
-        f = v - c
-        if f < 0.0:
-            low = s
-        else:
-            high = s
-        step = taylor_step(f, v, i * eb, rate_mem, rate_syn)
-        size = abs(step)
-        if size <= EPS * s:
+    low, high, s, grazing = first_guess(u, i, c, tau_mem, tau_syn)
+    done = not 0.0 < s < math.inf
+    for _ in range(MAX_STEPS):
+        if done:
             break
-        if low < s + step < high:
-            # what is left is of fourth order in the step, against the time constants and the distance to a turn, d1/d2
-            slope = (i * eb - v) * rate_mem
-            s += step
-            if size < 1e-4 * shortest and size * (abs(i) * eb * rate_syn + slope) * rate_mem < 1e-4 * slope:
-                break
-        elif high < math.inf and high - low <= EPS * high:
-            s = high
-            break
-        elif bracketed:
-            s = 0.5 * (low + high) if high < math.inf else 2.0 * low + shortest
-        else:
-            low, high, s, grazing = bracket(u, i, c, tau_mem, tau_syn)
-            bracketed = True
-            if s == math.inf:
-                return s, grazing
-    if not bracketed:
-        # the peak is about slope^2 / (2 |V''|) above: only where that is little is it worth a logarithm
-        slope = (i * eb - c) * rate_mem
-        bend = abs(i * eb * rate_syn + slope) * rate_mem
-        if slope * slope <= 4.0 * bend * undecided_band(u, i, c):
-            grazing = bracket(u, i, c, tau_mem, tau_syn)[3]
+        low, high, s, done = refine(u, i, c, tau_mem, tau_syn, low, high, s)
     return s, grazing
 
 
-@compiled
-def bracket(u, i, c, tau_mem, tau_syn):
-    """Return (low, high, s, grazing): where V crosses c after a state with u < c, a first guess; s is inf if nowhere.
+LOW, HIGH, GUESS, LEVEL, VOLTAGE, CURRENT = 0, 1, 2, 3, 4, 5
+"""Rows of the room in which crossing times are sought."""
 
-    ``high`` is inf where V rises towards v_leak without a peak.
+
+@compiled
+def crossing_times(n, states, tau_mem, tau_syn, times, grazing, room, which, done):
+    """Write :func:`crossing_time` of n states (rows u, i and c) into ``times`` and ``grazing``, with the same bits.
+
+    All take a step before any takes the next one, so that steps are vectorised; those not done move up in ``room``,
+    (6, n), and in ``which`` and ``done``, (n,).
     """
-    turn = extremum(u, i, tau_mem, tau_syn)
-    if i > u and turn < math.inf:
-        ea, _, k = propagator(turn, tau_mem, tau_syn)
-        peak = u * ea + i * k
-        grazing = abs(peak - c) <= undecided_band(u, i, c)
-        if not peak > c:
-            return 0.0, turn, math.inf, grazing
-        return 0.0, turn, turn * (1.0 - math.sqrt((peak - c) / (peak - u))), grazing
-    if c >= 0.0 or (i <= u and turn == math.inf and not (i == u and i < 0.0)):
-        return 0.0, 0.0, math.inf, False
-    low, u_low = 0.0, u
-    if i < u:
-        ea, _, k = propagator(turn, tau_mem, tau_syn)
-        low, u_low = turn, u * ea + i * k
-    return low, math.inf, low + max(tau_mem, tau_syn) * math.log(u_low / c), False
+    for m in range(n):
+        low, high, s, graze = first_guess(states[0, m], states[1, m], states[2, m], tau_mem, tau_syn)
+        room[LOW, m], room[HIGH, m], times[m], grazing[m] = low, high, s, graze
+    left = 0
+    for m in range(n):
+        room[LOW, left], room[HIGH, left], room[GUESS, left] = room[LOW, m], room[HIGH, m], times[m]
+        room[VOLTAGE, left], room[CURRENT, left], room[LEVEL, left] = states[0, m], states[1, m], states[2, m]
+        which[left] = m
+        left += (times[m] > 0.0) & (times[m] < math.inf)
+    steps = 0
+    while left > 0 and steps < MAX_STEPS:
+        steps += 1
+        for w in range(left):
+            room[LOW, w], room[HIGH, w], room[GUESS, w], done[w] = refine(
+                room[VOLTAGE, w],
+                room[CURRENT, w],
+                room[LEVEL, w],
+                tau_mem,
+                tau_syn,
+                room[LOW, w],
+                room[HIGH, w],
+                room[GUESS, w],
+            )
+        n, left = left, 0
+        for w in range(n):
+            times[which[w]] = room[GUESS, w]
+            room[LOW, left], room[HIGH, left], room[GUESS, left] = room[LOW, w], room[HIGH, w], room[GUESS, w]
+            room[VOLTAGE, left], room[CURRENT, left], room[LEVEL, left] = (
+                room[VOLTAGE, w],
+                room[CURRENT, w],
+                room[LEVEL, w],
+            )
+            which[left] = which[w]
+            left += not done[w]

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, peak_possible, undecided_band
+from eventsolve.crossing import crossing_possible, crossing_times
+from eventsolve.elementary import decay
 from eventsolve.membrane import extremum, propagator
 
 Reals = NDArray[np.float64]
@@ -88,7 +89,7 @@ class States(NamedTuple):
 
 
 ROOM, BUDGET, TWICE = 1, 2, 3
-"""Why a run ended early: no room in the arrays, more spikes than allowed, a neuron that would spike twice at one time."""
+"""Why a run stopped: no room in the arrays, more spikes than allowed, a neuron that would spike twice at one time."""
 
 
 class Probes(NamedTuple):
@@ -120,19 +121,54 @@ class Schedule(NamedTuple):
     response: Reals
 
 
-@compiled
-def grown_reals(array):
-    """Return the array's contents at the start of one twice as long."""
-    larger = np.empty(2 * array.size)
-    larger[: array.size] = array
-    return larger
+class Schedules(NamedTuple):
+    """Those of one cohort in several samples, the longest first.
+
+    The k-th is that of ``samples[k]``: ``n_arrivals[k]`` arrivals from ``first[k]`` on, and one gap more from
+    ``first_gap[k]`` on.
+    """
+
+    samples: Integers
+    n_arrivals: Integers
+    first: Integers
+    first_gap: Integers
+    times: Reals
+    slots: Integers
+    decay_mem: Reals
+    decay_syn: Reals
+    response: Reals
+
+
+class Log(NamedTuple):
+    """Spikes, or peaks that float64 cannot place, as they are found; ``count[0]`` is how many there are."""
+
+    times: Reals
+    neurons: Integers
+    samples: Integers
+    arrivals: Integers
+    count: Integers
 
 
 @compiled
-def grown_integers(array):
-    """Return the array's contents at the start of one twice as long."""
-    larger = np.empty(2 * array.size, np.int64)
-    larger[: array.size] = array
+def new_log(room):
+    """Return an empty Log."""
+    return Log(
+        np.empty(room),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.zeros(1, np.int64),
+    )
+
+
+@compiled
+def grown(log):
+    """Return a Log with the same entries and twice the room."""
+    n = log.times.size
+    larger = new_log(2 * n)
+    larger.times[:n], larger.neurons[:n] = log.times, log.neurons
+    larger.samples[:n], larger.arrivals[:n] = log.samples, log.arrivals
+    larger.count[0] = log.count[0]
     return larger
 
 
@@ -197,211 +233,406 @@ def group_by(keys, low, high, n_keys):
 
 
 @compiled
-def schedule_of(neuron, neurons, afferents, spike_times, by_source, places, t_start, after, t_end):
-    """Return the Schedule of a neuron, which is that of its whole cohort, in the sample whose spikes are grouped.
+def hears_all(neuron, afferents, n_sources):
+    """Return whether the neuron has exactly one synapse from each source, in their order."""
+    first = afferents.offsets[neuron]
+    if afferents.offsets[neuron + 1] - first != n_sources:
+        return False
+    sources = afferents.source
+    misfits = 0
+    for k in range(n_sources):
+        misfits += sources[first + k] != k
+    return misfits == 0
+
+
+@compiled
+def n_arrivals_at_most(neuron, afferents, by_source):
+    """Return how many spikes of the neuron's sources there are in the sample whose spikes are grouped."""
+    sources = afferents.source
+    n = 0
+    for synapse in range(afferents.offsets[neuron], afferents.offsets[neuron + 1]):
+        n += by_source[sources[synapse] + 1] - by_source[sources[synapse]]
+    return n
+
+
+@compiled
+def write_arrivals(
+    neuron, afferents, spikes, sample, by_source, places, after, t_end, at, times, slots, causes
+):
+    """Write the arrivals in (after, t_end] at a neuron, in order, behind the first ``at``; return their number.
+
+    Spikes are those of one sample, grouped by source. Where the neuron hears all sources, they are taken as they come:
+    after equal delays that is the order in which they arrive.
+    """
+    row_offsets, sources, _, delays, _ = afferents
+    spike_times, spike_neurons, spike_offsets, _, _ = spikes
+    first, last = row_offsets[neuron], row_offsets[neuron + 1]
+    n = at
+    ordered = True
+    if hears_all(neuron, afferents, by_source.size - 1):
+        for k in range(spike_offsets[sample], spike_offsets[sample + 1]):
+            slot = spike_neurons[k]
+            t = spike_times[k] + delays[first + slot]
+            times[n], slots[n], causes[n] = t, slot, k
+            taken = after < t <= t_end
+            ordered &= (not taken) | (n == at) | (times[n - 1] <= t)
+            n += taken
+    else:
+        for synapse in range(first, last):
+            source = sources[synapse]
+            delay = delays[synapse]
+            for g in range(by_source[source], by_source[source + 1]):
+                t = spike_times[places[g]] + delay
+                times[n], slots[n], causes[n] = t, synapse - first, places[g]
+                taken = after < t <= t_end
+                ordered &= (
+                    (not taken)
+                    | (n == at)
+                    | (times[n - 1] < t)
+                    | ((times[n - 1] == t) & (causes[n - 1] <= causes[n]))
+                )
+                n += taken
+    if not ordered:
+        order = order_by_time(times[at:n], causes[at:n])
+        times[at:n], slots[at:n], causes[at:n] = times[at:n][order], slots[at:n][order], causes[at:n][order]
+    return n - at
+
+
+@compiled
+def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t_start, after, t_end):
+    """Return the Schedule of a neuron, which is that of its whole cohort, in a sample, its spikes grouped by source.
 
     It holds the arrivals in (after, t_end]; the first gap begins at t_start.
     """
-    row_offsets, sources, _, delays, _ = afferents
-    first, last = row_offsets[neuron], row_offsets[neuron + 1]
-    n = 0
-    for synapse in range(first, last):
-        source = sources[synapse]
-        n += by_source[source + 1] - by_source[source]
-    times = np.empty(n)
-    slots = np.empty(n, np.int64)
-    causes = np.empty(n, np.int64)
-    n = 0
-    ordered = True
-    for synapse in range(first, last):
-        source = sources[synapse]
-        delay = delays[synapse]
-        for k in range(by_source[source], by_source[source + 1]):
-            t = spike_times[places[k]] + delay
-            if after < t <= t_end:
-                times[n] = t
-                slots[n] = synapse - first
-                causes[n] = places[k]
-                if n > 0 and (t < times[n - 1] or (t == times[n - 1] and causes[n] < causes[n - 1])):
-                    ordered = False
-                n += 1
-    times, slots, causes = times[:n], slots[:n], causes[:n]
-    if not ordered:
-        order = order_by_time(times, causes)
-        times, slots, causes = times[order], slots[order], causes[order]
-    decay_mem = np.empty(n + 1)
-    decay_syn = np.empty(n + 1)
-    response = np.empty(n + 1)
+    room = n_arrivals_at_most(neuron, afferents, by_source) + 1
+    times = np.empty(room)
+    slots = np.empty(room, np.int64)
+    causes = np.empty(room, np.int64)
+    n = write_arrivals(
+        neuron, afferents, spikes, sample, by_source, places, after, t_end, 0, times, slots, causes
+    )
+    propagators = np.empty((3, n + 1))
+    write_gaps(times[:n], t_start, t_end, propagators[0])
     fill_propagators(
+        neurons.tau_mem[neuron], neurons.tau_syn[neuron], propagators[0], propagators[1], propagators[2]
+    )
+    return Schedule(t_start, times[:n], slots[:n], causes[:n], propagators[0], propagators[1], propagators[2])
+
+
+@compiled
+def write_gaps(times, t_start, t_end, gaps):
+    """Write the durations of the gap before each time, the first from t_start, and of the last one up to t_end."""
+    t = t_start
+    for j in range(times.size):
+        gaps[j] = times[j] - t
+        t = times[j]
+    gaps[times.size] = t_end - t
+
+
+@compiled
+def fill_propagators(tau_mem, tau_syn, decay_mem, decay_syn, response):
+    """Fill in the propagators of gaps, whose durations stand in ``decay_mem``."""
+    for j in range(decay_mem.size):
+        decay_mem[j], decay_syn[j], response[j] = propagator(decay_mem[j], tau_mem, tau_syn)
+
+
+@compiled
+def schedules_of(
+    neuron, neurons, afferents, n_sources, spikes, first_sample, last_sample, start_times, after, t_end
+):
+    """Return the Schedules of a neuron, which are those of its whole cohort, in a range of samples."""
+    n_samples = last_sample - first_sample
+    n_arrivals = np.empty(n_samples, np.int64)
+    firsts = np.empty(n_samples, np.int64)
+    room = 1
+    dense = hears_all(neuron, afferents, n_sources)
+    by_source, places = np.zeros(n_sources + 1, np.int64), np.empty(0, np.int64)
+    room = spikes.offsets[last_sample] - spikes.offsets[first_sample] + n_samples
+    if not dense:
+        for sample in range(first_sample, last_sample):
+            by_source, places = group_by(
+                spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+            )
+            room += n_arrivals_at_most(neuron, afferents, by_source)
+    times = np.empty(room)
+    slots = np.empty(room, np.int64)
+    causes = np.empty(room, np.int64)
+    gaps = np.empty(room + n_samples)
+    n = 0
+    for k in range(n_samples):
+        sample = first_sample + k
+        if not dense:
+            by_source, places = group_by(
+                spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+            )
+        firsts[k] = n
+        n_arrivals[k] = write_arrivals(
+            neuron, afferents, spikes, sample, by_source, places, after, t_end, n, times, slots, causes
+        )
+        write_gaps(times[n : n + n_arrivals[k]], start_times[sample, neuron], t_end, gaps[n + k :])
+        n += n_arrivals[k]
+    decay_mem = gaps[: n + n_samples]
+    decay_syn = np.empty(n + n_samples)
+    response = np.empty(n + n_samples)
+    fill_propagators(neurons.tau_mem[neuron], neurons.tau_syn[neuron], decay_mem, decay_syn, response)
+    order = stable_order(-n_arrivals.astype(np.float64), n_samples)
+    return Schedules(
+        first_sample + order,
+        n_arrivals[order],
+        firsts[order],
+        firsts[order] + order,
         times,
-        t_start,
-        t_end,
-        neurons.tau_mem[neuron],
-        neurons.tau_syn[neuron],
+        slots,
         decay_mem,
         decay_syn,
         response,
     )
-    return Schedule(t_start, times, slots, causes, decay_mem, decay_syn, response)
+
+
+VOLTAGE, CURRENT, LEVEL, TIME, T_NEXT, U_NEXT, I_NEXT, FREE_AT, DECAY_MEM, DECAY_SYN, RESPONSE, LAST_SPIKE = (
+    range(12)
+)
+"""Rows of the lanes: state, threshold and time at the start of a gap; its end and the state there; until when V is
+held; the gap's propagator; the last spike."""
+STRAY_U, STRAY_I, STRAY_C, STRAY_T, STRAY_SPIKE, STRAY_FREE, STRAY_END, STRAY_U_NEW, STRAY_I_NEW = range(9)
+"""Rows of strays: u from now on, i at a time, threshold; when it spiked, until when V is held, the end of the gap, and
+the state there."""
+SEEN_U, SEEN_I, SEEN_C, SEEN_T = range(4)
+"""Rows of those that are looked at: state, threshold, time."""
+STEP, ACTIVE, N_STRAYS, N_SEEN = range(4)
+"""How far a block is: the gap, the samples still under way, the strays in the gap, those to be looked at."""
+
+
+class Lanes(NamedTuple):
+    """Where a block is marched: room for one lane for each neuron in each sample, and how far it is."""
+
+    lanes: Reals
+    strays: Reals
+    stray_lane: Integers
+    seen: Reals
+    seen_lane: Integers
+    crossing: Reals
+    grazing: Booleans
+    room: Reals
+    which: Integers
+    flag: Booleans
+    progress: Integers
 
 
 @compiled
-def fill_propagators(times, t_start, t_end, tau_mem, tau_syn, decay_mem, decay_syn, response):
-    """Fill in the propagators of the gap before each time, the first from t_start, and of the last one up to t_end."""
-    t = t_start
-    for j in range(times.size + 1):
-        t_next = times[j] if j < times.size else t_end
-        decay_mem[j], decay_syn[j], response[j] = propagator(t_next - t, tau_mem, tau_syn)
-        t = t_next
-
-
-@compiled
-def march_cohort(
-    neurons,
-    members,
-    weights,
-    first_weight,
-    schedule,
-    start_times,
-    us,
-    currents,
-    free_ats,
-    t_end,
-    max_out,
-    times,
-    senders,
-    arrivals,
-    n_out,
-    doubt_times,
-    doubt_senders,
-    n_doubts,
-):
-    """Write the cohort's spikes behind the first n_out, and its undecided peaks behind the first n_doubts.
-
-    Returns (status, neuron, time, n_out, n_doubts): 0 or why it ended early, where and when, and the new counts. If there
-    was no room, the cohort has to be marched again with more; there may be max_out spikes at most. The sample's states
-    (start_times, us, currents, free_ats), each (n,), are replaced by those after the last events.
-
-    Between two arrivals all members take one vectorised step without branches, which also decides for whom there is
-    anything to look for; only those few are looked at one by one. One call serves a cohort because arrays are taken out
-    of their tuples here, once: in a loop that would count references, atomically, at more cost than the mathematics.
-    """
-    v_thresholds, v_resets, v_leaks, t_refs = (
-        neurons.v_threshold,
-        neurons.v_reset,
-        neurons.v_leak,
-        neurons.t_ref,
+def new_lanes(n):
+    """Return room for n lanes."""
+    return Lanes(
+        np.empty((12, n)),
+        np.empty((9, n)),
+        np.empty(n, np.int64),
+        np.empty((4, n)),
+        np.empty(n, np.int64),
+        np.empty(n),
+        np.empty(n, np.bool_),
+        np.empty((6, n)),
+        np.empty(n, np.int64),
+        np.empty(n, np.bool_),
+        np.zeros(4, np.int64),
     )
-    _, arrival_times, slots, _, decay_mem, decay_syn, response = schedule
-    n_arrivals = arrival_times.size
+
+
+@compiled
+def load_lanes(neurons, members, samples, start, room):
+    """Put the states with which the samples start into the lanes."""
+    start_times, start_u, start_i, start_free_at = start
+    v_thresholds, v_leaks = neurons.v_threshold, neurons.v_leak
+    lanes, progress = room.lanes, room.progress
     n = members.size
-    tau_mem, tau_syn = neurons.tau_mem[members[0]], neurons.tau_syn[members[0]]
-    c = np.empty(n)
-    u = np.empty(n)
-    i = np.empty(n)
-    u_next = np.empty(n)
-    i_next = np.empty(n)
-    t_last = np.empty(n)
-    free_at = np.empty(n)
-    watched = np.empty(n, np.bool_)
-    lookout = np.empty(n, np.int64)
-    last_spike = np.full(n, -np.inf)
-    for m in range(n):
-        member = members[m]
-        c[m] = v_thresholds[member] - v_leaks[member]
-        t_last[m], u[m], i[m], free_at[m] = (
-            start_times[member],
-            us[member],
-            currents[member],
-            free_ats[member],
-        )
-    t_now = t_last[0]
-    apart = False
-    for m in range(n):
-        apart |= t_last[m] != t_now
-    n_watched = 0
-    for j in range(n_arrivals + 1):
-        ends = j == n_arrivals
-        t_next = t_end if ends else arrival_times[j]
-        ea_whole, eb_whole, k_whole = decay_mem[j], decay_syn[j], response[j]
+    for p in range(samples.size):
+        sample = samples[p]
         for m in range(n):
-            u_new = u[m] * ea_whole + i[m] * k_whole
-            i_new = i[m] * eb_whole
-            above = ((i[m] > c[m]) | (i_new > c[m])) & (
-                (u_new >= c[m] - undecided_band(u[m], i[m], c[m]))
-                | peak_possible(u[m], i[m], c[m], ea_whole, u_new, i_new)
+            lane, member = p * n + m, members[m]
+            lanes[LEVEL, lane] = v_thresholds[member] - v_leaks[member]
+            lanes[TIME, lane], lanes[FREE_AT, lane] = (
+                start_times[sample, member],
+                start_free_at[sample, member],
             )
-            watched[m] = above | (free_at[m] > t_now)
-            u_next[m] = u_new
-            i_next[m] = i_new
+            lanes[VOLTAGE, lane], lanes[CURRENT, lane] = start_u[sample, member], start_i[sample, member]
+            lanes[LAST_SPIKE, lane] = -math.inf
+    progress[STEP], progress[ACTIVE], progress[N_STRAYS], progress[N_SEEN] = 0, samples.size, 0, 0
+
+
+@compiled
+def march_block(
+    neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, doubts
+):
+    """March a cohort of several samples through its schedules in step: the first gap of all, the first arrivals, ...
+
+    A lane is a neuron in a sample; those still under way come first. Spikes are put behind those in ``found``, peaks
+    that float64 cannot place behind those in ``doubts``, states after the last events into ``end``. ``spikes_left``,
+    (n_samples,), is how many a sample may still have.
+
+    Returns (status, sample, neuron, time): 0 or why it stopped, where and when. If that is for want of room, it goes on
+    from there when called with more.
+
+    In a gap all lanes take one vectorised step without branches, which also decides for which of them there is anything
+    to look for; the crossings of those are sought together. Those that spike are strays from then on, as are those that
+    were held when the gap began: they go on from there to the end of the gap together, until none spikes any more.
+
+    Arrays are taken out of their tuples once: in a loop that would count references, atomically, at more cost than the
+    mathematics.
+    """
+    samples, n_arrivals, firsts, first_gaps, arrival_times, slots, decay_mem, decay_syn, response = schedules
+    lanes, strays, stray_lane, seen, seen_lane, crossing, grazing, room, which, flag, progress = block
+    times, senders, owners, arrivals, count = found
+    doubt_times, doubt_senders, doubt_owners, _, doubt_count = doubts
+    end_times, end_u, end_i, end_free_at = end
+    v_resets, v_leaks, t_refs = neurons.v_reset, neurons.v_leak, neurons.t_ref
+    tau_mem, tau_syn = neurons.tau_mem[members[0]], neurons.tau_syn[members[0]]
+    rate_syn = 1.0 / tau_syn
+    n = members.size
+    n_out, n_doubts = count[0], doubt_count[0]
+    j, active, n_strays, n_seen = progress
+    while active > 0:
+        remaining = active  # those for whom this is not the last gap
+        while remaining > 0 and n_arrivals[remaining - 1] == j:
+            remaining -= 1
+        begins = n_seen + n_strays == 0
+        n_lanes = active * n if begins else 0
+        # everybody's step through the gap
+        for p in range(active if begins else 0):
+            gap = first_gaps[p] + j
+            ea, eb, k = decay_mem[gap], decay_syn[gap], response[gap]
+            t_next = arrival_times[firsts[p] + j] if p < remaining else t_end
+            for lane in range(p * n, p * n + n):
+                lanes[DECAY_MEM, lane], lanes[DECAY_SYN, lane], lanes[RESPONSE, lane] = ea, eb, k
+                lanes[T_NEXT, lane] = t_next
+        if j == 0:  # states to start with may be of different times
+            for lane in range(n_lanes):
+                lanes[DECAY_MEM, lane], lanes[DECAY_SYN, lane], lanes[RESPONSE, lane] = propagator(
+                    lanes[T_NEXT, lane] - lanes[TIME, lane], tau_mem, tau_syn
+                )
+        for lane in range(n_lanes):
+            u, i = lanes[VOLTAGE, lane], lanes[CURRENT, lane]
+            u_new = u * lanes[DECAY_MEM, lane] + i * lanes[RESPONSE, lane]
+            i_new = i * lanes[DECAY_SYN, lane]
+            lanes[U_NEXT, lane], lanes[I_NEXT, lane] = u_new, i_new
+            flag[lane] = (lanes[FREE_AT, lane] > lanes[TIME, lane]) | crossing_possible(
+                u, i, lanes[LEVEL, lane], lanes[DECAY_MEM, lane], u_new, i_new
+            )
         n_watched = 0
-        for m in range(n):
-            lookout[n_watched] = m
-            n_watched += watched[m] | apart
+        for lane in range(n_lanes):
+            which[n_watched] = lane
+            n_watched += flag[lane]
         for w in range(n_watched):
-            m = lookout[w]
-            t = t_last[m] if apart else t_now
-            while True:
-                if free_at[m] > t:
-                    if free_at[m] >= t_next:
-                        if not ends:
-                            i[m] *= math.exp(-(t_next - t) / tau_syn)
-                        break
-                    i[m] *= math.exp(-(free_at[m] - t) / tau_syn)
-                    t = free_at[m]
-                ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
-                u_new = u[m] * ea + i[m] * k
-                i_new = i[m] * eb
-                s = math.inf
-                if max(i[m], i_new) > c[m] and (
-                    u_new >= c[m] - undecided_band(u[m], i[m], c[m])
-                    or peak_possible(u[m], i[m], c[m], ea, u_new, i_new)
-                ):
-                    if n_out == times.size or n_doubts == doubt_times.size:
-                        return ROOM, -1, t, n_out, n_doubts
-                    s, grazing = crossing_time(u[m], i[m], c[m], tau_mem, tau_syn)
-                    if grazing:
-                        peak = t + extremum(u[m], i[m], tau_mem, tau_syn)
-                        if peak <= t_next:
-                            doubt_times[n_doubts] = peak
-                            doubt_senders[n_doubts] = members[m]
-                            n_doubts += 1
+            lane = which[w]
+            if lanes[FREE_AT, lane] > lanes[TIME, lane]:
+                strays[STRAY_U, n_strays], strays[STRAY_I, n_strays] = (
+                    lanes[VOLTAGE, lane],
+                    lanes[CURRENT, lane],
+                )
+                strays[STRAY_T, n_strays], strays[STRAY_SPIKE, n_strays] = (
+                    lanes[TIME, lane],
+                    lanes[TIME, lane],
+                )
+                stray_lane[n_strays] = lane
+                n_strays += 1
+            else:
+                seen[SEEN_U, n_seen], seen[SEEN_I, n_seen] = lanes[VOLTAGE, lane], lanes[CURRENT, lane]
+                seen[SEEN_C, n_seen], seen[SEEN_T, n_seen] = lanes[LEVEL, lane], lanes[TIME, lane]
+                seen_lane[n_seen] = lane
+                n_seen += 1
+        while n_seen + n_strays > 0:
+            if n_out + n_seen + n_strays > times.size or n_doubts + n_seen + n_strays > doubt_times.size:
+                count[0], doubt_count[0] = n_out, n_doubts
+                progress[STEP], progress[ACTIVE] = j, active
+                progress[N_STRAYS], progress[N_SEEN] = n_strays, n_seen
+                return ROOM, -1, -1, t_end
+            # strays go on: their spike, the end of refractoriness, the end of the gap
+            for w in range(n_strays):
+                lane = stray_lane[w]
+                strays[STRAY_C, w], strays[STRAY_FREE, w] = lanes[LEVEL, lane], lanes[FREE_AT, lane]
+                strays[STRAY_END, w] = lanes[T_NEXT, lane]
+            for w in range(n_strays):
+                t, t_spike, t_free = strays[STRAY_T, w], strays[STRAY_SPIKE, w], strays[STRAY_FREE, w]
+                t_next, u, c = strays[STRAY_END, w], strays[STRAY_U, w], strays[STRAY_C, w]
+                i = strays[STRAY_I, w] * decay((t_spike - t) * rate_syn)
+                held = (t_free > t_spike) & (t_free >= t_next)
+                free = t_free if t_free > t_spike else t_spike
+                begin = t_next if held else free
+                i_begin = i * decay((begin - t_spike) * rate_syn)
+                ea, eb, k = propagator(t_next - begin, tau_mem, tau_syn)
+                u_new = u * ea + i_begin * k
+                i_new = i_begin * eb
+                flag[w] = crossing_possible(u, i_begin, c, ea, u_new, i_new) & (not held)
+                strays[STRAY_U_NEW, w], strays[STRAY_I_NEW, w] = u_new, i_new
+                strays[STRAY_I, w] = i if held else i_begin
+                strays[STRAY_T, w] = t_spike if held else begin
+            for w in range(n_strays):
+                lane = stray_lane[w]
+                if lane < remaining * n:
+                    lanes[U_NEXT, lane], lanes[I_NEXT, lane] = strays[STRAY_U_NEW, w], strays[STRAY_I_NEW, w]
+                else:
+                    lanes[VOLTAGE, lane], lanes[CURRENT, lane] = strays[STRAY_U, w], strays[STRAY_I, w]
+                    lanes[TIME, lane] = strays[STRAY_T, w]
+                seen[SEEN_U, n_seen], seen[SEEN_I, n_seen] = strays[STRAY_U, w], strays[STRAY_I, w]
+                seen[SEEN_C, n_seen], seen[SEEN_T, n_seen] = strays[STRAY_C, w], strays[STRAY_T, w]
+                seen_lane[n_seen] = lane
+                n_seen += flag[w]
+            crossing_times(n_seen, seen, tau_mem, tau_syn, crossing, grazing, room, which, flag)
+            n_strays = 0
+            for w in range(n_seen):
+                lane, t, s, c = seen_lane[w], seen[SEEN_T, w], crossing[w], seen[SEEN_C, w]
+                p = lane // n
+                sample, member, t_next = samples[p], members[lane - p * n], lanes[T_NEXT, lane]
+                if grazing[w]:
+                    peak = t + extremum(seen[SEEN_U, w], seen[SEEN_I, w], tau_mem, tau_syn)
+                    doubt_times[n_doubts], doubt_senders[n_doubts] = peak, member
+                    doubt_owners[n_doubts] = sample
+                    n_doubts += peak <= t_next
                 # an arrival does not come before a spike that is there already, be it by rounding
-                if not (t + s <= t_next or (u_new >= c[m] and not ends)):
-                    if not ends:
-                        u[m], i[m] = u_new, i_new
-                    break
-                t_spike = min(t + s, t_next)
-                if t_spike == last_spike[m]:
-                    return TWICE, members[m], t_spike, n_out, n_doubts
-                if n_out == max_out:
-                    return BUDGET, members[m], t_spike, n_out, n_doubts
-                last_spike[m] = t_spike
-                times[n_out] = t_spike
-                senders[n_out] = members[m]
-                arrivals[n_out] = j
+                if not (t + s <= t_next or (p < remaining and lanes[U_NEXT, lane] >= c)):
+                    continue
+                t_spike = t + s if t + s < t_next else t_next
+                if t_spike == lanes[LAST_SPIKE, lane]:
+                    return TWICE, sample, member, t_spike
+                if spikes_left[sample] == 0:
+                    return BUDGET, sample, member, t_spike
+                spikes_left[sample] -= 1
+                times[n_out], senders[n_out], owners[n_out], arrivals[n_out] = t_spike, member, sample, j
                 n_out += 1
-                i[m] *= math.exp(-(t_spike - t) / tau_syn)
-                u[m] = v_resets[members[m]] - v_leaks[members[m]]
-                t = t_spike
-                free_at[m] = t + t_refs[members[m]]
-            u_next[m], i_next[m] = u[m], i[m]
-            t_last[m] = t
-        if ends:
-            break
-        u, u_next = u_next, u
-        i, i_next = i_next, i
-        t_now = t_next
-        apart = False
-        row = first_weight + slots[j] * n
-        for m in range(n):
-            i[m] += weights[row + m]
-    for m in range(n):
-        start_times[members[m]] = t_now
-        us[members[m]], currents[members[m]], free_ats[members[m]] = u[m], i[m], free_at[m]
-    for w in range(n_watched):
-        start_times[members[lookout[w]]] = t_last[lookout[w]]
-    return 0, -1, t_end, n_out, n_doubts
+                lanes[LAST_SPIKE, lane] = t_spike
+                lanes[FREE_AT, lane] = t_spike + t_refs[member]
+                strays[STRAY_U, n_strays] = v_resets[member] - v_leaks[member]
+                strays[STRAY_I, n_strays] = seen[SEEN_I, w]
+                strays[STRAY_T, n_strays], strays[STRAY_SPIKE, n_strays] = t, t_spike
+                stray_lane[n_strays] = lane
+                n_strays += 1
+            n_seen = 0
+        # it ends with an arrival, or with the trial
+        for p in range(remaining):
+            t_next = arrival_times[firsts[p] + j]
+            row = first_weight + slots[firsts[p] + j] * n
+            for m in range(n):
+                lane = p * n + m
+                lanes[VOLTAGE, lane], lanes[CURRENT, lane] = (
+                    lanes[U_NEXT, lane],
+                    lanes[I_NEXT, lane] + weights[row + m],
+                )
+                lanes[TIME, lane] = t_next
+        for p in range(remaining, active):
+            sample = samples[p]
+            for m in range(n):
+                lane, member = p * n + m, members[m]
+                end_times[sample, member], end_free_at[sample, member] = (
+                    lanes[TIME, lane],
+                    lanes[FREE_AT, lane],
+                )
+                end_u[sample, member], end_i[sample, member] = lanes[VOLTAGE, lane], lanes[CURRENT, lane]
+        active = remaining
+        j += 1
+    count[0], doubt_count[0] = n_out, n_doubts
+    return 0, -1, -1, t_end
+
+
+LANES = 1024
+"""How many neurons are marched in step: enough to fill vectors, few enough to stay in the cache."""
 
 
 @compiled
@@ -417,94 +648,66 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
     float64 could not decide.
     """
     n_samples = spikes.offsets.size - 1
-    times = np.empty(64 * n_samples + 64)
-    senders = np.empty(64 * n_samples + 64, np.int64)
-    arrivals = np.empty(64 * n_samples + 64, np.int64)
-    offsets = np.zeros(n_samples + 1, np.int64)
-    doubt_times = np.empty(16)
-    doubt_senders = np.empty(16, np.int64)
-    doubt_samples = np.empty(16, np.int64)
-    state_times, us, currents, free_ats = (
-        start.time.copy(),
-        start.u.copy(),
-        start.i.copy(),
-        start.free_at.copy(),
+    found, doubts = new_log(64 * n_samples + 64), new_log(LANES)
+    end = States(
+        np.empty_like(start.time),
+        np.empty_like(start.u),
+        np.empty_like(start.i),
+        np.empty_like(start.free_at),
     )
-    n_out = 0
-    n_doubts = 0
+    spikes_left = np.full(n_samples, max_spikes)
     ended = (0, -1, -1, t_end)
-    for sample in range(n_samples):
-        begin = n_out
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        for cohort in range(cohorts.offsets.size - 1):
-            first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
-            t_first = state_times[sample, cohorts.members[first]]
-            schedule = schedule_of(
-                cohorts.members[first],
+    for cohort in range(cohorts.offsets.size - 1):
+        members = cohorts.members[cohorts.offsets[cohort] : cohorts.offsets[cohort + 1]]
+        block = min(max(1, LANES // members.size), n_samples)
+        lanes = new_lanes(block * members.size)
+        for low in range(0, n_samples, block):
+            schedules = schedules_of(
+                members[0],
                 neurons,
                 afferents,
-                spikes.times,
-                by_source,
-                places,
-                t_first,
+                n_sources,
+                spikes,
+                low,
+                min(low + block, n_samples),
+                start.time,
                 after,
                 t_end,
             )
-            while True:
-                status, where, when, n_new, n_new_doubts = march_cohort(
+            load_lanes(neurons, members, schedules.samples, start, lanes)
+            status = (ROOM, -1, -1, t_end)
+            while status[0] == ROOM:
+                status = march_block(
                     neurons,
-                    cohorts.members[first:last],
+                    members,
                     cohorts.weights,
                     cohorts.weight_offsets[cohort],
-                    schedule,
-                    state_times[sample],
-                    us[sample],
-                    currents[sample],
-                    free_ats[sample],
+                    schedules,
+                    lanes,
+                    end,
                     t_end,
-                    begin + max_spikes,
-                    times,
-                    senders,
-                    arrivals,
-                    n_out,
-                    doubt_times,
-                    doubt_senders,
-                    n_doubts,
+                    spikes_left,
+                    found,
+                    doubts,
                 )
-                if status != ROOM:
-                    break
-                times, senders, arrivals = (
-                    grown_reals(times),
-                    grown_integers(senders),
-                    grown_integers(arrivals),
-                )
-                doubt_times = grown_reals(doubt_times)
-                doubt_senders, doubt_samples = grown_integers(doubt_senders), grown_integers(doubt_samples)
-            doubt_samples[n_doubts:n_new_doubts] = sample
-            n_out, n_doubts = n_new, n_new_doubts
-            if status != 0 and (ended[0] == 0 or when < ended[3]):
-                ended = (status, sample, where, when)
-        order = order_by_time(times[begin:n_out], senders[begin:n_out])
-        times[begin:n_out] = times[begin:n_out][order]
-        senders[begin:n_out] = senders[begin:n_out][order]
-        arrivals[begin:n_out] = arrivals[begin:n_out][order]
-        offsets[sample + 1 :] = n_out
-        if ended[0] != 0:
-            break
-    found = Spikes(
-        times[:n_out].copy(),
-        senders[:n_out].copy(),
-        offsets,
-        arrivals[:n_out].copy(),
-        np.full(n_out, -1),
-    )
+                if status[0] == ROOM:
+                    found, doubts = grown(found), grown(doubts)
+            if status[0] != 0 and (ended[0] == 0 or status[3] < ended[3]):
+                ended = status
+    n = found.count[0]
+    offsets, places = group_by(found.samples, 0, n, n_samples)
+    times, senders, arrivals = found.times[places], found.neurons[places], found.arrivals[places]
+    for sample in range(n_samples):
+        piece = slice(offsets[sample], offsets[sample + 1])
+        order = order_by_time(times[piece], senders[piece])
+        times[piece], senders[piece] = times[piece][order], senders[piece][order]
+        arrivals[piece] = arrivals[piece][order]
+    _, doubted = group_by(doubts.samples, 0, doubts.count[0], n_samples)
     return (
         ended,
-        found,
-        States(state_times, us, currents, free_ats),
-        doubt_samples[:n_doubts].copy(),
-        doubt_senders[:n_doubts].copy(),
-        doubt_times[:n_doubts].copy(),
+        Spikes(times, senders, offsets, arrivals, np.full(n, -1)),
+        end,
+        doubts.samples[doubted],
+        doubts.neurons[doubted],
+        doubts.times[doubted],
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 
 from eventsolve.compiled import compiled, inlined
+from eventsolve.elementary import decay, log1p
 
 SERIES_BELOW = 0.5
 """|a - b| under which series replace differences; above it a difference loses less than two bits."""
@@ -53,15 +54,18 @@ def exprel2(x):
 
 @inlined
 def propagator(s, tau_mem, tau_syn):
-    """Return exp(-s/tau_mem), exp(-s/tau_syn) and K(s): the state a time s later is linear in these three."""
-    a = s / tau_mem
-    b = s / tau_syn
-    ea = math.exp(-a)
-    eb = math.exp(-b)
+    """Return exp(-s/tau_mem), exp(-s/tau_syn) and K(s): the state a time s later is linear in these three.
+
+    The reciprocals of the time constants are computed once where a loop has many times.
+    """
+    a = s * (1.0 / tau_mem)
+    b = s * (1.0 / tau_syn)
+    ea = decay(a)
+    eb = decay(b)
     x = a - b
     if abs(x) > SERIES_BELOW:
         return ea, eb, (eb - ea) * (tau_syn / (tau_syn - tau_mem))
-    return ea, eb, a * (ea * exprel(x) if x <= 0.0 else eb * exprel(-x))
+    return ea, eb, a * ((ea if x <= 0.0 else eb) * exprel(-abs(x)))
 
 
 @compiled
@@ -92,8 +96,8 @@ def extremum(u, i, tau_mem, tau_syn):
     V' = 0 where exp(delta s) = 1 + delta R with delta = 1/tau_syn - 1/tau_mem and R = (i - u)/(u delta + i/tau_mem).
     """
     delta = (tau_mem - tau_syn) / (tau_mem * tau_syn)
-    r = (i - u) / (u * delta + i / tau_mem)
+    inverse = 1.0 / (delta if delta != 0.0 else 1.0)
+    r = (i - u) / (u * delta + i * (1.0 / tau_mem))
     x = delta * r
-    if not (r > 0.0 and x > -1.0):
-        return math.inf
-    return math.log1p(x) / delta if abs(x) > 1e-300 else r
+    time = log1p(x if x > -1.0 else 0.0) * inverse if abs(x) > 1e-300 else r
+    return time if (r > 0.0) & (x > -1.0) else math.inf
