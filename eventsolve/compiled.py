@@ -38,12 +38,27 @@ def _digest() -> str:
 _DIGEST = _digest()
 
 
+def _stamped(kernel: Any) -> Any:
+    if hasattr(kernel, "_cache"):  # not under NUMBA_DISABLE_JIT=1
+        kernel._cache._cache_file._source_stamp = _DIGEST
+    return kernel
+
+
 def compiled(function: Function) -> Function:
     """Compile on first call; under NUMBA_DISABLE_JIT=1 a kernel stays the plain Python that it is written in."""
     kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    if hasattr(kernel, "_cache"):  # not under NUMBA_DISABLE_JIT=1
-        kernel._cache._cache_file._source_stamp = _DIGEST
-    result: Function = kernel
+    result: Function = _stamped(kernel)
+    return result
+
+
+def borrowing(function: Function) -> Function:
+    """Compile a kernel that makes no array and returns none, without counting references to those that it is given.
+
+    numba counts them atomically, for every array that is passed or taken out of a tuple: more than small kernels cost.
+    """
+    options: dict[str, Any] = {"_nrt": False}
+    kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    result: Function = _stamped(kernel)
     return result
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from eventsolve.compiled import compiled, inlined
+from eventsolve.compiled import borrowing, inlined
 from eventsolve.membrane import extremum, propagator
 
 EPS = 2.220446049250313e-16
@@ -152,7 +152,7 @@ def refine(u, i, c, tau_mem, tau_syn, low, high, s):
 MAX_STEPS = 200
 
 
-@compiled
+@borrowing
 def crossing_time(u, i, c, tau_mem, tau_syn):
     """Return (s, grazing): when V first reaches the threshold after a state if nothing arrives, in seconds, or inf.
 
@@ -172,7 +172,7 @@ LOW, HIGH, GUESS, LEVEL, VOLTAGE, CURRENT = 0, 1, 2, 3, 4, 5
 """Rows of the room in which crossing times are sought."""
 
 
-@compiled
+@borrowing
 def crossing_times(n, states, tau_mem, tau_syn, times, grazing, room, which, done):
     """Write :func:`crossing_time` of n states (rows u, i and c) into ``times`` and ``grazing``, with the same bits.
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing, compiled
 from eventsolve.crossing import crossing_possible, crossing_times
 from eventsolve.elementary import decay
 from eventsolve.membrane import extremum, propagator
@@ -140,13 +140,13 @@ class Schedules(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Spikes, or peaks that float64 cannot place, as they are found; ``count[0]`` is how many there are."""
+    """Spikes, or peaks that float64 cannot place, as they are found; ``n_entries[0]`` is how many there are."""
 
     times: Reals
     neurons: Integers
     samples: Integers
     arrivals: Integers
-    count: Integers
+    n_entries: Integers
 
 
 @compiled
@@ -168,51 +168,56 @@ def grown(log):
     larger = new_log(2 * n)
     larger.times[:n], larger.neurons[:n] = log.times, log.neurons
     larger.samples[:n], larger.arrivals[:n] = log.samples, log.arrivals
-    larger.count[0] = log.count[0]
+    larger.n_entries[0] = log.n_entries[0]
     return larger
 
 
-@compiled
-def stable_order(times, n):
-    """Return the permutation that sorts times[:n] and keeps the order of equal ones: a merge sort over runs of 8."""
-    order = np.arange(n)
-    for low in range(0, n, 8):
-        for j in range(low + 1, min(low + 8, n)):
-            item = order[j]
-            key = times[item]
-            k = j - 1
-            while k >= low and times[order[k]] > key:
-                order[k + 1] = order[k]
+@borrowing
+def sort_by_time(places, low, high, times, keys, spare):
+    """Sort places[low:high] by their times, then their keys; what is equal in both keeps its order.
+
+    A merge sort over runs of 8, which leaves what is in order as it is. ``spare`` is room as large as ``places``.
+    """
+    for first in range(low, high, 8):
+        for j in range(first + 1, min(first + 8, high)):
+            place = places[j]
+            t, key = times[place], keys[place]
+            k = j
+            while k > first:
+                other = places[k - 1]
+                if times[other] < t or (times[other] == t and keys[other] <= key):
+                    break
+                places[k] = other
                 k -= 1
-            order[k + 1] = item
-    other = np.empty(n, np.int64)
+            places[k] = place
     width = 8
-    while width < n:
-        for low in range(0, n, 2 * width):
-            middle = min(low + width, n)
-            high = min(low + 2 * width, n)
-            a, b = low, middle
-            for k in range(low, high):
-                if a < middle and (b >= high or times[order[a]] <= times[order[b]]):
-                    other[k] = order[a]
-                    a += 1
-                else:
-                    other[k] = order[b]
+    while width < high - low:
+        for first in range(low, high - width, 2 * width):
+            middle, last = first + width, min(first + 2 * width, high)
+            a, b = first, middle
+            for k in range(first, middle):
+                spare[k] = places[k]
+            for k in range(first, last):
+                if a == middle:
+                    break
+                left = spare[a]
+                right = places[b] if b < last else left
+                if b < last and (
+                    times[right] < times[left] or (times[right] == times[left] and keys[right] < keys[left])
+                ):
+                    places[k] = right
                     b += 1
-        order, other = other, order
+                else:
+                    places[k] = left
+                    a += 1
         width *= 2
-    return order
 
 
 @compiled
 def order_by_time(times, keys):
     """Return the permutation that sorts by time, then key, and keeps the order of what is equal in both."""
-    order = stable_order(times, times.size)
-    for a in range(1, order.size):
-        b = a
-        while b > 0 and times[order[b - 1]] == times[order[b]] and keys[order[b - 1]] > keys[order[b]]:
-            order[b - 1], order[b] = order[b], order[b - 1]
-            b -= 1
+    order = np.arange(times.size)
+    sort_by_time(order, 0, times.size, times, keys, np.empty_like(order))
     return order
 
 
@@ -232,7 +237,7 @@ def group_by(keys, low, high, n_keys):
     return offsets, places
 
 
-@compiled
+@borrowing
 def hears_all(neuron, afferents, n_sources):
     """Return whether the neuron has exactly one synapse from each source, in their order."""
     first = afferents.offsets[neuron]
@@ -245,7 +250,7 @@ def hears_all(neuron, afferents, n_sources):
     return misfits == 0
 
 
-@compiled
+@borrowing
 def n_arrivals_at_most(neuron, afferents, by_source):
     """Return how many spikes of the neuron's sources there are in the sample whose spikes are grouped."""
     sources = afferents.source
@@ -319,7 +324,7 @@ def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t
     return Schedule(t_start, times[:n], slots[:n], causes[:n], propagators[0], propagators[1], propagators[2])
 
 
-@compiled
+@borrowing
 def write_gaps(times, t_start, t_end, gaps):
     """Write the durations of the gap before each time, the first from t_start, and of the last one up to t_end."""
     t = t_start
@@ -329,7 +334,7 @@ def write_gaps(times, t_start, t_end, gaps):
     gaps[times.size] = t_end - t
 
 
-@compiled
+@borrowing
 def fill_propagators(tau_mem, tau_syn, decay_mem, decay_syn, response):
     """Fill in the propagators of gaps, whose durations stand in ``decay_mem``."""
     for j in range(decay_mem.size):
@@ -375,7 +380,7 @@ def schedules_of(
     decay_syn = np.empty(n + n_samples)
     response = np.empty(n + n_samples)
     fill_propagators(neurons.tau_mem[neuron], neurons.tau_syn[neuron], decay_mem, decay_syn, response)
-    order = stable_order(-n_arrivals.astype(np.float64), n_samples)
+    order = np.argsort(-n_arrivals, kind="mergesort")
     return Schedules(
         first_sample + order,
         n_arrivals[order],
@@ -437,7 +442,7 @@ def new_lanes(n):
     )
 
 
-@compiled
+@borrowing
 def load_lanes(neurons, members, samples, start, room):
     """Put the states with which the samples start into the lanes."""
     start_times, start_u, start_i, start_free_at = start
@@ -458,7 +463,7 @@ def load_lanes(neurons, members, samples, start, room):
     progress[STEP], progress[ACTIVE], progress[N_STRAYS], progress[N_SEEN] = 0, samples.size, 0, 0
 
 
-@compiled
+@borrowing
 def march_block(
     neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, doubts
 ):
@@ -631,7 +636,7 @@ def march_block(
     return 0, -1, -1, t_end
 
 
-LANES = 1024
+LANES = 512
 """How many neurons are marched in step: enough to fill vectors, few enough to stay in the cache."""
 
 
@@ -694,18 +699,15 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
                     found, doubts = grown(found), grown(doubts)
             if status[0] != 0 and (ended[0] == 0 or status[3] < ended[3]):
                 ended = status
-    n = found.count[0]
-    offsets, places = group_by(found.samples, 0, n, n_samples)
-    times, senders, arrivals = found.times[places], found.neurons[places], found.arrivals[places]
+    n = found.n_entries[0]
+    offsets, order = group_by(found.samples, 0, n, n_samples)
+    times, senders, spare = found.times, found.neurons, np.empty_like(order)
     for sample in range(n_samples):
-        piece = slice(offsets[sample], offsets[sample + 1])
-        order = order_by_time(times[piece], senders[piece])
-        times[piece], senders[piece] = times[piece][order], senders[piece][order]
-        arrivals[piece] = arrivals[piece][order]
-    _, doubted = group_by(doubts.samples, 0, doubts.count[0], n_samples)
+        sort_by_time(order, offsets[sample], offsets[sample + 1], times, senders, spare)
+    _, doubted = group_by(doubts.samples, 0, doubts.n_entries[0], n_samples)
     return (
         ended,
-        Spikes(times, senders, offsets, arrivals, np.full(n, -1)),
+        Spikes(times[order], senders[order], offsets, found.arrivals[order], np.full(n, -1)),
         end,
         doubts.samples[doubted],
         doubts.neurons[doubted],

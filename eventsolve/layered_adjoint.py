@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing, compiled
 from eventsolve.layered import group_by, schedule_of
 from eventsolve.lives import (
     ARRIVAL,
@@ -38,7 +38,7 @@ from eventsolve.lives import (
 from eventsolve.membrane import propagator_derivatives
 
 
-@compiled
+@borrowing
 def back_through(
     neuron,
     neurons,
@@ -163,6 +163,91 @@ def back_through(
     return grazing
 
 
+@borrowing
+def cohort_back(
+    neurons,
+    afferents,
+    members,
+    member,
+    last,
+    schedule,
+    start,
+    sample,
+    own,
+    by_neuron,
+    own_places,
+    cotangents,
+    probes,
+    by_reader,
+    probe_places,
+    t_end,
+    states,
+    events,
+    errors,
+    totals,
+    d_weight,
+    d_delay,
+    d_parameters,
+    row,
+):
+    """Go back through the lives of members[member:last] that the loss depends on; return as :func:`back_through`."""
+    own_times, own_arrivals, own_triggers = own.times, own.arrivals, own.trigger
+    grazing = -1
+    while member < last:
+        neuron = members[member]
+        n_own = by_neuron[neuron + 1] - by_neuron[neuron]
+        n_reads = by_reader[neuron + 1] - by_reader[neuron]
+        n_arrivals, t_last = schedule.times.size, t_end
+        if n_reads == 0:
+            n_own = count_concerned(neuron, cotangents, by_neuron, own_places)
+            spike = own_places[by_neuron[neuron] + n_own - 1]
+            n_arrivals, t_last = own_arrivals[spike], own_times[spike]
+        n_segments = replay(
+            neuron,
+            neurons,
+            afferents,
+            schedule,
+            n_arrivals,
+            start.time[sample, neuron],
+            start.u[sample, neuron],
+            start.i[sample, neuron],
+            start.free_at[sample, neuron],
+            own,
+            own_places,
+            by_neuron[neuron],
+            n_own,
+            probes,
+            probe_places,
+            by_reader[neuron],
+            n_reads,
+            t_last,
+            states,
+            events,
+        )
+        found = back_through(
+            neuron,
+            neurons,
+            afferents,
+            schedule,
+            states,
+            events,
+            n_segments,
+            own_triggers,
+            cotangents,
+            probes,
+            errors,
+            totals,
+            d_weight,
+            d_delay,
+            d_parameters,
+            row,
+        )
+        if found >= 0 and (grazing < 0 or found < grazing):
+            grazing = found
+        member = next_concerned(members, member + 1, last, cotangents, by_neuron, own_places, by_reader)
+    return grazing
+
+
 @compiled
 def march_back(
     neurons,
@@ -216,27 +301,31 @@ def march_back(
     d_parameters = np.zeros((n_rows, 8, n_neurons))
     grazing = -1
     states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
+    # once: in a loop that would count references
+    members, cohort_offsets = cohorts.members, cohorts.offsets
+    start_times, own_times = start.time, own.times
+    own_neurons, own_offsets = own.neurons, own.offsets
+    read_neurons, read_offsets = probes.neurons, probes.offsets
+    spike_neurons, spike_offsets = spikes.neurons, spikes.offsets
     for sample in range(n_samples):
         row = sample if per_sample else 0
         by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+            spike_neurons, spike_offsets[sample], spike_offsets[sample + 1], n_sources
         )
-        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n_neurons)
+        by_neuron, own_places = group_by(own_neurons, own_offsets[sample], own_offsets[sample + 1], n_neurons)
         by_reader, probe_places = group_by(
-            probes.neurons, probes.offsets[sample], probes.offsets[sample + 1], n_neurons
+            read_neurons, read_offsets[sample], read_offsets[sample + 1], n_neurons
         )
-        for cohort in range(cohorts.offsets.size - 1):
-            first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
-            member = next_concerned(
-                cohorts.members, first, last, cotangents, by_neuron, own_places, by_reader
-            )
+        for cohort in range(cohort_offsets.size - 1):
+            first, last = cohort_offsets[cohort], cohort_offsets[cohort + 1]
+            member = next_concerned(members, first, last, cotangents, by_neuron, own_places, by_reader)
             if member == last:
                 continue
             # nothing after the last spike with a cotangent can change the loss
             horizon = last_concern(
-                cohorts.members, member, last, cotangents, by_neuron, own_places, own.times, by_reader, t_end
+                members, member, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end
             )
-            representative = cohorts.members[first]
+            representative = members[first]
             schedule = schedule_of(
                 representative,
                 neurons,
@@ -245,71 +334,47 @@ def march_back(
                 sample,
                 by_source,
                 places,
-                start.time[sample, representative],
+                start_times[sample, representative],
                 after,
                 horizon,
             )
-            while member < last:
-                neuron = cohorts.members[member]
-                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                n_reads = by_reader[neuron + 1] - by_reader[neuron]
-                n_arrivals, t_last = schedule.times.size, t_end
-                if n_reads == 0:
-                    n_own = count_concerned(neuron, cotangents, by_neuron, own_places)
-                    spike = own_places[by_neuron[neuron] + n_own - 1]
-                    n_arrivals, t_last = own.arrivals[spike], own.times[spike]
-                room = n_arrivals + 2 * n_own + n_reads + 2
-                if room > states.shape[0]:
-                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
-                n_segments = replay(
-                    neuron,
-                    neurons,
-                    afferents,
-                    schedule,
-                    n_arrivals,
-                    start.time[sample, neuron],
-                    start.u[sample, neuron],
-                    start.i[sample, neuron],
-                    start.free_at[sample, neuron],
-                    own,
-                    own_places,
-                    by_neuron[neuron],
-                    n_own,
-                    probes,
-                    probe_places,
-                    by_reader[neuron],
-                    n_reads,
-                    t_last,
-                    states,
-                    events,
-                )
-                found = back_through(
-                    neuron,
-                    neurons,
-                    afferents,
-                    schedule,
-                    states,
-                    events,
-                    n_segments,
-                    own.trigger,
-                    cotangents,
-                    probes,
-                    errors,
-                    totals,
-                    d_weight,
-                    d_delay,
-                    d_parameters,
-                    row,
-                )
-                if found >= 0 and (grazing < 0 or found < grazing):
-                    grazing = found
-                member = next_concerned(
-                    cohorts.members, member + 1, last, cotangents, by_neuron, own_places, by_reader
-                )
+            n_own = own_offsets[sample + 1] - own_offsets[sample]
+            n_reads = read_offsets[sample + 1] - read_offsets[sample]
+            room = schedule.times.size + 2 * n_own + n_reads + 2
+            if room > states.shape[0]:
+                states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
+            found = cohort_back(
+                neurons,
+                afferents,
+                members,
+                member,
+                last,
+                schedule,
+                start,
+                sample,
+                own,
+                by_neuron,
+                own_places,
+                cotangents,
+                probes,
+                by_reader,
+                probe_places,
+                t_end,
+                states,
+                events,
+                errors,
+                totals,
+                d_weight,
+                d_delay,
+                d_parameters,
+                row,
+            )
+            if found >= 0 and (grazing < 0 or found < grazing):
+                grazing = found
     return errors, totals, d_weight, d_delay, d_parameters, grazing
 
 
-@compiled
+@borrowing
 def count_concerned(neuron, cotangents, by_neuron, own_places):
     """Return the number of the neuron's spikes up to the last one with a cotangent."""
     n = by_neuron[neuron + 1] - by_neuron[neuron]
@@ -318,7 +383,7 @@ def count_concerned(neuron, cotangents, by_neuron, own_places):
     return n
 
 
-@compiled
+@borrowing
 def last_concern(members, first, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end):
     """Return the time of the last spike with a cotangent of members[first:last], or t_end if one has a probe."""
     latest = 0.0
@@ -332,7 +397,7 @@ def last_concern(members, first, last, cotangents, by_neuron, own_places, own_ti
     return latest
 
 
-@compiled
+@borrowing
 def next_concerned(members, first, last, cotangents, by_neuron, own_places, by_reader):
     """Return the first place from ``first`` on whose neuron has a spike with a cotangent or a probe, or ``last``."""
     for member in range(first, last):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing, compiled
 from eventsolve.layered import Probes, Spikes, group_by, schedule_of
 from eventsolve.membrane import extremum, propagator
 
@@ -17,7 +17,7 @@ ARRIVAL, END, SPIKE, RELEASE, PROBE = 0, 1, 2, 3, 4
 """What ends a segment."""
 
 
-@compiled
+@borrowing
 def replay(
     neuron,
     neurons,

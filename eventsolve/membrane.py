@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from eventsolve.compiled import compiled, inlined
+from eventsolve.compiled import borrowing, inlined
 from eventsolve.elementary import decay, log1p
 
 SERIES_BELOW = 0.5
@@ -68,7 +68,7 @@ def propagator(s, tau_mem, tau_syn):
     return ea, eb, a * ((ea if x <= 0.0 else eb) * exprel(-abs(x)))
 
 
-@compiled
+@borrowing
 def propagator_derivatives(s, tau_mem, tau_syn, ea, eb, k):
     """Return dK/dtau_mem and dK/dtau_syn, from the propagator's own values.
 
