@@ -6,8 +6,8 @@ before a delivery at the same time. Candidates are functions of a neuron's state
 (:func:`eventsolve.crossing.crossing_time`), so one stays valid until something arrives at its neuron.
 
 The neurons of a block (a population) that hear most of what their sources send, and share their time constants, are
-kept at one time and advance together with one pair of exponentials; only those that :func:`peak_possible` and the
-voltage at the next delivery leave over are looked at one by one. Neurons of other blocks advance alone, when something
+kept at one time and advance together with one pair of exponentials; only those that a bound on
+their peaks and the voltage at the next delivery leave over are looked at one by one. Neurons of other blocks advance alone, when something
 arrives: cost goes by synapses touched, not by neurons.
 
 Order of events, total: by time; crossings, by neuron, before deliveries; deliveries by the spike that causes them (given
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, peak_possible, undecided_band
+from eventsolve.crossing import crossing_time, undecided_band
 from eventsolve.layered import (
     BUDGET,
     ROOM,
@@ -156,19 +156,48 @@ def next_bundle(efferents, source, bundle, time, t_end):
 
 
 @compiled
-def advance(n, t_to, t, u, i, free_at, tau_mem, tau_syn):
-    """Bring one neuron's state to a later time."""
-    if free_at > t[n]:
-        if free_at > t_to:
-            i[n] *= math.exp(-(t_to - t[n]) / tau_syn)
-            t[n] = t_to
-            return
-        i[n] *= math.exp(-(free_at - t[n]) / tau_syn)
-        t[n] = free_at
-    ea, eb, k = propagator(t_to - t[n], tau_mem, tau_syn)
-    u[n] = u[n] * ea + i[n] * k
-    i[n] *= eb
-    t[n] = t_to
+def advance(neuron, to, row, t, u, i, free_at, tau_mem, tau_syn):
+    """Return (u, i) of one neuron at a later time; its state is in one row of u and i."""
+    begin, voltage, current = t[neuron], u[row, neuron], i[row, neuron]
+    if free_at > begin:
+        if free_at > to:
+            return voltage, current * math.exp(-(to - begin) / tau_syn)
+        current *= math.exp(-(free_at - begin) / tau_syn)
+        begin = free_at
+    ea, eb, k = propagator(to - begin, tau_mem, tau_syn)
+    return voltage * ea + current * k, current * eb
+
+
+@compiled
+def advance_together(u, i, c, weights, to_u, to_i, flags, ea, eb, k):
+    """Write the states of a block at a later time, with the weights that arrive then; flag who may cross.
+
+    What is not flagged provably does not cross: see :mod:`eventsolve.crossing`. One pass without branches.
+    """
+    for m in range(u.size):
+        u_0, i_0 = u[m], i[m]
+        u_h = u_0 * ea + i_0 * k
+        i_h = i_0 * eb
+        level = c[m] - undecided_band(u_0, i_0, c[m])
+        late = u_h - i_h
+        early = (i_0 - u_0) * ea
+        peak = (early > 0.0) & (late > 0.0) & (late * i_0 + early * i_h >= level * (late + early))
+        flags[m] = (u_h >= level) | peak
+        to_u[m] = u_h
+        to_i[m] = i_h + weights[m]
+
+
+@compiled
+def flagged(flags, words, n, found):
+    """Write the places of the flags that are set; return their number. ``words`` are the same bytes by eight."""
+    count = 0
+    for w in range((n + 7) >> 3):
+        if words[w] != 0:
+            for m in range(8 * w, min(8 * w + 8, n)):
+                if flags[m]:
+                    found[count] = m
+                    count += 1
+    return count
 
 
 @compiled
@@ -223,7 +252,7 @@ def run(
     doubt_times, doubt_senders
         Peaks that float64 cannot decide.
     """
-    t, u, i, free_at = state
+    t, free_at = state.time, state.free_at
     tau_mem, tau_syn = neurons.tau_mem, neurons.tau_syn
     t_ref, subtracts = neurons.t_ref, neurons.subtracts
     c = neurons.v_threshold - neurons.v_leak
@@ -255,37 +284,49 @@ def run(
     n_crossings = 0
     flight_times, flight_ranks, flight_bundles = flight
     crossing_times, crossing_heap, crossing_place = crossings
-
     emission = order_by_time(given_times, np.arange(n_given))
     n_emitted = 0
+
+    # Two rows of states: a block that advances together is read from one row and written to the other.
+    u, i = np.empty((2, n)), np.empty((2, n))
+    u[0], i[0] = state.u, state.i
+    row = np.zeros(n_blocks, np.int64)
+    block_of = np.empty(n, np.int64)
     received = np.zeros(n, np.int64)
-    clock = np.zeros(n_blocks)
-    horizon = np.zeros(n_blocks)
-    strays = np.empty(n, np.int64)  # of a block that advances together: those whose state is of another time
-    n_strays = np.zeros(n_blocks, np.int64)
+    all_received = np.zeros(n_blocks, np.int64)  # bundles that went to the whole block
     doubt = np.full(n, np.inf)  # of lone neurons: a peak ahead that float64 cannot place
     last_spike = np.full(n, -np.inf)
-    is_stray = np.zeros(n, np.bool_)
-    stray_u = np.empty(n)
-    stray_i = np.empty(n)
-    hopeful = np.empty(n, np.int64)  # of such a block: those with a candidate
-    n_hopeful = np.zeros(n_blocks, np.int64)
-    watched = np.empty(n, np.bool_)
-    lookout = np.empty(n, np.int64)
     lifted = np.empty(n, np.int64)
+    # of a block that advances together
+    clock = np.zeros(n_blocks)  # the time of its row
+    horizon = np.zeros(n_blocks)  # up to when it is known who crosses
+    ready = np.full(
+        n_blocks, -1
+    )  # the bundle for whose arrival, and with whose weights, the other row is written
+    ready_for = np.full(n_blocks, np.inf)
+    strays = np.empty(n, np.int64)  # those whose state is of another time, or held
+    n_strays = np.zeros(n_blocks, np.int64)
+    is_stray = np.zeros(n, np.bool_)
+    hopeful = np.empty(n, np.int64)  # those with a candidate
+    n_hopeful = np.zeros(n_blocks, np.int64)
+    flags = np.zeros(8 * ((n + 7) // 8), np.uint8)
+    words = flags.view(np.uint64)
+    lookout = np.empty(n, np.int64)
+    no_weights = np.zeros(n)
     for block in range(n_blocks):
         a, b = blocks[block], blocks[block + 1]
-        if together[block] and b > a:
+        block_of[a:b] = block
+        if together[block]:
             clock[block] = t[a:b].max()
             horizon[block] = clock[block]
         for m in range(a, b):
-            if together[block] and t[m] == clock[block] and free_at[m] <= t[m]:
-                continue
             if together[block]:
+                if t[m] == clock[block] and free_at[m] <= t[m]:
+                    continue
                 strays[a + n_strays[block]] = m
                 n_strays[block] += 1
                 is_stray[m] = True
-            found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
+            found, doubt[m] = candidate(t[m], u[0, m], i[0, m], free_at[m], c[m], tau_mem[m], tau_syn[m])
             n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
 
     while status == 0:
@@ -308,92 +349,115 @@ def run(
             continue
 
         # who crosses before the next delivery
-        t_look = min(t_delivery, t_end)
+        bundle = flight_bundles[0] if n_flight > 0 else -1
         for block in range(n_blocks):
-            if not together[block] or horizon[block] >= t_look:
+            if not together[block]:
                 continue
             a, b = blocks[block], blocks[block + 1]
             known = horizon[block]
-            far = min(max(t_look, clock[block] + 2.0 * (known - clock[block])), t_end)
-            horizon[block] = far
-            ea, eb, k = propagator(far - clock[block], tau_mem[a], tau_syn[a])
-            for m in range(a, b):
-                u_new = u[m] * ea + i[m] * k
-                i_new = i[m] * eb
-                watched[m] = ((i[m] > c[m]) | (i_new > c[m])) & (
-                    (u_new >= c[m] - undecided_band(u[m], i[m], c[m]))
-                    | peak_possible(u[m], i[m], c[m], ea, u_new, i_new)
-                )
-            n_lookout = 0
-            for m in range(a, b):
-                lookout[n_lookout] = m
-                n_lookout += watched[m]
-            for w in range(n_lookout):
-                m = lookout[w]
-                if is_stray[m] or crossing_place[m] >= 0:
+            targeted = bundle >= 0 and bundle_block[bundle] == block
+            carries = np.int64(-1)
+            if targeted:
+                if t_delivery <= clock[block] or (
+                    ready_for[block] == t_delivery and ready[block] in (-1, bundle)
+                ):
                     continue
-                s, grazing = crossing_time(u[m], i[m], c[m], tau_mem[m], tau_syn[m])
-                found = clock[block] + s
-                if grazing:
-                    peak = clock[block] + extremum(u[m], i[m], tau_mem[m], tau_syn[m])
-                    if known < peak <= far:
-                        doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
-                        n_doubts += 1
+                far = t_delivery
+                if first[bundle + 1] - first[bundle] == b - a and not bundle_delta[bundle]:
+                    carries = bundle
+            else:
+                if known >= min(t_delivery, t_end):
+                    continue
+                far = min(max(t_delivery, clock[block] + 2.0 * (known - clock[block])), t_end)
+            ready[block], ready_for[block] = carries, far
+            horizon[block] = max(known, far)
+            low = first[carries] if carries >= 0 else 0
+            now, other = row[block], 1 - row[block]
+            ea, eb, k = propagator(far - clock[block], tau_mem[a], tau_syn[a])
+            advance_together(
+                u[now, a:b],
+                i[now, a:b],
+                c[a:b],
+                weights[low : low + b - a] if carries >= 0 else no_weights[a:b],
+                u[other, a:b],
+                i[other, a:b],
+                flags[: b - a],
+                ea,
+                eb,
+                k,
+            )
+            for m in range(b - a, 8 * ((b - a + 7) >> 3)):
+                flags[m] = 0
+            for w in range(flagged(flags, words, b - a, lookout)):
+                m = a + lookout[w]
+                if is_stray[m]:
+                    continue
+                found = crossing_times[m]
+                if crossing_place[m] < 0:
+                    s, grazing = crossing_time(u[now, m], i[now, m], c[m], tau_mem[m], tau_syn[m])
+                    found = clock[block] + s
+                    if grazing:
+                        peak = clock[block] + extremum(u[now, m], i[now, m], tau_mem[m], tau_syn[m])
+                        if known < peak <= far:
+                            doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
+                            n_doubts += 1
+                if targeted and found > far and u[other, m] >= c[m]:
+                    found = far  # a delivery does not come before a spike that is there already, be it by rounding
                 if found <= t_end:
+                    if crossing_place[m] < 0:
+                        hopeful[a + n_hopeful[block]] = m
+                        n_hopeful[block] += 1
                     n_crossings = set_crossing(crossings, n_crossings, m, found)
-                    hopeful[a + n_hopeful[block]] = m
-                    n_hopeful[block] += 1
 
         t_crossing = crossing_times[crossing_heap[0]] if n_crossings > 0 else math.inf
         if min(t_crossing, t_delivery) > t_end:
             break
         n_fired = 0
-        delivers = t_delivery < t_crossing
-        now = t_delivery if delivers else t_crossing
-        bundle = -1
-        if not delivers:
+        if t_crossing <= t_delivery:
+            now = t_crossing
             m = crossing_heap[0]
-            block = np.searchsorted(blocks, m, side="right") - 1
+            block = block_of[m]
+            r = row[block]
             if together[block] and not is_stray[m]:
-                i[m] *= math.exp(-(now - clock[block]) / tau_syn[m])
+                i[r, m] *= math.exp(-(now - clock[block]) / tau_syn[m])
                 strays[blocks[block] + n_strays[block]] = m
                 n_strays[block] += 1
                 is_stray[m] = True
             else:
-                advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
+                _, i[r, m] = advance(m, now, r, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
             t[m] = now
             lifted[0] = m
             n_fired = 1
             trigger[n_out] = -1
         else:
-            bundle = flight_bundles[0]
+            now = t_delivery
             rank = flight_ranks[0]
             block = bundle_block[bundle]
             a, b = blocks[block], blocks[block + 1]
             low, high = first[bundle], first[bundle + 1]
-            # states at the time of the delivery; it does not come before a spike that is there already, be it by rounding
+            whole = high - low == b - a
+            r = row[block]
             crossed = False
             if together[block]:
                 if now > clock[block]:
+                    other = 1 - r
                     for w in range(n_strays[block]):
                         m = strays[a + w]
-                        stray_u[w], stray_i[w] = u[m], i[m]
-                    ea, eb, k = propagator(now - clock[block], tau_mem[a], tau_syn[a])
-                    for m in range(a, b):
-                        u[m] = u[m] * ea + i[m] * k
-                        i[m] *= eb
-                        crossed |= u[m] >= c[m]
+                        v, current = advance(m, now, r, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
+                        if free_at[m] <= now and v >= c[m]:
+                            n_crossings = set_crossing(crossings, n_crossings, m, now)
+                            crossed = True
+                        u[other, m] = v
+                        i[other, m] = current + weights[low + m - a] if ready[block] >= 0 else current
+                    if crossed:
+                        continue
+                    row[block] = other
+                    r = other
                     clock[block] = now
-                    horizon[block] = now
-                    for w in range(n_hopeful[block]):
-                        n_crossings = set_crossing(crossings, n_crossings, hopeful[a + w], math.inf)
-                    n_hopeful[block] = 0
                     kept = 0
                     for w in range(n_strays[block]):
                         m = strays[a + w]
-                        u[m], i[m] = stray_u[w], stray_i[w]
-                        advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
-                        crossed |= free_at[m] <= now and u[m] >= c[m]
+                        t[m] = now
                         if free_at[m] > now:
                             strays[a + kept] = m
                             kept += 1
@@ -401,53 +465,49 @@ def run(
                             is_stray[m] = False
                             n_crossings = set_crossing(crossings, n_crossings, m, math.inf)
                     n_strays[block] = kept
-                if crossed:
-                    for m in range(a, b):
-                        if u[m] >= c[m] and not is_stray[m]:
-                            n_crossings = set_crossing(crossings, n_crossings, m, now)
-                            hopeful[a + n_hopeful[block]] = m
-                            n_hopeful[block] += 1
+                else:
+                    ready[block] = -1
+                for w in range(n_hopeful[block]):
+                    if not is_stray[hopeful[a + w]]:
+                        n_crossings = set_crossing(crossings, n_crossings, hopeful[a + w], math.inf)
+                n_hopeful[block] = 0
+                horizon[block] = now
             else:
                 for s in range(low, high):
                     m = targets[s]
-                    advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
-                    if free_at[m] <= now and u[m] >= c[m]:
+                    u[0, m], i[0, m] = advance(m, now, 0, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
+                    t[m] = now
+                    if free_at[m] <= now and u[0, m] >= c[m]:
                         n_crossings = set_crossing(crossings, n_crossings, m, now)
                         crossed = True
-            if crossed:
-                continue
-            if together[block]:
-                for w in range(n_hopeful[block]):
-                    n_crossings = set_crossing(crossings, n_crossings, hopeful[a + w], math.inf)
-                n_hopeful[block] = 0
-                horizon[block] = now
-            if bundle_delta[bundle]:
-                pass
-            elif high - low == b - a:
-                for m in range(b - a):
-                    i[a + m] += weights[low + m]
-                    received[a + m] += 1
-            else:
-                for s in range(low, high):
-                    i[targets[s]] += weights[s]
-                    received[targets[s]] += 1
+                if crossed:
+                    continue
             if bundle_delta[bundle]:
                 for s in range(low, high):
                     m = targets[s]
                     received[m] += 1
                     if free_at[m] <= now:
-                        u[m] += weights[s]
-                        if u[m] >= c[m]:
+                        u[r, m] += weights[s]
+                        if u[r, m] >= c[m]:
                             lifted[n_fired] = m
                             trigger[n_out + n_fired] = rank * n_bundles + bundle
                             n_fired += 1
-            n_lone = n_strays[block] if together[block] else high - low
-            for w in range(n_lone):
+            elif whole:
+                all_received[block] += 1
+                if not together[block] or ready[block] < 0:
+                    for m in range(b - a):
+                        i[r, a + m] += weights[low + m]
+            else:
+                for s in range(low, high):
+                    i[r, targets[s]] += weights[s]
+                    received[targets[s]] += 1
+            ready[block], ready_for[block] = -1, math.inf
+            for w in range(n_strays[block] if together[block] else high - low):
                 m = strays[a + w] if together[block] else targets[low + w]
                 if doubt[m] <= now:
                     doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
                     n_doubts += 1
-                found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
+                found, doubt[m] = candidate(t[m], u[r, m], i[r, m], free_at[m], c[m], tau_mem[m], tau_syn[m])
                 n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
             # the spike goes on to its next bundle
             source = given_sources[rank] if rank < n_given else n_external + senders[rank - n_given]
@@ -463,6 +523,8 @@ def run(
 
         for w in range(n_fired):
             m = lifted[w]
+            block = block_of[m]
+            r = row[block]
             if last_spike[m] == now:
                 status, where, when = TWICE, m, now
                 break
@@ -472,23 +534,22 @@ def run(
                 n_doubts += 1
             doubt[m] = math.inf
             if trigger[n_out] >= 0 and subtracts[m] > 0.0:
-                u[m] -= drop[m]
-                if u[m] >= c[m]:
+                u[r, m] -= drop[m]
+                if u[r, m] >= c[m]:
                     status, where, when = TWICE, m, now
                     break
             else:
-                u[m] = u_reset[m]
-            times[n_out], senders[n_out], arrivals[n_out] = now, m, received[m]
+                u[r, m] = u_reset[m]
+            times[n_out], senders[n_out], arrivals[n_out] = now, m, received[m] + all_received[block]
             n_out += 1
             free_at[m] = now + t_ref[m]
-            block = np.searchsorted(blocks, m, side="right") - 1
             if together[block] and free_at[m] > now and not is_stray[m]:
                 t[m] = now
                 strays[blocks[block] + n_strays[block]] = m
                 n_strays[block] += 1
                 is_stray[m] = True
             if not together[block] or is_stray[m]:
-                found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
+                found, doubt[m] = candidate(t[m], u[r, m], i[r, m], free_at[m], c[m], tau_mem[m], tau_syn[m])
                 n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
             if cyclic:
                 bundle = next_bundle(efferents, n_external + m, source_bundles[n_external + m], now, t_end)
@@ -503,11 +564,9 @@ def run(
         if doubt[m] <= t_end:
             doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
             n_doubts += 1
-    for block in range(n_blocks):
-        if together[block]:
-            for m in range(blocks[block], blocks[block + 1]):
-                if not is_stray[m]:
-                    t[m] = clock[block]
+        state.u[m], state.i[m] = u[row[block_of[m]], m], i[row[block_of[m]], m]
+        if together[block_of[m]] and not is_stray[m]:
+            t[m] = clock[block_of[m]]
     return (
         status,
         where,
