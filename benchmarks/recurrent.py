@@ -75,6 +75,7 @@ def dense(n: int, t_end: float, repeat: int) -> None:
     for label, delay in kinds.items():
         net, weight = network(n, delay, rng)
         span = t_end if label != "a delay per synapse" else t_end / 20
+        es.solve(net, {}, 0.0)  # lay the synapses out, once for every network
         forward, solution = median_time(lambda net=net, span=span: es.solve(net, {}, span, threads=1), repeat)
         spikes = solution.spikes["loop"]
         rows, state = np.ascontiguousarray(weight.T), np.zeros(n)
@@ -98,6 +99,7 @@ def sparse(repeat: int) -> None:
     for n in (1000, 10_000):
         net, weight = network(n, None, np.random.default_rng(2), density=100 / n)
         span = 0.4 if n == 1000 else 0.04
+        es.solve(net, {}, 0.0)
         forward, solution = median_time(lambda net=net, span=span: es.solve(net, {}, span, threads=1), repeat)
         n_spikes = solution.spikes["loop"].n_spikes
         print(

@@ -90,7 +90,7 @@ def crossing_time(u, i, c, tau_mem, tau_syn):
     grazing = False
     bracketed = False
     s = taylor_step(u - c, u, i, rate_mem, rate_syn)
-    if not s < 0.5 * shortest:
+    if not 0.0 < s < 0.5 * shortest:
         low, high, s, grazing = bracket(u, i, c, tau_mem, tau_syn)
         bracketed = True
         if s == math.inf:

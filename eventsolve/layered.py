@@ -88,7 +88,7 @@ class States(NamedTuple):
 
 
 ROOM, BUDGET, TWICE = 1, 2, 3
-"""Why a run ended early: no room in the arrays, more spikes than allowed, a neuron that would spike twice at one time."""
+"""Why a run ended early: no room in the arrays, more spikes than allowed, a neuron that would spike twice at once."""
 
 
 class Probes(NamedTuple):
@@ -278,9 +278,9 @@ def march_cohort(
 ):
     """Write the cohort's spikes behind the first n_out, and its undecided peaks behind the first n_doubts.
 
-    Returns (status, neuron, time, n_out, n_doubts): 0 or why it ended early, where and when, and the new counts. If there
-    was no room, the cohort has to be marched again with more; there may be max_out spikes at most. The sample's states
-    (start_times, us, currents, free_ats), each (n,), are replaced by those after the last events.
+    Returns (status, neuron, time, n_out, n_doubts): 0 or why it ended early, where and when, and the new counts. If
+    there was no room, the cohort has to be marched again with more; there may be max_out spikes at most. The sample's
+    states (start_times, us, currents, free_ats), each (n,), are replaced by those after the last events.
 
     Between two arrivals all members take one vectorised step without branches, which also decides for whom there is
     anything to look for; only those few are looked at one by one. One call serves a cohort because arrays are taken out

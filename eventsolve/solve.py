@@ -99,9 +99,9 @@ class Maxima(NamedTuple):
 class Chunk(NamedTuple):
     """A range of samples as kernels take it.
 
-    ``spikes`` are by population, sorted by time, then neuron; ``queued`` those of layers that the event queue solved, in
-    order of occurrence; ``carried`` those before the start that are still on their way. ``start`` and ``end`` are the
-    states of the layers.
+    ``spikes`` are by population, sorted by time, then neuron; ``queued`` those of layers that the event queue solved,
+    in order of occurrence; ``carried`` those before the start that are still on their way. ``start`` and ``end`` are
+    the states of the layers.
     """
 
     n_samples: int
@@ -305,8 +305,8 @@ def solve(
     Raises
     ------
     ValueError
-        If inputs are missing, unknown, of the wrong size or of different batch sizes, t_end is not finite and >= 0, or the
-        initial state does not fit.
+        If inputs are missing, unknown, of the wrong size or of different batch sizes, t_end is not finite and >= 0, or
+        the initial state does not fit.
     SpikeBudgetError
         If a sample has more than max_spikes, as a runaway loop has.
     RepeatedSpikeError
