@@ -376,7 +376,8 @@ def _joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) ->
         if name in reads
     ]
     if not parts:
-        return no_probes(n_samples)
+        nowhere: Probes = no_probes(n_samples)
+        return nowhere
     if len(parts) == 1:
         return parts[0]
     samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts])

@@ -132,13 +132,21 @@ def crossing_time(u, i, c, tau_mem, tau_syn):
     return s, grazing
 
 
+@inlined
+def turn_time(u, i, c, tau_mem, tau_syn):
+    """Return when V turns after a state, in seconds, or inf."""
+    turn = extremum(u, i, tau_mem, tau_syn)
+    # a V above v_leak must fall again, but where tau_syn / tau_mem is beyond float64 it is all but i by then
+    return 40.0 * tau_mem if i > u and c > 0.0 and turn == math.inf else turn
+
+
 @compiled
 def bracket(u, i, c, tau_mem, tau_syn):
     """Return (low, high, s, grazing): where V crosses c after a state with u < c, a first guess; s is inf if nowhere.
 
     ``high`` is inf where V rises towards v_leak without a peak.
     """
-    turn = extremum(u, i, tau_mem, tau_syn)
+    turn = turn_time(u, i, c, tau_mem, tau_syn)
     if i > u and turn < math.inf:
         ea, _, k = propagator(turn, tau_mem, tau_syn)
         peak = u * ea + i * k

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, peak_possible, undecided_band
-from eventsolve.membrane import extremum, propagator
+from eventsolve.crossing import crossing_time, peak_possible, turn_time, undecided_band
+from eventsolve.membrane import propagator
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -361,7 +361,7 @@ def march_cohort(
                         return ROOM, -1, t, n_out, n_doubts
                     s, grazing = crossing_time(u[m], i[m], c[m], tau_mem, tau_syn)
                     if grazing:
-                        peak = t + extremum(u[m], i[m], tau_mem, tau_syn)
+                        peak = t + turn_time(u[m], i[m], c[m], tau_mem, tau_syn)
                         if peak <= t_next:
                             doubt_times[n_doubts] = peak
                             doubt_senders[n_doubts] = members[m]

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, undecided_band
+from eventsolve.crossing import crossing_time, turn_time, undecided_band
 from eventsolve.layered import (
     BUDGET,
     ROOM,
@@ -36,7 +36,7 @@ from eventsolve.layered import (
     grown_reals,
     order_by_time,
 )
-from eventsolve.membrane import extremum, propagator
+from eventsolve.membrane import propagator
 
 
 class Efferents(NamedTuple):
@@ -58,10 +58,9 @@ class Efferents(NamedTuple):
     together: Booleans
 
 
-# Heaps are arrays taken out of their tuples: in kernels that take tuples references are counted, atomically, at more
-# cost than what they do. Deliveries: (times, ranks, bundles), by time, then rank of the spike, with the next bundle that
-# the spike brings. Crossings: (times by neuron, inf if not in the heap, heap of neurons, places of the neurons in it or
-# -1).
+# Two heaps, each three arrays. Deliveries: times, ranks and bundles, by time, then rank of the spike, with the next
+# bundle that the spike brings. Crossings: times by neuron (inf if not in the heap), the heap of neurons, and their
+# places in it or -1.
 
 
 @compiled
@@ -208,7 +207,7 @@ def next_question(t, u, i, free_at, c, tau_mem, tau_syn, released):
         begin = free_at
         current = i * math.exp(-(free_at - t) / tau_syn)
     s, grazing = crossing_time(u, current, c, tau_mem, tau_syn)
-    return begin + s, True, begin + extremum(u, current, tau_mem, tau_syn) if grazing else math.inf
+    return begin + s, True, begin + turn_time(u, current, c, tau_mem, tau_syn) if grazing else math.inf
 
 
 @compiled
@@ -331,7 +330,7 @@ def go_on(
             a, b = blocks[block], blocks[block + 1]
             known = horizon[block]
             targeted = bundle >= 0 and bundle_block[bundle] == block
-            carries = np.int64(-1)
+            carries = -1
             if targeted:
                 if t_delivery <= clock[block] or (
                     ready_for[block] == t_delivery and ready[block] in (-1, bundle)
@@ -374,7 +373,7 @@ def go_on(
                     s, grazing = crossing_time(u[now + m], i[now + m], c[m], tau_mem[m], tau_syn[m])
                     found = clock[block] + s
                     if grazing:
-                        peak = clock[block] + extremum(u[now + m], i[now + m], tau_mem[m], tau_syn[m])
+                        peak = clock[block] + turn_time(u[now + m], i[now + m], c[m], tau_mem[m], tau_syn[m])
                         if known < peak <= far:
                             doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
                             n_doubts += 1
@@ -821,7 +820,6 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
     Spikes; its States after their last events; (sample, neuron, time) columns of where float64 could not decide.
     """
     n_samples = given.offsets.size - 1
-    n = neurons.tau_mem.size
     state_times, us, currents, free_ats = (
         start.time.copy(),
         start.u.copy(),

@@ -209,17 +209,8 @@ def _efferents(
     target = np.repeat(np.arange(n), np.diff(afferents.offsets))
     projection = np.repeat(np.arange(len(lengths)), lengths)[order]
     by_source = np.lexsort((target, projection, afferents.delay, afferents.source))
-    source, delay, projection, target, delta, weight = (
-        column[by_source]
-        for column in (
-            afferents.source,
-            afferents.delay,
-            projection,
-            target,
-            afferents.delta,
-            afferents.weight,
-        )
-    )
+    source, delay = afferents.source[by_source], afferents.delay[by_source]
+    target, projection = target[by_source], projection[by_source]
     starts = np.ones(source.size, np.bool_)
     starts[1:] = np.any([column[1:] != column[:-1] for column in (source, delay, projection)], axis=0)
     first = np.flatnonzero(starts)
@@ -239,10 +230,10 @@ def _efferents(
         ),
         delay=delay[first],
         block=block.astype(np.int64),
-        delta=delta[first],
+        delta=afferents.delta[by_source][first],
         first=np.append(first, source.size).astype(np.int64),
         target=target.astype(np.int64),
-        weight=weight,
+        weight=afferents.weight[by_source],
         blocks=offsets,
         together=np.array(alike, dtype=np.bool_).reshape(-1, 2).all(axis=1) & (touched >= 0.25 * possible),
     )
