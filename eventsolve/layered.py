@@ -341,15 +341,18 @@ def march_cohort(
         for w in range(n_watched):
             m = lookout[w]
             t = t_last[m] if apart else t_now
+            ea, eb, k = ea_whole, eb_whole, k_whole
+            if apart:
+                ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
             while True:
                 if free_at[m] > t:
                     if free_at[m] >= t_next:
                         if not ends:
-                            i[m] *= math.exp(-(t_next - t) / tau_syn)
+                            i[m] *= eb
                         break
                     i[m] *= math.exp(-(free_at[m] - t) / tau_syn)
                     t = free_at[m]
-                ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
+                    ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
                 u_new = u[m] * ea + i[m] * k
                 i_new = i[m] * eb
                 s = math.inf
@@ -385,6 +388,7 @@ def march_cohort(
                 u[m] = v_resets[members[m]] - v_leaks[members[m]]
                 t = t_spike
                 free_at[m] = t + t_refs[members[m]]
+                ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
             u_next[m], i_next[m] = u[m], i[m]
             t_last[m] = t
         if ends:

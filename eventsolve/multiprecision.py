@@ -15,9 +15,10 @@ Between two events a neuron is in closed form, with s the time since the state (
 
 K is evaluated as it stands: the digits that its cancellation costs are bought as working precision.
 
-Order of events: by time; at one time spikes come before deliveries, spikes by population (in the order in
-which the network lists them) and then neuron, deliveries all at once (they add up). Whether two times are
-equal is decided at the working precision.
+Order of events: by time; at one time crossings come before deliveries, crossings by population (in the order in
+which the network lists them) and then neuron, deliveries by the spike that causes them (inputs first, then
+spikes in order of occurrence) and then synapse. Whether two times are equal is decided at the working
+precision.
 
 All numbers are mpf of a context of their own (``solution.context``); the global precision of mpmath is
 neither read nor changed. In an expression of two mpf the left one's context rounds: start from the solution's
@@ -49,7 +50,20 @@ Parameter: TypeAlias = tuple[str, Any]
 """("weight" | "delay", projection key), ("spike_times", input) or (parameter of neurons, population)."""
 
 GUARD_DIGITS = 20
-NEURON_PARAMETERS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref")
+NEURON_PARAMETERS = (
+    "tau_mem",
+    "tau_syn",
+    "v_threshold",
+    "v_reset",
+    "v_leak",
+    "t_ref",
+    "v_initial",
+    "i_initial",
+)
+
+
+class RepeatedSpike(ArithmeticError):
+    """A neuron's voltage is at or above the threshold after a reset by subtraction: it would spike twice at once."""
 
 
 class SpikeCountChanged(ArithmeticError):
@@ -69,16 +83,20 @@ class Neuron:
     v_reset: Mpf
     v_leak: Mpf
     t_ref: Mpf
+    v_initial: Mpf = 0
+    i_initial: Mpf = 0
+    subtracts: bool = False
 
 
 @dataclass(frozen=True)
 class Synapse:
-    """A spike of ``source`` adds ``weight`` to the current of ``target``, ``delay`` seconds later."""
+    """A spike of ``source`` adds ``weight`` to the current of ``target``, or to V (delta), ``delay`` seconds later."""
 
     source: int
     target: int
     weight: Mpf
     delay: Mpf
+    delta: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,18 +168,27 @@ def problem(network: Network, inputs: Mapping[str, SpikeTrains], t_end: float) -
     exact = _context(20).mpf  # 20 digits hold every float64
     neurons = {
         name: tuple(
-            Neuron(*(exact(float(value)) for value in values))
-            for values in zip(*(p.parameter(parameter) for parameter in NEURON_PARAMETERS), strict=True)
+            Neuron(**dict(zip(NEURON_PARAMETERS, map(exact, values), strict=True)), subtracts=subtracts)
+            for values in zip(
+                *(p.parameter(parameter).tolist() for parameter in NEURON_PARAMETERS), strict=True
+            )
         )
         for name, p in populations.items()
         if p.neuron is not None
+        for subtracts in [getattr(p.neuron, "reset", "value") == "subtract"]
     }
     synapses = {}
     for key, projection in network.projections.items():
         targets = np.repeat(np.arange(populations[projection.post].size), np.diff(projection.row_offsets))
         columns = (projection.sources, targets, projection.weights, projection.delay)
         synapses[key] = tuple(
-            Synapse(int(source), int(target), exact(float(weight)), exact(float(delay)))
+            Synapse(
+                int(source),
+                int(target),
+                exact(float(weight)),
+                exact(float(delay)),
+                projection.synapse == "delta",
+            )
             for source, target, weight, delay in zip(*columns, strict=True)
         )
     spikes = {
@@ -313,19 +340,21 @@ def _run(
     cells = [(name, k) for name, neurons in given.neurons.items() for k in range(len(neurons))]
     neurons = [_neuron_in(ctx, given.neurons[name][k]) for name, k in cells]
     place = {cell: i for i, cell in enumerate(cells)}
-    efferents: dict[tuple[str, int], list[tuple[int, Mpf, Mpf]]] = {}
+    efferents: dict[tuple[str, int], list[tuple[int, Mpf, Mpf, bool]]] = {}
     for key, synapses in given.synapses.items():
         for s in synapses:
-            synapse = (place[key[1], s.target], ctx.mpf(s.weight), ctx.mpf(s.delay))
+            synapse = (place[key[1], s.target], ctx.mpf(s.weight), ctx.mpf(s.delay), s.delta)
             efferents.setdefault((key[0], s.source), []).append(synapse)
 
-    pending: list[tuple[Mpf, int, int, Mpf]] = []  # deliveries: time, serial number, target, weight
+    pending: list[
+        tuple[Mpf, int, int, Mpf, bool]
+    ] = []  # deliveries: time, serial number, target, weight, delta
     serial = itertools.count()
 
     def emit(cell: tuple[str, int], time: Mpf) -> None:
-        for target, weight, delay in efferents.get(cell, ()):
+        for target, weight, delay, delta in efferents.get(cell, ()):
             if time + delay <= t_end:
-                heapq.heappush(pending, (time + delay, next(serial), target, weight))
+                heapq.heappush(pending, (time + delay, next(serial), target, weight, delta))
 
     for name, samples in given.inputs.items():
         for time, channel in samples[sample]:
@@ -336,29 +365,50 @@ def _run(
         return _first_crossing(ctx, neurons[i], histories[i][-1], t_end, tolerance)
 
     spikes: dict[str, list[Spike]] = {name: [] for name in given.neurons}
-    histories = [[State(zero, zero, zero, zero)] for _ in cells]
+    histories = [[State(zero, neuron.v_initial, neuron.i_initial, zero)] for neuron in neurons]
     crossings = [crossing(i) for i in range(len(cells))]
+
+    def fire(i: int, time: Mpf, voltage: Mpf, current: Mpf) -> None:
+        """Let a neuron spike from a voltage: the threshold, or one to which a delta synapse has lifted it."""
+        name, k = cells[i]
+        after = neurons[i].v_reset
+        if neurons[i].subtracts:
+            after = voltage - (neurons[i].v_threshold - neurons[i].v_reset)
+        if after >= neurons[i].v_threshold or (
+            histories[i][-1].time == time and (time, k) in spikes[name][-n:]
+        ):
+            raise RepeatedSpike(
+                f"neuron {k} of {name!r} in sample {sample} would spike twice at {ctx.nstr(time)} s"
+            )
+        spikes[name].append((time, k))
+        histories[i].append(State(time, after, current, time + neurons[i].t_ref))
+        emit(cells[i], time)
+
+    n = len(cells)
     while True:
         spike_time, i = min(zip(crossings, itertools.count(), strict=False), default=(ctx.inf, -1))
         delivery_time = pending[0][0] if pending else ctx.inf
         if min(spike_time, delivery_time) > t_end:
             break
         if spike_time <= delivery_time:
-            name, k = cells[i]
-            spikes[name].append((spike_time, k))
             _, current = _advance(ctx, neurons[i], histories[i][-1], spike_time)
-            after = State(spike_time, neurons[i].v_reset, current, spike_time + neurons[i].t_ref)
-            histories[i].append(after)
+            fire(i, spike_time, neurons[i].v_threshold, current)
             crossings[i] = crossing(i)
-            emit(cells[i], spike_time)
         else:
             changed = set()
             while pending and pending[0][0] == delivery_time:
-                _, _, target, weight = heapq.heappop(pending)
+                _, _, target, weight, delta = heapq.heappop(pending)
                 voltage, current = _advance(ctx, neurons[target], histories[target][-1], delivery_time)
                 free = max(histories[target][-1].free, delivery_time)
-                histories[target].append(State(delivery_time, voltage, current + weight, free))
                 changed.add(target)
+                if not delta:
+                    current += weight
+                elif free == delivery_time:
+                    voltage += weight
+                    if voltage >= neurons[target].v_threshold:
+                        fire(target, delivery_time, voltage, current)
+                        continue
+                histories[target].append(State(delivery_time, voltage, current, free))
             for target in changed:
                 crossings[target] = crossing(target)
     by_population = {
@@ -665,7 +715,7 @@ def _working_digits(given: Problem, digits: int) -> int:
 
 def _neuron_in(ctx: Context, neuron: Neuron) -> Neuron:
     """Return the neuron's numbers in a context, which then rounds every expression of them."""
-    return Neuron(*(ctx.mpf(getattr(neuron, name)) for name in NEURON_PARAMETERS))
+    return replace(neuron, **{name: ctx.mpf(getattr(neuron, name)) for name in NEURON_PARAMETERS})
 
 
 def _all_neurons(given: Problem) -> Iterator[Neuron]:

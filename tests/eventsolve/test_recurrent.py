@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventsolve as es
+from eventsolve import multiprecision
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
 
 PARAMETERS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")
@@ -388,3 +389,44 @@ class TestErrors:
             es.solve(Loop(3, n=5).network(), later, 50e-3, initial=state)
         with pytest.raises(TypeError, match="initial must be the final_state"):
             es.solve(net, later, 50e-3, initial=10e-3)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_spikes_are_those_of_the_multiprecision_solver(seed):
+    loop = Loop(seed, n=3, t_end=25e-3)
+    solution = solved(loop)
+    if solution is None:
+        return
+    truth = multiprecision.solve(loop.network(), loop.trains(), loop.t_end, digits=25)
+    for name in ("a", "b"):
+        got, want = solution.spikes[name], truth.to_spiketrains(name)
+        np.testing.assert_array_equal(got.counts(), want.counts())
+        np.testing.assert_array_equal(got.neurons, want.neurons)
+        reach = spread(solution, name)
+        assert (np.abs(got.times - want.times) <= reach).all()
+
+
+def spread(solution, name):
+    """Bound the error of every spike time to first order: that of V at every crossing, by what depends on it."""
+    eps, names = np.finfo(float).eps, ("a", "b")
+    local = {}
+    for other in names:
+        spikes, population = solution.spikes[other], solution.network.population(other)
+        current = solution.current(other, spikes.times)[
+            spikes.samples, spikes.neurons, np.arange(spikes.n_spikes)
+        ]
+        tau_mem, threshold, leak = (
+            population.parameter(p)[spikes.neurons] for p in ("tau_mem", "v_threshold", "v_leak")
+        )
+        slope = np.abs(leak - threshold + current) / tau_mem
+        arrivals = sum(
+            solution.spikes[p.pre].counts().sum(axis=1).max() for p in solution.network.afferents(other)
+        )
+        size = sum(np.abs(p.weight).max() for p in solution.network.afferents(other)) * (1 + arrivals)
+        local[other] = 8 * eps * (2 + arrivals) * (size + 3) / slope + eps * solution.t_end
+    local["in"] = np.zeros(solution.spikes["in"].n_spikes)
+    bounds = []
+    for k in range(solution.spikes[name].n_spikes):
+        reach = es.vjp(solution, {name: np.arange(solution.spikes[name].n_spikes) == k}).spike_times
+        bounds.append(sum(np.abs(reach[other]) @ local[other] for other in (*names, "in")))
+    return np.array(bounds)
