@@ -256,6 +256,37 @@ def fill_propagators(times, t_start, t_end, tau_mem, tau_syn, decay_mem, decay_s
 
 
 @compiled
+def advance_together(u, i, c, to_u, to_i, first, n, weights, low, ea, eb, k, flags, words, found):
+    """Advance n neurons from ``first`` on, add the weights from ``low`` on that arrive then, and find who may cross.
+
+    Returns the number of neurons ``found``; all others provably do not cross: see :mod:`eventsolve.crossing`. ``words``
+    are the bytes of ``flags`` by eight.
+    """
+    for m in range(n):
+        j = np.uint64(first) + np.uint64(
+            m
+        )  # unsigned: no index counts from the end, so that the loop is vectorised
+        u_0, i_0, c_0 = u[j], i[j], c[j]
+        u_h = u_0 * ea + i_0 * k
+        i_h = i_0 * eb
+        level = c_0 - undecided_band(u_0, i_0, c_0)
+        late = u_h - i_h
+        early = (i_0 - u_0) * ea
+        peak = (early > 0.0) & (late > 0.0) & (late * i_0 + early * i_h >= level * (late + early))
+        flags[m] = (u_h >= level) | peak
+        to_u[j] = u_h
+        to_i[j] = i_h + weights[np.uint64(low) + np.uint64(m)]
+    count = 0
+    for w in range((n + 7) >> 3):
+        if words[w] != 0:
+            for m in range(8 * w, min(8 * w + 8, n)):
+                if flags[m]:
+                    found[count] = first + m
+                    count += 1
+    return count
+
+
+@compiled
 def march_cohort(
     neurons,
     members,
@@ -282,8 +313,7 @@ def march_cohort(
     there was no room, the cohort has to be marched again with more; there may be max_out spikes at most. The sample's
     states (start_times, us, currents, free_ats), each (n,), are replaced by those after the last events.
 
-    Between two arrivals all members take one vectorised step without branches, which also decides for whom there is
-    anything to look for; only those few are looked at one by one. One call serves a cohort because arrays are taken out
+    Between two arrivals all members advance together, and only the few that may cross are looked at one by one. One call serves a cohort because arrays are taken out
     of their tuples here, once: in a loop that would count references, atomically, at more cost than the mathematics.
     """
     v_thresholds, v_resets, v_leaks, t_refs = (
@@ -303,8 +333,11 @@ def march_cohort(
     i_next = np.empty(n)
     t_last = np.empty(n)
     free_at = np.empty(n)
-    watched = np.empty(n, np.bool_)
+    flags = np.zeros(8 * ((n + 7) // 8), np.uint8)
+    words = flags.view(np.uint64)
     lookout = np.empty(n, np.int64)
+    no_weights = np.zeros(n)
+    held_until = -np.inf
     last_spike = np.full(n, -np.inf)
     for m in range(n):
         member = members[m]
@@ -319,25 +352,23 @@ def march_cohort(
     apart = False
     for m in range(n):
         apart |= t_last[m] != t_now
+        held_until = max(held_until, free_at[m])
     n_watched = 0
     for j in range(n_arrivals + 1):
         ends = j == n_arrivals
         t_next = t_end if ends else arrival_times[j]
         ea_whole, eb_whole, k_whole = decay_mem[j], decay_syn[j], response[j]
-        for m in range(n):
-            u_new = u[m] * ea_whole + i[m] * k_whole
-            i_new = i[m] * eb_whole
-            above = ((i[m] > c[m]) | (i_new > c[m])) & (
-                (u_new >= c[m] - undecided_band(u[m], i[m], c[m]))
-                | peak_possible(u[m], i[m], c[m], ea_whole, u_new, i_new)
-            )
-            watched[m] = above | (free_at[m] > t_now)
-            u_next[m] = u_new
-            i_next[m] = i_new
-        n_watched = 0
-        for m in range(n):
-            lookout[n_watched] = m
-            n_watched += watched[m] | apart
+        row = 0 if ends else first_weight + slots[j] * n
+        arriving = no_weights if ends else weights
+        n_watched = advance_together(
+            u, i, c, u_next, i_next, 0, n, arriving, row, ea_whole, eb_whole, k_whole, flags, words, lookout
+        )
+        if apart or held_until > t_now:
+            n_watched = 0
+            for m in range(n):
+                if apart or flags[m] or free_at[m] > t_now:
+                    lookout[n_watched] = m
+                    n_watched += 1
         for w in range(n_watched):
             m = lookout[w]
             t = t_last[m] if apart else t_now
@@ -388,8 +419,9 @@ def march_cohort(
                 u[m] = v_resets[members[m]] - v_leaks[members[m]]
                 t = t_spike
                 free_at[m] = t + t_refs[members[m]]
+                held_until = max(held_until, free_at[m])
                 ea, eb, k = propagator(t_next - t, tau_mem, tau_syn)
-            u_next[m], i_next[m] = u[m], i[m]
+            u_next[m], i_next[m] = u[m], i[m] + arriving[row + m]
             t_last[m] = t
         if ends:
             break
@@ -397,9 +429,6 @@ def march_cohort(
         i, i_next = i_next, i
         t_now = t_next
         apart = False
-        row = first_weight + slots[j] * n
-        for m in range(n):
-            i[m] += weights[row + m]
     for m in range(n):
         start_times[members[m]] = t_now
         us[members[m]], currents[members[m]], free_ats[members[m]] = u[m], i[m], free_at[m]

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, turn_time, undecided_band
+from eventsolve.crossing import crossing_time, turn_time
 from eventsolve.layered import (
     BUDGET,
     ROOM,
@@ -32,6 +32,7 @@ from eventsolve.layered import (
     Reals,
     Spikes,
     States,
+    advance_together,
     grown_integers,
     grown_reals,
     order_by_time,
@@ -160,37 +161,6 @@ def advance(t, u, i, free_at, to, tau_mem, tau_syn):
         t = free_at
     ea, eb, k = propagator(to - t, tau_mem, tau_syn)
     return u * ea + i * k, i * eb
-
-
-@compiled
-def advance_together(u, i, c, to_u, to_i, first, n, weights, low, ea, eb, k, flags, words, found):
-    """Advance n neurons from ``first`` on, add the weights from ``low`` on that arrive then, and find who may cross.
-
-    Returns the number of neurons ``found``; all others provably do not cross: see :mod:`eventsolve.crossing`. ``words``
-    are the bytes of ``flags`` by eight.
-    """
-    for m in range(n):
-        j = np.uint64(first) + np.uint64(
-            m
-        )  # unsigned: no index counts from the end, so that the loop is vectorised
-        u_0, i_0, c_0 = u[j], i[j], c[j]
-        u_h = u_0 * ea + i_0 * k
-        i_h = i_0 * eb
-        level = c_0 - undecided_band(u_0, i_0, c_0)
-        late = u_h - i_h
-        early = (i_0 - u_0) * ea
-        peak = (early > 0.0) & (late > 0.0) & (late * i_0 + early * i_h >= level * (late + early))
-        flags[m] = (u_h >= level) | peak
-        to_u[j] = u_h
-        to_i[j] = i_h + weights[np.uint64(low) + np.uint64(m)]
-    count = 0
-    for w in range((n + 7) >> 3):
-        if words[w] != 0:
-            for m in range(8 * w, min(8 * w + 8, n)):
-                if flags[m]:
-                    found[count] = first + m
-                    count += 1
-    return count
 
 
 @compiled

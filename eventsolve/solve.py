@@ -58,14 +58,12 @@ class StoppedError(RuntimeError):
     @cached_property
     def solution(self) -> Solution:
         """Everything before the time at which the solver stopped."""
+        network, inputs, initial, max_spikes = self._problem
         before = math.nextafter(self.time, 0.0)
-        return solve(
-            self._problem.network,
-            self._problem.inputs,
-            before,
-            initial=self._problem.initial,
-            max_spikes=self._problem.max_spikes,
-        )
+        try:
+            return solve(network, inputs, before, initial=initial, max_spikes=max_spikes)
+        except StoppedError as earlier:  # in another sample
+            return earlier.solution
 
 
 class SpikeBudgetError(StoppedError):
