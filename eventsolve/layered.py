@@ -313,8 +313,9 @@ def march_cohort(
     there was no room, the cohort has to be marched again with more; there may be max_out spikes at most. The sample's
     states (start_times, us, currents, free_ats), each (n,), are replaced by those after the last events.
 
-    Between two arrivals all members advance together, and only the few that may cross are looked at one by one. One call serves a cohort because arrays are taken out
-    of their tuples here, once: in a loop that would count references, atomically, at more cost than the mathematics.
+    Between two arrivals all members advance together, and only the few that may cross are looked at one by one. One
+    call serves a cohort because arrays are taken out of their tuples here, once: in a loop that would count references,
+    atomically, at more cost than the mathematics.
     """
     v_thresholds, v_resets, v_leaks, t_refs = (
         neurons.v_threshold,

@@ -238,18 +238,13 @@ class Solution:
         self.network.population(population)
         raise ValueError(f"{population!r} is an input: it has no voltage")
 
-    def _states(self, population: str, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def states_at(
+        self, population: str, times: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return voltage and current at sorted times of each sample, (n_samples, n_times); see :meth:`voltage`."""
         layer = self.layer(population)
-        asked = np.array(times, dtype=np.float64).reshape(-1)
-        bad = ~((asked >= self.t_start) & (asked <= self.t_end))
-        if bad.any():
-            k = int(np.argmax(bad))
-            raise ValueError(
-                f"times must lie in [{self.t_start!r}, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}"
-            )
-        order = np.argsort(asked, kind="stable")
         place = layer.slice_of(population)
-        shape = (self.n_samples, place.stop - place.start, asked.size)
+        shape = (self.n_samples, place.stop - place.start, times.shape[1])
         voltage, current = np.empty(shape), np.empty(shape)
         for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True):
             v, i = lives.sample_states(
@@ -262,10 +257,44 @@ class Solution:
                 self.after,
                 own_spikes(layer, chunk),
                 self.t_end,
-                asked[order],
+                times[low:high],
             )
-            voltage[low:high, :, order], current[low:high, :, order] = v[:, place], i[:, place]
+            voltage[low:high], current[low:high] = v[:, place], i[:, place]
         return voltage, current
+
+    def start_states(self, population: str) -> States:
+        """Return the states with which a population's neurons began, each (n_samples, n_neurons)."""
+        layer = self.layer(population)
+        place = layer.slice_of(population)
+        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self.chunks]
+        empty = [np.empty((0, place.stop - place.start))] * 4
+        return States(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+
+    def arriving(self, population: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return (times, neurons, samples) of all spikes of a population that may arrive somewhere."""
+        parts = [
+            part
+            for chunk, (low, _) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
+            for part in _still_on_the_way(chunk, population, low, self.t_end, np.inf)
+        ]
+        nothing = (np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
+        times, neurons, samples = (np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
+        return times, neurons, samples
+
+    def _states(self, population: str, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self.layer(population)
+        asked = np.array(times, dtype=np.float64).reshape(-1)
+        bad = ~((asked >= self.t_start) & (asked <= self.t_end))
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise ValueError(
+                f"times must lie in [{self.t_start!r}, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}"
+            )
+        order = np.argsort(asked, kind="stable")
+        back = np.argsort(order, kind="stable")
+        everywhere = np.ascontiguousarray(np.broadcast_to(asked[order], (self.n_samples, asked.size)))
+        voltage, current = self.states_at(population, everywhere)
+        return voltage[..., back], current[..., back]
 
 
 def solve(

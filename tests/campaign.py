@@ -3,8 +3,8 @@
 Every network is a function of (seed, index). It is solved by :func:`eventsolve.solve` and by
 :mod:`eventsolve.multiprecision`, and spikes are paired in the order in which each neuron makes them. What is reported:
 
-- missed and extra spikes. A network whose spikes differ is solved again, in mpmath, with all of its numbers moved by a few
-  units in the last place: if its spikes then differ among themselves, float64 cannot decide it, and it counts as
+- missed and extra spikes. A network whose spikes differ is solved again, in mpmath, with all of its numbers moved by a
+  few units in the last place: if its spikes then differ among themselves, float64 cannot decide it, and it counts as
   undecidable; else the solver is wrong.
 - the error of spike times in units of their own conditioning: that of V at a crossing, a few roundings of every term,
   over V' there, reaches later spikes through the derivatives of their times.
@@ -406,7 +406,7 @@ def main() -> int:
     report = {
         "command": f"python -m tests.campaign --networks {arguments.networks} --seed {arguments.seed}",
         "complete": complete,
-        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "seconds": round(time.perf_counter() - begin, 1),
         **vars(total),
     }
