@@ -191,8 +191,8 @@ def run_network(seed: int, index: int) -> Tally:
     except SpikeBudgetError as error:
         if not error.time > 0:
             return replace(tally, refused=1)
-        case = replace(case, t_end=float(np.nextafter(error.time, 0)))
         solution = error.solution
+        case = replace(case, t_end=solution.t_end)
     except RepeatedSpikeError as error:
         try:
             multiprecision.solve(case.net, case.inputs, case.t_end, digits=25)
@@ -306,7 +306,7 @@ def differs_within_ulps(
 
 
 def jittered(problem: multiprecision.Problem, rng: np.random.Generator) -> multiprecision.Problem:
-    """Return the problem with its weights, thresholds, leaks, time constants and delays moved by a few ulps."""
+    """Return the problem with all of its numbers moved by a few ulps."""
 
     def move(x: object) -> object:
         return x * (1 + int(rng.integers(-4, 5)) * EPS)  # type: ignore[operator]
@@ -319,6 +319,7 @@ def jittered(problem: multiprecision.Problem, rng: np.random.Generator) -> multi
                 tau_syn=move(n.tau_syn),
                 v_threshold=move(n.v_threshold),
                 v_leak=move(n.v_leak),
+                t_ref=move(n.t_ref),
             )
             for n in row
         )
@@ -328,7 +329,11 @@ def jittered(problem: multiprecision.Problem, rng: np.random.Generator) -> multi
         key: tuple(replace(s, weight=move(s.weight), delay=move(s.delay)) for s in row)
         for key, row in problem.synapses.items()
     }
-    return replace(problem, neurons=neurons, synapses=synapses)
+    inputs = {
+        name: tuple(tuple((move(t), k) for t, k in spikes) for spikes in samples)
+        for name, samples in problem.inputs.items()
+    }
+    return replace(problem, neurons=neurons, synapses=synapses, inputs=inputs)
 
 
 def run_batch(seed: int, indices: Iterable[int]) -> Tally:
