@@ -86,6 +86,9 @@ def gradient(
     A number that must not become negative and lies within h of it (a zero delay, a zero t_ref, an input at
     time 0) is differentiated from the right, (-3 f(0) + 4 f(h) - f(2h))/2h, whose truncation error h² f'''/3
     is of the same order. A perturbed problem is thereby always causal.
+
+    A step in a time also takes arrivals at one time apart. Where the result depends on their order (delta
+    synapses near the threshold) there is no gradient; unless a spike appears or vanishes, this goes unnoticed.
     """
     given = problem(network, inputs, t_end)
     gradients = {}

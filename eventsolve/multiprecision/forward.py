@@ -142,7 +142,8 @@ def _run(
     for i in range(len(cells)):
         look_ahead(i)
     while True:
-        time, i = min(zip(crossings, itertools.count(), strict=False), default=(ctx.inf, -1))
+        i = min(range(len(cells)), key=crossings.__getitem__, default=-1)
+        time = crossings[i] if cells else ctx.inf
         arrival = pending[0][0] if pending else ctx.inf
         if min(time, arrival) > t_end:
             break
