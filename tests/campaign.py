@@ -191,17 +191,18 @@ def run_network(seed: int, index: int) -> Tally:
     except SpikeBudgetError as error:
         if not error.time > 0:
             return replace(tally, refused=1)
-        solution = error.solution
-        case = replace(case, t_end=solution.t_end)
+        # not up to a spike: float64 cannot say on which side of it that is
+        case = replace(case, t_end=0.99 * error.solution.t_end)
+        solution = es.solve(case.net, case.inputs, case.t_end, threads=1)
     except RepeatedSpikeError as error:
-        try:
-            multiprecision.solve(case.net, case.inputs, case.t_end, digits=25)
-        except multiprecision.RepeatedSpike:
+        if solved(multiprecision.problem(case.net, case.inputs, case.t_end)) is None:
             return replace(tally, refused=1)
         tally.failures.append(f"seed {seed}, index {index}: {error}")
         return tally
     problem = multiprecision.problem(case.net, case.inputs, case.t_end)
-    truth = multiprecision.solve_problem(problem, digits=30)
+    truth = solved(problem)
+    if truth is None:  # in exact numbers; the sums of float64 have parted what was one time
+        return replace(tally, undecidable=1)
     names = [name for name, p in case.net.populations.items() if p.neuron is not None and p.neuron.spiking]
     pairs = {name: (solution.spikes[name], truth.to_spiketrains(name)) for name in names}
     tally.warned = int(bool(solution.warnings))
@@ -281,28 +282,37 @@ def conditioning(solution: es.Solution, errors: dict[str, np.ndarray]) -> Iterat
 def differs_within_ulps(
     problem: multiprecision.Problem, seed: int, index: int, solution: es.Solution | None = None
 ) -> bool:
-    """Return whether spikes appear or vanish as all numbers move by up to four units in their last place.
+    """Return whether spikes appear or vanish as all numbers move by up to four units in the last place.
 
     With a solution also whether spike times then move by as much as its own are off.
     """
     rng = np.random.default_rng([seed, index, 1])
     counts, times = [], []
-    for trial in range(9):
+    for trial in range(33):
         moved = problem if trial == 0 else jittered(problem, rng)
-        try:
-            truth = multiprecision.solve_problem(moved, digits=30)
-        except multiprecision.RepeatedSpike:
+        truth = solved(moved)
+        if truth is None:
             return True
         trains = {name: truth.to_spiketrains(name) for name in problem.neurons}
         counts.append(b"".join(t.counts().tobytes() for t in trains.values()))
         times.append(np.concatenate([by_neuron(t) for t in trains.values()]))
-    if len(set(counts)) > 1:
-        return True
+        if counts[-1] != counts[0]:
+            return True
     if solution is None:
         return False
     off = np.abs(np.concatenate([by_neuron(solution.spikes[name]) for name in problem.neurons]) - times[0])
     reach = np.max([np.abs(t - times[0]) for t in times[1:]], axis=0)
     return bool((off <= 8 * reach + 4 * EPS * float(problem.t_end)).all())
+
+
+def solved(problem: multiprecision.Problem) -> multiprecision.ExactSolution | None:
+    """Return the slow solution, or None if a neuron would spike twice at one time, which either solver refuses."""
+    try:
+        return multiprecision.solve_problem(problem, digits=30)
+    except ValueError as error:
+        if "would spike twice" in str(error):
+            return None
+        raise
 
 
 def jittered(problem: multiprecision.Problem, rng: np.random.Generator) -> multiprecision.Problem:
