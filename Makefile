@@ -24,9 +24,9 @@ test:
 twin:
 	NUMBA_DISABLE_JIT=1 $(BIN)python -m pytest tests/eventsolve
 
-# long seeded campaigns
+# random networks against mpmath; goes on where it was interrupted
 campaign:
-	$(BIN)python -m pytest -m campaign
+	$(BIN)python -m tests.campaign --networks 30000 --seed 1 --summary docs/campaign.json
 
 bench:
 	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)python "$$script" || exit 1; done

@@ -19,6 +19,8 @@ from eventsolve.compiled import compiled, inlined
 from eventsolve.membrane import extremum, propagator
 
 EPS = 2.220446049250313e-16
+SMALLEST_DECAY = 1e-280
+"""Below it products with a decay lose digits, as numbers become denormal."""
 
 
 @inlined
@@ -38,12 +40,13 @@ def peak_possible(u, i, c, decay_mem, u_h, i_h):
     There is a peak only if u rises at 0 and falls at h. With z = exp(-s/tau_mem), u(s) <= i - (i - u) z, because the
     current does not exceed i(0), and u(s) <= i_h + (u_h - i_h) z / decay_mem, because it does not fall below i(h);
     decay_mem is exp(-h/tau_mem). One bound falls with z, the other rises, so that none exceeds their value where they
-    are equal: the mean of i and i_h with the weights below.
+    are equal: the mean of i and i_h with the weights below. Where they underflow nothing is proven.
     """
     late = u_h - i_h
     early = (i - u) * decay_mem
     level = c - undecided_band(u, i, c)
-    return (early > 0.0) & (late > 0.0) & (late * i + early * i_h >= level * (late + early))
+    bound = (late > 0.0) & (late * i + early * i_h >= level * (late + early))
+    return (i > u) & (bound | (decay_mem < SMALLEST_DECAY))
 
 
 @inlined

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, peak_possible, turn_time, undecided_band
+from eventsolve.crossing import SMALLEST_DECAY, crossing_time, peak_possible, turn_time, undecided_band
 from eventsolve.membrane import propagator
 
 Reals = NDArray[np.float64]
@@ -262,6 +262,7 @@ def advance_together(u, i, c, to_u, to_i, first, n, weights, low, ea, eb, k, fla
     Returns the number of neurons ``found``; all others provably do not cross: see :mod:`eventsolve.crossing`. ``words``
     are the bytes of ``flags`` by eight.
     """
+    silence = ea < SMALLEST_DECAY
     for m in range(n):
         j = np.uint64(first) + np.uint64(
             m
@@ -272,8 +273,8 @@ def advance_together(u, i, c, to_u, to_i, first, n, weights, low, ea, eb, k, fla
         level = c_0 - undecided_band(u_0, i_0, c_0)
         late = u_h - i_h
         early = (i_0 - u_0) * ea
-        peak = (early > 0.0) & (late > 0.0) & (late * i_0 + early * i_h >= level * (late + early))
-        flags[m] = (u_h >= level) | peak
+        peak = (late > 0.0) & (late * i_0 + early * i_h >= level * (late + early))
+        flags[m] = (u_h >= level) | ((i_0 > u_0) & (peak | silence))
         to_u[j] = u_h
         to_i[j] = i_h + weights[np.uint64(low) + np.uint64(m)]
     count = 0

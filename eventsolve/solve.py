@@ -165,12 +165,7 @@ class Solution:
             delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
         on_the_way = {}
         for name, longest in delays.items():
-            parts = [
-                part
-                for chunk, (low, _) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
-                for part in _still_on_the_way(chunk, name, low, self.t_end, longest)
-            ]
-            times, neurons, samples = (np.concatenate(column) for column in zip(*parts, strict=True))
+            times, neurons, samples = self.arriving(name, longest)
             on_the_way[name] = SpikeTrains(
                 times, neurons, samples, self.n_samples, self.network.population(name).size
             )
@@ -270,12 +265,14 @@ class Solution:
         empty = [np.empty((0, place.stop - place.start))] * 4
         return States(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
-    def arriving(self, population: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return (times, neurons, samples) of all spikes of a population that may arrive somewhere."""
+    def arriving(
+        self, population: str, delay: float = math.inf
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return (times, neurons, samples) of a population's spikes that are under way for so long, past t_end."""
         parts = [
             part
             for chunk, (low, _) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
-            for part in _still_on_the_way(chunk, population, low, self.t_end, np.inf)
+            for part in _still_on_the_way(chunk, population, low, self.t_end, delay)
         ]
         nothing = (np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
         times, neurons, samples = (np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))

@@ -138,7 +138,7 @@ def draw(seed: int, index: int) -> Case:
         peaks["li"] = 0.25
         connect(names[-1], "li", 0.0, 1.0)
     t_end = float(rng.uniform(3, 12)) * tau
-    t_end = min(t_end, 400 * fastest)
+    t_end = min(t_end, 400 * fastest) * (1e4 if rng.random() < 0.03 else 1.0)
     n_samples = int(rng.integers(1, 3))
     trains = []
     for _ in range(n_samples):
