@@ -156,7 +156,13 @@ def bracket(u, i, c, tau_mem, tau_syn):
         grazing = abs(peak - c) <= undecided_band(u, i, c)
         if not peak > c:
             return 0.0, turn, math.inf, grazing
-        return 0.0, turn, turn * (1.0 - math.sqrt((peak - c) / (peak - u))), grazing
+        guess = turn * (1.0 - math.sqrt((peak - c) / (peak - u)))
+        if c < 0.0 <= i:
+            # V rises at least as fast as without current, which matters where the peak is far beyond v_leak
+            latest = tau_mem * math.log(u / c)
+            if latest < turn:
+                return 0.0, latest * (1.0 + 4.0 * EPS), min(guess, latest), grazing
+        return 0.0, turn, guess, grazing
     if c >= 0.0 or (i <= u and turn == math.inf and not (i == u and i < 0.0)):
         return 0.0, 0.0, math.inf, False
     low, u_low = 0.0, u
