@@ -320,11 +320,15 @@ class TestBadInput:
 def test_the_compiled_kernels_are_their_python_twins_bit_for_bit():
     program = (
         "import numpy as np, eventsolve as es\n"
+        "from loops import Loop\n"
         "from networks import random_case\n"
-        "case = random_case(11)\n"
-        "s = case.solve()\n"
+        "s = random_case(11).solve()\n"
         "g = es.vjp(s, {'out': np.ones(s.spikes['out'].n_spikes)})\n"
         "parts = [s.spikes['hidden'].times, s.spikes['out'].times, g.tau_mem['hidden'], g.delay['in', 'hidden']]\n"
+        "s = Loop(5).solve()\n"
+        "assert s.spikes['a'].n_spikes > 5\n"
+        "g = es.vjp(s, {'a': np.ones(s.spikes['a'].n_spikes)})\n"
+        "parts += [s.spikes['a'].times, s.spikes['b'].times, g.tau_mem['a'], g.delay['b', 'a'], g.v_initial['b']]\n"
         "print(b''.join(np.ascontiguousarray(p).tobytes() for p in parts).hex())\n"
     )
     outputs = []
