@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import networkx as nx
@@ -47,22 +48,22 @@ class Layer:
     order: Integers
     efferents: Efferents | None
 
-    @property
+    @cached_property
     def name(self) -> tuple[str, ...]:
         """Names of the populations."""
         return tuple(population.name for population in self.populations)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of neurons."""
         return int(self.offsets[-1])
 
-    @property
+    @cached_property
     def n_external(self) -> int:
         """Number of source neurons outside the layer."""
         return int(self.source_offsets[-1])
 
-    @property
+    @cached_property
     def n_sources(self) -> int:
         """Number of source neurons, those of the layer itself included if it is cyclic."""
         return self.n_external + (self.size if self.cyclic else 0)

@@ -57,6 +57,21 @@ def label_vector(labels: ArrayLike) -> NDArray[np.int64]:
     return array
 
 
+def cross_entropy(scores: Reals, labels: NDArray[np.int64]) -> tuple[Reals, Reals]:
+    """Return -ln softmax(scores)_label of every sample, and its derivative by the scores, (n_samples, n_classes).
+
+    A score may be -inf, but not all of a sample.
+    """
+    rows = np.arange(labels.size)
+    top = scores.max(axis=1, keepdims=True) if scores.shape[1] else np.zeros((labels.size, 1))
+    share = np.exp(scores - top)
+    total = share.sum(axis=1, keepdims=True)
+    values: Reals = top[:, 0] + np.log(total[:, 0]) - scores[rows, labels]
+    slope = share / total
+    slope[rows, labels] -= 1.0
+    return values, slope
+
+
 def spikes_of(solution: Solution, population: str) -> SpikeTrains:
     """Return a population's spikes, or raise a ValueError that lists the names there are."""
     solution.network.population(population)

@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, softmax
 
-from eventsolve.losses.evaluation import Evaluation, fitting_labels, label_vector, spikes_of
+from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
 from eventsolve.solve import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -67,13 +66,13 @@ class TTFSCrossEntropy:
         skipped = concerned if self.silent == "skip" else concerned[:0]
         times[skipped] = 0.0
         t_label = times[rows, labels]
-        exponents = -times / self.tau0
         with np.errstate(over="ignore"):
             early = self.alpha * np.expm1(t_label / self.tau1)
             slope = self.alpha / self.tau1 * np.exp(t_label / self.tau1)
-        values = t_label / self.tau0 + logsumexp(exponents, axis=1) + early
-        gradient = -softmax(exponents, axis=1) / self.tau0
-        gradient[rows, labels] += 1.0 / self.tau0 + slope
+        values, gradient = cross_entropy(-times / self.tau0, labels)
+        values += early
+        gradient /= -self.tau0
+        gradient[rows, labels] += slope
         values[skipped] = 0.0
         gradient[skipped] = 0.0
         return Evaluation(values, {self.population: _on_first(trains, gradient)}, silent_samples=concerned)

@@ -25,9 +25,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, softmax
 
-from eventsolve.losses.evaluation import Evaluation, VoltageReads, fitting_labels, label_vector, spikes_of
+from eventsolve.losses.evaluation import (
+    Evaluation,
+    VoltageReads,
+    cross_entropy,
+    fitting_labels,
+    label_vector,
+    spikes_of,
+)
 from eventsolve.solve import Solution
 
 Reals = NDArray[np.float64]
@@ -122,9 +128,8 @@ class InstantCrossEntropy:
         labels = fitting_labels(self.labels, spikes_of(solution, self.population))
 
         def loss(voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
-            slope = softmax(voltages, axis=0)
-            slope[labels[sample]] -= 1.0
-            return logsumexp(voltages, axis=0) - voltages[labels[sample]], slope
+            values, slope = cross_entropy(voltages.T, np.full(times.size, labels[sample]))
+            return values, slope.T
 
         return RunningLoss(self.population, loss).evaluate(solution)
 
@@ -187,10 +192,7 @@ class MeanVoltageCrossEntropy:
         nodes = nodes_of(solution, self.population)
         weights = nodes.weights * self._weight(nodes.times, solution)
         means = np.einsum("snt,st->sn", nodes.voltages, weights)
-        rows = np.arange(solution.n_samples)
-        values = logsumexp(means, axis=1) - means[rows, labels]
-        slope = softmax(means, axis=1)
-        slope[rows, labels] -= 1.0
+        values, slope = cross_entropy(means, labels)
 
         def jump(before: Reals, after: Reals, time: float, sample: int) -> float:
             weight = self._weight(np.array([[time]]), solution)[0, 0]
@@ -237,9 +239,7 @@ class MaxVoltageCrossEntropy:
         maxima = solution.maxima(self.population)
         n_samples, n = maxima.value.shape
         rows = np.arange(n_samples)
-        values = logsumexp(maxima.value, axis=1) - maxima.value[rows, labels]
-        gradient = softmax(maxima.value, axis=1)
-        gradient[rows, labels] -= 1.0
+        values, gradient = cross_entropy(maxima.value, labels)
         reads = VoltageReads(
             np.repeat(rows, n),
             np.tile(np.arange(n), n_samples),
