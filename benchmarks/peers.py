@@ -354,8 +354,9 @@ Made by `python benchmarks/peers.py`; do not edit.
 - **Date**: {date}, at commit {commit}.
 - **Work**: Yin-Yang samples as five input spikes, 5-200-3 LIF neurons, tau_syn 5 ms, threshold 1, reset 0, 60 ms;
   time-to-first-spike cross-entropy. Weights and the first 32 samples are those of `tests/data/yinyang_reference.npz`.
-- **Times** are µs per sample, medians of at least three runs after a first one, which compiles; building the network
-  is not counted. *With gradient* is forward and backward, *ratio* that to eventsolve in the same run of the command.
+- **Times** are µs per sample, medians after a first run, which compiles, of 3 to 300 runs (fewer where one takes
+  seconds); building the network is not counted. *With gradient* is forward and backward, *ratio* that to eventsolve in
+  the same run of the command.
 - **Errors**: spikes are paired in order within {window:g} ms; those without partner are missed or extra, *shift* is the
   largest of a pair. Gradients are those of the batch's mean loss, their error is a relative norm. The truth is in
   quadruple precision at 20 ms for batches of 1 and 32; elsewhere it is eventsolve. At 10 ms jaxsnn, which shares no

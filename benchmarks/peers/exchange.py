@@ -61,10 +61,13 @@ class Solver(NamedTuple):
 
 
 def timed(call: Callable[[Any], Any], prepare: Callable[[], Any], budget: float) -> tuple[Any, float, float]:
-    """Return a call's first result, its first time, and its median over later ones, in seconds."""
+    """Return a call's first result, its first time, and its median over later ones, in seconds.
+
+    There are three later ones at least, unless they take more than five times the budget, and 300 at most.
+    """
     seconds: list[float] = []
     first, result = None, None
-    while first is None or len(seconds) < 3 or (sum(seconds) < budget and len(seconds) < 300):
+    while len(seconds) < 300 and sum(seconds) < (budget if len(seconds) >= 3 else 5 * budget):
         prepared = prepare()
         start = time.perf_counter()
         now = call(prepared)

@@ -90,5 +90,5 @@ def test_every_spike_is_where_nest_puts_it(seed, ratio, t_ref, recurrent):
         assert times.size > 5
         got, want = np.lexsort((spikes[name].times, spikes[name].neurons)), np.lexsort((times, neurons))
         np.testing.assert_array_equal(spikes[name].neurons[got], neurons[want])
-        # NEST rounds V, of a few units, at each of 3000 steps: 3e-12; at slopes from 20 per second that is 2e-13 s a spike
+        # NEST rounds V, of a few units, at each of 3000 steps: 3e-12; at slopes from 20 per second, 2e-13 s
         np.testing.assert_allclose(spikes[name].times[got], times[want], rtol=0, atol=1e-11)
