@@ -18,7 +18,7 @@ from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solve import Chunk, Gathered, Solution, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
 
 Reals = NDArray[np.float64]
 

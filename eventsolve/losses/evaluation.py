@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.solve import Solution
+from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]

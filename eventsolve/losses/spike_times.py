@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
-from eventsolve.solve import Solution
+from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]

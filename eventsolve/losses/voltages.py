@@ -34,7 +34,7 @@ from eventsolve.losses.evaluation import (
     label_vector,
     spikes_of,
 )
-from eventsolve.solve import Solution
+from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
 Weighting = Literal["uniform", "exponential", "linear", "sigmoid"] | Callable[[Reals], ArrayLike]
