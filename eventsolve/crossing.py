@@ -69,7 +69,7 @@ def taylor_step(f, u, i, rate_mem, rate_syn):
     twist = d3 * inverse / 6.0
     if abs(bend * newton) < 0.02:
         return newton - newton * newton * (bend - newton * (2.0 * bend * bend - twist))
-    if not 4.0 * bend * newton > -1.0:
+    if not -1.0 < 4.0 * bend * newton < 1e300:  # no root; or overflow, where V has all but died away
         return math.inf
     root = math.sqrt(1.0 + 4.0 * bend * newton)
     step = 2.0 * newton / (1.0 + root)
@@ -165,6 +165,9 @@ def bracket(u, i, c, tau_mem, tau_syn):
         return 0.0, turn, guess, grazing
     if c >= 0.0 or (i <= u and turn == math.inf and not (i == u and i < 0.0)):
         return 0.0, 0.0, math.inf, False
+    if i >= 0.0:
+        latest = tau_mem * math.log(u / c)
+        return 0.0, latest * (1.0 + 4.0 * EPS), latest, False
     low, u_low = 0.0, u
     if i < u:
         ea, _, k = propagator(turn, tau_mem, tau_syn)

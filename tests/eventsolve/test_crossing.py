@@ -58,6 +58,10 @@ def first_crossing(u, i, c, tau_mem, tau_syn):
 def states(seed, n):
     """States far and near, currents tiny and large, ratios of 1e-3 to 1e3 and nearly 1, thresholds of either sign."""
     rng = np.random.default_rng(seed)
+    for tau_mem in (2e-5, 8e-3, 3.0):  # far slower and far faster than the current
+        for i in (0.0, 1e-60, -1e-60, -1e-3, -0.3, 0.2):
+            for u, c in ((-1.2, -0.2), (-1.2, -1e-9), (-1e-3, -1e-3 * (1 - 1e-9))):
+                yield u, i, c, tau_mem, 8e-3
     for _ in range(n):
         tau_syn = 10.0 ** rng.uniform(-4, -1)
         kind = rng.integers(4)
