@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test twin campaign bench ci
+.PHONY: check lint format types test twin campaign bench peers ci
 
 check: lint types test
 
@@ -24,12 +24,16 @@ test:
 twin:
 	NUMBA_DISABLE_JIT=1 $(BIN)python -m pytest tests/eventsolve
 
-# long seeded campaigns
+# random networks against mpmath; goes on where it was interrupted
 campaign:
-	$(BIN)python -m pytest -m campaign
+	$(BIN)python -m tests.campaign --networks 30000 --seed 1 --summary docs/campaign.json
 
 bench:
-	@for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
+	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
+
+# installs other simulators, each into an environment of its own, and writes docs/benchmarks.md
+peers:
+	$(BIN)python benchmarks/peers.py
 
 ci:
 	.ci/run

@@ -8,6 +8,9 @@ from eventsolve.adjoint import vjp as vjp
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
-from eventsolve.solve import Solution as Solution
+from eventsolve.solution import Solution as Solution
+from eventsolve.solution import State as State
+from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
+from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains

@@ -18,7 +18,7 @@ from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solve import Chunk, Gathered, Solution, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
 
 Reals = NDArray[np.float64]
 
@@ -376,7 +376,8 @@ def _joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) ->
         if name in reads
     ]
     if not parts:
-        return no_probes(n_samples)
+        nowhere: Probes = no_probes(n_samples)
+        return nowhere
     if len(parts) == 1:
         return parts[0]
     samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts])

@@ -21,6 +21,7 @@ KERNEL_FILES = (
     "layered.py",
     "lives.py",
     "layered_adjoint.py",
+    "queues.py",
     "recurrent.py",
     "recurrent_adjoint.py",
 )

@@ -15,10 +15,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from eventsolve.compiled import borrowing, inlined
+from eventsolve.elementary import log1p
 from eventsolve.membrane import extremum, propagator
 
 EPS = 2.220446049250313e-16
+SMALLEST_DECAY = 1e-280
+"""Below it products with a decay lose digits, as numbers become denormal."""
 
 
 @inlined
@@ -38,12 +43,13 @@ def peak_possible(u, i, c, decay_mem, u_h, i_h):
     There is a peak only if u rises at 0 and falls at h. With z = exp(-s/tau_mem), u(s) <= i - (i - u) z, because the
     current does not exceed i(0), and u(s) <= i_h + (u_h - i_h) z / decay_mem, because it does not fall below i(h);
     decay_mem is exp(-h/tau_mem). One bound falls with z, the other rises, so that none exceeds their value where they
-    are equal: the mean of i and i_h with the weights below.
+    are equal: the mean of i and i_h with the weights below. Where they underflow nothing is proven.
     """
     late = u_h - i_h
     early = (i - u) * decay_mem
     level = c - undecided_band(u, i, c)
-    return (early > 0.0) & (late > 0.0) & (late * i + early * i_h >= level * (late + early))
+    bound = (late > 0.0) & (late * i + early * i_h >= level * (late + early))
+    return (i > u) & (bound | (decay_mem < SMALLEST_DECAY))
 
 
 @inlined
@@ -75,24 +81,34 @@ def taylor_step(f, u, i, rate_mem, rate_syn):
     straight = abs(q) < 0.02
     series = newton - newton * newton * (bend - newton * (2.0 * bend * bend - twist))
     square = 1.0 + 4.0 * q
-    root = math.sqrt(square if square > 0.0 else 1.0)
+    # no root; or overflow, where V has all but died away
+    bends = (square > 0.0) & (square < 1e300)
+    root = math.sqrt(square if bends else 1.0)
     inverse = 1.0 / (root * (1.0 + root))
     step = 2.0 * newton * root * inverse
     curved = step - step * step * step * twist * (1.0 + root) * inverse
-    return (series if straight else curved) if rises & (straight | (square > 0.0)) else math.inf
+    return (series if straight else curved) if rises & (straight | bends) else math.inf
+
+
+@inlined
+def turn_time(u, i, c, tau_mem, tau_syn):
+    """Return when V turns after a state, in seconds, or inf."""
+    turn = extremum(u, i, tau_mem, tau_syn)
+    # a V above v_leak must fall again, but where tau_syn / tau_mem is beyond float64 it is all but i by then
+    return 40.0 * tau_mem if (i > u) & (c > 0.0) & (turn == math.inf) else turn
 
 
 @inlined
 def first_guess(u, i, c, tau_mem, tau_syn):
     """Return (low, high, s, grazing): where V crosses c after a state with u < c, a first guess; s is inf if nowhere.
 
-    s is 0 where V is there already. ``high`` is inf where V rises towards v_leak without a peak. ``grazing`` says that
-    V's peak lies within :func:`undecided_band` of the threshold.
+    s is 0 where V is there already. ``high`` is inf where V rises towards v_leak without a peak: there, and for every
+    c < 0, :func:`guess_below_leak` has more to say. ``grazing`` says that V's peak lies within :func:`undecided_band`
+    of the threshold.
     """
     rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
     shortest = tau_mem if tau_mem < tau_syn else tau_syn
-    longest = tau_syn if tau_mem < tau_syn else tau_mem
-    turn = extremum(u, i, tau_mem, tau_syn)
+    turn = turn_time(u, i, c, tau_mem, tau_syn)
     turns = turn < math.inf
     ea, _, k = propagator(turn if turns else 0.0, tau_mem, tau_syn)
     u_turn = u * ea + i * k
@@ -104,7 +120,7 @@ def first_guess(u, i, c, tau_mem, tau_syn):
     height = (u_turn - c) / (u_turn - u if u_turn > u else 1.0)
     from_peak = turn * (1.0 - math.sqrt(height if height > 0.0 else 0.0))
     near = taylor_step(u - c, u, i, rate_mem, rate_syn)
-    far = from_peak if peaks else low + longest
+    far = (from_peak if from_peak > 0.0 else 0.5 * turn) if peaks else low + shortest
     s = near if (near < 0.5 * shortest) & (near < high) & (near > low) else far
     reaches = (u_turn > c) if peaks else (c < 0.0) & (rises | turns | ((i == u) & (i < 0.0)))
     positive = i if i > 0.0 else 0.0
@@ -112,6 +128,25 @@ def first_guess(u, i, c, tau_mem, tau_syn):
     below = u < c
     grazing = (positive > c) & below & peaks & (abs(u_turn - c) <= undecided_band(u, i, c))
     return low, high, s if below else (0.0 if positive > c else math.inf), grazing
+
+
+@borrowing
+def guess_below_leak(u, i, c, tau_mem, tau_syn, low, high, s):
+    """Return (high, s) of :func:`first_guess` again for c < 0: V rises towards v_leak, without a peak or to a far one."""
+    if not 0.0 < s < math.inf:
+        return high, s
+    if i >= 0.0:
+        # V rises at least as fast as without current
+        latest = tau_mem * log1p((u - c) / c) if (u - c) / c < 1e300 else math.inf
+        if latest < high:
+            return latest * (1.0 + 8.0 * EPS), min(s, latest)
+    elif s >= 0.5 * min(tau_mem, tau_syn):
+        ea, _, k = propagator(low, tau_mem, tau_syn)
+        fall = (u * ea + i * k - c) / c
+        guess = low + max(tau_mem, tau_syn) * log1p(min(fall, 1e300))
+        if low < guess < high:
+            return high, guess
+    return high, s
 
 
 @inlined
@@ -160,12 +195,45 @@ def crossing_time(u, i, c, tau_mem, tau_syn):
     answer is then deterministic, but not decided by float64.
     """
     low, high, s, grazing = first_guess(u, i, c, tau_mem, tau_syn)
+    if c < 0.0:
+        high, s = guess_below_leak(u, i, c, tau_mem, tau_syn, low, high, s)
     done = not 0.0 < s < math.inf
     for _ in range(MAX_STEPS):
         if done:
             break
         low, high, s, done = refine(u, i, c, tau_mem, tau_syn, low, high, s)
     return s, grazing
+
+
+@borrowing
+def advance_together(u, i, c, to_u, to_i, first, n, weights, low, ea, eb, k, flags, words, found):
+    """Advance n neurons from ``first`` on, add the weights from ``low`` on that arrive then, and find who may cross.
+
+    Returns the number of neurons ``found``; all others provably do not cross: it is
+    :func:`crossing_possible`. ``words`` are the bytes of ``flags`` by eight.
+    """
+    silence = ea < SMALLEST_DECAY
+    for m in range(n):
+        # unsigned: no index counts from the end, so that the loop is vectorised
+        j = np.uint64(first) + np.uint64(m)
+        u_0, i_0, c_0 = u[j], i[j], c[j]
+        u_h = u_0 * ea + i_0 * k
+        i_h = i_0 * eb
+        level = c_0 - undecided_band(u_0, i_0, c_0)
+        late = u_h - i_h
+        early = (i_0 - u_0) * ea
+        peak = (late > 0.0) & (late * i_0 + early * i_h >= level * (late + early))
+        flags[m] = (u_h >= level) | ((i_0 > u_0) & (peak | silence))
+        to_u[j] = u_h
+        to_i[j] = i_h + weights[np.uint64(low) + np.uint64(m)]
+    count = 0
+    for w in range((n + 7) >> 3):
+        if words[w] != 0:
+            for m in range(8 * w, min(8 * w + 8, n)):
+                if flags[m]:
+                    found[count] = first + m
+                    count += 1
+    return count
 
 
 LOW, HIGH, GUESS, LEVEL, VOLTAGE, CURRENT = 0, 1, 2, 3, 4, 5
@@ -182,6 +250,12 @@ def crossing_times(n, states, tau_mem, tau_syn, times, grazing, room, which, don
     for m in range(n):
         low, high, s, graze = first_guess(states[0, m], states[1, m], states[2, m], tau_mem, tau_syn)
         room[LOW, m], room[HIGH, m], times[m], grazing[m] = low, high, s, graze
+    for m in range(n):
+        u, i, c = states[0, m], states[1, m], states[2, m]
+        if c < 0.0:
+            room[HIGH, m], times[m] = guess_below_leak(
+                u, i, c, tau_mem, tau_syn, room[LOW, m], room[HIGH, m], times[m]
+            )
     left = 0
     for m in range(n):
         room[LOW, left], room[HIGH, left], room[GUESS, left] = room[LOW, m], room[HIGH, m], times[m]

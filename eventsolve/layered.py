@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compiled import borrowing, compiled
-from eventsolve.crossing import crossing_possible, crossing_times
+from eventsolve.crossing import crossing_possible, crossing_times, turn_time
 from eventsolve.elementary import decay
-from eventsolve.membrane import extremum, propagator
+from eventsolve.membrane import propagator
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -587,7 +587,7 @@ def march_block(
                 p = lane // n
                 sample, member, t_next = samples[p], members[lane - p * n], lanes[T_NEXT, lane]
                 if grazing[w]:
-                    peak = t + extremum(seen[SEEN_U, w], seen[SEEN_I, w], tau_mem, tau_syn)
+                    peak = t + turn_time(seen[SEEN_U, w], seen[SEEN_I, w], c, tau_mem, tau_syn)
                     doubt_times[n_doubts], doubt_senders[n_doubts] = peak, member
                     doubt_owners[n_doubts] = sample
                     n_doubts += peak <= t_next

@@ -8,8 +8,8 @@ a parameter is that of the propagator: the integrals of Wunderlich & Pehle (2021
                             delay; no p_V while V is held. Over a delta synapse dL/dw += p_V, dL/dt = w p_V/tau_mem,
                             and nothing while V is held
     crossing                e = cotangent - p_V slope_right;  dL/dv_reset += p_V;  p_V := -e/slope_left
-    triggered spike         e alike, but it goes to the arrival, whose time the spike has;  dL/dv_reset += p_V;  p_V := 0,
-                            or with a reset by subtraction p_V stays and dL/dv_threshold -= p_V
+    triggered spike         e alike, but it goes to the arrival, whose time the spike has;  dL/dv_reset += p_V;
+                            p_V := 0, or with a reset by subtraction p_V stays and dL/dv_threshold -= p_V
     release                 p_V slope_right goes to the spike and to t_ref;  p_V is now that of the voltage held
 """
 

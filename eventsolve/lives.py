@@ -130,14 +130,14 @@ def no_probes(n_samples):
 
 @compiled
 def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, times):
-    """Return voltage and current at sorted times, each (n_samples, n, n_times); after an event that falls there.
+    """Return voltage and current at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
-    Before a neuron's start state they are NaN.
+    Times of a sample are sorted; before a neuron's start state the result is NaN.
     """
     n_samples = spikes.offsets.size - 1
     n = neurons.tau_mem.size
-    voltage = np.full((n_samples, n, times.size), np.nan)
-    current = np.full((n_samples, n, times.size), np.nan)
+    voltage = np.full((n_samples, n, times.shape[1]), np.nan)
+    current = np.full((n_samples, n, times.shape[1]), np.nan)
     unread = no_probes(n_samples)
     states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
     for sample in range(n_samples):
@@ -189,13 +189,14 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
                     events,
                 )
                 segment = 0
-                for q in range(times.size):
-                    while segment + 1 < n_segments and states[segment + 1, START] <= times[q]:
+                for q in range(times.shape[1]):
+                    time = times[sample, q]
+                    while segment + 1 < n_segments and states[segment + 1, START] <= time:
                         segment += 1
-                    if times[q] < states[segment, START]:
+                    if time < states[segment, START]:
                         continue
                     u, i = states[segment, VOLTAGE], states[segment, CURRENT]
-                    ea, eb, k = propagator(times[q] - states[segment, START], tau_mem, tau_syn)
+                    ea, eb, k = propagator(time - states[segment, START], tau_mem, tau_syn)
                     if not events[segment, HELD]:
                         u = u * ea + i * k
                     voltage[sample, neuron, q] = neurons.v_leak[neuron] + u

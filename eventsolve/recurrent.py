@@ -6,12 +6,12 @@ before a delivery at the same time. Candidates are functions of a neuron's state
 (:func:`eventsolve.crossing.crossing_time`), so one stays valid until something arrives at its neuron.
 
 The neurons of a block (a population) that hear most of what their sources send, and share their time constants, are
-kept at one time and advance together with one pair of exponentials; only those that :func:`peak_possible` and the
+kept at one time and advance together with one pair of exponentials; only those that a bound on their peaks and the
 voltage at the next delivery leave over are looked at one by one. Neurons of other blocks advance alone, when something
 arrives: cost goes by synapses touched, not by neurons.
 
-Order of events, total: by time; crossings, by neuron, before deliveries; deliveries by the spike that causes them (given
-spikes in the order of their list, then the layer's own in order of occurrence), then by synapse.
+Order of events, total: by time; crossings, by neuron, before deliveries; deliveries by the spike that causes them
+(given spikes in the order of their list, then the layer's own in order of occurrence), then by synapse.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, peak_possible, undecided_band
+from eventsolve.crossing import advance_together, crossing_time, turn_time
 from eventsolve.layered import (
     BUDGET,
     ROOM,
@@ -34,7 +34,9 @@ from eventsolve.layered import (
     States,
     order_by_time,
 )
-from eventsolve.membrane import extremum, propagator
+from eventsolve.elementary import decay
+from eventsolve.membrane import propagator
+from eventsolve.queues import grown_integers, grown_reals, push, replace_first, set_crossings
 
 
 class Efferents(NamedTuple):
@@ -56,133 +58,430 @@ class Efferents(NamedTuple):
     together: Booleans
 
 
-class Flight(NamedTuple):
-    """A heap of deliveries by time, then rank of the spike: ``bundle`` is the next one that it brings."""
-
-    time: Reals
-    rank: Integers
-    bundle: Integers
-
-
-class Crossings(NamedTuple):
-    """A heap of neurons by the time at which they will cross: ``place[n]`` is where neuron n is in it, or -1."""
-
-    time: Reals
-    heap: Integers
-    place: Integers
-
-
 @compiled
-def push(flight, size, time, rank, bundle):
-    """Add a delivery to a heap of that size."""
-    times, ranks, bundles = flight
-    k = size
-    while k > 0:
-        parent = (k - 1) >> 1
-        if times[parent] < time or (times[parent] == time and ranks[parent] < rank):
-            break
-        times[k], ranks[k], bundles[k] = times[parent], ranks[parent], bundles[parent]
-        k = parent
-    times[k], ranks[k], bundles[k] = time, rank, bundle
-
-
-@compiled
-def replace_first(flight, size, time, rank, bundle):
-    """Replace the first delivery of a heap of that size by another."""
-    times, ranks, bundles = flight
-    k = 0
-    while 2 * k + 1 < size:
-        child = 2 * k + 1
-        right = child + 1
-        if right < size and (
-            times[right] < times[child] or (times[right] == times[child] and ranks[right] < ranks[child])
-        ):
-            child = right
-        if time < times[child] or (time == times[child] and rank < ranks[child]):
-            break
-        times[k], ranks[k], bundles[k] = times[child], ranks[child], bundles[child]
-        k = child
-    times[k], ranks[k], bundles[k] = time, rank, bundle
-
-
-@compiled
-def earlier(time, a, b):
-    """Return whether neuron a crosses before neuron b."""
-    return time[a] < time[b] or (time[a] == time[b] and a < b)
-
-
-@compiled
-def set_crossing(crossings, size, neuron, time):
-    """Give a neuron another time to cross, inf for none; return the new size of the heap."""
-    times, heap, place = crossings
-    k = place[neuron]
-    if k < 0:
-        if time == math.inf:
-            return size
-        k = size
-        size += 1
-    elif time == math.inf:
-        place[neuron] = -1
-        size -= 1
-        if k == size:
-            return size
-        neuron = heap[size]
-        time = times[neuron]
-    times[neuron] = time
-    while k > 0 and earlier(times, neuron, heap[(k - 1) >> 1]):
-        heap[k] = heap[(k - 1) >> 1]
-        place[heap[k]] = k
-        k = (k - 1) >> 1
-    while 2 * k + 1 < size:
-        child = 2 * k + 1
-        if child + 1 < size and earlier(times, heap[child + 1], heap[child]):
-            child += 1
-        if earlier(times, neuron, heap[child]):
-            break
-        heap[k] = heap[child]
-        place[heap[k]] = k
-        k = child
-    heap[k] = neuron
-    place[neuron] = k
-    return size
-
-
-@compiled
-def next_bundle(efferents, source, bundle, time, t_end):
+def next_bundle(offsets, delays, source, bundle, time, t_end):
     """Return the bundle if it is one of the source's and arrives up to t_end, else -1."""
-    if bundle < efferents.offsets[source + 1] and time + efferents.delay[bundle] <= t_end:
+    if bundle < offsets[source + 1] and time + delays[bundle] <= t_end:
         return bundle
     return -1
 
 
 @compiled
-def advance(n, t_to, t, u, i, free_at, tau_mem, tau_syn):
-    """Bring one neuron's state to a later time."""
-    if free_at > t[n]:
-        if free_at > t_to:
-            i[n] *= math.exp(-(t_to - t[n]) / tau_syn)
-            t[n] = t_to
-            return
-        i[n] *= math.exp(-(free_at - t[n]) / tau_syn)
-        t[n] = free_at
-    ea, eb, k = propagator(t_to - t[n], tau_mem, tau_syn)
-    u[n] = u[n] * ea + i[n] * k
-    i[n] *= eb
-    t[n] = t_to
+def advance(t, u, i, free_at, to, tau_mem, tau_syn):
+    """Return (u, i) of one neuron at a later time."""
+    if free_at > t:
+        if free_at > to:
+            return u, i * decay((to - t) / tau_syn)
+        i *= decay((free_at - t) / tau_syn)
+        t = free_at
+    ea, eb, k = propagator(to - t, tau_mem, tau_syn)
+    return u * ea + i * k, i * eb
 
 
 @compiled
-def candidate(t, u, i, free_at, c, tau_mem, tau_syn):
-    """Return (time, peak): when the neuron crosses if nothing arrives, and the time of a peak that float64 cannot place.
+def next_question(t, u, i, free_at, c, tau_mem, tau_syn, released):
+    """Return (time, asked, peak): when the neuron crosses if nothing arrives, and an undecided peak; inf where none.
 
-    Either is inf if there is none.
+    While V is held the time is that of its release, at which to ask again, with ``released``: most of what arrives
+    until then would change the answer. ``asked`` says that the answer is final.
     """
     begin, current = t, i
     if free_at > t:
+        if not released:
+            return free_at, False, math.inf
         begin = free_at
-        current = i * math.exp(-(free_at - t) / tau_syn)
+        current = i * decay((free_at - t) / tau_syn)
     s, grazing = crossing_time(u, current, c, tau_mem, tau_syn)
-    return begin + s, begin + extremum(u, current, tau_mem, tau_syn) if grazing else math.inf
+    return begin + s, True, begin + turn_time(u, current, c, tau_mem, tau_syn) if grazing else math.inf
+
+
+@compiled
+def go_on(
+    t,
+    u,
+    i,
+    u_0,
+    u_1,
+    i_0,
+    i_1,
+    free_at,
+    tau_mem,
+    tau_syn,
+    t_ref,
+    subtracts,
+    c,
+    u_reset,
+    drop,
+    first,
+    targets,
+    weights,
+    delays,
+    bundle_block,
+    bundle_delta,
+    source_bundles,
+    blocks,
+    together,
+    given_times,
+    given_sources,
+    emission,
+    row,
+    block_of,
+    received,
+    all_received,
+    doubt,
+    asked,
+    last_spike,
+    lifted,
+    clock,
+    horizon,
+    ready,
+    ready_for,
+    strays,
+    n_strays,
+    is_stray,
+    hopeful,
+    n_hopeful,
+    flags,
+    words,
+    lookout,
+    no_weights,
+    crossing_times,
+    crossing_heap,
+    crossing_place,
+    wanted,
+    changed,
+    flight_times,
+    flight_ranks,
+    flight_bundles,
+    times,
+    senders,
+    arrivals,
+    trigger,
+    doubt_times,
+    doubt_senders,
+    progress,
+    n_external,
+    after,
+    t_end,
+    max_spikes,
+    cyclic,
+):
+    """Work through the queues until t_end, or until there is a reason to stop: see :func:`run`, which prepares it.
+
+    It is a kernel of its own because arrays that are arguments are not reference counted.
+    """
+    n = t.size
+    n_blocks = blocks.size - 1
+    n_given = given_times.size
+    n_bundles = delays.size
+    n_out, n_doubts, n_flight, n_crossings, n_emitted, n_changed = progress
+    status, where, when = 0, -1, t_end
+    while status == 0:
+        n_crossings = set_crossings(
+            crossing_times, crossing_heap, crossing_place, n_crossings, wanted, changed, n_changed
+        )
+        n_changed = 0
+        if max(n_out + n, n_doubts + 2 * n, n_flight + n) + 1 >= times.size:
+            status = ROOM
+            break
+        # spikes set out
+        t_delivery = flight_times[0] if n_flight > 0 else math.inf
+        if n_emitted < n_given and given_times[emission[n_emitted]] <= t_delivery:
+            rank = emission[n_emitted]
+            source = given_sources[rank]
+            bundle = source_bundles[source]
+            while bundle < source_bundles[source + 1] and given_times[rank] + delays[bundle] <= after:
+                bundle += 1
+            bundle = next_bundle(source_bundles, delays, source, bundle, given_times[rank], t_end)
+            if bundle >= 0:
+                push(
+                    flight_times,
+                    flight_ranks,
+                    flight_bundles,
+                    n_flight,
+                    given_times[rank] + delays[bundle],
+                    rank,
+                    bundle,
+                )
+                n_flight += 1
+            n_emitted += 1
+            continue
+
+        # who crosses before the next delivery
+        bundle = flight_bundles[0] if n_flight > 0 else -1
+        for block in range(n_blocks):
+            if not together[block]:
+                continue
+            a, b = blocks[block], blocks[block + 1]
+            known = horizon[block]
+            targeted = bundle >= 0 and bundle_block[bundle] == block
+            carries = -1
+            if targeted:
+                if t_delivery <= clock[block] or (
+                    ready_for[block] == t_delivery and ready[block] in (-1, bundle)
+                ):
+                    continue
+                far = t_delivery
+                if first[bundle + 1] - first[bundle] == b - a and not bundle_delta[bundle]:
+                    carries = bundle
+            else:
+                if known >= min(t_delivery, t_end):
+                    continue
+                far = min(max(t_delivery, clock[block] + 2.0 * (known - clock[block])), t_end)
+            ready[block], ready_for[block] = carries, far
+            horizon[block] = max(known, far)
+            low = first[carries] if carries >= 0 else 0
+            now, other = row[block], n - row[block]
+            ea, eb, k = propagator(far - clock[block], tau_mem[a], tau_syn[a])
+            if carries >= 0 and now == 0:
+                n_lookout = advance_together(
+                    u_0, i_0, c, u_1, i_1, a, b - a, weights, low, ea, eb, k, flags, words, lookout
+                )
+            elif carries >= 0:
+                n_lookout = advance_together(
+                    u_1, i_1, c, u_0, i_0, a, b - a, weights, low, ea, eb, k, flags, words, lookout
+                )
+            elif now == 0:
+                n_lookout = advance_together(
+                    u_0, i_0, c, u_1, i_1, a, b - a, no_weights, 0, ea, eb, k, flags, words, lookout
+                )
+            else:
+                n_lookout = advance_together(
+                    u_1, i_1, c, u_0, i_0, a, b - a, no_weights, 0, ea, eb, k, flags, words, lookout
+                )
+            for w in range(n_lookout):
+                m = lookout[w]
+                if is_stray[m]:
+                    continue
+                found = crossing_times[m]
+                if crossing_place[m] < 0:
+                    s, grazing = crossing_time(u[now + m], i[now + m], c[m], tau_mem[m], tau_syn[m])
+                    found = clock[block] + s
+                    if grazing:
+                        peak = clock[block] + turn_time(u[now + m], i[now + m], c[m], tau_mem[m], tau_syn[m])
+                        if known < peak <= far:
+                            doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
+                            n_doubts += 1
+                if targeted and found > far and u[other + m] >= c[m]:
+                    found = far  # a delivery does not come before a spike that is there already, be it by rounding
+                if found <= t_end:
+                    if crossing_place[m] < 0:
+                        hopeful[a + n_hopeful[block]] = m
+                        n_hopeful[block] += 1
+                    wanted[m] = found
+                    changed[n_changed] = m
+                    n_changed += 1
+
+        n_crossings = set_crossings(
+            crossing_times, crossing_heap, crossing_place, n_crossings, wanted, changed, n_changed
+        )
+        n_changed = 0
+        t_crossing = crossing_times[crossing_heap[0]] if n_crossings > 0 else math.inf
+        if min(t_crossing, t_delivery) > t_end:
+            break
+        n_fired = 0
+        if t_crossing <= t_delivery:
+            now = t_crossing
+            m = crossing_heap[0]
+            block = block_of[m]
+            r = row[block]
+            if not asked[m]:
+                found, asked[m], doubt[m] = next_question(
+                    t[m], u[r + m], i[r + m], free_at[m], c[m], tau_mem[m], tau_syn[m], True
+                )
+                wanted[m] = found if found <= t_end else math.inf
+                changed[n_changed] = m
+                n_changed += 1
+                continue
+            if together[block] and not is_stray[m]:
+                i[r + m] *= decay((now - clock[block]) / tau_syn[m])
+                strays[blocks[block] + n_strays[block]] = m
+                n_strays[block] += 1
+                is_stray[m] = True
+            else:
+                _, i[r + m] = advance(t[m], u[r + m], i[r + m], free_at[m], now, tau_mem[m], tau_syn[m])
+            t[m] = now
+            lifted[0] = m
+            n_fired = 1
+            trigger[n_out] = -1
+        else:
+            now = t_delivery
+            rank = flight_ranks[0]
+            block = bundle_block[bundle]
+            a, b = blocks[block], blocks[block + 1]
+            low, high = first[bundle], first[bundle + 1]
+            whole = high - low == b - a
+            r = row[block]
+            crossed = False
+            if together[block]:
+                if now > clock[block]:
+                    other = n - r
+                    for w in range(n_strays[block]):
+                        m = strays[a + w]
+                        if free_at[m] > now and t[m] == clock[block]:
+                            u[other + m] = u[r + m]  # held; its current has moved on with the block
+                            continue
+                        v, current = advance(
+                            t[m], u[r + m], i[r + m], free_at[m], now, tau_mem[m], tau_syn[m]
+                        )
+                        if free_at[m] <= now and v >= c[m]:
+                            wanted[m] = now
+                            changed[n_changed] = m
+                            n_changed += 1
+                            crossed = True
+                        u[other + m] = v
+                        i[other + m] = current + weights[low + m - a] if ready[block] >= 0 else current
+                    if crossed:
+                        continue
+                    row[block] = other
+                    r = other
+                    clock[block] = now
+                    kept = 0
+                    for w in range(n_strays[block]):
+                        m = strays[a + w]
+                        t[m] = now
+                        if free_at[m] > now:
+                            strays[a + kept] = m
+                            kept += 1
+                        else:
+                            is_stray[m] = False
+                            asked[m] = True
+                            wanted[m] = math.inf
+                            changed[n_changed] = m
+                            n_changed += 1
+                    n_strays[block] = kept
+                else:
+                    ready[block] = -1
+                for w in range(n_hopeful[block]):
+                    if not is_stray[hopeful[a + w]]:
+                        wanted[hopeful[a + w]] = math.inf
+                        changed[n_changed] = hopeful[a + w]
+                        n_changed += 1
+                n_hopeful[block] = 0
+                horizon[block] = now
+            else:
+                for s in range(low, high):
+                    m = targets[s]
+                    u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], now, tau_mem[m], tau_syn[m])
+                    t[m] = now
+                    if free_at[m] <= now and u[m] >= c[m]:
+                        wanted[m] = now
+                        changed[n_changed] = m
+                        n_changed += 1
+                        crossed = True
+                if crossed:
+                    continue
+            if bundle_delta[bundle]:
+                for s in range(low, high):
+                    m = targets[s]
+                    received[m] += 1
+                    if free_at[m] <= now:
+                        u[r + m] += weights[s]
+                        if u[r + m] >= c[m]:
+                            lifted[n_fired] = m
+                            trigger[n_out + n_fired] = rank * n_bundles + bundle
+                            n_fired += 1
+            elif whole:
+                all_received[block] += 1
+                if not together[block] or ready[block] < 0:
+                    for m in range(b - a):
+                        i[r + a + m] += weights[low + m]
+            else:
+                for s in range(low, high):
+                    i[r + targets[s]] += weights[s]
+                    received[targets[s]] += 1
+            ready[block], ready_for[block] = -1, math.inf
+            for w in range(n_strays[block] if together[block] else high - low):
+                m = strays[a + w] if together[block] else targets[low + w]
+                if doubt[m] <= now:
+                    doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
+                    n_doubts += 1
+                found, asked[m], doubt[m] = next_question(
+                    t[m], u[r + m], i[r + m], free_at[m], c[m], tau_mem[m], tau_syn[m], False
+                )
+                wanted[m] = found if found <= t_end else math.inf
+                changed[n_changed] = m
+                n_changed += 1
+            # the spike goes on to its next bundle
+            source = given_sources[rank] if rank < n_given else n_external + senders[rank - n_given]
+            sent = given_times[rank] if rank < n_given else times[rank - n_given]
+            following = next_bundle(source_bundles, delays, source, bundle + 1, sent, t_end)
+            if following >= 0:
+                replace_first(
+                    flight_times,
+                    flight_ranks,
+                    flight_bundles,
+                    n_flight,
+                    sent + delays[following],
+                    rank,
+                    following,
+                )
+            else:
+                n_flight -= 1
+                replace_first(
+                    flight_times,
+                    flight_ranks,
+                    flight_bundles,
+                    n_flight,
+                    flight_times[n_flight],
+                    flight_ranks[n_flight],
+                    flight_bundles[n_flight],
+                )
+
+        for w in range(n_fired):
+            m = lifted[w]
+            block = block_of[m]
+            r = row[block]
+            if last_spike[m] == now:
+                status, where, when = TWICE, m, now
+                break
+            last_spike[m] = now
+            if trigger[n_out] < 0 and doubt[m] < math.inf:
+                doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
+                n_doubts += 1
+            doubt[m] = math.inf
+            if trigger[n_out] >= 0 and subtracts[m] > 0.0:
+                u[r + m] -= drop[m]
+                if u[r + m] >= c[m]:
+                    status, where, when = TWICE, m, now
+                    break
+            else:
+                u[r + m] = u_reset[m]
+            times[n_out], senders[n_out], arrivals[n_out] = now, m, received[m] + all_received[block]
+            n_out += 1
+            free_at[m] = now + t_ref[m]
+            if together[block] and free_at[m] > now and not is_stray[m]:
+                t[m] = now
+                strays[blocks[block] + n_strays[block]] = m
+                n_strays[block] += 1
+                is_stray[m] = True
+            if not together[block] or is_stray[m]:
+                found, asked[m], doubt[m] = next_question(
+                    t[m], u[r + m], i[r + m], free_at[m], c[m], tau_mem[m], tau_syn[m], False
+                )
+                wanted[m] = found if found <= t_end else math.inf
+                changed[n_changed] = m
+                n_changed += 1
+            if cyclic:
+                bundle = next_bundle(
+                    source_bundles, delays, n_external + m, source_bundles[n_external + m], now, t_end
+                )
+                if bundle >= 0:
+                    push(
+                        flight_times,
+                        flight_ranks,
+                        flight_bundles,
+                        n_flight,
+                        now + delays[bundle],
+                        n_given + n_out - 1,
+                        bundle,
+                    )
+                    n_flight += 1
+            if n_out > max_spikes:
+                status, where, when = BUDGET, m, now
+                break
+    progress[:] = n_out, n_doubts, n_flight, n_crossings, n_emitted, n_changed
+    return status, where, when
 
 
 @compiled
@@ -196,21 +495,20 @@ def run(
     after,
     t_end,
     max_spikes,
-    room,
 ):
     """Solve one sample of a layer.
 
     Parameters
     ----------
     given_times, given_sources : (n_given,)
-        Spikes of the sources, and of the layer's own neurons before ``after`` that are still on their way; own neuron n is
-        source n_external + n if the layer is cyclic.
+        Spikes of the sources, and of the layer's own neurons before ``after`` that are still on their way; own neuron n
+        is source n_external + n if the layer is cyclic.
     state : States of (n,)
         To begin with; replaced by those after the last events.
     after, t_end : float
         Arrivals in (after, t_end] are taken.
-    max_spikes, room : int
-        How many spikes are allowed, and for how many spikes and undecided peaks there shall be room.
+    max_spikes : int
+        How many spikes are allowed.
 
     Returns
     -------
@@ -223,7 +521,7 @@ def run(
     doubt_times, doubt_senders
         Peaks that float64 cannot decide.
     """
-    t, u, i, free_at = state
+    t, free_at = state.time, state.free_at
     tau_mem, tau_syn = neurons.tau_mem, neurons.tau_syn
     t_ref, subtracts = neurons.t_ref, neurons.subtracts
     c = neurons.v_threshold - neurons.v_leak
@@ -235,279 +533,157 @@ def run(
     n = t.size
     n_blocks = blocks.size - 1
     n_given = given_times.size
-    n_bundles = delays.size
     cyclic = source_bundles.size - 1 > n_external
+    room = 4 * n + 64
     times = np.empty(room)
     senders = np.empty(room, np.int64)
     arrivals = np.empty(room, np.int64)
     trigger = np.empty(room, np.int64)
     doubt_times = np.empty(room)
     doubt_senders = np.empty(room, np.int64)
-    n_out = 0
-    n_doubts = 0
-    status, where, when = 0, -1, 0.0
 
-    flight = Flight(
-        np.empty(n_given + room), np.empty(n_given + room, np.int64), np.empty(n_given + room, np.int64)
-    )
-    n_flight = 0
-    crossings = Crossings(np.full(n, np.inf), np.empty(n, np.int64), np.full(n, -1))
-    n_crossings = 0
-    flight_times, flight_ranks, flight_bundles = flight
-    crossing_times, crossing_heap, crossing_place = crossings
-
+    flight_times = np.empty(room)
+    flight_ranks, flight_bundles = np.empty(room, np.int64), np.empty(room, np.int64)
+    crossing_times = np.full(n, np.inf)
+    crossing_heap, crossing_place = np.empty(n, np.int64), np.full(n, -1)
+    wanted = np.full(n, np.inf)  # times to cross that are not yet in the heap, of the neurons in changed
+    changed = np.empty(4 * n + 1, np.int64)
+    n_changed = 0
     emission = order_by_time(given_times, np.arange(n_given))
-    n_emitted = 0
+
+    # Two rows of states: a block that advances together is read from one row and written to the other.
+    u, i = np.empty(2 * n), np.empty(2 * n)
+    u_0, u_1, i_0, i_1 = u[:n], u[n:], i[:n], i[n:]
+    u_0[:], i_0[:] = state.u, state.i
+    row = np.zeros(n_blocks, np.int64)  # where in u and i the first one begins: 0 or n
+    block_of = np.empty(n, np.int64)
     received = np.zeros(n, np.int64)
-    clock = np.zeros(n_blocks)
-    horizon = np.zeros(n_blocks)
-    strays = np.empty(n, np.int64)  # of a block that advances together: those whose state is of another time
-    n_strays = np.zeros(n_blocks, np.int64)
+    all_received = np.zeros(n_blocks, np.int64)  # bundles that went to the whole block
     doubt = np.full(n, np.inf)  # of lone neurons: a peak ahead that float64 cannot place
+    asked = np.ones(n, np.bool_)  # whether the neuron's candidate is a crossing, not a release
     last_spike = np.full(n, -np.inf)
-    is_stray = np.zeros(n, np.bool_)
-    stray_u = np.empty(n)
-    stray_i = np.empty(n)
-    hopeful = np.empty(n, np.int64)  # of such a block: those with a candidate
-    n_hopeful = np.zeros(n_blocks, np.int64)
-    watched = np.empty(n, np.bool_)
-    lookout = np.empty(n, np.int64)
     lifted = np.empty(n, np.int64)
+    # of a block that advances together
+    clock = np.zeros(n_blocks)  # the time of its row
+    horizon = np.zeros(n_blocks)  # up to when it is known who crosses
+    ready = np.full(n_blocks, -1)  # the bundle with whose weights the other row is written, for its arrival
+    ready_for = np.full(n_blocks, np.inf)
+    strays = np.empty(n, np.int64)  # those whose state is of another time, or held
+    n_strays = np.zeros(n_blocks, np.int64)
+    is_stray = np.zeros(n, np.bool_)
+    hopeful = np.empty(n, np.int64)  # those with a candidate
+    n_hopeful = np.zeros(n_blocks, np.int64)
+    flags = np.zeros(8 * ((n + 7) // 8), np.uint8)
+    words = flags.view(np.uint64)
+    lookout = np.empty(n, np.int64)
+    no_weights = np.zeros(n)
     for block in range(n_blocks):
         a, b = blocks[block], blocks[block + 1]
-        if together[block] and b > a:
+        block_of[a:b] = block
+        if together[block]:
             clock[block] = t[a:b].max()
             horizon[block] = clock[block]
         for m in range(a, b):
-            if together[block] and t[m] == clock[block] and free_at[m] <= t[m]:
-                continue
             if together[block]:
+                if t[m] == clock[block] and free_at[m] <= t[m]:
+                    continue
                 strays[a + n_strays[block]] = m
                 n_strays[block] += 1
                 is_stray[m] = True
-            found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
-            n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
+            found, asked[m], doubt[m] = next_question(
+                t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m], False
+            )
+            wanted[m] = found if found <= t_end else math.inf
+            changed[n_changed] = m
+            n_changed += 1
 
-    while status == 0:
-        if n_out + n + 1 >= room or n_doubts + 2 * n + 1 >= room:
-            status = ROOM
+    progress = np.array([0, 0, 0, 0, 0, n_changed])
+    while True:
+        status, where, when = go_on(
+            t,
+            u,
+            i,
+            u_0,
+            u_1,
+            i_0,
+            i_1,
+            free_at,
+            tau_mem,
+            tau_syn,
+            t_ref,
+            subtracts,
+            c,
+            u_reset,
+            drop,
+            first,
+            targets,
+            weights,
+            delays,
+            bundle_block,
+            bundle_delta,
+            source_bundles,
+            blocks,
+            together,
+            given_times,
+            given_sources,
+            emission,
+            row,
+            block_of,
+            received,
+            all_received,
+            doubt,
+            asked,
+            last_spike,
+            lifted,
+            clock,
+            horizon,
+            ready,
+            ready_for,
+            strays,
+            n_strays,
+            is_stray,
+            hopeful,
+            n_hopeful,
+            flags,
+            words,
+            lookout,
+            no_weights,
+            crossing_times,
+            crossing_heap,
+            crossing_place,
+            wanted,
+            changed,
+            flight_times,
+            flight_ranks,
+            flight_bundles,
+            times,
+            senders,
+            arrivals,
+            trigger,
+            doubt_times,
+            doubt_senders,
+            progress,
+            n_external,
+            after,
+            t_end,
+            max_spikes,
+            cyclic,
+        )
+        if status != ROOM:
             break
-        # spikes set out
-        t_delivery = flight_times[0] if n_flight > 0 else math.inf
-        if n_emitted < n_given and given_times[emission[n_emitted]] <= t_delivery:
-            rank = emission[n_emitted]
-            source = given_sources[rank]
-            bundle = source_bundles[source]
-            while bundle < source_bundles[source + 1] and given_times[rank] + delays[bundle] <= after:
-                bundle += 1
-            bundle = next_bundle(efferents, source, bundle, given_times[rank], t_end)
-            if bundle >= 0:
-                push(flight, n_flight, given_times[rank] + delays[bundle], rank, bundle)
-                n_flight += 1
-            n_emitted += 1
-            continue
-
-        # who crosses before the next delivery
-        t_look = min(t_delivery, t_end)
-        for block in range(n_blocks):
-            if not together[block] or horizon[block] >= t_look:
-                continue
-            a, b = blocks[block], blocks[block + 1]
-            known = horizon[block]
-            far = min(max(t_look, clock[block] + 2.0 * (known - clock[block])), t_end)
-            horizon[block] = far
-            ea, eb, k = propagator(far - clock[block], tau_mem[a], tau_syn[a])
-            for m in range(a, b):
-                u_new = u[m] * ea + i[m] * k
-                i_new = i[m] * eb
-                watched[m] = ((i[m] > c[m]) | (i_new > c[m])) & (
-                    (u_new >= c[m] - undecided_band(u[m], i[m], c[m]))
-                    | peak_possible(u[m], i[m], c[m], ea, u_new, i_new)
-                )
-            n_lookout = 0
-            for m in range(a, b):
-                lookout[n_lookout] = m
-                n_lookout += watched[m]
-            for w in range(n_lookout):
-                m = lookout[w]
-                if is_stray[m] or crossing_place[m] >= 0:
-                    continue
-                s, grazing = crossing_time(u[m], i[m], c[m], tau_mem[m], tau_syn[m])
-                found = clock[block] + s
-                if grazing:
-                    peak = clock[block] + extremum(u[m], i[m], tau_mem[m], tau_syn[m])
-                    if known < peak <= far:
-                        doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
-                        n_doubts += 1
-                if found <= t_end:
-                    n_crossings = set_crossing(crossings, n_crossings, m, found)
-                    hopeful[a + n_hopeful[block]] = m
-                    n_hopeful[block] += 1
-
-        t_crossing = crossing_times[crossing_heap[0]] if n_crossings > 0 else math.inf
-        if min(t_crossing, t_delivery) > t_end:
-            break
-        n_fired = 0
-        delivers = t_delivery < t_crossing
-        now = t_delivery if delivers else t_crossing
-        bundle = -1
-        if not delivers:
-            m = crossing_heap[0]
-            block = np.searchsorted(blocks, m, side="right") - 1
-            if together[block] and not is_stray[m]:
-                i[m] *= math.exp(-(now - clock[block]) / tau_syn[m])
-                strays[blocks[block] + n_strays[block]] = m
-                n_strays[block] += 1
-                is_stray[m] = True
-            else:
-                advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
-            t[m] = now
-            lifted[0] = m
-            n_fired = 1
-            trigger[n_out] = -1
-        else:
-            bundle = flight_bundles[0]
-            rank = flight_ranks[0]
-            block = bundle_block[bundle]
-            a, b = blocks[block], blocks[block + 1]
-            low, high = first[bundle], first[bundle + 1]
-            # states at the time of the delivery; it does not come before a spike that is there already, be it by rounding
-            crossed = False
-            if together[block]:
-                if now > clock[block]:
-                    for w in range(n_strays[block]):
-                        m = strays[a + w]
-                        stray_u[w], stray_i[w] = u[m], i[m]
-                    ea, eb, k = propagator(now - clock[block], tau_mem[a], tau_syn[a])
-                    for m in range(a, b):
-                        u[m] = u[m] * ea + i[m] * k
-                        i[m] *= eb
-                        crossed |= u[m] >= c[m]
-                    clock[block] = now
-                    horizon[block] = now
-                    for w in range(n_hopeful[block]):
-                        n_crossings = set_crossing(crossings, n_crossings, hopeful[a + w], math.inf)
-                    n_hopeful[block] = 0
-                    kept = 0
-                    for w in range(n_strays[block]):
-                        m = strays[a + w]
-                        u[m], i[m] = stray_u[w], stray_i[w]
-                        advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
-                        crossed |= free_at[m] <= now and u[m] >= c[m]
-                        if free_at[m] > now:
-                            strays[a + kept] = m
-                            kept += 1
-                        else:
-                            is_stray[m] = False
-                            n_crossings = set_crossing(crossings, n_crossings, m, math.inf)
-                    n_strays[block] = kept
-                if crossed:
-                    for m in range(a, b):
-                        if u[m] >= c[m] and not is_stray[m]:
-                            n_crossings = set_crossing(crossings, n_crossings, m, now)
-                            hopeful[a + n_hopeful[block]] = m
-                            n_hopeful[block] += 1
-            else:
-                for s in range(low, high):
-                    m = targets[s]
-                    advance(m, now, t, u, i, free_at[m], tau_mem[m], tau_syn[m])
-                    if free_at[m] <= now and u[m] >= c[m]:
-                        n_crossings = set_crossing(crossings, n_crossings, m, now)
-                        crossed = True
-            if crossed:
-                continue
-            if together[block]:
-                for w in range(n_hopeful[block]):
-                    n_crossings = set_crossing(crossings, n_crossings, hopeful[a + w], math.inf)
-                n_hopeful[block] = 0
-                horizon[block] = now
-            if bundle_delta[bundle]:
-                pass
-            elif high - low == b - a:
-                for m in range(b - a):
-                    i[a + m] += weights[low + m]
-                    received[a + m] += 1
-            else:
-                for s in range(low, high):
-                    i[targets[s]] += weights[s]
-                    received[targets[s]] += 1
-            if bundle_delta[bundle]:
-                for s in range(low, high):
-                    m = targets[s]
-                    received[m] += 1
-                    if free_at[m] <= now:
-                        u[m] += weights[s]
-                        if u[m] >= c[m]:
-                            lifted[n_fired] = m
-                            trigger[n_out + n_fired] = rank * n_bundles + bundle
-                            n_fired += 1
-            n_lone = n_strays[block] if together[block] else high - low
-            for w in range(n_lone):
-                m = strays[a + w] if together[block] else targets[low + w]
-                if doubt[m] <= now:
-                    doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
-                    n_doubts += 1
-                found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
-                n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
-            # the spike goes on to its next bundle
-            source = given_sources[rank] if rank < n_given else n_external + senders[rank - n_given]
-            sent = given_times[rank] if rank < n_given else times[rank - n_given]
-            following = next_bundle(efferents, source, bundle + 1, sent, t_end)
-            if following >= 0:
-                replace_first(flight, n_flight, sent + delays[following], rank, following)
-            else:
-                n_flight -= 1
-                replace_first(
-                    flight, n_flight, flight_times[n_flight], flight_ranks[n_flight], flight_bundles[n_flight]
-                )
-
-        for w in range(n_fired):
-            m = lifted[w]
-            if last_spike[m] == now:
-                status, where, when = TWICE, m, now
-                break
-            last_spike[m] = now
-            if trigger[n_out] < 0 and doubt[m] < math.inf:
-                doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
-                n_doubts += 1
-            doubt[m] = math.inf
-            if trigger[n_out] >= 0 and subtracts[m] > 0.0:
-                u[m] -= drop[m]
-                if u[m] >= c[m]:
-                    status, where, when = TWICE, m, now
-                    break
-            else:
-                u[m] = u_reset[m]
-            times[n_out], senders[n_out], arrivals[n_out] = now, m, received[m]
-            n_out += 1
-            free_at[m] = now + t_ref[m]
-            block = np.searchsorted(blocks, m, side="right") - 1
-            if together[block] and free_at[m] > now and not is_stray[m]:
-                t[m] = now
-                strays[blocks[block] + n_strays[block]] = m
-                n_strays[block] += 1
-                is_stray[m] = True
-            if not together[block] or is_stray[m]:
-                found, doubt[m] = candidate(t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m])
-                n_crossings = set_crossing(crossings, n_crossings, m, found if found <= t_end else math.inf)
-            if cyclic:
-                bundle = next_bundle(efferents, n_external + m, source_bundles[n_external + m], now, t_end)
-                if bundle >= 0:
-                    push(flight, n_flight, now + delays[bundle], n_given + n_out - 1, bundle)
-                    n_flight += 1
-            if n_out > max_spikes:
-                status, where, when = BUDGET, m, now
-                break
-
+        times, senders = grown_reals(times), grown_integers(senders)
+        arrivals, trigger = grown_integers(arrivals), grown_integers(trigger)
+        doubt_times, doubt_senders = grown_reals(doubt_times), grown_integers(doubt_senders)
+        flight_times = grown_reals(flight_times)
+        flight_ranks, flight_bundles = grown_integers(flight_ranks), grown_integers(flight_bundles)
+    n_out, n_doubts = progress[:2]
     for m in range(n):
         if doubt[m] <= t_end:
             doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
             n_doubts += 1
-    for block in range(n_blocks):
-        if together[block]:
-            for m in range(blocks[block], blocks[block + 1]):
-                if not is_stray[m]:
-                    t[m] = clock[block]
+        state.u[m], state.i[m] = u[row[block_of[m]] + m], i[row[block_of[m]] + m]
+        if together[block_of[m]] and not is_stray[m]:
+            t[m] = clock[block_of[m]]
     return (
         status,
         where,
@@ -523,13 +699,12 @@ def run(
 
 @compiled
 def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_spikes):
-    """Solve a layer by its event queue, sample by sample: :func:`run` with as much room as it needs.
+    """Solve a layer by its event queue, sample by sample.
 
     Returns (status, sample, neuron, time), where and why the first run that did not reach t_end stopped; the layer's
     Spikes; its States after their last events; (sample, neuron, time) columns of where float64 could not decide.
     """
     n_samples = given.offsets.size - 1
-    n = neurons.tau_mem.size
     state_times, us, currents, free_ats = (
         start.time.copy(),
         start.u.copy(),
@@ -538,33 +713,27 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
     )
     counts = np.zeros(n_samples + 1, np.int64)
     doubt_counts = np.zeros(n_samples, np.int64)
-    room = 4 * n + 1024
     ended = (0, -1, -1, t_end)
     parts = []
     for sample in range(n_samples):
         low, high = given.offsets[sample], given.offsets[sample + 1]
-        while True:
-            state = States(
-                start.time[sample].copy(),
-                start.u[sample].copy(),
-                start.i[sample].copy(),
-                start.free_at[sample].copy(),
-            )
-            status, where, when, times, senders, arrivals, trigger, doubt_times, doubt_senders = run(
-                neurons,
-                efferents,
-                n_external,
-                given.times[low:high],
-                given.neurons[low:high],
-                state,
-                after,
-                t_end,
-                max_spikes,
-                room,
-            )
-            if status != ROOM:
-                break
-            room *= 4
+        state = States(
+            start.time[sample].copy(),
+            start.u[sample].copy(),
+            start.i[sample].copy(),
+            start.free_at[sample].copy(),
+        )
+        status, where, when, times, senders, arrivals, trigger, doubt_times, doubt_senders = run(
+            neurons,
+            efferents,
+            n_external,
+            given.times[low:high],
+            given.neurons[low:high],
+            state,
+            after,
+            t_end,
+            max_spikes,
+        )
         parts.append((times, senders, arrivals, trigger, doubt_times, doubt_senders))
         counts[sample + 1] = times.size
         doubt_counts[sample] = doubt_times.size

@@ -26,8 +26,9 @@ from eventsolve.lives import (
     SPIKE,
     VOLTAGE,
     WHICH,
+    no_probes,
+    replay,
 )
-from eventsolve.lives import no_probes, replay
 from eventsolve.membrane import propagator
 
 
@@ -178,8 +179,8 @@ def spike_errors(
     source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
     targets, weights, bundle_delta = efferents.target, efferents.weight, efferents.delta
     n_bundles = delays.size
-    own_times, own_neurons, triggers = own.times, own.neurons, own.trigger
-    read_times, read_neurons, read_cotangents = probes.times, probes.neurons, probes.cotangents
+    own_times, triggers = own.times, own.trigger
+    read_times, read_cotangents = probes.times, probes.cotangents
     result = cotangents.copy()
     for sample in range(own.offsets.size - 1):
         low, high = own.offsets[sample], own.offsets[sample + 1]
@@ -239,10 +240,9 @@ def spike_errors(
                     before = a - 1
                     while before >= offsets[m] and spikes[before] < 0:
                         before -= 1
+                    held_to = start_free_at[sample, m]
                     if before >= offsets[m]:
                         held_to = knot_times[before] + t_refs[m]
-                    else:
-                        held_to = start_free_at[sample, m]
                     if held_to > arrival:
                         if delta or held_to > t_end:
                             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import networkx as nx
@@ -47,22 +48,22 @@ class Layer:
     order: Integers
     efferents: Efferents | None
 
-    @property
+    @cached_property
     def name(self) -> tuple[str, ...]:
         """Names of the populations."""
         return tuple(population.name for population in self.populations)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of neurons."""
         return int(self.offsets[-1])
 
-    @property
+    @cached_property
     def n_external(self) -> int:
         """Number of source neurons outside the layer."""
         return int(self.source_offsets[-1])
 
-    @property
+    @cached_property
     def n_sources(self) -> int:
         """Number of source neurons, those of the layer itself included if it is cyclic."""
         return self.n_external + (self.size if self.cyclic else 0)
@@ -209,17 +210,8 @@ def _efferents(
     target = np.repeat(np.arange(n), np.diff(afferents.offsets))
     projection = np.repeat(np.arange(len(lengths)), lengths)[order]
     by_source = np.lexsort((target, projection, afferents.delay, afferents.source))
-    source, delay, projection, target, delta, weight = (
-        column[by_source]
-        for column in (
-            afferents.source,
-            afferents.delay,
-            projection,
-            target,
-            afferents.delta,
-            afferents.weight,
-        )
-    )
+    source, delay = afferents.source[by_source], afferents.delay[by_source]
+    target, projection = target[by_source], projection[by_source]
     starts = np.ones(source.size, np.bool_)
     starts[1:] = np.any([column[1:] != column[:-1] for column in (source, delay, projection)], axis=0)
     first = np.flatnonzero(starts)
@@ -239,10 +231,10 @@ def _efferents(
         ),
         delay=delay[first],
         block=block.astype(np.int64),
-        delta=delta[first],
+        delta=afferents.delta[by_source][first],
         first=np.append(first, source.size).astype(np.int64),
         target=target.astype(np.int64),
-        weight=weight,
+        weight=afferents.weight[by_source],
         blocks=offsets,
         together=np.array(alike, dtype=np.bool_).reshape(-1, 2).all(axis=1) & (touched >= 0.25 * possible),
     )

@@ -18,7 +18,8 @@ import validation
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = (
-    *("Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "UndefinedGradientError"),
+    *("Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
+    *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
     *("losses", "solve", "value_and_grad", "vjp"),
 )
 MODULES = sorted(

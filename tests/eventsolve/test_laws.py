@@ -202,7 +202,7 @@ def order_of(solution, name):
     """
     spikes = solution.spikes[name]
     ends = spikes.times + solution.network.population(name).parameter("t_ref")[spikes.neurons]
-    arrivals = np.concatenate([chunk[name].arrivals for chunk in solution.chunks])
+    arrivals = np.concatenate([chunk.spikes[name].arrivals for chunk in solution.chunks])
     received = np.zeros(spikes.n_spikes, int)
     for p in solution.network.afferents(name):
         pre, delay = solution.spikes[p.pre], p.delay.reshape(p.weight.shape)

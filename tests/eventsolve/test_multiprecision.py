@@ -390,3 +390,16 @@ def test_what_does_not_fit_is_refused():
     early = dataclasses.replace(problem, inputs={"in": (((mp.mpf(-1), 0),),)})
     with pytest.raises(ValueError, match="must be >= 0"):
         exact.solve_problem(early)
+    (synapse,), (neuron,) = problem.synapses["in", "out"], problem.neurons["out"]
+    acausal = dataclasses.replace(synapse, delay=mp.mpf(-1))
+    with pytest.raises(ValueError, match="delay of"):
+        exact.solve_problem(dataclasses.replace(problem, synapses={("in", "out"): (acausal,)}))
+    hasty = dataclasses.replace(neuron, t_ref=mp.mpf(-1))
+    with pytest.raises(ValueError, match="t_ref of population 'out'"):
+        exact.solve_problem(dataclasses.replace(problem, neurons={"out": (hasty,)}))
+    net = es.Network()
+    net.add_input("a", 1)
+    net.add_input("b", 1)
+    batches = {name: es.SpikeTrains.from_lists([[[]]] * n) for name, n in (("a", 1), ("b", 2))}
+    with pytest.raises(ValueError, match="the same number of samples"):
+        exact.solve(net, batches, t_end)

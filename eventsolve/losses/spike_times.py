@@ -1,67 +1,20 @@
-"""Losses on spike times and on readout voltages, each with its exact derivative.
-
-A loss is evaluated per sample; ``value_and_grad`` reduces. With t_k the first spike time of output k:
-
-- :class:`TTFSCrossEntropy`         t_l/tau0 + ln sum_k exp(-t_k/tau0) + alpha (exp(t_l/tau1) - 1)
-- :class:`TargetTimeMSE`            1/2 sum_k (t_k - target_k)^2
-- :class:`RelativeMSE`              1/2 sum_{k != l} (t_k - t_l - gap)^2
-- :class:`MaxVoltageCrossEntropy`   -ln softmax(max_t V(t))_l
-- :class:`SpikeTimeLoss`            any function of spike times, with its derivative
-
-What a loss does with an output that it reads and that never spikes is its argument ``silent``:
-
-- "raise": a ValueError that names the samples, because the loss is not defined there;
-- "skip": those samples get loss 0 and gradient 0 (Wunderlich & Pehle 2021), and still count in a mean;
-- "t_end": a silent output counts as one that spikes at t_end, without a gradient of its own.
-
-The samples concerned are reported in ``grads.silent_samples``.
-"""
+"""Losses on spike times; what a silent output costs is in the docstring of :mod:`eventsolve.losses`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, softmax
 
-from eventsolve.solve import Solution
+from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
+from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
 Silent = Literal["raise", "skip", "t_end"]
-
-
-class VoltageReads(NamedTuple):
-    """Where a loss reads readout voltages, sorted by sample, neuron and time, and dL/dV there.
-
-    ``arrivals`` is the arrival (of the neuron's schedule) with which a reading moves, or -1.
-    """
-
-    samples: NDArray[np.int64]
-    neurons: NDArray[np.int64]
-    times: Reals
-    arrivals: NDArray[np.int64]
-    cotangents: Reals
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A loss on one solution: values (n_samples,), and its derivative by what it reads, of each sample's own loss."""
-
-    values: Reals
-    spike_times: Mapping[str, Reals] = field(default_factory=dict)
-    voltages: Mapping[str, VoltageReads] = field(default_factory=dict)
-    silent_samples: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-
-
-class Loss(Protocol):
-    """What ``value_and_grad`` differentiates."""
-
-    def evaluate(self, solution: Solution) -> Evaluation:
-        """Return each sample's loss and its derivative by spike times and voltages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +49,12 @@ class TTFSCrossEntropy:
         _positive("tau1", self.tau1)
         _positive("alpha", self.alpha, zero=True)
         _check_silent(self.silent)
-        object.__setattr__(self, "labels", _labels(self.labels))
+        object.__setattr__(self, "labels", label_vector(self.labels))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
-        trains = _spikes(solution, self.population)
-        labels = _fitting(self.labels, trains)
+        trains = spikes_of(solution, self.population)
+        labels = fitting_labels(self.labels, trains)
         first = trains.first()
         rows = np.arange(trains.n_samples)
         needed = first if self.silent == "t_end" else first[rows, labels][:, None]
@@ -113,13 +66,13 @@ class TTFSCrossEntropy:
         skipped = concerned if self.silent == "skip" else concerned[:0]
         times[skipped] = 0.0
         t_label = times[rows, labels]
-        exponents = -times / self.tau0
         with np.errstate(over="ignore"):
             early = self.alpha * np.expm1(t_label / self.tau1)
             slope = self.alpha / self.tau1 * np.exp(t_label / self.tau1)
-        values = t_label / self.tau0 + logsumexp(exponents, axis=1) + early
-        gradient = -softmax(exponents, axis=1) / self.tau0
-        gradient[rows, labels] += 1.0 / self.tau0 + slope
+        values, gradient = cross_entropy(-times / self.tau0, labels)
+        values += early
+        gradient /= -self.tau0
+        gradient[rows, labels] += slope
         values[skipped] = 0.0
         gradient[skipped] = 0.0
         return Evaluation(values, {self.population: _on_first(trains, gradient)}, silent_samples=concerned)
@@ -152,7 +105,7 @@ class TargetTimeMSE:
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
-        trains = _spikes(solution, self.population)
+        trains = spikes_of(solution, self.population)
         targets = np.asarray(self.targets)
         if targets.shape != (trains.n_samples, trains.n_neurons):
             raise ValueError(
@@ -194,12 +147,12 @@ class RelativeMSE:
         _check_silent(self.silent)
         if not np.isfinite(self.gap):
             raise ValueError(f"gap must be finite; got {self.gap!r}")
-        object.__setattr__(self, "labels", _labels(self.labels))
+        object.__setattr__(self, "labels", label_vector(self.labels))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
-        trains = _spikes(solution, self.population)
-        labels = _fitting(self.labels, trains)
+        trains = spikes_of(solution, self.population)
+        labels = fitting_labels(self.labels, trains)
         times, concerned, skipped = _all_first(self, trains, solution.t_end)
         rows = np.arange(trains.n_samples)
         error = times - times[rows, labels][:, None] - self.gap
@@ -212,45 +165,6 @@ class RelativeMSE:
             {self.population: _on_first(trains, gradient)},
             silent_samples=concerned,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class MaxVoltageCrossEntropy:
-    """Cross-entropy of the largest voltages of an LI readout (Wunderlich & Pehle 2021, MNIST).
-
-    Right at kinks, too: where the voltage rises up to an arrival and falls after it, the maximum moves along
-    the incoming branch with the arrival, so that dV_max/dt_arrival is V' just before it.
-
-    Parameters
-    ----------
-    population : str
-        An LI readout; one neuron per class.
-    labels : array_like of int, (n_samples,)
-    """
-
-    population: str
-    labels: ArrayLike
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", _labels(self.labels))
-
-    def evaluate(self, solution: Solution) -> Evaluation:
-        """Return each sample's loss and its derivative by the voltages at their maxima."""
-        labels = _fitting(self.labels, _spikes(solution, self.population))
-        maxima = solution.maxima(self.population)
-        n_samples, n = maxima.value.shape
-        rows = np.arange(n_samples)
-        values = logsumexp(maxima.value, axis=1) - maxima.value[rows, labels]
-        gradient = softmax(maxima.value, axis=1)
-        gradient[rows, labels] -= 1.0
-        reads = VoltageReads(
-            np.repeat(rows, n),
-            np.tile(np.arange(n), n_samples),
-            maxima.time.reshape(-1),
-            maxima.arrival.reshape(-1),
-            gradient.reshape(-1),
-        )
-        return Evaluation(values, voltages={self.population: reads})
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,35 +202,6 @@ def _positive(name: str, value: float, *, zero: bool = False) -> None:
 def _check_silent(silent: object) -> None:
     if silent not in ("raise", "skip", "t_end"):
         raise ValueError(f"silent must be 'raise', 'skip' or 't_end'; got {silent!r}")
-
-
-def _labels(labels: ArrayLike) -> NDArray[np.int64]:
-    array = np.array(labels)
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"labels must be a vector of integers; got shape {array.shape} of {array.dtype}")
-    array = array.astype(np.int64)
-    array.setflags(write=False)
-    return array
-
-
-def _spikes(solution: Solution, population: str) -> SpikeTrains:
-    solution.network.population(population)
-    return solution.spikes[population]
-
-
-def _fitting(labels: ArrayLike, trains: SpikeTrains) -> NDArray[np.int64]:
-    array = np.asarray(labels)
-    if array.shape != (trains.n_samples,):
-        raise ValueError(
-            f"labels must have one entry for each of {trains.n_samples} samples; got shape {array.shape}"
-        )
-    bad = (array < 0) | (array >= trains.n_neurons)
-    if bad.any():
-        k = int(np.argmax(bad))
-        raise ValueError(f"labels must lie in 0..{trains.n_neurons - 1}; entry {k} is {int(array[k])}")
-    return array
 
 
 def _apply_policy(silent: Silent, missing: ArrayLike, what: str) -> NDArray[np.int64]:

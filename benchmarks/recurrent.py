@@ -1,0 +1,146 @@
+"""Time recurrent networks: python benchmarks/recurrent.py.
+
+Each dense network is set against a plain compiled loop, in the same run, that does nothing but add the weight row of
+every spike to a state vector: the least that any event-driven simulator has to do. Medians over the repetitions, one
+thread; a network's synapses are laid out once, before.
+"""
+
+import argparse
+import statistics
+import time
+
+import numba
+import numpy as np
+import scipy.sparse as sp
+
+import eventsolve as es
+
+
+@numba.njit
+def add_rows(rows, spikes, state):
+    """Add the row of every spike to the state."""
+    for k in range(spikes.size):
+        row = rows[spikes[k]]
+        for n in range(state.size):
+            state[n] += row[n]
+
+
+def network(n: int, delay, rng, density: float = 1.0):
+    """Return excitatory and inhibitory neurons with a bias, 1000 synapses each or so, and its recurrent weights."""
+    strength = 0.6 / np.sqrt(n * density)
+    if density < 1:
+        weight = sp.random_array(
+            (n, n), density=density, rng=rng, data_sampler=lambda size: rng.normal(0, strength, size)
+        )
+        weight = sp.csr_array(weight)
+        delays = sp.csr_array(
+            (rng.uniform(1e-3, 5e-3, weight.nnz), weight.indices, weight.indptr), shape=(n, n)
+        )
+    else:
+        weight = rng.normal(-0.1 * strength, strength, (n, n))
+        delays = delay(n)
+    net = es.Network()
+    neuron = es.LIF(
+        20e-3, 5e-3, v_leak=rng.uniform(0.9, 1.3, n), t_ref=1e-3, v_initial=rng.uniform(0, 0.9, n)
+    )
+    net.add_population("loop", n, neuron)
+    net.connect("loop", "loop", weight, delay=delays)
+    return net, weight
+
+
+def warm_up() -> None:
+    """Compile, or load what has been compiled."""
+    net, _ = network(20, lambda n: 1e-3, np.random.default_rng(0))
+    solution = es.solve(net, {}, 0.05, threads=1)
+    es.vjp(solution, {"loop": np.ones(solution.spikes["loop"].n_spikes)}, threads=1)
+
+
+def median_time(function, repeat: int):
+    """Return the median of the wall-clock times in seconds, and what the function returned."""
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        result = function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), result
+
+
+def dense(n: int, t_end: float, repeat: int) -> None:
+    rng = np.random.default_rng(1)
+    kinds = {
+        "one delay": lambda n: 1.5e-3,
+        "a delay per source": lambda n: np.broadcast_to(rng.uniform(1e-3, 5e-3, n), (n, n)),
+        "a delay per synapse": lambda n: rng.uniform(1e-3, 5e-3, (n, n)),
+    }
+    print(f"dense, {n} neurons, {n * n} synapses: ns per synaptic event (spikes x {n})")
+    for label, delay in kinds.items():
+        net, weight = network(n, delay, rng)
+        span = t_end if label != "a delay per synapse" else t_end / 20
+        es.solve(net, {}, 0.0)  # lay the synapses out, once for every network
+        forward, solution = median_time(lambda net=net, span=span: es.solve(net, {}, span, threads=1), repeat)
+        spikes = solution.spikes["loop"]
+        rows, state = np.ascontiguousarray(weight.T), np.zeros(n)
+        add_rows(rows, spikes.neurons[:10], state)
+        plain, _ = median_time(
+            lambda rows=rows, s=spikes, state=state: add_rows(rows, s.neurons, state), repeat
+        )
+        cotangent = {"loop": np.ones(spikes.n_spikes)}
+        backward, _ = median_time(
+            lambda solution=solution, c=cotangent: es.vjp(solution, c, threads=1), 1 if n > 500 else repeat
+        )
+        scale = 1e9 / (spikes.n_spikes * n)
+        print(
+            f"  {label:20} {spikes.n_spikes:7d} spikes  forward {forward * scale:7.2f}  "
+            f"plain loop {plain * scale:6.3f}  ratio {forward / plain:7.1f}  gradient {backward * scale:7.2f}"
+        )
+
+
+def sparse(repeat: int) -> None:
+    print("sparse, 100 synapses per neuron with a delay each: ns per synaptic event")
+    for n in (1000, 10_000):
+        net, weight = network(n, None, np.random.default_rng(2), density=100 / n)
+        span = 0.4 if n == 1000 else 0.04
+        es.solve(net, {}, 0.0)
+        forward, solution = median_time(lambda net=net, span=span: es.solve(net, {}, span, threads=1), repeat)
+        n_spikes = solution.spikes["loop"].n_spikes
+        print(
+            f"  {n:6d} neurons {n_spikes:7d} spikes  forward {forward * 1e9 / (n_spikes * weight.nnz / n):7.1f}"
+        )
+
+
+def keywords(repeat: int) -> None:
+    """700 inputs, 8000 input spikes, 1024 recurrent hidden, 20 LI outputs, 1 s."""
+    rng = np.random.default_rng(3)
+    n_in, n, n_out, n_spikes = 700, 1024, 20, 8000
+    net = es.Network()
+    net.add_input("in", n_in)
+    net.add_population("hidden", n, es.LIF(20e-3, 10e-3))
+    net.add_population("out", n_out, es.LI(20e-3, 10e-3))
+    net.connect("in", "hidden", rng.normal(0.02, 0.2, (n, n_in)), delay=1e-3)
+    net.connect("hidden", "hidden", rng.normal(-0.01, 0.03, (n, n)), delay=1e-3)
+    net.connect("hidden", "out", rng.normal(0.0, 0.03, (n_out, n)))
+    times = np.sort(rng.uniform(0, 1.0, n_spikes))
+    inputs = {"in": es.SpikeTrains.from_arrays(times, rng.integers(0, n_in, n_spikes), n_neurons=n_in)}
+    forward, solution = median_time(lambda: es.solve(net, inputs, 1.0, threads=1), repeat)
+    loss = es.losses.MaxVoltageCrossEntropy("out", [0])
+    backward, _ = median_time(lambda: es.value_and_grad(solution, loss, threads=1), repeat)
+    print(
+        f"keyword spotting size, 1 sample: {solution.spikes['hidden'].n_spikes} hidden spikes; "
+        f"forward {forward:.2f} s, gradient {backward:.2f} s, both {forward + backward:.2f} s"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--neurons", type=int, default=1000)
+    parser.add_argument("--t-end", type=float, default=2.0, help="seconds of biological time")
+    arguments = parser.parse_args()
+    warm_up()
+    dense(arguments.neurons, arguments.t_end, arguments.repeat)
+    sparse(arguments.repeat)
+    keywords(arguments.repeat)
+
+
+if __name__ == "__main__":
+    main()

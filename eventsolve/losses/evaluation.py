@@ -1,0 +1,92 @@
+"""What a loss gives: its values, and its derivative by what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsolve.solution import Solution
+from eventsolve.spiketrains import SpikeTrains
+
+Reals = NDArray[np.float64]
+
+
+class VoltageReads(NamedTuple):
+    """Where a loss reads readout voltages, sorted by sample, neuron and time, and dL/dV there.
+
+    ``arrivals`` is the arrival (of the neuron's schedule) with which a reading moves, or -1.
+    """
+
+    samples: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    times: Reals
+    arrivals: NDArray[np.int64]
+    cotangents: Reals
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A loss on one solution: values (n_samples,), and its derivative by what it reads, of each sample's own loss."""
+
+    values: Reals
+    spike_times: Mapping[str, Reals] = field(default_factory=dict)
+    voltages: Mapping[str, VoltageReads] = field(default_factory=dict)
+    silent_samples: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+class Loss(Protocol):
+    """What ``value_and_grad`` differentiates."""
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by spike times and voltages."""
+
+
+def label_vector(labels: ArrayLike) -> NDArray[np.int64]:
+    """Return labels as a read-only vector of integers, or raise a ValueError that says what they are instead."""
+    array = np.array(labels)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"labels must be a vector of integers; got shape {array.shape} of {array.dtype}")
+    array = array.astype(np.int64)
+    array.setflags(write=False)
+    return array
+
+
+def cross_entropy(scores: Reals, labels: NDArray[np.int64]) -> tuple[Reals, Reals]:
+    """Return -ln softmax(scores)_label of every sample, and its derivative by the scores, (n_samples, n_classes).
+
+    A score may be -inf, but not all of a sample.
+    """
+    rows = np.arange(labels.size)
+    top = scores.max(axis=1, keepdims=True) if scores.shape[1] else np.zeros((labels.size, 1))
+    share = np.exp(scores - top)
+    total = share.sum(axis=1, keepdims=True)
+    values: Reals = top[:, 0] + np.log(total[:, 0]) - scores[rows, labels]
+    slope = share / total
+    slope[rows, labels] -= 1.0
+    return values, slope
+
+
+def spikes_of(solution: Solution, population: str) -> SpikeTrains:
+    """Return a population's spikes, or raise a ValueError that lists the names there are."""
+    solution.network.population(population)
+    return solution.spikes[population]
+
+
+def fitting_labels(labels: ArrayLike, trains: SpikeTrains) -> NDArray[np.int64]:
+    """Return labels that fit the samples and neurons of some spike trains, or raise a ValueError."""
+    array = np.asarray(labels)
+    if array.shape != (trains.n_samples,):
+        raise ValueError(
+            f"labels must have one entry for each of {trains.n_samples} samples; got shape {array.shape}"
+        )
+    bad = (array < 0) | (array >= trains.n_neurons)
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(f"labels must lie in 0..{trains.n_neurons - 1}; entry {k} is {int(array[k])}")
+    return array

@@ -1,0 +1,396 @@
+r"""Losses on voltages over the whole trial or at fixed times, on LI readouts and on spiking populations.
+
+A running loss is an integral over the trial [0, T], here of
+
+- :class:`RunningLoss`               1/T int l(V(t), t) dt, for any l with its derivative
+- :class:`InstantCrossEntropy`       l = -ln softmax(V)_label
+- :class:`TrajectoryMSE`             l = 1/2 sum_j (V_j - target_j)^2
+- :class:`MeanVoltageCrossEntropy`   -ln softmax(m)_label of m = 1/T int weight(t) V(t) dt
+
+Also :class:`MaxVoltageCrossEntropy`, of largest voltages, and :class:`SampledVoltage`, any function of voltages at
+fixed times (Nowotny et al. 2024 has most of these).
+
+Integrals are Gauss-Legendre sums over the pieces between events, on which V is analytic, to rounding: pieces are cut
+so that V moves by less than the distance to the nearest complex singularity of what is integrated. Every node is a
+place at which the adjoint p_V jumps by its weight times dl/dV, as in dp_V/dt = p_V/tau_mem - dl/dV. Moving an arrival
+moves no boundary term, since V is continuous there; moving a spike moves the place where V jumps from the threshold to
+the reset: dL/dt_k has l(V-) - l(V+) besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsolve.losses.evaluation import (
+    Evaluation,
+    VoltageReads,
+    cross_entropy,
+    fitting_labels,
+    label_vector,
+    spikes_of,
+)
+from eventsolve.solution import Solution
+
+Reals = NDArray[np.float64]
+Weighting = Literal["uniform", "exponential", "linear", "sigmoid"] | Callable[[Reals], ArrayLike]
+
+NODES = 12
+"""Per piece: with V within a piece as :func:`_pieces` cuts it, the sum is right to 1e-18 of the integrand's size."""
+
+WEIGHTINGS: dict[str, Callable[[Reals], Reals]] = {
+    "uniform": np.ones_like,
+    "exponential": lambda x: np.exp(-x),
+    "linear": lambda x: 1.0 - x,
+    "sigmoid": lambda x: 1.0 / (1.0 + np.exp((x - 0.5) / 0.2)),
+}
+"""The weights of Nowotny et al. (2024), of t/T."""
+
+
+class Nodes(NamedTuple):
+    """Where a running loss is read: times in seconds and weights (0 for padding), (n_samples, n_nodes), and voltages.
+
+    ``voltages`` are (n_samples, n_neurons, n_nodes).
+    """
+
+    times: Reals
+    weights: Reals
+    voltages: Reals
+
+
+@dataclass(frozen=True, eq=False)
+class RunningLoss:
+    """The mean over the trial of a function of the voltages: 1/T int l(V(t), t) dt.
+
+    Parameters
+    ----------
+    population : str
+        A readout or a spiking population; without delta synapses, across which its voltage would jump.
+    function : callable
+        Takes voltages (n_neurons, n_points), times (n_points,) in seconds and the number of the sample; returns
+        l (n_points,) and dl/dV (n_neurons, n_points). It has to be smooth in V and t.
+    """
+
+    population: str
+    function: Callable[[Reals, Reals, int], tuple[ArrayLike, ArrayLike]]
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
+        nodes = nodes_of(solution, self.population)
+        values = np.zeros(solution.n_samples)
+        slopes = np.zeros_like(nodes.voltages)
+        for s in range(solution.n_samples):
+            loss, slope = self._called(nodes.voltages[s], nodes.times[s], s)
+            values[s] = loss @ nodes.weights[s]
+            slopes[s] = slope * nodes.weights[s]
+
+        def jump(before: Reals, after: Reals, time: float, sample: int) -> float:
+            both, _ = self._called(np.stack([before, after], axis=1), np.array([time, time]), sample)
+            return float(both[0] - both[1])
+
+        span = solution.t_end - solution.t_start
+        spikes = {self.population: _at_spikes(solution, self.population, jump) / span}
+        return Evaluation(values, spikes, {self.population: _reads(nodes, slopes)})
+
+    def _called(self, voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
+        loss, slope = (np.asarray(x, dtype=np.float64) for x in self.function(voltages, times, sample))
+        if loss.shape != times.shape or slope.shape != voltages.shape:
+            raise ValueError(
+                f"the function must return l {times.shape} and dl/dV {voltages.shape}; "
+                f"got {loss.shape} and {slope.shape}"
+            )
+        return loss, slope
+
+
+@dataclass(frozen=True, eq=False)
+class InstantCrossEntropy:
+    """Cross-entropy of the voltages at every instant, mean over the trial ("avg_xentropy" of Nowotny et al. 2024).
+
+    Parameters
+    ----------
+    population : str
+        As for :class:`RunningLoss`; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    """
+
+    population: str
+    labels: ArrayLike
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", label_vector(self.labels))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
+        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+
+        def loss(voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
+            values, slope = cross_entropy(voltages.T, np.full(times.size, labels[sample]))
+            return values, slope.T
+
+        return RunningLoss(self.population, loss).evaluate(solution)
+
+
+@dataclass(frozen=True, eq=False)
+class TrajectoryMSE:
+    """Half the squared distance of the voltages from a trajectory, summed over neurons, mean over the trial.
+
+    Parameters
+    ----------
+    population : str
+        As for :class:`RunningLoss`.
+    target : callable
+        Takes times (n_points,) in seconds and the number of the sample; returns voltages (n_neurons, n_points). Smooth.
+    """
+
+    population: str
+    target: Callable[[Reals, int], ArrayLike]
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
+
+        def loss(voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
+            error = voltages - np.asarray(self.target(times, sample), dtype=np.float64)
+            if error.shape != voltages.shape:
+                raise ValueError(f"the target must return voltages {voltages.shape}; got {error.shape}")
+            return 0.5 * (error**2).sum(axis=0), error
+
+        return RunningLoss(self.population, loss).evaluate(solution)
+
+
+@dataclass(frozen=True, eq=False)
+class MeanVoltageCrossEntropy:
+    """Cross-entropy of the weighted mean voltages 1/T int weight(t) V(t) dt (Nowotny et al. 2024).
+
+    Parameters
+    ----------
+    population : str
+        As for :class:`RunningLoss`; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    weighting : {"uniform", "exponential", "linear", "sigmoid"} or callable
+        1, exp(-x), 1 - x and 1/(1 + exp((x - 1/2)/0.2)) with x = t/T, or a smooth function of x in [0, 1].
+    """
+
+    population: str
+    labels: ArrayLike
+    weighting: Weighting = field(default="uniform", kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", label_vector(self.labels))
+        if not callable(self.weighting) and self.weighting not in WEIGHTINGS:
+            raise ValueError(
+                f"weighting must be one of {tuple(WEIGHTINGS)} or callable; got {self.weighting!r}"
+            )
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
+        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+        span = solution.t_end - solution.t_start
+        nodes = nodes_of(solution, self.population)
+        weights = nodes.weights * self._weight(nodes.times, solution)
+        means = np.einsum("snt,st->sn", nodes.voltages, weights)
+        values, slope = cross_entropy(means, labels)
+
+        def jump(before: Reals, after: Reals, time: float, sample: int) -> float:
+            weight = self._weight(np.array([[time]]), solution)[0, 0]
+            return float(slope[sample] @ (before - after) * weight)
+
+        spikes = {self.population: _at_spikes(solution, self.population, jump) / span}
+        reads = _reads(nodes, slope[:, :, None] * weights[:, None, :])
+        return Evaluation(values, spikes, {self.population: reads})
+
+    def _weight(self, times: Reals, solution: Solution) -> Reals:
+        x = (times - solution.t_start) / (solution.t_end - solution.t_start)
+        function = self.weighting if callable(self.weighting) else WEIGHTINGS[self.weighting]
+        weight = np.asarray(function(x), dtype=np.float64)
+        if weight.shape != x.shape:
+            raise ValueError(
+                f"weighting must return one weight for each of {x.shape} times; got {weight.shape}"
+            )
+        return weight
+
+
+@dataclass(frozen=True, eq=False)
+class MaxVoltageCrossEntropy:
+    """Cross-entropy of the largest voltages of an LI readout (Wunderlich & Pehle 2021, MNIST).
+
+    Right at kinks, too: where the voltage rises up to an arrival and falls after it, the maximum moves along
+    the incoming branch with the arrival, so that dV_max/dt_arrival is V' just before it.
+
+    Parameters
+    ----------
+    population : str
+        An LI readout; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    """
+
+    population: str
+    labels: ArrayLike
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", label_vector(self.labels))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the voltages at their maxima."""
+        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+        maxima = solution.maxima(self.population)
+        n_samples, n = maxima.value.shape
+        rows = np.arange(n_samples)
+        values, gradient = cross_entropy(maxima.value, labels)
+        reads = VoltageReads(
+            np.repeat(rows, n),
+            np.tile(np.arange(n), n_samples),
+            maxima.time.reshape(-1),
+            maxima.arrival.reshape(-1),
+            gradient.reshape(-1),
+        )
+        return Evaluation(values, voltages={self.population: reads})
+
+
+@dataclass(frozen=True, eq=False)
+class SampledVoltage:
+    """Any function of voltages at fixed times, with its derivative; at an event's own time the voltage after it.
+
+    Parameters
+    ----------
+    population : str
+        A readout or a spiking population.
+    times : array_like, (n_times,)
+        Seconds, strictly increasing.
+    function : callable
+        Takes voltages (n_samples, n_neurons, n_times); returns losses (n_samples,) and dL/dV like the voltages.
+    """
+
+    population: str
+    times: ArrayLike
+    function: Callable[[Reals], tuple[ArrayLike, ArrayLike]]
+
+    def __post_init__(self) -> None:
+        times = np.array(self.times, dtype=np.float64).reshape(-1)
+        if not (np.isfinite(times).all() and (np.diff(times) > 0).all() and (times >= 0).all()):
+            raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")
+        times.setflags(write=False)
+        object.__setattr__(self, "times", times)
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the voltages."""
+        times = np.asarray(self.times)
+        voltages = solution.voltage(self.population, times)
+        values, slopes = (np.asarray(x, dtype=np.float64) for x in self.function(voltages))
+        if values.shape != voltages.shape[:1] or slopes.shape != voltages.shape:
+            raise ValueError(
+                f"the function must return losses {voltages.shape[:1]} and dL/dV {voltages.shape}; "
+                f"got {values.shape} and {slopes.shape}"
+            )
+        everywhere = np.broadcast_to(times, (solution.n_samples, times.size))
+        reads = _reads(Nodes(everywhere, np.ones_like(everywhere), voltages), slopes)
+        return Evaluation(values, voltages={self.population: reads})
+
+
+def nodes_of(solution: Solution, population: str) -> Nodes:
+    """Return the quadrature of the mean over the trial: weights of a sample add up to 1."""
+    layer = solution.layer(population)
+    if any(p.synapse == "delta" for p in solution.network.afferents(population)):
+        raise ValueError(
+            f"a running loss needs continuous voltages, but {population!r} has delta synapses; read its voltages at "
+            "fixed times with SampledVoltage"
+        )
+    span = solution.t_end - solution.t_start
+    if not span > 0:
+        raise ValueError(f"a mean over the trial needs t_end > {solution.t_start!r}; got {solution.t_end!r}")
+    place = layer.slice_of(population)
+    if place.stop == place.start:
+        empty = np.zeros((solution.n_samples, 0))
+        return Nodes(empty, empty, np.zeros((solution.n_samples, 0, 0)))
+    shortest = float(min(layer.neurons.tau_mem[place].min(), layer.neurons.tau_syn[place].min()))
+    edges = _event_times(solution, population)
+    padded = np.full((solution.n_samples, max(e.size for e in edges)), solution.t_end)
+    for s, e in enumerate(edges):
+        padded[s, : e.size] = e
+    voltage, current = solution.states_at(population, padded)
+    swing = np.maximum(np.abs(voltage), np.abs(current)).max(axis=(1, 2), initial=0.0)
+    x, w = np.polynomial.legendre.leggauss(NODES)
+    x, w = 0.5 * (x + 1.0), 0.5 * w
+    pieces = [_pieces(e, shortest / (1.0 + 0.5 * a)) for e, a in zip(edges, swing, strict=True)]
+    n_nodes = max(p.size - 1 for p in pieces) * NODES
+    times, weights = np.full((len(pieces), n_nodes), solution.t_end), np.zeros((len(pieces), n_nodes))
+    for s, p in enumerate(pieces):
+        length = np.diff(p)
+        times[s, : length.size * NODES] = (p[:-1, None] + length[:, None] * x).reshape(-1)
+        weights[s, : length.size * NODES] = (length[:, None] * w).reshape(-1) / span
+    return Nodes(times, weights, solution.states_at(population, times)[0])
+
+
+def _pieces(edges: Reals, longest: float) -> Reals:
+    """Return the edges with more between them, so that none are further apart than that."""
+    counts = np.maximum(1, np.ceil(np.diff(edges) / longest)).astype(np.int64)
+    parts = [
+        np.linspace(a, b, n, endpoint=False) for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+    return np.concatenate([*parts, edges[-1:]])
+
+
+def _event_times(solution: Solution, population: str) -> list[Reals]:
+    """Return, sample by sample, the ends of the trial and all times at which V of a neuron is not smooth."""
+    trains = solution.spikes[population]
+    free = trains.times + solution.network.population(population).parameter("t_ref")[trains.neurons]
+    starts = solution.start_states(population)
+    arrivals = []
+    for p in solution.network.afferents(population):
+        order = np.argsort(p.sources, kind="stable")
+        first = np.searchsorted(p.sources[order], np.arange(solution.network.population(p.pre).size + 1))
+        arrivals.append((solution.arriving(p.pre), p.delay[order], first))
+    found = []
+    for s in range(solution.n_samples):
+        here = trains.samples == s
+        times = [
+            np.array([solution.t_start, solution.t_end]),
+            trains.times[here],
+            free[here],
+            starts.free_at[s],
+        ]
+        for (t, neurons, samples), delays, first in arrivals:
+            of = samples == s
+            counts = np.diff(first)[neurons[of]]
+            offsets = np.repeat(first[neurons[of]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+            times.append(np.repeat(t[of], counts) + delays[np.arange(counts.sum()) + offsets])
+        all_times = np.unique(np.concatenate(times))
+        found.append(all_times[(all_times >= solution.t_start) & (all_times <= solution.t_end)])
+    return found
+
+
+def _at_spikes(
+    solution: Solution, population: str, jump: Callable[[Reals, Reals, float, int], float]
+) -> Reals:
+    """Return jump(V before, V after, time, sample) for every spike of a population, in the order of its trains."""
+    trains = solution.spikes[population]
+    parameters = solution.network.population(population)
+    threshold, reset = parameters.parameter("v_threshold"), parameters.parameter("v_reset")
+    gaps = np.zeros(trains.n_spikes)
+    for s in range(solution.n_samples):
+        here = np.flatnonzero(trains.samples == s)
+        if not here.size:
+            continue
+        times = trains.times[here]
+        everywhere = np.broadcast_to(np.float64(solution.t_end), (solution.n_samples, here.size)).copy()
+        everywhere[s] = times
+        voltages = solution.states_at(population, everywhere)[0][s]
+        for q, k in enumerate(here):
+            after = voltages[:, q].copy()
+            after[trains.neurons[k]] = reset[trains.neurons[k]]
+            before = after.copy()
+            before[trains.neurons[k]] = threshold[trains.neurons[k]]
+            gaps[k] = jump(before, after, float(times[q]), s)
+    return gaps
+
+
+def _reads(nodes: Nodes, slopes: Reals) -> VoltageReads:
+    """Return the reads of the nodes, sorted by sample, neuron and time, with dL/dV (n_samples, n_neurons, n_nodes)."""
+    read = np.broadcast_to((nodes.weights != 0)[:, None, :], slopes.shape)
+    samples, neurons, points = np.nonzero(read)
+    return VoltageReads(
+        samples, neurons, nodes.times[samples, points], np.full(samples.size, -1), slopes[read]
+    )

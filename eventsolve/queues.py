@@ -1,0 +1,108 @@
+"""Kernels: the two heaps of the event queue, each of three arrays, and room that grows (compiled).
+
+Deliveries are times, ranks and bundles, by time, then rank of the spike, with the next bundle that the spike brings.
+Crossings are times by neuron (inf if not in the heap), the heap of neurons, and their places in it or -1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from eventsolve.compiled import compiled
+
+
+@compiled
+def push(times, ranks, bundles, size, time, rank, bundle):
+    """Add a delivery to a heap of that size."""
+    k = size
+    while k > 0:
+        parent = (k - 1) >> 1
+        if times[parent] < time or (times[parent] == time and ranks[parent] < rank):
+            break
+        times[k], ranks[k], bundles[k] = times[parent], ranks[parent], bundles[parent]
+        k = parent
+    times[k], ranks[k], bundles[k] = time, rank, bundle
+
+
+@compiled
+def replace_first(times, ranks, bundles, size, time, rank, bundle):
+    """Replace the first delivery of a heap of that size by another."""
+    k = 0
+    while 2 * k + 1 < size:
+        child = 2 * k + 1
+        right = child + 1
+        if right < size and (
+            times[right] < times[child] or (times[right] == times[child] and ranks[right] < ranks[child])
+        ):
+            child = right
+        if time < times[child] or (time == times[child] and rank < ranks[child]):
+            break
+        times[k], ranks[k], bundles[k] = times[child], ranks[child], bundles[child]
+        k = child
+    times[k], ranks[k], bundles[k] = time, rank, bundle
+
+
+@compiled
+def earlier(times, a, b):
+    """Return whether neuron a crosses before neuron b."""
+    return (times[a] < times[b]) | ((times[a] == times[b]) & (a < b))
+
+
+@compiled
+def sift(times, heap, place, size, neuron, k):
+    """Put a neuron where it belongs in a heap of that size that is in order but for place k, which is free."""
+    while k > 0 and earlier(times, neuron, heap[(k - 1) >> 1]):
+        heap[k] = heap[(k - 1) >> 1]
+        place[heap[k]] = k
+        k = (k - 1) >> 1
+    sinking = True
+    while sinking and 2 * k + 1 < size:
+        child = 2 * k + 1
+        if child + 1 < size and earlier(times, heap[child + 1], heap[child]):
+            child += 1
+        sinking = earlier(times, heap[child], neuron)
+        if sinking:
+            heap[k] = heap[child]
+            place[heap[k]] = k
+            k = child
+    heap[k] = neuron
+    place[neuron] = k
+
+
+@compiled
+def set_crossings(times, heap, place, size, wanted, changed, n_changed):
+    """Give all changed neurons the times that are wanted for them, inf for none; return the new size of the heap."""
+    for w in range(n_changed):
+        neuron = changed[w]
+        k = place[neuron]
+        if wanted[neuron] != times[neuron]:
+            times[neuron] = wanted[neuron]
+            if k < 0:
+                size += 1
+                sift(times, heap, place, size, neuron, size - 1)
+            elif wanted[neuron] < math.inf:
+                sift(times, heap, place, size, neuron, k)
+            else:
+                place[neuron] = -1
+                size -= 1
+                if k < size:
+                    sift(times, heap, place, size, heap[size], k)
+    return size
+
+
+@compiled
+def grown_reals(array):
+    """Return the array's contents at the start of one twice as long."""
+    larger = np.empty(2 * array.size)
+    larger[: array.size] = array
+    return larger
+
+
+@compiled
+def grown_integers(array):
+    """Return the array's contents at the start of one twice as long."""
+    larger = np.empty(2 * array.size, np.int64)
+    larger[: array.size] = array
+    return larger

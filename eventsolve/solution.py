@@ -1,0 +1,332 @@
+"""What solve() gives: every spike, and from it voltages and currents at any time, and where to go on from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsolve import lives
+from eventsolve.chunks import chunk_ranges
+from eventsolve.layered import Spikes, States
+from eventsolve.network import Network
+from eventsolve.schedule import Layer, layers_of
+from eventsolve.spiketrains import SpikeTrains
+
+
+class Undecided(NamedTuple):
+    """A question that float64 cannot decide, answered deterministically: a peak within a few ulps of the threshold."""
+
+    population: str
+    sample: int
+    neuron: int
+    time: float
+
+    def __str__(self) -> str:
+        return (
+            f"neuron {self.neuron} of {self.population!r} in sample {self.sample} grazes its threshold at "
+            f"{self.time!r} s, to within float64"
+        )
+
+
+class Maxima(NamedTuple):
+    """Largest voltages of a readout, each (n_samples, n_neurons).
+
+    Value, time in seconds, and the arrival that it rides on: -1 if none, -2 - arrival if the arrival lifts V to it.
+    """
+
+    value: NDArray[np.float64]
+    time: NDArray[np.float64]
+    arrival: NDArray[np.int64]
+
+
+class Chunk(NamedTuple):
+    """A range of samples as kernels take it.
+
+    ``spikes`` are by population, sorted by time, then neuron; ``queued`` those of layers that the event queue solved,
+    in order of occurrence; ``carried`` those before the start that are still on their way. ``start`` and ``end`` are
+    the states of the layers.
+    """
+
+    n_samples: int
+    spikes: dict[str, Spikes]
+    carried: Mapping[str, Spikes]
+    queued: dict[tuple[str, ...], Spikes]
+    start: dict[tuple[str, ...], States]
+    end: dict[tuple[str, ...], States]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a solution stopped, for :func:`solve` to go on from, bit for bit as if it had not stopped.
+
+    Attributes
+    ----------
+    time : float
+        Seconds: the solution's t_end.
+    n_samples : int
+    on_the_way : mapping of str to SpikeTrains
+        Spikes up to then that have synapses over which they have not arrived.
+    layers : mapping of population names to States
+        Every neuron's state after its last event.
+    """
+
+    time: float
+    n_samples: int
+    on_the_way: Mapping[str, SpikeTrains]
+    layers: Mapping[tuple[str, ...], States] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Every spike of a network on a batch of inputs, exact to the conditioning of each threshold crossing.
+
+    Attributes
+    ----------
+    network : Network
+    t_start, t_end : float
+        Seconds; spikes in (t_start, t_end] are recorded, and those triggered at time 0.
+    spikes : mapping of str to SpikeTrains
+        By population, inputs included.
+    warnings : tuple of Undecided
+        Crossings that float64 could not decide. Empty for almost every network.
+    n_samples : int
+        Size of the batch: that of the inputs, 1 for a network without any.
+    """
+
+    network: Network
+    t_start: float
+    t_end: float
+    spikes: Mapping[str, SpikeTrains]
+    warnings: tuple[Undecided, ...]
+    n_samples: int
+    after: float = field(repr=False)
+    chunks: tuple[Chunk, ...] = field(repr=False)
+
+    @cached_property
+    def final_state(self) -> State:
+        """Where this solution stopped, for ``solve(..., initial=...)``."""
+        delays: dict[str, float] = {}
+        for p in self.network.projections.values():
+            delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
+        on_the_way = {}
+        for name, longest in delays.items():
+            times, neurons, samples = self.arriving(name, longest)
+            on_the_way[name] = SpikeTrains(
+                times, neurons, samples, self.n_samples, self.network.population(name).size
+            )
+        states = {
+            layer.name: States(
+                *(
+                    np.concatenate([*columns, np.empty((0, layer.size))])
+                    for columns in zip(*(chunk.end[layer.name] for chunk in self.chunks), strict=True)
+                )
+            )
+            if self.chunks
+            else initial_states(layer, 0)
+            for layer in layers_of(self.network)
+        }
+        return State(self.t_end, self.n_samples, MappingProxyType(on_the_way), MappingProxyType(states))
+
+    def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:
+        """Return exact voltages at ``times`` in [t_start, t_end], (n_samples, n_neurons, n_times).
+
+        At the time of a spike it is the voltage after the reset.
+        """
+        return self._states(population, times)[0]
+
+    def current(self, population: str, times: ArrayLike) -> NDArray[np.float64]:
+        """Return exact synaptic currents at ``times`` in [t_start, t_end], (n_samples, n_neurons, n_times).
+
+        At the time of an arrival it is the current with the new weight.
+        """
+        return self._states(population, times)[1]
+
+    def maxima(self, population: str) -> Maxima:
+        """Return the largest voltage of each LI neuron up to t_end, where it is first reached, and what it rides on.
+
+        Raises
+        ------
+        ValueError
+            If the population is not an LI readout: a spiking neuron's largest voltage is its threshold.
+        """
+        layer = self.layer(population)
+        neuron = self.network.population(population).neuron
+        if neuron is None or neuron.spiking:
+            raise ValueError(f"maxima are of LI populations; {population!r} spikes")
+        n = layer.size
+        parts = [
+            lives.maxima(
+                layer.neurons,
+                layer.afferents,
+                layer.cohorts,
+                layer.n_sources,
+                gather(layer, chunk).spikes,
+                chunk.start[layer.name],
+                self.after,
+                self.t_end,
+            )
+            for chunk in self.chunks
+        ]
+        empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
+        return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+
+    def layer(self, population: str) -> Layer:
+        """Return the layer that a population of neurons is in, or raise a ValueError that says why there is none."""
+        for layer in layers_of(self.network):
+            if population in layer.name:
+                return layer
+        self.network.population(population)
+        raise ValueError(f"{population!r} is an input: it has no voltage")
+
+    def states_at(
+        self, population: str, times: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return voltage and current at sorted times of each sample, (n_samples, n_times); see :meth:`voltage`."""
+        layer = self.layer(population)
+        place = layer.slice_of(population)
+        shape = (self.n_samples, place.stop - place.start, times.shape[1])
+        voltage, current = np.empty(shape), np.empty(shape)
+        for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True):
+            v, i = lives.sample_states(
+                layer.neurons,
+                layer.afferents,
+                layer.cohorts,
+                layer.n_sources,
+                gather(layer, chunk).spikes,
+                chunk.start[layer.name],
+                self.after,
+                own_spikes(layer, chunk),
+                self.t_end,
+                times[low:high],
+            )
+            voltage[low:high], current[low:high] = v[:, place], i[:, place]
+        return voltage, current
+
+    def start_states(self, population: str) -> States:
+        """Return the states with which a population's neurons began, each (n_samples, n_neurons)."""
+        layer = self.layer(population)
+        place = layer.slice_of(population)
+        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self.chunks]
+        empty = [np.empty((0, place.stop - place.start))] * 4
+        return States(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+
+    def arriving(
+        self, population: str, delay: float = math.inf
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return (times, neurons, samples) of a population's spikes that are under way for so long, past t_end."""
+        parts = [
+            part
+            for chunk, (low, _) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
+            for part in _still_on_the_way(chunk, population, low, self.t_end, delay)
+        ]
+        nothing = (np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
+        times, neurons, samples = (np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
+        return times, neurons, samples
+
+    def _states(self, population: str, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self.layer(population)
+        asked = np.array(times, dtype=np.float64).reshape(-1)
+        bad = ~((asked >= self.t_start) & (asked <= self.t_end))
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise ValueError(
+                f"times must lie in [{self.t_start!r}, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}"
+            )
+        order = np.argsort(asked, kind="stable")
+        back = np.argsort(order, kind="stable")
+        everywhere = np.ascontiguousarray(np.broadcast_to(asked[order], (self.n_samples, asked.size)))
+        voltage, current = self.states_at(population, everywhere)
+        return voltage[..., back], current[..., back]
+
+
+# -- spikes on their way from layer to layer -------------------------------------------------------------------
+
+
+class Gathered(NamedTuple):
+    """Spikes of all sources of a layer, sample by sample, source after source, numbered through.
+
+    ``order`` says where each came from in the concatenation of ``parts``, which names the population of each part and
+    its number of spikes, None for spikes that cannot be moved any more; it is None where nothing moved.
+    """
+
+    spikes: Spikes
+    order: NDArray[np.int64] | None
+    parts: tuple[tuple[str | None, int], ...]
+
+
+def gather(layer: Layer, chunk: Chunk, own: Spikes | None = None) -> Gathered:
+    """Return the spikes of all sources of a layer; of a cyclic one those of its own that are carried, and ``own``."""
+    parts: list[tuple[str | None, int, Spikes]] = []
+    for source, first in zip(layer.sources, layer.source_offsets.tolist(), strict=False):
+        if source in chunk.carried:
+            parts.append((None, first, chunk.carried[source]))
+        parts.append((source, first, chunk.spikes[source]))
+    if layer.cyclic:
+        for name, first in zip(layer.name, layer.offsets.tolist(), strict=False):
+            if name in chunk.carried:
+                parts.append((None, layer.n_external + first, chunk.carried[name]))
+        own = chunk.queued.get(layer.name) if own is None else own
+        if own is not None:
+            parts.append((None, layer.n_external, own))
+    names = tuple((name, part.times.size) for name, _, part in parts)
+    if len(parts) == 1 and parts[0][1] == 0:
+        return Gathered(parts[0][2], None, names)
+    nothing = np.empty(0, np.int64)
+    samples = np.concatenate(
+        [np.repeat(np.arange(chunk.n_samples), np.diff(p.offsets)) for _, _, p in parts] or [nothing]
+    )
+    order = np.argsort(samples, kind="stable")
+    joined = Spikes(
+        np.concatenate([p.times for _, _, p in parts] or [np.empty(0)])[order],
+        np.concatenate([p.neurons + first for _, first, p in parts] or [nothing])[order],
+        sum((p.offsets for _, _, p in parts), np.zeros(chunk.n_samples + 1, np.int64)),
+        np.zeros(order.size, np.int64),
+        np.full(order.size, -1),
+    )
+    return Gathered(joined, order, names)
+
+
+def own_spikes(layer: Layer, chunk: Chunk) -> Spikes:
+    """Return the spikes of a layer, its neurons numbered through, in order of occurrence."""
+    return chunk.queued[layer.name] if layer.efferents is not None else chunk.spikes[layer.name[0]]
+
+
+def places_of(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
+    """Return by population which of a layer's spikes are its own, by sample, time and neuron."""
+    samples = np.repeat(np.arange(own.offsets.size - 1), np.diff(own.offsets))
+    order = np.lexsort((own.neurons, own.times, samples))
+    block = np.searchsorted(layer.offsets, own.neurons[order], side="right") - 1
+    return {name: order[block == k] for k, name in enumerate(layer.name)}
+
+
+def initial_states(layer: Layer, n_samples: int) -> States:
+    """Return the states at time 0 of all neurons of a layer."""
+    zero = np.zeros((n_samples, layer.size))
+    u, i = (
+        np.ascontiguousarray(np.broadcast_to(values, zero.shape))
+        for values in (layer.neurons.v_initial - layer.neurons.v_leak, layer.neurons.i_initial)
+    )
+    return States(zero, u, i, zero)
+
+
+def _still_on_the_way(
+    chunk: Chunk, name: str, low: int, t_end: float, delay: float
+) -> list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Return (times, neurons, samples) of a population's spikes that have not arrived everywhere, sample by sample."""
+    sources = [chunk.carried[name]] if name in chunk.carried else []
+    sources.append(chunk.spikes[name])
+    found = []
+    for sample in range(chunk.n_samples):
+        for spikes in sources:
+            piece = slice(spikes.offsets[sample], spikes.offsets[sample + 1])
+            times, neurons = spikes.times[piece], spikes.neurons[piece]
+            late = (times <= t_end) & (times + delay > t_end)
+            found.append((times[late], neurons[late], np.full(np.count_nonzero(late), low + sample)))
+    return found

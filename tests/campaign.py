@@ -1,0 +1,435 @@
+"""Random networks over all that the solver takes, float64 against mpmath: ``python -m tests.campaign``.
+
+Every network is a function of (seed, index). It is solved by :func:`eventsolve.solve` and by
+:mod:`eventsolve.multiprecision`, and spikes are paired in the order in which each neuron makes them. What is reported:
+
+- missed and extra spikes. A network whose spikes differ is solved again, in mpmath, with all of its numbers moved by a
+  few units in the last place: if its spikes then differ among themselves, float64 cannot decide it, and it counts as
+  undecidable; else the solver is wrong.
+- the error of spike times in units of their own conditioning: that of V at a crossing, a few roundings of every term,
+  over V' there, reaches later spikes through the derivatives of their times.
+
+A campaign takes any ``concurrent.futures.Executor``, appends every finished batch to a file, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve import multiprecision
+from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
+
+EPS = float(np.finfo(float).eps)
+MOST_SPIKES = 400
+"""Of one sample; a network that makes more is looked at up to there."""
+BOUNDED = 24
+"""Of how many spikes of a network the conditioning is worked out, those with the largest errors first."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, its inputs, and how long to look at it."""
+
+    net: es.Network
+    inputs: dict[str, es.SpikeTrains]
+    t_end: float
+
+
+def ratio_of_time_constants(rng: np.random.Generator) -> float:
+    """tau_mem / tau_syn: equal, nearly equal, of the popular ratios, or anything from 1e-3 to 1e3."""
+    kind = rng.integers(5)
+    if kind == 0:
+        return float(rng.choice([1.0, 2.0, 4.0, 0.5]))
+    if kind == 1:
+        return 1.0 + float(rng.choice([-1.0, 1.0])) * 10.0 ** -float(rng.integers(1, 17))
+    if kind == 2:
+        return 10.0 ** rng.uniform(-3, 3)
+    return float(rng.uniform(0.4, 6.0))
+
+
+def peak_of_response(ratio: float) -> float:
+    """The largest voltage that a unit of current causes."""
+    if abs(ratio - 1) < 1e-3:
+        return float(np.exp(-1))
+    return float(ratio ** (ratio / (1 - ratio)) if ratio < 1e3 else 1 / ratio)
+
+
+def draw(seed: int, index: int) -> Case:
+    """Return the network of that number."""
+    rng = np.random.default_rng([seed, index])
+    tau = 5e-3
+    grid = 2.0**-10 if rng.random() < 0.5 else 1e-3
+    names = ["a", "b", "c"][: rng.integers(1, 4)]
+    net = es.Network()
+    net.add_input("in", int(rng.integers(1, 4)))
+    peaks = {}
+    fastest = tau
+    for name in names:
+        n = int(rng.integers(1, 5))
+        alike = rng.random() < 0.6
+        ratios = np.array([ratio_of_time_constants(rng) for _ in range(1 if alike else n)])
+        tau_syn = tau * rng.uniform(0.5, 2.0, ratios.size)
+        peaks[name] = float(np.median([peak_of_response(r) for r in ratios]))
+        fastest = min(fastest, float((tau_syn * np.minimum(ratios, 1.0)).min()))
+        leak = rng.uniform(-0.5, 0.95, n) if rng.random() < 0.6 else np.zeros(n)
+        leak = np.where(rng.random(n) < 0.1, rng.uniform(1.05, 1.4, n), leak)
+        started = rng.random() < 0.3
+        net.add_population(
+            name,
+            n,
+            es.LIF(
+                tau_mem=np.broadcast_to(tau_syn * ratios, n),
+                tau_syn=np.broadcast_to(tau_syn, n),
+                v_threshold=rng.uniform(0.8, 1.2, n) if rng.random() < 0.5 else 1.0,
+                v_reset=rng.uniform(-0.5, 0.5, n) if rng.random() < 0.5 else 0.0,
+                v_leak=leak,
+                t_ref=rng.choice([0.0, 1e-3, grid, rng.uniform(0, 5e-3)]),
+                v_initial=rng.uniform(-0.5, 0.79, n) if started else 0.0,
+                i_initial=rng.normal(0, 1, n) if started else 0.0,
+                reset="subtract" if rng.random() < 0.3 else "value",
+            ),
+        )
+
+    def connect(pre: str, post: str, mean: float, scale: float, kind: str = "exponential") -> None:
+        shape = (net.population(post).size, net.population(pre).size)
+        weight = rng.normal(mean, scale, shape)
+        weight /= peaks[post] * np.sqrt(shape[1]) if kind == "exponential" else 2.0
+        weight *= np.where(rng.random(shape) < 0.02, 10.0 ** rng.uniform(-300, 1, shape), 1.0)
+        weight *= rng.random(shape) < 0.8
+        delay = [
+            0.0,
+            grid,
+            rng.uniform(0, 5e-3),
+            rng.uniform(0, 5e-3, shape),
+            grid * rng.integers(0, 4, shape),
+        ]
+        net.connect(
+            pre,
+            post,
+            weight,
+            delay=delay[rng.integers(5)],
+            synapse=kind,
+            name=kind if kind != "exponential" else None,
+        )
+
+    for k, name in enumerate(names):
+        connect("in", name, 1.0, 1.5)
+        if k:
+            connect(names[k - 1], name, 0.6, 1.0)
+        if rng.random() < 0.3:
+            connect(name, str(rng.choice(names[: k + 1])), 0.0, 0.6) if rng.random() < 0.5 else connect(
+                name, name, -0.2, 0.5, "delta"
+            )
+        if rng.random() < 0.25:
+            connect("in", name, 0.3, 0.8, "delta")
+    if rng.random() < 0.2:
+        net.add_population("li", 2, es.LI(tau * 2, tau))
+        peaks["li"] = 0.25
+        connect(names[-1], "li", 0.0, 1.0)
+    t_end = float(rng.uniform(3, 12)) * tau
+    t_end = min(t_end, 400 * fastest) * (1e4 if rng.random() < 0.03 else 1.0)
+    n_samples = int(rng.integers(1, 3))
+    trains = []
+    for _ in range(n_samples):
+        sample = []
+        for _ in range(net.population("in").size):
+            times = rng.uniform(0, t_end, rng.integers(0, 6))
+            if rng.random() < 0.4:
+                times = grid * np.floor(times / grid)
+            if rng.random() < 0.1:
+                times = np.append(times, [0.0, t_end])
+            sample.append(np.unique(times))
+        trains.append(sample)
+    return Case(net, {"in": es.SpikeTrains.from_lists(trains)}, t_end)
+
+
+@dataclass
+class Tally:
+    """What came of some networks."""
+
+    networks: int = 0
+    refused: int = 0
+    spikes: int = 0
+    missed: int = 0
+    extra: int = 0
+    undecidable: int = 0
+    warned: int = 0
+    inexact: int = 0
+    worst: float = 0.0
+    worst_index: int = -1
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Add what came of other networks."""
+        if other.worst > self.worst:
+            self.worst_index = other.worst_index
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if f.name == "worst":
+                self.worst = max(mine, theirs)
+            elif f.name != "worst_index":
+                setattr(self, f.name, mine + theirs)
+
+
+def run_network(seed: int, index: int) -> Tally:
+    """Hold one network against mpmath."""
+    case = draw(seed, index)
+    tally = Tally(networks=1)
+    try:
+        solution = es.solve(case.net, case.inputs, case.t_end, max_spikes=MOST_SPIKES, threads=1)
+    except SpikeBudgetError as error:
+        if not error.time > 0:
+            return replace(tally, refused=1)
+        # not up to a spike: float64 cannot say on which side of it that is
+        case = replace(case, t_end=0.99 * error.solution.t_end)
+        solution = es.solve(case.net, case.inputs, case.t_end, threads=1)
+    except RepeatedSpikeError as error:
+        if solved(multiprecision.problem(case.net, case.inputs, case.t_end)) is None:
+            return replace(tally, refused=1)
+        tally.failures.append(f"seed {seed}, index {index}: {error}")
+        return tally
+    problem = multiprecision.problem(case.net, case.inputs, case.t_end)
+    truth = solved(problem)
+    if truth is None:  # in exact numbers; the sums of float64 have parted what was one time
+        return replace(tally, undecidable=1)
+    names = [name for name, p in case.net.populations.items() if p.neuron is not None and p.neuron.spiking]
+    pairs = {name: (solution.spikes[name], truth.to_spiketrains(name)) for name in names}
+    tally.warned = int(bool(solution.warnings))
+    tally.spikes = sum(want.n_spikes for _, want in pairs.values())
+    if any(not np.array_equal(got.counts(), want.counts()) for got, want in pairs.values()):
+        if differs_within_ulps(problem, seed, index):
+            return replace(tally, undecidable=1, spikes=0)
+        for name, (got, want) in pairs.items():
+            tally.missed += int(np.maximum(want.counts() - got.counts(), 0).sum())
+            tally.extra += int(np.maximum(got.counts() - want.counts(), 0).sum())
+            for s, n in np.argwhere(got.counts() != want.counts()):
+                tally.failures.append(
+                    f"seed {seed}, index {index}: neuron {n} of {name!r} in sample {s} has "
+                    f"{got.counts()[s, n]} spikes, not {want.counts()[s, n]}"
+                )
+        return tally
+    errors = {name: np.abs(by_neuron(got) - by_neuron(want)) for name, (got, want) in pairs.items()}
+    for name, k, bound in conditioning(solution, errors):
+        ratio = errors[name][k] / bound
+        if ratio > tally.worst:
+            tally.worst, tally.worst_index = float(ratio), index
+    if tally.worst > 1:
+        # near a grazing crossing or a tie the first order does not reach: are the errors those of moved last places?
+        if differs_within_ulps(problem, seed, index, solution):
+            return replace(tally, inexact=1, worst=0.0, worst_index=-1)
+        tally.failures.append(
+            f"seed {seed}, index {index}: an error of {tally.worst:.3g} times its conditioning"
+        )
+    return tally
+
+
+def by_neuron(trains: es.SpikeTrains) -> np.ndarray:
+    """Times by sample, then neuron, then time."""
+    times: np.ndarray = trains.times[np.lexsort((trains.times, trains.neurons, trains.samples))]
+    return times
+
+
+def conditioning(solution: es.Solution, errors: dict[str, np.ndarray]) -> Iterator[tuple[str, int, float]]:
+    """Yield (population, place, bound) for the spikes with the largest errors, to first order, in seconds."""
+    local = {}
+    order = {}
+    for name in errors:
+        spikes = solution.spikes[name]
+        order[name] = np.lexsort((spikes.times, spikes.neurons, spikes.samples))
+        population = solution.network.population(name)
+        at = (spikes.samples, spikes.neurons, np.arange(spikes.n_spikes))
+        current = solution.current(name, spikes.times)[at]
+        tau_mem, tau_syn, threshold, leak = (
+            population.parameter(p)[spikes.neurons] for p in ("tau_mem", "tau_syn", "v_threshold", "v_leak")
+        )
+        slope = (leak - threshold + current) / tau_mem
+        arrivals, size = 0.0, np.abs(population.parameter("i_initial")).max(initial=0.0)
+        for p in solution.network.afferents(name):
+            count = solution.spikes[p.pre].counts().max(axis=0, initial=0)
+            weight = np.abs(p.weight)
+            arrivals += count.sum()
+            size += float((weight @ count).max(initial=0.0))
+        # what one current raises V by, at most: the response of a unit peaks below 1 and below tau_syn / tau_mem
+        voltage = size * np.minimum(1.0, tau_syn / tau_mem) + np.abs(leak) + threshold + 1.0
+        rounding = 8 * EPS * (2 + arrivals + spikes.n_spikes) * (voltage + np.abs(current) * EPS)
+        # a spike that an arrival triggers has its time; its slope may be anything
+        with np.errstate(divide="ignore"):
+            local[name] = np.where(slope > 0, rounding / np.abs(slope), 0.0) + 2 * EPS * solution.t_end
+    pool = [(errors[name][k], name, k) for name in errors for k in range(errors[name].size)]
+    for _, name, k in sorted(pool, reverse=True)[:BOUNDED]:
+        one = np.zeros(errors[name].size)
+        one[order[name][k]] = 1.0
+        try:
+            reach = es.vjp(solution, {name: one}, threads=1).spike_times
+        except es.UndefinedGradientError:
+            continue
+        bound = sum(np.abs(reach[other]) @ local[other] for other in local)
+        bound += np.abs(reach["in"]).sum() * EPS * solution.t_end
+        yield name, k, float(bound)
+
+
+def differs_within_ulps(
+    problem: multiprecision.Problem, seed: int, index: int, solution: es.Solution | None = None
+) -> bool:
+    """Return whether spikes appear or vanish as all numbers move by up to four units in the last place.
+
+    With a solution also whether spike times then move by as much as its own are off.
+    """
+    rng = np.random.default_rng([seed, index, 1])
+    counts, times = [], []
+    for trial in range(33):
+        moved = problem if trial == 0 else jittered(problem, rng)
+        truth = solved(moved)
+        if truth is None:
+            return True
+        trains = {name: truth.to_spiketrains(name) for name in problem.neurons}
+        counts.append(b"".join(t.counts().tobytes() for t in trains.values()))
+        times.append(np.concatenate([by_neuron(t) for t in trains.values()]))
+        if counts[-1] != counts[0]:
+            return True
+    if solution is None:
+        return False
+    off = np.abs(np.concatenate([by_neuron(solution.spikes[name]) for name in problem.neurons]) - times[0])
+    reach = np.max([np.abs(t - times[0]) for t in times[1:]], axis=0)
+    return bool((off <= 8 * reach + 4 * EPS * float(problem.t_end)).all())
+
+
+def solved(problem: multiprecision.Problem) -> multiprecision.ExactSolution | None:
+    """Return the slow solution, or None if a neuron would spike twice at one time, which either solver refuses."""
+    try:
+        return multiprecision.solve_problem(problem, digits=30)
+    except ValueError as error:
+        if "would spike twice" in str(error):
+            return None
+        raise
+
+
+def jittered(problem: multiprecision.Problem, rng: np.random.Generator) -> multiprecision.Problem:
+    """Return the problem with all of its numbers moved by a few ulps."""
+
+    def move(x: object) -> object:
+        return x * (1 + int(rng.integers(-4, 5)) * EPS)  # type: ignore[operator]
+
+    neurons = {
+        name: tuple(
+            replace(
+                n,
+                tau_mem=move(n.tau_mem),
+                tau_syn=move(n.tau_syn),
+                v_threshold=move(n.v_threshold),
+                v_leak=move(n.v_leak),
+                t_ref=move(n.t_ref),
+            )
+            for n in row
+        )
+        for name, row in problem.neurons.items()
+    }
+    synapses = {
+        key: tuple(replace(s, weight=move(s.weight), delay=move(s.delay)) for s in row)
+        for key, row in problem.synapses.items()
+    }
+    inputs = {
+        name: tuple(tuple((move(t), k) for t, k in spikes) for spikes in samples)
+        for name, samples in problem.inputs.items()
+    }
+    return replace(problem, neurons=neurons, synapses=synapses, inputs=inputs)
+
+
+def run_batch(seed: int, indices: Iterable[int]) -> Tally:
+    """Hold some networks against mpmath."""
+    tally = Tally()
+    for index in indices:
+        tally.add(run_network(seed, index))
+    return tally
+
+
+def campaign(seed: int, batches: Iterable[range], executor: Executor) -> Iterator[tuple[range, Tally]]:
+    """Yield every batch with what came of it, as they finish."""
+    futures = {executor.submit(run_batch, seed, batch): batch for batch in batches}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def main() -> int:
+    """Run a campaign, or go on with one."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
+    parser.add_argument("--networks", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=50, help="networks per job")
+    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument(
+        "--log", type=Path, default=Path("reports/campaign.jsonl"), help="finished batches; goes on there"
+    )
+    parser.add_argument("--summary", type=Path, default=None, help="JSON file to write at the end")
+    arguments = parser.parse_args()
+    arguments.log.parent.mkdir(parents=True, exist_ok=True)
+    total, done = Tally(), set()
+    if arguments.log.exists():
+        for line in arguments.log.read_text().splitlines():
+            entry = json.loads(line)
+            if (entry["seed"], entry["batch"]) == (arguments.seed, arguments.batch):
+                done.add(entry["first"])
+                total.add(Tally(**entry["tally"]))
+    starts = range(0, arguments.networks, arguments.batch)
+    batches = [range(k, min(k + arguments.batch, arguments.networks)) for k in starts if k not in done]
+    console = Console(stderr=True)
+    begin = time.perf_counter()
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    complete = True
+    with (
+        ProcessPoolExecutor(arguments.workers) as executor,
+        Progress(*columns, console=console) as progress,
+        arguments.log.open("a") as log,
+    ):
+        task = progress.add_task("", total=len(batches) + len(done), completed=len(done))
+        try:
+            for batch, tally in campaign(arguments.seed, batches, executor):
+                entry = {
+                    "seed": arguments.seed,
+                    "batch": arguments.batch,
+                    "first": batch.start,
+                    "tally": vars(tally),
+                }
+                log.write(json.dumps(entry) + "\n")
+                log.flush()
+                total.add(tally)
+                for failure in tally.failures:
+                    console.print(failure, style="bold red", highlight=False)
+                progress.update(
+                    task, advance=1, description=f"{total.spikes} spikes, {len(total.failures)} failures"
+                )
+        except KeyboardInterrupt:
+            complete = False
+    report = {
+        "command": f"python -m tests.campaign --networks {arguments.networks} --seed {arguments.seed}",
+        "complete": complete,
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "seconds": round(time.perf_counter() - begin, 1),
+        **vars(total),
+    }
+    print(json.dumps(report, indent=1))
+    if arguments.summary is not None:
+        arguments.summary.write_text(json.dumps(report, indent=1) + "\n")
+    return 0 if complete and not total.failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

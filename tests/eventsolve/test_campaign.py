@@ -1,0 +1,37 @@
+"""The first networks of the campaign: no spike missed, none extra, every time right to its conditioning."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from campaign import Tally, campaign, draw, run_batch
+
+SEED = 4
+
+
+@pytest.mark.parametrize("first", range(0, 240, 40))
+def test_random_networks_are_those_of_the_multiprecision_solver(first):
+    tally = run_batch(SEED, range(first, first + 40))
+    assert tally.networks == 40
+    assert tally.failures == []
+    assert (tally.missed, tally.extra) == (0, 0)
+    assert tally.worst <= 1
+    assert tally.spikes > 200
+
+
+def test_a_network_is_a_function_of_its_number():
+    for index in range(5):
+        a, b = draw(SEED, index), draw(SEED, index)
+        assert a.t_end == b.t_end
+        np.testing.assert_array_equal(a.inputs["in"].times, b.inputs["in"].times)
+        for key, projection in a.net.projections.items():
+            np.testing.assert_array_equal(projection.weight, b.net.projections[key].weight)
+
+
+def test_batches_add_up_through_any_executor():
+    total = Tally()
+    with ThreadPoolExecutor(2) as executor:
+        for _, tally in campaign(SEED, [range(3), range(3, 5)], executor):
+            total.add(tally)
+    assert total.networks == 5
+    assert total.spikes == run_batch(SEED, range(5)).spikes

@@ -1,0 +1,107 @@
+"""The first crossing after a state, against a bracketed search in many digits that shares no code with it."""
+
+import math
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+
+from eventsolve.crossing import EPS, crossing_time, undecided_band
+
+
+def voltage(u, i, s, tau_mem, tau_syn):
+    """V - v_leak a time s after the state."""
+    a, b = mp.exp(-s / tau_mem), mp.exp(-s / tau_syn)
+    k = s / tau_mem * a if tau_mem == tau_syn else tau_syn / (tau_syn - tau_mem) * (b - a)
+    return u * a + i * k
+
+
+def first_crossing(u, i, c, tau_mem, tau_syn):
+    """The first s > 0 at which V rises to c, by the sign of V' and bisection; None if there is none, and the peak."""
+    u, i, c, tau_mem, tau_syn = (mpf(float(x)) for x in (u, i, c, tau_mem, tau_syn))
+    low, turn = mpf(0), None
+    if i != 0:
+        if tau_mem == tau_syn:
+            turn = tau_mem * (1 - u / i)
+        else:
+            b = i * tau_syn / (tau_syn - tau_mem)
+            ratio = -((u - b) / tau_mem) / (b / tau_syn)
+            if ratio > 0:
+                turn = mp.log(ratio) / (1 / tau_mem - 1 / tau_syn)
+    if turn is not None and turn <= mpf(10) ** -30 * tau_mem:  # a start at the turn itself
+        turn = None
+    rising = i > u or (i == u and i < 0)
+    peak = None
+    if rising and turn is not None:
+        high = turn
+        peak = voltage(u, i, turn, tau_mem, tau_syn)
+        if peak <= c:
+            return None, peak
+    elif rising or turn is not None:
+        if c >= 0:
+            return None, peak
+        low = mpf(0) if rising else turn
+        high = low + max(tau_mem, tau_syn)
+        while voltage(u, i, high, tau_mem, tau_syn) < c:
+            high = 2 * high
+    else:
+        return None, peak
+    for _ in range(430):
+        middle = (low + high) / 2
+        if voltage(u, i, middle, tau_mem, tau_syn) >= c:
+            high = middle
+        else:
+            low = middle
+    return high, peak
+
+
+def states(seed, n):
+    """States far and near, currents tiny and large, ratios of 1e-3 to 1e3 and nearly 1, thresholds of either sign."""
+    rng = np.random.default_rng(seed)
+    for tau_mem in (2e-5, 8e-3, 3.0):  # far slower and far faster than the current
+        for i in (0.0, 1e-60, -1e-60, -1e-3, -0.3, 0.2):
+            for u, c in ((-1.2, -0.2), (-1.2, -1e-9), (-1e-3, -1e-3 * (1 - 1e-9))):
+                yield u, i, c, tau_mem, 8e-3
+    for _ in range(n):
+        tau_syn = 10.0 ** rng.uniform(-4, -1)
+        kind = rng.integers(4)
+        ratio = [1.0, 10.0 ** rng.uniform(-3, 3), rng.uniform(0.5, 5), 1 + 10.0 ** -rng.uniform(1, 16)][kind]
+        c = rng.choice([rng.uniform(0.1, 2.0), -rng.uniform(0.01, 1.0), 10.0 ** -rng.uniform(1, 12)])
+        u = c - 10.0 ** rng.uniform(-12, 1)
+        i = rng.choice(
+            [
+                0.0,
+                rng.normal(0, 3),
+                10.0 ** rng.uniform(-80, 3),
+                -(10.0 ** rng.uniform(-80, 3)),
+                c * (1 + 1e-9),
+                u,
+            ]
+        )
+        yield float(u), float(i), float(c), float(tau_syn * ratio), float(tau_syn)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_crossings_are_those_of_a_bracketed_search(seed):
+    found = 0
+    with mp.workdps(45):
+        for u, i, c, tau_mem, tau_syn in states(seed, 150):
+            s, grazing = crossing_time(u, i, c, tau_mem, tau_syn)
+            want, peak = first_crossing(u, i, c, tau_mem, tau_syn)
+            state = (u, i, c, tau_mem, tau_syn)
+            band = undecided_band(u, i, c)
+            if peak is not None and abs(peak - mpf(c)) <= band / 4:
+                assert grazing, state
+            if peak is not None and abs(peak - mpf(c)) <= 2 * band:
+                continue
+            assert (s < math.inf) == (want is not None), state
+            if want is None:
+                continue
+            found += 1
+            current = mpf(i) * mp.exp(-want / tau_syn)
+            slope = (current - mpf(c)) / tau_mem
+            # V carries a few roundings of its terms; near a peak the error of s is the root of that of V
+            bend = abs(current / tau_syn + slope) / tau_mem
+            error = min(float(band / slope), math.sqrt(float(2 * band / bend)) if bend else math.inf)
+            assert abs(s - float(want)) <= 2 * error + 4 * EPS * float(want), (state, s, float(want))
+    assert found > 20
