@@ -172,28 +172,57 @@ def grown(log):
     return larger
 
 
+RUN = 64
+"""How many entries are ranked by comparing all with all, which takes no branches: a merge of two costs as much."""
+
+
 @borrowing
-def sort_by_time(places, low, high, times, keys, spare):
+def rank_run(places, first, last, times, keys, run, ranks):
+    """Sort places[first:last], at most RUN, by their times, then their keys; what is equal in both keeps its order."""
+    n = last - first
+    ordered = True
+    for k in range(n):
+        run[k] = times[places[first + k]]
+    for k in range(1, n):
+        ordered &= run[k - 1] < run[k]
+    if ordered:
+        return
+    total = 0
+    for k in range(n):
+        t = run[k]
+        rank = 0
+        for m in range(n):
+            rank += run[m] < t
+        ranks[k] = rank
+        total += rank
+    if 2 * total < n * (n - 1):  # there are ties
+        for k in range(n):
+            key = keys[places[first + k]]
+            for m in range(n):
+                if run[m] == run[k]:
+                    other = keys[places[first + m]]
+                    ranks[k] += other < key or (other == key and m < k)
+    for k in range(n):
+        run[k] = places[first + k]
+    for k in range(n):
+        places[first + ranks[k]] = np.int64(run[k])
+
+
+@borrowing
+def sort_by_time(places, low, high, times, keys, spare, run, ranks):
     """Sort places[low:high] by their times, then their keys; what is equal in both keeps its order.
 
-    A merge sort over runs of 8, which leaves what is in order as it is. ``spare`` is room as large as ``places``.
+    A merge sort of ranked runs, which leaves what is in order as it is. ``spare`` is room as large as ``places``, and
+    so are ``run`` and ``ranks`` for RUN.
     """
-    for first in range(low, high, 8):
-        for j in range(first + 1, min(first + 8, high)):
-            place = places[j]
-            t, key = times[place], keys[place]
-            k = j
-            while k > first:
-                other = places[k - 1]
-                if times[other] < t or (times[other] == t and keys[other] <= key):
-                    break
-                places[k] = other
-                k -= 1
-            places[k] = place
-    width = 8
+    for first in range(low, high, RUN):
+        rank_run(places, first, min(first + RUN, high), times, keys, run, ranks)
+    width = RUN
     while width < high - low:
         for first in range(low, high - width, 2 * width):
             middle, last = first + width, min(first + 2 * width, high)
+            if times[places[middle - 1]] < times[places[middle]]:
+                continue
             a, b = first, middle
             for k in range(first, middle):
                 spare[k] = places[k]
@@ -217,7 +246,8 @@ def sort_by_time(places, low, high, times, keys, spare):
 def order_by_time(times, keys):
     """Return the permutation that sorts by time, then key, and keeps the order of what is equal in both."""
     order = np.arange(times.size)
-    sort_by_time(order, 0, times.size, times, keys, np.empty_like(order))
+    spare, run, ranks = np.empty_like(order), np.empty(RUN), np.empty(RUN, np.int64)
+    sort_by_time(order, 0, times.size, times, keys, spare, run, ranks)
     return order
 
 
@@ -404,8 +434,9 @@ STRAY_U, STRAY_I, STRAY_C, STRAY_T, STRAY_SPIKE, STRAY_FREE, STRAY_END, STRAY_U_
 the state there."""
 SEEN_U, SEEN_I, SEEN_C, SEEN_T = range(4)
 """Rows of those that are looked at: state, threshold, time."""
-STEP, ACTIVE, N_STRAYS, N_SEEN = range(4)
-"""How far a block is: the gap, the samples still under way, the strays in the gap, those to be looked at."""
+STEP, ACTIVE, N_STRAYS, N_SEEN, APART = range(5)
+"""How far a block is: the gap, the samples still under way, the strays in the gap, those to be looked at; and whether
+neurons of one sample start at different times."""
 
 
 class Lanes(NamedTuple):
@@ -438,7 +469,7 @@ def new_lanes(n):
         np.empty((6, n)),
         np.empty(n, np.int64),
         np.empty(n, np.bool_),
-        np.zeros(4, np.int64),
+        np.zeros(5, np.int64),
     )
 
 
@@ -460,6 +491,10 @@ def load_lanes(neurons, members, samples, start, room):
             )
             lanes[VOLTAGE, lane], lanes[CURRENT, lane] = start_u[sample, member], start_i[sample, member]
             lanes[LAST_SPIKE, lane] = -math.inf
+    progress[APART] = 0
+    for p in range(samples.size):
+        for lane in range(p * n + 1, p * n + n):
+            progress[APART] |= lanes[TIME, lane] != lanes[TIME, lane - 1]
     progress[STEP], progress[ACTIVE], progress[N_STRAYS], progress[N_SEEN] = 0, samples.size, 0, 0
 
 
@@ -493,7 +528,7 @@ def march_block(
     rate_syn = 1.0 / tau_syn
     n = members.size
     n_out, n_doubts = count[0], doubt_count[0]
-    j, active, n_strays, n_seen = progress
+    j, active, n_strays, n_seen, apart = progress
     while active > 0:
         remaining = active  # those for whom this is not the last gap
         while remaining > 0 and n_arrivals[remaining - 1] == j:
@@ -508,7 +543,7 @@ def march_block(
             for lane in range(p * n, p * n + n):
                 lanes[DECAY_MEM, lane], lanes[DECAY_SYN, lane], lanes[RESPONSE, lane] = ea, eb, k
                 lanes[T_NEXT, lane] = t_next
-        if j == 0:  # states to start with may be of different times
+        if j == 0 and apart:
             for lane in range(n_lanes):
                 lanes[DECAY_MEM, lane], lanes[DECAY_SYN, lane], lanes[RESPONSE, lane] = propagator(
                     lanes[T_NEXT, lane] - lanes[TIME, lane], tau_mem, tau_syn
@@ -701,9 +736,10 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
                 ended = status
     n = found.n_entries[0]
     offsets, order = group_by(found.samples, 0, n, n_samples)
-    times, senders, spare = found.times, found.neurons, np.empty_like(order)
+    times, senders = found.times, found.neurons
+    spare, run, ranks = np.empty_like(order), np.empty(RUN), np.empty(RUN, np.int64)
     for sample in range(n_samples):
-        sort_by_time(order, offsets[sample], offsets[sample + 1], times, senders, spare)
+        sort_by_time(order, offsets[sample], offsets[sample + 1], times, senders, spare, run, ranks)
     _, doubted = group_by(doubts.samples, 0, doubts.n_entries[0], n_samples)
     return (
         ended,
