@@ -132,7 +132,7 @@ def first_guess(u, i, c, tau_mem, tau_syn):
 
 @borrowing
 def guess_below_leak(u, i, c, tau_mem, tau_syn, low, high, s):
-    """Return (high, s) of :func:`first_guess` again for c < 0: V rises towards v_leak, without a peak or to a far one."""
+    """Return (high, s) of :func:`first_guess` again for c < 0, where V may rise without a peak or to a far one."""
     if not 0.0 < s < math.inf:
         return high, s
     if i >= 0.0:

@@ -23,6 +23,7 @@ import numpy as np
 
 from eventsolve.compiled import compiled
 from eventsolve.crossing import advance_together, crossing_time, turn_time
+from eventsolve.elementary import decay
 from eventsolve.layered import (
     BUDGET,
     ROOM,
@@ -34,7 +35,6 @@ from eventsolve.layered import (
     States,
     order_by_time,
 )
-from eventsolve.elementary import decay
 from eventsolve.membrane import propagator
 from eventsolve.queues import grown_integers, grown_reals, push, replace_first, set_crossings
 
