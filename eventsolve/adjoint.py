@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.layered import Neurons, Probes, Spikes
 from eventsolve.layered_adjoint import march_back
 from eventsolve.lives import no_probes
@@ -330,30 +331,32 @@ def _gradients(
     spike_times: Mapping[str, list[Reals]],
     silent_samples: NDArray[np.int64],
 ) -> Gradients:
-    parameters = Neurons._fields[:-1]
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *parameters)}
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *Neurons._fields[:-1])}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 8, layer.size))
         d_weight, d_delay, d_parameters = (
-            np.concatenate([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])])
-            for k in range(3)
+            joined([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])]) for k in range(3)
         )
         if not per_sample:
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
         for name, values in (("weight", d_weight), ("delay", d_delay)):
             split = layer.by_projection(values)
             fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
-        for population in layer.populations:
-            for k, name in enumerate(parameters):
-                if hasattr(population.neuron, name):
-                    fields[name][population.name] = d_parameters[..., k, layer.slice_of(population.name)]
-    times = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in spike_times.items()}
+        for name, population, row, place in layer.parameters:
+            fields[name][population] = d_parameters[..., row, place]
+    times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
         **{name: MappingProxyType(values) for name, values in fields.items()},
         spike_times=MappingProxyType(times),
         silent_samples=silent_samples,
     )
+
+
+@cache
+def _nothing_read(n_samples: int) -> Probes:
+    nowhere: Probes = no_probes(n_samples)
+    return nowhere
 
 
 def _probes(reads: VoltageReads, low: int, high: int) -> Probes:
@@ -376,8 +379,7 @@ def _joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) ->
         if name in reads
     ]
     if not parts:
-        nowhere: Probes = no_probes(n_samples)
-        return nowhere
+        return _nothing_read(n_samples)
     if len(parts) == 1:
         return parts[0]
     samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts])

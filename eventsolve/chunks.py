@@ -7,9 +7,12 @@ its samples, and over chunks in the order of the chunks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 SAMPLES_PER_CHUNK = 64
 
@@ -19,6 +22,11 @@ Result = TypeVar("Result")
 def chunk_ranges(n_samples: int) -> list[tuple[int, int]]:
     """Return the sample ranges [low, high) of the chunks."""
     return [(low, min(low + SAMPLES_PER_CHUNK, n_samples)) for low in range(0, n_samples, SAMPLES_PER_CHUNK)]
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the arrays as one, which is the only one itself."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None) -> Iterator[Result]:

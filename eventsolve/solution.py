@@ -308,12 +308,9 @@ def places_of(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
 
 def initial_states(layer: Layer, n_samples: int) -> States:
     """Return the states at time 0 of all neurons of a layer."""
-    zero = np.zeros((n_samples, layer.size))
-    u, i = (
-        np.ascontiguousarray(np.broadcast_to(values, zero.shape))
-        for values in (layer.neurons.v_initial - layer.neurons.v_leak, layer.neurons.i_initial)
-    )
-    return States(zero, u, i, zero)
+    if n_samples == 1:
+        return layer.initial
+    return States(*(np.repeat(column, n_samples, axis=0) for column in layer.initial))
 
 
 def _still_on_the_way(

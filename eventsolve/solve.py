@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.layered import BUDGET, Spikes, States, march
 from eventsolve.network import Network
 from eventsolve.recurrent import solve_queue
@@ -241,10 +241,11 @@ def _piece(trains: SpikeTrains, low: int, high: int) -> Spikes:
 
 def _joined(chunks: list[Chunk], name: str, n_samples: int, n_neurons: int) -> SpikeTrains:
     parts = [chunk.spikes[name] for chunk in chunks]
-    counts = np.concatenate([np.diff(p.offsets) for p in parts] or [np.empty(0, np.int64)])
+    nothing = np.empty(0, np.int64)
+    counts = joined([p.offsets[1:] - p.offsets[:-1] for p in parts] or [nothing])
     return SpikeTrains(
-        np.concatenate([p.times for p in parts] or [np.empty(0)]),
-        np.concatenate([p.neurons for p in parts] or [np.empty(0, np.int64)]),
+        joined([p.times for p in parts] or [np.empty(0)]),
+        joined([p.neurons for p in parts] or [nothing]),
         np.repeat(np.arange(n_samples), counts),
         n_samples,
         n_neurons,
