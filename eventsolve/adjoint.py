@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,7 +19,8 @@ from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
+from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
 
@@ -194,6 +195,12 @@ def _backward(
         for name in solution.spikes
     }
 
+    if solution.stopped is not None:
+        cotangents = {
+            name: values[_solved(solution.spikes[name], solution.stopped)]
+            for name, values in cotangents.items()
+        }
+
     def work(k: int) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
         chunk = solution.chunks[k]
         errors = {
@@ -224,7 +231,23 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    return _gradients(layers, collected, per_sample, spike_times, silent_samples)
+    gradients = _gradients(layers, collected, per_sample, spike_times, silent_samples)
+    if solution.stopped is not None:
+        gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
+    return gradients
+
+
+def _solved(trains: SpikeTrains, stopped: Stopped) -> NDArray[np.bool_]:
+    """Return which spikes come before their sample was stopped: all but some of the inputs."""
+    return np.asarray(trains.times <= stopped.until[trains.samples])
+
+
+def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stopped: Stopped) -> Gradients:
+    """Return the gradients with 0 for input spikes that come after their sample was stopped."""
+    times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
+    for name, values in gradients.spike_times.items():
+        times[name][_solved(spikes[name], stopped)] = values
+    return replace(gradients, spike_times=MappingProxyType(times))
 
 
 def _chunk_back(

@@ -218,7 +218,8 @@ class SpikeTrains:
     @cached_property
     def _first_index(self) -> NDArray[np.int64]:
         index = np.full(self.n_samples * self.n_neurons, -1, dtype=np.int64)
-        index[(self.samples * self.n_neurons + self.neurons)[::-1]] = np.arange(self.n_spikes - 1, -1, -1)
+        backwards = np.arange(self.n_spikes - 1, -1, -1)
+        index[(self.samples * self.n_neurons + self.neurons)[backwards]] = backwards
         index.setflags(write=False)
         return index.reshape(self.n_samples, self.n_neurons)
 
