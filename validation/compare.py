@@ -13,8 +13,8 @@ from functools import cached_property
 import networkx as nx
 import numpy as np
 
+from eventsolve.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from eventsolve.network import Key
-from validation.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from validation.target import Record
 
 # -- numbers against numbers ---------------------------------------------------------------------------------
