@@ -30,7 +30,7 @@ from eventsolve.testing.divergence import (
     spike_time_divergence,
 )
 from eventsolve.testing.problem import Problem
-from eventsolve.testing.slips import Evidence, Reduction, recognised
+from eventsolve.testing.slips import Evidence, Reduction, dense, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
 
 Reals = NDArray[np.float64]
@@ -283,10 +283,7 @@ def _matching(
 
 def _array(quantity: str, place: Any, values: Any, like: Any) -> Reals:
     """Return numbers as a dense array; beside a sparse gradient, only those of its synapses."""
-    dense: Any = values.toarray() if sp.issparse(values) else values
-    if isinstance(values, list):
-        dense = [m.toarray() if sp.issparse(m) else m for m in values]
-    array = real_array(_named(quantity, place), dense)
+    array = real_array(_named(quantity, place), dense(values))
     first = like[0] if isinstance(like, list) and like else like
     if sp.issparse(first) and array.shape[-2:] == first.shape:
         stored = sp.csr_array(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import value_and_grad
@@ -66,6 +67,13 @@ class Evidence:
             entries: Reals = values[self.problem.solution.spikes[self.place].neurons]
             return entries
         return values[:, None] if self.quantity in ("weight", "delay") else values
+
+
+def dense(gradient: Any) -> Any:
+    """Return a gradient, or a list of every sample's, with sparse matrices as arrays."""
+    if isinstance(gradient, list):
+        return [dense(sample) for sample in gradient]
+    return gradient.toarray() if sp.issparse(gradient) else gradient
 
 
 # -- factors -------------------------------------------------------------------------------------------------------
@@ -206,7 +214,8 @@ def _adjoint(evidence: Evidence, rules: Rules) -> Reals | None:
     if evidence.quantity == "spike_times":
         return values * scale
     rows = values if evidence.reduction == "none" else values.sum(axis=0) * scale
-    return rows.reshape(evidence.expected.shape)
+    shaped = problem.network.projections[cast(Key, evidence.place)].shaped(rows)
+    return np.asarray(dense(shaped), dtype=np.float64)
 
 
 def _without_early_term(evidence: Evidence) -> Reals | None:
@@ -218,7 +227,7 @@ def _without_early_term(evidence: Evidence) -> Reals | None:
     value, grads = value_and_grad(problem.solution, loss, reduction=evidence.reduction)
     if evidence.quantity == "loss":
         return np.asarray(value, dtype=np.float64)
-    return np.asarray(getattr(grads, evidence.quantity)[evidence.place], dtype=np.float64)
+    return np.asarray(dense(getattr(grads, evidence.quantity)[evidence.place]), dtype=np.float64)
 
 
 def _transposed(evidence: Evidence) -> Reals | None:

@@ -74,6 +74,9 @@ def networks(problem: Problem, steps: tuple[float, ...]) -> Iterator[tuple[str, 
     """Yield other networks and what is wrong with them; ``steps`` are delays in seconds that may be too many."""
     network = problem.network
     projections = network.projections
+    if any(p.delay.any() for p in projections.values()):
+        none = {key: np.zeros_like(p.delay) for key, p in projections.items()}
+        yield "delays ignored", _other_delays(network, none)
     inputs = set(problem.inputs)
     for step in steps:
         how = f"{abs(step):.6g} s {'more' if step > 0 else 'less'}"
@@ -85,9 +88,6 @@ def networks(problem: Problem, steps: tuple[float, ...]) -> Iterator[tuple[str, 
             if chosen:
                 later = {key: np.maximum(projections[key].delay + step, 0.0) for key in chosen}
                 yield f"a step of delay: {how} on {whose}", _other_delays(network, later)
-    if any(p.delay.any() for p in projections.values()):
-        none = {key: np.zeros_like(p.delay) for key, p in projections.items()}
-        yield "delays ignored", _other_delays(network, none)
     dense = {key: p for key, p in projections.items() if isinstance(p.weight, np.ndarray)}
     for keys in [list(dense), *([key] for key in dense)]:
         if keys:
@@ -190,8 +190,9 @@ def recognised_spikes(
         Seconds, of the implementation.
     """
     expected = problem.solution.spikes
-    late = first.got - first.expected if first.got is not None and first.expected is not None else None
-    steps = tuple(dict.fromkeys(step for step in (time_step, late) if step))
+    if any(expected[name].n_spikes for name in got) and not any(trains.n_spikes for trains in got.values()):
+        return ("no neuron spikes at all",)  # which any network does that is wrong enough
+    steps = _steps(first, time_step)
     found = [
         f"times in milliseconds: {factor:g} times the seconds"
         for factor in (1e3, 1e-3)
@@ -208,6 +209,15 @@ def recognised_spikes(
         if _fits(_solved(problem, network), got, atol):
             found.append(words)
     return tuple(dict.fromkeys(found))[:SHOWN]
+
+
+def _steps(first: Divergence, time_step: float | None) -> tuple[float, ...]:
+    """Return the delays to try: the time step, and by how much the first spike is late, also as a round number."""
+    steps = [] if time_step is None else [time_step, -time_step]
+    if first.got is not None and first.expected is not None:
+        late = first.got - first.expected
+        steps += [late, float(f"{late:.0e}")]
+    return tuple(dict.fromkeys(step for step in steps if step))
 
 
 def _fits(predicted: Trains | None, got: Trains, atol: float) -> bool:
