@@ -85,6 +85,13 @@ class Problem:
             lines.append(f"loss=es.losses.{_record(self.loss)}")
         return "Problem(\n" + "".join(_indented(f"{line},\n") for line in lines) + ")"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print as ``repr`` does where IPython and Hypothesis would list a dataclass's fields."""
+        for k, line in enumerate(repr(self).splitlines()):
+            if k:
+                printer.break_()
+            printer.text(line)
+
 
 def network_of(
     populations: Mapping[str, Size], projections: Mapping[Key, Mapping[str, Any]] | None = None
