@@ -71,9 +71,7 @@ def size(where: str, value: object, largest: int) -> int:
 def reals(where: str, value: object, *, gaps: bool = False) -> NDArray[np.float64]:
     """Return float64 numbers of any shape; with ``gaps``, None stands for one that is not a number."""
     try:
-        if gaps and isinstance(value, list | None):
-            value = _filled(value)
-        return real_array(where, value)
+        return real_array(where, _without_truth(where, value, gaps))
     except (ValueError, RecursionError) as error:
         raise RecordError(str(error)) from error
 
@@ -81,12 +79,15 @@ def reals(where: str, value: object, *, gaps: bool = False) -> NDArray[np.float6
 def indices(where: str, value: object, bound: int) -> NDArray[np.int64]:
     """Return a vector of integers in 0..bound - 1."""
     try:
-        return index_vector(where, value, bound)
-    except (ValueError, OverflowError) as error:
+        return index_vector(where, _without_truth(where, value, False), bound)
+    except (ValueError, OverflowError, RecursionError) as error:
         raise RecordError(str(error)) from error
 
 
-def _filled(value: Any) -> Any:
+def _without_truth(where: str, value: Any, gaps: bool) -> Any:
+    """Return nested lists with gaps filled; refuse truth values, which numpy would take for numbers among numbers."""
     if isinstance(value, list):
-        return [_filled(entry) for entry in value]
-    return math.nan if value is None else value
+        return [_without_truth(where, entry, gaps) for entry in value]
+    if isinstance(value, bool):
+        raise RecordError(f"{where} must be numbers; {value!r} is among them")
+    return math.nan if gaps and value is None else value
