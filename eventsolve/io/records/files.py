@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -29,6 +30,11 @@ MAX_BYTES = 2**30
 _MAX_ARRAYS = 10_000
 _STATE_BYTES = 64
 """What solving takes for each neuron of each sample, at least."""
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+"""What zipfile raises for what is cut off, damaged, encrypted, or no archive at all."""
 _DOCUMENT = "document"
 _NPY = re.compile(
     rb"\{'descr': '([<>|][iuf][1248])', 'fortran_order': (False|True), 'shape': \(([0-9, ]{0,200})\),? ?\}\s*"
@@ -183,13 +189,16 @@ def _read_npz(file: Any, max_bytes: int) -> Any:
             members = archive.infolist()
             _check_sizes([member.file_size for member in members], max_bytes)
             for member in members:
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise RecordError(f"array {shown(member.filename)} must be stored or deflated")
                 name = member.filename.removesuffix(".npy")
                 if name in arrays:
                     raise RecordError(f"array {shown(name)} must not be there twice")
                 with archive.open(member) as packed:
                     arrays[name] = _npy(name, packed.read(member.file_size))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        # broken, cut off, encrypted, or packed in a way that zipfile does not know
+    except RecordError:
+        raise
+    except _BROKEN as error:
         raise RecordError(f"it is no zip of arrays: {error or type(error).__name__}") from error
     return _together(arrays)
 

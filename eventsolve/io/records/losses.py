@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eventsolve import losses
 from eventsolve.checks import shown
-from eventsolve.io.records.fields import RecordError, mapping, number, reals, text
+from eventsolve.io.records.fields import RecordError, indices, mapping, number, reals, text
 from eventsolve.losses import Evaluation, Loss
 from eventsolve.matching import match_spikes
 from eventsolve.solution import Solution
@@ -122,6 +122,8 @@ def loss_of(
         if name in KINDS[kind]:
             values[name] = reals(f"{where}.{name}", values[name]) * seconds
             values[name] = values[name] if values[name].ndim else float(values[name])
+        elif name == "labels":
+            values[name] = indices(f"{where}.labels", values[name], 2**31)
         elif name == "alpha":
             values[name] = number(f"{where}.alpha", values[name])
         elif name in ("silent", "weighting"):

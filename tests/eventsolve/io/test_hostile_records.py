@@ -268,6 +268,13 @@ def test_arrays_that_lie_are_refused(content, words, tmp_path):
     refused(tmp_path, "npz", archive({"document.npy": content}), words)
 
 
+def test_an_archive_with_a_name_that_is_no_text_is_refused(tmp_path):
+    """Found by damaging files at random: zipfile raises UnicodeDecodeError."""
+    content = bytearray(archive({"documént.npy": npy(header(), b"\0" * 24)}))
+    content[content.index(b"\xc3\xa9")] = 0x9D
+    refused(tmp_path, "npz", bytes(content), "no zip of arrays")
+
+
 def test_other_archives_are_refused(tmp_path, whole):
     refused(tmp_path, "npz", archive({}), "no array 'document'")
     refused(tmp_path, "npz", archive({"a.npy": npy(header(), b"\0" * 24)}), "no array 'document'")
@@ -279,6 +286,8 @@ def test_other_archives_are_refused(tmp_path, whole):
     text = b'{"format": {"array": "there"}}'
     alone = archive({"document.npy": npy(header("|u1", f"({len(text)},)"), text)})
     refused(tmp_path, "npz", alone, "no array 'there'")
+    packed = archive({"document.npy": npy(header(), b"\0" * 24)}, zipfile.ZIP_LZMA)
+    refused(tmp_path, "npz", packed, "must be stored or deflated")
     refused(tmp_path, "npz", whole["h5"], "no zip of arrays")
     refused(tmp_path, "h5", whole["npz"], "no HDF5 file of arrays")
 
