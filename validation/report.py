@@ -10,7 +10,8 @@ null stands for a number that is not finite:
 ``provenance``
     Versions, platform, time, command and settings.
 ``runs[]``
-    ``title``, ``settings``, ``seconds``, ``summary``, ``counters``, ``tolerance``; ``samples`` and
+    ``title``, ``settings``, ``seconds``, ``summary``, ``findings`` (by stage, where it parts and what that looks like),
+    ``counters``, ``tolerance``; ``samples`` and
     ``differing_samples``, the numbers of those in which a spike that a gradient depends on is missed or extra.
 ``runs[].spikes[]``
     Per population: ``exact``, ``model``, ``matched``, ``missed``, ``extra`` (counts), ``window``,
@@ -33,7 +34,7 @@ import math
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -91,6 +92,8 @@ class Run:
     excerpt : Excerpt or None
     seconds : float
         Wall-clock time of the run.
+    findings : mapping of str to str
+        By the label of the stage that parts: where first, and what it looks like.
     """
 
     title: str
@@ -100,6 +103,7 @@ class Run:
     comparison: Comparison
     excerpt: Excerpt | None
     seconds: float
+    findings: Mapping[str, str] = field(default_factory=dict)
 
 
 def provenance(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
@@ -131,7 +135,9 @@ def summary(comparison: Comparison) -> str:
     cosines = " and ".join(
         f"{number(weight.mean.cosine)} with that of {weight.label}" for weight in comparison.weight.values()
     )
-    words = [spikes, f"its mean gradient has a cosine of {cosines}"]
+    words = [spikes]
+    if cosines:
+        words.append(f"its mean gradient has a cosine of {cosines}")
     if comparison.first is None:
         words.append("the two agree everywhere within tolerance")
     else:
@@ -241,6 +247,7 @@ def _run_document(run: Run) -> dict[str, Any]:
         "settings": dict(run.settings),
         "seconds": run.seconds,
         "summary": summary(c),
+        "findings": dict(run.findings),
         "counters": dict(c.model.counters),
         "tolerance": c.tolerance,
         "time_step": c.model.time_step,
@@ -263,7 +270,7 @@ def _run_document(run: Run) -> dict[str, Any]:
             }
             for name, match in c.spikes.items()
         ],
-        "loss": asdict(c.loss),
+        "loss": None if c.loss is None else asdict(c.loss),
         "spike_times": [
             {"population": name, **_split(times.agreement)} for name, times in c.spike_times.items()
         ],
