@@ -28,7 +28,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io.datasets import encode_latency, yin_yang
-from validation.matching import match_spikes
+from eventsolve.matching import match_spikes
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

@@ -9,6 +9,8 @@ import importlib.resources
 import importlib.util
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = (
     *("Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
-    *("losses", "solve", "value_and_grad", "vjp"),
+    *("losses", "solve", "solve_first_spikes", "value_and_grad", "vjp"),
 )
 MODULES = sorted(
     module.name
@@ -93,6 +95,26 @@ def test_license_is_shipped():
 def test_the_command_is_the_module():
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="eventsolve-validate")
     assert command.load() is importlib.import_module("validation.__main__").main
+
+
+def test_the_pytest_plugin_is_announced():
+    (plugin,) = importlib.metadata.entry_points(group="pytest11", name="eventsolve")
+    assert plugin.value == "eventsolve.testing.plugin"
+
+
+def test_the_schema_of_records_is_shipped():
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    assert "io/records/schema.json" in parser["options.package_data"]["eventsolve"]
+    assert (importlib.resources.files("eventsolve.io.records") / "schema.json").is_file()
+
+
+def test_assertions_and_records_need_no_extra():
+    script = (
+        "import sys, eventsolve.testing, eventsolve.io.records\n"
+        "assert not {'hypothesis', 'pytest', 'h5py', 'jsonschema'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 def test_the_oracle_knows_nothing_of_what_it_judges():
