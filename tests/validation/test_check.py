@@ -233,6 +233,17 @@ def test_a_network_may_be_in_another_file(tmp_path):
         checking.network_of(replace(record, network=None), None)
 
 
+def test_a_network_may_be_a_nir_graph(tmp_path):
+    nir = pytest.importorskip("nir", reason="NIR graphs need the package nir")
+    from eventsolve.io.nir import to_nir
+
+    record = exact(quantities=("tau_mem",))
+    path = tmp_path / "net.nir"
+    nir.write(path, to_nir(record.network))
+    network = checking.network_of(replace(record, network=records.Reference("net.nir")), path)
+    assert parted(checking.check(replace(record, network=None), network)) == []
+
+
 def test_a_network_that_does_not_fit_is_refused(tmp_path):
     record = exact()
     path = tmp_path / "net.json"
