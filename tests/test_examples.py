@@ -31,7 +31,7 @@ def suite(folder):
         "-p",
         "no:eventsolve",
         "-p",
-        "eventsolve.testing.plugin",
+        "pytest_eventsolve",
         "-p",
         "no:cacheprovider",
         "-c",

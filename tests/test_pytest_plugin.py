@@ -11,7 +11,7 @@ from eventsolve.testing.canonical import PROBLEMS
 
 pytest_plugins = ["pytester"]
 
-PLUGIN = ("-p", "no:eventsolve", "-p", "eventsolve.testing.plugin", "-p", "no:cacheprovider")
+PLUGIN = ("-p", "no:eventsolve", "-p", "pytest_eventsolve", "-p", "no:cacheprovider")
 """Also where it is installed, and would be loaded by its entry point."""
 
 
