@@ -38,7 +38,7 @@ def suite(folder):
         os.devnull,
     ]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *options, "--eventsolve-examples", "5", "test_lif.py"],
+        [sys.executable, "-m", "pytest", "-q", *options, "--eventsolve-examples", "3", "test_lif.py"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
