@@ -94,11 +94,6 @@ def _parameter(*names: str) -> Factor:
     return factor
 
 
-def _ratio(evidence: Evidence) -> ArrayLike | None:
-    above, below = _parameter("tau_mem")(evidence), _parameter("tau_syn")(evidence)
-    return None if above is None or below is None else np.asarray(above) / np.asarray(below)
-
-
 def _gain(constant: str) -> Factor:
     """Return the weight that a time step gives to its input, as a factor."""
 
@@ -121,12 +116,6 @@ def _duration(evidence: Evidence) -> ArrayLike | None:
     return None if evidence.problem is None else evidence.problem.t_end
 
 
-def _n_steps(evidence: Evidence) -> ArrayLike | None:
-    if evidence.problem is None or evidence.time_step is None:
-        return None
-    return evidence.problem.t_end / evidence.time_step
-
-
 def _n_samples(evidence: Evidence) -> ArrayLike | None:
     return None if evidence.problem is None else evidence.problem.n_samples
 
@@ -138,6 +127,26 @@ def _n_outputs(evidence: Evidence) -> ArrayLike | None:
     )
 
 
+def _product(first: Factor, second: Factor) -> Factor:
+    """Return the product of two factors, where both are known."""
+
+    def factor(evidence: Evidence) -> ArrayLike | None:
+        a, b = first(evidence), second(evidence)
+        return None if a is None or b is None else np.multiply(a, b)
+
+    return factor
+
+
+def _over(above: Factor, below: Factor) -> Factor:
+    """Return the quotient of two factors, where both are known."""
+
+    def factor(evidence: Evidence) -> ArrayLike | None:
+        a, b = above(evidence), below(evidence)
+        return None if a is None or b is None else np.divide(a, b)
+
+    return factor
+
+
 def _constant(value: float) -> Factor:
     return lambda evidence: value
 
@@ -145,7 +154,10 @@ def _constant(value: float) -> Factor:
 FACTORS: dict[str, tuple[Factor, str]] = {
     "tau_syn": (_parameter("tau_syn"), "p_I = -tau_syn lambda_I, or weights in units of charge"),
     "tau_mem": (_parameter("tau_mem"), "p_V = -tau_mem lambda_V"),
-    "tau_mem/tau_syn": (_ratio, "one time constant in place of the other"),
+    "tau_mem/tau_syn": (
+        _over(_parameter("tau_mem"), _parameter("tau_syn")),
+        "one time constant for the other",
+    ),
     "tau_mem tau_syn": (_parameter("tau_mem", "tau_syn"), ""),
     "v_threshold": (_parameter("v_threshold"), "voltages in units of the threshold"),
     "N": (_n_samples, "the number of samples: a sum in place of a mean, or the reverse"),
@@ -155,7 +167,15 @@ FACTORS: dict[str, tuple[Factor, str]] = {
     "1e6": (_constant(1e6), "milliseconds for seconds, squared"),
     "time_step": (_time_step, "times in steps, or a sum over steps for an integral"),
     "t_end": (_duration, "an integral in place of a mean over the trial, or the reverse"),
-    "t_end/time_step": (_n_steps, "the number of steps: a sum over them in place of a mean, or the reverse"),
+    "t_end/time_step": (_over(_duration, _time_step), "a sum over steps in place of a mean, or the reverse"),
+    "tau_mem t_end": (
+        _product(_parameter("tau_mem"), _duration),
+        "an integral for a mean, and lambda_V for p_V",
+    ),
+    "tau_mem t_end/time_step": (
+        _product(_parameter("tau_mem"), _over(_duration, _time_step)),
+        "a sum over steps for a mean, and lambda_V for p_V",
+    ),
     "(1 - exp(-time_step/tau_syn))": (_gain("tau_syn"), "input scaled by what a step forgets"),
     "(1 - exp(-time_step/tau_mem))": (_gain("tau_mem"), "input scaled by what a step forgets"),
 }
@@ -172,9 +192,10 @@ def factors(evidence: Evidence) -> Iterator[tuple[str, str, Reals]]:
         value = np.asarray(found, dtype=np.float64)
         if (value == 1.0).all() or not (value > 0).all():
             continue
+        whole = name if name.isalnum() or name.isidentifier() or name.startswith("(") else f"({name})"
         for sign, minus in ((1.0, ""), (-1.0, "-")):
             yield f"{minus}{name}", reason, sign * value
-            yield f"{minus}1/{name}", reason, sign / value
+            yield f"{minus}1/{whole}", reason, sign / value
 
 
 # -- gradients of another computation --------------------------------------------------------------------------------
