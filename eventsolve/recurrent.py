@@ -26,6 +26,7 @@ from eventsolve.crossing import advance_together, crossing_time, turn_time
 from eventsolve.elementary import decay
 from eventsolve.layered import (
     BUDGET,
+    NONE,
     ROOM,
     TWICE,
     Booleans,
@@ -243,11 +244,11 @@ def go_on(
                 )
             elif now == 0:
                 n_lookout = advance_together(
-                    u_0, i_0, c, u_1, i_1, a, b - a, no_weights, 0, ea, eb, k, flags, words, lookout
+                    u_0, i_0, c, u_1, i_1, a, b - a, no_weights, NONE, ea, eb, k, flags, words, lookout
                 )
             else:
                 n_lookout = advance_together(
-                    u_1, i_1, c, u_0, i_0, a, b - a, no_weights, 0, ea, eb, k, flags, words, lookout
+                    u_1, i_1, c, u_0, i_0, a, b - a, no_weights, NONE, ea, eb, k, flags, words, lookout
                 )
             for w in range(n_lookout):
                 m = lookout[w]
