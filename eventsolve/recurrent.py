@@ -394,6 +394,8 @@ def go_on(
             ready[block], ready_for[block] = -1, math.inf
             for w in range(n_strays[block] if together[block] else high - low):
                 m = strays[a + w] if together[block] else targets[low + w]
+                if free_at[m] > now and not asked[m] and wanted[m] == free_at[m]:
+                    continue  # held as before, and to be asked when it is released
                 if doubt[m] <= now:
                     doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
                     n_doubts += 1
