@@ -70,6 +70,28 @@ def is_less(a: arb, b: arb) -> bool:
     raise undecided(a, b)
 
 
+def distance(a: arb, number: float) -> float:
+    """Return how far a float64 number may be from a ball's number, rounded up."""
+    return upward(abs(a - arb(number)).upper())
+
+
+def rounded(a: arb) -> tuple[float, float]:
+    """Return float64 midpoint and radius of a ball around a."""
+    middle = float(a.mid())
+    return (middle, distance(a, middle)) if math.isfinite(middle) else (math.nan, math.inf)
+
+
+def upward(a: arb) -> float:
+    """Return a float64 number not below an exact one."""
+    number = float(a)
+    return number if arb(number) >= a else math.nextafter(number, math.inf)
+
+
+def is_within(number: float, a: arb, tolerance: float) -> bool:
+    """Say whether a float64 number is no further from a ball than a tolerance: a question about exact numbers."""
+    return bool(abs(arb(number) - a.mid()) <= a.rad() + arb(tolerance))
+
+
 def surely_less(a: arb, b: arb) -> bool:
     """Say whether a < b is proven; False says nothing."""
     return bool(a < b)

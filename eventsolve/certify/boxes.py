@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -60,7 +60,7 @@ class Train:
 
 
 class Start(NamedTuple):
-    """The float64 state in which a solution began, by sample and cell: when, V - v_leak, I, and when V is free."""
+    """The float64 state in which a sample began, (n_cells,): when, V - v_leak, I, and when V is free."""
 
     time: Reals
     excess: Reals
@@ -87,7 +87,7 @@ class Box:
         The inputs.
     carried : mapping of str to Train
         Spikes before ``after`` that are on their way; their arrivals are those later than it in float64.
-    start : Start or None
+    start : mapping of sample to Start, or None
         None: V and I are v_initial and i_initial at time 0.
     after, t_start, t_end : float
         Seconds.
@@ -103,7 +103,7 @@ class Box:
     synapses: Synapses
     trains: Mapping[str, Train]
     carried: Mapping[str, Train]
-    start: Start | None
+    start: Mapping[int, Start] | None
     after: float
     t_start: float
     t_end: float
@@ -205,7 +205,9 @@ def _joined(parts: list[Reals]) -> Reals:
     return np.concatenate([*parts, np.empty(0)])
 
 
-def _synapses(network: Network, sources: Mapping[str, int], cells: Mapping[str, slice], radii: Radii) -> Synapses:
+def _synapses(
+    network: Network, sources: Mapping[str, int], cells: Mapping[str, slice], radii: Radii
+) -> Synapses:
     columns: list[list[Any]] = [[] for _ in range(7)]
     slices: dict[Key, slice] = {}
     first = 0
@@ -237,10 +239,11 @@ def _synapses(network: Network, sources: Mapping[str, int], cells: Mapping[str, 
     return Synapses(source, target, Numbers(w, w_radius), Numbers(d, d_radius), delta, slices)
 
 
-def _start(solution: Solution, cells: Mapping[str, slice]) -> Start:
-    columns = [solution.start_states(name) for name in cells]
-    shape = (solution.n_samples, 0)
-    return Start(*(np.concatenate([np.empty(shape), *c], axis=1) for c in zip(*columns, strict=True)))
+def _start(solution: Solution, cells: Mapping[str, slice]) -> dict[int, Start]:
+    populations = [solution.start_states(name) for name in cells]
+    nothing = [np.empty((solution.n_samples, 0))] * len(Start._fields)
+    columns = [np.concatenate(parts, axis=1) for parts in zip(nothing, *populations, strict=True)]
+    return {sample: Start(*(column[sample] for column in columns)) for sample in range(solution.n_samples)}
 
 
 def _carried(solution: Solution, populations: Mapping[str, Any]) -> dict[str, Train]:
@@ -325,6 +328,22 @@ def _require_networks(box: Box) -> None:
             )
 
 
+def only(box: Box, samples: Sequence[int]) -> Box:
+    """Return the box with what concerns some samples, which keep their numbers."""
+
+    def some(train: Train) -> Train:
+        here = np.isin(train.samples, samples)
+        times = Numbers(train.times.middle[here], train.times.radius[here])
+        return Train(times, train.neurons[here], train.samples[here])
+
+    return replace(
+        box,
+        trains={name: some(train) for name, train in box.trains.items()},
+        carried={name: some(train) for name, train in box.carried.items()},
+        start=None if box.start is None else {sample: box.start[sample] for sample in samples},
+    )
+
+
 def sample_spikes(train: Train, sample: int) -> list[tuple[float, float, int]]:
     """Return (time, radius, neuron) of the spikes of one sample, in the order of the train."""
     here = np.flatnonzero(train.samples == sample)
@@ -334,4 +353,8 @@ def sample_spikes(train: Train, sample: int) -> list[tuple[float, float, int]]:
 
 def source_names(box: Box) -> dict[str, int]:
     """Return where the neurons of each input and population begin among the sources."""
-    return dict(itertools.chain(box.inputs.items(), ((n, box.n_channels + p.start) for n, p in box.populations.items())))
+    return dict(
+        itertools.chain(
+            box.inputs.items(), ((n, box.n_channels + p.start) for n, p in box.populations.items())
+        )
+    )

@@ -14,10 +14,7 @@ from eventsolve.certify.balls import ZERO, Undecided, is_less, surely_equal, sur
 from eventsolve.certify.crossing import first_crossing
 from eventsolve.certify.flow import Rates
 from eventsolve.certify.membranes import Held, Membrane
-from eventsolve.certify.moments import NO_DELAY, Moment, crossing_at, later, order
-
-CROWD = -1
-"""The root of times that stand for several arrivals."""
+from eventsolve.certify.moments import NO_DELAY, Moment, later, order, rooted, vague
 
 
 class Question(Enum):
@@ -28,6 +25,7 @@ class Question(Enum):
     REPEATED = "it may spike twice at one time"
     SLOPE = "it may reach its threshold without a slope, where no gradient exists"
     DOUBTFUL_SOURCE = "spikes that may reach it are not decided"
+    END = "of the networks in the box some spike before t_end and some after it"
 
 
 class Unproven(ArithmeticError):
@@ -87,11 +85,11 @@ class Cell:
         self.fired, self.roots = fired, roots
         self.membrane: Membrane | None = None
         self.held, self.release, self.voltage = held, release, voltage
-        self.last, self.last_spike = start, None
+        self.last = start
+        self.last_spike: Moment | None = None
         self.known = False  # whether the next crossing is, which is then ``crossing``, if nothing arrives
         self.crossing: arb | None = None
         self.intervals = 0
-        self.lost: Question | None = None
         self.crowd: Crowd | None = None
         if order(release, start) == 0:
             self._set_free()
@@ -106,7 +104,7 @@ class Cell:
                 self._set_free()
                 if side == 0:
                     return
-            free = self.membrane
+            free = self.ahead()
             end = until.ball.lower()
             last = free.moved(end)
             found = self._next_crossing(free, last)
@@ -116,23 +114,24 @@ class Cell:
                 return
             if side != -1:
                 raise self._unproven(until, Question.TIE, undecided(found, until.ball))
-            self._spike(crossing_at(found, next(self.roots)), self.constants.reset, triggered=False)
+            self._spike(free, rooted(found, next(self.roots)), self.constants.reset, triggered=False)
 
     def next_spike(self, until: Moment) -> Moment | None:
         """Return the moment of the next spike if it provably comes before a moment and nothing arrives, else None."""
         if self.membrane is None:
             self._set_free()
+        free = self.ahead()
         try:
-            found = self._next_crossing(self.membrane, self.membrane.moved(until.ball.lower()))
+            found = self._next_crossing(free, free.moved(until.ball.lower()))
         except Unproven:
             return None
         if found is None or balls.order(found, until.ball) != -1:
             return None
-        return crossing_at(found, next(self.roots))
+        return rooted(found, next(self.roots))
 
     def spike(self, moment: Moment) -> None:
         """Spike, at what next_spike() returns."""
-        self._spike(moment, self.constants.reset, triggered=False)
+        self._spike(self.ahead(), moment, self.constants.reset, triggered=False)
 
     def ahead(self) -> Membrane:
         """Return the membrane from which the next spike comes, if nothing arrives."""
@@ -166,9 +165,9 @@ class Cell:
                 raise self._unproven(moment, Question.TIE, undecided(moment.ball, self.release.ball))
             self._receive_at_release(moment, weight)
         elif delta and side in (0, 1):
-            self._receive_jump(moment, weight, side)
+            self._receive_jump(self.membrane, moment, weight, side)
         else:
-            self._join_crowd(moment, weight, delta, side)
+            self._join_crowd(self.membrane, moment, weight, delta, side)
             self.membrane = self.membrane.arrived(moment.ball, weight, delta=delta)
 
     def _receive_at_release(self, moment: Moment, weight: arb) -> None:
@@ -176,14 +175,13 @@ class Cell:
         late = moment.ball.max(self.release.ball)
         passed = (self.release.ball - moment.ball).max(ZERO)
         weight *= (-(passed * self.constants.rates.syn)).exp()
-        self._set_free()
-        together = Moment(late, float(late), CROWD, float(late), None)
-        self._join_crowd(together, weight, False, None)
-        self.membrane = self.membrane.arrived(late, weight, delta=False)
+        free = self._set_free()
+        self._join_crowd(free, vague(late), weight, False, None)
+        self.membrane = free.arrived(late, weight, delta=False)
 
-    def _receive_jump(self, moment: Moment, weight: arb, side: int) -> None:
+    def _receive_jump(self, free: Membrane, moment: Moment, weight: arb, side: int | None) -> None:
         """Let a weight lift V, at a time that is not in doubt."""
-        free, constants, time = self.membrane, self.constants, moment.ball
+        constants, time = self.constants, moment.ball
         voltage = free.voltage
         if not surely_equal(time, free.origin):
             voltage += free.slope(time.union(free.origin)) * (time - free.origin)
@@ -191,7 +189,7 @@ class Cell:
         if not surely_less(voltage, constants.threshold):
             raise self._unproven(moment, Question.TIE, undecided(voltage, constants.threshold))
         if self._decide(raised, constants.threshold, moment, Question.GRAZING):
-            self._join_crowd(moment, weight, True, side)
+            self._join_crowd(free, moment, weight, True, side)
             self.membrane = free.arrived(time, weight, delta=True)
             return
         if self.last_spike is not None and order(moment, self.last_spike) != 1:
@@ -201,9 +199,11 @@ class Cell:
             after = raised - (constants.threshold - constants.reset)
             if not self._decide(after, constants.threshold, moment, Question.REPEATED):
                 raise Unproven(self.number, moment.key, Question.REPEATED, 0.0)
-        self._spike(moment, after, triggered=True)
+        self._spike(free, moment, after, triggered=True)
 
-    def _join_crowd(self, moment: Moment, weight: arb, delta: bool, side: int | None) -> None:
+    def _join_crowd(
+        self, free: Membrane, moment: Moment, weight: arb, delta: bool, side: int | None
+    ) -> None:
         """Prove that V stays below the threshold while arrivals overlap, in whatever order they come.
 
         From the lower end of their times V follows tau_mem V' <= v_leak + I - V with I at most its positive part before
@@ -211,7 +211,7 @@ class Cell:
         """
         low, high, crowd = moment.ball.lower(), moment.ball.upper(), self.crowd
         rise, lift = (ZERO, weight.max(ZERO)) if delta else (weight.max(ZERO), ZERO)
-        alone = Crowd(self.last, self.membrane, low, high, rise, lift)
+        alone = Crowd(self.last, free, low, high, rise, lift)
         if crowd is None or side == 1:
             joined = alone
         else:
@@ -221,8 +221,7 @@ class Cell:
             low, high = low.min(crowd.low), high.max(crowd.high)
             joined = Crowd(crowd.before, membrane, low, high, crowd.rise + rise, crowd.lift + lift)
         if side is None or side == -1:
-            time = low.union(high)
-            self.last = Moment(time, float(time), CROWD, float(time), None)
+            self.last = vague(low.union(high))
         elif side == 1:
             self.last = moment
         self.crowd, self.known = joined, False
@@ -238,14 +237,16 @@ class Cell:
         if not surely_less(highest, constants.threshold):
             raise self._unproven(moment, Question.TIE, undecided(highest, constants.threshold))
 
-    def _set_free(self) -> None:
-        self.membrane = self.held.released(self.release.ball, self.voltage)
+    def _set_free(self) -> Membrane:
+        free = self.membrane = self.held.released(self.release.ball, self.voltage)
         self.last, self.known = self.release, False
-        self.crowd = None if self.last_spike else Crowd(None, self.membrane, *[self.membrane.origin] * 2, ZERO, ZERO)
+        if self.last_spike is None:  # what arrives as it starts joins the crowd of nothing
+            self.crowd = Crowd(None, free, free.origin, free.origin, ZERO, ZERO)
+        return free
 
-    def _spike(self, moment: Moment, voltage: arb, *, triggered: bool) -> None:
+    def _spike(self, free: Membrane, moment: Moment, voltage: arb, *, triggered: bool) -> None:
         constants = self.constants
-        self.held, self.membrane = self.membrane.held(moment.ball), None
+        self.held, self.membrane = free.held(moment.ball), None
         self.voltage, self.last, self.last_spike, self.crowd = voltage, moment, moment, None
         self.release = later(moment, constants.t_ref, constants.exact_t_ref)
         if constants.exact_t_ref == NO_DELAY:

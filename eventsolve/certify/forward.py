@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from eventsolve.certify.cells import Cell, Constants, Question, Unproven
 from eventsolve.certify.flow import Rates, rates_of
 from eventsolve.certify.guesses import crossing_ahead
 from eventsolve.certify.membranes import Held
-from eventsolve.certify.moments import Moment, at_time, later, order, rational
+from eventsolve.certify.moments import Moment, at_time, later, order, rational, rooted
 
 BEYOND = 2.0**-36
 """How far past t_end spikes are sought, relative to it: float64 may take one for a spike before."""
@@ -124,7 +124,9 @@ class Wiring:
                 continue
             key = (delay, k if d_radius else -1)  # delays that vary by themselves are each their own
             radii[key] = d_radius
-            groups.setdefault(source, {}).setdefault(key, []).append(Target(target, k, ball(w, w_radius), delta))
+            groups.setdefault(source, {}).setdefault(key, []).append(
+                Target(target, k, ball(w, w_radius), delta)
+            )
         self.bundles = {
             source: [
                 Bundle(
@@ -168,20 +170,16 @@ class _Run:
         self.history: list[Event] = []
         self.open: dict[int, tuple[float, Unproven]] = {}
         self.closed: set[int] = set()
-        self.deliveries: list[tuple[float, int, int, Moment, Bundle, bool]] = []
-        self.crossings: list[tuple[float, int, int]] = []
+        self.deliveries: list[tuple[float, float, int, int, Moment, Bundle, bool]] = []
+        self.crossings: list[tuple[float, float, int, int]] = []
         self.versions = [0] * box.n_cells
         self.arriving: Event | None = None
-        roots = itertools.count(1)
+        self.roots = itertools.count(1)
         rates: dict[tuple[float, ...], Rates] = {}
-        self.cells = {
-            c: self._cell(c, sample, rates, roots) for c in range(box.n_cells) if wiring.spiking[c]
-        }
+        self.cells = {c: self._cell(c, sample, rates) for c in range(box.n_cells) if wiring.spiking[c]}
         self._set_out(sample)
 
-    def _cell(
-        self, c: int, sample: int, rates: dict[tuple[float, ...], Rates], roots: Iterator[int]
-    ) -> Cell:
+    def _cell(self, c: int, sample: int, rates: dict[tuple[float, ...], Rates]) -> Cell:
         box = self.box
         row = {name: (float(n.middle[c]), float(n.radius[c])) for name, n in box.parameters.items()}
         taus = (*row["tau_mem"], *row["tau_syn"])
@@ -200,12 +198,11 @@ class _Run:
         voltage, current, start = ball(*row["v_initial"]), ball(*row["i_initial"]), at_time(0.0)
         release = start
         if box.start is not None:
-            stored = (column[sample, c] for column in box.start)
-            time, excess, now, free_at = map(float, stored)
+            time, excess, now, free_at = (float(column[c]) for column in box.start[sample])
             voltage, current, start = ball(row["v_leak"][0]) + excess, ball(now), at_time(time)
             release = at_time(max(time, free_at))
         held = Held(constants.rates, leak, start.ball, current, not box.exact)
-        return Cell(c, constants, held, start, release, voltage, self._fired, roots)
+        return Cell(c, constants, held, start, release, voltage, self._fired, self.roots)
 
     def _set_out(self, sample: int) -> None:
         """Send the spikes that are given on their way."""
@@ -216,7 +213,9 @@ class _Run:
                 self._send(at_time(time), [b for b in bundles if time + b.late > box.after])
         for name, train in box.trains.items():
             for time, radius, neuron in sample_spikes(train, sample):
-                moment = at_time(time, radius, box.t_start)
+                moment = at_time(time)
+                if radius:
+                    moment = rooted(not_before(box.t_start, time, radius), next(self.roots))
                 self._send(moment, self.wiring.bundles.get(names[name] + neuron, []))
         self.n_given = len(self.spikes)
 
@@ -228,7 +227,7 @@ class _Run:
         for k, bundle in enumerate(bundles):
             arrival = later(moment, bundle.delay, bundle.exact)
             if order(arrival, self.horizon) != 1:
-                heapq.heappush(self.deliveries, (arrival.key, spike, k, arrival, bundle, lost))
+                heapq.heappush(self.deliveries, (arrival.key, arrival.low, spike, k, arrival, bundle, lost))
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -237,7 +236,9 @@ class _Run:
         for cell in self.cells.values():
             self._look_ahead(cell)
         n_spikes = -1
-        while n_spikes < len(self.spikes):  # a spike that the queue of crossings has overlooked is found at the end
+        while n_spikes < len(
+            self.spikes
+        ):  # a spike that the queue of crossings has overlooked is found at the end
             self._work_through()
             n_spikes = len(self.spikes)
             for cell in self.cells.values():
@@ -249,24 +250,24 @@ class _Run:
     def _work_through(self) -> None:
         deliveries, crossings = self.deliveries, self.crossings
         while deliveries or crossings:
-            if crossings and (not deliveries or crossings[0][0] <= deliveries[0][0]):
-                _, number, version = heapq.heappop(crossings)
+            if crossings and (not deliveries or crossings[0][:2] <= deliveries[0][:2]):
+                _, _, number, version = heapq.heappop(crossings)
                 if version == self.versions[number] and number not in self.closed:
-                    self._spike_next(self.cells[number], deliveries[0][0] if deliveries else math.inf)
+                    self._spike_next(self.cells[number], deliveries[0][:2] if deliveries else (math.inf, 0.0))
                 continue
-            _, spike, _, moment, bundle, lost = heapq.heappop(deliveries)
+            _, _, spike, _, moment, bundle, lost = heapq.heappop(deliveries)
             for target in bundle.targets:
                 if lost:
                     self._reach(target, moment)
                 else:
                     self._arrive(target, moment, spike)
 
-    def _spike_next(self, cell: Cell, next_delivery: float) -> None:
+    def _spike_next(self, cell: Cell, next_delivery: tuple[float, float]) -> None:
         when = cell.next_spike(self.horizon)
-        if when is not None and when.key <= next_delivery:
+        if when is not None and (when.key, when.low) <= next_delivery:
             cell.spike(when)
         elif when is not None:
-            heapq.heappush(self.crossings, (when.key, cell.number, self.versions[cell.number]))
+            heapq.heappush(self.crossings, (when.key, when.low, cell.number, self.versions[cell.number]))
 
     def _arrive(self, target: Target, moment: Moment, spike: int) -> None:
         arriving = Event(target.cell, moment, spike, target.synapse)
@@ -313,7 +314,7 @@ class _Run:
         if math.isnan(when):
             when = cell.look_ahead(self.horizon)
         if when <= self.horizon.key:
-            heapq.heappush(self.crossings, (when, cell.number, self.versions[cell.number]))
+            heapq.heappush(self.crossings, (when, 0.0, cell.number, self.versions[cell.number]))
 
     # -- what stays open -------------------------------------------------------------------------------------------
 

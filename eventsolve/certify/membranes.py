@@ -43,7 +43,16 @@ class Held:
         origin = time.lower()
         if self.listed:
             free = Listed(
-                self.rates, self.leak, origin, voltage, self.current, time, voltage, self.origin, self.current, ()
+                self.rates,
+                self.leak,
+                origin,
+                voltage,
+                self.current,
+                time,
+                voltage,
+                self.origin,
+                self.current,
+                (),
             )
             return free.moved(origin)
         if not time.is_exact():
@@ -71,7 +80,9 @@ class Folded:
     def slope(self, t: arb) -> arb:
         """Return V' over a ball of times."""
         decay_mem, decay_syn, response = propagator(self.rates, t - self.origin)
-        return (self.current * (decay_syn - response) - (self.voltage - self.leak) * decay_mem) * self.rates.mem
+        return (
+            self.current * (decay_syn - response) - (self.voltage - self.leak) * decay_mem
+        ) * self.rates.mem
 
     def moved(self, t: arb) -> Folded:
         """Return the same membrane with another origin."""

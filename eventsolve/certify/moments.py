@@ -1,7 +1,7 @@
 """Times of events that know where they come from, so that events at exactly one time are told from nearly simultaneous ones.
 
-A moment is a root plus exact delays. The roots are time 0, for all that inputs cause at once, and every threshold crossing,
-whose time is only known as a ball. Two moments of one root are compared as rational numbers, others as balls.
+A moment is a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is only
+known as a ball: a threshold crossing, or an input spike of a box. Two moments of one root are compared as rational numbers, others as balls.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from flint import arb, fmpq
 
 from eventsolve.certify import balls
 
-TIME_ZERO = 0
-"""The root of times that are numbers."""
+TIME_ZERO, UNROOTED = 0, -1
+"""The root of times that are numbers, and that of times of which nothing is known but a ball."""
 
 
 class Moment(NamedTuple):
-    """A time in seconds: the ball, and if ``offset`` is not None exactly the time of its root plus the offset.
+    """A time in seconds: a ball, and if ``offset`` is not None exactly the time of its root plus the offset.
 
-    ``base`` is the root's time to within rounding, and ``key`` this one's: equal for equal moments of one root.
+    ``key`` and ``low`` add up to about the time, to twice float64, and are the same for equal moments of one root;
+    ``base`` is the root's time as they take it.
     """
 
     ball: arb
     key: float
+    low: float
     root: int
-    base: float
+    base: fmpq
     offset: fmpq | None
 
 
@@ -37,36 +39,41 @@ def rational(number: float) -> fmpq:
     return fmpq(*number.as_integer_ratio())
 
 
-def at_time(time: float, radius: float = 0.0, earliest: float = 0.0) -> Moment:
-    """Return the moment of a float64 time, known to a radius and not to be before the earliest."""
-    if not radius:
-        return Moment(balls.ball(time), time, TIME_ZERO, 0.0, rational(time))
-    return Moment(balls.not_before(earliest, time, radius), time, TIME_ZERO, 0.0, None)
+def _keyed(ball: arb, root: int, base: fmpq, offset: fmpq) -> Moment:
+    time = base + offset
+    key = int(time.p) / int(time.q)
+    rest = time - rational(key)
+    return Moment(ball, key, int(rest.p) / int(rest.q), root, base, offset)
 
 
-def crossing_at(ball: arb, root: int) -> Moment:
-    """Return the moment of a crossing that is known as a ball; every crossing is a root of its own."""
-    base = float(ball)
-    return Moment(ball, base, root, base, NO_DELAY)
+def vague(ball: arb) -> Moment:
+    """Return a moment of which nothing is known but the ball."""
+    return Moment(ball, float(ball), 0.0, UNROOTED, NO_DELAY, None)
+
+
+def at_time(time: float) -> Moment:
+    """Return the moment of a float64 time."""
+    return Moment(balls.ball(time), time, 0.0, TIME_ZERO, NO_DELAY, rational(time))
+
+
+def rooted(ball: arb, root: int) -> Moment:
+    """Return the moment of an event that is known as a ball, and is a root of its own."""
+    key = float(ball)
+    low = float(ball - key)
+    return Moment(ball, key, low, root, rational(key) + rational(low), NO_DELAY)
 
 
 def later(moment: Moment, delay: arb, exact: fmpq | None) -> Moment:
     """Return the moment that comes a delay later; ``exact`` is the delay where it is one number."""
-    if exact is None:
-        ball = moment.ball + delay
-        return Moment(ball, float(ball), moment.root, moment.base, None)
     if exact == NO_DELAY:
         return moment
-    if moment.offset is None:
-        ball = moment.ball + delay
-        return Moment(ball, float(ball), moment.root, moment.base, None)
-    offset = moment.offset + exact
-    key = moment.base + int(offset.p) / int(offset.q)
-    return Moment(moment.ball + delay, key, moment.root, moment.base, offset)
+    if exact is None or moment.offset is None:
+        return vague(moment.ball + delay)
+    return _keyed(moment.ball + delay, moment.root, moment.base, moment.offset + exact)
 
 
 def order(a: Moment, b: Moment) -> int | None:
     """Return -1, 0 or 1 for a before, at or after b, or None where it is not decided."""
     if a.root == b.root and a.offset is not None and b.offset is not None:
-        return (a.offset > b.offset) - (a.offset < b.offset)
+        return int(a.offset > b.offset) - int(a.offset < b.offset)
     return balls.order(a.ball, b.ball)
