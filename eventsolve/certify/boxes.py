@@ -208,35 +208,31 @@ def _joined(parts: list[Reals]) -> Reals:
 def _synapses(
     network: Network, sources: Mapping[str, int], cells: Mapping[str, slice], radii: Radii
 ) -> Synapses:
-    columns: list[list[Any]] = [[] for _ in range(7)]
+    columns: list[tuple[NDArray[Any], ...]] = []
     slices: dict[Key, slice] = {}
     first = 0
     for key, p in network.projections.items():
         n = p.weights.size
         slices[key] = slice(first, first + n)
         first += n
-        targets = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
         shape = (n,) if sp.issparse(p.weight) else p.weight.shape
-        for column, values in zip(
-            columns,
+        columns.append(
             (
                 p.sources + sources[p.pre],
-                targets + cells[p.post].start,
+                np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets)) + cells[p.post].start,
                 p.weights,
                 _radius_of(radii, "weight", key, shape).reshape(-1),
                 p.delay,
                 _radius_of(radii, "delay", key, shape).reshape(-1),
                 np.full(n, p.synapse == "delta"),
-            ),
-            strict=True,
-        ):
-            column.append(values)
-    kinds = (np.int64, np.int64, np.float64, np.float64, np.float64, np.float64, np.bool_)
-    source, target, w, w_radius, d, d_radius, delta = (
-        np.concatenate([*column, np.empty(0, kind)]).astype(kind)
-        for column, kind in zip(columns, kinds, strict=True)
+            )
+        )
+    nothing = (*[np.empty(0, np.int64)] * 2, *[np.empty(0)] * 4, np.empty(0, np.bool_))
+    joined: list[NDArray[Any]] = [np.concatenate(parts) for parts in zip(nothing, *columns, strict=True)]
+    source, target, weight, weight_radius, delay, delay_radius, delta = joined
+    return Synapses(
+        source, target, Numbers(weight, weight_radius), Numbers(delay, delay_radius), delta, slices
     )
-    return Synapses(source, target, Numbers(w, w_radius), Numbers(d, d_radius), delta, slices)
 
 
 def _start(solution: Solution, cells: Mapping[str, slice]) -> dict[int, Start]:

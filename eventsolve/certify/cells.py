@@ -92,7 +92,9 @@ class Cell:
         self.intervals = 0
         self.crowd: Crowd | None = None
         if order(release, start) == 0:
-            self._set_free()
+            free = self._set_free()
+            # what arrives as it starts, or in a box perhaps before, joins the crowd of nothing
+            self.crowd = Crowd(None, free, free.origin, free.origin, ZERO, ZERO)
 
     def settle(self, until: Moment) -> None:
         """Prove which spikes the neuron makes before a moment that is after its last event, if nothing arrives."""
@@ -240,8 +242,6 @@ class Cell:
     def _set_free(self) -> Membrane:
         free = self.membrane = self.held.released(self.release.ball, self.voltage)
         self.last, self.known = self.release, False
-        if self.last_spike is None:  # what arrives as it starts joins the crowd of nothing
-            self.crowd = Crowd(None, free, free.origin, free.origin, ZERO, ZERO)
         return free
 
     def _spike(self, free: Membrane, moment: Moment, voltage: arb, *, triggered: bool) -> None:
