@@ -24,6 +24,8 @@ class Question(Enum):
     TIE = "two events come too close to tell their order, which matters"
     REPEATED = "it may spike twice at one time"
     SLOPE = "it may reach its threshold without a slope, where no gradient exists"
+    KINK = "something arrives exactly as its refractory period ends, where a gradient has two sides"
+    MAXIMUM = "its voltage is about as large in two places"
     DOUBTFUL_SOURCE = "spikes that may reach it are not decided"
     END = "of the networks in the box some spike before t_end and some after it"
 
@@ -203,9 +205,7 @@ class Cell:
                 raise Unproven(self.number, moment.key, Question.REPEATED, 0.0)
         self._spike(free, moment, after, triggered=True)
 
-    def _join_crowd(
-        self, free: Membrane, moment: Moment, weight: arb, delta: bool, side: int | None
-    ) -> None:
+    def _join_crowd(self, free: Membrane, moment: Moment, weight: arb, delta: bool, side: int | None) -> None:
         """Prove that V stays below the threshold while arrivals overlap, in whatever order they come.
 
         From the lower end of their times V follows tau_mem V' <= v_leak + I - V with I at most its positive part before

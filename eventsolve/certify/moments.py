@@ -77,3 +77,10 @@ def order(a: Moment, b: Moment) -> int | None:
     if a.root == b.root and a.offset is not None and b.offset is not None:
         return int(a.offset > b.offset) - int(a.offset < b.offset)
     return balls.order(a.ball, b.ball)
+
+
+def elapsed(a: Moment, b: Moment) -> arb:
+    """Return the seconds from one moment to a later one."""
+    if a.root == b.root and a.offset is not None and b.offset is not None:
+        return arb(b.offset - a.offset)
+    return b.ball - a.ball
