@@ -1,9 +1,10 @@
 """Gradients in balls: p_V = dL/dV and p_I = dL/dI of every neuron, backwards through the proven events.
 
-Over a segment of h seconds the state is linear in its start, so p follows the transposed propagator. The time t of an event
-matters by (p f)(t-) - (p f)(t+), where f is the right-hand side of the differential equations, as the one flow goes on longer
-and the other begins later. At a crossing t is where V = v_threshold: e = dL/dt_k, with all that the spike causes and
--p_V V'(t+), is paid by V at t-, p_V = -e/V'(t-), and by the threshold; at a triggered spike by the arrival that has its time.
+Over a segment of h seconds the state is linear in its start, so p follows the transposed propagator. The time t of an
+event matters by (p f)(t-) - (p f)(t+), where f is the right-hand side of the differential equations, as the one flow
+goes on longer and the other begins later. At a crossing t is where V = v_threshold: e = dL/dt_k, with all that the
+spike causes and -p_V V'(t+), is paid by V at t-, p_V = -e/V'(t-), and by the threshold; at a triggered spike by the
+arrival that has its time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from eventsolve.certify.lives import End, Life, Segment
 
 @dataclass(frozen=True, eq=False)
 class Adjoint:
-    """Derivatives of one sample's loss: by synapse, by parameter and cell, and dL/dt of every spike with all it causes."""
+    """Derivatives of a sample's loss: by synapse, by parameter and cell, and dL/dt of spikes with all that they cause."""
 
     weight: list[arb]
     delay: list[arb]

@@ -51,7 +51,7 @@ class Constants(NamedTuple):
 
 
 class Crowd(NamedTuple):
-    """Arrivals from ``low`` to ``high`` whose order is open, or one whose time is a ball: what they may do to V at most.
+    """Arrivals from ``low`` to ``high`` whose order is open, or one whose time is a ball, and what they may do to V.
 
     ``before`` is the event before them all, None at the start, and ``membrane`` the one before them, at ``low``. Their
     weights lift I by at most ``rise`` and V by at most ``lift``.

@@ -49,7 +49,8 @@ class Certificate:
     misfits : tuple of Misfit
         Claimed gradients that are wrong, array by array.
     gradient_distance : float
-        The largest distance of a claimed gradient from what its enclosure holds, in ulps of the largest entry of its array.
+        The largest distance of a claimed gradient from what its enclosure holds, in ulps of the largest entry of its
+        array.
     """
 
     digits: int
@@ -136,7 +137,8 @@ class Certificate:
         Raises
         ------
         ValueError
-            If the file does not hold a certificate. What it says is as good as its source: :meth:`check` proves it again.
+            If the file does not hold a certificate. What it says is as good as its source: :meth:`check` proves it
+            again.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -184,7 +186,7 @@ class Certificate:
 
 
 def _arrays(a: Certificate, b: Certificate) -> Iterator[tuple[str, Enclosures, Enclosures]]:
-    """Yield every array of enclosures of two certificates of one problem; one that only one has is empty in the other."""
+    """Yield every array of enclosures of two certificates; one that only one of them has is empty in the other."""
     nothing = Enclosures(np.empty(0), np.empty(0))
     columns = [{("spike_times", n): e for n, e in c.spike_times.items()} for c in (a, b)]
     for column, gradients in zip(columns, (a.gradients, b.gradients), strict=True):
@@ -216,32 +218,32 @@ def certify(
 ) -> Certificate:
     """Prove in ball arithmetic that a network has the spikes that a solution says, or refute it.
 
-    Every spike is derived anew, independently of the float64 kernels: for every neuron and every interval between events it
-    is proven that there is no threshold crossing, or exactly one first, which is enclosed. The precision of a sample is
-    raised until everything is decided.
+    Every spike is derived anew, independently of the float64 kernels: for every neuron and every interval between
+    events it is proven that there is no threshold crossing, or exactly one first, which is enclosed. The precision of a
+    sample is raised until everything is decided.
 
     Parameters
     ----------
     solution : Solution
-        Its network, inputs and duration are the problem. The float64 numbers are taken exactly as they are, also of a state
-        that the solution went on from.
+        Its network, inputs and duration are the problem. The float64 numbers are taken exactly as they are, also of a
+        state that the solution went on from.
     spikes : mapping of population to SpikeTrains, optional
-        A claim from elsewhere, of the same samples, to be judged instead of the solution's own spikes. Populations that it
-        does not name are not judged.
+        A claim from elsewhere, of the same samples, to be judged instead of the solution's own spikes. Populations that
+        it does not name are not judged.
     gradients : Loss, or mapping of population to array_like, optional
-        Also enclose the loss and every gradient: of a loss as ``value_and_grad`` gives them, or those that cotangents make,
-        as ``vjp`` does.
+        Also enclose the loss and every gradient: of a loss as ``value_and_grad`` gives them, or those that cotangents
+        make, as ``vjp`` does.
     claimed_gradients : Gradients, optional
         Gradients to be judged, by default the float64 ones.
     digits : int
-        A question is decided if its two sides differ by more than 10**-digits, relative to the larger: how far a peak is
-        from the threshold, or how far apart two events are. What is closer may stay undecided.
+        A question is decided if its two sides differ by more than 10**-digits, relative to the larger: how far a peak
+        is from the threshold, or how far apart two events are. What is closer may stay undecided.
     tolerance : float, optional
-        How far a claimed spike may be from the proven one, in seconds. By default a few units in the last place of every
-        number that the spike depends on, times its conditioning: see :mod:`eventsolve.certify.tolerances`.
+        How far a claimed spike may be from the proven one, in seconds. By default a few units in the last place of
+        every number that the spike depends on, times its conditioning: see :mod:`eventsolve.certify.tolerances`.
     radii : mapping, optional
-        Makes numbers intervals, see :func:`eventsolve.certify.boxes.box_of`. What is proven then holds for every network in
-        the box.
+        Makes numbers intervals, see :func:`eventsolve.certify.boxes.box_of`. What is proven then holds for every
+        network in the box.
     executor : concurrent.futures.Executor, optional
         To certify samples in parallel; python-flint has one precision per process, so that threads take turns.
     progress : bool
@@ -255,8 +257,8 @@ def certify(
     Raises
     ------
     ValueError
-        If claimed spikes, gradients or radii do not fit the solution, or the digits or the tolerance are out of range; or
-        as ``value_and_grad``, where the loss is not defined.
+        If claimed spikes, gradients or radii do not fit the solution, or the digits or the tolerance are out of range;
+        or as ``value_and_grad``, where the loss is not defined.
     UndefinedGradientError
         As ``value_and_grad``.
     """

@@ -59,8 +59,8 @@ class Refutation(NamedTuple):
 class Judgement:
     """What became of the spikes that one sample claims of one population.
 
-    ``matched`` holds the place of a proven spike among ``Enclosed.spikes`` for every claimed one, -1 where there is none.
-    ``open_at_end`` are the neurons of which a box decides only in part whether they spike before t_end.
+    ``matched`` holds the place of a proven spike among ``Enclosed.spikes`` for every claimed one, -1 where there is
+    none. ``open_at_end`` are the neurons of which a box decides only in part whether they spike before t_end.
     """
 
     matched: list[int]
@@ -79,8 +79,8 @@ def judge(
 ) -> Judgement:
     """Hold the spikes that are claimed of a population, in the order of SpikeTrains, against those that are proven.
 
-    Of a neuron for which something stays open only spikes before that are judged. A spike that comes within its tolerance
-    of t_end may be claimed or not.
+    Of a neuron for which something stays open only spikes before that are judged. A spike that comes within its
+    tolerance of t_end may be claimed or not.
     """
     place = box.populations[population]
     proven: dict[int, list[int]] = {}

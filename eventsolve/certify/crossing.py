@@ -1,14 +1,14 @@
 r"""Whether a neuron crosses its threshold in an interval without events, and when: proven, or Undecided.
 
-V' is a sum of two exponentials, so it has at most one root, and a root of it where I < 0 is a minimum of V, because there
-tau_mem V'' = I' = -I/tau_syn. From V < v_threshold at the start of an interval it follows that
+V' is a sum of two exponentials, so it has at most one root, and a root of it where I < 0 is a minimum of V, because
+there tau_mem V'' = I' = -I/tau_syn. From V < v_threshold at the start of an interval it follows that
 
-(a)  where V' >= 0 at some l and V(l) < v_threshold, V has not reached the threshold up to l: its maximum lies at an end;
-     so does it where V' <= 0 or I <= 0 at the start;
+(a)  where V' >= 0 at some l and V(l) < v_threshold, V has not reached the threshold up to l: its maximum lies at an
+     end; so does it where V' <= 0 or I <= 0 at the start;
 (b)  where I < v_threshold - v_leak and 0 < v_threshold - v_leak at some l with V(l) < v_threshold, V does not reach it
      after l: to reach it from below takes V' >= 0, that is I >= v_threshold - v_leak, and I decays to 0;
-(c)  where V' > 0 on a ball of times that contains a root of V - v_threshold, that root is the first crossing: (a) holds at
-     the ball's lower end.
+(c)  where V' > 0 on a ball of times that contains a root of V - v_threshold, that root is the first crossing: (a) holds
+     at the ball's lower end.
 
 By (a) and (b) at one time l just before the peak of V, a crossing is excluded without knowing where the peak is.
 """
@@ -83,7 +83,7 @@ def _excluded(membrane: Membrane, threshold: arb, level: arb, peak: arb, step: a
         return False
     if surely_less(current, level) and surely_less(ZERO, level):
         return True  # (a) up to low, (b) from there on
-    # for intervals: the peak lies between low and high, and V there is V at one place plus what V' makes of the distance
+    # of a box: the peak lies between low and high, and V there is V at one place plus what V' makes of the distance
     if not surely_less(membrane.slope(high), ZERO):
         return False
     around = low.union(high)

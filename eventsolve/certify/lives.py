@@ -53,7 +53,7 @@ class Parameters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """From V and I at ``begin`` over ``duration`` seconds to ``end``; ``which`` is the place in the history, or the read."""
+    """From V and I at ``begin`` over ``duration`` to ``end``; ``which`` is a place in the history, or among the reads."""
 
     begin: Moment
     duration: arb
@@ -158,7 +158,7 @@ class Life:
                 return
 
     def _next_read(self, until: Moment, end: End, delta: bool, which: int) -> Read | None:
-        """Return the next read if it comes before an event; with an arrival that moves V on smoothly, in either order."""
+        """Return the next read if it comes before an event, or with one across which V is continuous."""
         if self.n_read == len(self.reads):
             return None
         read = self.reads[self.n_read]

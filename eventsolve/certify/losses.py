@@ -1,9 +1,9 @@
 """Losses of eventsolve.losses in balls: the value of one sample, and its derivatives by spike times and voltages.
 
-Losses on spike times and the cross-entropies of readout voltages are written out here once more. An integral is certified as
-the Gauss-Legendre sum that evaluates it, on the same float64 nodes. A loss that calls a function of the user's in float64, or
-that reads the voltages of a population that spikes, has no enclosure: its derivatives are taken as the numbers that they are
-in float64, and what is enclosed is the gradient that they make.
+Losses on spike times and the cross-entropies of readout voltages are written out here once more. An integral is
+certified as the Gauss-Legendre sum that evaluates it, on the same float64 nodes. A loss that calls a function of the
+user's in float64, or that reads the voltages of a population that spikes, has no enclosure: its derivatives are taken
+as the numbers that they are in float64, and what is enclosed is the gradient that they make.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def derivative(
     cotangents: dict[int, arb] = {}
     if task.loss is None:
         for name, values in (task.cotangents or {}).items():
-            for k, given in zip(matched[name], values, strict=True):
+            for k, given in zip(matched.get(name, ()), values, strict=True):
                 cotangents[k] = ball(given) / task.divisor
         return Derivative(None, cotangents, lives_of(box, sample, enclosed, reads))
     if task.skipped:
@@ -273,18 +273,24 @@ def _of_maxima(box: Box, sample: int, enclosed: Enclosed, task: Task) -> Derivat
     # a read at t_end, of no weight, makes lives reach to the end
     ends = [Read(cell, at_time(box.t_end), ZERO) for cell in range(place.start, place.stop)]
     lives = lives_of(box, sample, enclosed, ends)
-    maxima = [_largest(lives[cell]) for cell in range(place.start, place.stop)]
+    deltas = {
+        which for which, e in enumerate(enclosed.history) if e.synapse >= 0 and box.synapses.delta[e.synapse]
+    }
+    maxima = [_largest(lives[cell], deltas) for cell in range(place.start, place.stop)]
     value, slope = cross_entropy([height for height, _ in maxima], label)
     reads = [read._replace(cotangent=s / task.divisor) for (_, read), s in zip(maxima, slope, strict=True)]
     return Derivative(value, {}, lives_of(box, sample, enclosed, reads))
 
 
-def _largest(life: Life) -> tuple[arb, Read]:
-    """Return a readout's largest voltage, and how to read it; of several that are exactly as large the first."""
+def _largest(life: Life, deltas: set[int]) -> tuple[arb, Read]:
+    """Return a readout's largest voltage, and how to read it; of several that are exactly as large the first.
+
+    ``deltas`` are the places of arrivals that may lift V.
+    """
     candidates = [(life.segments[0].voltage, Read(life.cell, life.segments[0].begin, ZERO))]
     before: Segment | None = None
     for segment in life.segments:
-        if before is not None and before.end is End.ARRIVAL:  # which may have lifted V
+        if before is not None and before.end is End.ARRIVAL and before.which in deltas:
             lifted = Read(life.cell, before.moment, ZERO, before.which, after=True)
             candidates.append((segment.voltage, lifted))
         candidates.append(_top(life, segment))

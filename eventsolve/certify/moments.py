@@ -1,7 +1,8 @@
-"""Times of events that know where they come from, so that events at exactly one time are told from nearly simultaneous ones.
+"""Times of events that know where they come from, so that equal ones are told from nearly equal ones.
 
-A moment is a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is only
-known as a ball: a threshold crossing, or an input spike of a box. Two moments of one root are compared as rational numbers, others as balls.
+A moment is a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is
+only known as a ball: a threshold crossing, or an input spike of a box. Two moments of one root are compared as rational
+numbers, others as balls.
 """
 
 from __future__ import annotations
