@@ -24,7 +24,7 @@ from eventsolve.certify.lives import End, Life, Segment
 
 @dataclass(frozen=True, eq=False)
 class Adjoint:
-    """Derivatives of a sample's loss: by synapse, by parameter and cell, and dL/dt of spikes with all that they cause."""
+    """Derivatives of a loss: by synapse, by parameter and cell, and dL/dt of every spike with all that it causes."""
 
     weight: list[arb]
     delay: list[arb]

@@ -191,7 +191,7 @@ def _arrays(a: Certificate, b: Certificate) -> Iterator[tuple[str, Enclosures, E
     columns = [{("spike_times", n): e for n, e in c.spike_times.items()} for c in (a, b)]
     for column, gradients in zip(columns, (a.gradients, b.gradients), strict=True):
         if gradients is not None:
-            column |= {(name, key): e for name, key, e in arrays_of(gradients)}
+            column |= {(f"gradients.{name}", key): e for name, key, e in arrays_of(gradients)}
     for name in columns[0] | columns[1]:
         yield f"{name[0]}[{name[1]!r}]", columns[0].get(name, nothing), columns[1].get(name, nothing)
 

@@ -53,7 +53,7 @@ class Parameters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """From V and I at ``begin`` over ``duration`` to ``end``; ``which`` is a place in the history, or among the reads."""
+    """From V and I at ``begin`` over ``duration`` to ``end``; ``which`` is a place in the history, or among reads."""
 
     begin: Moment
     duration: arb
