@@ -1,8 +1,8 @@
-"""Faults planted in solutions of random networks, each of which a certificate must refuse: ``python -m tests.planted_faults``.
+"""Faults planted in random networks, each of which a certificate must refuse: ``python -m tests.planted_faults``.
 
-The networks are those of the campaign. A spike is removed, added, or moved by 1e-12 s, two neurons exchange a spike, or an
-entry of a gradient is off by 1e-9 of the largest of its array. A spike that no float64 solver could tell from one moved so
-far, by the tolerance that the certificate states for it, is left out.
+The networks are those of the campaign. A spike is removed, added, or moved by 1e-12 s, two neurons exchange a spike, or
+an entry of a gradient is off by 1e-9 of the largest of its array. A spike that no float64 solver could tell from one
+moved so far, by the tolerance that the certificate states for it, is left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong is refused: planted faults, wrong kernels, grazing voltages beyond the digits allowed, hostile records."""
+"""What is wrong is refused: planted faults, wrong kernels, peaks beyond the digits allowed, hostile records."""
 
 import json
 import math
@@ -9,6 +9,7 @@ from enclosing import WIDE
 from hypothesis import given
 from hypothesis import strategies as st
 from loops import Loop
+from lost_spikes import RATIO, claim_of, solution_of
 from networks import random_case
 from planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
@@ -84,6 +85,15 @@ class TestClaims:
         )
         assert len(certificate.refuted) == spiking.shape[1]  # of every neuron the first
         assert {r.kind for r in certificate.refuted} == {"missed"}
+
+
+def test_a_published_rule_loses_spikes_and_without_its_slip_does_not():
+    solution = solution_of(2)
+    certificate = es.certify(solution, spikes=claim_of(solution, 1.0))
+    assert certificate.refuted
+    assert {r.kind for r in certificate.refuted} <= {"missed", "moved"}
+    assert str(certificate.refuted[0]).endswith("which is missing")
+    assert es.certify(solution, spikes=claim_of(solution, RATIO)).proven
 
 
 # -- nothing is decided by the float64 kernels ---------------------------------------------------------------------
