@@ -5,6 +5,8 @@ from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
+from eventsolve.margins import Margins as Margins
+from eventsolve.margins import margins as margins
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
@@ -14,3 +16,5 @@ from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
 from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
+from eventsolve.trust import TrustRadius as TrustRadius
+from eventsolve.trust import trust_radius as trust_radius
