@@ -7,6 +7,10 @@ from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
 from eventsolve.certify import Certificate as Certificate
 from eventsolve.certify import certify as certify
+from eventsolve.condition import Condition as Condition
+from eventsolve.condition import gradient_condition as gradient_condition
+from eventsolve.estimates import RadiusEstimate as RadiusEstimate
+from eventsolve.estimates import estimate_radius as estimate_radius
 from eventsolve.margins import Margins as Margins
 from eventsolve.margins import margins as margins
 from eventsolve.network import LI as LI

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.layered import Neurons, Probes, Spikes
 from eventsolve.layered_adjoint import march_back
 from eventsolve.lives import no_probes
@@ -46,6 +48,7 @@ class Gradients:
         input, the gradient for its spike times.
     silent_samples : ndarray of int64
         Samples to which the loss's policy for silent outputs was applied.
+    solution : Solution
     """
 
     weight: Mapping[Key, Any]
@@ -60,6 +63,16 @@ class Gradients:
     i_initial: Mapping[str, Reals]
     spike_times: Mapping[str, Reals]
     silent_samples: NDArray[np.int64]
+    solution: Solution = field(repr=False)
+
+    @cached_property
+    def condition(self) -> Condition:
+        """How many digits float64 knows of the derivatives of every spike time, worked out when it is asked for."""
+        return gradient_condition(self.solution)
+
+    def flagged(self, digits: float) -> tuple[IllConditioned, ...]:
+        """Return the spikes through which a gradient flows that has fewer digits there."""
+        return self.condition.flagged(digits, among=self.spike_times)
 
 
 def vjp(
@@ -223,7 +236,7 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    return _gradients(layers, collected, per_sample, spike_times, silent_samples)
+    return _gradients(solution, layers, collected, per_sample, spike_times, silent_samples)
 
 
 def _chunk_back(
@@ -324,6 +337,7 @@ def _through_cycle(
 
 
 def _gradients(
+    solution: Solution,
     layers: tuple[Layer, ...],
     collected: list[list[tuple[Reals, Reals, Reals]]],
     per_sample: bool,
@@ -353,6 +367,7 @@ def _gradients(
         **{name: MappingProxyType(values) for name, values in fields.items()},
         spike_times=MappingProxyType(times),
         silent_samples=silent_samples,
+        solution=solution,
     )
 
 

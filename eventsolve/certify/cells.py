@@ -203,9 +203,7 @@ class Cell:
                 raise Unproven(self.number, moment.key, Question.REPEATED, 0.0)
         self._spike(free, moment, after, triggered=True)
 
-    def _join_crowd(
-        self, free: Membrane, moment: Moment, weight: arb, delta: bool, side: int | None
-    ) -> None:
+    def _join_crowd(self, free: Membrane, moment: Moment, weight: arb, delta: bool, side: int | None) -> None:
         """Prove that V stays below the threshold while arrivals overlap, in whatever order they come.
 
         From the lower end of their times V follows tau_mem V' <= v_leak + I - V with I at most its positive part before
