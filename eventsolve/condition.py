@@ -77,6 +77,8 @@ class Condition:
     Attributes
     ----------
     solution : Solution
+    time_error : mapping of spiking population to ndarray, (n_spikes,)
+        A bound, to first order, on how far the spike time is from the exact one, in seconds.
     size : mapping of spiking population to ndarray, (n_spikes,)
         A bound on sum_w |dt_k/dw| + sum_n |dt_k/dv_threshold_n| over all weights and thresholds, in seconds per unit of
         V: what its contributions add up to in size.
@@ -85,6 +87,7 @@ class Condition:
     """
 
     solution: Solution
+    time_error: Mapping[str, Reals]
     size: Mapping[str, Reals]
     error: Mapping[str, Reals]
 
@@ -140,22 +143,22 @@ def gradient_condition(solution: Solution, *, threads: int | None = None) -> Con
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     layers, ranges = spiking_layers(solution), part_ranges(solution)
     parts = map_chunks(lambda k: _condition(part_of(solution, *ranges[k]), layers), len(ranges), threads)
-    columns: dict[str, list[tuple[Reals, Reals]]] = {
-        name: [(np.empty(0), np.empty(0))] for layer in layers for name in layer.name
+    columns: dict[str, list[tuple[Reals, ...]]] = {
+        name: [(np.empty(0),) * 3] for layer in layers for name in layer.name
     }
     for found in parts:
         for name, column in found.items():
             columns[name].append(column)
-    size, error = {}, {}
+    fields: tuple[dict[str, Reals], ...] = ({}, {}, {})
     for name, pieces in columns.items():
-        size[name], error[name] = (np.concatenate(c) for c in zip(*pieces, strict=True))
-        size[name].setflags(write=False)
-        error[name].setflags(write=False)
-    return Condition(solution, MappingProxyType(size), MappingProxyType(error))
+        for field, column in zip(fields, zip(*pieces, strict=True), strict=True):
+            field[name] = np.concatenate(column)
+            field[name].setflags(write=False)
+    return Condition(solution, *(MappingProxyType(field) for field in fields))
 
 
-def _condition(part: Solution, layers: list[Layer]) -> dict[str, tuple[Reals, Reals]]:
-    """Return (size, error) of the derivatives of every spike time of a part, by population."""
+def _condition(part: Solution, layers: list[Layer]) -> dict[str, tuple[Reals, ...]]:
+    """Return the error of every spike time of a part, and size and error of its derivatives, by population."""
     zero = {name: np.zeros(spikes.n_spikes) for name, spikes in part.spikes.items()}
     moved, size, error = dict(zero), dict(zero), dict(zero)
     for layer in layers:
@@ -166,7 +169,7 @@ def _condition(part: Solution, layers: list[Layer]) -> dict[str, tuple[Reals, Re
             _condition_of(study, s, before, found)
         for name, places in places_in(layer, study.own).items():
             moved[name], size[name], error[name] = (column[places] for column in found)
-    return {name: (size[name], error[name]) for layer in layers for name in layer.name}
+    return {name: (moved[name], size[name], error[name]) for layer in layers for name in layer.name}
 
 
 def _condition_of(study: Study, sample: int, before: tuple[Reals, ...], found: tuple[Reals, ...]) -> None:

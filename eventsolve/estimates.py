@@ -177,10 +177,11 @@ def _ranked(part: Solution, studies: list[Study], all_rows: list[Rows], pattern:
             for k, (lower, rows) in enumerate(zip(found, all_rows, strict=True))
             for a, b in [rows.offsets[s : s + 2]]
         ]
-        columns = Ranked(*(np.concatenate(c) for c in zip(_NOTHING, *pieces, strict=True)))
+        joined: list[Any] = [np.concatenate(c) for c in zip(_NOTHING, *pieces, strict=True)]
+        columns = Ranked(*joined)
         counts = (columns.labels[:, distances.KIND] != distances.SLOPE) & np.isfinite(columns.lower)
         order = np.flatnonzero(counts)[np.argsort(columns.lower[counts], kind="stable")]
-        yield Ranked(*(c[order] for c in columns))
+        yield Ranked(*(column[order] for column in joined))
 
 
 _NOTHING = Ranked(
@@ -282,7 +283,8 @@ def _radii(
         local.append(gradient)
     total = _moved(part, studies, pattern, vjp(part, cotangents, reduction="none", threads=1), local)[chosen]
     value = np.array([max(ranked[s].numbers[at[s], distances.VALUE], 0.0) for s in np.flatnonzero(chosen)])
-    return np.divide(value, total, out=np.full(value.size, np.inf), where=total > 0.0)
+    radii: Reals = np.divide(value, total, out=np.full(value.size, np.inf), where=total > 0.0)
+    return radii
 
 
 def _moved(
@@ -300,16 +302,22 @@ def _moved(
             by_projection = layer.by_projection(d)
             for key, scale in pattern.get(name, {}).items():
                 if key in by_projection:
-                    total += np.abs(_flat(getattr(gradients, name)[key]) + by_projection[key]) @ scale
+                    total += _size(_flat(getattr(gradients, name)[key]) + by_projection[key], scale)
         for k, name in enumerate(NEURON_PARAMETERS):
             for population, scale in pattern.get(name, {}).items():
                 if population in layer.name:
                     d = own.neurons[:, k, layer.slice_of(population)]
-                    total += np.abs(getattr(gradients, name)[population] + d) @ scale
+                    total += _size(getattr(gradients, name)[population] + d, scale)
     for name, scale in pattern["spike_times"].items():
         moved = np.abs(gradients.spike_times[name]) * scale
         total += np.bincount(part.spikes[name].samples, weights=moved, minlength=part.n_samples)
     return total
+
+
+def _size(gradient: Reals, scale: Reals) -> Reals:
+    """Return sum_k scale_k |gradient_k| of each sample, (n_samples,), with the same bits for any number of samples."""
+    size: Reals = (np.abs(gradient) * scale).sum(axis=1)
+    return size
 
 
 def _flat(gradient: Any) -> Reals:
