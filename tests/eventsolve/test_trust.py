@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loops import Loop, solved
-from moving import NAMES, moved, orders
+from moving import NAMES, distance, moved, orders, worst_direction
 from networks import EPS, random_case
 
 import eventsolve as es
@@ -53,22 +53,12 @@ def test_the_estimate_is_the_least_over_all_distances_and_none_is_below_its_boun
         np.testing.assert_array_equal(es.estimate_radius(solution, name).radius, least)
 
 
-def value_of(limit, margins):
-    """The distance of the limiting place in other margins, the one closest in time."""
-    d = getattr(margins, limit.kind)[limit.population]
-    same = (d.samples == limit.sample) & (d.neurons == limit.neuron)
-    if limit.kind == "gap":
-        same &= np.array([d.event(k) == limit.event for k in range(d.values.size)], bool)
-    places = np.flatnonzero(same)
-    return d.values[places[np.argmin(np.abs(d.times[places] - limit.time))]]
-
-
 def difference(solution, limit, name, key, direction, h):
     """The central difference of one distance, or None if the order of events changes within it."""
     up, down = (moved(solution, {name: {key: sign * h * direction}}) for sign in (1, -1))
     if not (orders(up) == orders(solution) == orders(down)):
         return None
-    return (value_of(limit, es.margins(up)) - value_of(limit, es.margins(down))) / (2 * h)
+    return (distance(limit, es.margins(up)) - distance(limit, es.margins(down))) / (2 * h)
 
 
 def speed(solution):
@@ -220,25 +210,13 @@ def test_random_perturbations_inside_never_change_the_order(name):
             assert orders(moved(solution, {name: steps})) == before
 
 
-def worst(solution, limit):
-    """The direction of weights along which one distance shrinks fastest, by central differences."""
-    steps = {}
-    for key, p in solution.network.projections.items():
-        steps[key] = np.zeros(p.weights.size)
-        for k in range(p.weights.size):
-            one = 1e-7 * (np.arange(p.weights.size) == k)
-            up, down = (es.margins(moved(solution, {"weight": {key: s * one}})) for s in (1, -1))
-            steps[key][k] = -np.sign(value_of(limit, up) - value_of(limit, down))
-    return steps
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_just_outside_the_order_changes_at_the_named_place(seed):
     # the least favourable corner of a box a little larger than the estimate, or more so: distances are not linear
     solution = random_case(seed, n_samples=1).solve()
     estimate = es.estimate_radius(solution)
     (limit,) = estimate.limits
-    direction = worst(solution, limit)
+    direction = worst_direction(solution, limit)
 
     def at(factor):
         return moved(solution, {"weight": {k: factor * estimate.radius[0] * d for k, d in direction.items()}})

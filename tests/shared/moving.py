@@ -43,7 +43,7 @@ def moved(solution, steps):
                 n_neurons=trains.n_neurons,
                 n_samples=trains.n_samples,
             )
-    return es.solve(other.with_neurons(neurons), inputs, solution.t_end, max_spikes=5000)
+    return es.solve(other.with_neurons(neurons), inputs, solution.t_end)
 
 
 def orders(solution):
@@ -69,7 +69,28 @@ def orders(solution):
                 reach = pre.times[of][None, :] + delay[neurons][:, pre.neurons[of]]
                 received += ((reach <= ends[:, None]) & (reach <= solution.t_end)).sum(axis=1)
             order = np.lexsort((times, neurons))
-            late = np.where(ends <= solution.t_end, received, -1)
-            rows += [c[order].tobytes() for c in (neurons, arrivals, trigger, late)]
+            rows += [c[order].tobytes() for c in (neurons, arrivals, trigger, received)]
         found.append(b"|".join(rows))
     return found
+
+
+def distance(limit, margins):
+    """The distance of the limiting place in other margins: of its kind and neuron, the one closest in time."""
+    d = getattr(margins, limit.kind)[limit.population]
+    same = (d.samples == limit.sample) & (d.neurons == limit.neuron)
+    if limit.kind == "gap":
+        same &= np.array([d.event(k) == limit.event for k in range(d.values.size)], bool)
+    places = np.flatnonzero(same)
+    return d.values[places[np.argmin(np.abs(d.times[places] - limit.time))]]
+
+
+def worst_direction(solution, limit):
+    """The corner of a box of weights towards which one distance shrinks fastest, by central differences."""
+    corner = {}
+    for key, p in solution.network.projections.items():
+        corner[key] = np.zeros(p.weights.size)
+        for k in range(p.weights.size):
+            one = 1e-7 * (np.arange(p.weights.size) == k)
+            up, down = (es.margins(moved(solution, {"weight": {key: s * one}})) for s in (1, -1))
+            corner[key][k] = -np.sign(distance(limit, up) - distance(limit, down))
+    return corner
