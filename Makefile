@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test twin campaign perturbations bench peers ci
+.PHONY: check lint format types test twin campaign faults perturbations bench peers ci
 
 check: lint types test
 
@@ -27,6 +27,10 @@ twin:
 # random networks against mpmath; goes on where it was interrupted
 campaign:
 	$(BIN)python -m tests.campaign --networks 30000 --seed 1 --summary docs/campaign.json
+
+# faults planted in random networks, each of which a certificate has to refuse
+faults:
+	$(BIN)python -m tests.planted_faults --each 1000
 
 # changes within trust radii, which must not change the order of events, and beyond
 perturbations:

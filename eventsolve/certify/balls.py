@@ -21,7 +21,7 @@ _PRECISION = threading.RLock()
 
 
 class Undecided(ArithmeticError):
-    """Two balls overlap, so that neither order is proven; ``width`` is what they may differ by, relative to their size."""
+    """Two balls overlap, so that no order is proven; ``width`` is how wide they are, relative to their size."""
 
     def __init__(self, width: float) -> None:
         super().__init__(f"balls overlap, with a relative width of {width:.3g}")

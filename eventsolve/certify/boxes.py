@@ -1,4 +1,4 @@
-"""What is certified: a network and its inputs, every number a float64 midpoint with a radius, 0 unless told otherwise."""
+"""What is certified: a network and its inputs, every number a float64 midpoint with a radius that is mostly 0."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Synapses:
 
 @dataclass(frozen=True, eq=False)
 class Train:
-    """Spikes that are given, of one batch: those of an input, or of a population before the start that are on their way."""
+    """Spikes that are given: those of an input, or of a population before the start that are on their way."""
 
     times: Numbers
     neurons: Integers
@@ -137,9 +137,9 @@ def box_of(solution: Solution, radii: Radii | None = None) -> Box:
     Raises
     ------
     ValueError
-        If radii name what does not exist, are negative, not finite or of another shape, or a box holds networks that are
-        none: a time constant that is not positive, or v_reset or v_initial not below v_threshold. Of delays, refractory
-        periods and input times the box holds those that are not negative.
+        If radii name what does not exist, are negative, not finite or of another shape, or a box holds networks that
+        are none: a time constant that is not positive, or v_reset or v_initial not below v_threshold. Of delays,
+        refractory periods and input times the box holds those that are not negative.
     """
     network = solution.network
     radii = _checked_names({} if radii is None else radii)
@@ -301,7 +301,7 @@ def _radius_of(radii: Radii, name: str, key: Any, shape: tuple[int, ...]) -> Rea
 
 
 def _require_networks(box: Box) -> None:
-    """Raise if a box reaches beyond what a network may be; float64 differences of like numbers are exact enough here."""
+    """Raise if a box reaches beyond what a network may be, with ends that are rounded outwards."""
     for name in ("tau_mem", "tau_syn"):
         n = box.parameters[name]
         bad = n.radius >= n.middle

@@ -24,6 +24,8 @@ class Question(Enum):
     TIE = "two events come too close to tell their order, which matters"
     REPEATED = "it may spike twice at one time"
     SLOPE = "it may reach its threshold without a slope, where no gradient exists"
+    KINK = "something arrives exactly as its refractory period ends, where a gradient has two sides"
+    MAXIMUM = "its voltage is about as large in two places"
     DOUBTFUL_SOURCE = "spikes that may reach it are not decided"
     END = "of the networks in the box some spike before t_end and some after it"
 
@@ -49,7 +51,7 @@ class Constants(NamedTuple):
 
 
 class Crowd(NamedTuple):
-    """Arrivals from ``low`` to ``high`` whose order is open, or one whose time is a ball: what they may do to V at most.
+    """Arrivals from ``low`` to ``high`` whose order is open, or one whose time is a ball, and what they may do to V.
 
     ``before`` is the event before them all, None at the start, and ``membrane`` the one before them, at ``low``. Their
     weights lift I by at most ``rise`` and V by at most ``lift``.

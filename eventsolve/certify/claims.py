@@ -59,13 +59,13 @@ class Refutation(NamedTuple):
 class Judgement:
     """What became of the spikes that one sample claims of one population.
 
-    ``matched`` holds the place of a proven spike among ``Enclosed.spikes`` for every claimed one, -1 where there is none.
-    ``open_at_end`` are neurons of which a box decides only in part whether they spike before t_end.
+    ``matched`` holds the place of a proven spike among ``Enclosed.spikes`` for every claimed one, -1 where there is
+    none. ``open_at_end`` are the neurons of which a box decides only in part whether they spike before t_end.
     """
 
     matched: list[int]
     refuted: list[Refutation]
-    open_at_end: list[tuple[int, float]]
+    open_at_end: list[int]
 
 
 def judge(
@@ -79,8 +79,8 @@ def judge(
 ) -> Judgement:
     """Hold the spikes that are claimed of a population, in the order of SpikeTrains, against those that are proven.
 
-    Of a neuron for which something stays open only spikes before that are judged. A spike that comes within its tolerance
-    of t_end may be claimed or not.
+    Of a neuron for which something stays open only spikes before that are judged. A spike that comes within its
+    tolerance of t_end may be claimed or not.
     """
     place = box.populations[population]
     proven: dict[int, list[int]] = {}
@@ -93,7 +93,7 @@ def judge(
         claimed.setdefault(neuron, []).append(q)
     matched = [-1] * len(times)
     refuted: list[Refutation] = []
-    open_at_end: list[tuple[int, float]] = []
+    open_at_end: list[int] = []
     for neuron in sorted(proven.keys() | claimed.keys()):
         known_until = enclosed.open.get(place.start + neuron, (math.inf, None))[0]
         mine, true = claimed.get(neuron, []), proven.get(neuron, [])
@@ -101,7 +101,7 @@ def judge(
         for q, k in here.pairs(mine, true, times):
             matched[q] = k
         refuted.extend(here.first_error(mine, true, times, matched))
-        open_at_end.extend((neuron, box.t_end) for k in true if not box.exact and here.straddles_end(k))
+        open_at_end.extend(neuron for k in true if not box.exact and here.straddles_end(k))
     return Judgement(matched, refuted, open_at_end)
 
 

@@ -1,14 +1,15 @@
 r"""Whether a neuron crosses its threshold in an interval without events, and when: proven, or Undecided.
 
-V' is a sum of two exponentials, so it has at most one root, and a root of it where I < 0 is a minimum of V, because there
-tau_mem V'' = I' = -I/tau_syn. From V < v_threshold at the start of an interval it follows that
+V' is a sum of two exponentials, so it has at most one root, and a root of it where I < 0 is a minimum of V, because
+there tau_mem V'' = I' = -I/tau_syn. From V < v_threshold at the start of an interval it follows that
 
-(a)  where V' >= 0 at some l and V(l) < v_threshold, V has not reached the threshold up to l: its maximum lies at an end;
-     so does it where V' <= 0 or I <= 0 at the start;
+(a)  where V' >= 0 at some l and V(l) < v_threshold, V has not reached the threshold up to l: its maximum lies at an
+     end; so does it where V' <= 0 or I <= 0 at the start;
 (b)  where I < v_threshold - v_leak and 0 < v_threshold - v_leak at some l with V(l) < v_threshold, V does not reach it
      after l: to reach it from below takes V' >= 0, that is I >= v_threshold - v_leak, and I decays to 0;
-(c)  where V' > 0 on a ball of times that contains a root of V - v_threshold, that root is the first crossing: (a) holds at
-     the ball's lower end.
+(c)  where V' > 0 on a ball of times that contains a root of V - v_threshold, that root is the first crossing: (a) holds
+     at the ball's lower end;
+(d)  where (a) holds up to l and V >= v_threshold at some r > l, the first crossing lies between the two.
 
 By (a) and (b) at one time l just before the peak of V, a crossing is excluded without knowing where the peak is.
 """
@@ -19,10 +20,12 @@ from flint import arb, ctx
 
 from eventsolve.certify.balls import UNIT, ZERO, surely_at_most, surely_inside, surely_less, undecided
 from eventsolve.certify.guesses import crossing_time, latest_time, peak_time
-from eventsolve.certify.membranes import Membrane
+from eventsolve.certify.membranes import Listed, Membrane
 
 WIDENINGS = 12
 """How often the ball in which a crossing is sought is doubled."""
+HALVINGS = 24
+"""How often the ends are halved of what a box leaves of an interval."""
 
 
 def first_crossing(membrane: Membrane, last: Membrane, threshold: arb) -> arb | None:
@@ -83,7 +86,7 @@ def _excluded(membrane: Membrane, threshold: arb, level: arb, peak: arb, step: a
         return False
     if surely_less(current, level) and surely_less(ZERO, level):
         return True  # (a) up to low, (b) from there on
-    # for intervals: the peak lies between low and high, and V there is V at one place plus what V' makes of the distance
+    # of a box: the peak lies between low and high, and V there is V at one place plus what V' makes of the distance
     if not surely_less(membrane.slope(high), ZERO):
         return False
     around = low.union(high)
@@ -106,4 +109,29 @@ def _located(membrane: Membrane, threshold: arb, high: arb) -> arb:
             if surely_inside(found, around):
                 return found  # (c)
             reach *= 2
+    if isinstance(membrane, Listed):
+        return _between(membrane, threshold, guess, high)
     raise undecided(voltage, threshold)
+
+
+def _between(membrane: Membrane, threshold: arb, guess: arb, high: arb) -> arb:
+    """Return a ball around the first crossing by (d).
+
+    It is found by halving, from a guess on; a box may hold networks whose V' is as good as 0 where they cross.
+    """
+    low, first = membrane.origin, guess
+    for _ in range(HALVINGS):
+        middle = ((low + first) / 2).mid()
+        voltage, current = membrane.at(middle)
+        if surely_less(voltage, threshold) and surely_at_most(voltage - membrane.leak, current):
+            low = middle
+        else:
+            first = middle
+    last = guess
+    for _ in range(HALVINGS):
+        middle = ((last + high) / 2).mid()
+        if surely_at_most(threshold, membrane.at(middle)[0]):
+            high = middle
+        else:
+            last = middle
+    return low.union(high)

@@ -110,7 +110,7 @@ def _late_at(d: arb) -> arb:
 
 
 def _series(d: arb) -> arb:
-    r"""Return sum_k (-d)^k / (k + 2)! for \|d\| <= 1/2; the terms left out add up to less than twice the first of them."""
+    r"""Return sum_k (-d)^k / (k + 2)! up to d = 1/2; the terms left out add up to less than twice the first of them."""
     term, total, k = ONE / 2, ZERO, 2
     while abs(float(term)) > 2.0 ** -(ctx.prec + 8):
         total += term

@@ -1,11 +1,11 @@
 """One sample, event by event, in balls: every spike of every network in a box, or where it stays open.
 
-Events are taken in about the order of their times, which float64 keys give. What is proven does not rest on that order: each
-cell refuses an event whose place among its own events is not proven, and the spikes of all cells follow from there, since
-nothing acts before it happens.
+Events are taken in about the order of their times, which float64 keys give. What is proven does not rest on that order:
+each cell refuses an event whose place among its own events is not proven, and the spikes of all cells follow from
+there, since nothing acts before it happens.
 
-At one time a neuron's own crossing comes before arrivals; these come by the spike that causes them (those on their way at
-the start, then those of inputs, by input, time and channel, then those of neurons as they occur), then by synapse.
+At one time a neuron's own crossing comes before arrivals; these come by the spike that causes them (those on their way
+at the start, then those of inputs, by input, time and channel, then those of neurons as they occur), then by synapse.
 """
 
 from __future__ import annotations

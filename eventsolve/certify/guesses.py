@@ -1,6 +1,7 @@
 """Where to look: about when a neuron crosses its threshold and when its voltage peaks, without any claim.
 
-Proofs begin where these numbers point to, and hold or fail by themselves. Numbers here are float64, or midpoints of balls.
+Proofs begin where these numbers point to, and hold or fail by themselves. Numbers here are float64, or midpoints of
+balls.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ HALVINGS = 1100
 
 
 def crossing_ahead(excess: float, current: float, level: float, tau_mem: float, tau_syn: float) -> float:
-    """Return about how long until V - v_leak reaches a level from below, in seconds; inf if never, nan if close to call."""
+    """Return about how long until V - v_leak reaches a level from below, in seconds; inf if never, nan if unclear."""
     try:
         if not excess < level or not all(map(math.isfinite, (excess, current, level))):
             return math.nan

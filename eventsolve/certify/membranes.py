@@ -1,12 +1,12 @@
 """The voltage of one neuron from one of its own spikes to the next, as a function of time in balls.
 
-There are two forms of it. :class:`Folded`, for numbers that are known exactly, is the state at the last event. Where numbers
-are intervals, rounding each event into a state would forget that one number moves V in several places at once;
-:class:`Listed` keeps every arrival since the last reset, and encloses V by its value for the midpoints plus its derivative
-by each number over the whole box times the radius (mean value form).
+There are two forms of it. :class:`Folded`, for numbers that are known exactly, is the state at the last event. Where
+numbers are intervals, rounding each event into a state would forget that one number moves V in several places at once;
+:class:`Listed` keeps every arrival since the last reset, and encloses V by its value for the midpoints plus its
+derivative by each number over the whole box times the radius (mean value form).
 
-Either is the formula that holds from its last event on, and is continued by it to times before. It never changes; ``voltage``
-and ``current`` are its values at ``origin``, an exact time.
+Either is the formula that holds from its last event on, and is continued by it to times before. It never changes;
+``voltage`` and ``current`` are its values at ``origin``, an exact time.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A voltage that is free from ``release`` on, the current of before as it was at ``background``, and what arrived since."""
+    """A voltage that is free from ``release`` on, what the current was at ``background``, and what arrived since."""
 
     rates: Rates
     leak: arb

@@ -1,7 +1,8 @@
-"""Times of events that know where they come from, so that events at exactly one time are told from nearly simultaneous ones.
+"""Times of events that know where they come from, so that equal ones are told from nearly equal ones.
 
-A moment is a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is only
-known as a ball: a threshold crossing, or an input spike of a box. Two moments of one root are compared as rational numbers, others as balls.
+A moment is a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is
+only known as a ball: a threshold crossing, or an input spike of a box. Two moments of one root are compared as rational
+numbers, others as balls.
 """
 
 from __future__ import annotations
@@ -77,3 +78,10 @@ def order(a: Moment, b: Moment) -> int | None:
     if a.root == b.root and a.offset is not None and b.offset is not None:
         return int(a.offset > b.offset) - int(a.offset < b.offset)
     return balls.order(a.ball, b.ball)
+
+
+def elapsed(a: Moment, b: Moment) -> arb:
+    """Return the seconds from one moment to a later one."""
+    if a.root == b.root and a.offset is not None and b.offset is not None:
+        return arb(b.offset - a.offset)
+    return b.ball - a.ball

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.certify import balls
+from eventsolve.certify.adjoint import adjoint
 from eventsolve.certify.balls import bits_of
 from eventsolve.certify.boxes import Box
 from eventsolve.certify.cells import Question, Unproven
 from eventsolve.certify.claims import Claims, Refutation, judge
+from eventsolve.certify.enclosures import Enclosures, enclosures_of
 from eventsolve.certify.forward import Enclosed, Wiring, enclose
+from eventsolve.certify.gradients import SampleGradient, sample_gradient
+from eventsolve.certify.losses import Task, derivative
 from eventsolve.certify.tolerances import tolerances
 
 Reals = NDArray[np.float64]
@@ -44,13 +48,6 @@ class Doubt(NamedTuple):
         )
 
 
-class Enclosures(NamedTuple):
-    """Midpoints and radii of balls in float64, rounding included; nan and inf where nothing is known."""
-
-    midpoints: Reals
-    radii: Reals
-
-
 @dataclass(frozen=True, eq=False)
 class SampleProof:
     """What is proven of one sample.
@@ -70,6 +67,8 @@ class SampleProof:
     refuted : tuple of Refutation
     distance : float
         The largest distance of a claimed time from its enclosure's far end, in units in the last place.
+    gradient : SampleGradient or None
+        None if none was asked for, or something stayed open.
     """
 
     sample: int
@@ -81,6 +80,7 @@ class SampleProof:
     undecided: tuple[Doubt, ...]
     refuted: tuple[Refutation, ...]
     distance: float
+    gradient: SampleGradient | None
 
 
 def enclosed_to(wiring: Wiring, sample: int, digits: int) -> Enclosed:
@@ -117,68 +117,93 @@ def prove(
     sample: int,
     claimed: Claims,
     *,
-    digits: int,
-    tolerance: float | None,
+    digits: int = 15,
+    tolerance: float | None = None,
+    task: Task | None = None,
 ) -> SampleProof:
     """Certify one sample.
 
     Parameters
     ----------
     wiring : Wiring
+        Of everything, for a gradient.
     sample : int
-    claimed : mapping of population to (times, neurons)
-        Spikes in the order of SpikeTrains.
+    claimed : Claims
+        Of all spiking populations, for a gradient.
     digits : int
+        See :func:`enclosed_to`.
     tolerance : float or None
         Seconds that a claimed time may be off; None: by :func:`tolerances`.
+    task : Task or None
+        What to differentiate, if anything.
     """
     box = wiring.box
     enclosed = enclosed_to(wiring, sample, digits)
-    return _judged(box, sample, enclosed, claimed, tolerance)
-
-
-def _judged(
-    box: Box,
-    sample: int,
-    enclosed: Enclosed,
-    claimed: Claims,
-    tolerance: float | None,
-) -> SampleProof:
     allowed = tolerances(box, sample, enclosed) if tolerance is None else [tolerance] * len(enclosed.spikes)
     doubts = doubts_of(box, sample, enclosed)
-    refuted: list[Refutation] = []
-    spike_times, decimals, used = {}, {}, {}
-    farthest = 0.0
     with balls.working_precision(enclosed.bits):
-        for name, (times, neurons) in claimed.items():
-            judgement = judge(box, enclosed, allowed, name, sample, times, neurons)
-            refuted += judgement.refuted
+        judgements = {
+            name: judge(box, enclosed, allowed, name, sample, times, neurons)
+            for name, (times, neurons) in claimed.items()
+        }
+        for name, judgement in judgements.items():
             doubts += [
-                Doubt(name, sample, neuron, time, Question.END.value)
-                for neuron, time in judgement.open_at_end
+                Doubt(name, sample, neuron, box.t_end, Question.END.value) for neuron in judgement.open_at_end
             ]
-            middles, radii, texts, tolerated = [], [], [], []
-            for time, k in zip(times, judgement.matched, strict=True):
-                ball = None if k < 0 else enclosed.spikes[k].moment.ball
-                middle, radius = (math.nan, math.inf) if ball is None else balls.rounded(ball)
-                middles.append(middle)
-                radii.append(radius)
-                texts.append("" if ball is None else ball.str(SHOWN_DIGITS))
-                tolerated.append(math.nan if k < 0 else allowed[k])
-                if ball is not None:
-                    farthest = max(farthest, balls.distance(ball, time) / np.spacing(time))
-            spike_times[name] = Enclosures(np.array(middles), np.array(radii))
-            decimals[name] = tuple(texts)
-            used[name] = np.array(tolerated)
-    refuted.sort(key=lambda refutation: refutation.when)
-    return SampleProof(
-        sample,
-        enclosed.bits,
-        enclosed.intervals,
-        spike_times,
-        decimals,
-        used,
-        tuple(doubts),
-        tuple(refuted),
-        float(farthest),
-    )
+        refuted = sorted(
+            (refutation for judgement in judgements.values() for refutation in judgement.refuted),
+            key=lambda refutation: refutation.when,
+        )
+        matched = {name: judgement.matched for name, judgement in judgements.items()}
+        gradient = None
+        if task is not None and not doubts and not refuted:
+            try:
+                gradient = _differentiated(box, sample, enclosed, matched, task)
+            except Unproven as why:
+                name, neuron = box.cell_name(why.cell)
+                doubts.append(
+                    Doubt(name, sample, neuron, why.time, f"the gradient is open: {why.question.value}")
+                )
+        balls_of = {
+            name: [None if k < 0 else enclosed.spikes[k].moment.ball for k in places]
+            for name, places in matched.items()
+        }
+        distances = [
+            balls.distance(ball, time) / float(np.spacing(time))
+            for name, (times, _) in claimed.items()
+            for time, ball in zip(times, balls_of[name], strict=True)
+            if ball is not None
+        ]
+        return SampleProof(
+            sample,
+            enclosed.bits,
+            enclosed.intervals,
+            {name: enclosures_of(found) for name, found in balls_of.items()},
+            {
+                name: tuple("" if ball is None else ball.str(SHOWN_DIGITS) for ball in found)
+                for name, found in balls_of.items()
+            },
+            {
+                name: np.array([math.nan if k < 0 else allowed[k] for k in places])
+                for name, places in matched.items()
+            },
+            tuple(doubts),
+            tuple(refuted),
+            max(distances, default=0.0),
+            gradient,
+        )
+
+
+def _differentiated(
+    box: Box, sample: int, enclosed: Enclosed, matched: dict[str, list[int]], task: Task
+) -> SampleGradient:
+    """Enclose a sample's loss and its gradient."""
+    places = dict(matched)
+    first = enclosed.n_given - sum(int((t.samples == sample).sum()) for t in box.trains.values())
+    for name, train in box.trains.items():
+        count = int((train.samples == sample).sum())
+        places[name] = list(range(first, first + count))
+        first += count
+    at = derivative(box, sample, enclosed, places, task)
+    found = adjoint(box, enclosed, at.lives, at.cotangents)
+    return sample_gradient(found, at.value, places, task.divisor)

@@ -1,7 +1,7 @@
 """How far a float64 time may be from the truth: a few roundings of everything that a spike depends on, to first order.
 
-A rounding error of V is one of the time over V', and one of a time moves V downstream by the weights that arrive then. Errors
-add up with their absolute values. This is a standard to hold claims to, in float64; nothing is proven with it.
+A rounding error of V is one of the time over V', and one of a time moves V downstream by the weights that arrive then.
+Errors add up with their absolute values. This is a standard to hold claims to, in float64; nothing is proven with it.
 """
 
 from __future__ import annotations
