@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test twin campaign faults bench peers ci
+.PHONY: check lint format types test twin campaign faults perturbations bench peers ci
 
 check: lint types test
 
@@ -31,6 +31,10 @@ campaign:
 # faults planted in random networks, each of which a certificate has to refuse
 faults:
 	$(BIN)python -m tests.planted_faults --each 1000
+
+# changes within trust radii, which must not change the order of events, and beyond
+perturbations:
+	$(BIN)python -m tests.perturbations
 
 bench:
 	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done

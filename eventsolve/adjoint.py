@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
+from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.layered import Neurons, Probes, Spikes
 from eventsolve.layered_adjoint import march_back
 from eventsolve.lives import no_probes
@@ -49,6 +50,7 @@ class Gradients:
         input, the gradient for its spike times.
     silent_samples : ndarray of int64
         Samples to which the loss's policy for silent outputs was applied.
+    solution : Solution
     """
 
     weight: Mapping[Key, Any]
@@ -63,6 +65,16 @@ class Gradients:
     i_initial: Mapping[str, Reals]
     spike_times: Mapping[str, Reals]
     silent_samples: NDArray[np.int64]
+    solution: Solution = field(repr=False)
+
+    @cached_property
+    def condition(self) -> Condition:
+        """How many digits float64 knows of the derivatives of every spike time, worked out when it is asked for."""
+        return gradient_condition(self.solution)
+
+    def flagged(self, digits: float) -> tuple[IllConditioned, ...]:
+        """Return the spikes through which a gradient flows that has fewer digits there."""
+        return self.condition.flagged(digits, among=self.spike_times)
 
 
 def vjp(
@@ -232,7 +244,7 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    gradients = _gradients(layers, collected, per_sample, spike_times, silent_samples)
+    gradients = _gradients(solution, layers, collected, per_sample, spike_times, silent_samples)
     if solution.stopped is not None:
         gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
     return gradients
@@ -349,6 +361,7 @@ def _through_cycle(
 
 
 def _gradients(
+    solution: Solution,
     layers: tuple[Layer, ...],
     collected: list[list[tuple[Reals, Reals, Reals]]],
     per_sample: bool,
@@ -374,6 +387,7 @@ def _gradients(
         **{name: MappingProxyType(values) for name, values in fields.items()},
         spike_times=MappingProxyType(times),
         silent_samples=silent_samples,
+        solution=solution,
     )
 
 

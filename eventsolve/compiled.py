@@ -24,6 +24,8 @@ KERNEL_FILES = (
     "queues.py",
     "recurrent.py",
     "recurrent_adjoint.py",
+    "distances.py",
+    "perturbation.py",
 )
 """Every file that holds compiled code, in the order of their imports."""
 

@@ -151,6 +151,9 @@ def yinyang(
     if not tables.is_terminal:
         tables.width = max(tables.width, 110)
     tables.print(report.table(runs))
+    for run in runs:
+        if run.order is not None and run.order.unexplained.any():
+            tables.print(f"{run.title}: {run.order}", highlight=False, markup=False, soft_wrap=True)
     html, data = report.write(runs, origin, out, complete=complete)
     errors.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)
     if json:

@@ -11,16 +11,19 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.io import datasets
 from validation.compare import Comparison, Culprit, compare, worst_spike
+from validation.fixedpoint import FixedFormat
 from validation.oracle import oracle
+from validation.order import spike_order
 from validation.report import Excerpt, Run
 from validation.spinnaker2 import SpiNNaker2Core
+from validation.spinnaker2.arithmetic import Arithmetic
 from validation.target import Record
 
 
@@ -181,7 +184,24 @@ def run(job: Job) -> Run:
         comparison=replace(comparison, model=_without_traces(model)),
         excerpt=excerpt,
         seconds=time.perf_counter() - start,
+        order=spike_order(es.solve(net, inputs, setup.t_end), comparison.spikes, resolution(core, net)),
     )
+
+
+def resolution(core: SpiNNaker2Core, net: es.Network) -> dict[str, dict[Any, Any]]:
+    """Return by how much a core may be off: of every spike two time steps, of every weight half a last place.
+
+    A spike is rounded to a step and takes another one to its targets.
+    """
+    assert isinstance(core.arithmetic, Arithmetic)
+    number = core.arithmetic.weight
+    weights = {
+        key: 0.5 * number.resolution
+        if isinstance(number, FixedFormat)
+        else 0.5 * float(np.finfo(number.dtype).eps) * np.abs(p.weight)
+        for key, p in net.projections.items()
+    }
+    return {"spike_times": dict.fromkeys(net.populations, 2.0 * core.time_step), "weight": weights}
 
 
 def campaign(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[Run]:
