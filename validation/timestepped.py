@@ -91,8 +91,8 @@ def number_of_samples(network: Network, inputs: Mapping[str, es.SpikeTrains]) ->
 def check_network(network: Network, what: str) -> None:
     """Raise a ValueError unless the network is one that time-stepped implementations run.
 
-    It must be feed-forward, of LIF neurons without refractory period that start at 0 and are reset to a value, with dense
-    weights of exponential synapses.
+    It must be feed-forward, of LIF neurons without refractory period that start at 0 and are reset to a value, with
+    dense weights of exponential synapses.
     """
     for population in network.populations.values():
         neuron = population.neuron

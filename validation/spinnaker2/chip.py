@@ -34,8 +34,11 @@ from eventsolve.network import Key, Network
 from validation.fixedpoint import FixedFormat
 from validation.spinnaker2 import batched
 from validation.spinnaker2.arithmetic import FLOAT32, Array, Calculator, Number, decode
-from validation.spinnaker2.image import Image, Outcome, Reals
+from validation.spinnaker2.cost import Cost, cost
+from validation.spinnaker2.image import Image, Outcome, Reals, Spikes
+from validation.spinnaker2.memory import Hardware, Layout, Plan, layout
 from validation.spinnaker2.optimizer_program import SGD, Adam, Moments, OptimizerProgram
+from validation.spinnaker2.routing import Routing, Traffic
 from validation.spinnaker2.target import SpiNNaker2Core
 from validation.timestepped import Integers, number_of_samples, number_of_steps
 
@@ -78,6 +81,8 @@ class Batch:
     Attributes
     ----------
     losses : ndarray of float64, (n_samples,)
+    inputs : mapping of str to Spikes
+        On the grid.
     first_spikes : ndarray of float64, (n_samples, n_neurons)
         Seconds, of the population that the loss reads; inf where silent.
     outcome : Outcome
@@ -87,6 +92,7 @@ class Batch:
     """
 
     losses: Reals
+    inputs: Mapping[str, Spikes]
     first_spikes: Reals
     outcome: Outcome
     overflows: int
@@ -112,9 +118,18 @@ class Chip:
     rule : SGD or Adam
     optimizer_number : FloatFormat or FixedFormat
         Of batch gradients and moments.
+    output : str, optional
+        The population that losses read; by default the one layer from which no projection leaves.
+    parts : mapping of str to int
+        How many elements hold a layer, where it is not one.
+    copies : int, optional
+        How many samples run side by side; by default as many as there are elements for.
+    hardware : Hardware
 
     Raises
     ------
+    DoesNotFit
+        A ValueError that shows every buffer of the element that is too small, or says what else is.
     ValueError
         If the core cannot represent the network, or a weight lies outside its format.
     """
@@ -124,11 +139,73 @@ class Chip:
     t_end: float
     rule: SGD | Adam
     optimizer_number: Number = field(default=FLOAT32, kw_only=True)
+    output: str | None = field(default=None, kw_only=True)
+    parts: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    copies: int | None = field(default=None, kw_only=True)
+    hardware: Hardware = field(default=Hardware(), kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.rule, SGD | Adam):
             raise ValueError(f"rule must be an SGD or an Adam; got {self.rule!r}")
-        _ = self.n_steps, self.initial
+        layers = self._image.layers
+        for name, count in self.parts.items():
+            if name not in layers:
+                raise ValueError(f"parts must be of {list(layers)}; got {name!r}")
+            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= layers[name].size:
+                raise ValueError(
+                    f"parts of {name!r} must be 1 to {layers[name].size} elements; got {count!r}"
+                )
+        if self.copies is not None and (
+            isinstance(self.copies, bool) or not isinstance(self.copies, int) or self.copies < 1
+        ):
+            raise ValueError(f"copies must be None or an integer >= 1; got {self.copies!r}")
+        _ = self.initial, self.routing
+
+    @cached_property
+    def read_by_loss(self) -> str:
+        """The population that losses read."""
+        layers = self._image.layers
+        sending = {block.key[0] for layer in layers.values() for block in layer.afferents}
+        ends = [name for name in layers if name not in sending]
+        if self.output is None and len(ends) != 1:
+            raise ValueError(f"output must say which of {ends} the loss reads")
+        output = ends[0] if self.output is None else self.output
+        if output not in layers:
+            raise ValueError(f"output must be one of {list(layers)}; got {output!r}")
+        return output
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Which elements hold what."""
+        plan = Plan(
+            self._image,
+            self.read_by_loss,
+            self.n_steps,
+            self.rule,
+            self.optimizer_number,
+            self.parts,
+            self.copies,
+            self.hardware,
+        )
+        return layout(plan)
+
+    @cached_property
+    def routing(self) -> Routing:
+        """The keys and routes of its packets."""
+        return Routing(self.layout, self._image, self.read_by_loss, self.n_steps)
+
+    def rounds(self, n_samples: int) -> int:
+        """Return how many samples the busiest copy runs of a batch."""
+        return -(-n_samples // self.layout.copies)
+
+    def traffic(self, batch: Batch) -> Traffic:
+        """Count the packets of a batch, link by link and step by step."""
+        return self.routing.traffic({**batch.inputs, **batch.outcome.spikes}, batch.losses.size)
+
+    def cost(self, batch: Batch, *, early: bool = True) -> Cost:
+        """Return what a sample of a batch costs; ``early``: whether the loss has an early-spike term."""
+        spikes = {**batch.inputs, **batch.outcome.spikes}
+        return cost(self._image, self.read_by_loss, spikes, batch.losses.size, self.n_steps, early=early)
 
     @cached_property
     def n_steps(self) -> int:
@@ -269,10 +346,15 @@ class Chip:
         """Run a batch forward and backward, as :meth:`step` does before it updates the weights."""
         n_samples = number_of_samples(self.network, inputs)
         settings = self.core.loss_settings(loss, self.network, n_samples)
+        if settings.population != self.read_by_loss:
+            raise ValueError(
+                f"loss reads {settings.population!r}; the chip is wired for output={self.read_by_loss!r}"
+            )
+        inputs_on_grid = self.core.on_grid(inputs)
         image = self._image_of(state)
         outcome = batched.run(
             image,
-            self.core.on_grid(inputs),
+            inputs_on_grid,
             settings,
             self.n_steps,
             first_sample=state.n_samples,
@@ -280,7 +362,9 @@ class Chip:
         )
         shape = n_samples, image.sizes[settings.population]
         first = batched.first_of(outcome.spikes[settings.population], shape, self.n_steps)
-        return Batch(outcome.losses, self._seconds(first), outcome, image.overflows + outcome.overflows)
+        return Batch(
+            outcome.losses, inputs_on_grid, self._seconds(first), outcome, image.overflows + outcome.overflows
+        )
 
     def first_spikes(
         self,
