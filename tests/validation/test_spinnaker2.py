@@ -482,7 +482,7 @@ def test_settings_are_checked():
         ({"time_step": 0.0}, "time_step"),
         ({"time_step": 1e-3, "error_scale": -1.0}, "error_scale"),
         ({"time_step": 1e-3, "decay": "exact"}, "decay"),
-        ({"time_step": 1e-3, "arithmetic": "s1.1"}, r"arithmetic must be one of float64, float32, s16\.15"),
+        ({"time_step": 1e-3, "arithmetic": "u1.1"}, r"arithmetic must be one of float64, float32, s16\.15"),
     ):
         with pytest.raises(ValueError, match=message):
             SpiNNaker2Core(**arguments)
