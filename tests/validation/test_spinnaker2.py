@@ -437,7 +437,7 @@ def _built(neuron=LIF, weight=((1.0,), (1.0,)), delay=0.0, synapse="exponential"
         (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=5e-3, i_initial=0.1)), "i_initial of population 'out'"),
         (lambda: _built(synapse="delta"), "synapse of .* must be 'exponential'"),
         (lambda: _built(es.LI(tau_mem=2e-2, tau_syn=5e-3)), "is LI"),
-        (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=1e-3)), "Euler decay needs time_step < tau_syn"),
+        (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=1e-3)), "time_step < tau_syn"),
         (
             lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=5e-3, v_threshold=1e9)),
             "v_threshold of population 'out'",
@@ -475,6 +475,16 @@ def test_other_mistakes_are_named(change, message):
     }
     with pytest.raises(ValueError, match=message):
         SpiNNaker2Core(1e-3).run(_built(), **{**arguments, **change})
+
+
+@pytest.mark.parametrize("decay", ["euler", "exponential"])
+def test_time_steps_as_long_as_a_time_constant_are_refused(decay):
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.0]]])}
+    core = SpiNNaker2Core(5e-3, decay=decay)
+    with pytest.raises(
+        ValueError, match=r"the core needs time_step < tau_syn; got 0.005 s and 0\.005 s in .* 'out'"
+    ):
+        core.run(_built(), inputs, 30e-3, TTFS(np.array([0])))
 
 
 def test_settings_are_checked():
