@@ -219,7 +219,7 @@ def subtracted(x, y, number):
     if ((x ^ y) & (x ^ difference)) < 0:
         if number.wraps:
             return wrapped(difference, number), 1
-        return (number.maximum if x > 0 else number.minimum), 1
+        return (number.maximum if x >= 0 else number.minimum), 1
     return fitted(difference, number)
 
 
