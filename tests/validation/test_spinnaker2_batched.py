@@ -275,6 +275,8 @@ def test_words_are_the_arithmetic_unit_on_one_number(data, number, other, roundi
     st.sampled_from(["saturate", "wrap"]),
     st.integers(0, 2**64 - 1),
 )
+@example(-1e-98, 0, FixedFormat(23, 31, signed=False), "down", "wrap", 0)
+@example(-1.3e19, 0, FixedFormat(63, 0), "down", "wrap", 0)
 def test_floats_are_quantized_as_the_arithmetic_unit_does(x, power, number, rounding, overflow, word):
     value = float(np.ldexp(np.frexp(x)[0], power))
     a = replace(Arithmetic.preset("s16.15"), rounding=rounding, overflow=overflow)
