@@ -1,9 +1,10 @@
 """Is the core right in fixed point, at its borders, and towards the continuous limit?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from cores import TTFS
 from scipy.sparse import csr_array
 
 import eventsolve as es
@@ -18,18 +19,6 @@ from validation.spinnaker2.packets import SpikePackets
 
 TAU_SYN, TAU_MEM = 5e-3, 20e-3
 LIF = es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_SYN)
-
-
-@dataclass
-class TTFS:
-    """A stand-in with the attributes of the library's loss."""
-
-    labels: object
-    population: str = "out"
-    tau0: float = 1.5e-3
-    tau1: float = 100e-3
-    alpha: float = 0.01
-    silent: str = "t_end"
 
 
 def yin_yang_like(n_samples, hidden=40, seed=0):

@@ -1,11 +1,12 @@
 """Does the chip train as its core does, hold what it says it holds, and send the packets that it counts?"""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from cores import TTFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -19,18 +20,6 @@ from validation.spinnaker2.routing import KEY_BITS, Kind
 
 LIF = es.LIF(tau_mem=20e-3, tau_syn=5e-3)
 T_END = 27e-3
-
-
-@dataclass
-class TTFS:
-    """A stand-in with the attributes of the library's loss."""
-
-    labels: object
-    population: str = "out"
-    tau0: float = 1.5e-3
-    tau1: float = 100e-3
-    alpha: float = 0.01
-    silent: str = "t_end"
 
 
 def layered(*sizes, seed=0):
