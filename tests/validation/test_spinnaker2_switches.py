@@ -303,7 +303,7 @@ def dynamics(names, decay="exponential"):
     switches = Switches.only(names)
     arithmetic = switched_arithmetic(core.formats, switches)
     image = replace(core, arithmetic=arithmetic).image(net)
-    run = _Run(image, switches, DT, 1, 30)
+    run = _Run(image, switches, DT, 1, 30, False)
     return _dynamics(run, decay, 20e-3, image.layers["hidden"])
 
 

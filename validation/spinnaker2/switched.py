@@ -94,7 +94,7 @@ class SwitchedCore:
         image = inner.image(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, core.time_step)
-        run = _Run(image, switches, core.time_step, n_samples, n_steps)
+        run = _Run(image, switches, core.time_step, n_samples, n_steps, core.traces)
         events = {name: self._given(name, trains) for name, trains in inputs.items()}
         layers: dict[str, _Layer] = {}
         for name in image.order:
@@ -189,6 +189,7 @@ class _Run(NamedTuple):
     time_step: float
     n_samples: int
     n_steps: int
+    traces: bool
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -271,7 +272,7 @@ def _forward(run: _Run, name: str, dynamics: Dynamics, events: Mapping[str, Even
     arrivals, sources, order = _arriving(run, layer, events)
     state = random_states(image, name, 0, run.n_samples)
     dtype = np.int64 if isinstance(a.state, FixedFormat) else np.float64
-    shape = run.n_samples, run.n_steps, layer.size
+    shape = run.n_samples, run.n_steps if run.traces else 0, layer.size
     currents, voltages = np.zeros(shape, dtype), np.zeros(shape, dtype)
     operand = operands.factor(a.state, a.decay, a) if isinstance(a.state, FixedFormat) else FLOATING
     neurons = operands.tables(layer, a).neurons
