@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from validation.training import commands as training
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,6 +29,9 @@ app = typer.Typer(
     add_completion=False,
     help="Put the spikes and gradients of an implementation under test beside the exact ones.",
 )
+
+
+app.add_typer(training.app, name="train")
 
 
 @app.callback()

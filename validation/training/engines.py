@@ -1,0 +1,65 @@
+"""What an engine is: something that runs a network on encoded samples, and gives the gradient of its loss."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from validation.spinnaker2.arithmetic import Number
+from validation.training.recipes import Parameters, Reals
+
+Integers = NDArray[np.int64]
+
+
+class Activity(NamedTuple):
+    """What a network did.
+
+    Attributes
+    ----------
+    predictions : ndarray of int64, (n_samples,)
+        The output that spiked first, -1 if the engine's rule names none.
+    counts : tuple of ndarray of int64, (n_samples, n_neurons)
+        Spikes of the hidden neurons and of the outputs.
+    """
+
+    predictions: Integers
+    counts: tuple[Integers, ...]
+
+
+class Outcome(NamedTuple):
+    """A batch's mean loss, and its gradient by every array of the parameters, in the engine's unit."""
+
+    loss: float
+    gradients: tuple[Reals, ...]
+    activity: Activity
+
+
+class Engine(Protocol):
+    """One of the three; frozen, so that what it returns depends on its arguments alone."""
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+
+    @property
+    def weight_number(self) -> Number:
+        """In which weights are kept."""
+
+    @property
+    def moment_number(self) -> Number:
+        """In which the batch gradient and the moments of an optimizer are kept."""
+
+    @property
+    def gradient_unit(self) -> float:
+        """The engine's gradients are the true ones times this."""
+
+    def encode(self, points: Reals) -> NDArray[Any]:
+        """Return the one spike of every input neuron, (n_samples, n_inputs), in seconds or steps."""
+
+    def run(self, parameters: Parameters, samples: NDArray[Any]) -> Activity:
+        """Run forward only."""
+
+    def gradient(self, parameters: Parameters, samples: NDArray[Any], labels: Integers) -> Outcome:
+        """Run forward and backward."""
