@@ -15,7 +15,16 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from validation.fixedpoint import S16_15, U0_32, ArithmeticUnit, FixedFormat, Overflow, Rounding, to_float
+from validation.fixedpoint import (
+    S16_15,
+    U0_32,
+    ArithmeticUnit,
+    FixedFormat,
+    Overflow,
+    Rounding,
+    exact_total,
+    to_float,
+)
 
 Array: TypeAlias = NDArray[Any]
 """Of floats, or of raw fixed-point numbers: what the format beside it says."""
@@ -60,7 +69,7 @@ class Arithmetic:
     rounding, overflow : str
         Of fixed-point results, as in :class:`~validation.fixedpoint.ArithmeticUnit`.
     seed : int
-        Of stochastic rounding; every program draws from a stream of its own.
+        Of stochastic rounding; every program draws from a stream of its own, and for every sample from another.
     """
 
     name: str
@@ -102,13 +111,13 @@ class Calculator:
     ----------
     arithmetic : Arithmetic
     stream : int
-        Which stream of random numbers stochastic rounding draws from.
+        Which stream of random numbers stochastic rounding draws from: that of the host, which loads the program,
+    sample : int, optional
+        or that of a run of the program on this sample.
     """
 
-    def __init__(self, arithmetic: Arithmetic, stream: int) -> None:
-        rng = (
-            np.random.default_rng([arithmetic.seed, stream]) if arithmetic.rounding == "stochastic" else None
-        )
+    def __init__(self, arithmetic: Arithmetic, stream: int, sample: int | None = None) -> None:
+        rng = random_words(arithmetic, stream, sample) if arithmetic.rounding == "stochastic" else None
         self._unit = ArithmeticUnit(arithmetic.rounding, arithmetic.overflow, rng)
 
     @property
@@ -148,11 +157,21 @@ class Calculator:
 
     def total(self, x: Array, number: Number) -> Array:
         """Return the sum over the last axis: floats one by one in ascending order, integers exactly."""
+        return self.settled(self.summed(x, number, None), number)
+
+    def summed(self, x: Array, number: Number, carried: Array | None) -> Array:
+        """Return the sum over the last axis on top of one carried over; that of integers may be out of range."""
         if isinstance(number, FixedFormat):
-            return self._unit.total(x, number)
-        if x.shape[-1] == 0:
-            return np.zeros(x.shape[:-1], dtype=x.dtype)
-        return np.asarray(np.cumsum(x, axis=-1)[..., -1])
+            total = exact_total(x)
+            return total if carried is None else exact_total(np.stack([carried, total], axis=-1))
+        terms = x if carried is None else np.concatenate([carried[..., None], x], axis=-1)
+        if terms.shape[-1] == 0:
+            return np.zeros(terms.shape[:-1], dtype=x.dtype)
+        return np.asarray(np.cumsum(terms, axis=-1)[..., -1])
+
+    def settled(self, total: Array, number: Number) -> Array:
+        """Bring a sum into its format."""
+        return self._unit.fit(total, number) if isinstance(number, FixedFormat) else total
 
     def _apply(
         self,
@@ -174,6 +193,11 @@ class Calculator:
         if x_number == y_number == out:
             return np.asarray(plain(x, y))
         return self.encode(plain(decode(x, x_number), decode(y, y_number)), out)
+
+
+def random_words(arithmetic: Arithmetic, stream: int, sample: int | None) -> np.random.SFC64:
+    """Return the generator of a stream, a small and fast one (:class:`Calculator`)."""
+    return np.random.SFC64([arithmetic.seed, stream, *(() if sample is None else (sample + 1,))])
 
 
 def decode(x: Array, number: Number) -> NDArray[np.float64]:

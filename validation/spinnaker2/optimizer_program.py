@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eventsolve.network import Key
 from validation.spinnaker2.arithmetic import FLOAT32, Arithmetic, Array, Calculator, Number, decode
-from validation.spinnaker2.packets import GradientBlock, WeightBlock
+from validation.spinnaker2.image import GradientBlock, WeightBlock
 
 Reals = NDArray[np.float64]
 
