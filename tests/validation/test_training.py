@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from validation import __main__ as cli
 from validation.spinnaker2 import FLOAT32, FLOAT64, SGD, Adam, Arithmetic, OptimizerProgram
-from validation.spinnaker2.packets import GradientBlock, WeightBlock
-from validation.training import checkpoint, commands, optimizer, silence, trainer
+from validation.spinnaker2.image import GradientBlock, WeightBlock
+from validation.training import campaign, checkpoint, optimizer, silence, trainer
 from validation.training.engines import Activity
 from validation.training.exact_engine import ExactEngine
 from validation.training.recipes import WUNDERLICH, Cosine, Exponential, Parameters, initial_parameters
@@ -342,8 +342,8 @@ def test_an_interrupt_keeps_the_last_whole_epoch(tmp_path, monkeypatch):
     assert invoke(*QUICK, "--resume", "--out", tmp_path / "stopped").exit_code == 0
     assert invoke(*QUICK, "--out", tmp_path / "whole").exit_code == 0
     with (
-        np.load(tmp_path / "stopped" / commands.CHECKPOINT) as one,
-        np.load(tmp_path / "whole" / commands.CHECKPOINT) as other,
+        np.load(tmp_path / "stopped" / campaign.CHECKPOINT) as one,
+        np.load(tmp_path / "whole" / campaign.CHECKPOINT) as other,
     ):
         for name in one.files:
             columns = slice(None, -1) if name == "history" else slice(None)

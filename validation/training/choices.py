@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from validation.training.chip_engine import ChipEngine
 from validation.training.engines import Engine
 from validation.training.exact_engine import ExactEngine
 from validation.training.recipes import BENA, RECIPES, WUNDERLICH, Recipe
@@ -39,4 +40,6 @@ def build_engine(name: str, recipe: Recipe, arithmetic: str, threads: int | None
     ValueError
         If the engine cannot do what the recipe asks for.
     """
-    return ExactEngine(recipe, threads=threads)
+    if name == "exact":
+        return ExactEngine(recipe, threads=threads)
+    return ChipEngine(recipe, "float32" if name == "float32" else arithmetic, threads=threads)

@@ -12,12 +12,11 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from validation.training.campaign import Job
     from validation.training.engines import Engine
-    from validation.training.recipes import Recipe
     from validation.training.trainer import State
 
 ENGINES = ("exact", "float32", "spinnaker2")
-CHECKPOINT = "checkpoint.npz"
 
 app = typer.Typer(no_args_is_help=True, help="Train on the exact engine, the chip model, or its float twin.")
 
@@ -70,8 +69,9 @@ def yinyang(
 
     from rich.console import Console
 
+    from validation.training import campaign
     from validation.training.checkpoint import CheckpointError
-    from validation.training.choices import build_engine, choose_recipe
+    from validation.training.choices import choose_recipe
     from validation.training.trainer import DivergedError
 
     changes = {
@@ -83,36 +83,34 @@ def yinyang(
     }
     try:
         chosen = choose_recipe(engine, recipe, {k: v for k, v in changes.items() if v is not None})
-        machine = build_engine(engine, chosen, arithmetic, threads)
+        job = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic, weights=weights, threads=threads)
+        machine = job.build()
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     errors = Console(stderr=True)
-    checkpoint = out / CHECKPOINT
-    if checkpoint.exists() and not resume:
+    if job.checkpoint.exists() and not resume:
         raise typer.BadParameter(
-            f"{checkpoint} exists; --resume goes on from it, another --out begins anew", param_hint="'--out'"
+            f"{job.checkpoint} exists; --resume goes on from it, another --out begins anew",
+            param_hint="'--out'",
         )
-    if resume and not checkpoint.exists():
-        raise typer.BadParameter(f"there is no {checkpoint} to go on from", param_hint="'--resume'")
-    out.mkdir(parents=True, exist_ok=True)
+    if resume and not job.checkpoint.exists():
+        raise typer.BadParameter(f"there is no {job.checkpoint} to go on from", param_hint="'--resume'")
     try:
-        state, complete = _trained(chosen, machine, seed, checkpoint, weights, errors)
+        state, complete = _trained(job, machine, campaign.start(job, machine), errors)
     except CheckpointError as error:
         raise typer.BadParameter(str(error)) from None
     except DivergedError as error:
         errors.print(
-            f"diverged: {error}; {checkpoint} holds the epochs before", style="bold red", highlight=False
+            f"diverged: {error}; {job.checkpoint} holds the epochs before", style="bold red", highlight=False
         )
         raise typer.Exit(1) from None
-    _report(state, chosen, machine, seed, out, errors, complete=complete)
+    _report(job, machine, state, errors, complete=complete)
     if not complete:
         errors.print(f"interrupted: {state.epoch} of {chosen.epochs} epochs were finished; --resume goes on")
         raise typer.Exit(130)
 
 
-def _trained(
-    recipe: Recipe, engine: Engine, seed: int, checkpoint: Path, weights: Path | None, console: Console
-) -> tuple[State, bool]:
+def _trained(job: Job, engine: Engine, state: State, console: Console) -> tuple[State, bool]:
     """Train with a progress bar; return the last whole epoch's state and whether that is the end."""
     from rich.progress import (
         BarColumn,
@@ -123,16 +121,8 @@ def _trained(
         TimeRemainingColumn,
     )
 
-    from validation.training import trainer
-    from validation.training.checkpoint import load, load_weights, save
+    from validation.training import campaign
 
-    if checkpoint.exists():
-        state = load(checkpoint, recipe, engine, seed)
-    else:
-        state = trainer.initial_state(recipe, engine, seed)
-        if weights is not None:
-            given = load_weights(weights, state.parameters)
-            state = trainer.initial_state(recipe, engine, seed, given)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -142,15 +132,12 @@ def _trained(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(_words(state), total=recipe.epochs, completed=state.epoch)
-
+        task = bar.add_task(_words(state), total=job.recipe.epochs, completed=state.epoch)
         try:
-            data = trainer.load_data(recipe, engine)
-            states = trainer.train(
-                recipe, engine, seed, state, data, lambda epochs, loss: bar.update(task, completed=epochs)
+            rest = campaign.states(
+                job, engine, state, lambda epochs, loss: bar.update(task, completed=epochs)
             )
-            for state in states:
-                save(checkpoint, state, recipe, engine, seed)
+            for state in rest:
                 bar.update(task, completed=state.epoch, description=_words(state))
         except KeyboardInterrupt:
             return state, False
@@ -163,13 +150,12 @@ def _words(state: State) -> str:
     return f"test accuracy {100 * state.history[-1].test_accuracy:.2f} %"
 
 
-def _report(
-    state: State, recipe: Recipe, engine: Engine, seed: int, out: Path, console: Console, *, complete: bool
-) -> None:
+def _report(job: Job, engine: Engine, state: State, console: Console, *, complete: bool) -> None:
     from validation.report import provenance
     from validation.training import report
     from validation.training.trainer import seconds_of
 
+    recipe, seed = job.recipe, job.seed
     origin = provenance(
         {"engine": engine.name, "recipe": recipe.name, "seed": seed},
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
@@ -181,5 +167,6 @@ def _report(
             highlight=False,
             soft_wrap=True,
         )
-    html, data = report.write(out, state, recipe, engine, seed, origin, complete=complete)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    html, data = report.write(job.folder, state, recipe, engine, seed, origin, complete=complete)
     console.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)

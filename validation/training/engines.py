@@ -7,10 +7,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+import eventsolve as es
+from eventsolve.network import Key
 from validation.spinnaker2.arithmetic import Number
-from validation.training.recipes import Parameters, Reals
+from validation.training.recipes import Parameters, Reals, Recipe
 
 Integers = NDArray[np.int64]
+
+KEYS: tuple[Key, ...] = (("in", "hidden"), ("hidden", "out"))
+"""Of the layers of weights."""
 
 
 class Activity(NamedTuple):
@@ -63,3 +68,17 @@ class Engine(Protocol):
 
     def gradient(self, parameters: Parameters, samples: NDArray[Any], labels: Integers) -> Outcome:
         """Run forward and backward."""
+
+
+def network_of(recipe: Recipe, parameters: Parameters, transport: float = 0.0) -> es.Network:
+    """Return the network with these parameters; without trained delays all are ``transport`` seconds."""
+    setup = recipe.setup
+    neuron = es.LIF(tau_mem=setup.tau_mem, tau_syn=setup.tau_syn)
+    net = es.Network()
+    net.add_input("in", setup.sizes[0])
+    net.add_population("hidden", setup.sizes[1], neuron)
+    net.add_population("out", setup.sizes[2], neuron)
+    delays = parameters.delays or (transport,) * len(KEYS)
+    for (pre, post, *_), weight, delay in zip(KEYS, parameters.weights, delays, strict=True):
+        net.connect(pre, post, weight, delay=delay)
+    return net

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Key
 from validation.spinnaker2 import FLOAT64, FloatFormat
-from validation.training.engines import Activity, Integers, Outcome
+from validation.training.engines import KEYS, Activity, Integers, Outcome, network_of
 from validation.training.recipes import Parameters, Reals, Recipe
 from validation.yinyang import encoded
 
-_KEYS: tuple[Key, ...] = (("in", "hidden"), ("hidden", "out"))
 _SAMPLES_AT_ONCE = 1024
 
 
@@ -43,7 +41,7 @@ class ExactEngine:
 
     def run(self, parameters: Parameters, samples: Reals) -> Activity:
         """Solve, some samples at a time."""
-        net = self.network(parameters)
+        net = network_of(self.recipe, parameters, self.recipe.transport)
         parts = [
             _activity(self._solve(net, samples[low : low + _SAMPLES_AT_ONCE]))
             for low in range(0, len(samples), _SAMPLES_AT_ONCE)
@@ -56,28 +54,15 @@ class ExactEngine:
     def gradient(self, parameters: Parameters, samples: Reals, labels: Integers) -> Outcome:
         """Solve, and go back."""
         setup = self.recipe.setup
-        solution = self._solve(self.network(parameters), samples)
+        solution = self._solve(network_of(self.recipe, parameters, self.recipe.transport), samples)
         loss = es.losses.TTFSCrossEntropy(
             "out", labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
         )
         value, grads = es.value_and_grad(solution, loss, threads=self.threads)
-        arrays = [grads.weight[key] for key in _KEYS]
+        arrays = [grads.weight[key] for key in KEYS]
         if parameters.delays:
-            arrays += [grads.delay[key] for key in _KEYS]
+            arrays += [grads.delay[key] for key in KEYS]
         return Outcome(float(value), tuple(arrays), _activity(solution))
-
-    def network(self, parameters: Parameters) -> es.Network:
-        """Return the network with these parameters."""
-        setup = self.recipe.setup
-        neuron = es.LIF(tau_mem=setup.tau_mem, tau_syn=setup.tau_syn)
-        net = es.Network()
-        net.add_input("in", setup.sizes[0])
-        net.add_population("hidden", setup.sizes[1], neuron)
-        net.add_population("out", setup.sizes[2], neuron)
-        delays = parameters.delays or (self.recipe.transport,) * len(_KEYS)
-        for key, weight, delay in zip(_KEYS, parameters.weights, delays, strict=True):
-            net.connect(key[0], key[1], weight, delay=delay)
-        return net
 
     def _solve(self, net: es.Network, samples: Reals) -> es.Solution:
         inputs = {"in": es.SpikeTrains.from_dense(samples)}

@@ -14,11 +14,12 @@ The JSON file has these keys:
     Per epoch: ``loss``, ``train_accuracy``, ``test_accuracy``, ``hidden_spikes``, ``output_spikes``, ``silent``,
     ``seconds``, as in :class:`validation.training.trainer.Epoch`.
 ``ceiling``
-    The best accuracy that any network can have on the test set with the inputs' code; null for a continuous one.
+    The best accuracy that any network can have with the inputs' code; null for a continuous one.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,20 +38,29 @@ from validation.training.trainer import State
 
 GRID = 201
 """Points along a side of the picture of decisions."""
+CEILING_GRID = 500
+"""Points along a side from which the ceiling of a code is found."""
 
 
-def ceiling(recipe: Recipe) -> float | None:
-    """Return the best test accuracy of any network that sees the inputs' discrete code, None if it is continuous.
+@functools.cache
+def ceiling(encoding: str) -> float | None:
+    """Return the best accuracy of any network that sees the inputs' discrete code, None if it is continuous.
 
-    Samples with one code get one answer, the most frequent of their classes at best.
+    Points with one code get one answer, the likeliest of their classes at best. Points are those of a fine grid,
+    weighted so that every class has a third, as in the data set.
     """
-    if recipe.setup.encoding == "continuous":
+    if encoding == "continuous":
         return None
-    data = datasets.yin_yang(recipe.n_test, recipe.test_seed)
-    _, codes = np.unique(datasets.latency_steps(data.points), axis=0, return_inverse=True)
-    counts = np.zeros((codes.max() + 1, 3), dtype=np.int64)
-    np.add.at(counts, (codes.ravel(), data.labels), 1)
-    return float(counts.max(axis=1).sum() / recipe.n_test)
+    axis = (np.arange(CEILING_GRID) + 0.5) / CEILING_GRID
+    x, y = (a.ravel() for a in np.meshgrid(axis, axis))
+    inside = (x - 0.5) ** 2 + (y - 0.5) ** 2 <= 0.25
+    x, y = x[inside], y[inside]
+    labels = np.array([datasets.yin_yang_class(*point) for point in zip(x.tolist(), y.tolist(), strict=True)])
+    steps = datasets.latency_steps(np.stack([x, y, 1.0 - x, 1.0 - y], axis=1))
+    _, codes = np.unique(steps, axis=0, return_inverse=True)
+    shares = np.zeros((codes.max() + 1, 3))
+    np.add.at(shares, (codes.ravel(), labels), 1.0 / (3 * np.bincount(labels))[labels])
+    return float(shares.max(axis=1).sum())
 
 
 def document(
@@ -71,7 +81,7 @@ def document(
         "engine": engine.name,
         "seed": seed,
         "recipe": described(recipe),
-        "ceiling": ceiling(recipe),
+        "ceiling": ceiling(recipe.setup.encoding),
         "history": [epoch._asdict() for epoch in state.history],
     }
 
@@ -96,7 +106,7 @@ def to_html(
     environment.filters.update(number=number, percent=percent)
     shown = [_decisions(state, recipe, engine)]
     if state.history:
-        shown.insert(0, pictures.curves(state.history, ceiling(recipe)))
+        shown.insert(0, pictures.curves(state.history, ceiling(recipe.setup.encoding)))
     page: str = environment.get_template("training.html.j2").render(
         state=state,
         recipe=recipe,
@@ -105,7 +115,7 @@ def to_html(
         seed=seed,
         origin=origin,
         complete=complete,
-        ceiling=ceiling(recipe),
+        ceiling=ceiling(recipe.setup.encoding),
         pictures=shown,
     )
     return page
