@@ -89,16 +89,25 @@ def number_of_samples(network: Network, inputs: Mapping[str, es.SpikeTrains]) ->
 
 
 def check_network(network: Network, what: str) -> None:
-    """Raise a ValueError unless the network is feed-forward, of LIF without refractory period, with dense weights."""
+    """Raise a ValueError unless the network is one that time-stepped implementations run.
+
+    It must be feed-forward, of LIF neurons without refractory period that start at 0 and are reset to a value, with
+    dense weights of exponential synapses.
+    """
     for population in network.populations.values():
         neuron = population.neuron
         if neuron is not None and not isinstance(neuron, LIF):
             raise ValueError(
                 f"population {population.name!r} is {type(neuron).__name__}; {what} runs LIF only"
             )
-        if np.any(population.parameter("t_ref") != 0):
-            raise ValueError(f"t_ref of population {population.name!r} must be 0: {what} has none")
+        if neuron is not None and neuron.reset != "value":
+            raise ValueError(f"reset of population {population.name!r} must be 'value': {what} has no other")
+        for name in ("t_ref", "v_initial", "i_initial"):
+            if np.any(population.parameter(name) != 0):
+                raise ValueError(f"{name} of population {population.name!r} must be 0: {what} has none")
     for projection in network.projections.values():
+        if projection.synapse != "exponential":
+            raise ValueError(f"synapse of {projection.key} must be 'exponential': {what} has no other")
         if sp.issparse(projection.weight):
             raise ValueError(f"weight of {projection.key} is sparse; {what} holds a dense matrix")
     if not nx.is_directed_acyclic_graph(network.graph):

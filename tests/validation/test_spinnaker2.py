@@ -415,11 +415,11 @@ def _recurrent():
     return net
 
 
-def _built(neuron=LIF, weight=((1.0,), (1.0,)), delay=0.0):
+def _built(neuron=LIF, weight=((1.0,), (1.0,)), delay=0.0, synapse="exponential"):
     net = es.Network()
     net.add_input("in", 1)
     net.add_population("out", 2, neuron)
-    net.connect("in", "out", weight, delay=delay)
+    net.connect("in", "out", weight, delay=delay, synapse=synapse)
     return net
 
 
@@ -429,6 +429,13 @@ def _built(neuron=LIF, weight=((1.0,), (1.0,)), delay=0.0):
         (lambda: _built(es.LIF(tau_mem=[1e-2, 2e-2], tau_syn=5e-3)), "tau_mem of population 'out' differs"),
         (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=5e-3, v_leak=0.1)), "v_leak of population 'out'"),
         (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=5e-3, t_ref=1e-3)), "t_ref of population 'out'"),
+        (
+            lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=5e-3, reset="subtract")),
+            "reset of population 'out' must be 'value'",
+        ),
+        (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=5e-3, v_initial=0.1)), "v_initial of population 'out'"),
+        (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=5e-3, i_initial=0.1)), "i_initial of population 'out'"),
+        (lambda: _built(synapse="delta"), "synapse of .* must be 'exponential'"),
         (lambda: _built(es.LI(tau_mem=2e-2, tau_syn=5e-3)), "is LI"),
         (lambda: _built(es.LIF(tau_mem=2e-2, tau_syn=1e-3)), "Euler decay needs time_step < tau_syn"),
         (

@@ -136,8 +136,12 @@ def first_spikes(
 ) -> Integers:
     """Run a batch forward and return the step of every first spike, n_steps where there is none; (n_samples, n)."""
     chunks = _march(image, inputs, n_samples, n_steps, False, first_sample, threads)
-    spikes = _joined(population, chunks, n_steps)
-    first = np.full((n_samples, image.sizes[population]), n_steps, dtype=np.int64)
+    return first_of(_joined(population, chunks, n_steps), (n_samples, image.sizes[population]), n_steps)
+
+
+def first_of(spikes: Spikes, shape: tuple[int, int], n_steps: int) -> Integers:
+    """Return the step of the first spike of every sample and neuron, n_steps where there is none."""
+    first = np.full(shape, n_steps, dtype=np.int64)
     np.minimum.at(first, (spikes.samples, spikes.neurons), spikes.steps)
     return first
 

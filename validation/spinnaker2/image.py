@@ -7,7 +7,7 @@ image, the spikes of the inputs and a loss, and give an :class:`Outcome`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -153,6 +153,17 @@ class Image:
     order: tuple[str, ...]
     streams: Mapping[str, int]
     overflows: int
+
+    def with_weights(self, weights: Mapping[Key, Array]) -> Image:
+        """Return the image with other weights, (n_pre, n_post) in the weight format."""
+        layers, overflows = {}, self.overflows
+        for name, layer in self.layers.items():
+            calculator = Calculator(self.arithmetic, self.streams[name])
+            blocks = [block._replace(values=weights[block.key]) for block in layer.afferents]
+            increments = (calculator.convert(b.values, b.number, self.arithmetic.state) for b in blocks)
+            layers[name] = layer._replace(afferents=tuple(blocks), increments=tuple(increments))
+            overflows += calculator.overflows
+        return replace(self, layers=layers, overflows=overflows)
 
     @property
     def inputs(self) -> list[str]:

@@ -121,7 +121,7 @@ class LossProgram:
         counted = self._counted
         later = (self._first - self._first.min(axis=1, keepdims=True)) / xi
         exponentials = c.encode(np.where(self._included, np.exp(-later), 0.0), number)
-        wide = _accumulator(number)
+        wide = accumulator(number)
         total = c.total(c.convert(exponentials, number, wide), wide)
         total[~counted] = 1
         probabilities = c.divide(exponentials, number, total[:, None], wide, number)
@@ -139,7 +139,7 @@ class LossProgram:
         return errors
 
 
-def _accumulator(number: Number) -> Number:
+def accumulator(number: Number) -> Number:
     """Return the format with 16 more integer bits, in which the exponentials of all outputs are added up."""
     if isinstance(number, FixedFormat):
         return FixedFormat(min(number.integer_bits + 16, 63 - number.fraction_bits), number.fraction_bits)
