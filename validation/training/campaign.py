@@ -74,7 +74,7 @@ def beginning(job: Job, engine: Engine) -> State:
     state = trainer.initial_state(job.recipe, engine, job.seed)
     if job.weights is None:
         return state
-    given = checkpoint.load_weights(job.weights, state.parameters)
+    given = checkpoint.load_weights(job.weights, state.parameters, engine)
     return trainer.initial_state(job.recipe, engine, job.seed, given)
 
 

@@ -39,6 +39,7 @@ def save(path: Path, state: State, recipe: Recipe, engine: Engine, seed: int) ->
     for name in ("first", "second"):
         arrays |= {f"{name}_{k}": array for k, array in enumerate(getattr(state.moments, name))}
     arrays["counters"] = np.array([state.moments.count, state.bump.layer], dtype=np.int64)
+    arrays["charge"] = np.array(engine.charge)
     arrays["bump_amount"] = np.array(state.bump.amount)
     arrays["history"] = np.array(state.history, dtype=np.float64).reshape(-1, len(Epoch._fields))
     part = path.with_name(path.name + ".part")
@@ -61,7 +62,7 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
     like = {f"parameter_{k}": array for k, array in enumerate(fresh.parameters.arrays)}
     for name in ("first", "second"):
         like |= {f"{name}_{k}": array for k, array in enumerate(getattr(fresh.moments, name))}
-    like["counters"], like["bump_amount"] = np.zeros(2, np.int64), np.zeros(())
+    like |= {"counters": np.zeros(2, np.int64), "bump_amount": np.zeros(()), "charge": np.zeros(())}
     with _opened(path) as archive:
         identity = _text(path, archive, "identity")
         _check_identity(path, identity, _identity(recipe, engine, seed))
@@ -86,8 +87,8 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
     )
 
 
-def load_weights(path: Path, like: Parameters) -> Parameters:
-    """Read the trained weights of any recipe whose network has these shapes.
+def load_weights(path: Path, like: Parameters, engine: Engine) -> Parameters:
+    """Read weights that any recipe and engine trained, scaled so that a spike delivers the same charge on this engine.
 
     Raises
     ------
@@ -96,8 +97,11 @@ def load_weights(path: Path, like: Parameters) -> Parameters:
     """
     with _opened(path) as archive:
         _text(path, archive, "identity")
+        charge = float(_array(path, archive, "charge", np.zeros(())))
         weights = tuple(_array(path, archive, f"parameter_{k}", w) for k, w in enumerate(like.weights))
-    return Parameters(weights, like.delays)
+    if not charge > 0:
+        raise CheckpointError(f"charge in {path} must be > 0; got {charge!r}")
+    return Parameters(tuple(w * (charge / engine.charge) for w in weights), like.delays)
 
 
 def _identity(recipe: Recipe, engine: Engine, seed: int) -> str:

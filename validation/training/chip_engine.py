@@ -6,6 +6,7 @@ exponentially, as the latest version of that code does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -66,6 +67,12 @@ class ChipEngine:
     def weight_number(self) -> Number:
         """In which weights are kept."""
         return self._core.formats.weight
+
+    @property
+    def charge(self) -> float:
+        """What a spike over a synapse of weight 1 delivers: the sum of its decaying current, over tau_syn."""
+        tau_syn = self.recipe.setup.tau_syn
+        return -TIME_STEP / (tau_syn * math.expm1(-TIME_STEP / tau_syn))
 
     def encode(self, points: Reals) -> Integers:
         """Return the step of every input neuron's spike."""

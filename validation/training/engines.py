@@ -60,6 +60,10 @@ class Engine(Protocol):
     def gradient_unit(self) -> float:
         """The engine's gradients are the true ones times this."""
 
+    @property
+    def charge(self) -> float:
+        """What a spike over a synapse of weight 1 delivers in all, over tau_syn: 1 in continuous time."""
+
     def encode(self, points: Reals) -> NDArray[Any]:
         """Return the one spike of every input neuron, (n_samples, n_inputs), in seconds or steps."""
 

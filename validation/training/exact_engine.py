@@ -34,6 +34,7 @@ class ExactEngine:
     weight_number: FloatFormat = field(default=FLOAT64, init=False)
     moment_number: FloatFormat = field(default=FLOAT64, init=False)
     gradient_unit: float = field(default=1.0, init=False)
+    charge: float = field(default=1.0, init=False)
 
     def encode(self, points: Reals) -> Reals:
         """Return the spike time of every input neuron, seconds."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -170,4 +170,36 @@ BENA = Recipe(
     n_train=60000,
     test_seed=43,
 )
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (WUNDERLICH, BENA)}
+SLOW = replace(
+    WUNDERLICH,
+    name="slow",
+    source="Wunderlich & Pehle (2021), but a lower learning rate that falls to 0, and more epochs",
+    rule=Adam(2e-3),
+    schedule=Cosine(),
+    epochs=150,
+)
+DELAYS = Recipe(
+    name="delays",
+    source="Göltz et al. (2025): network, constants, encoding, epochs, remedy; loss of Wunderlich & Pehle",
+    setup=Setup(
+        name="5-30-3",
+        encoding="continuous",
+        sizes=(5, 30, 3),
+        moments=((2.0, 2.0), (2.0, 2.0)),  # 1 and 1 in their unit, times tau_mem / tau_syn
+        t_end=20e-3,
+        tau0=0.5e-3,
+        tau1=6.4e-3,
+        alpha=3e-3,
+        silent="skip",
+        tau_mem=10e-3,
+        t_max=10e-3,
+    ),
+    rule=Adam(5e-3),
+    schedule=Cosine(),
+    epochs=300,
+    batch_size=64,
+    delays=(0.0, 5e-3),
+    delay_rate=20e-6,
+    remedy="bump",
+)
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (WUNDERLICH, SLOW, DELAYS, BENA)}
