@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test twin campaign bench peers ci
+.PHONY: check lint format types test twin campaign training bench peers ci
 
 check: lint types test
 
@@ -27,6 +27,10 @@ twin:
 # random networks against mpmath; goes on where it was interrupted
 campaign:
 	$(BIN)python -m tests.campaign --networks 30000 --seed 1 --summary docs/campaign.json
+
+# every training of docs/training.md, three seeds each; goes on where it was interrupted
+training:
+	$(BIN)eventsolve-validate train table
 
 bench:
 	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done

@@ -105,8 +105,10 @@ def load_weights(path: Path, like: Parameters, engine: Engine) -> Parameters:
 
 
 def _identity(recipe: Recipe, engine: Engine, seed: int) -> str:
+    """Return what decides a training, and no mere words."""
+    numbers = {name: value for name, value in described(recipe).items() if name not in ("name", "source")}
     return json.dumps(
-        {"format": FORMAT, "engine": engine.name, "seed": seed, "recipe": described(recipe)}, sort_keys=True
+        {"format": FORMAT, "engine": engine.name, "seed": seed, "recipe": numbers}, sort_keys=True
     )
 
 

@@ -71,7 +71,7 @@ class Recipe:
     delay_rate : float
         Learning rate of delays, in seconds where that of weights is in units of v_threshold.
     transport : float
-        Seconds by which every synapse delays if delays are not trained; on the chip it is the time step.
+        Seconds by which every synapse of the exact engine delays if delays are not trained.
     remedy : {"none", "bump", "lift"}
         What is done about silent neurons: see :mod:`validation.training.silence`.
     """
@@ -180,7 +180,7 @@ SLOW = replace(
 )
 DELAYS = Recipe(
     name="delays",
-    source="Göltz et al. (2025): network, constants, encoding, epochs, remedy; loss of Wunderlich & Pehle",
+    source="Göltz et al. (2025): network, constants, encoding, remedy; loss of Wunderlich & Pehle",
     setup=Setup(
         name="5-30-3",
         encoding="continuous",
@@ -196,10 +196,60 @@ DELAYS = Recipe(
     ),
     rule=Adam(5e-3),
     schedule=Cosine(),
-    epochs=300,
+    epochs=200,
     batch_size=64,
     delays=(0.0, 5e-3),
     delay_rate=20e-6,
     remedy="bump",
 )
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (WUNDERLICH, SLOW, DELAYS, BENA)}
+CODED = Recipe(
+    name="coded",
+    source="network and code of Béna et al. (2024) in continuous time; "
+    "loss of Wunderlich & Pehle (2021), twice as soft",
+    setup=replace(
+        SETUPS["5-120-3"],
+        moments=((2.0, 1.0), (0.35, 0.2)),  # few hidden neurons silent, outputs that spike
+        t_end=40e-3,  # an output that is late has a gradient, one that is silent none
+        tau0=1e-3,
+        tau1=6.4e-3,
+        alpha=3e-3,
+        silent="skip",
+    ),
+    rule=Adam(2e-3),
+    schedule=Cosine(),
+    epochs=20,
+    batch_size=32,
+    n_train=20000,
+    test_seed=43,
+    # By the end of the step after its own, a spike has added to a voltage of the chip what it adds within a step of
+    # continuous time. But crossings are seen at the ends of steps: half a step late on average.
+    transport=0.5e-3,
+)
+TUNED = replace(
+    BENA,
+    name="tuned",
+    source="Béna et al. (2024), but half xi, no weight decay, a low learning rate that falls to 0, batches of 50",
+    setup=replace(SETUPS["5-120-3"], tau0=0.75e-3),
+    rule=Adam(1e-4, eps=1e-5),
+    schedule=Cosine(),
+    epochs=5,
+    batch_size=50,
+)
+ALONE = replace(
+    BENA,
+    name="alone",
+    source="Béna et al. (2024), but a learning rate that falls to 0, and batches of 50",
+    rule=replace(BENA.rule, learning_rate=2e-3),
+    schedule=Cosine(),
+    epochs=5,
+    batch_size=50,
+)
+SHORT = replace(
+    BENA,
+    name="bena2024-short",
+    source="Béna et al. (2024), with the 5000 samples of its first versions",
+    n_train=5000,
+)
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe for recipe in (WUNDERLICH, SLOW, DELAYS, BENA, SHORT, ALONE, CODED, TUNED)
+}

@@ -54,7 +54,12 @@ ROWS = (
     Row("exact-published", "exact", "wunderlich2021"),
     Row("exact-slow", "exact", "slow"),
     Row("exact-delays", "exact", "delays"),
-    Row("float32-published", "float32", "bena2024"),
+    Row("exact-coded", "exact", "coded"),
+    Row("float32-published", "float32", "bena2024-short"),
+    Row("float32-alone", "float32", "alone"),
+    Row("chip-alone", "spinnaker2", "alone"),
+    Row("float32-hybrid", "float32", "tuned", follows="exact-coded"),
+    Row("chip-hybrid", "spinnaker2", "tuned", follows="exact-coded"),
 )
 
 
