@@ -14,7 +14,7 @@ from validation.training import checkpoint, trainer
 from validation.training.choices import build_engine
 from validation.training.engines import Engine
 from validation.training.recipes import Recipe
-from validation.training.trainer import Progress, State
+from validation.training.trainer import Data, Progress, State
 
 CHECKPOINT = "checkpoint.npz"
 
@@ -79,11 +79,10 @@ def beginning(job: Job, engine: Engine) -> State:
 
 
 def states(
-    job: Job, engine: Engine, state: State, progress: Progress = lambda epochs, loss: None
+    job: Job, engine: Engine, state: State, data: Data, progress: Progress = lambda epochs, loss: None
 ) -> Iterator[State]:
     """Yield the state after every epoch that is left, each saved before."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    data = trainer.load_data(job.recipe, engine)
     for following in trainer.train(job.recipe, engine, job.seed, state, data, progress):
         checkpoint.save(job.checkpoint, following, job.recipe, engine, job.seed)
         yield following
@@ -100,10 +99,10 @@ class Result:
 def run(job: Job) -> Result:
     """Train to the end."""
     engine = job.build()
-    state = start(job, engine)
-    for following in states(job, engine, state):
-        state = following
     data = trainer.load_data(job.recipe, engine)
+    state = start(job, engine)
+    for following in states(job, engine, state, data):
+        state = following
     first = engine.run(beginning(job, engine).parameters, data.test)
     return Result(trainer.accuracy(first, data.test_labels), state)
 

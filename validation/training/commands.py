@@ -290,7 +290,7 @@ def _trained(job: Job, engine: Engine, state: State, console: Console) -> tuple[
         TimeRemainingColumn,
     )
 
-    from validation.training import campaign
+    from validation.training import campaign, trainer
 
     columns = (
         TextColumn("{task.description}"),
@@ -303,8 +303,9 @@ def _trained(job: Job, engine: Engine, state: State, console: Console) -> tuple[
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(_words(state), total=job.recipe.epochs, completed=state.epoch)
         try:
+            data = trainer.load_data(job.recipe, engine)
             rest = campaign.states(
-                job, engine, state, lambda epochs, loss: bar.update(task, completed=epochs)
+                job, engine, state, data, lambda epochs, loss: bar.update(task, completed=epochs)
             )
             for state in rest:
                 bar.update(task, completed=state.epoch, description=_words(state))

@@ -20,6 +20,7 @@ CLASSES = ("#A9CCE3", "#F5CBA7", "#ABEBC6", "#FFFFFF")
 def curves(history: tuple[Epoch, ...], ceiling: float | None) -> Picture:
     """Draw loss, error and activity over the epochs; ``ceiling`` is the best accuracy that the inputs' code allows."""
     import matplotlib as mpl
+    from matplotlib.ticker import StrMethodFormatter
 
     columns = {name: np.array([getattr(e, name) for e in history]) for name in history[0]._fields}
     epochs = np.arange(1, len(history) + 1)
@@ -34,6 +35,8 @@ def curves(history: tuple[Epoch, ...], ceiling: float | None) -> Picture:
                 100 * (1 - ceiling), color=QUIET, linestyle="--", label="least that the code allows"
             )
         error.set(title="error", xlabel="epoch", ylabel="samples classified wrongly (%)")
+        for ticks in (error.yaxis.set_major_formatter, error.yaxis.set_minor_formatter):
+            ticks(StrMethodFormatter("{x:g}"))
         error.legend(frameon=False)
         for k, (name, label) in enumerate(
             (("hidden_spikes", "hidden"), ("output_spikes", "outputs"), ("silent", "silent hidden neurons"))
@@ -46,7 +49,7 @@ def curves(history: tuple[Epoch, ...], ceiling: float | None) -> Picture:
                 label=label,
             )
         spikes.set(title="activity", xlabel="epoch", ylabel="spikes per test sample; neurons", ylim=(0, None))
-        spikes.legend(frameon=False)
+        spikes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
         return finished(
             figure,
             "Over the epochs",
