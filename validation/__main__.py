@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from validation.chip_command import chip
+from validation.durations import seconds
 from validation.training import commands as training
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SETUPS = ("5-200-3", "5-120-3")
 FORMATS = ("s16.15", "float32", "float64")
-_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 app = typer.Typer(
     name="eventsolve-validate",
@@ -31,26 +31,8 @@ app = typer.Typer(
 )
 
 
+app.command()(chip)
 app.add_typer(training.app, name="train")
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep ``yinyang`` a command of its own."""
-
-
-def seconds(text: str) -> float:
-    """Read a duration such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
-    match = re.fullmatch(r"\s*([^\sa-zµ]*(?:e[-+]?\d+)?)\s*([a-zµ]*)\s*", text)
-    try:
-        value = float(match[1]) * _UNITS[match[2]] if match else math.nan
-    except (ValueError, KeyError):
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise typer.BadParameter(
-            f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us"
-        )
-    return float(f"{value:.12g}")  # 0.1 ms is 1e-4 s, not the product of two rounded numbers
 
 
 def _seconds(option: str, text: str) -> float:

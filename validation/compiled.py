@@ -10,7 +10,15 @@ import numba
 
 from eventsolve.compiled import digest, stamped
 
-KERNEL_FILES = ("compiled.py", "spinnaker2/words.py", "spinnaker2/kernels.py")
+KERNEL_FILES = (
+    "compiled.py",
+    "spinnaker2/words.py",
+    "spinnaker2/kernels.py",
+    "spinnaker2/either.py",
+    "spinnaker2/intervals.py",
+    "spinnaker2/event_forward.py",
+    "spinnaker2/event_backward.py",
+)
 """Every file of this package that holds compiled code, in the order of their imports."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -163,6 +163,44 @@ def read_loss(loss: Any, network: Network, n_samples: int) -> TTFSLoss:
     return TTFSLoss(output.name, labels.astype(np.int64), loss.tau0, loss.tau1, loss.alpha, loss.silent)
 
 
+def first_spike_loss(loss: TTFSLoss, first: Reals, t_end: float) -> tuple[Reals, Reals]:
+    """Return t_y/tau0 + ln sum exp(-t/tau0) + alpha (exp(t_y/tau1) - 1) of each sample, and its derivative by t.
+
+    Parameters
+    ----------
+    loss : TTFSLoss
+    first : ndarray of float64, (n_samples, n_neurons)
+        First spikes in seconds, inf where silent.
+    t_end : float
+        Seconds.
+
+    Returns
+    -------
+    values : ndarray of float64, (n_samples,)
+    slopes : ndarray of float64, (n_samples, n_neurons)
+        In 1/s; 0 in samples without a loss.
+
+    Raises
+    ------
+    ValueError
+        If a label is silent and ``loss.silent`` is "raise".
+    """
+    times = np.where(np.isinf(first), t_end, first) if loss.silent == "t_end" else first.copy()
+    rows = np.arange(times.shape[0])
+    missing = np.isinf(times[rows, loss.labels])
+    if loss.silent == "raise":
+        refuse_silent(loss.population, missing)
+    times[missing] = 0.0
+    label = times[rows, loss.labels]
+    exponents = -times / loss.tau0
+    total = logsumexp(exponents, axis=1)
+    values = label / loss.tau0 + total + loss.alpha * np.expm1(label / loss.tau1)
+    slopes = -np.exp(exponents - total[:, None]) / loss.tau0
+    slopes[rows, loss.labels] += 1 / loss.tau0 + loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
+    slopes[missing] = 0.0
+    return np.where(missing, 0.0, values), slopes
+
+
 def refuse_silent(population: str, silent: NDArray[np.bool_]) -> None:
     """Raise the ValueError for samples whose label is silent, if there are any."""
     if silent.any():
@@ -421,20 +459,7 @@ def _evaluate(
     )  # spikes are by step
     place = output.samples[earliest], output.neurons[earliest]
     first[place], where[place] = output.steps[earliest] * time_step, earliest
-    if loss.silent == "t_end":
-        first[where < 0] = t_end
-    rows = np.arange(shape[0])
-    missing = np.isinf(first[rows, loss.labels])
-    if loss.silent == "raise":
-        refuse_silent(loss.population, missing)
-    first[missing] = 0.0
-    label = first[rows, loss.labels]
-    exponents = -first / loss.tau0
-    total = logsumexp(exponents, axis=1)
-    values = label / loss.tau0 + total + loss.alpha * np.expm1(label / loss.tau1)
-    slope = -np.exp(exponents - total[:, None]) / loss.tau0
-    slope[rows, loss.labels] += 1 / loss.tau0 + loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
+    values, slope = first_spike_loss(loss, first, t_end)
     errors = np.zeros(output.steps.size)
-    chosen = (where >= 0) & ~missing[:, None]
-    errors[where[chosen]] = slope[chosen]
-    return np.where(missing, 0.0, values), errors
+    errors[where[where >= 0]] = slope[where >= 0]
+    return values, errors

@@ -1,103 +1,18 @@
 """Does the batched run give the bits and the counters of the run packet by packet, whatever the numbers are?"""
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from cores import ROUNDINGS, TTFS, arithmetics, assert_same, random_problem
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import eventsolve as es
-from validation.fixedpoint import S8_7, S16_15, U0_32, ArithmeticUnit, FixedFormat
-from validation.spinnaker2 import FLOAT32, FLOAT64, Arithmetic, SpiNNaker2Core, batched, words
+from validation.fixedpoint import S8_7, U0_32, ArithmeticUnit, FixedFormat
+from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, batched, words
 from validation.spinnaker2.operands import divisor, factor, fixed
-from validation.target import Record
-
-ROUNDINGS = ("down", "to_zero", "half_up", "nearest_even", "stochastic")
-
-
-@dataclass
-class TTFS:
-    """A stand-in with the attributes of the library's loss."""
-
-    labels: object
-    population: str = "out"
-    tau0: float = 1.5e-3
-    tau1: float = 100e-3
-    alpha: float = 0.01
-    silent: str = "t_end"
-
-
-def assert_same(a: Record, b: Record) -> None:
-    """Assert that two records are equal in every bit."""
-    assert [f.name for f in fields(Record)] == [
-        *("name", "spikes", "loss", "spike_times", "weight", "time_step", "traces", "counters")
-    ]
-    assert a.name == b.name
-    assert a.counters == b.counters
-    for mine, theirs in ((a.spikes, b.spikes), (a.traces, b.traces)):
-        assert list(mine) == list(theirs)
-        for name, x in mine.items():
-            names = ("times", "neurons", "samples") if mine is a.spikes else ("times", "voltage", "current")
-            for field in names:
-                np.testing.assert_array_equal(getattr(x, field), getattr(theirs[name], field))
-    for mine, theirs in ((a.weight, b.weight), (a.spike_times, b.spike_times)):
-        assert set(mine) == set(theirs)
-        for key in mine:
-            np.testing.assert_array_equal(mine[key], theirs[key], strict=True)
-    np.testing.assert_array_equal(a.loss, b.loss, strict=True)
-
-
-def given_or_refused(run, problem):
-    """The record, or the sentence that says why there is none."""
-    try:
-        return run(*problem)
-    except ValueError as error:
-        return str(error)
-
-
-def random_problem(seed, n_samples, n_steps, silent="t_end"):
-    """Two inputs, two hidden populations, one added after the output, skip connections, levels per neuron."""
-    rng = np.random.default_rng(seed)
-    sizes = {"in": int(rng.integers(1, 6)), "other": 2, "out": 3, "a": int(rng.integers(1, 9)), "b": 4}
-    net = es.Network()
-    for name in ("in", "other"):
-        net.add_input(name, sizes[name])
-    for name in ("out", "a", "b"):
-        levels = {
-            "v_threshold": rng.uniform(0.8, 1.2, sizes[name]),
-            "v_reset": rng.uniform(-0.3, 0.3, sizes[name]),
-        }
-        tau_mem, tau_syn = rng.uniform(5e-3, 30e-3, 2)
-        net.add_population(name, sizes[name], es.LIF(tau_mem=tau_mem, tau_syn=tau_syn, **levels))
-    pairs = [("in", "a"), ("a", "b"), ("b", "out"), ("in", "out"), ("other", "b"), ("a", "out")]
-    for pre, post in [pairs[0], pairs[2], *(p for p in pairs[1:] if p != pairs[2] and rng.random() < 0.6)]:
-        scale = 8.0 / np.sqrt(sizes[pre])
-        net.connect(pre, post, rng.normal(scale, scale, (sizes[post], sizes[pre])))
-    inputs = {}
-    for name in ("in", "other"):
-        dense = rng.random((n_samples, sizes[name], n_steps + 2)) < 0.15
-        lists = [[(np.flatnonzero(train) * 1e-3).tolist() for train in sample] for sample in dense]
-        inputs[name] = es.SpikeTrains.from_lists(lists, n_neurons=sizes[name])
-    return net, inputs, n_steps * 1e-3, TTFS(rng.integers(0, 3, n_samples), silent=silent)
-
-
-signed = st.builds(FixedFormat, st.integers(1, 24), st.integers(1, 39))
-numbers = st.sampled_from([FLOAT32, FLOAT64, S16_15]) | signed
-arithmetics = st.builds(
-    Arithmetic,
-    name=st.just("drawn"),
-    weight=numbers,
-    state=numbers,
-    decay=st.sampled_from([U0_32, FixedFormat(0, 16, signed=False), FixedFormat(0, 63), FLOAT32, FLOAT64]),
-    adjoint=numbers,
-    probability=st.sampled_from([FixedFormat(1, 30), FLOAT64]),
-    gradient=st.sampled_from([FixedFormat(47, 15), FixedFormat(8, 7), FixedFormat(24, 39), FLOAT32, FLOAT64]),
-    rounding=st.sampled_from(ROUNDINGS),
-    overflow=st.sampled_from(["saturate", "wrap"]),
-    seed=st.integers(0, 5),
-)
 
 
 @settings(max_examples=40, deadline=None)
@@ -115,13 +30,26 @@ arithmetics = st.builds(
 def test_batched_and_packet_by_packet_agree_bit_for_bit(arithmetic, seed, n_samples, n_steps, decay, silent):
     problem = random_problem(seed, n_samples, n_steps, silent)
     core = SpiNNaker2Core(1e-3, arithmetic, decay=decay)
-    with np.errstate(all="ignore"):  # a float32 may overflow
-        batch, packets = (given_or_refused(run, problem) for run in (core.run, core.run_packet_by_packet))
-    if isinstance(packets, Record):
-        assert_same(batch, packets)
-    else:
-        assert "finite" in packets
-        assert "finite" in batch
+    assert_same(core.run(*problem), core.run_packet_by_packet(*problem))
+
+
+def test_what_fixed_point_cannot_hold_is_refused_by_both():
+    """A float64 weight of 1e308 times a fixed-point adjoint is infinite."""
+    net = es.Network()
+    net.add_input("in", 1)
+    neuron = es.LIF(tau_mem=20e-3, tau_syn=5e-3)
+    net.add_population("hidden", 1, neuron)
+    net.add_population("out", 2, neuron)
+    net.connect("in", "hidden", [[20.0]])
+    net.connect("hidden", "out", [[20.0], [1e308]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.0]]])}
+    core = SpiNNaker2Core(1e-3, replace(Arithmetic.preset("float64"), adjoint=FixedFormat(30, 10)))
+    problem = net, inputs, 20e-3, TTFS(np.array([0]), alpha=1e6)
+    with np.errstate(over="ignore", invalid="ignore"):
+        with pytest.raises(ValueError, match="must be finite to be held in s30"):
+            core.run_packet_by_packet(*problem)
+        with pytest.raises(ValueError, match="'out' is not finite and cannot be held in fixed point"):
+            core.run(*problem)
 
 
 @pytest.mark.parametrize("preset", Arithmetic.presets)
@@ -218,6 +146,12 @@ class OneWord:
         return np.full(size, self.word, dtype=np.uint64)
 
 
+def test_the_lowest_number_taken_from_0_saturates_upwards():
+    number = FixedFormat(48, 15)
+    a = Arithmetic.preset("s16.15")
+    assert words.subtracted(0, number.minimum, fixed(number, a)) == (number.maximum, 1)
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     st.data(),
@@ -264,6 +198,8 @@ def test_words_are_the_arithmetic_unit_on_one_number(data, number, other, roundi
     st.sampled_from(["saturate", "wrap"]),
     st.integers(0, 2**64 - 1),
 )
+@example(-1e-98, 0, FixedFormat(23, 31, signed=False), "down", "wrap", 0)
+@example(-1.3e19, 0, FixedFormat(63, 0), "down", "wrap", 0)
 def test_floats_are_quantized_as_the_arithmetic_unit_does(x, power, number, rounding, overflow, word):
     value = float(np.ldexp(np.frexp(x)[0], power))
     a = replace(Arithmetic.preset("s16.15"), rounding=rounding, overflow=overflow)

@@ -1,10 +1,10 @@
 """Does the core compute what the published equations say? Golden vectors, and the equations written out plainly."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from cores import TTFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,18 +19,6 @@ from validation.spinnaker2.loss_program import LossProgram
 from validation.spinnaker2.packets import ErrorPackets, SpikePackets
 
 DT, TAU_SYN, TAU_MEM = 1e-3, 5e-3, 20e-3
-
-
-@dataclass
-class TTFS:
-    """A stand-in with the attributes of the library's loss."""
-
-    labels: object
-    population: str = "out"
-    tau0: float = 1.5e-3
-    tau1: float = 100e-3
-    alpha: float = 0.01
-    silent: str = "t_end"
 
 
 class GivenErrors:

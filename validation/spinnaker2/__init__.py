@@ -3,6 +3,8 @@
 from validation.spinnaker2.arithmetic import FLOAT32, FLOAT64, Arithmetic, FloatFormat
 from validation.spinnaker2.chip import Batch, Chip, ChipState
 from validation.spinnaker2.optimizer_program import SGD, Adam, OptimizerProgram
+from validation.spinnaker2.switched import SwitchedCore
+from validation.spinnaker2.switches import Switches
 from validation.spinnaker2.target import SpiNNaker2Core
 
 __all__ = [
@@ -17,4 +19,6 @@ __all__ = [
     "FloatFormat",
     "OptimizerProgram",
     "SpiNNaker2Core",
+    "SwitchedCore",
+    "Switches",
 ]

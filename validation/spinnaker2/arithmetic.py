@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from validation.fixedpoint import (
-    S16_15,
     U0_32,
     ArithmeticUnit,
     FixedFormat,
@@ -87,21 +86,27 @@ class Arithmetic:
 
     @classmethod
     def preset(cls, name: str) -> Arithmetic:
-        """Return the arithmetic "float64", "float32" or "s16.15".
+        """Return the arithmetic "float64", "float32", or that of a signed fixed-point format such as "s16.15".
 
         "float32" is what the published program most likely uses. "s16.15" holds weights, state and adjoints in
         s16.15 and decay factors in u0.32, rounds to nearest as the SpiNNaker numeric stack does, and
-        accumulates gradients in 64 bits.
+        accumulates gradients in 64 bits; another format takes the place of s16.15.
         """
         if name == "float64":
             return cls(name, FLOAT64, FLOAT64, FLOAT64, FLOAT64, FLOAT64, FLOAT64)
         if name == "float32":
             return cls(name, FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32)
-        if name == "s16.15":
-            return cls(name, S16_15, S16_15, U0_32, S16_15, FixedFormat(1, 30), FixedFormat(47, 15))
-        raise ValueError(
-            f"arithmetic must be one of {', '.join(cls.presets)}, or an Arithmetic; got {name!r}"
-        )
+        try:
+            number = FixedFormat.parse(name)
+        except ValueError:
+            number = U0_32
+        if not number.signed or number.value_bits > 62:
+            raise ValueError(
+                f"arithmetic must be one of {', '.join(cls.presets)}, another signed format of up to 63 bits, "
+                f"or an Arithmetic; got {name!r}"
+            )
+        sums = FixedFormat(62 - number.fraction_bits, number.fraction_bits)
+        return cls(name, number, number, U0_32, number, FixedFormat(1, 30), sums)
 
 
 class Calculator:

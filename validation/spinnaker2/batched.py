@@ -68,7 +68,7 @@ def run(
     """
     chunks = _march(image, inputs, loss.labels.size, n_steps, traces, first_sample, threads)
     layers = {name: _joined(name, chunks, n_steps) for name in image.layers}
-    program, errors, overflows = _errors_of_loss(image, loss, layers[loss.population], n_steps, first_sample)
+    program, errors, overflows = errors_of_loss(image, loss, layers[loss.population], n_steps, first_sample)
     returned = list(
         map_chunks(
             lambda c: _return(
@@ -92,7 +92,9 @@ def run(
         errors=found,
         losses=program.values,
         gradients=tuple(
-            block for name, layer in image.layers.items() for block in _blocks(image, layer, sums[name])
+            block
+            for name, layer in image.layers.items()
+            for block in gradient_blocks(image, layer, sums[name])
         ),
         traces={
             name: (
@@ -217,7 +219,7 @@ def _forward(
     overflows = 0
     for name in image.order:
         layer = image.layers[name]
-        states[name] = _random_states(image, name, first_sample + low, first_sample + high)
+        states[name] = random_states(image, name, first_sample + low, first_sample + high)
         shape = (high - low if traces else 0, n_steps, layer.size)
         history = np.zeros(shape, dtype), np.zeros(shape, dtype)
         arrivals, _ = _arrivals(layer, cells, (high - low) * n_steps)
@@ -238,7 +240,7 @@ def _forward(
     return _Chunk(low, high, tables, cells, at_spikes, histories, states, overflows)
 
 
-def _random_states(image: Image, name: str, low: int, high: int) -> Array:
+def random_states(image: Image, name: str, low: int, high: int) -> Array:
     """Return the generators of a layer program in samples low .. high - 1, (n_samples, 4)."""
     states = np.zeros((high - low, 4), np.uint64)
     if image.arithmetic.rounding == "stochastic":
@@ -276,7 +278,7 @@ def _joined(name: str, chunks: Sequence[_Chunk], n_steps: int) -> Spikes:
 # -- the loss
 
 
-def _errors_of_loss(
+def errors_of_loss(
     image: Image, loss: LossSettings, output: Spikes, n_steps: int, first_sample: int
 ) -> tuple[LossProgram, Array, int]:
     """Return the loss program after all spikes, its errors (n_samples, n_neurons), and how many were out of range."""
@@ -380,7 +382,7 @@ def _in_order(answers: list[tuple[int, Array]]) -> list[Array]:
     return [answer for _, answer in sorted(answers, key=lambda sent: sent[0])]
 
 
-def _blocks(image: Image, layer: LayerImage, sums: Array) -> list[GradientBlock]:
+def gradient_blocks(image: Image, layer: LayerImage, sums: Array) -> list[GradientBlock]:
     """Return the gradients of each projection of a layer."""
     number, blocks, start = image.arithmetic.gradient, [], 0
     for block in layer.afferents:

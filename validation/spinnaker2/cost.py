@@ -2,8 +2,8 @@
 
 A spike that arrives at a layer costs an addition per neuron forward, and backward a multiply-accumulate per neuron for
 the error that answers it and an addition per neuron for the gradient. Every neuron and step costs three
-multiply-accumulates forward (the current decays, the voltage decays and is driven) and three backward. An own spike costs
-a multiplication and a division. Dense errors would answer every neuron in every step, whether it spiked or not.
+multiply-accumulates forward (the current decays, the voltage decays and is driven) and three backward. An own spike
+costs a multiplication and a division. Dense errors would answer every neuron in every step, whether it spiked or not.
 """
 
 from __future__ import annotations

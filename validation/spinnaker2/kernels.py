@@ -207,6 +207,34 @@ def accumulate(sums, sample, row, lam_i, number, state):
 
 
 @compiled
+def answer_float(synapses, row, lam_v, lam_i, single):
+    """Return the error of a spike that arrived over a row of the weights, in floating point."""
+    total = 0.0
+    for j in range(lam_v.size):
+        difference = rounded(lam_v[j] - lam_i[j], single)
+        term = rounded(synapses.weight_values[row, j] * difference, single)
+        total = rounded(total + term, single) if j > 0 else term
+    return total
+
+
+@compiled
+def accumulate_float(sums, sample, row, lam_i, state):
+    """Add a row of floating-point adjoint currents to an accumulator, and return the sum of statuses."""
+    status = 0
+    if sums.raw.shape[0] == 0:
+        for j in range(lam_i.size):
+            sums.values[sample, row, j] = rounded(sums.values[sample, row, j] + lam_i[j], sums.single)
+        return status
+    drawn = sums.number.rounding == STOCHASTIC
+    for j in range(lam_i.size):
+        word = next_word(state, sample) if drawn else np.uint64(0)
+        old = sums.raw[sample, row, j] * sums.number.resolution
+        sums.raw[sample, row, j], s = quantized(old + lam_i[j], sums.number, word)
+        status += s
+    return status
+
+
+@compiled
 def forward_fixed(number, operand, decays, neurons, arrivals, n_steps, state, currents, voltages):
     """Run a layer whose state is fixed point.
 
@@ -398,8 +426,6 @@ def backward_float(single, decays, synapses, arrivals, spikes, jumps, sums, n_st
     n_samples, n = state.shape[0], synapses.weight_values.shape[1]
     payloads, errors = np.zeros(arrivals.places.size), np.zeros(spikes.places.size)
     lam_v, lam_i, old_v = np.zeros(n), np.zeros(n), np.zeros(n)
-    raw_sums = sums.raw.shape[0] > 0
-    floating = Operand(False, 0, False, False, 0)
     status = 0
     for sample in range(n_samples):
         lam_v[:] = 0.0
@@ -407,13 +433,7 @@ def backward_float(single, decays, synapses, arrivals, spikes, jumps, sums, n_st
         for step in range(n_steps - 2, -1, -1):
             cell = sample * n_steps + step
             for a in range(arrivals.bounds[cell], arrivals.bounds[cell + 1]):
-                row = arrivals.places[a]
-                total = 0.0
-                for j in range(n):
-                    difference = rounded(lam_v[j] - lam_i[j], single)
-                    term = rounded(synapses.weight_values[row, j] * difference, single)
-                    total = rounded(total + term, single) if j > 0 else term
-                payloads[a] = total
+                payloads[a] = answer_float(synapses, arrivals.places[a], lam_v, lam_i, single)
             for j in range(n):
                 kept = rounded(lam_i[j] * decays.alpha_value, single)
                 fed = rounded(lam_v[j] * decays.one_minus_alpha_value, single)
@@ -428,15 +448,5 @@ def backward_float(single, decays, synapses, arrivals, spikes, jumps, sums, n_st
                 jump = rounded(numerator / jumps.slope_values[k], single)
                 lam_v[j] = rounded(lam_v[j] + jump, single)
             for a in range(arrivals.bounds[cell], arrivals.bounds[cell + 1]):
-                row = arrivals.places[a]
-                if raw_sums:
-                    for j in range(n):
-                        word = word_for(floating, sums.number, state, sample)
-                        old = sums.raw[sample, row, j] * sums.number.resolution
-                        sums.raw[sample, row, j], s = quantized(old + lam_i[j], sums.number, word)
-                        status += s
-                else:
-                    for j in range(n):
-                        total = sums.values[sample, row, j] + lam_i[j]
-                        sums.values[sample, row, j] = rounded(total, sums.single)
+                status += accumulate_float(sums, sample, arrivals.places[a], lam_i, state)
     return payloads, errors, status

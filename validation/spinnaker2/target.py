@@ -214,9 +214,9 @@ class SpiNNaker2Core:
         factors = {}
         for name in ("tau_syn", "tau_mem"):
             tau = float(np.ravel(getattr(neuron, name))[0])
-            if self.decay == "euler" and self.time_step >= tau:
+            if self.time_step >= tau:
                 raise ValueError(
-                    f"Euler decay needs time_step < {name}; got {self.time_step!r} s and {tau!r} s "
+                    f"the core needs time_step < {name}; got {self.time_step!r} s and {tau!r} s "
                     f"in population {population.name!r}"
                 )
             ratio = self.time_step / tau

@@ -196,9 +196,12 @@ def quantized(value, number, word):
         return (number.maximum if whole > 0 else number.minimum), 1
     if not np.isfinite(whole):  # beyond 2^1023 every float64 is a multiple of 2^64
         return 0, 1
-    modulus = number.limit if number.minimum == 0 else 2.0 * number.limit
-    bits = whole - np.floor(whole / modulus) * modulus
-    return np.int64(bits - modulus if bits >= number.limit else bits), 1
+    low = np.fmod(whole, 2.0**64)  # exact, as is what follows
+    if low >= 2.0**63:
+        low -= 2.0**64
+    elif low < -(2.0**63):
+        low += 2.0**64
+    return wrapped(np.int64(low), number), 1
 
 
 @compiled
@@ -219,7 +222,7 @@ def subtracted(x, y, number):
     if ((x ^ y) & (x ^ difference)) < 0:
         if number.wraps:
             return wrapped(difference, number), 1
-        return (number.maximum if x > 0 else number.minimum), 1
+        return (number.maximum if x >= 0 else number.minimum), 1
     return fitted(difference, number)
 
 
