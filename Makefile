@@ -2,6 +2,7 @@
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
 .PHONY: check lint format types test twin campaign faults perturbations bench peers ci
+.PHONY: check lint format types test twin campaign training bench peers ci
 
 check: lint types test
 
@@ -35,6 +36,9 @@ faults:
 # changes within trust radii, which must not change the order of events, and beyond
 perturbations:
 	$(BIN)python -m tests.perturbations
+# every training of docs/training.md, three seeds each; goes on where it was interrupted
+training:
+	$(BIN)eventsolve-validate train table
 
 bench:
 	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done

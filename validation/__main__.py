@@ -12,6 +12,7 @@ import typer
 
 from validation.chip_command import chip
 from validation.durations import seconds
+from validation.training import commands as training
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 
 app.command()(chip)
+app.add_typer(training.app, name="train")
 
 
 def _seconds(option: str, text: str) -> float:

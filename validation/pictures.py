@@ -81,7 +81,7 @@ def error_against_time_step(runs: Sequence[Run]) -> Picture | None:
 def _lines(stepped: list[Run], panels: list[tuple[str, Key]]) -> Picture:
     names = list(dict.fromkeys(run.series for run in stepped))
     steps = sorted({float(run.comparison.model.time_step or 0) * 1e3 for run in stepped})
-    figure, axes = _figure(11.0, 3.1, 1, len(panels), sharey=True)
+    figure, axes = canvas(11.0, 3.1, 1, len(panels), sharey=True)
     for axis, (group, key) in zip(axes.flat, panels, strict=True):
         for k, name in enumerate(names):
             points = sorted(
@@ -108,7 +108,7 @@ def _lines(stepped: list[Run], panels: list[tuple[str, Key]]) -> Picture:
         axis.grid(alpha=0.25, which="both", linewidth=0.5)
     axes.flat[0].set_ylabel("relative error of dL/dw")
     axes.flat[0].legend(frameon=False)
-    return _picture(
+    return finished(
         figure,
         "Error against time step",
         "Relative error norm of each layer's gradient, averaged over the batch, against the model's time "
@@ -119,7 +119,7 @@ def _lines(stepped: list[Run], panels: list[tuple[str, Key]]) -> Picture:
 
 def _synapses(comparison: Comparison) -> Picture:
     weights = list(comparison.weight.values())
-    figure, axes = _figure(11.0, 3.6, 1, len(weights) + 1)
+    figure, axes = canvas(11.0, 3.6, 1, len(weights) + 1)
     for axis, weight in zip(axes.flat, weights, strict=False):
         _scatter(axis, weight)
     axis = axes.flat[-1]
@@ -144,7 +144,7 @@ def _synapses(comparison: Comparison) -> Picture:
     axis.axhline(comparison.tolerance, color=QUIET, linestyle=":", linewidth=1, label="tolerance")
     axis.set(title="each sample's gradient", xlabel="sample", ylabel="relative error of dL/dw")
     axis.legend(frameon=False, fontsize=8)
-    return _picture(
+    return finished(
         figure,
         "Synapse by synapse",
         "Left: each point is one synapse, its gradient averaged over the batch; on the dashed line both "
@@ -188,7 +188,7 @@ def _error_maps(comparison: Comparison) -> Picture:
 
     shades = mpl.colormaps["PuOr_r"].with_extremes(bad="#000000")
     weights = list(comparison.weight.values())
-    figure, axes = _figure(11.0, 1.5 * len(weights) + 0.3, len(weights), 1)
+    figure, axes = canvas(11.0, 1.5 * len(weights) + 0.3, len(weights), 1)
     for axis, weight in zip(axes.flat, weights, strict=True):
         error = weight.mean_model - weight.mean_exact
         wide = error.shape[1] >= error.shape[0]
@@ -203,7 +203,7 @@ def _error_maps(comparison: Comparison) -> Picture:
         bar = figure.colorbar(image, ax=axis, pad=0.01)
         bar.set_label("model - exact")
         bar.ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    return _picture(
+    return finished(
         figure,
         "Error of every synapse",
         "Model minus exact dL/dw, averaged over the batch, in 1 / unit of weight; white is no error, black "
@@ -216,7 +216,7 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
     sample = excerpt.culprit.sample
     matches = list(comparison.spikes.values())
     heights = [float(np.clip(match.exact.n_neurons, 5, 40) ** 0.6) for match in matches]
-    figure, axes = _figure(11.0, 4.8, len(matches), 1, sharex=True, height_ratios=heights[::-1])
+    figure, axes = canvas(11.0, 4.8, len(matches), 1, sharex=True, height_ratios=heights[::-1])
     for axis, match in zip(axes.flat, matches[::-1], strict=True):
         for trains, colour, name, dy in (
             (match.exact, EXACT, "exact", 0.22),
@@ -255,7 +255,7 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
     axes.flat[-1].set_xlabel("time (ms)")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, frameon=False)
-    return _picture(
+    return finished(
         figure,
         f"Spikes of sample {sample}",
         f"The sample whose gradient is furthest off{_among(comparison)}: spikes of every neuron, exact and "
@@ -265,7 +265,7 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
 
 def _voltage(excerpt: Excerpt) -> Picture:
     culprit = excerpt.culprit
-    figure, axes = _figure(11.0, 3.0, 1, 1)
+    figure, axes = canvas(11.0, 3.0, 1, 1)
     axis = axes.flat[0]
     axis.plot(excerpt.exact_times * 1e3, excerpt.exact_voltage, color=EXACT, linewidth=1.4, label="exact")
     axis.plot(
@@ -290,7 +290,7 @@ def _voltage(excerpt: Excerpt) -> Picture:
         )
     axis.set(xlabel="time (ms)", ylabel="voltage (unit of weight)", xlim=excerpt.exact_times[[0, -1]] * 1e3)
     figure.legend(loc="outside upper right", ncols=4, frameon=False)
-    return _picture(
+    return finished(
         figure,
         f"Where it goes wrong: neuron {culprit.neuron} of {culprit.population}, sample {culprit.sample}",
         f"Membrane voltage around the {culprit.kind} spike at {culprit.time * 1e3:.4g} ms; ticks above are "
@@ -303,7 +303,8 @@ def _among(comparison: Comparison) -> str:
     return " among those whose spikes differ" if comparison.differing_samples.any() else ""
 
 
-def _figure(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
+def canvas(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
+    """Return a figure off screen, inches wide and high, and its axes, (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -312,7 +313,8 @@ def _figure(width: float, height: float, rows: int, columns: int, **options: Any
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def _picture(figure: Figure, title: str, caption: str) -> Picture:
+def finished(figure: Figure, title: str, caption: str) -> Picture:
+    """Return a figure as it goes into a page."""
     from PIL import Image
 
     with io.BytesIO() as raw, io.BytesIO() as small:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io import datasets
@@ -45,6 +46,10 @@ class Setup:
         Weight of its early-spike term.
     silent : str
         What it does with outputs that never spike.
+    tau_mem, tau_syn : float
+        Seconds.
+    t_max : float
+        Seconds at which the continuous encoding has a coordinate of 1.
     """
 
     name: str
@@ -56,6 +61,9 @@ class Setup:
     tau1: float
     alpha: float
     silent: Literal["raise", "skip", "t_end"]
+    tau_mem: float = 20e-3
+    tau_syn: float = 5e-3
+    t_max: float = 30e-3
 
 
 SETUPS = {
@@ -137,13 +145,21 @@ class Job:
         return f"{self.setup}, {self.time_step * 1e3:g} ms, {self.arithmetic}"
 
 
+def encoded(setup: Setup, points: NDArray[np.float64]) -> es.SpikeTrains:
+    """Return the input spikes of some points, (n_samples, 4)."""
+    if setup.encoding == "continuous":
+        return datasets.encode_latency(points, t_max=setup.t_max)
+    return datasets.encode_steps(points)
+
+
 def network(setup: Setup, seed: int) -> es.Network:
     """Return the network with initial weights drawn as published."""
     first, second = datasets.normal_weights(setup.sizes, setup.moments, seed)
     net = es.Network()
     net.add_input("in", setup.sizes[0])
-    net.add_population("hidden", setup.sizes[1], es.LIF(tau_mem=20e-3, tau_syn=5e-3))
-    net.add_population("out", setup.sizes[2], es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    neuron = es.LIF(tau_mem=setup.tau_mem, tau_syn=setup.tau_syn)
+    net.add_population("hidden", setup.sizes[1], neuron)
+    net.add_population("out", setup.sizes[2], neuron)
     net.connect("in", "hidden", first)
     net.connect("hidden", "out", second)
     return net
@@ -154,8 +170,7 @@ def run(job: Job) -> Run:
     start = time.perf_counter()
     setup = SETUPS[job.setup]
     data = datasets.yin_yang(job.samples, job.seed)
-    encode = datasets.encode_latency if setup.encoding == "continuous" else datasets.encode_steps
-    inputs = {"in": encode(data.points)}
+    inputs = {"in": encoded(setup, data.points)}
     loss = es.losses.TTFSCrossEntropy(
         "out", data.labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
     )

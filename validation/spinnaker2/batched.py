@@ -112,6 +112,20 @@ def run(
     )
 
 
+def forward(
+    image: Image,
+    inputs: Mapping[str, Spikes],
+    n_samples: int,
+    n_steps: int,
+    *,
+    first_sample: int = 0,
+    threads: int | None = None,
+) -> dict[str, Spikes]:
+    """Run a batch forward and return the spikes of every layer."""
+    chunks = _march(image, inputs, n_samples, n_steps, False, first_sample, threads)
+    return {name: _joined(name, chunks, n_steps) for name in image.layers}
+
+
 def first_spikes(
     image: Image,
     inputs: Mapping[str, Spikes],
