@@ -25,10 +25,10 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from validation.matching import match_spikes
 
 import eventsolve as es
 from eventsolve.io.datasets import encode_latency, yin_yang
-from validation.matching import match_spikes
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

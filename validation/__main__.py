@@ -59,6 +59,80 @@ def _finite(value: float | None) -> float | None:
 
 
 @app.command()
+def check(
+    record: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A record: .json, .npz, .h5 or .hdf5.")
+    ],
+    network: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A record with the network that this one refers to."),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Spikes further apart are not paired. (default: half a time step, and one and another per layer; "
+            "in continuous time 1.5e-8 of the duration)",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            callback=_finite,
+            help="Relative error within which loss and gradients agree. (default: what the time step allows)",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json.")
+    ] = Path("validation-report"),
+    junit: Annotated[
+        Path | None, typer.Option(dir_okay=False, writable=True, help="File for JUnit XML.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+) -> None:
+    """Compare what an implementation recorded with the exact solution.
+
+    Exits with 1 if spikes are missed or extra or an error exceeds its tolerance, and with 2 on a bad option or a file
+    that is no record.
+    """
+    width = None if window is None else _seconds("window", window)
+
+    from rich.console import Console
+
+    from eventsolve.io import records
+    from validation import check as checking
+    from validation import report
+    from validation.junit import to_junit
+
+    try:
+        given = records.read(record)
+        run = checking.check(given, checking.network_of(given, network), window=width, tolerance=tolerance)
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
+        raise typer.BadParameter(str(error), param_hint="'RECORD'") from None
+    origin = report.provenance(
+        {"record": str(record)} | ({} if network is None else {"network": str(network)}),
+        command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
+    )
+    errors, tables = Console(stderr=True), Console(stderr=json)
+    if not tables.is_terminal:
+        tables.width = max(tables.width, 110)
+    tables.print(report.table([run]))
+    for finding in run.findings.values():
+        tables.print(finding, highlight=False, markup=False, soft_wrap=True)
+    html, data = report.write([run], origin, out)
+    errors.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)
+    if junit is not None:
+        junit.write_text(to_junit(run), encoding="utf-8")
+    if json:
+        typer.echo(report.to_json([run], origin), nl=False)
+    parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
+    if parted:
+        errors.print(f"does not agree: {', '.join(parted)}", style="bold red", highlight=False, markup=False)
+        raise typer.Exit(1)
+
+
+@app.command()
 def yinyang(
     samples: Annotated[int, typer.Option(min=1, help="Points of the Yin-Yang data set.")] = 32,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of points and initial weights.")] = 42,

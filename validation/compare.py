@@ -6,15 +6,15 @@ finite makes every figure that contains it NaN, and NaN is within no limit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import networkx as nx
 import numpy as np
 
+from eventsolve.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from eventsolve.network import Key
-from validation.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from validation.target import Record
 
 # -- numbers against numbers ---------------------------------------------------------------------------------
@@ -236,8 +236,8 @@ class Comparison:
         Relative error beyond which a backward :class:`Stage` counts as parted.
     spikes : mapping of str to SpikeMatch
         In forward order.
-    loss : Agreement
-        Of the samples' losses.
+    loss : Agreement or None
+        Of the samples' losses, if both records have them.
     spike_times : mapping of str to TimesComparison
         In backward order; populations for which both records have dL/dt_k.
     weight : mapping of (pre, post) to WeightComparison
@@ -253,7 +253,7 @@ class Comparison:
     depth: Mapping[str, int]
     tolerance: float
     spikes: Mapping[str, SpikeMatch]
-    loss: Agreement
+    loss: Agreement | None
     spike_times: Mapping[str, TimesComparison]
     weight: Mapping[Key, WeightComparison]
     differing_samples: Booleans
@@ -287,7 +287,12 @@ class Comparison:
 
 
 def compare(
-    exact: Record, model: Record, *, window: float | None = None, tolerance: float | None = None
+    exact: Record,
+    model: Record,
+    *,
+    window: float | None = None,
+    tolerance: float | None = None,
+    depth: Mapping[str, int] | None = None,
 ) -> Comparison:
     """Put a model's record beside the exact one.
 
@@ -310,6 +315,8 @@ def compare(
         spike times that the time step allows: greatest depth times time step over the median exact spike time
         of the deepest population; in continuous time, or without spikes there, the square root of the
         rounding error, 1.5e-8.
+    depth : mapping of str to int, optional
+        Projections on the longest way from an input to each population; by default as the weights say.
 
     Raises
     ------
@@ -318,7 +325,8 @@ def compare(
         negative.
     """
     _check_alike(exact, model)
-    depth = _depths(exact)
+    if depth is None:
+        depth = depths(exact.spikes, exact.weight)
     if window is None and model.time_step is None:
         raise ValueError("window must be given for a model in continuous time")
     forward = sorted(exact.spikes, key=lambda name: depth[name])
@@ -326,14 +334,16 @@ def compare(
     for name in forward:
         width = window if window is not None else (depth[name] + 1.5) * float(model.time_step or 0.0)
         spikes[name] = match_spikes(name, exact.spikes[name], model.spikes[name], width)
-    differing = np.zeros(exact.loss.size, dtype=np.bool_)
+    differing = np.zeros(exact.n_samples, dtype=np.bool_)
     for match in spikes.values():
         differing[match.exact.samples[_felt(exact, match.population, match.missed)]] = True
         differing[match.model.samples[_felt(model, match.population, match.extra)]] = True
     limit = _default_tolerance(exact, model, depth) if tolerance is None else tolerance
-    loss = _split(exact.loss, model.loss, differing)
     stages = [_spike_stage(match) for match in spikes.values()]
-    stages.append(Stage("loss", "", loss.everything.relative_error, loss.matching.relative_error, limit))
+    loss = None
+    if exact.loss is not None and model.loss is not None:
+        loss = _split(exact.loss, model.loss, differing)
+        stages.append(Stage("loss", "", loss.everything.relative_error, loss.matching.relative_error, limit))
     times: dict[str, TimesComparison] = {}
     weights: dict[Key, WeightComparison] = {}
     for name in sorted(depth, key=lambda name: -depth[name]):
@@ -356,7 +366,16 @@ def compare(
                 )
             )
     return Comparison(
-        exact, model, depth, limit, spikes, loss.everything, times, weights, differing, tuple(stages)
+        exact,
+        model,
+        depth,
+        limit,
+        spikes,
+        loss.everything if loss is not None else None,
+        times,
+        weights,
+        differing,
+        tuple(stages),
     )
 
 
@@ -418,9 +437,9 @@ def worst_spike(comparison: Comparison) -> Culprit | None:
     gradient depends, of the shallowest population that has one; if all match, the spike whose dL/dt is furthest
     off, relative to its population's dL/dt.
     """
-    if not comparison.exact.loss.size:
+    if not comparison.differing_samples.size:
         return None
-    error = np.zeros(comparison.exact.loss.size)
+    error = np.zeros(comparison.differing_samples.size)
     for weight in comparison.weight.values():
         scale = float(np.abs(weight.exact).max(initial=0.0)) or 1.0
         error += (((weight.model - weight.exact) / scale) ** 2).sum(axis=(1, 2))
@@ -470,7 +489,10 @@ def _check_alike(exact: Record, model: Record) -> None:
             raise ValueError(
                 f"{what} must be of the same names in both records; only one has {sorted(a ^ b)}"
             )
-    for what, a_shape, b_shape in [("loss", exact.loss.shape, model.loss.shape)] + [
+    exact_loss, model_loss = (
+        record.loss.shape if record.loss is not None else None for record in (exact, model)
+    )
+    for what, a_shape, b_shape in [("loss", exact_loss, model_loss)] + [
         (f"weight of {key}", exact.weight[key].shape, model.weight[key].shape) for key in exact.weight
     ]:
         if a_shape != b_shape:
@@ -481,11 +503,11 @@ def _check_alike(exact: Record, model: Record) -> None:
                 raise ValueError(f"spike_times of {name!r} in {record.name!r} must hold one number per spike")
 
 
-def _depths(record: Record) -> dict[str, int]:
-    """Projections on the longest way to each population; populations of one cycle count as one."""
+def depths(populations: Iterable[str], projections: Iterable[Key]) -> dict[str, int]:
+    """Return the projections on the longest way to each population; populations of one cycle count as one."""
     graph = nx.DiGraph()
-    graph.add_nodes_from(record.spikes)
-    graph.add_edges_from((key[0], key[1]) for key in record.weight)
+    graph.add_nodes_from(populations)
+    graph.add_edges_from((key[0], key[1]) for key in projections)
     components = nx.condensation(graph)
     depth: dict[str, int] = {}
     level: dict[int, int] = {}
@@ -524,7 +546,13 @@ def _compare_weights(key: Key, exact: Reals, model: Reals, differing: Booleans) 
     return WeightComparison(key, exact, model, mean, _split(exact, model, differing), per_sample)
 
 
+def differing_rows(differing: Booleans, n_rows: int) -> Booleans:
+    """Return which rows of a gradient differ in their spikes: samples, or their mean if any of them does."""
+    return differing if differing.size == n_rows else np.full(n_rows, differing.any())
+
+
 def _split(exact: Reals, model: Reals, differing: Booleans) -> Split:
+    differing = differing_rows(differing, exact.shape[0])
     return Split(
         agreement(exact, model),
         agreement(exact[~differing], model[~differing]),

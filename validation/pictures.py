@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from validation.compare import Comparison, WeightComparison, label_of
+from validation.compare import Comparison, WeightComparison, differing_rows, label_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def of_run(run: Run) -> list[Picture]:
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        pictures = [_synapses(run.comparison), _error_maps(run.comparison)]
+        pictures = [_synapses(run.comparison), _error_maps(run.comparison)] if run.comparison.weight else []
         if run.excerpt is not None:
             pictures += [_raster(run, run.excerpt), _voltage(run.excerpt)]
     return pictures
@@ -123,13 +123,11 @@ def _synapses(comparison: Comparison) -> Picture:
     for axis, weight in zip(axes.flat, weights, strict=False):
         _scatter(axis, weight)
     axis = axes.flat[-1]
-    samples = np.arange(comparison.differing_samples.size)
     for k, weight in enumerate(weights):
         error = np.array([sample.relative_error for sample in weight.per_sample])
-        for group, face in (
-            (~comparison.differing_samples, SERIES[k % 6]),
-            (comparison.differing_samples, "none"),
-        ):
+        samples = np.arange(error.size)
+        differing = differing_rows(comparison.differing_samples, error.size)
+        for group, face in ((~differing, SERIES[k % 6]), (differing, "none")):
             shown = group & np.isfinite(error) & (error > 0)
             axis.semilogy(
                 samples[shown],

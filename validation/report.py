@@ -10,7 +10,8 @@ null stands for a number that is not finite:
 ``provenance``
     Versions, platform, time, command and settings.
 ``runs[]``
-    ``title``, ``settings``, ``seconds``, ``summary``, ``counters``, ``tolerance``; ``samples`` and
+    ``title``, ``settings``, ``seconds``, ``summary``, ``findings`` (by stage, where it parts and what that looks like),
+    ``counters``, ``tolerance``; ``samples`` and
     ``differing_samples``, the numbers of those in which a spike that a gradient depends on is missed or extra.
 ``runs[].spikes[]``
     Per population: ``exact``, ``model``, ``matched``, ``missed``, ``extra`` (counts), ``window``,
@@ -37,7 +38,7 @@ import math
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -98,6 +99,8 @@ class Run:
         Wall-clock time of the run.
     order : SpikeOrder or None
         Whether the model's resolution explains its other spikes, where that was asked.
+    findings : mapping of str to str
+        By the label of the stage that parts: where first, and what it looks like.
     """
 
     title: str
@@ -108,6 +111,7 @@ class Run:
     excerpt: Excerpt | None
     seconds: float
     order: SpikeOrder | None = None
+    findings: Mapping[str, str] = field(default_factory=dict)
 
 
 def provenance(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
@@ -139,7 +143,9 @@ def summary(comparison: Comparison) -> str:
     cosines = " and ".join(
         f"{number(weight.mean.cosine)} with that of {weight.label}" for weight in comparison.weight.values()
     )
-    words = [spikes, f"its mean gradient has a cosine of {cosines}"]
+    words = [spikes]
+    if cosines:
+        words.append(f"its mean gradient has a cosine of {cosines}")
     if comparison.first is None:
         words.append("the two agree everywhere within tolerance")
     else:
@@ -249,6 +255,7 @@ def _run_document(run: Run) -> dict[str, Any]:
         "settings": dict(run.settings),
         "seconds": run.seconds,
         "summary": summary(c),
+        "findings": dict(run.findings),
         "counters": dict(c.model.counters),
         "tolerance": c.tolerance,
         "time_step": c.model.time_step,
@@ -272,7 +279,7 @@ def _run_document(run: Run) -> dict[str, Any]:
             for name, match in c.spikes.items()
         ],
         "order": None if run.order is None else _order_document(run.order),
-        "loss": asdict(c.loss),
+        "loss": None if c.loss is None else asdict(c.loss),
         "spike_times": [
             {"population": name, **_split(times.agreement)} for name, times in c.spike_times.items()
         ],

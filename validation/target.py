@@ -42,11 +42,11 @@ class Record:
         Of the implementation and its settings, for tables and titles.
     spikes : mapping of str to SpikeTrains
         By population, inputs included, as the implementation saw them (a time-stepped one holds them on its grid).
-    loss : ndarray of float64, (n_samples,)
+    loss : ndarray of float64, (n_samples,), or None
     spike_times : mapping of str to ndarray of float64
         dL/dt_k in 1/s for every spike of a population, in the order of ``spikes[population].times``.
     weight : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
-        dL/dw.
+        dL/dw; (1, n_post, n_pre) where only the mean over the batch is known, and then the loss is (1,), too.
     time_step : float or None
         Seconds; None for an implementation in continuous time.
     traces : mapping of str to Trace
@@ -57,12 +57,17 @@ class Record:
 
     name: str
     spikes: Mapping[str, es.SpikeTrains]
-    loss: NDArray[np.float64]
+    loss: NDArray[np.float64] | None
     spike_times: Mapping[str, NDArray[np.float64]]
     weight: Mapping[Key, NDArray[np.float64]]
     time_step: float | None = None
     traces: Mapping[str, Trace] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_samples(self) -> int:
+        """Size of the batch."""
+        return next((trains.n_samples for trains in self.spikes.values()), 0)
 
 
 class Target(Protocol):

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io import datasets
-from validation.compare import Comparison, Culprit, compare, worst_spike
+from validation.compare import compare, worst_spike
+from validation.excerpt import excerpt_around
 from validation.fixedpoint import FixedFormat
 from validation.oracle import oracle
 from validation.order import spike_order
-from validation.report import Excerpt, Run
+from validation.report import Run
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.spinnaker2.arithmetic import Arithmetic
 from validation.target import Record
@@ -180,7 +181,7 @@ def run(job: Job) -> Run:
     model = core.run(net, inputs, setup.t_end, loss)
     window = max(3.5 * job.time_step, 1e-3) if job.window is None else job.window
     comparison = compare(exact, model, window=window)
-    excerpt = excerpt_around(worst_spike(comparison), comparison, net, inputs["in"], setup.t_end)
+    excerpt = excerpt_around(worst_spike(comparison), comparison, net, inputs, setup.t_end)
     return Run(
         title=job.title,
         group=setup.name,
@@ -234,39 +235,6 @@ def campaign(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[
     finally:
         for future in futures:
             future.cancel()
-
-
-def excerpt_around(
-    culprit: Culprit | None, comparison: Comparison, net: es.Network, trains: es.SpikeTrains, t_end: float
-) -> Excerpt | None:
-    """Cut the voltage of one neuron around one spike: 12 time steps either side, but 4 to 12 ms."""
-    if culprit is None or culprit.population not in comparison.model.traces:
-        return None
-    reach = float(np.clip(12 * (comparison.model.time_step or 0.0), 4e-3, 12e-3))
-    start, stop = max(0.0, culprit.time - reach), min(t_end, culprit.time + reach)
-    solution = es.solve(net, {"in": trains.select([culprit.sample])}, t_end=t_end)
-    times = np.linspace(start, stop, 1001)
-    trace = comparison.model.traces[culprit.population]
-    shown = (trace.times >= start) & (trace.times <= stop)
-    spikes = [_spikes_of(record, culprit, start, stop) for record in (comparison.exact, comparison.model)]
-    return Excerpt(
-        culprit=culprit,
-        threshold=float(net.population(culprit.population).parameter("v_threshold")[culprit.neuron]),
-        exact_times=times,
-        exact_voltage=solution.voltage(culprit.population, times)[0, culprit.neuron],
-        model_times=trace.times[shown],
-        model_voltage=trace.voltage[culprit.sample, culprit.neuron, shown],
-        exact_spikes=spikes[0],
-        model_spikes=spikes[1],
-    )
-
-
-def _spikes_of(record: Record, culprit: Culprit, start: float, stop: float) -> np.ndarray:
-    trains = record.spikes[culprit.population]
-    here = (trains.samples == culprit.sample) & (trains.neurons == culprit.neuron)
-    here &= (trains.times >= start) & (trains.times <= stop)
-    times: np.ndarray = trains.times[here]
-    return times
 
 
 def _without_traces(record: Record) -> Record:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import eventsolve as es
+from eventsolve.matching import match_spikes
 from validation.compare import agreement, broken_limits, compare, worst_spike
-from validation.matching import match_spikes
 from validation.oracle import oracle
 from validation.target import Record
 

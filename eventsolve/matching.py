@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-import eventsolve as es
+from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -32,8 +32,8 @@ class SpikeMatch:
     """
 
     population: str
-    exact: es.SpikeTrains
-    model: es.SpikeTrains
+    exact: SpikeTrains
+    model: SpikeTrains
     window: float
     exact_index: Integers
     model_index: Integers
@@ -57,7 +57,7 @@ class SpikeMatch:
         return float(np.abs(self.shift).max(initial=0.0))
 
 
-def match_spikes(population: str, exact: es.SpikeTrains, model: es.SpikeTrains, window: float) -> SpikeMatch:
+def match_spikes(population: str, exact: SpikeTrains, model: SpikeTrains, window: float) -> SpikeMatch:
     """Pair the spikes of every neuron in every sample, in order.
 
     Among all pairings that keep the order of the spikes and pair none further apart than ``window`` seconds,
@@ -98,7 +98,7 @@ def match_spikes(population: str, exact: es.SpikeTrains, model: es.SpikeTrains, 
     return SpikeMatch(population, exact, model, window, index_e[rank], index_m[rank], missed, extra)
 
 
-def _by_train(trains: es.SpikeTrains, n_trains: int) -> tuple[Integers, Integers, Integers]:
+def _by_train(trains: SpikeTrains, n_trains: int) -> tuple[Integers, Integers, Integers]:
     train = trains.samples * trains.n_neurons + trains.neurons
     order = np.lexsort((trains.times, train))
     return order, train[order], np.searchsorted(train[order], np.arange(n_trains + 1))

@@ -1,0 +1,93 @@
+"""Values of a document, taken one by one: each is what it should be, or a RecordError says where it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.checks import index_vector, real_array, shown
+
+Document = Mapping[str, Any]
+
+
+class RecordError(ValueError):
+    """A file or document that is not a record; the message says where and what was expected."""
+
+
+def mapping(
+    where: str, value: object, required: Collection[str] = (), optional: Collection[str] | None = None
+) -> Document:
+    """Return a mapping that has all required keys and, unless ``optional`` is None, no others than those named."""
+    if not isinstance(value, Mapping):
+        raise RecordError(f"{where} must be an object; got {shown(value)}")
+    for key in required:
+        if key not in value:
+            raise RecordError(f"{where} must have {key!r}; it has {shown(sorted(value))}")
+    if optional is not None:
+        for key in value:
+            if key not in required and key not in optional:
+                known = ", ".join([*required, *optional])
+                raise RecordError(f"{where} has {shown(key)}, which is none of {known}")
+    return value
+
+
+def listed(where: str, value: object) -> list[Any]:
+    """Return a list."""
+    if not isinstance(value, list):
+        raise RecordError(f"{where} must be a list; got {shown(value)}")
+    return value
+
+
+def text(where: str, value: object, choices: Collection[str] | None = None) -> str:
+    """Return a string that is not empty, one of some choices if there are any."""
+    if not isinstance(value, str) or not value:
+        raise RecordError(f"{where} must be a string; got {shown(value)}")
+    if choices is not None and value not in choices:
+        raise RecordError(f"{where} must be one of {', '.join(choices)}; got {shown(value)}")
+    return value
+
+
+def number(where: str, value: object, *, positive: bool = False) -> float:
+    """Return a finite number >= 0, or > 0."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or value < 0 or (positive and value == 0):  # type: ignore[arg-type, operator]
+        raise RecordError(
+            f"{where} must be a finite number {'> 0' if positive else '>= 0'}; got {shown(value)}"
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
+def size(where: str, value: object, largest: int) -> int:
+    """Return an integer from 0 to a largest."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
+        raise RecordError(f"{where} must be an integer in 0..{largest}; got {shown(value)}")
+    return value
+
+
+def reals(where: str, value: object, *, gaps: bool = False) -> NDArray[np.float64]:
+    """Return float64 numbers of any shape; with ``gaps``, None stands for one that is not a number."""
+    try:
+        return real_array(where, _without_truth(where, value, gaps))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(str(error)) from error
+
+
+def indices(where: str, value: object, bound: int) -> NDArray[np.int64]:
+    """Return a vector of integers in 0..bound - 1."""
+    try:
+        return index_vector(where, _without_truth(where, value, False), bound)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise RecordError(str(error)) from error
+
+
+def _without_truth(where: str, value: Any, gaps: bool) -> Any:
+    """Return nested lists with gaps filled; refuse truth values, which numpy would take for numbers among numbers."""
+    if isinstance(value, list):
+        return [_without_truth(where, entry, gaps) for entry in value]
+    if isinstance(value, bool):
+        raise RecordError(f"{where} must be numbers; {value!r} is among them")
+    return math.nan if gaps and value is None else value

@@ -1,0 +1,135 @@
+"""Losses as documents: those that are numbers alone, and errors that were given from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve import losses
+from eventsolve.checks import shown
+from eventsolve.io.records.fields import RecordError, indices, mapping, number, reals, text
+from eventsolve.losses import Evaluation, Loss
+from eventsolve.matching import match_spikes
+from eventsolve.solution import Solution
+from eventsolve.spiketrains import SpikeTrains
+
+Reals = NDArray[np.float64]
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "TTFSCrossEntropy": ("tau0", "tau1"),
+    "TargetTimeMSE": ("targets",),
+    "RelativeMSE": ("gap",),
+    "MaxVoltageCrossEntropy": (),
+    "MeanVoltageCrossEntropy": (),
+    "InstantCrossEntropy": (),
+}
+"""Losses by the names of their classes, and which of their fields are times."""
+SQUARED = ("TargetTimeMSE", "RelativeMSE")
+"""Losses that are squares of times."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenErrors:
+    """L = sum_k e_k t_k over some spikes: dL/dt_k that came from outside, as for one layer of a larger network.
+
+    Of another run of the network, spikes take the errors of those with which they pair in order, others none.
+
+    Attributes
+    ----------
+    spikes : mapping of str to SpikeTrains
+        To which the errors belong.
+    errors : mapping of str to ndarray of float64, (n_spikes,)
+        1/s.
+    """
+
+    spikes: Mapping[str, SpikeTrains]
+    errors: Mapping[str, Reals]
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's sum, and its derivative by the spike times."""
+        values = np.zeros(solution.n_samples)
+        slopes = {}
+        for name, given in self.errors.items():
+            trains = solution.spikes[name]
+            latest = max(float(t.times.max(initial=0.0)) for t in (trains, self.spikes[name]))
+            match = match_spikes(name, trains, self.spikes[name], latest)
+            slopes[name] = np.zeros(trains.n_spikes)
+            slopes[name][match.exact_index] = given[match.model_index]
+            np.add.at(values, trains.samples, slopes[name] * trains.times)
+        return Evaluation(values, slopes)
+
+
+def loss_document(loss: Loss) -> dict[str, Any]:
+    """Return a loss as a document, in seconds, or raise a ValueError if it is one that computes what it likes."""
+    kind = type(loss).__name__
+    if isinstance(loss, GivenErrors):
+        return {"kind": kind, "errors": dict(loss.errors)}
+    if getattr(losses, kind, None) is not type(loss) or kind not in KINDS:
+        raise ValueError(
+            f"loss must be one of {', '.join([*KINDS, 'GivenErrors'])} to be written; got {kind}"
+        )
+    document: dict[str, Any] = {"kind": kind}
+    for entry in fields(loss):  # type: ignore[arg-type]
+        value = getattr(loss, entry.name)
+        if callable(value):
+            raise ValueError(f"{entry.name} of {kind} must be a name to be written; got {shown(value)}")
+        document[entry.name] = value
+    return document
+
+
+def loss_of(
+    where: str,
+    document: object,
+    seconds: float,
+    spikes: Mapping[str, SpikeTrains],
+    orders: Mapping[str, NDArray[np.int64]],
+) -> Loss:
+    """Return the loss of a document whose unit of time lasts ``seconds``.
+
+    ``spikes`` are the record's, to which given errors belong, and ``orders`` where each stands in the document.
+
+    Raises
+    ------
+    RecordError
+        If it is not a loss.
+    """
+    entry = mapping(where, document, ("kind",))
+    kind = text(f"{where}.kind", entry["kind"], (*KINDS, "GivenErrors"))
+    if kind == "GivenErrors":
+        mapping(where, entry, ("kind", "errors"), ())
+        errors = {}
+        for name, values in mapping(f"{where}.errors", entry["errors"]).items():
+            if name not in spikes:
+                raise RecordError(f"{where}.errors has {shown(name)}, of which there are no spikes")
+            errors[name] = reals(f"{where}.errors of {name!r}", values) / seconds
+            if errors[name].shape != spikes[name].times.shape or not np.isfinite(errors[name]).all():
+                raise RecordError(
+                    f"{where}.errors of {name!r} must be {spikes[name].n_spikes} finite numbers, one per spike"
+                )
+            errors[name] = errors[name][orders[name]]
+        return GivenErrors({name: spikes[name] for name in errors}, errors)
+    made: Any = getattr(losses, kind)
+    required = [f.name for f in fields(made) if f.default is MISSING]
+    optional = [f.name for f in fields(made) if f.default is not MISSING]
+    mapping(where, entry, ("kind", *required), optional)
+    values = {name: entry[name] for name in (*required, *optional) if name in entry}
+    text(f"{where}.population", values["population"])
+    for name in values:
+        if name in KINDS[kind]:
+            values[name] = reals(f"{where}.{name}", values[name]) * seconds
+            values[name] = values[name] if values[name].ndim else float(values[name])
+        elif name == "labels":
+            values[name] = indices(f"{where}.labels", values[name], 2**31)
+        elif name == "alpha":
+            values[name] = number(f"{where}.alpha", values[name])
+        elif name in ("silent", "weighting"):
+            text(f"{where}.{name}", values[name])
+    try:
+        loss: Loss = made(**values)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise RecordError(f"{where}: {error}") from error
+    return loss

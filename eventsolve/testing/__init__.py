@@ -1,0 +1,17 @@
+"""For the test suites of those who have an implementation of their own.
+
+- :func:`check_implementation` runs one on a :class:`Problem` and compares spikes, loss and gradients;
+- :func:`assert_spikes_match` and :func:`assert_gradients_match` compare results that are there already;
+- ``eventsolve.testing.strategies`` draws networks, inputs, losses and whole problems with Hypothesis (extra
+  ``testing``).
+
+What does not match is a :class:`Mismatch`: it names the first place where the two part, and what it looks like.
+"""
+
+from eventsolve.testing.assertions import assert_gradients_match as assert_gradients_match
+from eventsolve.testing.assertions import assert_spikes_match as assert_spikes_match
+from eventsolve.testing.assertions import check_implementation as check_implementation
+from eventsolve.testing.divergence import Divergence as Divergence
+from eventsolve.testing.divergence import Mismatch as Mismatch
+from eventsolve.testing.problem import Problem as Problem
+from eventsolve.testing.problem import network_of as network_of

@@ -1,0 +1,372 @@
+"""Assertions for users' test suites: the exact result beside theirs, and where the two part first.
+
+Tolerances are explicit. Spike times may be off by ``atol`` seconds. A number of a gradient may be off by
+``atol + rtol * max |expected|`` over all numbers of its quantity and place: an entry that nearly cancels carries the
+error of the entries that it is the sum of, so that a tolerance relative to itself would mean nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from eventsolve.adjoint import Gradients, value_and_grad
+from eventsolve.checks import real_array, shown
+from eventsolve.schedule import layers_of
+from eventsolve.solution import Solution
+from eventsolve.spiketrains import SpikeTrains
+from eventsolve.testing.divergence import (
+    Mismatch,
+    first_spike_divergence,
+    margin_of,
+    number_divergence,
+    paired,
+    spike_time_divergence,
+)
+from eventsolve.testing.problem import Problem
+from eventsolve.testing.slips import Evidence, Reduction, dense, recognised
+from eventsolve.testing.spike_slips import recognised_spikes
+
+Reals = NDArray[np.float64]
+Spikes: TypeAlias = SpikeTrains | Mapping[str, SpikeTrains] | Solution
+Results: TypeAlias = Mapping[str, Any]
+Implementation: TypeAlias = Callable[[Problem], Results]
+
+QUANTITIES = tuple(entry.name for entry in fields(Gradients) if entry.name != "silent_samples")
+"""What gradients there are: the attributes of :class:`eventsolve.Gradients`."""
+_SYNAPTIC = ("weight", "delay")
+
+
+def assert_spikes_match(
+    actual: Spikes, expected: Spikes, *, atol: float, time_step: float | None = None
+) -> None:
+    """Raise a :class:`Mismatch` that names the first spike that is late, early, missed or extra.
+
+    Parameters
+    ----------
+    actual : SpikeTrains, or mapping of population to SpikeTrains, or Solution
+        Some of the populations may be left out.
+    expected : as actual
+        With a :class:`~eventsolve.Solution`, the message also names the convention slips that would give these spikes.
+    atol : float
+        Seconds, >= 0.
+    time_step : float, optional
+        Seconds, of a time-stepped implementation: a slip that is a step of delay is then recognised in any case.
+
+    Raises
+    ------
+    Mismatch
+        If a spike is off.
+    ValueError
+        If there is nothing to compare, or names or sizes differ.
+    """
+    _non_negative("atol", atol)
+    got, wanted = _trains("actual", actual), _trains("expected", expected)
+    if isinstance(actual, SpikeTrains) != isinstance(expected, SpikeTrains):
+        raise ValueError("actual and expected must both be SpikeTrains, or both have populations by name")
+    _check_names("actual", got, wanted)
+    _check_sizes(got, wanted)
+    first = first_spike_divergence(wanted, got, atol)
+    if first is None:
+        return
+    slips: tuple[str, ...] = ()
+    if isinstance(expected, Solution) and expected.t_start == 0 and expected.stopped is None:
+        inputs = {name: t for name, t in wanted.items() if expected.network.population(name).neuron is None}
+        problem = Problem(expected.network, inputs, expected.t_end)
+        slips = recognised_spikes(problem, got, first, atol=atol, time_step=time_step)
+    raise Mismatch(first, slips)
+
+
+def assert_gradients_match(
+    actual: Gradients | Mapping[str, Mapping[Any, Any]],
+    expected: Gradients | Mapping[str, Mapping[Any, Any]],
+    *,
+    rtol: float,
+    atol: float = 0.0,
+    reduction: Reduction = "mean",
+    problem: Problem | None = None,
+    time_step: float | None = None,
+) -> None:
+    """Raise a :class:`Mismatch` that names the gradient that is off, where, and what it looks like.
+
+    Parameters
+    ----------
+    actual, expected : Gradients, or mapping of quantity to mapping of place to array
+        Quantities are the attributes of :class:`eventsolve.Gradients`, places are populations or projections. Of
+        ``actual`` some may be left out; dL/dt is in the order of the expected spikes.
+    rtol, atol : float
+        See the module docstring; atol in the unit of the gradient.
+    reduction : {"mean", "sum", "none"}
+        How both are reduced over the batch.
+    problem : Problem, optional
+        With it, the message also names slips that depend on time constants, on the batch, or on the spikes.
+    time_step : float, optional
+        Seconds, of a time-stepped implementation.
+
+    Raises
+    ------
+    Mismatch
+        If an entry is off.
+    ValueError
+        If there is nothing to compare, or names or shapes differ.
+    """
+    terms = _Terms(rtol, atol, reduction, problem, time_step)
+    got, wanted = _quantities("actual", actual), _quantities("expected", expected)
+    if not any(got.values()):
+        raise ValueError("actual must have a gradient to compare; got none")
+    _check_names("actual", got, wanted)
+    for quantity, places in got.items():
+        _check_names(f"{quantity} of actual", places, wanted[quantity])
+    agreed: dict[str, float] = {}
+    for quantity, place in _backward(problem, got):
+        trains = problem.solution.spikes[place] if problem is not None and quantity == "spike_times" else None
+        name = f"{quantity} of {place!r}"
+        agreed[name] = _matching(
+            terms, quantity, place, wanted[quantity][place], got[quantity][place], trains, agreed
+        )
+
+
+def check_implementation(
+    implementation: Implementation,
+    problem: Problem,
+    *,
+    spikes_atol: float,
+    rtol: float,
+    atol: float = 0.0,
+    reduction: Reduction = "mean",
+    time_step: float | None = None,
+) -> dict[str, float]:
+    """Run an implementation on a problem and compare what it gives with the exact solution.
+
+    Spikes are compared first, then the loss, then gradients in the order of the backward pass, so that the first
+    that is off is the nearest to the cause.
+
+    Parameters
+    ----------
+    implementation : callable
+        Takes a :class:`Problem` and returns a mapping that has any of "spikes" (by population), "loss", and gradients
+        by quantity and place: "weight", "delay", "spike_times" (in the order of the spikes that it returns), ...
+    problem : Problem
+    spikes_atol : float
+        Seconds by which a spike may be off.
+    rtol, atol : float
+        Of the loss and the gradients; see the module docstring.
+    reduction : {"mean", "sum", "none"}
+        How the implementation reduces loss and gradients over the batch.
+    time_step : float, optional
+        Seconds, of a time-stepped implementation.
+
+    Returns
+    -------
+    mapping of str to float
+        What was compared, and the largest error in it.
+
+    Raises
+    ------
+    Mismatch
+        At the first quantity that is off.
+    ValueError
+        If the implementation returns nothing to compare, or other names or shapes than the problem has.
+    """
+    _non_negative("spikes_atol", spikes_atol)
+    terms = _Terms(rtol, atol, reduction, problem, time_step)
+    results = implementation(problem)
+    known = ("spikes", "loss", *QUANTITIES)
+    if not isinstance(results, Mapping):
+        raise ValueError(f"the implementation must return a mapping; got {shown(results)}")
+    for name in results:
+        if name not in known:
+            raise ValueError(f"the implementation returns {shown(name)}, which is none of {', '.join(known)}")
+    spikes, gradients = dict(results.get("spikes", {})), {q: results[q] for q in QUANTITIES if q in results}
+    agreed: dict[str, float] = {}
+    if spikes:
+        agreed |= _matching_spikes(problem, spikes, spikes_atol, time_step)
+    if "loss" in results or any(gradients.values()):
+        if problem.loss is None:
+            raise ValueError("the problem has no loss, with which a loss or gradient could be compared")
+        value, exact = value_and_grad(problem.solution, problem.loss, reduction=reduction)
+        if "loss" in results:
+            agreed["loss"] = _matching(terms, "loss", "", value, results["loss"], None, agreed)
+        for quantity, places in gradients.items():
+            _check_names(f"{quantity} of the implementation", places, getattr(exact, quantity))
+        for quantity, place in _backward(problem, gradients):
+            trains, got = None, gradients[quantity][place]
+            if quantity == "spike_times":
+                trains = problem.solution.spikes[place]
+                got = _in_order(place, got, spikes.get(place, trains), trains)
+            agreed[f"{quantity} of {place!r}"] = _matching(
+                terms, quantity, place, getattr(exact, quantity)[place], got, trains, agreed
+            )
+    if not agreed:
+        raise ValueError("the implementation returns nothing to compare")
+    return agreed
+
+
+# -- one comparison ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """On what terms numbers are compared; as the arguments of :func:`check_implementation`."""
+
+    rtol: float
+    atol: float
+    reduction: Reduction
+    problem: Problem | None
+    time_step: float | None
+
+    def __post_init__(self) -> None:
+        _non_negative("rtol", self.rtol)
+        _non_negative("atol", self.atol)
+        if self.reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {shown(self.reduction)}")
+        if self.time_step is not None and not (math.isfinite(self.time_step) and self.time_step > 0):
+            raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
+
+
+def _matching_spikes(
+    problem: Problem, spikes: Mapping[str, SpikeTrains], atol: float, time_step: float | None
+) -> dict[str, float]:
+    """Return the largest shift of every population, or raise a Mismatch."""
+    exact = problem.solution.spikes
+    _check_names("the implementation's spikes", spikes, exact)
+    _check_sizes(spikes, exact)
+    first = first_spike_divergence(exact, spikes, atol)
+    if first is not None:
+        raise Mismatch(first, recognised_spikes(problem, spikes, first, atol=atol, time_step=time_step))
+    return {
+        f"spikes of {name!r}": paired(name, exact[name], trains).max_shift for name, trains in spikes.items()
+    }
+
+
+def _matching(
+    terms: _Terms,
+    quantity: str,
+    place: Any,
+    expected: Any,
+    got: Any,
+    trains: SpikeTrains | None,
+    agreed: Mapping[str, float],
+) -> float:
+    """Return the largest error of one array, or raise a Mismatch."""
+    wanted, actual = _array(quantity, place, expected, expected), _array(quantity, place, got, expected)
+    if actual.shape != wanted.shape:
+        turned = wanted.ndim > 1 and actual.shape == np.swapaxes(wanted, -1, -2).shape
+        raise ValueError(
+            f"{_named(quantity, place)} must have shape {wanted.shape}; got {actual.shape}"
+            + (", a transposition: weights are (n_post, n_pre)" if turned else "")
+        )
+    margin = margin_of(wanted, terms.rtol, terms.atol)
+    if trains is not None:
+        first = spike_time_divergence(place, trains, wanted, actual, margin)
+    else:
+        first = number_divergence(
+            quantity,
+            place,
+            wanted,
+            actual,
+            margin,
+            per_sample=terms.reduction == "none" and quantity != "spike_times",
+        )
+    if first is None:
+        return float(np.abs(actual - wanted).max(initial=0.0))
+    evidence = Evidence(quantity, place, wanted, terms.reduction, terms.problem, terms.time_step)
+    slips = recognised(evidence, actual, rtol=terms.rtol, atol=terms.atol)
+    raise Mismatch(first, slips, tuple(agreed))
+
+
+def _array(quantity: str, place: Any, values: Any, like: Any) -> Reals:
+    """Return numbers as a dense array; beside a sparse gradient, only those of its synapses."""
+    array = real_array(_named(quantity, place), dense(values))
+    first = like[0] if isinstance(like, list) and like else like
+    if sp.issparse(first) and array.shape[-2:] == first.shape:
+        stored = sp.csr_array(
+            (np.ones_like(first.data), first.indices, first.indptr), shape=first.shape
+        ).toarray()
+        array = np.where(stored != 0, array, 0.0)
+    return array
+
+
+def _in_order(place: str, values: Any, got: SpikeTrains, expected: SpikeTrains) -> Reals:
+    """Return dL/dt of an implementation's spikes in the order of the expected ones, with which they pair."""
+    array = real_array(_named("spike_times", place), values)
+    if array.shape != (got.n_spikes,):
+        raise ValueError(f"dL/dt of {place!r} must have shape ({got.n_spikes},); got {array.shape}")
+    match = paired(place, expected, got)
+    ordered = np.empty(expected.n_spikes)
+    ordered[match.exact_index] = array[match.model_index]
+    return ordered
+
+
+# -- arguments -----------------------------------------------------------------------------------------------------
+
+
+def _backward(problem: Problem | None, got: Mapping[str, Mapping[Any, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield (quantity, place) in the order of the backward pass if it is known, dL/dt of a population first."""
+    order = [q for q in ("spike_times", *QUANTITIES) if q in got]
+    places = list(dict.fromkeys(place for q in order for place in got[q]))
+    if problem is not None:
+        layers = [layer.name for layer in layers_of(problem.network)]
+        depth = {name: k for k, names in enumerate(layers) for name in names}
+        places.sort(key=lambda place: -depth.get(place if isinstance(place, str) else place[1], -1))
+    seen = set()
+    for place in places:
+        for quantity in order:
+            if place in got[quantity] and (quantity, place) not in seen:
+                seen.add((quantity, place))
+                yield quantity, place
+
+
+def _trains(name: str, spikes: Spikes) -> Mapping[str, SpikeTrains]:
+    if isinstance(spikes, Solution):
+        return spikes.spikes
+    found = {"": spikes} if isinstance(spikes, SpikeTrains) else spikes
+    if not isinstance(found, Mapping) or not all(isinstance(t, SpikeTrains) for t in found.values()):
+        raise ValueError(
+            f"{name} must be SpikeTrains, by population or alone, or a Solution; got {shown(spikes)}"
+        )
+    return found
+
+
+def _quantities(name: str, gradients: Any) -> Mapping[str, Mapping[Any, Any]]:
+    if isinstance(gradients, Gradients):
+        return {quantity: getattr(gradients, quantity) for quantity in QUANTITIES}
+    if not isinstance(gradients, Mapping):
+        raise ValueError(
+            f"{name} must be Gradients or a mapping of quantity to gradients; got {shown(gradients)}"
+        )
+    for quantity in gradients:
+        if quantity not in QUANTITIES:
+            raise ValueError(f"{name} has {shown(quantity)}, which is none of {', '.join(QUANTITIES)}")
+    return gradients
+
+
+def _check_names(name: str, got: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
+    for place in got:
+        if place not in expected:
+            raise ValueError(f"{name} has {shown(place)}; expected are {list(expected)}")
+
+
+def _check_sizes(got: Mapping[str, SpikeTrains], expected: Mapping[str, SpikeTrains]) -> None:
+    if not got:
+        raise ValueError("actual must have spikes to compare; got no population")
+    for name, trains in got.items():
+        for size in ("n_samples", "n_neurons"):
+            a, b = getattr(trains, size), getattr(expected[name], size)
+            if a != b:
+                raise ValueError(f"spikes of {name!r} must have {size} {b}; got {a}")
+
+
+def _named(quantity: str, place: Any) -> str:
+    return f"{quantity} of {place!r}" if place else quantity
+
+
+def _non_negative(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and >= 0; got {value!r}")

@@ -1,0 +1,159 @@
+"""The pytest plugin: a marker, two fixtures, an option and a line in the summary.
+
+``@pytest.mark.eventsolve(examples=..., problems=[...])`` marks a test of an implementation: ``examples`` is how many
+Hypothesis examples it draws, unless ``--eventsolve-examples`` says otherwise or the test has settings of its own;
+``problems`` are the names of those that :func:`eventsolve_problem` is to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from functools import wraps
+from typing import Any
+
+import pytest
+
+_PROPERTY = "eventsolve"
+_CHECKED = pytest.StashKey[int]()
+_SET = pytest.StashKey[set[Any]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--eventsolve-examples``."""
+    parser.getgroup("eventsolve").addoption(
+        "--eventsolve-examples",
+        type=_at_least_one,
+        metavar="N",
+        help="Hypothesis examples that tests marked with eventsolve draw",
+    )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"--eventsolve-examples must be at least 1; got {text}")
+    return number
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.stash[_CHECKED] = 0
+    config.stash[_SET] = set()
+    config.addinivalue_line(
+        "markers",
+        "eventsolve(examples=None, problems=None): a test of an implementation beside the exact solution; how many "
+        "Hypothesis examples it draws, and which problems the fixture eventsolve_problem is",
+    )
+
+
+# -- fixtures ------------------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for ``eventsolve_problem`` once for each problem."""
+    if "eventsolve_problem" not in metafunc.fixturenames:
+        return
+    from eventsolve.testing.canonical import PROBLEMS
+
+    marker = metafunc.definition.get_closest_marker("eventsolve")
+    names = list(PROBLEMS) if marker is None else marker.kwargs.get("problems") or list(PROBLEMS)
+    for name in names:
+        if name not in PROBLEMS:
+            raise pytest.UsageError(f"problems must be among {', '.join(PROBLEMS)}; got {name!r}")
+    metafunc.parametrize("eventsolve_problem", names, indirect=True, ids=names)
+
+
+@pytest.fixture
+def eventsolve_problem(request: pytest.FixtureRequest) -> Any:
+    """Return a :class:`eventsolve.testing.Problem`: of a few that have one thing in them each, one for each test."""
+    from eventsolve.testing.canonical import PROBLEMS
+
+    return PROBLEMS[request.param]()
+
+
+@pytest.fixture(scope="session")
+def eventsolve_check(pytestconfig: pytest.Config) -> Callable[..., Any]:
+    """Return :func:`eventsolve.testing.check_implementation`, counted for the summary."""
+    from eventsolve.testing import check_implementation
+
+    @wraps(check_implementation)
+    def counted(*arguments: Any, **options: Any) -> Any:
+        pytestconfig.stash[_CHECKED] += 1
+        return check_implementation(*arguments, **options)
+
+    return counted
+
+
+# -- examples ------------------------------------------------------------------------------------------------------
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let a marked test draw as many examples as were asked for; one with settings of its own keeps those."""
+    marker, function = item.get_closest_marker("eventsolve"), getattr(item, "function", None)
+    if marker is None or function is None or function in item.config.stash[_SET]:
+        return
+    examples = item.config.getoption("--eventsolve-examples") or marker.kwargs.get("examples")
+    if not examples:
+        return
+    from hypothesis import is_hypothesis_test, settings
+    from hypothesis.errors import InvalidArgument
+
+    if is_hypothesis_test(function):
+        item.config.stash[_SET].add(function)
+        with contextlib.suppress(InvalidArgument):  # what Hypothesis says of a second @settings
+            settings(max_examples=examples)(function)
+
+
+# -- the summary ---------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note on a test's report how many problems it checked and where it differs, for the summary of any process."""
+    report = yield
+    if call.when == "call":
+        checked, item.config.stash[_CHECKED] = item.config.stash[_CHECKED], 0
+        found = call.excinfo.value if call.excinfo is not None else None
+        mismatch = next(_mismatches(found), None)
+        if checked or mismatch is not None or item.get_closest_marker("eventsolve") is not None:
+            said = "" if mismatch is None else _in_short(mismatch)
+            report.user_properties.append((_PROPERTY, [checked, said]))
+    return report
+
+
+def _mismatches(error: BaseException | None) -> Iterator[Any]:
+    """Yield the mismatches in an error, which may be a group."""
+    from eventsolve.testing.divergence import Mismatch
+
+    if isinstance(error, Mismatch):
+        yield error
+    elif isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _mismatches(part)
+
+
+def _in_short(mismatch: Any) -> str:
+    what = str(mismatch.divergence).split(":")[0]
+    return f"{what}, which looks like {mismatch.slips[0]}" if mismatch.slips else what
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests compared how many problems, and where which of them differ."""
+    found = [
+        (report.nodeid, *value)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == _PROPERTY
+    ]
+    if not found:
+        return
+    differ = [(node, said) for node, _, said in found if said]
+    checked = sum(count for _, count, _ in found)
+    problems = f", {checked} problems" if checked else ""
+    terminalreporter.write_line(f"eventsolve: {len(found)} tests{problems}, {len(differ)} differ")
+    for node, said in differ:
+        terminalreporter.write_line(f"  {node}: {said}")

@@ -1,0 +1,164 @@
+"""Does the plugin give tests their problems and examples, and say in the summary what differs?"""
+
+import re
+
+import pytest
+from hypothesis import settings
+
+import eventsolve as es
+from eventsolve.testing import strategies  # noqa: F401
+from eventsolve.testing.canonical import PROBLEMS
+
+pytest_plugins = ["pytester"]
+
+PLUGIN = ("-p", "no:eventsolve", "-p", "eventsolve.testing.plugin", "-p", "no:cacheprovider")
+"""Also where it is installed, and would be loaded by its entry point."""
+
+
+@pytest.fixture(autouse=True)
+def warm():
+    """What an inner run imports first is forgotten after it, which numba's compiled functions would not survive."""
+    for make in PROBLEMS.values():
+        problem = make()
+        es.value_and_grad(problem.solution, problem.loss)
+        problem.solution.voltage("out", [0.0])
+
+
+EXACT = """
+    import eventsolve as es
+    import pytest
+    from hypothesis import given, settings
+    from eventsolve.testing import check_implementation, strategies
+
+    def mine(problem, factor=1.0):
+        _, grads = es.value_and_grad(problem.solution, problem.loss)
+        return {
+            "spikes": problem.solution.spikes,
+            "weight": {key: factor * g for key, g in grads.weight.items()},
+        }
+"""
+
+
+def run(pytester, body, *arguments):
+    pytester.makepyfile(EXACT + body)
+    return pytester.runpytest_inprocess(*PLUGIN, "--strict-markers", *arguments)
+
+
+def test_a_test_runs_once_for_each_problem(pytester):
+    result = run(
+        pytester,
+        """
+    def test_mine(eventsolve_problem, eventsolve_check):
+        eventsolve_check(mine, eventsolve_problem, spikes_atol=0.0, rtol=0.0)
+    """,
+    )
+    result.assert_outcomes(passed=len(PROBLEMS))
+    result.stdout.fnmatch_lines([f"eventsolve: {len(PROBLEMS)} tests, {len(PROBLEMS)} problems, 0 differ"])
+
+
+def test_a_marker_chooses_problems(pytester):
+    result = run(
+        pytester,
+        """
+    @pytest.mark.eventsolve(problems=["one spike", "delays"])
+    def test_mine(eventsolve_problem):
+        assert eventsolve_problem.n_samples == 1
+    """,
+        "-v",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_mine?one spike? PASSED*", "*test_mine?delays? PASSED*"])
+    result.stdout.fnmatch_lines(["eventsolve: 2 tests, 0 differ"])
+
+
+def test_a_problem_that_does_not_exist_is_an_error(pytester):
+    result = run(
+        pytester,
+        """
+    @pytest.mark.eventsolve(problems=["all"])
+    def test_mine(eventsolve_problem):
+        pass
+    """,
+    )
+    assert result.ret != 0
+    result.stdout.re_match_lines([r".*problems must be among one spike, .*; got 'all'"])
+
+
+def test_the_summary_names_what_differs(pytester):
+    result = run(
+        pytester,
+        """
+    def test_right(eventsolve_check):
+        from eventsolve.testing.canonical import PROBLEMS
+        eventsolve_check(mine, PROBLEMS["one spike"](), spikes_atol=0.0, rtol=0.0)
+
+    def test_wrong():
+        from eventsolve.testing.canonical import PROBLEMS
+        check_implementation(lambda p: mine(p, -1.0), PROBLEMS["one spike"](), spikes_atol=0.0, rtol=1e-9)
+
+    def test_elsewhere():
+        assert 1 == 2
+    """,
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "eventsolve: 2 tests, 1 problems, 1 differ",
+            "  *test_wrong: dL/dw differ at synapse [[]post 0, pre 0] of ('in', 'out'), which looks like a factor -1 *",
+        ]
+    )
+
+
+COUNTED = """
+    count = others = own = 0
+
+    @pytest.mark.eventsolve{marker}
+    @given(strategies.st.integers())
+    def test_mine(number):
+        global count
+        count += 1
+
+    @given(strategies.st.integers())
+    def test_other(number):
+        global others
+        others += 1
+
+    @pytest.mark.eventsolve(examples=6)
+    @settings(max_examples=11)
+    @given(strategies.st.integers())
+    def test_with_settings_of_its_own(number):
+        global own
+        own += 1
+
+    def test_count():
+        print("drawn", count, "and", others, "and", own)
+"""
+
+
+@pytest.mark.parametrize(
+    ("marker", "arguments", "drawn"),
+    [
+        ("(examples=7)", (), 7),
+        ("", ("--eventsolve-examples", "5"), 5),
+        ("(examples=7)", ("--eventsolve-examples", "3"), 3),
+    ],
+)
+def test_marked_tests_draw_as_many_examples_as_asked_for(pytester, marker, arguments, drawn):
+    result = run(pytester, COUNTED.format(marker=marker), "-s", "-p", "no:randomly", *arguments)
+    result.assert_outcomes(passed=4)
+    (found,) = re.findall(r"drawn (\d+) and (\d+) and (\d+)", result.stdout.str())
+    assert [int(n) for n in found] == [drawn, settings().max_examples, 11]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_a_number_of_examples_that_is_none_is_refused(pytester, number):
+    result = run(pytester, "", "--eventsolve-examples", number)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--eventsolve-examples*"])
+
+
+def test_a_suite_without_such_tests_has_no_such_line(pytester):
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_inprocess(*PLUGIN)
+    result.assert_outcomes(passed=1)
+    assert "eventsolve:" not in result.stdout.str()

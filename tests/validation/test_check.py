@@ -1,0 +1,330 @@
+"""Does the check of a record compare what is there, name what is off, and refuse what cannot be checked?"""
+
+import hashlib
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from typer.testing import CliRunner
+
+import eventsolve as es
+from eventsolve.io import records
+from eventsolve.testing import Problem, network_of
+from validation import __main__ as cli
+from validation import check as checking
+from validation.junit import to_junit
+from validation.timestepped import TimeStepped
+
+FIRST, SECOND = ("in", "hidden"), ("hidden", "out")
+
+
+def problem():
+    net = network_of(
+        {"in": 2, "hidden": (3, es.LIF(20e-3, 5e-3)), "out": (2, es.LIF(19e-3, 6e-3))},
+        {
+            FIRST: {"weight": [[9.0, 4.0], [5.0, 8.0], [7.0, 7.0]]},
+            SECOND: {"weight": [[8.0, 3.0, 5.0], [4.0, 9.0, 6.0]], "delay": 1e-3},
+        },
+    )
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.0, 6e-3], [2e-3]], [[1e-3], [3e-3]]])}
+    loss = es.losses.TTFSCrossEntropy("out", [0, 1], tau0=2e-3, tau1=6.4e-3, alpha=3e-3)
+    return Problem(net, inputs, 50e-3, loss)
+
+
+def exact(given=None, reduction="mean", quantities=("weight", "delay", "tau_mem", "spike_times")):
+    given = given or problem()
+    value, grads = es.value_and_grad(given.solution, given.loss, reduction=reduction)
+    spikes = {name: t for name, t in given.solution.spikes.items() if name not in given.inputs}
+    return records.Record(
+        name="mine",
+        t_end=given.t_end,
+        inputs=given.inputs,
+        spikes=spikes,
+        network=given.network,
+        loss=given.loss,
+        loss_values=np.asarray(value),
+        gradients={name: dict(getattr(grads, name)) for name in quantities},
+        reduction=reduction,
+    )
+
+
+def changed(record, quantity, place, change):
+    gradients = {name: dict(places) for name, places in record.gradients.items()}
+    gradients[quantity][place] = change(gradients[quantity][place])
+    return replace(record, gradients=gradients)
+
+
+def parted(run):
+    return [stage.label for stage in run.comparison.stages if not stage.agrees]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_exact_record_agrees_everywhere(reduction):
+    record = exact(reduction=reduction)
+    run = checking.check(record, record.network)
+    assert parted(run) == []
+    assert run.findings == {}
+    labels = {stage.label for stage in run.comparison.stages}
+    assert {
+        "spikes of out",
+        "loss",
+        "dL/dt of hidden",
+        "dL/dw of in → hidden",
+        "dL/dtau_mem of out",
+    } <= labels
+    assert all(stage.error == 0 for stage in run.comparison.stages if stage.kind == "spikes")
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(
+    ("quantity", "place", "label"),
+    [
+        ("weight", SECOND, "dL/dw of hidden → out"),
+        ("delay", FIRST, "dL/ddelay of in → hidden"),
+        ("tau_mem", "hidden", "dL/dtau_mem of hidden"),
+        ("spike_times", "hidden", "dL/dt of hidden"),
+    ],
+)
+def test_a_gradient_that_is_off_is_named_with_its_slip(quantity, place, label, reduction):
+    record = changed(exact(reduction=reduction), quantity, place, lambda values: -6e-3 * values)
+    if place != SECOND:
+        record = changed(exact(reduction=reduction), quantity, place, lambda values: -5e-3 * values)
+    run = checking.check(record, record.network)
+    assert parted(run) == [label]
+    assert "looks like a factor -tau_syn" in run.findings[label]
+
+
+def test_the_same_in_a_sparse_network():
+    given = problem()
+    net = network_of(
+        {"in": 2, "hidden": (3, es.LIF(20e-3, 5e-3)), "out": (2, es.LIF(19e-3, 6e-3))},
+        {
+            FIRST: {"weight": given.network.projections[FIRST].weight},
+            SECOND: {"weight": sp.csr_array([[8.0, 0, 5], [0, 9, 6]])},
+        },
+    )
+    given = replace(given, network=net)
+    for reduction in ("mean", "none"):
+        _, grads = es.value_and_grad(given.solution, given.loss, reduction=reduction)
+        stored = grads.weight[SECOND]
+        flat = np.stack([m.data for m in stored]) if reduction == "none" else stored.data
+        record = exact(given, reduction, quantities=("spike_times",))
+        record = replace(record, gradients={"weight": {SECOND: flat}, "delay": {SECOND: np.zeros_like(flat)}})
+        run = checking.check(record, net)
+        assert parted(run) == ["dL/ddelay of hidden → out"]
+        record = replace(record, gradients={"weight": {SECOND: -flat}})
+        run = checking.check(record, net)
+        assert "looks like a factor -1" in run.findings["dL/dw of hidden → out"]
+
+
+def test_spikes_that_are_off_are_named_with_their_slip():
+    given = problem()
+    slower = given.network.with_delays({FIRST: 1e-3})
+    late = es.solve(slower, given.inputs, given.t_end)
+    record = replace(
+        exact(), spikes={"hidden": late.spikes["hidden"]}, gradients={}, loss_values=None, loss=None
+    )
+    run = checking.check(record, record.network)
+    assert parted(run) == ["spikes of hidden"]
+    assert "a step of delay: 0.001 s more on projections from inputs" in run.findings["spikes of hidden"]
+
+
+def test_a_loss_that_is_off_is_named():
+    record = exact()
+    run = checking.check(replace(record, loss_values=record.loss_values * 2), record.network)
+    assert parted(run) == ["loss"]
+    assert "a factor N" in run.findings["loss"]
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        {"gradients": {}},
+        {"gradients": {}, "loss_values": None, "loss": None},
+        {"spikes": {}, "gradients": {}},
+        {"loss_values": None},
+    ],
+)
+def test_partial_records_are_checked_as_far_as_they_go(left_out, tmp_path):
+    from validation import report
+
+    record = replace(exact(), **left_out)
+    run = checking.check(record, record.network)
+    assert parted(run) == []
+    assert run.comparison.stages
+    report.write([run], report.provenance({}, "check"), tmp_path)
+    assert "mine" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_one_layer_alone_is_checked_with_errors_from_outside():
+    """With one spike per neuron, dL/dt of a hidden spike is all that comes to it from outside."""
+    given = problem()
+    once = es.LIF(20e-3, 5e-3, t_ref=1.0)
+    given = replace(given, network=given.network.with_neurons({"hidden": once}))
+    _, grads = es.value_and_grad(given.solution, given.loss)
+    spikes = given.solution.spikes
+    net = network_of(
+        {"in": 2, "hidden": (3, once)}, {FIRST: {"weight": given.network.projections[FIRST].weight}}
+    )
+    errors = records.GivenErrors({"hidden": spikes["hidden"]}, {"hidden": grads.spike_times["hidden"]})
+    gradients = {"weight": {FIRST: grads.weight[FIRST]}}
+    record = records.Record(
+        "one layer",
+        given.t_end,
+        given.inputs,
+        {"hidden": spikes["hidden"]},
+        net,
+        errors,
+        None,
+        gradients,
+        "sum",
+    )
+    assert parted(checking.check(record, net)) == []
+    wrong = changed(record, "weight", FIRST, np.negative)
+    assert parted(checking.check(wrong, net)) == ["dL/dw of in → hidden"]
+
+
+def test_a_time_stepped_implementation_agrees_to_its_step_and_parts_beyond_it(tmp_path):
+    given, step = replace(problem(), t_end=13e-3), 0.02e-3
+    target = TimeStepped(step)
+    ran = target.run(given.network, given.inputs, given.t_end, given.loss)
+    record = records.Record(
+        target.name,
+        given.t_end,
+        given.inputs,
+        {name: trains for name, trains in ran.spikes.items() if name != "in"},
+        given.network,
+        given.loss,
+        ran.loss,
+        {"weight": dict(ran.weight), "spike_times": dict(ran.spike_times)},
+        "none",
+        step,
+        {name: records.Trace(t.times, t.voltage, t.current) for name, t in ran.traces.items()},
+    )
+    records.write(record, tmp_path / "r.npz")
+    record = records.read(tmp_path / "r.npz")
+    run = checking.check(record, record.network, window=0.2e-3, tolerance=0.1)
+    assert parted(run) == []
+    voltages = [stage for stage in run.comparison.stages if stage.kind == "voltage"]
+    assert [stage.where for stage in voltages] == ["hidden", "out"]
+    assert all(stage.error < 0.1 for stage in voltages)
+    assert run.excerpt is not None
+    assert parted(checking.check(record, record.network, window=0.2e-3, tolerance=1e-6))
+
+
+# -- networks from another file --------------------------------------------------------------------------------------
+
+
+def test_a_network_may_be_in_another_file(tmp_path):
+    record = exact()
+    path = tmp_path / "net.json"
+    records.write(records.Record("net", 1.0, network=record.network), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    referring = replace(record, network=records.Reference("net.json", digest))
+    with pytest.raises(records.RecordError, match=r"the network is in 'net\.json'; give its file"):
+        checking.network_of(referring, None)
+    assert parted(checking.check(referring, checking.network_of(referring, path))) == []
+    with pytest.raises(records.RecordError, match="is another file than the record refers to"):
+        checking.network_of(replace(record, network=records.Reference("net.json", "0" * 64)), path)
+    with pytest.raises(records.RecordError, match="nowhere"):
+        checking.network_of(replace(record, network=None), None)
+
+
+def test_a_network_that_does_not_fit_is_refused(tmp_path):
+    record = exact()
+    path = tmp_path / "net.json"
+    other = network_of({"in": 1, "hidden": (3, es.LIF(20e-3, 5e-3))})
+    records.write(records.Record("net", 1.0, network=other), path)
+    with pytest.raises(records.RecordError, match=r"must be of 1 neurons; got 2|is not a population"):
+        checking.network_of(record, path)
+    records.write(records.Record("net", 1.0), path)
+    with pytest.raises(records.RecordError, match="holds no network"):
+        checking.network_of(record, path)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [
+        ({"inputs": {}}, r"no spikes of the inputs \['in'\]"),
+        ({"spikes": {}, "gradients": {}, "loss_values": None}, "nothing to compare"),
+        ({"loss": None}, "no loss that they are of"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(left_out, words):
+    record = exact(quantities=("weight",))
+    with pytest.raises(records.RecordError, match=words):
+        checking.check(replace(record, **left_out), record.network)
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, ["check", *(str(a) for a in arguments)])
+
+
+def test_the_command_reports_and_passes(tmp_path):
+    records.write(exact(), tmp_path / "r.npz")
+    result = invoke(tmp_path / "r.npz", "--out", tmp_path / "report", "--junit", tmp_path / "junit.xml")
+    assert result.exit_code == 0, result.output
+    assert "mine" in result.stdout
+    assert (tmp_path / "report" / "report.html").exists()
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert suite.get("failures") == "0"
+    assert int(suite.get("tests")) == len(list(suite.iter("testcase"))) > 5
+
+
+def test_the_command_fails_and_says_why(tmp_path):
+    record = changed(exact(), "weight", SECOND, lambda values: values * 6e-3)
+    records.write(record, tmp_path / "r.json")
+    result = invoke(tmp_path / "r.json", "--out", tmp_path, "--junit", tmp_path / "junit.xml", "--json")
+    assert result.exit_code == 1
+    assert "does not agree: dL/dw of hidden → out" in " ".join(result.stderr.split())
+    assert "looks like a factor tau_syn" in " ".join(result.stderr.split())
+    (document,) = json.loads(result.stdout)["runs"]
+    assert "looks like a factor tau_syn" in document["findings"]["dL/dw of hidden → out"]
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert suite.get("failures") == "1"
+    (failure,) = suite.iter("failure")
+    assert "looks like a factor tau_syn" in failure.text
+
+
+def test_the_tolerance_and_the_window_decide(tmp_path):
+    record = changed(exact(), "weight", SECOND, lambda values: values * 1.01)
+    record = replace(record, spikes={name: _later(trains, 1e-4) for name, trains in record.spikes.items()})
+    records.write(replace(record, gradients={"weight": record.gradients["weight"]}), tmp_path / "r.h5")
+    assert (
+        invoke(tmp_path / "r.h5", "--out", tmp_path, "--window", "0.2ms", "--tolerance", "0.02").exit_code
+        == 0
+    )
+    assert (
+        invoke(tmp_path / "r.h5", "--out", tmp_path, "--window", "0.05ms", "--tolerance", "0.02").exit_code
+        == 1
+    )
+    assert (
+        invoke(tmp_path / "r.h5", "--out", tmp_path, "--window", "0.2ms", "--tolerance", "0.005").exit_code
+        == 1
+    )
+
+
+def _later(trains, by):
+    return replace(trains, times=trains.times + by)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"format": "eventsolve-record", "version": 9}'])
+def test_a_file_that_is_no_record_exits_with_2(content, tmp_path):
+    path = tmp_path / "r.json"
+    path.write_bytes(content)
+    result = invoke(path, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "is not a record" in " ".join(result.stderr.replace("│", " ").split())
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_junit_holds_any_name():
+    record = exact()
+    run = checking.check(replace(record, name="\x00<&>\ud800"), record.network)
+    assert ElementTree.fromstring(to_junit(run)).get("name") == "?<&>?"

@@ -1,0 +1,314 @@
+"""A record from a file beside the exact solution: what is there is compared, and what is off gets a likely cause."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.io import records
+from eventsolve.io.records.record import check_fit
+from eventsolve.matching import Reals, SpikeMatch
+from eventsolve.network import Key
+from eventsolve.testing import Divergence, Problem
+from eventsolve.testing.divergence import (
+    first_spike_divergence,
+    margin_of,
+    number_divergence,
+    spike_time_divergence,
+)
+from eventsolve.testing.slips import Evidence, dense, recognised
+from eventsolve.testing.spike_slips import recognised_spikes
+from validation.compare import Comparison, Stage, agreement, compare, depths, label_of, worst_spike
+from validation.excerpt import excerpt_around
+from validation.report import Run
+from validation.target import Record, Trace
+
+_COMPARED = ("weight", "spike_times")
+"""Gradients that :func:`validation.compare.compare` compares; the others are compared here, by their norm."""
+
+
+def network_of(
+    record: records.Record, file: Path | None, *, max_bytes: int = records.MAX_BYTES
+) -> es.Network:
+    """Return the network of a record, or the one in a file that it refers to.
+
+    Parameters
+    ----------
+    record : eventsolve.io.records.Record
+    file : path, optional
+        Another record that holds the network. One that the record names is never opened unless it is given here.
+    max_bytes : int
+        As for :func:`eventsolve.io.records.read`.
+
+    Raises
+    ------
+    RecordError
+        If there is no network, the file is another one than the record refers to, or the record does not fit it.
+    OSError
+        If the file cannot be read.
+    """
+    if file is None:
+        if isinstance(record.network, es.Network):
+            return record.network
+        where = f"in {record.network.file!r}" if record.network is not None else "nowhere"
+        raise records.RecordError(f"the network is {where}; give its file")
+    if isinstance(record.network, records.Reference) and record.network.sha256:
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest != record.network.sha256:
+            raise records.RecordError(
+                f"{file.name} is another file than the record refers to: its SHA-256 is {digest}, "
+                f"not {record.network.sha256}"
+            )
+    network = records.read(file, max_bytes=max_bytes).network
+    if not isinstance(network, es.Network):
+        raise records.RecordError(f"{file.name} holds no network")
+    check_fit(record, network)
+    return network
+
+
+def check(
+    record: records.Record,
+    network: es.Network,
+    *,
+    window: float | None = None,
+    tolerance: float | None = None,
+) -> Run:
+    """Solve what a record says it solved, and put the two side by side.
+
+    Parameters
+    ----------
+    record : eventsolve.io.records.Record
+        Any part of it may be missing but the inputs, and the loss if there are gradients.
+    network : Network
+    window, tolerance : float, optional
+        As for :func:`validation.compare.compare`; in continuous time the window is by default t_end times the square
+        root of the rounding error.
+
+    Returns
+    -------
+    Run
+        Its ``comparison.stages`` are all that was compared; its ``findings`` name the first divergence of each stage
+        that parts, and the convention slips that would explain it.
+
+    Raises
+    ------
+    RecordError
+        If there is nothing to compare, or what a comparison needs is missing.
+    ValueError
+        If the loss does not fit the network, or reads an output that is silent in the exact solution.
+    """
+    start = time.perf_counter()
+    missing = [
+        p.name for p in network.populations.values() if p.neuron is None and p.name not in record.inputs
+    ]
+    if missing:
+        raise records.RecordError(f"the record has no spikes of the inputs {missing}")
+    graded = {quantity: dict(places) for quantity, places in record.gradients.items() if places}
+    if not (record.spikes or graded or record.loss_values is not None or record.traces):
+        raise records.RecordError("the record has nothing to compare: no spikes, loss, gradients or traces")
+    if record.loss is None and (graded or record.loss_values is not None):
+        raise records.RecordError("the record has gradients or loss values, but no loss that they are of")
+    problem = Problem(network, record.inputs, record.t_end, record.loss)
+    value, grads = None, None
+    if record.loss is not None:
+        value, grads = es.value_and_grad(problem.solution, record.loss, reduction=record.reduction)
+    if window is None and record.time_step is None:
+        window = record.t_end * math.sqrt(float(np.finfo(np.float64).eps))
+    exact, model = _sides(record, problem, value, grads)
+    comparison = compare(
+        exact,
+        model,
+        window=window,
+        tolerance=tolerance,
+        depth=depths(network.populations, network.projections),
+    )
+    others = [
+        Stage(f"dL/d{quantity}", _name(place), error, error, comparison.tolerance)
+        for quantity, places in graded.items()
+        if quantity not in _COMPARED
+        for place, got in places.items()
+        for error in [agreement(_like(network, place, getattr(grads, quantity)[place]), got).relative_error]
+    ]
+    traces = [
+        _trace_stage(
+            problem, name, trace, comparison.spikes.get(name), window or 1.5 * float(record.time_step or 0)
+        )
+        for name, trace in record.traces.items()
+    ]
+    comparison = replace(comparison, stages=(*traces, *comparison.stages, *others))
+    culprit = worst_spike(comparison)
+    return Run(
+        title=record.name,
+        group=record.name,
+        series=record.name,
+        settings=_settings(record),
+        comparison=replace(comparison, model=replace(comparison.model, traces={})),
+        excerpt=excerpt_around(culprit, comparison, network, record.inputs, record.t_end),
+        seconds=time.perf_counter() - start,
+        findings=_findings(record, problem, comparison, value, grads),
+    )
+
+
+# -- the two sides of the comparison ---------------------------------------------------------------------------------
+
+
+def _sides(
+    record: records.Record, problem: Problem, value: Any, grads: es.Gradients | None
+) -> tuple[Record, Record]:
+    """Return what the record has, exact and as recorded, as the comparison takes it."""
+    solution, network = problem.solution, problem.network
+    spikes = {**record.inputs, **record.spikes}
+    weight = record.gradients.get("weight", {})
+    exact = Record(
+        name="exact",
+        spikes={name: solution.spikes[name] for name in spikes},
+        loss=_per_batch(record, value) if record.loss_values is not None else None,
+        spike_times=dict(grads.spike_times) if grads is not None else {},
+        weight={key: _per_batch(record, _matrix(network, key, grads.weight[key])) for key in weight}
+        if grads is not None
+        else {},
+    )
+    exact = replace(exact, spike_times={name: e for name, e in exact.spike_times.items() if name in spikes})
+    model = Record(
+        name=record.name,
+        spikes=spikes,
+        loss=_per_batch(record, record.loss_values) if record.loss_values is not None else None,
+        spike_times=dict(record.gradients.get("spike_times", {})),
+        weight={key: _per_batch(record, _matrix(network, key, values)) for key, values in weight.items()},
+        time_step=record.time_step,
+        traces={name: _shown_trace(trace) for name, trace in record.traces.items()},
+    )
+    return exact, model
+
+
+def _per_batch(record: records.Record, values: Any) -> Reals:
+    """Return values with a sample in front, a mean over the batch as the only one."""
+    array = np.asarray(values, dtype=np.float64)
+    if record.reduction == "none":
+        return array
+    return array[None] / (max(1, record.n_samples) if record.reduction == "sum" else 1)
+
+
+def _matrix(network: es.Network, key: Key, values: Any) -> Reals:
+    """Return gradients of a projection as matrices, also where its weight is sparse."""
+    projection = network.projections[key]
+    if isinstance(projection.weight, np.ndarray) or not isinstance(values, np.ndarray):
+        return np.asarray(dense(values), dtype=np.float64)
+    return np.asarray(dense(projection.shaped(values)), dtype=np.float64)
+
+
+def _like(network: es.Network, place: Any, exact: Any) -> Reals:
+    """Return an exact gradient in the layout of a record."""
+    if isinstance(place, str) or isinstance(network.projections[place].weight, np.ndarray):
+        return np.asarray(exact, dtype=np.float64)
+    return np.stack([m.data for m in exact]) if isinstance(exact, list) else np.asarray(exact.data)
+
+
+def _shown_trace(trace: records.Trace) -> Trace:
+    current = trace.current if trace.current is not None else np.full_like(trace.voltage, np.nan)
+    return Trace(trace.times, trace.voltage, current)
+
+
+def _trace_stage(
+    problem: Problem, name: str, trace: records.Trace, match: SpikeMatch | None, window: float
+) -> Stage:
+    """Compare a voltage away from the neuron's own spikes, where it jumps; what is off is not judged by itself."""
+    inside = (trace.times >= 0) & (trace.times <= problem.t_end)
+    times = trace.times[inside]
+    exact = problem.solution.voltage(name, times)
+    near = np.zeros(exact.shape, dtype=np.bool_)
+    all_trains = [problem.solution.spikes[name]] if match is None else [match.exact, match.model]
+    t_ref = problem.network.population(name).parameter("t_ref")
+    for trains in all_trains:
+        for t, n, s in zip(trains.times, trains.neurons, trains.samples, strict=True):
+            near[s, n] |= (times >= t - window) & (times <= t + t_ref[n] + window)
+    error = agreement(exact[~near], trace.voltage[..., inside][~near]).relative_error
+    return Stage("voltage", name, error, error, math.inf)
+
+
+def _settings(record: records.Record) -> dict[str, str | int | float]:
+    settings: dict[str, str | int | float] = {
+        "samples": record.n_samples,
+        "end": f"{record.t_end * 1e3:g} ms",
+    }
+    if record.time_step is not None:
+        settings["time step"] = f"{record.time_step * 1e3:g} ms"
+    if record.loss is not None:
+        settings |= {"loss": type(record.loss).__name__, "reduction": record.reduction}
+    if record.notes:
+        settings["notes"] = record.notes
+    return settings
+
+
+# -- what it looks like ------------------------------------------------------------------------------------------------
+
+
+def _findings(
+    record: records.Record, problem: Problem, comparison: Comparison, value: Any, grads: es.Gradients | None
+) -> dict[str, str]:
+    """Return a sentence for each stage that parts: its first divergence, and the slips that would explain it."""
+    found: dict[str, str] = {}
+    window = max((match.window for match in comparison.computed), default=0.0)
+    first = first_spike_divergence(problem.solution.spikes, record.spikes, window)
+    if first is not None:
+        slips = recognised_spikes(problem, record.spikes, first, atol=window, time_step=record.time_step)
+        found[Stage("spikes", str(first.place), 0.0, 0.0, 0.0).label] = _sentence(first, slips)
+    labels = {(stage.kind, stage.where): stage.label for stage in comparison.stages if not stage.agrees}
+    places = [("loss", "")] + [(quantity, place) for quantity, of in record.gradients.items() for place in of]
+    for quantity, place in places:
+        kind = {"loss": "loss", "weight": "dL/dw", "spike_times": "dL/dt"}.get(quantity, f"dL/d{quantity}")
+        label = labels.get((kind, _name(place)))
+        if label is None:
+            continue
+        exact, got, divergence = _worst(record, problem, comparison, quantity, place, value, grads)
+        if divergence is not None:
+            evidence = Evidence(quantity, place, exact, record.reduction, problem, record.time_step)
+            found[label] = _sentence(
+                divergence, recognised(evidence, got, rtol=comparison.tolerance, atol=0.0)
+            )
+    return found
+
+
+def _worst(
+    record: records.Record,
+    problem: Problem,
+    comparison: Comparison,
+    quantity: str,
+    place: Any,
+    value: Any,
+    grads: es.Gradients | None,
+) -> tuple[Reals, Reals, Divergence | None]:
+    """Return the exact numbers, the recorded ones, and the entry that is furthest off."""
+    per_sample = record.reduction == "none"
+    if quantity == "loss":
+        exact, got = np.asarray(value, dtype=np.float64), np.asarray(record.loss_values)
+    else:
+        exact, got = getattr(grads, quantity)[place], record.gradients[quantity][place]
+    if quantity == "spike_times":
+        match = comparison.spikes[place]
+        if match.missed.size or match.extra.size:
+            return exact, got, None  # spikes are the cause, and named already
+        paired = np.empty(match.exact.n_spikes)
+        paired[match.exact_index] = got[match.model_index]
+        margin = margin_of(exact, comparison.tolerance, 0.0)
+        return exact, paired, spike_time_divergence(place, match.exact, exact, paired, margin)
+    if place and not isinstance(place, str):
+        exact, got = (_matrix(problem.network, place, values) for values in (exact, got))
+    margin = margin_of(exact, comparison.tolerance, 0.0)
+    return exact, got, number_divergence(quantity, place, exact, got, margin, per_sample=per_sample)
+
+
+def _sentence(divergence: Divergence, slips: tuple[str, ...]) -> str:
+    return f"{divergence}; " + (f"looks like {' or '.join(slips)}" if slips else "looks like no known slip")
+
+
+def _name(place: str | Key) -> str:
+    return place if isinstance(place, str) else label_of(place)
