@@ -20,8 +20,9 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
+from validation.jobs import LostJobsError, as_finished
 
 EPS = float(np.finfo(float).eps)
 MOST_SPIKES = 400
@@ -355,14 +357,8 @@ def run_batch(seed: int, indices: Iterable[int]) -> Tally:
 
 
 def campaign(seed: int, batches: Iterable[range], executor: Executor) -> Iterator[tuple[range, Tally]]:
-    """Yield every batch with what came of it, as they finish."""
-    futures = {executor.submit(run_batch, seed, batch): batch for batch in batches}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    """Yield every batch with what came of it, as they finish; a LostJobsError at the end names those that did not."""
+    yield from as_finished(partial(run_batch, seed), batches, executor)
 
 
 def main() -> int:
@@ -418,6 +414,9 @@ def main() -> int:
                 )
         except KeyboardInterrupt:
             complete = False
+        except LostJobsError as error:
+            complete = False
+            console.print(f"{error}; run again to go on", style="bold red", highlight=False)
     report = {
         "command": f"python -m tests.campaign --networks {arguments.networks} --seed {arguments.seed}",
         "complete": complete,

@@ -18,6 +18,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.io import datasets
 from validation.compare import Comparison, Culprit, compare, worst_spike
+from validation.jobs import in_order
 from validation.oracle import oracle
 from validation.report import Excerpt, Run
 from validation.spinnaker2 import SpiNNaker2Core
@@ -187,18 +188,11 @@ def run(job: Job) -> Run:
 def campaign(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[Run]:
     """Yield the runs in the order of the jobs, each as soon as it and those before it are finished.
 
-    Closing the iterator early cancels the jobs that have not started.
+    Closing the iterator early cancels the jobs that have not started; a job that is lost is told at the end, by a
+    :class:`validation.jobs.LostJobsError`.
     """
-    if executor is None:
-        yield from map(run, jobs)
-        return
-    futures = [executor.submit(run, job) for job in jobs]
-    try:
-        for future in futures:
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    for _, finished in in_order(run, jobs, executor):
+        yield finished
 
 
 def excerpt_around(
