@@ -3,6 +3,7 @@ BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
 .PHONY: check lint format types test twin campaign faults perturbations bench peers ci
 .PHONY: check lint format types test twin campaign training bench peers ci
+.PHONY: check lint format types test twin campaign bench peers agreement ci
 
 check: lint types test
 
@@ -41,11 +42,19 @@ training:
 	$(BIN)eventsolve-validate train table
 
 bench:
-	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
+	@for script in $(filter-out benchmarks/peers.py benchmarks/agreement.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
 
 # installs other simulators, each into an environment of its own, and writes docs/benchmarks.md
 peers:
 	$(BIN)python benchmarks/peers.py
+
+# installs every framework that there is an adapter for, into one environment, and writes docs/adapters.md
+agreement: benchmarks/.environments/adapters/bin/python
+	$< -m pip install --quiet -e ".[brian2,eventax,jax,jaxsnn,nest,nir,norse,snntorch,torch]"
+	$< benchmarks/agreement.py
+
+benchmarks/.environments/adapters/bin/python:
+	python3 -m venv benchmarks/.environments/adapters
 
 ci:
 	.ci/run

@@ -22,8 +22,9 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
+from validation.jobs import LostJobsError, as_finished
 
 EPS = float(np.finfo(float).eps)
 MOST_SPIKES = 400
@@ -367,14 +369,8 @@ def run_batch(seed: int, indices: Iterable[int], *, certify: bool = False) -> Ta
 def campaign(
     seed: int, batches: Iterable[range], executor: Executor, *, certify: bool = False
 ) -> Iterator[tuple[range, Tally]]:
-    """Yield every batch with what came of it, as they finish."""
-    futures = {executor.submit(run_batch, seed, batch, certify=certify): batch for batch in batches}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    """Yield every batch with what came of it, as they finish; a LostJobsError at the end names those that did not."""
+    yield from as_finished(partial(run_batch, seed, certify=certify), batches, executor)
 
 
 def main() -> int:
@@ -433,6 +429,9 @@ def main() -> int:
                 )
         except KeyboardInterrupt:
             complete = False
+        except LostJobsError as error:
+            complete = False
+            console.print(f"{error}; run again to go on", style="bold red", highlight=False)
     report = {
         "command": f"python -m tests.campaign --networks {arguments.networks} --seed {arguments.seed}"
         + " --certify" * arguments.certify,

@@ -212,6 +212,40 @@ def refuse_silent(population: str, silent: NDArray[np.bool_]) -> None:
         )
 
 
+def first_spike_loss(loss: TTFSLoss, first: Reals, t_end: float) -> tuple[Reals, Reals]:
+    """Return t_y/tau0 + ln sum exp(-t/tau0) + alpha (exp(t_y/tau1) - 1) of each sample, and its derivative by t.
+
+    Parameters
+    ----------
+    loss : TTFSLoss
+    first : ndarray of float64, (n_samples, n_neurons)
+        First spike times in seconds, inf where silent.
+    t_end : float
+        Seconds: what a silent output counts as under the policy "t_end", without a derivative.
+
+    Returns
+    -------
+    values : ndarray of float64, (n_samples,)
+    slopes : ndarray of float64, (n_samples, n_neurons)
+        1/s.
+    """
+    silent = np.isinf(first)
+    first = np.where(silent, t_end, first) if loss.silent == "t_end" else first.copy()
+    rows = np.arange(len(first))
+    missing = np.isinf(first[rows, loss.labels])
+    if loss.silent == "raise":
+        refuse_silent(loss.population, missing)
+    first[missing] = 0.0
+    label = first[rows, loss.labels]
+    exponents = -first / loss.tau0
+    total = logsumexp(exponents, axis=1)
+    values = label / loss.tau0 + total + loss.alpha * np.expm1(label / loss.tau1)
+    slopes = -np.exp(exponents - total[:, None]) / loss.tau0
+    slopes[rows, loss.labels] += 1 / loss.tau0 + loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
+    slopes[silent | missing[:, None]] = 0.0
+    return np.where(missing, 0.0, values), slopes
+
+
 # -- the implementation
 
 
@@ -451,7 +485,7 @@ def _backward(c: _Constants, layer: _Layer, errors: Reals) -> tuple[Reals, Reals
 def _evaluate(
     loss: TTFSLoss, output: _Layer, shape: tuple[int, int], t_end: float, time_step: float
 ) -> tuple[Reals, Reals]:
-    """Return t_y/tau0 + ln sum exp(-t/tau0) + alpha (exp(t_y/tau1) - 1) of each sample, and its derivative by spike."""
+    """Return the loss of each sample, and its derivative by spike."""
     first = np.full(shape, np.inf)
     where = np.full(shape, -1, dtype=np.int64)
     _, earliest = np.unique(
@@ -459,7 +493,7 @@ def _evaluate(
     )  # spikes are by step
     place = output.samples[earliest], output.neurons[earliest]
     first[place], where[place] = output.steps[earliest] * time_step, earliest
-    values, slope = first_spike_loss(loss, first, t_end)
+    values, slopes = first_spike_loss(loss, first, t_end)
     errors = np.zeros(output.steps.size)
-    errors[where[where >= 0]] = slope[where >= 0]
+    errors[where[where >= 0]] = slopes[where >= 0]
     return values, errors

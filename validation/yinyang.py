@@ -21,6 +21,7 @@ from eventsolve.io import datasets
 from validation.compare import compare, worst_spike
 from validation.excerpt import excerpt_around
 from validation.fixedpoint import FixedFormat
+from validation.jobs import in_order
 from validation.oracle import oracle
 from validation.order import spike_order
 from validation.report import Run
@@ -223,18 +224,11 @@ def resolution(core: SpiNNaker2Core, net: es.Network) -> dict[str, dict[Any, Any
 def campaign(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[Run]:
     """Yield the runs in the order of the jobs, each as soon as it and those before it are finished.
 
-    Closing the iterator early cancels the jobs that have not started.
+    Closing the iterator early cancels the jobs that have not started; a job that is lost is told at the end, by a
+    :class:`validation.jobs.LostJobsError`.
     """
-    if executor is None:
-        yield from map(run, jobs)
-        return
-    futures = [executor.submit(run, job) for job in jobs]
-    try:
-        for future in futures:
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    for _, finished in in_order(run, jobs, executor):
+        yield finished
 
 
 def _without_traces(record: Record) -> Record:

@@ -6,7 +6,7 @@ jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from exchange import Solver, Spikes, Work, measure  # noqa: E402
+from exchange import Solver, Spikes, Work, answer  # noqa: E402
 from jaxsnn.event.loss import first_spike  # noqa: E402
 from jaxsnn.event.modules import LIF, Linear, Source  # noqa: E402
 from jaxsnn.event.modules.lif.lif import LIFParameters  # noqa: E402
@@ -45,17 +45,22 @@ def build(work: Work) -> Solver:
     }
     labels = jnp.asarray(work.labels)
 
-    def loss(parameters):
+    def losses(parameters):
         first = jax.vmap(first_spike, in_axes=(0, None))(apply(inputs, parameters)["out"], n_out)
         label = jnp.take_along_axis(first, labels[:, None], axis=1)[:, 0]
         values = label / work.tau0 + jax.nn.logsumexp(-first / work.tau0, axis=1)
-        return jnp.mean(values + work.alpha * (jnp.exp(label / work.tau1) - 1))
+        return values + work.alpha * (jnp.exp(label / work.tau1) - 1)
 
-    run, slope = jax.jit(lambda parameters: apply(inputs, parameters)), jax.jit(jax.grad(loss))
+    run = jax.jit(lambda parameters: apply(inputs, parameters))
+    slope = jax.jit(jax.grad(lambda parameters: jnp.mean(losses(parameters))))
 
     def gradient():
         found = jax.block_until_ready(slope(parameters))
         return np.asarray(found["first"]).T, np.asarray(found["second"]).T
+
+    def each():
+        found = jax.jit(jax.jacrev(losses))(parameters)
+        return tuple(np.asarray(found[name]).transpose(0, 2, 1) for name in ("first", "second"))
 
     def spikes(events):
         def layer(name):
@@ -70,8 +75,8 @@ def build(work: Work) -> Solver:
 
         return layer("hidden"), layer("out")
 
-    return Solver(lambda _: jax.block_until_ready(run(parameters)), spikes, gradient)
+    return Solver(lambda _: jax.block_until_ready(run(parameters)), spikes, gradient, each=each)
 
 
 if __name__ == "__main__":
-    measure(build, "jaxsnn", "jax")
+    answer(build, "jaxsnn", "jax")

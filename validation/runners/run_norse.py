@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from exchange import Solver, Spikes, Work, measure
+from exchange import Solver, Spikes, Work, answer
 from norse.torch.functional.lif import LIFFeedForwardState, LIFParameters, lif_feed_forward_step
 
 
@@ -33,13 +33,19 @@ def build(work: Work, dt: float) -> Solver:
         with torch.no_grad():
             return run()
 
-    def gradient():
+    def losses():
         # dt times the number of steps survived without a spike: t_end where silent
         first = dt * (1 + torch.cumprod(1 - run()[1], dim=0).sum(dim=0))
         label = first.gather(1, labels[:, None])[:, 0]
         values = label / work.tau0 + torch.logsumexp(-first / work.tau0, dim=1)
-        loss = (values + work.alpha * (torch.exp(label / work.tau1) - 1)).mean()
-        return tuple(g.numpy() for g in torch.autograd.grad(loss, weights))
+        return values + work.alpha * (torch.exp(label / work.tau1) - 1)
+
+    def gradient():
+        return tuple(g.numpy() for g in torch.autograd.grad(losses().mean(), weights))
+
+    def each():
+        found = [torch.autograd.grad(value, weights, retain_graph=True) for value in losses()]
+        return tuple(torch.stack(layer).numpy() for layer in zip(*found, strict=True))
 
     def spikes(fired):
         def layer(raster):
@@ -48,8 +54,8 @@ def build(work: Work, dt: float) -> Solver:
 
         return layer(fired[0]), layer(fired[1])
 
-    return Solver(forward, spikes, gradient)
+    return Solver(forward, spikes, gradient, each=each)
 
 
 if __name__ == "__main__":
-    measure(build, "norse", "torch")
+    answer(build, "norse", "torch")

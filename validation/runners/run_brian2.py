@@ -2,7 +2,7 @@
 
 import brian2 as b2
 import numpy as np
-from exchange import Solver, Spikes, Work, measure
+from exchange import Solver, Spikes, Work, answer
 
 
 def build(work: Work, dt: float) -> Solver:
@@ -46,4 +46,4 @@ def build(work: Work, dt: float) -> Solver:
 
 
 if __name__ == "__main__":
-    measure(build, "Brian2", "numpy")
+    answer(build, "Brian2", "numpy")

@@ -11,7 +11,7 @@ import numpy as np
 import optimistix
 from eventax.evnn import FFEvNN
 from eventax.neuron_models import LIF
-from exchange import Solver, Spikes, Work, measure
+from exchange import Solver, Spikes, Work, answer
 
 MS = 1e3
 
@@ -48,17 +48,21 @@ def build(work: Work, accurate: bool) -> Solver:
     def run(model):
         return jax.vmap(model.record)(times)[:2]
 
-    @eqx.filter_jit
-    @eqx.filter_grad
-    def slope(model):
+    def losses(model):
         first = jax.vmap(model.ttfs)(times) / MS
         label = jnp.take_along_axis(first, labels[:, None], axis=1)[:, 0]
         values = label / work.tau0 + jax.nn.logsumexp(-first / work.tau0, axis=1)
-        return jnp.mean(values + work.alpha * (jnp.exp(label / work.tau1) - 1))
+        return values + work.alpha * (jnp.exp(label / work.tau1) - 1)
+
+    slope = eqx.filter_jit(eqx.filter_grad(lambda model: jnp.mean(losses(model))))
 
     def gradient():
         found = np.asarray(jax.block_until_ready(slope(model)).neuron_model.weights)
         return found[n:, :n_hidden].T, found[:n_hidden, n_hidden:].T
+
+    def each():
+        found = np.asarray(eqx.filter_jit(eqx.filter_jacrev(losses))(model).neuron_model.weights)
+        return found[:, n:, :n_hidden].transpose(0, 2, 1), found[:, :n_hidden, n_hidden:].transpose(0, 2, 1)
 
     def spikes(recorded):
         times, neurons = np.asarray(recorded[0]) / MS, np.asarray(recorded[1])
@@ -70,8 +74,8 @@ def build(work: Work, accurate: bool) -> Solver:
 
         return layer(0, n_hidden), layer(n_hidden, n)
 
-    return Solver(lambda _: jax.block_until_ready(run(model)), spikes, gradient)
+    return Solver(lambda _: jax.block_until_ready(run(model)), spikes, gradient, each=each)
 
 
 if __name__ == "__main__":
-    measure(build, "eventax", "diffrax", "jax")
+    answer(build, "eventax", "diffrax", "jax")

@@ -1,7 +1,8 @@
 """How a runner gets its work and gives back what it found: npz in, npz out. Needs numpy only.
 
 A runner is executed by its peer's own Python as ``python run_PEER.py WORK RESULT SETTINGS``, with settings in JSON. It
-calls :func:`measure` with a function that builds its :class:`Solver` from the :class:`Work`.
+calls :func:`answer` with a function that builds its :class:`Solver` from the :class:`Work`. With a ``budget`` in the
+settings, seconds per number, it is timed; without, it gives each sample's own gradients.
 """
 
 import importlib.metadata
@@ -51,13 +52,15 @@ class Solver(NamedTuple):
     """What a peer can do with a batch; only ``forward`` and ``gradient`` are timed.
 
     ``prepare()`` runs before each ``forward(prepared)``, whose result ``spikes`` reads: (hidden, out).
-    ``gradient()`` runs forward and backward and returns dL/dw1, dL/dw2 in the shapes of the weights.
+    ``gradient()`` runs forward and backward and returns dL/dw1, dL/dw2 in the shapes of the weights; ``each()`` returns
+    those of each sample's own loss, (n_samples, n_post, n_pre).
     """
 
     forward: Callable[[Any], Any]
     spikes: Callable[[Any], tuple[Spikes, Spikes]]
     gradient: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
     prepare: Callable[[], Any] = lambda: None
+    each: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
 
 
 def timed(call: Callable[[Any], Any], prepare: Callable[[], Any], budget: float) -> tuple[Any, float, float]:
@@ -79,22 +82,29 @@ def timed(call: Callable[[Any], Any], prepare: Callable[[], Any], budget: float)
     return result, first, statistics.median(seconds)
 
 
-def measure(build: Callable[..., Solver], *distributions: str) -> None:
-    """Do the work named on the command line, on one core."""
+def answer(build: Callable[..., Solver], *distributions: str) -> None:
+    """Do the work named on the command line."""
     _, source, target, settings = sys.argv
-    if hasattr(os, "sched_setaffinity"):  # the same single core for everyone, whatever pools they start
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     options = json.loads(settings)
-    budget = options.pop("budget")
+    budget = options.pop("budget", None)
+    if budget is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(
+            0, {max(os.sched_getaffinity(0))}
+        )  # the same single core for everyone, whatever pools they start
     with np.load(source) as data:
         work = Work(**{name: data[name] if data[name].ndim else data[name].item() for name in Work._fields})
     solver = build(work, **options)
     found: dict[str, Any] = {
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in distributions)
     }
+    if budget is None:
+        found |= layers(solver.spikes(solver.forward(solver.prepare())))
+        if solver.each is not None:
+            found["w1"], found["w2"] = solver.each()
+        np.savez(target, **found)
+        return
     result, found["first_forward"], found["forward"] = timed(solver.forward, solver.prepare, budget)
-    for layer, spikes in zip(LAYERS, solver.spikes(result), strict=True):
-        found |= {f"{layer}_{name}": np.asarray(value) for name, value in spikes._asdict().items()}
+    found |= layers(solver.spikes(result))
     np.savez(target, **found)
     if solver.gradient is not None:
         gradient = solver.gradient
@@ -102,3 +112,12 @@ def measure(build: Callable[..., Solver], *distributions: str) -> None:
             lambda _: gradient(), lambda: None, budget
         )
         np.savez(target, **found, w1=w1, w2=w2)
+
+
+def layers(found: tuple[Spikes, Spikes]) -> dict[str, np.ndarray]:
+    """Return the columns of both layers' spikes by name."""
+    return {
+        f"{layer}_{name}": np.asarray(value)
+        for layer, spikes in zip(LAYERS, found, strict=True)
+        for name, value in spikes._asdict().items()
+    }

@@ -1,6 +1,6 @@
 """eventsolve itself, on one thread."""
 
-from exchange import Solver, Spikes, Work, measure
+from exchange import Solver, Spikes, Work, answer
 
 import eventsolve as es
 
@@ -22,12 +22,16 @@ def build(work: Work) -> Solver:
         _, found = es.value_and_grad(solve(), loss, threads=1)
         return found.weight["in", "hidden"], found.weight["hidden", "out"]
 
+    def each():
+        _, found = es.value_and_grad(solve(), loss, reduction="none", threads=1)
+        return found.weight["in", "hidden"], found.weight["hidden", "out"]
+
     def spikes(solution):
         trains = (solution.spikes[name] for name in ("hidden", "out"))
         return tuple(Spikes(train.samples, train.neurons, train.times) for train in trains)
 
-    return Solver(solve, spikes, gradient)
+    return Solver(solve, spikes, gradient, each=each)
 
 
 if __name__ == "__main__":
-    measure(build, "numba", "numpy")
+    answer(build, "numba", "numpy")

@@ -6,7 +6,7 @@ is taken off again; the refractory period stays, and moves every spike of a neur
 
 import nest
 import numpy as np
-from exchange import Solver, Spikes, Work, measure
+from exchange import Solver, Spikes, Work, answer
 
 MS = 1e3
 
@@ -73,4 +73,4 @@ def build(work: Work, model: str, dt: float) -> Solver:
 
 
 if __name__ == "__main__":
-    measure(build, "nest-simulator")
+    answer(build, "nest-simulator")

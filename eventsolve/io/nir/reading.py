@@ -1,0 +1,313 @@
+"""from_nir(): the network of a NIR graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import networkx as nx
+import nir
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from eventsolve.checks import real_array, shown
+from eventsolve.network import LI, LIF, Network
+
+Reals = NDArray[np.float64]
+
+_CURRENT_BASED = (nir.CubaLIF, nir.CubaLI)
+_NEURONS = (*_CURRENT_BASED, nir.LIF, nir.LI)
+_MAPS = (nir.Affine, nir.Linear, nir.Scale, nir.Delay)
+_SPIKING = (nir.Input, nir.CubaLIF, nir.LIF)
+
+
+def from_nir(graph: Any, *, time_unit: float = 1.0) -> Network:
+    """Return the network that a NIR graph describes.
+
+    Inputs and neurons keep their names, neurons their parameters, one by one. What lies between two of them (Affine,
+    Linear, Scale, Delay, or nothing) becomes a projection (pre, post); of several between the same two each is called
+    after its nodes, (pre, post, "fc+fc_delay"). Graphs within the graph are taken apart: node b of node a is "a.b".
+
+    Parameters
+    ----------
+    graph : nir.NIRGraph
+        May be recurrent. ``nir.read(path)`` gives it.
+    time_unit : float
+        Seconds per unit of time of the graph, which NIR leaves open; 1e-3 for one in milliseconds.
+
+    Raises
+    ------
+    TypeError
+        If ``graph`` is not a nir.NIRGraph.
+    ValueError
+        If a node cannot be represented: it is named, with the reason.
+    """
+    if not isinstance(graph, nir.NIRGraph):
+        raise TypeError(f"graph must be a nir.NIRGraph; got {type(graph).__name__}")
+    check_unit(time_unit)
+    wiring = _Wiring(*_taken_apart(graph))
+    network = Network()
+    arriving = {}
+    for name, node in wiring.nodes.items():
+        if isinstance(node, nir.Input):
+            network.add_input(name, _size(name, node.input_type["input"]))
+        elif isinstance(node, _NEURONS):
+            arriving[name] = wiring.arriving(name)
+            network.add_population(
+                name, _size(name, np.shape(node.r)), _neuron(name, node, arriving[name][1], time_unit)
+            )
+    for post, (paths, _) in arriving.items():
+        node = wiring.nodes[post]
+        if isinstance(node, _CURRENT_BASED):
+            gain, synapse = (
+                _array(post, node, "r") * _array(post, node, "w_in") / _array(post, node, "tau_syn"),
+                "exponential",
+            )
+        else:
+            gain, synapse = _array(post, node, "r") / _array(post, node, "tau"), "delta"
+        for path in paths:
+            several = sum(other.source == path.source for other in paths) > 1
+            network.connect(
+                path.source,
+                post,
+                _rows_times(gain, path.matrix),
+                delay=path.delays(time_unit),
+                synapse=synapse,  # type: ignore[arg-type]
+                name=_projection_name(path, post) if several else None,
+            )
+    return network
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """A way from an input or population: ``matrix`` (n, n_source); delays add up per source and per row, graph units.
+
+    ``matrix`` is sparse and diagonal as long as no Linear or Affine is on the way: ``elementwise``.
+    """
+
+    source: str
+    matrix: Any
+    early: Reals
+    late: Reals
+    elementwise: bool = True
+    nodes: tuple[str, ...] = ()
+
+    def delays(self, time_unit: float) -> Any:
+        """Return the delays in seconds as ``Network.connect`` takes them."""
+        if not (self.early.any() or self.late.any()):
+            return 0.0
+        if not sp.issparse(self.matrix):
+            return (self.late[:, None] + self.early) * time_unit
+        row, column = self.matrix.tocoo().coords
+        delays = (self.late[row] + self.early[column]) * time_unit
+        return sp.csr_array((delays, (row, column)), shape=self.matrix.shape)
+
+
+class _Wiring:
+    """A flat graph, and what arrives at its nodes through maps without neurons."""
+
+    def __init__(self, nodes: dict[str, Any], edges: list[tuple[str, str]]) -> None:
+        self.nodes = nodes
+        self.before: dict[str, list[str]] = {name: [] for name in nodes}
+        for pre, post in edges:
+            for name in (pre, post):
+                if name not in nodes:
+                    raise ValueError(f"edge {(pre, post)} names {name!r}, which is not a node of the graph")
+            if pre in self.before[post]:
+                raise ValueError(f"edge {(pre, post)} occurs twice; NIR does not say whether it counts twice")
+            self.before[post].append(pre)
+        for name, node in nodes.items():
+            if not isinstance(node, _NEURONS + _MAPS + (nir.Input, nir.Output, _Wire)):
+                known = ", ".join(kind.__name__ for kind in _NEURONS + _MAPS)
+                raise ValueError(
+                    f"node {name!r} is a {type(node).__name__}, which cannot be represented; {known} can"
+                )
+        maps = nx.DiGraph(
+            (pre, post)
+            for pre, post in edges
+            if all(isinstance(nodes[n], (*_MAPS, _Wire)) for n in (pre, post))
+        )
+        if not nx.is_directed_acyclic_graph(maps):
+            loop = [pre for pre, *_ in nx.find_cycle(maps)]
+            raise ValueError(f"nodes {loop} are a loop without a neuron, which cannot be represented")
+        for name, node in nodes.items():
+            if isinstance(node, nir.Output):
+                for path in self.arriving(name)[0]:
+                    if path.nodes:
+                        raise ValueError(
+                            f"nodes {list(path.nodes)} lie between {path.source!r} and output {name!r}; an "
+                            "output is the spikes of a population, or its voltage, as they are"
+                        )
+
+    def arriving(self, name: str) -> tuple[list[_Path], Reals]:
+        """Return the paths that end at a node, and the constant that arrives there, (n,), 0-dimensional without any."""
+        paths: list[_Path] = []
+        constant = np.zeros(())
+        for pre in self.before[name]:
+            found, bias = self._leaving(pre, for_output=isinstance(self.nodes[name], nir.Output))
+            paths += found
+            constant = constant + bias
+        return paths, constant
+
+    def _leaving(self, name: str, *, for_output: bool) -> tuple[list[_Path], Reals]:
+        node = self.nodes[name]
+        if isinstance(node, nir.Output):
+            raise ValueError(f"output {name!r} leads on to other nodes, which cannot be represented")
+        if isinstance(node, (nir.Input, *_NEURONS)):
+            if not (for_output or isinstance(node, _SPIKING)):
+                raise ValueError(
+                    f"node {name!r} is a {type(node).__name__} and leads on to other nodes; it has no spikes to send"
+                )
+            n = _size(name, node.output_type["output"])
+            return [_Path(name, sp.eye_array(n, format="csr"), np.zeros(n), np.zeros(n))], np.zeros(())
+        paths, constant = self.arriving(name)
+        if isinstance(node, _Wire):
+            return paths, constant
+        return [_through(name, node, path) for path in paths], _constant_through(name, node, constant)
+
+
+class _Wire:
+    """What the Input and Output nodes of a graph within a graph are."""
+
+
+def _taken_apart(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the nodes and edges of a graph, those of graphs in it included, whose ends become wires."""
+    nodes: dict[str, Any] = {}
+    edges = [(str(pre), str(post)) for pre, post in graph.edges]
+    ends: dict[str, dict[str, list[str]]] = {}
+    for name, node in graph.nodes.items():
+        if not isinstance(node, nir.NIRGraph):
+            nodes[name] = node
+            continue
+        inner, between = _taken_apart(node)
+        ends[name] = {
+            "Input": [f"{name}.{k}" for k, n in inner.items() if isinstance(n, nir.Input)],
+            "Output": [f"{name}.{k}" for k, n in inner.items() if isinstance(n, nir.Output)],
+        }
+        nodes |= {
+            f"{name}.{k}": _Wire() if isinstance(n, nir.Input | nir.Output) else n for k, n in inner.items()
+        }
+        edges += [(f"{name}.{pre}", f"{name}.{post}") for pre, post in between]
+
+    def end(name: str, kind: str) -> str:
+        if name not in ends:
+            return name
+        if len(ends[name][kind]) != 1:
+            raise ValueError(
+                f"graph {name!r} has {len(ends[name][kind])} {kind} nodes; one is needed to know where an edge leads"
+            )
+        return ends[name][kind][0]
+
+    return nodes, [(end(pre, "Output"), end(post, "Input")) for pre, post in edges]
+
+
+def _through(name: str, node: Any, path: _Path) -> _Path:
+    """Return the path that goes on through a map."""
+    path = replace(path, nodes=(*path.nodes, name))
+    n = path.matrix.shape[0]
+    if isinstance(node, nir.Delay):
+        delay = _vector(name, "delay", node.delay, n)
+        return (
+            replace(path, early=path.early + delay)
+            if path.elementwise
+            else replace(path, late=path.late + delay)
+        )
+    if isinstance(node, nir.Scale):
+        return replace(path, matrix=_rows_times(_vector(name, "scale", node.scale, n), path.matrix))
+    weight = real_array(f"weight of node {name!r}", node.weight)
+    if weight.ndim != 2 or weight.shape[1] != n:
+        raise ValueError(f"weight of node {name!r} must have shape (n, {n}); got {weight.shape}")
+    if path.late.size and np.ptp(path.late) > 0:
+        raise ValueError(
+            f"node {name!r} mixes channels that nodes {list(path.nodes[:-1])} delay differently after mixing others: "
+            "a synapse has one delay"
+        )
+    shift = path.late[0] if path.late.size else 0.0
+    matrix = weight if path.elementwise and _is_identity(path.matrix) else weight @ path.matrix
+    return replace(
+        path, matrix=matrix, early=path.early + shift, late=np.zeros(weight.shape[0]), elementwise=False
+    )
+
+
+def _constant_through(name: str, node: Any, constant: Reals) -> Reals:
+    """Return the constant that leaves a map."""
+    if isinstance(node, nir.Delay):
+        if constant.any() and np.any(node.delay):
+            raise ValueError(
+                f"node {name!r} delays a bias, which would set in later; that cannot be represented"
+            )
+        return constant
+    if isinstance(node, nir.Scale):
+        return np.asarray(constant * node.scale)
+    passed = node.weight @ constant if constant.ndim else constant
+    if isinstance(node, nir.Affine):
+        passed = passed + _vector(name, "bias", node.bias, len(node.weight))
+    return np.asarray(passed)
+
+
+def _neuron(name: str, node: Any, constant: Reals, time_unit: float) -> LIF | LI:
+    """Return the neurons of a node that receives a constant input."""
+    r, v_leak = _array(name, node, "r"), _array(name, node, "v_leak")
+    parameters: dict[str, Any]
+    if isinstance(node, _CURRENT_BASED):
+        drive = r * _array(name, node, "w_in") * constant
+        parameters = {
+            "tau_mem": _array(name, node, "tau_mem") * time_unit,
+            "tau_syn": _array(name, node, "tau_syn") * time_unit,
+            "i_initial": 0.0 - drive,
+        }
+    else:
+        drive = r * constant
+        tau = _array(name, node, "tau") * time_unit
+        parameters = {"tau_mem": tau, "tau_syn": tau}  # no current ever flows
+    parameters["v_leak"] = v_leak + drive
+    try:
+        if isinstance(node, nir.CubaLI | nir.LI):
+            return LI(**parameters)
+        return LIF(**parameters | {key: _array(name, node, key) for key in ("v_threshold", "v_reset")})
+    except ValueError as error:
+        raise ValueError(f"node {name!r} cannot be represented: {error}") from error
+
+
+def _projection_name(path: _Path, post: str) -> str | None:
+    """Return the name of one of several projections: that which :func:`to_nir` gave it, else those of its nodes."""
+    own = f"{path.source}->{post}"
+    for node in path.nodes:
+        if node == own:
+            return None
+        if node.startswith(f"{own}:") and not node.endswith(":delay"):
+            return node.removeprefix(f"{own}:")
+    return "+".join(path.nodes) or "direct"
+
+
+def _size(name: str, shape: Any) -> int:
+    sizes = np.atleast_1d(np.asarray(shape)).tolist()
+    if len(sizes) != 1:
+        raise ValueError(f"node {name!r} has shape {tuple(sizes)}; a population has one dimension")
+    return int(sizes[0])
+
+
+def _array(name: str, node: Any, parameter: str) -> Reals:
+    return _vector(name, parameter, getattr(node, parameter), _size(name, np.shape(node.r)))
+
+
+def _vector(name: str, parameter: str, values: Any, n: int) -> Reals:
+    array = real_array(f"{parameter} of node {name!r}", values)
+    if array.shape not in ((), (n,)):
+        raise ValueError(f"{parameter} of node {name!r} must have shape ({n},); got {array.shape}")
+    return np.array(np.broadcast_to(array, (n,)))
+
+
+def _rows_times(factor: Reals, matrix: Any) -> Any:
+    return sp.csr_array(sp.diags_array(factor) @ matrix) if sp.issparse(matrix) else factor[:, None] * matrix
+
+
+def _is_identity(matrix: Any) -> bool:
+    return bool((matrix.diagonal() == 1.0).all())
+
+
+def check_unit(time_unit: float) -> None:
+    """Raise a ValueError unless the unit is a number of seconds."""
+    if not (isinstance(time_unit, float | int) and 0 < time_unit < np.inf):
+        raise ValueError(f"time_unit must be a finite number of seconds > 0; got {shown(time_unit)}")
