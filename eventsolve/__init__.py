@@ -5,6 +5,8 @@ from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
+from eventsolve.adjoint_states import AdjointStates as AdjointStates
+from eventsolve.adjoint_states import adjoint_states as adjoint_states
 from eventsolve.first_spikes import solve_first_spikes as solve_first_spikes
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
