@@ -94,10 +94,11 @@ def extremum(u, i, tau_mem, tau_syn):
     """Return the time of V's only extremum after a state (u, i), in seconds, or inf if it has none ahead.
 
     V' = 0 where exp(delta s) = 1 + delta R with delta = 1/tau_syn - 1/tau_mem and R = (i - u)/(u delta + i/tau_mem).
+    One so far ahead that its distance in time constants would overflow is none: all has long died away by then.
     """
     delta = (tau_mem - tau_syn) / (tau_mem * tau_syn)
     inverse = 1.0 / (delta if delta != 0.0 else 1.0)
     r = (i - u) / (u * delta + i * (1.0 / tau_mem))
     x = delta * r
     time = log1p(x if x > -1.0 else 0.0) * inverse if abs(x) > 1e-300 else r
-    return time if (r > 0.0) & (x > -1.0) else math.inf
+    return time if (r > 0.0) & (x > -1.0) & (time < 1e300 * tau_mem) else math.inf
