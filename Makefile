@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test twin campaign bench peers ci
+.PHONY: check lint format types test notebooks docs twin campaign bench peers ci
 
 check: lint types test
 
@@ -19,6 +19,14 @@ types:
 
 test:
 	$(BIN)python -m pytest
+
+# executes the notebooks and the code of the documents from clean; python notebooks/rerun.py writes what they give
+notebooks:
+	$(BIN)python -m pytest -m notebooks
+
+# the documentation site, docs/_build/index.html
+docs:
+	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html docs docs/_build
 
 # the kernels as the plain Python that they are written in, which is slow
 twin:

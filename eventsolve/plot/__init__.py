@@ -10,6 +10,7 @@ a label is named by ``ax.legend()``; ``matplotlib.rc_context(plot.STYLE)`` gives
 - :func:`convergence`, :func:`waterfall`                                 errors over a resolution, and by their causes
 - :func:`network`                                                        populations and projections
 - :func:`decision_boundary`                                              what a classifier says of every point
+- :func:`explore`                                                        any of these with sliders, in a notebook
 """
 
 from eventsolve.plot.decisions import decision_boundary as decision_boundary
@@ -18,6 +19,7 @@ from eventsolve.plot.errors import waterfall as waterfall
 from eventsolve.plot.gradients import gradient_map as gradient_map
 from eventsolve.plot.gradients import gradient_scatter as gradient_scatter
 from eventsolve.plot.graph import network as network
+from eventsolve.plot.sliders import explore as explore
 from eventsolve.plot.spikes import margin_strips as margin_strips
 from eventsolve.plot.spikes import raster as raster
 from eventsolve.plot.style import STYLE as STYLE

@@ -72,7 +72,8 @@ def _color(population: Population) -> str:
 
 def _words(projection: Projection) -> str:
     low, high = (f * 1e3 for f in (projection.delay.min(initial=np.inf), projection.delay.max(initial=0.0)))
-    parts = [f"{projection.weights.size} synapses"]
+    n = projection.weights.size
+    parts = [f"{n} synapse{'' if n == 1 else 's'}"]
     if high > 0:
         parts.append(f"{low:.3g} ms" if low == high else f"{low:.3g}..{high:.3g} ms")
     if projection.synapse == "delta":

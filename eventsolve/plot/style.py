@@ -36,8 +36,10 @@ def axes(ax: Axes | None, width: float = 7.0, height: float = 2.6) -> Axes:
     if ax is None:
         import matplotlib.pyplot as plt
 
+        # outside of the context, which would undo what a backend sets when the first figure is made
+        figure = plt.figure(figsize=(width, height), layout="constrained")
         with mpl.rc_context(STYLE):
-            return plt.subplots(figsize=(width, height))[1]
+            return figure.add_subplot()
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be matplotlib Axes or None; got {type(ax).__name__}")
     return ax

@@ -1,5 +1,7 @@
 """Do pictures hold what they are said to show? What is drawn is read back from the Axes."""
 
+import sys
+import types
 from itertools import pairwise
 
 import numpy as np
@@ -230,7 +232,28 @@ def test_colours_are_told_apart_by_their_lightness_too():
     assert abs(lightness[0] - lightness[1]) > 25
 
 
+def test_without_ipywidgets_a_picture_is_drawn_once_at_its_start(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    calls = []
+    plot.explore(lambda **values: calls.append(values), weight=(1.0, 3.0, 2.5), delay=(0.0, 1.0, 0.0))
+    assert calls == [{"weight": 2.5, "delay": 0.0}]
+
+
+def test_with_ipywidgets_every_argument_has_a_slider(monkeypatch):
+    calls, sliders = [], []
+    stand_in = types.ModuleType("ipywidgets")
+    stand_in.FloatSlider = lambda **options: sliders.append(options) or options["value"]
+    stand_in.interact = lambda function, **start: function(**start)
+    monkeypatch.setitem(sys.modules, "ipywidgets", stand_in)
+    plot.explore(lambda **values: calls.append(values), weight=(1.0, 3.0, 2.5))
+    assert calls == [{"weight": 2.5}]
+    assert [(s["min"], s["max"], s["value"], s["step"]) for s in sliders] == [(1.0, 3.0, 2.5, 0.02)]
+
+
 REFUSED = {
+    "weight must be .low, high, start. with low <= start <= high": lambda s: plot.explore(
+        print, weight=(0, 1, 2)
+    ),
     "sample must be an integer in 0..1; got 2": lambda s: plot.raster(s.spikes["out"], sample=2),
     "sample must be an integer in 0..1; got -1": lambda s: plot.voltage(s, "out", sample=-1),
     "neuron must be an integer in 0..1; got 2": lambda s: plot.voltage(s, "out", neuron=2),
