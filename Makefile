@@ -4,6 +4,7 @@ BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 .PHONY: check lint format types test twin campaign faults perturbations bench peers ci
 .PHONY: check lint format types test twin campaign training bench peers ci
 .PHONY: check lint format types test twin campaign bench peers agreement ci
+.PHONY: check lint format types test notebooks docs twin campaign bench peers ci
 
 check: lint types test
 
@@ -21,6 +22,14 @@ types:
 
 test:
 	$(BIN)python -m pytest
+
+# executes the notebooks and the code of the documents from clean; python notebooks/rerun.py writes what they give
+notebooks:
+	$(BIN)python -m pytest -m notebooks
+
+# the documentation site, docs/_build/index.html
+docs:
+	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html docs docs/_build
 
 # the kernels as the plain Python that they are written in, which is slow
 twin:

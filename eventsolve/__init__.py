@@ -5,6 +5,8 @@ from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
+from eventsolve.adjoint_states import AdjointStates as AdjointStates
+from eventsolve.adjoint_states import adjoint_states as adjoint_states
 from eventsolve.certify import Certificate as Certificate
 from eventsolve.certify import certify as certify
 from eventsolve.condition import Condition as Condition

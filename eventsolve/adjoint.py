@@ -229,7 +229,7 @@ def _backward(
             chunk,
             low,
             errors,
-            {n: _probes(r, low, high) for n, r in reads.items()},
+            {n: probes_of(r, low, high) for n, r in reads.items()},
             per_sample,
         )
 
@@ -281,7 +281,7 @@ def _chunk_back(
         cotangents = np.empty(own.times.size)
         for name, place in places.items():
             cotangents[place] = errors[name]
-        probes = _joined_probes(layer, reads, chunk.n_samples)
+        probes = joined_probes(layer, reads, chunk.n_samples)
         if layer.cyclic:
             cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, probes)
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = march_back(
@@ -397,7 +397,8 @@ def _nothing_read(n_samples: int) -> Probes:
     return nowhere
 
 
-def _probes(reads: VoltageReads, low: int, high: int) -> Probes:
+def probes_of(reads: VoltageReads, low: int, high: int) -> Probes:
+    """Return what a loss reads in samples low to high, as kernels take it."""
     offsets = np.searchsorted(reads.samples, np.arange(low, high + 1))
     piece = slice(offsets[0], offsets[-1])
     return Probes(
@@ -409,7 +410,7 @@ def _probes(reads: VoltageReads, low: int, high: int) -> Probes:
     )
 
 
-def _joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) -> Probes:
+def joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) -> Probes:
     """Return the probes of all populations of a layer, its neurons numbered through."""
     parts = [
         reads[name]._replace(neurons=reads[name].neurons + first)

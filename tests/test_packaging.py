@@ -20,9 +20,9 @@ import validation
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = (
-    *("Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
+    *("AdjointStates", "Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
-    *("losses", "solve", "solve_first_spikes", "value_and_grad", "vjp"),
+    *("adjoint_states", "losses", "solve", "solve_first_spikes", "value_and_grad", "vjp"),
 )
 MODULES = sorted(
     module.name

@@ -163,44 +163,6 @@ def read_loss(loss: Any, network: Network, n_samples: int) -> TTFSLoss:
     return TTFSLoss(output.name, labels.astype(np.int64), loss.tau0, loss.tau1, loss.alpha, loss.silent)
 
 
-def first_spike_loss(loss: TTFSLoss, first: Reals, t_end: float) -> tuple[Reals, Reals]:
-    """Return t_y/tau0 + ln sum exp(-t/tau0) + alpha (exp(t_y/tau1) - 1) of each sample, and its derivative by t.
-
-    Parameters
-    ----------
-    loss : TTFSLoss
-    first : ndarray of float64, (n_samples, n_neurons)
-        First spikes in seconds, inf where silent.
-    t_end : float
-        Seconds.
-
-    Returns
-    -------
-    values : ndarray of float64, (n_samples,)
-    slopes : ndarray of float64, (n_samples, n_neurons)
-        In 1/s; 0 in samples without a loss.
-
-    Raises
-    ------
-    ValueError
-        If a label is silent and ``loss.silent`` is "raise".
-    """
-    times = np.where(np.isinf(first), t_end, first) if loss.silent == "t_end" else first.copy()
-    rows = np.arange(times.shape[0])
-    missing = np.isinf(times[rows, loss.labels])
-    if loss.silent == "raise":
-        refuse_silent(loss.population, missing)
-    times[missing] = 0.0
-    label = times[rows, loss.labels]
-    exponents = -times / loss.tau0
-    total = logsumexp(exponents, axis=1)
-    values = label / loss.tau0 + total + loss.alpha * np.expm1(label / loss.tau1)
-    slopes = -np.exp(exponents - total[:, None]) / loss.tau0
-    slopes[rows, loss.labels] += 1 / loss.tau0 + loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
-    slopes[missing] = 0.0
-    return np.where(missing, 0.0, values), slopes
-
-
 def refuse_silent(population: str, silent: NDArray[np.bool_]) -> None:
     """Raise the ValueError for samples whose label is silent, if there are any."""
     if silent.any():
