@@ -1,10 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test twin campaign faults perturbations bench peers ci
-.PHONY: check lint format types test twin campaign training bench peers ci
-.PHONY: check lint format types test twin campaign bench peers agreement ci
-.PHONY: check lint format types test notebooks docs twin campaign bench peers ci
+.PHONY: check lint format types test notebooks docs twin campaign faults perturbations training bench peers agreement ci
 
 check: lint types test
 
@@ -37,7 +34,7 @@ twin:
 
 # random networks against mpmath; goes on where it was interrupted
 campaign:
-	$(BIN)python -m tests.campaign --networks 30000 --seed 1 --summary docs/campaign.json
+	$(BIN)python -m tests.campaign --networks 20000 --seed 1 --summary docs/campaign.json
 
 # faults planted in random networks, each of which a certificate has to refuse
 faults:
@@ -46,6 +43,7 @@ faults:
 # changes within trust radii, which must not change the order of events, and beyond
 perturbations:
 	$(BIN)python -m tests.perturbations
+
 # every training of docs/training.md, three seeds each; goes on where it was interrupted
 training:
 	$(BIN)eventsolve-validate train table

@@ -20,9 +20,36 @@ import validation
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = (
-    *("AdjointStates", "Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
+    *(
+        "AdjointStates",
+        "Certificate",
+        "Condition",
+        "Gradients",
+        "LI",
+        "LIF",
+        "Margin",
+        "Margins",
+        "Network",
+        "RadiusEstimate",
+        "Solution",
+        "SpikeTrains",
+        "State",
+        "TrustRadius",
+    ),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
-    *("adjoint_states", "losses", "solve", "solve_first_spikes", "value_and_grad", "vjp"),
+    *(
+        "adjoint_states",
+        "certify",
+        "estimate_radius",
+        "gradient_condition",
+        "losses",
+        "margins",
+        "solve",
+        "solve_first_spikes",
+        "trust_radius",
+        "value_and_grad",
+        "vjp",
+    ),
 )
 MODULES = sorted(
     module.name

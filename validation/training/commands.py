@@ -200,13 +200,13 @@ def search(
         ),
     ] = Path("search"),
 ) -> None:
-    """Search for learning rate, batch size and weight decay on the validation set; needs eventsolve[search]."""
+    """Search for learning rate, batch size and weight decay on the validation set; needs eventsolve[optuna]."""
     _known_engine(engine)
     try:
         from validation.training import search as searching
     except ModuleNotFoundError as error:
         raise typer.BadParameter(
-            f"searching needs {error.name}: pip install 'eventsolve[search]'", param_hint="'search'"
+            f"searching needs {error.name}: pip install 'eventsolve[optuna]'", param_hint="'search'"
         ) from None
 
     import json

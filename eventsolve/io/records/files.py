@@ -274,7 +274,7 @@ def _h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError("HDF5 files need h5py: pip install eventsolve[hdf5]") from error
+        raise ImportError("HDF5 files need h5py: pip install eventsolve[h5py]") from error
     return h5py
 
 
