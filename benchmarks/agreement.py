@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from validation.matching import match_spikes
+from eventsolve.matching import match_spikes
 
 import eventsolve as es
 from validation.oracle import oracle

@@ -24,7 +24,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from validation.matching import match_spikes
+from eventsolve.matching import match_spikes
 
 import eventsolve as es
 from eventsolve.io.datasets import encode_latency, yin_yang

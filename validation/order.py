@@ -15,7 +15,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.margins import Margin
-from validation.matching import Booleans, Reals, SpikeMatch
+from eventsolve.matching import Booleans, Reals, SpikeMatch
 
 
 @dataclass(frozen=True, eq=False)

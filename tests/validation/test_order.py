@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from networks import random_case
-from validation.matching import match_spikes
+from eventsolve.matching import match_spikes
 
 import eventsolve as es
 from validation.order import spike_order

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from validation.matching import match_spikes
+from eventsolve.matching import match_spikes
 
 import eventsolve as es
 from validation.compare import compare

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from validation.pictures import EXACT, MODEL, QUIET, SERIES, STYLE, Picture, canvas, finished
+from eventsolve.plot.style import EXACT, MODEL, QUIET, SERIES, STYLE
+from validation.pictures import Picture, canvas, finished
 
 if TYPE_CHECKING:
     from validation.training.engines import Integers
