@@ -36,7 +36,7 @@ def first_doubt(wiring: Wiring, sample: int, claimed: Claims, digits: int) -> Do
         allowed = tolerances(box, sample, enclosed)
         for name, (times, neurons) in claimed.items():
             found = judge(box, enclosed, allowed, name, sample, times, neurons)
-            doubts += [Doubt(name, sample, n, time, Question.END.value) for n, time in found.open_at_end]
+            doubts += [Doubt(name, sample, n, box.t_end, Question.END.value) for n in found.open_at_end]
             doubts += [Doubt(name, sample, r.neuron, r.when, str(r)) for r in found.refuted]
         doubts += _releases(box, sample, enclosed)
     return min(doubts, key=lambda doubt: doubt.time, default=None)

@@ -30,8 +30,8 @@ def solutions(seed):
 # -- the estimate -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["weight", "delay", "tau_syn", "v_threshold", "spike_times"])
-@few
+@pytest.mark.parametrize("name", ["weight", "delay", "tau_syn"])
+@settings(max_examples=3)
 @given(seed=st.integers(0, 1000))
 def test_the_estimate_is_the_least_over_all_distances_and_none_is_below_its_bound(name, seed):
     for solution in solutions(seed):
@@ -193,7 +193,7 @@ def test_spikes_that_the_network_makes_may_be_emitted_late():
 # -- the certificate --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["weight", "delay", "spike_times", "tau_mem", "v_threshold"])
+@pytest.mark.parametrize("name", ["weight", "spike_times", "tau_mem"])
 def test_random_perturbations_inside_never_change_the_order(name):
     rng = np.random.default_rng(0)
     for solution in (random_case(1, n_samples=1).solve(), solved(Loop(1, n=2, t_end=20e-3))):
