@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eventsolve.matching import match_spikes
 
 import eventsolve as es
+from eventsolve.matching import match_spikes
 from validation.oracle import oracle
 from validation.peers import Peer
 from validation.spinnaker2 import SpiNNaker2Core

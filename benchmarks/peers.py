@@ -24,10 +24,10 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from eventsolve.matching import match_spikes
 
 import eventsolve as es
 from eventsolve.io.datasets import encode_latency, yin_yang
+from eventsolve.matching import match_spikes
 from validation.peers import RUNNERS, execute, sorted_trains
 
 HERE = Path(__file__).resolve().parent

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from networks import random_case
-from eventsolve.matching import match_spikes
 
 import eventsolve as es
+from eventsolve.matching import match_spikes
 from validation.order import spike_order
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.yinyang import SETUPS, network, resolution

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from eventsolve.matching import match_spikes
 
 import eventsolve as es
+from eventsolve.matching import match_spikes
 from validation.compare import compare
 from validation.oracle import oracle
 from validation.peers import Peer
