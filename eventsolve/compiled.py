@@ -26,6 +26,7 @@ KERNEL_FILES = (
     "recurrent_adjoint.py",
     "distances.py",
     "perturbation.py",
+    "distance_gradients.py",
 )
 """Every file that holds compiled code, in the order of their imports."""
 

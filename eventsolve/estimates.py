@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve import distances, perturbation
+from eventsolve import distance_gradients, distances, perturbation
 from eventsolve.adjoint import Gradients, vjp
 from eventsolve.chunks import map_chunks
 from eventsolve.margins import (
@@ -250,7 +250,7 @@ def _radii(
     local = []
     for k, study in enumerate(studies):
         layer, own, gathered = study.layer, study.own, study.gathered
-        gradient = perturbation.Gradient(
+        gradient = distance_gradients.Gradient(
             np.zeros(gathered.spikes.times.size),
             np.zeros(own.times.size),
             np.zeros((part.n_samples, layer.order.size)),
@@ -260,7 +260,7 @@ def _radii(
         for s in np.flatnonzero(chosen):
             row = at[s]
             if ranked[s].layer[row] == k:
-                perturbation.gradient_of(
+                distance_gradients.gradient_of(
                     ranked[s].numbers[row],
                     ranked[s].labels[row],
                     layer.neurons,
@@ -292,7 +292,7 @@ def _moved(
     studies: list[Study],
     pattern: Pattern,
     gradients: Gradients,
-    local: list[perturbation.Gradient],
+    local: list[distance_gradients.Gradient],
 ) -> Reals:
     """Return how far each sample's distance moves at radius 1, to first order: sum_k scale_k |derivative_k|."""
     total = np.zeros(part.n_samples)
