@@ -24,8 +24,8 @@ class Separation(NamedTuple):
     voltage : ndarray of float64
         Of a voltage's local maximum, or its end, below the threshold, in units of v_threshold.
     gap : ndarray of float64
-        Seconds between two events of the neuron (arrivals, spikes, ends of refractory periods), and between a spike
-        and t_end.
+        Seconds between a spike, or the end of its refractory period, and any other event of the neuron, an arrival
+        among them, and t_end. Two arrivals may tie: their order changes nothing.
     """
 
     slope: Reals
@@ -49,10 +49,15 @@ def _of_neuron(solution: Solution, population: Population, sample: int, n: int) 
     spikes = trains.times[(trains.samples == sample) & (trains.neurons == n)]
     spikes = spikes[spikes <= t_end]
     t_ref, threshold, leak = (population.parameter(p)[n] for p in ("t_ref", "v_threshold", "v_leak"))
-    events = [_arrivals(solution, name, sample, n), spikes, spikes + t_ref if t_ref else spikes[:0]]
-    times = np.sort(np.concatenate(events))
+    own = np.concatenate([spikes, spikes + t_ref]) if t_ref else spikes
+    times = np.concatenate([_arrivals(solution, name, sample, n), own])
+    mine = np.repeat([False, True], [times.size - own.size, own.size])
+    order = np.argsort(times, kind="stable")
+    times, mine = times[order], mine[order]
+    gap = min(
+        np.diff(times)[mine[1:] | mine[:-1]].min(initial=np.inf), np.abs(t_end - own).min(initial=np.inf)
+    )
     times = times[times <= t_end]
-    gap = min(np.diff(times).min(initial=np.inf), (t_end - spikes).min(initial=np.inf))
 
     rise = leak - threshold + solution.current(name, spikes)[sample, n]
     starts = np.unique(np.concatenate([[0.0], times]))
