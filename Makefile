@@ -24,9 +24,9 @@ test:
 notebooks:
 	$(BIN)python -m pytest -m notebooks
 
-# the documentation site, docs/_build/index.html
+# the documentation site: docs/_build/html/index.html
 docs:
-	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html docs docs/_build
+	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html -c docs . docs/_build/html
 
 # the kernels as the plain Python that they are written in, which is slow
 twin:
