@@ -166,15 +166,6 @@ def test_kernels_import_nothing_but_numbers(package):
         own = {name for name in names if name.startswith(f"{package}.")}
         known = {f"{package}." + other.removesuffix(".py").replace("/", ".") for other in kernel_files}
         assert all(name in known or name.rpartition(".")[0] in known for name in own), file
-def test_kernels_import_nothing_but_numbers():
-    from eventsolve.compiled import KERNEL_FILES
-
-    files = imported("eventsolve")
-    for file in KERNEL_FILES[1:]:
-        names = files[Path("eventsolve") / file]
-        assert tops(names) <= {"__future__", "eventsolve", "math", "numba", "numpy", "typing"}, file
-        own = {name.split(".")[1] + ".py" for name in names if name.startswith("eventsolve.")}
-        assert own <= set(KERNEL_FILES), file
 
 
 def test_certificates_share_nothing_with_what_they_certify():
