@@ -7,6 +7,7 @@ from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
 from eventsolve.certify import Certificate as Certificate
 from eventsolve.certify import certify as certify
+from eventsolve.first_spikes import solve_first_spikes as solve_first_spikes
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network

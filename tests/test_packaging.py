@@ -21,6 +21,7 @@ PUBLIC = (
     *("Certificate", "Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
     *("certify", "losses", "solve", "value_and_grad", "vjp"),
+    *("losses", "solve", "solve_first_spikes", "value_and_grad", "vjp"),
 )
 MODULES = sorted(
     module.name
