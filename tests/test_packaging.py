@@ -50,9 +50,6 @@ PUBLIC = (
         "value_and_grad",
         "vjp",
     ),
-    *("Certificate", "Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
-    *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
-    *("certify", "losses", "solve", "value_and_grad", "vjp"),
 )
 MODULES = sorted(
     module.name

@@ -175,8 +175,9 @@ class _Run:
         box = wiring.box
         self.most_spikes = most_spikes
         self.wiring, self.box, self.bits, self.settle_for_less = wiring, box, bits, settle_for_less
-        self.t_end = at_time(box.t_end)
-        self.horizon = at_time(box.t_end + BEYOND * (box.t_end - box.t_start))
+        until = float(box.until[sample])
+        self.t_end = at_time(until)
+        self.horizon = at_time(until + BEYOND * (until - box.t_start))
         self.spikes: list[Spike] = []
         self.history: list[Event] = []
         self.open: dict[int, tuple[float, Unproven]] = {}

@@ -108,7 +108,7 @@ def doubts_of(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
     """Return what stayed open up to t_end, in the order of time."""
     doubts = []
     for cell, (until, why) in enclosed.open.items():
-        if until <= box.t_end:
+        if until <= box.until[sample]:
             name, neuron = box.cell_name(cell)
             doubts.append(Doubt(name, sample, neuron, until, why.question.value))
     return sorted(doubts, key=lambda doubt: doubt.time)
@@ -151,7 +151,8 @@ def prove(
         }
         for name, judgement in judgements.items():
             doubts += [
-                Doubt(name, sample, neuron, box.t_end, Question.END.value) for neuron in judgement.open_at_end
+                Doubt(name, sample, neuron, float(box.until[sample]), Question.END.value)
+                for neuron in judgement.open_at_end
             ]
         refuted = sorted(
             (refutation for judgement in judgements.values() for refutation in judgement.refuted),

@@ -14,7 +14,7 @@ from networks import random_case
 from planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 import eventsolve as es
-from eventsolve import adjoint
+from eventsolve import adjoint, solve_chunk
 from eventsolve.certify import samples
 
 TAU = [(20e-3, 5e-3), (5e-3, 5e-3), (4e-3, 9e-3), (5e-3 * (1 + 2**-40), 5e-3)]
@@ -106,29 +106,26 @@ def slow(neurons):
 def test_a_wrong_kernel_for_layers_is_refused(monkeypatch):
     right = random_case(2).solve()
     assert es.certify(right).proven
-    march = es.solve.__globals__["march"]
-    monkeypatch.setitem(es.solve.__globals__, "march", lambda neurons, *rest: march(slow(neurons), *rest))
+    march = solve_chunk.march
+    monkeypatch.setattr(solve_chunk, "march", lambda neurons, *rest: march(slow(neurons), *rest))
     wrong = random_case(2).solve()
     certificate = es.certify(wrong)
     assert {r.kind for r in certificate.refuted} == {"moved"}
 
 
 def test_a_wrong_kernel_for_cycles_is_refused(monkeypatch):
-    queue = es.solve.__globals__["solve_queue"]
-    monkeypatch.setitem(
-        es.solve.__globals__, "solve_queue", lambda neurons, *rest: queue(slow(neurons), *rest)
-    )
+    queue = solve_chunk.solve_queue
+    monkeypatch.setattr(solve_chunk, "solve_queue", lambda neurons, *rest: queue(slow(neurons), *rest))
     assert es.certify(Loop(2, t_end=30e-3).solve()).refuted
 
 
 def test_a_kernel_that_finds_no_spikes_is_refused(monkeypatch):
-    def silent(neurons, *rest):
-        return es.solve.__globals__["silenced"](
-            neurons._replace(v_threshold=neurons.v_threshold + 1e3), *rest
-        )
+    march = solve_chunk.march
 
-    monkeypatch.setitem(es.solve.__globals__, "silenced", es.solve.__globals__["march"])
-    monkeypatch.setitem(es.solve.__globals__, "march", silent)
+    def deaf(neurons, *rest):
+        return march(neurons._replace(v_threshold=neurons.v_threshold + 1e3), *rest)
+
+    monkeypatch.setattr(solve_chunk, "march", deaf)
     solution = random_case(2).solve()
     assert solution.spikes["hidden"].n_spikes == 0
     assert {r.kind for r in es.certify(solution).refuted} == {"missed"}
