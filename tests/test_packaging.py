@@ -147,6 +147,26 @@ def test_the_command_is_the_module():
     assert command.load() is importlib.import_module("validation.__main__").main
 
 
+def test_the_pytest_plugin_is_announced():
+    (plugin,) = importlib.metadata.entry_points(group="pytest11", name="eventsolve")
+    assert plugin.value == "eventsolve.testing.plugin"
+
+
+def test_the_schema_of_records_is_shipped():
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    assert "io/records/schema.json" in parser["options.package_data"]["eventsolve"]
+    assert (importlib.resources.files("eventsolve.io.records") / "schema.json").is_file()
+
+
+def test_assertions_and_records_need_no_extra():
+    script = (
+        "import sys, eventsolve.testing, eventsolve.io.records\n"
+        "assert not {'hypothesis', 'pytest', 'h5py', 'jsonschema'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
 def test_the_oracle_knows_nothing_of_what_it_judges():
     for file, names in imported("eventsolve").items():
         assert "validation" not in tops(names), file
