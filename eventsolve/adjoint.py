@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -191,7 +192,7 @@ def _backward(
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     starts = {
-        name: np.cumsum([0] + [chunk.spikes[name].times.size for chunk in solution.chunks])
+        name: list(accumulate((chunk.spikes[name].times.size for chunk in solution.chunks), initial=0))
         for name in solution.spikes
     }
 

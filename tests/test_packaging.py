@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = (
     *("Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
-    *("losses", "solve", "value_and_grad", "vjp"),
+    *("losses", "solve", "solve_first_spikes", "value_and_grad", "vjp"),
 )
 MODULES = sorted(
     module.name
