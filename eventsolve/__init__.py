@@ -17,9 +17,6 @@ from eventsolve.first_spikes import solve_first_spikes as solve_first_spikes
 from eventsolve.margins import Margin as Margin
 from eventsolve.margins import Margins as Margins
 from eventsolve.margins import margins as margins
-from eventsolve.certify import Certificate as Certificate
-from eventsolve.certify import certify as certify
-from eventsolve.first_spikes import solve_first_spikes as solve_first_spikes
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
