@@ -4,6 +4,10 @@ Its source is the repository itself, so that a link between a page, a notebook a
 """
 
 import importlib.metadata
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "eventsolve"
 author = "eventsolve contributors"
@@ -12,9 +16,10 @@ release = importlib.metadata.version("eventsolve")
 
 extensions = [
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "mathml",
     "myst_nb",
+    "numpydoc",
 ]
 root_doc = "docs/index"
 include_patterns = ["docs/**/*.md", "docs/*.md", "notebooks/*.ipynb", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -24,6 +29,7 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 html_theme = "furo"
 html_title = "eventsolve"
+html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_additional_pages = {"index": "to_docs.html"}
@@ -34,9 +40,4 @@ nb_execution_mode = "off"  # notebooks hold what they gave: `make notebooks` che
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings have shapes and units besides
-napoleon_google_docstring = False
-napoleon_use_ivar = True
-napoleon_use_rtype = False
-suppress_warnings = [
-    "ref.python"
-]  # words of a docstring's types, such as a shape, that several classes have as names
+numpydoc_show_class_members = False
