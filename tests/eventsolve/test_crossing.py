@@ -66,7 +66,13 @@ def states(seed, n):
                 yield u, i, c, tau_mem, 8e-3
     # a peak whose 1 + delta R cancels; a long step whose terms cancel
     yield -1019.6154566256347, 5.591636084765027e-11, 0.0, 1.8478113548157963e-07, 1.1760710908e-04
-    yield -2.903903076832802e-06, -2.9017968228313184e-06, -5.29e-18, 5.787056963623923e-4, 5.787056963623805e-4
+    yield (
+        -2.903903076832802e-06,
+        -2.9017968228313184e-06,
+        -5.29e-18,
+        5.787056963623923e-4,
+        5.787056963623805e-4,
+    )
     for _ in range(n):
         tau_syn = 10.0 ** rng.uniform(-4, -1)
         kind = rng.integers(4)
