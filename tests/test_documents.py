@@ -20,7 +20,7 @@ PAGES = [
     *sorted(p.relative_to(ROOT) for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts),
 ]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-ELSEWHERE = {"bash", "yaml"}
+ELSEWHERE = {"bash", "c", "json", "text", "yaml"}
 
 
 def blocks(page):
@@ -87,7 +87,7 @@ def test_the_reference_has_every_public_name():
 
     text = "".join(
         (ROOT / "docs" / "api" / f"{name}.md").read_text(encoding="utf-8")
-        for name in ("networks", "solving", "gradients")
+        for name in ("networks", "solving", "gradients", "proof")
     )
     for name in vars(eventsolve):
         value = getattr(eventsolve, name)
