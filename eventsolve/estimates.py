@@ -77,6 +77,7 @@ def estimate_radius(
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
+    solution.require_whole("a radius")
     pattern = pattern_of(solution, of)
     layers = spiking_layers(solution)
     ranges = part_ranges(solution)
