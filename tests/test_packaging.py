@@ -100,7 +100,10 @@ def test_public_names(name):
 
 def test_nothing_else_is_public():
     modules = {name.split(".")[1] for name in MODULES if name.startswith("eventsolve.")}
-    assert {n for n in vars(eventsolve) if not n.startswith("_")} - modules == set(PUBLIC) - modules
+    names = {
+        n for n in vars(eventsolve) if not n.startswith(("_", "@"))
+    }  # pytest rewrites what ships a plugin
+    assert names - modules == set(PUBLIC) - modules
 
 
 @pytest.mark.parametrize("name", MODULES)
