@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = (
     *("Gradients", "LI", "LIF", "Network", "Solution", "SpikeTrains", "State"),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
+    *("Certificate", "certify"),
+    *("Condition", "Margin", "Margins", "RadiusEstimate", "TrustRadius"),
+    *("estimate_radius", "gradient_condition", "margins", "trust_radius"),
     *("losses", "solve", "value_and_grad", "vjp"),
 )
 MODULES = sorted(
