@@ -26,7 +26,7 @@ twin:
 
 # random networks against mpmath; goes on where it was interrupted
 campaign:
-	$(BIN)python -m tests.campaign --networks 30000 --seed 1 --summary docs/campaign.json
+	$(BIN)python -m tests.campaign --networks 20000 --seed 1 --summary docs/campaign.json
 
 # faults planted in random networks, each of which a certificate has to refuse
 faults:

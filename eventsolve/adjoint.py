@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.layered import Neurons, Probes, Spikes
 from eventsolve.layered_adjoint import march_back
@@ -20,7 +21,8 @@ from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
+from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
 
@@ -202,9 +204,15 @@ def _backward(
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     starts = {
-        name: np.cumsum([0] + [chunk.spikes[name].times.size for chunk in solution.chunks])
+        name: list(accumulate((chunk.spikes[name].times.size for chunk in solution.chunks), initial=0))
         for name in solution.spikes
     }
+
+    if solution.stopped is not None:
+        cotangents = {
+            name: values[_solved(solution.spikes[name], solution.stopped)]
+            for name, values in cotangents.items()
+        }
 
     def work(k: int) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
         chunk = solution.chunks[k]
@@ -236,7 +244,23 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    return _gradients(solution, layers, collected, per_sample, spike_times, silent_samples)
+    gradients = _gradients(solution, layers, collected, per_sample, spike_times, silent_samples)
+    if solution.stopped is not None:
+        gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
+    return gradients
+
+
+def _solved(trains: SpikeTrains, stopped: Stopped) -> NDArray[np.bool_]:
+    """Return which spikes come before their sample was stopped: all but some of the inputs."""
+    return np.asarray(trains.times <= stopped.until[trains.samples])
+
+
+def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stopped: Stopped) -> Gradients:
+    """Return the gradients with 0 for input spikes that come after their sample was stopped."""
+    times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
+    for name, values in gradients.spike_times.items():
+        times[name][_solved(spikes[name], stopped)] = values
+    return replace(gradients, spike_times=MappingProxyType(times))
 
 
 def _chunk_back(
@@ -344,31 +368,33 @@ def _gradients(
     spike_times: Mapping[str, list[Reals]],
     silent_samples: NDArray[np.int64],
 ) -> Gradients:
-    parameters = Neurons._fields[:-1]
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *parameters)}
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *Neurons._fields[:-1])}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 8, layer.size))
         d_weight, d_delay, d_parameters = (
-            np.concatenate([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])])
-            for k in range(3)
+            joined([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])]) for k in range(3)
         )
         if not per_sample:
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
         for name, values in (("weight", d_weight), ("delay", d_delay)):
             split = layer.by_projection(values)
             fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
-        for population in layer.populations:
-            for k, name in enumerate(parameters):
-                if hasattr(population.neuron, name):
-                    fields[name][population.name] = d_parameters[..., k, layer.slice_of(population.name)]
-    times = {name: np.concatenate(parts or [np.empty(0)]) for name, parts in spike_times.items()}
+        for name, population, row, place in layer.parameters:
+            fields[name][population] = d_parameters[..., row, place]
+    times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
         **{name: MappingProxyType(values) for name, values in fields.items()},
         spike_times=MappingProxyType(times),
         silent_samples=silent_samples,
         solution=solution,
     )
+
+
+@cache
+def _nothing_read(n_samples: int) -> Probes:
+    nowhere: Probes = no_probes(n_samples)
+    return nowhere
 
 
 def _probes(reads: VoltageReads, low: int, high: int) -> Probes:
@@ -391,8 +417,7 @@ def _joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) ->
         if name in reads
     ]
     if not parts:
-        nowhere: Probes = no_probes(n_samples)
-        return nowhere
+        return _nothing_read(n_samples)
     if len(parts) == 1:
         return parts[0]
     samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts])

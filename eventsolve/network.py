@@ -180,7 +180,7 @@ class Network:
 
     def __init__(self) -> None:
         self._graph = nx.MultiDiGraph()
-        self._frozen = False
+        self._frozen: dict[str, Population] | None = None
         self.layers: Any = None
         """What ``eventsolve.schedule`` derives from the network once it is frozen."""
 
@@ -295,6 +295,8 @@ class Network:
     @property
     def populations(self) -> dict[str, Population]:
         """Populations by name, in the order in which they were added."""
+        if self._frozen is not None:
+            return self._frozen.copy()
         return {name: data["population"] for name, data in self._graph.nodes(data=True)}
 
     @property
@@ -372,10 +374,10 @@ class Network:
 
     def freeze(self) -> None:
         """Make the network immutable; ``solve`` does this."""
-        self._frozen = True
+        self._frozen = self.populations
 
     def _require_open(self) -> None:
-        if self._frozen:
+        if self._frozen is not None:
             raise RuntimeError(
                 "a network cannot be changed once it is solved; use with_weights, with_delays or with_neurons"
             )

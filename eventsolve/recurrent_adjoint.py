@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.layered import group_by, order_by_time, schedule_of
+from eventsolve.layered import NONE, group_by, order_by_time, schedule_of
 from eventsolve.lives import (
     ARRIVAL,
     CURRENT,
@@ -89,8 +89,8 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
                     n_own,
                     unread,
                     own_places,
-                    0,
-                    0,
+                    NONE,
+                    NONE,
                     t_end,
                     states,
                     events,

@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.layered import Afferents, Cohorts, Neurons
+from eventsolve.layered import Afferents, Cohorts, Neurons, States
 from eventsolve.network import Key, Network, Population, Projection
 from eventsolve.recurrent import Efferents
 
@@ -68,10 +68,17 @@ class Layer:
         """Number of source neurons, those of the layer itself included if it is cyclic."""
         return self.n_external + (self.size if self.cyclic else 0)
 
+    @cached_property
+    def slices(self) -> Mapping[str, slice]:
+        """The place of every population's neurons among those of the layer."""
+        return {
+            name: slice(a, b)
+            for name, (a, b) in zip(self.name, itertools.pairwise(self.offsets.tolist()), strict=True)
+        }
+
     def slice_of(self, population: str) -> slice:
         """Return the place of a population's neurons among those of the layer."""
-        k = self.name.index(population)
-        return slice(int(self.offsets[k]), int(self.offsets[k + 1]))
+        return self.slices[population]
 
     def neuron_of(self, number: int) -> tuple[str, int]:
         """Return the population of one of the layer's neurons, and its number there."""
@@ -80,13 +87,36 @@ class Layer:
 
     def by_projection(self, values: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
         """Split values per synapse, (..., n_synapses) in the order of ``afferents``, by projection key."""
-        ungrouped = np.empty_like(values)
-        ungrouped[..., self.order] = values
+        return {key: values[..., place] for key, place in self._synapses.items()}
+
+    @cached_property
+    def _synapses(self) -> Mapping[Key, slice | Integers]:
+        """Where every projection's synapses are in ``afferents``, in the projection's own order."""
+        if len(self.projections) == 1:
+            return {self.projections[0].key: slice(None)}  # which is by target already
+        place = np.argsort(self.order)
         stops = np.cumsum([p.weights.size for p in self.projections])
         return {
-            p.key: ungrouped[..., stop - p.weights.size : stop]
+            p.key: place[stop - p.weights.size : stop]
             for p, stop in zip(self.projections, stops, strict=True)
         }
+
+    @cached_property
+    def parameters(self) -> tuple[tuple[str, str, int, slice], ...]:
+        """(parameter, population, row of the kernels' gradients, place of its neurons) for each that a neuron has."""
+        return tuple(
+            (name, population.name, row, self.slice_of(population.name))
+            for population in self.populations
+            for row, name in enumerate(Neurons._fields[:-1])
+            if hasattr(population.neuron, name)
+        )
+
+    @cached_property
+    def initial(self) -> States:
+        """The states of one sample at time 0."""
+        zero = np.zeros((1, self.size))
+        u = self.neurons.v_initial - self.neurons.v_leak
+        return States(zero, u[None], self.neurons.i_initial[None], zero)
 
 
 def layers_of(network: Network) -> tuple[Layer, ...]:

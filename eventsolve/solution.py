@@ -46,6 +46,13 @@ class Maxima(NamedTuple):
     arrival: NDArray[np.int64]
 
 
+class Stopped(NamedTuple):
+    """That each sample was solved only to the first spikes of a population: ``until`` seconds, (n_samples,)."""
+
+    population: str
+    until: NDArray[np.float64]
+
+
 class Chunk(NamedTuple):
     """A range of samples as kernels take it.
 
@@ -98,6 +105,8 @@ class Solution:
         Crossings that float64 could not decide. Empty for almost every network.
     n_samples : int
         Size of the batch: that of the inputs, 1 for a network without any.
+    stopped : Stopped or None
+        How far each sample was solved by :func:`eventsolve.solve_first_spikes`; None where all were, to t_end.
     """
 
     network: Network
@@ -108,10 +117,12 @@ class Solution:
     n_samples: int
     after: float = field(repr=False)
     chunks: tuple[Chunk, ...] = field(repr=False)
+    stopped: Stopped | None = None
 
     @cached_property
     def final_state(self) -> State:
         """Where this solution stopped, for ``solve(..., initial=...)``."""
+        self.require_whole("final_state")
         delays: dict[str, float] = {}
         for p in self.network.projections.values():
             delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
@@ -156,6 +167,7 @@ class Solution:
         ValueError
             If the population is not an LI readout: a spiking neuron's largest voltage is its threshold.
         """
+        self.require_whole("maxima")
         layer = self.layer(population)
         neuron = self.network.population(population).neuron
         if neuron is None or neuron.spiking:
@@ -177,6 +189,14 @@ class Solution:
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
+    def require_whole(self, what: str) -> None:
+        """Raise a ValueError that names what is asked for if samples were solved to their first spikes only."""
+        if self.stopped is not None:
+            raise ValueError(
+                f"this solution ends with the first spikes of {self.stopped.population!r}, in some sample at "
+                f"{float(self.stopped.until.min())!r} s; for {what} use eventsolve.solve"
+            )
+
     def layer(self, population: str) -> Layer:
         """Return the layer that a population of neurons is in, or raise a ValueError that says why there is none."""
         for layer in layers_of(self.network):
@@ -189,6 +209,8 @@ class Solution:
         self, population: str, times: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return voltage and current at sorted times of each sample, (n_samples, n_times); see :meth:`voltage`."""
+        if self.stopped is not None and (times > self.stopped.until[:, None]).any():
+            self.require_whole("a voltage or current after that")
         layer = self.layer(population)
         place = layer.slice_of(population)
         shape = (self.n_samples, place.stop - place.start, times.shape[1])
@@ -308,12 +330,9 @@ def places_of(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
 
 def initial_states(layer: Layer, n_samples: int) -> States:
     """Return the states at time 0 of all neurons of a layer."""
-    zero = np.zeros((n_samples, layer.size))
-    u, i = (
-        np.ascontiguousarray(np.broadcast_to(values, zero.shape))
-        for values in (layer.neurons.v_initial - layer.neurons.v_leak, layer.neurons.i_initial)
-    )
-    return States(zero, u, i, zero)
+    if n_samples == 1:
+        return layer.initial
+    return States(*(np.repeat(column, n_samples, axis=0) for column in layer.initial))
 
 
 def _still_on_the_way(

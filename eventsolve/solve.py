@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from eventsolve.chunks import chunk_ranges, map_chunks
-from eventsolve.layered import BUDGET, Spikes, States, march
+from eventsolve.layered import BUDGET
 from eventsolve.network import Network
-from eventsolve.recurrent import solve_queue
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Chunk, Solution, State, Undecided, gather, initial_states, places_of
+from eventsolve.solution import Chunk, Solution, State, Undecided
+from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
 
 MAX_SPIKES = 10_000_000
@@ -56,6 +52,16 @@ class SpikeBudgetError(StoppedError):
 
 class RepeatedSpikeError(StoppedError):
     """A neuron would spike twice at one time: its voltage is still, or to within float64 again, at its threshold."""
+
+
+def stopped_error(stop: Stop, problem: Problem) -> StoppedError:
+    """Return the error that says where and why the solver stopped."""
+    if stop.status == BUDGET:
+        why = f"makes more than max_spikes = {problem.max_spikes} spikes of {', '.join(stop.layer)} at"
+        return SpikeBudgetError(why, stop.population, stop.neuron, stop.sample, stop.time, problem)
+    return RepeatedSpikeError(
+        "would spike twice at", stop.population, stop.neuron, stop.sample, stop.time, problem
+    )
 
 
 class Problem(NamedTuple):
@@ -109,6 +115,36 @@ def solve(
     RepeatedSpikeError
         If a neuron would spike twice at one time.
     """
+    problem = Problem(network, inputs, initial, max_spikes)
+    t_end, n_samples, layers = checked_problem(problem, t_end)
+    after, t_start = (-1.0, 0.0) if initial is None else (initial.time, initial.time)
+    ranges = chunk_ranges(n_samples)
+
+    def work(k: int) -> tuple[Chunk, list[Undecided], Stop | None]:
+        chunk = new_chunk(layers, inputs, initial, *ranges[k])
+        return chunk, *solve_chunk(layers, chunk, after, t_end, max_spikes)
+
+    results = map_chunks(work, len(ranges), threads)
+    stops = [
+        stop._replace(sample=low + stop.sample)
+        for (low, _), (_, _, stop) in zip(ranges, results, strict=True)
+        if stop is not None
+    ]
+    if stops:
+        raise stopped_error(min(stops), problem)
+    warnings = tuple(
+        doubt._replace(sample=low + doubt.sample)
+        for (low, _), (_, doubts, _) in zip(ranges, results, strict=True)
+        for doubt in doubts
+    )
+    chunks = tuple(chunk for chunk, _, _ in results)
+    spikes = joined_trains(network, inputs, chunks, n_samples)
+    return Solution(network, t_start, t_end, spikes, warnings, n_samples, after, chunks)
+
+
+def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[Layer, ...]]:
+    """Return t_end as a float, the number of samples and the layers, or raise as :func:`solve` does."""
+    network, inputs, initial, max_spikes = problem
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network; got {network!r}")
     t_end = checked_duration(t_end)
@@ -118,37 +154,7 @@ def solve(
     layers = layers_of(network)
     if initial is not None:
         _check_initial(network, layers, inputs, n_samples, initial, t_end)
-    after, t_start = (-1.0, 0.0) if initial is None else (initial.time, initial.time)
-    ranges = chunk_ranges(n_samples)
-    chunks = [_chunk(layers, inputs, initial, low, high) for low, high in ranges]
-    results = list(
-        map_chunks(lambda k: _solve_chunk(layers, chunks[k], after, t_end, max_spikes), len(ranges), threads)
-    )
-    stops = [
-        (when, low + sample, layer, where, status)
-        for (low, _), (_, found) in zip(ranges, results, strict=True)
-        for layer, (status, sample, where, when) in found
-    ]
-    if stops:
-        time, sample, layer, where, status = min(stops, key=lambda stop: stop[:2])
-        population, neuron = layer.neuron_of(where)
-        problem = Problem(network, inputs, initial, max_spikes)
-        if status == BUDGET:
-            why = f"makes more than max_spikes = {max_spikes} spikes of {', '.join(layer.name)} at"
-            raise SpikeBudgetError(why, population, neuron, sample, time, problem)
-        raise RepeatedSpikeError("would spike twice at", population, neuron, sample, time, problem)
-    warnings = tuple(
-        Undecided(layer.neuron_of(where)[0], low + sample, layer.neuron_of(where)[1], time)
-        for (low, _), (doubts, _) in zip(ranges, results, strict=True)
-        for layer, sample, where, time in doubts
-    )
-    spikes = {
-        name: inputs[name] if population.neuron is None else _joined(chunks, name, n_samples, population.size)
-        for name, population in network.populations.items()
-    }
-    return Solution(
-        network, t_start, t_end, MappingProxyType(spikes), warnings, n_samples, after, tuple(chunks)
-    )
+    return t_end, n_samples, layers
 
 
 def checked_duration(t_end: float) -> float:
@@ -160,95 +166,6 @@ def checked_duration(t_end: float) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"t_end must be finite and >= 0; got {t_end!r}")
     return value
-
-
-def _solve_chunk(
-    layers: tuple[Layer, ...], chunk: Chunk, after: float, t_end: float, max_spikes: int
-) -> tuple[list[tuple[Layer, int, int, float]], list[tuple[Layer, tuple[int, int, int, float]]]]:
-    """Fill in the chunk; return where float64 could not decide, and where and why a layer stopped early."""
-    doubts: list[tuple[Layer, int, int, float]] = []
-    for layer in layers:
-        start = chunk.start[layer.name]
-        if layer.efferents is None:
-            given = gather(layer, chunk).spikes
-            ended, found, end, samples, neurons, times = march(
-                layer.neurons,
-                layer.afferents,
-                layer.cohorts,
-                layer.n_sources,
-                given,
-                start,
-                after,
-                t_end,
-                max_spikes,
-            )
-            chunk.spikes[layer.name[0]] = found
-        else:
-            given = gather(layer, chunk).spikes
-            ended, found, end, samples, neurons, times = solve_queue(
-                layer.neurons, layer.efferents, layer.n_external, given, start, after, t_end, max_spikes
-            )
-            chunk.queued[layer.name] = found
-            for name, places in places_of(layer, found).items():
-                chunk.spikes[name] = _population_spikes(found, places, layer.slice_of(name).start)
-        chunk.end[layer.name] = end
-        doubts.extend(
-            zip([layer] * samples.size, samples.tolist(), neurons.tolist(), times.tolist(), strict=True)
-        )
-        if ended[0]:
-            return doubts, [(layer, ended)]
-    return doubts, []
-
-
-def _population_spikes(own: Spikes, places: NDArray[np.int64], first: int) -> Spikes:
-    samples = np.repeat(np.arange(own.offsets.size - 1), np.diff(own.offsets))[places]
-    return Spikes(
-        own.times[places],
-        own.neurons[places] - first,
-        np.searchsorted(samples, np.arange(own.offsets.size)),
-        own.arrivals[places],
-        own.trigger[places],
-    )
-
-
-def _chunk(
-    layers: tuple[Layer, ...], inputs: Mapping[str, SpikeTrains], initial: State | None, low: int, high: int
-) -> Chunk:
-    """Return the chunk of samples low..high before anything is solved."""
-    spikes = {name: _piece(trains, low, high) for name, trains in inputs.items()}
-    if initial is None:
-        start = {layer.name: initial_states(layer, high - low) for layer in layers}
-        return Chunk(high - low, spikes, {}, {}, start, {})
-    carried = {name: _piece(trains, low, high) for name, trains in initial.on_the_way.items()}
-    start = {
-        name: States(*(column[low:high] for column in states)) for name, states in initial.layers.items()
-    }
-    return Chunk(high - low, spikes, carried, {}, start, {})
-
-
-def _piece(trains: SpikeTrains, low: int, high: int) -> Spikes:
-    offsets = trains.offsets[low : high + 1]
-    piece = slice(offsets[0], offsets[-1])
-    times = trains.times[piece].copy()
-    return Spikes(
-        times,
-        trains.neurons[piece].copy(),
-        offsets - offsets[0],
-        np.zeros(times.size, np.int64),
-        np.full(times.size, -1),
-    )
-
-
-def _joined(chunks: list[Chunk], name: str, n_samples: int, n_neurons: int) -> SpikeTrains:
-    parts = [chunk.spikes[name] for chunk in chunks]
-    counts = np.concatenate([np.diff(p.offsets) for p in parts] or [np.empty(0, np.int64)])
-    return SpikeTrains(
-        np.concatenate([p.times for p in parts] or [np.empty(0)]),
-        np.concatenate([p.neurons for p in parts] or [np.empty(0, np.int64)]),
-        np.repeat(np.arange(n_samples), counts),
-        n_samples,
-        n_neurons,
-    )
 
 
 def _check_initial(

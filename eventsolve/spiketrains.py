@@ -215,12 +215,17 @@ class SpikeTrains:
         counts = np.bincount(flat, minlength=self.n_samples * self.n_neurons)
         return counts.reshape(self.n_samples, self.n_neurons)
 
-    def first_index(self) -> NDArray[np.int64]:
-        """Return the place of each neuron's first spike in the flat arrays, (n_samples, n_neurons), -1 where silent."""
+    @cached_property
+    def _first_index(self) -> NDArray[np.int64]:
         index = np.full(self.n_samples * self.n_neurons, -1, dtype=np.int64)
         backwards = np.arange(self.n_spikes - 1, -1, -1)
         index[(self.samples * self.n_neurons + self.neurons)[backwards]] = backwards
+        index.setflags(write=False)
         return index.reshape(self.n_samples, self.n_neurons)
+
+    def first_index(self) -> NDArray[np.int64]:
+        """Return the place of each neuron's first spike in the flat arrays, (n_samples, n_neurons), -1 where silent."""
+        return self._first_index
 
     def first(self) -> NDArray[np.float64]:
         """Return the first spike times in seconds, (n_samples, n_neurons), inf where silent."""

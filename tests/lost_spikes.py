@@ -1,14 +1,14 @@
 """A published exact solver loses spikes, which a certificate proves: ``python -m tests.lost_spikes``.
 
 The C++ code published with Wunderlich & Pehle (2021) keeps, for every neuron, s0 = sum w exp(t/tau_syn) and s1 = sum w
-exp(t/tau_mem) over arrivals. With k = tau_syn/(tau_mem - tau_syn) and r = sum exp(t_k/tau_mem) over the neuron's own spikes::
+exp(t/tau_mem) over arrivals. With k = tau_syn/(tau_mem - tau_syn) and r = sum exp(t_k/tau_mem) over its own spikes::
 
     V(t) = k (s1 exp(-t/tau_mem) - s0 exp(-t/tau_syn)) - v_threshold r exp(-t/tau_mem)
 
 and looks for a crossing up to the peak of V, if that comes before the next arrival, else up to the arrival. The peak is
-where exp(t (1/tau_syn - 1/tau_mem)) = (tau_mem/tau_syn) s0 / (s1 - v_threshold r / k); the published code leaves out the
-division by k, which is 1 only if tau_mem = 2 tau_syn. After a spike it looks at a wrong place, and may find V below the
-threshold there.
+where exp(t (1/tau_syn - 1/tau_mem)) = (tau_mem/tau_syn) s0 / (s1 - v_threshold r / k); the published code leaves out
+the division by k, which is 1 only if tau_mem = 2 tau_syn. After a spike it looks at a wrong place, and may find V
+below the threshold there.
 
 Here is that rule, restated in a few lines, on Yin-Yang at tau_mem = 4 tau_syn.
 """

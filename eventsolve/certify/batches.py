@@ -115,7 +115,7 @@ def fingerprint_of(box: Box, claimed: Mapping[str, SpikeTrains]) -> str:
                 digest.update(repr(value).encode())
 
     add(sorted(box.inputs.items()), list(box.populations.items()), box.n_channels, box.n_samples)
-    add(box.after, box.t_start, box.t_end, box.subtracts)
+    add(box.after, box.t_start, box.t_end, box.until, box.subtracts)
     for name, numbers in box.parameters.items():
         add(name, numbers.middle, numbers.radius)
     synapses = box.synapses

@@ -91,6 +91,8 @@ class Box:
         None: V and I are v_initial and i_initial at time 0.
     after, t_start, t_end : float
         Seconds.
+    until : ndarray, (n_samples,)
+        Up to when each sample was solved, in seconds: t_end, but for a solution of first spikes.
     exact : bool
         Whether all radii are 0.
     """
@@ -107,6 +109,7 @@ class Box:
     after: float
     t_start: float
     t_end: float
+    until: Reals
     n_samples: int
     exact: bool
 
@@ -194,6 +197,7 @@ def box_of(solution: Solution, radii: Radii | None = None) -> Box:
         solution.after,
         solution.t_start,
         solution.t_end,
+        np.full(solution.n_samples, solution.t_end) if solution.stopped is None else solution.stopped.until,
         solution.n_samples,
         exact=not any(r.any() for r in all_radii),
     )

@@ -26,6 +26,7 @@ class Question(Enum):
     SLOPE = "it may reach its threshold without a slope, where no gradient exists"
     KINK = "something arrives exactly as its refractory period ends, where a gradient has two sides"
     MAXIMUM = "its voltage is about as large in two places"
+    RUNAWAY = "the network makes far more spikes than claimed"
     DOUBTFUL_SOURCE = "spikes that may reach it are not decided"
     END = "of the networks in the box some spike before t_end and some after it"
 
@@ -234,7 +235,7 @@ class Cell:
             return
         constants, before = self.constants, crowd.membrane
         drive = constants.leak + before.current.max(ZERO) + crowd.rise - before.voltage
-        growth = (crowd.high - crowd.low) * constants.rates.mem * drive.max(ZERO)
+        growth = (crowd.high - before.origin) * constants.rates.mem * drive.max(ZERO)
         highest = before.voltage + crowd.lift + growth
         if not surely_less(highest, constants.threshold):
             raise self._unproven(moment, Question.TIE, undecided(highest, constants.threshold))

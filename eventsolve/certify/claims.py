@@ -79,7 +79,8 @@ def judge(
 ) -> Judgement:
     """Hold the spikes that are claimed of a population, in the order of SpikeTrains, against those that are proven.
 
-    Of a neuron for which something stays open only spikes before that are judged. A spike that comes within its
+    Of a neuron for which something stays open only spikes before that are judged, and of any only those up to when its
+    sample was solved. A spike that comes within its
     tolerance of t_end may be claimed or not.
     """
     place = box.populations[population]
@@ -118,11 +119,14 @@ class _Neuron(NamedTuple):
         return self.enclosed.spikes[k].moment.ball
 
     def straddles_end(self, k: int) -> bool:
-        return order(self.ball(k), arb(self.box.t_end)) is None
+        return order(self.ball(k), arb(self.until)) is None
 
     def may_be_absent(self, k: int) -> bool:
-        end = arb(self.box.t_end)
-        return order(self.ball(k) + arb(self.allowed[k]), end) != -1
+        return order(self.ball(k) + arb(self.allowed[k]), arb(self.until)) != -1
+
+    @property
+    def until(self) -> float:
+        return float(self.box.until[self.sample])
 
     def pairs(self, mine: list[int], true: list[int], times: Sequence[float]) -> Iterator[tuple[int, int]]:
         """Pair claimed with proven spikes, both in the order of time."""
@@ -141,7 +145,7 @@ class _Neuron(NamedTuple):
     ) -> list[Refutation]:
         """Return the first claimed spike that is none, or the first that is missing; a moved one is both."""
         found = {matched[q] for q in mine}
-        extra = [q for q in mine if matched[q] < 0 and times[q] < self.known_until]
+        extra = [q for q in mine if matched[q] < 0 and times[q] < self.known_until and times[q] <= self.until]
         missed = [k for k in true if k not in found and not self.may_be_absent(k)]
         who = (self.population, self.sample, self.neuron)
         if extra and missed and len(extra) == len(missed):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from flint import arb, ctx
 
-from eventsolve.certify.balls import ONE, ZERO, decreasing
+from eventsolve.certify.balls import ONE, ZERO, decreasing, surely_zero
 
 NARROW = 40
 """Bits to which a ball is known for it to be put into a formula as it is; of a wider one the two ends are."""
@@ -96,7 +96,7 @@ def _moments(d: arb) -> tuple[arb, arb]:
 
 
 def _mean_decay_at(d: arb) -> arb:
-    return ONE if d == 0 else (-d).expm1() / -d
+    return ONE if surely_zero(d) else (-d).expm1() / -d
 
 
 def _early_at(d: arb) -> arb:

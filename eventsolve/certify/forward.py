@@ -31,6 +31,10 @@ BEYOND = 2.0**-36
 """How far past t_end spikes are sought, relative to it: float64 may take one for a spike before."""
 
 
+MOST_SPIKES = 10_000
+"""Spikes of one sample after which a network counts as one that runs away, unless told otherwise."""
+
+
 class Target(NamedTuple):
     """One synapse of a bundle."""
 
@@ -141,13 +145,17 @@ class Wiring:
         }
 
 
-def enclose(wiring: Wiring, sample: int, bits: int, *, settle_for_less: bool) -> Enclosed:
+def enclose(
+    wiring: Wiring, sample: int, bits: int, *, settle_for_less: bool, most_spikes: int = MOST_SPIKES
+) -> Enclosed:
     """Enclose every spike of one sample, computing with so many bits.
 
     Parameters
     ----------
     settle_for_less : bool
         Go on without a cell of which something stays open, and without all that it may reach, instead of raising.
+    most_spikes : int
+        After how many spikes cells are left open as they spike.
 
     Raises
     ------
@@ -155,17 +163,21 @@ def enclose(wiring: Wiring, sample: int, bits: int, *, settle_for_less: bool) ->
         If balls of this precision leave something open.
     """
     with working_precision(bits):
-        return _Run(wiring, sample, bits, settle_for_less).result()
+        return _Run(wiring, sample, bits, settle_for_less, most_spikes).result()
 
 
 class _Run:
     """The queues of deliveries and of crossings that may come next, and all cells."""
 
-    def __init__(self, wiring: Wiring, sample: int, bits: int, settle_for_less: bool) -> None:
+    def __init__(
+        self, wiring: Wiring, sample: int, bits: int, settle_for_less: bool, most_spikes: int
+    ) -> None:
         box = wiring.box
+        self.most_spikes = most_spikes
         self.wiring, self.box, self.bits, self.settle_for_less = wiring, box, bits, settle_for_less
-        self.t_end = at_time(box.t_end)
-        self.horizon = at_time(box.t_end + BEYOND * (box.t_end - box.t_start))
+        until = float(box.until[sample])
+        self.t_end = at_time(until)
+        self.horizon = at_time(until + BEYOND * (until - box.t_start))
         self.spikes: list[Spike] = []
         self.history: list[Event] = []
         self.open: dict[int, tuple[float, Unproven]] = {}
@@ -265,7 +277,7 @@ class _Run:
     def _spike_next(self, cell: Cell, next_delivery: tuple[float, float]) -> None:
         when = cell.next_spike(self.horizon)
         if when is not None and (when.key, when.low) <= next_delivery:
-            cell.spike(when)
+            self._guarded(cell, when, cell.spike, when)
         elif when is not None:
             heapq.heappush(self.crossings, (when.key, when.low, cell.number, self.versions[cell.number]))
 
@@ -277,7 +289,7 @@ class _Run:
             return
         if cell.number in self.closed:
             if cell.number not in self.open and order(moment, self.t_end) != 1:
-                self._lose(cell, Unproven(cell.number, moment.key, Question.TIE, 0.0))
+                self._leave(cell, Unproven(cell.number, moment.key, Question.TIE, 0.0))
             return
         self.arriving = arriving
         self._guarded(cell, moment, cell.receive, moment, target.weight, target.delta)
@@ -297,6 +309,8 @@ class _Run:
         bundles = self.wiring.bundles.get(self.box.n_channels + cell.number, [])
         self._send(moment, bundles, cell.number, trigger)
         self._look_ahead(cell)
+        if len(self.spikes) - self.n_given > self.most_spikes:
+            raise Unproven(cell.number, moment.key, Question.RUNAWAY, 0.0)
 
     def _look_ahead(self, cell: Cell) -> None:
         """Queue the time at which a cell seems to cross its threshold, if nothing arrives."""
@@ -328,10 +342,8 @@ class _Run:
         except Unproven as why:
             if order(moment, self.t_end) == 1 and self._is_settled(cell):
                 self.closed.add(cell.number)
-            elif self.settle_for_less:
-                self._lose(cell, why)
             else:
-                raise
+                self._leave(cell, why)
 
     def _is_settled(self, cell: Cell) -> bool:
         """Say whether a cell is proven up to t_end, given that nothing else arrives until then."""
@@ -343,8 +355,10 @@ class _Run:
             return False
         return True
 
-    def _lose(self, cell: Cell, why: Unproven) -> None:
-        """Go on without a cell, and let its targets know."""
+    def _leave(self, cell: Cell, why: Unproven) -> None:
+        """Go on without a cell and let its targets know, or raise why."""
+        if not self.settle_for_less:
+            raise why
         self.closed.add(cell.number)
         self.open[cell.number] = (float(cell.last.ball.lower()), why)
         bundles = self.wiring.bundles.get(self.box.n_channels + cell.number, [])
@@ -358,4 +372,4 @@ class _Run:
         if order(moment, cell.last) == 1:
             self._guarded(cell, moment, cell.settle, moment)
         if cell.number not in self.closed:
-            self._lose(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE, 0.0))
+            self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE, 0.0))

@@ -245,7 +245,7 @@ def lives_of(box: Box, sample: int, enclosed: Enclosed, reads: Iterable[Read]) -
             k = event.synapse
             weight = ball(float(synapses.weight.middle[k]), float(synapses.weight.radius[k]))
             life.arrive(event.moment, weight, delta=bool(synapses.delta[k]), which=which)
-    end = at_time(box.t_end)
+    end = at_time(float(box.until[sample]))
     for life in lives.values():
         life.finish(end)
     return lives

@@ -17,7 +17,7 @@ from eventsolve.certify.boxes import Box
 from eventsolve.certify.cells import Question, Unproven
 from eventsolve.certify.claims import Claims, Refutation, judge
 from eventsolve.certify.enclosures import Enclosures, enclosures_of
-from eventsolve.certify.forward import Enclosed, Wiring, enclose
+from eventsolve.certify.forward import MOST_SPIKES, Enclosed, Wiring, enclose
 from eventsolve.certify.gradients import SampleGradient, sample_gradient
 from eventsolve.certify.losses import Task, derivative
 from eventsolve.certify.tolerances import tolerances
@@ -28,6 +28,8 @@ GUARD_DIGITS = 13
 """Digits of working precision beyond those asked for, to begin with."""
 DOUBLINGS = 6
 """How often the working precision is doubled at most."""
+MANY = 8
+"""How many times the spikes that are claimed a sample may have, besides MOST_SPIKES."""
 SHOWN_DIGITS = 60
 """Digits in which an enclosure is written down."""
 
@@ -83,7 +85,7 @@ class SampleProof:
     gradient: SampleGradient | None
 
 
-def enclosed_to(wiring: Wiring, sample: int, digits: int) -> Enclosed:
+def enclosed_to(wiring: Wiring, sample: int, digits: int, most_spikes: int = MOST_SPIKES) -> Enclosed:
     """Enclose a sample's spikes, with a precision that is doubled until all is decided that so many digits can decide.
 
     A question stays open if the two sides differ, relatively, by at most 10**-digits. Of a box that holds more than one
@@ -94,19 +96,19 @@ def enclosed_to(wiring: Wiring, sample: int, digits: int) -> Enclosed:
         if not wiring.box.exact:
             break
         try:
-            return enclose(wiring, sample, bits, settle_for_less=False)
+            return enclose(wiring, sample, bits, settle_for_less=False, most_spikes=most_spikes)
         except Unproven as why:
             if why.width <= 10.0**-digits:
                 break
             bits *= 2
-    return enclose(wiring, sample, bits, settle_for_less=True)
+    return enclose(wiring, sample, bits, settle_for_less=True, most_spikes=most_spikes)
 
 
 def doubts_of(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
     """Return what stayed open up to t_end, in the order of time."""
     doubts = []
     for cell, (until, why) in enclosed.open.items():
-        if until <= box.t_end:
+        if until <= box.until[sample]:
             name, neuron = box.cell_name(cell)
             doubts.append(Doubt(name, sample, neuron, until, why.question.value))
     return sorted(doubts, key=lambda doubt: doubt.time)
@@ -138,7 +140,8 @@ def prove(
         What to differentiate, if anything.
     """
     box = wiring.box
-    enclosed = enclosed_to(wiring, sample, digits)
+    n_claimed = sum(len(times) for times, _ in claimed.values())
+    enclosed = enclosed_to(wiring, sample, digits, MANY * n_claimed + MOST_SPIKES)
     allowed = tolerances(box, sample, enclosed) if tolerance is None else [tolerance] * len(enclosed.spikes)
     doubts = doubts_of(box, sample, enclosed)
     with balls.working_precision(enclosed.bits):
@@ -148,7 +151,8 @@ def prove(
         }
         for name, judgement in judgements.items():
             doubts += [
-                Doubt(name, sample, neuron, box.t_end, Question.END.value) for neuron in judgement.open_at_end
+                Doubt(name, sample, neuron, float(box.until[sample]), Question.END.value)
+                for neuron in judgement.open_at_end
             ]
         refuted = sorted(
             (refutation for judgement in judgements.values() for refutation in judgement.refuted),

@@ -73,8 +73,10 @@ def cross_entropy(scores: Reals, labels: NDArray[np.int64]) -> tuple[Reals, Real
 
 
 def spikes_of(solution: Solution, population: str) -> SpikeTrains:
-    """Return a population's spikes, or raise a ValueError that lists the names there are."""
+    """Return a population's spikes, or raise a ValueError: for an unknown name, or spikes that were not solved for."""
     solution.network.population(population)
+    if solution.stopped is not None and solution.stopped.population != population:
+        solution.require_whole(f"a loss on {population!r}")
     return solution.spikes[population]
 
 

@@ -212,6 +212,21 @@ class TestCorners:
         assert certificate.proven
         assert certificate.spike_times["out"].midpoints.tolist() == [1e-3, 2e-3]
 
+    def test_a_solution_of_first_spikes_is_proven_up_to_them(self):
+        case = random_case(14, n_samples=4)
+        solution = es.solve_first_spikes(case.net, case.inputs, case.t_end, "hidden")
+        assert solution.stopped.until.min() < case.t_end
+        certificate = es.certify(solution)
+        assert certificate.proven, str(certificate)
+        loss = es.losses.TargetTimeMSE("hidden", np.full((4, 4), 10e-3), silent="t_end")
+        certificate = es.certify(solution, gradients=loss)
+        assert certificate.proven, str(certificate)
+        whole = es.certify(case.solve(), gradients=loss)
+        np.testing.assert_array_equal(
+            certificate.gradients.weight["in", "hidden"].midpoints,
+            whole.gradients.weight["in", "hidden"].midpoints,
+        )
+
     def test_spikes_at_the_end(self):
         net = es.Network()
         net.add_input("in", 1)

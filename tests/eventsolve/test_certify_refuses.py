@@ -14,8 +14,8 @@ from networks import random_case
 from planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 import eventsolve as es
-from eventsolve import adjoint
-from eventsolve.certify.samples import GUARD_DIGITS
+from eventsolve import adjoint, solve_chunk
+from eventsolve.certify import samples
 
 TAU = [(20e-3, 5e-3), (5e-3, 5e-3), (4e-3, 9e-3), (5e-3 * (1 + 2**-40), 5e-3)]
 
@@ -106,32 +106,47 @@ def slow(neurons):
 def test_a_wrong_kernel_for_layers_is_refused(monkeypatch):
     right = random_case(2).solve()
     assert es.certify(right).proven
-    march = es.solve.__globals__["march"]
-    monkeypatch.setitem(es.solve.__globals__, "march", lambda neurons, *rest: march(slow(neurons), *rest))
+    march = solve_chunk.march
+    monkeypatch.setattr(solve_chunk, "march", lambda neurons, *rest: march(slow(neurons), *rest))
     wrong = random_case(2).solve()
     certificate = es.certify(wrong)
     assert {r.kind for r in certificate.refuted} == {"moved"}
 
 
 def test_a_wrong_kernel_for_cycles_is_refused(monkeypatch):
-    queue = es.solve.__globals__["solve_queue"]
-    monkeypatch.setitem(
-        es.solve.__globals__, "solve_queue", lambda neurons, *rest: queue(slow(neurons), *rest)
-    )
+    queue = solve_chunk.solve_queue
+    monkeypatch.setattr(solve_chunk, "solve_queue", lambda neurons, *rest: queue(slow(neurons), *rest))
     assert es.certify(Loop(2, t_end=30e-3).solve()).refuted
 
 
 def test_a_kernel_that_finds_no_spikes_is_refused(monkeypatch):
-    def silent(neurons, *rest):
-        return es.solve.__globals__["silenced"](
-            neurons._replace(v_threshold=neurons.v_threshold + 1e3), *rest
-        )
+    march = solve_chunk.march
 
-    monkeypatch.setitem(es.solve.__globals__, "silenced", es.solve.__globals__["march"])
-    monkeypatch.setitem(es.solve.__globals__, "march", silent)
+    def deaf(neurons, *rest):
+        return march(neurons._replace(v_threshold=neurons.v_threshold + 1e3), *rest)
+
+    monkeypatch.setattr(solve_chunk, "march", deaf)
     solution = random_case(2).solve()
     assert solution.spikes["hidden"].n_spikes == 0
     assert {r.kind for r in es.certify(solution).refuted} == {"missed"}
+
+
+def test_a_network_that_runs_away_is_left_open_after_spikes_enough(monkeypatch):
+    """A wrong kernel may stop where the network does not: what is missed first is named all the same."""
+    monkeypatch.setattr(samples, "MOST_SPIKES", 200)
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("loop", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "loop", [[8.0]])
+    net.connect("loop", "loop", [[30.0]], delay=1e-5)
+    trains = {"in": es.SpikeTrains.from_lists([[[0.0]]])}
+    with pytest.raises(es.SpikeBudgetError):
+        es.solve(net, trains, 50e-3, max_spikes=1000)
+    quiet = es.solve(net.with_weights({("loop", "loop"): [[0.0]]}), trains, 50e-3)
+    claim = es.Solution(net, 0.0, 50e-3, quiet.spikes, (), 1, quiet.after, quiet.chunks)
+    certificate = es.certify(claim)
+    assert certificate.refuted[0].kind in ("missed", "moved")
+    assert "far more spikes" in certificate.undecided[0].why
 
 
 def test_a_wrong_adjoint_kernel_is_refused(monkeypatch):
@@ -190,7 +205,7 @@ def test_a_peak_is_decided_up_to_the_digits_allowed(tau_mem, tau_syn, k, side):
 @pytest.mark.parametrize("side", [-1, 1])
 @pytest.mark.parametrize("digits", [5, 12])
 def test_a_peak_beyond_the_digits_allowed_is_reported(digits, side):
-    k = digits + GUARD_DIGITS + 4
+    k = digits + samples.GUARD_DIGITS + 4
     solution, peak = grazing(20e-3, 5e-3, side * WIDE.mpf(10) ** -k)
     certificate = es.certify(solution, spikes=nothing(), digits=digits)
     assert not certificate.proven

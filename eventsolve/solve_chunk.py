@@ -1,0 +1,134 @@
+"""A chunk of samples through all layers, and chunks joined to spike trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.chunks import joined
+from eventsolve.layered import Spikes, States, march
+from eventsolve.network import Network
+from eventsolve.recurrent import solve_queue
+from eventsolve.schedule import Layer
+from eventsolve.solution import Chunk, State, Undecided, gather, initial_states, places_of
+from eventsolve.spiketrains import SpikeTrains
+
+
+class Stop(NamedTuple):
+    """Where a layer stopped before t_end, and the kernels' status that says why; stops are ordered by time."""
+
+    time: float
+    sample: int
+    population: str
+    neuron: int
+    status: int
+    layer: tuple[str, ...]
+
+
+def solve_chunk(
+    layers: tuple[Layer, ...], chunk: Chunk, after: float, t_end: float, max_spikes: int
+) -> tuple[list[Undecided], Stop | None]:
+    """Fill in the chunk; return where float64 could not decide, and where and why a layer stopped early, if one did."""
+    doubts: list[Undecided] = []
+    for layer in layers:
+        start = chunk.start[layer.name]
+        if layer.efferents is None:
+            given = gather(layer, chunk).spikes
+            ended, found, end, samples, neurons, times = march(
+                layer.neurons,
+                layer.afferents,
+                layer.cohorts,
+                layer.n_sources,
+                given,
+                start,
+                after,
+                t_end,
+                max_spikes,
+            )
+            chunk.spikes[layer.name[0]] = found
+        else:
+            given = gather(layer, chunk).spikes
+            ended, found, end, samples, neurons, times = solve_queue(
+                layer.neurons, layer.efferents, layer.n_external, given, start, after, t_end, max_spikes
+            )
+            chunk.queued[layer.name] = found
+            for name, places in places_of(layer, found).items():
+                chunk.spikes[name] = _population_spikes(found, places, layer.slice_of(name).start)
+        chunk.end[layer.name] = end
+        for sample, where, time in zip(samples.tolist(), neurons.tolist(), times.tolist(), strict=True):
+            population, neuron = layer.neuron_of(where)
+            doubts.append(Undecided(population, sample, neuron, time))
+        status, sample, where, time = ended
+        if status:
+            return doubts, Stop(time, sample, *layer.neuron_of(where), status, layer.name)
+    return doubts, None
+
+
+def _population_spikes(own: Spikes, places: NDArray[np.int64], first: int) -> Spikes:
+    samples = np.repeat(np.arange(own.offsets.size - 1), np.diff(own.offsets))[places]
+    return Spikes(
+        own.times[places],
+        own.neurons[places] - first,
+        np.searchsorted(samples, np.arange(own.offsets.size)),
+        own.arrivals[places],
+        own.trigger[places],
+    )
+
+
+def new_chunk(
+    layers: tuple[Layer, ...], inputs: Mapping[str, SpikeTrains], initial: State | None, low: int, high: int
+) -> Chunk:
+    """Return the chunk of samples low..high before anything is solved."""
+    spikes = {name: _piece(trains, low, high) for name, trains in inputs.items()}
+    if initial is None:
+        start = {layer.name: initial_states(layer, high - low) for layer in layers}
+        return Chunk(high - low, spikes, {}, {}, start, {})
+    carried = {name: _piece(trains, low, high) for name, trains in initial.on_the_way.items()}
+    start = {
+        name: States(*(column[low:high] for column in states)) for name, states in initial.layers.items()
+    }
+    return Chunk(high - low, spikes, carried, {}, start, {})
+
+
+def _piece(trains: SpikeTrains, low: int, high: int) -> Spikes:
+    offsets = trains.offsets[low : high + 1]
+    piece = slice(offsets[0], offsets[-1])
+    times = trains.times[piece].copy()
+    return Spikes(
+        times,
+        trains.neurons[piece].copy(),
+        offsets - offsets[0],
+        np.zeros(times.size, np.int64),
+        np.full(times.size, -1),
+    )
+
+
+def joined_trains(
+    network: Network, inputs: Mapping[str, SpikeTrains], chunks: Sequence[Chunk], n_samples: int
+) -> Mapping[str, SpikeTrains]:
+    """Return the spikes of all populations, inputs as they are."""
+    return MappingProxyType(
+        {
+            name: inputs[name]
+            if population.neuron is None
+            else _joined(chunks, name, n_samples, population.size)
+            for name, population in network.populations.items()
+        }
+    )
+
+
+def _joined(chunks: Sequence[Chunk], name: str, n_samples: int, n_neurons: int) -> SpikeTrains:
+    parts = [chunk.spikes[name] for chunk in chunks]
+    nothing = np.empty(0, np.int64)
+    counts = joined([p.offsets[1:] - p.offsets[:-1] for p in parts] or [nothing])
+    return SpikeTrains(
+        joined([p.times for p in parts] or [np.empty(0)]),
+        joined([p.neurons for p in parts] or [nothing]),
+        np.repeat(np.arange(n_samples), counts),
+        n_samples,
+        n_neurons,
+    )
