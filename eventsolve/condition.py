@@ -138,9 +138,12 @@ def gradient_condition(solution: Solution, *, threads: int | None = None) -> Con
     ------
     TypeError
         If ``solution`` is not a Solution.
+    ValueError
+        If the solution ends with first spikes.
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
+    solution.require_whole("the condition of gradients")
     layers, ranges = spiking_layers(solution), part_ranges(solution)
     parts = map_chunks(lambda k: _condition(part_of(solution, *ranges[k]), layers), len(ranges), threads)
     columns: dict[str, list[tuple[Reals, ...]]] = {

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled, inlined
-from eventsolve.layered import Integers, Reals, group_by, n_arrivals_at_most, schedule_of
+from eventsolve.layered import NONE, Integers, Reals, group_by, n_arrivals_at_most, schedule_of
 from eventsolve.lives import (
     ARRIVAL,
     CURRENT,
@@ -70,8 +70,8 @@ def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, 
     first, last = np.empty(n, np.int64), np.empty(n, np.int64)
     states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
     synapses, causes = np.full(room, -1), np.full(room, -1)
-    unread = no_probes(0)
-    used = 0
+    unread = no_probes(NONE)
+    used = NONE
     for cohort in range(cohorts.offsets.size - 1):
         representative = cohorts.members[cohorts.offsets[cohort]]
         schedule = schedule_of(
@@ -105,8 +105,8 @@ def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, 
                 by_neuron[neuron + 1] - by_neuron[neuron],
                 unread,
                 own_places,
-                0,
-                0,
+                NONE,
+                NONE,
                 t_end,
                 states[used:],
                 events[used:],
@@ -283,7 +283,7 @@ def nearest_rows(numbers, labels, blocks, nearest):
         while labels[row, NEURON] >= blocks[block + 1]:
             block += 1
         groups[row] = labels[row, KIND] * n_blocks + block
-    offsets, places = group_by(groups, 0, groups.size, (GAP + 1) * n_blocks)
+    offsets, places = group_by(groups, NONE, groups.size, (GAP + 1) * n_blocks)
     values = numbers[:, VALUE].copy()
     n = 0
     for group in range(offsets.size - 1):

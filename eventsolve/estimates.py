@@ -73,11 +73,12 @@ def estimate_radius(
     TypeError
         If ``solution`` is not a Solution.
     ValueError
-        For unknown names, shapes that do not fit, or multiples that are not finite and >= 0.
+        For unknown names, shapes that do not fit, multiples that are not finite and >= 0, or a solution that ends with
+        first spikes.
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
-    solution.require_whole("a radius")
+    solution.require_whole("trust radii")
     pattern = pattern_of(solution, of)
     layers = spiking_layers(solution)
     ranges = part_ranges(solution)

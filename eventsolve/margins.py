@@ -202,7 +202,7 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
     TypeError
         If ``solution`` is not a Solution.
     ValueError
-        If ``nearest`` is not an integer >= 1, or the solution ends with the first spikes of a population.
+        If ``nearest`` is not an integer >= 1, or the solution ends with first spikes.
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")

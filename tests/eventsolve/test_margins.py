@@ -351,6 +351,13 @@ def test_only_solutions_have_margins():
         es.margins(es.Network())
 
 
+@pytest.mark.parametrize("of", [es.margins, es.estimate_radius, es.gradient_condition])
+def test_a_solution_of_first_spikes_is_no_whole_one(of):
+    case = random_case(0)
+    with pytest.raises(ValueError, match=r"use eventsolve\.solve"):
+        of(es.solve_first_spikes(case.net, case.inputs, case.t_end, population="out"))
+
+
 def test_margins_are_read_only():
     margins = es.margins(random_case(0).solve())
     with pytest.raises(ValueError, match="read-only"):
