@@ -31,14 +31,14 @@ def suite(folder):
         "-p",
         "no:eventsolve",
         "-p",
-        "eventsolve.testing.plugin",
+        "pytest_eventsolve",
         "-p",
         "no:cacheprovider",
         "-c",
         os.devnull,
     ]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *options, "--eventsolve-examples", "5", "test_lif.py"],
+        [sys.executable, "-m", "pytest", "-q", *options, "--eventsolve-examples", "3", "test_lif.py"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

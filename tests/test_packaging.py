@@ -152,7 +152,14 @@ def test_the_command_is_the_module():
 
 def test_the_pytest_plugin_is_announced():
     (plugin,) = importlib.metadata.entry_points(group="pytest11", name="eventsolve")
-    assert plugin.value == "eventsolve.testing.plugin"
+    assert plugin.value == "pytest_eventsolve"
+
+
+def test_the_pytest_plugin_imports_nothing_heavy():
+    script = (
+        "import sys, pytest_eventsolve; assert not {'eventsolve', 'numpy', 'hypothesis'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 def test_the_schema_of_records_is_shipped():

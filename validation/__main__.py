@@ -65,13 +65,17 @@ def check(
     ],
     network: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="A record with the network that this one refers to."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A record or NIR graph with the network of this one.",
+        ),
     ] = None,
     window: Annotated[
         str | None,
         typer.Option(
             metavar="DURATION",
-            help="Spikes further apart are not paired. (default: half a time step, and one and another per layer; "
+            help="Spikes further apart are not paired. (default: 1.5 time steps and one per layer; "
             "in continuous time 1.5e-8 of the duration)",
         ),
     ] = None,

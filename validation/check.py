@@ -43,7 +43,8 @@ def network_of(
     ----------
     record : eventsolve.io.records.Record
     file : path, optional
-        Another record that holds the network. One that the record names is never opened unless it is given here.
+        Another record that holds the network, or a NIR graph in seconds (``.nir``). One that the record names is never
+        opened unless it is given here.
     max_bytes : int
         As for :func:`eventsolve.io.records.read`.
 
@@ -67,11 +68,23 @@ def network_of(
                 f"{file.name} is another file than the record refers to: its SHA-256 is {digest}, "
                 f"not {record.network.sha256}"
             )
-    network = records.read(file, max_bytes=max_bytes).network
+    network = (
+        _from_nir(file) if file.suffix.lower() == ".nir" else records.read(file, max_bytes=max_bytes).network
+    )
     if not isinstance(network, es.Network):
         raise records.RecordError(f"{file.name} holds no network")
     check_fit(record, network)
     return network
+
+
+def _from_nir(file: Path) -> es.Network:
+    try:
+        import nir
+    except ImportError as error:
+        raise ImportError("NIR graphs need nir: pip install eventsolve[nir]") from error
+    from eventsolve.io.nir import from_nir
+
+    return from_nir(nir.read(file))
 
 
 def check(

@@ -233,6 +233,17 @@ def test_a_network_may_be_in_another_file(tmp_path):
         checking.network_of(replace(record, network=None), None)
 
 
+def test_a_network_may_be_a_nir_graph(tmp_path):
+    nir = pytest.importorskip("nir", reason="NIR graphs need the package nir")
+    from eventsolve.io.nir import to_nir
+
+    record = exact(quantities=("tau_mem",))
+    path = tmp_path / "net.nir"
+    nir.write(path, to_nir(record.network))
+    network = checking.network_of(replace(record, network=records.Reference("net.nir")), path)
+    assert parted(checking.check(replace(record, network=None), network)) == []
+
+
 def test_a_network_that_does_not_fit_is_refused(tmp_path):
     record = exact()
     path = tmp_path / "net.json"
@@ -295,19 +306,12 @@ def test_the_command_fails_and_says_why(tmp_path):
 def test_the_tolerance_and_the_window_decide(tmp_path):
     record = changed(exact(), "weight", SECOND, lambda values: values * 1.01)
     record = replace(record, spikes={name: _later(trains, 1e-4) for name, trains in record.spikes.items()})
-    records.write(replace(record, gradients={"weight": record.gradients["weight"]}), tmp_path / "r.h5")
-    assert (
-        invoke(tmp_path / "r.h5", "--out", tmp_path, "--window", "0.2ms", "--tolerance", "0.02").exit_code
-        == 0
-    )
-    assert (
-        invoke(tmp_path / "r.h5", "--out", tmp_path, "--window", "0.05ms", "--tolerance", "0.02").exit_code
-        == 1
-    )
-    assert (
-        invoke(tmp_path / "r.h5", "--out", tmp_path, "--window", "0.2ms", "--tolerance", "0.005").exit_code
-        == 1
-    )
+    record = replace(record, gradients={"weight": record.gradients["weight"]})
+    for window, tolerance, off in ((0.2e-3, 0.02, 0), (0.05e-3, 0.02, 2), (0.2e-3, 0.005, 1)):
+        assert len(parted(checking.check(record, record.network, window=window, tolerance=tolerance))) == off
+    records.write(replace(record, gradients={}), tmp_path / "r.h5")
+    assert invoke(tmp_path / "r.h5", "--out", tmp_path, "--window", "0.2ms").exit_code == 0
+    assert invoke(tmp_path / "r.h5", "--out", tmp_path, "--tolerance", "0.005").exit_code == 1
 
 
 def _later(trains, by):

@@ -93,7 +93,7 @@ def damage(draw, size):
 def test_damaged_files_are_records_or_refused(ending, whole, tmp_path):
     content = whole[ending]
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=75, deadline=None)
     @given(damage(len(content)))
     def check(damaged):
         with contextlib.suppress(records.RecordError):  # and no other error
@@ -164,7 +164,7 @@ def test_changed_documents_are_records_of_the_schema_or_refused(whole, tmp_path)
     text = whole["json"].decode()
     paths = sorted(places(json.loads(text)), key=repr)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(paths), VALUES, st.booleans()), min_size=1, max_size=2))
     def check(changes):
         document = json.loads(text)

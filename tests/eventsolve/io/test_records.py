@@ -79,7 +79,7 @@ def assert_same(one, other):
             np.testing.assert_array_equal(getattr(trace, name), getattr(other.traces[population], name))
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(strategies.problems(samples=(1, 2)))
 def test_every_container_gives_back_every_bit(problem):
     import tempfile

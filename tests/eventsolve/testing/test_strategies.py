@@ -12,7 +12,7 @@ import eventsolve as es
 from eventsolve.testing import Problem, check_implementation, network_of, strategies
 
 EPS = np.finfo(float).eps
-FEW = settings(max_examples=8)
+FEW = settings(max_examples=5)
 SEARCH = settings(
     max_examples=50, database=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate]
 )
@@ -127,7 +127,7 @@ def test_every_loss_is_drawn_on_what_it_reads(kind):
 def test_wanted_dimensions_are_there(options, has):
     find(strategies.problems(**options), has, settings=SEARCH)
     with pytest.raises(NoSuchExample, match=r"No examples found"):
-        find(strategies.problems(**options), lambda p: not has(p), settings=settings(SEARCH, max_examples=8))
+        find(strategies.problems(**options), lambda p: not has(p), settings=settings(SEARCH, max_examples=5))
 
 
 def test_a_problem_shrinks_to_one_of_everything():
@@ -142,7 +142,7 @@ def test_a_problem_shrinks_to_one_of_everything():
 
 def test_a_property_that_fails_prints_what_fails():
     @settings(SEARCH, phases=[Phase.generate, Phase.shrink])
-    @given(strategies.problems())
+    @given(strategies.problems(layers=(1, 1), size=(1, 2)))
     def property_of_out(problem):
         assert not problem.network.population("out").parameter("v_leak").any()
 

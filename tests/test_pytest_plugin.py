@@ -6,12 +6,11 @@ import pytest
 from hypothesis import settings
 
 import eventsolve as es
-from eventsolve.testing import strategies  # noqa: F401
 from eventsolve.testing.canonical import PROBLEMS
 
 pytest_plugins = ["pytester"]
 
-PLUGIN = ("-p", "no:eventsolve", "-p", "eventsolve.testing.plugin", "-p", "no:cacheprovider")
+PLUGIN = ("-p", "no:eventsolve", "-p", "pytest_eventsolve", "-p", "no:cacheprovider")
 """Also where it is installed, and would be loaded by its entry point."""
 
 
@@ -28,7 +27,8 @@ EXACT = """
     import eventsolve as es
     import pytest
     from hypothesis import given, settings
-    from eventsolve.testing import check_implementation, strategies
+    from hypothesis import strategies as st
+    from eventsolve.testing import check_implementation
 
     def mine(problem, factor=1.0):
         _, grads = es.value_and_grad(problem.solution, problem.loss)
@@ -113,19 +113,19 @@ COUNTED = """
     count = others = own = 0
 
     @pytest.mark.eventsolve{marker}
-    @given(strategies.st.integers())
+    @given(st.integers())
     def test_mine(number):
         global count
         count += 1
 
-    @given(strategies.st.integers())
+    @given(st.integers())
     def test_other(number):
         global others
         others += 1
 
     @pytest.mark.eventsolve(examples=6)
     @settings(max_examples=11)
-    @given(strategies.st.integers())
+    @given(st.integers())
     def test_with_settings_of_its_own(number):
         global own
         own += 1

@@ -1,13 +1,17 @@
-"""The pytest plugin: a marker, two fixtures, an option and a line in the summary.
+"""The pytest plugin of eventsolve: a marker, two fixtures, an option and a line in the summary.
 
 ``@pytest.mark.eventsolve(examples=..., problems=[...])`` marks a test of an implementation: ``examples`` is how many
 Hypothesis examples it draws, unless ``--eventsolve-examples`` says otherwise or the test has settings of its own;
 ``problems`` are the names of those that :func:`eventsolve_problem` is to be.
+
+pytest loads a plugin before anything else, in every suite of an environment. So this one stands apart, and imports
+eventsolve only for tests that use it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Generator, Iterator
 from functools import wraps
 from typing import Any
@@ -126,9 +130,8 @@ def pytest_runtest_makereport(
 
 def _mismatches(error: BaseException | None) -> Iterator[Any]:
     """Yield the mismatches in an error, which may be a group."""
-    from eventsolve.testing.divergence import Mismatch
-
-    if isinstance(error, Mismatch):
+    divergence = sys.modules.get("eventsolve.testing.divergence")
+    if divergence is not None and isinstance(error, divergence.Mismatch):
         yield error
     elif isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:

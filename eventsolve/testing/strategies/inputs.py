@@ -1,0 +1,68 @@
+"""Input spikes on a grid, so that they are easy to read."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from eventsolve.network import Network
+from eventsolve.spiketrains import SpikeTrains
+from eventsolve.testing.strategies.ranges import Draw, Range, check_range
+
+_GRID = 1e-4
+
+
+def inputs(
+    network: Network, *, samples: Range = (1, 2), spikes: Range = (1, 3), until: float = 20e-3
+) -> st.SearchStrategy[dict[str, SpikeTrains]]:
+    """Draw spikes for every input of a network, at multiples of 0.1 ms, never two at one time in a sample.
+
+    Parameters
+    ----------
+    network : Network
+    samples : (int, int)
+        Fewest and most samples.
+    spikes : (int, int)
+        Fewest and most spikes per sample and channel, on average over the channels of an input.
+    until : float
+        Seconds; the last time at which a spike may be.
+
+    Raises
+    ------
+    ValueError
+        For ranges that make no sense, or an end before there is room for the spikes.
+    """
+    check_range("samples", samples, 0)
+    check_range("spikes", spikes, 0)
+    sizes = {p.name: p.size for p in network.populations.values() if p.neuron is None}
+    slots = int(until / _GRID + 1e-9) + 1 if np.isfinite(until) and until >= 0 else 0
+    if slots < 4 * spikes[1] * sum(sizes.values()):
+        raise ValueError(
+            f"until must leave room for {spikes[1]} spikes of {sum(sizes.values())} channels; got {until!r}"
+        )
+    return _inputs(sizes, samples, spikes, slots)
+
+
+@st.composite
+def _inputs(
+    draw: Draw, sizes: dict[str, int], samples: Range, spikes: Range, slots: int
+) -> dict[str, SpikeTrains]:
+    trains: dict[str, list[list[list[float]]]] = {name: [] for name in sizes}
+    for _ in range(draw(st.integers(*samples))):
+        free = set(range(slots))
+        for name, n in sizes.items():
+            sample: list[list[float]] = [[] for _ in range(n)]
+            places = st.sampled_from(sorted(free))
+            chosen = draw(
+                st.lists(
+                    st.tuples(places, st.integers(0, n - 1)),
+                    min_size=spikes[0] * n,
+                    max_size=spikes[1] * n,
+                    unique_by=lambda spike: spike[0],
+                )
+            )
+            for place, neuron in sorted(chosen):
+                sample[neuron].append(float(f"{place * _GRID:.6g}"))
+                free.remove(place)
+            trains[name].append(sample)
+    return {name: SpikeTrains.from_lists(lists, n_neurons=sizes[name]) for name, lists in trains.items()}

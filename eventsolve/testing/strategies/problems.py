@@ -1,0 +1,128 @@
+"""Whole problems, well away from any change of the order of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from hypothesis import reject
+from hypothesis import strategies as st
+
+from eventsolve.adjoint import vjp
+from eventsolve.checks import shown
+from eventsolve.network import Network
+from eventsolve.testing.canonical import PROBLEMS
+from eventsolve.testing.firing import Wanted, firing
+from eventsolve.testing.problem import Problem
+from eventsolve.testing.separation import separation
+from eventsolve.testing.strategies.inputs import inputs
+from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
+from eventsolve.testing.strategies.networks import RATIOS, VARY, networks
+from eventsolve.testing.strategies.ranges import Draw, Range, check_range
+
+
+def problems(
+    *,
+    layers: Range = (1, 2),
+    size: Range = (1, 3),
+    recurrent: bool | None = None,
+    skip: bool | None = None,
+    delays: bool | None = None,
+    ratios: Sequence[float] = RATIOS,
+    vary: Sequence[str] = tuple(VARY),
+    samples: Range = (1, 2),
+    input_spikes: Range = (1, 3),
+    rate: tuple[float, float] = (0.5, 5.0),
+    kinds: Sequence[str] = LOSSES,
+    t_end: float = 50e-3,
+    min_slope: float = 0.05,
+    min_voltage: float = 0.02,
+    min_gap: float = 2e-6,
+) -> st.SearchStrategy[Problem]:
+    """Draw problems whose spikes and gradients are well away from any change of the order of events.
+
+    Weights are drawn, then scaled neuron by neuron until each spikes as often as wanted and its distances hold.
+
+    Parameters
+    ----------
+    layers, size, recurrent, skip, delays, ratios, vary
+        As for :func:`networks`.
+    samples, input_spikes
+        As for :func:`inputs`.
+    rate : (float, float)
+        Fewest and most spikes of every neuron, on average over the samples.
+    kinds : sequence of str
+        Losses, as for :func:`losses`. For one on spike times every output spikes in every sample.
+    t_end : float
+        Seconds; the input ends at two fifths of it.
+    min_slope : float
+        Of tau_mem V'/v_threshold just before every spike.
+    min_voltage : float
+        In units of v_threshold: how far every local maximum of a voltage stays below the threshold.
+    min_gap : float
+        Seconds: between a spike, or the end of its refractory period, and any other event of the neuron, and t_end.
+
+    Raises
+    ------
+    ValueError
+        For arguments that make no sense.
+    """
+    check_kinds(kinds)
+    bounds = (min_slope, min_voltage, min_gap)
+    for name, value in zip(("min_slope", "min_voltage", "min_gap"), bounds, strict=True):
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
+    if not 0 <= rate[0] <= rate[1]:
+        raise ValueError(f"rate must be (fewest, most) spikes >= 0; got {shown(rate)}")
+    if not (np.isfinite(t_end) and t_end > 0):
+        raise ValueError(f"t_end must be finite and > 0; got {t_end!r}")
+    check_range("layers", layers, 1)
+    readouts = sorted({not on_spikes(kind) for kind in kinds})
+    drawn = {
+        readout: networks(
+            layers=(max(layers[0], 1 + readout), max(layers[1], 1 + readout)),
+            size=size,
+            recurrent=recurrent,
+            skip=skip,
+            delays=delays,
+            ratios=ratios,
+            vary=vary,
+            readout=readout,
+        )
+        for readout in readouts
+    }
+    check_range("samples", samples, 1)
+    check_range("input_spikes", input_spikes, 0)
+    _compile()
+    return _problems(drawn, samples, input_spikes, rate, tuple(kinds), t_end, bounds)
+
+
+@cache
+def _compile() -> None:
+    """Solve what takes every kernel, lest Hypothesis judge the speed of draws by the one that compiles."""
+    for name in ("two layers", "a recurrent layer", "a readout"):
+        problem = PROBLEMS[name]()
+        separation(problem.solution, "hidden")
+        vjp(problem.solution, {})
+
+
+@st.composite
+def _problems(
+    draw: Draw,
+    drawn: dict[bool, st.SearchStrategy[Network]],
+    samples: Range,
+    input_spikes: Range,
+    rate: tuple[float, float],
+    kinds: tuple[str, ...],
+    t_end: float,
+    bounds: tuple[float, float, float],
+) -> Problem:
+    readout = draw(st.sampled_from(list(drawn)))
+    network = draw(drawn[readout])
+    trains = draw(inputs(network, samples=samples, spikes=input_spikes, until=0.4 * t_end))
+    n_samples = next(iter(trains.values())).n_samples
+    loss = draw(losses(network, n_samples, kinds=kinds))
+    always = () if readout else ("out",)
+    fires = firing(network, Wanted(trains, t_end, rate, bounds, always))
+    return reject() if fires is None else Problem(fires, trains, t_end, loss)

@@ -1,0 +1,18 @@
+"""How ranges are given to strategies: the fewest and the most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from eventsolve.checks import shown
+
+Range: TypeAlias = tuple[int, int]
+Draw: TypeAlias = Callable[..., Any]
+
+
+def check_range(name: str, given: Range, least: int) -> None:
+    """Raise a ValueError unless a range is two integers, at least ``least``, the first not above the second."""
+    whole = len(given) == 2 and all(isinstance(k, int) and not isinstance(k, bool) for k in given)
+    if not (whole and least <= given[0] <= given[1]):
+        raise ValueError(f"{name} must be (fewest, most), integers >= {least}; got {shown(given)}")
