@@ -317,7 +317,7 @@ def _trained(job: Job, engine: Engine, state: State, console: Console) -> tuple[
 def _words(state: State) -> str:
     if not state.history:
         return "test accuracy -"
-    return f"test accuracy {100 * state.history[-1].test_accuracy:.2f} %"
+    return f"test accuracy {100 * state.chosen.test_accuracy:.2f} %"
 
 
 def _report(job: Job, engine: Engine, state: State, console: Console, *, complete: bool) -> None:

@@ -22,6 +22,9 @@ from validation.yinyang import SETUPS, Setup
 Reals: TypeAlias = NDArray[np.float64]
 Remedy: TypeAlias = Literal["none", "bump", "lift"]
 
+VALIDATION_SEED = 41
+"""Of the published validation set."""
+
 
 @dataclass(frozen=True)
 class Exponential:
@@ -63,9 +66,11 @@ class Recipe:
     epochs, batch_size : int
         The samples left over by an epoch's last whole batch are not used in it.
     n_train, n_test : int
+    n_validation : int
+        Points on which the best epoch is chosen, whose weights are those of the training; 0: the last epoch's are.
     train_seed, test_seed : int
-        Of the data set; the published ones are 42 for training and 40 for testing. More points of a seed begin with
-        the published ones.
+        Of the data set; the published ones are 42 for training, 40 for testing and 41, always, for validation. More
+        points of a seed begin with the published ones.
     delays : (low, high), optional
         Seconds between which initial delays are drawn; they are trained. None: delays are fixed at ``transport``.
     delay_rate : float
@@ -85,6 +90,7 @@ class Recipe:
     batch_size: int
     n_train: int = 5000
     n_test: int = 10000
+    n_validation: int = 0
     train_seed: int = 42
     test_seed: int = 40
     delays: tuple[float, float] | None = None
@@ -97,6 +103,12 @@ class Recipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1; got {value!r}")
+        if (
+            isinstance(self.n_validation, bool)
+            or not isinstance(self.n_validation, int)
+            or self.n_validation < 0
+        ):
+            raise ValueError(f"n_validation must be an integer >= 0; got {self.n_validation!r}")
         if self.batch_size > self.n_train:
             raise ValueError(f"batch_size must be at most n_train = {self.n_train}; got {self.batch_size}")
         if not (math.isfinite(self.rule.learning_rate) and self.rule.learning_rate > 0):
@@ -228,21 +240,27 @@ CODED = Recipe(
 TUNED = replace(
     BENA,
     name="tuned",
-    source="Béna et al. (2024), but half xi, no weight decay, a low learning rate that falls to 0, batches of 50",
+    source="Béna et al. (2024), but half xi, no weight decay, a low learning rate that falls to 0, batches of 50, "
+    "and the epoch that is best on the validation set",
     setup=replace(SETUPS["5-120-3"], tau0=0.75e-3),
     rule=Adam(1e-4, eps=1e-5),
     schedule=Cosine(),
-    epochs=5,
+    epochs=12,
     batch_size=50,
+    n_train=5000,
+    n_validation=5000,
 )
 ALONE = replace(
     BENA,
     name="alone",
-    source="Béna et al. (2024), but a learning rate that falls to 0, and batches of 50",
+    source="Béna et al. (2024), but a learning rate that falls to 0, batches of 50, "
+    "and the epoch that is best on the validation set",
     rule=replace(BENA.rule, learning_rate=2e-3),
     schedule=Cosine(),
-    epochs=5,
+    epochs=15,
     batch_size=50,
+    n_train=20000,
+    n_validation=5000,
 )
 SHORT = replace(
     BENA,
