@@ -146,6 +146,12 @@ def test_a_bump_raises_the_foremost_layer_and_doubles():
     assert silence.bumped(WEIGHTS, awake, bump) == (WEIGHTS, silence.Bump())
 
 
+def test_raising_concerns_hidden_neurons_that_no_sample_of_the_batch_makes_spike():
+    raised = silence.raised(WEIGHTS, activity([[0, 0], [1, 0]], [[0, 0], [0, 0]]))
+    assert raised.weights[0].tolist() == [[1.0] * 4, [1 + silence.RAISE] * 4]
+    assert raised.weights[1] is WEIGHTS.weights[1]
+
+
 def test_lifting_ends_when_every_neuron_has_spiked():
     recipe = replace(SMALL, n_train=32)
     engine = ExactEngine(recipe, threads=1)

@@ -69,6 +69,7 @@ def test_an_interrupt_keeps_the_last_whole_epoch(tmp_path, monkeypatch):
     [
         ("--engine", "quantum", "--engine"),
         ("--recipe", "cake", "recipe"),
+        ("--format", "float32", "number format"),
         ("--epochs", "0", "--epochs"),
         ("--batch", "65", "batch_size"),
         ("--learning-rate", "nan", "learning_rate"),

@@ -14,7 +14,7 @@ from eventsolve.io import datasets
 from validation.training.engines import Activity, Engine, Integers
 from validation.training.optimizer import Moments, in_unit, initial_moments, rounded, step
 from validation.training.recipes import VALIDATION_SEED, Parameters, Recipe, initial_parameters
-from validation.training.silence import Bump, bumped, lifted
+from validation.training.silence import Bump, bumped, lifted, raised
 
 Progress = Callable[[float, float], None]
 """Is told the epochs done, with a fraction, and the mean loss in this one."""
@@ -187,10 +187,10 @@ def _after_batch(
     outcome = engine.gradient(parameters, samples, labels)
     result = outcome.loss, accuracy(outcome.activity, labels)
     if recipe.remedy == "bump":
-        raised, bump = bumped(parameters, outcome.activity, state.bump)
+        higher, bump = bumped(parameters, outcome.activity, state.bump)
         state = replace(state, bump=bump)
-        if raised is not parameters:
-            return replace(state, parameters=raised), *result
+        if higher is not parameters:
+            return replace(state, parameters=higher), *result
     if not all(np.isfinite(g).all() for g in outcome.gradients):
         raise DivergedError(f"the gradient of batch {batch} of epoch {state.epoch + 1} is not finite")
     share = recipe.schedule.share(state.epoch + batch / recipe.n_batches, recipe.epochs)
@@ -201,7 +201,10 @@ def _after_batch(
     arrays, moments = step(
         rules, parameters.arrays, outcome.gradients, state.moments, engine.weight_number, engine.moment_number
     )
-    return replace(state, parameters=_causal(parameters.like(arrays)), moments=moments), *result
+    parameters = _causal(parameters.like(arrays))
+    if recipe.remedy == "raise":
+        parameters = raised(parameters, outcome.activity)
+    return replace(state, parameters=parameters, moments=moments), *result
 
 
 def _causal(parameters: Parameters) -> Parameters:
