@@ -40,6 +40,7 @@ def same(one, other):
     arrays = [
         (
             *s.parameters.arrays,
+            *s.best.arrays,
             *s.moments.first,
             *s.moments.second,
             [e[:-1] for e in s.history],

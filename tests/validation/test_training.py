@@ -146,6 +146,12 @@ def test_a_bump_raises_the_foremost_layer_and_doubles():
     assert silence.bumped(WEIGHTS, awake, bump) == (WEIGHTS, silence.Bump())
 
 
+def test_raising_concerns_hidden_neurons_that_no_sample_of_the_batch_makes_spike():
+    raised = silence.raised(WEIGHTS, activity([[0, 0], [1, 0]], [[0, 0], [0, 0]]))
+    assert raised.weights[0].tolist() == [[1.0] * 4, [1 + silence.RAISE] * 4]
+    assert raised.weights[1] is WEIGHTS.weights[1]
+
+
 def test_lifting_ends_when_every_neuron_has_spiked():
     recipe = replace(SMALL, n_train=32)
     engine = ExactEngine(recipe, threads=1)
@@ -164,3 +170,23 @@ def test_lifting_gives_up_on_what_cannot_spike(monkeypatch):
     monkeypatch.setattr(silence, "MAX_LIFTS", 3)
     with pytest.raises(RuntimeError, match="after 3 lifts, 4 neurons are still silent"):
         silence.lifted(WEIGHTS, lambda parameters: activity([[0, 0]], [[0, 0]]))
+
+
+# -- validation
+
+
+def test_the_weights_of_a_validated_training_are_those_of_its_best_epoch():
+    recipe = replace(SMALL, rule=Adam(0.1), epochs=6, n_validation=48)
+    history = states(recipe)
+    engine = ExactEngine(recipe, threads=1)
+    data = trainer.load_data(recipe, engine)
+    found = [
+        trainer.accuracy(engine.run(s.parameters, data.validation), data.validation_labels) for s in history
+    ]
+    best = int(np.argmax(found))
+    assert 0 < best < 5 or found[0] != found[-1]
+    assert history[-1].best.arrays == history[best].parameters.arrays
+    assert history[-1].chosen == history[best].history[-1]
+    unvalidated = states(replace(recipe, n_validation=0))[-1]
+    assert unvalidated.best is unvalidated.parameters
+    assert unvalidated.chosen is unvalidated.history[-1]

@@ -15,12 +15,13 @@ from validation.training.exact_engine import ExactEngine
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
-    whole = states(DELAYED)
-    engine, path = ExactEngine(DELAYED, threads=1), tmp_path / "checkpoint.npz"
-    checkpoint.save(path, whole[0], DELAYED, engine, 1)
-    loaded = checkpoint.load(path, DELAYED, engine, 1)
+    recipe = replace(DELAYED, n_validation=32)
+    whole = states(recipe)
+    engine, path = ExactEngine(recipe, threads=1), tmp_path / "checkpoint.npz"
+    checkpoint.save(path, whole[0], recipe, engine, 1)
+    loaded = checkpoint.load(path, recipe, engine, 1)
     assert same(loaded, whole[0])
-    assert same(states(DELAYED, start=loaded)[-1], whole[-1])
+    assert same(states(recipe, start=loaded)[-1], whole[-1])
 
 
 @pytest.fixture
@@ -40,16 +41,16 @@ def rewritten(path, **changes):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"parameter_0": None}, "it has no 'parameter_0'"),
-        ({"parameter_0": np.zeros((3, 3))}, "must be float64 of shape (30, 5)"),
-        ({"parameter_0": np.full((30, 5), np.nan)}, "must be finite"),
-        ({"parameter_0": np.zeros((30, 5), np.float32)}, "must be float64"),
-        ({"parameter_0": np.zeros((3000, 500))}, "was not expected"),
-        ({"parameter_0": np.array([{}], dtype=object)}, "was not expected"),
+        ({"parameters_0": None}, "it has no 'parameters_0'"),
+        ({"parameters_0": np.zeros((3, 3))}, "must be float64 of shape (30, 5)"),
+        ({"parameters_0": np.full((30, 5), np.nan)}, "must be finite"),
+        ({"parameters_0": np.zeros((30, 5), np.float32)}, "must be float64"),
+        ({"parameters_0": np.zeros((3000, 500))}, "was not expected"),
+        ({"parameters_0": np.array([{}], dtype=object)}, "was not expected"),
         ({"counters": np.array([1, 7])}, "a number of steps and a layer"),
         ({"counters": np.array([-1, 0])}, "a number of steps and a layer"),
-        ({"history": np.zeros((9, 7))}, "was not expected"),
-        ({"history": np.zeros((2, 3))}, "must be float64 of shape (2, 7)"),
+        ({"history": np.zeros((9, 8))}, "was not expected"),
+        ({"history": np.zeros((2, 3))}, "must be float64 of shape (2, 8)"),
         ({"identity": np.array("{}")}, "is of another training"),
         ({"identity": np.array("}")}, "does not say what training"),
         ({"identity": np.array(3)}, "must be text"),

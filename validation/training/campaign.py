@@ -31,8 +31,8 @@ class Job:
     seed : int
     folder : Path
         Of its checkpoint; made if needed. A checkpoint that is there is gone on from.
-    arithmetic : str
-        Of the engine "spinnaker2".
+    arithmetic : str, optional
+        Of the engine "spinnaker2"; "s16.15" unless given.
     weights : Path, optional
         A checkpoint from whose weights to start.
     threads : int, optional
@@ -42,7 +42,7 @@ class Job:
     recipe: Recipe
     seed: int
     folder: Path
-    arithmetic: str = field(default="s16.15", kw_only=True)
+    arithmetic: str | None = field(default=None, kw_only=True)
     weights: Path | None = field(default=None, kw_only=True)
     threads: int | None = field(default=1, kw_only=True)
 

@@ -35,7 +35,8 @@ class CheckpointError(ValueError):
 def save(path: Path, state: State, recipe: Recipe, engine: Engine, seed: int) -> None:
     """Write a state; an interrupt leaves the file that was there before."""
     arrays: dict[str, Any] = {"identity": np.array(_identity(recipe, engine, seed))}
-    arrays |= {f"parameter_{k}": array for k, array in enumerate(state.parameters.arrays)}
+    for name in ("parameters", "best"):
+        arrays |= {f"{name}_{k}": array for k, array in enumerate(getattr(state, name).arrays)}
     for name in ("first", "second"):
         arrays |= {f"{name}_{k}": array for k, array in enumerate(getattr(state.moments, name))}
     arrays["counters"] = np.array([state.moments.count, state.bump.layer], dtype=np.int64)
@@ -59,7 +60,9 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
         If the file is anything else.
     """
     fresh = initial_state(recipe, engine, seed)
-    like = {f"parameter_{k}": array for k, array in enumerate(fresh.parameters.arrays)}
+    like: dict[str, Any] = {}
+    for name in ("parameters", "best"):
+        like |= {f"{name}_{k}": array for k, array in enumerate(fresh.parameters.arrays)}
     for name in ("first", "second"):
         like |= {f"{name}_{k}": array for k, array in enumerate(getattr(fresh.moments, name))}
     like |= {"counters": np.zeros(2, np.int64), "bump_amount": np.zeros(()), "charge": np.zeros(())}
@@ -77,11 +80,13 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
         raise CheckpointError(
             f"counters in {path} must be a number of steps and a layer; got {[count, layer]}"
         )
-    if any((d < 0).any() for d in _numbered(arrays, "parameter")[len(fresh.parameters.weights) :]):
+    parameters, best = (fresh.parameters.like(_numbered(arrays, name)) for name in ("parameters", "best"))
+    if any((delay < 0).any() for delay in parameters.delays + best.delays):
         raise CheckpointError(f"delays in {path} must be >= 0")
     return State(
-        fresh.parameters.like(_numbered(arrays, "parameter")),
+        parameters,
         Moments(count, _numbered(arrays, "first"), _numbered(arrays, "second")),
+        best,
         Bump(layer, float(arrays["bump_amount"])),
         tuple(Epoch(*row) for row in arrays["history"].tolist()),
     )
@@ -98,7 +103,7 @@ def load_weights(path: Path, like: Parameters, engine: Engine) -> Parameters:
     with _opened(path) as archive:
         _text(path, archive, "identity")
         charge = float(_array(path, archive, "charge", np.zeros(())))
-        weights = tuple(_array(path, archive, f"parameter_{k}", w) for k, w in enumerate(like.weights))
+        weights = tuple(_array(path, archive, f"best_{k}", w) for k, w in enumerate(like.weights))
     if not charge > 0:
         raise CheckpointError(f"charge in {path} must be > 0; got {charge!r}")
     return Parameters(tuple(w * (charge / engine.charge) for w in weights), like.delays)

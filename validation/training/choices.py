@@ -32,14 +32,20 @@ def choose_recipe(engine: str, name: str | None, changes: Mapping[str, Any]) -> 
     return replace(recipe, **fields)
 
 
-def build_engine(name: str, recipe: Recipe, arithmetic: str, threads: int | None) -> Engine:
-    """Return the engine "exact", "float32" or "spinnaker2" for a recipe; ``arithmetic`` is the last one's.
+def build_engine(name: str, recipe: Recipe, arithmetic: str | None, threads: int | None) -> Engine:
+    """Return the engine "exact", "float32" or "spinnaker2" for a recipe.
+
+    ``arithmetic`` is a choice of the last one, s16.15 by default.
 
     Raises
     ------
     ValueError
-        If the engine cannot do what the recipe asks for.
+        If the engine cannot do what the recipe asks for, or has no choice of arithmetic.
     """
+    if arithmetic is not None and name != "spinnaker2":
+        raise ValueError(
+            f"the number format is a choice of the engine 'spinnaker2' alone; got {arithmetic!r}"
+        )
     if name == "exact":
         return ExactEngine(recipe, threads=threads)
-    return ChipEngine(recipe, "float32" if name == "float32" else arithmetic, threads=threads)
+    return ChipEngine(recipe, "float32" if name == "float32" else arithmetic or "s16.15", threads=threads)

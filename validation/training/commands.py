@@ -34,8 +34,13 @@ def yinyang(
         typer.Option(metavar="NAME", help="A recipe of `train recipes`. (default: the engine's own)"),
     ] = None,
     arithmetic: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="Of the chip model: s16.15, float32, float64.")
-    ] = "s16.15",
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Of the chip model: s16.15, float32, float64. (default: s16.15)",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initial weights and batches.")] = 42,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch: Annotated[
@@ -92,6 +97,8 @@ def yinyang(
             f"{job.checkpoint} exists; --resume goes on from it, another --out begins anew",
             param_hint="'--out'",
         )
+    if resume and weights is not None:
+        raise typer.BadParameter("begins a training; --resume goes on with one", param_hint="'--weights'")
     if resume and not job.checkpoint.exists():
         raise typer.BadParameter(f"there is no {job.checkpoint} to go on from", param_hint="'--resume'")
     try:
@@ -183,8 +190,13 @@ def search(
     engine: Annotated[str, typer.Option(metavar="ENGINE", help=f"One of {', '.join(ENGINES)}.")] = "exact",
     recipe: Annotated[str | None, typer.Option(metavar="NAME", help="(default: the engine's own)")] = None,
     arithmetic: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="Of the chip model: s16.15, float32, float64.")
-    ] = "s16.15",
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Of the chip model: s16.15, float32, float64. (default: s16.15)",
+        ),
+    ] = None,
     trials: Annotated[int, typer.Option(min=1)] = 20,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time, each a process on one thread.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 42,
@@ -317,7 +329,7 @@ def _trained(job: Job, engine: Engine, state: State, console: Console) -> tuple[
 def _words(state: State) -> str:
     if not state.history:
         return "test accuracy -"
-    return f"test accuracy {100 * state.history[-1].test_accuracy:.2f} %"
+    return f"test accuracy {100 * state.chosen.test_accuracy:.2f} %"
 
 
 def _report(job: Job, engine: Engine, state: State, console: Console, *, complete: bool) -> None:

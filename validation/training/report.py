@@ -11,8 +11,8 @@ The JSON file has these keys:
 ``engine``, ``seed``, ``recipe``
     What was trained, in full.
 ``history[]``
-    Per epoch: ``loss``, ``train_accuracy``, ``test_accuracy``, ``hidden_spikes``, ``output_spikes``, ``silent``,
-    ``seconds``, as in :class:`validation.training.trainer.Epoch`.
+    Per epoch: ``loss``, ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``, ``hidden_spikes``,
+    ``output_spikes``, ``silent``, ``seconds``, as in :class:`validation.training.trainer.Epoch`.
 ``ceiling``
     The best accuracy that any network can have with the inputs' code; null for a continuous one.
 """
@@ -145,7 +145,7 @@ def _decisions(state: State, recipe: Recipe, engine: Engine) -> Picture:
     inside = (x - 0.5) ** 2 + (y - 0.5) ** 2 <= 0.25
     points = np.stack([x[inside], y[inside], 1.0 - x[inside], 1.0 - y[inside]], axis=1)
     predicted = np.full(x.shape, -2, dtype=np.int64)
-    predicted[inside] = engine.run(state.parameters, engine.encode(points)).predictions
+    predicted[inside] = engine.run(state.best, engine.encode(points)).predictions
     data = datasets.yin_yang(recipe.n_test, recipe.test_seed)
-    test = engine.run(state.parameters, engine.encode(data.points)).predictions
+    test = engine.run(state.best, engine.encode(data.points)).predictions
     return pictures.decisions(grid, predicted, data.points, data.labels, test)

@@ -14,9 +14,9 @@ from typing import Any
 import optuna
 
 from validation.training.campaign import Job, Result, run
+from validation.training.recipes import VALIDATION_SEED
 from validation.training.trainer import DivergedError
 
-VALIDATION_SEED = 41
 BATCH_SIZES = (16, 22, 32, 64, 128)
 
 

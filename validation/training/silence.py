@@ -13,6 +13,10 @@ None of these is a gradient; a recipe names the one that it uses.
 "lift"
     Béna et al. (2024, ``resolve_silent``): before the gradient is taken, all weights onto neurons that are silent over
     the whole batch are raised by 1 / sqrt(fan-in), again and again until none is silent.
+"raise"
+    After every gradient step, all weights onto hidden neurons that are silent over the whole batch are raised a little.
+    Not published: "bump" does nothing about a few neurons that are always silent, and "lift" ends what a neuron had
+    learned at once.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ SHARES = (0.3, 0.0)
 """Of the spikes of hidden neurons and of outputs that may be missing before a bump, as published for Yin-Yang."""
 FIRST_BUMP = 0.5e-3
 """Of the first bump, in the unit of v_threshold."""
+RAISE = 1e-3
+"""Of "raise", after every batch, in the unit of v_threshold."""
 MAX_LIFTS = 1000
 """After which lifting gives up: a neuron without inputs never spikes."""
 
@@ -47,8 +53,13 @@ def bumped(parameters: Parameters, activity: Activity, last: Bump) -> tuple[Para
         silent = counts == 0
         if silent.mean() > share:
             amount = 2 * last.amount if last.layer == layer else FIRST_BUMP
-            return _raised(parameters, layer, amount * silent.any(axis=0)), Bump(layer, amount)
+            return _with_more(parameters, layer, amount * silent.any(axis=0)), Bump(layer, amount)
     return parameters, Bump()
+
+
+def raised(parameters: Parameters, activity: Activity) -> Parameters:
+    """Return weights raised onto the hidden neurons that are silent over the whole batch."""
+    return _with_more(parameters, 0, RAISE * (activity.counts[0] == 0).all(axis=0))
 
 
 def lifted(parameters: Parameters, run: Callable[[Parameters], Activity]) -> Parameters:
@@ -66,13 +77,13 @@ def lifted(parameters: Parameters, run: Callable[[Parameters], Activity]) -> Par
             return parameters
         for layer, s in enumerate(silent):
             fan_in = parameters.weights[layer].shape[1]
-            parameters = _raised(parameters, layer, s / math.sqrt(fan_in))
+            parameters = _with_more(parameters, layer, s / math.sqrt(fan_in))
     raise RuntimeError(
         f"after {MAX_LIFTS} lifts, {sum(int(s.sum()) for s in silent)} neurons are still silent"
     )
 
 
-def _raised(
+def _with_more(
     parameters: Parameters, layer: int, amounts: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> Parameters:
     weights = list(parameters.weights)

@@ -18,7 +18,7 @@ import numpy as np
 from validation.training.campaign import Job, Result, run_all
 from validation.training.recipes import RECIPES, described
 from validation.training.report import ceiling
-from validation.training.trainer import final_accuracies, seconds_of
+from validation.training.trainer import seconds_of
 
 SEEDS = (42, 43, 44)
 
@@ -101,9 +101,11 @@ def document(row: Row, results: Sequence[Result], seeds: Sequence[int] = SEEDS) 
                 "seed": seed,
                 "command": row.command(seed),
                 "before": result.before,
-                "test_accuracy": final_accuracies(result.state).tolist(),
-                "hidden_spikes": result.state.history[-1].hidden_spikes,
-                "silent": result.state.history[-1].silent,
+                "test_accuracy": result.state.chosen.test_accuracy,
+                "hidden_spikes": result.state.chosen.hidden_spikes,
+                "silent": result.state.chosen.silent,
+                "test_accuracies": [epoch.test_accuracy for epoch in result.state.history],
+                "validation_accuracies": [epoch.validation_accuracy for epoch in result.state.history],
                 "seconds": seconds_of(result.state.history),
             }
             for seed, result in zip(seeds, results, strict=True)
@@ -144,7 +146,7 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return the cells of a row of the page."""
-    last = [100 * run["test_accuracy"][-1] for run in row["runs"]]
+    last = [100 * run["test_accuracy"] for run in row["runs"]]
     recipe = row["recipe"]
     return {
         "name": row["name"],

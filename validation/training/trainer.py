@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from eventsolve.io import datasets
 from validation.training.engines import Activity, Engine, Integers
 from validation.training.optimizer import Moments, in_unit, initial_moments, rounded, step
-from validation.training.recipes import Parameters, Reals, Recipe, initial_parameters
-from validation.training.silence import Bump, bumped, lifted
+from validation.training.recipes import VALIDATION_SEED, Parameters, Recipe, initial_parameters
+from validation.training.silence import Bump, bumped, lifted, raised
 
 Progress = Callable[[float, float], None]
 """Is told the epochs done, with a fraction, and the mean loss in this one."""
@@ -27,6 +27,8 @@ class Epoch(NamedTuple):
     ----------
     loss, train_accuracy : float
         Means over its batches, each with the weights that it had.
+    validation_accuracy : float
+        After it; 0 without validation.
     test_accuracy : float
         After it.
     hidden_spikes, output_spikes : float
@@ -39,6 +41,7 @@ class Epoch(NamedTuple):
 
     loss: float
     train_accuracy: float
+    validation_accuracy: float
     test_accuracy: float
     hidden_spikes: float
     output_spikes: float
@@ -48,10 +51,15 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A training after some epochs; with the recipe, engine and seed it decides all that follows."""
+    """A training after some epochs; with the recipe, engine and seed it decides all that follows.
+
+    ``best`` are the parameters with the highest validation accuracy so far; without validation, and before the first
+    epoch, the last ones.
+    """
 
     parameters: Parameters
     moments: Moments
+    best: Parameters
     bump: Bump = field(default=Bump())
     history: tuple[Epoch, ...] = field(default=())
 
@@ -60,6 +68,17 @@ class State:
         """Epochs trained."""
         return len(self.history)
 
+    @property
+    def chosen(self) -> Epoch:
+        """The epoch after which the parameters were ``best``."""
+        return self.history[_best_epoch(self.history)]
+
+
+def _best_epoch(history: tuple[Epoch, ...]) -> int:
+    """Return the first epoch with the highest validation accuracy, or without validation the last."""
+    accuracies = [epoch.validation_accuracy for epoch in history]
+    return int(np.argmax(accuracies)) if any(accuracies) else len(history) - 1
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -67,6 +86,8 @@ class Data:
 
     train: NDArray[Any]
     train_labels: Integers
+    validation: NDArray[Any]
+    validation_labels: Integers
     test: NDArray[Any]
     test_labels: Integers
 
@@ -78,15 +99,23 @@ class DivergedError(ArithmeticError):
 def load_data(recipe: Recipe, engine: Engine) -> Data:
     """Draw the recipe's samples and encode them."""
     train = datasets.yin_yang(recipe.n_train, recipe.train_seed)
+    validation = datasets.yin_yang(recipe.n_validation, VALIDATION_SEED)
     test = datasets.yin_yang(recipe.n_test, recipe.test_seed)
-    return Data(engine.encode(train.points), train.labels, engine.encode(test.points), test.labels)
+    return Data(
+        engine.encode(train.points),
+        train.labels,
+        engine.encode(validation.points),
+        validation.labels,
+        engine.encode(test.points),
+        test.labels,
+    )
 
 
 def initial_state(recipe: Recipe, engine: Engine, seed: int, parameters: Parameters | None = None) -> State:
     """Return the state before the first epoch, with drawn parameters or those given."""
     start = initial_parameters(recipe, seed) if parameters is None else parameters
     start = Parameters(tuple(rounded(w, engine.weight_number) for w in start.weights), start.delays)
-    return State(start, initial_moments(recipe.rule, start.arrays))
+    return State(start, initial_moments(recipe.rule, start.arrays), start)
 
 
 def train(
@@ -130,16 +159,22 @@ def _after_epoch(
         progress(state.epoch + (batch + 1) / recipe.n_batches, float(np.mean(losses)))
     activity = engine.run(state.parameters, data.test)
     hidden, out = activity.counts
+    validation = 0.0
+    if recipe.n_validation:
+        validation = accuracy(engine.run(state.parameters, data.validation), data.validation_labels)
     epoch = Epoch(
         loss=float(np.mean(losses)),
         train_accuracy=float(np.mean(right)),
+        validation_accuracy=validation,
         test_accuracy=accuracy(activity, data.test_labels),
         hidden_spikes=float(hidden.sum() / len(hidden)),
         output_spikes=float(out.sum() / len(out)),
         silent=float(np.count_nonzero((hidden == 0).all(axis=0))),
         seconds=time.perf_counter() - start,
     )
-    return replace(state, history=(*state.history, epoch))
+    history = (*state.history, epoch)
+    best = state.parameters if _best_epoch(history) == state.epoch else state.best
+    return replace(state, history=history, best=best)
 
 
 def _after_batch(
@@ -152,10 +187,10 @@ def _after_batch(
     outcome = engine.gradient(parameters, samples, labels)
     result = outcome.loss, accuracy(outcome.activity, labels)
     if recipe.remedy == "bump":
-        raised, bump = bumped(parameters, outcome.activity, state.bump)
+        higher, bump = bumped(parameters, outcome.activity, state.bump)
         state = replace(state, bump=bump)
-        if raised is not parameters:
-            return replace(state, parameters=raised), *result
+        if higher is not parameters:
+            return replace(state, parameters=higher), *result
     if not all(np.isfinite(g).all() for g in outcome.gradients):
         raise DivergedError(f"the gradient of batch {batch} of epoch {state.epoch + 1} is not finite")
     share = recipe.schedule.share(state.epoch + batch / recipe.n_batches, recipe.epochs)
@@ -166,7 +201,10 @@ def _after_batch(
     arrays, moments = step(
         rules, parameters.arrays, outcome.gradients, state.moments, engine.weight_number, engine.moment_number
     )
-    return replace(state, parameters=_causal(parameters.like(arrays)), moments=moments), *result
+    parameters = _causal(parameters.like(arrays))
+    if recipe.remedy == "raise":
+        parameters = raised(parameters, outcome.activity)
+    return replace(state, parameters=parameters, moments=moments), *result
 
 
 def _causal(parameters: Parameters) -> Parameters:
@@ -177,8 +215,3 @@ def _causal(parameters: Parameters) -> Parameters:
 def seconds_of(history: tuple[Epoch, ...]) -> float:
     """Return the wall-clock time of all epochs."""
     return sum(epoch.seconds for epoch in history)
-
-
-def final_accuracies(state: State) -> Reals:
-    """Return the test accuracy after every epoch, (n_epochs,)."""
-    return np.array([epoch.test_accuracy for epoch in state.history])
