@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cores import chain_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventsolve as es
 from validation.attribution import Study, attribute
+from validation.attribution.changes import changed
 from validation.attribution.shapley import changes, estimated, order_pairs
 from validation.attribution.study import delayed
 from validation.compare import agreement
@@ -20,31 +22,15 @@ from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, Switches
 
 EPS = np.finfo(float).eps
-DT, T_END = 1e-3, 30e-3
+DT = 1e-3
 FEW = ("input_grid", "spike_grid", "late_jump", "weight_format")
-
-
-def problem(seed=0, n_samples=3, n_hidden=6):
-    rng = np.random.default_rng(seed)
-    net = es.Network()
-    net.add_input("in", 4)
-    net.add_population("hidden", n_hidden, es.LIF(20e-3, 5e-3))
-    net.add_population("out", 3, es.LIF(20e-3, 5e-3))
-    net.connect("in", "hidden", rng.normal(2.5, 1.5, (n_hidden, 4)))
-    net.connect("hidden", "out", rng.normal(2.0, 1.0, (3, n_hidden)))
-    times = rng.uniform(0, 15e-3, (n_samples, 4)).tolist()
-    inputs = {"in": es.SpikeTrains.from_lists([[[t] for t in sample] for sample in times])}
-    loss = es.losses.TTFSCrossEntropy(
-        "out", rng.integers(0, 3, n_samples), tau0=2e-3, tau1=0.1, alpha=0.01, silent="t_end"
-    )
-    return net, inputs, T_END, loss
 
 
 def study(*few, core=None, **options):
     """Only a few switches are attributed to; all others are kept on."""
     core = core or SpiNNaker2Core(DT, "s16.15")
     kept = tuple(name for name in Switches.names() if name not in few)
-    return Study(*problem(), core, kept, **options)
+    return Study(*chain_problem(), core, kept, **options)
 
 
 def last(iterator):
@@ -176,16 +162,16 @@ def test_an_executor_changes_no_bit():
 
 def test_with_the_delay_kept_a_perfect_system_has_no_error():
     """All but the delay off: what remains is rounding, as the exact network has that delay."""
-    s = Study(*problem(), SpiNNaker2Core(DT, "float64"))
+    s = Study(*chain_problem(), SpiNNaker2Core(DT, "float64"))
     none = s.observed(s.run(()))[: len(s.quantities)]
     assert (none < 1e-9).all()
-    late = Study(*problem(), SpiNNaker2Core(DT, "float64"), kept=())
+    late = Study(*chain_problem(), SpiNNaker2Core(DT, "float64"), kept=())
     assert late.observed(late.run(("step_delay",)))[0] > DT / 2
 
 
 def test_alone_a_weight_format_makes_the_error_of_rounded_weights():
     arithmetic = replace(Arithmetic.preset("s16.15"), weight=FixedFormat(4, 4))
-    s = Study(*problem(), SpiNNaker2Core(DT, arithmetic))
+    s = Study(*chain_problem(), SpiNNaker2Core(DT, arithmetic))
     found = next(attribute(s, max_pairs=0))
     rounded = {
         k: ArithmeticUnit("nearest_even").quantize(p.weight, FixedFormat(4, 4)) / 16.0
@@ -211,7 +197,7 @@ def test_alone_a_weight_format_makes_the_error_of_rounded_weights():
 )
 def test_studies_that_are_none(options, message):
     with pytest.raises(ValueError, match=message):
-        Study(*problem(), SpiNNaker2Core(DT), **options)
+        Study(*chain_problem(), SpiNNaker2Core(DT), **options)
 
 
 @pytest.mark.parametrize(
@@ -225,3 +211,43 @@ def test_studies_that_are_none(options, message):
 def test_attributions_that_are_none(options, message):
     with pytest.raises(ValueError, match=message):
         next(attribute(study("input_grid", "late_jump"), **options))
+
+
+# -- spikes that changed
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    return changed(Study(*chain_problem(seed=4, n_samples=8), SpiNNaker2Core(2e-3, "s16.15")))
+
+
+def test_the_part_of_changed_samples_is_what_their_own_gradients_are_off(coarse):
+    c = coarse.comparison
+    assert 0 < coarse.n_changed < coarse.n_samples
+    for key, share in coarse.shares.items():
+        inside = outside = 0.0
+        for k in range(coarse.n_samples):
+            square = float(np.linalg.norm(c.model.weight[key][k] - c.exact.weight[key][k])) ** 2
+            inside, outside = (
+                (inside + square, outside) if c.differing_samples[k] else (inside, outside + square)
+            )
+        assert share == pytest.approx(inside / (inside + outside), rel=1e-12)
+
+
+def test_changed_spikes_are_those_that_only_one_has_with_their_margins(coarse):
+    """Margins by the exact voltage at their time: at an extra spike's peak, and as the surplus of a missed spike."""
+    c = coarse.comparison
+    assert sum(s.kind == "missed" for s in coarse.spikes) == c.missed > 0
+    assert sum(s.kind == "extra" for s in coarse.spikes) == c.extra > 0
+    net, inputs, t_end, _ = chain_problem(seed=4, n_samples=8)
+    solution = es.solve(delayed(net, 2e-3), inputs, t_end)
+    for spike in coarse.spikes:
+        trains = (c.exact if spike.kind == "missed" else c.model).spikes[spike.population]
+        here = (trains.samples == spike.sample) & (trains.neurons == spike.neuron)
+        assert spike.time in trains.times[here]
+        assert spike.margin > 0
+        if spike.kind == "extra" and np.isfinite(spike.margin):
+            peak = solution.voltage(spike.population, [spike.margin_time])[spike.sample, spike.neuron, 0]
+            assert peak == pytest.approx(1 - spike.margin, abs=1e-9)
+        if spike.kind == "missed":
+            assert spike.margin_time == spike.time
