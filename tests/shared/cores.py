@@ -71,6 +71,23 @@ def random_problem(seed, n_samples, n_steps, silent="t_end"):
     return net, inputs, n_steps * 1e-3, TTFS(rng.integers(0, 3, n_samples), silent=silent)
 
 
+def chain_problem(seed=0, n_samples=3, n_hidden=6):
+    """in -> hidden -> out, inputs between grid points, 30 ms."""
+    rng = np.random.default_rng(seed)
+    net = es.Network()
+    net.add_input("in", 4)
+    net.add_population("hidden", n_hidden, es.LIF(20e-3, 5e-3))
+    net.add_population("out", 3, es.LIF(20e-3, 5e-3))
+    net.connect("in", "hidden", rng.normal(2.5, 1.5, (n_hidden, 4)))
+    net.connect("hidden", "out", rng.normal(2.0, 1.0, (3, n_hidden)))
+    times = rng.uniform(0, 15e-3, (n_samples, 4)).tolist()
+    inputs = {"in": es.SpikeTrains.from_lists([[[t] for t in sample] for sample in times])}
+    loss = es.losses.TTFSCrossEntropy(
+        "out", rng.integers(0, 3, n_samples), tau0=2e-3, tau1=0.1, alpha=0.01, silent="t_end"
+    )
+    return net, inputs, 30e-3, loss
+
+
 signed = st.builds(FixedFormat, st.integers(1, 24), st.integers(1, 39))
 numbers = st.sampled_from([FLOAT32, FLOAT64, S16_15]) | signed
 arithmetics = st.builds(
