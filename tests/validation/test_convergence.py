@@ -36,7 +36,7 @@ def task():
 
 @pytest.mark.parametrize("decay", ["euler", "exponential"])
 def test_samples_without_spike_changes_have_errors_of_first_order_in_the_time_step(task, decay):
-    """Grids, one-step integrals and late jumps err by O(dt): theory's 1 is in the interval of 99.9 %, 0 and 2 are not."""
+    """Grids, one-step integrals and late jumps err by O(dt): theory's 1 lies in the 99.9 % interval, 0 and 2 do not."""
     found = list(converge(replace(task, core=replace(CORE, decay=decay)), STEPS, [None]))
     same = np.all([e.same for e in found], axis=0)
     assert same.sum() >= 10

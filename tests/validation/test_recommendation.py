@@ -82,5 +82,5 @@ def test_of_equal_costs_the_simplest_rounding_comes_first():
 
 
 def test_a_rounding_that_is_none():
-    with pytest.raises(ValueError, match="rounding must be one of down, .*; got 'up'"):
+    with pytest.raises(ValueError, match=r"rounding must be one of down, .*; got 'up'"):
         tried(batch(range(1)), CORE, Setting(1e-3, "s8.7", "up"))
