@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test twin campaign bench peers ci
+.PHONY: check lint format types test notebooks docs twin campaign faults perturbations training bench peers agreement ci
 
 check: lint types test
 
@@ -20,20 +20,48 @@ types:
 test:
 	$(BIN)python -m pytest
 
+# executes the notebooks and the code of the documents from clean; python notebooks/rerun.py writes what they give
+notebooks:
+	$(BIN)python -m pytest -m notebooks
+
+# the documentation site: docs/_build/html/index.html
+docs:
+	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html -c docs . docs/_build/html
+
 # the kernels as the plain Python that they are written in, which is slow
 twin:
 	NUMBA_DISABLE_JIT=1 $(BIN)python -m pytest tests/eventsolve
 
 # random networks against mpmath; goes on where it was interrupted
 campaign:
-	$(BIN)python -m tests.campaign --networks 30000 --seed 1 --summary docs/campaign.json
+	$(BIN)python -m tests.campaign --networks 20000 --seed 1 --summary docs/campaign.json
+
+# faults planted in random networks, each of which a certificate has to refuse
+faults:
+	$(BIN)python -m tests.planted_faults --each 1000
+
+# changes within trust radii, which must not change the order of events, and beyond
+perturbations:
+	$(BIN)python -m tests.perturbations
+
+# every training of docs/training.md, three seeds each; goes on where it was interrupted
+training:
+	$(BIN)eventsolve-validate train table
 
 bench:
-	@for script in $(filter-out benchmarks/peers.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
+	@for script in $(filter-out benchmarks/peers.py benchmarks/agreement.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
 
 # installs other simulators, each into an environment of its own, and writes docs/benchmarks.md
 peers:
 	$(BIN)python benchmarks/peers.py
+
+# installs every framework that there is an adapter for, into one environment, and writes docs/adapters.md
+agreement: benchmarks/.environments/adapters/bin/python
+	$< -m pip install --quiet -e ".[brian2,eventax,jax,jaxsnn,nest,nir,norse,snntorch,torch]"
+	$< benchmarks/agreement.py
+
+benchmarks/.environments/adapters/bin/python:
+	python3 -m venv benchmarks/.environments/adapters
 
 ci:
 	.ci/run

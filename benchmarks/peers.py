@@ -1,7 +1,7 @@
 """Compare eventsolve with its peers on Yin-Yang, 5-200-3, all measured by one command: python benchmarks/peers.py.
 
 Each peer is installed from the package index into a virtual environment of its own under ``benchmarks/.environments``,
-once, and executed there (``benchmarks/peers/run_*.py``); everyone gets the same spikes and weights and the same core.
+once, and executed there (``validation/runners/run_*.py``); everyone gets the same spikes and weights and the same core.
 What cannot be installed or fails is a row that says why. Writes ``docs/benchmarks.md`` and ``docs/benchmarks.png``.
 
 ``--only PEER`` measures eventsolve and that peer again, and keeps what was found for the others.
@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.io.datasets import encode_latency, yin_yang
 from eventsolve.matching import match_spikes
+from validation.peers import RUNNERS, execute, sorted_trains
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -164,8 +164,10 @@ def solve(tau_mem: float, batch: int, t_ref: float = 0.0) -> tuple[dict[str, Any
         found = []
         for layer, prefix in zip(spikes, ("hid", "out"), strict=True):
             chosen = reference[f"{prefix}_sample"] < batch
-            columns = (reference[f"{prefix}_{name}"][chosen] for name in ("t_ms", "neuron", "sample"))
-            found.append(trains_of(*columns, layer, scale=1e-3))
+            times, neurons, samples = (
+                reference[f"{prefix}_{name}"][chosen] for name in ("t_ms", "neuron", "sample")
+            )
+            found.append(sorted_trains(times * 1e-3, neurons, samples, (layer.n_samples, layer.n_neurons)))
         spikes = found[0], found[1]
     else:
         loss = es.losses.TTFSCrossEntropy("out", labels, **LOSS)
@@ -175,19 +177,6 @@ def solve(tau_mem: float, batch: int, t_ref: float = 0.0) -> tuple[dict[str, Any
     work = {"times": trains.first(), "labels": labels, "w1": w1, "w2": w2, "most_spikes": most}
     return work | {"tau_mem": tau_mem, "tau_syn": TAU_SYN, "t_end": T_END, **LOSS}, Truth(
         spikes, gradients, by
-    )
-
-
-def trains_of(
-    times: Any, neurons: Any, samples: Any, like: es.SpikeTrains, scale: float = 1.0
-) -> es.SpikeTrains:
-    order = np.lexsort((neurons, times, samples))
-    return es.SpikeTrains.from_arrays(
-        np.asarray(times, dtype=np.float64)[order] * scale,
-        np.asarray(neurons, dtype=np.int64)[order],
-        np.asarray(samples, dtype=np.int64)[order],
-        n_neurons=like.n_neurons,
-        n_samples=like.n_samples,
     )
 
 
@@ -205,27 +194,9 @@ def environment_of(peer: Peer) -> Path:
     if not (done.exists() and done.read_text() == wanted):
         print(f"installing {' '.join(peer.requirements)} into {home.relative_to(ROOT)}", flush=True)
         venv.create(home, with_pip=True, clear=True)
-        run([python, "-m", "pip", "install", "--quiet", *peer.requirements], timeout=1200)
+        execute([python, "-m", "pip", "install", "--quiet", *peer.requirements], timeout=1200)
         done.write_text(wanted)
     return python
-
-
-def run(command: list[Any], timeout: float, **more: Any) -> None:
-    """Execute a command; a failure is a RuntimeError with the last line that says something."""
-    process = subprocess.run(
-        command,
-        timeout=timeout,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        **more,
-    )
-    if process.returncode:
-        lines = [line.strip() for line in process.stdout.splitlines() if line.strip()]
-        errors = [line for line in lines if re.match(r"[\w.]*(Error|ERROR)[\w.]*: ", line)]
-        last = (errors or lines or [f"exit status {process.returncode}"])[-1]
-        raise RuntimeError(last.replace("|", "/")[:160])
 
 
 def measured(peer: Peer, work: dict[str, Any], truth: Truth, budget: float) -> dict[str, Any]:
@@ -241,13 +212,13 @@ def measured(peer: Peer, work: dict[str, Any], truth: Truth, budget: float) -> d
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     row: dict[str, Any] = {}
     try:
-        command = [environment_of(peer), HERE / "peers" / f"run_{peer.name}.py", source, target]
+        command = [environment_of(peer), RUNNERS / f"run_{peer.name}.py", source, target]
         settings = json.dumps({**peer.settings, "budget": budget})
-        run([*command, settings], timeout=TIMEOUT, env=kept | threads | compiled | path, cwd=folder)
+        execute([*command, settings], timeout=TIMEOUT, env=kept | threads | compiled | path, cwd=folder)
     except subprocess.TimeoutExpired as error:
         row["failed"] = f"stopped after {error.timeout:.0f} s"
     except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-        row["failed"] = str(error)[:200]
+        row["failed"] = str(error).replace("|", "/")[:200]
     if target.exists():  # also of a peer that failed later on
         try:
             with np.load(target) as found:
@@ -269,7 +240,8 @@ def judged(found: dict[str, Any], truth: Truth) -> dict[str, Any]:
             row[name] = float(found[name]) * 1e6 / n_samples
     row |= {"spikes": 0, "missed": 0, "extra": 0, "shift": 0.0}
     for layer, exact in zip(("hidden", "out"), truth.spikes, strict=True):
-        spikes = trains_of(*(found[f"{layer}_{name}"] for name in ("times", "neurons", "samples")), exact)
+        columns = (found[f"{layer}_{name}"] for name in ("times", "neurons", "samples"))
+        spikes = sorted_trains(*columns, (exact.n_samples, exact.n_neurons))
         match = match_spikes(layer, exact, spikes, WINDOW)
         row["spikes"] += exact.n_spikes
         row["missed"] += match.missed.size

@@ -5,7 +5,18 @@ from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
+from eventsolve.adjoint_states import AdjointStates as AdjointStates
+from eventsolve.adjoint_states import adjoint_states as adjoint_states
+from eventsolve.certify import Certificate as Certificate
+from eventsolve.certify import certify as certify
+from eventsolve.condition import Condition as Condition
+from eventsolve.condition import gradient_condition as gradient_condition
+from eventsolve.estimates import RadiusEstimate as RadiusEstimate
+from eventsolve.estimates import estimate_radius as estimate_radius
 from eventsolve.first_spikes import solve_first_spikes as solve_first_spikes
+from eventsolve.margins import Margin as Margin
+from eventsolve.margins import Margins as Margins
+from eventsolve.margins import margins as margins
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
@@ -15,3 +26,5 @@ from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
 from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
+from eventsolve.trust import TrustRadius as TrustRadius
+from eventsolve.trust import trust_radius as trust_radius

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
+from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.layered import Neurons, Probes, Spikes
 from eventsolve.layered_adjoint import march_back
 from eventsolve.lives import no_probes
@@ -48,6 +50,7 @@ class Gradients:
         input, the gradient for its spike times.
     silent_samples : ndarray of int64
         Samples to which the loss's policy for silent outputs was applied.
+    solution : Solution
     """
 
     weight: Mapping[Key, Any]
@@ -62,6 +65,16 @@ class Gradients:
     i_initial: Mapping[str, Reals]
     spike_times: Mapping[str, Reals]
     silent_samples: NDArray[np.int64]
+    solution: Solution = field(repr=False)
+
+    @cached_property
+    def condition(self) -> Condition:
+        """How many digits float64 knows of the derivatives of every spike time, worked out when it is asked for."""
+        return gradient_condition(self.solution)
+
+    def flagged(self, digits: float) -> tuple[IllConditioned, ...]:
+        """Return the spikes through which a gradient flows that has fewer digits there."""
+        return self.condition.flagged(digits, among=self.spike_times)
 
 
 def vjp(
@@ -191,7 +204,7 @@ def _backward(
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     starts = {
-        name: np.cumsum([0] + [chunk.spikes[name].times.size for chunk in solution.chunks])
+        name: list(accumulate((chunk.spikes[name].times.size for chunk in solution.chunks), initial=0))
         for name in solution.spikes
     }
 
@@ -216,7 +229,7 @@ def _backward(
             chunk,
             low,
             errors,
-            {n: _probes(r, low, high) for n, r in reads.items()},
+            {n: probes_of(r, low, high) for n, r in reads.items()},
             per_sample,
         )
 
@@ -231,7 +244,7 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    gradients = _gradients(layers, collected, per_sample, spike_times, silent_samples)
+    gradients = _gradients(solution, layers, collected, per_sample, spike_times, silent_samples)
     if solution.stopped is not None:
         gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
     return gradients
@@ -268,7 +281,7 @@ def _chunk_back(
         cotangents = np.empty(own.times.size)
         for name, place in places.items():
             cotangents[place] = errors[name]
-        probes = _joined_probes(layer, reads, chunk.n_samples)
+        probes = joined_probes(layer, reads, chunk.n_samples)
         if layer.cyclic:
             cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, probes)
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = march_back(
@@ -348,6 +361,7 @@ def _through_cycle(
 
 
 def _gradients(
+    solution: Solution,
     layers: tuple[Layer, ...],
     collected: list[list[tuple[Reals, Reals, Reals]]],
     per_sample: bool,
@@ -373,6 +387,7 @@ def _gradients(
         **{name: MappingProxyType(values) for name, values in fields.items()},
         spike_times=MappingProxyType(times),
         silent_samples=silent_samples,
+        solution=solution,
     )
 
 
@@ -382,7 +397,8 @@ def _nothing_read(n_samples: int) -> Probes:
     return nowhere
 
 
-def _probes(reads: VoltageReads, low: int, high: int) -> Probes:
+def probes_of(reads: VoltageReads, low: int, high: int) -> Probes:
+    """Return what a loss reads in samples low to high, as kernels take it."""
     offsets = np.searchsorted(reads.samples, np.arange(low, high + 1))
     piece = slice(offsets[0], offsets[-1])
     return Probes(
@@ -394,7 +410,7 @@ def _probes(reads: VoltageReads, low: int, high: int) -> Probes:
     )
 
 
-def _joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) -> Probes:
+def joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) -> Probes:
     """Return the probes of all populations of a layer, its neurons numbered through."""
     parts = [
         reads[name]._replace(neurons=reads[name].neurons + first)

@@ -74,6 +74,14 @@ def index_vector(name: str, given: object, bound: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def index(name: str, given: object, bound: int) -> int:
+    """Return an integer in 0..bound - 1 as an int, or raise a ValueError."""
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 0 <= given < bound:
+        allowed = f"an integer in 0..{bound - 1}" if bound else "one of those there are, which is none"
+        raise ValueError(f"{name} must be {allowed}; got {shown(given)}")
+    return int(given)
+
+
 def count(name: str, given: object) -> int:
     """Return an integer >= 0 as an int, or raise a ValueError."""
     if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 0:

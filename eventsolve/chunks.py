@@ -7,8 +7,9 @@ its samples, and over chunks in the order of the chunks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,8 +30,11 @@ def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None) -> Iterator[Result]:
-    """Yield work(0), work(1), ... in order, computed by up to ``threads`` threads (None: one per usable core).
+def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None) -> list[Result]:
+    """Return work(0), work(1), ..., computed by up to ``threads`` threads (None: one per usable core).
+
+    The calling thread is one of them: to start a pool and wake it takes longer than a small batch. If some work
+    fails, or is interrupted, no more is begun, and the error of the first chunk is raised.
 
     Raises
     ------
@@ -42,7 +46,32 @@ def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None
     elif isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be None or an integer >= 1; got {threads!r}")
     if min(threads, n_chunks) <= 1:
-        yield from map(work, range(n_chunks))
-        return
-    with ThreadPoolExecutor(min(threads, n_chunks)) as pool:
-        yield from pool.map(work, range(n_chunks))
+        return [work(k) for k in range(n_chunks)]
+    remaining = deque(range(n_chunks))
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
+
+    def take() -> None:
+        while not errors:
+            try:
+                k = remaining.popleft()
+            except IndexError:
+                return
+            try:
+                results[k] = work(k)
+            except BaseException as error:
+                errors[k] = error
+
+    others = [Thread(target=take) for _ in range(min(threads, n_chunks) - 1)]
+    for thread in others:
+        thread.start()
+    take()
+    try:
+        for thread in others:
+            thread.join()
+    except BaseException as interruption:
+        errors[-1] = interruption
+        raise
+    if errors:
+        raise errors[min(errors)]
+    return [results[k] for k in range(n_chunks)]

@@ -24,31 +24,35 @@ KERNEL_FILES = (
     "queues.py",
     "recurrent.py",
     "recurrent_adjoint.py",
+    "distances.py",
+    "perturbation.py",
+    "distance_gradients.py",
 )
 """Every file that holds compiled code, in the order of their imports."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _digest() -> str:
-    folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in KERNEL_FILES)
+def digest(folder: Path, names: tuple[str, ...]) -> str:
+    """Return the digest of the files of a folder, which stamps what is compiled from them."""
+    text = b"".join((folder / name).read_bytes() for name in names)
     return hashlib.sha256(text).hexdigest()
 
 
-_DIGEST = _digest()
+_DIGEST = digest(Path(__file__).parent, KERNEL_FILES)
 
 
-def _stamped(kernel: Any) -> Any:
+def stamped(kernel: Any, stamp: str) -> Any:
+    """Let the cache entry of a kernel be as old as its stamp, not as its own file."""
     if hasattr(kernel, "_cache"):  # not under NUMBA_DISABLE_JIT=1
-        kernel._cache._cache_file._source_stamp = _DIGEST
+        kernel._cache._cache_file._source_stamp = stamp
     return kernel
 
 
 def compiled(function: Function) -> Function:
     """Compile on first call; under NUMBA_DISABLE_JIT=1 a kernel stays the plain Python that it is written in."""
     kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    result: Function = _stamped(kernel)
+    result: Function = stamped(kernel, _DIGEST)
     return result
 
 
@@ -59,7 +63,7 @@ def borrowing(function: Function) -> Function:
     """
     options: dict[str, Any] = {"_nrt": False}
     kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    result: Function = _stamped(kernel)
+    result: Function = stamped(kernel, _DIGEST)
     return result
 
 

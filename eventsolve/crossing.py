@@ -169,9 +169,10 @@ def refine(u, i, c, tau_mem, tau_syn, low, high, s):
     size = abs(step)
     exact = size <= EPS * s
     inside = (low < s + step) & (s + step < high)
-    # against the time constants and the distance to a turn, d1/d2
+    # against the time constants and the distance to a turn, d1/d2; far away its terms may cancel to a short one
     slope = (current - v) * rate_mem
-    close = (size < 1e-4 * shortest) & (size * (abs(current) * rate_syn + slope) * rate_mem < 1e-4 * slope)
+    near = (size < 1e-4 * shortest) & (abs(f) < 2e-4 * shortest * slope)
+    close = near & (size * (abs(current) * rate_syn + slope) * rate_mem < 1e-4 * slope)
     bounded = high < math.inf
     narrow = bounded & (high - low <= EPS * high)
     middle = 0.5 * (low + high) if bounded else 2.0 * low + shortest

@@ -50,14 +50,19 @@ def decay(a):
 
 @inlined
 def log1p(x):
-    """Return log(1 + x) for x > -1, to one ulp.
-
-    1 + x = 2^k m with m in [sqrt(1/2), sqrt(2)). With f = m - 1 and s = f / (2 + f), log m = 2 artanh s = f - s (f - p)
-    with p/s^2 the minimax polynomial of degree 6 in s^2 (error 1e-17). What rounding took from 1 + x is given back: its
-    quotient by 1 + x, to a few digits.
-    """
+    """Return log(1 + x) for x > -1, to one ulp."""
     y = 1.0 + x
-    lost = 1.0 - (y - x) if x >= 1.0 else x - (y - 1.0)
+    return log_of_sum(y, 1.0 - (y - x) if x >= 1.0 else x - (y - 1.0))
+
+
+@inlined
+def log_of_sum(y, lost):
+    """Return log(y + lost), to one ulp, for a normal y and what rounding has taken from it.
+
+    y = 2^k m with m in [sqrt(1/2), sqrt(2)). With f = m - 1 and s = f / (2 + f), log m = 2 artanh s = f - s (f - p)
+    with p/s^2 the minimax polynomial of degree 6 in s^2 (error 1e-17). What was lost is given back as its quotient by
+    y, to a few digits.
+    """
     bits = np.float64(y).view(np.int64)
     exponent = (bits - SQRT_HALF_BITS) >> 52
     f = np.int64(bits - (exponent << 52)).view(np.float64) - 1.0

@@ -88,7 +88,7 @@ def solve_first_spikes(
         if not isinstance(pilot, Stop):
             latest = max(float(part.until.max()) for part in pilot)
             window = min(t_end, t_start + SLACK * (latest - t_start))
-    results = list(map_chunks(lambda k: solved(*ranges[k], window), len(ranges), threads))
+    results = map_chunks(lambda k: solved(*ranges[k], window), len(ranges), threads)
     stops = [
         result._replace(sample=low + result.sample)
         for (low, _), result in zip(ranges, results, strict=True)

@@ -164,13 +164,18 @@ def new_log(room):
 @compiled
 def grown(log):
     """Return a Log with the same entries and twice the room."""
-    n = log.times.size
-    larger = new_log(2 * n)
-    larger.times[:n], larger.neurons[:n] = log.times, log.neurons
-    larger.samples[:n], larger.arrivals[:n] = log.samples, log.arrivals
-    larger.n_entries[0] = log.n_entries[0]
+    times, neurons, samples, arrivals, n_entries = log
+    larger = new_log(2 * times.size)
+    new_times, new_neurons, new_samples, new_arrivals, new_n_entries = larger
+    for k in range(n_entries[0]):  # and not by slices, whose errors numba takes a second to compile
+        new_times[k], new_neurons[k] = times[k], neurons[k]
+        new_samples[k], new_arrivals[k] = samples[k], arrivals[k]
+    new_n_entries[0] = n_entries[0]
     return larger
 
+
+NONE = np.int64(0)
+"""A zero that is no literal: numba compiles another version of a kernel for a literal argument, which takes seconds."""
 
 RUN = 64
 """How many entries are ranked by comparing all with all, which takes no branches: a merge of two costs as much."""
@@ -247,7 +252,7 @@ def order_by_time(times, keys):
     """Return the permutation that sorts by time, then key, and keeps the order of what is equal in both."""
     order = np.arange(times.size)
     spare, run, ranks = np.empty_like(order), np.empty(RUN), np.empty(RUN, np.int64)
-    sort_by_time(order, 0, times.size, times, keys, spare, run, ranks)
+    sort_by_time(order, NONE, times.size, times, keys, spare, run, ranks)
     return order
 
 
@@ -329,7 +334,13 @@ def write_arrivals(
                 n += taken
     if not ordered:
         order = order_by_time(times[at:n], causes[at:n])
-        times[at:n], slots[at:n], causes[at:n] = times[at:n][order], slots[at:n][order], causes[at:n][order]
+        sorted_times, sorted_slots, sorted_causes = (
+            times[at:n][order],
+            slots[at:n][order],
+            causes[at:n][order],
+        )
+        for k in range(n - at):
+            times[at + k], slots[at + k], causes[at + k] = sorted_times[k], sorted_slots[k], sorted_causes[k]
     return n - at
 
 
@@ -344,7 +355,7 @@ def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t
     slots = np.empty(room, np.int64)
     causes = np.empty(room, np.int64)
     n = write_arrivals(
-        neuron, afferents, spikes, sample, by_source, places, after, t_end, 0, times, slots, causes
+        neuron, afferents, spikes, sample, by_source, places, after, t_end, NONE, times, slots, causes
     )
     propagators = np.empty((3, n + 1))
     write_gaps(times[:n], t_start, t_end, propagators[0])
@@ -393,7 +404,7 @@ def schedules_of(
     slots = np.empty(room, np.int64)
     causes = np.empty(room, np.int64)
     gaps = np.empty(room + n_samples)
-    n = 0
+    n = NONE
     for k in range(n_samples):
         sample = first_sample + k
         if not dense:
@@ -410,7 +421,7 @@ def schedules_of(
     decay_syn = np.empty(n + n_samples)
     response = np.empty(n + n_samples)
     fill_propagators(neurons.tau_mem[neuron], neurons.tau_syn[neuron], decay_mem, decay_syn, response)
-    order = np.argsort(-n_arrivals, kind="mergesort")
+    order = order_by_time(-1.0 * n_arrivals, n_arrivals)
     return Schedules(
         first_sample + order,
         n_arrivals[order],

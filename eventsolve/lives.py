@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled
-from eventsolve.layered import Probes, Spikes, group_by, schedule_of
+from eventsolve.layered import NONE, Probes, Spikes, group_by, schedule_of
 from eventsolve.membrane import extremum, propagator
 
 # A neuron's life is cut into segments at its events. Two arrays hold it, one row for each segment:
@@ -182,8 +182,8 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
                     n_own,
                     unread,
                     own_places,
-                    0,
-                    0,
+                    NONE,
+                    NONE,
                     t_end,
                     states,
                     events,
@@ -258,12 +258,12 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end):
                     start.free_at[sample, neuron],
                     silence,
                     places,
-                    0,
-                    0,
+                    NONE,
+                    NONE,
                     unread,
                     places,
-                    0,
-                    0,
+                    NONE,
+                    NONE,
                     t_end,
                     states,
                     events,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 
 from eventsolve.compiled import borrowing, inlined
-from eventsolve.elementary import decay, log1p
+from eventsolve.elementary import decay, log_of_sum
 
 SERIES_BELOW = 0.5
 """|a - b| under which series replace differences; above it a difference loses less than two bits."""
@@ -94,10 +94,18 @@ def extremum(u, i, tau_mem, tau_syn):
     """Return the time of V's only extremum after a state (u, i), in seconds, or inf if it has none ahead.
 
     V' = 0 where exp(delta s) = 1 + delta R with delta = 1/tau_syn - 1/tau_mem and R = (i - u)/(u delta + i/tau_mem).
+    Where 1 + delta R cancels it is taken as (i/tau_syn)/(u delta + i/tau_mem), which is the same. One so far ahead that
+    its distance in time constants would overflow is none: all has long died away by then.
     """
     delta = (tau_mem - tau_syn) / (tau_mem * tau_syn)
     inverse = 1.0 / (delta if delta != 0.0 else 1.0)
-    r = (i - u) / (u * delta + i * (1.0 / tau_mem))
+    below = u * delta + i * (1.0 / tau_mem)
+    r = (i - u) / below
     x = delta * r
-    time = log1p(x if x > -1.0 else 0.0) * inverse if abs(x) > 1e-300 else r
-    return time if (r > 0.0) & (x > -1.0) else math.inf
+    y = (i * (1.0 / tau_syn)) / below
+    rounded = 1.0 + x
+    lost = 1.0 - (rounded - x) if x >= 1.0 else x - (rounded - 1.0)
+    cancels = x < -0.5
+    argument = (y if y > 1e-300 else 1e-300) if cancels else rounded
+    time = log_of_sum(argument, 0.0 if cancels else lost) * inverse if abs(x) > 1e-300 else r
+    return time if (r > 0.0) & (y > 0.0) & (time < 1e300 * tau_mem) else math.inf

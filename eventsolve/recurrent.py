@@ -26,6 +26,7 @@ from eventsolve.crossing import advance_together, crossing_time, turn_time
 from eventsolve.elementary import decay
 from eventsolve.layered import (
     BUDGET,
+    NONE,
     ROOM,
     TWICE,
     Booleans,
@@ -243,11 +244,11 @@ def go_on(
                 )
             elif now == 0:
                 n_lookout = advance_together(
-                    u_0, i_0, c, u_1, i_1, a, b - a, no_weights, 0, ea, eb, k, flags, words, lookout
+                    u_0, i_0, c, u_1, i_1, a, b - a, no_weights, NONE, ea, eb, k, flags, words, lookout
                 )
             else:
                 n_lookout = advance_together(
-                    u_1, i_1, c, u_0, i_0, a, b - a, no_weights, 0, ea, eb, k, flags, words, lookout
+                    u_1, i_1, c, u_0, i_0, a, b - a, no_weights, NONE, ea, eb, k, flags, words, lookout
                 )
             for w in range(n_lookout):
                 m = lookout[w]
@@ -393,6 +394,8 @@ def go_on(
             ready[block], ready_for[block] = -1, math.inf
             for w in range(n_strays[block] if together[block] else high - low):
                 m = strays[a + w] if together[block] else targets[low + w]
+                if free_at[m] > now and not asked[m] and wanted[m] == free_at[m]:
+                    continue  # held as before, and to be asked when it is released
                 if doubt[m] <= now:
                     doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
                     n_doubts += 1

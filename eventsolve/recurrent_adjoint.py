@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.layered import group_by, order_by_time, schedule_of
+from eventsolve.layered import NONE, group_by, order_by_time, schedule_of
 from eventsolve.lives import (
     ARRIVAL,
     CURRENT,
@@ -89,8 +89,8 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
                     n_own,
                     unread,
                     own_places,
-                    0,
-                    0,
+                    NONE,
+                    NONE,
                     t_end,
                     states,
                     events,
@@ -116,11 +116,11 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
 
 
 @compiled
-def knots_of(own, probes, low, high, probe_low, probe_high, t_refs):
+def knots_of(own, probes, low, high, probe_low, probe_high, t_refs, start_free_at):
     """Return one sample's knots by neuron, then time: offsets, spikes and reads (-1 for the other kind), held reads.
 
     A read at the time of a spike comes after it. One while V is held is no knot: it reads the voltage that the spike
-    before it has set, and its cotangent is among that spike's held reads.
+    before it has set, and its cotangent is among that spike's held reads; before any spike it reads that of the start.
     """
     n = t_refs.size
     by_neuron, own_places = group_by(own.neurons, low, high, n)
@@ -132,7 +132,7 @@ def knots_of(own, probes, low, high, probe_low, probe_high, t_refs):
     k = 0
     for m in range(n):
         a, b = by_neuron[m], by_reader[m]
-        held_to = -np.inf
+        held_to = start_free_at[m]
         while a < by_neuron[m + 1] or b < by_reader[m + 1]:
             if b == by_reader[m + 1] or (
                 a < by_neuron[m + 1] and own.times[own_places[a]] <= probes.times[read_places[b]]
@@ -142,7 +142,8 @@ def knots_of(own, probes, low, high, probe_low, probe_high, t_refs):
                 a += 1
                 k += 1
             elif probes.times[read_places[b]] < held_to:
-                held_reads[own_places[a - 1] - low] += probes.cotangents[read_places[b]]
+                if a > by_neuron[m]:
+                    held_reads[own_places[a - 1] - low] += probes.cotangents[read_places[b]]
                 b += 1
             else:
                 reads[k] = read_places[b]
@@ -185,7 +186,14 @@ def spike_errors(
     for sample in range(own.offsets.size - 1):
         low, high = own.offsets[sample], own.offsets[sample + 1]
         offsets, spikes, reads, held_reads = knots_of(
-            own, probes, low, high, probes.offsets[sample], probes.offsets[sample + 1], t_refs
+            own,
+            probes,
+            low,
+            high,
+            probes.offsets[sample],
+            probes.offsets[sample + 1],
+            t_refs,
+            start_free_at[sample],
         )
         n_knots = spikes.size
         knot_times = np.empty(n_knots)
@@ -279,3 +287,81 @@ def adjoint_at(time, knot, last, knot_times, p_v, p_i, tau_mem, tau_syn):
         return 0.0, 0.0
     ea, eb, k = propagator(knot_times[knot] - time, tau_mem, tau_syn)
     return p_v[knot] * ea, p_i[knot] * eb + p_v[knot] * k
+
+
+@compiled
+def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_end):
+    """Return p_V and p_I at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
+
+    Parameters
+    ----------
+    start_free_at : (n_samples, n)
+        Until when V is held from the start.
+    left : (n_own,)
+        V' before every own spike, from :func:`slopes_of`.
+    own : Spikes
+        Of a layer, in order of occurrence.
+    totals : (n_own,)
+        e = dL/dt of every own spike, with everything that the spike changes.
+    probes : Probes
+        Where a loss reads the voltages of the layer.
+    times
+        Those of a sample are sorted.
+    """
+    n_samples = own.offsets.size - 1
+    n = neurons.tau_mem.size
+    voltage = np.zeros((n_samples, n, times.shape[1]))
+    current = np.zeros((n_samples, n, times.shape[1]))
+    for sample in range(n_samples):
+        low, high = own.offsets[sample], own.offsets[sample + 1]
+        offsets, spikes, reads, held_reads = knots_of(
+            own,
+            probes,
+            low,
+            high,
+            probes.offsets[sample],
+            probes.offsets[sample + 1],
+            neurons.t_ref,
+            start_free_at[sample],
+        )
+        knot_times = np.empty(spikes.size)
+        p_v = np.empty(spikes.size)
+        p_i = np.empty(spikes.size)
+        for m in range(n):
+            tau_mem, tau_syn, t_ref = neurons.tau_mem[m], neurons.tau_syn[m], neurons.t_ref[m]
+            first, last = offsets[m], offsets[m + 1]
+            for knot in range(last - 1, first - 1, -1):
+                spike, read = spikes[knot], reads[knot]
+                if spike < 0:
+                    now = probes.times[read]
+                    v, i = adjoint_at(now, knot + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                    p_v[knot] = v + probes.cotangents[read]
+                else:
+                    now = own.times[spike]
+                    v, i = 0.0, 0.0
+                    if now + t_ref <= t_end:
+                        v, i = adjoint_at(now + t_ref, knot + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                        i *= math.exp(-t_ref / tau_syn)
+                    p_v[knot] = 0.0
+                    if own.trigger[spike] >= 0:
+                        if neurons.subtracts[m] > 0.0:
+                            p_v[knot] = v + held_reads[spike - low]
+                    elif totals[spike] != 0.0:
+                        p_v[knot] = -totals[spike] / left[spike]
+                p_i[knot] = i
+                knot_times[knot] = now
+            following = first
+            held_to = start_free_at[sample, m]
+            for q in range(times.shape[1]):
+                now = times[sample, q]
+                while following < last and knot_times[following] <= now:
+                    if spikes[following] >= 0:
+                        held_to = knot_times[following] + t_ref
+                    following += 1
+                if held_to <= now:
+                    v, i = adjoint_at(now, following, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                    voltage[sample, m, q], current[sample, m, q] = v, i
+                elif held_to <= t_end:
+                    _, i = adjoint_at(held_to, following, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                    current[sample, m, q] = i * math.exp(-(held_to - now) / tau_syn)
+    return voltage, current

@@ -159,6 +159,34 @@ class Solution:
         """
         return self._states(population, times)[1]
 
+    def event_times(self, population: str) -> list[NDArray[np.float64]]:
+        """Return, sample by sample, all times at which V or I of one of its neurons is not smooth, and both ends.
+
+        Sorted, in seconds, in [t_start, t_end]: own spikes, the ends of refractory periods, and arrivals.
+        """
+        starts = self.start_states(population)
+        trains = self.spikes[population]
+        free = trains.times + self.network.population(population).parameter("t_ref")[trains.neurons]
+        arrivals = []
+        for p in self.network.afferents(population):
+            order = np.argsort(p.sources, kind="stable")
+            first = np.searchsorted(p.sources[order], np.arange(self.network.population(p.pre).size + 1))
+            arrivals.append((self.arriving(p.pre), p.delay[order], first))
+        found = []
+        for s in range(self.n_samples):
+            here = trains.samples == s
+            times = [np.array([self.t_start, self.t_end]), trains.times[here], free[here], starts.free_at[s]]
+            for (t, neurons, samples), delays, first in arrivals:
+                of = samples == s
+                counts = np.diff(first)[neurons[of]]
+                offsets = np.repeat(
+                    first[neurons[of]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts
+                )
+                times.append(np.repeat(t[of], counts) + delays[np.arange(counts.sum()) + offsets])
+            all_times = np.unique(np.concatenate(times))
+            found.append(all_times[(all_times >= self.t_start) & (all_times <= self.t_end)])
+        return found
+
     def maxima(self, population: str) -> Maxima:
         """Return the largest voltage of each LI neuron up to t_end, where it is first reached, and what it rides on.
 
@@ -252,8 +280,14 @@ class Solution:
         times, neurons, samples = (np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
         return times, neurons, samples
 
-    def _states(self, population: str, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        self.layer(population)
+    def in_order(self, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Return times sorted for every sample, (n_samples, n_times), and where each of those given went.
+
+        Raises
+        ------
+        ValueError
+            If one lies outside [t_start, t_end].
+        """
         asked = np.array(times, dtype=np.float64).reshape(-1)
         bad = ~((asked >= self.t_start) & (asked <= self.t_end))
         if bad.any():
@@ -262,8 +296,12 @@ class Solution:
                 f"times must lie in [{self.t_start!r}, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}"
             )
         order = np.argsort(asked, kind="stable")
-        back = np.argsort(order, kind="stable")
         everywhere = np.ascontiguousarray(np.broadcast_to(asked[order], (self.n_samples, asked.size)))
+        return everywhere, np.argsort(order, kind="stable")
+
+    def _states(self, population: str, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self.layer(population)
+        everywhere, back = self.in_order(times)
         voltage, current = self.states_at(population, everywhere)
         return voltage[..., back], current[..., back]
 

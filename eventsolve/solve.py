@@ -11,7 +11,7 @@ from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.layered import BUDGET
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Solution, State
+from eventsolve.solution import Chunk, Solution, State, Undecided
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
 
@@ -119,24 +119,27 @@ def solve(
     t_end, n_samples, layers = checked_problem(problem, t_end)
     after, t_start = (-1.0, 0.0) if initial is None else (initial.time, initial.time)
     ranges = chunk_ranges(n_samples)
-    chunks = [new_chunk(layers, inputs, initial, low, high) for low, high in ranges]
-    results = list(
-        map_chunks(lambda k: solve_chunk(layers, chunks[k], after, t_end, max_spikes), len(ranges), threads)
-    )
+
+    def work(k: int) -> tuple[Chunk, list[Undecided], Stop | None]:
+        chunk = new_chunk(layers, inputs, initial, *ranges[k])
+        return chunk, *solve_chunk(layers, chunk, after, t_end, max_spikes)
+
+    results = map_chunks(work, len(ranges), threads)
     stops = [
         stop._replace(sample=low + stop.sample)
-        for (low, _), (_, stop) in zip(ranges, results, strict=True)
+        for (low, _), (_, _, stop) in zip(ranges, results, strict=True)
         if stop is not None
     ]
     if stops:
         raise stopped_error(min(stops), problem)
     warnings = tuple(
         doubt._replace(sample=low + doubt.sample)
-        for (low, _), (doubts, _) in zip(ranges, results, strict=True)
+        for (low, _), (_, doubts, _) in zip(ranges, results, strict=True)
         for doubt in doubts
     )
+    chunks = tuple(chunk for chunk, _, _ in results)
     spikes = joined_trains(network, inputs, chunks, n_samples)
-    return Solution(network, t_start, t_end, spikes, warnings, n_samples, after, tuple(chunks))
+    return Solution(network, t_start, t_end, spikes, warnings, n_samples, after, chunks)
 
 
 def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[Layer, ...]]:

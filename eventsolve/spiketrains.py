@@ -235,6 +235,41 @@ class SpikeTrains:
         first[spiking] = self.times[index[spiking]]
         return first
 
+    @cached_property
+    def _slots(self) -> NDArray[np.int64]:
+        train = self.samples * self.n_neurons + self.neurons
+        order = np.argsort(train, kind="stable")  # by time within each train, as the spikes are
+        slots = np.empty(self.n_spikes, dtype=np.int64)
+        slots[order] = np.arange(self.n_spikes) - np.searchsorted(train[order], train[order])
+        slots.setflags(write=False)
+        return slots
+
+    def slots(self) -> NDArray[np.int64]:
+        """Return how many spikes of its own neuron come before each spike in its sample, (n_spikes,)."""
+        return self._slots
+
+    def to_dense(self, n_spikes: int | None = None) -> NDArray[np.float64]:
+        """Return the times as :meth:`from_dense` takes them, (n_samples, n_neurons, n_spikes), inf where silent.
+
+        Spike k lies at ``[samples[k], neurons[k], slots()[k]]``. By default the last axis is as long as the longest
+        train, but 1 at least, so that the first spikes always lie at ``[..., 0]``.
+
+        Raises
+        ------
+        ValueError
+            If a train is longer than ``n_spikes``.
+        """
+        longest = int(self.counts().max(initial=0))
+        width = max(1, longest) if n_spikes is None else count("n_spikes", n_spikes)
+        if longest > width:
+            sample, neuron = (int(i) for i in np.argwhere(self.counts() == longest)[0])
+            raise ValueError(
+                f"n_spikes must be at least {longest}, the spikes of neuron {neuron} in sample {sample}; got {width}"
+            )
+        dense = np.full((self.n_samples, self.n_neurons, width), np.inf)
+        dense[self.samples, self.neurons, self._slots] = self.times
+        return dense
+
     def select(self, samples: Sequence[int] | NDArray[np.int64]) -> SpikeTrains:
         """Return the batch made of the given samples, in the given order; one may be chosen several times."""
         chosen = index_vector("samples", samples, self.n_samples)

@@ -9,6 +9,8 @@ Every network is a function of (seed, index). It is solved by :func:`eventsolve.
 - the error of spike times in units of their own conditioning: that of V at a crossing, a few roundings of every term,
   over V' there, reaches later spikes through the derivatives of their times.
 
+- with ``--certify``, whether what the two agree on is certified; a network that is not counts as a failure.
+
 A campaign takes any ``concurrent.futures.Executor``, appends every finished batch to a file, and goes on from there.
 """
 
@@ -20,8 +22,9 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +32,13 @@ import numpy as np
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
+from validation.jobs import LostJobsError, as_finished
 
 EPS = float(np.finfo(float).eps)
 MOST_SPIKES = 400
 """Of one sample; a network that makes more is looked at up to there."""
+CERTIFIED_DIGITS = 30
+"""Those to which the multiprecision solver solves."""
 BOUNDED = 24
 """Of how many spikes of a network the conditioning is worked out, those with the largest errors first."""
 
@@ -166,6 +172,7 @@ class Tally:
     undecidable: int = 0
     warned: int = 0
     inexact: int = 0
+    certified: int = 0
     worst: float = 0.0
     worst_index: int = -1
     failures: list[str] = field(default_factory=list)
@@ -182,8 +189,8 @@ class Tally:
                 setattr(self, f.name, mine + theirs)
 
 
-def run_network(seed: int, index: int) -> Tally:
-    """Hold one network against mpmath."""
+def run_network(seed: int, index: int, *, certify: bool = False) -> Tally:
+    """Hold one network against mpmath, and its certificate against both."""
     case = draw(seed, index)
     tally = Tally(networks=1)
     try:
@@ -231,6 +238,11 @@ def run_network(seed: int, index: int) -> Tally:
         tally.failures.append(
             f"seed {seed}, index {index}: an error of {tally.worst:.3g} times its conditioning"
         )
+    elif certify:
+        certificate = es.certify(solution, digits=CERTIFIED_DIGITS)
+        tally.certified = int(certificate.proven)
+        if not certificate.proven:
+            tally.failures.append(f"seed {seed}, index {index}: {certificate}")
     return tally
 
 
@@ -346,23 +358,19 @@ def jittered(problem: multiprecision.Problem, rng: np.random.Generator) -> multi
     return replace(problem, neurons=neurons, synapses=synapses, inputs=inputs)
 
 
-def run_batch(seed: int, indices: Iterable[int]) -> Tally:
+def run_batch(seed: int, indices: Iterable[int], *, certify: bool = False) -> Tally:
     """Hold some networks against mpmath."""
     tally = Tally()
     for index in indices:
-        tally.add(run_network(seed, index))
+        tally.add(run_network(seed, index, certify=certify))
     return tally
 
 
-def campaign(seed: int, batches: Iterable[range], executor: Executor) -> Iterator[tuple[range, Tally]]:
-    """Yield every batch with what came of it, as they finish."""
-    futures = {executor.submit(run_batch, seed, batch): batch for batch in batches}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+def campaign(
+    seed: int, batches: Iterable[range], executor: Executor, *, certify: bool = False
+) -> Iterator[tuple[range, Tally]]:
+    """Yield every batch with what came of it, as they finish; a LostJobsError at the end names those that did not."""
+    yield from as_finished(partial(run_batch, seed, certify=certify), batches, executor)
 
 
 def main() -> int:
@@ -375,6 +383,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=50, help="networks per job")
     parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--certify", action="store_true", help="also certify every network")
     parser.add_argument(
         "--log", type=Path, default=Path("reports/campaign.jsonl"), help="finished batches; goes on there"
     )
@@ -385,7 +394,8 @@ def main() -> int:
     if arguments.log.exists():
         for line in arguments.log.read_text().splitlines():
             entry = json.loads(line)
-            if (entry["seed"], entry["batch"]) == (arguments.seed, arguments.batch):
+            same = (entry["seed"], entry["batch"], entry.get("certify", False))
+            if same == (arguments.seed, arguments.batch, arguments.certify):
                 done.add(entry["first"])
                 total.add(Tally(**entry["tally"]))
     starts = range(0, arguments.networks, arguments.batch)
@@ -401,10 +411,11 @@ def main() -> int:
     ):
         task = progress.add_task("", total=len(batches) + len(done), completed=len(done))
         try:
-            for batch, tally in campaign(arguments.seed, batches, executor):
+            for batch, tally in campaign(arguments.seed, batches, executor, certify=arguments.certify):
                 entry = {
                     "seed": arguments.seed,
                     "batch": arguments.batch,
+                    "certify": arguments.certify,
                     "first": batch.start,
                     "tally": vars(tally),
                 }
@@ -418,8 +429,12 @@ def main() -> int:
                 )
         except KeyboardInterrupt:
             complete = False
+        except LostJobsError as error:
+            complete = False
+            console.print(f"{error}; run again to go on", style="bold red", highlight=False)
     report = {
-        "command": f"python -m tests.campaign --networks {arguments.networks} --seed {arguments.seed}",
+        "command": f"python -m tests.campaign --networks {arguments.networks} --seed {arguments.seed}"
+        + " --certify" * arguments.certify,
         "complete": complete,
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "seconds": round(time.perf_counter() - begin, 1),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from validation.chip_command import chip
+from validation.durations import seconds
+from validation.training import commands as training
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
 SETUPS = ("5-200-3", "5-120-3")
 FORMATS = ("s16.15", "float32", "float64")
-_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 app = typer.Typer(
     name="eventsolve-validate",
@@ -29,23 +31,8 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep ``yinyang`` a command of its own."""
-
-
-def seconds(text: str) -> float:
-    """Read a duration such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
-    match = re.fullmatch(r"\s*([^\sa-zµ]*(?:e[-+]?\d+)?)\s*([a-zµ]*)\s*", text)
-    try:
-        value = float(match[1]) * _UNITS[match[2]] if match else math.nan
-    except (ValueError, KeyError):
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise typer.BadParameter(
-            f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us"
-        )
-    return float(f"{value:.12g}")  # 0.1 ms is 1e-4 s, not the product of two rounded numbers
+app.command()(chip)
+app.add_typer(training.app, name="train")
 
 
 def _seconds(option: str, text: str) -> float:
@@ -229,6 +216,9 @@ def yinyang(
     if not tables.is_terminal:
         tables.width = max(tables.width, 110)
     tables.print(report.table(runs))
+    for run in runs:
+        if run.order is not None and run.order.unexplained.any():
+            tables.print(f"{run.title}: {run.order}", highlight=False, markup=False, soft_wrap=True)
     html, data = report.write(runs, origin, out, complete=complete)
     errors.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)
     if json:

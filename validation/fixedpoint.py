@@ -12,12 +12,13 @@ hardware. With n bits dropped from the integer p:
 - "to_zero"        towards zero
 - "half_up"        (p >> n) + ((p >> (n - 1)) & 1), to the nearest, ties towards plus infinity
 - "nearest_even"   to the nearest, ties to even
-- "stochastic"     (p >> n) + (u < p mod 2^n) with u uniform on 0 .. 2^n - 1: up with probability
+- "stochastic"     (p >> n) + (u < p mod 2^n) with u the top n bits of a random word: up with probability
   (p mod 2^n) / 2^n, for negative numbers too
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -123,8 +124,9 @@ class ArithmeticUnit:
         See the module docstring.
     overflow : {"saturate", "wrap"}
         To the nearest number of the format, or modulo 2^(number of its bits).
-    rng : numpy Generator, optional
-        Needed for "stochastic", where it is drawn from once per element of every operation that rounds.
+    rng : numpy BitGenerator, optional
+        Needed for "stochastic", which takes a word of 64 bits per element of every operation that rounds, in the order
+        of the elements.
 
     Attributes
     ----------
@@ -136,14 +138,14 @@ class ArithmeticUnit:
         self,
         rounding: Rounding = "half_up",
         overflow: Overflow = "saturate",
-        rng: np.random.Generator | None = None,
+        rng: np.random.BitGenerator | None = None,
     ) -> None:
         if rounding not in get_args(Rounding):
             raise ValueError(f"rounding must be one of {', '.join(get_args(Rounding))}; got {rounding!r}")
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow must be one of {', '.join(get_args(Overflow))}; got {overflow!r}")
         if rounding == "stochastic" and rng is None:
-            raise ValueError("stochastic rounding needs rng, a numpy Generator")
+            raise ValueError("stochastic rounding needs rng, a numpy BitGenerator")
         self.rounding = rounding
         self.overflow = overflow
         self.rng = rng
@@ -179,9 +181,7 @@ class ArithmeticUnit:
             raw = np.where(high, out.maximum, np.where(low, out.minimum, raw))
         elif not inside.all():
             modulus = 1 << (out.value_bits + out.signed)
-            for k in zip(
-                *np.nonzero(~inside), strict=True
-            ):  # beyond 2^1023 every float64 is a multiple of 2^64
+            for k in map(tuple, np.argwhere(~inside)):  # beyond 2^1023 every float64 is a multiple of 2^64
                 wide = int(whole[k]) % modulus if np.isfinite(whole[k]) else 0
                 raw[k] = wide - modulus if wide > out.maximum else wide
         return np.asarray(raw, dtype=np.int64)
@@ -231,12 +231,11 @@ class ArithmeticUnit:
         sign = np.where(divisor < 0, -1, 1)
         numerator, divisor = numerator * sign, divisor * sign
         quotient = numerator // divisor
-        return self._fit(self._round(quotient, numerator - quotient * divisor, divisor), out)
+        return self.fit(self._round(quotient, numerator - quotient * divisor, divisor), out)
 
     def total(self, x: Raw, number: FixedFormat) -> Raw:
         """Return the sum over the last axis, formed exactly and brought into range once at its end."""
-        word = _word(number.bound * max(1, np.shape(x)[-1]))
-        return self._fit(np.asarray(np.asarray(x).astype(word, copy=False).sum(axis=-1)), number)
+        return self.fit(exact_total(x), number)
 
     # -- the two steps that every operation ends with --------------------------------------------------------
 
@@ -257,12 +256,12 @@ class ArithmeticUnit:
         """Bring integers with ``fraction_bits`` into a format."""
         n = fraction_bits - out.fraction_bits
         if n < 0:
-            return self._fit(x.astype(_word(bound << -n), copy=False) << -n, out)
+            return self.fit(x.astype(_word(bound << -n), copy=False) << -n, out)
         if n == 0:
-            return self._fit(x, out)
+            return self.fit(x, out)
         if n > 62:
             x = x.astype(object)
-        return self._fit(self._round(x >> n, x & ((1 << n) - 1), 1 << n), out)
+        return self.fit(self._round(x >> n, x & ((1 << n) - 1), 1 << n), out)
 
     def _round(self, floor: NDArray[Any], rest: NDArray[Any], divisor: Any) -> NDArray[Any]:
         """Round floor + rest / divisor, 0 <= rest < divisor."""
@@ -280,13 +279,19 @@ class ArithmeticUnit:
         return np.asarray(floor + up)
 
     def _uniform(self, divisor: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return integers uniform on 0 .. divisor - 1."""
-        assert self.rng is not None
+        """Return floor(w divisor / 2^64), 0 .. divisor - 1, for random words w; more words for a divisor above 2^64."""
         divisors = np.asarray(divisor)
-        if divisors.dtype != object:
-            return np.asarray(self.rng.integers(0, divisors, size=shape, dtype=np.int64))
-        flat = [_uniform_int(self.rng, int(d)) for d in np.broadcast_to(divisors, shape).flat]
-        return np.array(flat, dtype=object).reshape(shape)
+        if divisors.ndim == 0 and 1 < divisor <= 1 << 62 and int(divisor).bit_count() == 1:
+            words = self._words(math.prod(shape)) >> np.uint64(65 - int(divisor).bit_length())
+            return words.astype(np.int64).reshape(shape)
+        n_words = max(1, -(-(int(np.max(divisors, initial=1)) - 1).bit_length() // 64))
+        words = self._words(math.prod(shape) * n_words).astype(object).reshape(*shape, n_words)
+        wide = sum(words[..., k] << (64 * k) for k in range(n_words))
+        return np.asarray((wide * divisors) >> (64 * n_words))
+
+    def _words(self, n: int) -> NDArray[np.uint64]:
+        assert self.rng is not None
+        return np.asarray(self.rng.random_raw(n), dtype=np.uint64)
 
     def _round_float(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.rounding == "down":
@@ -300,10 +305,10 @@ class ArithmeticUnit:
         np.subtract(x, floor, out=rest, where=np.isfinite(x))
         if self.rounding == "half_up":
             return np.asarray(floor + (rest >= 0.5))
-        assert self.rng is not None
-        return np.asarray(floor + (self.rng.random(x.shape) < rest))
+        fractions = (self._words(x.size) >> np.uint64(11)) * 2.0**-53
+        return np.asarray(floor + (fractions.reshape(x.shape) < rest))
 
-    def _fit(self, x: NDArray[Any], out: FixedFormat) -> Raw:
+    def fit(self, x: NDArray[Any], out: FixedFormat) -> Raw:
         """Bring integers into the range of a format, and count those that were not."""
         if x.size == 0 or (x.min() >= out.minimum and x.max() <= out.maximum):
             return x.astype(np.int64, copy=False)
@@ -317,16 +322,13 @@ class ArithmeticUnit:
         return np.asarray(np.where(low > out.maximum, low - modulus, low).astype(np.int64))
 
 
+def exact_total(x: ArrayLike) -> NDArray[Any]:
+    """Return the sum of integers over the last axis, in int64 if that is wide enough."""
+    terms = np.asarray(x)
+    peak = max(int(np.max(terms, initial=0)), -int(np.min(terms, initial=0)))
+    return np.asarray(terms.astype(_word(peak * max(1, terms.shape[-1])), copy=False).sum(axis=-1))
+
+
 def _word(bound: int) -> type[Any]:
     """Return the narrowest element type that holds integers up to a magnitude: int64, or Python's own."""
     return np.int64 if bound <= _INT64_BOUND else object
-
-
-def _uniform_int(rng: np.random.Generator, bound: int) -> int:
-    """Return an integer uniform on 0 .. bound - 1, for a bound of any size."""
-    bits = (bound - 1).bit_length()
-    while True:
-        words = rng.integers(0, 2**32, size=(bits + 31) // 32, dtype=np.uint64).tolist()
-        value = sum(int(word) << (32 * k) for k, word in enumerate(words)) >> (-bits % 32)
-        if value < bound:
-            return value

@@ -10,30 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from validation.compare import Comparison, WeightComparison, differing_rows, label_of
+from eventsolve import plot
+from eventsolve.plot.style import EXACT, FEW, MARKERS, MODEL, QUIET, SERIES, STYLE
+from validation.compare import Comparison, differing_rows, label_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from eventsolve.network import Key
     from validation.report import Excerpt, Run
-
-EXACT, MODEL, QUIET = (
-    "#0072B2",
-    "#D55E00",
-    "#767676",
-)  # Okabe & Ito: told apart by every kind of colour vision
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = "osD^vP"
-STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": QUIET,
-    "figure.constrained_layout.use": True,
-}
-GRADIENT = "dL/dw  (1 / unit of weight)"
 
 
 @dataclass(frozen=True)
@@ -81,34 +66,25 @@ def error_against_time_step(runs: Sequence[Run]) -> Picture | None:
 def _lines(stepped: list[Run], panels: list[tuple[str, Key]]) -> Picture:
     names = list(dict.fromkeys(run.series for run in stepped))
     steps = sorted({float(run.comparison.model.time_step or 0) * 1e3 for run in stepped})
-    figure, axes = _figure(11.0, 3.1, 1, len(panels), sharey=True)
+    figure, axes = canvas(11.0, 3.1, 1, len(panels), sharey=True)
     for axis, (group, key) in zip(axes.flat, panels, strict=True):
-        for k, name in enumerate(names):
-            points = sorted(
-                (
-                    float(run.comparison.model.time_step or 0) * 1e3,
-                    run.comparison.weight[key].mean.relative_error,
-                )
+        lines = {}
+        for name in names:
+            shown = [
+                run.comparison
                 for run in stepped
                 if (run.group, run.series) == (group, name) and key in run.comparison.weight
+            ]
+            lines[name] = (
+                [float(c.model.time_step or 0) * 1e3 for c in shown],
+                [c.weight[key].mean.relative_error for c in shown],
             )
-            drawn = np.array([p for p in points if np.isfinite(p[1]) and p[1] > 0]).reshape(-1, 2)
-            offset = 1 + 0.03 * (k - (len(names) - 1) / 2)  # lines that coincide stay visible
-            axis.loglog(
-                drawn[:, 0] * offset,
-                drawn[:, 1],
-                MARKERS[k % 6] + "-",
-                color=SERIES[k % 6],
-                label=name,
-                alpha=0.85,
-            )
-        axis.set(title=f"{group}\n{label_of(key)}", xlabel="time step (ms)")
+        plot.convergence(lines, ax=axis, ylabel="")
+        axis.set_title(f"{group}\n{label_of(key)}")
         axis.set_xticks(steps, [f"{step:g}" for step in steps])
-        axis.set_xticks([], minor=True)
-        axis.grid(alpha=0.25, which="both", linewidth=0.5)
     axes.flat[0].set_ylabel("relative error of dL/dw")
     axes.flat[0].legend(frameon=False)
-    return _picture(
+    return finished(
         figure,
         "Error against time step",
         "Relative error norm of each layer's gradient, averaged over the batch, against the model's time "
@@ -119,9 +95,10 @@ def _lines(stepped: list[Run], panels: list[tuple[str, Key]]) -> Picture:
 
 def _synapses(comparison: Comparison) -> Picture:
     weights = list(comparison.weight.values())
-    figure, axes = _figure(11.0, 3.6, 1, len(weights) + 1)
+    figure, axes = canvas(11.0, 3.6, 1, len(weights) + 1)
     for axis, weight in zip(axes.flat, weights, strict=False):
-        _scatter(axis, weight)
+        plot.gradient_scatter(weight.mean_exact, weight.mean_model, ax=axis)
+        axis.set_title(weight.label)
     axis = axes.flat[-1]
     for k, weight in enumerate(weights):
         error = np.array([sample.relative_error for sample in weight.per_sample])
@@ -142,7 +119,7 @@ def _synapses(comparison: Comparison) -> Picture:
     axis.axhline(comparison.tolerance, color=QUIET, linestyle=":", linewidth=1, label="tolerance")
     axis.set(title="each sample's gradient", xlabel="sample", ylabel="relative error of dL/dw")
     axis.legend(frameon=False, fontsize=8)
-    return _picture(
+    return finished(
         figure,
         "Synapse by synapse",
         "Left: each point is one synapse, its gradient averaged over the batch; on the dashed line both "
@@ -151,57 +128,15 @@ def _synapses(comparison: Comparison) -> Picture:
     )
 
 
-def _scatter(axis: Any, weight: WeightComparison) -> None:
-    exact, model = weight.mean_exact.ravel(), weight.mean_model.ravel()
-    finite = np.isfinite(exact) & np.isfinite(model)
-    exact, model = exact[finite], model[finite]
-    reach = 1.05 * float(max(np.abs(exact).max(initial=0), np.abs(model).max(initial=0))) or 1.0
-    axis.plot([-reach, reach], [-reach, reach], "--", color=QUIET, linewidth=1, zorder=1)
-    axis.axhline(0, color=QUIET, linewidth=0.4)
-    axis.axvline(0, color=QUIET, linewidth=0.4)
-    axis.scatter(exact, model, s=9, color=EXACT, alpha=0.55, linewidths=0, zorder=2)
-    worst = [synapse for synapse in weight.worst(3) if np.isfinite(synapse.model) and synapse.error]
-    for synapse in worst:
-        axis.plot(
-            synapse.exact, synapse.model, "o", color=MODEL, markersize=6, markerfacecolor="none", zorder=3
-        )
-    if worst:
-        names = "\n".join(f"{synapse.post} ← {synapse.pre}" for synapse in worst)
-        text = f"furthest off\n{names}"
-        axis.text(
-            0.98, 0.02, text, transform=axis.transAxes, ha="right", va="bottom", fontsize=8, color=MODEL
-        )
-    axis.set(
-        title=weight.label,
-        xlabel="exact " + GRADIENT,
-        ylabel="model " + GRADIENT,
-        xlim=(-reach, reach),
-        ylim=(-reach, reach),
-    )
-    axis.set_aspect("equal", adjustable="box")
-
-
 def _error_maps(comparison: Comparison) -> Picture:
-    import matplotlib as mpl
-
-    shades = mpl.colormaps["PuOr_r"].with_extremes(bad="#000000")
     weights = list(comparison.weight.values())
-    figure, axes = _figure(11.0, 1.5 * len(weights) + 0.3, len(weights), 1)
+    figure, axes = canvas(11.0, 1.5 * len(weights) + 0.3, len(weights), 1)
     for axis, weight in zip(axes.flat, weights, strict=True):
+        pre, post, *_ = weight.key
         error = weight.mean_model - weight.mean_exact
-        wide = error.shape[1] >= error.shape[0]
-        shown = np.ma.masked_invalid(error if wide else error.T)
-        reach = float(np.ma.abs(shown).max()) if shown.count() else 0.0
-        image = axis.imshow(
-            shown, aspect="auto", cmap=shades, vmin=-(reach or 1), vmax=reach or 1, interpolation="nearest"
-        )
-        pre, post = f"{weight.key[0]} neuron", f"{weight.key[1]} neuron"
-        axis.set(title=weight.label, xlabel=pre if wide else post, ylabel=post if wide else pre)
-        axis.set_yticks(range(shown.shape[0]) if shown.shape[0] <= 12 else axis.get_yticks()[1:-1])
-        bar = figure.colorbar(image, ax=axis, pad=0.01)
-        bar.set_label("model - exact")
-        bar.ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    return _picture(
+        plot.gradient_map(error, ax=axis, pre=pre, post=post, label="model - exact")
+        axis.set_title(weight.label)
+    return finished(
         figure,
         "Error of every synapse",
         "Model minus exact dL/dw, averaged over the batch, in 1 / unit of weight; white is no error, black "
@@ -214,23 +149,14 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
     sample = excerpt.culprit.sample
     matches = list(comparison.spikes.values())
     heights = [float(np.clip(match.exact.n_neurons, 5, 40) ** 0.6) for match in matches]
-    figure, axes = _figure(11.0, 4.8, len(matches), 1, sharex=True, height_ratios=heights[::-1])
+    figure, axes = canvas(11.0, 4.8, len(matches), 1, sharex=True, height_ratios=heights[::-1])
     for axis, match in zip(axes.flat, matches[::-1], strict=True):
         for trains, colour, name, dy in (
             (match.exact, EXACT, "exact", 0.22),
             (match.model, MODEL, "model", -0.22),
         ):
-            here = trains.samples == sample
-            tall = match.exact.n_neurons <= 12
-            axis.plot(
-                trains.times[here] * 1e3,
-                trains.neurons[here] + (dy if tall else 0.0),
-                "|",
-                color=colour,
-                markersize=9 if tall else 4,
-                markeredgewidth=1.3,
-                label=name,
-            )
+            few = trains.n_neurons <= FEW
+            plot.raster(trains, sample=sample, ax=axis, color=colour, label=name, offset=dy if few else 0.0)
         for trains, index, mark, name in (
             (match.exact, match.missed, "o", "missed"),
             (match.model, match.extra, "s", "extra"),
@@ -247,13 +173,10 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
                 label=name,
             )
         axis.set_ylabel(match.population)
-        axis.set_ylim(-0.9, match.exact.n_neurons - 0.1)
-        if match.exact.n_neurons <= 12:
-            axis.set_yticks(range(match.exact.n_neurons))
-    axes.flat[-1].set_xlabel("time (ms)")
+        axis.label_outer()
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, frameon=False)
-    return _picture(
+    return finished(
         figure,
         f"Spikes of sample {sample}",
         f"The sample whose gradient is furthest off{_among(comparison)}: spikes of every neuron, exact and "
@@ -263,7 +186,7 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
 
 def _voltage(excerpt: Excerpt) -> Picture:
     culprit = excerpt.culprit
-    figure, axes = _figure(11.0, 3.0, 1, 1)
+    figure, axes = canvas(11.0, 3.0, 1, 1)
     axis = axes.flat[0]
     axis.plot(excerpt.exact_times * 1e3, excerpt.exact_voltage, color=EXACT, linewidth=1.4, label="exact")
     axis.plot(
@@ -288,7 +211,7 @@ def _voltage(excerpt: Excerpt) -> Picture:
         )
     axis.set(xlabel="time (ms)", ylabel="voltage (unit of weight)", xlim=excerpt.exact_times[[0, -1]] * 1e3)
     figure.legend(loc="outside upper right", ncols=4, frameon=False)
-    return _picture(
+    return finished(
         figure,
         f"Where it goes wrong: neuron {culprit.neuron} of {culprit.population}, sample {culprit.sample}",
         f"Membrane voltage around the {culprit.kind} spike at {culprit.time * 1e3:.4g} ms; ticks above are "
@@ -301,7 +224,8 @@ def _among(comparison: Comparison) -> str:
     return " among those whose spikes differ" if comparison.differing_samples.any() else ""
 
 
-def _figure(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
+def canvas(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, Any]:
+    """Return a figure off screen, inches wide and high, and its axes, (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -310,7 +234,8 @@ def _figure(width: float, height: float, rows: int, columns: int, **options: Any
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def _picture(figure: Figure, title: str, caption: str) -> Picture:
+def finished(figure: Figure, title: str, caption: str) -> Picture:
+    """Return a figure as it goes into a page."""
     from PIL import Image
 
     with io.BytesIO() as raw, io.BytesIO() as small:

@@ -21,6 +21,10 @@ null stands for a number that is not finite:
     ``largest_error``. A list entry has them for ``everything`` and for samples whose spikes are
     ``matching`` or ``differing``; weights also for the batch ``mean`` and ``per_sample``, with the
     ``worst`` synapses and every synapse's ``exact`` and ``model`` gradient, batch mean, (n_post, n_pre).
+``runs[].order``
+    ``summary``; ``radius`` of each sample: how many times the model's resolution its numbers may be off before the
+    order of events changes, to first order; ``limits``, what changes first; the numbers of the samples
+    ``within``, with ``other_spikes``, and with other spikes that stay ``unexplained``. null where it was not asked.
 ``runs[].stages[]``
     ``where``, ``error``, ``error_where_spikes_match`` (null if every sample differs), ``tolerance``,
     ``agrees``, in the order of the computation; ``first_difference`` and ``first_backward_difference`` of a
@@ -44,6 +48,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.compare import Agreement, Comparison, Culprit, Split, Stage, WeightComparison
+from validation.order import SpikeOrder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,6 +97,8 @@ class Run:
     excerpt : Excerpt or None
     seconds : float
         Wall-clock time of the run.
+    order : SpikeOrder or None
+        Whether the model's resolution explains its other spikes, where that was asked.
     findings : mapping of str to str
         By the label of the stage that parts: where first, and what it looks like.
     """
@@ -103,6 +110,7 @@ class Run:
     comparison: Comparison
     excerpt: Excerpt | None
     seconds: float
+    order: SpikeOrder | None = None
     findings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -270,6 +278,7 @@ def _run_document(run: Run) -> dict[str, Any]:
             }
             for name, match in c.spikes.items()
         ],
+        "order": None if run.order is None else _order_document(run.order),
         "loss": None if c.loss is None else asdict(c.loss),
         "spike_times": [
             {"population": name, **_split(times.agreement)} for name, times in c.spike_times.items()
@@ -289,6 +298,17 @@ def _run_document(run: Run) -> dict[str, Any]:
         ],
         "first_difference": c.first.label if c.first else None,
         "first_backward_difference": c.first_backward.label if c.first_backward else None,
+    }
+
+
+def _order_document(order: SpikeOrder) -> dict[str, Any]:
+    return {
+        "summary": str(order),
+        "radius": order.radius.tolist(),
+        "limits": [None if limit is None else str(limit) for limit in order.limits],
+        "within": np.flatnonzero(order.within).tolist(),
+        "other_spikes": np.flatnonzero(order.other_spikes).tolist(),
+        "unexplained": np.flatnonzero(order.unexplained).tolist(),
     }
 
 

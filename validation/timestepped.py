@@ -89,16 +89,25 @@ def number_of_samples(network: Network, inputs: Mapping[str, es.SpikeTrains]) ->
 
 
 def check_network(network: Network, what: str) -> None:
-    """Raise a ValueError unless the network is feed-forward, of LIF without refractory period, with dense weights."""
+    """Raise a ValueError unless the network is one that time-stepped implementations run.
+
+    It must be feed-forward, of LIF neurons without refractory period that start at 0 and are reset to a value, with
+    dense weights of exponential synapses.
+    """
     for population in network.populations.values():
         neuron = population.neuron
         if neuron is not None and not isinstance(neuron, LIF):
             raise ValueError(
                 f"population {population.name!r} is {type(neuron).__name__}; {what} runs LIF only"
             )
-        if np.any(population.parameter("t_ref") != 0):
-            raise ValueError(f"t_ref of population {population.name!r} must be 0: {what} has none")
+        if neuron is not None and neuron.reset != "value":
+            raise ValueError(f"reset of population {population.name!r} must be 'value': {what} has no other")
+        for name in ("t_ref", "v_initial", "i_initial"):
+            if np.any(population.parameter(name) != 0):
+                raise ValueError(f"{name} of population {population.name!r} must be 0: {what} has none")
     for projection in network.projections.values():
+        if projection.synapse != "exponential":
+            raise ValueError(f"synapse of {projection.key} must be 'exponential': {what} has no other")
         if sp.issparse(projection.weight):
             raise ValueError(f"weight of {projection.key} is sparse; {what} holds a dense matrix")
     if not nx.is_directed_acyclic_graph(network.graph):
@@ -163,6 +172,40 @@ def refuse_silent(population: str, silent: NDArray[np.bool_]) -> None:
             f"the label's output in {population!r} is silent in {where.size} of {silent.size} samples ({listed}), "
             "where the loss is not defined; choose silent='skip' or silent='t_end' to go on without them"
         )
+
+
+def first_spike_loss(loss: TTFSLoss, first: Reals, t_end: float) -> tuple[Reals, Reals]:
+    """Return t_y/tau0 + ln sum exp(-t/tau0) + alpha (exp(t_y/tau1) - 1) of each sample, and its derivative by t.
+
+    Parameters
+    ----------
+    loss : TTFSLoss
+    first : ndarray of float64, (n_samples, n_neurons)
+        First spike times in seconds, inf where silent.
+    t_end : float
+        Seconds: what a silent output counts as under the policy "t_end", without a derivative.
+
+    Returns
+    -------
+    values : ndarray of float64, (n_samples,)
+    slopes : ndarray of float64, (n_samples, n_neurons)
+        1/s.
+    """
+    silent = np.isinf(first)
+    first = np.where(silent, t_end, first) if loss.silent == "t_end" else first.copy()
+    rows = np.arange(len(first))
+    missing = np.isinf(first[rows, loss.labels])
+    if loss.silent == "raise":
+        refuse_silent(loss.population, missing)
+    first[missing] = 0.0
+    label = first[rows, loss.labels]
+    exponents = -first / loss.tau0
+    total = logsumexp(exponents, axis=1)
+    values = label / loss.tau0 + total + loss.alpha * np.expm1(label / loss.tau1)
+    slopes = -np.exp(exponents - total[:, None]) / loss.tau0
+    slopes[rows, loss.labels] += 1 / loss.tau0 + loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
+    slopes[silent | missing[:, None]] = 0.0
+    return np.where(missing, 0.0, values), slopes
 
 
 # -- the implementation
@@ -404,7 +447,7 @@ def _backward(c: _Constants, layer: _Layer, errors: Reals) -> tuple[Reals, Reals
 def _evaluate(
     loss: TTFSLoss, output: _Layer, shape: tuple[int, int], t_end: float, time_step: float
 ) -> tuple[Reals, Reals]:
-    """Return t_y/tau0 + ln sum exp(-t/tau0) + alpha (exp(t_y/tau1) - 1) of each sample, and its derivative by spike."""
+    """Return the loss of each sample, and its derivative by spike."""
     first = np.full(shape, np.inf)
     where = np.full(shape, -1, dtype=np.int64)
     _, earliest = np.unique(
@@ -412,20 +455,7 @@ def _evaluate(
     )  # spikes are by step
     place = output.samples[earliest], output.neurons[earliest]
     first[place], where[place] = output.steps[earliest] * time_step, earliest
-    if loss.silent == "t_end":
-        first[where < 0] = t_end
-    rows = np.arange(shape[0])
-    missing = np.isinf(first[rows, loss.labels])
-    if loss.silent == "raise":
-        refuse_silent(loss.population, missing)
-    first[missing] = 0.0
-    label = first[rows, loss.labels]
-    exponents = -first / loss.tau0
-    total = logsumexp(exponents, axis=1)
-    values = label / loss.tau0 + total + loss.alpha * np.expm1(label / loss.tau1)
-    slope = -np.exp(exponents - total[:, None]) / loss.tau0
-    slope[rows, loss.labels] += 1 / loss.tau0 + loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
+    values, slopes = first_spike_loss(loss, first, t_end)
     errors = np.zeros(output.steps.size)
-    chosen = (where >= 0) & ~missing[:, None]
-    errors[where[chosen]] = slope[chosen]
-    return np.where(missing, 0.0, values), errors
+    errors[where[where >= 0]] = slopes[where >= 0]
+    return values, errors

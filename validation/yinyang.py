@@ -11,15 +11,22 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io import datasets
 from validation.compare import compare, worst_spike
 from validation.excerpt import excerpt_around
+from validation.fixedpoint import FixedFormat
+from validation.jobs import in_order
 from validation.oracle import oracle
+from validation.order import spike_order
 from validation.report import Run
 from validation.spinnaker2 import SpiNNaker2Core
+from validation.spinnaker2.arithmetic import Arithmetic
 from validation.target import Record
 
 
@@ -41,6 +48,10 @@ class Setup:
         Weight of its early-spike term.
     silent : str
         What it does with outputs that never spike.
+    tau_mem, tau_syn : float
+        Seconds.
+    t_max : float
+        Seconds at which the continuous encoding has a coordinate of 1.
     """
 
     name: str
@@ -52,6 +63,9 @@ class Setup:
     tau1: float
     alpha: float
     silent: Literal["raise", "skip", "t_end"]
+    tau_mem: float = 20e-3
+    tau_syn: float = 5e-3
+    t_max: float = 30e-3
 
 
 SETUPS = {
@@ -133,13 +147,21 @@ class Job:
         return f"{self.setup}, {self.time_step * 1e3:g} ms, {self.arithmetic}"
 
 
+def encoded(setup: Setup, points: NDArray[np.float64]) -> es.SpikeTrains:
+    """Return the input spikes of some points, (n_samples, 4)."""
+    if setup.encoding == "continuous":
+        return datasets.encode_latency(points, t_max=setup.t_max)
+    return datasets.encode_steps(points)
+
+
 def network(setup: Setup, seed: int) -> es.Network:
     """Return the network with initial weights drawn as published."""
     first, second = datasets.normal_weights(setup.sizes, setup.moments, seed)
     net = es.Network()
     net.add_input("in", setup.sizes[0])
-    net.add_population("hidden", setup.sizes[1], es.LIF(tau_mem=20e-3, tau_syn=5e-3))
-    net.add_population("out", setup.sizes[2], es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    neuron = es.LIF(tau_mem=setup.tau_mem, tau_syn=setup.tau_syn)
+    net.add_population("hidden", setup.sizes[1], neuron)
+    net.add_population("out", setup.sizes[2], neuron)
     net.connect("in", "hidden", first)
     net.connect("hidden", "out", second)
     return net
@@ -150,8 +172,7 @@ def run(job: Job) -> Run:
     start = time.perf_counter()
     setup = SETUPS[job.setup]
     data = datasets.yin_yang(job.samples, job.seed)
-    encode = datasets.encode_latency if setup.encoding == "continuous" else datasets.encode_steps
-    inputs = {"in": encode(data.points)}
+    inputs = {"in": encoded(setup, data.points)}
     loss = es.losses.TTFSCrossEntropy(
         "out", data.labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
     )
@@ -180,24 +201,34 @@ def run(job: Job) -> Run:
         comparison=replace(comparison, model=_without_traces(model)),
         excerpt=excerpt,
         seconds=time.perf_counter() - start,
+        order=spike_order(es.solve(net, inputs, setup.t_end), comparison.spikes, resolution(core, net)),
     )
+
+
+def resolution(core: SpiNNaker2Core, net: es.Network) -> dict[str, dict[Any, Any]]:
+    """Return by how much a core may be off: of every spike two time steps, of every weight half a last place.
+
+    A spike is rounded to a step and takes another one to its targets.
+    """
+    assert isinstance(core.arithmetic, Arithmetic)
+    number = core.arithmetic.weight
+    weights = {
+        key: 0.5 * number.resolution
+        if isinstance(number, FixedFormat)
+        else 0.5 * float(np.finfo(number.dtype).eps) * np.abs(p.weight)
+        for key, p in net.projections.items()
+    }
+    return {"spike_times": dict.fromkeys(net.populations, 2.0 * core.time_step), "weight": weights}
 
 
 def campaign(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[Run]:
     """Yield the runs in the order of the jobs, each as soon as it and those before it are finished.
 
-    Closing the iterator early cancels the jobs that have not started.
+    Closing the iterator early cancels the jobs that have not started; a job that is lost is told at the end, by a
+    :class:`validation.jobs.LostJobsError`.
     """
-    if executor is None:
-        yield from map(run, jobs)
-        return
-    futures = [executor.submit(run, job) for job in jobs]
-    try:
-        for future in futures:
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    for _, finished in in_order(run, jobs, executor):
+        yield finished
 
 
 def _without_traces(record: Record) -> Record:

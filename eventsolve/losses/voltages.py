@@ -306,7 +306,7 @@ def nodes_of(solution: Solution, population: str) -> Nodes:
         empty = np.zeros((solution.n_samples, 0))
         return Nodes(empty, empty, np.zeros((solution.n_samples, 0, 0)))
     shortest = float(min(layer.neurons.tau_mem[place].min(), layer.neurons.tau_syn[place].min()))
-    edges = _event_times(solution, population)
+    edges = solution.event_times(population)
     padded = np.full((solution.n_samples, max(e.size for e in edges)), solution.t_end)
     for s, e in enumerate(edges):
         padded[s, : e.size] = e
@@ -331,35 +331,6 @@ def _pieces(edges: Reals, longest: float) -> Reals:
         np.linspace(a, b, n, endpoint=False) for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
     ]
     return np.concatenate([*parts, edges[-1:]])
-
-
-def _event_times(solution: Solution, population: str) -> list[Reals]:
-    """Return, sample by sample, the ends of the trial and all times at which V of a neuron is not smooth."""
-    trains = solution.spikes[population]
-    free = trains.times + solution.network.population(population).parameter("t_ref")[trains.neurons]
-    starts = solution.start_states(population)
-    arrivals = []
-    for p in solution.network.afferents(population):
-        order = np.argsort(p.sources, kind="stable")
-        first = np.searchsorted(p.sources[order], np.arange(solution.network.population(p.pre).size + 1))
-        arrivals.append((solution.arriving(p.pre), p.delay[order], first))
-    found = []
-    for s in range(solution.n_samples):
-        here = trains.samples == s
-        times = [
-            np.array([solution.t_start, solution.t_end]),
-            trains.times[here],
-            free[here],
-            starts.free_at[s],
-        ]
-        for (t, neurons, samples), delays, first in arrivals:
-            of = samples == s
-            counts = np.diff(first)[neurons[of]]
-            offsets = np.repeat(first[neurons[of]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-            times.append(np.repeat(t[of], counts) + delays[np.arange(counts.sum()) + offsets])
-        all_times = np.unique(np.concatenate(times))
-        found.append(all_times[(all_times >= solution.t_start) & (all_times <= solution.t_end)])
-    return found
 
 
 def _at_spikes(

@@ -38,7 +38,9 @@ Spikes: TypeAlias = SpikeTrains | Mapping[str, SpikeTrains] | Solution
 Results: TypeAlias = Mapping[str, Any]
 Implementation: TypeAlias = Callable[[Problem], Results]
 
-QUANTITIES = tuple(entry.name for entry in fields(Gradients) if entry.name != "silent_samples")
+QUANTITIES = tuple(
+    entry.name for entry in fields(Gradients) if entry.name not in ("silent_samples", "solution")
+)
 """What gradients there are: the attributes of :class:`eventsolve.Gradients`."""
 _SYNAPTIC = ("weight", "delay")
 

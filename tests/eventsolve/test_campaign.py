@@ -19,6 +19,12 @@ def test_random_networks_are_those_of_the_multiprecision_solver(first):
     assert tally.spikes > 200
 
 
+def test_networks_on_which_both_agree_are_certified():
+    tally = run_batch(SEED, range(240, 270), certify=True)
+    assert tally.failures == []
+    assert tally.certified == 30 - tally.refused - tally.undecidable - tally.inexact > 20
+
+
 def test_a_network_is_a_function_of_its_number():
     for index in range(5):
         a, b = draw(SEED, index), draw(SEED, index)

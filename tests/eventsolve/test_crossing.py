@@ -33,10 +33,12 @@ def first_crossing(u, i, c, tau_mem, tau_syn):
     rising = i > u or (i == u and i < 0)
     peak = None
     if rising and turn is not None:
-        high = turn
         peak = voltage(u, i, turn, tau_mem, tau_syn)
         if peak <= c:
             return None, peak
+        high = min(tau_mem, turn)  # the peak may be very far ahead
+        while voltage(u, i, high, tau_mem, tau_syn) < c:
+            high = min(2 * high, turn)
     elif rising or turn is not None:
         if c >= 0:
             return None, peak
@@ -59,14 +61,23 @@ def states(seed, n):
     """States far and near, currents tiny and large, ratios of 1e-3 to 1e3 and nearly 1, thresholds of either sign."""
     rng = np.random.default_rng(seed)
     for tau_mem in (2e-5, 8e-3, 3.0):  # far slower and far faster than the current
-        for i in (0.0, 1e-60, -1e-60, -1e-3, -0.3, 0.2):
+        for i in (0.0, 1e-60, -1e-60, 1e-300, 1e-309, -1e-309, 5e-324, -1e-3, -0.3, 0.2):
             for u, c in ((-1.2, -0.2), (-1.2, -1e-9), (-1e-3, -1e-3 * (1 - 1e-9))):
                 yield u, i, c, tau_mem, 8e-3
+    # a peak whose 1 + delta R cancels; a long step whose terms cancel
+    yield -1019.6154566256347, 5.591636084765027e-11, 0.0, 1.8478113548157963e-07, 1.1760710908e-04
+    yield (
+        -2.903903076832802e-06,
+        -2.9017968228313184e-06,
+        -5.29e-18,
+        5.787056963623923e-4,
+        5.787056963623805e-4,
+    )
     for _ in range(n):
         tau_syn = 10.0 ** rng.uniform(-4, -1)
         kind = rng.integers(4)
         ratio = [1.0, 10.0 ** rng.uniform(-3, 3), rng.uniform(0.5, 5), 1 + 10.0 ** -rng.uniform(1, 16)][kind]
-        c = rng.choice([rng.uniform(0.1, 2.0), -rng.uniform(0.01, 1.0), 10.0 ** -rng.uniform(1, 12)])
+        c = rng.choice([rng.uniform(0.1, 2.0), -rng.uniform(0.01, 1.0), 10.0 ** -rng.uniform(1, 12), 0.0])
         u = c - 10.0 ** rng.uniform(-12, 1)
         i = rng.choice(
             [

@@ -150,6 +150,8 @@ def test_what_needs_the_whole_solution_says_so():
     for ask, what in (
         (lambda: short.voltage("hidden", [case.t_end]), "a voltage or current after that"),
         (lambda: short.final_state, "final_state"),
+        (lambda: es.margins(short), "margins"),
+        (lambda: es.trust_radius(short, of="weight"), "trust radii"),
         (
             lambda: es.value_and_grad(short, es.losses.TargetTimeMSE("hidden", np.ones((2, 4)))),
             "a loss on 'hidden'",

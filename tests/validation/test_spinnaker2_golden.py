@@ -1,10 +1,10 @@
 """Does the core compute what the published equations say? Golden vectors, and the equations written out plainly."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from cores import TTFS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,24 +12,13 @@ import eventsolve as es
 from validation.spinnaker2 import FLOAT64, Arithmetic, SpiNNaker2Core
 from validation.spinnaker2.arithmetic import Calculator
 from validation.spinnaker2.core import Core
+from validation.spinnaker2.image import LossSettings, Parameters, WeightBlock, layer_image
 from validation.spinnaker2.input_program import InputProgram
-from validation.spinnaker2.layer_program import LayerProgram, Parameters
+from validation.spinnaker2.layer_program import LayerProgram
 from validation.spinnaker2.loss_program import LossProgram
-from validation.spinnaker2.packets import ErrorPackets, SpikePackets, WeightBlock
+from validation.spinnaker2.packets import ErrorPackets, SpikePackets
 
 DT, TAU_SYN, TAU_MEM = 1e-3, 5e-3, 20e-3
-
-
-@dataclass
-class TTFS:
-    """A stand-in with the attributes of the library's loss."""
-
-    labels: object
-    population: str = "out"
-    tau0: float = 1.5e-3
-    tau1: float = 100e-3
-    alpha: float = 0.01
-    silent: str = "t_end"
 
 
 class GivenErrors:
@@ -62,17 +51,11 @@ def two_layers(inputs, w0, w1, errors, n_steps, decay):
     layers = []
     for name, pre, w in (("hidden", "in", w0), ("out", "hidden", w1)):
         n = len(w)
-        layers.append(
-            LayerProgram(
-                name,
-                Parameters(alpha, beta, TAU_SYN, np.ones(n), np.zeros(n)),
-                [WeightBlock((pre, name), np.array(w, dtype=np.float64).T, FLOAT64)],
-                1,
-                n_steps,
-                arithmetic,
-                Calculator(arithmetic, 0),
-            )
-        )
+        calculator = Calculator(arithmetic, 0)
+        weights = [WeightBlock((pre, name), np.array(w, dtype=np.float64).T, FLOAT64)]
+        parameters = Parameters(alpha, beta, TAU_SYN, np.ones(n), np.zeros(n))
+        image = layer_image(parameters, weights, arithmetic, calculator)
+        layers.append(LayerProgram(name, image, 1, n_steps, arithmetic, calculator))
     steps = np.array([k for train in inputs for k in train])
     neurons = np.array([n for n, train in enumerate(inputs) for _ in train])
     source = InputProgram("in", steps, neurons, 0 * steps, (1, len(inputs)), FLOAT64)
@@ -206,19 +189,8 @@ def steps(trains, dt=DT, sample=0):
 def first_errors(first):
     """Return what the loss program sends for first spikes at given steps, NaN where it sends nothing."""
     arithmetic = Arithmetic.preset("float64")
-    program = LossProgram(
-        "out",
-        np.array([1]),
-        3,
-        27,
-        xi=1.5,
-        beta=100.0,
-        alpha=0.01,
-        silent="t_end",
-        error_scale=1.0,
-        arithmetic=arithmetic,
-        calculator=Calculator(arithmetic, 0),
-    )
+    settings = LossSettings("out", np.array([1]), 1.5, 100.0, 0.01, "t_end", error_scale=1.0)
+    program = LossProgram(settings, 3, 27, arithmetic, Calculator(arithmetic, 0))
     for n, k in enumerate(first):
         if k < 27:
             program.forward(k + 1, [SpikePackets("out", np.array([0]), np.array([n]))])

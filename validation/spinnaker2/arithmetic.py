@@ -15,7 +15,15 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from validation.fixedpoint import S16_15, U0_32, ArithmeticUnit, FixedFormat, Overflow, Rounding, to_float
+from validation.fixedpoint import (
+    U0_32,
+    ArithmeticUnit,
+    FixedFormat,
+    Overflow,
+    Rounding,
+    exact_total,
+    to_float,
+)
 
 Array: TypeAlias = NDArray[Any]
 """Of floats, or of raw fixed-point numbers: what the format beside it says."""
@@ -60,7 +68,7 @@ class Arithmetic:
     rounding, overflow : str
         Of fixed-point results, as in :class:`~validation.fixedpoint.ArithmeticUnit`.
     seed : int
-        Of stochastic rounding; every program draws from a stream of its own.
+        Of stochastic rounding; every program draws from a stream of its own, and for every sample from another.
     """
 
     name: str
@@ -78,21 +86,27 @@ class Arithmetic:
 
     @classmethod
     def preset(cls, name: str) -> Arithmetic:
-        """Return the arithmetic "float64", "float32" or "s16.15".
+        """Return the arithmetic "float64", "float32", or that of a signed fixed-point format such as "s16.15".
 
         "float32" is what the published program most likely uses. "s16.15" holds weights, state and adjoints in
         s16.15 and decay factors in u0.32, rounds to nearest as the SpiNNaker numeric stack does, and
-        accumulates gradients in 64 bits.
+        accumulates gradients in 64 bits; another format takes the place of s16.15.
         """
         if name == "float64":
             return cls(name, FLOAT64, FLOAT64, FLOAT64, FLOAT64, FLOAT64, FLOAT64)
         if name == "float32":
             return cls(name, FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32, FLOAT32)
-        if name == "s16.15":
-            return cls(name, S16_15, S16_15, U0_32, S16_15, FixedFormat(1, 30), FixedFormat(47, 15))
-        raise ValueError(
-            f"arithmetic must be one of {', '.join(cls.presets)}, or an Arithmetic; got {name!r}"
-        )
+        try:
+            number = FixedFormat.parse(name)
+        except ValueError:
+            number = U0_32
+        if not number.signed or number.value_bits > 62:
+            raise ValueError(
+                f"arithmetic must be one of {', '.join(cls.presets)}, another signed format of up to 63 bits, "
+                f"or an Arithmetic; got {name!r}"
+            )
+        sums = FixedFormat(62 - number.fraction_bits, number.fraction_bits)
+        return cls(name, number, number, U0_32, number, FixedFormat(1, 30), sums)
 
 
 class Calculator:
@@ -102,13 +116,13 @@ class Calculator:
     ----------
     arithmetic : Arithmetic
     stream : int
-        Which stream of random numbers stochastic rounding draws from.
+        Which stream of random numbers stochastic rounding draws from: that of the host, which loads the program,
+    sample : int, optional
+        or that of a run of the program on this sample.
     """
 
-    def __init__(self, arithmetic: Arithmetic, stream: int) -> None:
-        rng = (
-            np.random.default_rng([arithmetic.seed, stream]) if arithmetic.rounding == "stochastic" else None
-        )
+    def __init__(self, arithmetic: Arithmetic, stream: int, sample: int | None = None) -> None:
+        rng = random_words(arithmetic, stream, sample) if arithmetic.rounding == "stochastic" else None
         self._unit = ArithmeticUnit(arithmetic.rounding, arithmetic.overflow, rng)
 
     @property
@@ -148,11 +162,21 @@ class Calculator:
 
     def total(self, x: Array, number: Number) -> Array:
         """Return the sum over the last axis: floats one by one in ascending order, integers exactly."""
+        return self.settled(self.summed(x, number, None), number)
+
+    def summed(self, x: Array, number: Number, carried: Array | None) -> Array:
+        """Return the sum over the last axis on top of one carried over; that of integers may be out of range."""
         if isinstance(number, FixedFormat):
-            return self._unit.total(x, number)
-        if x.shape[-1] == 0:
-            return np.zeros(x.shape[:-1], dtype=x.dtype)
-        return np.asarray(np.cumsum(x, axis=-1)[..., -1])
+            total = exact_total(x)
+            return total if carried is None else exact_total(np.stack([carried, total], axis=-1))
+        terms = x if carried is None else np.concatenate([carried[..., None], x], axis=-1)
+        if terms.shape[-1] == 0:
+            return np.zeros(terms.shape[:-1], dtype=x.dtype)
+        return np.asarray(np.cumsum(terms, axis=-1)[..., -1])
+
+    def settled(self, total: Array, number: Number) -> Array:
+        """Bring a sum into its format."""
+        return self._unit.fit(total, number) if isinstance(number, FixedFormat) else total
 
     def _apply(
         self,
@@ -174,6 +198,11 @@ class Calculator:
         if x_number == y_number == out:
             return np.asarray(plain(x, y))
         return self.encode(plain(decode(x, x_number), decode(y, y_number)), out)
+
+
+def random_words(arithmetic: Arithmetic, stream: int, sample: int | None) -> np.random.SFC64:
+    """Return the generator of a stream, a small and fast one (:class:`Calculator`)."""
+    return np.random.SFC64([arithmetic.seed, stream, *(() if sample is None else (sample + 1,))])
 
 
 def decode(x: Array, number: Number) -> NDArray[np.float64]:

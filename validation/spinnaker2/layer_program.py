@@ -34,28 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.fixedpoint import FixedFormat
-from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, decode, zeros
-from validation.spinnaker2.packets import ErrorPackets, GradientBlock, Integers, SpikePackets, WeightBlock
-
-
-class Parameters(NamedTuple):
-    """What a layer program is loaded with, in float64; per-neuron ones are (n_neurons,).
-
-    Attributes
-    ----------
-    decay_syn, decay_mem : float
-        Over one time step, 0 to 1: alpha and beta.
-    tau_syn : float
-        Seconds; passed on to the optimizer program.
-    v_threshold, v_reset : ndarray of float64, (n_neurons,)
-        In the unit of the weights.
-    """
-
-    decay_syn: float
-    decay_mem: float
-    tau_syn: float
-    v_threshold: NDArray[np.float64]
-    v_reset: NDArray[np.float64]
+from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number, decode, zeros
+from validation.spinnaker2.image import GradientBlock, LayerImage, Spikes
+from validation.spinnaker2.packets import ErrorPackets, Integers, SpikePackets
 
 
 class SpikeErrors(NamedTuple):
@@ -73,9 +54,8 @@ class LayerProgram:
     Parameters
     ----------
     population : str
-    parameters : Parameters
-    afferents : sequence of WeightBlock
-        In the weight format; spikes add them in this order.
+    image : LayerImage
+        What it is loaded with.
     n_samples, n_steps : int
     arithmetic : Arithmetic
     calculator : Calculator
@@ -95,8 +75,7 @@ class LayerProgram:
     def __init__(
         self,
         population: str,
-        parameters: Parameters,
-        afferents: Sequence[WeightBlock],
+        image: LayerImage,
         n_samples: int,
         n_steps: int,
         arithmetic: Arithmetic,
@@ -104,19 +83,9 @@ class LayerProgram:
     ) -> None:
         self.population = population
         self._formats = a = arithmetic
-        self._calculator = c = calculator
-        self._tau_syn = parameters.tau_syn
-        self._alpha = c.encode(parameters.decay_syn, a.decay)
-        self._beta = c.encode(parameters.decay_mem, a.decay)
-        self._one_minus_alpha = c.encode(1.0 - parameters.decay_syn, a.decay)
-        self._one_minus_beta = c.encode(1.0 - parameters.decay_mem, a.decay)
-        self._threshold = c.encode(parameters.v_threshold, a.state)
-        self._reset = c.encode(parameters.v_reset, a.state)
-        self._swing = c.subtract(self._threshold, a.state, self._reset, a.state, a.state)
-        self._afferents = tuple(afferents)
-        self._increments = [c.convert(block.values, block.number, a.state) for block in afferents]
-
-        shape = (n_samples, self._threshold.size)
+        self._calculator = calculator
+        self._image = image
+        shape = (n_samples, image.size)
         self._current = zeros(shape, a.state)
         self._voltage = zeros(shape, a.state)
         self.currents = zeros((n_steps, *shape), a.state)
@@ -127,29 +96,29 @@ class LayerProgram:
 
         self._adjoint_current = zeros(shape, a.adjoint)
         self._adjoint_voltage = zeros(shape, a.adjoint)
-        self._gradients = [zeros((n_samples, *block.values.shape), a.gradient) for block in afferents]
+        self._gradients = [zeros((n_samples, *block.values.shape), a.gradient) for block in image.afferents]
         self.spike_errors: list[SpikeErrors] = []
         self.guarded = 0
 
     def forward(self, step: int, received: Sequence[SpikePackets]) -> SpikePackets | None:
         """Do one step of the neurons and return their spikes."""
-        c, a = self._calculator, self._formats
-        current = c.multiply(self._current, a.state, self._alpha, a.decay, a.state)
-        for k, block in enumerate(self._afferents):
+        c, a, image = self._calculator, self._formats, self._image
+        current = c.multiply(self._current, a.state, image.alpha, a.decay, a.state)
+        for k, block in enumerate(image.afferents):
             for packets in received:
                 if packets.population == block.key[0]:
                     self._arrived[step].append((k, packets))
-                    self._deliver(current, self._increments[k], packets)
+                    self._deliver(current, image.increments[k], packets)
         voltage = c.add(
-            c.multiply(self._voltage, a.state, self._beta, a.decay, a.state),
+            c.multiply(self._voltage, a.state, image.beta, a.decay, a.state),
             a.state,
-            c.multiply(current, a.state, self._one_minus_beta, a.decay, a.state),
+            c.multiply(current, a.state, image.one_minus_beta, a.decay, a.state),
             a.state,
             a.state,
         )
-        fired = voltage > self._threshold
+        fired = voltage > image.v_threshold
         self._current = current
-        self._voltage = np.where(fired, self._reset, voltage)
+        self._voltage = np.where(fired, image.v_reset, voltage)
         self.currents[step], self.voltages[step] = current, voltage
         samples, neurons = np.nonzero(fired)
         if not samples.size:
@@ -165,35 +134,48 @@ class LayerProgram:
 
     def backward(self, step: int, received: Sequence[ErrorPackets]) -> Sequence[ErrorPackets]:
         """Do one step of the adjoint; return the errors of the spikes that arrived at ``step + 1``."""
-        c, a = self._calculator, self._formats
+        errors = [self.settled(packets, self.summed(k, packets, None)) for k, packets in self.arrived(step)]
+        self.retreat(step, received)
+        return errors
+
+    def arrived(self, step: int) -> list[tuple[int, SpikePackets]]:
+        """Return the packets that were sent in a step, each with the number of its projection."""
+        return self._arrived[step + 1]
+
+    def retreat(self, step: int, received: Sequence[ErrorPackets]) -> None:
+        """Do one step of the adjoint and of the gradients."""
+        c, a, image = self._calculator, self._formats, self._image
         lam_v, lam_i = self._adjoint_voltage, self._adjoint_current
-        arrived = self._arrived[step + 1]
-        errors = [self._error(k, packets, lam_v, lam_i) for k, packets in arrived]
         self._adjoint_current = c.add(
-            c.multiply(lam_i, a.adjoint, self._alpha, a.decay, a.adjoint),
+            c.multiply(lam_i, a.adjoint, image.alpha, a.decay, a.adjoint),
             a.adjoint,
-            c.multiply(lam_v, a.adjoint, self._one_minus_alpha, a.decay, a.adjoint),
+            c.multiply(lam_v, a.adjoint, image.one_minus_alpha, a.decay, a.adjoint),
             a.adjoint,
             a.adjoint,
         )
-        self._adjoint_voltage = c.multiply(lam_v, a.adjoint, self._beta, a.decay, a.adjoint)
+        self._adjoint_voltage = c.multiply(lam_v, a.adjoint, image.beta, a.decay, a.adjoint)
         if self.spikes[step + 1].samples.size:
             self._jump(step + 1, lam_v, received)
-        for k, (_, samples, neurons) in arrived:
+        for k, (_, samples, neurons) in self._arrived[step + 1]:
             sums = self._gradients[k]
             sums[samples, neurons] = c.add(
                 sums[samples, neurons], a.gradient, self._adjoint_current[samples], a.adjoint, a.gradient
             )
-        return errors
 
-    def _error(self, k: int, packets: SpikePackets, lam_v: Array, lam_i: Array) -> ErrorPackets:
-        """Return W^T (lamV - lamI) for the source neurons of the packets that arrived over projection k."""
+    def summed(self, k: int, packets: SpikePackets, carried: Array | None) -> Array:
+        """Return W^T (lamV - lamI) for the source neurons of packets over projection k, on top of a carried sum."""
         c, a = self._calculator, self._formats
         _, samples, neurons = packets
-        difference = c.subtract(lam_v[samples], a.adjoint, lam_i[samples], a.adjoint, a.adjoint)
-        block = self._afferents[k]
+        lam_v, lam_i = self._adjoint_voltage[samples], self._adjoint_current[samples]
+        difference = c.subtract(lam_v, a.adjoint, lam_i, a.adjoint, a.adjoint)
+        block = self._image.afferents[k]
         products = c.multiply(block.values[neurons], block.number, difference, a.adjoint, a.adjoint)
-        return ErrorPackets(packets.population, samples, neurons, c.total(products, a.adjoint))
+        return c.summed(products, a.adjoint, carried)
+
+    def settled(self, packets: SpikePackets, total: Array) -> ErrorPackets:
+        """Return the errors that answer packets."""
+        payloads = self._calculator.settled(total, self._formats.adjoint)
+        return ErrorPackets(packets.population, packets.samples, packets.neurons, payloads)
 
     def _jump(self, step: int, lam_v: Array, received: Sequence[ErrorPackets]) -> None:
         """Add the jumps of the spikes at ``step`` to the adjoint voltage."""
@@ -206,35 +188,52 @@ class LayerProgram:
         here = samples, neurons
         current = self.currents[step][here]
         numerator = c.add(
-            c.multiply(lam_v[here], a.adjoint, self._swing[neurons], a.state, a.adjoint),
+            c.multiply(lam_v[here], a.adjoint, self._image.swing[neurons], a.state, a.adjoint),
             a.adjoint,
             error[here],
             a.adjoint,
             a.adjoint,
         )
-        slope = self._guarded(c.subtract(current, a.state, self.voltages[step][here], a.state, a.state))
+        slope = c.subtract(current, a.state, self.voltages[step][here], a.state, a.state)
+        self.guarded += int(np.count_nonzero(slope <= 0))
+        slope = guarded(slope, a.state)
         jump = c.divide(numerator, a.adjoint, slope, a.state, a.adjoint)
         self._adjoint_voltage[here] = c.add(
             self._adjoint_voltage[here], a.adjoint, jump, a.adjoint, a.adjoint
         )
         # What lambda_V^- (I - v_threshold) is in continuous time, where the jump replaces lambda_V^+ (MODEL, Backward)
         total = decode(error[here], a.adjoint) + decode(lam_v[here], a.adjoint) * (
-            decode(current, a.state) - decode(self._reset, a.state)[neurons]
+            decode(current, a.state) - decode(self._image.v_reset, a.state)[neurons]
         )
         self.spike_errors.append(SpikeErrors(step, samples, neurons, total))
 
-    def _guarded(self, slope: Array) -> Array:
-        self.guarded += int(np.count_nonzero(slope <= 0))
-        if isinstance(self._formats.state, FixedFormat):
-            return np.maximum(slope, 1)
-        return np.asarray(slope + slope.dtype.type(1e-10))
+    def spikes_and_errors(self) -> tuple[Spikes, NDArray[np.float64]]:
+        """Return the own spikes by sample, step and neuron, and dL/dt of each in steps times the error scale."""
+        found = self.spike_errors[::-1]
+        step = np.concatenate([np.empty(0, np.int64), *(np.full(e.samples.size, e.step) for e in found)])
+        neuron = np.concatenate([np.empty(0, np.int64), *(e.neurons for e in found)])
+        sample = np.concatenate([np.empty(0, np.int64), *(e.samples for e in found)])
+        order = np.argsort(sample, kind="stable")
+        errors = np.concatenate([np.empty(0), *(e.errors for e in found)])
+        return Spikes(step[order], neuron[order], sample[order]), errors[order]
+
+    def traces(self) -> tuple[Array, Array]:
+        """Return currents and voltages, (n_samples, n_steps, n_neurons) each."""
+        return self.currents.swapaxes(0, 1), self.voltages.swapaxes(0, 1)
 
     def gradient_blocks(self) -> list[GradientBlock]:
         """Return what was accumulated, for the optimizer program."""
         return [
-            GradientBlock(block.key, sums, self._formats.gradient, self._tau_syn)
-            for block, sums in zip(self._afferents, self._gradients, strict=True)
+            GradientBlock(block.key, sums, self._formats.gradient, self._image.tau_syn)
+            for block, sums in zip(self._image.afferents, self._gradients, strict=True)
         ]
+
+
+def guarded(slope: Array, number: Number) -> Array:
+    """Return denominators that cannot be 0 (but for a float of exactly -1e-10)."""
+    if isinstance(number, FixedFormat):
+        return np.maximum(slope, 1)
+    return np.asarray(slope + slope.dtype.type(1e-10))
 
 
 def _one_per_sample(packets: SpikePackets) -> Iterator[tuple[Integers, Integers]]:

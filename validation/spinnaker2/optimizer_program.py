@@ -7,15 +7,16 @@ to keep their numbers in range is put in here: -tau_syn, the error scale, and 1/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.network import Key
 from validation.spinnaker2.arithmetic import FLOAT32, Arithmetic, Array, Calculator, Number, decode
-from validation.spinnaker2.packets import GradientBlock, WeightBlock
+from validation.spinnaker2.image import GradientBlock, WeightBlock
 
 Reals = NDArray[np.float64]
 
@@ -43,6 +44,14 @@ def sample_gradients(block: GradientBlock, error_scale: float) -> Reals:
     return np.swapaxes(decode(block.values, block.number), 1, 2) * (-block.tau_syn / error_scale)
 
 
+class Moments(NamedTuple):
+    """Of Adam, for one projection: how many steps, and both moments in the optimizer's format, (n_pre, n_post)."""
+
+    steps: int
+    first: Array
+    second: Array
+
+
 class OptimizerProgram:
     """Holds the optimizer's state from batch to batch.
 
@@ -57,17 +66,38 @@ class OptimizerProgram:
         Of the batch gradient and the moments, which are rounded into it whenever they are stored; float32 unless
         given. The expressions in between are in float64. In fixed point, mind the range: second moments are
         squares.
+    moments : mapping of (pre, post) to Moments, optional
+        With which to go on.
+    batch : int, optional
+        By which random numbers tell one batch from another, if a program is made for every batch.
+
+    Attributes
+    ----------
+    moments : dict of (pre, post) to Moments
+        As they are now.
     """
 
     def __init__(
-        self, rule: SGD | Adam, arithmetic: Arithmetic, error_scale: float, *, number: Number = FLOAT32
+        self,
+        rule: SGD | Adam,
+        arithmetic: Arithmetic,
+        error_scale: float,
+        *,
+        number: Number = FLOAT32,
+        moments: Mapping[Key, Moments] | None = None,
+        batch: int | None = None,
     ) -> None:
         self.rule = rule
         self._number = number
         self._sum_number = arithmetic.gradient
         self._scale = error_scale
-        self._calculator = Calculator(arithmetic, stream=0)
-        self._moments: dict[Key, tuple[int, Array, Array]] = {}
+        self._calculator = Calculator(arithmetic, 0, batch)
+        self.moments: dict[Key, Moments] = dict(moments or {})
+
+    @property
+    def overflows(self) -> int:
+        """How many fixed-point results were out of range so far."""
+        return self._calculator.overflows
 
     def batch_gradient(self, block: GradientBlock) -> Reals:
         """Return the mean over the batch in code units, (n_pre, n_post)."""
@@ -102,18 +132,19 @@ class OptimizerProgram:
         return updated
 
     def _adam(self, key: Key, gradient: Reals, rule: Adam) -> Reals:
-        count, first, second = self._moments.get(key, (0, None, None))
-        count += 1
+        steps = 1
         m = (1 - rule.betas[0]) * gradient
         v = (1 - rule.betas[1]) * gradient**2
-        if first is not None and second is not None:
-            m += rule.betas[0] * decode(first, self._number)
-            v += rule.betas[1] * decode(second, self._number)
+        if key in self.moments:
+            before = self.moments[key]
+            steps += before.steps
+            m += rule.betas[0] * decode(before.first, self._number)
+            v += rule.betas[1] * decode(before.second, self._number)
         encode = self._calculator.encode
         first, second = encode(m, self._number), encode(v, self._number)
-        self._moments[key] = count, first, second
-        m = decode(first, self._number) / (1 - rule.betas[0] ** count)
-        v = decode(second, self._number) / (1 - rule.betas[1] ** count)
+        self.moments[key] = Moments(steps, first, second)
+        m = decode(first, self._number) / (1 - rule.betas[0] ** steps)
+        v = decode(second, self._number) / (1 - rule.betas[1] ** steps)
         return np.asarray(rule.learning_rate * m / (np.sqrt(v) + rule.eps))
 
     def _stored(self, x: Reals) -> Reals:

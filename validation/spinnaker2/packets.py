@@ -13,8 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.network import Key
-from validation.spinnaker2.arithmetic import Array, Number
+from validation.spinnaker2.arithmetic import Array
 
 Integers = NDArray[np.int64]
 
@@ -34,26 +33,6 @@ class ErrorPackets(NamedTuple):
     samples: Integers
     neurons: Integers
     payloads: Array
-
-
-class WeightBlock(NamedTuple):
-    """The weights of one projection, (n_pre, n_post)."""
-
-    key: Key
-    values: Array
-    number: Number
-
-
-class GradientBlock(NamedTuple):
-    """What a layer program accumulated for one projection: the sum of adjoint currents, (n_samples, n_pre, n_post).
-
-    dL/dw in code units (dt times the true gradient) is ``-tau_syn / error_scale`` times it.
-    """
-
-    key: Key
-    values: Array
-    number: Number
-    tau_syn: float
 
 
 class Program(Protocol):

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.network import LIF, Network, Population
 from validation.fixedpoint import FixedFormat
-from validation.spinnaker2.arithmetic import Arithmetic, Calculator, Number, decode
-from validation.spinnaker2.core import Core
-from validation.spinnaker2.input_program import InputProgram
-from validation.spinnaker2.layer_program import LayerProgram, Parameters
-from validation.spinnaker2.loss_program import LossProgram
+from validation.spinnaker2 import batched, packetwise
+from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number, decode
+from validation.spinnaker2.image import (
+    LOSS,
+    Image,
+    LossSettings,
+    Outcome,
+    Parameters,
+    Spikes,
+    WeightBlock,
+    layer_image,
+)
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
-from validation.spinnaker2.packets import GradientBlock, Program, WeightBlock
 from validation.target import Record, Trace
 from validation.timestepped import (
     check_network,
@@ -31,7 +38,6 @@ from validation.timestepped import (
 )
 
 Decay = Literal["euler", "exponential"]
-_LOSS = "(loss)"
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,11 @@ class SpiNNaker2Core:
     @property
     def name(self) -> str:
         """Of the core and its settings."""
-        return f"SpiNNaker2 core, {self.time_step * 1e3:g} ms, {self._formats.name}, {self.decay}"
+        return f"SpiNNaker2 core, {self.time_step * 1e3:g} ms, {self.formats.name}, {self.decay}"
 
     @property
-    def _formats(self) -> Arithmetic:
+    def formats(self) -> Arithmetic:
+        """The number format of every quantity."""
         assert isinstance(self.arithmetic, Arithmetic)
         return self.arithmetic
 
@@ -108,7 +115,31 @@ class SpiNNaker2Core:
         ValueError
             If the core cannot represent the network, the inputs, or the loss.
         """
-        return self._run(network, inputs, t_end, loss)[0]
+        image, spikes, settings, n_steps = self._loaded(network, inputs, t_end, loss)
+        outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
+        return self._record(image, spikes, n_steps, outcome)
+
+    def run_packet_by_packet(
+        self,
+        network: Network,
+        inputs: Mapping[str, es.SpikeTrains],
+        t_end: float,
+        loss: Any,
+        parts: Mapping[str, Sequence[int]] | None = None,
+    ) -> Record:
+        """Give the record of :meth:`run`, bit for bit, from programs that exchange packets; slow.
+
+        Parameters
+        ----------
+        network, inputs, t_end, loss
+            As for :meth:`run`.
+        parts : mapping of str to sequence of int, optional
+            Neurons of each element of a layer that several elements hold; one element holds any other layer. Not with
+            stochastic rounding.
+        """
+        image, spikes, settings, n_steps = self._loaded(network, inputs, t_end, loss)
+        outcome = packetwise.run(image, spikes, settings, n_steps, parts=parts)
+        return self._record(image, spikes, n_steps, outcome)
 
     def train_step(
         self,
@@ -119,117 +150,80 @@ class SpiNNaker2Core:
         optimizer: OptimizerProgram,
     ) -> tuple[Network, Record]:
         """Run a batch as :meth:`run` does, and return the network with updated weights beside the record."""
-        record, weights, gradients = self._run(network, inputs, t_end, loss)
-        updated = optimizer.update(weights, gradients)
+        image, spikes, settings, n_steps = self._loaded(network, inputs, t_end, loss)
+        outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
+        weights = [block for layer in image.layers.values() for block in layer.afferents]
+        updated = optimizer.update(weights, outcome.gradients)
+        record = self._record(image, spikes, n_steps, outcome)
         return network.with_weights({b.key: decode(b.values, b.number).T for b in updated}), record
 
-    def _run(
+    def _loaded(
         self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any
-    ) -> tuple[Record, list[WeightBlock], list[GradientBlock]]:
-        _check_network(network)
+    ) -> tuple[Image, dict[str, Spikes], LossSettings, int]:
+        image = self.image(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
-        steps = {name: to_steps(name, trains, self.time_step) for name, trains in inputs.items()}
-
-        populations = network.populations
-        sources = [
-            InputProgram(
-                name,
-                steps[name],
-                trains.neurons,
-                trains.samples,
-                (n_samples, trains.n_neurons),
-                self._formats.adjoint,
-            )
-            for name, trains in inputs.items()
-        ]
-        calculators = {
-            name: Calculator(self._formats, stream=k + 1) for k, name in enumerate([*populations, _LOSS])
-        }
-        weights = {
-            name: [
-                WeightBlock(
-                    p.key, calculators[name].encode(p.weight.T, self._formats.weight), self._formats.weight
-                )
-                for p in network.afferents(name)
-            ]
-            for name in populations
-        }
-        layers = [
-            LayerProgram(
-                name,
-                self._parameters(population, population.neuron),
-                weights[name],
-                n_samples,
-                n_steps,
-                self._formats,
-                calculators[name],
-            )
-            for name, population in populations.items()
-            if isinstance(population.neuron, LIF)
-        ]
-        loss_program = self._loss_program(loss, network, n_samples, n_steps, calculators[_LOSS])
-        programs: dict[str, Program] = {program.population: program for program in sources}
-        programs.update({program.population: program for program in layers})
-        programs[_LOSS] = loss_program
-        listens = {name: list(dict.fromkeys(p.pre for p in network.afferents(name))) for name in populations}
-        core = Core(programs, {**listens, _LOSS: [loss_program.population]}, n_steps)
-        core.forward(list(inputs), [_LOSS])
-        values = loss_program.values
-        core.backward(list(inputs))
-
-        spikes, errors = {}, {}
-        for source in sources:
-            name, trains = source.population, inputs[source.population]
-            shape = (n_samples, trains.n_neurons)
-            spikes[name], order = grid_trains(
-                steps[name], trains.neurons, trains.samples, shape, self.time_step
-            )
-            errors[name] = self._per_second(source.errors[order])
-        for layer in layers:
-            name, found = layer.population, layer.spike_errors
-            step = _joined([np.full(e.samples.size, e.step) for e in found], np.int64)
-            neuron = _joined([e.neurons for e in found], np.int64)
-            sample = _joined([e.samples for e in found], np.int64)
-            shape = (n_samples, populations[name].size)
-            spikes[name], order = grid_trains(step, neuron, sample, shape, self.time_step)
-            errors[name] = self._per_second(_joined([e.errors for e in found], np.float64)[order])
-        gradients = [block for layer in layers for block in layer.gradient_blocks()]
-        overflow = "saturations" if self._formats.overflow == "saturate" else "wraps"
-        record = Record(
-            name=self.name,
-            spikes={name: spikes[name] for name in populations},
-            loss=values,
-            spike_times={name: errors[name] for name in populations},
-            weight={b.key: sample_gradients(b, self.error_scale) / self.time_step for b in gradients},
-            time_step=self.time_step,
-            traces={layer.population: self._trace(layer) for layer in layers} if self.traces else {},
-            counters={
-                "spike_packets": core.spike_packets,
-                "error_packets": core.error_packets,
-                "undelivered_inputs": sum(int(np.count_nonzero(s >= n_steps - 1)) for s in steps.values()),
-                "guarded_denominators": sum(layer.guarded for layer in layers),
-                overflow: sum(calculator.overflows for calculator in calculators.values()),
-            },
-        )
-        return record, [block for layer in layers for block in weights[layer.population]], gradients
+        return image, self.on_grid(inputs), self.loss_settings(loss, network, n_samples), n_steps
 
     # -- what programs are loaded with
+
+    def image(self, network: Network) -> Image:
+        """Return what the programs are loaded with, or raise a ValueError if the core cannot represent the network."""
+        _check_network(network)
+        a, populations = self.formats, network.populations
+        streams = {name: k + 1 for k, name in enumerate([*populations, LOSS])}
+        layers, overflows = {}, 0
+        for name, population in populations.items():
+            if not isinstance(population.neuron, LIF):
+                continue
+            calculator = Calculator(a, streams[name])
+            parameters = self._parameters(population, population.neuron)
+            weights = [
+                WeightBlock(p.key, calculator.encode(p.weight.T, a.weight), a.weight)
+                for p in network.afferents(name)
+            ]
+            layers[name] = layer_image(parameters, weights, a, calculator)
+            overflows += calculator.overflows
+        order = tuple(name for name in nx.topological_sort(network.graph) if name in layers)
+        sizes = {name: population.size for name, population in populations.items()}
+        return Image(a, sizes, layers, order, streams, overflows)
+
+    def on_grid(self, inputs: Mapping[str, es.SpikeTrains]) -> dict[str, Spikes]:
+        """Return the spikes of inputs at their steps, or raise a ValueError if two of a neuron share one."""
+        found = {}
+        for name, trains in inputs.items():
+            steps = to_steps(name, trains, self.time_step)
+            order = np.lexsort((trains.neurons, steps, trains.samples))
+            found[name] = Spikes(steps[order], trains.neurons[order], trains.samples[order])
+        return found
+
+    def loss_settings(self, loss: Any, network: Network, n_samples: int) -> LossSettings:
+        """Return what the loss program is loaded with, or raise a ValueError if it is another loss."""
+        reading = read_loss(loss, network, n_samples)
+        return LossSettings(
+            reading.population,
+            reading.labels,
+            xi=reading.tau0 / self.time_step,
+            beta=reading.tau1 / self.time_step,
+            alpha=reading.alpha,
+            silent=reading.silent,
+            error_scale=self.error_scale,
+        )
 
     def _parameters(self, population: Population, neuron: LIF) -> Parameters:
         factors = {}
         for name in ("tau_syn", "tau_mem"):
             tau = float(np.ravel(getattr(neuron, name))[0])
-            if self.decay == "euler" and self.time_step >= tau:
+            if self.time_step >= tau:
                 raise ValueError(
-                    f"Euler decay needs time_step < {name}; got {self.time_step!r} s and {tau!r} s "
+                    f"the core needs time_step < {name}; got {self.time_step!r} s and {tau!r} s "
                     f"in population {population.name!r}"
                 )
             ratio = self.time_step / tau
             factors[name] = 1.0 - ratio if self.decay == "euler" else math.exp(-ratio)
         levels = {name: population.parameter(name) for name in ("v_threshold", "v_reset")}
         for name, values in levels.items():
-            _check_range(f"{name} of population {population.name!r}", values, self._formats.state)
+            _check_range(f"{name} of population {population.name!r}", values, self.formats.state)
         return Parameters(
             decay_syn=factors["tau_syn"],
             decay_mem=factors["tau_mem"],
@@ -238,34 +232,44 @@ class SpiNNaker2Core:
             v_reset=levels["v_reset"],
         )
 
-    def _loss_program(
-        self, loss: Any, network: Network, n_samples: int, n_steps: int, calculator: Calculator
-    ) -> LossProgram:
-        reading = read_loss(loss, network, n_samples)
-        return LossProgram(
-            reading.population,
-            reading.labels,
-            network.population(reading.population).size,
-            n_steps,
-            xi=reading.tau0 / self.time_step,
-            beta=reading.tau1 / self.time_step,
-            alpha=reading.alpha,
-            silent=reading.silent,
-            error_scale=self.error_scale,
-            arithmetic=self._formats,
-            calculator=calculator,
-        )
-
     # -- from code units to SI
 
-    def _per_second(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return dL/dt in 1/s from dL/dt in steps times the error scale."""
-        return errors / (self.error_scale * self.time_step)
+    def _record(self, image: Image, inputs: Mapping[str, Spikes], n_steps: int, outcome: Outcome) -> Record:
+        n_samples = outcome.losses.size
+        spikes = {**inputs, **outcome.spikes}
+        trains = {
+            name: grid_trains(*spikes[name], (n_samples, size), self.time_step)[0]
+            for name, size in image.sizes.items()
+        }
+        times = np.arange(n_steps, dtype=np.float64) * self.time_step
+        overflow = "saturations" if self.formats.overflow == "saturate" else "wraps"
+        return Record(
+            name=self.name,
+            spikes=trains,
+            loss=outcome.losses,
+            spike_times={
+                name: errors / (self.error_scale * self.time_step) for name, errors in outcome.errors.items()
+            },
+            weight={b.key: sample_gradients(b, self.error_scale) / self.time_step for b in outcome.gradients},
+            time_step=self.time_step,
+            traces={
+                name: Trace(times, self._trace(voltages), self._trace(currents))
+                for name, (currents, voltages) in outcome.traces.items()
+                if self.traces
+            },
+            counters={
+                "spike_packets": outcome.spike_packets,
+                "error_packets": outcome.error_packets,
+                "undelivered_inputs": sum(
+                    int(np.count_nonzero(s.steps >= n_steps - 1)) for s in inputs.values()
+                ),
+                "guarded_denominators": outcome.guarded,
+                overflow: image.overflows + outcome.overflows,
+            },
+        )
 
-    def _trace(self, layer: LayerProgram) -> Trace:
-        voltage, current = (decode(x, self._formats.state) for x in (layer.voltages, layer.currents))
-        times = np.arange(voltage.shape[0], dtype=np.float64) * self.time_step
-        return Trace(times, voltage.transpose(1, 2, 0), current.transpose(1, 2, 0))
+    def _trace(self, history: Array) -> NDArray[np.float64]:
+        return decode(history, self.formats.state).transpose(0, 2, 1)
 
 
 # -- what the core cannot represent
@@ -296,7 +300,3 @@ def _check_range(what: str, values: NDArray[np.float64], number: Number) -> None
         raise ValueError(
             f"{what} must lie in {low!r} to {high!r}, the range of {number}; got {values.tolist()}"
         )
-
-
-def _joined(parts: list[NDArray[Any]], dtype: type) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0, dtype)

@@ -1,0 +1,50 @@
+"""Time margins, trust radii and conditions beside a solution of Yin-Yang, 5-200-3: python benchmarks/margins.py.
+
+Each is called once before, to compile; medians over the repetitions, one thread. Certified radii are of few samples.
+"""
+
+import argparse
+import statistics
+import time
+
+from yinyang import problem
+
+import eventsolve as es
+
+
+def median(call, repeat: int) -> float:
+    call()
+    seconds = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--certified", type=int, default=4)
+    parser.add_argument("--repeat", type=int, default=5)
+    arguments = parser.parse_args()
+    net, inputs, _ = problem(arguments.batch, 20e-3)
+    solution = es.solve(net, inputs, 60e-3)
+    calls = {
+        "solve": lambda: es.solve(net, inputs, 60e-3, threads=1),
+        "margins": lambda: es.margins(solution, threads=1),
+        "margins, 8 nearest of each": lambda: es.margins(solution, nearest=8, threads=1),
+        "gradient_condition": lambda: es.gradient_condition(solution, threads=1),
+        "estimate_radius, weight": lambda: es.estimate_radius(solution, "weight", threads=1),
+        "estimate_radius, spike_times": lambda: es.estimate_radius(solution, "spike_times", threads=1),
+    }
+    for name, call in calls.items():
+        print(f"{name:30} {median(call, arguments.repeat) / arguments.batch * 1e6:10.0f} us per sample")
+    net, inputs, _ = problem(arguments.certified, 20e-3)
+    few = es.solve(net, inputs, 60e-3)
+    seconds = median(lambda: es.trust_radius(few, "weight"), 1) / arguments.certified
+    print(f"{'trust_radius, weight':30} {seconds * 1e6:10.0f} us per sample")
+
+
+if __name__ == "__main__":
+    main()

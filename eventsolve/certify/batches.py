@@ -1,0 +1,131 @@
+"""Batches: samples are independent, and shared out among the workers of any executor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from eventsolve.certify.boxes import Box, only
+from eventsolve.certify.claims import Claims, by_sample
+from eventsolve.certify.forward import Wiring
+from eventsolve.certify.losses import Task
+from eventsolve.certify.samples import SampleProof, prove
+from eventsolve.spiketrains import SpikeTrains
+
+SAMPLES_PER_JOB = 8
+"""Samples that a worker certifies at a time."""
+
+
+def prove_batch(
+    box: Box,
+    claimed: Mapping[str, SpikeTrains],
+    tasks: Sequence[Task | None],
+    digits: int,
+    tolerance: float | None,
+    executor: Executor | None,
+    *,
+    progress: bool,
+) -> list[SampleProof]:
+    """Certify all samples, or after a KeyboardInterrupt return those that are done."""
+    jobs = [
+        (
+            only(box, samples),
+            samples,
+            _claims(claimed, samples),
+            [tasks[sample] for sample in samples],
+            digits,
+            tolerance,
+        )
+        for samples in _ranges(box.n_samples)
+    ]
+    return sorted(_finished(jobs, executor, progress), key=lambda proof: proof.sample)
+
+
+def _ranges(n_samples: int) -> list[range]:
+    starts = range(0, n_samples, SAMPLES_PER_JOB)
+    return [range(low, min(low + SAMPLES_PER_JOB, n_samples)) for low in starts]
+
+
+def _claims(claimed: Mapping[str, SpikeTrains], samples: range) -> list[Claims]:
+    return [{name: by_sample(trains, sample) for name, trains in claimed.items()} for sample in samples]
+
+
+def _prove_all(
+    box: Box,
+    samples: range,
+    claims: Sequence[Claims],
+    tasks: Sequence[Task | None],
+    digits: int,
+    tolerance: float | None,
+) -> list[SampleProof]:
+    """Certify some samples: the job of one process."""
+    wiring = Wiring(box, everything=any(task is not None for task in tasks))
+    return [
+        prove(wiring, sample, claim, digits=digits, tolerance=tolerance, task=task)
+        for sample, claim, task in zip(samples, claims, tasks, strict=True)
+    ]
+
+
+def _finished(
+    jobs: Sequence[tuple[Any, ...]], executor: Executor | None, progress: bool
+) -> list[SampleProof]:
+    """Return what all jobs give, or after a KeyboardInterrupt those that are done."""
+    done: list[SampleProof] = []
+    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
+        task = bar.add_task("certifying", total=sum(len(job[1]) for job in jobs))
+        try:
+            for proofs in _results(jobs, executor):
+                done += proofs
+                bar.advance(task, len(proofs))
+        except KeyboardInterrupt:
+            return done
+    return done
+
+
+def _results(jobs: Sequence[tuple[Any, ...]], executor: Executor | None) -> Iterator[list[SampleProof]]:
+    if executor is None:
+        yield from (_prove_all(*job) for job in jobs)
+        return
+    futures = [executor.submit(_prove_all, *job) for job in jobs]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def fingerprint_of(box: Box, claimed: Mapping[str, SpikeTrains]) -> str:
+    """Return the SHA-256 of all numbers of a problem and of the spikes claimed for it."""
+    digest = hashlib.sha256()
+
+    def add(*values: object) -> None:
+        for value in values:
+            if isinstance(value, np.ndarray):
+                kind = np.int64 if value.dtype.kind in "iub" else np.float64
+                digest.update(repr(value.shape).encode())
+                digest.update(np.ascontiguousarray(value, dtype=kind).tobytes())
+            else:
+                digest.update(repr(value).encode())
+
+    add(sorted(box.inputs.items()), list(box.populations.items()), box.n_channels, box.n_samples)
+    add(box.after, box.t_start, box.t_end, box.until, box.subtracts)
+    for name, numbers in box.parameters.items():
+        add(name, numbers.middle, numbers.radius)
+    synapses = box.synapses
+    add(list(synapses.slices.items()), synapses.source, synapses.target, synapses.delta)
+    add(synapses.weight.middle, synapses.weight.radius, synapses.delay.middle, synapses.delay.radius)
+    for trains in (box.trains, box.carried):
+        for name, train in trains.items():
+            add(name, train.times.middle, train.times.radius, train.neurons, train.samples)
+    for sample, start in (box.start or {}).items():
+        add(sample, *start)
+    for name, spikes in claimed.items():
+        add(name, spikes.times, spikes.neurons, spikes.samples)
+    return digest.hexdigest()

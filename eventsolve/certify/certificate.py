@@ -1,0 +1,305 @@
+"""The certificate: what is proven, what is refuted and what stayed open, as a record that can be stored and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsolve.adjoint import Gradients, value_and_grad, vjp
+from eventsolve.certify.batches import fingerprint_of, prove_batch
+from eventsolve.certify.boxes import Radii, box_of
+from eventsolve.certify.claims import Refutation, checked_claim
+from eventsolve.certify.enclosures import Enclosures, joined
+from eventsolve.certify.gradients import GradientEnclosures, Misfit, arrays_of, compared, gradient_of
+from eventsolve.certify.losses import Task, tasks_of
+from eventsolve.certify.records import fields_from, text_of
+from eventsolve.certify.samples import Doubt, SampleProof
+from eventsolve.checks import count, shown
+from eventsolve.losses import Loss
+from eventsolve.solution import Solution
+from eventsolve.spiketrains import SpikeTrains
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What is proven about a solution, or about spikes claimed for the same network and inputs.
+
+    Attributes
+    ----------
+    digits : int
+        Questions whose two sides differ by more than 10**-digits, relatively, were decided.
+    tolerance : float or None
+        Seconds that a claimed time might be off; None: a few roundings, see ``tolerances``.
+    n_samples : int
+        Size of the batch.
+    proofs : tuple of SampleProof
+        Of the samples that were looked at, in their order.
+    fingerprint : str
+        Of the network, inputs, duration and radii, and of the spikes that were claimed.
+    gradients : GradientEnclosures or None
+        Enclosures of the loss and its gradient; None if not asked for, or not all of it is proven.
+    misfits : tuple of Misfit
+        Claimed gradients that are wrong, array by array.
+    gradient_distance : float
+        The largest distance of a claimed gradient from what its enclosure holds, in ulps of the largest entry of its
+        array.
+    """
+
+    digits: int
+    tolerance: float | None
+    n_samples: int
+    proofs: tuple[SampleProof, ...] = field(repr=False)
+    fingerprint: str
+    gradients: GradientEnclosures | None = field(default=None, repr=False)
+    misfits: tuple[Misfit, ...] = ()
+    gradient_distance: float = 0.0
+
+    @property
+    def proven(self) -> bool:
+        """Whether every sample is looked at, nothing claimed is refuted and nothing is undecided."""
+        return self.complete and not self.refuted and not self.undecided and not self.misfits
+
+    @property
+    def complete(self) -> bool:
+        """Whether all samples were looked at."""
+        return len(self.proofs) == self.n_samples
+
+    @property
+    def refuted(self) -> tuple[Refutation, ...]:
+        """Claims that are wrong: of every neuron of a sample the first, in the order of time."""
+        return tuple(refutation for proof in self.proofs for refutation in proof.refuted)
+
+    @property
+    def undecided(self) -> tuple[Doubt, ...]:
+        """What stayed open."""
+        return tuple(doubt for proof in self.proofs for doubt in proof.undecided)
+
+    @property
+    def precisions(self) -> dict[int, int]:
+        """How many intervals between events were decided at which working precision, in bits."""
+        counts: dict[int, int] = {}
+        for proof in self.proofs:
+            counts[proof.bits] = counts.get(proof.bits, 0) + proof.intervals
+        return dict(sorted(counts.items()))
+
+    @property
+    def distance(self) -> float:
+        """The largest distance of a claimed time from what its enclosure holds, in units in the last place."""
+        return max((proof.distance for proof in self.proofs), default=0.0)
+
+    @property
+    def spike_times(self) -> dict[str, Enclosures]:
+        """Enclosures in seconds by population, for every claimed spike in the order of ``.times``.
+
+        Of the samples that were looked at; nan and inf where nothing is proven.
+        """
+        names = self.proofs[0].spike_times if self.proofs else ()
+        return {name: joined([p.spike_times[name] for p in self.proofs]) for name in names}
+
+    @property
+    def decimals(self) -> dict[str, tuple[str, ...]]:
+        """The same as decimal balls, "[midpoint +/- radius]", in all proven digits; "" where nothing is proven."""
+        names = self.proofs[0].decimals if self.proofs else ()
+        return {name: tuple(text for p in self.proofs for text in p.decimals[name]) for name in names}
+
+    @property
+    def tolerances(self) -> dict[str, NDArray[np.float64]]:
+        """What every claimed time might be off, in seconds, in the same order; nan where nothing is proven."""
+        names = self.proofs[0].tolerances if self.proofs else ()
+        return {name: np.concatenate([p.tolerances[name] for p in self.proofs]) for name in names}
+
+    def __str__(self) -> str:
+        if self.proven:
+            n = sum(enclosures.midpoints.size for enclosures in self.spike_times.values())
+            return f"proven: all {n} spikes of {self.n_samples} samples, claimed to within {self.distance:.3g} ulps"
+        parts = [f"not proven ({len(self.proofs)} of {self.n_samples} samples were looked at)"]
+        parts += [f"refuted: {refutation}" for refutation in self.refuted[:1]]
+        parts += [f"refuted: {misfit}" for misfit in self.misfits[:1]]
+        parts += [f"undecided: {doubt}" for doubt in self.undecided[:1]]
+        return "; ".join(parts)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the certificate as JSON."""
+        Path(path).write_text(text_of(self), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Certificate:
+        """Read a certificate that was saved, without gradients of single samples.
+
+        Raises
+        ------
+        ValueError
+            If the file does not hold a certificate. What it says is as good as its source: :meth:`check` proves it
+            again.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the record is not that of a certificate: {error}") from error
+        return cls(**fields_from(text))
+
+    def check(self, solution: Solution, **what: Any) -> bool:
+        """Say whether a certificate is what :func:`certify` proves of a solution now; see :meth:`disagreement`."""
+        return self.disagreement(solution, **what) is None
+
+    def disagreement(self, solution: Solution, **what: Any) -> str | None:
+        """Prove a certificate again, and return the first thing that it says otherwise, or None.
+
+        Parameters
+        ----------
+        solution : Solution
+        **what
+            The ``spikes``, ``gradients``, ``claimed_gradients`` and ``radii`` that :func:`certify` was given, and an
+            ``executor`` or ``progress`` for this.
+        """
+        anew = certify(solution, digits=self.digits, tolerance=self.tolerance, **what)
+        if self.fingerprint != anew.fingerprint:
+            return "the certificate is of another network, other inputs, radii or claimed spikes"
+        if not self.complete:
+            return f"the certificate covers {len(self.proofs)} of {self.n_samples} samples"
+        for mine, other in zip(self.proofs, anew.proofs, strict=True):
+            for what_for, said, proven in (
+                ("undecided", mine.undecided, other.undecided),
+                ("refuted", mine.refuted, other.refuted),
+            ):
+                if [str(entry) for entry in said] != [str(entry) for entry in proven]:
+                    return f"sample {mine.sample}: {what_for} is {list(map(str, said))}, not {list(map(str, proven))}"
+        for name, said_times, proven_times in _arrays(self, anew):
+            if said_times.midpoints.shape != proven_times.midpoints.shape:
+                return f"{name} has shape {said_times.midpoints.shape}, not {proven_times.midpoints.shape}"
+            outside = ~_holds(said_times, proven_times)
+            if outside.any():
+                k = int(np.argmax(outside))
+                middle, radius = (float(column.reshape(-1)[k]) for column in said_times)
+                return f"{name}: enclosure {k}, {middle!r} +/- {radius!r}, is not what is proven"
+        if [str(m) for m in self.misfits] != [str(m) for m in anew.misfits]:
+            return f"misfits are {list(map(str, self.misfits))}, not {list(map(str, anew.misfits))}"
+        return None
+
+
+def _arrays(a: Certificate, b: Certificate) -> Iterator[tuple[str, Enclosures, Enclosures]]:
+    """Yield every array of enclosures of two certificates; one that only one of them has is empty in the other."""
+    nothing = Enclosures(np.empty(0), np.empty(0))
+    columns = [{("spike_times", n): e for n, e in c.spike_times.items()} for c in (a, b)]
+    for column, gradients in zip(columns, (a.gradients, b.gradients), strict=True):
+        if gradients is not None:
+            column |= {(f"gradients.{name}", key): e for name, key, e in arrays_of(gradients)}
+    for name in columns[0] | columns[1]:
+        yield f"{name[0]}[{name[1]!r}]", columns[0].get(name, nothing), columns[1].get(name, nothing)
+
+
+def _holds(said: Enclosures, proven: Enclosures) -> NDArray[np.bool_]:
+    """Say of which entries the enclosure that is said holds the one that is proven; neither may be known."""
+    unknown = np.isnan(said.midpoints) & np.isnan(proven.midpoints)
+    off = np.abs(said.midpoints - proven.midpoints)
+    holds: NDArray[np.bool_] = unknown | (off + proven.radii <= said.radii)
+    return holds
+
+
+def certify(
+    solution: Solution,
+    *,
+    spikes: Mapping[str, SpikeTrains] | None = None,
+    gradients: Loss | Mapping[str, ArrayLike] | None = None,
+    claimed_gradients: Gradients | None = None,
+    digits: int = 15,
+    tolerance: float | None = None,
+    radii: Radii | None = None,
+    executor: Executor | None = None,
+    progress: bool = False,
+) -> Certificate:
+    """Prove in ball arithmetic that a network has the spikes that a solution says, or refute it.
+
+    Every spike is derived anew, independently of the float64 kernels: for every neuron and every interval between
+    events it is proven that there is no threshold crossing, or exactly one first, which is enclosed. The precision of a
+    sample is raised until everything is decided.
+
+    Parameters
+    ----------
+    solution : Solution
+        Its network, inputs and duration are the problem. The float64 numbers are taken exactly as they are, also of a
+        state that the solution went on from.
+    spikes : mapping of population to SpikeTrains, optional
+        A claim from elsewhere, of the same samples, to be judged instead of the solution's own spikes. Populations that
+        it does not name are not judged.
+    gradients : Loss, or mapping of population to array_like, optional
+        Also enclose the loss and every gradient: of a loss as ``value_and_grad`` gives them, or those that cotangents
+        make, as ``vjp`` does.
+    claimed_gradients : Gradients, optional
+        Gradients to be judged, by default the float64 ones.
+    digits : int
+        A question is decided if its two sides differ by more than 10**-digits, relative to the larger: how far a peak
+        is from the threshold, or how far apart two events are. What is closer may stay undecided.
+    tolerance : float, optional
+        How far a claimed spike may be from the proven one, in seconds. By default a few units in the last place of
+        every number that the spike depends on, times its conditioning: see :mod:`eventsolve.certify.tolerances`.
+    radii : mapping, optional
+        Makes numbers intervals, see :func:`eventsolve.certify.boxes.box_of`. What is proven then holds for every
+        network in the box.
+    executor : concurrent.futures.Executor, optional
+        To certify samples in parallel; python-flint has one precision per process, so that threads take turns.
+    progress : bool
+        Whether to show a progress bar on stderr.
+
+    Returns
+    -------
+    Certificate
+        After a KeyboardInterrupt of the samples that were done until then.
+
+    Raises
+    ------
+    ValueError
+        If claimed spikes, gradients or radii do not fit the solution, or the digits or the tolerance are out of range;
+        or as ``value_and_grad``, where the loss is not defined.
+    UndefinedGradientError
+        As ``value_and_grad``.
+    """
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution; got {shown(solution)}")
+    if count("digits", digits) < 1:
+        raise ValueError("digits must be >= 1; got 0")
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
+    if spikes is not None and gradients is not None:
+        raise ValueError("gradients are those of the solution's own spikes: give either spikes or gradients")
+    if claimed_gradients is not None and gradients is None:
+        raise ValueError("claimed_gradients must come with the loss or cotangents that they are gradients of")
+    box = box_of(solution, radii)
+    spiking = {name: solution.spikes[name] for name in box.populations if _spikes(solution, name)}
+    claimed = spiking if spikes is None else checked_claim(spiking, spikes, solution.t_end)
+    tasks: list[Task | None] = [None] * solution.n_samples
+    if gradients is not None:
+        float64 = _float64_gradients(solution, gradients)
+        claimed_gradients = float64 if claimed_gradients is None else claimed_gradients
+        tasks = [*tasks_of(solution, gradients, divisor=max(solution.n_samples, 1))]
+    proofs = prove_batch(box, claimed, tasks, digits, tolerance, executor, progress=progress)
+    parts = [proof.gradient for proof in proofs if proof.gradient is not None]
+    enclosed: GradientEnclosures | None = None
+    misfits: tuple[Misfit, ...] = ()
+    distance = 0.0
+    if claimed_gradients is not None and len(parts) == box.n_samples:
+        enclosed = gradient_of(solution.network, box, parts)
+        misfits, distance = compared(enclosed, claimed_gradients)
+    fingerprint = fingerprint_of(box, claimed)
+    return Certificate(
+        digits, tolerance, box.n_samples, tuple(proofs), fingerprint, enclosed, misfits, distance
+    )
+
+
+def _float64_gradients(solution: Solution, gradients: Loss | Mapping[str, ArrayLike]) -> Gradients:
+    return (
+        vjp(solution, gradients) if isinstance(gradients, Mapping) else value_and_grad(solution, gradients)[1]
+    )
+
+
+def _spikes(solution: Solution, population: str) -> bool:
+    neuron = solution.network.population(population).neuron
+    return neuron is not None and neuron.spiking

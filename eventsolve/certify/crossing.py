@@ -1,0 +1,137 @@
+r"""Whether a neuron crosses its threshold in an interval without events, and when: proven, or Undecided.
+
+V' is a sum of two exponentials, so it has at most one root, and a root of it where I < 0 is a minimum of V, because
+there tau_mem V'' = I' = -I/tau_syn. From V < v_threshold at the start of an interval it follows that
+
+(a)  where V' >= 0 at some l and V(l) < v_threshold, V has not reached the threshold up to l: its maximum lies at an
+     end; so does it where V' <= 0 or I <= 0 at the start;
+(b)  where I < v_threshold - v_leak and 0 < v_threshold - v_leak at some l with V(l) < v_threshold, V does not reach it
+     after l: to reach it from below takes V' >= 0, that is I >= v_threshold - v_leak, and I decays to 0;
+(c)  where V' > 0 on a ball of times that contains a root of V - v_threshold, that root is the first crossing: (a) holds
+     at the ball's lower end;
+(d)  where (a) holds up to l and V >= v_threshold at some r > l, the first crossing lies between the two.
+
+By (a) and (b) at one time l just before the peak of V, a crossing is excluded without knowing where the peak is.
+"""
+
+from __future__ import annotations
+
+from flint import arb, ctx
+
+from eventsolve.certify.balls import UNIT, ZERO, surely_at_most, surely_inside, surely_less, undecided
+from eventsolve.certify.guesses import crossing_time, latest_time, peak_time
+from eventsolve.certify.membranes import Listed, Membrane
+
+WIDENINGS = 12
+"""How often the ball in which a crossing is sought is doubled."""
+HALVINGS = 24
+"""How often the ends are halved of what a box leaves of an interval."""
+
+
+def first_crossing(membrane: Membrane, last: Membrane, threshold: arb) -> arb | None:
+    """Return a ball around the first time after a membrane's last event at which V reaches the threshold.
+
+    Parameters
+    ----------
+    membrane : Membrane
+        With V below the threshold at its last event, and no crossing from there to its origin.
+    last : Membrane
+        The same moved to the end of the interval, up to which nothing arrives.
+    threshold : arb
+        Of V.
+
+    Returns
+    -------
+    arb or None
+        Seconds; None if there is provably no crossing up to the end. A crossing that overlaps the end may be after it.
+
+    Raises
+    ------
+    Undecided
+        If the balls are too wide to tell.
+    """
+    level = threshold - membrane.leak
+    if surely_less(membrane.current, level) and surely_less(ZERO, level):
+        return None  # (b)
+    if surely_at_most(threshold, last.voltage):
+        return _located(membrane, threshold, last.origin)
+    if surely_less(last.voltage, threshold) and (
+        surely_at_most(last.voltage - last.leak, last.current)
+        or surely_at_most(membrane.current, membrane.voltage - membrane.leak)
+        or surely_at_most(membrane.current, ZERO)
+    ):
+        return None  # (a)
+    peak = peak_time(membrane)
+    if peak is None or not surely_less(peak, last.origin):
+        latest = membrane.moved(latest_time(membrane, level))
+        if surely_less(latest.origin, last.origin) and surely_less(latest.current, level):
+            return first_crossing(membrane, latest, threshold)  # (b) from there on
+        raise undecided(last.voltage, threshold)
+    voltage, current = membrane.at(peak)
+    if surely_at_most(threshold, voltage):
+        return _located(membrane, threshold, peak)
+    # Before the peak V' is about I/(tau_mem tau_syn) times the distance, which shall exceed the radius of V'.
+    doubt = current.rad() + voltage.rad() + abs(current) * arb(2) ** (8 - ctx.prec)
+    step = (4 * doubt * membrane.rates.tau_syn / abs(current)).mid()
+    if _excluded(membrane, threshold, level, peak, step):
+        return None
+    raise undecided(voltage, threshold)
+
+
+def _excluded(membrane: Membrane, threshold: arb, level: arb, peak: arb, step: arb) -> bool:
+    """Say whether a crossing is excluded by what V and I are at about its peak."""
+    low, high = (peak - step).mid(), (peak + step).mid()
+    voltage, current = membrane.at(low)
+    if not surely_less(voltage, threshold) or not surely_at_most(voltage - membrane.leak, current):
+        return False
+    if surely_less(current, level) and surely_less(ZERO, level):
+        return True  # (a) up to low, (b) from there on
+    # of a box: the peak lies between low and high, and V there is V at one place plus what V' makes of the distance
+    if not surely_less(membrane.slope(high), ZERO):
+        return False
+    around = low.union(high)
+    return surely_less(membrane.at(peak)[0] + membrane.slope(around) * (around - peak), threshold)
+
+
+def _located(membrane: Membrane, threshold: arb, high: arb) -> arb:
+    """Return a ball around the first crossing, by one step of the interval Newton method."""
+    guess = crossing_time(membrane, threshold, high)
+    voltage, _ = membrane.at(guess)
+    gap, slope = voltage - threshold, membrane.slope(guess)
+    if surely_less(ZERO, slope):
+        reach = 2 * abs(gap / slope).upper() + abs(guess) * arb(2) ** (4 - ctx.prec)
+        for _ in range(WIDENINGS):
+            around = guess + reach * UNIT
+            slope = membrane.slope(around)
+            if not surely_less(ZERO, slope):
+                break
+            found = guess - gap / slope
+            if surely_inside(found, around):
+                return found  # (c)
+            reach *= 2
+    if isinstance(membrane, Listed):
+        return _between(membrane, threshold, guess, high)
+    raise undecided(voltage, threshold)
+
+
+def _between(membrane: Membrane, threshold: arb, guess: arb, high: arb) -> arb:
+    """Return a ball around the first crossing by (d).
+
+    It is found by halving, from a guess on; a box may hold networks whose V' is as good as 0 where they cross.
+    """
+    low, first = membrane.origin, guess
+    for _ in range(HALVINGS):
+        middle = ((low + first) / 2).mid()
+        voltage, current = membrane.at(middle)
+        if surely_less(voltage, threshold) and surely_at_most(voltage - membrane.leak, current):
+            low = middle
+        else:
+            first = middle
+    last = guess
+    for _ in range(HALVINGS):
+        middle = ((last + high) / 2).mid()
+        if surely_at_most(threshold, membrane.at(middle)[0]):
+            high = middle
+        else:
+            last = middle
+    return low.union(high)

@@ -1,0 +1,324 @@
+"""Losses of eventsolve.losses in balls: the value of one sample, and its derivatives by spike times and voltages.
+
+Losses on spike times and the cross-entropies of readout voltages are written out here once more. An integral is
+certified as the Gauss-Legendre sum that evaluates it, on the same float64 nodes. A loss that calls a function of the
+user's in float64, or that reads the voltages of a population that spikes, has no enclosure: its derivatives are taken
+as the numbers that they are in float64, and what is enclosed is the gradient that they make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from flint import arb
+from numpy.typing import ArrayLike
+
+from eventsolve import losses
+from eventsolve.certify.balls import ONE, ZERO, ball, surely_at_most, surely_less, surely_zero
+from eventsolve.certify.boxes import Box
+from eventsolve.certify.cells import Question, Unproven
+from eventsolve.certify.flow import propagator
+from eventsolve.certify.forward import Enclosed
+from eventsolve.certify.lives import End, Life, Read, Segment, lives_of
+from eventsolve.certify.moments import at_time, vague
+from eventsolve.losses.voltages import nodes_of
+from eventsolve.solution import Solution
+
+ON_FIRST_SPIKES = (losses.TTFSCrossEntropy, losses.TargetTimeMSE, losses.RelativeMSE)
+ON_NODES = (losses.MeanVoltageCrossEntropy, losses.InstantCrossEntropy)
+
+
+class Reading(NamedTuple):
+    """A loss reads V of a neuron at a time in seconds; dL/dV, if that is a float64 number."""
+
+    population: str
+    neuron: int
+    time: float
+    cotangent: float
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be differentiated of one sample.
+
+    Attributes
+    ----------
+    divisor : int
+        By which the sample's loss is divided.
+    loss : Loss or None
+        One that is evaluated in balls; None: the derivatives are given.
+    cotangents : mapping of population to sequence of float
+        dL/dt in 1/s for every spike of the sample, in the order of SpikeTrains.
+    readings : sequence of Reading
+        With dL/dV, or for a loss the nodes of its quadrature: neuron after neuron, each at all nodes.
+    weights : sequence of float
+        Of the nodes.
+    skipped : bool
+        Whether the loss's policy for silent outputs makes it 0.
+    """
+
+    divisor: int
+    loss: Any = None
+    cotangents: Mapping[str, Sequence[float]] | None = None
+    readings: Sequence[Reading] = ()
+    weights: Sequence[float] = ()
+    skipped: bool = False
+
+
+class Derivative(NamedTuple):
+    """A sample's loss, None without an enclosure; dL/dt by place among the enclosed spikes; lives with what is read."""
+
+    value: arb | None
+    cotangents: dict[int, arb]
+    lives: dict[int, Life]
+
+
+def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
+    """Return every sample's task, for a loss or cotangents that fit the solution."""
+    n = solution.n_samples
+    if isinstance(gradients, Mapping):
+        return [Task(1, cotangents=_of_sample(solution, gradients, s)) for s in range(n)]
+    evaluation = gradients.evaluate(solution)
+    silent = set(evaluation.silent_samples.tolist())
+    if isinstance(gradients, ON_FIRST_SPIKES):
+        skips = gradients.silent == "skip"
+        return [Task(divisor, gradients, skipped=skips and s in silent) for s in range(n)]
+    if isinstance(gradients, losses.MaxVoltageCrossEntropy):
+        return [Task(divisor, gradients)] * n
+    if isinstance(gradients, ON_NODES) and _has_nodes(solution, gradients):
+        return _on_nodes(solution, gradients, divisor)
+    readings: list[list[Reading]] = [[] for _ in range(n)]
+    for name, reads in evaluation.voltages.items():
+        for s, *reading in zip(
+            *(column.tolist() for column in (reads.samples, reads.neurons, reads.times, reads.cotangents)),
+            strict=True,
+        ):
+            readings[s].append(Reading(name, *reading))
+    return [
+        Task(divisor, None, _of_sample(solution, evaluation.spike_times, s), readings[s]) for s in range(n)
+    ]
+
+
+def _of_sample(
+    solution: Solution, cotangents: Mapping[str, ArrayLike], sample: int
+) -> dict[str, list[float]]:
+    found = {}
+    for name, values in cotangents.items():
+        offsets = solution.spikes[name].offsets
+        found[name] = np.asarray(values, dtype=np.float64)[offsets[sample] : offsets[sample + 1]].tolist()
+    return found
+
+
+def _has_nodes(solution: Solution, loss: Any) -> bool:
+    neuron = solution.network.population(loss.population).neuron
+    named = isinstance(getattr(loss, "weighting", "uniform"), str)
+    return neuron is not None and not neuron.spiking and named
+
+
+def _on_nodes(solution: Solution, loss: Any, divisor: int) -> list[Task]:
+    nodes = nodes_of(solution, loss.population)
+    tasks = []
+    for s in range(solution.n_samples):
+        used = nodes.weights[s] != 0
+        times, weights = nodes.times[s][used].tolist(), nodes.weights[s][used].tolist()
+        size = solution.network.population(loss.population).size
+        readings = [Reading(loss.population, k, t, 0.0) for k in range(size) for t in times]
+        tasks.append(Task(divisor, loss, None, readings, weights))
+    return tasks
+
+
+def derivative(
+    box: Box, sample: int, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], task: Task
+) -> Derivative:
+    """Evaluate one sample's loss.
+
+    Parameters
+    ----------
+    box, sample, enclosed
+        Of a sample of which nothing is open.
+    matched : mapping of population or input to sequence of int
+        The place of every spike of the sample among the enclosed ones, in the order of SpikeTrains.
+    task : Task
+
+    Raises
+    ------
+    Unproven
+        If it is not decided which of several maxima is the largest, or the order of two events that matters.
+    """
+    reads = [
+        Read(
+            box.populations[r.population].start + r.neuron, at_time(r.time), ball(r.cotangent) / task.divisor
+        )
+        for r in task.readings
+    ]
+    cotangents: dict[int, arb] = {}
+    if task.loss is None:
+        for name, values in (task.cotangents or {}).items():
+            for k, given in zip(matched.get(name, ()), values, strict=True):
+                cotangents[k] = ball(given) / task.divisor
+        return Derivative(None, cotangents, lives_of(box, sample, enclosed, reads))
+    if task.skipped:
+        return Derivative(ZERO, {}, lives_of(box, sample, enclosed, ()))
+    if isinstance(task.loss, ON_FIRST_SPIKES):
+        value, cotangents = _on_first_spikes(box, sample, enclosed, matched, task.loss)
+        scaled = {k: c / task.divisor for k, c in cotangents.items()}
+        return Derivative(value, scaled, lives_of(box, sample, enclosed, ()))
+    if isinstance(task.loss, losses.MaxVoltageCrossEntropy):
+        return _of_maxima(box, sample, enclosed, task)
+    lives = lives_of(box, sample, enclosed, reads)
+    return Derivative(_over_nodes(box, sample, lives, task), {}, lives)
+
+
+def cross_entropy(scores: Sequence[arb], label: int) -> tuple[arb, list[arb]]:
+    """Return -ln softmax(scores)_label and its derivative by every score."""
+    ratios = [(score - scores[label]).exp() for score in scores]
+    total = sum(ratios, ZERO)
+    slope = [ratio / total for ratio in ratios]
+    slope[label] = -sum((r for k, r in enumerate(ratios) if k != label), ZERO) / total
+    return total.log(), slope
+
+
+def _on_first_spikes(
+    box: Box, sample: int, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], loss: Any
+) -> tuple[arb, dict[int, arb]]:
+    """Return the loss and dL/dt of the first spikes."""
+    place = box.populations[loss.population]
+    first: dict[int, int] = {}
+    for k in matched[loss.population]:
+        first.setdefault(enclosed.spikes[k].cell - place.start, k)
+    times = {n: enclosed.spikes[k].moment.ball for n, k in first.items()}
+    if loss.silent == "t_end":
+        times = {n: times.get(n, ball(box.t_end)) for n in range(place.stop - place.start)}
+    value: arb
+    if type(loss) is losses.TTFSCrossEntropy:
+        value, slope = _time_to_first_spike(times, _label(loss, sample), loss)
+    elif type(loss) is losses.TargetTimeMSE:
+        slope = {n: t - ball(float(np.asarray(loss.targets)[sample, n])) for n, t in times.items()}
+        value = sum((error * error for error in slope.values()), ZERO) / 2
+    else:
+        label = _label(loss, sample)
+        gap = ball(float(loss.gap))
+        slope = {n: t - times[label] - gap for n, t in times.items() if n != label}
+        value = sum((error * error for error in slope.values()), ZERO) / 2
+        slope[label] = -sum(slope.values(), ZERO)
+    return value, {k: slope[n] for n, k in first.items()}
+
+
+def _label(loss: Any, sample: int) -> int:
+    return int(np.asarray(loss.labels)[sample])
+
+
+def _time_to_first_spike(times: Mapping[int, arb], label: int, loss: Any) -> tuple[arb, dict[int, arb]]:
+    tau0, tau1, alpha = ball(float(loss.tau0)), ball(float(loss.tau1)), ball(float(loss.alpha))
+    neurons = list(times)
+    value, slope = cross_entropy([-times[n] / tau0 for n in neurons], neurons.index(label))
+    value += alpha * (times[label] / tau1).expm1()
+    by_time = {n: -s / tau0 for n, s in zip(neurons, slope, strict=True)}
+    by_time[label] += alpha / tau1 * (times[label] / tau1).exp()
+    return value, by_time
+
+
+def _over_nodes(box: Box, sample: int, lives: Mapping[int, Life], task: Task) -> arb:
+    """Return a loss that is a sum over nodes, and write its derivatives into what is read."""
+    loss, n_nodes = task.loss, len(task.weights)
+    place, label = box.populations[loss.population], _label(loss, sample)
+    voltages = [
+        [s.last_voltage for s in lives[cell].segments if s.end is End.READ] if n_nodes else []
+        for cell in range(place.start, place.stop)
+    ]
+    weights = [ball(w) for w in task.weights]
+    if type(loss) is losses.MeanVoltageCrossEntropy:
+        span = ball(box.t_end) - ball(box.t_start)
+        for q in range(n_nodes):
+            weights[q] *= _weighting(
+                str(loss.weighting), (ball(task.readings[q].time) - ball(box.t_start)) / span
+            )
+        means = [sum((w * v for w, v in zip(weights, row, strict=True)), ZERO) for row in voltages]
+        value, slope = cross_entropy(means, label)
+        slopes = [[s * w for w in weights] for s in slope]
+    else:
+        value, slopes = ZERO, [[] for _ in voltages]
+        for q, weight in enumerate(weights):
+            term, slope = cross_entropy([row[q] for row in voltages], label)
+            value += weight * term
+            for row, s in zip(slopes, slope, strict=True):
+                row.append(weight * s)
+    for cell, row in zip(range(place.start, place.stop), slopes, strict=True):
+        if n_nodes:
+            life = lives[cell]
+            life.reads = [
+                r._replace(cotangent=c / task.divisor) for r, c in zip(life.reads, row, strict=True)
+            ]
+    return value
+
+
+def _weighting(name: str, x: arb) -> arb:
+    if name == "exponential":
+        return (-x).exp()
+    if name == "linear":
+        return ONE - x
+    if name == "sigmoid":
+        return ONE / (ONE + ((x - ball(0.5)) / ball(0.2)).exp())
+    return ONE
+
+
+# -- largest voltages ----------------------------------------------------------------------------------------------
+
+
+def _of_maxima(box: Box, sample: int, enclosed: Enclosed, task: Task) -> Derivative:
+    place, label = box.populations[task.loss.population], _label(task.loss, sample)
+    # a read at t_end, of no weight, makes lives reach to the end
+    ends = [Read(cell, at_time(box.t_end), ZERO) for cell in range(place.start, place.stop)]
+    lives = lives_of(box, sample, enclosed, ends)
+    deltas = {
+        which for which, e in enumerate(enclosed.history) if e.synapse >= 0 and box.synapses.delta[e.synapse]
+    }
+    maxima = [_largest(lives[cell], deltas) for cell in range(place.start, place.stop)]
+    value, slope = cross_entropy([height for height, _ in maxima], label)
+    reads = [read._replace(cotangent=s / task.divisor) for (_, read), s in zip(maxima, slope, strict=True)]
+    return Derivative(value, {}, lives_of(box, sample, enclosed, reads))
+
+
+def _largest(life: Life, deltas: set[int]) -> tuple[arb, Read]:
+    """Return a readout's largest voltage, and how to read it; of several that are exactly as large the first.
+
+    ``deltas`` are the places of arrivals that may lift V.
+    """
+    candidates = [(life.segments[0].voltage, Read(life.cell, life.segments[0].begin, ZERO))]
+    before: Segment | None = None
+    for segment in life.segments:
+        if before is not None and before.end is End.ARRIVAL and before.which in deltas:
+            lifted = Read(life.cell, before.moment, ZERO, before.which, after=True)
+            candidates.append((segment.voltage, lifted))
+        candidates.append(_top(life, segment))
+        before = segment
+        if segment.end is End.READ:
+            break
+    height, read = max(candidates, key=lambda candidate: float(candidate[0]))
+    for other, where in candidates:
+        if where is not read and not surely_at_most(other, height):
+            raise Unproven(life.cell, read.moment.key, Question.MAXIMUM, 0.0)
+    return height, read
+
+
+def _top(life: Life, segment: Segment) -> tuple[arb, Read]:
+    """Return the largest V of a segment but for its start, or a bound of it where signs of V' are not decided."""
+    rates, leak, cell = life.parameters.rates, life.parameters.leak, life.cell
+    excess, current = segment.voltage - leak, segment.current
+    rises_first = surely_less(excess, current)
+    falls_last = surely_less(segment.last_current, segment.last_voltage - leak)
+    at_end = Read(cell, segment.moment, ZERO, segment.which if segment.end is End.ARRIVAL else -1)
+    if rises_first and falls_last:
+        s = (current - excess) / (excess * rates.gap + current * rates.mem)
+        if not surely_zero(rates.gap):
+            s = (rates.gap * s).log1p() / rates.gap
+        height = leak + current * (-(s * rates.syn)).exp()  # V' = 0 makes V - v_leak = I
+        return height, Read(cell, vague(segment.begin.ball + s), ZERO)
+    if surely_at_most(current, excess) or surely_at_most(segment.last_voltage - leak, segment.last_current):
+        return segment.last_voltage, at_end  # V has no peak inside
+    decay_mem, decay_syn, response = propagator(rates, ZERO.union(segment.duration))
+    slope = (current * (decay_syn - response) - excess * decay_mem) * rates.mem
+    return segment.voltage + (segment.duration * slope.max(ZERO)).union(ZERO), at_end

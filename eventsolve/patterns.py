@@ -1,0 +1,103 @@
+"""What moves, and how far: the numbers of a network and its input spikes, each by a multiple of one radius."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from eventsolve.checks import first_entry, real_array, shown
+from eventsolve.network import Network, Projection, parameters_of
+from eventsolve.solution import Solution
+
+Reals = NDArray[np.float64]
+Pattern: TypeAlias = Mapping[str, Mapping[Any, Reals]]
+"""Multiples of the radius by name and key, as in Gradients: (n_synapses,) for a projection, (n,) or (n_spikes,)."""
+
+NEURON_PARAMETERS = (
+    *("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref"),
+    *("v_initial", "i_initial"),
+)
+NAMES = ("weight", "delay", *NEURON_PARAMETERS, "spike_times")
+
+
+def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) -> Pattern:
+    """Return what ``of`` asks for, number by number; errors as of :func:`estimate_radius`."""
+    network = solution.network
+    if isinstance(of, str):
+        _require_name(of)
+        of = {of: dict.fromkeys(_keys(network, of), 1.0)}
+    if not isinstance(of, Mapping):
+        raise ValueError(f"of must be one of {NAMES} or a mapping of them; got {shown(of)}")
+    pattern = {}
+    for name, given in of.items():
+        _require_name(name)
+        if not isinstance(given, Mapping):
+            raise ValueError(f"of[{name!r}] must be a mapping of {_what(name)}s; got {shown(given)}")
+        known = _keys(network, name) if name != "spike_times" else tuple(solution.spikes)
+        for key in given:
+            if key not in known:
+                raise ValueError(f"of[{name!r}] names {shown(key)}; there are {list(known)}")
+        pattern[name] = MappingProxyType({key: _scale(solution, name, key, x) for key, x in given.items()})
+    return MappingProxyType(pattern)
+
+
+def _require_name(name: object) -> None:
+    if name not in NAMES:
+        raise ValueError(f"of must name some of {NAMES}; got {shown(name)}")
+
+
+def _what(name: str) -> str:
+    return "projection" if name in ("weight", "delay") else "population"
+
+
+def _keys(network: Network, name: str) -> tuple[Any, ...]:
+    if name in ("weight", "delay"):
+        return tuple(network.projections)
+    populations = network.populations.values()
+    if name == "spike_times":
+        return tuple(p.name for p in populations if p.neuron is None)
+    return tuple(p.name for p in populations if p.neuron is not None and name in parameters_of(p.neuron))
+
+
+def _scale(solution: Solution, name: str, key: Any, given: Any) -> Reals:
+    """Return the multiples for one key, flat and read-only."""
+    label = f"of[{name!r}][{key!r}]"
+    if name in ("weight", "delay"):
+        values = _per_synapse(label, given, solution.network.projections[key])
+    else:
+        n = solution.spikes[key].n_spikes if name == "spike_times" else solution.network.population(key).size
+        values = real_array(label, given, "a number or an array of numbers")
+        if values.shape not in ((), (n,)):
+            raise ValueError(f"{label} must be a number or have shape ({n},); got {values.shape}")
+        values = np.array(np.broadcast_to(values, (n,)))
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        raise ValueError(f"{label} must be finite and >= 0; {first_entry(values, bad)}")
+    values.setflags(write=False)
+    return values
+
+
+def _per_synapse(label: str, given: Any, projection: Projection) -> Reals:
+    weight = projection.weight
+    if sp.issparse(given):
+        rows = sp.csr_array(given)
+        rows.sort_indices()
+        same = sp.issparse(weight) and rows.shape == weight.shape
+        if not (
+            same
+            and np.array_equal(rows.indptr, weight.indptr)
+            and np.array_equal(rows.indices, weight.indices)
+        ):
+            raise ValueError(f"{label} is sparse, so it must store exactly the synapses of a sparse weight")
+        return np.array(rows.data, dtype=np.float64)
+    values = real_array(label, given, "a number or like the weight")
+    if values.shape not in ((), weight.shape) or (values.ndim and sp.issparse(weight)):
+        raise ValueError(f"{label} must be a number or like the weight, {weight.shape}; got {values.shape}")
+    return np.array(
+        np.broadcast_to(values, weight.shape if values.ndim else (projection.weights.size,))
+    ).reshape(-1)

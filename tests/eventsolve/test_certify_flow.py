@@ -1,0 +1,110 @@
+"""Enclosures of the closed form: do they hold what mpmath computes in 450 digits, and how wide are they?"""
+
+import pytest
+from enclosing import WIDE, exactly, holds, radius
+from flint import arb
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from eventsolve.certify import balls, flow
+from eventsolve.certify.balls import Undecided, working_precision
+
+BITS = 100
+TAU_SYN = 5e-3
+RATIOS = [1.0, 2.0, 0.5, 4.0, 1e-3, 1e3, *(1.0 + side * 10.0**-k for k in (1, 8, 12, 16) for side in (-1, 1))]
+ratios = st.sampled_from(RATIOS) | st.floats(1e-3, 1e3)
+times = st.floats(1e-12, 1.0) | st.sampled_from([0.0, 5e-324, -1e-20])
+
+
+def response(s, tau_mem, tau_syn):
+    """K as it stands: 450 digits pay for the cancellation, down to the smallest float64."""
+    if tau_mem == tau_syn:
+        return s / tau_mem * WIDE.exp(-s / tau_mem)
+    return tau_syn / (tau_syn - tau_mem) * (WIDE.exp(-s / tau_syn) - WIDE.exp(-s / tau_mem))
+
+
+@given(ratios, times)
+@example(1.0 + 2e-16, 1e-3)
+@example(1e-3, 1.0)
+def test_the_propagator_holds_the_truth_and_loses_few_bits_at_any_ratio(ratio, s):
+    tau_mem, truth = ratio * TAU_SYN, WIDE.mpf(s)
+    with working_precision(BITS):
+        rates = flow.rates_of(balls.ball(tau_mem), balls.ball(TAU_SYN))
+        found = flow.propagator(rates, balls.ball(s))
+    a, b = WIDE.mpf(tau_mem), WIDE.mpf(TAU_SYN)
+    wanted = WIDE.exp(-truth / a), WIDE.exp(-truth / b), response(truth, a, b)
+    for ball, want in zip(found, wanted, strict=True):
+        assert holds(ball, want)
+    # an exponent x of size |s/tau| is known to |x| 2^-BITS, and so is exp(-x), relatively; K has a few roundings more
+    size = 1 + abs(truth) / min(a, b)
+    assert radius(found[2]) <= 64 * size * abs(wanted[2]) * WIDE.mpf(2) ** -BITS
+
+
+@given(ratios, st.floats(1e-6, 0.5))
+def test_the_derivatives_of_the_response_hold_central_differences(ratio, s):
+    tau_mem = ratio * TAU_SYN
+    with working_precision(BITS):
+        rates = flow.rates_of(balls.ball(tau_mem), balls.ball(TAU_SYN))
+        found = flow.response_derivatives(rates, balls.ball(s), *flow.propagator(rates, balls.ball(s)))
+    point = [WIDE.mpf(s), WIDE.mpf(tau_mem), WIDE.mpf(TAU_SYN)]
+    for k, ball in enumerate(found):
+        h = point[k] * WIDE.mpf(10) ** -25
+        ends = [[x + side * h * (j == k) for j, x in enumerate(point)] for side in (-1, 1)]
+        difference = (response(*ends[1]) - response(*ends[0])) / (2 * h)
+        # the error of a central difference is h² f'''/6: 50 digits below f, whose derivatives grow by at most s/tau + 1
+        slack = WIDE.mpf(10) ** -50 * (1 + point[0] / min(point[1:])) ** 3 / point[k]
+        assert abs(exactly(ball.mid()) - difference) <= radius(ball) + slack
+
+
+@given(
+    st.floats(1e-5, 1e-1),
+    st.floats(0.0, 0.3),
+    st.floats(0.0, 0.3),
+    st.floats(-1.0, 1.0),
+    st.floats(-1.0, 1.0),
+)
+def test_a_wide_ball_holds_all_of_its_points(s, s_radius, tau_radius, at_s, at_tau):
+    with working_precision(BITS):
+        wide = arb(s, s * s_radius), arb(8e-3, 8e-3 * tau_radius)
+        rates = flow.rates_of(wide[1], balls.ball(TAU_SYN))
+        propagated = flow.propagator(rates, wide[0])
+        derivatives = flow.response_derivatives(rates, wide[0], *propagated)
+        point = wide[0].mid() + wide[0].rad() * at_s, wide[1].mid() + wide[1].rad() * at_tau
+        inner = flow.rates_of(point[1], balls.ball(TAU_SYN))
+        inside = flow.propagator(inner, point[0])
+        for outer, exact in zip(
+            (*propagated, *derivatives),
+            (*inside, *flow.response_derivatives(inner, point[0], *inside)),
+            strict=True,
+        ):
+            assert outer.overlaps(exact)
+
+
+def test_overlapping_balls_are_not_compared():
+    one = arb(1, 1e-20)
+    with pytest.raises(Undecided, match="relative width of 1e-20"):
+        balls.is_less(arb(1), one)
+    assert not balls.surely_less(arb(1), one)
+    assert not balls.surely_at_most(one, arb(1))
+    assert balls.order(one, arb(1)) is None
+    assert balls.order(arb(1), arb(1)) == 0
+    assert (balls.is_less(arb(0), one), balls.is_less(one, arb(0))) == (True, False)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0.0, 1.0))
+def test_a_ball_rounded_to_float64_still_holds_it(middle, spread):
+    with working_precision(BITS):
+        ball = (arb(middle, spread) + 1) / 3
+        m, r = balls.rounded(ball)
+        assert arb(m, r).contains(ball)
+
+
+def test_precision_is_restored_and_each_thread_takes_its_turn():
+    from flint import ctx
+
+    before = ctx.prec
+    with working_precision(77):
+        with working_precision(200):
+            assert ctx.prec == 200
+        assert ctx.prec == 77
+    assert ctx.prec == before

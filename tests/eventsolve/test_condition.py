@@ -1,0 +1,173 @@
+"""Has a gradient as many digits as its condition says, however a spike grazes?"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loops import Loop, solved
+from networks import EPS, random_case
+
+import eventsolve as es
+from eventsolve import multiprecision
+
+KEYS = (("in", "hidden"), ("hidden", "out"))
+
+
+def grazing_network(seed, closeness):
+    """in -> hidden -> out, whose first hidden neuron exceeds its threshold with its first spike by a share of it."""
+    rng = np.random.default_rng(seed)
+    n_in, n_hidden = 2, 2
+    w1, w2 = rng.uniform(2.0, 6.0, (n_hidden, n_in)), rng.uniform(4.0, 9.0, (1, n_hidden))
+    times = [[[0.0], [float(rng.uniform(0.5e-3, 3e-3))]]]
+    inputs = {"in": es.SpikeTrains.from_lists(times)}
+
+    def network(thresholds):
+        net = es.Network()
+        net.add_input("in", n_in)
+        net.add_population("hidden", n_hidden, es.LIF(20e-3, 5e-3, v_threshold=thresholds))
+        net.add_population("out", 1, es.LIF(15e-3, 5e-3, v_reset=-0.2, t_ref=1e-3))
+        net.connect("in", "hidden", w1)
+        net.connect("hidden", "out", w2, delay=1e-3)
+        return net
+
+    silent = es.margins(es.solve(network([50.0, 50.0]), inputs, 40e-3)).voltage["hidden"]
+    peaks = np.array([50.0 - silent.values[silent.neurons == n].min() for n in range(n_hidden)])
+    return network(peaks * [1 - closeness, 0.5]), inputs, 40e-3
+
+
+def exact_derivatives(net, inputs, t_end):
+    """dt/dw of every spike by every weight, [population][spike, weight], by central differences at 60 digits."""
+    problem = multiprecision.problem(net, inputs, t_end)
+    ctx = multiprecision.solve_problem(problem, digits=60).context
+    columns = {name: [] for name in ("hidden", "out")}
+    for key in KEYS:
+        for k, synapse in enumerate(problem.synapses[key]):
+            solutions = []
+            for sign in (1, -1):
+                h = sign * ctx.mpf(10) ** -25
+                row = list(problem.synapses[key])
+                row[k] = replace(synapse, weight=ctx.mpf(synapse.weight) + h)
+                moved = replace(problem, synapses={**problem.synapses, key: tuple(row)})
+                solutions.append(multiprecision.solve_problem(moved, digits=60))
+            for name, found in columns.items():
+                up, down = ([t for t, _ in s.spikes[name][0]] for s in solutions)
+                found.append([(a - b) / (2 * ctx.mpf(10) ** -25) for a, b in zip(up, down, strict=True)])
+    return {name: np.array(found, dtype=object).T for name, found in columns.items()}
+
+
+@pytest.mark.parametrize("closeness", [1e-1, 1e-3, 1e-6, 1e-9, 1e-11])
+def test_gradients_have_the_digits_that_their_condition_says(closeness):
+    net, inputs, t_end = grazing_network(1, closeness)
+    solution = es.solve(net, inputs, t_end)
+    condition = es.gradient_condition(solution)
+    exact = exact_derivatives(net, inputs, t_end)
+    lost = []
+    for name in ("hidden", "out"):
+        n = solution.spikes[name].n_spikes
+        assert exact[name].shape[0] == n
+        for k in range(n):
+            grads = es.vjp(solution, {name: np.arange(n) == k})
+            got = np.concatenate([grads.weight[key].reshape(-1) for key in KEYS])
+            error = float(sum(abs(a - b) for a, b in zip(exact[name][k], got, strict=True)))
+            size = float(sum(abs(a) for a in exact[name][k]))
+            assert error <= condition.error[name][k]
+            assert size <= condition.size[name][k] * (1 + 1e6 * EPS)
+            lost.append(error / size)
+    # it is no bound that always holds because it is useless: the worst spike is known to within some digits of it
+    least = min(d.min() for d in condition.digits.values())
+    assert least >= -np.log10(max(*lost, EPS)) - 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spike_times_are_as_exact_as_they_are_said_to_be(seed):
+    for solution in (random_case(seed).solve(), Loop(seed + 1, n=2, t_end=30e-3).solve()):
+        inputs = {
+            name: t for name, t in solution.spikes.items() if solution.network.population(name).neuron is None
+        }
+        truth = multiprecision.solve(solution.network, inputs, solution.t_end, digits=25)
+        condition = es.gradient_condition(solution)
+        for name, bound in condition.time_error.items():
+            for s in range(solution.n_samples):
+                exact = sorted((neuron, t) for t, neuron in truth.spikes[name][s])
+                here = np.flatnonzero(solution.spikes[name].samples == s)
+                here = here[
+                    np.lexsort((solution.spikes[name].times[here], solution.spikes[name].neurons[here]))
+                ]
+                off = [
+                    float(abs(t - solution.spikes[name].times[k]))
+                    for k, (_, t) in zip(here, exact, strict=True)
+                ]
+                assert (off <= bound[here]).all()
+
+
+def test_the_closer_a_crossing_grazes_the_fewer_digits():
+    least = []
+    for k in range(1, 11):
+        net, inputs, t_end = grazing_network(2, 10.0**-k)
+        condition = es.gradient_condition(es.solve(net, inputs, t_end))
+        least.append(condition.digits["hidden"].min())
+        flagged = condition.flagged(least[-1] + 0.5)
+        assert flagged[0].population == "hidden"
+        assert all(spike.population == "out" for spike in condition.flagged(max(least[-1], 0.0)))
+    # the relative error of V' is V'' eps/V'^2, and V'^2 is 2 V'' times the closeness, but for its square root
+    assert (np.abs(np.diff(least) + 1) <= 10.0 ** (-0.5 * np.arange(1, 10))).all()
+
+
+def test_gradients_carry_their_condition():
+    net, inputs, t_end = grazing_network(1, 1e-9)
+    solution = es.solve(net, inputs, t_end)
+    n = solution.spikes["hidden"].n_spikes
+    grads = es.vjp(solution, {"hidden": np.ones(n)})
+    (worst,) = grads.flagged(7)
+    assert worst.population == "hidden"
+    assert str(worst).startswith("the derivatives of the spike of neuron 0 of 'hidden' in sample 0 at ")
+    assert grads.condition.error["out"].size == solution.spikes["out"].n_spikes
+    other = (solution.spikes["hidden"].times != worst.time).astype(float)
+    assert es.vjp(solution, {"hidden": other}).flagged(7) == ()
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1000))
+def test_the_sizes_are_those_of_derivatives(seed):
+    loop = solved(Loop(seed, n=2, t_end=30e-3))
+    for solution in [random_case(seed).solve(), *([] if loop is None else [loop])]:
+        condition = es.gradient_condition(solution)
+        for name, size in condition.size.items():
+            spikes = solution.spikes[name]
+            for k in range(0, spikes.n_spikes, 5):
+                grads = es.vjp(solution, {name: np.arange(spikes.n_spikes) == k})
+                got = sum(np.abs(g).sum() for g in (*grads.weight.values(), *grads.v_threshold.values()))
+                assert got <= size[k] * (1 + 1e4 * EPS)
+
+
+def test_threads_and_batches_change_nothing():
+    case = random_case(3, n_samples=3)
+    whole = es.gradient_condition(case.solve())
+    many = case.solve(inputs={"in": case.inputs["in"].select([0, 1, 2] * 30)})
+    for threads in (1, 2):
+        found = es.gradient_condition(many, threads=threads)
+        for name in ("hidden", "out"):
+            np.testing.assert_array_equal(found.error[name], np.tile(whole.error[name], 30))
+
+
+def test_a_spike_that_an_input_triggers_has_every_digit():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "n", [[2.0]], synapse="delta")
+    condition = es.gradient_condition(es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 5e-3))
+    np.testing.assert_array_equal(condition.digits["n"], [np.inf])
+    assert condition.flagged(16) == ()
+
+
+@pytest.mark.parametrize("digits", [-1, "3", True, float("nan")])
+def test_bad_digits_are_refused(digits):
+    with pytest.raises(ValueError, match="digits must be a number >= 0"):
+        es.gradient_condition(random_case(0).solve()).flagged(digits)
+
+
+def test_only_solutions_have_a_condition():
+    with pytest.raises(TypeError, match="solution must be a Solution; got Network"):
+        es.gradient_condition(es.Network())

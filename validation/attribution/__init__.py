@@ -1,0 +1,11 @@
+"""Why a chip's gradient differs from the exact one, in numbers.
+
+Files, each importing only from those before it: ``study`` (what is measured), ``shapley`` (orders of switches, and what
+they average to), ``causes`` (what each approximation of the chip contributes), ``changes`` (what sits on samples whose
+spikes changed), ``convergence`` (errors over time steps and formats), ``recommendation`` (the cheapest that is good
+enough), ``localisation`` (the first program that departs from its model), ``pictures``, ``report``, ``commands``.
+"""
+
+from validation.attribution.causes import Attribution as Attribution
+from validation.attribution.causes import attribute as attribute
+from validation.attribution.study import Study as Study

@@ -1,0 +1,191 @@
+"""What each approximation of the chip contributes to its error: alone, in sequence, and averaged over sequences."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from eventsolve.checks import count
+from eventsolve.network import Key
+from validation.attribution.shapley import Coalition, Shapley, changes, estimated, order_pairs, path
+from validation.attribution.study import Reals, Study, observe
+from validation.jobs import as_finished
+
+LEAST_PAIRS = 16
+"""Pairs of orders before a standard error is believed: fewer may all miss what happens in few orders."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """What every switch of a study contributes; rows of arrays are switches, columns what is observed of a run.
+
+    Attributes
+    ----------
+    study : Study
+    alone : ndarray of float64, (n_switches, n)
+        Change from the exact system if the switch alone is turned on.
+    without : ndarray of float64, (n_switches, n)
+        Change to the chip if the switch, the last one that was off, is turned on.
+    order : tuple of str
+        Of the sequence.
+    levels : ndarray of float64, (n_switches + 1, n)
+        With none, and after each switch of the sequence; the last are the chip's.
+    shapley : Shapley or None
+        None before the first pair of orders.
+    settled : bool
+        Whether sampling errors are within the tolerance that was asked for.
+    n_runs : int
+        Different sets of switches that were run.
+    """
+
+    study: Study
+    alone: Reals
+    without: Reals
+    order: tuple[str, ...]
+    levels: Reals
+    shapley: Shapley | None
+    settled: bool
+    n_runs: int
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """The chip's error of every quantity."""
+        n = len(self.study.quantities)
+        return dict(zip(self.study.quantities, self.levels[-1, :n].tolist(), strict=True))
+
+    def waterfall(self, quantity: str) -> dict[str, float]:
+        """Return a quantity's error with no switch, as "none", and by how much each switch of the sequence changes it.
+
+        Together they are the chip's error.
+        """
+        column = self._column(quantity)
+        steps = np.diff(self.levels[:, column]).tolist()
+        return {"none": float(self.levels[0, column]), **dict(zip(self.order, steps, strict=True))}
+
+    def blame(self, quantity: str) -> dict[str, tuple[float, float]]:
+        """Return the Shapley value of every switch and its standard error; empty before the first pair of orders."""
+        if self.shapley is None:
+            return {}
+        column = self._column(quantity)
+        found = zip(self.shapley.values[:, column], self.shapley.standard_errors[:, column], strict=True)
+        return {
+            name: (float(value), float(error))
+            for name, (value, error) in zip(self.study.switches, found, strict=True)
+        }
+
+    def synapses(self, key: Key) -> dict[str, Reals]:
+        """Return the Shapley value of every switch in the batch-mean dL/dw of a projection, (n_post, n_pre) each.
+
+        With the gradient that no switch gives they add up to the chip's, synapse by synapse.
+        """
+        if self.shapley is None:
+            return {}
+        values = self.study.gradients(self.shapley.values)[key]
+        return dict(zip(self.study.switches, values, strict=True))
+
+    def shares(self, key: Key) -> dict[str, float]:
+        """Return which part of a projection's error every switch makes, "none" first; they add up to 1.
+
+        The error is a vector, the sum of what switches contribute to it. A part is its component along the error,
+        relative to the error: negative where a switch makes the error smaller.
+        """
+        exact = self.study.exact.weight[key].mean(axis=0)
+        none, chip = self.study.gradients(self.levels[[0, -1]])[key]
+        error = chip - exact
+        square = float(np.vdot(error, error))
+        if square == 0:
+            return {}
+        parts = {"none": none - exact} | self.synapses(key)
+        return {name: float(np.vdot(part, error)) / square for name, part in parts.items()}
+
+    def _column(self, quantity: str) -> int:
+        if quantity not in self.study.quantities:
+            raise ValueError(f"quantity must be one of {', '.join(self.study.quantities)}; got {quantity!r}")
+        return self.study.quantities.index(quantity)
+
+
+def attribute(
+    study: Study,
+    *,
+    order: Sequence[str] | None = None,
+    seed: int = 0,
+    tolerance: float = 0.02,
+    max_pairs: int = 64,
+    executor: Executor | None = None,
+    ran: Callable[[int], object] | None = None,
+) -> Iterator[Attribution]:
+    """Yield ever better attributions: first without Shapley values, then after every pair of orders.
+
+    It ends when every standard error is at most ``tolerance`` times the chip's error of the same quantity, or after
+    ``max_pairs``. The result does not depend on the executor.
+
+    Parameters
+    ----------
+    study : Study
+    order : sequence of str, optional
+        Of the sequence; by default that of the switches.
+    seed : int
+        Of the orders that are sampled.
+    tolerance : float
+        > 0.
+    max_pairs : int
+        Of orders; 0 for no Shapley values.
+    executor : Executor, optional
+        For the runs of different sets of switches.
+    ran : callable, optional
+        Told how many sets have been run, after each.
+
+    Raises
+    ------
+    ValueError
+        If ``order`` does not hold every switch of the study once, the tolerance is not > 0, or a set of switches
+        cannot be run.
+    """
+    players = study.switches
+    sequence = players if order is None else tuple(order)
+    if sorted(sequence) != sorted(players):
+        raise ValueError(f"order must hold each of {', '.join(players)} once; got {', '.join(sequence)}")
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be > 0; got {tolerance!r}")
+    most = count("max_pairs", max_pairs)
+    worth: dict[Coalition, Reals] = {}
+
+    def ensure(coalitions: Iterable[Coalition]) -> None:
+        missing = [c for c in dict.fromkeys(coalitions) if c not in worth]
+        for coalition, values in as_finished(functools.partial(observe, study), missing, executor):
+            worth[coalition] = values
+            if ran is not None:
+                ran(len(worth))
+
+    everyone, nobody = frozenset(players), frozenset[str]()
+    _ = study.quantities  # before the study travels to other processes
+    ensure([*path(sequence), *(c for p in players for c in (frozenset({p}), everyone - {p}))])
+    result = Attribution(
+        study,
+        alone=np.stack([worth[frozenset({p})] - worth[nobody] for p in players]),
+        without=np.stack([worth[everyone] - worth[everyone - {p}] for p in players]),
+        order=sequence,
+        levels=np.stack([worth[c] for c in path(sequence)]),
+        shapley=None,
+        settled=False,
+        n_runs=len(worth),
+    )
+    yield result
+    n = len(study.quantities)
+    limits = tolerance * worth[everyone][:n]
+    pairs: list[Reals] = []
+    for one, other in order_pairs(players, seed):
+        if result.settled or len(pairs) >= most:
+            return
+        ensure([*path(one), *path(other)])
+        pairs.append((changes(one, players, worth) + changes(other, players, worth)) / 2)
+        shapley = estimated(pairs)
+        settled = len(pairs) >= LEAST_PAIRS and bool((shapley.standard_errors[:, :n] <= limits).all())
+        result = Attribution(
+            study, result.alone, result.without, sequence, result.levels, shapley, settled, len(worth)
+        )
+        yield result

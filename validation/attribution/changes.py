@@ -1,0 +1,119 @@
+"""Which part of the chip's error sits on samples whose spikes changed, and which spikes those are, at what margin.
+
+Where a spike comes or goes, a gradient jumps to that of another smooth piece, and no resolution makes the jump smaller;
+elsewhere it is off by what the resolution does. A spike is the likelier to change the closer the exact network is to
+being without it, or to having one more: its margin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.margins import Distances
+from eventsolve.network import Key
+from validation.attribution.study import Study
+from validation.compare import Comparison, compare
+
+
+class ChangedSpike(NamedTuple):
+    """A spike that only one of the two has.
+
+    Attributes
+    ----------
+    kind : str
+        "missed" or "extra".
+    population : str
+    sample, neuron : int
+    time : float
+        Seconds, in the exact network; of an extra spike in the chip.
+    felt : bool
+        Whether its dL/dt is not 0.
+    margin : float
+        In the unit of the voltage. Of a missed spike, how far the exact voltage goes beyond the threshold with it. Of
+        an extra one, how far the exact voltage stays below it at its peak that is nearest in time; inf without one.
+    margin_time : float
+        Seconds, where that is; inf without a peak.
+    """
+
+    kind: str
+    population: str
+    sample: int
+    neuron: int
+    time: float
+    felt: bool
+    margin: float
+    margin_time: float
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """The chip beside the exact network, its samples told apart by their spikes.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    shares : mapping of (pre, post) to float
+        Which part of the squared error of all samples' own gradients sits on samples whose spikes changed; NaN without
+        an error.
+    spikes : tuple of ChangedSpike
+        By sample and time.
+    """
+
+    comparison: Comparison
+    shares: dict[Key, float]
+    spikes: tuple[ChangedSpike, ...]
+
+    @property
+    def n_samples(self) -> int:
+        """Size of the batch."""
+        return int(self.comparison.differing_samples.size)
+
+    @property
+    def n_changed(self) -> int:
+        """Samples in which a spike on which a gradient depends is missed or extra."""
+        return int(self.comparison.differing_samples.sum())
+
+
+def changed(study: Study) -> Changes:
+    """Run the chip and tell what its changed spikes cost.
+
+    Raises
+    ------
+    ValueError
+        If the core cannot represent the network, the inputs or the loss.
+    """
+    comparison = compare(study.exact, study.run(study.switches), window=study.window)
+    differing = comparison.differing_samples
+    shares = {}
+    for key, weight in comparison.weight.items():
+        squares = ((weight.model - weight.exact) ** 2).sum(axis=(1, 2))
+        total = float(squares.sum())
+        shares[key] = float(squares[differing].sum()) / total if total else float("nan")
+    margins = es.margins(es.solve(study.exact_network, study.inputs, t_end=study.t_end))
+    spikes = []
+    for match in comparison.computed:
+        name = match.population
+        for kind, record, trains, lone, distances in (
+            ("missed", study.exact, match.exact, match.missed, margins.surplus[name]),
+            ("extra", comparison.model, match.model, match.extra, margins.voltage[name]),
+        ):
+            for k in lone.tolist():
+                sample, neuron, time = int(trains.samples[k]), int(trains.neurons[k]), float(trains.times[k])
+                felt = bool(record.spike_times[name][k] != 0)
+                near = _nearest(distances, sample, neuron, time)
+                spikes.append(ChangedSpike(kind, name, sample, neuron, time, felt, *near))
+    return Changes(comparison, shares, tuple(sorted(spikes, key=lambda s: (s.sample, s.time, s.population))))
+
+
+def _nearest(distances: Distances, sample: int, neuron: int, time: float) -> tuple[float, float]:
+    """Return a neuron's distance that is nearest in time, and when that is."""
+    here = np.arange(*distances.offsets[sample : sample + 2])
+    here = here[distances.neurons[here] == neuron]
+    if not here.size:
+        return np.inf, np.inf
+    k = here[np.argmin(np.abs(distances.times[here] - time))]
+    return float(distances.values[k]), float(distances.times[k])

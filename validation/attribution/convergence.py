@@ -1,0 +1,263 @@
+"""The chip's error over its time step and its fraction bits: of which order it is, and where bits begin to dominate.
+
+A sample whose spikes stay the same is on one smooth piece, where grids of times and of numbers make errors of first
+order. Where spikes change, it is on another piece, and its error has no order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+import eventsolve as es
+from eventsolve.checks import real_array
+from validation.attribution.study import Reals, delayed
+from validation.fixedpoint import FixedFormat
+from validation.jobs import as_finished
+from validation.oracle import oracle
+from validation.spinnaker2 import Arithmetic, SpiNNaker2Core
+from validation.target import Record
+
+Booleans = NDArray[np.bool_]
+
+
+class Resolution(NamedTuple):
+    """A time step in seconds, and fraction bits; None for float64."""
+
+    time_step: float
+    bits: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Of one resolution, sample by sample; (n_samples,) each.
+
+    Attributes
+    ----------
+    resolution : Resolution
+    spike_times : ndarray of float64
+        Largest distance of a spike in seconds; NaN where spikes changed.
+    gradient : ndarray of float64
+        Of dL/dw, all projections together, relative; NaN where the exact one is 0.
+    same : ndarray of bool
+        Whether every neuron has as many spikes as in the exact network.
+    mean : float
+        Of the batch-mean dL/dw, relative.
+    cosine : float
+        Between the two batch-mean gradients.
+    beside : float
+        Of the batch-mean dL/dw beside that of float64 at the same time step, relative to the exact one: what the bits
+        alone do. 0 for float64.
+    """
+
+    resolution: Resolution
+    spike_times: Reals
+    gradient: Reals
+    same: Booleans
+    mean: float
+    cosine: float
+    beside: float
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A network, a batch and a loss, on chips of different resolutions.
+
+    Parameters
+    ----------
+    network : Network
+        Without delays; the exact one has, on every synapse, a delay of the time step with which it is compared.
+    inputs : mapping of str to SpikeTrains
+    t_end : float
+        Seconds.
+    loss : eventsolve.losses.TTFSCrossEntropy
+    core : SpiNNaker2Core
+        Everything but time step and formats; its rounding and overflow are kept.
+    integer_bits : int
+        Of weights, states and adjoints.
+    """
+
+    network: es.Network
+    inputs: Mapping[str, es.SpikeTrains]
+    t_end: float
+    loss: Any
+    core: SpiNNaker2Core
+    integer_bits: int = 16
+
+    def at(self, resolution: Resolution) -> SpiNNaker2Core:
+        """Return the chip of a resolution."""
+        arithmetic = self.core.formats
+        if resolution.bits is None:
+            arithmetic = replace(Arithmetic.preset("float64"), rounding=arithmetic.rounding)
+        else:
+            arithmetic = with_bits(arithmetic, self.integer_bits, resolution.bits)
+        return replace(self.core, time_step=resolution.time_step, arithmetic=arithmetic, traces=False)
+
+
+def with_bits(arithmetic: Arithmetic, integer_bits: int, fraction_bits: int) -> Arithmetic:
+    """Return an arithmetic whose formats all have so many fraction bits, or more where numbers are small.
+
+    Weights, states, adjoints and gradients have just so many. Decay factors, which a small time step brings close to 0
+    and 1, have 17 more, and probabilities 15, as u0.32 and s1.30 have beside s16.15.
+    """
+    number = FixedFormat(integer_bits, fraction_bits)
+    return replace(
+        arithmetic,
+        name=number.name,
+        weight=number,
+        state=number,
+        adjoint=number,
+        gradient=FixedFormat(62 - fraction_bits, fraction_bits),
+        decay=FixedFormat(0, min(fraction_bits + 17, 62), signed=False),
+        probability=FixedFormat(1, min(fraction_bits + 15, 61)),
+    )
+
+
+def errors(job: tuple[Task, Resolution]) -> Errors:
+    """Run the chip at one resolution, beside the exact network and beside float64: a job for any executor."""
+    task, resolution = job
+    args = task.inputs, task.t_end, task.loss
+    exact = oracle(delayed(task.network, resolution.time_step), *args)
+    model = task.at(resolution).run(task.network, *args)
+    want, got = _means(exact), _means(model)
+    scale = float(np.linalg.norm(want))
+    beside = 0.0
+    if resolution.bits is not None:
+        fine = task.at(resolution._replace(bits=None)).run(task.network, *args)
+        beside = float(np.linalg.norm(got - _means(fine))) / scale if scale else np.nan
+    same, distances = _spikes(exact, model)
+    norms = np.sqrt(sum((w**2).sum(axis=(1, 2)) for w in exact.weight.values()))
+    off = np.sqrt(sum(((model.weight[k] - w) ** 2).sum(axis=(1, 2)) for k, w in exact.weight.items()))
+    gradient = np.full(norms.shape, np.nan)
+    np.divide(off, norms, out=gradient, where=norms > 0)
+    size = scale * float(np.linalg.norm(got))
+    return Errors(
+        resolution,
+        distances,
+        gradient,
+        same,
+        mean=float(np.linalg.norm(got - want)) / scale if scale else np.nan,
+        cosine=float(np.vdot(want, got)) / size if size else np.nan,
+        beside=beside,
+    )
+
+
+def converge(
+    task: Task,
+    time_steps: Sequence[float],
+    bits: Sequence[int | None],
+    executor: Executor | None = None,
+) -> Iterator[Errors]:
+    """Yield the errors of every time step with every number of fraction bits, as they finish.
+
+    Raises
+    ------
+    ValueError
+        If a time step is not > 0 and does not divide ``t_end`` into at least two whole steps, or fraction bits are not
+        0 to 40.
+    """
+    for step in real_array("time_steps", list(time_steps)).tolist():
+        n = task.t_end / step if step > 0 else 0.0
+        if n < 1.5 or abs(n - round(n)) > 1e-9 * n:
+            raise ValueError(
+                f"time_steps must divide the {task.t_end!r} s of the run into two or more whole steps; got {step!r} s"
+            )
+    for b in bits:
+        if b is not None and not 0 <= b <= 40:
+            raise ValueError(f"bits must be 0 to 40, or None for float64; got {b!r}")
+    jobs = [(task, Resolution(step, b)) for step, b in itertools.product(time_steps, bits)]
+    for _, found in as_finished(errors, jobs, executor):
+        yield found
+
+
+class Order(NamedTuple):
+    """The power with which an error falls, its confidence interval, and the samples from which it comes."""
+
+    order: float
+    low: float
+    high: float
+    n_samples: int
+
+
+def observed_order(sizes: Sequence[float], found: Reals, confidence: float = 0.95) -> Order | None:
+    """Return the order of errors that fall like a power of a size.
+
+    Of every sample, the slope of its logarithmic errors over logarithmic sizes, by least squares; then the mean of
+    these slopes, and Student's interval of it. Samples with an error that is 0 or not finite at any size are left out.
+
+    Parameters
+    ----------
+    sizes : sequence of float, n_sizes of them
+        Time steps, or resolutions of formats; > 0.
+    found : ndarray of float64, (n_sizes, n_samples)
+    confidence : float
+        0 to 1.
+
+    Returns
+    -------
+    Order or None
+        None with fewer than two samples or sizes.
+    """
+    known = np.isfinite(found).all(axis=0) & (np.nan_to_num(found) > 0).all(axis=0)
+    n = int(known.sum())
+    if n < 2 or len(set(sizes)) < 2:
+        return None
+    x = np.log(real_array("sizes", list(sizes)))
+    x = x - x.mean()
+    slopes = x @ np.log(found[:, known]) / (x @ x)
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * float(slopes.std(ddof=1)) / np.sqrt(n)
+    mean = float(slopes.mean())
+    return Order(mean, float(mean - half), float(mean + half), n)
+
+
+def crossover(
+    time_steps: Sequence[float], of_steps: Sequence[float], of_bits: Sequence[float]
+) -> float | None:
+    """Return the time step below which bits make the larger error, by interpolation of logarithms; else None.
+
+    Parameters
+    ----------
+    time_steps : sequence of float
+        Seconds, ascending.
+    of_steps, of_bits : sequence of float
+        Errors at these, > 0.
+    """
+    ratio = np.log(np.asarray(of_bits)) - np.log(np.asarray(of_steps))
+    if not np.isfinite(ratio).all():
+        raise ValueError("errors must be finite and > 0 to have a crossover")
+    if ratio[0] <= 0:
+        return None
+    if (ratio > 0).all():
+        return float(time_steps[-1])
+    k = int(np.argmax(ratio <= 0))
+    x = np.log(np.asarray(time_steps))
+    part = ratio[k - 1] / (ratio[k - 1] - ratio[k])
+    return float(np.exp(x[k - 1] + part * (x[k] - x[k - 1])))
+
+
+def _means(record: Record) -> Reals:
+    """Return the batch-mean gradients of all projections in one vector."""
+    return np.concatenate([w.mean(axis=0).ravel() for _, w in sorted(record.weight.items())])
+
+
+def _spikes(exact: Record, model: Record) -> tuple[Booleans, Reals]:
+    """Return in which samples every neuron has as many spikes, and there the largest distance of two, in order."""
+    n = exact.n_samples
+    same, apart = np.ones(n, np.bool_), np.zeros(n)
+    for name, e in exact.spikes.items():
+        m = model.spikes[name]
+        equal = (e.counts() == m.counts()).all(axis=1)
+        same &= equal
+        here, there = equal[e.samples], equal[m.samples]
+        a, b = (np.lexsort((t.times, t.neurons, t.samples)) for t in (e, m))
+        a, b = a[here[a]], b[there[b]]
+        np.maximum.at(apart, e.samples[a], np.abs(m.times[b] - e.times[a]))
+    apart[~same] = np.nan
+    return same, apart

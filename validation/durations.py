@@ -1,0 +1,24 @@
+"""Durations as the command line takes them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import typer
+
+_UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
+    match = re.fullmatch(r"\s*([^\sa-zµ]*(?:e[-+]?\d+)?)\s*([a-zµ]*)\s*", text)
+    try:
+        value = float(match[1]) * _UNITS[match[2]] if match else math.nan
+    except (ValueError, KeyError):
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(
+            f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us"
+        )
+    return float(f"{value:.12g}")  # 0.1 ms is 1e-4 s, not the product of two rounded numbers

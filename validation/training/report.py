@@ -1,0 +1,151 @@
+"""A training as a JSON file and as one self-contained HTML page.
+
+The JSON file has these keys:
+
+``format``, ``version``
+    "eventsolve-training-report" and 1.
+``complete``
+    False if the training was interrupted: ``history`` then ends with the last whole epoch.
+``provenance``
+    Versions, platform, time, command and settings.
+``engine``, ``seed``, ``recipe``
+    What was trained, in full.
+``history[]``
+    Per epoch: ``loss``, ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``, ``hidden_spikes``,
+    ``output_spikes``, ``silent``, ``seconds``, as in :class:`validation.training.trainer.Epoch`.
+``ceiling``
+    The best accuracy that any network can have with the inputs' code; null for a continuous one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from eventsolve.io import datasets
+from validation.pictures import Picture
+from validation.report import number, percent
+from validation.training import pictures
+from validation.training.engines import Engine
+from validation.training.recipes import Recipe, described
+from validation.training.trainer import State
+
+GRID = 201
+"""Points along a side of the picture of decisions."""
+CEILING_GRID = 500
+"""Points along a side from which the ceiling of a code is found."""
+
+
+@functools.cache
+def ceiling(encoding: str) -> float | None:
+    """Return the best accuracy of any network that sees the inputs' discrete code, None if it is continuous.
+
+    Points with one code get one answer, the likeliest of their classes at best. Points are those of a fine grid,
+    weighted so that every class has a third, as in the data set.
+    """
+    if encoding == "continuous":
+        return None
+    axis = (np.arange(CEILING_GRID) + 0.5) / CEILING_GRID
+    x, y = (a.ravel() for a in np.meshgrid(axis, axis))
+    inside = (x - 0.5) ** 2 + (y - 0.5) ** 2 <= 0.25
+    x, y = x[inside], y[inside]
+    labels = np.array([datasets.yin_yang_class(*point) for point in zip(x.tolist(), y.tolist(), strict=True)])
+    steps = datasets.latency_steps(np.stack([x, y, 1.0 - x, 1.0 - y], axis=1))
+    _, codes = np.unique(steps, axis=0, return_inverse=True)
+    shares = np.zeros((codes.max() + 1, 3))
+    np.add.at(shares, (codes.ravel(), labels), 1.0 / (3 * np.bincount(labels))[labels])
+    return float(shares.max(axis=1).sum())
+
+
+def document(
+    state: State,
+    recipe: Recipe,
+    engine: Engine,
+    seed: int,
+    origin: Mapping[str, Any],
+    *,
+    complete: bool = True,
+) -> dict[str, Any]:
+    """Return the report as a JSON document; the module's docstring documents the keys."""
+    return {
+        "format": "eventsolve-training-report",
+        "version": 1,
+        "complete": complete,
+        "provenance": dict(origin),
+        "engine": engine.name,
+        "seed": seed,
+        "recipe": described(recipe),
+        "ceiling": ceiling(recipe.setup.encoding),
+        "history": [epoch._asdict() for epoch in state.history],
+    }
+
+
+def to_html(
+    state: State,
+    recipe: Recipe,
+    engine: Engine,
+    seed: int,
+    origin: Mapping[str, Any],
+    *,
+    complete: bool = True,
+) -> str:
+    """Return the report as one HTML page that needs nothing but itself."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("validation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, percent=percent)
+    shown = [_decisions(state, recipe, engine)]
+    if state.history:
+        shown.insert(0, pictures.curves(state.history, ceiling(recipe.setup.encoding)))
+    page: str = environment.get_template("training.html.j2").render(
+        state=state,
+        recipe=recipe,
+        described=described(recipe),
+        engine=engine.name,
+        seed=seed,
+        origin=origin,
+        complete=complete,
+        ceiling=ceiling(recipe.setup.encoding),
+        pictures=shown,
+    )
+    return page
+
+
+def write(
+    folder: Path,
+    state: State,
+    recipe: Recipe,
+    engine: Engine,
+    seed: int,
+    origin: Mapping[str, Any],
+    *,
+    complete: bool = True,
+) -> tuple[Path, Path]:
+    """Write ``training.html`` and ``training.json`` into a folder; return their paths."""
+    html, data = folder / "training.html", folder / "training.json"
+    content = document(state, recipe, engine, seed, origin, complete=complete)
+    data.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    html.write_text(to_html(state, recipe, engine, seed, origin, complete=complete), encoding="utf-8")
+    return html, data
+
+
+def _decisions(state: State, recipe: Recipe, engine: Engine) -> Picture:
+    grid = np.linspace(0.0, 1.0, GRID)
+    x, y = np.meshgrid(grid, grid)
+    inside = (x - 0.5) ** 2 + (y - 0.5) ** 2 <= 0.25
+    points = np.stack([x[inside], y[inside], 1.0 - x[inside], 1.0 - y[inside]], axis=1)
+    predicted = np.full(x.shape, -2, dtype=np.int64)
+    predicted[inside] = engine.run(state.best, engine.encode(points)).predictions
+    data = datasets.yin_yang(recipe.n_test, recipe.test_seed)
+    test = engine.run(state.best, engine.encode(data.points)).predictions
+    return pictures.decisions(grid, predicted, data.points, data.labels, test)
