@@ -43,9 +43,15 @@ _DIGEST = digest(Path(__file__).parent, KERNEL_FILES)
 
 
 def stamped(kernel: Any, stamp: str) -> Any:
-    """Let the cache entry of a kernel be as old as its stamp, not as its own file."""
+    """Let the cache entry of a kernel be as old as its stamp, not as its own file.
+
+    The stamp stands in the version as well, which numba compares before it reads the rest: an index of other files may
+    name types that are no longer there.
+    """
     if hasattr(kernel, "_cache"):  # not under NUMBA_DISABLE_JIT=1
-        kernel._cache._cache_file._source_stamp = stamp
+        file = kernel._cache._cache_file
+        file._source_stamp = stamp
+        file._version = f"{file._version} {stamp}"
     return kernel
 
 

@@ -13,6 +13,7 @@ from eventsolve.compiled import digest, stamped
 KERNEL_FILES = (
     "compiled.py",
     "spinnaker2/words.py",
+    "spinnaker2/tables.py",
     "spinnaker2/kernels.py",
     "spinnaker2/either.py",
     "spinnaker2/intervals.py",

@@ -215,3 +215,18 @@ def decode(x: Array, number: Number) -> NDArray[np.float64]:
 def zeros(shape: tuple[int, ...], number: Number) -> Array:
     """Return zeros in a format."""
     return np.zeros(shape, dtype=np.int64 if isinstance(number, FixedFormat) else number.dtype)
+
+
+def check_range(what: str, values: NDArray[np.float64], number: Number) -> None:
+    """Raise a ValueError unless a format holds all of these values, but for rounding."""
+    if not isinstance(number, FixedFormat):
+        return
+    low, high = number.minimum * number.resolution, number.maximum * number.resolution
+    outside = ~((values >= low) & (values <= high))
+    if outside.any():
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        others = int(np.count_nonzero(outside)) - 1
+        raise ValueError(
+            f"{what} must lie in {low!r} to {high!r}, the range of {number}; entry {list(place)} is "
+            f"{float(values[place])!r}" + (f", and {others} more are outside" if others else "")
+        )

@@ -26,10 +26,10 @@ from validation.spinnaker2.image import (
     Reals,
     Spikes,
 )
-from validation.spinnaker2.kernels import Cells
 from validation.spinnaker2.layer_program import guarded
 from validation.spinnaker2.loss_program import LossProgram
 from validation.spinnaker2.operands import Tables, held, native
+from validation.spinnaker2.tables import Cells
 from validation.timestepped import Integers
 
 _SAMPLES_PER_CHUNK = 64

@@ -31,76 +31,16 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.checks import real_array
 from eventsolve.network import Key, Network
-from validation.fixedpoint import FixedFormat
 from validation.spinnaker2 import batched
-from validation.spinnaker2.arithmetic import FLOAT32, Array, Calculator, Number, decode
+from validation.spinnaker2.arithmetic import FLOAT32, Calculator, Number, check_range, decode
+from validation.spinnaker2.chip_state import Batch, ChipState, earliest, state_of
 from validation.spinnaker2.cost import Cost, cost
-from validation.spinnaker2.image import Image, Outcome, Reals, Spikes
+from validation.spinnaker2.image import Image, Reals
 from validation.spinnaker2.memory import Hardware, Layout, Plan, layout
-from validation.spinnaker2.optimizer_program import SGD, Adam, Moments, OptimizerProgram
+from validation.spinnaker2.optimizer_program import SGD, Adam, OptimizerProgram
 from validation.spinnaker2.routing import Routing, Traffic
 from validation.spinnaker2.target import SpiNNaker2Core
 from validation.timestepped import Integers, number_of_samples, number_of_steps
-
-
-@dataclass(frozen=True, eq=False)
-class ChipState:
-    """What a chip carries from batch to batch, in its own numbers.
-
-    Attributes
-    ----------
-    weights : mapping of (pre, post) to ndarray, (n_pre, n_post)
-        In the weight format.
-    moments : mapping of (pre, post) to Moments
-        Of Adam, in the optimizer's format; empty before the first step.
-    n_batches, n_samples : int
-        How many there were so far; stochastic rounding draws other numbers for each of them.
-    """
-
-    weights: Mapping[Key, Array]
-    moments: Mapping[Key, Moments] = field(default_factory=dict)
-    n_batches: int = 0
-    n_samples: int = 0
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return everything as arrays with plain names, which :meth:`Chip.resumed` takes."""
-        found: dict[str, NDArray[Any]] = {"counts": np.array([self.n_batches, self.n_samples])}
-        for key, values in self.weights.items():
-            found[f"weight {'>'.join(key)}"] = values
-        for key, (steps, first, second) in self.moments.items():
-            found[f"steps {'>'.join(key)}"] = np.array(steps)
-            found[f"first {'>'.join(key)}"] = first
-            found[f"second {'>'.join(key)}"] = second
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """What a chip found for one batch.
-
-    Attributes
-    ----------
-    losses : ndarray of float64, (n_samples,)
-    inputs : mapping of str to Spikes
-        On the grid.
-    first_spikes : ndarray of float64, (n_samples, n_neurons)
-        Seconds, of the population that the loss reads; inf where silent.
-    outcome : Outcome
-        Everything else, in the numbers and units of the chip.
-    overflows : int
-        Fixed-point results that were out of range in the whole step, loading and optimizer included.
-    """
-
-    losses: Reals
-    inputs: Mapping[str, Spikes]
-    first_spikes: Reals
-    outcome: Outcome
-    overflows: int
-
-    @property
-    def predictions(self) -> Integers:
-        """Which neuron spiked first, the lowest of those at one time, 0 if none did; (n_samples,)."""
-        return _earliest(self.first_spikes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +175,7 @@ class Chip:
             if given.shape != shape:
                 raise ValueError(f"weights of {key} must have shape {shape}; got {given.shape}")
             number = self.core.formats.weight
-            _check_range(f"weights of {key}", given, number)
+            check_range(f"weights of {key}", given, number)
             held[key] = Calculator(self.core.formats, 0).encode(given.T, number)
         return ChipState(held)
 
@@ -252,40 +192,7 @@ class Chip:
         ValueError
             If they are not of a state of this chip.
         """
-        raw = {key: ">".join(key) for key in self._shapes}
-        needed = {"counts", *(f"weight {name}" for name in raw.values())}
-        moments = {f"{what} {name}" for what in ("steps", "first", "second") for name in raw.values()}
-        if set(arrays) not in (needed, needed | moments):
-            raise ValueError(
-                f"arrays must be those of a state of this chip, {sorted(needed)} and perhaps moments; "
-                f"got {sorted(arrays)}"
-            )
-        for key, shape in self._shapes.items():
-            for what, number in (
-                ("weight", self.core.formats.weight),
-                ("first", self.optimizer_number),
-                ("second", self.optimizer_number),
-            ):
-                name = f"{what} {raw[key]}"
-                if name in arrays:
-                    _check_held(name, np.asarray(arrays[name]), shape[::-1], number)
-        counts = np.asarray(arrays["counts"])
-        if counts.shape != (2,) or counts.dtype.kind not in "iu" or (counts < 0).any():
-            raise ValueError(f"counts must be two integers >= 0; got {counts!r}")
-        return ChipState(
-            {key: np.array(arrays[f"weight {name}"]) for key, name in raw.items()},
-            {
-                key: Moments(
-                    int(arrays[f"steps {name}"]),
-                    np.array(arrays[f"first {name}"]),
-                    np.array(arrays[f"second {name}"]),
-                )
-                for key, name in raw.items()
-                if f"steps {name}" in arrays
-            },
-            int(counts[0]),
-            int(counts[1]),
-        )
+        return state_of(arrays, self._shapes, self.core.formats.weight, self.optimizer_number)
 
     def step(
         self,
@@ -398,7 +305,7 @@ class Chip:
         threads: int | None = None,
     ) -> Integers:
         """Return which neuron spikes first, the lowest of those at one time, 0 if none does; (n_samples,)."""
-        return _earliest(self.first_spikes(state, inputs, population, threads=threads))
+        return earliest(self.first_spikes(state, inputs, population, threads=threads))
 
     @cached_property
     def _image(self) -> Image:
@@ -413,34 +320,3 @@ class Chip:
 
     def _seconds(self, first: Integers) -> Reals:
         return np.where(first < self.n_steps, first * self.core.time_step, np.inf)
-
-
-def _earliest(first: Reals) -> Integers:
-    """Return the column of the smallest entry of every row, the first of several."""
-    chosen: Integers = np.argmin(first, axis=1)
-    return chosen
-
-
-def _check_range(what: str, values: Reals, number: Number) -> None:
-    if not isinstance(number, FixedFormat):
-        return
-    low, high = number.minimum * number.resolution, number.maximum * number.resolution
-    outside = ~((values >= low) & (values <= high))
-    if outside.any():
-        place = tuple(int(i) for i in np.argwhere(outside)[0])
-        others = int(np.count_nonzero(outside)) - 1
-        raise ValueError(
-            f"{what} must lie in {low!r} to {high!r}, the range of {number}; entry {list(place)} is "
-            f"{float(values[place])!r}" + (f", and {others} more are outside" if others else "")
-        )
-
-
-def _check_held(what: str, values: NDArray[Any], shape: tuple[int, ...], number: Number) -> None:
-    """Raise a ValueError unless these are numbers of the format as it is held."""
-    dtype = np.dtype(np.int64) if isinstance(number, FixedFormat) else number.dtype
-    if values.shape != shape or values.dtype != dtype:
-        raise ValueError(
-            f"{what} must be {dtype} of shape {shape}; got {values.dtype} of shape {values.shape}"
-        )
-    if isinstance(number, FixedFormat) and ((values < number.minimum) | (values > number.maximum)).any():
-        raise ValueError(f"{what} must hold raw numbers of {number}; got {values.min()} to {values.max()}")

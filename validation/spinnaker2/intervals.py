@@ -9,7 +9,8 @@ import numpy as np
 
 from validation.compiled import compiled
 from validation.spinnaker2.either import Held
-from validation.spinnaker2.kernels import Decays, rounded
+from validation.spinnaker2.kernels import rounded
+from validation.spinnaker2.tables import Decays
 from validation.spinnaker2.words import quantized
 
 

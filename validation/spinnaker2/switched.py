@@ -23,11 +23,11 @@ from validation.spinnaker2.event_backward import Fired, backward_events
 from validation.spinnaker2.event_forward import Arrivals, forward_events
 from validation.spinnaker2.image import LOSS, GradientBlock, Image, LayerImage, Reals, Spikes
 from validation.spinnaker2.intervals import Dynamics, Factors
-from validation.spinnaker2.kernels import BackwardOperands, Jumps
 from validation.spinnaker2.layer_program import guarded
 from validation.spinnaker2.operands import FLOATING, held, native
 from validation.spinnaker2.optimizer_program import sample_gradients
 from validation.spinnaker2.switches import Switches, switched_arithmetic
+from validation.spinnaker2.tables import BackwardOperands, Jumps
 from validation.spinnaker2.target import SpiNNaker2Core
 from validation.spinnaker2.words import NEAREST_EVEN
 from validation.target import Record, Trace

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.network import LIF, Network, Population
-from validation.fixedpoint import FixedFormat
 from validation.spinnaker2 import batched, packetwise
-from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number, decode
+from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, check_range, decode
 from validation.spinnaker2.image import (
     LOSS,
     Image,
@@ -223,7 +222,7 @@ class SpiNNaker2Core:
             factors[name] = 1.0 - ratio if self.decay == "euler" else math.exp(-ratio)
         levels = {name: population.parameter(name) for name in ("v_threshold", "v_reset")}
         for name, values in levels.items():
-            _check_range(f"{name} of population {population.name!r}", values, self.formats.state)
+            check_range(f"{name} of population {population.name!r}", values, self.formats.state)
         return Parameters(
             decay_syn=factors["tau_syn"],
             decay_mem=factors["tau_mem"],
@@ -290,13 +289,3 @@ def _check_network(network: Network) -> None:
             raise ValueError(
                 f"delay of {projection.key} must be 0: on the core every layer delays by one time step"
             )
-
-
-def _check_range(what: str, values: NDArray[np.float64], number: Number) -> None:
-    if not isinstance(number, FixedFormat):
-        return
-    low, high = number.minimum * number.resolution, number.maximum * number.resolution
-    if ((values < low) | (values > high)).any():
-        raise ValueError(
-            f"{what} must lie in {low!r} to {high!r}, the range of {number}; got {values.tolist()}"
-        )
