@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.margins import KINDS, margins
 from eventsolve.network import Key, Network
 from eventsolve.schedule import Layer, layers_of
+from eventsolve.solution import Solution
 from eventsolve.solve import StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.testing.separation import separation
 
 _GAINS = (1.0, 1.5, 2.0, 3.0, 0.7, 0.5, 0.35, 4.5, 0.25, 7.0, 0.15)
 _STRENGTHS = (1.0, 0.5, 0.2, 0.1)
@@ -31,7 +32,7 @@ class Wanted(NamedTuple):
     rate : (float, float)
         Fewest and most spikes of every neuron, on average over the samples.
     bounds : (float, float, float)
-        Smallest :class:`~eventsolve.testing.separation.Separation`.
+        Smallest :func:`separation`: slope, voltage, gap.
     always : tuple of str
         Populations of which every neuron is to spike in every sample.
     """
@@ -51,6 +52,26 @@ def firing(network: Network, wanted: Wanted) -> Network | None:
             return None
         network = scaled
     return network
+
+
+def separation(solution: Solution, name: str) -> NDArray[np.float64]:
+    """Return how far each neuron of a population is from other spikes, inf where there is nothing to measure.
+
+    Returns
+    -------
+    ndarray of float64, (3, n)
+        The smallest margins over all samples: of slopes, times tau_mem/v_threshold; of voltages below the threshold and
+        of spikes above it, over v_threshold; of gaps in time, in seconds. See :class:`~eventsolve.margins.Margins`.
+    """
+    population, found = solution.network.population(name), margins(solution)
+    tau_mem, threshold = population.parameter("tau_mem"), population.parameter("v_threshold")
+    unit = {"slope": threshold / tau_mem, "voltage": threshold, "surplus": threshold}
+    least = {kind: np.full(population.size, np.inf) for kind in KINDS}
+    for kind, smallest in least.items():
+        distances = getattr(found, kind)[name]
+        np.minimum.at(smallest, distances.neurons, distances.values)
+        smallest /= unit.get(kind, 1.0)
+    return np.array([least["slope"], np.minimum(least["voltage"], least["surplus"]), least["gap"]])
 
 
 def _firing_layer(network: Network, layer: Layer, wanted: Wanted) -> Network | None:

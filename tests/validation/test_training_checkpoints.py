@@ -87,6 +87,14 @@ def test_what_is_no_archive_is_no_checkpoint(tmp_path, content):
         checkpoint.load(path, SMALL, ExactEngine(SMALL), 1)
 
 
+def test_a_checkpoint_packed_in_a_way_of_the_future(saved):
+    content = bytearray(saved.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 109  # the version of zip that is needed to unpack it, times ten
+    saved.write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError, match="is no checkpoint: zip file version 10.9"):
+        checkpoint.load(saved, SMALL, ExactEngine(SMALL), 1)
+
+
 @given(st.data())
 def test_a_damaged_checkpoint_is_refused_or_the_one_that_was_written(tmp_path_factory, data):
     engine, path = ExactEngine(SMALL), tmp_path_factory.mktemp("damaged") / "checkpoint.npz"

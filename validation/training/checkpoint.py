@@ -10,7 +10,6 @@ import json
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.io.records.files import BROKEN
 from validation.training.engines import Engine
 from validation.training.optimizer import Moments
 from validation.training.recipes import Parameters, Reals, Recipe, described
@@ -147,7 +147,7 @@ def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
 def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise CheckpointError(f"{path} is no checkpoint: {error}") from None
 
 
@@ -191,15 +191,7 @@ def _read(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> NDArray
             content = file.read(n_bytes + 1)
     except KeyError:
         raise CheckpointError(f"{path} is no checkpoint: it has no {name!r}") from None
-    except (
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except BROKEN as error:
         raise CheckpointError(f"{name} in {path} cannot be read: {error}") from None
     if len(content) != n_bytes:
         raise CheckpointError(f"{name} in {path} has {len(content)} bytes where {n_bytes} were announced")

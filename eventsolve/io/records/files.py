@@ -30,11 +30,11 @@ MAX_BYTES = 2**30
 _MAX_ARRAYS = 10_000
 _STATE_BYTES = 64
 """What solving takes for each neuron of each sample, at least."""
-_BROKEN = (
+BROKEN = (
     *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
-"""What zipfile raises for what is cut off, damaged, encrypted, or no archive at all."""
+"""What zipfile raises for a file that is cut off, damaged, encrypted, or no archive at all."""
 _DOCUMENT = "document"
 _NPY = re.compile(
     rb"\{'descr': '([<>|][iuf][1248])', 'fortran_order': (False|True), 'shape': \(([0-9, ]{0,200})\),? ?\}\s*"
@@ -198,7 +198,7 @@ def _read_npz(file: Any, max_bytes: int) -> Any:
                     arrays[name] = _npy(name, packed.read(member.file_size))
     except RecordError:
         raise
-    except _BROKEN as error:
+    except BROKEN as error:
         raise RecordError(f"it is no zip of arrays: {error or type(error).__name__}") from error
     return _together(arrays)
 

@@ -10,12 +10,12 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from eventsolve.adjoint import vjp
+from eventsolve.certify import certify
 from eventsolve.checks import shown
 from eventsolve.network import Network
 from eventsolve.testing.canonical import PROBLEMS
-from eventsolve.testing.firing import Wanted, firing
+from eventsolve.testing.firing import Wanted, firing, separation
 from eventsolve.testing.problem import Problem
-from eventsolve.testing.separation import separation
 from eventsolve.testing.strategies.inputs import inputs
 from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
 from eventsolve.testing.strategies.networks import RATIOS, VARY, networks
@@ -42,7 +42,8 @@ def problems(
 ) -> st.SearchStrategy[Problem]:
     """Draw problems whose spikes and gradients are well away from any change of the order of events.
 
-    Weights are drawn, then scaled neuron by neuron until each spikes as often as wanted and its distances hold.
+    Weights are drawn, then scaled neuron by neuron until each spikes as often as wanted and its margins hold. Margins are
+    those of :func:`eventsolve.margins`, of a solution that :func:`eventsolve.certify` proves: no spike is missed or extra.
 
     Parameters
     ----------
@@ -59,9 +60,10 @@ def problems(
     min_slope : float
         Of tau_mem V'/v_threshold just before every spike.
     min_voltage : float
-        In units of v_threshold: how far every local maximum of a voltage stays below the threshold.
+        In units of v_threshold: how far every local maximum of a voltage stays below the threshold, and how far beyond it
+        V would go, without a reset, behind every spike.
     min_gap : float
-        Seconds: between a spike, or the end of its refractory period, and any other event of the neuron, and t_end.
+        Seconds: between a spike, or the end of its refractory period, and every arrival, and between a spike and t_end.
 
     Raises
     ------
@@ -125,4 +127,7 @@ def _problems(
     loss = draw(losses(network, n_samples, kinds=kinds))
     always = () if readout else ("out",)
     fires = firing(network, Wanted(trains, t_end, rate, bounds, always))
-    return reject() if fires is None else Problem(fires, trains, t_end, loss)
+    if fires is None:
+        return reject()
+    problem = Problem(fires, trains, t_end, loss)
+    return problem if certify(problem.solution).proven else reject()

@@ -6,7 +6,7 @@ import pytest
 import eventsolve as es
 from eventsolve.testing import check_implementation
 from eventsolve.testing.canonical import PROBLEMS
-from eventsolve.testing.separation import separation
+from eventsolve.testing.firing import separation
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
