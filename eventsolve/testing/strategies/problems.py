@@ -42,8 +42,8 @@ def problems(
 ) -> st.SearchStrategy[Problem]:
     """Draw problems whose spikes and gradients are well away from any change of the order of events.
 
-    Weights are drawn, then scaled neuron by neuron until each spikes as often as wanted and its margins hold. Margins are
-    those of :func:`eventsolve.margins`, of a solution that :func:`eventsolve.certify` proves: no spike is missed or extra.
+    Weights are drawn, then scaled neuron by neuron until each spikes as often as wanted and its margins hold. Margins
+    are those of :func:`eventsolve.margins`, of a solution that :func:`eventsolve.certify` proves.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def problems(
     min_slope : float
         Of tau_mem V'/v_threshold just before every spike.
     min_voltage : float
-        In units of v_threshold: how far every local maximum of a voltage stays below the threshold, and how far beyond it
-        V would go, without a reset, behind every spike.
+        In units of v_threshold: how far every local maximum of a voltage stays below the threshold, and how far beyond
+        it V would go, without a reset, behind every spike.
     min_gap : float
         Seconds: between a spike, or the end of its refractory period, and every arrival, and between a spike and t_end.
 
