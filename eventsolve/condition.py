@@ -80,8 +80,8 @@ class Condition:
     time_error : mapping of spiking population to ndarray, (n_spikes,)
         A bound, to first order, on how far the spike time is from the exact one, in seconds.
     size : mapping of spiking population to ndarray, (n_spikes,)
-        A bound on sum_w |dt_k/dw| + sum_n |dt_k/dv_threshold_n| over all weights and thresholds, in seconds per unit of
-        V: what its contributions add up to in size.
+        A bound on sum_w abs(dt_k/dw) + sum_n abs(dt_k/dv_threshold_n) over all weights and thresholds, in seconds per
+        unit of V: what its contributions add up to in size.
     error : mapping of spiking population to ndarray, (n_spikes,)
         A bound, to first order, on the sum of the errors of these derivatives; inf where a spike has no slope.
     """
