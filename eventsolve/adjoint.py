@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
-from eventsolve.layered import Neurons, Probes, Spikes
-from eventsolve.layered_adjoint import march_back
-from eventsolve.lives import no_probes
+from eventsolve.kernels.layered_adjoint import march_back
+from eventsolve.kernels.lives import no_probes
+from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
+from eventsolve.kernels.tables import Neurons, Probes, Spikes
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
-from eventsolve.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains

@@ -7,39 +7,22 @@ go unnoticed and yesterday's mathematics would run. Here every cache entry carri
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 
-KERNEL_FILES = (
-    "compiled.py",
-    "elementary.py",
-    "membrane.py",
-    "crossing.py",
-    "layered.py",
-    "lives.py",
-    "layered_adjoint.py",
-    "queues.py",
-    "recurrent.py",
-    "recurrent_adjoint.py",
-    "distances.py",
-    "perturbation.py",
-    "distance_gradients.py",
-)
-"""Every file that holds compiled code, in the order of their imports."""
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def digest(folder: Path, names: tuple[str, ...]) -> str:
-    """Return the digest of the files of a folder, which stamps what is compiled from them."""
-    text = b"".join((folder / name).read_bytes() for name in names)
-    return hashlib.sha256(text).hexdigest()
+def digest(files: Iterable[Path]) -> str:
+    """Return the digest of files, which stamps what is compiled from them."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-_DIGEST = digest(Path(__file__).parent, KERNEL_FILES)
+_HERE = Path(__file__)
+_DIGEST = digest([_HERE, *sorted((_HERE.parent / "kernels").glob("*.py"))])
 
 
 def stamped(kernel: Any, stamp: str) -> Any:

@@ -1,7 +1,7 @@
 """gradient_condition(): how many digits of the derivatives of every spike time float64 can know.
 
 A running error analysis to first order, with the triangle inequality, forwards through every life
-(:func:`eventsolve.perturbation.transport`), three times:
+(:func:`eventsolve.kernels.perturbation.transport`), three times:
 
 1. how far V, I and every spike time may be off: a few roundings of each term of V and I between two events, against V'
    at a crossing, and the times of everything that arrives;
@@ -21,11 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve import perturbation
 from eventsolve.checks import shown
 from eventsolve.chunks import map_chunks
-from eventsolve.distances import Lives
-from eventsolve.lives import (
+from eventsolve.kernels import perturbation
+from eventsolve.kernels.distances import Lives
+from eventsolve.kernels.lives import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -40,8 +40,8 @@ from eventsolve.lives import (
     VOLTAGE,
     WHICH,
 )
+from eventsolve.kernels.perturbation import Changes, Reach
 from eventsolve.margins import spiking_layers
-from eventsolve.perturbation import Changes, Reach
 from eventsolve.schedule import Layer
 from eventsolve.solution import Solution
 from eventsolve.studies import Study, given, part_of, part_ranges, places_in, study_of

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve import distance_gradients, distances, perturbation
 from eventsolve.adjoint import Gradients, vjp
 from eventsolve.chunks import map_chunks
+from eventsolve.kernels import distance_gradients, distances, perturbation
 from eventsolve.margins import (
     KINDS,
     Margin,

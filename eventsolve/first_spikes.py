@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges, map_chunks
-from eventsolve.layered import Spikes, States
+from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, Solution, State, Stopped, Undecided, gather

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve import distances
 from eventsolve.chunks import chunk_ranges, map_chunks
-from eventsolve.layered import Spikes
+from eventsolve.kernels import distances
+from eventsolve.kernels.tables import Spikes
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes
 
@@ -247,7 +247,7 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
 
 
 class Rows(NamedTuple):
-    """What :func:`eventsolve.distances.distances` gives: one row for each distance, sample by sample."""
+    """What :func:`eventsolve.kernels.distances.distances` gives: one row for each distance, sample by sample."""
 
     numbers: Reals
     labels: Integers

@@ -12,9 +12,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.layered import Afferents, Cohorts, Neurons, States
+from eventsolve.kernels.tables import Afferents, Cohorts, Efferents, Neurons, States
 from eventsolve.network import Key, Network, Population, Projection
-from eventsolve.recurrent import Efferents
 
 Integers = NDArray[np.int64]
 

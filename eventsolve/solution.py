@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve import lives
 from eventsolve.chunks import chunk_ranges
-from eventsolve.layered import Spikes, States
+from eventsolve.kernels import lives
+from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.spiketrains import SpikeTrains

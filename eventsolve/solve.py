@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from eventsolve.chunks import chunk_ranges, map_chunks
-from eventsolve.layered import BUDGET
+from eventsolve.kernels.tables import BUDGET
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Solution, State, Undecided

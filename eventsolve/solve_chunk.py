@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import joined
-from eventsolve.layered import Spikes, States, march
+from eventsolve.kernels.layered import march
+from eventsolve.kernels.recurrent import solve_queue
+from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
-from eventsolve.recurrent import solve_queue
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, State, Undecided, gather, initial_states, places_of
 from eventsolve.spiketrains import SpikeTrains

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve import distances
 from eventsolve.chunks import SAMPLES_PER_CHUNK, chunk_ranges
-from eventsolve.layered import Spikes, States
+from eventsolve.kernels import distances
+from eventsolve.kernels.tables import Spikes, States
 from eventsolve.margins import origins
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of

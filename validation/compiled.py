@@ -23,7 +23,7 @@ KERNEL_FILES = (
 """Every file of this package that holds compiled code, in the order of their imports."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_DIGEST = digest(Path(__file__).parent, KERNEL_FILES)
+_DIGEST = digest(Path(__file__).parent / name for name in KERNEL_FILES)
 
 
 def compiled(function: Function) -> Function:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from eventsolve.crossing import EPS, crossing_time, undecided_band
+from eventsolve.kernels.crossing import EPS, crossing_time, undecided_band
 
 
 def voltage(u, i, s, tau_mem, tau_syn):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled
-from eventsolve.layered import NONE, Probes, Spikes, group_by, schedule_of
-from eventsolve.membrane import extremum, propagator
+from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.membrane import extremum, propagator
+from eventsolve.kernels.tables import NONE, Probes, Spikes
 
 # A neuron's life is cut into segments at its events. Two arrays hold it, one row for each segment:
 START, DURATION, VOLTAGE, CURRENT, DECAY_MEM, DECAY_SYN, RESPONSE = 0, 1, 2, 3, 4, 5, 6
@@ -44,7 +45,7 @@ def replay(
 
     The life begins with the start state and ends at t_end, after the first n_arrivals of the schedule. There has to be
     room for n_arrivals + 2 n_own + n_probes + 2. In a layer without cycles the states are bit for bit those of
-    :func:`eventsolve.layered.march`. At one time come a release, the neuron's crossing, probes that ride on the
+    :func:`eventsolve.kernels.layered.march`. At one time come a release, the neuron's crossing, probes that ride on the
     arrival or are fixed in time, the arrival, and the spike that the arrival triggers.
     """
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]

@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled
-from eventsolve.layered import group_by, schedule_of
-from eventsolve.lives import (
+from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.lives import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -35,7 +35,7 @@ from eventsolve.lives import (
     WHICH,
     replay,
 )
-from eventsolve.membrane import propagator_derivatives
+from eventsolve.kernels.membrane import propagator_derivatives
 
 
 @borrowing

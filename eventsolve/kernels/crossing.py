@@ -18,8 +18,8 @@ import math
 import numpy as np
 
 from eventsolve.compiled import borrowing, inlined
-from eventsolve.elementary import log1p
-from eventsolve.membrane import extremum, propagator
+from eventsolve.kernels.elementary import log1p
+from eventsolve.kernels.membrane import extremum, propagator
 
 EPS = 2.220446049250313e-16
 SMALLEST_DECAY = 1e-280

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 
 from eventsolve.compiled import borrowing, inlined
-from eventsolve.elementary import decay, log_of_sum
+from eventsolve.kernels.elementary import decay, log_of_sum
 
 SERIES_BELOW = 0.5
 """|a - b| under which series replace differences; above it a difference loses less than two bits."""

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled, inlined
-from eventsolve.layered import NONE, Integers, Reals, group_by, n_arrivals_at_most, schedule_of
-from eventsolve.lives import (
+from eventsolve.kernels.arrivals import group_by, n_arrivals_at_most, schedule_of
+from eventsolve.kernels.lives import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -37,7 +37,8 @@ from eventsolve.lives import (
     no_probes,
     replay,
 )
-from eventsolve.membrane import extremum, propagator
+from eventsolve.kernels.membrane import extremum, propagator
+from eventsolve.kernels.tables import NONE, Integers, Reals
 
 
 class Lives(NamedTuple):
@@ -57,7 +58,7 @@ class Lives(NamedTuple):
 
 @compiled
 def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample):
-    """Return the Lives of one sample; arguments as of :func:`eventsolve.lives.sample_states`."""
+    """Return the Lives of one sample; arguments as of :func:`eventsolve.kernels.lives.sample_states`."""
     n = neurons.tau_mem.size
     by_source, places = group_by(
         spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources

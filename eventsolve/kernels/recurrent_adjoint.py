@@ -4,7 +4,7 @@ The adjoint (p_V, p_I) of a neuron is smooth between its knots, its own spikes a
 voltage: arrivals do not change it. So it is enough to keep it just before every knot. Knots are taken in the reverse of
 the order in which they occurred; a spike's deliveries are all later, where the adjoint of their targets is known: it is
 that of the target's next knot, brought back. Once dL/dt_k of every spike is known, neurons no longer depend on each
-other, and :func:`eventsolve.layered_adjoint.march_back` has their gradients.
+other, and :func:`eventsolve.kernels.layered_adjoint.march_back` has their gradients.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.layered import NONE, group_by, order_by_time, schedule_of
-from eventsolve.lives import (
+from eventsolve.kernels.arrivals import group_by, order_by_time, schedule_of
+from eventsolve.kernels.lives import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -29,7 +29,8 @@ from eventsolve.lives import (
     no_probes,
     replay,
 )
-from eventsolve.membrane import propagator
+from eventsolve.kernels.membrane import propagator
+from eventsolve.kernels.tables import NONE
 
 
 @compiled

@@ -3,7 +3,7 @@
 Two queues hold what comes next: deliveries, one for each spike that is still on its way, and threshold crossings, one
 candidate for each neuron that will reach its threshold if nothing arrives. The earlier one happens; a crossing comes
 before a delivery at the same time. Candidates are functions of a neuron's state alone
-(:func:`eventsolve.crossing.crossing_time`), so one stays valid until something arrives at its neuron.
+(:func:`eventsolve.kernels.crossing.crossing_time`), so one stays valid until something arrives at its neuron.
 
 The neurons of a block (a population) that hear most of what their sources send, and share their time constants, are
 kept at one time and advance together with one pair of exponentials; only those that a bound on their peaks and the
@@ -17,46 +17,16 @@ Order of events, total: by time; crossings, by neuron, before deliveries; delive
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import advance_together, crossing_time, turn_time
-from eventsolve.elementary import decay
-from eventsolve.layered import (
-    BUDGET,
-    NONE,
-    ROOM,
-    TWICE,
-    Booleans,
-    Integers,
-    Reals,
-    Spikes,
-    States,
-    order_by_time,
-)
-from eventsolve.membrane import propagator
-from eventsolve.queues import grown_integers, grown_reals, push, replace_first, set_crossings
-
-
-class Efferents(NamedTuple):
-    """Synapses by source, in bundles of one delay and one projection, so that no target occurs twice.
-
-    Those of source s are bundles offsets[s] to offsets[s + 1], by delay; bundle b adds ``weight`` to each ``target`` at
-    places first[b] to first[b + 1]. Block k has neurons blocks[k] to blocks[k + 1]; ``together`` says that they advance
-    as one.
-    """
-
-    offsets: Integers
-    delay: Reals
-    block: Integers
-    delta: Booleans
-    first: Integers
-    target: Integers
-    weight: Reals
-    blocks: Integers
-    together: Booleans
+from eventsolve.kernels.arrivals import order_by_time
+from eventsolve.kernels.crossing import advance_together, crossing_time, turn_time
+from eventsolve.kernels.elementary import decay
+from eventsolve.kernels.membrane import propagator
+from eventsolve.kernels.queues import grown_integers, grown_reals, push, replace_first, set_crossings
+from eventsolve.kernels.tables import BUDGET, NONE, ROOM, TWICE, Spikes, States
 
 
 @compiled

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from eventsolve.compiled import borrowing, compiled
-from eventsolve.distances import (
+from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AFTER_SPIKE,
     AT_ARRIVAL,
@@ -27,8 +27,7 @@ from eventsolve.distances import (
     SURPLUS,
     WHOSE,
 )
-from eventsolve.layered import Reals
-from eventsolve.lives import (
+from eventsolve.kernels.lives import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -42,8 +41,8 @@ from eventsolve.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.membrane import propagator, propagator_derivatives
-from eventsolve.perturbation import (
+from eventsolve.kernels.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.perturbation import (
     I_INITIAL,
     T_REF,
     TAU_MEM,
@@ -53,6 +52,7 @@ from eventsolve.perturbation import (
     V_RESET,
     V_THRESHOLD,
 )
+from eventsolve.kernels.tables import Reals
 
 
 class Gradient(NamedTuple):

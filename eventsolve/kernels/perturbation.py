@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled
-from eventsolve.distances import (
+from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AT_ARRIVAL,
     BEFORE_RELEASE,
@@ -29,8 +29,7 @@ from eventsolve.distances import (
     SURPLUS,
     WHOSE,
 )
-from eventsolve.layered import Reals
-from eventsolve.lives import (
+from eventsolve.kernels.lives import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -44,7 +43,8 @@ from eventsolve.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.tables import Reals
 
 TAU_MEM, TAU_SYN, V_THRESHOLD, V_RESET, V_LEAK, T_REF, V_INITIAL, I_INITIAL = range(8)
 """Rows of neuron parameters."""

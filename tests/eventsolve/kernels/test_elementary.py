@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from eventsolve.compiled import compiled
-from eventsolve.crossing import crossing_time, crossing_times
-from eventsolve.elementary import UNDERFLOW, decay, log1p
+from eventsolve.kernels.crossing import crossing_time, crossing_times
+from eventsolve.kernels.elementary import UNDERFLOW, decay, log1p
 
 
 @compiled

@@ -1,0 +1,1 @@
+"""What is compiled: plain functions over arrays, and no face."""

@@ -1,0 +1,117 @@
+"""What kernels take and give: plain records of arrays.
+
+Synapses are listed twice: by target where a layer is marched through, by source where an event queue delivers spikes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+
+class Neurons(NamedTuple):
+    """Parameters of a layer's neurons, each (n,); v_threshold is inf for a readout, reset is 1.0 to subtract."""
+
+    tau_mem: Reals
+    tau_syn: Reals
+    v_threshold: Reals
+    v_reset: Reals
+    v_leak: Reals
+    t_ref: Reals
+    v_initial: Reals
+    i_initial: Reals
+    subtracts: Reals
+
+
+class Afferents(NamedTuple):
+    """Synapses by target neuron: those of neuron i are offsets[i] to offsets[i + 1]; delta is whether one adds to V."""
+
+    offsets: Integers
+    source: Integers
+    weight: Reals
+    delay: Reals
+    delta: Booleans
+
+
+class Efferents(NamedTuple):
+    """Synapses by source, in bundles of one delay and one projection, so that no target occurs twice.
+
+    Those of source s are bundles offsets[s] to offsets[s + 1], by delay; bundle b adds ``weight`` to each ``target`` at
+    places first[b] to first[b + 1]. Block k has neurons blocks[k] to blocks[k + 1]; ``together`` says that they advance
+    as one.
+    """
+
+    offsets: Integers
+    delay: Reals
+    block: Integers
+    delta: Booleans
+    first: Integers
+    target: Integers
+    weight: Reals
+    blocks: Integers
+    together: Booleans
+
+
+class Cohorts(NamedTuple):
+    """Neurons by cohort: those of cohort c are members[offsets[c]] to members[offsets[c + 1]].
+
+    ``weights`` from weight_offsets[c] on are those of its synapses once more, member by member for one slot after the
+    other: an arrival adds one contiguous row to the currents of the cohort.
+    """
+
+    offsets: Integers
+    members: Integers
+    weight_offsets: Integers
+    weights: Reals
+
+
+class Spikes(NamedTuple):
+    """Spikes of a chunk of samples: those of sample s are offsets[s] to offsets[s + 1], in order of occurrence.
+
+    ``arrivals`` counts the arrivals that the neuron had received when it spiked (of its own schedule); it is
+    what orders a spike and an arrival at the same time. Inputs have none. ``trigger`` says which delivery, over a delta
+    synapse, made it spike, as :func:`eventsolve.kernels.recurrent.run` numbers them; -1 for a crossing.
+    """
+
+    times: Reals
+    neurons: Integers
+    offsets: Integers
+    arrivals: Integers
+    trigger: Integers
+
+
+class States(NamedTuple):
+    """Every neuron's state after its last event, each (n_samples, n): when, u = V - v_leak, i, until when V is held."""
+
+    time: Reals
+    u: Reals
+    i: Reals
+    free_at: Reals
+
+
+ROOM, BUDGET, TWICE = 1, 2, 3
+"""Why a run stopped: no room in the arrays, more spikes than allowed, a neuron that would spike twice at one time."""
+
+
+class Probes(NamedTuple):
+    """Places in a readout's voltage at which a loss reads it, by sample, then neuron, then time.
+
+    ``arrival`` is the arrival (of the neuron's schedule) with which the place moves, just before it; -2 - arrival for a
+    place just after it, or -1 for one that is fixed in time or at an interior maximum, where moving it changes nothing.
+    """
+
+    times: Reals
+    neurons: Integers
+    offsets: Integers
+    arrival: Integers
+    cotangents: Reals
+
+
+NONE = np.int64(0)
+"""A zero that is no literal: numba compiles another version of a kernel for a literal argument, which takes seconds."""
