@@ -10,20 +10,9 @@ import numba
 
 from eventsolve.compiled import digest, stamped
 
-KERNEL_FILES = (
-    "compiled.py",
-    "spinnaker2/words.py",
-    "spinnaker2/tables.py",
-    "spinnaker2/kernels.py",
-    "spinnaker2/either.py",
-    "spinnaker2/intervals.py",
-    "spinnaker2/event_forward.py",
-    "spinnaker2/event_backward.py",
-)
-"""Every file of this package that holds compiled code, in the order of their imports."""
-
 Function = TypeVar("Function", bound=Callable[..., Any])
-_DIGEST = digest(Path(__file__).parent / name for name in KERNEL_FILES)
+_HERE = Path(__file__)
+_DIGEST = digest([_HERE, *sorted((_HERE.parent / "spinnaker2" / "kernels").glob("*.py"))])
 
 
 def compiled(function: Function) -> Function:

@@ -15,7 +15,7 @@ import eventsolve as es
 from validation.fixedpoint import ArithmeticUnit, FixedFormat
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, SwitchedCore, Switches
-from validation.spinnaker2.intervals import crossing, transfer, voltage
+from validation.spinnaker2.kernels.intervals import crossing, transfer, voltage
 from validation.spinnaker2.switched import _dynamics, _Run
 from validation.spinnaker2.switches import switched_arithmetic
 from validation.timestepped import TimeStepped

@@ -14,7 +14,7 @@ import numpy as np
 
 from eventsolve.chunks import map_chunks
 from validation.fixedpoint import FixedFormat
-from validation.spinnaker2 import kernels, operands
+from validation.spinnaker2 import operands
 from validation.spinnaker2.arithmetic import Array, Calculator, decode, random_words
 from validation.spinnaker2.image import (
     LOSS,
@@ -26,10 +26,11 @@ from validation.spinnaker2.image import (
     Reals,
     Spikes,
 )
+from validation.spinnaker2.kernels import steps
+from validation.spinnaker2.kernels.tables import Cells
 from validation.spinnaker2.layer_program import guarded
 from validation.spinnaker2.loss_program import LossProgram
 from validation.spinnaker2.operands import Tables, held, native
-from validation.spinnaker2.tables import Cells
 from validation.timestepped import Integers
 
 _SAMPLES_PER_CHUNK = 64
@@ -226,12 +227,12 @@ def _forward(
         decays, neurons, _ = tables[name]
         if isinstance(a.state, FixedFormat):
             number, factor = operands.fixed(a.state, a), operands.factor(a.state, a.decay, a)
-            bounds, places, *at, status = kernels.forward_fixed(
+            bounds, places, *at, status = steps.forward_fixed(
                 number, factor, decays, neurons, arrivals, n_steps, states[name], *history
             )
             overflows += operands.overflows(status, name)
         else:
-            bounds, places, *at = kernels.forward_float(
+            bounds, places, *at = steps.forward_float(
                 a.state.bits == 32, decays, neurons, arrivals, n_steps, high - low, *history
             )
         cells[name], at_spikes[name] = Cells(bounds, places), (at[0], at[1])
@@ -356,9 +357,9 @@ def _return(image: Image, chunk: _Chunk, n_steps: int, output: str, of_loss: Arr
         rest = (decays, synapses, arrivals, cells, jumps, sums, n_steps, chunk.states[name])
         if isinstance(a.adjoint, FixedFormat):
             number = operands.fixed(a.adjoint, a)
-            payloads, errors[name], status = kernels.backward_fixed(number, operands.backward(a), *rest)
+            payloads, errors[name], status = steps.backward_fixed(number, operands.backward(a), *rest)
         else:
-            payloads, errors[name], status = kernels.backward_float(a.adjoint.bits == 32, *rest)
+            payloads, errors[name], status = steps.backward_float(a.adjoint.bits == 32, *rest)
         overflows += operands.overflows(status, name)
         gradients[name] = sums.raw if isinstance(a.gradient, FixedFormat) else sums.values
         answered = np.empty_like(payloads)

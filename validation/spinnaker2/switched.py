@@ -18,18 +18,18 @@ from validation.fixedpoint import FixedFormat
 from validation.spinnaker2 import operands
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number, decode
 from validation.spinnaker2.batched import errors_of_loss, gradient_blocks, random_states
-from validation.spinnaker2.either import Held
-from validation.spinnaker2.event_backward import Fired, backward_events
-from validation.spinnaker2.event_forward import Arrivals, forward_events
 from validation.spinnaker2.image import LOSS, GradientBlock, Image, LayerImage, Reals, Spikes
-from validation.spinnaker2.intervals import Dynamics, Factors
+from validation.spinnaker2.kernels.either import Held
+from validation.spinnaker2.kernels.event_backward import Fired, backward_events
+from validation.spinnaker2.kernels.event_forward import Arrivals, forward_events
+from validation.spinnaker2.kernels.intervals import Dynamics, Factors
+from validation.spinnaker2.kernels.tables import BackwardOperands, Jumps
+from validation.spinnaker2.kernels.words import NEAREST_EVEN
 from validation.spinnaker2.layer_program import guarded
 from validation.spinnaker2.operands import FLOATING, held, native
 from validation.spinnaker2.optimizer_program import sample_gradients
 from validation.spinnaker2.switches import Switches, switched_arithmetic
-from validation.spinnaker2.tables import BackwardOperands, Jumps
 from validation.spinnaker2.target import SpiNNaker2Core
-from validation.spinnaker2.words import NEAREST_EVEN
 from validation.target import Record, Trace
 from validation.timestepped import (
     Integers,
@@ -41,7 +41,7 @@ from validation.timestepped import (
 
 
 class Events(NamedTuple):
-    """Spikes of one population, (n_spikes,), sorted by sample, step, offset and neuron (:mod:`event_forward`)."""
+    """Spikes of one population, (n_spikes,), sorted by sample, step, offset and neuron."""
 
     steps: Integers
     offsets: Reals

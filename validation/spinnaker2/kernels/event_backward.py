@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from validation.compiled import compiled
-from validation.spinnaker2.either import (
+from validation.spinnaker2.kernels.either import (
     accumulated,
     answered,
     increased_row,
@@ -17,7 +17,7 @@ from validation.spinnaker2.either import (
     times,
     value_of,
 )
-from validation.spinnaker2.intervals import decays_over
+from validation.spinnaker2.kernels.intervals import decays_over
 
 Array = Any
 

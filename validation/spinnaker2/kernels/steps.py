@@ -1,4 +1,4 @@
-"""The layer program over a batch, one sample after the other: the loops of :mod:`layer_program` (compiled).
+"""The layer program over a batch, one sample after the other: the loops of :mod:`..layer_program` (compiled).
 
 There are two of each, for a state (forward) or an adjoint (backward) in fixed point, and in floating point, where
 float64 holds numbers of both float formats: an operation in float64, rounded to float32, is the operation in float32.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from validation.compiled import compiled
-from validation.spinnaker2.words import (
+from validation.spinnaker2.kernels.words import (
     STOCHASTIC,
     accumulated,
     added,

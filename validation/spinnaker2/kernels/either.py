@@ -12,8 +12,8 @@ from numba import types
 from numba.extending import overload
 
 from validation.compiled import compiled
-from validation.spinnaker2.kernels import accumulate, accumulate_float, answer, answer_float, rounded
-from validation.spinnaker2.words import (
+from validation.spinnaker2.kernels.steps import accumulate, accumulate_float, answer, answer_float, rounded
+from validation.spinnaker2.kernels.words import (
     STOCHASTIC,
     Format,
     added,

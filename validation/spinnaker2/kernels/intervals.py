@@ -1,4 +1,4 @@
-"""What happens to a neuron between two events, with some approximations of the chip on (:mod:`switches`, compiled)."""
+"""What happens to a neuron between two events, some approximations of the chip on (:mod:`..switches`, compiled)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from validation.compiled import compiled
-from validation.spinnaker2.either import Held
-from validation.spinnaker2.kernels import rounded
-from validation.spinnaker2.tables import Decays
-from validation.spinnaker2.words import quantized
+from validation.spinnaker2.kernels.either import Held
+from validation.spinnaker2.kernels.steps import rounded
+from validation.spinnaker2.kernels.tables import Decays
+from validation.spinnaker2.kernels.words import quantized
 
 
 class Factors(NamedTuple):

@@ -1,4 +1,4 @@
-"""A layer forward from event to event, with some approximations of the chip on (:mod:`switches`, compiled).
+"""A layer forward from event to event, with some approximations of the chip on (:mod:`..switches`, compiled).
 
 Events of a layer lie in cells, sample * (n_steps + 1) + step: step k is the time from grid point k - 1, excluded, to
 grid point k, and the offset of an event is its distance from grid point k - 1, ``time_step`` for an event on the grid.
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from validation.compiled import compiled
-from validation.spinnaker2.either import increased_row, plus, scaled_row, times, value_of
-from validation.spinnaker2.intervals import crossing, decays_over
-from validation.spinnaker2.kernels import grown
+from validation.spinnaker2.kernels.either import increased_row, plus, scaled_row, times, value_of
+from validation.spinnaker2.kernels.intervals import crossing, decays_over
+from validation.spinnaker2.kernels.steps import grown
 
 Array = Any
 
