@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import eventsolve as es
 from validation.fixedpoint import S8_7, U0_32, ArithmeticUnit, FixedFormat
-from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, batched, words
+from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, batched
+from validation.spinnaker2.kernels import words
 from validation.spinnaker2.operands import divisor, factor, fixed
 
 
