@@ -14,7 +14,8 @@ None of these is a gradient; a recipe names the one that it uses.
     Béna et al. (2024, ``resolve_silent``): before the gradient is taken, all weights onto neurons that are silent over
     the whole batch are raised by 1 / sqrt(fan-in), again and again until none is silent.
 "raise"
-    After every gradient step, all weights onto hidden neurons that are silent over the whole batch are raised a little.
+    After every gradient step, all weights onto hidden neurons that are silent over the whole batch are raised a little,
+    less as the learning rate falls: what no gradient balances would otherwise outgrow the last steps.
     Not published: "bump" does nothing about a few neurons that are always silent, and "lift" ends what a neuron had
     learned at once.
 """
@@ -35,7 +36,7 @@ SHARES = (0.3, 0.0)
 FIRST_BUMP = 0.5e-3
 """Of the first bump, in the unit of v_threshold."""
 RAISE = 1e-3
-"""Of "raise", after every batch, in the unit of v_threshold."""
+"""Of "raise", after every batch at the first learning rate, in the unit of v_threshold."""
 MAX_LIFTS = 1000
 """After which lifting gives up: a neuron without inputs never spikes."""
 
@@ -57,9 +58,9 @@ def bumped(parameters: Parameters, activity: Activity, last: Bump) -> tuple[Para
     return parameters, Bump()
 
 
-def raised(parameters: Parameters, activity: Activity) -> Parameters:
-    """Return weights raised onto the hidden neurons that are silent over the whole batch."""
-    return _with_more(parameters, 0, RAISE * (activity.counts[0] == 0).all(axis=0))
+def raised(parameters: Parameters, activity: Activity, share: float) -> Parameters:
+    """Return weights raised onto the hidden neurons that are silent over the whole batch, by a share of RAISE."""
+    return _with_more(parameters, 0, share * RAISE * (activity.counts[0] == 0).all(axis=0))
 
 
 def lifted(parameters: Parameters, run: Callable[[Parameters], Activity]) -> Parameters:
