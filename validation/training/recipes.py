@@ -186,10 +186,10 @@ SLOW = replace(
     WUNDERLICH,
     name="slow",
     source="Wunderlich & Pehle (2021), but a lower learning rate that falls to 0, four times the samples in fewer epochs, "
-    "and silent hidden neurons raised",
+    "and silent neurons raised",
     rule=Adam(2e-3),
     schedule=Cosine(),
-    epochs=40,
+    epochs=30,
     n_train=20000,
     remedy="raise",
 )

@@ -203,7 +203,7 @@ def _after_batch(
     )
     parameters = _causal(parameters.like(arrays))
     if recipe.remedy == "raise":
-        parameters = raised(parameters, outcome.activity, share)
+        parameters = raised(parameters, outcome.activity, labels, share)
     return replace(state, parameters=parameters, moments=moments), *result
 
 
