@@ -147,9 +147,16 @@ def test_a_bump_raises_the_foremost_layer_and_doubles():
 
 
 def test_raising_concerns_hidden_neurons_that_no_sample_of_the_batch_makes_spike():
-    raised = silence.raised(WEIGHTS, activity([[0, 0], [1, 0]], [[0, 0], [0, 0]]))
-    assert raised.weights[0].tolist() == [[1.0] * 4, [1 + silence.RAISE] * 4]
-    assert raised.weights[1] is WEIGHTS.weights[1]
+    raised = silence.raised(WEIGHTS, activity([[0, 0], [1, 0]], [[1, 0], [0, 1]]), np.array([0, 1]), 0.5)
+    assert raised.weights[0].tolist() == [[1.0] * 4, [1 + 0.5 * silence.RAISE] * 4]
+    assert raised.weights[1].tolist() == WEIGHTS.weights[1].tolist()
+
+
+def test_raising_concerns_outputs_by_the_share_of_samples_of_their_class_that_do_not_make_them_spike():
+    silent_on = activity([[1, 1]] * 4, [[1, 0], [1, 0], [0, 1], [0, 0]])
+    raised = silence.raised(WEIGHTS, silent_on, np.array([0, 1, 1, 0]), 0.5)  # misses: 1 in sample 1, 0 in 3
+    assert raised.weights[0].tolist() == WEIGHTS.weights[0].tolist()
+    assert raised.weights[1].tolist() == [[1 + 0.5 * silence.RAISE_OUTPUT * 0.25] * 2] * 2
 
 
 def test_lifting_ends_when_every_neuron_has_spiked():

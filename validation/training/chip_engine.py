@@ -42,7 +42,7 @@ class ChipEngine:
     Raises
     ------
     ValueError
-        If the recipe trains delays, or the arithmetic is unknown.
+        If the recipe trains delays or has a jitter, or the arithmetic is unknown.
     """
 
     recipe: Recipe
@@ -52,9 +52,10 @@ class ChipEngine:
     gradient_unit: float = field(default=TIME_STEP, init=False)
 
     def __post_init__(self) -> None:
-        if self.recipe.delays is not None:
+        if self.recipe.delays is not None or self.recipe.jitter:
+            what = "trains delays" if self.recipe.delays is not None else "has a jitter"
             raise ValueError(
-                f"recipe {self.recipe.name!r} trains delays; on the chip every layer delays by one time step"
+                f"recipe {self.recipe.name!r} {what}; on the chip every layer delays by one time step"
             )
         self._core  # noqa: B018 refuses an unknown arithmetic
 

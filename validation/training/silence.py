@@ -14,9 +14,11 @@ None of these is a gradient; a recipe names the one that it uses.
     Béna et al. (2024, ``resolve_silent``): before the gradient is taken, all weights onto neurons that are silent over
     the whole batch are raised by 1 / sqrt(fan-in), again and again until none is silent.
 "raise"
-    After every gradient step, all weights onto hidden neurons that are silent over the whole batch are raised a little.
-    Not published: "bump" does nothing about a few neurons that are always silent, and "lift" ends what a neuron had
-    learned at once.
+    After every gradient step, all weights onto hidden neurons that are silent over the whole batch are raised a little,
+    and those onto an output by how many of the batch's samples are of its class and do not make it spike: nothing
+    else teaches such a sample. Both less as the learning rate falls: what no gradient balances would otherwise outgrow
+    the last steps. Not published: "bump" raises an output as much for one sample as for all, and does nothing about a
+    few hidden neurons that are always silent, and "lift" ends what a neuron had learned at once.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from validation.training.engines import Activity
+from validation.training.engines import Activity, Integers
 from validation.training.recipes import Parameters
 
 SHARES = (0.3, 0.0)
@@ -35,7 +37,9 @@ SHARES = (0.3, 0.0)
 FIRST_BUMP = 0.5e-3
 """Of the first bump, in the unit of v_threshold."""
 RAISE = 1e-3
-"""Of "raise", after every batch, in the unit of v_threshold."""
+"""Of "raise", for a hidden neuron, after every batch at the first learning rate, in the unit of v_threshold."""
+RAISE_OUTPUT = 1e-2
+"""Of "raise", for an output, times the share of the batch's samples that it misses."""
 MAX_LIFTS = 1000
 """After which lifting gives up: a neuron without inputs never spikes."""
 
@@ -57,9 +61,13 @@ def bumped(parameters: Parameters, activity: Activity, last: Bump) -> tuple[Para
     return parameters, Bump()
 
 
-def raised(parameters: Parameters, activity: Activity) -> Parameters:
-    """Return weights raised onto the hidden neurons that are silent over the whole batch."""
-    return _with_more(parameters, 0, RAISE * (activity.counts[0] == 0).all(axis=0))
+def raised(parameters: Parameters, activity: Activity, labels: Integers, share: float) -> Parameters:
+    """Return weights raised, by a share of the full amounts."""
+    hidden, out = activity.counts
+    missed = out[np.arange(len(labels)), labels] == 0
+    by_class = np.bincount(labels[missed], minlength=out.shape[1]) / len(labels)
+    parameters = _with_more(parameters, 0, share * RAISE * (hidden == 0).all(axis=0))
+    return _with_more(parameters, 1, share * RAISE_OUTPUT * by_class)
 
 
 def lifted(parameters: Parameters, run: Callable[[Parameters], Activity]) -> Parameters:

@@ -148,11 +148,12 @@ def _after_epoch(
 ) -> State:
     start = time.perf_counter()
     order = np.random.default_rng([seed, 2, state.epoch]).permutation(recipe.n_train)
+    random = np.random.default_rng([seed, 3, state.epoch])
     losses, right = [], []
     for batch in range(recipe.n_batches):
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
         state, loss, correct = _after_batch(
-            recipe, engine, state, batch, data.train[chosen], data.train_labels[chosen]
+            recipe, engine, state, batch, data.train[chosen], data.train_labels[chosen], random
         )
         losses.append(loss)
         right.append(correct)
@@ -178,20 +179,27 @@ def _after_epoch(
 
 
 def _after_batch(
-    recipe: Recipe, engine: Engine, state: State, batch: int, samples: NDArray[Any], labels: Integers
+    recipe: Recipe,
+    engine: Engine,
+    state: State,
+    batch: int,
+    samples: NDArray[Any],
+    labels: Integers,
+    random: np.random.Generator,
 ) -> tuple[State, float, float]:
     """Return the next state, the loss and the accuracy of one batch."""
     parameters = state.parameters
     if recipe.remedy == "lift":
         parameters = lifted(parameters, lambda p: engine.run(p, samples))
-    outcome = engine.gradient(parameters, samples, labels)
+    outcome = engine.gradient(_jittered(recipe, parameters, random), samples, labels)
+    gradients = outcome.gradients[: len(parameters.arrays)]
     result = outcome.loss, accuracy(outcome.activity, labels)
     if recipe.remedy == "bump":
         higher, bump = bumped(parameters, outcome.activity, state.bump)
         state = replace(state, bump=bump)
         if higher is not parameters:
             return replace(state, parameters=higher), *result
-    if not all(np.isfinite(g).all() for g in outcome.gradients):
+    if not all(np.isfinite(g).all() for g in gradients):
         raise DivergedError(f"the gradient of batch {batch} of epoch {state.epoch + 1} is not finite")
     share = recipe.schedule.share(state.epoch + batch / recipe.n_batches, recipe.epochs)
     weight_rule = in_unit(recipe.rule, engine.gradient_unit)
@@ -199,12 +207,21 @@ def _after_batch(
     delay_rule = replace(weight_rule, learning_rate=recipe.delay_rate * share, weight_decay=0.0)
     rules = [weight_rule] * len(parameters.weights) + [delay_rule] * len(parameters.delays)
     arrays, moments = step(
-        rules, parameters.arrays, outcome.gradients, state.moments, engine.weight_number, engine.moment_number
+        rules, parameters.arrays, gradients, state.moments, engine.weight_number, engine.moment_number
     )
     parameters = _causal(parameters.like(arrays))
     if recipe.remedy == "raise":
-        parameters = raised(parameters, outcome.activity)
+        parameters = raised(parameters, outcome.activity, labels, share)
     return replace(state, parameters=parameters, moments=moments), *result
+
+
+def _jittered(recipe: Recipe, parameters: Parameters, random: np.random.Generator) -> Parameters:
+    """Return parameters with a delay for every synapse, drawn for each hidden neuron, if the recipe has a jitter."""
+    if recipe.jitter == 0:
+        return parameters
+    first, second = (np.full(w.shape, recipe.transport) for w in parameters.weights)
+    second += random.uniform(-recipe.jitter, recipe.jitter, size=second.shape[1])
+    return Parameters(parameters.weights, (first, second))
 
 
 def _causal(parameters: Parameters) -> Parameters:
