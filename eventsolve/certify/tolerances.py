@@ -69,6 +69,10 @@ def tolerances(box: Box, sample: int, enclosed: Enclosed) -> list[float]:
         error += ERROR * time
         found[event.spike] = error
         cell.free_at = time + p["t_ref"][c]
+        if trigger >= 0 and box.subtracts[c]:  # V is lowered from where it was, and stays as uncertain
+            cell.voltage_size += abs(p["v_threshold"][c] - p["v_reset"][c])
+            cell.voltage_error += rounding
+            continue
         cell.voltage_size = abs(p["v_reset"][c] - p["v_leak"][c])
         cell.voltage_error = error * abs(cell.current + p["v_leak"][c] - p["v_reset"][c]) / tau_mem
     return found

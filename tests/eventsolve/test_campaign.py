@@ -25,6 +25,15 @@ def test_networks_on_which_both_agree_are_certified():
     assert tally.certified == 30 - tally.refused - tally.undecidable - tally.inexact > 20
 
 
+def test_a_tonic_neuron_whose_own_crossing_ties_with_its_delivery_stays_open():
+    tally = run_batch(1, [2170], certify=True)
+    assert (tally.certified, tally.failures, len(tally.ties)) == (0, [], 1)
+
+
+def test_a_delta_spike_with_a_reset_by_subtraction_leaves_v_as_uncertain_as_it_was():
+    assert run_batch(1, [2695], certify=True).certified == 1
+
+
 def test_a_network_is_a_function_of_its_number():
     for index in range(5):
         a, b = draw(SEED, index), draw(SEED, index)
