@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from validation.attribution import commands as attribution
 from validation.chip_command import chip
 from validation.durations import seconds
 from validation.training import commands as training
@@ -32,6 +33,10 @@ app = typer.Typer(
 
 
 app.command()(chip)
+app.command()(attribution.attribute)
+app.command()(attribution.converge)
+app.command()(attribution.recommend)
+app.command()(attribution.localise)
 app.add_typer(training.app, name="train")
 
 

@@ -190,16 +190,21 @@ def _sides(
         else {},
     )
     exact = replace(exact, spike_times={name: e for name, e in exact.spike_times.items() if name in spikes})
-    model = Record(
+    return exact, as_target(record, network)
+
+
+def as_target(record: records.Record, network: es.Network) -> Record:
+    """Return what is in a file as a target would have given it."""
+    weight = record.gradients.get("weight", {})
+    return Record(
         name=record.name,
-        spikes=spikes,
+        spikes={**record.inputs, **record.spikes},
         loss=_per_batch(record, record.loss_values) if record.loss_values is not None else None,
         spike_times=dict(record.gradients.get("spike_times", {})),
         weight={key: _per_batch(record, _matrix(network, key, values)) for key, values in weight.items()},
         time_step=record.time_step,
         traces={name: _shown_trace(trace) for name, trace in record.traces.items()},
     )
-    return exact, model
 
 
 def _per_batch(record: records.Record, values: Any) -> Reals:

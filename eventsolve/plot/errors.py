@@ -46,7 +46,7 @@ def convergence(
     for k, (name, (x, y)) in enumerate(checked.items()):
         order = np.lexsort((y, x))
         order = order[np.isfinite(y[order]) & (y[order] > 0)]
-        apart = 1 + 0.03 * (k - (len(checked) - 1) / 2)
+        apart = 1 + 0.03 * (k - (len(checked) - 1) / 2) * min(1.0, 5 / len(checked))
         mark = MARKERS[k % len(MARKERS)]
         ax.loglog(
             x[order] * apart, y[order], f"{mark}-", color=SERIES[k % len(SERIES)], label=name, alpha=0.85

@@ -10,6 +10,7 @@ from validation.attribution.recommendation import (
     Candidate,
     Setting,
     candidates,
+    frontier,
     ranked,
     recommended,
     tried,
@@ -55,6 +56,15 @@ def test_nothing_cheaper_gives_the_cosine_on_both_batches(found, others, wanted)
     for c in found:
         if c.bytes < got.candidate.bytes:
             assert c.cosine < wanted or tried(others, CORE, c.setting).cosine < wanted
+
+
+def test_the_frontier_leaves_out_what_costs_more_and_gives_less(found):
+    best = frontier(found)
+    assert best[-1].cosine == max(c.cosine for c in found)
+    for c in found:
+        assert any(b.bytes <= c.bytes and b.cosine >= c.cosine for b in best)
+    for cheap, dear in itertools.pairwise(best):
+        assert (cheap.bytes, cheap.cosine) < (dear.bytes, dear.cosine)
 
 
 def test_what_nothing_gives_is_not_recommended(found, others):

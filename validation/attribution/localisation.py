@@ -110,18 +110,34 @@ def localised(
     Raises
     ------
     ValueError
-        If the core cannot represent the network, the inputs or the loss, the record has no traces of a layer, or they
-        have another shape than the model's.
+        If the core cannot represent the network, the inputs or the loss, the record has no spikes or traces of a layer,
+        or they have another shape than the model's, or nothing is off forward and it lacks gradients of samples.
     """
     case = Case.of(core, network, inputs, t_end, loss, previous)
     for name, trace in case.expected.traces.items():
-        if name not in got.traces:
-            raise ValueError(f"traces of {name!r} are needed to localise a fault; {got.name!r} has none")
+        for what, there in (("traces", got.traces), ("spikes", got.spikes)):
+            if name not in there:
+                raise ValueError(f"{what} of {name!r} are needed to localise a fault; {got.name!r} has none")
         if got.traces[name].voltage.shape != trace.voltage.shape:
             raise ValueError(
                 f"traces of {name!r} must have shape {trace.voltage.shape}; got {got.traces[name].voltage.shape}"
             )
-    return _forward(case, got, rtol) or _backward(case, got, rtol)
+    found = _forward(case, got, rtol)
+    if found is not None:
+        return found
+    for key, weight in case.expected.weight.items():
+        if key not in got.weight or got.weight[key].shape != weight.shape:
+            raise ValueError(
+                f"nothing is off forward; dL/dw of {label_of(key)}, sample by sample, is needed to look at the way "
+                f"back, and {got.name!r} does not have it"
+            )
+    for name in case.image.sizes:
+        if name not in got.spike_times:
+            raise ValueError(
+                f"nothing is off forward; dL/dt of {name!r} is needed to look at the way back, and {got.name!r} "
+                "does not have it"
+            )
+    return _backward(case, got, rtol)
 
 
 # -- forward

@@ -149,6 +149,15 @@ def ranked(found: Sequence[Candidate]) -> list[Candidate]:
     )
 
 
+def frontier(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates with a larger cosine than all that are cheaper, cheapest first."""
+    best: list[Candidate] = []
+    for candidate in ranked(found):
+        if not best or candidate.cosine > best[-1].cosine:
+            best.append(candidate)
+    return best
+
+
 def recommended(
     found: Sequence[Candidate], wanted: float, batch: Batch, template: SpiNNaker2Core
 ) -> Recommendation | None:

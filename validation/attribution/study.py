@@ -116,6 +116,7 @@ class Study:
             *(f"spike times of {name}" for name in self.windows),
             *(f"dL/dt of {name}" for name in felt),
             *(f"dL/dw of {label_of(key)}" for key in self.projections),
+            *(f"direction of dL/dw of {label_of(key)}" for key in self.projections),
         )
 
     def observed(self, record: Record) -> Reals:
@@ -123,7 +124,8 @@ class Study:
 
         Spike times: the mean distance of spikes in seconds, where a missed or extra one counts as the window in which
         it would have been paired. dL/dt: the norm of its error, where one of the two is 0 at a spike that only the
-        other has. dL/dw: the norm of the error of the batch mean.
+        other has. dL/dw: the norm of the error of the batch mean. Its direction: 1 - cosine, which no single gradient
+        that is many times too large, as behind a grazing spike, can blow up.
 
         Raises
         ------
@@ -143,7 +145,8 @@ class Study:
         means = [record.weight[key].mean(axis=0) for key in self.projections]
         exact = [self.exact.weight[key].mean(axis=0) for key in self.projections]
         errors = [np.linalg.norm(m - e) / np.linalg.norm(e) for m, e in zip(means, exact, strict=True)]
-        observed = np.concatenate([distances, slopes, errors, *(m.ravel() for m in means)])
+        turned = [_turned(m, e) for m, e in zip(means, exact, strict=True)]
+        observed = np.concatenate([distances, slopes, errors, turned, *(m.ravel() for m in means)])
         if not np.isfinite(observed).all():
             raise ValueError(f"gradients of {record.name!r} are not finite; an error cannot be attributed")
         return observed
@@ -157,6 +160,14 @@ class Study:
             found[key] = values.reshape(*observed.shape[:-1], *shape)
             start += shape[0] * shape[1]
         return found
+
+
+def _turned(got: Reals, exact: Reals) -> float:
+    """Return 1 - cosine, from the distance of unit vectors, which does not cancel; 1 of a gradient that is 0."""
+    size = float(np.linalg.norm(got))
+    if size == 0:
+        return 1.0
+    return 0.5 * float(np.sum((got / size - exact / np.linalg.norm(exact)) ** 2))
 
 
 def delayed(network: es.Network, delay: float) -> es.Network:
