@@ -195,8 +195,8 @@ BENA = Recipe(
 SLOW = replace(
     WUNDERLICH,
     name="slow",
-    source="Wunderlich & Pehle (2021), but a lower learning rate that falls to 0, four times the samples in fewer epochs, "
-    "and silent neurons raised",
+    source="Wunderlich & Pehle (2021), but a lower learning rate that falls to 0, four times the samples in fewer "
+    "epochs, and silent neurons raised",
     rule=Adam(2e-3),
     schedule=Cosine(),
     epochs=30,
@@ -206,7 +206,7 @@ SLOW = replace(
 DELAYS = Recipe(
     name="delays",
     source="Göltz et al. (2025): network, time constants, encoding; loss of Wunderlich & Pehle (2021), "
-    "four times the samples and a quarter of the epochs",
+    "four times the samples and fewer epochs, silent neurons raised",
     setup=Setup(
         name="5-30-3",
         encoding="continuous",
@@ -220,10 +220,10 @@ DELAYS = Recipe(
         tau_mem=10e-3,
         t_max=10e-3,
     ),
-    rule=Adam(5e-3),
+    rule=Adam(3e-3),
     schedule=Cosine(),
-    epochs=50,
-    batch_size=64,
+    epochs=40,
+    batch_size=32,
     n_train=20000,
     delays=(0.0, 5e-3),
     delay_rate=20e-6,
@@ -270,14 +270,14 @@ TUNED = replace(
 ALONE = replace(
     BENA,
     name="alone",
-    source="Béna et al. (2024), but a learning rate that falls to 0, batches of 50, "
+    source="Béna et al. (2024), but less weight decay, a learning rate that falls to 0, silent neurons raised, "
     "and the epoch that is best on the validation set",
-    rule=replace(BENA.rule, learning_rate=2e-3),
+    rule=replace(BENA.rule, weight_decay=1e-4),
     schedule=Cosine(),
-    epochs=15,
-    batch_size=50,
+    epochs=10,
     n_train=20000,
     n_validation=5000,
+    remedy="raise",
 )
 SHORT = replace(
     BENA,
