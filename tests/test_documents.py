@@ -1,8 +1,8 @@
 """Does every command and code block of the documents run as printed?
 
 The blocks of a page share one namespace, in their order: ``python`` is executed, ``pycon`` is a session whose output is
-compared. A ``bash`` block is either one that README.md holds as well, which ``.ci/run`` executes, or it is executed
-here, under ``pytest -m notebooks``.
+compared. A ``bash`` block is one of the two of README.md that ``.ci/run`` executes, or it is executed here, under
+``pytest -m notebooks``; one that several pages hold, once.
 """
 
 import doctest
@@ -30,13 +30,15 @@ def blocks(page):
 
 
 def commands():
-    readme = [text for _, language, text in blocks("README.md") if language == "bash"]
-    return [
-        (page, line, text)
-        for page in PAGES[1:]
-        for line, language, text in blocks(page)
-        if language == "bash" and text not in readme
-    ]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"^<!-- ci: \w+ -->\n```bash\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE))
+    found = []
+    for page in PAGES:
+        for line, language, text in blocks(page):
+            if language == "bash" and text not in known:
+                known.add(text)
+                found.append((page, line, text))
+    return found
 
 
 WITH_CODE = [

@@ -219,8 +219,8 @@ def _jittered(recipe: Recipe, parameters: Parameters, random: np.random.Generato
     """Return parameters with a delay for every synapse, drawn for each hidden neuron, if the recipe has a jitter."""
     if recipe.jitter == 0:
         return parameters
-    first, second = (np.full(w.shape, recipe.transport) for w in parameters.weights)
-    second += random.uniform(-recipe.jitter, recipe.jitter, size=second.shape[1])
+    first, second = (np.full_like(w, recipe.transport) for w in parameters.weights)
+    second += random.uniform(-recipe.jitter, recipe.jitter, size=len(first))
     return Parameters(parameters.weights, (first, second))
 
 
