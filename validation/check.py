@@ -32,6 +32,8 @@ from validation.target import Record, Trace
 
 _COMPARED = ("weight", "spike_times")
 """Gradients that :func:`validation.compare.compare` compares; the others are compared here, by their norm."""
+LOOSE = 0.25
+"""How far the numbers of a slip may be off those that were got, relative to the largest."""
 
 
 def network_of(
@@ -289,10 +291,23 @@ def _findings(
         exact, got, divergence = _worst(record, problem, comparison, quantity, place, value, grads)
         if divergence is not None:
             evidence = Evidence(quantity, place, exact, record.reduction, problem, record.time_step)
-            found[label] = _sentence(
-                divergence, recognised(evidence, got, rtol=comparison.tolerance, atol=0.0)
-            )
+            found[label] = _sentence(divergence, _slips(evidence, got, comparison.tolerance))
     return found
+
+
+def _slips(evidence: Evidence, got: Any, tolerance: float) -> tuple[str, ...]:
+    """Return what wrong numbers look like; on a time grid they may be off by more than allowed without the slip, too.
+
+    Then a slip is believed that leaves a tenth of the error, and at most a quarter of the numbers.
+    """
+    slips = recognised(evidence, got, rtol=tolerance, atol=0.0)
+    exact = np.asarray(dense(evidence.expected), dtype=np.float64)
+    size = float(np.abs(exact).max(initial=0.0))
+    if slips or not size:
+        return slips
+    error = float(np.abs(np.asarray(dense(got), dtype=np.float64) - exact).max()) / size
+    wide = min(LOOSE, error / 10)
+    return recognised(evidence, got, rtol=wide, atol=0.0) if tolerance < wide else ()
 
 
 def _worst(

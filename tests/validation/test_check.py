@@ -97,6 +97,19 @@ def test_a_gradient_that_is_off_is_named_with_its_slip(quantity, place, label, r
     assert "looks like a factor -tau_syn" in run.findings[label]
 
 
+@pytest.mark.parametrize(("noise", "named"), [(0.05, True), (2.0, False)])
+def test_a_slip_is_named_through_what_else_is_off(noise, named):
+    """As on a time grid: numbers that are off by more than is allowed even without the slip."""
+    rng = np.random.default_rng(1)
+    record = exact()
+
+    def slipped(weight):
+        return (weight + noise * np.abs(weight).max() * rng.uniform(-1, 1, weight.shape)) / 5e-3
+
+    run = checking.check(changed(record, "weight", FIRST, slipped), record.network, tolerance=1e-3)
+    assert ("a factor 1/tau_syn" in run.findings["dL/dw of in → hidden"]) is named
+
+
 def test_the_same_in_a_sparse_network():
     given = problem()
     net = network_of(
