@@ -278,7 +278,7 @@ Versions: {versions}.
 | `nest`, `brian2` | targets without gradients | `validation.peers`: `Peer` |
 | `neo` | spikes from and to Neo, and of PyNN | `eventsolve.io.neo`, `eventsolve.io.pynn` |
 | `h5py` | Spiking Heidelberg Digits and Speech Commands | `eventsolve.io.shd` |
-| `distributed` | campaigns on a cluster | [scale-out](scale-out.md) |
+| `distributed` | campaigns on a cluster | [scale out](howto/scale_out.md) |
 
 `pip install "eventsolve[torch]"` installs an extra. A surrogate gradient is not the derivative of any spike time; it
 is not compared. Factors between conventions are in `validation/conventions.py`, each with its source.

@@ -1,10 +1,10 @@
 """Independent jobs on any ``concurrent.futures.Executor``, so that no result is lost that was finished.
 
-A pool of processes serves one machine; Dask's ``Client.get_executor()`` and ``mpi4py.futures.MPIPoolExecutor`` serve a
-cluster (``docs/scale-out.md``). Function and jobs travel between processes: a function at the top of a module, and jobs
-that are plain records. A job that fails costs its own result; a worker that is lost costs what its executor can no
-longer do: nothing with Dask, which does it again, and with a pool of processes all that had not finished. Which jobs
-those were is said at the end, by :class:`LostJobsError`, whose ``jobs`` can be handed in again.
+A pool of processes serves one machine; Dask's ``Client.get_executor()`` and ``mpi4py.futures.MPIPoolExecutor`` serve
+a cluster (``docs/howto/scale_out.md``). Function and jobs travel between processes: a function at the top of a
+module, and jobs that are plain records. A job that fails costs its own result; a worker that is lost costs what its
+executor can no longer do: nothing with Dask, which does it again, and with a pool of processes all that had not
+finished. Which jobs those were is said at the end, by :class:`LostJobsError`, whose ``jobs`` can be handed in again.
 """
 
 from __future__ import annotations
