@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from validation.attribution import commands as attribution
+from validation import attribution_commands as attribution
 from validation.chip_command import chip
 from validation.durations import seconds
 from validation.training import commands as training
