@@ -68,6 +68,14 @@ EVENTAX = ("eventax==0.1.0", "jax>=0.9.1")
 PEERS = (
     Peer(OURS, OURS, (), ALL),
     Peer(
+        "eventsolve, to first spikes",
+        OURS,
+        (),
+        ALL,
+        {"first": True},
+        "for a gradient it stops once every output has spiked, which changes no bit of it",
+    ),
+    Peer(
         "jaxsnn, float64",
         "jaxsnn",
         ("jaxsnn==0.3.0",),

@@ -5,7 +5,7 @@ from exchange import Solver, Spikes, Work, answer
 import eventsolve as es
 
 
-def build(work: Work) -> Solver:
+def build(work: Work, first: bool = False) -> Solver:
     net = es.Network()
     net.add_input("in", work.w1.shape[1])
     for name, weight in (("hidden", work.w1), ("out", work.w2)):
@@ -18,12 +18,16 @@ def build(work: Work) -> Solver:
     def solve(_=None):
         return es.solve(net, inputs, work.t_end, threads=1)
 
+    def seen():
+        """What the loss can see: all, or each sample until every output has spiked."""
+        return es.solve_first_spikes(net, inputs, work.t_end, "out", threads=1) if first else solve()
+
     def gradient():
-        _, found = es.value_and_grad(solve(), loss, threads=1)
+        _, found = es.value_and_grad(seen(), loss, threads=1)
         return found.weight["in", "hidden"], found.weight["hidden", "out"]
 
     def each():
-        _, found = es.value_and_grad(solve(), loss, reduction="none", threads=1)
+        _, found = es.value_and_grad(seen(), loss, reduction="none", threads=1)
         return found.weight["in", "hidden"], found.weight["hidden", "out"]
 
     def spikes(solution):
