@@ -19,7 +19,7 @@ def build(work: Work, first: bool = False) -> Solver:
         return es.solve(net, inputs, work.t_end, threads=1)
 
     def seen():
-        """What the loss can see: all, or each sample until every output has spiked."""
+        """Solve what the loss can see: all, or each sample until every output has spiked."""
         return es.solve_first_spikes(net, inputs, work.t_end, "out", threads=1) if first else solve()
 
     def gradient():
