@@ -28,9 +28,9 @@ notebooks:
 docs:
 	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html -c docs . docs/_build/html
 
-# the kernels as the plain Python that they are written in, which is slow
+# the kernels as the plain Python that they are written in, which is slow; numpy warns of an inf or NaN, compiled code does not
 twin:
-	NUMBA_DISABLE_JIT=1 $(BIN)python -m pytest tests/eventsolve
+	NUMBA_DISABLE_JIT=1 $(BIN)python -m pytest -W ignore::RuntimeWarning tests/eventsolve
 
 # random networks against mpmath, and certified; goes on where it was interrupted
 campaign:

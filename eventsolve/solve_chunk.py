@@ -65,7 +65,7 @@ def solve_chunk(
             doubts.append(Undecided(population, sample, neuron, time))
         status, sample, where, time = ended
         if status:
-            return doubts, Stop(time, sample, *layer.neuron_of(where), status, layer.name)
+            return doubts, Stop(float(time), sample, *layer.neuron_of(where), status, layer.name)
     return doubts, None
 
 

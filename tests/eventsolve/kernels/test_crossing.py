@@ -96,7 +96,8 @@ def states(seed, n):
 def test_crossings_are_those_of_a_bracketed_search(seed):
     found = 0
     with mp.workdps(45):
-        for u, i, c, tau_mem, tau_syn in states(seed, 150):
+        # np.float64, as arrays give it: uncompiled, a Python float would not divide by 0
+        for u, i, c, tau_mem, tau_syn in map(np.float64, states(seed, 150)):
             s, grazing = crossing_time(u, i, c, tau_mem, tau_syn)
             want, peak = first_crossing(u, i, c, tau_mem, tau_syn)
             state = (u, i, c, tau_mem, tau_syn)
