@@ -554,7 +554,8 @@ def run(
         a, b = blocks[block], blocks[block + 1]
         block_of[a:b] = block
         if together[block]:
-            clock[block] = t[a:b].max()
+            # those that are later have spiked since, and go alone
+            clock[block] = t[a:b].min()
             horizon[block] = clock[block]
         for m in range(a, b):
             if together[block]:
