@@ -129,7 +129,7 @@ class Solution:
         on_the_way = {}
         for name, longest in delays.items():
             times, neurons, samples = self.arriving(name, longest)
-            on_the_way[name] = SpikeTrains(
+            on_the_way[name] = SpikeTrains._trusted(
                 times, neurons, samples, self.n_samples, self.network.population(name).size
             )
         states = {

@@ -11,13 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, first_entry, index_vector, real_array, shown
 
+_MOST_TRAINS = np.iinfo(np.int64).max  # trains are numbered through
+
 
 @dataclass(frozen=True, eq=False)
 class SpikeTrains:
     """Spikes of ``n_neurons`` neurons in ``n_samples`` samples.
 
     Build one with :meth:`from_lists`, :meth:`from_arrays` or :meth:`from_dense`. The arrays are parallel, read-only and
-    sorted by sample, then time, then neuron: a total order, because one neuron cannot spike twice at one time.
+    sorted by sample, then time, then neuron: a total order, because one neuron cannot spike twice at one time. The
+    constructor, and ``dataclasses.replace`` with it, checks and copies as :meth:`from_arrays` does.
 
     Attributes
     ----------
@@ -27,6 +30,11 @@ class SpikeTrains:
         Which neuron of which sample spiked.
     n_samples, n_neurons : int
         Sizes of the batch and of the population; both may exceed the indices that occur.
+
+    Raises
+    ------
+    ValueError
+        If a time is negative or not finite, an index is out of range, lengths differ, or the order is another one.
     """
 
     times: NDArray[np.float64]
@@ -36,10 +44,46 @@ class SpikeTrains:
     n_neurons: int
 
     def __post_init__(self) -> None:
-        for name in ("times", "neurons", "samples"):
-            array = getattr(self, name).view()  # so that the caller's own array stays as it is
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+        n_samples = count("n_samples", self.n_samples)
+        n_neurons = count("n_neurons", self.n_neurons)
+        if n_samples * n_neurons > _MOST_TRAINS:
+            raise ValueError(
+                f"n_samples * n_neurons must be at most {_MOST_TRAINS}; got {n_samples} * {n_neurons}"
+            )
+        times = _time_vector("times", self.times)
+        neurons = index_vector("neurons", self.neurons, n_neurons)
+        samples = index_vector("samples", self.samples, n_samples)
+        _check_order(times, neurons, samples)
+        self._fill(times, neurons, samples, n_samples, n_neurons)
+
+    @classmethod
+    def _trusted(
+        cls,
+        times: NDArray[np.float64],
+        neurons: NDArray[np.int64],
+        samples: NDArray[np.int64],
+        n_samples: int,
+        n_neurons: int,
+    ) -> SpikeTrains:
+        """Return the trains of arrays that were made here and are in order: neither checked nor copied."""
+        trains = cls.__new__(cls)
+        trains._fill(times, neurons, samples, n_samples, n_neurons)
+        return trains
+
+    def _fill(
+        self,
+        times: NDArray[np.float64],
+        neurons: NDArray[np.int64],
+        samples: NDArray[np.int64],
+        n_samples: int,
+        n_neurons: int,
+    ) -> None:
+        for name, array in (("times", times), ("neurons", neurons), ("samples", samples)):
+            view = array.view()  # so that kernels, compiled for arrays that can be written, may keep theirs
+            view.setflags(write=False)
+            object.__setattr__(self, name, view)
+        object.__setattr__(self, "n_samples", n_samples)
+        object.__setattr__(self, "n_neurons", n_neurons)
 
     @classmethod
     def from_arrays(
@@ -68,43 +112,16 @@ class SpikeTrains:
             If a time is negative or not finite, an index is out of range, lengths differ, or the order is not the one
             documented (reordering silently would detach the spikes from data that the caller holds beside them).
         """
-        n_neurons = count("n_neurons", n_neurons)
         if n_samples is None:
             if samples is not None:
                 raise ValueError("n_samples must be given with samples: trailing samples may be silent")
             n_samples = 1
-        n_samples = count("n_samples", n_samples)
-        if samples is None and n_samples != 1:
-            raise ValueError(f"samples must be given for a batch of n_samples = {n_samples}")
-        t = _time_vector("times", times)
-        n = index_vector("neurons", neurons, n_neurons)
-        s = (
-            np.zeros(t.size, dtype=np.int64)
-            if samples is None
-            else index_vector("samples", samples, n_samples)
-        )
-        if not t.size == n.size == s.size:
-            raise ValueError(
-                f"times, neurons and samples must have one length; got {t.size}, {n.size} and {s.size}"
-            )
-        same_sample = s[1:] == s[:-1]
-        same_time = same_sample & (t[1:] == t[:-1])
-        disorder = (s[1:] < s[:-1]) | (same_sample & (t[1:] < t[:-1])) | (same_time & (n[1:] < n[:-1]))
-        if disorder.any():
-            k = int(np.argmax(disorder)) + 1
-            raise ValueError(
-                "times, neurons and samples must be sorted by sample, then time, then neuron; "
-                f"spike {k} (sample {s[k]}, {float(t[k])!r} s, neuron {n[k]}) comes after "
-                f"spike {k - 1} (sample {s[k - 1]}, {float(t[k - 1])!r} s, neuron {n[k - 1]})"
-            )
-        duplicate = same_time & (n[1:] == n[:-1])
-        if duplicate.any():
-            k = int(np.argmax(duplicate)) + 1
-            raise ValueError(
-                "times must not repeat, as a neuron can spike once at a time; "
-                f"spike {k} repeats sample {s[k]}, neuron {n[k]}, {float(t[k])!r} s"
-            )
-        return cls(t, n, s, n_samples, n_neurons)
+        if samples is None:
+            if count("n_samples", n_samples) != 1:
+                raise ValueError(f"samples must be given for a batch of n_samples = {n_samples}")
+            times = _time_vector("times", times)
+            samples = np.zeros(times.size, dtype=np.int64)
+        return cls(times, neurons, samples, n_samples, n_neurons)  # type: ignore[arg-type]
 
     @classmethod
     def from_lists(
@@ -277,7 +294,7 @@ class SpikeTrains:
         index = np.concatenate(
             [np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.empty(0, np.int64)]
         )
-        return SpikeTrains(
+        return SpikeTrains._trusted(
             self.times[index],
             self.neurons[index],
             np.repeat(np.arange(chosen.size), stops - starts),
@@ -294,6 +311,35 @@ class SpikeTrains:
 
     def __repr__(self) -> str:
         return f"SpikeTrains({self.n_spikes} spikes, {self.n_samples} samples, {self.n_neurons} neurons)"
+
+
+def _check_order(times: NDArray[np.float64], neurons: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
+    if not times.size == neurons.size == samples.size:
+        raise ValueError(
+            "times, neurons and samples must have one length; "
+            f"got {times.size}, {neurons.size} and {samples.size}"
+        )
+    same_sample = samples[1:] == samples[:-1]
+    same_time = same_sample & (times[1:] == times[:-1])
+    disorder = (
+        (samples[1:] < samples[:-1])
+        | (same_sample & (times[1:] < times[:-1]))
+        | (same_time & (neurons[1:] < neurons[:-1]))
+    )
+    if disorder.any():
+        k = int(np.argmax(disorder)) + 1
+        raise ValueError(
+            "times, neurons and samples must be sorted by sample, then time, then neuron; "
+            f"spike {k} (sample {samples[k]}, {float(times[k])!r} s, neuron {neurons[k]}) comes after "
+            f"spike {k - 1} (sample {samples[k - 1]}, {float(times[k - 1])!r} s, neuron {neurons[k - 1]})"
+        )
+    duplicate = same_time & (neurons[1:] == neurons[:-1])
+    if duplicate.any():
+        k = int(np.argmax(duplicate)) + 1
+        raise ValueError(
+            "times must not repeat, as a neuron can spike once at a time; "
+            f"spike {k} repeats sample {samples[k]}, neuron {neurons[k]}, {float(times[k])!r} s"
+        )
 
 
 def _time_vector(name: str, values: object) -> NDArray[np.float64]:
