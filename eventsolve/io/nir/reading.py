@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, opened, shown_error
-from eventsolve.checks import printable, real_array, shown
+from eventsolve.checks import printable, real_array, seconds, shown
 from eventsolve.io.hdf5 import read_arrays
 from eventsolve.network import LI, LIF, Network
 
@@ -111,7 +111,7 @@ def from_nir(graph: Any, *, time_unit: float = 1.0, max_bytes: int = MAX_BYTES) 
 
 
 def _network_of(graph: Any, time_unit: float, budget: Budget) -> Network:
-    check_unit(time_unit)
+    time_unit = checked_unit(time_unit)
     wiring = _Wiring(*_taken_apart(graph), budget)
     network = Network()
     arriving = {}
@@ -390,7 +390,9 @@ def _is_identity(matrix: Any) -> bool:
     return bool((matrix.diagonal() == 1.0).all())
 
 
-def check_unit(time_unit: float) -> None:
-    """Raise a ValueError unless the unit is a number of seconds."""
-    if not (isinstance(time_unit, float | int) and 0 < time_unit < np.inf):
+def checked_unit(time_unit: object) -> float:
+    """Return a unit of time in seconds, or raise a ValueError."""
+    value = seconds("time_unit", time_unit)
+    if not 0 < value < np.inf:
         raise ValueError(f"time_unit must be a finite number of seconds > 0; got {shown(time_unit)}")
+    return value
