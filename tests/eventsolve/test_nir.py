@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import eventsolve as es
 
 nir = pytest.importorskip("nir", reason="the package nir is not installed")
-from eventsolve.io.nir import from_nir, to_nir  # noqa: E402
+from eventsolve.io.nir import from_nir, read, to_nir  # noqa: E402
 
 
 def drawn(seed, *, current_based=True):
@@ -365,6 +365,14 @@ def test_a_program_on_the_clock_follows_the_network_that_is_read_with_its_step()
         errors.append(np.abs(exact - volts).max() / exact.max())
     assert errors[0] < 0.05
     assert errors[1] < 0.15 * errors[0]
+
+
+def test_a_file_of_scalars_and_a_batch_of_one_is_read_with_its_step(tmp_path):
+    nir.write(tmp_path / "clocked.nir", snntorch_graph())
+    net = read(tmp_path / "clocked.nir", dt=1e-4)
+    np.testing.assert_allclose(net.projections["input", "lif"].weight, 0.6, rtol=4 * np.finfo(float).eps)
+    with pytest.warns(es.UnitWarning, match="was it written on a clock"):
+        read(tmp_path / "clocked.nir")
 
 
 def test_a_graph_that_looks_clocked_is_warned_about():

@@ -18,4 +18,5 @@ constants, and the same in both readings. What remains is that tau = dt / (1 - b
 """
 
 from eventsolve.io.nir.reading import from_nir as from_nir
+from eventsolve.io.nir.reading import read as read
 from eventsolve.io.nir.writing import to_nir as to_nir

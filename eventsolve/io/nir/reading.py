@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -12,7 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import real_array, seconds, shown
+from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, opened, shown_error
+from eventsolve.checks import printable, real_array, seconds, shown
+from eventsolve.io.hdf5 import read_arrays
 from eventsolve.network import LI, LIF, Network
 from eventsolve.units import UnitWarning
 
@@ -21,11 +26,74 @@ Reals = NDArray[np.float64]
 _CURRENT_BASED = (nir.CubaLIF, nir.CubaLI)
 _NEURONS = (*_CURRENT_BASED, nir.LIF, nir.LI)
 _MAPS = (nir.Affine, nir.Linear, nir.Scale, nir.Delay)
+_NEURON_BYTES, _SYNAPSE_BYTES = 64, 64
+"""What a channel takes on its way, and a synapse when it is connected: copies of its weight and delay, and checks."""
 _SPIKING = (nir.Input, nir.CubaLIF, nir.LIF)
 _TOO_STRONG = 10.0  # times from v_reset to v_threshold
 
 
-def from_nir(graph: Any, *, time_unit: float = 1.0, dt: float | None = None) -> Network:
+def read(
+    path: str | PathLike[str],
+    *,
+    time_unit: float = 1.0,
+    dt: float | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Network:
+    """Read the network of a file that holds a NIR graph.
+
+    Parameters
+    ----------
+    path : path
+    time_unit, dt : float
+        As for :func:`from_nir`, warnings too.
+    max_bytes : int
+        What reading may take: the file, what it declares to hold, and the network that follows from it.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no NIR graph, or one that cannot be represented; nothing is allocated beyond the limit.
+    OSError
+        If it cannot be opened.
+    """
+    name = printable(Path(path).name)
+    budget = Budget(max_bytes)
+    try:
+        with opened(path, max_bytes) as file:
+            document = _nested(read_arrays(file, budget, groups=True)).get("node")
+    except Unreadable as error:
+        raise Unreadable(f"{name} holds no NIR graph: {error}") from error
+    if not isinstance(document, dict):
+        raise Unreadable(f"{name} holds no NIR graph: it must have a group 'node'")
+    try:
+        # as nir.read does it, but for shapes, which are checked here: it trusts that every node has what its kind needs
+        graph = nir.dict2NIRNode(document | {"type_check": False})
+    except Exception as error:
+        raise Unreadable(
+            f"{name} holds no NIR graph: it is not built as NIR says: {shown_error(error)}"
+        ) from error
+    if not isinstance(graph, nir.NIRGraph):
+        raise Unreadable(f"{name} holds no NIR graph, but a {type(graph).__name__}")
+    try:
+        return _network_of(graph, time_unit, dt, budget)
+    except ValueError as error:
+        raise Unreadable(f"{name}: {error}") from error
+
+
+def _nested(arrays: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Return the groups of an HDF5 file as dictionaries."""
+    whole: dict[str, Any] = {}
+    for path, values in arrays.items():
+        group = whole
+        for name in path[:-1]:
+            group = group[name]
+        group[path[-1]] = {} if values is None else values
+    return whole
+
+
+def from_nir(
+    graph: Any, *, time_unit: float = 1.0, dt: float | None = None, max_bytes: int = MAX_BYTES
+) -> Network:
     """Return the network that a NIR graph describes.
 
     Inputs and neurons keep their names, neurons their parameters, one by one. What lies between two of them (Affine,
@@ -42,6 +110,8 @@ def from_nir(graph: Any, *, time_unit: float = 1.0, dt: float | None = None) -> 
         Seconds: the step of the clock on which the graph was written. Its spikes are then pulses of height 1 that last
         one step, as in graphs of snnTorch (dt=1e-4) or Norse; by default they are NIR's Dirac pulses. The module
         docstring says what comes of it.
+    max_bytes : int
+        What the network may take: a few numbers of a graph may declare any number of neurons and synapses.
 
     Warns
     -----
@@ -58,17 +128,24 @@ def from_nir(graph: Any, *, time_unit: float = 1.0, dt: float | None = None) -> 
     """
     if not isinstance(graph, nir.NIRGraph):
         raise TypeError(f"graph must be a nir.NIRGraph; got {type(graph).__name__}")
+    return _network_of(graph, time_unit, dt, Budget(max_bytes))
+
+
+def _network_of(graph: Any, time_unit: float, dt: float | None, budget: Budget) -> Network:
     time_unit = checked_unit(time_unit)
     pulse = 1.0 if dt is None else checked_unit(dt, "dt") / time_unit
-    wiring = _Wiring(*_taken_apart(graph))
+    wiring = _Wiring(*_taken_apart(graph), budget)
     network = Network()
     arriving = {}
     for name, node in wiring.nodes.items():
         if isinstance(node, nir.Input):
-            network.add_input(name, wiring.size(name))
-        elif isinstance(node, _NEURONS):
-            arriving[name] = wiring.arriving(name)
             size = wiring.size(name)
+            budget.take(_NEURON_BYTES * size, f"input {name!r} of {size} neurons")
+            network.add_input(name, size)
+        elif isinstance(node, _NEURONS):
+            size = wiring.size(name)
+            budget.take(_NEURON_BYTES * size, f"population {name!r} of {size} neurons")
+            arriving[name] = wiring.arriving(name)
             network.add_population(name, size, _neuron(name, size, node, arriving[name][1], time_unit))
     for post, (paths, _) in arriving.items():
         node, size = wiring.nodes[post], wiring.size(post)
@@ -80,6 +157,7 @@ def from_nir(graph: Any, *, time_unit: float = 1.0, dt: float | None = None) -> 
         gain = gain * pulse
         for path in paths:
             several = sum(other.source == path.source for other in paths) > 1
+            budget.take(_SYNAPSE_BYTES * _stored(path.matrix), f"projection {(path.source, post)}")
             network.connect(
                 path.source,
                 post,
@@ -117,7 +195,7 @@ def _warn_if_clocked(network: Network, wiring: _Wiring) -> None:
         "to v_threshold; was it written on a clock, with spikes of height 1 for one step? Then give the step in "
         f"seconds{f', perhaps {step[0]:.3g}' if known else ''}: from_nir(graph, dt=...)",
         UnitWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -149,8 +227,8 @@ class _Path:
 class _Wiring:
     """A flat graph, and what arrives at its nodes through maps without neurons."""
 
-    def __init__(self, nodes: dict[str, Any], edges: list[tuple[str, str]]) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: dict[str, Any], edges: list[tuple[str, str]], budget: Budget) -> None:
+        self.nodes, self.budget = nodes, budget
         self.before: dict[str, list[str]] = {name: [] for name in nodes}
         for pre, post in edges:
             for name in (pre, post):
@@ -212,11 +290,14 @@ class _Wiring:
                     f"node {name!r} is a {type(node).__name__} and leads on to other nodes; it has no spikes to send"
                 )
             n = self.size(name)
+            self.budget.take(_NEURON_BYTES * n, f"node {name!r} of {n} channels")
             return [_Path(name, sp.eye_array(n, format="csr"), np.zeros(n), np.zeros(n))], np.zeros(())
         paths, constant = self.arriving(name)
         if isinstance(node, _Wire):
             return paths, constant
-        return [_through(name, node, path) for path in paths], _constant_through(name, node, constant)
+        return [_through(name, node, path, self.budget) for path in paths], _constant_through(
+            name, node, constant
+        )
 
 
 class _Wire:
@@ -254,10 +335,11 @@ def _taken_apart(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return nodes, [(end(pre, "Output"), end(post, "Input")) for pre, post in edges]
 
 
-def _through(name: str, node: Any, path: _Path) -> _Path:
+def _through(name: str, node: Any, path: _Path, budget: Budget) -> _Path:
     """Return the path that goes on through a map."""
     path = replace(path, nodes=(*path.nodes, name))
     n = path.matrix.shape[0]
+    budget.take(_NEURON_BYTES * n, f"node {name!r}")
     if isinstance(node, nir.Delay):
         delay = _vector(name, "delay", node.delay, n)
         return (
@@ -266,10 +348,14 @@ def _through(name: str, node: Any, path: _Path) -> _Path:
             else replace(path, late=path.late + delay)
         )
     if isinstance(node, nir.Scale):
+        budget.take(24 * _stored(path.matrix), f"node {name!r}")
         return replace(path, matrix=_rows_times(_vector(name, "scale", node.scale, n), path.matrix))
     weight = real_array(f"weight of node {name!r}", node.weight)
     if weight.ndim != 2 or weight.shape[1] != n:
         raise ValueError(f"weight of node {name!r} must have shape (n, {n}); got {weight.shape}")
+    budget.take(
+        8 * weight.size + 8 * weight.shape[0] * path.matrix.shape[1], f"the product of nodes {path.nodes}"
+    )
     if path.late.size and np.ptp(path.late) > 0:
         raise ValueError(
             f"node {name!r} mixes channels that nodes {list(path.nodes[:-1])} delay differently after mixing others: "
@@ -385,6 +471,10 @@ def _vector(name: str, parameter: str, values: Any, n: int) -> Reals:
     if array.shape not in ((), (1,), (n,)):
         raise ValueError(f"{parameter} of node {name!r} must have shape ({n},); got {array.shape}")
     return np.array(np.broadcast_to(array, (n,)))
+
+
+def _stored(matrix: Any) -> int:
+    return int(matrix.nnz if sp.issparse(matrix) else matrix.size)
 
 
 def _rows_times(factor: Reals, matrix: Any) -> Any:
