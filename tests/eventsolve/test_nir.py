@@ -367,8 +367,11 @@ def test_a_program_on_the_clock_follows_the_network_that_is_read_with_its_step()
     assert errors[1] < 0.15 * errors[0]
 
 
-def test_a_file_of_scalars_and_a_batch_of_one_is_read_with_its_step(tmp_path):
-    nir.write(tmp_path / "clocked.nir", snntorch_graph())
+def test_a_file_of_single_numbers_and_a_batch_of_one_is_read_with_its_step(tmp_path):
+    graph = snntorch_graph()
+    for name, value in vars_of(graph.nodes["lif"]).items():
+        setattr(graph.nodes["lif"], name, np.atleast_1d(value))  # a file holds no scalars
+    nir.write(tmp_path / "clocked.nir", graph)
     net = read(tmp_path / "clocked.nir", dt=1e-4)
     np.testing.assert_allclose(net.projections["input", "lif"].weight, 0.6, rtol=4 * np.finfo(float).eps)
     with pytest.warns(es.UnitWarning, match="was it written on a clock"):
