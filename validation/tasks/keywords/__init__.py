@@ -1,1 +1,1 @@
-"""Spoken digits: 20 words in English and German as spikes of 700 channels, in the manner of the Spiking Heidelberg Digits."""
+"""Spoken digits as spikes: 20 words, 700 channels, in the manner of the Spiking Heidelberg Digits."""

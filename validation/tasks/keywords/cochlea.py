@@ -56,7 +56,7 @@ def released_vesicles(moved, rate):
 
 
 @compiled
-def fired_cells(released, hair_cells, seed, kept_v, kept_i, weight, held):
+def fired_cells(released, hair_cells, random, kept_v, kept_i, weight, held):
     """Return in which samples each channel's bushy cell spikes, as 1 in an array like ``released``.
 
     Parameters
@@ -65,7 +65,7 @@ def fired_cells(released, hair_cells, seed, kept_v, kept_i, weight, held):
         Expected vesicles of one hair cell in every sample.
     hair_cells : int
         That a bushy cell hears; together they release a number of vesicles that is Poisson's, drawn by inversion.
-    seed : int
+    random : numpy.random.Generator
     kept_v, kept_i : float
         What is left of V and I after a sample.
     weight : float
@@ -73,14 +73,13 @@ def fired_cells(released, hair_cells, seed, kept_v, kept_i, weight, held):
     held : int
         Samples of the refractory period.
     """
-    np.random.seed(seed)  # of this thread's generator in compiled code, which nothing else sees
     fired = np.zeros(released.shape, np.uint8)
     for channel in range(released.shape[0]):
         v = i = 0.0
         free_from = 0
         for n in range(released.shape[1]):
             expected = hair_cells * released[channel, n]
-            chosen, share, heard = np.random.random(), np.exp(-expected), 0
+            chosen, share, heard = random.random(), np.exp(-expected), 0
             while chosen > share and heard < 64:
                 chosen -= share
                 heard += 1

@@ -1,10 +1,10 @@
-r"""From a sound to spikes of 700 cochlear channels, in the manner of the Spiking Heidelberg Digits.
+"""From a sound to spikes of 700 cochlear channels, in the manner of the Spiking Heidelberg Digits.
 
-Cramer, Stradmann, Schemmel & Zenke (2022) follow the ear: basilar membrane, inner hair cells, bushy cells. So does this,
-with published parts: a bank of gammatone filters (Hohmann 2002: four complex one-pole filters in a row, spaced evenly on
-the scale of equivalent rectangular bandwidths of Glasberg & Moore 1990), the transmitter pools of an inner hair cell
-(Meddis 1986, with the constants of 1990), and one bushy cell per channel: a LIF neuron that hears the vesicles of several
-hair cells, drawn at random, and so answers only where many are released together.
+Cramer, Stradmann, Schemmel & Zenke (2022) follow the ear: basilar membrane, inner hair cells, bushy cells. So does
+this, with published parts: a bank of gammatone filters (Hohmann 2002: four complex one-pole filters in a row), even on
+the scale of equivalent rectangular bandwidths (Glasberg & Moore 1990); the transmitter pools of an inner hair cell
+(Meddis 1986, with the constants of 1990); and one bushy cell per channel, a LIF neuron that hears the vesicles of
+several hair cells, drawn at random, and so answers only where many are released together.
 
     k = g (s + A) / (s + A + B) where s + A > 0, else 0          permeability of the membrane
     q' = y (m - q) + x w - k q        free transmitter           c' = k q - (l + r) c        cleft
@@ -58,13 +58,15 @@ class Ear:
 
 
 def centre_frequencies(ear: Ear) -> Reals:
-    """Return the frequencies of the channels, Hz, ascending, (700,), evenly spaced in equivalent rectangular bandwidths."""
+    """Return the frequencies of the channels in Hz, ascending, (700,)."""
     low, high = (21.4 * np.log10(1.0 + 4.37e-3 * f) for f in (ear.low, ear.high))
     scale: Reals = (10.0 ** (np.linspace(low, high, N_CHANNELS) / 21.4) - 1.0) / 4.37e-3
     return scale
 
 
-def spikes_of(sound: Reals, rate: float, seed: int, ear: Ear | None = None) -> tuple[Reals, NDArray[np.int64]]:
+def spikes_of(
+    sound: Reals, rate: float, seed: int, ear: Ear | None = None
+) -> tuple[Reals, NDArray[np.int64]]:
     """Return the spikes of a sound.
 
     Parameters
@@ -99,6 +101,14 @@ def spikes_of(sound: Reals, rate: float, seed: int, ear: Ear | None = None) -> t
     poles = decay * np.exp(2j * np.pi * centre_frequencies(ear) / rate)
     released = released_vesicles(moved_membrane(scaled, poles, 1.0 - decay), rate)
     kept_v, kept_i = (math.exp(-1.0 / (rate * tau)) for tau in (ear.tau_mem, ear.tau_syn))
-    fired = fired_cells(released, ear.hair_cells, seed, kept_v, kept_i, ear.weight, round(ear.t_ref * rate))
+    fired = fired_cells(
+        released,
+        ear.hair_cells,
+        np.random.default_rng(seed),
+        kept_v,
+        kept_i,
+        ear.weight,
+        round(ear.t_ref * rate),
+    )
     steps, channels = np.nonzero(fired.T)
     return steps / rate, channels

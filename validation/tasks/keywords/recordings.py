@@ -88,16 +88,19 @@ def recordings(split: Split, n: int, executor: Executor | None = None) -> Record
 def made(split: Split, n: int, executor: Executor | None = None) -> Iterator[tuple[int, Path]]:
     """Yield the number and the file of every block that the first ``n`` recordings take, each when it is there."""
     needed = range(-(-n // BLOCK))
-    shipped = {k: Path(__file__).parent / "shipped" / f"{split}-{k:03d}.npz" for k in needed[: SHIPPED[split]]}
+    shipped = {
+        k: Path(__file__).parent / "shipped" / f"{split}-{k:03d}.npz" for k in needed[: SHIPPED[split]]
+    }
     if len(needed) <= len(shipped):
         yield from shipped.items()
         return
     folder = kept_in()
     missing = [Block(split, k, str(folder)) for k in needed if not _file(folder, split, k).is_file()]
-    waiting = iter(in_order(make, missing, executor))
+    absent = {block.number for block in missing}
+    coming = in_order(make, missing, executor)
     for k in needed:
-        if any(block.number == k for block in missing):
-            next(waiting)
+        if k in absent:
+            next(coming)
         yield k, _file(folder, split, k)
 
 

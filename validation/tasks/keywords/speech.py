@@ -1,8 +1,8 @@
 """Who says what, and how: spoken digits in English and German from the speech synthesizer espeak-ng.
 
-The recordings of a split are numbered. What is said in recording k, by whom and how, follows from the split and k alone, so
-that more recordings of a split begin with those that there were. Words go round; voices, rates and pitches are drawn. A
-voice is in one split only.
+The recordings of a split are numbered. What is said in recording k, by whom and how, follows from the split and k
+alone, so that more recordings of a split begin with those that there were. Words go round; voices, rates and pitches
+are drawn. A voice is in one split only.
 """
 
 from __future__ import annotations

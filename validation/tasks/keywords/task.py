@@ -17,9 +17,9 @@ from validation.tasks.keywords.speech import WORDS, Split
 class Keywords:
     """Spoken digits, 700-hidden-20: recurrent LIF neurons, LI readout, cross-entropy of the mean voltage.
 
-    Time constants, threshold and initial weights are those of Nowotny, Turner & Knight (2024): normal, of mean and standard
-    deviation 0.03 and 0.01 from the inputs, 0 and 0.02 recurrent, 0 and 0.03 to the readout, V and I being moved by
-    w in units of the threshold per tau_syn; ``tau_mem / tau_syn`` times that here, where I is the drive of V.
+    Time constants, threshold and initial weights are those of Nowotny, Turner & Knight (2024): normal, of mean and
+    standard deviation 0.03 and 0.01 from the inputs, 0 and 0.02 recurrent, 0 and 0.03 to the readout. There, too, a
+    spike adds w to the I of tau_mem V' = -V + I.
 
     Attributes
     ----------
