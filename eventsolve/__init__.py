@@ -1,6 +1,7 @@
 """Exact spike times and exact gradients of spiking neural networks in continuous time."""
 
 from eventsolve import losses as losses
+from eventsolve._version import __version__ as __version__
 from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad

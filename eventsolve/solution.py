@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import seconds_array
 from eventsolve.chunks import chunk_ranges
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
@@ -146,7 +147,7 @@ class Solution:
         on_the_way, low, turns = {}, {}, {}
         for name, longest in delays.items():
             under_way = self.arriving(name, longest)
-            on_the_way[name] = SpikeTrains(
+            on_the_way[name] = SpikeTrains._trusted(
                 under_way.times,
                 under_way.neurons,
                 under_way.samples,
@@ -316,7 +317,7 @@ class Solution:
         ValueError
             If one lies outside [t_start, t_end].
         """
-        asked = np.array(times, dtype=np.float64).reshape(-1)
+        asked = seconds_array("times", times).reshape(-1)
         bad = ~((asked >= self.t_start) & (asked <= self.t_end))
         if bad.any():
             k = int(np.argmax(bad))

@@ -137,7 +137,7 @@ def _joined(chunks: Sequence[Chunk], name: str, n_samples: int, n_neurons: int) 
     parts = [chunk.spikes[name] for chunk in chunks]
     nothing = np.empty(0, np.int64)
     counts = joined([p.offsets[1:] - p.offsets[:-1] for p in parts] or [nothing])
-    return SpikeTrains(
+    return SpikeTrains._trusted(
         joined([p.times for p in parts] or [np.empty(0)]),
         joined([p.neurons for p in parts] or [nothing]),
         np.repeat(np.arange(n_samples), counts),

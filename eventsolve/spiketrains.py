@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, index_vector, real_array, shown
+from eventsolve.checks import count, first_entry, index_vector, seconds_array, shown
+from eventsolve.units import with_unit
+
+_NESTED = "nested as [sample][neuron][spike]"
+_MOST_TRAINS = np.iinfo(np.int64).max  # trains are numbered through
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +22,8 @@ class SpikeTrains:
     """Spikes of ``n_neurons`` neurons in ``n_samples`` samples.
 
     Build one with :meth:`from_lists`, :meth:`from_arrays` or :meth:`from_dense`. The arrays are parallel, read-only and
-    sorted by sample, then time, then neuron: a total order, because one neuron cannot spike twice at one time.
+    sorted by sample, then time, then neuron: a total order, because one neuron cannot spike twice at one time. The
+    constructor, and ``dataclasses.replace`` with it, checks and copies as :meth:`from_arrays` does.
 
     Attributes
     ----------
@@ -27,6 +33,11 @@ class SpikeTrains:
         Which neuron of which sample spiked.
     n_samples, n_neurons : int
         Sizes of the batch and of the population; both may exceed the indices that occur.
+
+    Raises
+    ------
+    ValueError
+        If a time is negative or not finite, an index is out of range, lengths differ, or the order is another one.
     """
 
     times: NDArray[np.float64]
@@ -36,10 +47,46 @@ class SpikeTrains:
     n_neurons: int
 
     def __post_init__(self) -> None:
-        for name in ("times", "neurons", "samples"):
-            array = getattr(self, name).view()  # so that the caller's own array stays as it is
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+        n_samples = count("n_samples", self.n_samples)
+        n_neurons = count("n_neurons", self.n_neurons)
+        if n_samples * n_neurons > _MOST_TRAINS:
+            raise ValueError(
+                f"n_samples * n_neurons must be at most {_MOST_TRAINS}; got {n_samples} * {n_neurons}"
+            )
+        times = _time_vector("times", self.times)
+        neurons = index_vector("neurons", self.neurons, n_neurons)
+        samples = index_vector("samples", self.samples, n_samples)
+        _check_order(times, neurons, samples)
+        self._fill(times, neurons, samples, n_samples, n_neurons)
+
+    @classmethod
+    def _trusted(
+        cls,
+        times: NDArray[np.float64],
+        neurons: NDArray[np.int64],
+        samples: NDArray[np.int64],
+        n_samples: int,
+        n_neurons: int,
+    ) -> SpikeTrains:
+        """Return the trains of arrays that were made here and are in order: neither checked nor copied."""
+        trains = cls.__new__(cls)
+        trains._fill(times, neurons, samples, n_samples, n_neurons)
+        return trains
+
+    def _fill(
+        self,
+        times: NDArray[np.float64],
+        neurons: NDArray[np.int64],
+        samples: NDArray[np.int64],
+        n_samples: int,
+        n_neurons: int,
+    ) -> None:
+        for name, array in (("times", times), ("neurons", neurons), ("samples", samples)):
+            view = array.view()  # so that kernels, compiled for arrays that can be written, may keep theirs
+            view.setflags(write=False)
+            object.__setattr__(self, name, view)
+        object.__setattr__(self, "n_samples", n_samples)
+        object.__setattr__(self, "n_neurons", n_neurons)
 
     @classmethod
     def from_arrays(
@@ -68,43 +115,16 @@ class SpikeTrains:
             If a time is negative or not finite, an index is out of range, lengths differ, or the order is not the one
             documented (reordering silently would detach the spikes from data that the caller holds beside them).
         """
-        n_neurons = count("n_neurons", n_neurons)
         if n_samples is None:
             if samples is not None:
                 raise ValueError("n_samples must be given with samples: trailing samples may be silent")
             n_samples = 1
-        n_samples = count("n_samples", n_samples)
-        if samples is None and n_samples != 1:
-            raise ValueError(f"samples must be given for a batch of n_samples = {n_samples}")
-        t = _time_vector("times", times)
-        n = index_vector("neurons", neurons, n_neurons)
-        s = (
-            np.zeros(t.size, dtype=np.int64)
-            if samples is None
-            else index_vector("samples", samples, n_samples)
-        )
-        if not t.size == n.size == s.size:
-            raise ValueError(
-                f"times, neurons and samples must have one length; got {t.size}, {n.size} and {s.size}"
-            )
-        same_sample = s[1:] == s[:-1]
-        same_time = same_sample & (t[1:] == t[:-1])
-        disorder = (s[1:] < s[:-1]) | (same_sample & (t[1:] < t[:-1])) | (same_time & (n[1:] < n[:-1]))
-        if disorder.any():
-            k = int(np.argmax(disorder)) + 1
-            raise ValueError(
-                "times, neurons and samples must be sorted by sample, then time, then neuron; "
-                f"spike {k} (sample {s[k]}, {float(t[k])!r} s, neuron {n[k]}) comes after "
-                f"spike {k - 1} (sample {s[k - 1]}, {float(t[k - 1])!r} s, neuron {n[k - 1]})"
-            )
-        duplicate = same_time & (n[1:] == n[:-1])
-        if duplicate.any():
-            k = int(np.argmax(duplicate)) + 1
-            raise ValueError(
-                "times must not repeat, as a neuron can spike once at a time; "
-                f"spike {k} repeats sample {s[k]}, neuron {n[k]}, {float(t[k])!r} s"
-            )
-        return cls(t, n, s, n_samples, n_neurons)
+        if samples is None:
+            if count("n_samples", n_samples) != 1:
+                raise ValueError(f"samples must be given for a batch of n_samples = {n_samples}")
+            times = _time_vector("times", times)
+            samples = np.zeros(times.size, dtype=np.int64)
+        return cls(times, neurons, samples, n_samples, n_neurons)  # type: ignore[arg-type]
 
     @classmethod
     def from_lists(
@@ -122,6 +142,10 @@ class SpikeTrains:
         """
         n_samples = _length("trains", trains, "samples")
         sizes = {_length(f"trains[{k}]", sample, "neurons") for k, sample in enumerate(trains)}
+        listed = [
+            [_listed(f"trains[{k}][{n}]", train) for n, train in enumerate(sample)]
+            for k, sample in enumerate(trains)
+        ]
         if len(sizes) > 1:
             raise ValueError(
                 f"trains must list the same number of neurons in every sample; got {sorted(sizes)}"
@@ -134,10 +158,10 @@ class SpikeTrains:
         if sizes and sizes != {n_neurons}:
             raise ValueError(f"n_neurons is {n_neurons} but the samples of trains list {sizes.pop()} neurons")
         columns: list[tuple[NDArray[np.float64], int, int]] = []
-        for sample, neurons in enumerate(trains):
+        for sample, neurons in enumerate(listed):
             for neuron, train in enumerate(neurons):
                 name = f"trains[{sample}][{neuron}]"
-                times = _time_vector(name, _listed(name, train))
+                times = _time_vector(name, train)
                 where = np.flatnonzero(times[1:] <= times[:-1])
                 if where.size:
                     k = int(where[0]) + 1
@@ -159,7 +183,7 @@ class SpikeTrains:
         ValueError
             If the array has another shape, holds NaN, -inf, a negative time, or repeats a time within a neuron.
         """
-        array = real_array("times", times, "numbers in seconds")
+        array = seconds_array("times", times)
         if array.ndim not in (2, 3):
             raise ValueError(
                 "times must have shape (n_samples, n_neurons) or (n_samples, n_neurons, n_spikes); "
@@ -277,7 +301,7 @@ class SpikeTrains:
         index = np.concatenate(
             [np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.empty(0, np.int64)]
         )
-        return SpikeTrains(
+        return SpikeTrains._trusted(
             self.times[index],
             self.neurons[index],
             np.repeat(np.arange(chosen.size), stops - starts),
@@ -296,8 +320,37 @@ class SpikeTrains:
         return f"SpikeTrains({self.n_spikes} spikes, {self.n_samples} samples, {self.n_neurons} neurons)"
 
 
+def _check_order(times: NDArray[np.float64], neurons: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
+    if not times.size == neurons.size == samples.size:
+        raise ValueError(
+            "times, neurons and samples must have one length; "
+            f"got {times.size}, {neurons.size} and {samples.size}"
+        )
+    same_sample = samples[1:] == samples[:-1]
+    same_time = same_sample & (times[1:] == times[:-1])
+    disorder = (
+        (samples[1:] < samples[:-1])
+        | (same_sample & (times[1:] < times[:-1]))
+        | (same_time & (neurons[1:] < neurons[:-1]))
+    )
+    if disorder.any():
+        k = int(np.argmax(disorder)) + 1
+        raise ValueError(
+            "times, neurons and samples must be sorted by sample, then time, then neuron; "
+            f"spike {k} (sample {samples[k]}, {float(times[k])!r} s, neuron {neurons[k]}) comes after "
+            f"spike {k - 1} (sample {samples[k - 1]}, {float(times[k - 1])!r} s, neuron {neurons[k - 1]})"
+        )
+    duplicate = same_time & (neurons[1:] == neurons[:-1])
+    if duplicate.any():
+        k = int(np.argmax(duplicate)) + 1
+        raise ValueError(
+            "times must not repeat, as a neuron can spike once at a time; "
+            f"spike {k} repeats sample {samples[k]}, neuron {neurons[k]}, {float(times[k])!r} s"
+        )
+
+
 def _time_vector(name: str, values: object) -> NDArray[np.float64]:
-    times = real_array(name, values, "numbers in seconds")
+    times = seconds_array(name, values)
     if times.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional; got shape {times.shape}")
     bad = ~(np.isfinite(times) & (times >= 0))
@@ -307,13 +360,23 @@ def _time_vector(name: str, values: object) -> NDArray[np.float64]:
 
 
 def _listed(name: str, train: object) -> object:
+    if isinstance(train, np.ndarray) or (
+        with_unit(train) is not None and not isinstance(train, list | tuple)
+    ):
+        return train
     if isinstance(train, str | bytes) or not isinstance(train, Iterable):
-        raise ValueError(f"{name} must be a list of times in seconds; got {shown(train)}")
-    return train if isinstance(train, np.ndarray) else list(train)
+        raise ValueError(
+            f"{name} must be a list of times in seconds, as trains are {_NESTED}; got {shown(train)}"
+            + (": give one sample as [[train, train, ...]]" if isinstance(train, Real) else "")
+        )
+    return list(train)
 
 
 def _length(name: str, values: object, of: str) -> int:
     try:
         return len(values)  # type: ignore[arg-type]
     except TypeError as error:
-        raise ValueError(f"{name} must be a list of {of}; got {shown(values)}") from error
+        raise ValueError(
+            f"{name} must be a list of {of}, as trains are {_NESTED}; got {shown(values)}"
+            + (": give one train as [[train]]" if isinstance(values, Real) else "")
+        ) from error

@@ -22,7 +22,7 @@ from eventsolve.certify.gradients import GradientEnclosures, Misfit, arrays_of, 
 from eventsolve.certify.losses import Task, tasks_of
 from eventsolve.certify.records import fields_from, text_of
 from eventsolve.certify.samples import Doubt, SampleProof
-from eventsolve.checks import count, shown
+from eventsolve.checks import count, seconds, shown
 from eventsolve.losses import Loss
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -266,8 +266,10 @@ def certify(
         raise TypeError(f"solution must be a Solution; got {shown(solution)}")
     if count("digits", digits) < 1:
         raise ValueError("digits must be >= 1; got 0")
-    if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
+    if tolerance is not None:
+        tolerance = seconds("tolerance", tolerance)
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
     if spikes is not None and gradients is not None:
         raise ValueError("gradients are those of the solution's own spikes: give either spikes or gradients")
     if claimed_gradients is not None and gradients is None:

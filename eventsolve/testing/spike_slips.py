@@ -133,13 +133,13 @@ def _solved(problem: Problem, network: Network) -> Trains | None:
 
 
 def _moved(trains: SpikeTrains, times: Any) -> SpikeTrains | None:
-    """Return the spikes at other times, None if one lies before 0."""
-    if (times < 0).any():
-        return None
+    """Return the spikes at other times, None if they are none: before 0, or twice at one time in one neuron."""
     order = np.lexsort((trains.neurons, times, trains.samples))
-    return SpikeTrains(
-        times[order], trains.neurons[order], trains.samples[order], trains.n_samples, trains.n_neurons
-    )
+    moved = times[order], trains.neurons[order], trains.samples[order]
+    try:
+        return SpikeTrains(*moved, trains.n_samples, trains.n_neurons)
+    except ValueError:
+        return None
 
 
 def _stamped(expected: Trains, got: Trains, factor: float, shift: float) -> Trains | None:

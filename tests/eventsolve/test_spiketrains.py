@@ -1,5 +1,6 @@
 """Spike trains keep every spike, in one order, and refuse what is not a spike train with a message that says why."""
 
+import dataclasses
 import itertools
 import math
 import re
@@ -16,6 +17,19 @@ from eventsolve import SpikeTrains
 
 NAN, INF = math.nan, math.inf
 FLAT = {"times": [0.1, 0.2], "neurons": [0, 1], "samples": [0, 0], "n_neurons": 2, "n_samples": 1}
+
+
+def from_replace(times, neurons, samples, *, n_neurons, n_samples):
+    empty = SpikeTrains.from_lists([], n_neurons=0)
+    return dataclasses.replace(
+        empty, times=times, neurons=neurons, samples=samples, n_neurons=n_neurons, n_samples=n_samples
+    )
+
+
+of_every_door = pytest.mark.parametrize(
+    "door", [SpikeTrains.from_arrays, SpikeTrains, from_replace], ids=["from_arrays", "itself", "replace"]
+)
+"""Every way to make trains of flat arrays."""
 
 
 def saying(*words):
@@ -171,9 +185,11 @@ def test_the_callers_arrays_are_neither_frozen_nor_aliased():
     from_arrays = SpikeTrains.from_arrays(times, neurons, samples, n_neurons=2, n_samples=1)
     from_dense = SpikeTrains.from_dense(dense)
     from_lists = SpikeTrains.from_lists([[np.array([0.2]), train]])
+    itself = SpikeTrains(times, neurons, samples, 1, 2)
+    replaced = dataclasses.replace(itself, times=times)
     for array in (times, neurons, samples, dense, train):
         array[...] = 7
-    for trains in (from_arrays, from_dense, from_lists):
+    for trains in (from_arrays, from_dense, from_lists, itself, replaced):
         assert trains.to_lists() == [[[0.2], [0.1]]]
 
 
@@ -208,10 +224,11 @@ BAD_TIMES = [
 ]
 
 
+@of_every_door
 @pytest.mark.parametrize(("times", "said"), [*BAD_TIMES, ([[0.1, 0.2]], "(1, 2)"), (0.1, "()")])
-def test_times_of_arrays(times, said):
+def test_times_of_arrays(door, times, said):
     with pytest.raises(ValueError, match=saying("times", said)):
-        SpikeTrains.from_arrays(**(FLAT | {"times": times}))
+        door(**(FLAT | {"times": times}))
 
 
 @pytest.mark.parametrize(("times", "said"), BAD_TIMES)
@@ -246,6 +263,7 @@ def test_times_of_dense(times, said):
         SpikeTrains.from_dense(times)
 
 
+@of_every_door
 @pytest.mark.parametrize(("name", "rest"), [("neurons", {}), ("samples", {"n_neurons": 9})])
 @pytest.mark.parametrize(
     ("values", "said"),
@@ -266,16 +284,17 @@ def test_times_of_dense(times, said):
         (np.ma.array([0, 1], mask=[0, 1]), "entry [1] is masked"),
     ],
 )
-def test_indices_of_arrays(name, rest, values, said):
+def test_indices_of_arrays(door, name, rest, values, said):
     with pytest.raises(ValueError, match=saying(name, said)):
-        SpikeTrains.from_arrays(**(FLAT | rest | {name: values}))
+        door(**(FLAT | rest | {name: values}))
 
 
+@of_every_door
 @pytest.mark.parametrize("name", ["n_neurons", "n_samples"])
 @pytest.mark.parametrize("value", [-1, 2.0, NAN, INF, True, "2", 1j, [2], np.array([2])])
-def test_sizes_of_arrays(name, value):
+def test_sizes_of_arrays(door, name, value):
     with pytest.raises(ValueError, match=saying(name, repr(value))):
-        SpikeTrains.from_arrays(**(FLAT | {name: value}))
+        door(**(FLAT | {name: value}))
 
 
 @pytest.mark.parametrize("value", [-1, 2.0, NAN, True, "2", 3])
@@ -290,6 +309,18 @@ def test_n_neurons_of_lists(value):
         ({"n_samples": None}, ("n_samples", "given with samples")),
         ({"samples": None, "n_samples": 2}, ("samples", "n_samples = 2")),
         ({"samples": None, "n_samples": True}, ("n_samples", "True")),
+    ],
+)
+def test_samples_that_may_be_left_out_of_arrays(changes, said):
+    with pytest.raises(ValueError, match=saying(*said)):
+        SpikeTrains.from_arrays(**(FLAT | changes))
+
+
+@of_every_door
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"n_neurons": 2**32, "n_samples": 2**31}, ("n_samples * n_neurons", "2147483648 * 4294967296")),
         ({"times": [0.1]}, ("times", "neurons", "samples", "1, 2 and 2")),
         ({"neurons": [0]}, ("one length", "2, 1 and 2")),
         ({"samples": [0, 0, 0]}, ("one length", "2, 2 and 3")),
@@ -301,9 +332,9 @@ def test_n_neurons_of_lists(value):
         ({"times": [0.1, 0.1], "neurons": [1, 1]}, ("times", "repeat", "spike 1", "neuron 1", "0.1 s")),
     ],
 )
-def test_arrays_that_do_not_fit_together(changes, said):
+def test_arrays_that_do_not_fit_together(door, changes, said):
     with pytest.raises(ValueError, match=saying(*said)):
-        SpikeTrains.from_arrays(**(FLAT | changes))
+        door(**(FLAT | changes))
 
 
 @pytest.mark.parametrize(
@@ -313,10 +344,22 @@ def test_arrays_that_do_not_fit_together(changes, said):
         ([[[], [0.1, 0.1]]], ("trains[0][1]", "increasing", "entry 1 is 0.1 after 0.1")),
         ([[[0.1]], [[0.1], []]], ("trains", "same number of neurons", "[1, 2]")),
         ([[[[0.1]]]], ("trains[0][0]", "(1, 1)")),
-        ([[0.1, 0.2]], ("trains[0][0]", "0.1")),
+        (
+            [[0.1, 0.2]],
+            ("trains[0][0]", "nested as [sample][neuron][spike]", "got 0.1: give one sample as [[train"),
+        ),
+        ([[0.1, 0.2], [0.3]], ("trains[0][0]", "got 0.1: give one sample")),
         ([["0.1"]], ("trains[0][0]", "'0.1'")),
         ([[""]], ("trains[0][0]", "''")),
-        ([0.1], ("trains[0]", "0.1")),
+        (
+            [0.1],
+            (
+                "trains[0]",
+                "list of neurons",
+                "nested as [sample][neuron][spike]",
+                "0.1: give one train as [[train]]",
+            ),
+        ),
         ([[[0.1]], None], ("trains[1]", "None")),
         (0.1, ("trains", "0.1")),
         (None, ("trains", "None")),
@@ -352,10 +395,18 @@ def test_nothing_can_be_selected_from_an_empty_batch():
         SpikeTrains.from_lists([], n_neurons=2).select([0])
 
 
-def test_arrays_of_a_train_are_read_only_and_those_of_the_caller_are_not():
+@of_every_door
+def test_arrays_of_a_train_are_read_only_and_those_of_the_caller_are_not(door):
     times, places = np.array([1e-3]), np.array([0])
-    trains = SpikeTrains(times, places, places, 1, 1)
+    trains = door(times, places, places, n_samples=1, n_neurons=1)
     for array in (trains.times, trains.neurons, trains.samples):
         assert not array.flags.writeable
     assert times.flags.writeable
     assert places.flags.writeable
+
+
+def test_replaced_spikes_are_those_of_neurons_that_there_are():
+    trains = SpikeTrains.from_lists([[[0.1], [0.2]]])
+    with pytest.raises(ValueError, match=saying("neurons", "entry [1] is 1000000000")):
+        dataclasses.replace(trains, neurons=[0, 10**9])
+    assert dataclasses.replace(trains, n_neurons=3).to_lists() == [[[0.1], [0.2], []]]

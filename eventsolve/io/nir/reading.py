@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import real_array, shown
+from eventsolve.checks import real_array, seconds, shown
 from eventsolve.network import LI, LIF, Network
 
 Reals = NDArray[np.float64]
@@ -45,7 +45,7 @@ def from_nir(graph: Any, *, time_unit: float = 1.0) -> Network:
     """
     if not isinstance(graph, nir.NIRGraph):
         raise TypeError(f"graph must be a nir.NIRGraph; got {type(graph).__name__}")
-    check_unit(time_unit)
+    time_unit = checked_unit(time_unit)
     wiring = _Wiring(*_taken_apart(graph))
     network = Network()
     arriving = {}
@@ -307,7 +307,9 @@ def _is_identity(matrix: Any) -> bool:
     return bool((matrix.diagonal() == 1.0).all())
 
 
-def check_unit(time_unit: float) -> None:
-    """Raise a ValueError unless the unit is a number of seconds."""
-    if not (isinstance(time_unit, float | int) and 0 < time_unit < np.inf):
+def checked_unit(time_unit: object) -> float:
+    """Return a unit of time in seconds, or raise a ValueError."""
+    value = seconds("time_unit", time_unit)
+    if not 0 < value < np.inf:
         raise ValueError(f"time_unit must be a finite number of seconds > 0; got {shown(time_unit)}")
+    return value
