@@ -1,5 +1,8 @@
 """Numbers at the door: what a caller gives becomes a copy, or an error that names it and the first bad entry.
 
+Whatever is shown of what a caller gave, in errors, on a terminal or in a report, goes through :func:`shown` (values) or
+:func:`printable` (names and sentences).
+
 Text, truth values, complex numbers and masked entries are refused: numpy would turn each into a number quietly. So are
 numbers that carry a unit, but for times, which become seconds. What range a number may lie in is left to the callers,
 who know its meaning.
@@ -8,6 +11,7 @@ who know its meaning.
 from __future__ import annotations
 
 import numbers
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -16,12 +20,36 @@ from numpy.typing import NDArray
 from eventsolve.units import in_seconds, with_unit
 
 _SHOWN = 200
+_LARGE = (str, bytes, list, tuple, dict, set, frozenset)
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 8
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 2 * _SHOWN
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxfrozenset = _SHOWN
 
 
 def shown(value: object) -> str:
-    """Return the repr of a value, shortened to what an error message can carry."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"
+    """Return the repr of a value, shortened to what an error message can carry; of a large one, only its beginning."""
+    try:
+        text = _BRIEF.repr(value) if isinstance(value, _LARGE) else repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        text = f"{type(value).__name__} of very many digits"
+    return _shortened(printable(text, len(text)), _SHOWN)
+
+
+def printable(text: str, most: int = 2000) -> str:
+    r"""Return text that any terminal, HTML or XML shows as it is: other characters as Python escapes, the end cut off.
+
+    >>> printable("layer\x1b[31m")
+    'layer\\x1b[31m'
+    """
+    head = text[: most + 1]
+    if not head.isprintable():
+        head = "".join(c if c.isprintable() else repr(c)[1:-1] for c in head)
+    return head if len(text) <= most else _shortened(head, most)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def first_entry(values: NDArray[Any], bad: NDArray[np.bool_]) -> str:
