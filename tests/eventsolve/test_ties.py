@@ -3,14 +3,13 @@
 The truth here is :mod:`fractions`: every float64 is a fraction, and so is every sum of them.
 """
 
-import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from cuts import solved_in_pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from cuts import solved_in_pieces
 
 import eventsolve as es
 from eventsolve import multiprecision
