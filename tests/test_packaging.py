@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import importlib.util
+import os
 import pkgutil
 import re
 import subprocess
@@ -160,6 +161,19 @@ def test_the_pytest_plugin_imports_nothing_heavy():
         "import sys, pytest_eventsolve; assert not {'eventsolve', 'numpy', 'hypothesis'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"), [(".", "tests/eventsolve/test_network.py"), ("examples", "test_lif.py")]
+)
+def test_pytest_finds_the_package_from_any_folder(folder, file):
+    """As the command ``pytest`` does, without the current folder: tests lie in folders of the packages' names."""
+    command = [sys.executable, "-P", "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", file]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run(
+        command, cwd=ROOT / folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_the_schema_of_records_is_shipped():

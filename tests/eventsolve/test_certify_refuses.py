@@ -9,13 +9,13 @@ from enclosing import WIDE
 from hypothesis import given
 from hypothesis import strategies as st
 from loops import Loop
-from lost_spikes import RATIO, claim_of, solution_of
 from networks import random_case
-from planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 import eventsolve as es
 from eventsolve import adjoint, solve_chunk
 from eventsolve.certify import samples
+from tests.lost_spikes import RATIO, claim_of, solution_of
+from tests.planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 TAU = [(20e-3, 5e-3), (5e-3, 5e-3), (4e-3, 9e-3), (5e-3 * (1 + 2**-40), 5e-3)]
 
