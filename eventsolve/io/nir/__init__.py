@@ -11,4 +11,5 @@ towards which the current of a CubaLIF relaxes from 0, and r b. NIR leaves initi
 """
 
 from eventsolve.io.nir.reading import from_nir as from_nir
+from eventsolve.io.nir.reading import read as read
 from eventsolve.io.nir.writing import to_nir as to_nir

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -11,7 +14,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import real_array, shown
+from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, opened, shown_error
+from eventsolve.checks import printable, real_array, seconds, shown
+from eventsolve.io.hdf5 import read_arrays
 from eventsolve.network import LI, LIF, Network
 
 Reals = NDArray[np.float64]
@@ -19,10 +24,65 @@ Reals = NDArray[np.float64]
 _CURRENT_BASED = (nir.CubaLIF, nir.CubaLI)
 _NEURONS = (*_CURRENT_BASED, nir.LIF, nir.LI)
 _MAPS = (nir.Affine, nir.Linear, nir.Scale, nir.Delay)
+_NEURON_BYTES, _SYNAPSE_BYTES = 64, 64
+"""What a channel takes on its way, and a synapse when it is connected: copies of its weight and delay, and checks."""
 _SPIKING = (nir.Input, nir.CubaLIF, nir.LIF)
 
 
-def from_nir(graph: Any, *, time_unit: float = 1.0) -> Network:
+def read(path: str | PathLike[str], *, time_unit: float = 1.0, max_bytes: int = MAX_BYTES) -> Network:
+    """Read the network of a file that holds a NIR graph.
+
+    Parameters
+    ----------
+    path : path
+    time_unit : float
+        As for :func:`from_nir`.
+    max_bytes : int
+        What reading may take: the file, what it declares to hold, and the network that follows from it.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no NIR graph, or one that cannot be represented; nothing is allocated beyond the limit.
+    OSError
+        If it cannot be opened.
+    """
+    name = printable(Path(path).name)
+    budget = Budget(max_bytes)
+    try:
+        with opened(path, max_bytes) as file:
+            document = _nested(read_arrays(file, budget, groups=True)).get("node")
+    except Unreadable as error:
+        raise Unreadable(f"{name} holds no NIR graph: {error}") from error
+    if not isinstance(document, dict):
+        raise Unreadable(f"{name} holds no NIR graph: it must have a group 'node'")
+    try:
+        # as nir.read does it; it trusts that every node has what its kind needs
+        graph = nir.dict2NIRNode(document | {"type_check": True})
+    except Exception as error:
+        raise Unreadable(
+            f"{name} holds no NIR graph: it is not built as NIR says: {shown_error(error)}"
+        ) from error
+    if not isinstance(graph, nir.NIRGraph):
+        raise Unreadable(f"{name} holds no NIR graph, but a {type(graph).__name__}")
+    try:
+        return _network_of(graph, time_unit, budget)
+    except ValueError as error:
+        raise Unreadable(f"{name}: {error}") from error
+
+
+def _nested(arrays: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Return the groups of an HDF5 file as dictionaries."""
+    whole: dict[str, Any] = {}
+    for path, values in arrays.items():
+        group = whole
+        for name in path[:-1]:
+            group = group[name]
+        group[path[-1]] = {} if values is None else values
+    return whole
+
+
+def from_nir(graph: Any, *, time_unit: float = 1.0, max_bytes: int = MAX_BYTES) -> Network:
     """Return the network that a NIR graph describes.
 
     Inputs and neurons keep their names, neurons their parameters, one by one. What lies between two of them (Affine,
@@ -35,6 +95,8 @@ def from_nir(graph: Any, *, time_unit: float = 1.0) -> Network:
         May be recurrent. ``nir.read(path)`` gives it.
     time_unit : float
         Seconds per unit of time of the graph, which NIR leaves open; 1e-3 for one in milliseconds.
+    max_bytes : int
+        What the network may take: a few numbers of a graph may declare any number of neurons and synapses.
 
     Raises
     ------
@@ -45,14 +107,22 @@ def from_nir(graph: Any, *, time_unit: float = 1.0) -> Network:
     """
     if not isinstance(graph, nir.NIRGraph):
         raise TypeError(f"graph must be a nir.NIRGraph; got {type(graph).__name__}")
-    check_unit(time_unit)
-    wiring = _Wiring(*_taken_apart(graph))
+    return _network_of(graph, time_unit, Budget(max_bytes))
+
+
+def _network_of(graph: Any, time_unit: float, budget: Budget) -> Network:
+    time_unit = checked_unit(time_unit)
+    wiring = _Wiring(*_taken_apart(graph), budget)
     network = Network()
     arriving = {}
     for name, node in wiring.nodes.items():
         if isinstance(node, nir.Input):
-            network.add_input(name, _size(name, node.input_type["input"]))
+            n = _size(name, node.input_type["input"])
+            budget.take(_NEURON_BYTES * n, f"input {name!r} of {n} neurons")
+            network.add_input(name, n)
         elif isinstance(node, _NEURONS):
+            n = _size(name, np.shape(node.r))
+            budget.take(_NEURON_BYTES * n, f"population {name!r} of {n} neurons")
             arriving[name] = wiring.arriving(name)
             network.add_population(
                 name, _size(name, np.shape(node.r)), _neuron(name, node, arriving[name][1], time_unit)
@@ -68,6 +138,7 @@ def from_nir(graph: Any, *, time_unit: float = 1.0) -> Network:
             gain, synapse = _array(post, node, "r") / _array(post, node, "tau"), "delta"
         for path in paths:
             several = sum(other.source == path.source for other in paths) > 1
+            budget.take(_SYNAPSE_BYTES * _stored(path.matrix), f"projection {(path.source, post)}")
             network.connect(
                 path.source,
                 post,
@@ -107,8 +178,8 @@ class _Path:
 class _Wiring:
     """A flat graph, and what arrives at its nodes through maps without neurons."""
 
-    def __init__(self, nodes: dict[str, Any], edges: list[tuple[str, str]]) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: dict[str, Any], edges: list[tuple[str, str]], budget: Budget) -> None:
+        self.nodes, self.budget = nodes, budget
         self.before: dict[str, list[str]] = {name: [] for name in nodes}
         for pre, post in edges:
             for name in (pre, post):
@@ -160,11 +231,14 @@ class _Wiring:
                     f"node {name!r} is a {type(node).__name__} and leads on to other nodes; it has no spikes to send"
                 )
             n = _size(name, node.output_type["output"])
+            self.budget.take(_NEURON_BYTES * n, f"node {name!r} of {n} channels")
             return [_Path(name, sp.eye_array(n, format="csr"), np.zeros(n), np.zeros(n))], np.zeros(())
         paths, constant = self.arriving(name)
         if isinstance(node, _Wire):
             return paths, constant
-        return [_through(name, node, path) for path in paths], _constant_through(name, node, constant)
+        return [_through(name, node, path, self.budget) for path in paths], _constant_through(
+            name, node, constant
+        )
 
 
 class _Wire:
@@ -202,10 +276,11 @@ def _taken_apart(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     return nodes, [(end(pre, "Output"), end(post, "Input")) for pre, post in edges]
 
 
-def _through(name: str, node: Any, path: _Path) -> _Path:
+def _through(name: str, node: Any, path: _Path, budget: Budget) -> _Path:
     """Return the path that goes on through a map."""
     path = replace(path, nodes=(*path.nodes, name))
     n = path.matrix.shape[0]
+    budget.take(_NEURON_BYTES * n, f"node {name!r}")
     if isinstance(node, nir.Delay):
         delay = _vector(name, "delay", node.delay, n)
         return (
@@ -214,10 +289,14 @@ def _through(name: str, node: Any, path: _Path) -> _Path:
             else replace(path, late=path.late + delay)
         )
     if isinstance(node, nir.Scale):
+        budget.take(24 * _stored(path.matrix), f"node {name!r}")
         return replace(path, matrix=_rows_times(_vector(name, "scale", node.scale, n), path.matrix))
     weight = real_array(f"weight of node {name!r}", node.weight)
     if weight.ndim != 2 or weight.shape[1] != n:
         raise ValueError(f"weight of node {name!r} must have shape (n, {n}); got {weight.shape}")
+    budget.take(
+        8 * weight.size + 8 * weight.shape[0] * path.matrix.shape[1], f"the product of nodes {path.nodes}"
+    )
     if path.late.size and np.ptp(path.late) > 0:
         raise ValueError(
             f"node {name!r} mixes channels that nodes {list(path.nodes[:-1])} delay differently after mixing others: "
@@ -299,6 +378,10 @@ def _vector(name: str, parameter: str, values: Any, n: int) -> Reals:
     return np.array(np.broadcast_to(array, (n,)))
 
 
+def _stored(matrix: Any) -> int:
+    return int(matrix.nnz if sp.issparse(matrix) else matrix.size)
+
+
 def _rows_times(factor: Reals, matrix: Any) -> Any:
     return sp.csr_array(sp.diags_array(factor) @ matrix) if sp.issparse(matrix) else factor[:, None] * matrix
 
@@ -307,7 +390,9 @@ def _is_identity(matrix: Any) -> bool:
     return bool((matrix.diagonal() == 1.0).all())
 
 
-def check_unit(time_unit: float) -> None:
-    """Raise a ValueError unless the unit is a number of seconds."""
-    if not (isinstance(time_unit, float | int) and 0 < time_unit < np.inf):
+def checked_unit(time_unit: object) -> float:
+    """Return a unit of time in seconds, or raise a ValueError."""
+    value = seconds("time_unit", time_unit)
+    if not 0 < value < np.inf:
         raise ValueError(f"time_unit must be a finite number of seconds > 0; got {shown(time_unit)}")
+    return value
