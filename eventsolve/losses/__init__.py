@@ -37,4 +37,4 @@ from eventsolve.losses.voltages import RunningLoss as RunningLoss
 from eventsolve.losses.voltages import SampledVoltage as SampledVoltage
 from eventsolve.losses.voltages import TrajectoryMSE as TrajectoryMSE
 
-__getattr__, __dir__ = _attached(__name__)
+__dir__ = _attached(__name__)[1]

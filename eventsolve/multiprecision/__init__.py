@@ -34,4 +34,4 @@ from eventsolve.multiprecision.problems import Synapse as Synapse
 from eventsolve.multiprecision.problems import problem as problem
 from eventsolve.multiprecision.solution import ExactSolution as ExactSolution
 
-__getattr__, __dir__ = _attached(__name__)
+__dir__ = _attached(__name__)[1]

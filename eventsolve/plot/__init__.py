@@ -29,4 +29,4 @@ from eventsolve.plot.traces import adjoint_voltage as adjoint_voltage
 from eventsolve.plot.traces import current as current
 from eventsolve.plot.traces import voltage as voltage
 
-__getattr__, __dir__ = _attached(__name__)
+__dir__ = _attached(__name__)[1]
