@@ -37,6 +37,7 @@ PUBLIC = (
         "SpikeTrains",
         "State",
         "TrustRadius",
+        "UnitWarning",
     ),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
     *(
