@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from eventsolve.checks import shown
 from eventsolve.chunks import map_chunks
+from eventsolve.interrupts import call
 from eventsolve.kernels import perturbation
 from eventsolve.kernels.distances import Lives
 from eventsolve.kernels.lives import (
@@ -180,7 +181,8 @@ def _condition_of(study: Study, sample: int, before: tuple[Reals, ...], found: t
     layer, own, lives = study.layer, study.own, study.lives[sample]
 
     def carried(changes: Changes, k: int) -> Reach:
-        reach: Reach = perturbation.transport(
+        reach: Reach = call(
+            perturbation.transport,
             layer.neurons,
             layer.afferents,
             lives,
@@ -201,7 +203,9 @@ def _condition_of(study: Study, sample: int, before: tuple[Reals, ...], found: t
         )
         scales.neurons[perturbation.V_THRESHOLD] = 1.0
         nothing = np.zeros(own.times.size)
-        unit = perturbation.changes_of(layer.neurons, layer.afferents, lives, own.trigger, scales, nothing)
+        unit = call(
+            perturbation.changes_of, layer.neurons, layer.afferents, lives, own.trigger, scales, nothing
+        )
         size = carried(unit, 1)
         carried(events.errors(off, size, unit, study.origin, before), 2)
 
