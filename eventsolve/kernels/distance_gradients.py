@@ -124,10 +124,10 @@ def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trig
 @borrowing
 def across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d):
     """Return (p_v, p_i) a time h before, where V was free, p_i without what it decays by; add to the parameters'."""
-    k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+    k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
     d[TAU_MEM, neuron] += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
     d[TAU_SYN, neuron] += p_v * i * k_syn
-    d[V_LEAK, neuron] += p_v * (1.0 - ea)
+    d[V_LEAK, neuron] += p_v * k_leak
     return p_v * ea, p_i + p_v * k
 
 

@@ -146,10 +146,10 @@ def back_through(
         d_tau_syn += p_i * i * eb * h / (tau_syn * tau_syn)
         p_i *= eb
         if not held:
-            k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+            k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
             d_tau_mem += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
             d_tau_syn += p_v * i * k_syn
-            d_leak += p_v * (1.0 - ea)
+            d_leak += p_v * k_leak
             p_i += p_v * k
             p_v *= ea
     d_parameters[row, 0, neuron] += d_tau_mem

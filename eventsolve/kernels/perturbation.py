@@ -82,13 +82,29 @@ class Reach(NamedTuple):
 @borrowing
 def by_parameters(u, i, h, ea, eb, k, tau_mem, tau_syn, d_leak, d_mem, d_syn):
     """Bound how far V and I are changed by changes of v_leak and the time constants, a time h after a state."""
-    k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
-    v = (
-        d_leak * (1.0 - ea)
-        + d_mem * abs(u * ea * h / (tau_mem * tau_mem) + i * k_mem)
-        + d_syn * abs(i * k_syn)
-    )
+    k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+    v = d_leak * k_leak + d_mem * abs(u * ea * h / (tau_mem * tau_mem) + i * k_mem) + d_syn * abs(i * k_syn)
     return v, d_syn * abs(i) * eb * h / (tau_syn * tau_syn)
+
+
+@compiled
+def derivatives_of(neurons, lives, stop):
+    """Return :func:`eventsolve.kernels.membrane.propagator_derivatives` of every segment, each (n_segments,)."""
+    states = lives.states
+    k_leak, k_mem, k_syn = np.empty((3, states.shape[0]))
+    for neuron in range(neurons.tau_mem.size):
+        if stop[0] != 0:
+            break
+        for g in range(lives.first[neuron], lives.last[neuron]):
+            k_leak[g], k_mem[g], k_syn[g] = propagator_derivatives(
+                states[g, DURATION],
+                neurons.tau_mem[neuron],
+                neurons.tau_syn[neuron],
+                states[g, DECAY_MEM],
+                states[g, DECAY_SYN],
+                states[g, RESPONSE],
+            )
+    return k_leak, k_mem, k_syn
 
 
 @compiled
