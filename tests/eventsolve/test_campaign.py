@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from campaign import Tally, campaign, draw, run_batch
 
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
+
 SEED = 4
 
 
