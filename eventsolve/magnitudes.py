@@ -2,8 +2,8 @@
 
 A slip of this kind makes a time a thousand times too long, and then nothing fails: a membrane of 20 s hardly moves
 within 60 ms, a delay of 1 s delivers nothing, exp(-t / tau0) is flat. Every bound below wants two signs at once, so
-that what is meant stays silent: an integrator without leak (tau_mem of 1000 s or more), one spike per neuron by a long
-refractory period (never looked at), delays of a third of a second beside membranes of 20 ms, a stream that is solved in
+that what is meant stays silent: an integrator without leak (tau_mem of 1000 s or more, or weights to match), one spike
+per neuron by a long refractory period (never looked at), delays of a third of a second beside membranes of 20 ms, a stream that is solved in
 pieces of a few milliseconds. A network whose times are all in milliseconds, t_end too, is a scaled one and as good.
 """
 
@@ -36,9 +36,10 @@ def warn_of_times(network: Network, inputs: Mapping[str, SpikeTrains], t_end: fl
         return
     neurons = {name: p.neuron for name, p in network.populations.items() if p.neuron is not None and p.size}
     for name, neuron in neurons.items():
-        for parameter in ("tau_mem", "tau_syn"):
-            value = _typical(getattr(neuron, parameter))
-            if max(1.0, _TIME_CONSTANT * t_end) <= value < _THOUSAND:
+        taus = {parameter: _typical(getattr(neuron, parameter)) for parameter in ("tau_mem", "tau_syn")}
+        far = {n: value for n, value in taus.items() if max(1.0, _TIME_CONSTANT * t_end) <= value < _THOUSAND}
+        if "tau_syn" in far or not _driven(network, name, neuron):
+            for parameter, value in far.items():
                 _warn(f"{parameter} of {name!r}", value, f"t_end is {t_end!r} s")
     slowest = max((_slowest(neuron) for neuron in neurons.values()), default=0.0)
     for key, projection in network.projections.items():
@@ -67,6 +68,15 @@ def warn_of_step(time_step: float, network: Network) -> None:
             if time_step > shortest:
                 _warn("time_step", time_step, f"{parameter} of {name!r} is {shortest!r} s")
                 return
+
+
+def _driven(network: Network, name: str, neuron: LIF | LI) -> bool:
+    """Return whether a typical spike moves V by a hundredth of the way to the threshold: its weights are made for it."""
+    if not isinstance(neuron, LIF):
+        return False
+    sizes = [_typical(np.abs(p.weights)) for p in network.afferents(name) if p.weights.size]
+    peak = max(sizes, default=0.0) * _typical(neuron.tau_syn) / _typical(neuron.tau_mem)
+    return peak >= 0.01 * _typical(np.subtract(neuron.v_threshold, neuron.v_reset))
 
 
 def _typical(values: float | ArrayLike) -> float:

@@ -11,7 +11,7 @@ from eventsolve.checks import seconds
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.kernels.tables import BUDGET
 from eventsolve.magnitudes import warn_of_times
-from eventsolve.network import Network
+from eventsolve.network import LARGEST, Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Solution, State, Undecided
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
@@ -170,6 +170,8 @@ def checked_duration(t_end: float) -> float:
     value = seconds("t_end", t_end)
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"t_end must be finite and >= 0; got {t_end!r}")
+    if value > LARGEST:
+        raise ValueError(f"t_end must be at most 2**200 s, {LARGEST:.3g}; got {t_end!r}")
     return value
 
 

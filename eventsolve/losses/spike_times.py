@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, real, real_array, seconds, seconds_array
 from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
 from eventsolve.magnitudes import warn_of_loss
+from eventsolve.network import LARGEST
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -48,7 +49,10 @@ class TTFSCrossEntropy:
 
     def __post_init__(self) -> None:
         for name in ("tau0", "tau1"):
-            object.__setattr__(self, name, _positive(name, seconds(name, getattr(self, name))))
+            value = _positive(name, seconds(name, getattr(self, name)))
+            if not 1.0 / LARGEST <= value <= LARGEST:
+                raise ValueError(f"{name} must be from 2**-200 to 2**200 s; got {value!r}")
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "alpha", _positive("alpha", real("alpha", self.alpha), zero=True))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))

@@ -63,6 +63,7 @@ SILENT = {
     ),
     "no time at all": lambda: solved(0.0, tau_mem=20.0, delay=1.0),
     "an integrator without leak": lambda: solved(tau_mem=1e6),
+    "an integrator with weights to match": lambda: solved(tau_mem=10.0, tau_syn=5e-3, v_threshold=1e-3),
     "a current that stays": lambda: solved(tau_syn=1e3),
     "one spike per neuron": lambda: solved(t_ref=1.0),
     "a slow readout": lambda: solved(20e-3, tau_mem=0.9, kind=es.LI),
