@@ -3,8 +3,9 @@
 A slip of this kind makes a time a thousand times too long, and then nothing fails: a membrane of 20 s hardly moves
 within 60 ms, a delay of 1 s delivers nothing, exp(-t / tau0) is flat. Every bound below wants two signs at once, so
 that what is meant stays silent: an integrator without leak (tau_mem of 1000 s or more, or weights to match), one spike
-per neuron by a long refractory period (never looked at), delays of a third of a second beside membranes of 20 ms, a stream that is solved in
-pieces of a few milliseconds. A network whose times are all in milliseconds, t_end too, is a scaled one and as good.
+per neuron by a long refractory period (never looked at), delays of a third of a second beside membranes of 20 ms, a
+stream that is solved in pieces of a few milliseconds. A network whose times are all in milliseconds, t_end too, is a
+scaled one and as good.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def warn_of_step(time_step: float, network: Network) -> None:
 
 
 def _driven(network: Network, name: str, neuron: LIF | LI) -> bool:
-    """Return whether a typical spike moves V by a hundredth of the way to the threshold: its weights are made for it."""
+    """Return whether a typical spike moves V by a hundredth of the way to the threshold, as weights made for it do."""
     if not isinstance(neuron, LIF):
         return False
     sizes = [_typical(np.abs(p.weights)) for p in network.afferents(name) if p.weights.size]
