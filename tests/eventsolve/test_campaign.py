@@ -9,6 +9,8 @@ import eventsolve as es
 from eventsolve.certify.cells import Question
 from tests.campaign import Tally, campaign, draw, run_batch
 
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
+
 SEED = 4
 
 
