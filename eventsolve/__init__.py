@@ -29,3 +29,4 @@ from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
 from eventsolve.trust import TrustRadius as TrustRadius
 from eventsolve.trust import trust_radius as trust_radius
+from eventsolve.units import UnitWarning as UnitWarning

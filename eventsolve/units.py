@@ -14,6 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+
+class UnitWarning(UserWarning):
+    """A number that is legal and most probably in another unit than its user believes; it says which."""
+
+
 _PLAIN = {
     float,
     int,

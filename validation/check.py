@@ -38,7 +38,11 @@ LOOSE = 0.25
 
 
 def network_of(
-    record: records.Record, file: Path | None, *, max_bytes: int = records.MAX_BYTES
+    record: records.Record,
+    file: Path | None,
+    *,
+    nir_step: float | None = None,
+    max_bytes: int = records.MAX_BYTES,
 ) -> es.Network:
     """Return the network of a record, or the one in a file that it refers to.
 
@@ -48,6 +52,8 @@ def network_of(
     file : path, optional
         Another record that holds the network, or a NIR graph in seconds (``.nir``). One that the record names is never
         opened unless it is given here.
+    nir_step : float, optional
+        Seconds: ``dt`` of :func:`eventsolve.io.nir.from_nir`, for a NIR graph that was written on a clock.
     max_bytes : int
         As for :func:`eventsolve.io.records.read`.
 
@@ -72,7 +78,7 @@ def network_of(
                 f"not {record.network.sha256}"
             )
     network = (
-        _from_nir(file, max_bytes)
+        _from_nir(file, nir_step, max_bytes)
         if file.suffix.lower() == ".nir"
         else records.read(file, max_bytes=max_bytes).network
     )
@@ -82,12 +88,12 @@ def network_of(
     return network
 
 
-def _from_nir(file: Path, max_bytes: int) -> es.Network:
+def _from_nir(file: Path, nir_step: float | None, max_bytes: int) -> es.Network:
     try:
         from eventsolve.io import nir
     except ImportError as error:
         raise ImportError("NIR graphs need nir: pip install eventsolve[nir]") from error
-    return nir.read(file, max_bytes=max_bytes)
+    return nir.read(file, dt=nir_step, max_bytes=max_bytes)
 
 
 def check(
