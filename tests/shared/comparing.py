@@ -6,8 +6,8 @@ import numpy as np
 class Comparison:
     """Holds numbers to tolerances, and knows for how many of them a 0 would not have passed.
 
-    A gradient of 1e-8 that may be off by 1e-6 is compared with nothing: whatever it is, the test passes. Such a comparison
-    is not informative. ``demand`` fails where too few were, and has to be asked before the comparison is dropped.
+    A gradient of 1e-8 that may be off by 1e-6 is compared with nothing, as a 0 passes. ``demand``, to be asked
+    at the end, fails where too many comparisons are not informative.
     """
 
     def __init__(self):
@@ -18,10 +18,9 @@ class Comparison:
         found, expected, tolerance = np.broadcast_arrays(found, expected, tolerance)
         off = abs(found - expected)
         wrong = ~np.asarray(off <= tolerance, dtype=bool)  # also nan
-        assert not wrong.any(), (
-            f"{what}: {found[wrong][0]!r} is not {expected[wrong][0]!r}, by {off[wrong][0]!r} of {tolerance[wrong][0]!r}"
-        )
-        self.compared += off.size
+        first = {"found": found, "expected": expected, "tolerance": tolerance}
+        assert not wrong.any(), (what, {name: column[wrong][0] for name, column in first.items()})
+        self.compared += found.size
         self.informative += int(np.sum(np.asarray(abs(expected) > tolerance, dtype=bool)))
 
     def demand(self, share):
