@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loops import Loop, solved
 from networks import random_case
-from planted_faults import is_no_better_known
 
 import eventsolve as es
 from eventsolve import multiprecision
+from tests.planted_faults import is_no_better_known
 
 DIGITS = 25
 T_END = 15e-3
