@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, real_array, refuse_units, seconds_array, shown
+from eventsolve.checks import count, first_entry, printable, real_array, refuse_units, seconds_array, shown
 
 Real: TypeAlias = float | ArrayLike
 Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
@@ -386,7 +386,7 @@ class Network:
             )
 
     def __repr__(self) -> str:
-        populations = ", ".join(f"{p.name}: {p.size}" for p in self.populations.values())
+        populations = ", ".join(f"{printable(p.name)}: {p.size}" for p in self.populations.values())
         return f"Network({populations}; {len(self.projections)} projections)"
 
 
