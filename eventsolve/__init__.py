@@ -1,6 +1,7 @@
 """Exact spike times and exact gradients of spiking neural networks in continuous time."""
 
 from eventsolve import losses as losses
+from eventsolve._version import __version__ as __version__
 from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
@@ -28,3 +29,4 @@ from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
 from eventsolve.trust import TrustRadius as TrustRadius
 from eventsolve.trust import trust_radius as trust_radius
+from eventsolve.units import UnitWarning as UnitWarning

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import real_array
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.kernels.layered_adjoint import march_back
@@ -170,7 +171,9 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
-    array = np.array(values, dtype=np.float64)
+    if isinstance(values, np.ndarray) and values.dtype == np.bool_:
+        values = values.astype(np.float64)  # a mask chooses the spikes whose times are added up
+    array = real_array(f"the cotangent of {name!r}", values)
     if array.shape != (n_spikes,):
         raise ValueError(
             f"the cotangent of {name!r} must have one entry for each of its {n_spikes} spikes; got {array.shape}"

@@ -17,13 +17,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, real_array, shown
+from eventsolve.checks import count, first_entry, real_array, refuse_units, seconds_array, shown
 
 Real: TypeAlias = float | ArrayLike
 Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
 Synapse: TypeAlias = Literal["exponential", "delta"]
 Weights: TypeAlias = Any
 """A dense array or a ``scipy.sparse`` matrix or array, (n_post, n_pre)."""
+
+TIMES = frozenset({"tau_mem", "tau_syn", "t_ref", "delay", "spike_times"})
+"""Quantities in seconds; all others are in the unit of v_threshold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,7 +403,8 @@ def parameters_of(neuron: LIF | LI) -> tuple[str, ...]:
 def _freeze_parameters(neuron: LIF | LI, positive: tuple[str, ...], non_negative: tuple[str, ...]) -> None:
     shapes = {}
     for name in parameters_of(neuron):
-        value = real_array(name, getattr(neuron, name), "a number or an array of numbers")
+        taken = seconds_array if name in TIMES else real_array
+        value = taken(name, getattr(neuron, name), "a number or an array of numbers")
         if value.ndim > 1:
             raise ValueError(f"{name} must be a number or have shape (n,); got shape {value.shape}")
         wrong, bound = ~np.isfinite(value), ""
@@ -452,7 +456,7 @@ def _checked_delay(key: Key, delay: Any, weight: Weights) -> NDArray[np.float64]
             )
         values = given.data
     else:
-        values = real_array(name, delay, "a number or like the weight")
+        values = seconds_array(name, delay, "a number or like the weight")
         if values.ndim and sp.issparse(weight):
             raise ValueError(
                 f"{name} beside a sparse weight must be a number or sparse; got shape {values.shape}"
@@ -472,6 +476,7 @@ def _checked_delay(key: Key, delay: Any, weight: Weights) -> NDArray[np.float64]
 
 def _canonical(name: str, matrix: Any) -> Any:
     """Return a copy in compressed rows with sorted columns, duplicates summed and stored zeros kept."""
+    refuse_units(name, getattr(matrix, "data", None))
     if matrix.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be real numbers; got a sparse matrix of {matrix.dtype}")
     if matrix.ndim != 2:

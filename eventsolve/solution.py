@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import seconds_array
 from eventsolve.chunks import chunk_ranges
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
@@ -288,7 +289,7 @@ class Solution:
         ValueError
             If one lies outside [t_start, t_end].
         """
-        asked = np.array(times, dtype=np.float64).reshape(-1)
+        asked = seconds_array("times", times).reshape(-1)
         bad = ~((asked >= self.t_start) & (asked <= self.t_end))
         if bad.any():
             k = int(np.argmax(bad))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
+from eventsolve.checks import seconds
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.kernels.tables import BUDGET
 from eventsolve.network import Network
@@ -159,10 +160,7 @@ def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[L
 
 def checked_duration(t_end: float) -> float:
     """Return t_end as a float, or raise a ValueError that says what is wrong with it."""
-    try:
-        value = float(t_end)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"t_end must be a number of seconds; got {t_end!r}") from error
+    value = seconds("t_end", t_end)
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"t_end must be finite and >= 0; got {t_end!r}")
     return value

@@ -76,6 +76,14 @@ def check(
             help="A record or NIR graph with the network of this one.",
         ),
     ] = None,
+    nir_step: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="The step of the clock on which a NIR graph was written: its spikes then have height 1 for one step. "
+            "(default: they are Dirac pulses)",
+        ),
+    ] = None,
     window: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +114,7 @@ def check(
     that is no record.
     """
     width = None if window is None else _seconds("window", window)
+    step = None if nir_step is None else _seconds("nir-step", nir_step)
 
     from rich.console import Console
 
@@ -116,7 +125,9 @@ def check(
 
     try:
         given = records.read(record)
-        run = checking.check(given, checking.network_of(given, network), window=width, tolerance=tolerance)
+        run = checking.check(
+            given, checking.network_of(given, network, nir_step=step), window=width, tolerance=tolerance
+        )
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         raise typer.BadParameter(str(error), param_hint="'RECORD'") from None
     origin = report.provenance(

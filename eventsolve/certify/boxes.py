@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import first_entry, real_array, shown
+from eventsolve.checks import first_entry, real_array, seconds_array, shown
 from eventsolve.chunks import chunk_ranges
-from eventsolve.network import Key, Network
+from eventsolve.network import TIMES, Key, Network
 from eventsolve.solution import Solution
 
 Reals: TypeAlias = NDArray[np.float64]
@@ -295,7 +295,8 @@ def _radius_of(radii: Radii, name: str, key: Any, shape: tuple[int, ...]) -> Rea
     if isinstance(given, Mapping):
         given = given.get(key, 0.0)
         what += f"[{key!r}]"
-    values = real_array(what, given, f"a number or an array of shape {shape}")
+    taken = seconds_array if name in TIMES else real_array
+    values = taken(what, given, f"a number or an array of shape {shape}")
     if values.shape not in ((), shape):
         raise ValueError(f"{what} must be a number or have shape {shape}; got {values.shape}")
     bad = ~(np.isfinite(values) & (values >= 0))

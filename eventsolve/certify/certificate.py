@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad, vjp
+from eventsolve.bounded import MAX_BYTES, Budget, content_of, opened
 from eventsolve.certify.batches import fingerprint_of, prove_batch
 from eventsolve.certify.boxes import Radii, box_of
 from eventsolve.certify.claims import Refutation, checked_claim
@@ -22,7 +23,7 @@ from eventsolve.certify.gradients import GradientEnclosures, Misfit, arrays_of, 
 from eventsolve.certify.losses import Task, tasks_of
 from eventsolve.certify.records import fields_from, text_of
 from eventsolve.certify.samples import Doubt, SampleProof
-from eventsolve.checks import count, shown
+from eventsolve.checks import count, seconds, shown
 from eventsolve.losses import Loss
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -131,20 +132,26 @@ class Certificate:
         Path(path).write_text(text_of(self), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Certificate:
+    def load(cls, path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Certificate:
         """Read a certificate that was saved, without gradients of single samples.
+
+        Parameters
+        ----------
+        path : path
+        max_bytes : int
+            What reading may take: the file, and what it says.
 
         Raises
         ------
         ValueError
             If the file does not hold a certificate. What it says is as good as its source: :meth:`check` proves it
             again.
+        OSError
+            If it cannot be opened.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"the record is not that of a certificate: {error}") from error
-        return cls(**fields_from(text))
+        budget = Budget(max_bytes)
+        with opened(path, max_bytes) as file:
+            return cls(**fields_from(content_of(file, budget), budget))
 
     def check(self, solution: Solution, **what: Any) -> bool:
         """Say whether a certificate is what :func:`certify` proves of a solution now; see :meth:`disagreement`."""
@@ -266,8 +273,10 @@ def certify(
         raise TypeError(f"solution must be a Solution; got {shown(solution)}")
     if count("digits", digits) < 1:
         raise ValueError("digits must be >= 1; got 0")
-    if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
+    if tolerance is not None:
+        tolerance = seconds("tolerance", tolerance)
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
     if spikes is not None and gradients is not None:
         raise ValueError("gradients are those of the solution's own spikes: give either spikes or gradients")
     if claimed_gradients is not None and gradients is None:

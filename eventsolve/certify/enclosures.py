@@ -33,9 +33,8 @@ def added(parts: Sequence[Enclosures], size: int) -> Enclosures:
     middle, radius = np.zeros(size), np.zeros(size)
     for part in parts:
         middle = middle + part.midpoints
-        # the rounding of this sum is less than its spacing, and that of either sum of radii less than a step up
-        radius = np.nextafter(radius + part.radii, np.inf)
-        radius = np.nextafter(radius + np.spacing(np.abs(middle)), np.inf)
+        # this sum is rounded by at most half its spacing; the two of radii by at most half a step each, so one step up
+        radius = np.nextafter(radius + part.radii + np.spacing(np.abs(middle)), np.inf)
     return Enclosures(middle, radius)
 
 

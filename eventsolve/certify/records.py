@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from eventsolve.bounded import Budget, Unreadable, parsed
 from eventsolve.certify.claims import Refutation
 from eventsolve.certify.enclosures import Enclosures
 from eventsolve.certify.gradients import GradientEnclosures, Misfit
@@ -101,7 +102,7 @@ def _numbers(values: Any) -> list[float | None]:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def fields_from(text: str) -> dict[str, Any]:
+def fields_from(text: bytes, budget: Budget) -> dict[str, Any]:
     """Return the fields of the certificate that JSON holds.
 
     Raises
@@ -110,10 +111,8 @@ def fields_from(text: str) -> dict[str, Any]:
         If it is not the JSON of a certificate.
     """
     try:
-        record = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("the record is not that of a certificate: it is nested too deeply") from error
-    except ValueError as error:
+        record = parsed(text, budget)
+    except Unreadable as error:
         raise ValueError(f"the record is not that of a certificate: {error}") from error
     names = ("format", "digits", "tolerance", "n_samples", "fingerprint", "samples", "gradients", "misfits")
     r = _object(record, "the record", (*names, "gradient_distance"))
@@ -136,10 +135,6 @@ def fields_from(text: str) -> dict[str, Any]:
         "misfits": tuple(_list(r["misfits"], "misfits", _misfit)),
         "gradient_distance": _positive(r["gradient_distance"], "gradient_distance"),
     }
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _proof(record: Any, where: str) -> SampleProof:

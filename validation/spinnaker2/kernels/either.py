@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.spinnaker2.kernels.steps import accumulate, accumulate_float, answer, answer_float, rounded
 from validation.spinnaker2.kernels.words import (
     STOCHASTIC,

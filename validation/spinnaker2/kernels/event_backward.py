@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.spinnaker2.kernels.either import (
     accumulated,
     answered,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.spinnaker2.kernels.either import increased_row, plus, scaled_row, times, value_of
 from validation.spinnaker2.kernels.intervals import crossing, decays_over
 from validation.spinnaker2.kernels.steps import grown

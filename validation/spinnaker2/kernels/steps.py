@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.spinnaker2.kernels.words import (
     STOCHASTIC,
     accumulated,
