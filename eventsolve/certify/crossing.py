@@ -56,8 +56,7 @@ def first_crossing(membrane: Membrane, last: Membrane, threshold: arb) -> arb | 
     if surely_at_most(threshold, last.voltage):
         return _located(membrane, threshold, last.origin)
     if surely_less(last.voltage, threshold) and (
-        surely_at_most(last.voltage - last.leak, last.current)
-        or surely_at_most(membrane.current, ZERO)
+        surely_at_most(last.voltage - last.leak, last.current) or surely_at_most(membrane.current, ZERO)
     ):
         return None  # (a)
     peak = peak_time(membrane)

@@ -10,7 +10,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from eventsolve.certify.balls import rounded
+from eventsolve.certify.balls import SLACK, rounded, with_slack
 
 Reals = NDArray[np.float64]
 
@@ -35,7 +35,19 @@ def added(parts: Sequence[Enclosures], size: int) -> Enclosures:
         middle = middle + part.midpoints
         # this sum is rounded by at most half its spacing; the two of radii by at most half a step each, so one step up
         radius = np.nextafter(radius + part.radii + np.spacing(np.abs(middle)), np.inf)
-    return Enclosures(middle, radius)
+    return Enclosures(middle, np.array([with_slack(r) for r in radius.tolist()]))
+
+
+def same(said: Enclosures, proven: Enclosures) -> NDArray[np.bool_]:
+    """Say of which entries the enclosure that is said is the one that is proven, neither known included.
+
+    They may be apart by half the slack that either has, so that what is said follows from what is proven without it.
+    """
+    with np.errstate(invalid="ignore"):
+        off = np.abs(said.midpoints - proven.midpoints) + np.abs(said.radii - proven.radii)
+        unknown = np.isnan(said.midpoints) & np.isnan(proven.midpoints)
+        alike: NDArray[np.bool_] = unknown | (off <= 0.5 * SLACK * proven.radii)
+    return alike
 
 
 def joined(parts: Sequence[Enclosures]) -> Enclosures:
