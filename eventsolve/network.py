@@ -7,7 +7,7 @@ assembled with ``add_input``, ``add_population`` and ``connect``, and cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -507,3 +507,19 @@ def _first_synapse(matrix: Any, values: NDArray[np.float64], bad: NDArray[np.boo
     k = int(np.argmax(bad))
     post = int(np.searchsorted(matrix.indptr, k, side="right")) - 1
     return f"entry {[post, int(matrix.indices[k])]} is {float(values[k])!r}"
+
+
+def solving_order(populations: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return the strongly connected components of populations, sources before targets, else in their own order.
+
+    It is the order in which layers are solved, and in which what happens at one time acts. Edges (pre, post) from or to
+    what is no population of these do not count.
+    """
+    place = {name: k for k, name in enumerate(populations)}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(place)
+    graph.add_edges_from(edge for edge in edges if place.keys() >= set(edge))
+    components = nx.condensation(graph)
+    members = {c: sorted(components.nodes[c]["members"], key=place.__getitem__) for c in components}
+    ordered = nx.lexicographical_topological_sort(components, key=lambda c: place[members[c][0]])
+    return [members[c] for c in ordered]

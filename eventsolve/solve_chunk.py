@@ -77,6 +77,7 @@ def _population_spikes(own: Spikes, places: NDArray[np.int64], first: int) -> Sp
         np.searchsorted(samples, np.arange(own.offsets.size)),
         own.arrivals[places],
         own.trigger[places],
+        own.low[places],
     )
 
 
@@ -88,14 +89,23 @@ def new_chunk(
     if initial is None:
         start = {layer.name: initial_states(layer, high - low) for layer in layers}
         return Chunk(high - low, spikes, {}, {}, start, {})
-    carried = {name: _piece(trains, low, high) for name, trains in initial.on_the_way.items()}
+    carried = {
+        name: _piece(trains, low, high, initial.low[name], initial.turns[name])
+        for name, trains in initial.on_the_way.items()
+    }
     start = {
         name: States(*(column[low:high] for column in states)) for name, states in initial.layers.items()
     }
     return Chunk(high - low, spikes, carried, {}, start, {})
 
 
-def _piece(trains: SpikeTrains, low: int, high: int) -> Spikes:
+def _piece(
+    trains: SpikeTrains,
+    low: int,
+    high: int,
+    rests: NDArray[np.float64] | None = None,
+    turns: NDArray[np.int64] | None = None,
+) -> Spikes:
     offsets = trains.offsets[low : high + 1]
     piece = slice(offsets[0], offsets[-1])
     times = trains.times[piece].copy()
@@ -103,8 +113,9 @@ def _piece(trains: SpikeTrains, low: int, high: int) -> Spikes:
         times,
         trains.neurons[piece].copy(),
         offsets - offsets[0],
-        np.zeros(times.size, np.int64),
+        np.zeros(times.size, np.int64) if turns is None else turns[piece].copy(),
         np.full(times.size, -1),
+        np.zeros(times.size) if rests is None else rests[piece].copy(),
     )
 
 

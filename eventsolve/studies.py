@@ -91,6 +91,7 @@ def _cut(spikes: Spikes, first: int, last: int) -> Spikes:
         spikes.offsets[first : last + 1] - spikes.offsets[first],
         spikes.arrivals[piece],
         spikes.trigger[piece],
+        spikes.low[piece],
     )
 
 

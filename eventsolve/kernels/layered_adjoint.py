@@ -212,6 +212,7 @@ def cohort_back(
             start.u[sample, neuron],
             start.i[sample, neuron],
             start.free_at[sample, neuron],
+            start.free_low[sample, neuron],
             own,
             own_places,
             by_neuron[neuron],
@@ -385,7 +386,7 @@ def count_concerned(neuron, cotangents, by_neuron, own_places):
 
 @borrowing
 def last_concern(members, first, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end):
-    """Return the time of the last spike with a cotangent of members[first:last], or t_end if one has a probe."""
+    """Return when all is over that members[first:last] depend on: their last spike with a cotangent, or t_end."""
     latest = 0.0
     for member in range(first, last):
         neuron = members[member]
@@ -394,7 +395,8 @@ def last_concern(members, first, last, cotangents, by_neuron, own_places, own_ti
         n = count_concerned(neuron, cotangents, by_neuron, own_places)
         if n > 0:
             latest = max(latest, own_times[own_places[by_neuron[neuron] + n - 1]])
-    return latest
+    # with arrivals at that float64 time, which by their exact times may be later
+    return min(np.nextafter(latest, t_end), t_end)
 
 
 @borrowing

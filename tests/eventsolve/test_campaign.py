@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from campaign import Tally, campaign, draw, run_batch
+
+from tests.campaign import Tally, campaign, draw, run_batch
 
 SEED = 4
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from campaign import draw
 from enclosing import exactly, parsed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from networks import random_case
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.certify import batches
+from tests.campaign import draw
 
 DIGITS = 30
 

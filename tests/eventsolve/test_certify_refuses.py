@@ -11,9 +11,7 @@ from flint import arb
 from hypothesis import given
 from hypothesis import strategies as st
 from loops import Loop
-from lost_spikes import RATIO, claim_of, solution_of
 from networks import random_case
-from planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 import eventsolve as es
 from eventsolve import adjoint, solve_chunk
