@@ -19,6 +19,8 @@ from eventsolve.certify import certificate as certificate_module
 from eventsolve.certify import guesses, samples, tolerances
 from eventsolve.certify.balls import working_precision
 from eventsolve.certify.records import digest_of
+from tests.lost_spikes import RATIO, claim_of, solution_of
+from tests.planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 TAU = [(20e-3, 5e-3), (5e-3, 5e-3), (4e-3, 9e-3), (5e-3 * (1 + 2**-40), 5e-3)]
 
