@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels import ties as kernels
 from eventsolve.margins import origins, source_of, spiking_layers
@@ -87,7 +88,8 @@ def _of_chunk(solution: Solution, chunk: Chunk, low: int) -> list[Tie]:
         given = [np.concatenate(column) for column in zip(*columns, strict=True)]
         if gathered.order is not None:
             given = [column[gathered.order] for column in given]
-        numbers, labels, samples, own_roots, own_errors = kernels.ties(
+        numbers, labels, samples, own_roots, own_errors = call(
+            kernels.ties,
             layer.neurons,
             layer.afferents,
             layer.cohorts,

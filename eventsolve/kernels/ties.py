@@ -184,6 +184,7 @@ def ties(
     t_end,
     n_bundles,
     first_root,
+    stop,
 ):
     """Return the ties of a layer, sample by sample, and root and uncertainty of its spikes.
 
@@ -197,6 +198,8 @@ def ties(
         What triggers are multiples of.
     first_root : int
         The root of the layer's first spike if it is a crossing; that of the next one is one more.
+    stop : (1,)
+        Not 0 to stop early.
 
     Returns
     -------
@@ -211,7 +214,11 @@ def ties(
     numbers, labels, samples = np.empty((room, 2)), np.empty((room, 3), np.int64), np.empty(room, np.int64)
     n = 0
     for sample in range(spikes.offsets.size - 1):
-        lives = lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample)
+        lives = lives_of(
+            neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample, stop
+        )
+        if stop[0] != 0:  # some lives are not written
+            break
         low, high = spikes.offsets[sample], spikes.offsets[sample + 1]
         causes = np.flatnonzero(origin[low:high] < 0) + low
         roots_of(
