@@ -2,7 +2,7 @@
 
 A :class:`Problem` prints as the Python that makes it again, after ``import eventsolve as es`` and
 ``from eventsolve.testing import Problem, network_of``; a sparse weight and an array without entries also want
-``import numpy, scipy.sparse``. A loss that no text makes, of a function or a class of your own, prints as ``...`` with a
+``import numpy, scipy.sparse``. A loss that no text makes, of a function or a class of your own, prints as ``...`` and a
 comment.
 """
 
