@@ -131,7 +131,6 @@ def test_every_loss_is_drawn_on_what_it_reads(kind):
     [
         ({"recurrent": True}, lambda p: not nx.is_directed_acyclic_graph(p.network.graph)),
         ({"delays": True}, lambda p: all(q.delay.all() for q in p.network.projections.values())),
-        ({"together": True, "size": (2, 3), "input_spikes": (2, 3)}, lambda p: simultaneous(p.inputs["in"])),
     ],
 )
 def test_wanted_dimensions_are_there(options, has):
@@ -143,6 +142,7 @@ def test_wanted_dimensions_are_there(options, has):
 def test_spikes_of_channels_coincide_or_never_do():
     net = network_of({"in": 3, "more": 2})
     find(strategies.inputs(net), lambda given: simultaneous(given["in"]), settings=SEARCH)
+    find(strategies.problems(size=(2, 3)), lambda p: simultaneous(p.inputs["in"]), settings=SEARCH)
     with pytest.raises(NoSuchExample):
         find(strategies.inputs(net, together=False), lambda given: simultaneous(given["in"]), settings=SEARCH)
 
