@@ -263,7 +263,7 @@ def harmless_order():
 def one_root():
     """A spike is back as its neuron is released, exactly."""
     net, inputs = twins(t_ref=2e-3)
-    net.connect("b", "b", [[0.5]], delay=2e-3, synapse="delta")
+    net.connect("b", "b", [[1.5]], delay=2e-3, synapse="delta")
     return net, inputs
 
 
