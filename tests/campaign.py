@@ -335,6 +335,8 @@ def parted_by_cuts(case: Case, solution: es.Solution, rng: np.random.Generator) 
     ends = [*times[(times > 0) & (times < case.t_end)].tolist(), case.t_end]
     pieces = solved_in_pieces(case.net, case.inputs, ends, threads=1)
     for name, whole in solution.spikes.items():
+        if name in case.inputs:
+            continue
         parts = [piece.spikes[name] for piece in pieces]
         times, neurons, samples = (
             np.concatenate([getattr(part, column) for part in parts])
