@@ -245,7 +245,7 @@ def to_json(runs: Sequence[Run], origin: Mapping[str, Any], *, complete: bool = 
         "provenance": dict(origin),
         "runs": [_run_document(run) for run in runs],
     }
-    return json.dumps(_finite(document), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(_finite(document), allow_nan=False, indent=1) + "\n"
 
 
 def _run_document(run: Run) -> dict[str, Any]:
@@ -382,5 +382,5 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     html, data = folder / "report.html", folder / "report.json"
     data.write_text(to_json(runs, origin, complete=complete), encoding="utf-8")
-    html.write_text(to_html(runs, origin, complete=complete), encoding="utf-8")
+    html.write_text(to_html(runs, origin, complete=complete), encoding="utf-8", errors="backslashreplace")
     return html, data

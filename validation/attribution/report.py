@@ -352,7 +352,7 @@ def _page(**contents: Any) -> str:
 
 def to_json(content: Mapping[str, Any]) -> str:
     """Return a document as text."""
-    return json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
 
 def write(folder: Path, name: str, content: Mapping[str, Any], html: str) -> tuple[Path, Path]:
@@ -360,7 +360,7 @@ def write(folder: Path, name: str, content: Mapping[str, Any], html: str) -> tup
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / f"{name}.html", folder / f"{name}.json"
     data.write_text(to_json(content), encoding="utf-8")
-    page.write_text(html, encoding="utf-8")
+    page.write_text(html, encoding="utf-8", errors="backslashreplace")
     return page, data
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from validation import exits
+from validation.options import folder
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -60,7 +63,7 @@ def yinyang(
     out: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder for checkpoint.npz, training.html and .json."
+            file_okay=False, callback=folder, help="Folder for checkpoint.npz, training.html and .json."
         ),
     ] = Path("training"),
 ) -> None:
@@ -109,7 +112,7 @@ def yinyang(
         errors.print(
             f"diverged: {error}; {job.checkpoint} holds the epochs before", style="bold red", highlight=False
         )
-        raise typer.Exit(1) from None
+        raise typer.Exit(exits.DIFFERS) from None
     _report(job, machine, state, errors, complete=complete)
     if not complete:
         errors.print(f"interrupted: {state.epoch} of {chosen.epochs} epochs were finished; --resume goes on")
@@ -136,11 +139,11 @@ def table(
     runs: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder of checkpoints; those there are gone on from."
+            file_okay=False, callback=folder, help="Folder of checkpoints; those there are gone on from."
         ),
     ] = Path("reports/training"),
     out: Annotated[
-        Path, typer.Option(file_okay=False, writable=True, help="Folder for training.md and training.json.")
+        Path, typer.Option(file_okay=False, callback=folder, help="Folder for training.md and training.json.")
     ] = Path("docs"),
     only: Annotated[
         list[str] | None, typer.Option(metavar="ROW", help="Some rows only; may be repeated.")
@@ -208,7 +211,7 @@ def search(
     out: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder for search.json and the trials' checkpoints."
+            file_okay=False, callback=folder, help="Folder for search.json and the trials' checkpoints."
         ),
     ] = Path("search"),
 ) -> None:

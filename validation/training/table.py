@@ -128,7 +128,7 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
         "ceiling": ceiling("code"),
         "rows": list(documents),
     }
-    data.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("validation"),
         undefined=jinja2.StrictUndefined,
