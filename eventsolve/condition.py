@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from eventsolve.checks import shown
 from eventsolve.chunks import map_chunks
+from eventsolve.interrupts import call
 from eventsolve.kernels import perturbation
 from eventsolve.kernels.distances import Lives
 from eventsolve.kernels.lives import (
@@ -233,7 +234,8 @@ def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> Non
     layer, own, lives = study.layer, study.own, study.lives[sample]
 
     def carried(changes: Changes, k: int) -> Reach:
-        reach: Reach = perturbation.transport(
+        reach: Reach = call(
+            perturbation.transport,
             layer.neurons,
             layer.afferents,
             lives,
@@ -252,8 +254,8 @@ def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> Non
         nothing = np.zeros(own.times.size)
         for k, name in enumerate(NAMES, start=1):
             scales = scales_of(layer, name)
-            unit = perturbation.changes_of(
-                layer.neurons, layer.afferents, lives, own.trigger, scales, nothing
+            unit = call(
+                perturbation.changes_of, layer.neurons, layer.afferents, lives, own.trigger, scales, nothing
             )
             size = carried(unit, k)
             more = events.errors(off, size, unit, scales, before[0], before[k])
@@ -292,7 +294,7 @@ class _Events:
         self.time = states[:, START] + h
         self.current = self.i * self.decay_syn
         # what V and I at the end owe to the parameters, per unit of u and i at the start
-        k_leak, k_mem, k_syn = perturbation.derivatives_of(neurons, lives)
+        k_leak, k_mem, k_syn = call(perturbation.derivatives_of, neurons, lives)
         self.by_leak, self.by_mem_i, self.by_syn_i = k_leak, np.abs(k_mem), np.abs(k_syn)
         self.by_mem_u = self.decay_mem * h / self.tau_mem**2
         self.decay_by_syn = self.decay_syn * h / self.tau_syn**2

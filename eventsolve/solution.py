@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import seconds_array
 from eventsolve.chunks import chunk_ranges
+from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.kernels.times import time_after, time_later
@@ -233,7 +234,8 @@ class Solution:
             raise ValueError(f"maxima are of LI populations; {population!r} spikes")
         n = layer.size
         parts = [
-            lives.maxima(
+            call(
+                lives.maxima,
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,
@@ -275,7 +277,8 @@ class Solution:
         shape = (self.n_samples, place.stop - place.start, times.shape[1])
         voltage, current = np.empty(shape), np.empty(shape)
         for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True):
-            v, i = lives.sample_states(
+            v, i = call(
+                lives.sample_states,
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import joined
+from eventsolve.interrupts import call
 from eventsolve.kernels.layered import march
 from eventsolve.kernels.recurrent import solve_queue
 from eventsolve.kernels.tables import Spikes, States
@@ -39,7 +40,8 @@ def solve_chunk(
         start = chunk.start[layer.name]
         if layer.efferents is None:
             given = gather(layer, chunk).spikes
-            ended, found, end, samples, neurons, times = march(
+            ended, found, end, samples, neurons, times = call(
+                march,
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,
@@ -53,8 +55,16 @@ def solve_chunk(
             chunk.spikes[layer.name[0]] = found
         else:
             given = gather(layer, chunk).spikes
-            ended, found, end, samples, neurons, times = solve_queue(
-                layer.neurons, layer.efferents, layer.n_external, given, start, after, t_end, max_spikes
+            ended, found, end, samples, neurons, times = call(
+                solve_queue,
+                layer.neurons,
+                layer.efferents,
+                layer.n_external,
+                given,
+                start,
+                after,
+                t_end,
+                max_spikes,
             )
             chunk.queued[layer.name] = found
             for name, places in places_of(layer, found).items():

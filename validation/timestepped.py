@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import exprel, logsumexp
 
 import eventsolve as es
+from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Key, Network, Population, Projection
 from validation.target import Record, Trace
 
@@ -285,6 +286,7 @@ class TimeStepped:
         check_network(network, "the time-stepped network")
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
+        warn_of_step(self.time_step, network)
         reading = read_loss(loss, network, n_samples)
         delays = {key: self._delay_steps(p) for key, p in network.projections.items()}
         order = list(nx.topological_sort(network.graph))

@@ -13,6 +13,7 @@ from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AFTER_SPIKE,
     AT_ARRIVAL,
+    BEFORE_ARRIVAL,
     BEFORE_RELEASE,
     FRESH,
     GAP,
@@ -70,7 +71,7 @@ class Gradient(NamedTuple):
 
 
 @borrowing
-def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample):
+def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample, stop):
     """Add what V and I at the start of a segment depend on, given the derivatives p_v and p_i by them.
 
     The neuron's own spikes end the reach of p_v: what it depends on before is what the spike's time depends on.
@@ -80,6 +81,8 @@ def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trig
     d = into.neurons[sample]
     released, triggered = 0.0, False
     for g in range(segment - 1, first - 1, -1):
+        if stop[0] != 0:
+            break
         u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
         ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
         held, ending, which = events[g, HELD], events[g, ENDING], events[g, WHICH]
@@ -130,7 +133,7 @@ def across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d):
 
 
 @compiled
-def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, sample):
+def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, sample, stop):
     """Add the local derivative of one row's distance into the Gradient of a chunk."""
     neuron, kind, place = labels[NEURON], labels[KIND], labels[PLACE]
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
@@ -138,6 +141,12 @@ def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, s
     g, other, whose = first + labels[SEGMENT], first + labels[OTHER], labels[WHOSE]
     synapse, cause = lives.synapses[other], lives.causes[other]
     d = into.neurons[sample]
+    if kind == GAP and place == BEFORE_ARRIVAL:
+        into.sources[lives.causes[g]] += 1.0
+        into.delay[sample, lives.synapses[g]] += 1.0
+        into.sources[cause] -= 1.0
+        into.delay[sample, synapse] -= 1.0
+        return
     if kind == GAP:
         sign = 1.0 if place in (AFTER_SPIKE, AFTER_RELEASE) else -1.0
         if whose >= 0:
@@ -171,4 +180,4 @@ def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, s
         into.sources[cause] += moved
         into.delay[sample, synapse] += moved
     p_v, p_i = across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d)
-    back_to_start(neuron, g, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample)
+    back_to_start(neuron, g, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample, stop)

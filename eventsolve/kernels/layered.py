@@ -136,7 +136,7 @@ def load_lanes(neurons, members, samples, start, room):
 
 @borrowing
 def march_block(
-    neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, doubts
+    neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, doubts, stop
 ):
     """March a cohort of several samples through its schedules in step: the first gap of all, the first arrivals, ...
 
@@ -165,7 +165,7 @@ def march_block(
     n = members.size
     n_out, n_doubts = count[0], doubt_count[0]
     j, active, n_strays, n_seen, apart = progress
-    while active > 0:
+    while active > 0 and stop[0] == 0:
         remaining = active  # those for whom this is not the last gap
         while remaining > 0 and n_arrivals[remaining - 1] == j:
             remaining -= 1
@@ -214,7 +214,7 @@ def march_block(
                 seen[SEEN_C, n_seen], seen[SEEN_T, n_seen] = lanes[LEVEL, lane], lanes[TIME, lane]
                 seen_lane[n_seen] = lane
                 n_seen += 1
-        while n_seen + n_strays > 0:
+        while n_seen + n_strays > 0 and stop[0] == 0:
             if n_out + n_seen + n_strays > times.size or n_doubts + n_seen + n_strays > doubt_times.size:
                 count[0], doubt_count[0] = n_out, n_doubts
                 progress[STEP], progress[ACTIVE] = j, active
@@ -313,7 +313,7 @@ LANES = 512
 
 
 @compiled
-def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, max_spikes):
+def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, max_spikes, stop):
     """Solve a layer that is driven by finished spike trains over exponential synapses.
 
     ``spikes`` are those of all sources, whose neurons are numbered through; ``start`` are the States to begin with, and
@@ -342,6 +342,8 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
         block = min(max(1, LANES // members.size), n_samples)
         lanes = new_lanes(block * members.size)
         for low in range(0, n_samples, block):
+            if stop[0] != 0:
+                break
             schedules = schedules_of(
                 members[0],
                 neurons,
@@ -369,11 +371,14 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
                     spikes_left,
                     found,
                     doubts,
+                    stop,
                 )
                 if status[0] == ROOM:
                     found, doubts = grown(found), grown(doubts)
             if status[0] != 0 and (ended[0] == 0 or status[3] < ended[3]):
                 ended = status
+    if stop[0] != 0:  # nobody will read it: do not sort it
+        found.n_entries[0] = doubts.n_entries[0] = 0
     n = found.n_entries[0]
     offsets, order = group_by(found.samples, 0, n, n_samples)
     spiked, senders = found.times, found.neurons

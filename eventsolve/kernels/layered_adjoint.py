@@ -189,11 +189,12 @@ def cohort_back(
     d_delay,
     d_parameters,
     row,
+    stop,
 ):
     """Go back through the lives of members[member:last] that the loss depends on; return as :func:`back_through`."""
     own_times, own_arrivals, own_triggers = own.times, own.arrivals, own.trigger
     grazing = -1
-    while member < last:
+    while member < last and stop[0] == 0:
         neuron = members[member]
         n_own = by_neuron[neuron + 1] - by_neuron[neuron]
         n_reads = by_reader[neuron + 1] - by_reader[neuron]
@@ -265,6 +266,7 @@ def march_back(
     per_sample,
     n_neurons,
     n_synapses,
+    stop,
 ):
     """Return the gradients that one layer contributes.
 
@@ -318,6 +320,8 @@ def march_back(
             read_neurons, read_offsets[sample], read_offsets[sample + 1], n_neurons
         )
         for cohort in range(cohort_offsets.size - 1):
+            if stop[0] != 0:
+                break
             first, last = cohort_offsets[cohort], cohort_offsets[cohort + 1]
             member = next_concerned(members, first, last, cotangents, by_neuron, own_places, by_reader)
             if member == last:
@@ -369,6 +373,7 @@ def march_back(
                 d_delay,
                 d_parameters,
                 row,
+                stop,
             )
             if found >= 0 and (grazing < 0 or found < grazing):
                 grazing = found

@@ -135,7 +135,7 @@ def no_probes(n_samples):
 
 
 @compiled
-def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, times):
+def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, times, stop):
     """Return voltage and current at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
     Times of a sample are sorted; before a neuron's start state the result is NaN.
@@ -167,6 +167,8 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
             )
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+                if stop[0] != 0:
+                    break
                 neuron = cohorts.members[member]
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
                 room = schedule.times.size + 2 * n_own + 2
@@ -212,7 +214,7 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
 
 
 @compiled
-def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end):
+def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, stop):
     """Return each readout's largest voltage up to t_end, when it is first reached, and the arrival that it rides on.
 
     Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial. At a
@@ -252,6 +254,8 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end):
                 room = 2 * (schedule.times.size + 2)
                 states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+                if stop[0] != 0:
+                    break
                 neuron = cohorts.members[member]
                 n_segments = replay(
                     neuron,

@@ -16,6 +16,7 @@ from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AT_ARRIVAL,
+    BEFORE_ARRIVAL,
     BEFORE_RELEASE,
     FRESH,
     GAP,
@@ -88,11 +89,13 @@ def by_parameters(u, i, h, ea, eb, k, tau_mem, tau_syn, d_leak, d_mem, d_syn):
 
 
 @compiled
-def derivatives_of(neurons, lives):
+def derivatives_of(neurons, lives, stop):
     """Return :func:`eventsolve.kernels.membrane.propagator_derivatives` of every segment, each (n_segments,)."""
     states = lives.states
     k_leak, k_mem, k_syn = np.empty((3, states.shape[0]))
     for neuron in range(neurons.tau_mem.size):
+        if stop[0] != 0:
+            break
         for g in range(lives.first[neuron], lives.last[neuron]):
             k_leak[g], k_mem[g], k_syn[g] = propagator_derivatives(
                 states[g, DURATION],
@@ -106,12 +109,14 @@ def derivatives_of(neurons, lives):
 
 
 @compiled
-def changes_of(neurons, afferents, lives, own_trigger, scales, emitted):
+def changes_of(neurons, afferents, lives, own_trigger, scales, emitted, stop):
     """Return the Changes that parameters make which move by up to their scales, and spikes by what is ``emitted``."""
     states, events, synapses = lives.states, lives.events, lives.synapses
     n = events.shape[0]
     early_v, early_i, late_v, late_i, shift = np.zeros((5, n))
     for neuron in range(neurons.tau_mem.size):
+        if stop[0] != 0:
+            break
         d = scales.neurons[:, neuron]
         tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         first, last = lives.first[neuron], lives.last[neuron]
@@ -216,7 +221,7 @@ def go_on(neuron, g, own_trigger, neurons, afferents, lives, changes, origin, gi
 
 
 @compiled
-def transport(neurons, afferents, lives, own, sample, origin, given, changes, spikes):
+def transport(neurons, afferents, lives, own, sample, origin, given, changes, spikes, stop):
     """Return the Reach of changes through all lives of a sample, that of its own spikes in ``spikes``, (n_own,).
 
     ``given`` is how far each spike of the sources moves, but for the layer's own, whose places ``origin`` has.
@@ -231,6 +236,8 @@ def transport(neurons, afferents, lives, own, sample, origin, given, changes, sp
     trigger = own.trigger
     # spikes in the order in which they occurred: what arrives before one is caused by earlier ones
     for spike in range(own.offsets[sample], own.offsets[sample + 1]):
+        if stop[0] != 0:
+            break
         neuron = own.neurons[spike]
         while True:
             g = at[neuron]
@@ -244,25 +251,35 @@ def transport(neurons, afferents, lives, own, sample, origin, given, changes, sp
     return reach
 
 
+@borrowing
+def shift_of(g, lives, origin, given, scales, reach):
+    """Bound how far the arrival moves that ends a segment, 0 if none does."""
+    if lives.events[g, ENDING] != ARRIVAL:
+        return 0.0
+    cause = lives.causes[g]
+    moved = reach.spikes[origin[cause]] if origin[cause] >= 0 else given[cause]
+    return moved + scales.delay[lives.synapses[g]]
+
+
 @compiled
-def bounds_of(neurons, afferents, lives, own_trigger, origin, given, scales, reach, numbers, labels):
+def bounds_of(neurons, afferents, lives, own_trigger, origin, given, scales, reach, numbers, labels, stop):
     """Bound how far each distance of a sample moves, (n_rows,), by the triangle inequality."""
     bounds = np.empty(labels.shape[0])
     states, events = lives.states, lives.events
     for row in range(bounds.size):
+        if stop[0] != 0:
+            break
         neuron, kind, place = labels[row, NEURON], labels[row, KIND], labels[row, PLACE]
         tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         d = scales.neurons[:, neuron]
         first = lives.first[neuron]
         g, other = first + labels[row, SEGMENT], first + labels[row, OTHER]
         own = reach.spikes[labels[row, WHOSE]] if labels[row, WHOSE] >= 0 else 0.0
-        arrival = 0.0
-        if events[other, ENDING] == ARRIVAL:
-            cause = lives.causes[other]
-            arrival = reach.spikes[origin[cause]] if origin[cause] >= 0 else given[cause]
-            arrival += scales.delay[lives.synapses[other]]
+        arrival = shift_of(other, lives, origin, given, scales, reach)
         if kind == GAP:
             bounds[row] = own + arrival
+            if place == BEFORE_ARRIVAL:
+                bounds[row] += shift_of(g, lives, origin, given, scales, reach)
             if place in (AFTER_RELEASE, BEFORE_RELEASE):
                 bounds[row] += d[T_REF]
             continue

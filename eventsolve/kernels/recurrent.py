@@ -145,6 +145,7 @@ def go_on(
     t_end,
     max_spikes,
     cyclic,
+    stop,
 ):
     """Work through the queues until t_end, or until there is a reason to stop: see :func:`run`, which prepares it.
 
@@ -155,7 +156,7 @@ def go_on(
     n_bundles = delays.size
     n_out, n_doubts, n_flight, n_crossings, n_emitted, n_changed = progress
     status, where, when = 0, -1, t_end
-    while status == 0:
+    while status == 0 and stop[0] == 0:
         n_crossings = set_crossings(
             crossing_times, crossing_heap, crossing_place, n_crossings, wanted, changed, n_changed
         )
@@ -495,6 +496,7 @@ def run(
     after,
     t_end,
     max_spikes,
+    stop,
 ):
     """Solve one sample of a layer.
 
@@ -509,6 +511,8 @@ def run(
         Arrivals in (after, t_end] are taken.
     max_spikes : int
         How many spikes are allowed.
+    stop : (1,)
+        Not 0 to stop early.
 
     Returns
     -------
@@ -671,6 +675,7 @@ def run(
             t_end,
             max_spikes,
             cyclic,
+            stop,
         )
         if status != ROOM:
             break
@@ -705,7 +710,7 @@ def run(
 
 
 @compiled
-def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_spikes):
+def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_spikes, stop):
     """Solve a layer by its event queue, sample by sample; the spikes given to one are in order of time, exactly.
 
     Returns (status, sample, neuron, time), where and why the first run that did not reach t_end stopped; the layer's
@@ -745,12 +750,14 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
             after,
             t_end,
             max_spikes,
+            stop,
         )
         parts.append((times, low, senders, arrivals, trigger, doubt_times, doubt_senders))
         counts[sample + 1] = times.size
         doubt_counts[sample] = doubt_times.size
         if status != 0:
             ended = (status, sample, where, when)
+        if status != 0 or stop[0] != 0:
             break
     offsets = np.cumsum(counts)
     total = offsets[-1]

@@ -36,7 +36,7 @@ from eventsolve.kernels.times import is_after, later
 
 
 @compiled
-def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end):
+def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, stop):
     """Return V' before every own spike, where V moves on after it (at once or at its release), and before its trigger.
 
     Each (n_own,) in 1/s: left, right (0 if V is not released up to t_end) and ahead (of triggered spikes).
@@ -73,6 +73,8 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
                 if n_own == 0:
                     continue
+                if stop[0] != 0:
+                    break
                 room = schedule.times.size + 2 * n_own + 2
                 if room > states.shape[0]:
                     states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
@@ -170,6 +172,7 @@ def spike_errors(
     cotangents,
     probes,
     t_end,
+    stop,
 ):
     """Return for every spike of a cyclic layer its cotangent and what its deliveries are worth, (n_own,).
 
@@ -233,6 +236,8 @@ def spike_errors(
         worth = np.zeros(n_knots)  # of a triggered spike: dL/dt of the arrival that triggers it
         order = order_by_time(knot_times, keys)
         for o in range(n_knots - 1, -1, -1):
+            if stop[0] != 0:
+                break
             knot = order[o]
             n = neuron_of[knot]
             now = knot_times[knot]
@@ -322,7 +327,7 @@ def adjoint_at(time, knot, last, knot_times, p_v, p_i, tau_mem, tau_syn):
 
 
 @compiled
-def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_end):
+def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_end, stop):
     """Return p_V and p_I at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
     Parameters
@@ -360,6 +365,8 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_e
         p_v = np.empty(spikes.size)
         p_i = np.empty(spikes.size)
         for m in range(n):
+            if stop[0] != 0:
+                break
             tau_mem, tau_syn, t_ref = neurons.tau_mem[m], neurons.tau_syn[m], neurons.t_ref[m]
             first, last = offsets[m], offsets[m + 1]
             for knot in range(last - 1, first - 1, -1):

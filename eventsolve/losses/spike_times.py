@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real, real_array, seconds, seconds_array
 from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
+from eventsolve.magnitudes import warn_of_loss
+from eventsolve.network import LARGEST
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -47,7 +49,10 @@ class TTFSCrossEntropy:
 
     def __post_init__(self) -> None:
         for name in ("tau0", "tau1"):
-            object.__setattr__(self, name, _positive(name, seconds(name, getattr(self, name))))
+            value = _positive(name, seconds(name, getattr(self, name)))
+            if not 1.0 / LARGEST <= value <= LARGEST:
+                raise ValueError(f"{name} must be from 2**-200 to 2**200 s; got {value!r}")
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "alpha", _positive("alpha", real("alpha", self.alpha), zero=True))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
@@ -55,6 +60,8 @@ class TTFSCrossEntropy:
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         trains = spikes_of(solution, self.population)
+        for name in ("tau0", "tau1"):
+            warn_of_loss(name, getattr(self, name), solution.t_end)
         labels = fitting_labels(self.labels, trains)
         first = trains.first()
         rows = np.arange(trains.n_samples)
@@ -113,6 +120,7 @@ class TargetTimeMSE:
                 f"targets must have shape (n_samples, n_neurons) = {(trains.n_samples, trains.n_neurons)}; "
                 f"got {targets.shape}"
             )
+        warn_of_loss("the earliest target", float(targets.min(initial=np.inf)), solution.t_end)
         times, concerned, skipped = _all_first(self, trains, solution.t_end)
         error = times - targets
         error[skipped] = 0.0
@@ -155,6 +163,7 @@ class RelativeMSE:
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         trains = spikes_of(solution, self.population)
+        warn_of_loss("gap", self.gap, solution.t_end)
         labels = fitting_labels(self.labels, trains)
         times, concerned, skipped = _all_first(self, trains, solution.t_end)
         rows = np.arange(trains.n_samples)

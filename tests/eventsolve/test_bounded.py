@@ -259,7 +259,7 @@ def into_itself(file):
     ("change", "words"),
     [
         (replaced("node/nodes/w/weight", shape=(1 << 20, 1 << 20), dtype="f8", chunks=(64, 64)), "max_bytes"),
-        (replaced("node/nodes/in/shape", data=np.array([10**12])), "mismatch|max_bytes"),
+        (replaced("node/nodes/in/shape", data=np.array([10**12])), "max_bytes"),
         (linked(h5py.ExternalLink("/etc/passwd", "x")), "must be a dataset of this file"),
         (linked(h5py.SoftLink("/node/nodes/n/tau")), "must be a dataset of this file"),
         (replaced("node/nodes/w/weight", data=np.zeros(3, "c16")), "must hold integers or real numbers"),
@@ -272,7 +272,7 @@ def into_itself(file):
     ],
 )
 def test_graphs_that_declare_too_much_or_point_elsewhere_are_refused(change, words, tmp_path):
-    with pytest.raises(ValueError, match=rf"g\.nir holds no NIR graph.*({words})"):
+    with pytest.raises(ValueError, match=rf"g\.nir(: | holds no NIR graph).*({words})"):
         nir_files.read(graph_file(tmp_path / "g.nir", change), max_bytes=1 << 26)
 
 

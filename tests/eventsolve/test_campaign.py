@@ -7,6 +7,8 @@ import pytest
 
 from tests.campaign import Tally, campaign, draw, run_batch
 
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
+
 SEED = 4
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.interrupts import interruptible
 from validation.tasks.keywords.cochlea import fired_cells, moved_membrane, released_vesicles
 
 Reals = NDArray[np.float64]
@@ -99,16 +100,16 @@ def spikes_of(
     bandwidth = 24.7 * (1.0 + 4.37e-3 * centre_frequencies(ear))
     decay = np.exp(-2.0 * np.pi * 1.019 * bandwidth / rate)
     poles = decay * np.exp(2j * np.pi * centre_frequencies(ear) / rate)
-    released = released_vesicles(moved_membrane(scaled, poles, 1.0 - decay), rate)
     kept_v, kept_i = (math.exp(-1.0 / (rate * tau)) for tau in (ear.tau_mem, ear.tau_syn))
-    fired = fired_cells(
-        released,
-        ear.hair_cells,
-        np.random.default_rng(seed),
-        kept_v,
-        kept_i,
-        ear.weight,
-        round(ear.t_ref * rate),
-    )
+
+    def hear() -> NDArray[np.uint8]:
+        released = released_vesicles(moved_membrane(scaled, poles, 1.0 - decay), rate)
+        random, held = np.random.default_rng(seed), round(ear.t_ref * rate)
+        fired: NDArray[np.uint8] = fired_cells(
+            released, ear.hair_cells, random, kept_v, kept_i, ear.weight, held
+        )
+        return fired
+
+    fired = interruptible(hear)  # kernels of a moment, which nothing stops
     steps, channels = np.nonzero(fired.T)
     return steps / rate, channels
