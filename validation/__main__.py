@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eventsolve.checks import printable
 from validation import attribution_commands as attribution
 from validation import exits
 from validation.chip_command import chip
-from validation.options import duration, file, finite, folder
+from validation.options import duration, file, finite, folder, wrong
 from validation.training import commands as training
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def check(
             given, checking.network_of(given, network, nir_step=step), window=width, tolerance=tolerance
         )
     except (ValueError, StoppedError, OSError, ImportError) as error:
-        raise typer.BadParameter(printable(str(error)), param_hint="'RECORD'") from None
+        raise wrong(error, "'RECORD'") from None
     origin = report.provenance(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsolve.checks import printable
 from validation import exits
-from validation.options import duration, folder
+from validation.options import duration, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -302,7 +301,7 @@ def localise(
             rtol=rtol,
         )
     except (ValueError, StoppedError, OSError, ImportError) as error:
-        raise typer.BadParameter(printable(str(error)), param_hint="'RECORD'") from None
+        raise wrong(error, "'RECORD'") from None
     if found is None:
         tables.print(f"{given.name} does what {core.name} does")
         return
@@ -351,9 +350,9 @@ def _refusals() -> Iterator[None]:
     except LostJobsError as error:
         if not isinstance(error.__cause__, ValueError):
             raise
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
 
 
 @contextmanager

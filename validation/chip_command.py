@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsolve.checks import printable
 from validation import exits
-from validation.options import duration
+from validation.options import duration, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,7 +156,7 @@ def _built(
     except DoesNotFit:
         raise
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     loss = es.losses.TTFSCrossEntropy(
         "out", labels, tau0=1.5 * time_step, tau1=100 * time_step, alpha=0.01, silent="t_end"
     )

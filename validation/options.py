@@ -11,6 +11,13 @@ import typer
 from validation.durations import seconds
 
 
+def wrong(error: object, hint: str | None = None) -> typer.BadParameter:
+    """Return what an error says of the input as a bad option, whatever names and characters it contains."""
+    from eventsolve.checks import printable  # help imports nothing heavy
+
+    return typer.BadParameter(printable(str(error)), param_hint=hint)
+
+
 def duration(option: str, text: str) -> float:
     """Read the duration of an option, in seconds."""
     try:

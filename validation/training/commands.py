@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eventsolve.checks import printable
 from validation import exits
-from validation.options import folder
+from validation.options import folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +92,7 @@ def yinyang(
         job = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic, weights=weights, threads=threads)
         machine = job.build()
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     errors = console(stderr=True)
     if job.checkpoint.exists() and not resume:
         raise typer.BadParameter(
@@ -103,13 +102,11 @@ def yinyang(
     if resume and weights is not None:
         raise typer.BadParameter("begins a training; --resume goes on with one", param_hint="'--weights'")
     if resume and not job.checkpoint.exists():
-        raise typer.BadParameter(
-            f"there is no {printable(str(job.checkpoint))} to go on from", param_hint="'--resume'"
-        )
+        raise wrong(f"there is no {job.checkpoint} to go on from", "'--resume'")
     try:
         state, complete = _trained(job, machine, campaign.start(job, machine), errors)
     except CheckpointError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     except DivergedError as error:
         errors.print(f"diverged: {error}; {job.checkpoint} holds the epochs before", style="bold red")
         raise typer.Exit(exits.DIFFERS) from None
@@ -240,9 +237,9 @@ def search(
         base = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic)
         base.build()
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     if out.exists() and any(out.iterdir()):
-        raise typer.BadParameter(f"{printable(str(out))} is not empty", param_hint="'--out'")
+        raise wrong(f"{out} is not empty", "'--out'")
     out.mkdir(parents=True, exist_ok=True)
     errors = console(stderr=True)
     found: list[searching.Trial] = []
