@@ -8,9 +8,11 @@ error of the entries that it is the sum of, so that a tolerance relative to itse
 from __future__ import annotations
 
 import math
+import sys
+import unittest
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -135,6 +137,19 @@ def assert_gradients_match(
         )
 
 
+class Unsupported(NotImplementedError):
+    """What an implementation raises for a problem that it does not claim to solve; the message says what it lacks."""
+
+
+def _pass_over(reason: Unsupported) -> NoReturn:
+    """Have a problem passed over: by Hypothesis, which draws another, or by the test runner, which skips the test."""
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is not None and hypothesis.currently_in_test_context():
+        hypothesis.event(f"not supported: {reason}")
+        hypothesis.reject()
+    raise unittest.SkipTest(f"not supported: {reason}") from reason
+
+
 def check_implementation(
     implementation: Implementation,
     problem: Problem,
@@ -176,11 +191,18 @@ def check_implementation(
         At the first quantity that is off.
     ValueError
         If the implementation returns nothing to compare, or other names or shapes than the problem has.
+    unittest.SkipTest
+        If the implementation raises :class:`Unsupported`. In a Hypothesis test the example is rejected instead, so that
+        others are drawn: a test fails that finds no problem which the implementation supports. How many were rejected,
+        and why, is among the events of ``--hypothesis-show-statistics``.
     """
     spikes_atol = _non_negative("spikes_atol", seconds("spikes_atol", spikes_atol))
     terms = _Terms(rtol, atol, reduction, problem, time_step)
     time_step = terms.time_step
-    results = implementation(problem)
+    try:
+        results = implementation(problem)
+    except Unsupported as reason:
+        _pass_over(reason)
     known = ("spikes", "loss", *QUANTITIES)
     if not isinstance(results, Mapping):
         raise ValueError(f"the implementation must return a mapping; got {shown(results)}")
