@@ -388,5 +388,5 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     html, data = folder / "report.html", folder / "report.json"
     data.write_text(to_json(runs, origin, complete=complete), encoding="utf-8")
-    html.write_text(to_html(runs, origin, complete=complete), encoding="utf-8")
+    html.write_text(to_html(runs, origin, complete=complete), encoding="utf-8", errors="backslashreplace")
     return html, data
