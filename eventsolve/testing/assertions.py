@@ -15,7 +15,6 @@ from dataclasses import dataclass, fields
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
@@ -25,14 +24,16 @@ from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.testing.divergence import (
     Mismatch,
+    by_synapse,
     first_spike_divergence,
     margin_of,
     number_divergence,
     paired,
     spike_time_divergence,
+    synapses_of,
 )
 from eventsolve.testing.problem import Problem
-from eventsolve.testing.slips import Evidence, Reduction, dense, recognised
+from eventsolve.testing.slips import Evidence, Reduction, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
 
 Reals = NDArray[np.float64]
@@ -280,11 +281,13 @@ def _matching(
     agreed: Mapping[str, float],
 ) -> float:
     """Return the largest error of one array, or raise a Mismatch."""
-    wanted, actual = _array(quantity, place, expected, expected), _array(quantity, place, got, expected)
+    name = _named(quantity, place)
+    wanted, actual = by_synapse(name, expected, expected), by_synapse(name, got, expected)
+    synapses = synapses_of(expected)
     if actual.shape != wanted.shape:
         turned = wanted.ndim > 1 and actual.shape == np.swapaxes(wanted, -1, -2).shape
         raise ValueError(
-            f"{_named(quantity, place)} must have shape {wanted.shape}; got {actual.shape}"
+            f"{name} must have shape {wanted.shape}; got {actual.shape}"
             + (", a transposition: weights are (n_post, n_pre)" if turned else "")
         )
     margin = margin_of(wanted, terms.rtol, terms.atol)
@@ -298,24 +301,13 @@ def _matching(
             actual,
             margin,
             per_sample=terms.reduction == "none" and quantity != "spike_times",
+            synapses=synapses,
         )
     if first is None:
         return float(np.abs(actual - wanted).max(initial=0.0))
-    evidence = Evidence(quantity, place, wanted, terms.reduction, terms.problem, terms.time_step)
+    evidence = Evidence(quantity, place, wanted, terms.reduction, terms.problem, terms.time_step, synapses)
     slips = recognised(evidence, actual, rtol=terms.rtol, atol=terms.atol)
     raise Mismatch(first, slips, tuple(agreed))
-
-
-def _array(quantity: str, place: Any, values: Any, like: Any) -> Reals:
-    """Return numbers as a dense array; beside a sparse gradient, only those of its synapses."""
-    array = real_array(_named(quantity, place), dense(values))
-    first = like[0] if isinstance(like, list) and like else like
-    if sp.issparse(first) and array.shape[-2:] == first.shape:
-        stored = sp.csr_array(
-            (np.ones_like(first.data), first.indices, first.indptr), shape=first.shape
-        ).toarray()
-        array = np.where(stored != 0, array, 0.0)
-    return array
 
 
 def _in_order(place: str, values: Any, got: SpikeTrains, expected: SpikeTrains) -> Reals:
