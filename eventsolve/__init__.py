@@ -23,6 +23,7 @@ from eventsolve.margins import margins as margins
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
+from eventsolve.problem import Problem as Problem
 from eventsolve.solution import Solution as Solution
 from eventsolve.solution import State as State
 from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError

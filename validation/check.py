@@ -19,7 +19,8 @@ from eventsolve.io import records
 from eventsolve.io.records.record import NEURONAL, SYNAPTIC, check_fit
 from eventsolve.matching import Reals, SpikeMatch
 from eventsolve.network import Key
-from eventsolve.testing import Divergence, Problem
+from eventsolve.problem import Problem
+from eventsolve.testing import Divergence
 from eventsolve.testing.divergence import (
     by_synapse,
     first_spike_divergence,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
 from eventsolve.checks import real, real_array, seconds, shown
+from eventsolve.problem import Problem
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -32,7 +33,6 @@ from eventsolve.testing.divergence import (
     spike_time_divergence,
     synapses_of,
 )
-from eventsolve.testing.problem import Problem
 from eventsolve.testing.slips import Evidence, Reduction, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
 

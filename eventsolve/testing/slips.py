@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import value_and_grad
 from eventsolve.network import Key
+from eventsolve.problem import Problem
 from eventsolve.testing import plain_adjoint
 from eventsolve.testing.divergence import Synapses, by_synapse, margin_of, within
 from eventsolve.testing.plain_adjoint import Rules
-from eventsolve.testing.problem import Problem
 
 Reals = NDArray[np.float64]
 Reduction: TypeAlias = Literal["mean", "sum", "none"]

@@ -14,10 +14,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from eventsolve.network import Key, Network, Projection
+from eventsolve.problem import Problem
 from eventsolve.solve import StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.testing.divergence import Divergence, first_spike_divergence
-from eventsolve.testing.problem import Problem
 from eventsolve.testing.slips import SHOWN, Evidence, factors
 
 Trains: TypeAlias = Mapping[str, SpikeTrains]

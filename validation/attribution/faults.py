@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.network import Key
-from eventsolve.testing import Problem
+from eventsolve.problem import Problem
 from eventsolve.testing.slips import Evidence, recognised
 from validation.attribution.study import Reals
 from validation.compare import label_of

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import count
-from eventsolve.testing import Problem
+from eventsolve.problem import Problem
 
 N_IMAGES = 1797
 _WHITE = 16.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventsolve.checks import count
-from eventsolve.testing import Problem
+from eventsolve.problem import Problem
 
 _EXAMPLES = 10
 """Of which the last is taken: the first that Hypothesis draws is the smallest there is."""

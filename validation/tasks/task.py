@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from eventsolve.testing import Problem
+from eventsolve.problem import Problem
 
 
 class Task(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import eventsolve as es
 from eventsolve.io import datasets
-from eventsolve.testing import Problem
+from eventsolve.problem import Problem
 from validation.yinyang import SETUPS, encoded, network
 
 

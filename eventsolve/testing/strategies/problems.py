@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from eventsolve.certify import certify
 from eventsolve.checks import real, seconds, shown
 from eventsolve.network import Network
+from eventsolve.problem import Problem
 from eventsolve.testing.firing import Wanted, firing
-from eventsolve.testing.problem import Problem
 from eventsolve.testing.strategies.inputs import inputs
 from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
 from eventsolve.testing.strategies.networks import RATIOS, VARY, networks

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import eventsolve as es
-from eventsolve.testing import Problem
+from eventsolve.problem import Problem
 from validation.tasks.keywords.ear import N_CHANNELS
 from validation.tasks.keywords.recordings import recordings
 from validation.tasks.keywords.speech import WORDS, Split
