@@ -12,7 +12,7 @@ from eventsolve.compiled import digest, stamped
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _HERE = Path(__file__)
-_DIGEST = digest([_HERE, *sorted((_HERE.parent / "spinnaker2" / "kernels").glob("*.py"))])
+_DIGEST = digest([_HERE, *sorted(_HERE.parent.glob("*/kernels/*.py"))])
 
 
 def compiled(function: Function) -> Function:

@@ -19,8 +19,8 @@ import torch
 
 import eventsolve as es
 from eventsolve.network import Key, Network
+from validation.grid.steps import check_network, number_of_steps, to_steps
 from validation.target import Record
-from validation.timestepped import check_network, number_of_steps, to_steps
 from validation.torch_targets import Module, TimesTarget
 
 
