@@ -1,6 +1,9 @@
 """Exact spike times and exact gradients of spiking neural networks in continuous time."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from eventsolve import losses as losses
+from eventsolve._version import __version__ as __version__
 from eventsolve.adjoint import Gradients as Gradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
@@ -28,3 +31,17 @@ from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
 from eventsolve.trust import TrustRadius as TrustRadius
 from eventsolve.trust import trust_radius as trust_radius
+from eventsolve.units import UnitWarning as UnitWarning
+
+if _TYPE_CHECKING:
+    from eventsolve import adapters as adapters
+    from eventsolve import io as io
+    from eventsolve import multiprecision as multiprecision
+    from eventsolve import plot as plot
+    from eventsolve import testing as testing
+else:
+    from eventsolve.lazily import attached as _attached
+
+    __getattr__, __dir__ = _attached(
+        __name__, "adapters", "io", "losses", "multiprecision", "plot", "testing"
+    )

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import real_array
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
+from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
-from eventsolve.kernels.lives import no_probes
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.kernels.tables import Neurons, Probes, Spikes
 from eventsolve.losses import Evaluation, Loss, VoltageReads
@@ -170,7 +171,9 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
-    array = np.array(values, dtype=np.float64)
+    if isinstance(values, np.ndarray) and values.dtype == np.bool_:
+        values = values.astype(np.float64)  # a mask chooses the spikes whose times are added up
+    array = real_array(f"the cotangent of {name!r}", values)
     if array.shape != (n_spikes,):
         raise ValueError(
             f"the cotangent of {name!r} must have one entry for each of its {n_spikes} spikes; got {array.shape}"
@@ -284,7 +287,8 @@ def _chunk_back(
         probes = joined_probes(layer, reads, chunk.n_samples)
         if layer.cyclic:
             cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, probes)
-        source_errors, totals, d_weight, d_delay, d_parameters, grazing = march_back(
+        source_errors, totals, d_weight, d_delay, d_parameters, grazing = call(
+            march_back,
             layer.neurons,
             layer.afferents,
             layer.cohorts,
@@ -334,7 +338,8 @@ def _through_cycle(
 ) -> Reals:
     """Add to the cotangents of a cyclic layer's spikes what they are worth through the layer itself."""
     start = chunk.start[layer.name]
-    slopes = slopes_of(
+    slopes = call(
+        slopes_of,
         layer.neurons,
         layer.afferents,
         layer.cohorts,
@@ -345,12 +350,14 @@ def _through_cycle(
         own,
         solution.t_end,
     )
-    total: Reals = spike_errors(
+    total: Reals = call(
+        spike_errors,
         layer.neurons,
         layer.efferents,
         layer.n_external,
-        np.diff(sources.spikes.offsets) - np.diff(own.offsets),
+        gather(layer, chunk._replace(queued={})).spikes,
         start.free_at,
+        start.free_low,
         slopes,
         own,
         cotangents,
@@ -393,8 +400,8 @@ def _gradients(
 
 @cache
 def _nothing_read(n_samples: int) -> Probes:
-    nowhere: Probes = no_probes(n_samples)
-    return nowhere
+    nowhere = np.empty(0, np.int64)
+    return Probes(np.empty(0), nowhere, np.zeros(n_samples + 1, np.int64), nowhere, np.empty(0))
 
 
 def probes_of(reads: VoltageReads, low: int, high: int) -> Probes:

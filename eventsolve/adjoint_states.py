@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import joined_probes, probes_of, value_and_grad
 from eventsolve.chunks import chunk_ranges
+from eventsolve.interrupts import call
 from eventsolve.kernels.recurrent_adjoint import sample_adjoint, slopes_of
 from eventsolve.losses import Loss, VoltageReads
 from eventsolve.solution import Solution, gather, own_spikes, places_of
@@ -69,7 +70,8 @@ class AdjointStates:
             for name, places in places_of(layer, own).items():
                 first, last = solution.spikes[name].offsets[[low, high]]
                 totals[places] = self.spike_times[name][first:last]
-            left, _, _ = slopes_of(
+            left, _, _ = call(
+                slopes_of,
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,
@@ -83,7 +85,8 @@ class AdjointStates:
             reads = {name: probes_of(r, low, high) for name, r in self.reads.items()}
             probes = joined_probes(layer, reads, chunk.n_samples)
             parts.append(
-                sample_adjoint(
+                call(
+                    sample_adjoint,
                     layer.neurons,
                     start.free_at,
                     left,

@@ -1,24 +1,55 @@
 """Numbers at the door: what a caller gives becomes a copy, or an error that names it and the first bad entry.
 
-Text, truth values, complex numbers and masked entries are refused: numpy would turn each into a number quietly.
-What range a number may lie in is left to the callers, who know its meaning.
+Whatever is shown of what a caller gave, in errors, on a terminal or in a report, goes through :func:`shown` (values) or
+:func:`printable` (names and sentences).
+
+Text, truth values, complex numbers and masked entries are refused: numpy would turn each into a number quietly. So are
+numbers that carry a unit, but for times, which become seconds. What range a number may lie in is left to the callers,
+who know its meaning.
 """
 
 from __future__ import annotations
 
 import numbers
+import reprlib
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.units import in_seconds, with_unit
+
 _SHOWN = 200
+_LARGE = (str, bytes, list, tuple, dict, set, frozenset)
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 8
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 2 * _SHOWN
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = _BRIEF.maxset = _BRIEF.maxfrozenset = _SHOWN
 
 
 def shown(value: object) -> str:
-    """Return the repr of a value, shortened to what an error message can carry."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"
+    """Return the repr of a value, shortened to what an error message can carry; of a large one, only its beginning."""
+    try:
+        text = _BRIEF.repr(value) if isinstance(value, _LARGE) else repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        text = f"{type(value).__name__} of very many digits"
+    return _shortened(printable(text, len(text)), _SHOWN)
+
+
+def printable(text: str, most: int = 2000) -> str:
+    r"""Return text that any terminal, HTML or XML shows as it is: other characters as Python escapes, the end cut off.
+
+    >>> printable("layer\x1b[31m")
+    'layer\\x1b[31m'
+    """
+    head = text[: most + 1]
+    if not head.isprintable():
+        head = "".join(c if c.isprintable() else repr(c)[1:-1] for c in head)
+    return head if len(text) <= most else _shortened(head, most)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def first_entry(values: NDArray[Any], bad: NDArray[np.bool_]) -> str:
@@ -36,7 +67,7 @@ def real_array(name: str, given: object, expected: str = "numbers") -> NDArray[n
     Raises
     ------
     ValueError
-        If ``given`` is ragged, or holds anything but real numbers: "{name} must be {expected}; ...".
+        If ``given`` is ragged, or holds anything but plain real numbers: "{name} must be {expected}; ...".
     """
     array = _array(name, given, expected)
     if array.dtype.kind not in "iufO" and not isinstance(given, np.ndarray):
@@ -56,6 +87,39 @@ def real_array(name: str, given: object, expected: str = "numbers") -> NDArray[n
             return np.array(array, dtype=np.float64, order="C")
     except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{name} must be {expected}; got {shown(given)}") from error
+
+
+def real(name: str, given: object, expected: str = "a number") -> float:
+    """Return a real number as a float, NaN and infinities included, or raise a ValueError as :func:`real_array`."""
+    value = real_array(name, given, expected)
+    if value.ndim:
+        raise ValueError(f"{name} must be {expected}; got {shown(given)}")
+    return float(value)
+
+
+def seconds_array(name: str, given: object, expected: str = "numbers in seconds") -> NDArray[np.float64]:
+    """Return times of any shape in seconds, a float64 copy; those that carry a unit are converted, rounded once.
+
+    Raises
+    ------
+    ValueError
+        As :func:`real_array`, or if a unit is not one of time.
+    """
+    try:
+        given = in_seconds(given)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be {expected}, or carry a unit of time; got {shown(error.args[0])}"
+        ) from error
+    return real_array(name, given, expected)
+
+
+def seconds(name: str, given: object, expected: str = "a number of seconds") -> float:
+    """Return a time in seconds as a float, or raise a ValueError as :func:`seconds_array`."""
+    value = seconds_array(name, given, expected)
+    if value.ndim:
+        raise ValueError(f"{name} must be {expected}; got {shown(given)}")
+    return float(value)
 
 
 def index_vector(name: str, given: object, bound: int) -> NDArray[np.int64]:
@@ -89,7 +153,15 @@ def count(name: str, given: object) -> int:
     return int(given)
 
 
+def refuse_units(name: str, given: object, expected: str = "numbers") -> None:
+    """Raise a ValueError if anything in a number, an array or nested lists carries a unit."""
+    foreign = with_unit(given)
+    if foreign is not None:
+        raise ValueError(f"{name} must be {expected}, without a unit; got {shown(foreign)}")
+
+
 def _array(name: str, given: object, expected: str) -> NDArray[Any]:
+    refuse_units(name, given, expected)
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:  # ragged lists, or an object that refuses

@@ -9,11 +9,23 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from eventsolve.interrupts import (
+    Flag,
+    NotCompiled,
+    Stopped,
+    attempt,
+    interruptible,
+    new_flag,
+    with_flag,
+    within,
+)
 
 SAMPLES_PER_CHUNK = 64
 
@@ -34,7 +46,8 @@ def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None
     """Return work(0), work(1), ..., computed by up to ``threads`` threads (None: one per usable core).
 
     The calling thread is one of them: to start a pool and wake it takes longer than a small batch. If some work
-    fails, or is interrupted, no more is begun, and the error of the first chunk is raised.
+    fails no more is begun, and the error of the first chunk is raised; if it is interrupted, all of it stops. Work may
+    be begun again, so that nothing but what it returns may outlive it.
 
     Raises
     ------
@@ -45,8 +58,8 @@ def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     elif isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be None or an integer >= 1; got {threads!r}")
-    if min(threads, n_chunks) <= 1:
-        return [work(k) for k in range(n_chunks)]
+    if min(threads, n_chunks) <= 1 or within():
+        return interruptible(lambda: [work(k) for k in range(n_chunks)])
     remaining = deque(range(n_chunks))
     results: dict[int, Result] = {}
     errors: dict[int, BaseException] = {}
@@ -59,19 +72,31 @@ def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None
                 return
             try:
                 results[k] = work(k)
+            except (Stopped, NotCompiled):
+                remaining.appendleft(k)
+                raise
             except BaseException as error:
                 errors[k] = error
 
-    others = [Thread(target=take) for _ in range(min(threads, n_chunks) - 1)]
-    for thread in others:
-        thread.start()
-    take()
-    try:
-        for thread in others:
-            thread.join()
-    except BaseException as interruption:
-        errors[-1] = interruption
-        raise
+    heard: set[int] = set()
+    while remaining and not errors:
+        stop = new_flag()
+
+        def take_beside(stop: Flag = stop) -> None:
+            with suppress(Stopped):
+                with_flag(take, stop)
+
+        others = [Thread(target=take_beside) for _ in range(min(threads, len(remaining)) - 1)]
+        try:
+            for thread in others:
+                thread.start()
+            with suppress(Stopped):
+                attempt(take, stop, heard)
+            for thread in others:
+                thread.join()
+        except BaseException:
+            stop[0] = 1
+            raise
     if errors:
         raise errors[min(errors)]
     return [results[k] for k in range(n_chunks)]

@@ -1,47 +1,27 @@
-"""The one way in which kernels are compiled: numba, cached on disk, without the GIL, never with fast-math.
-
-numba keys its cache on the file of the compiled function alone, so an edit in a formula that another file inlines would
-go unnoticed and yesterday's mathematics would run. Here every cache entry carries a digest of all kernel files instead.
-"""
+"""The one way in which kernels are compiled: numba, kept on disk, without the GIL, never with fast-math."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
 
+from eventsolve.kernel_cache import KernelCache
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def digest(files: Iterable[Path]) -> str:
-    """Return the digest of files, which stamps what is compiled from them."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def compiled(function: Function, **options: Any) -> Function:
+    """Compile on first call; under NUMBA_DISABLE_JIT=1 a kernel stays the plain Python that it is written in.
 
-
-_HERE = Path(__file__)
-_DIGEST = digest([_HERE, *sorted((_HERE.parent / "kernels").glob("*.py"))])
-
-
-def stamped(kernel: Any, stamp: str) -> Any:
-    """Let the cache entry of a kernel be as old as its stamp, not as its own file.
-
-    The stamp stands in the version as well, which numba compares before it reads the rest: an index of other files may
-    name types that are no longer there.
+    A kernel may use what is in the folder of its module, in a folder ``kernels`` of its package, and in
+    ``eventsolve.kernels``: changes there are noticed.
     """
-    if hasattr(kernel, "_cache"):  # not under NUMBA_DISABLE_JIT=1
-        file = kernel._cache._cache_file
-        file._source_stamp = stamp
-        file._version = f"{file._version} {stamp}"
-    return kernel
-
-
-def compiled(function: Function) -> Function:
-    """Compile on first call; under NUMBA_DISABLE_JIT=1 a kernel stays the plain Python that it is written in."""
-    kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    result: Function = stamped(kernel, _DIGEST)
+    kernel: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    if kernel is not function:
+        kernel._cache = KernelCache(function)
+    result: Function = kernel
     return result
 
 
@@ -50,10 +30,7 @@ def borrowing(function: Function) -> Function:
 
     numba counts them atomically, for every array that is passed or taken out of a tuple: more than small kernels cost.
     """
-    options: dict[str, Any] = {"_nrt": False}
-    kernel: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    result: Function = stamped(kernel, _DIGEST)
-    return result
+    return compiled(function, _nrt=False)
 
 
 def inlined(function: Function) -> Function:

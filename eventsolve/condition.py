@@ -1,14 +1,16 @@
 """gradient_condition(): how many digits of the derivatives of every spike time float64 can know.
 
 A running error analysis to first order, with the triangle inequality, forwards through every life
-(:func:`eventsolve.kernels.perturbation.transport`), three times:
+(:func:`eventsolve.kernels.perturbation.transport`):
 
 1. how far V, I and every spike time may be off: a few roundings of each term of V and I between two events, against V'
    at a crossing, and the times of everything that arrives;
-2. how large the derivatives by all weights and thresholds may be: sum_w |dt_k/dw| + sum_n |dt_k/dv_threshold_n|;
+2. for every kind of parameter, how large the derivatives by all of its numbers may be, as for weights sum_w |dt_k/dw|;
 3. how far these may be off. dt_k = -dV/V' has the relative error of V', which is that of I(t_k) over tau_mem V': where
    a crossing grazes, the time is off by eps/V', V' by V'' eps/V', and the derivative relatively by V'' eps/V'^2. Every
-   jump of dV and dI happens at a time that is off.
+   jump of dV and dI happens at a time that is off, and between events dV and dI have, as sources, V' (for tau_mem), I
+   (for tau_syn) and 1 (for v_leak), for a duration that is off: one of h seconds between two events at times t is known
+   to eps t/h.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from eventsolve.checks import shown
 from eventsolve.chunks import map_chunks
+from eventsolve.interrupts import call
 from eventsolve.kernels import perturbation
 from eventsolve.kernels.distances import Lives
 from eventsolve.kernels.lives import (
@@ -40,8 +43,9 @@ from eventsolve.kernels.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.kernels.perturbation import Changes, Reach
+from eventsolve.kernels.perturbation import Changes, Reach, Scales
 from eventsolve.margins import spiking_layers
+from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.schedule import Layer
 from eventsolve.solution import Solution
 from eventsolve.studies import Study, given, part_of, part_ranges, places_in, study_of
@@ -49,24 +53,29 @@ from eventsolve.studies import Study, given, part_of, part_ranges, places_in, st
 Reals = NDArray[np.float64]
 
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
-"""Of a sum of three terms: each carries at most about three roundings (the argument, exp, the product), the sum two."""
+"""Of a sum of three terms: each carries at most about three roundings (the argument, exp, the product), the sum two.
+
+That of an argument a is eps a, so that a exp(-a) is off by (1 + a) exp(-a) roundings, and K, which is a difference of
+two exponentials where these are apart by more than exp(1/2), by coth(1/4) < 4.1 times as many.
+"""
 SPACING = float(np.finfo(np.float64).eps)
 """Of times: half an ulp from each of two roundings."""
 
 
 class IllConditioned(NamedTuple):
-    """A spike whose time has derivatives of few digits."""
+    """A spike whose time has derivatives of few digits, and the parameter of which they are fewest."""
 
     population: str
     sample: int
     neuron: int
     time: float
     digits: float
+    parameter: str
 
     def __str__(self) -> str:
         return (
             f"the derivatives of the spike of neuron {self.neuron} of {self.population!r} in sample {self.sample} at "
-            f"{self.time!r} s have {max(self.digits, 0.0):.1f} digits"
+            f"{self.time!r} s by {self.parameter} have {max(self.digits, 0.0):.1f} digits"
         )
 
 
@@ -79,47 +88,70 @@ class Condition:
     solution : Solution
     time_error : mapping of spiking population to ndarray, (n_spikes,)
         A bound, to first order, on how far the spike time is from the exact one, in seconds.
-    size : mapping of spiking population to ndarray, (n_spikes,)
-        A bound on sum_w abs(dt_k/dw) + sum_n abs(dt_k/dv_threshold_n) over all weights and thresholds, in seconds per
-        unit of V: what its contributions add up to in size.
-    error : mapping of spiking population to ndarray, (n_spikes,)
+    sizes : mapping of parameter to mapping of spiking population to ndarray, (n_spikes,)
+        By the names of gradients ("weight", ..., "spike_times", which are those of inputs): a bound on the sum of
+        abs(dt_k/dtheta) over all numbers of that name, in seconds per unit of the parameter. It is what their
+        contributions add up to in size, so that one which others cancel counts.
+    errors : mapping of parameter to mapping of spiking population to ndarray, (n_spikes,)
         A bound, to first order, on the sum of the errors of these derivatives; inf where a spike has no slope.
     """
 
     solution: Solution
     time_error: Mapping[str, Reals]
-    size: Mapping[str, Reals]
-    error: Mapping[str, Reals]
+    sizes: Mapping[str, Mapping[str, Reals]]
+    errors: Mapping[str, Mapping[str, Reals]]
+
+    @property
+    def size(self) -> dict[str, Reals]:
+        """Sizes by weight and by v_threshold together, by population: both are in seconds per unit of V."""
+        return {name: size + self.sizes["v_threshold"][name] for name, size in self.sizes["weight"].items()}
+
+    @property
+    def error(self) -> dict[str, Reals]:
+        """Errors by weight and by v_threshold together, by population."""
+        return {
+            name: error + self.errors["v_threshold"][name] for name, error in self.errors["weight"].items()
+        }
 
     @property
     def digits(self) -> dict[str, Reals]:
-        """Decimal digits to which the derivatives of each spike time are known, relative to ``size``.
+        """Decimal digits to which the derivatives of each spike time are known, by population.
 
-        0 or less: nothing is known. Inf for a spike that no weight moves.
+        Of the parameter of which they are fewest, relative to its ``sizes``. 0 or less: nothing is known. Inf for a
+        spike that only the time of an arrival moves.
         """
+        return {name: np.min(known, axis=0, initial=np.inf) for name, known in self._known().items()}
+
+    def _known(self) -> dict[str, Reals]:
+        """Return by population how many digits are known by each parameter of each spike, (n_parameters, n_spikes)."""
         found = {}
-        for name, error in self.error.items():
+        for name in self.time_error:
+            size, error = (
+                np.stack([by[name] for by in all_of.values()]) for all_of in (self.sizes, self.errors)
+            )
             with np.errstate(divide="ignore", invalid="ignore"):
-                digits = np.where(error > 0.0, -np.log10(error / self.size[name]), np.inf)
+                digits = np.where(error > 0.0, -np.log10(error / size), np.inf)
             found[name] = np.where(np.isfinite(error), digits, -np.inf)
         return found
 
     def flagged(
         self, digits: float, *, among: Mapping[str, Reals] | None = None
     ) -> tuple[IllConditioned, ...]:
-        """Return the spikes whose times have derivatives of fewer digits, by population, in their order.
+        """Return the spikes whose times have derivatives of fewer digits by some parameter, by population, in order.
 
         With ``among``, a number for every spike of each population, only those whose number is not 0.
         """
         if not isinstance(digits, float | int) or isinstance(digits, bool) or not digits >= 0:
             raise ValueError(f"digits must be a number >= 0; got {shown(digits)}")
         found = []
-        for name, known in self.digits.items():
+        parameters = tuple(self.sizes)
+        for name, known in self._known().items():
             spikes = self.solution.spikes[name]
-            few = known < digits
+            worst = np.argmin(known, axis=0)
+            few = (known < digits).any(axis=0)
             for k in np.flatnonzero(few if among is None else few & (among[name] != 0.0)).tolist():
                 who = (int(spikes.samples[k]), int(spikes.neurons[k]), float(spikes.times[k]))
-                found.append(IllConditioned(name, *who, float(known[k])))
+                found.append(IllConditioned(name, *who, float(known[worst[k], k]), parameters[worst[k]]))
         return tuple(found)
 
 
@@ -146,41 +178,64 @@ def gradient_condition(solution: Solution, *, threads: int | None = None) -> Con
     solution.require_whole("the condition of gradients")
     layers, ranges = spiking_layers(solution), part_ranges(solution)
     parts = map_chunks(lambda k: _condition(part_of(solution, *ranges[k]), layers), len(ranges), threads)
-    columns: dict[str, list[tuple[Reals, ...]]] = {
-        name: [(np.empty(0),) * 3] for layer in layers for name in layer.name
+    columns: dict[str, list[Reals]] = {
+        name: [np.empty((_N_COLUMNS, 0))] for layer in layers for name in layer.name
     }
     for found in parts:
         for name, column in found.items():
             columns[name].append(column)
-    fields: tuple[dict[str, Reals], ...] = ({}, {}, {})
-    for name, pieces in columns.items():
-        for field, column in zip(fields, zip(*pieces, strict=True), strict=True):
-            field[name] = np.concatenate(column)
-            field[name].setflags(write=False)
-    return Condition(solution, *(MappingProxyType(field) for field in fields))
+    joined = {name: np.concatenate(pieces, axis=1) for name, pieces in columns.items()}
+    for column in joined.values():
+        column.setflags(write=False)
+
+    def by_parameter(first: int) -> Mapping[str, Mapping[str, Reals]]:
+        return MappingProxyType(
+            {
+                name: MappingProxyType(
+                    {population: column[first + k] for population, column in joined.items()}
+                )
+                for k, name in enumerate(NAMES)
+            }
+        )
+
+    return Condition(
+        solution,
+        MappingProxyType({population: column[0] for population, column in joined.items()}),
+        by_parameter(1),
+        by_parameter(1 + len(NAMES)),
+    )
 
 
-def _condition(part: Solution, layers: list[Layer]) -> dict[str, tuple[Reals, ...]]:
-    """Return the error of every spike time of a part, and size and error of its derivatives, by population."""
-    zero = {name: np.zeros(spikes.n_spikes) for name, spikes in part.spikes.items()}
-    moved, size, error = dict(zero), dict(zero), dict(zero)
+_N_COLUMNS = 1 + 2 * len(NAMES)
+"""Of every spike: the error of its time, then by parameter the sizes, and then the errors, of its derivatives."""
+
+
+def _condition(part: Solution, layers: list[Layer]) -> dict[str, Reals]:
+    """Return the columns of every spike of a part, by population."""
+    columns = {name: np.zeros((_N_COLUMNS, spikes.n_spikes)) for name, spikes in part.spikes.items()}
+    for name, p in part.network.populations.items():
+        if p.neuron is None:
+            columns[name][1 + NAMES.index("spike_times")] = 1.0
     for layer in layers:
         study = study_of(part, layer)
-        before = tuple(given(study.gathered, by) for by in (moved, size, error))
-        found = tuple(np.zeros(study.own.times.size) for _ in range(3))
+        before = np.stack(
+            [given(study.gathered, {name: c[k] for name, c in columns.items()}) for k in range(_N_COLUMNS)]
+        )
+        found = np.zeros((_N_COLUMNS, study.own.times.size))
         for s in range(part.n_samples):
             _condition_of(study, s, before, found)
         for name, places in places_in(layer, study.own).items():
-            moved[name], size[name], error[name] = (column[places] for column in found)
-    return {name: (moved[name], size[name], error[name]) for layer in layers for name in layer.name}
+            columns[name] = found[:, places]
+    return {name: columns[name] for layer in layers for name in layer.name}
 
 
-def _condition_of(study: Study, sample: int, before: tuple[Reals, ...], found: tuple[Reals, ...]) -> None:
-    """Write how far each own spike of a sample may be off, and size and error of its derivatives."""
+def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> None:
+    """Write the columns of the own spikes of a sample into ``found``; ``before`` has those of the sources."""
     layer, own, lives = study.layer, study.own, study.lives[sample]
 
     def carried(changes: Changes, k: int) -> Reach:
-        reach: Reach = perturbation.transport(
+        reach: Reach = call(
+            perturbation.transport,
             layer.neurons,
             layer.afferents,
             lives,
@@ -194,36 +249,57 @@ def _condition_of(study: Study, sample: int, before: tuple[Reals, ...], found: t
         return reach
 
     with np.errstate(invalid="ignore"):  # 0 times inf, at spikes without a slope
-        events = _Events(layer, lives, own.trigger)
+        events = _Events(study, lives)
         off = carried(events.roundings(), 0)
-        scales = perturbation.Scales(
-            np.ones(layer.order.size), np.zeros(layer.order.size), np.zeros((8, layer.size))
-        )
-        scales.neurons[perturbation.V_THRESHOLD] = 1.0
         nothing = np.zeros(own.times.size)
-        unit = perturbation.changes_of(layer.neurons, layer.afferents, lives, own.trigger, scales, nothing)
-        size = carried(unit, 1)
-        carried(events.errors(off, size, unit, study.origin, before), 2)
+        for k, name in enumerate(NAMES, start=1):
+            scales = scales_of(layer, name)
+            unit = call(
+                perturbation.changes_of, layer.neurons, layer.afferents, lives, own.trigger, scales, nothing
+            )
+            size = carried(unit, k)
+            more = events.errors(off, size, unit, scales, before[0], before[k])
+            carried(more, k + len(NAMES))
+
+
+def scales_of(layer: Layer, name: str) -> Scales:
+    """Return the scales of a layer's parameters: 1 for all numbers of that name."""
+    scales = Scales(np.zeros(layer.order.size), np.zeros(layer.order.size), np.zeros((8, layer.size)))
+    if name == "weight":
+        scales.weight[:] = 1.0
+    elif name == "delay":
+        scales.delay[:] = 1.0
+    elif name in NEURON_PARAMETERS:
+        scales.neurons[NEURON_PARAMETERS.index(name)] = 1.0
+    return scales
 
 
 class _Events:
     """The segments of all lives of a sample as columns, (n_segments,), and masks of what ends them."""
 
-    def __init__(self, layer: Layer, lives: Lives, own_trigger: NDArray[np.int64]) -> None:
+    def __init__(self, study: Study, lives: Lives) -> None:
+        layer, own_trigger = study.layer, study.own.trigger
         neurons, states, events = layer.neurons, lives.states, lives.events
         neuron = np.empty(events.shape[0], np.int64)
         for n in range(layer.size):
             neuron[lives.first[n] : lives.last[n]] = n
-        self.lives = lives
+        self.neuron, self.origin = neuron, study.origin
         self.tau_mem, self.tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         self.drop = (neurons.v_threshold - neurons.v_reset)[neuron]
         self.level = np.abs(neurons.v_threshold[neuron]) + np.abs(neurons.v_leak[neuron])
-        self.u, self.i = np.abs(states[:, VOLTAGE]), np.abs(states[:, CURRENT])
+        u, i, h = states[:, VOLTAGE], states[:, CURRENT], states[:, DURATION]
+        self.u, self.i, self.duration = np.abs(u), np.abs(i), h
         self.decay_mem, self.decay_syn = states[:, DECAY_MEM], states[:, DECAY_SYN]
         self.response = states[:, RESPONSE]
-        self.time = states[:, START] + states[:, DURATION]
+        self.time = states[:, START] + h
         self.current = self.i * self.decay_syn
+        # what V and I at the end owe to the parameters, per unit of u and i at the start
+        k_leak, k_mem, k_syn = call(perturbation.derivatives_of, neurons, lives)
+        self.by_leak, self.by_mem_i, self.by_syn_i = k_leak, np.abs(k_mem), np.abs(k_syn)
+        self.by_mem_u = self.decay_mem * h / self.tau_mem**2
+        self.decay_by_syn = self.decay_syn * h / self.tau_syn**2
         self.held = events[:, HELD] != 0
+        self.held_next = np.append(self.held[1:], True)
         self.arrives, self.spikes = events[:, ENDING] == ARRIVAL, events[:, ENDING] == SPIKE
         self.released = events[:, ENDING] == RELEASE
         self.which = np.where(self.spikes, events[:, WHICH], 0)
@@ -239,24 +315,38 @@ class _Events:
         # which spike each release follows
         last = np.maximum.accumulate(np.where(self.spikes, np.arange(neuron.size), -1))
         self.follows = np.where(self.released & (last >= lives.first[neuron]), self.which[last], -1)
-        signed = states[:, CURRENT] * self.decay_syn
-        after = np.append(states[1:, VOLTAGE], 0.0)
-        self.slope_after = np.abs(signed - np.where(self.released, states[:, VOLTAGE], after)) / self.tau_mem
+        self.slope_before = (
+            np.abs(i * self.decay_syn - (u * self.decay_mem + i * self.response)) / self.tau_mem
+        )
+        after = next_of(u)
+        self.slope_after = np.abs(i * self.decay_syn - np.where(self.released, u, after)) / self.tau_mem
 
     def roundings(self) -> Changes:
         """Return what rounding changes in every segment."""
-        terms = self.u + self.i + self.level
+        a, b = self.duration / self.tau_mem, self.duration / self.tau_syn
+        terms = self.u * np.minimum(self.decay_mem * (1.0 + a), 1.0) + self.level
+        terms += self.i * np.minimum(4.1 * self.response * (1.0 + a + b), 1.0)
         zero = np.zeros(self.u.size)
         return Changes(zero, zero, ROUNDING * terms, ROUNDING * self.i, SPACING * np.abs(self.time))
 
     def errors(
-        self, off: Reach, size: Reach, unit: Changes, origin: NDArray[np.int64], before: tuple[Reals, ...]
+        self, off: Reach, size: Reach, unit: Changes, scales: Scales, off_given: Reals, size_given: Reals
     ) -> Changes:
-        """Return what changes the derivatives by itself in every segment."""
-        own = origin[self.cause] if origin.size else np.zeros(self.u.size, np.int64)
+        """Return what changes the derivatives by itself in every segment.
+
+        ``off`` is how far V, I and spike times are off, ``size`` how large the derivatives are; the last two arguments
+        are both of the spikes of the sources.
+        """
+        own = self.origin[self.cause] if self.origin.size else np.zeros(self.u.size, np.int64)
+        d = scales.neurons[:, self.neuron]
+        d_mem, d_syn, d_leak, d_ref = (
+            d[k]
+            for k in (perturbation.TAU_MEM, perturbation.TAU_SYN, perturbation.V_LEAK, perturbation.T_REF)
+        )
+        tau_mem, tau_syn = self.tau_mem, self.tau_syn
 
         def of_arrival(reach: Reach, outside: Reals) -> Reals:
-            if not origin.size:
+            if not self.origin.size:
                 return np.zeros(self.u.size)
             inside = reach.spikes[np.maximum(own, 0)] if reach.spikes.size else outside[self.cause]
             values: Reals = np.where(self.arrives, np.where(own >= 0, inside, outside[self.cause]), 0.0)
@@ -270,40 +360,55 @@ class _Events:
             return values
 
         zero = np.zeros(self.u.size)
-        late_v = ROUNDING * (self.decay_mem * size.v + self.response * size.i)
-        late_i = ROUNDING * self.decay_syn * size.i
+        # between events: every term is rounded, and what parameters owe to V and I is off as these are
+        owed_v = d_leak * self.by_leak
+        owed_v += d_mem * (self.by_mem_u * self.u + self.by_mem_i * self.i) + d_syn * self.by_syn_i * self.i
+        owed_i = d_syn * self.decay_by_syn * self.i
+        late_v = ROUNDING * (self.decay_mem * size.v + self.response * size.i + owed_v)
+        late_v += d_mem * (self.by_mem_u * off.v + self.by_mem_i * off.i) + d_syn * self.by_syn_i * off.i
+        late_i = ROUNDING * (self.decay_syn * size.i + owed_i) + d_syn * self.decay_by_syn * off.i
         size_v = np.where(self.held, size.v, self.decay_mem * size.v + self.response * size.i + unit.late_v)
-        size_i = self.decay_syn * size.i
+        size_i = self.decay_syn * size.i + unit.late_i
+        # how fast dV goes before and after an event
+        speed = (size_i + size_v + d_leak) / tau_mem + self.slope_before * d_mem / tau_mem
+        speed_after = (
+            next_of(size.v) + next_of(size.i) + d_leak
+        ) / tau_mem + self.slope_after * d_mem / tau_mem
         early_v, early_i = np.zeros((2, self.u.size + 1))
-        # an arrival's jumps of dI and dV, at a time that is off
-        moved, shifted = of_arrival(off, before[0]) + SPACING * np.abs(self.time), of_arrival(size, before[1])
+        # an arrival's jumps of dI and dV, and of their sources, at a time that is off
+        moved = of_arrival(off, off_given) + SPACING * np.abs(self.time)
+        shifted = of_arrival(size, size_given) + unit.shift
         jump_i = np.where(
-            self.arrives & ~self.delta, self.weight * shifted / self.tau_syn + unit_after(unit.early_i), 0.0
+            self.arrives & ~self.delta, self.weight * shifted / tau_syn + next_of(unit.early_i), 0.0
         )
         jump_v = np.where(
-            self.arrives & ~self.held, self.weight * shifted / self.tau_mem + unit_after(unit.early_v), 0.0
+            self.arrives & ~self.held, self.weight * shifted / tau_mem + next_of(unit.early_v), 0.0
         )
-        early_i[1:] += jump_i * (moved / self.tau_syn + ROUNDING)
-        early_v[1:] += np.where(self.held, 0.0, (jump_i + jump_v) * moved / self.tau_mem + ROUNDING * jump_v)
+        weight_i = np.where(self.delta, 0.0, self.weight)
+        early_i[1:] += jump_i * (moved / tau_syn + ROUNDING) + weight_i * d_syn / tau_syn**2 * moved
+        turn_v = (jump_i + jump_v) / tau_mem + self.weight * d_mem / tau_mem**2
+        early_v[1:] += np.where(self.held, 0.0, turn_v * moved + ROUNDING * jump_v)
         # a crossing divides by a slope that is off, at a time that is
         late, reach = of_spike(off), of_spike(size)
-        off_i = self.decay_syn * off.i + ROUNDING * self.i + self.current * late / self.tau_syn
-        off_slope = (off_i + ROUNDING * (self.current + self.u + self.level)) / self.tau_mem
+        off_i = self.decay_syn * off.i + ROUNDING * self.i + self.current * late / tau_syn
+        off_slope = (off_i + ROUNDING * (self.current + self.u + self.level)) / tau_mem
         late_v += np.where(
             self.crosses,
-            (size_i + size_v) / self.tau_mem * late + (off_slope + ROUNDING * self.slope_after) * reach,
+            speed * late + (off_slope + ROUNDING * self.slope_after) * reach,
             0.0,
         )
-        # a reset or release multiplies by one
-        restarts = (self.spikes & ~np.append(self.held[1:], True)) | self.released
-        late_reset = off_slope * reach + (self.slope_after * reach + size_v) * late / self.tau_mem
-        early_v[1:] += np.where(restarts, late_reset + ROUNDING * self.slope_after * reach, 0.0)
-        early_v[1:] += np.where(
-            self.subtracts, self.drop * reach / self.tau_mem * (late / self.tau_mem + ROUNDING), 0.0
-        )
+        # a reset or release multiplies by one; after a subtraction V is off as it was before
+        restarts = (self.spikes & ~self.held_next) | self.released
+        reach = reach + np.where(restarts, d_ref, 0.0)
+        off_after = off_slope + np.where(self.subtracts | self.released, off.v, 0.0) / tau_mem
+        late_reset = (off_after + ROUNDING * self.slope_after) * reach + speed_after * late
+        early_v[1:] += np.where(restarts, late_reset, 0.0)
+        left = np.where(self.held_next, self.slope_before, self.drop / tau_mem)
+        turned = off_slope * reach + (speed + speed_after) * late + ROUNDING * left * reach
+        early_v[1:] += np.where(self.subtracts, turned, 0.0)
         return Changes(early_v[:-1], early_i[:-1], late_v, late_i, zero)
 
 
-def unit_after(column: Reals) -> Reals:
-    """Return what stands one segment later."""
+def next_of(column: Reals) -> Reals:
+    """Return what stands one segment later, 0 behind the last one."""
     return np.append(column[1:], 0.0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, vjp
 from eventsolve.chunks import map_chunks
+from eventsolve.interrupts import call
 from eventsolve.kernels import distance_gradients, distances, perturbation
 from eventsolve.margins import (
     KINDS,
@@ -203,12 +204,24 @@ def _bounds(
         emitted[place] = pattern["spike_times"].get(name, 0.0)
     bounds = np.zeros(rows.causes.size)
     for s, lives in enumerate(study.lives):
-        changes = perturbation.changes_of(layer.neurons, layer.afferents, lives, own.trigger, scales, emitted)
-        reached = perturbation.transport(
-            layer.neurons, layer.afferents, lives, own, s, study.origin, sources, changes, reach
+        changes = call(
+            perturbation.changes_of, layer.neurons, layer.afferents, lives, own.trigger, scales, emitted
+        )
+        reached = call(
+            perturbation.transport,
+            layer.neurons,
+            layer.afferents,
+            lives,
+            own,
+            s,
+            study.origin,
+            sources,
+            changes,
+            reach,
         )
         here = slice(rows.offsets[s], rows.offsets[s + 1])
-        bounds[here] = perturbation.bounds_of(
+        bounds[here] = call(
+            perturbation.bounds_of,
             layer.neurons,
             layer.afferents,
             lives,
@@ -262,7 +275,8 @@ def _radii(
         for s in np.flatnonzero(chosen):
             row = at[s]
             if ranked[s].layer[row] == k:
-                distance_gradients.gradient_of(
+                call(
+                    distance_gradients.gradient_of,
                     ranked[s].numbers[row],
                     ranked[s].labels[row],
                     layer.neurons,

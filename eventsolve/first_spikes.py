@@ -196,7 +196,12 @@ def _of_samples(given: Chunk, samples: NDArray[np.int64]) -> Chunk:
 def _kept(spikes: Spikes, keep: NDArray[Any]) -> Spikes:
     """Return some spikes, or all in another order; their offsets remain to be set."""
     return Spikes(
-        spikes.times[keep], spikes.neurons[keep], spikes.offsets, spikes.arrivals[keep], spikes.trigger[keep]
+        spikes.times[keep],
+        spikes.neurons[keep],
+        spikes.offsets,
+        spikes.arrivals[keep],
+        spikes.trigger[keep],
+        spikes.low[keep],
     )
 
 

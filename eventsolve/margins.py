@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes
 from eventsolve.schedule import Layer, layers_of
@@ -282,7 +283,8 @@ def rows_of(
 ) -> tuple[Rows, Gathered]:
     """Return a chunk's distances in one layer, and the spikes of its sources; ``heard`` synapses make events."""
     own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
-    found = distances.distances(
+    found = call(
+        distances.distances,
         layer.neurons,
         layer.afferents,
         heard,

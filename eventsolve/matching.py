@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.checks import seconds
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
@@ -63,6 +64,7 @@ def match_spikes(population: str, exact: SpikeTrains, model: SpikeTrains, window
     Among all pairings that keep the order of the spikes and pair none further apart than ``window`` seconds,
     take one with the most pairs, and among those one with the smallest sum of absolute shifts.
     """
+    window = seconds("window", window)
     if not window >= 0:
         raise ValueError(f"window must be >= 0 seconds; got {window!r}")
     for what in ("n_samples", "n_neurons"):

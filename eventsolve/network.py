@@ -7,7 +7,7 @@ assembled with ``add_input``, ``add_population`` and ``connect``, and cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -17,13 +17,24 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, real_array, shown
+from eventsolve.checks import count, first_entry, printable, real_array, refuse_units, seconds_array, shown
 
 Real: TypeAlias = float | ArrayLike
 Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
 Synapse: TypeAlias = Literal["exponential", "delta"]
 Weights: TypeAlias = Any
 """A dense array or a ``scipy.sparse`` matrix or array, (n_post, n_pre)."""
+
+TIMES = frozenset({"tau_mem", "tau_syn", "t_ref", "delay", "spike_times"})
+"""Quantities in seconds; all others are in the unit of v_threshold."""
+
+LARGEST = 2.0**200
+"""Of voltages and currents, of time constants and durations, and 1/LARGEST the smallest threshold and time constant.
+
+The kernels multiply up to three rates and a current, which makes 1/tau_mem**3 * I at most 2**800, two time constants,
+and the square of t_end / tau, 2**800 again: within float64, which goes to 2**1024, and their inverses are normal.
+The equations have no scale of their own, so that a network beyond is one within, in another unit.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +47,7 @@ class LIF:
     Attributes
     ----------
     tau_mem, tau_syn : float or array_like, (n,)
-        Time constants in seconds, > 0, of any ratio.
+        Time constants in seconds, > 0, of any ratio; as all times and voltages within 2**-200 and 2**200.
     v_threshold, v_reset, v_leak : float or array_like, (n,)
         In the unit of the weights; v_threshold > 0 and v_reset < v_threshold.
     t_ref : float or array_like, (n,)
@@ -383,7 +394,7 @@ class Network:
             )
 
     def __repr__(self) -> str:
-        populations = ", ".join(f"{p.name}: {p.size}" for p in self.populations.values())
+        populations = ", ".join(f"{printable(p.name)}: {p.size}" for p in self.populations.values())
         return f"Network({populations}; {len(self.projections)} projections)"
 
 
@@ -400,7 +411,8 @@ def parameters_of(neuron: LIF | LI) -> tuple[str, ...]:
 def _freeze_parameters(neuron: LIF | LI, positive: tuple[str, ...], non_negative: tuple[str, ...]) -> None:
     shapes = {}
     for name in parameters_of(neuron):
-        value = real_array(name, getattr(neuron, name), "a number or an array of numbers")
+        taken = seconds_array if name in TIMES else real_array
+        value = taken(name, getattr(neuron, name), "a number or an array of numbers")
         if value.ndim > 1:
             raise ValueError(f"{name} must be a number or have shape (n,); got shape {value.shape}")
         wrong, bound = ~np.isfinite(value), ""
@@ -412,10 +424,26 @@ def _freeze_parameters(neuron: LIF | LI, positive: tuple[str, ...], non_negative
             raise ValueError(f"{name} must be finite{bound}; {first_entry(value, wrong)}")
         if value.ndim:
             shapes[name] = value.shape
+        check_scale(name, value, smallest=1.0 / LARGEST if name in positive else 0.0)
         value.setflags(write=False)
         object.__setattr__(neuron, name, value if value.ndim else float(value))
     if len(set(shapes.values())) > 1:
         raise ValueError(f"{' and '.join(shapes)} must have one length where given per neuron; got {shapes}")
+
+
+def check_scale(name: str, values: NDArray[np.float64], smallest: float = 0.0) -> None:
+    """Raise a ValueError if a number is beyond what kernels can multiply; refractory periods may be of any length."""
+    bad = (np.abs(values) > LARGEST) | (np.abs(values) < smallest)
+    if name != "t_ref" and bad.any():
+        bounds = (
+            f"from 2**-200 to 2**200, {1 / LARGEST:.3g} to {LARGEST:.3g}"
+            if smallest
+            else "at most 2**200 in size"
+        )
+        raise ValueError(
+            f"{name} must be {bounds}; {first_entry(values, bad)}: choose another unit of "
+            f"{'time' if name in TIMES else 'voltage'} for the whole network"
+        )
 
 
 def _checked_weight(key: Key, weight: Weights, shape: tuple[int, int]) -> Weights:
@@ -432,6 +460,7 @@ def _checked_weight(key: Key, weight: Weights, shape: tuple[int, int]) -> Weight
     bad = ~np.isfinite(values)
     if bad.any():
         raise ValueError(f"{name} must be finite; {_first_synapse(matrix, values, bad)}")
+    check_scale(name, values)
     values.setflags(write=False)
     return matrix
 
@@ -452,7 +481,7 @@ def _checked_delay(key: Key, delay: Any, weight: Weights) -> NDArray[np.float64]
             )
         values = given.data
     else:
-        values = real_array(name, delay, "a number or like the weight")
+        values = seconds_array(name, delay, "a number or like the weight")
         if values.ndim and sp.issparse(weight):
             raise ValueError(
                 f"{name} beside a sparse weight must be a number or sparse; got shape {values.shape}"
@@ -472,6 +501,7 @@ def _checked_delay(key: Key, delay: Any, weight: Weights) -> NDArray[np.float64]
 
 def _canonical(name: str, matrix: Any) -> Any:
     """Return a copy in compressed rows with sorted columns, duplicates summed and stored zeros kept."""
+    refuse_units(name, getattr(matrix, "data", None))
     if matrix.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be real numbers; got a sparse matrix of {matrix.dtype}")
     if matrix.ndim != 2:
@@ -502,3 +532,19 @@ def _first_synapse(matrix: Any, values: NDArray[np.float64], bad: NDArray[np.boo
     k = int(np.argmax(bad))
     post = int(np.searchsorted(matrix.indptr, k, side="right")) - 1
     return f"entry {[post, int(matrix.indices[k])]} is {float(values[k])!r}"
+
+
+def solving_order(populations: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return the strongly connected components of populations, sources before targets, else in their own order.
+
+    It is the order in which layers are solved, and in which what happens at one time acts. Edges (pre, post) from or to
+    what is no population of these do not count.
+    """
+    place = {name: k for k, name in enumerate(populations)}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(place)
+    graph.add_edges_from(edge for edge in edges if place.keys() >= set(edge))
+    components = nx.condensation(graph)
+    members = {c: sorted(components.nodes[c]["members"], key=place.__getitem__) for c in components}
+    ordered = nx.lexicographical_topological_sort(components, key=lambda c: place[members[c][0]])
+    return [members[c] for c in ordered]

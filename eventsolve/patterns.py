@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import first_entry, real_array, shown
-from eventsolve.network import Network, Projection, parameters_of
+from eventsolve.checks import first_entry, real_array, refuse_units, seconds_array, shown
+from eventsolve.network import TIMES, Network, Projection, parameters_of
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -68,10 +68,10 @@ def _scale(solution: Solution, name: str, key: Any, given: Any) -> Reals:
     """Return the multiples for one key, flat and read-only."""
     label = f"of[{name!r}][{key!r}]"
     if name in ("weight", "delay"):
-        values = _per_synapse(label, given, solution.network.projections[key])
+        values = _per_synapse(name, label, given, solution.network.projections[key])
     else:
         n = solution.spikes[key].n_spikes if name == "spike_times" else solution.network.population(key).size
-        values = real_array(label, given, "a number or an array of numbers")
+        values = _taken(name)(label, given, "a number or an array of numbers")
         if values.shape not in ((), (n,)):
             raise ValueError(f"{label} must be a number or have shape ({n},); got {values.shape}")
         values = np.array(np.broadcast_to(values, (n,)))
@@ -82,9 +82,14 @@ def _scale(solution: Solution, name: str, key: Any, given: Any) -> Reals:
     return values
 
 
-def _per_synapse(label: str, given: Any, projection: Projection) -> Reals:
+def _taken(name: str) -> Callable[..., Reals]:
+    return seconds_array if name in TIMES else real_array
+
+
+def _per_synapse(name: str, label: str, given: Any, projection: Projection) -> Reals:
     weight = projection.weight
     if sp.issparse(given):
+        refuse_units(label, getattr(given, "data", None))
         rows = sp.csr_array(given)
         rows.sort_indices()
         same = sp.issparse(weight) and rows.shape == weight.shape
@@ -95,7 +100,7 @@ def _per_synapse(label: str, given: Any, projection: Projection) -> Reals:
         ):
             raise ValueError(f"{label} is sparse, so it must store exactly the synapses of a sparse weight")
         return np.array(rows.data, dtype=np.float64)
-    values = real_array(label, given, "a number or like the weight")
+    values = _taken(name)(label, given, "a number or like the weight")
     if values.shape not in ((), weight.shape) or (values.ndim and sp.issparse(weight)):
         raise ValueError(f"{label} must be a number or like the weight, {weight.shape}; got {values.shape}")
     return np.array(

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.kernels.tables import Afferents, Cohorts, Efferents, Neurons, States
-from eventsolve.network import Key, Network, Population, Projection
+from eventsolve.network import Key, Network, Population, Projection, solving_order
 
 Integers = NDArray[np.int64]
 
@@ -29,6 +28,8 @@ class Layer:
     ----------
     sources : tuple of str
         Populations outside the layer that project here. The layer's own neurons follow behind them where it is cyclic.
+    precedence : tuple of int
+        The order of the sources in which spikes sent at one time act: inputs, then populations as they are solved.
     order : ndarray of int64, (n_synapses,)
         Where each synapse of ``afferents`` stands among the synapses of the projections, one projection after another.
     efferents : Efferents or None
@@ -40,6 +41,7 @@ class Layer:
     projections: tuple[Projection, ...]
     sources: tuple[str, ...]
     source_offsets: Integers
+    precedence: tuple[int, ...]
     cyclic: bool
     neurons: Neurons
     afferents: Afferents
@@ -115,7 +117,7 @@ class Layer:
         """The states of one sample at time 0."""
         zero = np.zeros((1, self.size))
         u = self.neurons.v_initial - self.neurons.v_leak
-        return States(zero, u[None], self.neurons.i_initial[None], zero)
+        return States(zero, u[None], self.neurons.i_initial[None], zero, zero, zero)
 
 
 def layers_of(network: Network) -> tuple[Layer, ...]:
@@ -123,20 +125,20 @@ def layers_of(network: Network) -> tuple[Layer, ...]:
     if network.layers is None:
         network.freeze()
         graph = network.graph
-        place = {name: k for k, name in enumerate(network.populations)}
-        components = nx.condensation(graph)
-        members = {c: sorted(components.nodes[c]["members"], key=place.__getitem__) for c in components}
-        ordered = nx.lexicographical_topological_sort(components, key=lambda c: place[members[c][0]])
+        inputs = [name for name, population in network.populations.items() if population.neuron is None]
+        solved = solving_order(
+            (name for name in network.populations if name not in inputs), (edge[:2] for edge in graph.edges)
+        )
+        rank = {name: k for k, name in enumerate(itertools.chain(inputs, *solved))}
         network.layers = tuple(
-            _layer(network, members[c], cyclic=len(members[c]) > 1 or graph.has_edge(*members[c] * 2))
-            for c in ordered
-            if network.population(members[c][0]).neuron is not None
+            _layer(network, names, rank, cyclic=len(names) > 1 or graph.has_edge(*names * 2))
+            for names in solved
         )
     layers: tuple[Layer, ...] = network.layers
     return layers
 
 
-def _layer(network: Network, names: list[str], *, cyclic: bool) -> Layer:
+def _layer(network: Network, names: list[str], rank: Mapping[str, int], *, cyclic: bool) -> Layer:
     populations = tuple(network.population(name) for name in names)
     offsets = np.concatenate([[0], np.cumsum([p.size for p in populations])]).astype(np.int64)
     projections = tuple(p for name in names for p in network.afferents(name))
@@ -160,6 +162,7 @@ def _layer(network: Network, names: list[str], *, cyclic: bool) -> Layer:
         projections,
         sources,
         source_offsets,
+        tuple(sorted(range(len(sources)), key=lambda k: rank[sources[k]])),
         cyclic,
         neurons,
         afferents,

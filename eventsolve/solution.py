@@ -12,9 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import seconds_array
 from eventsolve.chunks import chunk_ranges
+from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
+from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
 from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
@@ -47,6 +50,16 @@ class Maxima(NamedTuple):
     arrival: NDArray[np.int64]
 
 
+class UnderWay(NamedTuple):
+    """Spikes that have not arrived everywhere, and of those of a cycle when they occurred, as in :class:`State`."""
+
+    times: NDArray[np.float64]
+    neurons: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    low: NDArray[np.float64]
+    turns: NDArray[np.int64]
+
+
 class Stopped(NamedTuple):
     """That each sample was solved only to the first spikes of a population: ``until`` seconds, (n_samples,)."""
 
@@ -58,8 +71,8 @@ class Chunk(NamedTuple):
     """A range of samples as kernels take it.
 
     ``spikes`` are by population, sorted by time, then neuron; ``queued`` those of layers that the event queue solved,
-    in order of occurrence; ``carried`` those before the start that are still on their way. ``start`` and ``end`` are
-    the states of the layers.
+    in order of occurrence; ``carried`` those before the start that are still on their way, whose ``arrivals`` count
+    them in order of occurrence. ``start`` and ``end`` are the states of the layers.
     """
 
     n_samples: int
@@ -81,6 +94,10 @@ class State:
     n_samples : int
     on_the_way : mapping of str to SpikeTrains
         Spikes up to then that have synapses over which they have not arrived.
+    low : mapping of str to ndarray of float64, (n_spikes,)
+        What their times leave of exact sums, in seconds: :mod:`eventsolve.kernels.times`.
+    turns : mapping of str to ndarray of int64, (n_spikes,)
+        The order in which those occurred that populations of one cycle made at one time.
     layers : mapping of population names to States
         Every neuron's state after its last event.
     """
@@ -88,6 +105,8 @@ class State:
     time: float
     n_samples: int
     on_the_way: Mapping[str, SpikeTrains]
+    low: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    turns: Mapping[str, NDArray[np.int64]] = field(repr=False)
     layers: Mapping[tuple[str, ...], States] = field(repr=False)
 
 
@@ -127,12 +146,17 @@ class Solution:
         delays: dict[str, float] = {}
         for p in self.network.projections.values():
             delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
-        on_the_way = {}
+        on_the_way, low, turns = {}, {}, {}
         for name, longest in delays.items():
-            times, neurons, samples = self.arriving(name, longest)
+            under_way = self.arriving(name, longest)
             on_the_way[name] = SpikeTrains._trusted(
-                times, neurons, samples, self.n_samples, self.network.population(name).size
+                under_way.times,
+                under_way.neurons,
+                under_way.samples,
+                self.n_samples,
+                self.network.population(name).size,
             )
+            low[name], turns[name] = under_way.low, under_way.turns
         states = {
             layer.name: States(
                 *(
@@ -144,7 +168,14 @@ class Solution:
             else initial_states(layer, 0)
             for layer in layers_of(self.network)
         }
-        return State(self.t_end, self.n_samples, MappingProxyType(on_the_way), MappingProxyType(states))
+        return State(
+            self.t_end,
+            self.n_samples,
+            MappingProxyType(on_the_way),
+            MappingProxyType(low),
+            MappingProxyType(turns),
+            MappingProxyType(states),
+        )
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:
         """Return exact voltages at ``times`` in [t_start, t_end], (n_samples, n_neurons, n_times).
@@ -177,13 +208,14 @@ class Solution:
         for s in range(self.n_samples):
             here = trains.samples == s
             times = [np.array([self.t_start, self.t_end]), trains.times[here], free[here], starts.free_at[s]]
-            for (t, neurons, samples), delays, first in arrivals:
+            for (t, neurons, samples, low, _), delays, first in arrivals:
                 of = samples == s
                 counts = np.diff(first)[neurons[of]]
                 offsets = np.repeat(
                     first[neurons[of]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts
                 )
-                times.append(np.repeat(t[of], counts) + delays[np.arange(counts.sum()) + offsets])
+                after = delays[np.arange(counts.sum()) + offsets]
+                times.append(time_later(np.repeat(t[of], counts), np.repeat(low[of], counts), after)[0])
             all_times = np.unique(np.concatenate(times))
             found.append(all_times[(all_times >= self.t_start) & (all_times <= self.t_end)])
         return found
@@ -203,7 +235,8 @@ class Solution:
             raise ValueError(f"maxima are of LI populations; {population!r} spikes")
         n = layer.size
         parts = [
-            lives.maxima(
+            call(
+                lives.maxima,
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,
@@ -249,7 +282,8 @@ class Solution:
         shape = (self.n_samples, place.stop - place.start, times.shape[1])
         voltage, current = np.empty(shape), np.empty(shape)
         for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True):
-            v, i = lives.sample_states(
+            v, i = call(
+                lives.sample_states,
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,
@@ -269,21 +303,19 @@ class Solution:
         layer = self.layer(population)
         place = layer.slice_of(population)
         parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self.chunks]
-        empty = [np.empty((0, place.stop - place.start))] * 4
+        empty = [np.empty((0, place.stop - place.start))] * len(States._fields)
         return States(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
-    def arriving(
-        self, population: str, delay: float = math.inf
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return (times, neurons, samples) of a population's spikes that are under way for so long, past t_end."""
+    def arriving(self, population: str, delay: float = math.inf) -> UnderWay:
+        """Return a population's spikes that are under way for so long, past t_end, sample by sample."""
         parts = [
             part
             for chunk, (low, _) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
-            for part in _still_on_the_way(chunk, population, low, self.t_end, delay)
+            for part in _still_on_the_way(self.network, chunk, population, low, self.t_end, delay)
         ]
-        nothing = (np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
-        times, neurons, samples = (np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
-        return times, neurons, samples
+        nothing = np.empty(0, np.int64)
+        empty = UnderWay(np.empty(0), nothing, nothing, np.empty(0), nothing)
+        return UnderWay(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
     def in_order(self, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Return times sorted for every sample, (n_samples, n_times), and where each of those given went.
@@ -293,7 +325,7 @@ class Solution:
         ValueError
             If one lies outside [t_start, t_end].
         """
-        asked = np.array(times, dtype=np.float64).reshape(-1)
+        asked = seconds_array("times", times).reshape(-1)
         bad = ~((asked >= self.t_start) & (asked <= self.t_end))
         if bad.any():
             k = int(np.argmax(bad))
@@ -315,7 +347,7 @@ class Solution:
 
 
 class Gathered(NamedTuple):
-    """Spikes of all sources of a layer, sample by sample, source after source, numbered through.
+    """Spikes of all sources of a layer, sample by sample, source after source or in order of time, numbered through.
 
     ``order`` says where each came from in the concatenation of ``parts``, which names the population of each part and
     its number of spikes, None for spikes that cannot be moved any more; it is None where nothing moved.
@@ -326,34 +358,64 @@ class Gathered(NamedTuple):
     parts: tuple[tuple[str | None, int], ...]
 
 
-def gather(layer: Layer, chunk: Chunk, own: Spikes | None = None) -> Gathered:
-    """Return the spikes of all sources of a layer; of a cyclic one those of its own that are carried, and ``own``."""
+def gather(layer: Layer, chunk: Chunk) -> Gathered:
+    """Return the spikes of all sources of a layer; of a cyclic one its own too, those that are carried and new ones.
+
+    For the event queue they are in order of time, exactly; those of one time by source, then in order of occurrence.
+    """
     parts: list[tuple[str | None, int, Spikes]] = []
-    for source, first in zip(layer.sources, layer.source_offsets.tolist(), strict=False):
+    sources = list(zip(layer.sources, layer.source_offsets.tolist(), strict=False))
+    for source, first in sources if layer.efferents is None else [sources[k] for k in layer.precedence]:
         if source in chunk.carried:
             parts.append((None, first, chunk.carried[source]))
         parts.append((source, first, chunk.spikes[source]))
+    n_others = len(parts)
     if layer.cyclic:
         for name, first in zip(layer.name, layer.offsets.tolist(), strict=False):
             if name in chunk.carried:
                 parts.append((None, layer.n_external + first, chunk.carried[name]))
-        own = chunk.queued.get(layer.name) if own is None else own
-        if own is not None:
-            parts.append((None, layer.n_external, own))
+    n_earlier = len(parts)
+    if layer.cyclic and layer.name in chunk.queued:
+        parts.append((None, layer.n_external, chunk.queued[layer.name]))
     names = tuple((name, part.times.size) for name, _, part in parts)
-    if len(parts) == 1 and parts[0][1] == 0:
+    if len(parts) == 1 and parts[0][1] == 0 and not parts[0][2].low.any():
         return Gathered(parts[0][2], None, names)
-    nothing = np.empty(0, np.int64)
-    samples = np.concatenate(
-        [np.repeat(np.arange(chunk.n_samples), np.diff(p.offsets)) for _, _, p in parts] or [nothing]
+    nothing, nowhen = np.empty(0, np.int64), np.empty(0)
+    samples, times, neurons, low = (
+        np.concatenate(columns)
+        for columns in zip(
+            (nothing, nowhen, nothing, nowhen),
+            *(
+                (np.repeat(np.arange(chunk.n_samples), np.diff(p.offsets)), p.times, p.neurons + first, p.low)
+                for _, first, p in parts
+            ),
+            strict=True,
+        )
     )
-    order = np.argsort(samples, kind="stable")
+    if layer.efferents is None:
+        order = np.argsort(samples, kind="stable")
+    else:
+        group = np.repeat(
+            [min(k, n_others) + (k >= n_earlier) for k in range(len(parts))],
+            [p.times.size for _, _, p in parts],
+        )
+        turns = np.concatenate(
+            [
+                nothing,
+                *(
+                    p.arrivals if n_others <= k < n_earlier else np.zeros(p.times.size, np.int64)
+                    for k, (_, _, p) in enumerate(parts)
+                ),
+            ]
+        )
+        order = np.lexsort((turns, group, low, times, samples))
     joined = Spikes(
-        np.concatenate([p.times for _, _, p in parts] or [np.empty(0)])[order],
-        np.concatenate([p.neurons + first for _, first, p in parts] or [nothing])[order],
+        times[order],
+        neurons[order],
         sum((p.offsets for _, _, p in parts), np.zeros(chunk.n_samples + 1, np.int64)),
         np.zeros(order.size, np.int64),
         np.full(order.size, -1),
+        low[order],
     )
     return Gathered(joined, order, names)
 
@@ -379,16 +441,32 @@ def initial_states(layer: Layer, n_samples: int) -> States:
 
 
 def _still_on_the_way(
-    chunk: Chunk, name: str, low: int, t_end: float, delay: float
-) -> list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Return (times, neurons, samples) of a population's spikes that have not arrived everywhere, sample by sample."""
-    sources = [chunk.carried[name]] if name in chunk.carried else []
-    sources.append(chunk.spikes[name])
+    network: Network, chunk: Chunk, name: str, low: int, t_end: float, delay: float
+) -> list[UnderWay]:
+    """Return a population's spikes that have not arrived everywhere, sample by sample."""
+    spikes = chunk.spikes[name]
+    turns = np.zeros(spikes.times.size, np.int64)
+    for layer in layers_of(network):
+        if name in layer.name and layer.efferents is not None:
+            turns = places_of(layer, own_spikes(layer, chunk))[name]
+    sources = [(chunk.carried[name], chunk.carried[name].arrivals)] if name in chunk.carried else []
+    sources.append((spikes, turns))
     found = []
     for sample in range(chunk.n_samples):
-        for spikes in sources:
-            piece = slice(spikes.offsets[sample], spikes.offsets[sample + 1])
-            times, neurons = spikes.times[piece], spikes.neurons[piece]
-            late = (times <= t_end) & (times + delay > t_end)
-            found.append((times[late], neurons[late], np.full(np.count_nonzero(late), low + sample)))
+        for of, occurred in sources:
+            piece = slice(of.offsets[sample], of.offsets[sample + 1])
+            times, rests = of.times[piece], of.low[piece]
+            arrival, rest = (
+                time_later(times, rests, delay) if math.isfinite(delay) else (np.full(times.size, delay), 0.0)
+            )
+            late = (times <= t_end) & time_after(arrival, rest, t_end, 0.0)
+            found.append(
+                UnderWay(
+                    times[late],
+                    of.neurons[piece][late],
+                    np.full(np.count_nonzero(late), low + sample),
+                    rests[late],
+                    occurred[piece][late],
+                )
+            )
     return found

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
+from eventsolve.checks import seconds
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.kernels.tables import BUDGET
-from eventsolve.network import Network
+from eventsolve.magnitudes import warn_of_times
+from eventsolve.network import LARGEST, Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Solution, State, Undecided
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
@@ -105,6 +107,11 @@ def solve(
     -------
     Solution
 
+    Warns
+    -----
+    UnitWarning
+        If a time constant, a delay or the first input is so far beyond t_end that milliseconds seem to be meant.
+
     Raises
     ------
     ValueError
@@ -151,6 +158,7 @@ def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[L
     if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 0:
         raise ValueError(f"max_spikes must be an integer >= 0; got {max_spikes!r}")
     n_samples = _checked_inputs(network, inputs)
+    warn_of_times(network, inputs, t_end)
     layers = layers_of(network)
     if initial is not None:
         _check_initial(network, layers, inputs, n_samples, initial, t_end)
@@ -159,12 +167,11 @@ def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[L
 
 def checked_duration(t_end: float) -> float:
     """Return t_end as a float, or raise a ValueError that says what is wrong with it."""
-    try:
-        value = float(t_end)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"t_end must be a number of seconds; got {t_end!r}") from error
+    value = seconds("t_end", t_end)
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"t_end must be finite and >= 0; got {t_end!r}")
+    if value > LARGEST:
+        raise ValueError(f"t_end must be at most 2**200 s, {LARGEST:.3g}; got {t_end!r}")
     return value
 
 

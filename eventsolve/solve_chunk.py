@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import joined
+from eventsolve.interrupts import call
 from eventsolve.kernels.layered import march
 from eventsolve.kernels.recurrent import solve_queue
 from eventsolve.kernels.tables import Spikes, States
@@ -39,7 +40,8 @@ def solve_chunk(
         start = chunk.start[layer.name]
         if layer.efferents is None:
             given = gather(layer, chunk).spikes
-            ended, found, end, samples, neurons, times = march(
+            ended, found, end, samples, neurons, times = call(
+                march,
                 layer.neurons,
                 layer.afferents,
                 layer.cohorts,
@@ -53,8 +55,16 @@ def solve_chunk(
             chunk.spikes[layer.name[0]] = found
         else:
             given = gather(layer, chunk).spikes
-            ended, found, end, samples, neurons, times = solve_queue(
-                layer.neurons, layer.efferents, layer.n_external, given, start, after, t_end, max_spikes
+            ended, found, end, samples, neurons, times = call(
+                solve_queue,
+                layer.neurons,
+                layer.efferents,
+                layer.n_external,
+                given,
+                start,
+                after,
+                t_end,
+                max_spikes,
             )
             chunk.queued[layer.name] = found
             for name, places in places_of(layer, found).items():
@@ -77,6 +87,7 @@ def _population_spikes(own: Spikes, places: NDArray[np.int64], first: int) -> Sp
         np.searchsorted(samples, np.arange(own.offsets.size)),
         own.arrivals[places],
         own.trigger[places],
+        own.low[places],
     )
 
 
@@ -88,14 +99,23 @@ def new_chunk(
     if initial is None:
         start = {layer.name: initial_states(layer, high - low) for layer in layers}
         return Chunk(high - low, spikes, {}, {}, start, {})
-    carried = {name: _piece(trains, low, high) for name, trains in initial.on_the_way.items()}
+    carried = {
+        name: _piece(trains, low, high, initial.low[name], initial.turns[name])
+        for name, trains in initial.on_the_way.items()
+    }
     start = {
         name: States(*(column[low:high] for column in states)) for name, states in initial.layers.items()
     }
     return Chunk(high - low, spikes, carried, {}, start, {})
 
 
-def _piece(trains: SpikeTrains, low: int, high: int) -> Spikes:
+def _piece(
+    trains: SpikeTrains,
+    low: int,
+    high: int,
+    rests: NDArray[np.float64] | None = None,
+    turns: NDArray[np.int64] | None = None,
+) -> Spikes:
     offsets = trains.offsets[low : high + 1]
     piece = slice(offsets[0], offsets[-1])
     times = trains.times[piece].copy()
@@ -103,8 +123,9 @@ def _piece(trains: SpikeTrains, low: int, high: int) -> Spikes:
         times,
         trains.neurons[piece].copy(),
         offsets - offsets[0],
-        np.zeros(times.size, np.int64),
+        np.zeros(times.size, np.int64) if turns is None else turns[piece].copy(),
         np.full(times.size, -1),
+        np.zeros(times.size) if rests is None else rests[piece].copy(),
     )
 
 

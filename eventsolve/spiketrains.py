@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, index_vector, real_array, shown
+from eventsolve.checks import count, first_entry, index_vector, seconds_array, shown
+from eventsolve.units import with_unit
 
+_NESTED = "nested as [sample][neuron][spike]"
 _MOST_TRAINS = np.iinfo(np.int64).max  # trains are numbered through
 
 
@@ -139,6 +142,10 @@ class SpikeTrains:
         """
         n_samples = _length("trains", trains, "samples")
         sizes = {_length(f"trains[{k}]", sample, "neurons") for k, sample in enumerate(trains)}
+        listed = [
+            [_listed(f"trains[{k}][{n}]", train) for n, train in enumerate(sample)]
+            for k, sample in enumerate(trains)
+        ]
         if len(sizes) > 1:
             raise ValueError(
                 f"trains must list the same number of neurons in every sample; got {sorted(sizes)}"
@@ -151,10 +158,10 @@ class SpikeTrains:
         if sizes and sizes != {n_neurons}:
             raise ValueError(f"n_neurons is {n_neurons} but the samples of trains list {sizes.pop()} neurons")
         columns: list[tuple[NDArray[np.float64], int, int]] = []
-        for sample, neurons in enumerate(trains):
+        for sample, neurons in enumerate(listed):
             for neuron, train in enumerate(neurons):
                 name = f"trains[{sample}][{neuron}]"
-                times = _time_vector(name, _listed(name, train))
+                times = _time_vector(name, train)
                 where = np.flatnonzero(times[1:] <= times[:-1])
                 if where.size:
                     k = int(where[0]) + 1
@@ -176,7 +183,7 @@ class SpikeTrains:
         ValueError
             If the array has another shape, holds NaN, -inf, a negative time, or repeats a time within a neuron.
         """
-        array = real_array("times", times, "numbers in seconds")
+        array = seconds_array("times", times)
         if array.ndim not in (2, 3):
             raise ValueError(
                 "times must have shape (n_samples, n_neurons) or (n_samples, n_neurons, n_spikes); "
@@ -343,7 +350,7 @@ def _check_order(times: NDArray[np.float64], neurons: NDArray[np.int64], samples
 
 
 def _time_vector(name: str, values: object) -> NDArray[np.float64]:
-    times = real_array(name, values, "numbers in seconds")
+    times = seconds_array(name, values)
     if times.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional; got shape {times.shape}")
     bad = ~(np.isfinite(times) & (times >= 0))
@@ -353,13 +360,23 @@ def _time_vector(name: str, values: object) -> NDArray[np.float64]:
 
 
 def _listed(name: str, train: object) -> object:
+    if isinstance(train, np.ndarray) or (
+        with_unit(train) is not None and not isinstance(train, list | tuple)
+    ):
+        return train
     if isinstance(train, str | bytes) or not isinstance(train, Iterable):
-        raise ValueError(f"{name} must be a list of times in seconds; got {shown(train)}")
-    return train if isinstance(train, np.ndarray) else list(train)
+        raise ValueError(
+            f"{name} must be a list of times in seconds, as trains are {_NESTED}; got {shown(train)}"
+            + (": give one sample as [[train, train, ...]]" if isinstance(train, Real) else "")
+        )
+    return list(train)
 
 
 def _length(name: str, values: object, of: str) -> int:
     try:
         return len(values)  # type: ignore[arg-type]
     except TypeError as error:
-        raise ValueError(f"{name} must be a list of {of}; got {shown(values)}") from error
+        raise ValueError(
+            f"{name} must be a list of {of}, as trains are {_NESTED}; got {shown(values)}"
+            + (": give one train as [[train]]" if isinstance(values, Real) else "")
+        ) from error

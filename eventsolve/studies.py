@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import SAMPLES_PER_CHUNK, chunk_ranges
+from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.margins import origins
@@ -91,6 +92,7 @@ def _cut(spikes: Spikes, first: int, last: int) -> Spikes:
         spikes.offsets[first : last + 1] - spikes.offsets[first],
         spikes.arrivals[piece],
         spikes.trigger[piece],
+        spikes.low[piece],
     )
 
 
@@ -99,7 +101,8 @@ def study_of(part: Solution, layer: Layer) -> Study:
     chunk = part.chunks[0]
     own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
     lives = [
-        distances.lives_of(
+        call(
+            distances.lives_of,
             layer.neurons,
             layer.afferents,
             layer.cohorts,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from eventsolve.certify import Doubt
-from eventsolve.certify.boxes import Box, Numbers, Train, box_of, only
+from eventsolve.certify.boxes import Box, Numbers, box_of, only
 from eventsolve.certify.claims import Claims, by_sample
 from eventsolve.certify.forward import Wiring
 from eventsolve.certify.pieces import first_doubt
@@ -216,10 +216,8 @@ def grown(box: Box, pattern: Pattern, radius: float) -> Box:
 
     synapses = box.synapses
     trains = {
-        name: Train(
-            wider(train.times, {name: slice(None)}, _only(pattern.get("spike_times", {}), name)),
-            train.neurons,
-            train.samples,
+        name: replace(
+            train, times=wider(train.times, {name: slice(None)}, _only(pattern.get("spike_times", {}), name))
         )
         for name, train in box.trains.items()
     }

@@ -21,6 +21,7 @@ import json
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
@@ -380,6 +381,9 @@ def campaign(
 ) -> Iterator[tuple[range, Tally]]:
     """Yield every batch with what came of it, as they finish; a LostJobsError at the end names those that did not."""
     yield from as_finished(partial(run_batch, seed, certify=certify), batches, executor)
+
+
+warnings.filterwarnings("ignore", category=es.UnitWarning)  # times of any ratio are drawn
 
 
 def main() -> int:

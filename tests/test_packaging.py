@@ -7,10 +7,12 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import importlib.util
+import os
 import pkgutil
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,7 @@ PUBLIC = (
         "SpikeTrains",
         "State",
         "TrustRadius",
+        "UnitWarning",
     ),
     *("RepeatedSpikeError", "SpikeBudgetError", "UndefinedGradientError"),
     *(
@@ -66,7 +69,7 @@ def setup():
 
 
 def version():
-    return setup()["metadata"]["version"]
+    return eventsolve.__version__
 
 
 def extras():
@@ -98,12 +101,32 @@ def test_public_names(name):
     assert getattr(eventsolve, name).__doc__
 
 
-def test_nothing_else_is_public():
-    modules = {name.split(".")[1] for name in MODULES if name.startswith("eventsolve.")}
-    names = {
-        n for n in vars(eventsolve) if not n.startswith(("_", "@"))
-    }  # pytest rewrites what ships a plugin
-    assert names - modules == set(PUBLIC) - modules
+LAZY = ("adapters", "io", "multiprecision", "plot", "testing")
+
+
+def test_nothing_else_is_shown():
+    assert {name for name in dir(eventsolve) if name[0] != "_"} == {*PUBLIC, *LAZY}
+
+
+@pytest.mark.parametrize("name", [*LAZY, "losses"])
+def test_packages_show_no_modules_but_those_for_users(name):
+    """An import of a module from anywhere else does not change what is shown."""
+    package = importlib.import_module(f"eventsolve.{name}")
+    shown = {inner for inner in dir(package) if isinstance(vars(package).get(inner), types.ModuleType)}
+    assert shown <= {"strategies", "jax", "torch", "datasets", "neo", "nir", "pynn", "records", "shd"}
+
+
+def test_packages_are_imported_when_they_are_asked_for():
+    program = (
+        "import sys, eventsolve as es\n"
+        f"assert not {{'matplotlib', *('eventsolve.' + n for n in {LAZY})}} & {{*sys.modules}}\n"
+        "assert es.__version__ and es.plot.raster and es.multiprecision.solve and es.io.records.read\n"
+        "assert es.testing.check_implementation and es.testing.strategies and es.io.datasets\n"
+        "try:\n    es.nothing\nexcept AttributeError as error:\n    print(error)"
+    )
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "module 'eventsolve' has no attribute 'nothing'\n"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -162,6 +185,19 @@ def test_the_pytest_plugin_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
+@pytest.mark.parametrize(
+    ("folder", "file"), [(".", "tests/eventsolve/test_network.py"), ("examples", "test_lif.py")]
+)
+def test_pytest_finds_the_package_from_any_folder(folder, file):
+    """As the command ``pytest`` does, without the current folder: tests lie in folders of the packages' names."""
+    command = [sys.executable, "-P", "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", file]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run(
+        command, cwd=ROOT / folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_the_schema_of_records_is_shipped():
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -183,15 +219,20 @@ def test_the_oracle_knows_nothing_of_what_it_judges():
     assert any("eventsolve" in tops(names) for names in imported("validation").values())
 
 
-@pytest.mark.parametrize("package", ["eventsolve.kernels", "validation.spinnaker2.kernels"])
-def test_kernels_import_nothing_but_numbers_and_each_other(package):
-    top, folder = package.split(".")[0], Path(*package.split("."))
-    files = {file: names for file, names in imported(top).items() if file.parent == folder}
+@pytest.mark.parametrize("package", ["eventsolve", "validation"])
+def test_kernels_import_nothing_but_numbers_and_what_the_key_of_their_cache_covers(package):
+    files = {file: names for file, names in imported(package).items() if "eventsolve.compiled" in names}
     assert len(files) > 5
     for file, names in files.items():
-        assert tops(names) <= {"__future__", top, "math", "numba", "numpy", "typing"}, file
-        own = {name for name in names if name.startswith(f"{top}.")}
-        assert all(name.startswith((f"{package}.", f"{top}.compiled")) for name in own), file
+        assert tops(names) <= {"__future__", "eventsolve", package, "math", "numba", "numpy", "typing"}, file
+        own = {name for name in names if name.startswith(("eventsolve.", "validation."))}
+        folder = ".".join(file.parent.parts)
+        foreign = {
+            name for name in own if ".kernels." not in f"{name}." and not name.startswith(f"{folder}.")
+        }
+        assert foreign <= {"eventsolve.compiled", "eventsolve.compiled.compiled"} | {
+            f"eventsolve.compiled.{way}" for way in ("borrowing", "inlined")
+        }, file
 
 
 def test_certificates_share_nothing_with_what_they_certify():

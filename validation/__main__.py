@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eventsolve.checks import printable
 from validation import attribution_commands as attribution
 from validation.chip_command import chip
 from validation.durations import seconds
@@ -76,6 +77,14 @@ def check(
             help="A record or NIR graph with the network of this one.",
         ),
     ] = None,
+    nir_step: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="The step of the clock on which a NIR graph was written: its spikes then have height 1 for one step. "
+            "(default: they are Dirac pulses)",
+        ),
+    ] = None,
     window: Annotated[
         str | None,
         typer.Option(
@@ -106,38 +115,38 @@ def check(
     that is no record.
     """
     width = None if window is None else _seconds("window", window)
-
-    from rich.console import Console
+    step = None if nir_step is None else _seconds("nir-step", nir_step)
 
     from eventsolve.io import records
     from validation import check as checking
     from validation import report
     from validation.junit import to_junit
+    from validation.terminal import console
 
     try:
         given = records.read(record)
-        run = checking.check(given, checking.network_of(given, network), window=width, tolerance=tolerance)
+        run = checking.check(
+            given, checking.network_of(given, network, nir_step=step), window=width, tolerance=tolerance
+        )
     except (ValueError, RuntimeError, OSError, ImportError) as error:
-        raise typer.BadParameter(str(error), param_hint="'RECORD'") from None
+        raise typer.BadParameter(printable(str(error)), param_hint="'RECORD'") from None
     origin = report.provenance(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors, tables = Console(stderr=True), Console(stderr=json)
-    if not tables.is_terminal:
-        tables.width = max(tables.width, 110)
+    errors, tables = console(stderr=True), console(stderr=json)
     tables.print(report.table([run]))
     for finding in run.findings.values():
-        tables.print(finding, highlight=False, markup=False, soft_wrap=True)
+        tables.print(finding, soft_wrap=True)
     html, data = report.write([run], origin, out)
-    errors.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)
+    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
     if junit is not None:
         junit.write_text(to_junit(run), encoding="utf-8")
     if json:
         typer.echo(report.to_json([run], origin), nl=False)
     parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
     if parted:
-        errors.print(f"does not agree: {', '.join(parted)}", style="bold red", highlight=False, markup=False)
+        errors.print(f"does not agree: {', '.join(parted)}", style="bold red")
         raise typer.Exit(1)
 
 
@@ -201,9 +210,8 @@ def yinyang(
     steps = list(dict.fromkeys(_seconds("dt", text) for text in dt or ["1ms", "0.1ms"]))
     width = None if window is None else _seconds("window", window)
 
-    from rich.console import Console
-
     from validation import report
+    from validation.terminal import console
     from validation.yinyang import Job
 
     try:
@@ -215,17 +223,15 @@ def yinyang(
         | ({} if width is None else {"window": width}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors = Console(stderr=True)
+    errors = console(stderr=True)
     runs, complete = _finished(jobs, errors)
-    tables = Console(stderr=json)
-    if not tables.is_terminal:
-        tables.width = max(tables.width, 110)
+    tables = console(stderr=json)
     tables.print(report.table(runs))
     for run in runs:
         if run.order is not None and run.order.unexplained.any():
-            tables.print(f"{run.title}: {run.order}", highlight=False, markup=False, soft_wrap=True)
+            tables.print(f"{run.title}: {run.order}", soft_wrap=True)
     html, data = report.write(runs, origin, out, complete=complete)
-    errors.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)
+    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
     if json:
         typer.echo(report.to_json(runs, origin, complete=complete), nl=False)
     if not complete:
@@ -267,9 +273,7 @@ def _print_broken(
         for text in broken_limits(run.comparison, max_error, min_cosine)
     ]
     for sentence in sentences:
-        console.print(
-            f"limit broken: {sentence}", style="bold red", highlight=False, markup=False, soft_wrap=True
-        )
+        console.print(f"limit broken: {sentence}", style="bold red", soft_wrap=True)
     return bool(sentences)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eventsolve.checks import printable
 from validation.durations import seconds
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def attribute(
     title = f"{setup}, {core.name}"
     for quantity in report.headline(found):
         tables.print(report.table(found, quantity))
-    tables.print(report.summary(found, changes), highlight=False, soft_wrap=True)
+    tables.print(report.summary(found, changes), soft_wrap=True)
     origin = provenance({"samples": samples, "seed": seed, "setup": setup}, _command())
     content = report.document(found, changes, title, origin, complete=complete)
     html = report.to_html(found, changes, title, origin, complete=complete)
@@ -156,7 +157,7 @@ def converge(
     found.sort(key=lambda e: (e.resolution.bits is not None, e.resolution.bits or 0, -e.resolution.time_step))
     tables.print(report.convergence_table(found))
     for line in report.convergence_summary(found):
-        tables.print(line, highlight=False, soft_wrap=True)
+        tables.print(line, soft_wrap=True)
     origin = provenance({"samples": samples, "seed": seed, "setup": setup}, _command())
     title = f"{setup}, {decay}"
     content = report.convergence_document(found, title, origin, complete=complete)
@@ -242,7 +243,6 @@ def recommend(
         raise typer.Exit(1)
     tables.print(
         f"{best.candidate.setting}: cosine {best.candidate.cosine:.4f}, on other samples {best.checked:.4f}",
-        highlight=False,
     )
 
 
@@ -300,11 +300,11 @@ def localise(
             rtol=rtol,
         )
     except (ValueError, RuntimeError, OSError, ImportError) as error:
-        raise typer.BadParameter(str(error), param_hint="'RECORD'") from None
+        raise typer.BadParameter(printable(str(error)), param_hint="'RECORD'") from None
     if found is None:
-        tables.print(f"{given.name} does what {core.name} does", highlight=False, markup=False)
+        tables.print(f"{given.name} does what {core.name} does")
         return
-    tables.print(str(found), highlight=False, markup=False, soft_wrap=True)
+    tables.print(str(found), soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -341,12 +341,9 @@ def _command() -> str:
 
 def _consoles(json: bool) -> tuple[Console, Console]:
     """Return where progress and errors go, and where tables go."""
-    from rich.console import Console
+    from validation.terminal import console
 
-    tables = Console(stderr=json)
-    if not tables.is_terminal:
-        tables.width = max(tables.width, 110)
-    return Console(stderr=True), tables
+    return console(stderr=True), console(stderr=json)
 
 
 @contextmanager
@@ -357,7 +354,7 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except (ValueError, LostJobsError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(printable(str(error))) from None
 
 
 @contextmanager
@@ -384,6 +381,6 @@ def _finish(out: Path, name: str, content: dict[str, Any], html: str, json: bool
     from validation.attribution import report
 
     page, data = report.write(out, name, content, html)
-    console.print(f"report: {page}\n        {data}", highlight=False, soft_wrap=True)
+    console.print(f"report: {page}\n        {data}", soft_wrap=True)
     if json:
         typer.echo(report.to_json(content), nl=False)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import eventsolve as es
+from eventsolve.bounded import Budget, content_of, opened
 from eventsolve.io import records
 from eventsolve.io.records.record import check_fit
 from eventsolve.matching import Reals, SpikeMatch
@@ -37,7 +38,11 @@ LOOSE = 0.25
 
 
 def network_of(
-    record: records.Record, file: Path | None, *, max_bytes: int = records.MAX_BYTES
+    record: records.Record,
+    file: Path | None,
+    *,
+    nir_step: float | None = None,
+    max_bytes: int = records.MAX_BYTES,
 ) -> es.Network:
     """Return the network of a record, or the one in a file that it refers to.
 
@@ -47,6 +52,8 @@ def network_of(
     file : path, optional
         Another record that holds the network, or a NIR graph in seconds (``.nir``). One that the record names is never
         opened unless it is given here.
+    nir_step : float, optional
+        Seconds: ``dt`` of :func:`eventsolve.io.nir.from_nir`, for a NIR graph that was written on a clock.
     max_bytes : int
         As for :func:`eventsolve.io.records.read`.
 
@@ -63,15 +70,17 @@ def network_of(
         where = f"in {record.network.file!r}" if record.network is not None else "nowhere"
         raise records.RecordError(f"the network is {where}; give its file")
     if isinstance(record.network, records.Reference) and record.network.sha256:
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        with opened(file, max_bytes) as content:
+            digest = hashlib.sha256(content_of(content, Budget(max_bytes))).hexdigest()
         if digest != record.network.sha256:
             raise records.RecordError(
                 f"{file.name} is another file than the record refers to: its SHA-256 is {digest}, "
                 f"not {record.network.sha256}"
             )
     network = (
-        _from_nir(file) if file.suffix.lower() == ".nir" else records.read(file, max_bytes=max_bytes).network
+        _from_nir(file, nir_step, max_bytes)
+        if file.suffix.lower() == ".nir"
+        else records.read(file, max_bytes=max_bytes).network
     )
     if not isinstance(network, es.Network):
         raise records.RecordError(f"{file.name} holds no network")
@@ -79,14 +88,12 @@ def network_of(
     return network
 
 
-def _from_nir(file: Path) -> es.Network:
+def _from_nir(file: Path, nir_step: float | None, max_bytes: int) -> es.Network:
     try:
-        import nir
+        from eventsolve.io import nir
     except ImportError as error:
         raise ImportError("NIR graphs need nir: pip install eventsolve[nir]") from error
-    from eventsolve.io.nir import from_nir
-
-    return from_nir(nir.read(file))
+    return nir.read(file, dt=nir_step, max_bytes=max_bytes)
 
 
 def check(

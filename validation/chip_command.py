@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eventsolve.checks import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -43,9 +45,8 @@ def chip(
     for 5-120-3; five inputs get Yin-Yang, others uniform coordinates in the same code. Exits with 1 if the network
     does not fit, and with 2 on a bad option.
     """
-    from rich.console import Console
-
     from validation.spinnaker2.memory import DoesNotFit
+    from validation.terminal import console
 
     try:
         built, found = _built(
@@ -68,10 +69,7 @@ def chip(
         settings |= {"optimizer": optimizer, "optimizer_format": optimizer_format, "seed": seed}
         typer.echo(json_module.dumps({"settings": settings, **_document(built, *found)}, indent=2))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 110)
-    _print(console, built, *found)
+    _print(console(), built, *found)
 
 
 def _sizes(text: str) -> list[int]:
@@ -158,7 +156,7 @@ def _built(
     except DoesNotFit:
         raise
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(printable(str(error))) from None
     loss = es.losses.TTFSCrossEntropy(
         "out", labels, tau0=1.5 * time_step, tau1=100 * time_step, alpha=0.01, silent="t_end"
     )
@@ -198,7 +196,7 @@ def _document(built: Chip, traffic: Traffic, cost: Cost) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, built: Chip, traffic: Traffic, cost: Cost) -> None:
+def _print(out: Console, built: Chip, traffic: Traffic, cost: Cost) -> None:
     from rich.table import Table
 
     layout, keys = built.layout, built.routing.keys
@@ -211,8 +209,8 @@ def _print(console: Console, built: Chip, traffic: Traffic, cost: Cost) -> None:
         memory.add_row(name, *(str(dict(e.buffers).get(name, "")) for e in elements))
     memory.add_section()
     memory.add_row("together", *(str(e.bytes) for e in elements))
-    console.print(memory)
-    console.print(
+    out.print(memory)
+    out.print(
         f"{layout.copies} copies of {len(layout.copy)} elements and {len(layout.optimizer)} for the optimizer: "
         f"{layout.used} of {layout.hardware.elements}",
         f"keys of {keys.bits} bits ({', '.join(f'{n} {b}' for n, b in keys._asdict().items())}), "
@@ -220,7 +218,6 @@ def _print(console: Console, built: Chip, traffic: Traffic, cost: Cost) -> None:
         f"busiest of {len(traffic.links)} links in a step: {traffic.forward.max(initial=0)} packets forward, "
         f"{traffic.backward.max(initial=0)} backward, for {cost.n_samples} samples",
         sep="\n",
-        highlight=False,
     )
     per_layer = Table(
         "layer", title=f"per sample, mean of {cost.n_samples}; in brackets if errors were dense"
@@ -237,10 +234,9 @@ def _print(console: Console, built: Chip, traffic: Traffic, cost: Cost) -> None:
             f"{c.error_packets:.1f} ({c.dense_error_packets:.0f})",
             f"{c.error_bytes:.1f} ({c.dense_error_bytes:.0f})",
         )
-    console.print(per_layer)
-    console.print(
+    out.print(per_layer)
+    out.print(
         f"together {cost.macs:.0f} multiply-accumulates ({cost.dense_macs:.0f} dense), {cost.bytes:.0f} bytes "
         f"({cost.dense_bytes:.0f} dense), {cost.exponentials:.0f} exponentials; spikes {cost.spike_packets:.1f}, "
         f"loss {cost.loss_packets:.1f} packets",
-        highlight=False,
     )

@@ -13,6 +13,7 @@ from functools import cached_property
 import networkx as nx
 import numpy as np
 
+from eventsolve.checks import printable
 from eventsolve.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from eventsolve.network import Key
 from validation.target import Record
@@ -218,9 +219,8 @@ class Stage:
     @property
     def label(self) -> str:
         """The place in words."""
-        return {"spikes": f"spikes of {self.where}", "loss": "loss"}.get(
-            self.kind, f"{self.kind} of {self.where}"
-        )
+        where = printable(self.where)
+        return {"spikes": f"spikes of {where}", "loss": "loss"}.get(self.kind, f"{self.kind} of {where}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,7 +381,7 @@ def compare(
 
 def label_of(key: Key) -> str:
     """Return a projection's key for titles: ``pre → post``."""
-    return f"{key[0]} → {key[1]}" + (f" ({key[2]})" if len(key) > 2 else "")
+    return printable(f"{key[0]} → {key[1]}" + (f" ({key[2]})" if len(key) > 2 else ""))
 
 
 def broken_limits(

@@ -172,12 +172,12 @@ CONVENTIONS = (
     Convention(
         "DelGrad",
         "first spike times",
-        None,
-        "none",
+        lambda c: np.asarray(c.tau_syn) / np.asarray(c.tau_mem),
+        "tau_syn/tau_mem",
         "fastAndDeep @33e4876",
         "read",
-        "its response is normalised in closed form and its neurons spike once: weights have to be converted first",
-        None,
+        "of a loss of the same seconds: its own times are in units of tau_syn; first spikes only, without a reset",
+        lambda c: np.asarray(c.tau_mem) / np.asarray(c.tau_syn),
     ),
     Convention(
         "snnTorch",

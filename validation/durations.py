@@ -9,6 +9,9 @@ import typer
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
+_LONG = 0.1
+"""Seconds from which on a number without a unit is probably one of milliseconds: no time step is so long."""
+
 
 def seconds(text: str) -> float:
     """Read a duration such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
@@ -20,5 +23,9 @@ def seconds(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise typer.BadParameter(
             f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us"
+        )
+    if value >= _LONG and not match[2]:  # type: ignore[index]
+        typer.echo(
+            f"warning: {text.strip()} is {value:g} s; write {text.strip()}ms for milliseconds", err=True
         )
     return float(f"{value:.12g}")  # 0.1 ms is 1e-4 s, not the product of two rounded numbers

@@ -26,6 +26,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import count
+
 Raw: TypeAlias = NDArray[np.int64]
 Rounding: TypeAlias = Literal["down", "to_zero", "half_up", "nearest_even", "stochastic"]
 Overflow: TypeAlias = Literal["saturate", "wrap"]
@@ -50,7 +52,7 @@ class FixedFormat:
     signed: bool = True
 
     def __post_init__(self) -> None:
-        bits = (self.integer_bits, self.fraction_bits)
+        bits = tuple(count(name, getattr(self, name)) for name in ("integer_bits", "fraction_bits"))
         if min(bits) < 0 or not 1 <= sum(bits) <= 63:
             raise ValueError(
                 f"integer_bits and fraction_bits must be >= 0 and 1 to 63 together; "
@@ -226,10 +228,10 @@ class ArithmeticUnit:
         shift = out.fraction_bits + y_format.fraction_bits - x_format.fraction_bits
         up, down = max(shift, 0), max(-shift, 0)
         word = _word(max(x_format.bound << up, y_format.bound << down))
-        numerator = np.asarray(x).astype(word, copy=False) << up
-        divisor = np.asarray(y).astype(word, copy=False) << down
-        sign = np.where(divisor < 0, -1, 1)
-        numerator, divisor = numerator * sign, divisor * sign
+        numerator = np.asarray(np.asarray(x).astype(word, copy=False) << up, dtype=word)
+        divisor = np.asarray(np.asarray(y).astype(word, copy=False) << down, dtype=word)
+        sign = np.where(divisor < 0, -1, 1).astype(word, copy=False)
+        numerator, divisor = np.asarray(numerator * sign, dtype=word), np.asarray(divisor * sign, dtype=word)
         quotient = numerator // divisor
         return self.fit(self._round(quotient, numerator - quotient * divisor, divisor), out)
 
@@ -310,6 +312,9 @@ class ArithmeticUnit:
 
     def fit(self, x: NDArray[Any], out: FixedFormat) -> Raw:
         """Bring integers into the range of a format, and count those that were not."""
+        x = np.asarray(x)
+        if not x.ndim:  # numpy turns one number of Python's into a type of its own choice
+            return self.fit(x.astype(object if x.dtype.kind != "i" else x.dtype).reshape(1), out).reshape(())
         if x.size == 0 or (x.min() >= out.minimum and x.max() <= out.maximum):
             return x.astype(np.int64, copy=False)
         self.overflows += int(np.count_nonzero((x < out.minimum) | (x > out.maximum)))
@@ -326,7 +331,8 @@ def exact_total(x: ArrayLike) -> NDArray[Any]:
     """Return the sum of integers over the last axis, in int64 if that is wide enough."""
     terms = np.asarray(x)
     peak = max(int(np.max(terms, initial=0)), -int(np.min(terms, initial=0)))
-    return np.asarray(terms.astype(_word(peak * max(1, terms.shape[-1])), copy=False).sum(axis=-1))
+    word = _word(peak * max(1, terms.shape[-1]))
+    return np.asarray(terms.astype(word, copy=False).sum(axis=-1), dtype=word)
 
 
 def _word(bound: int) -> type[Any]:

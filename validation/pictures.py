@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventsolve import plot
-from eventsolve.plot.style import EXACT, FEW, MARKERS, MODEL, QUIET, SERIES, STYLE
+from eventsolve.plot.style import EXACT, FEW, MARKERS, MODEL, QUIET, SERIES, STYLE, named
 from validation.compare import Comparison, differing_rows, label_of
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ def _lines(stepped: list[Run], panels: list[tuple[str, Key]]) -> Picture:
                 for run in stepped
                 if (run.group, run.series) == (group, name) and key in run.comparison.weight
             ]
-            lines[name] = (
+            lines[named(name)] = (
                 [float(c.model.time_step or 0) * 1e3 for c in shown],
                 [c.weight[key].mean.relative_error for c in shown],
             )
         plot.convergence(lines, ax=axis, ylabel="")
-        axis.set_title(f"{group}\n{label_of(key)}")
+        axis.set_title(f"{named(group)}\n{named(label_of(key))}")
         axis.set_xticks(steps, [f"{step:g}" for step in steps])
     axes.flat[0].set_ylabel("relative error of dL/dw")
     axes.flat[0].legend(frameon=False)
@@ -98,7 +98,7 @@ def _synapses(comparison: Comparison) -> Picture:
     figure, axes = canvas(11.0, 3.6, 1, len(weights) + 1)
     for axis, weight in zip(axes.flat, weights, strict=False):
         plot.gradient_scatter(weight.mean_exact, weight.mean_model, ax=axis)
-        axis.set_title(weight.label)
+        axis.set_title(named(weight.label))
     axis = axes.flat[-1]
     for k, weight in enumerate(weights):
         error = np.array([sample.relative_error for sample in weight.per_sample])
@@ -114,7 +114,7 @@ def _synapses(comparison: Comparison) -> Picture:
                 markerfacecolor=face,
                 markersize=5,
             )
-        axis.plot([], [], MARKERS[k % 6], color=SERIES[k % 6], label=weight.label)
+        axis.plot([], [], MARKERS[k % 6], color=SERIES[k % 6], label=named(weight.label))
     axis.plot([], [], "o", color=QUIET, markerfacecolor="none", label="hollow: spikes differ")
     axis.axhline(comparison.tolerance, color=QUIET, linestyle=":", linewidth=1, label="tolerance")
     axis.set(title="each sample's gradient", xlabel="sample", ylabel="relative error of dL/dw")
@@ -135,7 +135,7 @@ def _error_maps(comparison: Comparison) -> Picture:
         pre, post, *_ = weight.key
         error = weight.mean_model - weight.mean_exact
         plot.gradient_map(error, ax=axis, pre=pre, post=post, label="model - exact")
-        axis.set_title(weight.label)
+        axis.set_title(named(weight.label))
     return finished(
         figure,
         "Error of every synapse",
@@ -172,7 +172,7 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
                 markeredgewidth=0.9,
                 label=name,
             )
-        axis.set_ylabel(match.population)
+        axis.set_ylabel(named(match.population))
         axis.label_outer()
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=4, frameon=False)

@@ -49,6 +49,7 @@ from numpy.typing import NDArray
 
 from validation.compare import Agreement, Comparison, Culprit, Split, Stage, WeightComparison
 from validation.order import SpikeOrder
+from validation.pages import page
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -196,6 +197,8 @@ def table(runs: Sequence[Run]) -> Table:
     from rich import box
     from rich.table import Table
 
+    from validation.terminal import cell
+
     result = Table(box=box.SIMPLE_HEAD, title="exact against model", title_justify="left", pad_edge=False)
     result.add_column("run\n  where the two part first", overflow="fold")
     result.add_column("spikes\nmissed, extra", justify="right")
@@ -223,7 +226,7 @@ def table(runs: Sequence[Run]) -> Table:
                 mean = weights[k].mean
                 error, signs = number(mean.relative_error), percent(mean.sign_agreement)
                 cells = [weights[k].label, error, f"{mean.cosine:.4f}", signs]
-            result.add_row(*head, *cells)
+            result.add_row(*map(cell, (*head, *cells)))
         result.add_section()
     return result
 
@@ -245,7 +248,7 @@ def to_json(runs: Sequence[Run], origin: Mapping[str, Any], *, complete: bool = 
         "provenance": dict(origin),
         "runs": [_run_document(run) for run in runs],
     }
-    return json.dumps(_finite(document), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(_finite(document), allow_nan=False, indent=1) + "\n"
 
 
 def _run_document(run: Run) -> dict[str, Any]:
@@ -346,18 +349,8 @@ def _finite(value: Any) -> Any:
 
 def to_html(runs: Sequence[Run], origin: Mapping[str, Any], *, complete: bool = True) -> str:
     """Return the report as one HTML page that needs nothing but itself."""
-    import jinja2
-
     from validation import pictures
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("validation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=percent)
     sections = [
         {
             "run": run,
@@ -369,10 +362,13 @@ def to_html(runs: Sequence[Run], origin: Mapping[str, Any], *, complete: bool = 
         }
         for k, run in enumerate(runs)
     ]
-    page: str = environment.get_template("report.html.j2").render(
-        sections=sections, origin=origin, complete=complete, overview=pictures.error_against_time_step(runs)
-    )
-    return page
+    contents = {
+        "sections": sections,
+        "origin": origin,
+        "complete": complete,
+        "overview": pictures.error_against_time_step(runs),
+    }
+    return page("report.html.j2", contents, {"number": number, "percent": percent})
 
 
 def write(

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import eventsolve as es
+from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
 from validation.grid.steps import check_network, number_of_steps, to_steps
 from validation.target import Record
@@ -61,6 +62,7 @@ class TorchEventProp:
         """
         _check(network)
         n_steps = number_of_steps(t_end, self.time_step)
+        warn_of_step(self.time_step, network)
         for name, trains in inputs.items():
             to_steps(name, trains, self.time_step)  # two spikes in one step are refused
 
@@ -108,8 +110,9 @@ class _Layers:
 class _EventProp(torch.autograd.Function):
     """One layer: the raster of all that it listens to, and its weights, to its raster.
 
-    ``alpha`` and ``beta`` are the decay factors of current and voltage over a step, tau_syn is in seconds; each is
-    (n_neurons,), like v_threshold and v_reset. Rasters are (n_steps, n_samples, n).
+    ``alpha`` and ``beta`` are the decay factors of current and voltage over a step, ``rests`` 1 - alpha and 1 - beta,
+    each rounded from float64 as in the published code; tau_syn is in seconds. All are (n_neurons,), like v_threshold
+    and v_reset, and rests (2, n_neurons). Rasters are (n_steps, n_samples, n).
     """
 
     @staticmethod
@@ -119,6 +122,7 @@ class _EventProp(torch.autograd.Function):
         weight: torch.Tensor,
         alpha: torch.Tensor,
         beta: torch.Tensor,
+        rests: torch.Tensor,
         tau_syn: torch.Tensor,
         v_threshold: torch.Tensor,
         v_reset: torch.Tensor,
@@ -129,28 +133,28 @@ class _EventProp(torch.autograd.Function):
         current, voltage = torch.zeros_like(spikes[0]), torch.zeros_like(spikes[0])
         for k in range(1, n_steps):
             current = alpha * current + arriving[k - 1] @ weight.T
-            voltage = beta * voltage + (1 - beta) * current
+            voltage = beta * voltage + rests[1] * current
             fired = voltage > v_threshold
             spikes[k] = fired
             slopes[k] = current - voltage + 1e-10
             voltage = torch.where(fired, v_reset, voltage)
         ctx.save_for_backward(arriving, weight, spikes, slopes)
-        ctx.constants = alpha, beta, tau_syn, v_threshold - v_reset
+        ctx.constants = alpha, beta, rests[0], tau_syn, v_threshold - v_reset
         return spikes
 
     @staticmethod
     def backward(ctx: Any, errors: torch.Tensor) -> tuple[Any, ...]:
         arriving, weight, spikes, slopes = ctx.saved_tensors
-        alpha, beta, tau_syn, swing = ctx.constants
+        alpha, beta, rest, tau_syn, swing = ctx.constants
         gradient, passed = torch.zeros_like(weight), torch.zeros_like(arriving)
         lam_i, lam_v = torch.zeros_like(spikes[0]), torch.zeros_like(spikes[0])
         for k in range(len(spikes) - 2, -1, -1):
             passed[k] = (lam_v - lam_i) @ weight
-            lam_i = alpha * lam_i + (1 - alpha) * lam_v
+            lam_i = alpha * lam_i + rest * lam_v
             jump = spikes[k + 1] * (swing * lam_v + errors[k + 1]) / slopes[k + 1]
             lam_v = beta * lam_v + jump
             gradient -= (tau_syn * lam_i).T @ arriving[k]
-        return passed, gradient, None, None, None, None, None
+        return passed, gradient, None, None, None, None, None, None
 
 
 class _Times(torch.autograd.Function):
@@ -200,9 +204,11 @@ class _Raster(torch.autograd.Function):
 def _constants(network: Network, name: str, time_step: float, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     population = network.population(name)
     tau_mem, tau_syn = population.parameter("tau_mem"), population.parameter("tau_syn")
+    alpha, beta = np.exp(-time_step / tau_syn), np.exp(-time_step / tau_mem)
     arrays = (
-        np.exp(-time_step / tau_syn),
-        np.exp(-time_step / tau_mem),
+        alpha,
+        beta,
+        np.stack([1.0 - alpha, 1.0 - beta]),
         tau_syn,
         population.parameter("v_threshold"),
         population.parameter("v_reset"),

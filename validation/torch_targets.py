@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
 from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
 from validation.grid.steps import grid_trains, number_of_samples, number_of_steps, to_steps
@@ -119,6 +120,7 @@ class RasterTarget:
         """Run the module forward and backward on a batch; raises as :meth:`TimesTarget.run` does."""
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
+        warn_of_step(self.time_step, network)
         reading = read_loss(loss, network, n_samples)
         module, weights = _built(self.build, network)
         dtype = next((w.dtype for w in weights.values()), torch.float32)

@@ -16,9 +16,9 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import value_and_grad
-from eventsolve.checks import real_array, shown
+from eventsolve.checks import real_array, seconds_array, shown
 from eventsolve.losses import Evaluation, SampledVoltage, VoltageReads
-from eventsolve.network import LI, LIF, Key, Network
+from eventsolve.network import LI, LIF, TIMES, Key, Network
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains
@@ -90,7 +90,8 @@ class ArrayProblem:
         delays: dict[Key, Any] = {}
         neurons: dict[str, LIF | LI] = {}
         for place, given in zip(self.places, parameters, strict=True):
-            values = np.asarray(given, dtype=np.float64)
+            taken = seconds_array if place.quantity in TIMES else real_array
+            values = taken(f"{place.quantity} of {place.of}", given)
             if isinstance(place.of, str):
                 neuron = neurons.get(place.of, network.population(place.of).neuron)
                 changes: dict[str, Any] = {place.quantity: values}
@@ -129,7 +130,8 @@ class ArrayProblem:
     ) -> Pullback:
         """Return the cotangents of parameters and input times, exactly, for those of the results."""
         given = {
-            name: np.asarray(c, dtype=np.float64) for name, c in zip(self.outputs, cotangents, strict=True)
+            name: real_array(f"the cotangent of {name!r}", c)
+            for name, c in zip(self.outputs, cotangents, strict=True)
         }
         _, grads = value_and_grad(solution, _Cotangents(self, given), reduction="sum")
         found = (getattr(grads, place.quantity)[place.of] for place in self.places)
@@ -137,7 +139,7 @@ class ArrayProblem:
         return Pullback(
             parameters,
             tuple(
-                _on_dense(np.asarray(t, dtype=np.float64), solution.spikes[name], grads.spike_times[name])
+                _on_dense(seconds_array("times", t), solution.spikes[name], grads.spike_times[name])
                 for name, t in zip(self.inputs, times, strict=True)
             ),
         )
@@ -198,7 +200,7 @@ def array_problem(
     if outputs is None:
         projecting = {p.pre for p in network.projections.values()}
         outputs = [n for n, p in populations.items() if p.neuron is not None and n not in projecting]
-    times = real_array("voltage_times", voltage_times, "numbers in seconds")
+    times = seconds_array("voltage_times", voltage_times)
     if not outputs:
         raise ValueError("outputs must name a population: every population of the network projects to one")
     for name in outputs:

@@ -7,6 +7,7 @@ answers a comparison that overlapping balls leave open with False, so nothing ou
 from __future__ import annotations
 
 import math
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,18 @@ ZERO, ONE = arb(0), arb(1)
 UNIT = arb(0, 1)
 """The ball from -1 to 1."""
 
+Parts = tuple[int, int, int, int]
+"""A ball without rounding: mantissas and exponents of 2 of its midpoint and its radius."""
+SHOWN_DIGITS = 60
+"""Digits in which an enclosure is written down."""
+SLACK = 2.0**-10
+"""By how much float64 radii are larger than they need be, relatively. On another machine or with another version of
+Arb the ball that is rounded is another one, by far less than this: a certificate is confirmed there, too, and what it
+says follows from what is proven there."""
+WIDER, WIDEST = 8, 128
+"""How many times the radius of a ball a decimal one has that is written, for the same reason, and may have at most."""
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?"
+_WRITTEN = re.compile(rf"{_NUMBER}|\[(?:{_NUMBER} )?\+/- {_NUMBER}\]")
 _PRECISION = threading.RLock()
 
 
@@ -76,9 +89,41 @@ def distance(a: arb, number: float) -> float:
 
 
 def rounded(a: arb) -> tuple[float, float]:
-    """Return float64 midpoint and radius of a ball around a."""
+    """Return float64 midpoint and radius of a ball around a, the radius a little larger than it need be: see SLACK."""
     middle = float(a.mid())
-    return (middle, distance(a, middle)) if math.isfinite(middle) else (math.nan, math.inf)
+    return (middle, with_slack(distance(a, middle))) if math.isfinite(middle) else (math.nan, math.inf)
+
+
+def with_slack(radius: float) -> float:
+    """Return a radius larger by SLACK, but for one that is exactly 0."""
+    return math.nextafter(radius * (1.0 + SLACK), math.inf) if radius else 0.0
+
+
+def written(a: arb) -> str:
+    """Return a ball around a in decimal digits, "[midpoint +/- radius]" or an exact number: see WIDER."""
+    return str(arb(a.mid(), WIDER * a.rad()).str(SHOWN_DIGITS))
+
+
+def parts_of(a: arb) -> Parts:
+    """Return a ball as integers, without any rounding."""
+    mantissa, exponent = a.mid().man_exp()
+    size, scale = a.rad().man_exp()
+    return int(mantissa), int(exponent), int(size), int(scale)
+
+
+def is_written(text: str) -> bool:
+    """Say whether a text has the form that :func:`written` gives, and no exponent that would take long to read."""
+    return len(text) <= 4 * SHOWN_DIGITS and _WRITTEN.fullmatch(text) is not None
+
+
+def says_no_more(text: str, proven: Parts) -> bool:
+    """Say whether a decimal ball follows from one that is proven: it holds it, and is not idly wide."""
+    mantissa, exponent, size, scale = proven
+    with working_precision(abs(mantissa).bit_length() + bits_of(4 * SHOWN_DIGITS)):
+        middle, radius = (arb((mantissa, exponent)), arb((size, scale)))
+        said = arb(text)
+        width = WIDEST * radius + abs(middle) * arb(10) ** (2 - SHOWN_DIGITS)
+        return bool(said.contains(arb(middle, radius))) and bool(said.rad() <= width)
 
 
 def upward(a: arb) -> float:

@@ -124,6 +124,8 @@ def fingerprint_of(box: Box, claimed: Mapping[str, SpikeTrains]) -> str:
     for trains in (box.trains, box.carried):
         for name, train in trains.items():
             add(name, train.times.middle, train.times.radius, train.neurons, train.samples)
+            if trains is box.carried:
+                add(train.low, train.turns)
     for sample, start in (box.start or {}).items():
         add(sample, *start)
     for name, spikes in claimed.items():

@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import first_entry, real_array, shown
+from eventsolve.checks import first_entry, real_array, seconds_array, shown
 from eventsolve.chunks import chunk_ranges
-from eventsolve.network import Key, Network
+from eventsolve.network import TIMES, Key, Network
 from eventsolve.solution import Solution
 
 Reals: TypeAlias = NDArray[np.float64]
@@ -52,20 +52,36 @@ class Synapses:
 
 @dataclass(frozen=True, eq=False)
 class Train:
-    """Spikes that are given: those of an input, or of a population before the start that are on their way."""
+    """Spikes that are given: those of an input, or of a population before the start that are on their way.
+
+    ``low`` is what the times leave of exact sums, ``turns`` the order in which those occurred that are at one time.
+    """
 
     times: Numbers
     neurons: Integers
     samples: Integers
+    low: Reals
+    turns: Integers
 
 
 class Start(NamedTuple):
-    """The float64 state in which a sample began, (n_cells,): when, V - v_leak, I, and when V is free."""
+    """The float64 state in which a sample began, (n_cells,): when, V - v_leak, I, and when V is free, in two parts."""
 
     time: Reals
     excess: Reals
     current: Reals
     free_at: Reals
+    free_low: Reals
+
+
+class Given(NamedTuple):
+    """One spike that is given, as :class:`Train` has it."""
+
+    time: float
+    radius: float
+    neuron: int
+    low: float
+    turn: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +102,7 @@ class Box:
     trains : mapping of str to Train
         The inputs.
     carried : mapping of str to Train
-        Spikes before ``after`` that are on their way; their arrivals are those later than it in float64.
+        Spikes before ``after`` that are on their way; their arrivals are those later than it.
     start : mapping of sample to Start, or None
         None: V and I are v_initial and i_initial at time 0.
     after, t_start, t_end : float
@@ -173,7 +189,7 @@ def box_of(solution: Solution, radii: Radii | None = None) -> Box:
     for name in inputs:
         spikes = solution.spikes[name]
         radius = _radius_of(radii, "spike_times", name, spikes.times.shape)
-        trains[name] = Train(Numbers(spikes.times, radius), spikes.neurons, spikes.samples)
+        trains[name] = _train(Numbers(spikes.times, radius), spikes.neurons, spikes.samples)
     _require_known(radii, network, inputs, cells)
     start = _start(solution, cells) if solution.after >= 0.0 else None
     all_radii = [*(n.radius for n in parameters.values()), synapses.weight.radius, synapses.delay.radius]
@@ -239,10 +255,16 @@ def _synapses(
     )
 
 
+def _train(times: Numbers, neurons: Integers, samples: Integers) -> Train:
+    n = neurons.size
+    return Train(times, neurons, samples, np.zeros(n), np.zeros(n, np.int64))
+
+
 def _start(solution: Solution, cells: Mapping[str, slice]) -> dict[int, Start]:
     populations = [solution.start_states(name) for name in cells]
     nothing = [np.empty((solution.n_samples, 0))] * len(Start._fields)
-    columns = [np.concatenate(parts, axis=1) for parts in zip(nothing, *populations, strict=True)]
+    states = [(of.time, of.u, of.i, of.free_at, of.free_low) for of in populations]
+    columns = [np.concatenate(parts, axis=1) for parts in zip(nothing, *states, strict=True)]
     return {sample: Start(*(column[sample] for column in columns)) for sample in range(solution.n_samples)}
 
 
@@ -250,16 +272,23 @@ def _carried(solution: Solution, populations: Mapping[str, Any]) -> dict[str, Tr
     carried = {}
     for name in populations:
         times, neurons, samples = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for chunk, (low, _) in zip(solution.chunks, chunk_ranges(solution.n_samples), strict=True):
+        low, turns = [np.empty(0)], [np.empty(0, np.int64)]
+        for chunk, (first, _) in zip(solution.chunks, chunk_ranges(solution.n_samples), strict=True):
             if name in chunk.carried:
                 spikes = chunk.carried[name]
                 times.append(spikes.times)
                 neurons.append(spikes.neurons)
-                samples.append(np.repeat(np.arange(chunk.n_samples) + low, np.diff(spikes.offsets)))
+                samples.append(np.repeat(np.arange(chunk.n_samples) + first, np.diff(spikes.offsets)))
+                low.append(spikes.low)
+                turns.append(spikes.arrivals)
         t = np.concatenate(times)
         if t.size:
             carried[name] = Train(
-                Numbers(t, np.zeros(t.size)), np.concatenate(neurons), np.concatenate(samples)
+                Numbers(t, np.zeros(t.size)),
+                np.concatenate(neurons),
+                np.concatenate(samples),
+                np.concatenate(low),
+                np.concatenate(turns),
             )
     return carried
 
@@ -295,7 +324,8 @@ def _radius_of(radii: Radii, name: str, key: Any, shape: tuple[int, ...]) -> Rea
     if isinstance(given, Mapping):
         given = given.get(key, 0.0)
         what += f"[{key!r}]"
-    values = real_array(what, given, f"a number or an array of shape {shape}")
+    taken = seconds_array if name in TIMES else real_array
+    values = taken(what, given, f"a number or an array of shape {shape}")
     if values.shape not in ((), shape):
         raise ValueError(f"{what} must be a number or have shape {shape}; got {values.shape}")
     bad = ~(np.isfinite(values) & (values >= 0))
@@ -334,7 +364,7 @@ def only(box: Box, samples: Sequence[int]) -> Box:
     def some(train: Train) -> Train:
         here = np.isin(train.samples, samples)
         times = Numbers(train.times.middle[here], train.times.radius[here])
-        return Train(times, train.neurons[here], train.samples[here])
+        return Train(times, train.neurons[here], train.samples[here], train.low[here], train.turns[here])
 
     return replace(
         box,
@@ -344,11 +374,11 @@ def only(box: Box, samples: Sequence[int]) -> Box:
     )
 
 
-def sample_spikes(train: Train, sample: int) -> list[tuple[float, float, int]]:
-    """Return (time, radius, neuron) of the spikes of one sample, in the order of the train."""
+def sample_spikes(train: Train, sample: int) -> list[Given]:
+    """Return the spikes of one sample, in the order of the train."""
+    columns = (train.times.middle, train.times.radius, train.neurons, train.low, train.turns)
     here = np.flatnonzero(train.samples == sample)
-    columns = (train.times.middle[here], train.times.radius[here], train.neurons[here])
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+    return [Given(*row) for row in zip(*(column[here].tolist() for column in columns), strict=True)]
 
 
 def source_names(box: Box) -> dict[str, int]:

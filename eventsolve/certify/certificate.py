@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad, vjp
+from eventsolve.bounded import MAX_BYTES, Budget, content_of, opened
+from eventsolve.certify.balls import is_written, says_no_more
 from eventsolve.certify.batches import fingerprint_of, prove_batch
 from eventsolve.certify.boxes import Radii, box_of
 from eventsolve.certify.claims import Refutation, checked_claim
-from eventsolve.certify.enclosures import Enclosures, joined
+from eventsolve.certify.enclosures import Enclosures, joined, same
 from eventsolve.certify.gradients import GradientEnclosures, Misfit, arrays_of, compared, gradient_of
 from eventsolve.certify.losses import Task, tasks_of
-from eventsolve.certify.records import fields_from, text_of
+from eventsolve.certify.records import digest_of, fields_from, text_of
 from eventsolve.certify.samples import Doubt, SampleProof
-from eventsolve.checks import count, shown
+from eventsolve.checks import count, seconds, shown
 from eventsolve.losses import Loss
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -51,6 +53,8 @@ class Certificate:
     gradient_distance : float
         The largest distance of a claimed gradient from what its enclosure holds, in ulps of the largest entry of its
         array.
+    digest : str
+        SHA-256 of all of the above, by which :meth:`check` tells that something was altered.
     """
 
     digits: int
@@ -61,11 +65,18 @@ class Certificate:
     gradients: GradientEnclosures | None = field(default=None, repr=False)
     misfits: tuple[Misfit, ...] = ()
     gradient_distance: float = 0.0
+    digest: str = field(default="", repr=False)
 
     @property
     def proven(self) -> bool:
-        """Whether every sample is looked at, nothing claimed is refuted and nothing is undecided."""
-        return self.complete and not self.refuted and not self.undecided and not self.misfits
+        """Whether something is proven: all of what is claimed, in every sample, and nothing of it open or refuted."""
+        sound = self.complete and not self.refuted and not self.undecided and not self.misfits
+        return sound and not self.empty
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is about nothing: no sample, or neither spikes of any population nor gradients."""
+        return self.complete and not self.spike_times and self.gradients is None
 
     @property
     def complete(self) -> bool:
@@ -117,6 +128,8 @@ class Certificate:
         return {name: np.concatenate([p.tolerances[name] for p in self.proofs]) for name in names}
 
     def __str__(self) -> str:
+        if self.empty:
+            return "proves nothing: no spikes are claimed of any population, and no gradients"
         if self.proven:
             n = sum(enclosures.midpoints.size for enclosures in self.spike_times.values())
             return f"proven: all {n} spikes of {self.n_samples} samples, claimed to within {self.distance:.3g} ulps"
@@ -131,20 +144,26 @@ class Certificate:
         Path(path).write_text(text_of(self), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Certificate:
+    def load(cls, path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Certificate:
         """Read a certificate that was saved, without gradients of single samples.
+
+        Parameters
+        ----------
+        path : path
+        max_bytes : int
+            What reading may take: the file, and what it says.
 
         Raises
         ------
         ValueError
             If the file does not hold a certificate. What it says is as good as its source: :meth:`check` proves it
             again.
+        OSError
+            If it cannot be opened.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"the record is not that of a certificate: {error}") from error
-        return cls(**fields_from(text))
+        budget = Budget(max_bytes)
+        with opened(path, max_bytes) as file:
+            return cls(**fields_from(content_of(file, budget), budget))
 
     def check(self, solution: Solution, **what: Any) -> bool:
         """Say whether a certificate is what :func:`certify` proves of a solution now; see :meth:`disagreement`."""
@@ -160,48 +179,97 @@ class Certificate:
             The ``spikes``, ``gradients``, ``claimed_gradients`` and ``radii`` that :func:`certify` was given, and an
             ``executor`` or ``progress`` for this.
         """
+        if type(self.digits) is not int or self.digits < 1:
+            return f"digits must be an integer >= 1, and are {shown(self.digits)}"
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            return f"the tolerance must be a number of seconds, and is {shown(self.tolerance)}"
         anew = certify(solution, digits=self.digits, tolerance=self.tolerance, **what)
         if self.fingerprint != anew.fingerprint:
             return "the certificate is of another network, other inputs, radii or claimed spikes"
-        if not self.complete:
-            return f"the certificate covers {len(self.proofs)} of {self.n_samples} samples"
+        if self.n_samples != anew.n_samples or len(self.proofs) != self.n_samples:
+            return f"the certificate covers {len(self.proofs)} of {anew.n_samples} samples, and says {self.n_samples}"
         for mine, other in zip(self.proofs, anew.proofs, strict=True):
-            for what_for, said, proven in (
-                ("undecided", mine.undecided, other.undecided),
-                ("refuted", mine.refuted, other.refuted),
-            ):
-                if [str(entry) for entry in said] != [str(entry) for entry in proven]:
-                    return f"sample {mine.sample}: {what_for} is {list(map(str, said))}, not {list(map(str, proven))}"
-        for name, said_times, proven_times in _arrays(self, anew):
-            if said_times.midpoints.shape != proven_times.midpoints.shape:
-                return f"{name} has shape {said_times.midpoints.shape}, not {proven_times.midpoints.shape}"
-            outside = ~_holds(said_times, proven_times)
+            difference = _difference(mine, other)
+            if difference:
+                return f"sample {mine.sample}: {difference}"
+        for name, said, proven in _arrays(self, anew):
+            if said.midpoints.shape != proven.midpoints.shape or said.radii.shape != proven.radii.shape:
+                return f"{name} has shape {said.midpoints.shape}, not {proven.midpoints.shape}"
+            outside = ~same(said, proven)
             if outside.any():
                 k = int(np.argmax(outside))
-                middle, radius = (float(column.reshape(-1)[k]) for column in said_times)
+                middle, radius = (float(column.reshape(-1)[k]) for column in said)
                 return f"{name}: enclosure {k}, {middle!r} +/- {radius!r}, is not what is proven"
-        if [str(m) for m in self.misfits] != [str(m) for m in anew.misfits]:
+        if not _alike(self.misfits, anew.misfits):
             return f"misfits are {list(map(str, self.misfits))}, not {list(map(str, anew.misfits))}"
+        if not _close(self.gradient_distance, anew.gradient_distance):
+            return f"gradient_distance is {self.gradient_distance!r}, not {anew.gradient_distance!r}"
+        if self.digest != digest_of(self):
+            return "the certificate was altered: its digest is not that of what it says"
         return None
 
 
+ROUNDING = 1e-6
+"""How far numbers may be apart, relatively, that another machine computes: all that is said besides enclosures."""
+
+
+def _difference(said: SampleProof, proven: SampleProof) -> str | None:
+    """Return the first thing that is said otherwise of a sample than it is proven, or None."""
+    for name in ("sample", "bits", "intervals"):
+        if getattr(said, name) != getattr(proven, name):
+            return f"{name} is {getattr(said, name)}, not {getattr(proven, name)}"
+    for name in ("undecided", "refuted"):
+        mine, other = getattr(said, name), getattr(proven, name)
+        if not _alike(mine, other):
+            return f"{name} is {list(map(str, mine))}, not {list(map(str, other))}"
+    if not list(said.spike_times) == list(said.decimals) == list(said.tolerances) == list(proven.spike_times):
+        return f"spikes are of {list(said.spike_times)}, not {list(proven.spike_times)}"
+    for name, exact in proven.exact.items():
+        if len(said.decimals[name]) != len(exact) or said.tolerances[name].shape != (len(exact),):
+            return f"decimals and tolerances of {name!r} are not of {len(exact)} spikes"
+        for k, (text, parts) in enumerate(zip(said.decimals[name], exact, strict=True)):
+            if (parts is None and not text) or (parts and is_written(text) and says_no_more(text, parts)):
+                continue
+            return f"decimals of {name!r}: enclosure {k}, {shown(text)}, is not what is proven"
+        columns = (column[name].tolist() for column in (said.tolerances, proven.tolerances))
+        for k, (mine, other) in enumerate(zip(*columns, strict=True)):
+            if not _close(mine, other):
+                return f"tolerances of {name!r}: {k} is {mine!r}, not {other!r}"
+    return (
+        None
+        if _close(said.distance, proven.distance)
+        else f"distance is {said.distance!r}, not {proven.distance!r}"
+    )
+
+
+def _alike(said: Sequence[Any], proven: Sequence[Any]) -> bool:
+    """Say whether two lists of doubts, refutations or misfits say the same."""
+    return len(said) == len(proven) and all(
+        mine._fields == other._fields
+        and all(
+            _close(a, b, 0.0 if name == "claimed" else ROUNDING) if isinstance(a, float) else a == b
+            for name, a, b in zip(mine._fields, mine, other, strict=True)
+        )
+        for mine, other in zip(said, proven, strict=True)
+    )
+
+
+def _close(said: float, proven: float, rounding: float = ROUNDING) -> bool:
+    if math.isnan(said) or math.isnan(proven):
+        return math.isnan(said) and math.isnan(proven)
+    return said == proven or abs(said - proven) <= rounding * abs(proven)
+
+
 def _arrays(a: Certificate, b: Certificate) -> Iterator[tuple[str, Enclosures, Enclosures]]:
-    """Yield every array of enclosures of two certificates; one that only one of them has is empty in the other."""
-    nothing = Enclosures(np.empty(0), np.empty(0))
+    """Yield every array of enclosures of two certificates; one that only one of them has has no shape in the other."""
+    nothing = Enclosures(np.empty((0, 0, 0)), np.empty((0, 0, 0)))  # a shape that no array has
     columns = [{("spike_times", n): e for n, e in c.spike_times.items()} for c in (a, b)]
     for column, gradients in zip(columns, (a.gradients, b.gradients), strict=True):
         if gradients is not None:
             column |= {(f"gradients.{name}", key): e for name, key, e in arrays_of(gradients)}
+            column["gradients", "value"] = gradients.value
     for name in columns[0] | columns[1]:
         yield f"{name[0]}[{name[1]!r}]", columns[0].get(name, nothing), columns[1].get(name, nothing)
-
-
-def _holds(said: Enclosures, proven: Enclosures) -> NDArray[np.bool_]:
-    """Say of which entries the enclosure that is said holds the one that is proven; neither may be known."""
-    unknown = np.isnan(said.midpoints) & np.isnan(proven.midpoints)
-    off = np.abs(said.midpoints - proven.midpoints)
-    holds: NDArray[np.bool_] = unknown | (off + proven.radii <= said.radii)
-    return holds
 
 
 def certify(
@@ -266,8 +334,10 @@ def certify(
         raise TypeError(f"solution must be a Solution; got {shown(solution)}")
     if count("digits", digits) < 1:
         raise ValueError("digits must be >= 1; got 0")
-    if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
+    if tolerance is not None:
+        tolerance = seconds("tolerance", tolerance)
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
     if spikes is not None and gradients is not None:
         raise ValueError("gradients are those of the solution's own spikes: give either spikes or gradients")
     if claimed_gradients is not None and gradients is None:
@@ -289,9 +359,10 @@ def certify(
         enclosed = gradient_of(solution.network, box, parts)
         misfits, distance = compared(enclosed, claimed_gradients)
     fingerprint = fingerprint_of(box, claimed)
-    return Certificate(
+    certificate = Certificate(
         digits, tolerance, box.n_samples, tuple(proofs), fingerprint, enclosed, misfits, distance
     )
+    return replace(certificate, digest=digest_of(certificate))
 
 
 def _float64_gradients(solution: Solution, gradients: Loss | Mapping[str, ArrayLike]) -> Gradients:

@@ -4,7 +4,7 @@ V' is a sum of two exponentials, so it has at most one root, and a root of it wh
 there tau_mem V'' = I' = -I/tau_syn. From V < v_threshold at the start of an interval it follows that
 
 (a)  where V' >= 0 at some l and V(l) < v_threshold, V has not reached the threshold up to l: its maximum lies at an
-     end; so does it where V' <= 0 or I <= 0 at the start;
+     end; so does it where I <= 0 at the start;
 (b)  where I < v_threshold - v_leak and 0 < v_threshold - v_leak at some l with V(l) < v_threshold, V does not reach it
      after l: to reach it from below takes V' >= 0, that is I >= v_threshold - v_leak, and I decays to 0;
 (c)  where V' > 0 on a ball of times that contains a root of V - v_threshold, that root is the first crossing: (a) holds
@@ -56,9 +56,7 @@ def first_crossing(membrane: Membrane, last: Membrane, threshold: arb) -> arb | 
     if surely_at_most(threshold, last.voltage):
         return _located(membrane, threshold, last.origin)
     if surely_less(last.voltage, threshold) and (
-        surely_at_most(last.voltage - last.leak, last.current)
-        or surely_at_most(membrane.current, membrane.voltage - membrane.leak)
-        or surely_at_most(membrane.current, ZERO)
+        surely_at_most(last.voltage - last.leak, last.current) or surely_at_most(membrane.current, ZERO)
     ):
         return None  # (a)
     peak = peak_time(membrane)
@@ -82,10 +80,10 @@ def _excluded(membrane: Membrane, threshold: arb, level: arb, peak: arb, step: a
     """Say whether a crossing is excluded by what V and I are at about its peak."""
     low, high = (peak - step).mid(), (peak + step).mid()
     voltage, current = membrane.at(low)
-    if not surely_less(voltage, threshold) or not surely_at_most(voltage - membrane.leak, current):
+    if not surely_at_most(voltage - membrane.leak, current):
         return False
     if surely_less(current, level) and surely_less(ZERO, level):
-        return True  # (a) up to low, (b) from there on
+        return True  # (a) up to low, where V - v_leak <= I < v_threshold - v_leak, and (b) from there on
     # of a box: the peak lies between low and high, and V there is V at one place plus what V' makes of the distance
     if not surely_less(membrane.slope(high), ZERO):
         return False
@@ -98,17 +96,16 @@ def _located(membrane: Membrane, threshold: arb, high: arb) -> arb:
     guess = crossing_time(membrane, threshold, high)
     voltage, _ = membrane.at(guess)
     gap, slope = voltage - threshold, membrane.slope(guess)
-    if surely_less(ZERO, slope):
-        reach = 2 * abs(gap / slope).upper() + abs(guess) * arb(2) ** (4 - ctx.prec)
-        for _ in range(WIDENINGS):
-            around = guess + reach * UNIT
-            slope = membrane.slope(around)
-            if not surely_less(ZERO, slope):
-                break
-            found = guess - gap / slope
-            if surely_inside(found, around):
-                return found  # (c)
-            reach *= 2
+    reach = 2 * abs(gap / slope).upper() + abs(guess) * arb(2) ** (4 - ctx.prec)
+    for _ in range(WIDENINGS):
+        around = guess + reach * UNIT
+        slope = membrane.slope(around)
+        if not surely_less(ZERO, slope):
+            break
+        found = guess - gap / slope
+        if surely_inside(found, around):
+            return found  # (c)
+        reach *= 2
     if isinstance(membrane, Listed):
         return _between(membrane, threshold, guess, high)
     raise undecided(voltage, threshold)

@@ -10,7 +10,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from eventsolve.certify.balls import rounded
+from eventsolve.certify.balls import SLACK, rounded, with_slack
 
 Reals = NDArray[np.float64]
 
@@ -33,10 +33,21 @@ def added(parts: Sequence[Enclosures], size: int) -> Enclosures:
     middle, radius = np.zeros(size), np.zeros(size)
     for part in parts:
         middle = middle + part.midpoints
-        # the rounding of this sum is less than its spacing, and that of either sum of radii less than a step up
-        radius = np.nextafter(radius + part.radii, np.inf)
-        radius = np.nextafter(radius + np.spacing(np.abs(middle)), np.inf)
-    return Enclosures(middle, radius)
+        # this sum is rounded by at most half its spacing; the two of radii by at most half a step each, so one step up
+        radius = np.nextafter(radius + part.radii + np.spacing(np.abs(middle)), np.inf)
+    return Enclosures(middle, np.array([with_slack(r) for r in radius.tolist()]))
+
+
+def same(said: Enclosures, proven: Enclosures) -> NDArray[np.bool_]:
+    """Say of which entries the enclosure that is said is the one that is proven, neither known included.
+
+    They may be apart by half the slack that either has, so that what is said follows from what is proven without it.
+    """
+    with np.errstate(invalid="ignore"):
+        off = np.abs(said.midpoints - proven.midpoints) + np.abs(said.radii - proven.radii)
+        unknown = np.isnan(said.midpoints) & np.isnan(proven.midpoints)
+        alike: NDArray[np.bool_] = unknown | (off <= 0.5 * SLACK * proven.radii)
+    return alike
 
 
 def joined(parts: Sequence[Enclosures]) -> Enclosures:

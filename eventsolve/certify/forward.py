@@ -4,8 +4,9 @@ Events are taken in about the order of their times, which float64 keys give. Wha
 each cell refuses an event whose place among its own events is not proven, and the spikes of all cells follow from
 there, since nothing acts before it happens.
 
-At one time a neuron's own crossing comes before arrivals; these come by the spike that causes them (those on their way
-at the start, then those of inputs, by input, time and channel, then those of neurons as they occur), then by synapse.
+At one time a neuron's own crossing comes before arrivals. These come population by population, in the order in which
+populations are solved; at one, by when their spikes were sent; of those first spikes of inputs and of populations
+before, by population and neuron, then those of the same cycle as they occur; then by synapse.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from eventsolve.certify.flow import Rates, rates_of
 from eventsolve.certify.guesses import crossing_ahead
 from eventsolve.certify.membranes import Held
 from eventsolve.certify.moments import Moment, at_time, later, order, rational, rooted
+from eventsolve.network import solving_order
 
 BEYOND = 2.0**-36
 """How far past t_end spikes are sought, relative to it: float64 may take one for a spike before."""
@@ -45,12 +47,29 @@ class Target(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """Synapses of one source with one delay; ``exact`` is None where the delay is not one number."""
+    """Synapses of one source with one delay to one cycle of populations, or one population that is in none.
+
+    ``level`` is the place of that in the order in which they are solved. ``exact`` is None where the delay is not one
+    number.
+    """
 
     delay: arb
     exact: fmpq | None
-    late: float
+    level: int
     targets: tuple[Target, ...]
+
+
+class Turn(NamedTuple):
+    """What decides between arrivals at one time, after their bundle's level: when their spike was sent, and by whom.
+
+    The spike comes from the level itself if ``within``.
+    """
+
+    key: float
+    low: float
+    within: bool
+    place: tuple[int, int]
+    bundle: int
 
 
 class Spike(NamedTuple):
@@ -121,12 +140,15 @@ class Wiring:
             synapses.delta.tolist(),
             strict=True,
         )
-        groups: dict[int, dict[tuple[float, int], list[Target]]] = {}
-        radii: dict[tuple[float, int], float] = {}
+        self.level_of_source = _levels(box)
+        level_of_cell = self.level_of_source[box.n_channels :]
+        groups: dict[int, dict[tuple[float, int, int], list[Target]]] = {}
+        radii: dict[tuple[float, int, int], float] = {}
         for k, (source, target, w, w_radius, delay, d_radius, delta) in enumerate(columns):
             if not everything and (not self.spiking[target] or (w == 0.0 and w_radius == 0.0)):
                 continue
-            key = (delay, k if d_radius else -1)  # delays that vary by themselves are each their own
+            # delays that vary by themselves are each their own
+            key = (delay, level_of_cell[target], k if d_radius else -1)
             radii[key] = d_radius
             groups.setdefault(source, {}).setdefault(key, []).append(
                 Target(target, k, ball(w, w_radius), delta)
@@ -136,13 +158,25 @@ class Wiring:
                 Bundle(
                     not_before(0.0, key[0], radii[key]),
                     None if radii[key] else rational(key[0]),
-                    key[0],
+                    key[1],
                     tuple(targets),
                 )
                 for key, targets in sorted(group.items(), key=lambda item: item[0])
             ]
             for source, group in groups.items()
         }
+
+
+def _levels(box: Box) -> list[int]:
+    """Return the level of every source, those of inputs first, which are -1."""
+    levels = [-1] * (box.n_channels + box.n_cells)
+    edges = ((key[0], key[1]) for key in box.synapses.slices)
+    for level, names in enumerate(solving_order(box.populations, edges)):
+        for name in names:
+            place = box.populations[name]
+            size = place.stop - place.start
+            levels[box.n_channels + place.start : box.n_channels + place.stop] = [level] * size
+    return levels
 
 
 def enclose(
@@ -182,7 +216,8 @@ class _Run:
         self.history: list[Event] = []
         self.open: dict[int, tuple[float, Unproven]] = {}
         self.closed: set[int] = set()
-        self.deliveries: list[tuple[float, float, int, int, Moment, Bundle, bool]] = []
+        self.deliveries: list[tuple[float, float, int, Turn, int, int, Moment, Bundle, bool]] = []
+        self.serial = itertools.count()
         self.crossings: list[tuple[float, float, int, int]] = []
         self.versions = [0] * box.n_cells
         self.arriving: Event | None = None
@@ -210,36 +245,64 @@ class _Run:
         voltage, current, start = ball(*row["v_initial"]), ball(*row["i_initial"]), at_time(0.0)
         release = start
         if box.start is not None:
-            time, excess, now, free_at = (float(column[c]) for column in box.start[sample])
+            time, excess, now, free_at, free_low = (float(column[c]) for column in box.start[sample])
             voltage, current, start = ball(row["v_leak"][0]) + excess, ball(now), at_time(time)
-            release = at_time(max(time, free_at))
+            release = max(start, at_time(free_at, free_low), key=lambda m: (m.key, m.low))
         held = Held(constants.rates, leak, start.ball, current, not box.exact)
         return Cell(c, constants, held, start, release, voltage, self._fired, self.roots)
 
     def _set_out(self, sample: int) -> None:
         """Send the spikes that are given on their way."""
         box, names = self.box, source_names(self.box)
+        after = at_time(box.after)
         for name, train in box.carried.items():
-            for time, _, neuron in sample_spikes(train, sample):
-                bundles = self.wiring.bundles.get(names[name] + neuron, [])
-                self._send(at_time(time), [b for b in bundles if time + b.late > box.after])
+            for spike in sample_spikes(train, sample):
+                moment, source = at_time(spike.time, spike.low), names[name] + spike.neuron
+                bundles = [
+                    bundle
+                    for bundle in self.wiring.bundles.get(source, [])
+                    if order(later(moment, bundle.delay, bundle.exact), after) == 1
+                ]
+                self._send(moment, bundles, source, turn=spike.turn)
         for name, train in box.trains.items():
-            for time, radius, neuron in sample_spikes(train, sample):
-                moment = at_time(time)
-                if radius:
-                    moment = rooted(not_before(box.t_start, time, radius), next(self.roots))
-                self._send(moment, self.wiring.bundles.get(names[name] + neuron, []))
+            for spike in sample_spikes(train, sample):
+                moment, source = at_time(spike.time), names[name] + spike.neuron
+                if spike.radius:
+                    ball_of = not_before(box.t_start, spike.time, spike.radius)
+                    moment = rooted(ball_of, next(self.roots))
+                self._send(moment, self.wiring.bundles.get(source, []), source)
         self.n_given = len(self.spikes)
 
-    def _send(self, moment: Moment, bundles: list[Bundle], cell: int = -1, trigger: int = -1) -> None:
-        self._deliver_later(moment, bundles, len(self.spikes), lost=False)
+    def _send(
+        self,
+        moment: Moment,
+        bundles: list[Bundle],
+        source: int,
+        *,
+        cell: int = -1,
+        trigger: int = -1,
+        turn: int | None = None,
+    ) -> None:
+        self._deliver_later(moment, bundles, source, turn, lost=False)
         self.spikes.append(Spike(cell, moment, trigger))
 
-    def _deliver_later(self, moment: Moment, bundles: list[Bundle], spike: int, *, lost: bool) -> None:
+    def _deliver_later(
+        self, moment: Moment, bundles: list[Bundle], source: int, turn: int | None = None, *, lost: bool
+    ) -> None:
+        """Queue what a spike brings; ``turn`` is when it occurred among those of its cycle, by default now."""
+        spike = len(self.spikes)
+        level = self.wiring.level_of_source[source]
         for k, bundle in enumerate(bundles):
             arrival = later(moment, bundle.delay, bundle.exact)
             if order(arrival, self.horizon) != 1:
-                heapq.heappush(self.deliveries, (arrival.key, arrival.low, spike, k, arrival, bundle, lost))
+                within = bundle.level == level
+                place = (spike if turn is None else turn, 0) if within else (level, source)
+                waiting = (
+                    *(arrival.key, arrival.low, bundle.level),
+                    *(Turn(moment.key, moment.low, within, place, k), next(self.serial)),
+                    *(spike, arrival, bundle, lost),
+                )
+                heapq.heappush(self.deliveries, waiting)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -267,7 +330,7 @@ class _Run:
                 if version == self.versions[number] and number not in self.closed:
                     self._spike_next(self.cells[number], deliveries[0][:2] if deliveries else (math.inf, 0.0))
                 continue
-            _, _, spike, _, moment, bundle, lost = heapq.heappop(deliveries)
+            *_, spike, moment, bundle, lost = heapq.heappop(deliveries)
             for target in bundle.targets:
                 if lost:
                     self._reach(target, moment)
@@ -306,8 +369,9 @@ class _Run:
             self.history.append(self.arriving)
             self.arriving = None
         self.history.append(Event(cell.number, moment, len(self.spikes), -1))
-        bundles = self.wiring.bundles.get(self.box.n_channels + cell.number, [])
-        self._send(moment, bundles, cell.number, trigger)
+        source = self.box.n_channels + cell.number
+        bundles = self.wiring.bundles.get(source, [])
+        self._send(moment, bundles, source, cell=cell.number, trigger=trigger)
         self._look_ahead(cell)
         if len(self.spikes) - self.n_given > self.most_spikes:
             raise Unproven(cell.number, moment.key, Question.RUNAWAY, 0.0)
@@ -361,8 +425,8 @@ class _Run:
             raise why
         self.closed.add(cell.number)
         self.open[cell.number] = (float(cell.last.ball.lower()), why)
-        bundles = self.wiring.bundles.get(self.box.n_channels + cell.number, [])
-        self._deliver_later(cell.last, bundles, len(self.spikes), lost=True)
+        source = self.box.n_channels + cell.number
+        self._deliver_later(cell.last, self.wiring.bundles.get(source, []), source, lost=True)
 
     def _reach(self, target: Target, moment: Moment) -> None:
         """Go on without a cell that a lost one may reach from a moment on."""

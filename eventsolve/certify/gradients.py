@@ -18,6 +18,7 @@ from eventsolve.certify.adjoint import Adjoint
 from eventsolve.certify.balls import rounded
 from eventsolve.certify.boxes import PARAMETERS, Box
 from eventsolve.certify.enclosures import Enclosures, added, enclosures_of, joined
+from eventsolve.checks import real_array
 from eventsolve.network import Network, parameters_of
 
 Reals = NDArray[np.float64]
@@ -168,4 +169,4 @@ def _claimed(claimed: Gradients, name: str, key: Any) -> Reals:
     given = getattr(claimed, name).get(key)
     if given is None:
         raise ValueError(f"claimed_gradients.{name} lacks {key!r}")
-    return np.asarray(given.data if sp.issparse(given) else given, dtype=np.float64)
+    return real_array(f"claimed_gradients.{name}[{key!r}]", given.data if sp.issparse(given) else given)

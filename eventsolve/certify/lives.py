@@ -100,10 +100,10 @@ class Life:
         self.voltage = ball(float(n["v_initial"].middle[cell]), float(n["v_initial"].radius[cell]))
         self.current = ball(float(n["i_initial"].middle[cell]), float(n["i_initial"].radius[cell]))
         if box.start is not None:
-            time, excess, current, free_at = (float(column[cell]) for column in box.start[sample])
+            time, excess, current, free_at, free_low = (float(column[cell]) for column in box.start[sample])
             self.time = at_time(time)
             self.voltage, self.current = ball(float(n["v_leak"].middle[cell])) + excess, ball(current)
-            self.release = at_time(free_at) if free_at > time else None
+            self.release = at_time(free_at, free_low) if (free_at, free_low) > (time, 0.0) else None
 
     def arrive(self, moment: Moment, weight: arb, *, delta: bool, which: int) -> None:
         """Let a weight arrive."""

@@ -52,9 +52,9 @@ def vague(ball: arb) -> Moment:
     return Moment(ball, float(ball), 0.0, UNROOTED, NO_DELAY, None)
 
 
-def at_time(time: float) -> Moment:
-    """Return the moment of a float64 time."""
-    return Moment(balls.ball(time), time, 0.0, TIME_ZERO, NO_DELAY, rational(time))
+def at_time(time: float, low: float = 0.0) -> Moment:
+    """Return the moment of a float64 time, and what it leaves of an exact sum."""
+    return Moment(balls.ball(time) + low, time, low, TIME_ZERO, NO_DELAY, rational(time) + rational(low))
 
 
 def rooted(ball: arb, root: int) -> Moment:

@@ -46,11 +46,12 @@ def _releases(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
     """Return the arrivals that may come before or after the end of a refractory period."""
     held_until: dict[int, Moment] = {}
     if box.start is not None:
-        for c, (time, free_at) in enumerate(
-            zip(box.start[sample].time, box.start[sample].free_at, strict=True)
+        start = box.start[sample]
+        for c, (time, *free) in enumerate(
+            zip(start.time.tolist(), start.free_at.tolist(), start.free_low.tolist(), strict=True)
         ):
-            if free_at > time:
-                held_until[c] = at_time(float(free_at))
+            if free > [time, 0.0]:
+                held_until[c] = at_time(*free)
     doubts = []
     t_ref = box.parameters["t_ref"]
     for event in enclosed.history:

@@ -5,6 +5,7 @@ NaN and infinity are null. Whatever does not have the form that is written is re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from eventsolve.bounded import Budget, Unreadable, parsed
+from eventsolve.certify.balls import is_written
 from eventsolve.certify.claims import Refutation
 from eventsolve.certify.enclosures import Enclosures
 from eventsolve.certify.gradients import GradientEnclosures, Misfit
@@ -31,8 +34,20 @@ Item = TypeVar("Item")
 
 def text_of(certificate: Certificate) -> str:
     """Return a certificate as JSON."""
+    return (
+        json.dumps(_document(certificate) | {"digest": certificate.digest}, allow_nan=False, indent=1) + "\n"
+    )
+
+
+def digest_of(certificate: Certificate) -> str:
+    """Return the SHA-256 of all that a certificate says: it tells that something was altered, and proves nothing."""
+    text = json.dumps(_document(certificate), allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _document(certificate: Certificate) -> dict[str, Any]:
     gradients = certificate.gradients
-    record = {
+    return {
         "format": FORMAT,
         "digits": certificate.digits,
         "tolerance": certificate.tolerance,
@@ -46,7 +61,6 @@ def text_of(certificate: Certificate) -> str:
         ],
         "gradient_distance": _number(certificate.gradient_distance),
     }
-    return json.dumps(record, allow_nan=False, indent=1) + "\n"
 
 
 def _proof_record(proof: SampleProof) -> dict[str, Any]:
@@ -101,7 +115,7 @@ def _numbers(values: Any) -> list[float | None]:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def fields_from(text: str) -> dict[str, Any]:
+def fields_from(text: bytes, budget: Budget) -> dict[str, Any]:
     """Return the fields of the certificate that JSON holds.
 
     Raises
@@ -110,13 +124,11 @@ def fields_from(text: str) -> dict[str, Any]:
         If it is not the JSON of a certificate.
     """
     try:
-        record = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("the record is not that of a certificate: it is nested too deeply") from error
-    except ValueError as error:
+        record = parsed(text, budget)
+    except Unreadable as error:
         raise ValueError(f"the record is not that of a certificate: {error}") from error
     names = ("format", "digits", "tolerance", "n_samples", "fingerprint", "samples", "gradients", "misfits")
-    r = _object(record, "the record", (*names, "gradient_distance"))
+    r = _object(record, "the record", (*names, "gradient_distance", "digest"))
     _require(r["format"] == FORMAT, "format", repr(FORMAT), r["format"])
     n_samples = _count(r["n_samples"], "n_samples")
     fingerprint = _text(r["fingerprint"], "fingerprint")
@@ -126,8 +138,10 @@ def fields_from(text: str) -> dict[str, Any]:
     _require(rising, "samples", f"different samples of {n_samples}, in their order", samples)
     alike = len({tuple(proof.spike_times) for proof in proofs}) <= 1
     _require(alike, "samples", "of the same populations", [tuple(p.spike_times) for p in proofs])
+    digits = _count(r["digits"], "digits")
+    _require(digits >= 1, "digits", "at least 1", digits)
     return {
-        "digits": _count(r["digits"], "digits"),
+        "digits": digits,
         "tolerance": None if r["tolerance"] is None else _positive(r["tolerance"], "tolerance"),
         "n_samples": n_samples,
         "proofs": proofs,
@@ -135,11 +149,8 @@ def fields_from(text: str) -> dict[str, Any]:
         "gradients": None if r["gradients"] is None else _gradients(r["gradients"]),
         "misfits": tuple(_list(r["misfits"], "misfits", _misfit)),
         "gradient_distance": _positive(r["gradient_distance"], "gradient_distance"),
+        "digest": _text(r["digest"], "digest"),
     }
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _proof(record: Any, where: str) -> SampleProof:
@@ -153,7 +164,7 @@ def _proof(record: Any, where: str) -> SampleProof:
         e = _object(entry, here, ("midpoints", "radii", "decimals", "tolerances"))
         spike_times[name] = _enclosures(e["midpoints"], e["radii"], here)
         n = spike_times[name].midpoints.size
-        decimals[name] = tuple(_list(e["decimals"], f"{here}.decimals", _text))
+        decimals[name] = tuple(_list(e["decimals"], f"{here}.decimals", _decimal))
         tolerances[name] = _vector(e["tolerances"], f"{here}.tolerances", math.nan)
         lengths = {len(decimals[name]), tolerances[name].size, n}
         _require(len(lengths) == 1, here, "lists of one length", sorted(lengths))
@@ -211,7 +222,11 @@ def _gradients(record: Any) -> GradientEnclosures:
     value = _row(r["value"], "gradients.value", 2)
     columns: dict[str, Mapping[Any, Enclosures]] = {}
     for name in _gradient_names():
-        columns[name] = dict(_list(r[name], f"gradients.{name}", _gradient))
+        entries = _list(r[name], f"gradients.{name}", _gradient)
+        columns[name] = dict(entries)
+        _require(
+            len(columns[name]) == len(entries), f"gradients.{name}", "different keys", [k for k, _ in entries]
+        )
     middle, radius = (
         _float(value[0], "gradients.value", math.nan),
         _float(value[1], "gradients.value", math.inf),
@@ -288,6 +303,13 @@ def _count(record: Any, where: str) -> int:
     fits = isinstance(record, int) and not isinstance(record, bool) and record >= 0
     _require(fits, where, "an integer >= 0", record)
     return int(record)
+
+
+def _decimal(record: Any, where: str) -> str:
+    _require(
+        record == "" or (isinstance(record, str) and is_written(record)), where, "a decimal ball", record
+    )
+    return str(record)
 
 
 def _text(record: Any, where: str) -> str:

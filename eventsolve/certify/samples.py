@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eventsolve.certify import balls
 from eventsolve.certify.adjoint import adjoint
-from eventsolve.certify.balls import bits_of
+from eventsolve.certify.balls import Parts, bits_of, parts_of, written
 from eventsolve.certify.boxes import Box
 from eventsolve.certify.cells import Question, Unproven
 from eventsolve.certify.claims import Claims, Refutation, judge
@@ -30,8 +30,6 @@ DOUBLINGS = 6
 """How often the working precision is doubled at most."""
 MANY = 8
 """How many times the spikes that are claimed a sample may have, besides MOST_SPIKES."""
-SHOWN_DIGITS = 60
-"""Digits in which an enclosure is written down."""
 
 
 class Doubt(NamedTuple):
@@ -71,6 +69,8 @@ class SampleProof:
         The largest distance of a claimed time from its enclosure's far end, in units in the last place.
     gradient : SampleGradient or None
         None if none was asked for, or something stayed open.
+    exact : mapping of population to tuple of Parts or None
+        The enclosures without rounding, which no file keeps: what ``decimals`` that were stored are held against.
     """
 
     sample: int
@@ -83,6 +83,7 @@ class SampleProof:
     refuted: tuple[Refutation, ...]
     distance: float
     gradient: SampleGradient | None
+    exact: Mapping[str, tuple[Parts | None, ...]] = field(default_factory=dict)
 
 
 def enclosed_to(wiring: Wiring, sample: int, digits: int, most_spikes: int = MOST_SPIKES) -> Enclosed:
@@ -184,7 +185,7 @@ def prove(
             enclosed.intervals,
             {name: enclosures_of(found) for name, found in balls_of.items()},
             {
-                name: tuple("" if ball is None else ball.str(SHOWN_DIGITS) for ball in found)
+                name: tuple("" if ball is None else written(ball) for ball in found)
                 for name, found in balls_of.items()
             },
             {
@@ -195,6 +196,10 @@ def prove(
             tuple(refuted),
             max(distances, default=0.0),
             gradient,
+            {
+                name: tuple(None if ball is None else parts_of(ball) for ball in found)
+                for name, found in balls_of.items()
+            },
         )
 
 

@@ -80,7 +80,7 @@ def tolerances(box: Box, sample: int, enclosed: Enclosed) -> list[float]:
 
 def _begin(box: Box, sample: int, cell: int) -> _Errors:
     if box.start is not None:
-        time, excess, current, free_at = (float(column[cell]) for column in box.start[sample])
+        time, excess, current, free_at, _ = (float(column[cell]) for column in box.start[sample])
         return _Errors(time, free_at, current, abs(excess), abs(current))
     voltage, leak, current = (
         float(box.parameters[name].middle[cell]) for name in ("v_initial", "v_leak", "i_initial")

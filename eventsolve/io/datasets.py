@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import index_vector, real_array, seconds
 from eventsolve.spiketrains import SpikeTrains
 
 _RADIUS, _DOT_RADIUS = 0.5, 0.1
@@ -29,8 +30,14 @@ class YinYang:
     labels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        self.points.setflags(write=False)
-        self.labels.setflags(write=False)
+        points, labels = _coordinates(self.points), index_vector("labels", self.labels, 3)
+        if points.shape != (labels.size, 4):
+            raise ValueError(
+                f"points must have shape (n_samples, 4), with a label each; got {points.shape} and {labels.size} labels"
+            )
+        for name, array in (("points", points), ("labels", labels)):
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
 
 
 def yin_yang(n_samples: int, seed: int = 42) -> YinYang:
@@ -103,6 +110,7 @@ def encode_latency(points: ArrayLike, t_min: float = 0.0, t_max: float = 30e-3) 
         n_coordinates + 1 neurons.
     """
     x = _coordinates(points)
+    t_min, t_max = seconds("t_min", t_min), seconds("t_max", t_max)
     if not 0 <= t_min < t_max < np.inf:
         raise ValueError(
             f"t_min and t_max must be finite with 0 <= t_min < t_max; got {t_min!r} and {t_max!r}"
@@ -143,6 +151,7 @@ def encode_steps(
     points: ArrayLike, n_steps: int = 27, first_step: int = 2, step: float = 1e-3
 ) -> SpikeTrains:
     """Encode with :func:`latency_steps`: spikes at ``latency_steps * step``, ``step`` in seconds."""
+    step = seconds("step", step)
     if not 0 < step < np.inf:
         raise ValueError(f"step must be finite and > 0; got {step!r}")
     return SpikeTrains.from_dense(latency_steps(points, n_steps, first_step) * step)
@@ -178,7 +187,7 @@ def normal_weights(
 
 
 def _coordinates(points: ArrayLike) -> NDArray[np.float64]:
-    x = np.array(points, dtype=np.float64)
+    x = real_array("points", points)
     if x.ndim != 2:
         raise ValueError(f"points must have shape (n_samples, n_coordinates); got {x.shape}")
     outside = ~((x >= 0) & (x <= 1))

@@ -11,7 +11,7 @@ import neo
 import numpy as np
 import quantities as pq
 
-from eventsolve.checks import count
+from eventsolve.checks import count, seconds, seconds_array
 from eventsolve.spiketrains import SpikeTrains
 
 
@@ -44,7 +44,8 @@ def from_neo(block: Any, *, n_neurons: int | None = None) -> SpikeTrains:
             neuron = count(f"source_index in segment {number}", train.annotations.get("source_index", place))
             if neuron in trains:
                 raise ValueError(f"segment {number} has two trains of neuron {neuron}")
-            trains[neuron] = np.sort(train.rescale(pq.s).magnitude.astype(np.float64)).tolist()
+            times = seconds_array(f"train {place} of segment {number}", train)
+            trains[neuron] = np.sort(times).tolist()
         samples.append(trains)
     most = max((neuron + 1 for trains in samples for neuron in trains), default=0)
     size = most if n_neurons is None else count("n_neurons", n_neurons)
@@ -71,6 +72,7 @@ def to_neo(trains: SpikeTrains, *, t_stop: float, name: str | None = None) -> An
     ValueError
         If a spike comes after t_stop.
     """
+    t_stop = seconds("t_stop", t_stop)
     latest = float(trains.times.max(initial=0.0))
     if not t_stop >= latest:
         raise ValueError(f"t_stop must be at least {latest!r} s, the time of the last spike; got {t_stop!r}")

@@ -43,6 +43,6 @@ def from_events(events: ArrayLike, *, n_neurons: int) -> SpikeTrains:
     bad = ~((neurons >= 0) & (neurons < size) & (neurons == np.floor(neurons)))
     if bad.any():
         raise ValueError(f"neurons of events must be integers in 0..{size - 1}; {first_entry(neurons, bad)}")
-    times = rows[:, 1] * 1e-3
+    times = rows[:, 1] / 1e3  # 9 ms is 0.009 s, which 9 * 1e-3 is not
     order = np.lexsort((neurons, times))
     return SpikeTrains.from_arrays(times[order], neurons[order].astype(np.int64), n_neurons=size)

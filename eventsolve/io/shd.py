@@ -15,10 +15,14 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, index_vector
+from eventsolve.bounded import Budget, Unreadable, opened
+from eventsolve.checks import count, index_vector, printable
+from eventsolve.io.hdf5 import Rows, read_arrays
 from eventsolve.spiketrains import SpikeTrains
 
 N_UNITS = 700
+MAX_BYTES = 2**33
+_SPIKE_BYTES = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,7 @@ def read_shd(
     samples: Sequence[int] | None = None,
     n_units: int = N_UNITS,
     repeated: Literal["raise", "drop"] = "raise",
+    max_bytes: int = MAX_BYTES,
 ) -> Recordings:
     """Read recordings.
 
@@ -57,6 +62,9 @@ def read_shd(
         Channels; the published files have 700.
     repeated : {"raise", "drop"}
         What to do where a unit has a time twice: a neuron can spike once at a time.
+    max_bytes : int
+        What reading may take, about 100 bytes per spike of the chosen recordings; by default 8 GiB, which the
+        published digits fit into.
 
     Raises
     ------
@@ -68,19 +76,31 @@ def read_shd(
     if repeated not in ("raise", "drop"):
         raise ValueError(f"repeated must be 'raise' or 'drop'; got {repeated!r}")
     size = count("n_units", n_units)
-    with h5py.File(path, "r") as file:
-        all_times, all_units, all_labels = (
-            _column(file, key) for key in ("spikes/times", "spikes/units", "labels")
-        )
-        n = len(all_labels)
-        if not len(all_times) == len(all_units) == n:
-            raise ValueError(
-                f"{path} must have times, units and a label for each recording; it has {len(all_times)}, "
-                f"{len(all_units)} and {n}"
+    name = printable(str(path))
+    rows = None if samples is None else index_vector("samples", samples, 2**62).tolist()
+    wanted = {"spikes/times": rows, "spikes/units": rows, "labels": None}
+    budget = Budget(max_bytes)
+    try:
+        with opened(path, max_bytes) as file:
+            read = read_arrays(file, budget, names=wanted)
+        times, units, labels = (read[tuple(key.split("/"))] for key in wanted)
+        if not (isinstance(times, Rows) and isinstance(units, Rows) and np.ndim(labels) == 1):
+            raise Unreadable("times and units must have a vector for each recording, and labels a number")
+        n = len(labels)
+        if not times.n_rows == units.n_rows == n:
+            raise Unreadable(
+                "it must have times, units and a label for each recording; "
+                f"it has {times.n_rows}, {units.n_rows} and {n}"
             )
-        chosen = range(n) if samples is None else index_vector("samples", samples, n).tolist()
-        found = [_sorted(path, k, all_times[k], all_units[k], size, repeated) for k in chosen]
-        labels = np.asarray(all_labels[()], dtype=np.int64)[list(chosen)]
+        budget.take(_SPIKE_BYTES * sum(t.size for t in times.parts), "its spikes")
+    except Unreadable as error:
+        raise ValueError(f"{name} holds no recordings: {error}") from error
+    chosen = range(n) if samples is None else index_vector("samples", samples, n).tolist()
+    found = [
+        _sorted(name, k, t, u, size, repeated)
+        for k, t, u in zip(chosen, times.parts, units.parts, strict=True)
+    ]
+    labels = np.asarray(labels, dtype=np.int64)[list(chosen)]
     columns = [(t, u, np.full(t.size, k)) for k, (t, u, _) in enumerate(found)]
     nothing = (np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
     times, units, numbers = (np.concatenate(column) for column in zip(nothing, *columns, strict=True))
@@ -120,17 +140,8 @@ def write_shd(path: str | Path, trains: SpikeTrains, labels: ArrayLike) -> None:
         file.create_dataset("labels", data=numbers.astype(np.uint16))
 
 
-def _column(file: Any, key: str) -> Any:
-    column = file.get(key)
-    if not isinstance(column, h5py.Dataset) or column.ndim != 1:
-        raise ValueError(
-            f"{file.filename} must have a one-dimensional dataset {key!r}; it holds {sorted(file)}"
-        )
-    return column
-
-
 def _sorted(
-    path: str | Path, number: int, times: Any, units: Any, n_units: int, repeated: str
+    path: str, number: int, times: Any, units: Any, n_units: int, repeated: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
     """Return one recording by time and unit, and how many spikes were dropped."""
     name = f"recording {number} of {path}"

@@ -1,7 +1,7 @@
 """Kernels: what arrives at a neuron, in order, and the exponentials of the gaps between (compiled).
 
-Arrivals come by time, then by the spike that causes them (in the order in which the spikes of all sources are listed),
-then by synapse.
+Arrivals come by time, exactly (:mod:`eventsolve.kernels.times`), then by the spike that causes them (in the order in
+which the spikes of all sources are listed), then by synapse.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.tables import NONE, Integers, Reals
+from eventsolve.kernels.times import is_after, later
 
 
 class Schedule(NamedTuple):
@@ -23,6 +24,7 @@ class Schedule(NamedTuple):
 
     begin: float
     times: Reals
+    low: Reals
     slots: Integers
     spikes: Integers
     decay_mem: Reals
@@ -128,6 +130,23 @@ def order_by_time(times, keys):
 
 
 @compiled
+def order_exactly(times, low, keys):
+    """Return the permutation that sorts by time and what it leaves of an exact sum, then as :func:`order_by_time`."""
+    order = order_by_time(times, keys)
+    first = NONE
+    for k in range(1, order.size + 1):
+        if k < order.size and times[order[k]] == times[order[first]]:
+            continue
+        if k > first + 1:
+            tied = order[first:k].copy()
+            again = order_by_time(low[tied], keys[tied])
+            for m in range(again.size):
+                order[first + m] = tied[again[m]]
+        first = np.int64(k)
+    return order
+
+
+@compiled
 def group_by(keys, low, high, n_keys):
     """Return (offsets, places): places low..high-1 by key, those of key k at offsets[k] to offsets[k + 1]."""
     offsets = np.zeros(n_keys + 1, np.int64)
@@ -168,7 +187,7 @@ def n_arrivals_at_most(neuron, afferents, by_source):
 
 @compiled
 def write_arrivals(
-    neuron, afferents, spikes, sample, by_source, places, after, t_end, at, times, slots, causes
+    neuron, afferents, spikes, sample, by_source, places, after, t_end, at, times, low, slots, causes
 ):
     """Write the arrivals in (after, t_end] at a neuron, in order, behind the first ``at``; return their number.
 
@@ -176,42 +195,49 @@ def write_arrivals(
     after equal delays that is the order in which they arrive.
     """
     row_offsets, sources, _, delays, _ = afferents
-    spike_times, spike_neurons, spike_offsets, _, _ = spikes
+    spike_times, spike_neurons, spike_offsets, _, _, spike_low = spikes
     first, last = row_offsets[neuron], row_offsets[neuron + 1]
     n = at
     ordered = True
     if hears_all(neuron, afferents, by_source.size - 1):
         for k in range(spike_offsets[sample], spike_offsets[sample + 1]):
             slot = spike_neurons[k]
-            t = spike_times[k] + delays[first + slot]
-            times[n], slots[n], causes[n] = t, slot, k
-            taken = after < t <= t_end
-            ordered &= (not taken) | (n == at) | (times[n - 1] <= t)
+            t, rest = later(spike_times[k], spike_low[k], delays[first + slot])
+            times[n], low[n], slots[n], causes[n] = t, rest, slot, k
+            taken = is_after(t, rest, after, 0.0) & (not is_after(t, rest, t_end, 0.0))
+            ordered &= (
+                (not taken) | (n == at) | (times[n - 1] < t) | ((times[n - 1] == t) & (low[n - 1] <= rest))
+            )
             n += taken
     else:
         for synapse in range(first, last):
             source = sources[synapse]
             delay = delays[synapse]
             for g in range(by_source[source], by_source[source + 1]):
-                t = spike_times[places[g]] + delay
-                times[n], slots[n], causes[n] = t, synapse - first, places[g]
-                taken = after < t <= t_end
+                t, rest = later(spike_times[places[g]], spike_low[places[g]], delay)
+                times[n], low[n], slots[n], causes[n] = t, rest, synapse - first, places[g]
+                taken = is_after(t, rest, after, 0.0) & (not is_after(t, rest, t_end, 0.0))
                 ordered &= (
                     (not taken)
                     | (n == at)
                     | (times[n - 1] < t)
-                    | ((times[n - 1] == t) & (causes[n - 1] <= causes[n]))
+                    | (
+                        (times[n - 1] == t)
+                        & ((low[n - 1] < rest) | ((low[n - 1] == rest) & (causes[n - 1] <= causes[n])))
+                    )
                 )
                 n += taken
     if not ordered:
-        order = order_by_time(times[at:n], causes[at:n])
-        sorted_times, sorted_slots, sorted_causes = (
+        order = order_exactly(times[at:n], low[at:n], causes[at:n])
+        sorted_times, sorted_low, sorted_slots, sorted_causes = (
             times[at:n][order],
+            low[at:n][order],
             slots[at:n][order],
             causes[at:n][order],
         )
         for k in range(n - at):
-            times[at + k], slots[at + k], causes[at + k] = sorted_times[k], sorted_slots[k], sorted_causes[k]
+            times[at + k], low[at + k] = sorted_times[k], sorted_low[k]
+            slots[at + k], causes[at + k] = sorted_slots[k], sorted_causes[k]
     return n - at
 
 
@@ -222,18 +248,20 @@ def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t
     It holds the arrivals in (after, t_end]; the first gap begins at t_start.
     """
     room = n_arrivals_at_most(neuron, afferents, by_source) + 1
-    times = np.empty(room)
+    times, low = np.empty(room), np.empty(room)
     slots = np.empty(room, np.int64)
     causes = np.empty(room, np.int64)
     n = write_arrivals(
-        neuron, afferents, spikes, sample, by_source, places, after, t_end, NONE, times, slots, causes
+        neuron, afferents, spikes, sample, by_source, places, after, t_end, NONE, times, low, slots, causes
     )
     propagators = np.empty((3, n + 1))
     write_gaps(times[:n], t_start, t_end, propagators[0])
     fill_propagators(
         neurons.tau_mem[neuron], neurons.tau_syn[neuron], propagators[0], propagators[1], propagators[2]
     )
-    return Schedule(t_start, times[:n], slots[:n], causes[:n], propagators[0], propagators[1], propagators[2])
+    return Schedule(
+        t_start, times[:n], low[:n], slots[:n], causes[:n], propagators[0], propagators[1], propagators[2]
+    )
 
 
 @borrowing
@@ -271,7 +299,7 @@ def schedules_of(
                 spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
             )
             room += n_arrivals_at_most(neuron, afferents, by_source)
-    times = np.empty(room)
+    times, low = np.empty(room), np.empty(room)
     slots = np.empty(room, np.int64)
     causes = np.empty(room, np.int64)
     gaps = np.empty(room + n_samples)
@@ -284,7 +312,7 @@ def schedules_of(
             )
         firsts[k] = n
         n_arrivals[k] = write_arrivals(
-            neuron, afferents, spikes, sample, by_source, places, after, t_end, n, times, slots, causes
+            neuron, afferents, spikes, sample, by_source, places, after, t_end, n, times, low, slots, causes
         )
         write_gaps(times[n : n + n_arrivals[k]], start_times[sample, neuron], t_end, gaps[n + k :])
         n += n_arrivals[k]

@@ -70,7 +70,7 @@ class Gradient(NamedTuple):
 
 
 @borrowing
-def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample):
+def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample, stop):
     """Add what V and I at the start of a segment depend on, given the derivatives p_v and p_i by them.
 
     The neuron's own spikes end the reach of p_v: what it depends on before is what the spike's time depends on.
@@ -80,6 +80,8 @@ def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trig
     d = into.neurons[sample]
     released, triggered = 0.0, False
     for g in range(segment - 1, first - 1, -1):
+        if stop[0] != 0:
+            break
         u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
         ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
         held, ending, which = events[g, HELD], events[g, ENDING], events[g, WHICH]
@@ -122,15 +124,15 @@ def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trig
 @borrowing
 def across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d):
     """Return (p_v, p_i) a time h before, where V was free, p_i without what it decays by; add to the parameters'."""
-    k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+    k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
     d[TAU_MEM, neuron] += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
     d[TAU_SYN, neuron] += p_v * i * k_syn
-    d[V_LEAK, neuron] += p_v * (1.0 - ea)
+    d[V_LEAK, neuron] += p_v * k_leak
     return p_v * ea, p_i + p_v * k
 
 
 @compiled
-def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, sample):
+def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, sample, stop):
     """Add the local derivative of one row's distance into the Gradient of a chunk."""
     neuron, kind, place = labels[NEURON], labels[KIND], labels[PLACE]
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
@@ -171,4 +173,4 @@ def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, s
         into.sources[cause] += moved
         into.delay[sample, synapse] += moved
     p_v, p_i = across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d)
-    back_to_start(neuron, g, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample)
+    back_to_start(neuron, g, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample, stop)

@@ -57,7 +57,7 @@ class Lives(NamedTuple):
 
 
 @compiled
-def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample):
+def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample, stop):
     """Return the Lives of one sample; arguments as of :func:`eventsolve.kernels.lives.sample_states`."""
     n = neurons.tau_mem.size
     by_source, places = group_by(
@@ -88,6 +88,8 @@ def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, 
             t_end,
         )
         for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+            if stop[0] != 0:
+                break
             neuron = cohorts.members[member]
             first[neuron] = used
             used += replay(
@@ -100,6 +102,7 @@ def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, 
                 start.u[sample, neuron],
                 start.i[sample, neuron],
                 start.free_at[sample, neuron],
+                start.free_low[sample, neuron],
                 own,
                 own_places,
                 by_neuron[neuron],
@@ -302,7 +305,20 @@ def nearest_rows(numbers, labels, blocks, nearest):
 
 @compiled
 def distances(
-    neurons, afferents, heard, cohorts, n_sources, spikes, start, after, own, origin, t_end, blocks, nearest
+    neurons,
+    afferents,
+    heard,
+    cohorts,
+    n_sources,
+    spikes,
+    start,
+    after,
+    own,
+    origin,
+    t_end,
+    blocks,
+    nearest,
+    stop,
 ):
     """Return the rows of all samples of a chunk: numbers, labels, causes of the other events and offsets of samples.
 
@@ -314,7 +330,11 @@ def distances(
     offsets = np.zeros(n_samples + 1, np.int64)
     n = 0
     for sample in range(n_samples):
-        lives = lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample)
+        lives = lives_of(
+            neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample, stop
+        )
+        if stop[0] != 0:  # some lives are not written
+            break
         found, named = rows_of(neurons, afferents, heard, lives, own, origin)
         chosen = nearest_rows(found, named, blocks, nearest)
         while n + chosen.size > causes.size:

@@ -22,6 +22,7 @@ from eventsolve.kernels.crossing import crossing_possible, crossing_times, turn_
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.tables import BUDGET, ROOM, TWICE, Booleans, Integers, Reals, Spikes, States
+from eventsolve.kernels.times import later
 
 
 class Log(NamedTuple):
@@ -59,11 +60,10 @@ def grown(log):
     return larger
 
 
-VOLTAGE, CURRENT, LEVEL, TIME, T_NEXT, U_NEXT, I_NEXT, FREE_AT, DECAY_MEM, DECAY_SYN, RESPONSE, LAST_SPIKE = (
-    range(12)
-)
+VOLTAGE, CURRENT, LEVEL, TIME, T_NEXT, U_NEXT, I_NEXT = range(7)
+FREE_AT, FREE_LOW, DECAY_MEM, DECAY_SYN, RESPONSE, LAST_SPIKE = range(7, 13)
 """Rows of the lanes: state, threshold and time at the start of a gap; its end and the state there; until when V is
-held; the gap's propagator; the last spike."""
+held, and what that leaves of the exact sum; the gap's propagator; the last spike."""
 STRAY_U, STRAY_I, STRAY_C, STRAY_T, STRAY_SPIKE, STRAY_FREE, STRAY_END, STRAY_U_NEW, STRAY_I_NEW = range(9)
 """Rows of strays: u from now on, i at a time, threshold; when it spiked, until when V is held, the end of the gap, and
 the state there."""
@@ -94,7 +94,7 @@ class Lanes(NamedTuple):
 def new_lanes(n):
     """Return room for n lanes."""
     return Lanes(
-        np.empty((12, n)),
+        np.empty((13, n)),
         np.empty((9, n)),
         np.empty(n, np.int64),
         np.empty((4, n)),
@@ -111,7 +111,7 @@ def new_lanes(n):
 @borrowing
 def load_lanes(neurons, members, samples, start, room):
     """Put the states with which the samples start into the lanes."""
-    start_times, start_u, start_i, start_free_at = start
+    start_times, start_u, start_i, start_free_at, start_free_low, _ = start
     v_thresholds, v_leaks = neurons.v_threshold, neurons.v_leak
     lanes, progress = room.lanes, room.progress
     n = members.size
@@ -120,9 +120,10 @@ def load_lanes(neurons, members, samples, start, room):
         for m in range(n):
             lane, member = p * n + m, members[m]
             lanes[LEVEL, lane] = v_thresholds[member] - v_leaks[member]
-            lanes[TIME, lane], lanes[FREE_AT, lane] = (
-                start_times[sample, member],
+            lanes[TIME, lane] = start_times[sample, member]
+            lanes[FREE_AT, lane], lanes[FREE_LOW, lane] = (
                 start_free_at[sample, member],
+                start_free_low[sample, member],
             )
             lanes[VOLTAGE, lane], lanes[CURRENT, lane] = start_u[sample, member], start_i[sample, member]
             lanes[LAST_SPIKE, lane] = -math.inf
@@ -135,7 +136,7 @@ def load_lanes(neurons, members, samples, start, room):
 
 @borrowing
 def march_block(
-    neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, doubts
+    neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, doubts, stop
 ):
     """March a cohort of several samples through its schedules in step: the first gap of all, the first arrivals, ...
 
@@ -157,14 +158,14 @@ def march_block(
     lanes, strays, stray_lane, seen, seen_lane, crossing, grazing, room, which, flag, progress = block
     times, senders, owners, arrivals, count = found
     doubt_times, doubt_senders, doubt_owners, _, doubt_count = doubts
-    end_times, end_u, end_i, end_free_at = end
+    end_times, end_u, end_i, end_free_at, end_free_low, _ = end
     v_resets, v_leaks, t_refs = neurons.v_reset, neurons.v_leak, neurons.t_ref
     tau_mem, tau_syn = neurons.tau_mem[members[0]], neurons.tau_syn[members[0]]
     rate_syn = 1.0 / tau_syn
     n = members.size
     n_out, n_doubts = count[0], doubt_count[0]
     j, active, n_strays, n_seen, apart = progress
-    while active > 0:
+    while active > 0 and stop[0] == 0:
         remaining = active  # those for whom this is not the last gap
         while remaining > 0 and n_arrivals[remaining - 1] == j:
             remaining -= 1
@@ -213,7 +214,7 @@ def march_block(
                 seen[SEEN_C, n_seen], seen[SEEN_T, n_seen] = lanes[LEVEL, lane], lanes[TIME, lane]
                 seen_lane[n_seen] = lane
                 n_seen += 1
-        while n_seen + n_strays > 0:
+        while n_seen + n_strays > 0 and stop[0] == 0:
             if n_out + n_seen + n_strays > times.size or n_doubts + n_seen + n_strays > doubt_times.size:
                 count[0], doubt_count[0] = n_out, n_doubts
                 progress[STEP], progress[ACTIVE] = j, active
@@ -273,7 +274,7 @@ def march_block(
                 times[n_out], senders[n_out], owners[n_out], arrivals[n_out] = t_spike, member, sample, j
                 n_out += 1
                 lanes[LAST_SPIKE, lane] = t_spike
-                lanes[FREE_AT, lane] = t_spike + t_refs[member]
+                lanes[FREE_AT, lane], lanes[FREE_LOW, lane] = later(t_spike, 0.0, t_refs[member])
                 strays[STRAY_U, n_strays] = v_resets[member] - v_leaks[member]
                 strays[STRAY_I, n_strays] = seen[SEEN_I, w]
                 strays[STRAY_T, n_strays], strays[STRAY_SPIKE, n_strays] = t, t_spike
@@ -295,9 +296,10 @@ def march_block(
             sample = samples[p]
             for m in range(n):
                 lane, member = p * n + m, members[m]
-                end_times[sample, member], end_free_at[sample, member] = (
-                    lanes[TIME, lane],
+                end_times[sample, member] = lanes[TIME, lane]
+                end_free_at[sample, member], end_free_low[sample, member] = (
                     lanes[FREE_AT, lane],
+                    lanes[FREE_LOW, lane],
                 )
                 end_u[sample, member], end_i[sample, member] = lanes[VOLTAGE, lane], lanes[CURRENT, lane]
         active = remaining
@@ -311,7 +313,7 @@ LANES = 512
 
 
 @compiled
-def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, max_spikes):
+def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, max_spikes, stop):
     """Solve a layer that is driven by finished spike trains over exponential synapses.
 
     ``spikes`` are those of all sources, whose neurons are numbered through; ``start`` are the States to begin with, and
@@ -324,11 +326,14 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
     """
     n_samples = spikes.offsets.size - 1
     found, doubts = new_log(64 * n_samples + 64), new_log(LANES)
+    times = np.empty_like(start.time)
     end = States(
-        np.empty_like(start.time),
+        times,
         np.empty_like(start.u),
         np.empty_like(start.i),
         np.empty_like(start.free_at),
+        np.empty_like(start.free_low),
+        times,
     )
     spikes_left = np.full(n_samples, max_spikes)
     ended = (0, -1, -1, t_end)
@@ -337,6 +342,8 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
         block = min(max(1, LANES // members.size), n_samples)
         lanes = new_lanes(block * members.size)
         for low in range(0, n_samples, block):
+            if stop[0] != 0:
+                break
             schedules = schedules_of(
                 members[0],
                 neurons,
@@ -364,21 +371,24 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
                     spikes_left,
                     found,
                     doubts,
+                    stop,
                 )
                 if status[0] == ROOM:
                     found, doubts = grown(found), grown(doubts)
             if status[0] != 0 and (ended[0] == 0 or status[3] < ended[3]):
                 ended = status
+    if stop[0] != 0:  # nobody will read it: do not sort it
+        found.n_entries[0] = doubts.n_entries[0] = 0
     n = found.n_entries[0]
     offsets, order = group_by(found.samples, 0, n, n_samples)
-    times, senders = found.times, found.neurons
+    spiked, senders = found.times, found.neurons
     spare, run, ranks = np.empty_like(order), np.empty(RUN), np.empty(RUN, np.int64)
     for sample in range(n_samples):
-        sort_by_time(order, offsets[sample], offsets[sample + 1], times, senders, spare, run, ranks)
+        sort_by_time(order, offsets[sample], offsets[sample + 1], spiked, senders, spare, run, ranks)
     _, doubted = group_by(doubts.samples, 0, doubts.n_entries[0], n_samples)
     return (
         ended,
-        Spikes(times[order], senders[order], offsets, found.arrivals[order], np.full(n, -1)),
+        Spikes(spiked[order], senders[order], offsets, found.arrivals[order], np.full(n, -1), np.zeros(n)),
         end,
         doubts.samples[doubted],
         doubts.neurons[doubted],

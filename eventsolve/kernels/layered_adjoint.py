@@ -146,10 +146,10 @@ def back_through(
         d_tau_syn += p_i * i * eb * h / (tau_syn * tau_syn)
         p_i *= eb
         if not held:
-            k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+            k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
             d_tau_mem += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
             d_tau_syn += p_v * i * k_syn
-            d_leak += p_v * (1.0 - ea)
+            d_leak += p_v * k_leak
             p_i += p_v * k
             p_v *= ea
     d_parameters[row, 0, neuron] += d_tau_mem
@@ -189,11 +189,12 @@ def cohort_back(
     d_delay,
     d_parameters,
     row,
+    stop,
 ):
     """Go back through the lives of members[member:last] that the loss depends on; return as :func:`back_through`."""
     own_times, own_arrivals, own_triggers = own.times, own.arrivals, own.trigger
     grazing = -1
-    while member < last:
+    while member < last and stop[0] == 0:
         neuron = members[member]
         n_own = by_neuron[neuron + 1] - by_neuron[neuron]
         n_reads = by_reader[neuron + 1] - by_reader[neuron]
@@ -212,6 +213,7 @@ def cohort_back(
             start.u[sample, neuron],
             start.i[sample, neuron],
             start.free_at[sample, neuron],
+            start.free_low[sample, neuron],
             own,
             own_places,
             by_neuron[neuron],
@@ -264,6 +266,7 @@ def march_back(
     per_sample,
     n_neurons,
     n_synapses,
+    stop,
 ):
     """Return the gradients that one layer contributes.
 
@@ -317,6 +320,8 @@ def march_back(
             read_neurons, read_offsets[sample], read_offsets[sample + 1], n_neurons
         )
         for cohort in range(cohort_offsets.size - 1):
+            if stop[0] != 0:
+                break
             first, last = cohort_offsets[cohort], cohort_offsets[cohort + 1]
             member = next_concerned(members, first, last, cotangents, by_neuron, own_places, by_reader)
             if member == last:
@@ -368,6 +373,7 @@ def march_back(
                 d_delay,
                 d_parameters,
                 row,
+                stop,
             )
             if found >= 0 and (grazing < 0 or found < grazing):
                 grazing = found
@@ -385,7 +391,7 @@ def count_concerned(neuron, cotangents, by_neuron, own_places):
 
 @borrowing
 def last_concern(members, first, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end):
-    """Return the time of the last spike with a cotangent of members[first:last], or t_end if one has a probe."""
+    """Return when all is over that members[first:last] depend on: their last spike with a cotangent, or t_end."""
     latest = 0.0
     for member in range(first, last):
         neuron = members[member]
@@ -394,7 +400,8 @@ def last_concern(members, first, last, cotangents, by_neuron, own_places, own_ti
         n = count_concerned(neuron, cotangents, by_neuron, own_places)
         if n > 0:
             latest = max(latest, own_times[own_places[by_neuron[neuron] + n - 1]])
-    return latest
+    # with arrivals at that float64 time, which by their exact times may be later
+    return min(np.nextafter(latest, t_end), t_end)
 
 
 @borrowing

@@ -8,6 +8,7 @@ from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
 from eventsolve.kernels.tables import NONE, Probes, Spikes
+from eventsolve.kernels.times import is_after, later
 
 # A neuron's life is cut into segments at its events. Two arrays hold it, one row for each segment:
 START, DURATION, VOLTAGE, CURRENT, DECAY_MEM, DECAY_SYN, RESPONSE = 0, 1, 2, 3, 4, 5, 6
@@ -29,6 +30,7 @@ def replay(
     start_u,
     start_i,
     start_free_at,
+    start_free_low,
     own,
     own_places,
     first_own,
@@ -55,21 +57,21 @@ def replay(
     t_ref = neurons.t_ref[neuron]
     weights, delta = afferents.weight, afferents.delta
     first_synapse = afferents.offsets[neuron]
-    begin, arrival_times, slots, _, decay_mem, decay_syn, response = schedule
-    own_times, own_arrivals, own_trigger = own.times, own.arrivals, own.trigger
+    begin, arrival_times, arrival_low, slots, _, decay_mem, decay_syn, response = schedule
+    own_times, own_arrivals, own_trigger, own_low = own.times, own.arrivals, own.trigger, own.low
     probe_times, probe_arrival = probes.times, probes.arrival
     n = 0
     n_spiked = 0
     n_read = 0
-    t, u, i, free_at = start_time, start_u, start_i, start_free_at
+    t, u, i, free_at, free_low = start_time, start_u, start_i, start_free_at, start_free_low
+    held = is_after(free_at, free_low, t, 0.0)
     for j in range(n_arrivals + 1):
-        t_next = arrival_times[j] if j < n_arrivals else t_end
+        t_next, low_next = (arrival_times[j], arrival_low[j]) if j < n_arrivals else (t_end, 0.0)
         whole = j > 0 or t == begin
         while True:
-            held = free_at > t
             stop, ending, which = t_next, ARRIVAL if j < n_arrivals else END, j
             if held:
-                if free_at <= t_next:
+                if not is_after(free_at, free_low, t_next, low_next):
                     stop, ending = free_at, RELEASE
             elif n_spiked < n_own and own_arrivals[own_places[first_own + n_spiked]] == j:
                 which = own_places[first_own + n_spiked]
@@ -109,8 +111,11 @@ def replay(
                 break
             if ending == SPIKE:
                 u = u - drop if subtracts and own_trigger[which] >= 0 else u_reset
-                free_at = t + t_ref
+                free_at, free_low = later(t, own_low[which], t_ref)
+                held = t_ref > 0.0
                 n_spiked += 1
+            elif ending == RELEASE:
+                held = False
             elif ending == PROBE:
                 n_read += 1
         if j < n_arrivals:
@@ -130,7 +135,7 @@ def no_probes(n_samples):
 
 
 @compiled
-def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, times):
+def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, times, stop):
     """Return voltage and current at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
     Times of a sample are sorted; before a neuron's start state the result is NaN.
@@ -162,6 +167,8 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
             )
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+                if stop[0] != 0:
+                    break
                 neuron = cohorts.members[member]
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
                 room = schedule.times.size + 2 * n_own + 2
@@ -177,6 +184,7 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
                     start.u[sample, neuron],
                     start.i[sample, neuron],
                     start.free_at[sample, neuron],
+                    start.free_low[sample, neuron],
                     own,
                     own_places,
                     by_neuron[neuron],
@@ -206,7 +214,7 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
 
 
 @compiled
-def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end):
+def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, stop):
     """Return each readout's largest voltage up to t_end, when it is first reached, and the arrival that it rides on.
 
     Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial. At a
@@ -221,7 +229,7 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end):
     arrival = np.full((n_samples, n), -1)
     unread = no_probes(n_samples)
     nothing = np.empty(0, np.int64)
-    silence = Spikes(np.empty(0), nothing, nothing, nothing, nothing)
+    silence = Spikes(np.empty(0), nothing, nothing, nothing, nothing, np.empty(0))
     states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
     for sample in range(n_samples):
         by_source, places = group_by(
@@ -246,6 +254,8 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end):
                 room = 2 * (schedule.times.size + 2)
                 states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+                if stop[0] != 0:
+                    break
                 neuron = cohorts.members[member]
                 n_segments = replay(
                     neuron,
@@ -257,6 +267,7 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end):
                     start.u[sample, neuron],
                     start.i[sample, neuron],
                     start.free_at[sample, neuron],
+                    start.free_low[sample, neuron],
                     silence,
                     places,
                     NONE,

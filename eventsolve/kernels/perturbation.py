@@ -82,22 +82,40 @@ class Reach(NamedTuple):
 @borrowing
 def by_parameters(u, i, h, ea, eb, k, tau_mem, tau_syn, d_leak, d_mem, d_syn):
     """Bound how far V and I are changed by changes of v_leak and the time constants, a time h after a state."""
-    k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
-    v = (
-        d_leak * (1.0 - ea)
-        + d_mem * abs(u * ea * h / (tau_mem * tau_mem) + i * k_mem)
-        + d_syn * abs(i * k_syn)
-    )
+    k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+    v = d_leak * k_leak + d_mem * abs(u * ea * h / (tau_mem * tau_mem) + i * k_mem) + d_syn * abs(i * k_syn)
     return v, d_syn * abs(i) * eb * h / (tau_syn * tau_syn)
 
 
 @compiled
-def changes_of(neurons, afferents, lives, own_trigger, scales, emitted):
+def derivatives_of(neurons, lives, stop):
+    """Return :func:`eventsolve.kernels.membrane.propagator_derivatives` of every segment, each (n_segments,)."""
+    states = lives.states
+    k_leak, k_mem, k_syn = np.empty((3, states.shape[0]))
+    for neuron in range(neurons.tau_mem.size):
+        if stop[0] != 0:
+            break
+        for g in range(lives.first[neuron], lives.last[neuron]):
+            k_leak[g], k_mem[g], k_syn[g] = propagator_derivatives(
+                states[g, DURATION],
+                neurons.tau_mem[neuron],
+                neurons.tau_syn[neuron],
+                states[g, DECAY_MEM],
+                states[g, DECAY_SYN],
+                states[g, RESPONSE],
+            )
+    return k_leak, k_mem, k_syn
+
+
+@compiled
+def changes_of(neurons, afferents, lives, own_trigger, scales, emitted, stop):
     """Return the Changes that parameters make which move by up to their scales, and spikes by what is ``emitted``."""
     states, events, synapses = lives.states, lives.events, lives.synapses
     n = events.shape[0]
     early_v, early_i, late_v, late_i, shift = np.zeros((5, n))
     for neuron in range(neurons.tau_mem.size):
+        if stop[0] != 0:
+            break
         d = scales.neurons[:, neuron]
         tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         first, last = lives.first[neuron], lives.last[neuron]
@@ -202,7 +220,7 @@ def go_on(neuron, g, own_trigger, neurons, afferents, lives, changes, origin, gi
 
 
 @compiled
-def transport(neurons, afferents, lives, own, sample, origin, given, changes, spikes):
+def transport(neurons, afferents, lives, own, sample, origin, given, changes, spikes, stop):
     """Return the Reach of changes through all lives of a sample, that of its own spikes in ``spikes``, (n_own,).
 
     ``given`` is how far each spike of the sources moves, but for the layer's own, whose places ``origin`` has.
@@ -217,6 +235,8 @@ def transport(neurons, afferents, lives, own, sample, origin, given, changes, sp
     trigger = own.trigger
     # spikes in the order in which they occurred: what arrives before one is caused by earlier ones
     for spike in range(own.offsets[sample], own.offsets[sample + 1]):
+        if stop[0] != 0:
+            break
         neuron = own.neurons[spike]
         while True:
             g = at[neuron]
@@ -231,11 +251,13 @@ def transport(neurons, afferents, lives, own, sample, origin, given, changes, sp
 
 
 @compiled
-def bounds_of(neurons, afferents, lives, own_trigger, origin, given, scales, reach, numbers, labels):
+def bounds_of(neurons, afferents, lives, own_trigger, origin, given, scales, reach, numbers, labels, stop):
     """Bound how far each distance of a sample moves, (n_rows,), by the triangle inequality."""
     bounds = np.empty(labels.shape[0])
     states, events = lives.states, lives.events
     for row in range(bounds.size):
+        if stop[0] != 0:
+            break
         neuron, kind, place = labels[row, NEURON], labels[row, KIND], labels[row, PLACE]
         tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         d = scales.neurons[:, neuron]

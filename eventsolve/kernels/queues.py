@@ -1,6 +1,7 @@
-"""Kernels: the two heaps of the event queue, each of three arrays, and room that grows (compiled).
+"""Kernels: the two heaps of the event queue, each of parallel arrays, and room that grows (compiled).
 
-Deliveries are times, ranks and bundles, by time, then rank of the spike, with the next bundle that the spike brings.
+Deliveries are times, what these leave of exact sums, ranks and bundles, by exact time, then the spike that is
+delivered, with the next bundle that the spike brings.
 Crossings are times by neuron (inf if not in the heap), the heap of neurons, and their places in it or -1.
 """
 
@@ -14,34 +15,57 @@ from eventsolve.compiled import compiled
 
 
 @compiled
-def push(times, ranks, bundles, size, time, rank, bundle):
-    """Add a delivery to a heap of that size."""
-    k = size
-    while k > 0:
-        parent = (k - 1) >> 1
-        if times[parent] < time or (times[parent] == time and ranks[parent] < rank):
-            break
-        times[k], ranks[k], bundles[k] = times[parent], ranks[parent], bundles[parent]
-        k = parent
-    times[k], ranks[k], bundles[k] = time, rank, bundle
+def tied_before(low, rank, other_low, other_rank, sent, sent_low):
+    """Return whether one of two deliveries at one float64 time comes first.
+
+    By what that leaves of their exact times, then by when their spikes were sent, then by rank.
+    """
+    if low != other_low:
+        return low < other_low
+    if sent[rank] != sent[other_rank]:
+        return sent[rank] < sent[other_rank]
+    if sent_low[rank] != sent_low[other_rank]:
+        return sent_low[rank] < sent_low[other_rank]
+    return rank < other_rank
 
 
 @compiled
-def replace_first(times, ranks, bundles, size, time, rank, bundle):
+def push(times, lows, ranks, bundles, size, time, low, rank, bundle, sent, sent_low):
+    """Add a delivery to a heap of that size; spikes are sent at the times ``sent``, by rank."""
+    k = size
+    while k > 0:
+        parent = (k - 1) >> 1
+        if times[parent] < time or (
+            times[parent] == time and tied_before(lows[parent], ranks[parent], low, rank, sent, sent_low)
+        ):
+            break
+        times[k], lows[k], ranks[k], bundles[k] = times[parent], lows[parent], ranks[parent], bundles[parent]
+        k = parent
+    times[k], lows[k], ranks[k], bundles[k] = time, low, rank, bundle
+
+
+@compiled
+def replace_first(times, lows, ranks, bundles, size, time, low, rank, bundle, sent, sent_low):
     """Replace the first delivery of a heap of that size by another."""
     k = 0
     while 2 * k + 1 < size:
         child = 2 * k + 1
         right = child + 1
         if right < size and (
-            times[right] < times[child] or (times[right] == times[child] and ranks[right] < ranks[child])
+            times[right] < times[child]
+            or (
+                times[right] == times[child]
+                and tied_before(lows[right], ranks[right], lows[child], ranks[child], sent, sent_low)
+            )
         ):
             child = right
-        if time < times[child] or (time == times[child] and rank < ranks[child]):
+        if time < times[child] or (
+            time == times[child] and tied_before(low, rank, lows[child], ranks[child], sent, sent_low)
+        ):
             break
-        times[k], ranks[k], bundles[k] = times[child], ranks[child], bundles[child]
+        times[k], lows[k], ranks[k], bundles[k] = times[child], lows[child], ranks[child], bundles[child]
         k = child
-    times[k], ranks[k], bundles[k] = time, rank, bundle
+    times[k], lows[k], ranks[k], bundles[k] = time, low, rank, bundle
 
 
 @compiled

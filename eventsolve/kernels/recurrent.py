@@ -10,8 +10,9 @@ kept at one time and advance together with one pair of exponentials; only those 
 voltage at the next delivery leave over are looked at one by one. Neurons of other blocks advance alone, when something
 arrives: cost goes by synapses touched, not by neurons.
 
-Order of events, total: by time; crossings, by neuron, before deliveries; deliveries by the spike that causes them
-(given spikes in the order of their list, then the layer's own in order of occurrence), then by synapse.
+Order of events, total: by time, which is exact for sums of given numbers (:mod:`eventsolve.kernels.times`); crossings,
+by neuron, before deliveries at one float64 time; deliveries at one exact time by the spike that causes them (by when it
+was sent, then given spikes in the order of their list, then the layer's own in order of occurrence), then by synapse.
 """
 
 from __future__ import annotations
@@ -21,18 +22,25 @@ import math
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.kernels.arrivals import order_by_time
 from eventsolve.kernels.crossing import advance_together, crossing_time, turn_time
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.queues import grown_integers, grown_reals, push, replace_first, set_crossings
 from eventsolve.kernels.tables import BUDGET, NONE, ROOM, TWICE, Spikes, States
+from eventsolve.kernels.times import is_after, later
 
 
 @compiled
-def next_bundle(offsets, delays, source, bundle, time, t_end):
+def arrives_after(time, low, delay, limit):
+    """Return whether a spike arrives after a float64 time."""
+    arrival, rest = later(time, low, delay)
+    return is_after(arrival, rest, limit, 0.0)
+
+
+@compiled
+def next_bundle(offsets, delays, source, bundle, time, low, t_end):
     """Return the bundle if it is one of the source's and arrives up to t_end, else -1."""
-    if bundle < offsets[source + 1] and time + delays[bundle] <= t_end:
+    if bundle < offsets[source + 1] and not arrives_after(time, low, delays[bundle], t_end):
         return bundle
     return -1
 
@@ -76,6 +84,7 @@ def go_on(
     i_0,
     i_1,
     free_at,
+    free_low,
     tau_mem,
     tau_syn,
     t_ref,
@@ -92,9 +101,7 @@ def go_on(
     source_bundles,
     blocks,
     together,
-    given_times,
-    given_sources,
-    emission,
+    n_given,
     row,
     block_of,
     received,
@@ -122,9 +129,11 @@ def go_on(
     wanted,
     changed,
     flight_times,
+    flight_low,
     flight_ranks,
     flight_bundles,
     times,
+    low,
     senders,
     arrivals,
     trigger,
@@ -136,6 +145,7 @@ def go_on(
     t_end,
     max_spikes,
     cyclic,
+    stop,
 ):
     """Work through the queues until t_end, or until there is a reason to stop: see :func:`run`, which prepares it.
 
@@ -143,11 +153,10 @@ def go_on(
     """
     n = t.size
     n_blocks = blocks.size - 1
-    n_given = given_times.size
     n_bundles = delays.size
     n_out, n_doubts, n_flight, n_crossings, n_emitted, n_changed = progress
     status, where, when = 0, -1, t_end
-    while status == 0:
+    while status == 0 and stop[0] == 0:
         n_crossings = set_crossings(
             crossing_times, crossing_heap, crossing_place, n_crossings, wanted, changed, n_changed
         )
@@ -157,22 +166,29 @@ def go_on(
             break
         # spikes set out
         t_delivery = flight_times[0] if n_flight > 0 else math.inf
-        if n_emitted < n_given and given_times[emission[n_emitted]] <= t_delivery:
-            rank = emission[n_emitted]
-            source = given_sources[rank]
+        if n_emitted < n_given and times[n_emitted] <= t_delivery:
+            rank = n_emitted
+            sent, sent_low, source = times[rank], low[rank], senders[rank]
             bundle = source_bundles[source]
-            while bundle < source_bundles[source + 1] and given_times[rank] + delays[bundle] <= after:
+            while bundle < source_bundles[source + 1] and not arrives_after(
+                sent, sent_low, delays[bundle], after
+            ):
                 bundle += 1
-            bundle = next_bundle(source_bundles, delays, source, bundle, given_times[rank], t_end)
+            bundle = next_bundle(source_bundles, delays, source, bundle, sent, sent_low, t_end)
             if bundle >= 0:
+                arrival, arrival_low = later(sent, sent_low, delays[bundle])
                 push(
                     flight_times,
+                    flight_low,
                     flight_ranks,
                     flight_bundles,
                     n_flight,
-                    given_times[rank] + delays[bundle],
+                    arrival,
+                    arrival_low,
                     rank,
                     bundle,
+                    times,
+                    low,
                 )
                 n_flight += 1
             n_emitted += 1
@@ -201,16 +217,16 @@ def go_on(
                 far = min(max(t_delivery, clock[block] + 2.0 * (known - clock[block])), t_end)
             ready[block], ready_for[block] = carries, far
             horizon[block] = max(known, far)
-            low = first[carries] if carries >= 0 else 0
+            lowest = first[carries] if carries >= 0 else 0
             now, other = row[block], n - row[block]
             ea, eb, k = propagator(far - clock[block], tau_mem[a], tau_syn[a])
             if carries >= 0 and now == 0:
                 n_lookout = advance_together(
-                    u_0, i_0, c, u_1, i_1, a, b - a, weights, low, ea, eb, k, flags, words, lookout
+                    u_0, i_0, c, u_1, i_1, a, b - a, weights, lowest, ea, eb, k, flags, words, lookout
                 )
             elif carries >= 0:
                 n_lookout = advance_together(
-                    u_1, i_1, c, u_0, i_0, a, b - a, weights, low, ea, eb, k, flags, words, lookout
+                    u_1, i_1, c, u_0, i_0, a, b - a, weights, lowest, ea, eb, k, flags, words, lookout
                 )
             elif now == 0:
                 n_lookout = advance_together(
@@ -252,7 +268,7 @@ def go_on(
             break
         n_fired = 0
         if t_crossing <= t_delivery:
-            now = t_crossing
+            now, now_low = t_crossing, 0.0
             m = crossing_heap[0]
             block = block_of[m]
             r = row[block]
@@ -276,12 +292,12 @@ def go_on(
             n_fired = 1
             trigger[n_out] = -1
         else:
-            now = t_delivery
+            now, now_low = t_delivery, flight_low[0]
             rank = flight_ranks[0]
             block = bundle_block[bundle]
             a, b = blocks[block], blocks[block + 1]
-            low, high = first[bundle], first[bundle + 1]
-            whole = high - low == b - a
+            lowest, highest = first[bundle], first[bundle + 1]
+            whole = highest - lowest == b - a
             r = row[block]
             crossed = False
             if together[block]:
@@ -301,7 +317,7 @@ def go_on(
                             n_changed += 1
                             crossed = True
                         u[other + m] = v
-                        i[other + m] = current + weights[low + m - a] if ready[block] >= 0 else current
+                        i[other + m] = current + weights[lowest + m - a] if ready[block] >= 0 else current
                     if crossed:
                         continue
                     row[block] = other
@@ -331,7 +347,7 @@ def go_on(
                 n_hopeful[block] = 0
                 horizon[block] = now
             else:
-                for s in range(low, high):
+                for s in range(lowest, highest):
                     m = targets[s]
                     u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], now, tau_mem[m], tau_syn[m])
                     t[m] = now
@@ -343,10 +359,10 @@ def go_on(
                 if crossed:
                     continue
             if bundle_delta[bundle]:
-                for s in range(low, high):
+                for s in range(lowest, highest):
                     m = targets[s]
                     received[m] += 1
-                    if free_at[m] <= now:
+                    if not is_after(free_at[m], free_low[m], now, now_low):
                         u[r + m] += weights[s]
                         if u[r + m] >= c[m]:
                             lifted[n_fired] = m
@@ -356,14 +372,14 @@ def go_on(
                 all_received[block] += 1
                 if not together[block] or ready[block] < 0:
                     for m in range(b - a):
-                        i[r + a + m] += weights[low + m]
+                        i[r + a + m] += weights[lowest + m]
             else:
-                for s in range(low, high):
+                for s in range(lowest, highest):
                     i[r + targets[s]] += weights[s]
                     received[targets[s]] += 1
             ready[block], ready_for[block] = -1, math.inf
-            for w in range(n_strays[block] if together[block] else high - low):
-                m = strays[a + w] if together[block] else targets[low + w]
+            for w in range(n_strays[block] if together[block] else highest - lowest):
+                m = strays[a + w] if together[block] else targets[lowest + w]
                 if free_at[m] > now and not asked[m] and wanted[m] == free_at[m]:
                     continue  # held as before, and to be asked when it is released
                 if doubt[m] <= now:
@@ -376,30 +392,27 @@ def go_on(
                 changed[n_changed] = m
                 n_changed += 1
             # the spike goes on to its next bundle
-            source = given_sources[rank] if rank < n_given else n_external + senders[rank - n_given]
-            sent = given_times[rank] if rank < n_given else times[rank - n_given]
-            following = next_bundle(source_bundles, delays, source, bundle + 1, sent, t_end)
+            sent, sent_low = times[rank], low[rank]
+            following = next_bundle(source_bundles, delays, senders[rank], bundle + 1, sent, sent_low, t_end)
             if following >= 0:
-                replace_first(
-                    flight_times,
-                    flight_ranks,
-                    flight_bundles,
-                    n_flight,
-                    sent + delays[following],
-                    rank,
-                    following,
-                )
+                arrival, arrival_low = later(sent, sent_low, delays[following])
             else:
                 n_flight -= 1
-                replace_first(
-                    flight_times,
-                    flight_ranks,
-                    flight_bundles,
-                    n_flight,
-                    flight_times[n_flight],
-                    flight_ranks[n_flight],
-                    flight_bundles[n_flight],
-                )
+                arrival, arrival_low = flight_times[n_flight], flight_low[n_flight]
+                rank, following = flight_ranks[n_flight], flight_bundles[n_flight]
+            replace_first(
+                flight_times,
+                flight_low,
+                flight_ranks,
+                flight_bundles,
+                n_flight,
+                arrival,
+                arrival_low,
+                rank,
+                following,
+                times,
+                low,
+            )
 
         for w in range(n_fired):
             m = lifted[w]
@@ -420,9 +433,12 @@ def go_on(
                     break
             else:
                 u[r + m] = u_reset[m]
-            times[n_out], senders[n_out], arrivals[n_out] = now, m, received[m] + all_received[block]
+            times[n_out], low[n_out], senders[n_out] = now, now_low, n_external + m
+            arrivals[n_out] = received[m] + all_received[block]
             n_out += 1
-            free_at[m] = now + t_ref[m]
+            free_at[m], free_low[m] = later(now, now_low, t_ref[m])
+            if t_ref[m] == 0.0:  # nor by an arrival that rounding has put behind a crossing
+                free_low[m] = -math.inf
             if together[block] and free_at[m] > now and not is_stray[m]:
                 t[m] = now
                 strays[blocks[block] + n_strays[block]] = m
@@ -437,20 +453,31 @@ def go_on(
                 n_changed += 1
             if cyclic:
                 bundle = next_bundle(
-                    source_bundles, delays, n_external + m, source_bundles[n_external + m], now, t_end
+                    source_bundles,
+                    delays,
+                    n_external + m,
+                    source_bundles[n_external + m],
+                    now,
+                    now_low,
+                    t_end,
                 )
                 if bundle >= 0:
+                    arrival, arrival_low = later(now, now_low, delays[bundle])
                     push(
                         flight_times,
+                        flight_low,
                         flight_ranks,
                         flight_bundles,
                         n_flight,
-                        now + delays[bundle],
-                        n_given + n_out - 1,
+                        arrival,
+                        arrival_low,
+                        n_out - 1,
                         bundle,
+                        times,
+                        low,
                     )
                     n_flight += 1
-            if n_out > max_spikes:
+            if n_out - n_given > max_spikes:
                 status, where, when = BUDGET, m, now
                 break
     progress[:] = n_out, n_doubts, n_flight, n_crossings, n_emitted, n_changed
@@ -463,25 +490,29 @@ def run(
     efferents,
     n_external,
     given_times,
+    given_low,
     given_sources,
     state,
     after,
     t_end,
     max_spikes,
+    stop,
 ):
     """Solve one sample of a layer.
 
     Parameters
     ----------
-    given_times, given_sources : (n_given,)
-        Spikes of the sources, and of the layer's own neurons before ``after`` that are still on their way; own neuron n
-        is source n_external + n if the layer is cyclic.
+    given_times, given_low, given_sources : (n_given,)
+        Spikes of the sources, and of the layer's own neurons before ``after`` that are still on their way, in order of
+        time, exactly; own neuron n is source n_external + n if the layer is cyclic.
     state : States of (n,)
         To begin with; replaced by those after the last events.
     after, t_end : float
         Arrivals in (after, t_end] are taken.
     max_spikes : int
         How many spikes are allowed.
+    stop : (1,)
+        Not 0 to stop early.
 
     Returns
     -------
@@ -489,12 +520,13 @@ def run(
         0, or why the run ended early.
     where : int, when : float
         The neuron and time at which it did.
-    times, senders, arrivals, trigger
-        The spikes in order of occurrence; ``trigger`` is rank * n_bundles + bundle of a delivery, or -1.
+    times, low, senders, arrivals, trigger
+        The spikes in order of occurrence; ``trigger`` is rank * n_bundles + bundle of a delivery, or -1. Given spikes
+        come first in the ranks, then the layer's own.
     doubt_times, doubt_senders
         Peaks that float64 cannot decide.
     """
-    t, free_at = state.time, state.free_at
+    t, free_at, free_low = state.time, state.free_at, state.free_low
     tau_mem, tau_syn = neurons.tau_mem, neurons.tau_syn
     t_ref, subtracts = neurons.t_ref, neurons.subtracts
     c = neurons.v_threshold - neurons.v_leak
@@ -507,22 +539,23 @@ def run(
     n_blocks = blocks.size - 1
     n_given = given_times.size
     cyclic = source_bundles.size - 1 > n_external
-    room = 4 * n + 64
-    times = np.empty(room)
+    room = n_given + 4 * n + 64
+    # given spikes, then the layer's own
+    times, low = np.empty(room), np.empty(room)
     senders = np.empty(room, np.int64)
+    times[:n_given], low[:n_given], senders[:n_given] = given_times, given_low, given_sources
     arrivals = np.empty(room, np.int64)
     trigger = np.empty(room, np.int64)
     doubt_times = np.empty(room)
     doubt_senders = np.empty(room, np.int64)
 
-    flight_times = np.empty(room)
+    flight_times, flight_low = np.empty(room), np.empty(room)
     flight_ranks, flight_bundles = np.empty(room, np.int64), np.empty(room, np.int64)
     crossing_times = np.full(n, np.inf)
     crossing_heap, crossing_place = np.empty(n, np.int64), np.full(n, -1)
     wanted = np.full(n, np.inf)  # times to cross that are not yet in the heap, of the neurons in changed
     changed = np.empty(4 * n + 1, np.int64)
     n_changed = 0
-    emission = order_by_time(given_times, np.arange(n_given))
 
     # Two rows of states: a block that advances together is read from one row and written to the other.
     u, i = np.empty(2 * n), np.empty(2 * n)
@@ -554,8 +587,7 @@ def run(
         a, b = blocks[block], blocks[block + 1]
         block_of[a:b] = block
         if together[block]:
-            # those that are later have spiked since, and go alone
-            clock[block] = t[a:b].min()
+            clock[block] = state.clock[a:b].min()
             horizon[block] = clock[block]
         for m in range(a, b):
             if together[block]:
@@ -571,7 +603,7 @@ def run(
             changed[n_changed] = m
             n_changed += 1
 
-    progress = np.array([0, 0, 0, 0, 0, n_changed])
+    progress = np.array([n_given, 0, 0, 0, 0, n_changed])
     while True:
         status, where, when = go_on(
             t,
@@ -582,6 +614,7 @@ def run(
             i_0,
             i_1,
             free_at,
+            free_low,
             tau_mem,
             tau_syn,
             t_ref,
@@ -598,9 +631,7 @@ def run(
             source_bundles,
             blocks,
             together,
-            given_times,
-            given_sources,
-            emission,
+            n_given,
             row,
             block_of,
             received,
@@ -628,9 +659,11 @@ def run(
             wanted,
             changed,
             flight_times,
+            flight_low,
             flight_ranks,
             flight_bundles,
             times,
+            low,
             senders,
             arrivals,
             trigger,
@@ -642,13 +675,14 @@ def run(
             t_end,
             max_spikes,
             cyclic,
+            stop,
         )
         if status != ROOM:
             break
-        times, senders = grown_reals(times), grown_integers(senders)
+        times, low, senders = grown_reals(times), grown_reals(low), grown_integers(senders)
         arrivals, trigger = grown_integers(arrivals), grown_integers(trigger)
         doubt_times, doubt_senders = grown_reals(doubt_times), grown_integers(doubt_senders)
-        flight_times = grown_reals(flight_times)
+        flight_times, flight_low = grown_reals(flight_times), grown_reals(flight_low)
         flight_ranks, flight_bundles = grown_integers(flight_ranks), grown_integers(flight_bundles)
     n_out, n_doubts = progress[:2]
     for m in range(n):
@@ -658,67 +692,72 @@ def run(
         state.u[m], state.i[m] = u[row[block_of[m]] + m], i[row[block_of[m]] + m]
         if together[block_of[m]] and not is_stray[m]:
             t[m] = clock[block_of[m]]
+        state.clock[m] = clock[block_of[m]] if together[block_of[m]] else t[m]
+        if free_low[m] == -math.inf:
+            free_low[m] = 0.0
     return (
         status,
         where,
         when,
-        times[:n_out],
-        senders[:n_out],
-        arrivals[:n_out],
-        trigger[:n_out],
+        times[n_given:n_out],
+        low[n_given:n_out],
+        senders[n_given:n_out] - n_external,
+        arrivals[n_given:n_out],
+        trigger[n_given:n_out],
         doubt_times[:n_doubts],
         doubt_senders[:n_doubts],
     )
 
 
 @compiled
-def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_spikes):
-    """Solve a layer by its event queue, sample by sample.
+def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_spikes, stop):
+    """Solve a layer by its event queue, sample by sample; the spikes given to one are in order of time, exactly.
 
     Returns (status, sample, neuron, time), where and why the first run that did not reach t_end stopped; the layer's
     Spikes; its States after their last events; (sample, neuron, time) columns of where float64 could not decide.
     """
     n_samples = given.offsets.size - 1
-    state_times, us, currents, free_ats = (
+    end = States(
         start.time.copy(),
         start.u.copy(),
         start.i.copy(),
         start.free_at.copy(),
+        start.free_low.copy(),
+        start.clock.copy(),
     )
     counts = np.zeros(n_samples + 1, np.int64)
     doubt_counts = np.zeros(n_samples, np.int64)
     ended = (0, -1, -1, t_end)
     parts = []
     for sample in range(n_samples):
-        low, high = given.offsets[sample], given.offsets[sample + 1]
+        first, last = given.offsets[sample], given.offsets[sample + 1]
         state = States(
-            start.time[sample].copy(),
-            start.u[sample].copy(),
-            start.i[sample].copy(),
-            start.free_at[sample].copy(),
+            end.time[sample],
+            end.u[sample],
+            end.i[sample],
+            end.free_at[sample],
+            end.free_low[sample],
+            end.clock[sample],
         )
-        status, where, when, times, senders, arrivals, trigger, doubt_times, doubt_senders = run(
+        status, where, when, times, low, senders, arrivals, trigger, doubt_times, doubt_senders = run(
             neurons,
             efferents,
             n_external,
-            given.times[low:high],
-            given.neurons[low:high],
+            given.times[first:last],
+            given.low[first:last],
+            given.neurons[first:last],
             state,
             after,
             t_end,
             max_spikes,
+            stop,
         )
-        parts.append((times, senders, arrivals, trigger, doubt_times, doubt_senders))
+        parts.append((times, low, senders, arrivals, trigger, doubt_times, doubt_senders))
         counts[sample + 1] = times.size
         doubt_counts[sample] = doubt_times.size
-        state_times[sample], us[sample], currents[sample], free_ats[sample] = (
-            state.time,
-            state.u,
-            state.i,
-            state.free_at,
-        )
         if status != 0:
             ended = (status, sample, where, when)
+        if status != 0 or stop[0] != 0:
             break
     offsets = np.cumsum(counts)
     total = offsets[-1]
@@ -729,14 +768,16 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
         offsets,
         np.empty(total, np.int64),
         np.empty(total, np.int64),
+        np.empty(total),
     )
     all_doubts = np.empty(n_doubts)
     all_doubters = np.empty(n_doubts, np.int64)
     d = 0
     for sample in range(len(parts)):
-        times, senders, arrivals, trigger, doubt_times, doubt_senders = parts[sample]
+        times, low, senders, arrivals, trigger, doubt_times, doubt_senders = parts[sample]
         piece = slice(offsets[sample], offsets[sample + 1])
         found.times[piece] = times
+        found.low[piece] = low
         found.neurons[piece] = senders
         found.arrivals[piece] = arrivals
         found.trigger[piece] = trigger
@@ -744,4 +785,4 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
         all_doubters[d : d + doubt_times.size] = doubt_senders
         d += doubt_times.size
     doubt_samples = np.repeat(np.arange(n_samples), doubt_counts)
-    return ended, found, States(state_times, us, currents, free_ats), doubt_samples, all_doubters, all_doubts
+    return ended, found, end, doubt_samples, all_doubters, all_doubts

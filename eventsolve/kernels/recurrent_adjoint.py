@@ -30,11 +30,13 @@ from eventsolve.kernels.lives import (
     replay,
 )
 from eventsolve.kernels.membrane import propagator
+from eventsolve.kernels.queues import tied_before
 from eventsolve.kernels.tables import NONE
+from eventsolve.kernels.times import is_after, later
 
 
 @compiled
-def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end):
+def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, stop):
     """Return V' before every own spike, where V moves on after it (at once or at its release), and before its trigger.
 
     Each (n_own,) in 1/s: left, right (0 if V is not released up to t_end) and ahead (of triggered spikes).
@@ -71,6 +73,8 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
                 if n_own == 0:
                     continue
+                if stop[0] != 0:
+                    break
                 room = schedule.times.size + 2 * n_own + 2
                 if room > states.shape[0]:
                     states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
@@ -84,6 +88,7 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
                     start.u[sample, neuron],
                     start.i[sample, neuron],
                     start.free_at[sample, neuron],
+                    start.free_low[sample, neuron],
                     own,
                     own_places,
                     by_neuron[neuron],
@@ -156,15 +161,26 @@ def knots_of(own, probes, low, high, probe_low, probe_high, t_refs, start_free_a
 
 @compiled
 def spike_errors(
-    neurons, efferents, n_external, n_given, start_free_at, slopes, own, cotangents, probes, t_end
+    neurons,
+    efferents,
+    n_external,
+    given,
+    start_free_at,
+    start_free_low,
+    slopes,
+    own,
+    cotangents,
+    probes,
+    t_end,
+    stop,
 ):
     """Return for every spike of a cyclic layer its cotangent and what its deliveries are worth, (n_own,).
 
     Parameters
     ----------
-    n_given : (n_samples,)
-        How many spikes were given to the layer: they come first in the ranks of spikes.
-    start_free_at : (n_samples, n)
+    given : Spikes
+        Those given to the layer: they come first in the ranks of spikes.
+    start_free_at, start_free_low : (n_samples, n)
         Until when V is held from the start.
     slopes : tuple of (n_own,)
         From :func:`slopes_of`.
@@ -181,11 +197,21 @@ def spike_errors(
     source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
     targets, weights, bundle_delta = efferents.target, efferents.weight, efferents.delta
     n_bundles = delays.size
-    own_times, triggers = own.times, own.trigger
+    own_times, own_low, triggers = own.times, own.low, own.trigger
+    given_times, given_low = given.times, given.low
     read_times, read_cotangents = probes.times, probes.cotangents
     result = cotangents.copy()
     for sample in range(own.offsets.size - 1):
         low, high = own.offsets[sample], own.offsets[sample + 1]
+        n_given = given.offsets[sample + 1] - given.offsets[sample]
+        sent, sent_low = np.empty(n_given + high - low), np.empty(n_given + high - low)  # by rank
+        for k in range(n_given):
+            sent[k], sent_low[k] = (
+                given_times[given.offsets[sample] + k],
+                given_low[given.offsets[sample] + k],
+            )
+        for k in range(low, high):
+            sent[n_given + k - low], sent_low[n_given + k - low] = own_times[k], own_low[k]
         offsets, spikes, reads, held_reads = knots_of(
             own,
             probes,
@@ -210,6 +236,8 @@ def spike_errors(
         worth = np.zeros(n_knots)  # of a triggered spike: dL/dt of the arrival that triggers it
         order = order_by_time(knot_times, keys)
         for o in range(n_knots - 1, -1, -1):
+            if stop[0] != 0:
+                break
             knot = order[o]
             n = neuron_of[knot]
             now = knot_times[knot]
@@ -222,11 +250,11 @@ def spike_errors(
                 continue
             spike = spikes[knot]
             error = result[spike]
-            rank = n_given[sample] + spike - low
+            rank = n_given + spike - low
             source = n_external + n
             for bundle in range(source_bundles[source], source_bundles[source + 1]):
-                arrival = now + delays[bundle]
-                if arrival > t_end:
+                arrival, arrival_low = later(now, own_low[spike], delays[bundle])
+                if is_after(arrival, arrival_low, t_end, 0.0):
                     break
                 key = rank * n_bundles + bundle
                 delta = bundle_delta[bundle]
@@ -236,9 +264,16 @@ def spike_errors(
                     while a < b:  # the target's first knot after the arrival
                         middle = (a + b) >> 1
                         t = knot_times[middle]
-                        if t < arrival or (
-                            t == arrival and (spikes[middle] < 0 or triggers[spikes[middle]] < key)
-                        ):
+                        earlier = t <= arrival
+                        if t == arrival and spikes[middle] >= 0 and triggers[spikes[middle]] >= 0:
+                            trigger = triggers[spikes[middle]]
+                            cause = trigger // n_bundles
+                            earlier = trigger < key
+                            if cause != rank:
+                                earlier = tied_before(
+                                    own_low[spikes[middle]], cause, arrival_low, rank, sent, sent_low
+                                )
+                        if earlier:
                             a = middle + 1
                         else:
                             b = middle
@@ -249,10 +284,11 @@ def spike_errors(
                     before = a - 1
                     while before >= offsets[m] and spikes[before] < 0:
                         before -= 1
-                    held_to = start_free_at[sample, m]
+                    held_to, held_low = start_free_at[sample, m], start_free_low[sample, m]
                     if before >= offsets[m]:
-                        held_to = knot_times[before] + t_refs[m]
-                    if held_to > arrival:
+                        held_to, held_low = later(knot_times[before], own_low[spikes[before]], t_refs[m])
+                    held = is_after(held_to, held_low, arrival, arrival_low)
+                    if held and (before < offsets[m] or t_refs[m] > 0.0):
                         if delta or held_to > t_end:
                             continue
                         _, i = adjoint_at(held_to, a, last, knot_times, p_v, p_i, tau_mems[m], tau_syns[m])
@@ -264,9 +300,9 @@ def spike_errors(
                     else:
                         error += weights[s] * (i / tau_syns[m] - v / tau_mems[m])
             result[spike] = error
-            free_at = now + t_refs[n]
+            free_at, free_low = later(now, own_low[spike], t_refs[n])
             v, i = 0.0, 0.0
-            if free_at <= t_end:
+            if not is_after(free_at, free_low, t_end, 0.0):
                 v, i = adjoint_at(
                     free_at, knot + 1, offsets[n + 1], knot_times, p_v, p_i, tau_mems[n], tau_syns[n]
                 )
@@ -291,7 +327,7 @@ def adjoint_at(time, knot, last, knot_times, p_v, p_i, tau_mem, tau_syn):
 
 
 @compiled
-def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_end):
+def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_end, stop):
     """Return p_V and p_I at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
     Parameters
@@ -329,6 +365,8 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_e
         p_v = np.empty(spikes.size)
         p_i = np.empty(spikes.size)
         for m in range(n):
+            if stop[0] != 0:
+                break
             tau_mem, tau_syn, t_ref = neurons.tau_mem[m], neurons.tau_syn[m], neurons.t_ref[m]
             first, last = offsets[m], offsets[m + 1]
             for knot in range(last - 1, first - 1, -1):

@@ -76,7 +76,8 @@ class Spikes(NamedTuple):
 
     ``arrivals`` counts the arrivals that the neuron had received when it spiked (of its own schedule); it is
     what orders a spike and an arrival at the same time. Inputs have none. ``trigger`` says which delivery, over a delta
-    synapse, made it spike, as :func:`eventsolve.kernels.recurrent.run` numbers them; -1 for a crossing.
+    synapse, made it spike, as :func:`eventsolve.kernels.recurrent.run` numbers them; -1 for a crossing. ``low`` is what
+    the times leave of exact sums, as :mod:`eventsolve.kernels.times` has them.
     """
 
     times: Reals
@@ -84,15 +85,22 @@ class Spikes(NamedTuple):
     offsets: Integers
     arrivals: Integers
     trigger: Integers
+    low: Reals
 
 
 class States(NamedTuple):
-    """Every neuron's state after its last event, each (n_samples, n): when, u = V - v_leak, i, until when V is held."""
+    """Every neuron's state after its last event, each (n_samples, n): when, u = V - v_leak, i, until when V is held.
+
+    ``free_low`` is what ``free_at`` leaves of an exact sum. ``clock`` is the time up to which its population has
+    advanced together, which may be before all of its neurons' own; of one that goes alone, its own.
+    """
 
     time: Reals
     u: Reals
     i: Reals
     free_at: Reals
+    free_low: Reals
+    clock: Reals
 
 
 ROOM, BUDGET, TWICE = 1, 2, 3

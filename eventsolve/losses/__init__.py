@@ -22,6 +22,7 @@ What a loss on spike times does with an output that it reads and that never spik
 The samples concerned are reported in ``grads.silent_samples``.
 """
 
+from eventsolve.lazily import attached as _attached
 from eventsolve.losses.evaluation import Evaluation as Evaluation
 from eventsolve.losses.evaluation import Loss as Loss
 from eventsolve.losses.evaluation import VoltageReads as VoltageReads
@@ -35,3 +36,5 @@ from eventsolve.losses.voltages import MeanVoltageCrossEntropy as MeanVoltageCro
 from eventsolve.losses.voltages import RunningLoss as RunningLoss
 from eventsolve.losses.voltages import SampledVoltage as SampledVoltage
 from eventsolve.losses.voltages import TrajectoryMSE as TrajectoryMSE
+
+__dir__ = _attached(__name__)[1]

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import refuse_units
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -47,6 +48,7 @@ class Loss(Protocol):
 
 def label_vector(labels: ArrayLike) -> NDArray[np.int64]:
     """Return labels as a read-only vector of integers, or raise a ValueError that says what they are instead."""
+    refuse_units("labels", labels, "a vector of integers")
     array = np.array(labels)
     if array.size == 0:
         array = array.astype(np.int64)

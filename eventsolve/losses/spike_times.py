@@ -9,7 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import first_entry, real, real_array, seconds, seconds_array
 from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
+from eventsolve.magnitudes import warn_of_loss
+from eventsolve.network import LARGEST
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -45,15 +48,20 @@ class TTFSCrossEntropy:
     silent: Silent = field(default="raise", kw_only=True)
 
     def __post_init__(self) -> None:
-        _positive("tau0", self.tau0)
-        _positive("tau1", self.tau1)
-        _positive("alpha", self.alpha, zero=True)
+        for name in ("tau0", "tau1"):
+            value = _positive(name, seconds(name, getattr(self, name)))
+            if not 1.0 / LARGEST <= value <= LARGEST:
+                raise ValueError(f"{name} must be from 2**-200 to 2**200 s; got {value!r}")
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "alpha", _positive("alpha", real("alpha", self.alpha), zero=True))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         trains = spikes_of(solution, self.population)
+        for name in ("tau0", "tau1"):
+            warn_of_loss(name, getattr(self, name), solution.t_end)
         labels = fitting_labels(self.labels, trains)
         first = trains.first()
         rows = np.arange(trains.n_samples)
@@ -97,9 +105,9 @@ class TargetTimeMSE:
 
     def __post_init__(self) -> None:
         _check_silent(self.silent)
-        targets = np.array(self.targets, dtype=np.float64)
+        targets = seconds_array("targets", self.targets)
         if not np.isfinite(targets).all():
-            raise ValueError(f"targets must be finite; {targets[~np.isfinite(targets)][0]!r} is among them")
+            raise ValueError(f"targets must be finite; {first_entry(targets, ~np.isfinite(targets))}")
         targets.setflags(write=False)
         object.__setattr__(self, "targets", targets)
 
@@ -112,6 +120,7 @@ class TargetTimeMSE:
                 f"targets must have shape (n_samples, n_neurons) = {(trains.n_samples, trains.n_neurons)}; "
                 f"got {targets.shape}"
             )
+        warn_of_loss("the earliest target", float(targets.min(initial=np.inf)), solution.t_end)
         times, concerned, skipped = _all_first(self, trains, solution.t_end)
         error = times - targets
         error[skipped] = 0.0
@@ -145,13 +154,16 @@ class RelativeMSE:
 
     def __post_init__(self) -> None:
         _check_silent(self.silent)
-        if not np.isfinite(self.gap):
-            raise ValueError(f"gap must be finite; got {self.gap!r}")
+        gap = seconds("gap", self.gap)
+        if not np.isfinite(gap):
+            raise ValueError(f"gap must be finite; got {gap!r}")
+        object.__setattr__(self, "gap", gap)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         trains = spikes_of(solution, self.population)
+        warn_of_loss("gap", self.gap, solution.t_end)
         labels = fitting_labels(self.labels, trains)
         times, concerned, skipped = _all_first(self, trains, solution.t_end)
         rows = np.arange(trains.n_samples)
@@ -183,7 +195,7 @@ class SpikeTimeLoss:
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return what the function gives, checked."""
         values, derivative = self.function(solution.spikes)
-        array = np.array(values, dtype=np.float64)
+        array = real_array("the function's losses", values)
         if array.shape != (solution.n_samples,):
             raise ValueError(
                 f"the function must return one loss for each of {solution.n_samples} samples; got shape {array.shape}"
@@ -191,12 +203,16 @@ class SpikeTimeLoss:
         for name in derivative:
             if name not in solution.spikes:
                 raise ValueError(f"the function's derivative names {name!r}, which is not a population")
-        return Evaluation(array, {name: np.array(v, dtype=np.float64) for name, v in derivative.items()})
+        slopes = {
+            name: real_array(f"the function's derivative by {name!r}", v) for name, v in derivative.items()
+        }
+        return Evaluation(array, slopes)
 
 
-def _positive(name: str, value: float, *, zero: bool = False) -> None:
+def _positive(name: str, value: float, *, zero: bool = False) -> float:
     if not (np.isfinite(value) and (value > 0 or (zero and value == 0))):
         raise ValueError(f"{name} must be finite and {'>= 0' if zero else '> 0'}; got {value!r}")
+    return value
 
 
 def _check_silent(silent: object) -> None:

@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsolve.checks import real_array, seconds_array
 from eventsolve.losses.evaluation import (
     Evaluation,
     VoltageReads,
@@ -83,7 +84,7 @@ class RunningLoss:
         return Evaluation(values, spikes, {self.population: _reads(nodes, slopes)})
 
     def _called(self, voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
-        loss, slope = (np.asarray(x, dtype=np.float64) for x in self.function(voltages, times, sample))
+        loss, slope = _two_arrays(self.function(voltages, times, sample))
         if loss.shape != times.shape or slope.shape != voltages.shape:
             raise ValueError(
                 f"the function must return l {times.shape} and dl/dV {voltages.shape}; "
@@ -139,7 +140,7 @@ class TrajectoryMSE:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
 
         def loss(voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
-            error = voltages - np.asarray(self.target(times, sample), dtype=np.float64)
+            error = voltages - real_array("the target's voltages", self.target(times, sample))
             if error.shape != voltages.shape:
                 raise ValueError(f"the target must return voltages {voltages.shape}; got {error.shape}")
             return 0.5 * (error**2).sum(axis=0), error
@@ -191,7 +192,7 @@ class MeanVoltageCrossEntropy:
     def _weight(self, times: Reals, solution: Solution) -> Reals:
         x = (times - solution.t_start) / (solution.t_end - solution.t_start)
         function = self.weighting if callable(self.weighting) else WEIGHTINGS[self.weighting]
-        weight = np.asarray(function(x), dtype=np.float64)
+        weight = real_array("what weighting returns", function(x))
         if weight.shape != x.shape:
             raise ValueError(
                 f"weighting must return one weight for each of {x.shape} times; got {weight.shape}"
@@ -255,7 +256,7 @@ class SampledVoltage:
     function: Callable[[Reals], tuple[ArrayLike, ArrayLike]]
 
     def __post_init__(self) -> None:
-        times = np.array(self.times, dtype=np.float64).reshape(-1)
+        times = seconds_array("times", self.times).reshape(-1)
         if not (np.isfinite(times).all() and (np.diff(times) > 0).all() and (times >= 0).all()):
             raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")
         times.setflags(write=False)
@@ -265,7 +266,7 @@ class SampledVoltage:
         """Return each sample's loss and its derivative by the voltages."""
         times = np.asarray(self.times)
         voltages = solution.voltage(self.population, times)
-        values, slopes = (np.asarray(x, dtype=np.float64) for x in self.function(voltages))
+        values, slopes = _two_arrays(self.function(voltages))
         if values.shape != voltages.shape[:1] or slopes.shape != voltages.shape:
             raise ValueError(
                 f"the function must return losses {voltages.shape[:1]} and dL/dV {voltages.shape}; "
@@ -274,6 +275,11 @@ class SampledVoltage:
         everywhere = np.broadcast_to(times, (solution.n_samples, times.size))
         reads = _reads(Nodes(everywhere, np.ones_like(everywhere), voltages), slopes)
         return Evaluation(values, voltages={self.population: reads})
+
+
+def _two_arrays(returned: tuple[ArrayLike, ArrayLike]) -> tuple[Reals, Reals]:
+    losses, slopes = returned
+    return real_array("the function's losses", losses), real_array("the function's derivative", slopes)
 
 
 def _at_spikes(

@@ -16,6 +16,7 @@ neither read nor changed. In an expression of two mpf the left one's context rou
 numbers or its context.
 """
 
+from eventsolve.lazily import attached as _attached
 from eventsolve.multiprecision.differences import Loss as Loss
 from eventsolve.multiprecision.differences import SpikeCountChanged as SpikeCountChanged
 from eventsolve.multiprecision.differences import derivative as derivative
@@ -32,3 +33,5 @@ from eventsolve.multiprecision.problems import Spike as Spike
 from eventsolve.multiprecision.problems import Synapse as Synapse
 from eventsolve.multiprecision.problems import problem as problem
 from eventsolve.multiprecision.solution import ExactSolution as ExactSolution
+
+__dir__ = _attached(__name__)[1]

@@ -1,10 +1,16 @@
-"""Event by event, at any number of digits."""
+"""Event by event, at any number of digits.
+
+Sums of times are exact, so that what is at one time is told from what is nearly so. Arrivals at one time act population
+by population, in the order in which these are solved; at one, by when their spikes were sent; of those first spikes of
+inputs and of populations before, by population and neuron, then those of the same cycle as they occur; then by synapse.
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 from eventsolve.multiprecision.flow import Rise, State, advance, crossing, first_rise
 from eventsolve.multiprecision.problems import (
@@ -19,7 +25,7 @@ from eventsolve.multiprecision.problems import (
     require_causal,
 )
 from eventsolve.multiprecision.solution import ExactSolution
-from eventsolve.network import Network
+from eventsolve.network import Network, solving_order
 from eventsolve.spiketrains import SpikeTrains
 
 GUARD_DIGITS = 20
@@ -82,14 +88,17 @@ def _run(
     cells = [(name, k) for name, neurons in given.neurons.items() for k in range(len(neurons))]
     neurons = [neuron_in(ctx, given.neurons[name][k]) for name, k in cells]
     place = {cell: i for i, cell in enumerate(cells)}
+    cycles = solving_order(given.neurons, (key[:2] for key in given.synapses))
+    rank = {name: k for k, name in enumerate(itertools.chain(given.channels, *cycles))}
+    level = {name: k for k, cycle in enumerate(cycles) for name in cycle}
     efferents: dict[tuple[str, int], list[tuple[int, Mpf, Mpf, bool]]] = {}
     for key, synapses in given.synapses.items():
         for s in synapses:
             synapse = (place[key[1], s.target], ctx.mpf(s.weight), ctx.mpf(s.delay), s.delta)
             efferents.setdefault((key[0], s.source), []).append(synapse)
 
-    # Arrivals at one time act in the order of their serial numbers: that of the spikes, then of the synapses.
-    pending: list[tuple[Mpf, int, int, Mpf, bool]] = []  # time, serial number, target, weight, delta
+    # time, and what decides at one time, down to a serial number; target, weight, delta
+    pending: list[tuple[Mpf, tuple[Any, ...], int, Mpf, bool]] = []
     serial = itertools.count()
     spikes: dict[str, list[Spike]] = {name: [] for name in given.neurons}
     histories = [[State(zero, neuron.v_initial, neuron.i_initial, zero)] for neuron in neurons]
@@ -97,8 +106,11 @@ def _run(
 
     def emit(cell: tuple[str, int], time: Mpf) -> None:
         for target, weight, delay, delta in efferents.get(cell, ()):
-            if time + delay <= t_end:
-                heapq.heappush(pending, (time + delay, next(serial), target, weight, delta))
+            arrival, number, there = ctx.fadd(time, delay, exact=True), next(serial), level[cells[target][0]]
+            within = level.get(cell[0]) == there
+            turn = (there, time, within, () if within else (rank[cell[0]], cell[1]), number)
+            if arrival <= t_end:
+                heapq.heappush(pending, (arrival, turn, target, weight, delta))
 
     def fire(i: int, time: Mpf, voltage: Mpf, current: Mpf) -> None:
         (name, k), neuron = cells[i], neurons[i]
@@ -108,7 +120,7 @@ def _run(
             )
         latest[i] = time
         spikes[name].append((time, k))
-        histories[i].append(State(time, voltage, current, time + neuron.t_ref))
+        histories[i].append(State(time, voltage, current, ctx.fadd(time, neuron.t_ref, exact=True)))
         emit((name, k), time)
 
     def arrive(i: int, time: Mpf, weight: Mpf, delta: bool) -> None:

@@ -13,6 +13,7 @@ a label is named by ``ax.legend()``; ``matplotlib.rc_context(plot.STYLE)`` gives
 - :func:`explore`                                                        any of these with sliders, in a notebook
 """
 
+from eventsolve.lazily import attached as _attached
 from eventsolve.plot.decisions import decision_boundary as decision_boundary
 from eventsolve.plot.errors import convergence as convergence
 from eventsolve.plot.errors import waterfall as waterfall
@@ -27,3 +28,5 @@ from eventsolve.plot.traces import adjoint_current as adjoint_current
 from eventsolve.plot.traces import adjoint_voltage as adjoint_voltage
 from eventsolve.plot.traces import current as current
 from eventsolve.plot.traces import voltage as voltage
+
+__dir__ = _attached(__name__)[1]

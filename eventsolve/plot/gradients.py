@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from eventsolve.checks import real_array
-from eventsolve.plot.style import EXACT, FEW, MODEL, QUIET, axes
+from eventsolve.plot.style import EXACT, FEW, MODEL, QUIET, axes, named
 
 UNIT = "dL/dw  (1 / unit of weight)"
 FURTHEST = 3
@@ -96,7 +96,7 @@ def gradient_map(
     ax = axes(ax, height=2.0)
     shades = mpl.colormaps["PuOr_r"].with_extremes(bad="#000000")
     image = ax.imshow(shown, aspect="auto", cmap=shades, vmin=-reach, vmax=reach, interpolation="nearest")
-    names = f"{pre} neuron", f"{post} neuron"
+    names = f"{named(pre)} neuron", f"{named(post)} neuron"
     ax.set(xlabel=names[0 if wide else 1], ylabel=names[1 if wide else 0])
     ax.set_yticks(range(shown.shape[0]) if shown.shape[0] <= FEW else ax.get_yticks()[1:-1])
     if shown.shape[1] <= FEW:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 
 from eventsolve.network import LI, Network, Population, Projection
-from eventsolve.plot.style import QUIET, SERIES, axes
+from eventsolve.plot.style import QUIET, SERIES, axes, named
 
 _APART = 2.7, 1.5
 """Between columns and rows."""
@@ -29,7 +29,7 @@ def network(network: Network, *, ax: Axes | None = None) -> Axes:
     for name, population in network.populations.items():
         ax.text(
             *place[name],
-            f"{name}\n{_kind(population)}",
+            f"{named(name)}\n{_kind(population)}",
             ha="center",
             va="center",
             fontsize=9,

@@ -7,6 +7,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
+from eventsolve.checks import printable
+
 EXACT, MODEL, QUIET = "#0072B2", "#D55E00", "#767676"
 """Okabe & Ito's blue and vermilion, and a grey for what is not data."""
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -43,3 +45,8 @@ def axes(ax: Axes | None, width: float = 7.0, height: float = 2.6) -> Axes:
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be matplotlib Axes or None; got {type(ax).__name__}")
     return ax
+
+
+def named(name: str) -> str:
+    """Return a name as matplotlib draws it: printable, not for mathematics, and short enough to leave room."""
+    return printable(name, 60).replace("$", r"\$")

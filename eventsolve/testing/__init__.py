@@ -8,6 +8,8 @@
 What does not match is a :class:`Mismatch`: it names the first place where the two part, and what it looks like.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from eventsolve.testing.assertions import assert_gradients_match as assert_gradients_match
 from eventsolve.testing.assertions import assert_spikes_match as assert_spikes_match
 from eventsolve.testing.assertions import check_implementation as check_implementation
@@ -15,3 +17,10 @@ from eventsolve.testing.divergence import Divergence as Divergence
 from eventsolve.testing.divergence import Mismatch as Mismatch
 from eventsolve.testing.problem import Problem as Problem
 from eventsolve.testing.problem import network_of as network_of
+
+if _TYPE_CHECKING:
+    from eventsolve.testing import strategies as strategies
+else:
+    from eventsolve.lazily import attached as _attached
+
+    __getattr__, __dir__ = _attached(__name__, "strategies")

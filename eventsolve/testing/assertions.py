@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
-from eventsolve.checks import real_array, shown
+from eventsolve.checks import real, real_array, seconds, shown
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -68,7 +68,8 @@ def assert_spikes_match(
     ValueError
         If there is nothing to compare, or names or sizes differ.
     """
-    _non_negative("atol", atol)
+    atol = _non_negative("atol", seconds("atol", atol))
+    time_step = _step(time_step)
     got, wanted = _trains("actual", actual), _trains("expected", expected)
     if isinstance(actual, SpikeTrains) != isinstance(expected, SpikeTrains):
         raise ValueError("actual and expected must both be SpikeTrains, or both have populations by name")
@@ -176,8 +177,9 @@ def check_implementation(
     ValueError
         If the implementation returns nothing to compare, or other names or shapes than the problem has.
     """
-    _non_negative("spikes_atol", spikes_atol)
+    spikes_atol = _non_negative("spikes_atol", seconds("spikes_atol", spikes_atol))
     terms = _Terms(rtol, atol, reduction, problem, time_step)
+    time_step = terms.time_step
     results = implementation(problem)
     known = ("spikes", "loss", *QUANTITIES)
     if not isinstance(results, Mapping):
@@ -224,12 +226,11 @@ class _Terms:
     time_step: float | None
 
     def __post_init__(self) -> None:
-        _non_negative("rtol", self.rtol)
-        _non_negative("atol", self.atol)
+        for name in ("rtol", "atol"):
+            object.__setattr__(self, name, _non_negative(name, real(name, getattr(self, name))))
         if self.reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {shown(self.reduction)}")
-        if self.time_step is not None and not (math.isfinite(self.time_step) and self.time_step > 0):
-            raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
+        object.__setattr__(self, "time_step", _step(self.time_step))
 
 
 def _matching_spikes(
@@ -369,6 +370,16 @@ def _named(quantity: str, place: Any) -> str:
     return f"{quantity} of {place!r}" if place else quantity
 
 
-def _non_negative(name: str, value: float) -> None:
+def _non_negative(name: str, value: float) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
+    return value
+
+
+def _step(time_step: object) -> float | None:
+    if time_step is None:
+        return None
+    value = seconds("time_step", time_step)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"time_step must be finite and > 0; got {value!r}")
+    return value

@@ -4,7 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from campaign import Tally, campaign, draw, run_batch
+
+from tests.campaign import Tally, campaign, draw, run_batch
+
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
 
 SEED = 4
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from campaign import draw
 from enclosing import exactly, parsed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from networks import random_case
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.certify import batches
+from tests.campaign import draw
 
 DIGITS = 30
 
@@ -161,23 +161,33 @@ class TestEventsAtOneTime:
 
 
 class TestCorners:
-    def test_nothing(self):
-        empty = es.certify(es.solve(es.Network(), {}, 1.0))
-        assert empty.proven
-        assert empty.spike_times == {}
-        net = es.Network()
-        net.add_input("in", 0)
-        net.add_population("out", 0, es.LIF(20e-3, 5e-3))
-        net.connect("in", "out", np.zeros((0, 0)))
-        assert es.certify(es.solve(net, {"in": es.SpikeTrains.from_lists([[]], n_neurons=0)}, 1.0)).proven
-        assert es.certify(es.solve(net, {"in": es.SpikeTrains.from_lists([], n_neurons=0)}, 1.0)).proven
-
-    def test_readouts_alone(self):
-        net = es.Network()
-        net.add_population("out", 2, es.LI(20e-3, 5e-3, v_initial=3.0))
-        certificate = es.certify(es.solve(net, {}, 1.0))
-        assert certificate.proven
-        assert certificate.spike_times == {}
+    def test_a_proof_of_nothing_says_that_it_proves_nothing(self):
+        solution = random_case(5).solve()
+        readout = es.Network()
+        readout.add_population("out", 2, es.LI(20e-3, 5e-3, v_initial=3.0))
+        none = es.Network()
+        none.add_input("in", 0)
+        none.add_population("out", 0, es.LIF(20e-3, 5e-3))
+        none.connect("in", "out", np.zeros((0, 0)))
+        for certificate in (
+            es.certify(solution, spikes={}),
+            es.certify(es.solve(es.Network(), {}, 1.0)),
+            es.certify(es.solve(readout, {}, 1.0)),
+            es.certify(es.solve(none, {"in": es.SpikeTrains.from_lists([], n_neurons=0)}, 1.0)),
+        ):
+            assert not certificate.proven
+            assert certificate.empty
+            assert certificate.spike_times == {}
+            assert certificate.refuted == certificate.undecided == ()
+            assert str(certificate).startswith("proves nothing: ")
+        # a population without neurons, and one without spikes, are something that is claimed
+        assert es.certify(es.solve(none, {"in": es.SpikeTrains.from_lists([[]], n_neurons=0)}, 1.0)).proven
+        quiet = es.Network()
+        quiet.add_population("out", 2, es.LIF(20e-3, 5e-3))
+        assert es.certify(es.solve(quiet, {}, 1.0)).proven
+        # and so are gradients where nothing spikes
+        loss = es.losses.MaxVoltageCrossEntropy("out", [0])
+        assert es.certify(es.solve(readout, {}, 1.0), gradients=loss).proven
 
     def test_no_time(self):
         net = es.Network()

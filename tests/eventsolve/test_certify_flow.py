@@ -1,7 +1,7 @@
 """Enclosures of the closed form: do they hold what mpmath computes in 450 digits, and how wide are they?"""
 
 import pytest
-from enclosing import WIDE, exactly, holds, radius
+from enclosing import WIDE, exactly, holds, radius, response
 from flint import arb
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,13 +14,6 @@ TAU_SYN = 5e-3
 RATIOS = [1.0, 2.0, 0.5, 4.0, 1e-3, 1e3, *(1.0 + side * 10.0**-k for k in (1, 8, 12, 16) for side in (-1, 1))]
 ratios = st.sampled_from(RATIOS) | st.floats(1e-3, 1e3)
 times = st.floats(1e-12, 1.0) | st.sampled_from([0.0, 5e-324, -1e-20])
-
-
-def response(s, tau_mem, tau_syn):
-    """K as it stands: 450 digits pay for the cancellation, down to the smallest float64."""
-    if tau_mem == tau_syn:
-        return s / tau_mem * WIDE.exp(-s / tau_mem)
-    return tau_syn / (tau_syn - tau_mem) * (WIDE.exp(-s / tau_syn) - WIDE.exp(-s / tau_mem))
 
 
 @given(ratios, times)
@@ -69,15 +62,61 @@ def test_a_wide_ball_holds_all_of_its_points(s, s_radius, tau_radius, at_s, at_t
         rates = flow.rates_of(wide[1], balls.ball(TAU_SYN))
         propagated = flow.propagator(rates, wide[0])
         derivatives = flow.response_derivatives(rates, wide[0], *propagated)
+    with working_precision(20 * BITS):  # points, as good as exact
         point = wide[0].mid() + wide[0].rad() * at_s, wide[1].mid() + wide[1].rad() * at_tau
         inner = flow.rates_of(point[1], balls.ball(TAU_SYN))
         inside = flow.propagator(inner, point[0])
-        for outer, exact in zip(
-            (*propagated, *derivatives),
-            (*inside, *flow.response_derivatives(inner, point[0], *inside)),
-            strict=True,
-        ):
-            assert outer.overlaps(exact)
+        exact = (*inside, *flow.response_derivatives(inner, point[0], *inside))
+    for outer, value in zip((*propagated, *derivatives), exact, strict=True):
+        assert outer.contains(value)
+
+
+def moments_at(d):
+    """M_0, M_0 - M_1 and M_1 as they stand."""
+    decay = WIDE.exp(-d)
+    return (1 - decay) / d, (d - 1 + decay) / d**2, (1 - (1 + d) * decay) / d**2
+
+
+@given(st.floats(1e-3, 30.0), st.floats(1e-9, 0.9))
+@example(0.6, 0.5)  # from where a series is summed to where none is
+def test_moments_over_a_wide_ball_range_from_one_end_to_the_other(middle, spread):
+    with working_precision(BITS):
+        d = arb(middle, middle * spread)
+        found = flow.mean_decay(d), *flow._moments(d)
+        ends = [moments_at(exactly(d.mid()) + side * exactly(d.rad())) for side in (1, -1)]
+    for ball, low, high in zip(found, *ends, strict=True):
+        assert holds(ball, low)
+        assert holds(ball, high)
+        assert 2 * radius(ball) <= (high - low) * (1 + WIDE.mpf(2) ** -26) + high * WIDE.mpf(2) ** (20 - BITS)
+
+
+@given(st.floats(0.0, 0.5), st.integers(0, 1200))
+@example(1.0, BITS + 6)  # the first term that is left out is 1/6 of it, and what is summed is exactly 1/2
+@example(1.0, BITS + 4)
+@example(1.0, 1100)  # as above, and less than float64 holds
+@example(0.5, 0)
+def test_the_series_holds_what_it_leaves_out(factor, power):
+    with working_precision(BITS):
+        d = arb(factor) * arb(2) ** -power
+        found = flow._series(d)
+    if factor == 0.0:
+        assert holds(found, WIDE.mpf(1) / 2)
+    else:
+        term, truth, k = WIDE.mpf(1) / 2, WIDE.zero, 2
+        while abs(term) > WIDE.mpf(10) ** -440:
+            truth += term
+            k += 1
+            term = -term * exactly(d) / k
+        assert holds(found, truth)
+    assert radius(found) <= WIDE.mpf(2) ** (4 - BITS)
+
+
+def test_a_wide_time_widens_the_response_by_no_more_than_its_slower_decay():
+    with working_precision(BITS):
+        for tau_mem, tau_syn in ((5e-6, 5e-3), (5e-3, 5e-6)):  # 200 of the faster constants
+            rates = flow.rates_of(balls.ball(tau_mem), balls.ball(tau_syn))
+            found = flow.propagator(rates, arb(1e-3, 1e-5))[2]
+            assert found.rad() < 0.03 * found.mid()
 
 
 def test_overlapping_balls_are_not_compared():

@@ -2,20 +2,25 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from enclosing import WIDE
+from flint import arb
 from hypothesis import given
 from hypothesis import strategies as st
 from loops import Loop
-from lost_spikes import RATIO, claim_of, solution_of
 from networks import random_case
-from planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 import eventsolve as es
 from eventsolve import adjoint, solve_chunk
-from eventsolve.certify import samples
+from eventsolve.certify import certificate as certificate_module
+from eventsolve.certify import guesses, samples, tolerances
+from eventsolve.certify.balls import working_precision
+from eventsolve.certify.records import digest_of
+from tests.lost_spikes import RATIO, claim_of, solution_of
+from tests.planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
 TAU = [(20e-3, 5e-3), (5e-3, 5e-3), (4e-3, 9e-3), (5e-3 * (1 + 2**-40), 5e-3)]
 
@@ -276,6 +281,27 @@ def spikes_of(record):
     [
         (lambda r: r.update(fingerprint="0" * 64), "another network"),
         (lambda r: r["samples"].pop(), "covers 1 of 2 samples"),
+        (lambda r: (r["samples"].pop(), r.update(n_samples=1)), "covers 1 of 2 samples, and says 1"),
+        (lambda r: spikes_of(r)["radii"].__setitem__(0, 1.0), "enclosure 0"),
+        (
+            lambda r: (
+                spikes_of(r)["radii"].__setitem__(0, 1.0),
+                spikes_of(r)["midpoints"].__setitem__(0, 0.5),
+            ),
+            "0.5",
+        ),
+        (
+            lambda r: spikes_of(r)["decimals"].__setitem__(0, "[0.01 +/- 1]"),
+            "decimals of 'hidden': enclosure 0",
+        ),
+        (lambda r: spikes_of(r)["decimals"].__setitem__(0, ""), "decimals of 'hidden': enclosure 0"),
+        (lambda r: spikes_of(r)["tolerances"].__setitem__(0, 1e-3), "tolerances of 'hidden': 0"),
+        (lambda r: r["samples"][0].update(distance=0.0), "sample 0: distance"),
+        (lambda r: r["samples"][1].update(intervals=7), "sample 1: intervals is 7"),
+        (lambda r: r["samples"][1].update(bits=53), "sample 1: bits is 53"),
+        (lambda r: r.update(gradient_distance=0.25), "gradient_distance"),
+        (lambda r: r.update(digits=16), "bits"),
+        (lambda r: r.update(tolerance=1.0), "tolerances"),
         (lambda r: spikes_of(r)["midpoints"].__setitem__(0, 1e-3), "enclosure 0"),
         (lambda r: spikes_of(r)["radii"].__setitem__(0, 0.0), "enclosure 0"),
         (lambda r: r["gradients"]["weight"][0][2].__setitem__(0, 7.0), "weight"),
@@ -288,6 +314,183 @@ def test_a_record_that_says_otherwise_is_not_confirmed(stored, change, says, tmp
     certificate = es.Certificate.load(tampered(stored, change, tmp_path))
     assert not certificate.check(solution, gradients=cotangents)
     assert says in certificate.disagreement(solution, gradients=cotangents)
+
+
+# -- altered anywhere ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A record in which there is one of everything, of a network that is proven in milliseconds."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("hidden", 2, es.LIF(20e-3, 5e-3))
+    net.connect("in", "hidden", [[8.0], [7.0]], delay=1e-3)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]], [[2e-3]]])}, 30e-3)
+    cotangents = {"hidden": np.linspace(1.0, 2.0, solution.spikes["hidden"].n_spikes)}
+    path = tmp_path_factory.mktemp("small") / "certificate.json"
+    certificate = es.certify(solution, gradients=cotangents)
+    assert certificate.proven
+    certificate.save(path)
+    return solution, cotangents, path
+
+
+def leaves(document, path=()):
+    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+        if isinstance(value, dict | list) and value:
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def other_values(value):
+    """Return what a leaf is changed to: a number in its last place, a text in its last letter."""
+    if isinstance(value, bool) or value is None:
+        return [0.5]
+    if isinstance(value, int):
+        return [value + 1]
+    if isinstance(value, float):
+        return [float(np.nextafter(value, np.inf)), None]
+    if isinstance(value, str):
+        digit = next((k for k in range(len(value) - 1, -1, -1) if value[k].isdigit()), None)
+        last = len(value) - 1 if digit is None else digit
+        return [value[:last] + ("1" if value[last] != "1" else "2") + value[last + 1 :]]
+    return [[0]] if isinstance(value, list) else [{"a": 1}]
+
+
+def mutants(text):
+    """Yield every record in which one thing is another one, gone, there twice, or in its neighbour's place."""
+    places = list(leaves(json.loads(text)))
+    for path in places:
+        for change in ("change", "remove", "twice", "swap"):
+            document = json.loads(text)
+            holder = document
+            for key in path[:-1]:
+                holder = holder[key]
+            key = path[-1]
+            if change == "change":
+                for other in other_values(holder[key]):
+                    holder[key] = other
+                    yield path, json.dumps(document)
+            elif change == "remove":
+                del holder[key]
+                yield path, json.dumps(document)
+            elif change == "twice" and isinstance(holder, list):
+                holder.insert(key, holder[key])
+                yield path, json.dumps(document)
+            elif change == "twice":
+                whole = json.dumps(document)
+                entry = f"{json.dumps(key)}: {json.dumps(holder[key])}"
+                yield path, whole.replace(entry, f"{entry}, {entry}", 1)
+            elif isinstance(holder, list) and key + 1 < len(holder) and holder[key] != holder[key + 1]:
+                holder[key], holder[key + 1] = holder[key + 1], holder[key]
+                yield path, json.dumps(document)
+
+
+def verdict(path, text, solution, cotangents, *, signed=False):
+    """Return the sentence with which a record is refused, or None; ``signed``: with a digest that fits it."""
+    path.write_text(text)
+    try:
+        certificate = es.Certificate.load(path)
+    except ValueError as error:
+        return str(error)
+    if signed:
+        certificate = replace(certificate, digest=digest_of(certificate))
+    return certificate.disagreement(solution, gradients=cotangents)
+
+
+def test_a_record_that_is_altered_anywhere_is_refused(small, tmp_path, monkeypatch):
+    solution, cotangents, stored_path = small
+    text = stored_path.read_text()
+    proofs = certificate_module.certify(solution, gradients=cotangents)
+    # the same solution is proven again for every mutant with the same digits and tolerance: once is enough
+    real = certificate_module.certify
+    monkeypatch.setattr(
+        certificate_module,
+        "certify",
+        lambda s, *, digits, tolerance, **what: (
+            proofs
+            if (digits, tolerance) == (15, None)
+            else real(s, digits=digits, tolerance=tolerance, **what)
+        ),
+    )
+    assert verdict(tmp_path / "c.json", text, solution, cotangents) is None
+    assert verdict(tmp_path / "c.json", json.dumps(json.loads(text)), solution, cotangents) is None
+    n, passed, harmless = 0, [], 0
+    for path, mutant in mutants(text):
+        n += 1
+        if verdict(tmp_path / "c.json", mutant, solution, cotangents) is None:
+            passed.append(path)
+        # who computes the digest anew can change numbers by less than their slack, and nothing else
+        if verdict(tmp_path / "c.json", mutant, solution, cotangents, signed=True) is None:
+            assert set(path) & {
+                "radii",
+                "decimals",
+                "tolerances",
+                "distance",
+                "gradient_distance",
+                "digest",
+            } or ((path[0] == "gradients" and path[-2] == 3) or path[1] == "value"), path
+            harmless += 1
+    assert n > 300
+    assert passed == []
+    assert 0 < harmless < n / 4
+
+
+def test_what_passes_with_another_digest_is_still_true(small, tmp_path):
+    """Radii within their slack, and decimals: each still holds the exact enclosure."""
+    solution, cotangents, stored_path = small
+    proofs = es.certify(solution, gradients=cotangents).proofs
+    document = json.loads(stored_path.read_text())
+    accepted = 0
+    for factor in (0.5, 1 - 2**-9, 1 - 2**-12, 1 + 2**-12, 1 + 2**-9, 2.0):
+        for sample, entry in enumerate(document["samples"]):
+            held = entry["spikes"]["hidden"]["radii"]
+            for k, radius in enumerate(held):
+                held[k] = radius * factor
+                said = verdict(tmp_path / "c.json", json.dumps(document), solution, cotangents, signed=True)
+                assert (said is None) == (abs(factor - 1) < 2**-11)
+                if said is None:
+                    mantissa, exponent, size, scale = proofs[sample].exact["hidden"][k]
+                    with working_precision(400):
+                        far = abs(arb((mantissa, exponent)) - arb(entry["spikes"]["hidden"]["midpoints"][k]))
+                        assert far + arb((size, scale)) <= arb(held[k])
+                    accepted += 1
+                held[k] = radius
+    assert accepted == 2 * solution.spikes["hidden"].n_spikes
+
+
+def test_a_record_is_confirmed_where_float64_rounds_otherwise(monkeypatch):
+    """Guesses and tolerances go through libm, whose last bit differs from one machine to another."""
+    random = np.random.default_rng(5)
+
+    class Elsewhere:
+        def __getattr__(self, name):
+            function = getattr(math, name)
+            if name not in ("exp", "expm1", "log1p", "log", "sqrt"):
+                return function
+            return lambda x: math.nextafter(function(x), random.choice([-math.inf, math.inf]))
+
+    different = 0
+    for seed in range(4):
+        solution = random_case(seed).solve() if seed % 2 else Loop(seed, t_end=20e-3).solve()
+        certificate = es.certify(solution)
+        with monkeypatch.context() as patch:
+            for module in (guesses, tolerances):
+                patch.setattr(module, "math", Elsewhere())
+            other = es.certify(solution)
+        different += other.digest != certificate.digest
+        assert other.disagreement(solution) is None
+        assert certificate.disagreement(solution) is None
+    assert different > 0
+
+
+def test_complex_gradients_are_refused_not_cut_to_their_real_part(stored):
+    solution, cotangents, _ = stored
+    grads = es.vjp(solution, cotangents)
+    weight = {key: w + 1e-3j for key, w in grads.weight.items()}
+    with pytest.raises(ValueError, match=r"claimed_gradients\.weight\[.*must be numbers"):
+        es.certify(solution, gradients=cotangents, claimed_gradients=replace(grads, weight=weight))
 
 
 def test_a_record_of_another_solution_is_not_confirmed(stored):
@@ -322,6 +525,11 @@ def test_a_record_of_another_solution_is_not_confirmed(stored):
         lambda r: r["gradients"]["weight"][0].__setitem__(1, [1, 1]),
         lambda r: r["gradients"].pop("v_leak"),
         lambda r: r.update(misfits=[["weight"]]),
+        lambda r: r.update(digits=0),
+        lambda r: r.pop("digest"),
+        lambda r: r["gradients"]["weight"].append(r["gradients"]["weight"][0]),
+        lambda r: spikes_of(r)["decimals"].__setitem__(0, "1e-999999999"),
+        lambda r: spikes_of(r)["decimals"].__setitem__(0, "1" * 10_000),
     ],
 )
 def test_a_record_of_another_form_is_refused(stored, change, tmp_path):

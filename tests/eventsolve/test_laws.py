@@ -1,5 +1,7 @@
 """Laws that an exact solver obeys, on random heterogeneous networks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from networks import EPS, cases, random_case, reached, time_bounds
 
 import eventsolve as es
+from eventsolve import multiprecision
+from eventsolve.network import LARGEST
 
 few = settings(max_examples=40)
 """An example solves and differentiates a network many times."""
@@ -68,7 +72,7 @@ def test_permuting_neurons_permutes_spikes_bit_for_bit(case, order):
 
 
 @few
-@given(cases(), st.sampled_from([0.25, 8.0]))
+@given(cases(), st.sampled_from([0.25, 8.0, 2.0**-190, 2.0**190]))
 def test_scaling_voltage_by_a_power_of_two_changes_no_bit_of_time(case, factor):
     net = es.Network()
     net.add_input("in", 3)
@@ -86,6 +90,68 @@ def test_scaling_voltage_by_a_power_of_two_changes_no_bit_of_time(case, factor):
     a, b = (es.vjp(s, weighted(s)) for s in (solution, scaled))
     for key in case.net.projections:
         np.testing.assert_array_equal(a.weight[key], b.weight[key] * factor)
+
+
+@few
+@given(cases(), st.sampled_from([0.25, 8.0, 2.0**-185, 2.0**190]))
+def test_scaling_all_times_by_a_power_of_two_scales_every_bit(case, factor):
+    net = es.Network()
+    net.add_input("in", 3)
+    for name in ("hidden", "out"):
+        population = case.net.population(name)
+        values = {p: population.parameter(p) for p in PARAMETERS}
+        for p in ("tau_mem", "tau_syn", "t_ref"):
+            values[p] = values[p] * factor
+        net.add_population(name, population.size, es.LIF(**values))
+    for key, p in case.net.projections.items():
+        net.connect(*key, p.weight, delay=p.delay.reshape(p.weight.shape) * factor)
+    inputs = {name: replace(trains, times=trains.times * factor) for name, trains in case.inputs.items()}
+    solution = case.solve()
+    scaled = case.solve(net=net, inputs=inputs, t_end=case.t_end * factor)
+    for name in ("hidden", "out"):
+        np.testing.assert_array_equal(scaled.spikes[name].times, solution.spikes[name].times * factor)
+        np.testing.assert_array_equal(scaled.spikes[name].neurons, solution.spikes[name].neurons)
+    a, b = (es.vjp(s, weighted(s)) for s in (solution, scaled))
+    for key in case.net.projections:
+        np.testing.assert_array_equal(b.weight[key], a.weight[key] * factor)
+        np.testing.assert_array_equal(b.delay[key], a.delay[key])
+    for name in ("hidden", "out"):
+        np.testing.assert_array_equal(b.tau_mem[name], a.tau_mem[name])
+        np.testing.assert_array_equal(b.tau_syn[name], a.tau_syn[name])
+
+
+@pytest.mark.parametrize(
+    ("tau_mem", "tau_syn", "weight", "v_threshold", "t_end"),
+    [
+        (LARGEST, LARGEST, LARGEST, 1 / LARGEST, 3.0),
+        (1.0, 1.0, LARGEST, 1 / LARGEST, 3 / LARGEST),
+        (1.0, LARGEST, LARGEST, 1.0, 3 / LARGEST),
+        (LARGEST, LARGEST, 3.0, 1 / LARGEST, 3.0),
+        (1 / LARGEST, 1 / LARGEST, LARGEST, LARGEST / 16, 3 / LARGEST),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")
+def test_the_largest_ratios_of_scales_are_solved(tau_mem, tau_syn, weight, v_threshold, t_end):
+    """To a few ulps of the end; numbers that differ by 2**800 need as many bits of the reference, 260 digits."""
+    net = es.Network()
+    net.add_input("in", 1)
+    neuron = es.LIF(tau_mem=tau_mem, tau_syn=tau_syn, v_threshold=v_threshold, t_ref=t_end / 7)
+    net.add_population("out", 1, neuron)
+    net.connect("in", "out", [[weight]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[t_end / 8, t_end / 2]]])}
+    solution = es.solve(net, inputs, t_end)
+    got = solution.spikes["out"].times
+    want = multiprecision.solve(net, inputs, t_end, digits=260).to_spiketrains("out").times
+    assert got.size == want.size > 0
+    assert np.abs(got - want).max() <= 4 * EPS * t_end
+    grads = es.vjp(solution, {"out": np.ones(got.size)})
+    for values in (
+        grads.weight["in", "out"],
+        grads.tau_mem["out"],
+        grads.tau_syn["out"],
+        grads.v_threshold["out"],
+    ):
+        assert np.isfinite(values).all()
 
 
 @few

@@ -675,3 +675,27 @@ def test_solved_networks_cannot_be_changed(freeze):
 
 def silence():
     return {"in": es.SpikeTrains.from_lists([[[], [], []]])}
+
+
+def test_numbers_of_a_scale_that_kernels_cannot_multiply_are_refused():
+    for name, value in (("tau_mem", 1e-61), ("tau_syn", 1e-160), ("tau_mem", 1e61), ("v_threshold", 1e-61)):
+        with pytest.raises(
+            ValueError, match=rf"{name} must be from 2\*\*-200 to 2\*\*200, .*{re.escape(repr(value))}"
+        ):
+            es.LIF(**{"tau_mem": 1.0, "tau_syn": 1.0, "v_reset": -1.0, "v_initial": -1.0} | {name: value})
+    for name in ("v_leak", "i_initial", "v_reset"):
+        with pytest.raises(ValueError, match=rf"{name} must be at most 2\*\*200 in size; it is -1e\+61"):
+            es.LIF(tau_mem=1.0, tau_syn=1.0, **{name: -1e61})
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, es.LIF(1.0, 1.0, v_leak=-1e-300, t_ref=1e300))
+    with pytest.raises(
+        ValueError, match=r"weight of .* must be at most 2\*\*200 in size; entry \[0, 0\] is 1e\+61"
+    ):
+        net.connect("in", "out", [[1e61]])
+    net.connect("in", "out", [[5e-324]], delay=1e300)
+    with pytest.raises(ValueError, match=r"t_end must be at most 2\*\*200 s"):
+        es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 1e61)
+    for name in ("tau0", "tau1"):
+        with pytest.raises(ValueError, match=rf"{name} must be from 2\*\*-200 to 2\*\*200 s; got 1e-61"):
+            es.losses.TTFSCrossEntropy("out", [0], **{"tau0": 1.0, "tau1": 1.0, "alpha": 0.0} | {name: 1e-61})

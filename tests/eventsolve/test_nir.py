@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import eventsolve as es
 
 nir = pytest.importorskip("nir", reason="the package nir is not installed")
-from eventsolve.io.nir import from_nir, to_nir  # noqa: E402
+from eventsolve.io.nir import from_nir, read, to_nir  # noqa: E402
 
 
 def drawn(seed, *, current_based=True):
@@ -314,13 +314,115 @@ def test_norse_runs_the_same_graph_and_converges_to_the_same_spikes():
     assert errors[1] < 0.5 * errors[0]
 
 
+# -- graphs that were written on a clock ---------------------------------------------------------------------------
+
+
+def snntorch_graph(dt=1e-4, alpha=None, beta=0.9, weight=0.6, n=3):
+    """What snnTorch's export_to_nir writes of Linear and Leaky(beta), or Synaptic(alpha, beta): 0-d, a batch of one."""
+    tau, zero, one = np.array(dt / (1 - beta)), np.array(0.0), np.array(1.0)
+    common = {"r": tau / dt, "v_leak": zero, "v_threshold": one, "v_reset": zero}
+    if alpha is None:
+        neuron = nir.LIF(tau=tau, **common)
+    else:
+        tau_syn = np.array(dt / (1 - alpha))
+        neuron = nir.CubaLIF(tau_mem=tau, tau_syn=tau_syn, w_in=tau_syn / dt, **common)
+    nodes = {
+        "input": nir.Input(np.array([1, 2])),
+        "fc": nir.Affine(np.full((n, 2), weight), np.full(n, 0.01)),
+        "lif": neuron,
+        "output": nir.Output(np.array([1, n])),
+    }
+    return nir.NIRGraph(nodes, [("input", "fc"), ("fc", "lif"), ("lif", "output")], type_check=False)
+
+
+def test_a_step_turns_pulses_of_height_one_into_the_programs_own_jumps():
+    net = from_nir(snntorch_graph(), dt=1e-4)
+    (projection,) = net.projections.values()
+    assert (net.population("input").size, net.population("lif").size) == (2, 3)
+    np.testing.assert_allclose(projection.weight, 0.6, rtol=4 * np.finfo(float).eps)
+    np.testing.assert_allclose(net.population("lif").parameter("tau_mem"), 1e-3, rtol=1e-15)
+    # a program on the clock has V = 0.9 V + 0.01 of the bias, which comes to rest at 0.1
+    np.testing.assert_allclose(net.population("lif").parameter("v_leak"), 0.1, rtol=1e-14)
+    again = from_nir(snntorch_graph(dt=0.1), time_unit=1e-3, dt=1e-4).projections["input", "lif"]
+    np.testing.assert_allclose(again.weight, 0.6, rtol=4 * np.finfo(float).eps)
+
+
+def test_a_program_on_the_clock_follows_the_network_that_is_read_with_its_step():
+    """Synaptic(alpha, beta), I = alpha I + x and V = beta V + I: errors fall as the step, as Euler's do."""
+    errors = []
+    for dt in (1e-4, 1e-5):
+        alpha, beta = 1 - dt / 5e-3, 1 - dt / 10e-3
+        net = from_nir(snntorch_graph(dt, alpha, beta, weight=20 * dt), dt=dt)
+        voltage, current, volts = 0.0, 0.0, []
+        for k in range(round(20e-3 / dt)):
+            current = alpha * current + 20 * dt * (k == 0)
+            voltage = beta * voltage + current
+            volts.append(voltage)
+        trains = es.SpikeTrains.from_lists([[[0.0], []]])
+        quiet = net.with_neurons({"lif": es.LI(10e-3, 5e-3)})
+        times = dt * np.arange(1, len(volts) + 1)
+        exact = es.solve(quiet, {"input": trains}, 21e-3).voltage("lif", times)[0, 0]
+        errors.append(np.abs(exact - volts).max() / exact.max())
+    assert errors[0] < 0.05
+    assert errors[1] < 0.15 * errors[0]
+
+
+def test_a_file_of_single_numbers_and_a_batch_of_one_is_read_with_its_step(tmp_path):
+    graph = snntorch_graph()
+    for name, value in vars_of(graph.nodes["lif"]).items():
+        setattr(graph.nodes["lif"], name, np.atleast_1d(value))  # a file holds no scalars
+    nir.write(tmp_path / "clocked.nir", graph)
+    net = read(tmp_path / "clocked.nir", dt=1e-4)
+    np.testing.assert_allclose(net.projections["input", "lif"].weight, 0.6, rtol=4 * np.finfo(float).eps)
+    with pytest.warns(es.UnitWarning, match="was it written on a clock"):
+        read(tmp_path / "clocked.nir")
+
+
+def test_a_graph_that_looks_clocked_is_warned_about():
+    for graph, said in (
+        (snntorch_graph(), r"6e\+03 times .* perhaps 0\.0001: from_nir"),
+        (snntorch_graph(alpha=0.8), r"perhaps 0\.0001"),
+        (graph_of(nir.Linear(np.eye(2) * 300)), r"60 times .* in seconds: from_nir"),
+    ):
+        with pytest.warns(es.UnitWarning, match=said):
+            from_nir(graph)
+    for bad in (0.0, -1e-4, np.inf, np.nan):
+        with pytest.raises(ValueError, match="dt must be a finite number of seconds > 0"):
+            from_nir(snntorch_graph(), dt=bad)
+
+
+def test_scalars_take_their_size_from_what_they_are_connected_to():
+    graph = snntorch_graph(n=4)
+    graph.nodes |= {"scale": nir.Scale(np.array(2.0)), "next": nir.LIF(**vars_of(graph.nodes["lif"]))}
+    graph.nodes["lif"].v_threshold = np.array([1.0])
+    graph.edges = [("input", "fc"), ("fc", "lif"), ("lif", "scale"), ("scale", "next"), ("next", "output")]
+    net = from_nir(graph, dt=1e-4)
+    assert [net.population(name).size for name in ("lif", "next")] == [4, 4]
+    assert net.projections["lif", "next"].weight.toarray().tolist() == (np.eye(4) * 2.0).tolist()
+    alone = nir.NIRGraph({"lif": graph.nodes["lif"]}, [], type_check=False)
+    alone.nodes["lif"].v_threshold = np.array(1.0)
+    with pytest.raises(ValueError, match="node 'lif' has scalars only"):
+        from_nir(alone)
+
+
+def vars_of(node):
+    return {name: getattr(node, name) for name in ("tau", "r", "v_leak", "v_threshold", "v_reset")}
+
+
+def test_an_input_of_two_dimensions_is_refused():
+    graph = snntorch_graph()
+    graph.nodes["input"] = nir.Input(np.array([2, 2]))
+    with pytest.raises(ValueError, match=r"node 'input' has shape \(2, 2\); a population has one dimension"):
+        from_nir(graph, dt=1e-4)
+
+
 # -- what is taken apart, and what is refused ----------------------------------------------------------------------
 
 
 def cuba(n):
     ones = np.ones(n)
     return nir.CubaLIF(
-        tau_mem=20e-3 * ones, tau_syn=5e-3 * ones, r=ones, v_leak=0 * ones, v_threshold=ones, w_in=ones
+        tau_mem=20e-3 * ones, tau_syn=5e-3 * ones, r=ones, v_leak=0 * ones, v_threshold=ones, w_in=5e-3 * ones
     )
 
 
@@ -354,9 +456,9 @@ def test_graphs_in_the_graph_are_taken_apart():
     net = from_nir(nir.NIRGraph(nodes, edges))
     assert set(net.projections) == {("in", "rnn.lif"), ("rnn.lif", "rnn.lif"), ("rnn.lif", "b")}
     np.testing.assert_array_equal(
-        net.projections["rnn.lif", "rnn.lif"].weight, np.array([[0.0, 1.0], [2.0, 0.0]]) / 5e-3
+        net.projections["rnn.lif", "rnn.lif"].weight, np.array([[0.0, 1.0], [2.0, 0.0]])
     )
-    np.testing.assert_array_equal(net.projections["rnn.lif", "b"].weight.toarray(), np.eye(2) / 5e-3)
+    np.testing.assert_array_equal(net.projections["rnn.lif", "b"].weight.toarray(), np.eye(2))
 
 
 def test_maps_in_a_row_are_one_projection():
@@ -368,7 +470,7 @@ def test_maps_in_a_row_are_one_projection():
         nir.Linear(second),
     )
     (projection,) = from_nir(graph_of(*maps, nir.Delay(column(4e-3, 5e-3)))).projections.values()
-    np.testing.assert_allclose(projection.weight, second @ first / 5e-3, rtol=1e-15)
+    np.testing.assert_allclose(projection.weight, second @ first, rtol=1e-15)
     np.testing.assert_allclose(projection.delay, [8e-3, 9e-3, 9e-3, 10e-3], rtol=1e-15)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from strategies import spike_lists
 
 import eventsolve as es
@@ -49,6 +49,7 @@ def test_two_spikes_of_a_unit_at_one_time_are_told(tmp_path):
     np.testing.assert_array_equal(found.trains.times, [0.5, 0.5, 0.75])
 
 
+@settings(max_examples=10)  # each is read in a process of its own
 @given(drawn=spike_lists())
 def test_recordings_return_from_a_file_with_every_bit(tmp_path_factory, drawn):
     lists, n_neurons = drawn
@@ -83,10 +84,10 @@ def test_other_files_are_refused(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["spikes"] = np.zeros(3)
         file["labels"] = np.zeros(3)
-    with pytest.raises(ValueError, match="must have a one-dimensional dataset 'spikes/times'"):
+    with pytest.raises(ValueError, match=r"other\.h5 holds no recordings: it must have a group 'spikes'"):
         read_shd(tmp_path / "other.h5")
     (tmp_path / "text.h5").write_text("no")
-    with pytest.raises(OSError, match="file signature not found"):
+    with pytest.raises(ValueError, match="file signature not found"):
         read_shd(tmp_path / "text.h5")
 
 

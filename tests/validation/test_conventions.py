@@ -62,6 +62,29 @@ def test_what_has_no_factor_and_what_lacks_a_constant_say_so():
         conventions.of("mlGeNN", "Loudest")
 
 
+def test_the_factors_of_delgrad_are_those_of_its_closed_form():
+    """Göltz et al. 2021, eq. 12, with C = 1 and g_leak = 1/tau_mem: the first spike where tau_mem = 2 tau_syn."""
+    tau_mem, tau_syn = 10e-3, 5e-3
+    times, theirs = np.array([1e-3, 3e-3]) / tau_syn, np.array([3.0, 2.5])
+
+    def first_spike(weight):
+        a1, a2 = weight @ np.exp(times), weight @ np.exp(times / 2)
+        return 2 * np.log(2 * a1 / (a2 + np.sqrt(a2**2 - 4 * a1 * tau_syn / tau_mem))) * tau_syn
+
+    convention = conventions.of("DelGrad", "first spike times")
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 1, es.LIF(tau_mem, tau_syn))
+    net.connect("in", "out", convention.weight([theirs], tau_mem=tau_mem, tau_syn=tau_syn))
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], [3e-3]]])}, 30e-3)
+    assert solution.spikes["out"].times[0] == pytest.approx(first_spike(theirs), rel=1e-14)
+    step = 1e-5  # central differences: errors of step**2 and eps / step, both near 1e-10
+    slopes = [[(first_spike(theirs + h) - first_spike(theirs - h)) / (2 * step) for h in step * np.eye(2)]]
+    exact = es.vjp(solution, {"out": np.arange(solution.spikes["out"].n_spikes) == 0}).weight["in", "out"]
+    got = convention.gradient(slopes, tau_mem=tau_mem, tau_syn=tau_syn)
+    np.testing.assert_allclose(got, exact, rtol=1e-8)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 def test_the_factor_of_norses_adjoint():
     pytest.importorskip("norse.torch", reason="Norse is not installed")

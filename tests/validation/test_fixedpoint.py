@@ -193,6 +193,42 @@ def test_a_floor_shift_decay_never_leaves_minus_one_lsb():
     assert ArithmeticUnit("half_up").multiply(minus_one, S16_15, decay, U0_32, S16_15).tolist() == [0]
 
 
+@pytest.mark.parametrize("shape", [(3,), (0,), (2, 3), (2, 0)])
+@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+def test_totals_of_any_shape_in_a_wide_format_are_those_of_integers(shape, overflow):
+    wide = FixedFormat(63, 0)
+    unit = ArithmeticUnit("half_up", overflow)
+    terms = np.resize([2**62, 2**62, 7], shape).astype(np.int64)
+    got = unit.total(terms, wide)
+    sums = [sum(row) for row in (terms.tolist() if len(shape) > 1 else [terms.tolist()])]
+    if overflow == "saturate":
+        want = [min(total, wide.maximum) for total in sums]
+    else:
+        want = [(total + 2**63) % 2**64 - 2**63 for total in sums]
+    assert got.dtype == np.int64
+    assert got.reshape(-1).tolist() == want
+
+
+@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("rounding", DETERMINISTIC)
+def test_one_number_of_a_wide_format_is_like_many(rounding, overflow):
+    wide, fine = FixedFormat(63, 0), FixedFormat(1, 62)
+    unit = ArithmeticUnit(rounding, overflow)
+    operations = {
+        "add": lambda x, y: unit.add(x, wide, y, wide, wide),
+        "subtract": lambda x, y: unit.subtract(x, wide, y, fine, wide),
+        "multiply": lambda x, y: unit.multiply(x, wide, y, fine, wide),
+        "divide": lambda x, y: unit.divide(x, wide, y, fine, wide),
+        "convert": lambda x, y: unit.convert(x, wide, fine),
+    }
+    for x, y in ((2**63 - 1, 2**63 - 1), (-(2**63), 3), (2**62 + 1, -(2**62)), (5, 7)):
+        for name, operation in operations.items():
+            many = operation(np.array([x]), np.array([y]))
+            one = operation(np.array(x), np.array(y))
+            assert (one.shape, one.dtype) == ((), np.int64), name
+            assert int(one) == int(many[0]), name
+
+
 def test_total_saturates_once_at_its_end():
     unit = ArithmeticUnit()
     x = np.array([[S16_15.maximum, S16_15.maximum, S16_15.minimum, S16_15.minimum]])

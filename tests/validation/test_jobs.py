@@ -5,9 +5,9 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from campaign import Tally, campaign, run_batch
 from mishaps import double, halve
 
+from tests.campaign import Tally, campaign, run_batch
 from validation.jobs import LostJobsError, as_finished, in_order
 from validation.yinyang import Job
 from validation.yinyang import campaign as yinyang_campaign

@@ -11,7 +11,7 @@ from validation.spinnaker2 import SpiNNaker2Core
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from eventsolve.adapters.torch import ExactModule  # noqa: E402
-from validation.torch_eventprop import TorchEventProp  # noqa: E402
+from validation.torch_eventprop import TorchEventProp, _constants  # noqa: E402
 from validation.torch_targets import RasterTarget, TimesTarget  # noqa: E402
 
 LABELS = np.array([0, 1, 1, 0])
@@ -257,3 +257,12 @@ def test_a_finer_grid_brings_no_target_further_from_the_time_stepped_one():
         for t in (TimeStepped(step), TorchEventProp(step, torch.float64))
     )
     assert ours < theirs
+
+
+def test_what_decays_leave_is_rounded_from_float64_as_in_the_published_code():
+    net = es.Network()
+    net.add_population("out", 1, es.LIF(20e-3, 5e-3))
+    alpha, beta, rests, *_ = _constants(net, "out", 10e-6, torch.float32)
+    assert [float(alpha), float(beta)] == [float(np.float32(np.exp(-10e-6 / tau))) for tau in (5e-3, 20e-3)]
+    assert rests[:, 0].tolist() == [float(np.float32(1 - np.exp(-10e-6 / tau))) for tau in (5e-3, 20e-3)]
+    assert (rests[:, 0] != torch.stack([1 - alpha[0], 1 - beta[0]])).all()  # what float32 would make of them

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eventsolve import plot
-from eventsolve.plot.style import MODEL, QUIET, SERIES, STYLE
+from eventsolve.plot.style import MODEL, QUIET, SERIES, STYLE, named
 from validation.attribution.causes import Attribution
 from validation.attribution.convergence import Errors
 from validation.compare import label_of
@@ -103,7 +103,11 @@ def synapses(found: Attribution) -> Picture | None:
                 figure.colorbar(shown, ax=axis, extend="both")
                 for side in (axis.xaxis, axis.yaxis):
                     side.set_major_locator(MaxNLocator(integer=True))
-                axis.set(title=f"{label_of(key)}: {name}", xlabel="source neuron", ylabel="target neuron")
+                axis.set(
+                    title=f"{named(label_of(key))}: {named(name)}",
+                    xlabel="source neuron",
+                    ylabel="target neuron",
+                )
     return finished(
         figure,
         "Synapse by synapse",

@@ -28,7 +28,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from validation.attribution import pictures
@@ -36,6 +35,7 @@ from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
 from validation.attribution.convergence import Errors, Order, crossover, observed_order
 from validation.compare import label_of
+from validation.pages import page
 from validation.pictures import Picture
 from validation.report import number, percent
 
@@ -339,20 +339,12 @@ def convergence_table(found: Sequence[Errors]) -> Table:
 
 
 def _page(**contents: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("validation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page: str = environment.get_template("attribution.html.j2").render(**contents)
-    return page
+    return page("attribution.html.j2", contents)
 
 
 def to_json(content: Mapping[str, Any]) -> str:
     """Return a document as text."""
-    return json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
 
 def write(folder: Path, name: str, content: Mapping[str, Any], html: str) -> tuple[Path, Path]:

@@ -23,8 +23,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import eventsolve as es
-from eventsolve.chunks import map_chunks
+from eventsolve.chunks import joined, map_chunks
+from eventsolve.interrupts import call
 from eventsolve.losses import Evaluation
+from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Network
 from validation.fixedpoint import Overflow, Rounding
 from validation.grid.kernels.backward import backward
@@ -192,6 +194,7 @@ class TimeStepped:
         self._check(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
+        warn_of_step(self.time_step, network)
         number = kernel_number(self.number, self.rounding, self.overflow)
         tables = tables_of(network, self.time_step, self.propagators, self.transport, number)
         steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
@@ -215,7 +218,7 @@ class TimeStepped:
             if name in tables.populations:
                 errors[places[name]] = values
         reads, cotangents = _reads(evaluation, solution, tables)
-        input_errors, sums, falling, noise = self._backward(
+        errors, input_errors, sums, falling, noise = self._backward(
             tables, number, events, n_steps, bounds, errors, reads, cotangents
         )
         given = np.empty_like(input_errors)
@@ -244,7 +247,7 @@ class TimeStepped:
             traces=_traces(network, tables, times, traces) if self.traces else {},
             counters=counters,
             notes=tuple(
-                f"{count} {what} are rounded to steps of {self.time_step!r} s, by up to {most!r} s"
+                f"{count} {what} are rounded to steps of {self.time_step!r} s, by up to {most:.2g} s"
                 for what, (count, most) in tables.rounded.items()
             ),
         )
@@ -287,12 +290,11 @@ class TimeStepped:
         before = tuple(np.empty((n_samples if traced else 0, *shape)) for _ in range(2))
         after = tuple(np.empty((n_samples if kept else 0, *shape)) for _ in range(2))
 
-        run: Any = forward
-
         def work(k: int) -> tuple[Integers, Fired, int]:
             low, high = _range(k, n_samples)
             noise = noise_of(number, low, high, self.seed)
-            bounds, fired = run(
+            bounds, fired = call(
+                forward,
                 tables.neurons,
                 tables.synapses,
                 self._rules(),
@@ -321,24 +323,24 @@ class TimeStepped:
         errors: Reals,
         reads: Events,
         cotangents: Reals,
-    ) -> tuple[Reals, Sums, int, int]:
-        """Complete the errors of spikes, and return those of input spikes, gradients, falling spikes and overflows."""
+    ) -> tuple[Reals, Reals, Sums, int, int]:
+        """Return dL/dt of spikes and of input spikes, gradients, falling spikes and overflows."""
         n_samples, n_synapses = bounds.size - 1, tables.order.size
-        input_errors = np.zeros(events.steps.size)
-        sums = Sums(
-            np.zeros((n_samples, n_synapses)),
-            np.zeros((n_samples, n_synapses)),
-            np.zeros((n_samples, N_QUANTITIES, tables.neurons.v_threshold.size)),
-        )
 
-        run: Any = backward
-
-        def work(k: int) -> tuple[int, int]:
+        def work(k: int) -> tuple[Reals, Reals, Sums, int, int]:
             low, high = _range(k, n_samples)
             noise = noise_of(number, low, high, self.seed)
-            own_inputs, those = part(events, low, high)
+            own_inputs, _ = part(events, low, high)
             own_reads, read = part(reads, low, high)
-            falling = run(
+            completed = errors[bounds[low] : bounds[high]].copy()  # work may be begun again
+            of_inputs = np.zeros(own_inputs.steps.size)
+            sums = Sums(
+                np.zeros((high - low, n_synapses)),
+                np.zeros((high - low, n_synapses)),
+                np.zeros((high - low, N_QUANTITIES, tables.neurons.v_threshold.size)),
+            )
+            falling: int = call(
+                backward,
                 tables.neurons,
                 tables.synapses,
                 self._rules(),
@@ -349,14 +351,25 @@ class TimeStepped:
                 own_reads,
                 cotangents[read],
                 bounds[low : high + 1] - bounds[low],
-                errors[bounds[low] : bounds[high]],
-                input_errors[those],
-                Sums(*(x[low:high] for x in sums)),
+                completed,
+                of_inputs,
+                sums,
             )
-            return falling, overflows(noise)
+            return completed, of_inputs, sums, falling, overflows(noise)
 
         results = map_chunks(work, -(-n_samples // SAMPLES), self.threads)
-        return input_errors, sums, sum(r[0] for r in results), sum(r[1] for r in results)
+        if not results:
+            nothing = np.zeros((0, n_synapses))
+            return (
+                errors,
+                np.zeros(0),
+                Sums(nothing, nothing, np.zeros((0, N_QUANTITIES, tables.neurons.v_leak.size))),
+                0,
+                0,
+            )
+        sums = Sums(*(joined(columns) for columns in zip(*(r[2] for r in results), strict=True)))
+        completed, of_inputs = joined([r[0] for r in results]), joined([r[1] for r in results])
+        return completed, of_inputs, sums, sum(r[3] for r in results), sum(r[4] for r in results)
 
 
 def _range(chunk: int, n_samples: int) -> tuple[int, int]:

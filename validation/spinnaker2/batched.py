@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.chunks import map_chunks
+from eventsolve.interrupts import call
 from validation.fixedpoint import FixedFormat
 from validation.grid.steps import Integers
 from validation.spinnaker2 import operands
@@ -227,13 +228,28 @@ def _forward(
         decays, neurons, _ = tables[name]
         if isinstance(a.state, FixedFormat):
             number, factor = operands.fixed(a.state, a), operands.factor(a.state, a.decay, a)
-            bounds, places, *at, status = steps.forward_fixed(
-                number, factor, decays, neurons, arrivals, n_steps, states[name], *history
+            bounds, places, *at, status = call(
+                steps.forward_fixed,
+                number,
+                factor,
+                decays,
+                neurons,
+                arrivals,
+                n_steps,
+                states[name],
+                *history,
             )
             overflows += operands.overflows(status, name)
         else:
-            bounds, places, *at = steps.forward_float(
-                a.state.bits == 32, decays, neurons, arrivals, n_steps, high - low, *history
+            bounds, places, *at = call(
+                steps.forward_float,
+                a.state.bits == 32,
+                decays,
+                neurons,
+                arrivals,
+                n_steps,
+                high - low,
+                *history,
             )
         cells[name], at_spikes[name] = Cells(bounds, places), (at[0], at[1])
         if traces:
@@ -354,12 +370,12 @@ def _return(image: Image, chunk: _Chunk, n_steps: int, output: str, of_loss: Arr
         drives = decode(current, a.state) - decode(layer.v_reset, a.state)[cells.places]
         jumps = operands.jumps(held(received, a.adjoint), guarded(slopes, a.state), drives, a)
         sums = operands.sums(chunk.high - chunk.low, synapses, a)
-        rest = (decays, synapses, arrivals, cells, jumps, sums, n_steps, chunk.states[name])
+        rest = (decays, synapses, arrivals, cells, jumps, sums, n_steps, chunk.states[name].copy())
         if isinstance(a.adjoint, FixedFormat):
             number = operands.fixed(a.adjoint, a)
-            payloads, errors[name], status = steps.backward_fixed(number, operands.backward(a), *rest)
+            payloads, errors[name], status = call(steps.backward_fixed, number, operands.backward(a), *rest)
         else:
-            payloads, errors[name], status = steps.backward_float(a.adjoint.bits == 32, *rest)
+            payloads, errors[name], status = call(steps.backward_float, a.adjoint.bits == 32, *rest)
         overflows += operands.overflows(status, name)
         gradients[name] = sums.raw if isinstance(a.gradient, FixedFormat) else sums.values
         answered = np.empty_like(payloads)

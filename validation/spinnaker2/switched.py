@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import eventsolve as es
+from eventsolve.interrupts import call, interruptible
 from eventsolve.network import Network
 from validation.fixedpoint import FixedFormat
 from validation.grid.first_spikes import first_spike_loss, read_loss
@@ -82,6 +83,9 @@ class SwitchedCore:
             If the core cannot represent the network, the inputs or the loss; or if a denominator is 0 without its
             guard.
         """
+        return interruptible(lambda: self._run(network, inputs, t_end, loss))
+
+    def _run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
         core, switches = self.core, self.switches
         arithmetic = switched_arithmetic(core.formats, switches)
         decay = core.decay if switches.euler_decay else "exponential"
@@ -271,8 +275,17 @@ def _forward(run: _Run, name: str, dynamics: Dynamics, events: Mapping[str, Even
     currents, voltages = np.zeros(shape, dtype), np.zeros(shape, dtype)
     operand = operands.factor(a.state, a.decay, a) if isinstance(a.state, FixedFormat) else FLOATING
     neurons = operands.tables(layer, a).neurons
-    found, count, status = forward_events(
-        _held(a.state, a), operand, dynamics, neurons, arrivals, run.last, state, currents, voltages
+    found, count, status = call(
+        forward_events,
+        _held(a.state, a),
+        operand,
+        dynamics,
+        neurons,
+        arrivals,
+        run.last,
+        state,
+        currents,
+        voltages,
     )
     cells, neuron, offsets, at_currents, at_voltages = (column[:count] for column in found)
     events_found = Events(cells % (run.last + 1), offsets, neuron, cells // (run.last + 1))
@@ -343,7 +356,8 @@ def _backward(
         raw_slopes = slopes if isinstance(a.state, FixedFormat) else np.zeros(slopes.size, np.int64)
         raw_swing = layer.swing if isinstance(a.state, FixedFormat) else np.zeros(layer.size, np.int64)
         sums = operands.sums(run.n_samples, synapses, a)
-        payloads, errors[name], status = backward_events(
+        payloads, errors[name], status = call(
+            backward_events,
             _held(a.adjoint, a),
             scalings,
             done.dynamics,

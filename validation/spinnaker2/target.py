@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import check_network, grid_trains, number_of_samples, number_of_steps, to_steps
@@ -156,6 +157,7 @@ class SpiNNaker2Core:
         image = self.image(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
+        warn_of_step(self.time_step, network)
         return image, self.on_grid(inputs), self.loss_settings(loss, network, n_samples), n_steps
 
     # -- what programs are loaded with

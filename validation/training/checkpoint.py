@@ -7,9 +7,7 @@ seed is refused, and nothing larger than such a state is unpacked.
 from __future__ import annotations
 
 import json
-import math
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.io.records.files import BROKEN
+from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, opened, parsed
+from eventsolve.checks import printable, shown
 from validation.training.engines import Engine
 from validation.training.optimizer import Moments
 from validation.training.recipes import Parameters, Reals, Recipe, described
@@ -66,23 +65,24 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
     for name in ("first", "second"):
         like |= {f"{name}_{k}": array for k, array in enumerate(getattr(fresh.moments, name))}
     like |= {"counters": np.zeros(2, np.int64), "bump_amount": np.zeros(()), "charge": np.zeros(())}
-    with _opened(path) as archive:
-        identity = _text(path, archive, "identity")
-        _check_identity(path, identity, _identity(recipe, engine, seed))
-        n_epochs = _rows(path, archive, recipe.epochs)
-        like["history"] = np.zeros((n_epochs, len(Epoch._fields)))
-        arrays = {name: _array(path, archive, name, expected) for name, expected in like.items()}
-        surplus = sorted({Path(n).stem for n in archive.namelist()} - set(like) - {"identity"})
+    where = printable(str(path))
+    arrays = _arrays(
+        path, sum(array.nbytes for array in like.values()) + 8 * len(Epoch._fields) * recipe.epochs
+    )
+    _check_identity(where, _text(where, arrays, "identity"), _identity(recipe, engine, seed))
+    like["history"] = np.zeros((_rows(where, arrays, recipe.epochs), len(Epoch._fields)))
+    surplus = sorted(set(arrays) - set(like) - {"identity"})
     if surplus:
-        raise CheckpointError(f"{path} holds {surplus[0]!r}, which no checkpoint has")
+        raise CheckpointError(f"{where} holds {shown(surplus[0])}, which no checkpoint has")
+    arrays = {name: _array(where, arrays, name, expected) for name, expected in like.items()}
     count, layer = (int(n) for n in arrays["counters"])
     if count < 0 or not -1 <= layer < len(fresh.parameters.weights):
         raise CheckpointError(
-            f"counters in {path} must be a number of steps and a layer; got {[count, layer]}"
+            f"counters in {where} must be a number of steps and a layer; got {[count, layer]}"
         )
     parameters, best = (fresh.parameters.like(_numbered(arrays, name)) for name in ("parameters", "best"))
     if any((delay < 0).any() for delay in parameters.delays + best.delays):
-        raise CheckpointError(f"delays in {path} must be >= 0")
+        raise CheckpointError(f"delays in {where} must be >= 0")
     return State(
         parameters,
         Moments(count, _numbered(arrays, "first"), _numbered(arrays, "second")),
@@ -100,12 +100,13 @@ def load_weights(path: Path, like: Parameters, engine: Engine) -> Parameters:
     CheckpointError
         If the file is no checkpoint, or of another network.
     """
-    with _opened(path) as archive:
-        _text(path, archive, "identity")
-        charge = float(_array(path, archive, "charge", np.zeros(())))
-        weights = tuple(_array(path, archive, f"best_{k}", w) for k, w in enumerate(like.weights))
+    where = printable(str(path))
+    arrays = _arrays(path, MAX_BYTES // 4)
+    _text(where, arrays, "identity")
+    charge = float(_array(where, arrays, "charge", np.zeros(())))
+    weights = tuple(_array(where, arrays, f"best_{k}", w) for k, w in enumerate(like.weights))
     if not charge > 0:
-        raise CheckpointError(f"charge in {path} must be > 0; got {charge!r}")
+        raise CheckpointError(f"charge in {where} must be > 0; got {charge!r}")
     return Parameters(tuple(w * (charge / engine.charge) for w in weights), like.delays)
 
 
@@ -117,22 +118,24 @@ def _identity(recipe: Recipe, engine: Engine, seed: int) -> str:
     )
 
 
-def _check_identity(path: Path, found: str, wanted: str) -> None:
+def _check_identity(where: str, found: str, wanted: str) -> None:
     if found == wanted:
         return
     try:
-        document = json.loads(found)
-    except json.JSONDecodeError:
-        raise CheckpointError(f"{path} does not say what training it is of") from None
+        document = parsed(found.encode("utf-8", "replace"), Budget(_LONGEST_TEXT))
+    except Unreadable:
+        raise CheckpointError(f"{where} does not say what training it is of") from None
     there, here = _flat(document), _flat(json.loads(wanted))
     for name in here:
         if there.get(name) != here[name]:
             raise CheckpointError(
-                f"{path} is of another training: its {name} is {there.get(name)!r}, not {here[name]!r}"
+                f"{where} is of another training: its {printable(name)} is {shown(there.get(name))}, "
+                f"not {shown(here[name])}"
             )
-    raise CheckpointError(
-        f"{path} is of another training: it has {sorted(set(there) - set(here))[0]!r} beside"
-    )
+    beside = sorted(set(there) - set(here))
+    if beside:
+        raise CheckpointError(f"{where} is of another training: it has {shown(beside[0])} beside")
+    raise CheckpointError(f"{where} says of what training it is in other words than are written")
 
 
 def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
@@ -144,58 +147,51 @@ def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _arrays(path: Path, most: int) -> Mapping[str, NDArray[Any]]:
+    """Return what a file holds, if that is no more than so much and a text."""
+    limit = 2 * most + _LONGEST_TEXT  # and the headers of the archive
     try:
-        return zipfile.ZipFile(path)
-    except BROKEN as error:
-        raise CheckpointError(f"{path} is no checkpoint: {error}") from None
+        with opened(path, limit) as file:
+            return arrays_of(file, Budget(limit))
+    except Unreadable as error:
+        raise CheckpointError(f"{printable(str(path))} is no checkpoint: {error}") from None
 
 
-def _text(path: Path, archive: zipfile.ZipFile, name: str) -> str:
-    array = _read(path, archive, name, _LONGEST_TEXT)
+def _text(where: str, arrays: Mapping[str, NDArray[Any]], name: str) -> str:
+    array = _held(where, arrays, name)
     if array.shape != () or array.dtype.kind != "U":
-        raise CheckpointError(f"{name} in {path} must be text; got {array.dtype} of shape {array.shape}")
-    return str(array)
+        raise CheckpointError(f"{name} in {where} must be text; got {array.dtype} of shape {array.shape}")
+    try:
+        return str(array)
+    except ValueError as error:  # numbers that are no characters
+        raise CheckpointError(f"{name} in {where} must be text: {error}") from None
 
 
-def _array(path: Path, archive: zipfile.ZipFile, name: str, expected: NDArray[Any]) -> NDArray[Any]:
-    array = _read(path, archive, name, expected.nbytes)
+def _array(where: str, arrays: Mapping[str, NDArray[Any]], name: str, expected: NDArray[Any]) -> NDArray[Any]:
+    array = _held(where, arrays, name)
     if array.shape != expected.shape or array.dtype != expected.dtype:
         raise CheckpointError(
-            f"{name} in {path} must be {expected.dtype} of shape {expected.shape}; "
+            f"{name} in {where} must be {expected.dtype} of shape {expected.shape}; "
             f"got {array.dtype} of shape {array.shape}"
         )
     if not np.isfinite(array).all():
-        raise CheckpointError(f"{name} in {path} must be finite")
+        raise CheckpointError(f"{name} in {where} must be finite")
     return array
 
 
-def _rows(path: Path, archive: zipfile.ZipFile, most: int) -> int:
-    history = _read(path, archive, "history", 8 * len(Epoch._fields) * most)
+def _rows(where: str, arrays: Mapping[str, NDArray[Any]], most: int) -> int:
+    history = _held(where, arrays, "history")
     if history.ndim != 2 or not 0 <= len(history) <= most:
         raise CheckpointError(
-            f"history in {path} must have one row for each of up to {most} epochs; got {history.shape}"
+            f"history in {where} must have one row for each of up to {most} epochs; got {history.shape}"
         )
     return len(history)
 
 
-def _read(path: Path, archive: zipfile.ZipFile, name: str, most: int) -> NDArray[Any]:
-    try:
-        with archive.open(f"{name}.npy") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError("its npy version is not 1.0")
-            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
-            n_bytes = math.prod(shape) * dtype.itemsize
-            if dtype.hasobject or n_bytes > most:
-                raise ValueError(f"{dtype} of shape {shape} was not expected")
-            content = file.read(n_bytes + 1)
-    except KeyError:
-        raise CheckpointError(f"{path} is no checkpoint: it has no {name!r}") from None
-    except BROKEN as error:
-        raise CheckpointError(f"{name} in {path} cannot be read: {error}") from None
-    if len(content) != n_bytes:
-        raise CheckpointError(f"{name} in {path} has {len(content)} bytes where {n_bytes} were announced")
-    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if by_columns else "C")
+def _held(where: str, arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise CheckpointError(f"{where} is no checkpoint: it has no {name!r}")
+    return arrays[name]
 
 
 def _numbered(arrays: Mapping[str, Reals], name: str) -> tuple[Reals, ...]:

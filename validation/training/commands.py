@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eventsolve.checks import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -71,8 +73,7 @@ def yinyang(
     """
     _known_engine(engine)
 
-    from rich.console import Console
-
+    from validation.terminal import console
     from validation.training import campaign
     from validation.training.checkpoint import CheckpointError
     from validation.training.choices import choose_recipe
@@ -90,8 +91,8 @@ def yinyang(
         job = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic, weights=weights, threads=threads)
         machine = job.build()
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    errors = Console(stderr=True)
+        raise typer.BadParameter(printable(str(error))) from None
+    errors = console(stderr=True)
     if job.checkpoint.exists() and not resume:
         raise typer.BadParameter(
             f"{job.checkpoint} exists; --resume goes on from it, another --out begins anew",
@@ -100,15 +101,15 @@ def yinyang(
     if resume and weights is not None:
         raise typer.BadParameter("begins a training; --resume goes on with one", param_hint="'--weights'")
     if resume and not job.checkpoint.exists():
-        raise typer.BadParameter(f"there is no {job.checkpoint} to go on from", param_hint="'--resume'")
+        raise typer.BadParameter(
+            f"there is no {printable(str(job.checkpoint))} to go on from", param_hint="'--resume'"
+        )
     try:
         state, complete = _trained(job, machine, campaign.start(job, machine), errors)
     except CheckpointError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(printable(str(error))) from None
     except DivergedError as error:
-        errors.print(
-            f"diverged: {error}; {job.checkpoint} holds the epochs before", style="bold red", highlight=False
-        )
+        errors.print(f"diverged: {error}; {job.checkpoint} holds the epochs before", style="bold red")
         raise typer.Exit(1) from None
     _report(job, machine, state, errors, complete=complete)
     if not complete:
@@ -119,16 +120,16 @@ def yinyang(
 @app.command()
 def recipes() -> None:
     """List the recipes."""
-    from rich.console import Console
     from rich.table import Table
 
+    from validation.terminal import console
     from validation.training.recipes import RECIPES
 
     table = Table("recipe", "network", "epochs", "batch", "samples", "learning rate", "whence", box=None)
     for r in RECIPES.values():
         numbers = (r.epochs, r.batch_size, r.n_train, r.rule.learning_rate)
         table.add_row(r.name, r.setup.name, *(f"{n:g}" for n in numbers), r.source)
-    Console(width=150).print(table)
+    console(width=150).print(table)
 
 
 @app.command()
@@ -150,9 +151,9 @@ def table(
     """Train every row of the table with three seeds, and write docs/training.md; an interrupt loses one epoch each."""
     from concurrent.futures import ProcessPoolExecutor
 
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from validation.terminal import console
     from validation.training import table as trainings
 
     rows = [row for row in trainings.ROWS if not only or row.name in only]
@@ -160,7 +161,7 @@ def table(
         if name not in {row.name for row in trainings.ROWS}:
             known = ", ".join(row.name for row in trainings.ROWS)
             raise typer.BadParameter(f"{name!r} is not one of {known}", param_hint="'--only'")
-    errors = Console(stderr=True)
+    errors = console(stderr=True)
     documents = []
     columns = (
         TextColumn("{task.description}"),
@@ -182,7 +183,7 @@ def table(
             )
             raise typer.Exit(130) from None
     data, page = trainings.write(documents, out)
-    errors.print(f"table: {page}\n       {data}", highlight=False, soft_wrap=True)
+    errors.print(f"table: {page}\n       {data}", soft_wrap=True)
 
 
 @app.command()
@@ -224,9 +225,9 @@ def search(
     import json
     from concurrent.futures import ProcessPoolExecutor
 
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from validation.terminal import console
     from validation.training import campaign
     from validation.training.choices import choose_recipe
     from validation.training.recipes import described
@@ -237,11 +238,11 @@ def search(
         base = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic)
         base.build()
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(printable(str(error))) from None
     if out.exists() and any(out.iterdir()):
-        raise typer.BadParameter(f"{out} is not empty", param_hint="'--out'")
+        raise typer.BadParameter(f"{printable(str(out))} is not empty", param_hint="'--out'")
     out.mkdir(parents=True, exist_ok=True)
-    errors = Console(stderr=True)
+    errors = console(stderr=True)
     found: list[searching.Trial] = []
     complete = True
     columns = (
@@ -281,7 +282,7 @@ def search(
             f"{100 * t.accuracy:.2f} %  trial {t.number}: learning rate {rule.learning_rate:.3g}, "
             f"weight decay {rule.weight_decay:.3g}, batch {t.job.recipe.batch_size}"
         )
-    errors.print(f"search: {out / 'search.json'}", highlight=False, soft_wrap=True)
+    errors.print(f"search: {out / 'search.json'}", soft_wrap=True)
     if not complete:
         raise typer.Exit(130)
 
@@ -346,9 +347,8 @@ def _report(job: Job, engine: Engine, state: State, console: Console, *, complet
         console.print(
             f"{recipe.setup.name}, {engine.name}, {recipe.name}, seed {seed}: {_words(state)} "
             f"after {state.epoch} epochs in {seconds_of(state.history):.0f} s",
-            highlight=False,
             soft_wrap=True,
         )
     job.folder.mkdir(parents=True, exist_ok=True)
     html, data = report.write(job.folder, state, recipe, engine, seed, origin, complete=complete)
-    console.print(f"report: {html}\n        {data}", highlight=False, soft_wrap=True)
+    console.print(f"report: {html}\n        {data}", soft_wrap=True)

@@ -25,10 +25,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from eventsolve.io import datasets
+from validation.pages import page
 from validation.pictures import Picture
 from validation.report import number, percent
 from validation.training import pictures
@@ -96,29 +96,21 @@ def to_html(
     complete: bool = True,
 ) -> str:
     """Return the report as one HTML page that needs nothing but itself."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("validation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=percent)
     shown = [_decisions(state, recipe, engine)]
     if state.history:
         shown.insert(0, pictures.curves(state.history, ceiling(recipe.setup.encoding)))
-    page: str = environment.get_template("training.html.j2").render(
-        state=state,
-        recipe=recipe,
-        described=described(recipe),
-        engine=engine.name,
-        seed=seed,
-        origin=origin,
-        complete=complete,
-        ceiling=ceiling(recipe.setup.encoding),
-        pictures=shown,
-    )
-    return page
+    contents = {
+        "state": state,
+        "recipe": recipe,
+        "described": described(recipe),
+        "engine": engine.name,
+        "seed": seed,
+        "origin": origin,
+        "complete": complete,
+        "ceiling": ceiling(recipe.setup.encoding),
+        "pictures": shown,
+    }
+    return page("training.html.j2", contents, {"number": number, "percent": percent})
 
 
 def write(
@@ -134,7 +126,7 @@ def write(
     """Write ``training.html`` and ``training.json`` into a folder; return their paths."""
     html, data = folder / "training.html", folder / "training.json"
     content = document(state, recipe, engine, seed, origin, complete=complete)
-    data.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     html.write_text(to_html(state, recipe, engine, seed, origin, complete=complete), encoding="utf-8")
     return html, data
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
+from validation.pages import page
 from validation.training.campaign import Job, Result, run_all
 from validation.training.recipes import RECIPES, described
 from validation.training.report import ceiling
@@ -116,7 +116,7 @@ def document(row: Row, results: Sequence[Result], seeds: Sequence[int] = SEEDS) 
 def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path]:
     """Write ``training.json`` and ``training.md`` into a folder, made if needed; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    data, page = folder / "training.json", folder / "training.md"
+    data, written = folder / "training.json", folder / "training.md"
     content = {
         "format": "eventsolve-training-table",
         "version": 1,
@@ -129,19 +129,9 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
         "rows": list(documents),
     }
     data.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("validation"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page.write_text(
-        environment.get_template("training.md.j2").render(
-            content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS}
-        ),
-        encoding="utf-8",
-    )
-    return data, page
+    contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS}
+    written.write_text(page("training.md.j2", contents, html=False), encoding="utf-8")
+    return data, written
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.checks import first_entry
-from eventsolve.io.nir.reading import check_unit
+from eventsolve.io.nir.reading import checked_unit
 from eventsolve.network import LIF, Network, Population, Projection
 
 Reals = NDArray[np.float64]
@@ -42,7 +42,7 @@ def to_nir(network: Network, *, time_unit: float = 1.0, outputs: Sequence[str] |
         If NIR cannot express something: a refractory period, an initial voltage, exponential and delta synapses on one
         population, delays that are neither the same for all targets nor for all sources, or a name with a slash.
     """
-    check_unit(time_unit)
+    time_unit = checked_unit(time_unit)
     populations = network.populations
     if outputs is None:
         projecting = {p.pre for p in network.projections.values()}

@@ -19,9 +19,9 @@ conventions that they are in. Its arrays stand in it as lists (``.json``), or be
 array([[0.007]])
 """
 
+from eventsolve.bounded import MAX_BYTES as MAX_BYTES
 from eventsolve.io.records.document import schema as schema
 from eventsolve.io.records.fields import RecordError as RecordError
-from eventsolve.io.records.files import MAX_BYTES as MAX_BYTES
 from eventsolve.io.records.files import read as read
 from eventsolve.io.records.files import write as write
 from eventsolve.io.records.losses import GivenErrors as GivenErrors

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.bounded import Budget
 from eventsolve.checks import shown
 from eventsolve.io.records.fields import (
     Document,
@@ -19,6 +20,7 @@ from eventsolve.io.records.fields import (
     mapping,
     number,
     reals,
+    scaled,
     size,
     text,
 )
@@ -34,6 +36,10 @@ FORMAT, VERSION = "eventsolve-record", 1
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 """Of time; a fourth one, "step", is the time step."""
 _PER_TIME = ("delay", "tau_mem", "tau_syn", "t_ref", "spike_times")
+_STATE_BYTES = 64
+"""What solving takes for each neuron of each sample, at least."""
+_SPIKE_BYTES = 80
+"""What sorting and checking a spike takes besides what is given of it."""
 _REQUIRED = ("format", "version", "name", "t_end")
 _OPTIONAL = (
     *("n_samples", "conventions", "network", "inputs", "spikes", "loss", "loss_values"),
@@ -107,15 +113,15 @@ def _synaptic(key: Key, values: Reals) -> dict[str, Any]:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def record_of(document: object, largest: int) -> Record:
+def record_of(document: object, budget: Budget) -> Record:
     """Return the record of a document.
 
     Parameters
     ----------
     document : mapping
         Arrays in it are ndarrays or nested lists.
-    largest : int
-        What n_samples times the neurons of all populations may be: so much is allocated for what a file declares.
+    budget : Budget
+        What reading it may take. It also bounds n_samples times the neurons of all populations, the size of tables.
 
     Raises
     ------
@@ -135,39 +141,44 @@ def record_of(document: object, largest: int) -> Record:
         raise RecordError("conventions must have 'time_step', in seconds, for times in steps")
     seconds = UNITS[unit] if unit != "step" else float(step or 0.0)
     reduction: Any = text("conventions.reduction", said.get("reduction", "mean"), ("mean", "sum", "none"))
+    largest = budget.most // _STATE_BYTES
     n_samples = size("n_samples", top.get("n_samples", 1), largest)
     most = largest // max(1, n_samples)
 
-    inputs, orders = _all_trains("inputs", top, n_samples, seconds, most)
-    spikes, spike_orders = _all_trains("spikes", top, n_samples, seconds, most)
+    inputs, orders = _all_trains("inputs", top, n_samples, seconds, most, budget)
+    spikes, spike_orders = _all_trains("spikes", top, n_samples, seconds, most, budget)
     orders |= spike_orders
     trains = inputs | spikes
-    loss = loss_of("loss", top["loss"], seconds, trains, orders) if "loss" in top else None
+    loss = loss_of("loss", top["loss"], seconds, trains, orders, budget) if "loss" in top else None
     scale = seconds**2 if type(loss).__name__ in SQUARED else 1.0
-    values = reals("loss_values", top["loss_values"], gaps=True) * scale if "loss_values" in top else None
+    values = None
+    if "loss_values" in top:
+        values = scaled(
+            "loss_values", reals("loss_values", top["loss_values"], budget, gaps=True), scale, budget
+        )
     return Record(
         name=text("name", top["name"]),
         t_end=number("t_end", top["t_end"], positive=True) * seconds,
         inputs=inputs,
         spikes=spikes,
-        network=_network(top["network"], seconds, most) if "network" in top else None,
+        network=_network(top["network"], seconds, most, budget) if "network" in top else None,
         loss=loss,
         loss_values=values,
-        gradients=_gradients(top.get("gradients", {}), seconds, scale, orders),
+        gradients=_gradients(top.get("gradients", {}), seconds, scale, orders, budget),
         reduction=reduction,
         time_step=step,
         traces={
-            name: _trace(f"traces of {name!r}", entry, seconds)
+            name: _trace(f"traces of {name!r}", entry, seconds, budget)
             for name, entry in mapping("traces", top.get("traces", {})).items()
         },
         notes=text("notes", top["notes"]) if "notes" in top else "",
     )
 
 
-def _network(document: object, seconds: float, largest: int) -> Network | Reference:
+def _network(document: object, seconds: float, largest: int, budget: Budget) -> Network | Reference:
     parts = mapping("network", document)
     if "file" not in parts:
-        return network_of("network", parts, seconds, largest)
+        return network_of("network", parts, seconds, largest, budget)
     mapping("network", parts, ("file",), ("sha256",))
     digest = text("network.sha256", parts["sha256"]).lower() if "sha256" in parts else ""
     if digest and (len(digest) != 64 or set(digest) - set("0123456789abcdef")):
@@ -176,7 +187,7 @@ def _network(document: object, seconds: float, largest: int) -> Network | Refere
 
 
 def _all_trains(
-    where: str, top: Document, n_samples: int, seconds: float, most: int
+    where: str, top: Document, n_samples: int, seconds: float, most: int, budget: Budget
 ) -> tuple[dict[str, SpikeTrains], dict[str, NDArray[np.int64]]]:
     """Return spikes by population, and where each stood in the document."""
     found, orders = {}, {}
@@ -185,13 +196,15 @@ def _all_trains(
         entry = mapping(place, document, ("n_neurons", "times", "neurons"), ("samples",))
         n_neurons = size(f"{place}.n_neurons", entry["n_neurons"], most)
         most -= n_neurons
-        times = reals(f"{place}.times", entry["times"]) * seconds
+        times = scaled(f"{place}.times", reals(f"{place}.times", entry["times"], budget), seconds, budget)
         if times.ndim != 1:
             raise RecordError(f"{place}.times must be a vector; got shape {times.shape}")
-        neurons = indices(f"{place}.neurons", entry["neurons"], n_neurons)
+        budget.take(_SPIKE_BYTES * times.size + 8 * n_samples, place)
+        neurons = indices(f"{place}.neurons", entry["neurons"], n_neurons, budget)
         if "samples" not in entry and n_samples != 1:
             raise RecordError(f"{place} must have 'samples', as n_samples is {n_samples}")
-        samples = indices(f"{place}.samples", entry.get("samples", np.zeros(times.size, np.int64)), n_samples)
+        given = entry.get("samples", np.zeros(times.size, np.int64))
+        samples = indices(f"{place}.samples", given, n_samples, budget)
         if not times.size == neurons.size == samples.size:
             raise RecordError(
                 f"{place} must have as many times as neurons and samples; "
@@ -207,7 +220,11 @@ def _all_trains(
 
 
 def _gradients(
-    document: object, seconds: float, scale: float, orders: Mapping[str, NDArray[np.int64]]
+    document: object,
+    seconds: float,
+    scale: float,
+    orders: Mapping[str, NDArray[np.int64]],
+    budget: Budget,
 ) -> dict[str, dict[Any, Reals]]:
     known = (*SYNAPTIC, *NEURONAL, "spike_times")
     found: dict[str, dict[Any, Reals]] = {}
@@ -223,20 +240,24 @@ def _gradients(
                 )
                 if key in values:
                     raise RecordError(f"{where} has {key!r} twice")
-                values[key] = reals(f"{where}[{k}].values", parts["values"], gaps=True) * by
+                place = f"{where}[{k}].values"
+                values[key] = scaled(place, reals(place, parts["values"], budget, gaps=True), by, budget)
         else:
             for name, given in mapping(where, places).items():
-                values[name] = reals(f"{where} of {name!r}", given, gaps=True) * by
+                place = f"{where} of {name!r}"
+                values[name] = scaled(place, reals(place, given, budget, gaps=True), by, budget)
                 if quantity == "spike_times" and values[name].shape == orders.get(name, np.empty(0)).shape:
+                    budget.take(values[name].nbytes, place)
                     values[name] = values[name][orders[name]]
         found[quantity] = values
     return found
 
 
-def _trace(where: str, document: object, seconds: float) -> Trace:
+def _trace(where: str, document: object, seconds: float, budget: Budget) -> Trace:
     entry = mapping(where, document, ("times", "voltage"), ("current",))
+    times = reals(f"{where}.times", entry["times"], budget)
     return Trace(
-        reals(f"{where}.times", entry["times"]) * seconds,
-        reals(f"{where}.voltage", entry["voltage"], gaps=True),
-        reals(f"{where}.current", entry["current"], gaps=True) if "current" in entry else None,
+        scaled(f"{where}.times", times, seconds, budget),
+        reals(f"{where}.voltage", entry["voltage"], budget, gaps=True),
+        reals(f"{where}.current", entry["current"], budget, gaps=True) if "current" in entry else None,
     )

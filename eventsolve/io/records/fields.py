@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.bounded import Budget, Unreadable
 from eventsolve.checks import index_vector, real_array, shown
 
 Document = Mapping[str, Any]
+_LARGEST = float(np.finfo(np.float64).max)
 
 
-class RecordError(ValueError):
+class RecordError(Unreadable):
     """A file or document that is not a record; the message says where and what was expected."""
 
 
@@ -24,6 +26,9 @@ def mapping(
     """Return a mapping that has all required keys and, unless ``optional`` is None, no others than those named."""
     if not isinstance(value, Mapping):
         raise RecordError(f"{where} must be an object; got {shown(value)}")
+    for key in value:
+        if not _is_unicode(key):
+            raise RecordError(f"{where} has {shown(key)}, which is no string of characters")
     for key in required:
         if key not in value:
             raise RecordError(f"{where} must have {key!r}; it has {shown(sorted(value))}")
@@ -43,18 +48,27 @@ def listed(where: str, value: object) -> list[Any]:
 
 
 def text(where: str, value: object, choices: Collection[str] | None = None) -> str:
-    """Return a string that is not empty, one of some choices if there are any."""
-    if not isinstance(value, str) or not value:
+    """Return a string that is not empty and made of characters, one of some choices if there are any."""
+    if not isinstance(value, str) or not value or not _is_unicode(value):
         raise RecordError(f"{where} must be a string; got {shown(value)}")
     if choices is not None and value not in choices:
         raise RecordError(f"{where} must be one of {', '.join(choices)}; got {shown(value)}")
     return value
 
 
+def _is_unicode(value: str) -> bool:
+    """Say whether a string is made of characters: JSON can also name halves of one, which no encoding writes."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def number(where: str, value: object, *, positive: bool = False) -> float:
     """Return a finite number >= 0, or > 0."""
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or value < 0 or (positive and value == 0):  # type: ignore[arg-type, operator]
+    if not real or not 0 <= value <= _LARGEST or (positive and value == 0):  # type: ignore[operator]
         raise RecordError(
             f"{where} must be a finite number {'> 0' if positive else '>= 0'}; got {shown(value)}"
         )
@@ -68,20 +82,45 @@ def size(where: str, value: object, largest: int) -> int:
     return value
 
 
-def reals(where: str, value: object, *, gaps: bool = False) -> NDArray[np.float64]:
-    """Return float64 numbers of any shape; with ``gaps``, None stands for one that is not a number."""
+def reals(where: str, value: object, budget: Budget, *, gaps: bool = False) -> NDArray[np.float64]:
+    """Return float64 numbers of any shape; with ``gaps``, None stands for one that is not a number.
+
+    An array that is float64 already is shared with all that name it, so that it must be read-only.
+    """
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.float64 and not value.flags.writeable:
+            return value
+        budget.take(8 * value.size, where)
     try:
-        return real_array(where, _without_truth(where, value, gaps))
-    except (ValueError, RecursionError) as error:
+        found = real_array(where, _without_truth(where, value, gaps))
+    except ValueError as error:
         raise RecordError(str(error)) from error
+    if not isinstance(value, np.ndarray):
+        budget.take(found.nbytes, where)
+    found.setflags(write=False)
+    return found
 
 
-def indices(where: str, value: object, bound: int) -> NDArray[np.int64]:
+def scaled(where: str, values: NDArray[np.float64], by: float, budget: Budget) -> NDArray[np.float64]:
+    """Return values times a number, themselves if it is 1."""
+    if by == 1.0:
+        return values
+    budget.take(values.nbytes, where)
+    with np.errstate(over="ignore"):  # what becomes infinite is judged by those who know its meaning
+        return np.asarray(values * by)
+
+
+def indices(where: str, value: object, bound: int, budget: Budget) -> NDArray[np.int64]:
     """Return a vector of integers in 0..bound - 1."""
+    if isinstance(value, np.ndarray):
+        budget.take(8 * value.size, where)
     try:
-        return index_vector(where, _without_truth(where, value, False), bound)
-    except (ValueError, OverflowError, RecursionError) as error:
+        found = index_vector(where, _without_truth(where, value, False), bound)
+    except (ValueError, OverflowError) as error:
         raise RecordError(str(error)) from error
+    if not isinstance(value, np.ndarray):
+        budget.take(found.nbytes, where)
+    return found
 
 
 def _without_truth(where: str, value: Any, gaps: bool) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve import losses
+from eventsolve.bounded import Budget
 from eventsolve.checks import shown
-from eventsolve.io.records.fields import RecordError, indices, mapping, number, reals, text
+from eventsolve.io.records.fields import RecordError, indices, mapping, number, reals, scaled, text
 from eventsolve.losses import Evaluation, Loss
 from eventsolve.matching import match_spikes
 from eventsolve.solution import Solution
@@ -87,6 +88,7 @@ def loss_of(
     seconds: float,
     spikes: Mapping[str, SpikeTrains],
     orders: Mapping[str, NDArray[np.int64]],
+    budget: Budget,
 ) -> Loss:
     """Return the loss of a document whose unit of time lasts ``seconds``.
 
@@ -105,7 +107,9 @@ def loss_of(
         for name, values in mapping(f"{where}.errors", entry["errors"]).items():
             if name not in spikes:
                 raise RecordError(f"{where}.errors has {shown(name)}, of which there are no spikes")
-            errors[name] = reals(f"{where}.errors of {name!r}", values) / seconds
+            place = f"{where}.errors of {name!r}"
+            errors[name] = scaled(place, reals(place, values, budget), 1.0 / seconds, budget)
+            budget.take(errors[name].nbytes, place)
             if errors[name].shape != spikes[name].times.shape or not np.isfinite(errors[name]).all():
                 raise RecordError(
                     f"{where}.errors of {name!r} must be {spikes[name].n_spikes} finite numbers, one per spike"
@@ -120,10 +124,12 @@ def loss_of(
     text(f"{where}.population", values["population"])
     for name in values:
         if name in KINDS[kind]:
-            values[name] = reals(f"{where}.{name}", values[name]) * seconds
+            place = f"{where}.{name}"
+            values[name] = scaled(place, reals(place, values[name], budget), seconds, budget)
+            budget.take(2 * values[name].nbytes, place)
             values[name] = values[name] if values[name].ndim else float(values[name])
         elif name == "labels":
-            values[name] = indices(f"{where}.labels", values[name], 2**31)
+            values[name] = indices(f"{where}.labels", values[name], 2**31, budget)
         elif name == "alpha":
             values[name] = number(f"{where}.alpha", values[name])
         elif name in ("silent", "weighting"):

@@ -8,18 +8,22 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from eventsolve.bounded import Budget
 from eventsolve.io.records.fields import (
     RecordError,
     indices,
     listed,
     mapping,
     reals,
+    scaled,
     size,
     text,
 )
 from eventsolve.network import LI, LIF, Network, Projection, parameters_of
 
 MODELS = {"input": None, "LIF": LIF, "LI": LI}
+_SYNAPSE_BYTES = 48
+"""What connecting takes for each synapse: copies of its weight and delay, and their checks."""
 _TIMES = ("tau_mem", "tau_syn", "t_ref")
 _PARAMETERS = {
     "LIF": ("v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial", "reset"),
@@ -64,7 +68,7 @@ def _projection_document(projection: Projection) -> dict[str, Any]:
     return entry
 
 
-def network_of(where: str, document: object, seconds: float, largest: int) -> Network:
+def network_of(where: str, document: object, seconds: float, largest: int, budget: Budget) -> Network:
     """Return the network of a document.
 
     Parameters
@@ -76,6 +80,7 @@ def network_of(where: str, document: object, seconds: float, largest: int) -> Ne
         That its unit of time lasts.
     largest : int
         Neurons that it may have in all.
+    budget : Budget
 
     Raises
     ------
@@ -86,13 +91,15 @@ def network_of(where: str, document: object, seconds: float, largest: int) -> Ne
     network = Network()
     left = largest
     for k, entry in enumerate(listed(f"{where}.populations", parts["populations"])):
-        left -= _add_population(network, f"{where}.populations[{k}]", entry, seconds, left)
+        left -= _add_population(network, f"{where}.populations[{k}]", entry, seconds, left, budget)
     for k, entry in enumerate(listed(f"{where}.projections", parts["projections"])):
-        _connect(network, f"{where}.projections[{k}]", entry, seconds)
+        _connect(network, f"{where}.projections[{k}]", entry, seconds, budget)
     return network
 
 
-def _add_population(network: Network, where: str, document: object, seconds: float, largest: int) -> int:
+def _add_population(
+    network: Network, where: str, document: object, seconds: float, largest: int, budget: Budget
+) -> int:
     entry = mapping(where, document, ("name", "size", "model"))
     name = text(f"{where}.name", entry["name"])
     model = text(f"{where}.model", entry["model"], MODELS)
@@ -108,14 +115,15 @@ def _add_population(network: Network, where: str, document: object, seconds: flo
         if parameter == "reset" and parameter in entry:
             values[parameter] = text(f"{where}.reset", entry[parameter], ("value", "subtract"))
         elif parameter in entry:
-            scale = seconds if parameter in _TIMES else 1.0
-            values[parameter] = reals(f"{where}.{parameter}", entry[parameter]) * scale
+            scale, place = seconds if parameter in _TIMES else 1.0, f"{where}.{parameter}"
+            values[parameter] = scaled(place, reals(place, entry[parameter], budget), scale, budget)
+            budget.take(2 * values[parameter].nbytes, place)
     kind: Any = MODELS[model]
     _at(where, lambda: network.add_population(name, n, kind(**values)))
     return n
 
 
-def _connect(network: Network, where: str, document: object, seconds: float) -> None:
+def _connect(network: Network, where: str, document: object, seconds: float, budget: Budget) -> None:
     entry = mapping(where, document, ("pre", "post", "weight"), ("name", "delay", "synapse"))
     pre, post = (text(f"{where}.{end}", entry[end]) for end in ("pre", "post"))
     name = text(f"{where}.name", entry["name"]) if "name" in entry else None
@@ -123,9 +131,11 @@ def _connect(network: Network, where: str, document: object, seconds: float) -> 
     for end in (pre, post):
         _at(where, lambda end=end: network.population(end))
     shape = (network.population(post).size, network.population(pre).size)
-    delay: Any = reals(f"{where}.delay", entry.get("delay", 0.0)) * seconds
+    delay: Any = scaled(
+        f"{where}.delay", reals(f"{where}.delay", entry.get("delay", 0.0), budget), seconds, budget
+    )
     if isinstance(entry["weight"], dict):
-        weight = _sparse(f"{where}.weight", entry["weight"], shape)
+        weight = _sparse(f"{where}.weight", entry["weight"], shape, budget)
         if delay.ndim:
             if delay.shape != weight.data.shape:
                 raise RecordError(
@@ -134,16 +144,18 @@ def _connect(network: Network, where: str, document: object, seconds: float) -> 
                 )
             delay = sp.csr_array((delay, weight.indices, weight.indptr), shape=shape)
     else:
-        weight = reals(f"{where}.weight", entry["weight"])
+        weight = reals(f"{where}.weight", entry["weight"], budget)
+        budget.take(_SYNAPSE_BYTES * weight.size, f"{where}.weight")
     _at(where, lambda: network.connect(pre, post, weight, delay=delay, synapse=synapse, name=name))
 
 
-def _sparse(where: str, document: object, shape: tuple[int, int]) -> Any:
+def _sparse(where: str, document: object, shape: tuple[int, int], budget: Budget) -> Any:
     """Return compressed rows whose columns are sorted and unique, as gradients are in the order of the file's."""
     entry = mapping(where, document, ("indptr", "indices", "data"), ())
-    data = reals(f"{where}.data", entry["data"])
-    indptr = indices(f"{where}.indptr", entry["indptr"], data.size + 1)
-    columns = indices(f"{where}.indices", entry["indices"], shape[1])
+    data = reals(f"{where}.data", entry["data"], budget)
+    budget.take(2 * _SYNAPSE_BYTES * data.size + 32 * shape[0], where)
+    indptr = indices(f"{where}.indptr", entry["indptr"], data.size + 1, budget)
+    columns = indices(f"{where}.indices", entry["indices"], shape[1], budget)
     rows_fit = indptr.shape == (shape[0] + 1,) and indptr[0] == 0 and indptr[-1] == data.size
     if not rows_fit or (np.diff(indptr) < 0).any() or data.ndim != 1 or columns.shape != data.shape:
         raise RecordError(

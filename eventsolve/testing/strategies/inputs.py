@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from eventsolve.checks import seconds
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.testing.strategies.ranges import Draw, Range, check_range
@@ -35,6 +36,7 @@ def inputs(
     check_range("samples", samples, 0)
     check_range("spikes", spikes, 0)
     sizes = {p.name: p.size for p in network.populations.values() if p.neuron is None}
+    until = seconds("until", until)
     slots = int(until / _GRID + 1e-9) + 1 if np.isfinite(until) and until >= 0 else 0
     if slots < 4 * spikes[1] * sum(sizes.values()):
         raise ValueError(

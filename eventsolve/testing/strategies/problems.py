@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eventsolve.adjoint import vjp
 from eventsolve.certify import certify
-from eventsolve.checks import shown
+from eventsolve.checks import real, seconds, shown
 from eventsolve.network import Network
 from eventsolve.testing.canonical import PROBLEMS
 from eventsolve.testing.firing import Wanted, firing, separation
@@ -71,12 +71,13 @@ def problems(
         For arguments that make no sense.
     """
     check_kinds(kinds)
-    bounds = (min_slope, min_voltage, min_gap)
+    bounds = (real("min_slope", min_slope), real("min_voltage", min_voltage), seconds("min_gap", min_gap))
     for name, value in zip(("min_slope", "min_voltage", "min_gap"), bounds, strict=True):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
     if not 0 <= rate[0] <= rate[1]:
         raise ValueError(f"rate must be (fewest, most) spikes >= 0; got {shown(rate)}")
+    t_end = seconds("t_end", t_end)
     if not (np.isfinite(t_end) and t_end > 0):
         raise ValueError(f"t_end must be finite and > 0; got {t_end!r}")
     check_range("layers", layers, 1)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.grid.kernels.forward import advance, holds, no_history, no_spikes
 from validation.grid.kernels.numbers import into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled
@@ -81,7 +81,7 @@ def gathered(of_neurons, p_i, p_v, was_i, drives, was_v):
 @compiled
 def retreat(
     neurons, synapses, rules, number, inputs, reads, cotangents, sample, n_steps, noise, history, found,
-    count, input_errors, errors, sums,
+    count, input_errors, errors, sums, stop,
 ):  # fmt: skip
     """Run the adjoint of one sample, whose spikes are the first ``count`` of ``found``.
 
@@ -102,6 +102,8 @@ def retreat(
     while at >= first_input and inputs.steps[at] > n_steps:
         at -= 1
     for step in range(n_steps, -1, -1):
+        if stop[0] != 0:
+            break
         row = step % rows
         v, i = history.voltage[step], history.current[step]
         if not rules.current_first:
@@ -226,7 +228,7 @@ def retreat(
 @compiled
 def backward(
     neurons, synapses, rules, number, inputs, n_steps, noise, reads, cotangents, bounds, errors, input_errors,
-    sums,
+    sums, stop,
 ):  # fmt: skip
     """Run the adjoint of all samples; each runs forward once more, for its states.
 
@@ -246,6 +248,8 @@ def backward(
         Filled with dL/dt_k, 0 for spikes after the end.
     sums : Sums
         Zeros, filled.
+    stop : ndarray of int64, (1,)
+        As :func:`eventsolve.interrupts.call` passes it.
 
     Returns
     -------
@@ -258,10 +262,10 @@ def backward(
     for sample in range(n_samples):
         found, count = advance(
             neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, (nothing, nothing),
-            no_spikes(), bounds[0],
+            no_spikes(), bounds[0], stop,
         )  # fmt: skip
         falling += retreat(
             neurons, synapses, rules, number, inputs, reads, cotangents, sample, n_steps, noise, history,
-            found, count, input_errors, errors[bounds[sample] : bounds[sample + 1]], sums,
+            found, count, input_errors, errors[bounds[sample] : bounds[sample + 1]], sums, stop,
         )  # fmt: skip
     return falling

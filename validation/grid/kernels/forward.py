@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.grid.kernels.numbers import into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled, settled
 from validation.grid.kernels.tables import Fired, History
@@ -93,7 +93,9 @@ def sent(source, step, n_steps, synapses, currents, lifts, waiting, number, nois
 
 
 @compiled
-def advance(neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, before, found, count):
+def advance(
+    neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, before, found, count, stop
+):
     """Run one sample.
 
     Parameters
@@ -113,6 +115,8 @@ def advance(neurons, synapses, rules, number, inputs, sample, n_steps, noise, hi
     found : Fired
     count : int
         How many spikes are in the list.
+    stop : ndarray of int64, (1,)
+        As :func:`eventsolve.interrupts.call` passes it.
 
     Returns
     -------
@@ -128,6 +132,8 @@ def advance(neurons, synapses, rules, number, inputs, sample, n_steps, noise, hi
     any_held = holds(neurons)
     at = inputs.bounds[sample]
     for step in range(n_steps + 1):
+        if stop[0] != 0:
+            break
         row = step % rows
         v, i, free = history.voltage[step], history.current[step], history.free[step]
         crossed = 0
@@ -210,7 +216,7 @@ def advance(neurons, synapses, rules, number, inputs, sample, n_steps, noise, hi
 
 
 @compiled
-def forward(neurons, synapses, rules, number, inputs, n_steps, noise, before, after):
+def forward(neurons, synapses, rules, number, inputs, n_steps, noise, before, after, stop):
     """Run all samples.
 
     Parameters
@@ -232,7 +238,19 @@ def forward(neurons, synapses, rules, number, inputs, n_steps, noise, before, af
     found, count = no_spikes(), bounds[0]  # an int64: the literal 0 is a type of its own, compiled again
     for sample in range(n_samples):
         found, count = advance(
-            neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, before, found, count
+            neurons,
+            synapses,
+            rules,
+            number,
+            inputs,
+            sample,
+            n_steps,
+            noise,
+            history,
+            before,
+            found,
+            count,
+            stop,
         )
         bounds[sample + 1] = count
         if after[0].shape[0] > 0:

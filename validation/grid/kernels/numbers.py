@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.grid.kernels.words import STOCHASTIC, Format, next_word, quantized
 
 Array = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.grid.kernels.numbers import DOUBLE, SINGLE
 from validation.grid.kernels.words import STOCHASTIC, next_word, quantized
 

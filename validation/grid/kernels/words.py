@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 
 NOT_FINITE = 1 << 48
 """A status that stands apart in a sum of statuses: there are never so many results out of range."""

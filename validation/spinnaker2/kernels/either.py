@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.grid.kernels.words import (
     STOCHASTIC,
     Format,

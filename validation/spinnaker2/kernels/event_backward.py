@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.spinnaker2.kernels.either import (
     accumulated,
     answered,
@@ -115,7 +115,7 @@ def retreat(
 
 
 @compiled
-def backward_events(held, operands, d, synapses, arrivals, fired, jumps, sums, n_steps, state):
+def backward_events(held, operands, d, synapses, arrivals, fired, jumps, sums, n_steps, state, stop):
     """Run the adjoint of a layer over steps n_steps .. 0.
 
     Parameters
@@ -150,6 +150,8 @@ def backward_events(held, operands, d, synapses, arrivals, fired, jumps, sums, n
         lam_v[:] = 0
         lam_i[:] = 0
         for step in range(n_steps, -1, -1):
+            if stop[0] != 0:
+                break
             cell = sample * (n_steps + 1) + step
             lowest, after = arrivals.bounds[cell], arrivals.bounds[cell + 1]
             first_spike, spikes_after = fired.bounds[cell], fired.bounds[cell + 1]

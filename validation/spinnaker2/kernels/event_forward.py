@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.spinnaker2.kernels.either import increased_row, plus, scaled_row, times, value_of
 from validation.spinnaker2.kernels.intervals import crossing, decays_over
 from validation.spinnaker2.kernels.steps import grown
@@ -105,7 +105,7 @@ def through(gone, v, i, driving, j, h, start, cell, neurons, operand, d, held, s
 
 
 @compiled
-def forward_events(held, operand, d, neurons, arrivals, n_steps, state, currents, voltages):
+def forward_events(held, operand, d, neurons, arrivals, n_steps, state, currents, voltages, stop):
     """Run a layer over steps 0 .. n_steps.
 
     Parameters
@@ -145,15 +145,17 @@ def forward_events(held, operand, d, neurons, arrivals, n_steps, state, currents
         first, last = arrivals.bounds[cell], arrivals.bounds[cell + 1]
         status += arrived(current, neurons, arrivals, first, last, held)
         for step in range(1, n_steps + 1):
+            if stop[0] != 0:
+                break
             cell += 1
             first, last = arrivals.bounds[cell], arrivals.bounds[cell + 1]
             start = 0.0
             while start < d.time_step or first < last:
-                stop = arrivals.offsets[first] if first < last else d.time_step
+                until = arrivals.offsets[first] if first < last else d.time_step
                 following = first
-                while following < last and arrivals.offsets[following] == stop:
+                while following < last and arrivals.offsets[following] == until:
                     following += 1
-                h, at_grid = stop - start, stop == d.time_step
+                h, at_grid = until - start, until == d.time_step
                 if h == 0.0:
                     status += arrived(current, neurons, arrivals, first, following, held)
                     first = following
@@ -189,10 +191,10 @@ def forward_events(held, operand, d, neurons, arrivals, n_steps, state, currents
                         currents[sample, step, j] = current[j]
                         voltages[sample, step, j] = after
                     if after > threshold and (at_grid or not d.grid):
-                        found = noted(found, count, cell, j, stop, current[j], after)
+                        found = noted(found, count, cell, j, until, current[j], after)
                         count += 1
                         volts[j] = neurons.v_reset[j]
                 if not d.one_step:
                     status += arrived(current, neurons, arrivals, first, following, held)
-                first, start = following, stop
+                first, start = following, until
     return found, count, status

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.grid.kernels.words import quantized
 from validation.spinnaker2.kernels.either import Held
 from validation.spinnaker2.kernels.steps import rounded

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from validation.compiled import compiled
+from eventsolve.compiled import compiled
 from validation.grid.kernels.words import (
     STOCHASTIC,
     accumulated,
@@ -142,7 +142,7 @@ def accumulate_float(sums, sample, row, lam_i, state):
 
 
 @compiled
-def forward_fixed(number, operand, decays, neurons, arrivals, n_steps, state, currents, voltages):
+def forward_fixed(number, operand, decays, neurons, arrivals, n_steps, state, currents, voltages, stop):
     """Run a layer whose state is fixed point.
 
     Parameters
@@ -180,6 +180,8 @@ def forward_fixed(number, operand, decays, neurons, arrivals, n_steps, state, cu
         voltage[:] = 0
         bounds[sample * n_steps + 1] = count
         for step in range(1, n_steps):
+            if stop[0] != 0:
+                break
             status += scaled(
                 current, current, decays.alpha, decays.alpha_value, operand, number, state, sample
             )
@@ -215,7 +217,7 @@ def forward_fixed(number, operand, decays, neurons, arrivals, n_steps, state, cu
 
 
 @compiled
-def forward_float(single, decays, neurons, arrivals, n_steps, n_samples, currents, voltages):
+def forward_float(single, decays, neurons, arrivals, n_steps, n_samples, currents, voltages, stop):
     """Run a layer whose state is floating point; as :func:`forward_fixed`."""
     n = neurons.v_threshold.size
     traced = currents.shape[0] > 0
@@ -229,6 +231,8 @@ def forward_float(single, decays, neurons, arrivals, n_steps, n_samples, current
         voltage[:] = 0.0
         bounds[sample * n_steps + 1] = count
         for step in range(1, n_steps):
+            if stop[0] != 0:
+                break
             for j in range(n):
                 current[j] = rounded(current[j] * alpha, single)
             cell = sample * n_steps + step - 1
@@ -254,7 +258,7 @@ def forward_float(single, decays, neurons, arrivals, n_steps, n_samples, current
 
 
 @compiled
-def backward_fixed(number, operands, decays, synapses, arrivals, spikes, jumps, sums, n_steps, state):
+def backward_fixed(number, operands, decays, synapses, arrivals, spikes, jumps, sums, n_steps, state, stop):
     """Run the adjoint of a layer, in fixed point.
 
     Parameters
@@ -290,6 +294,8 @@ def backward_fixed(number, operands, decays, synapses, arrivals, spikes, jumps, 
         lam_v[:] = 0
         lam_i[:] = 0
         for step in range(n_steps - 2, -1, -1):
+            if stop[0] != 0:
+                break
             cell = sample * n_steps + step
             for a in range(arrivals.bounds[cell], arrivals.bounds[cell + 1]):
                 payloads[a], s = answer(
@@ -328,7 +334,7 @@ def backward_fixed(number, operands, decays, synapses, arrivals, spikes, jumps, 
 
 
 @compiled
-def backward_float(single, decays, synapses, arrivals, spikes, jumps, sums, n_steps, state):
+def backward_float(single, decays, synapses, arrivals, spikes, jumps, sums, n_steps, state, stop):
     """Run the adjoint of a layer, in floating point; as :func:`backward_fixed`."""
     n_samples, n = state.shape[0], synapses.weight_values.shape[1]
     payloads, errors = np.zeros(arrivals.places.size), np.zeros(spikes.places.size)
@@ -338,6 +344,8 @@ def backward_float(single, decays, synapses, arrivals, spikes, jumps, sums, n_st
         lam_v[:] = 0.0
         lam_i[:] = 0.0
         for step in range(n_steps - 2, -1, -1):
+            if stop[0] != 0:
+                break
             cell = sample * n_steps + step
             for a in range(arrivals.bounds[cell], arrivals.bounds[cell + 1]):
                 payloads[a] = answer_float(synapses, arrivals.places[a], lam_v, lam_i, single)

@@ -1,0 +1,24 @@
+"""Parts of a package that are there once the package is imported, but are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+
+
+def attached(package: str, *parts: str) -> tuple[Callable[[str], ModuleType], Callable[[], list[str]]]:
+    """Return the ``__getattr__`` and ``__dir__`` of a package that shows its names and these modules, and no others."""
+
+    def __getattr__(name: str) -> ModuleType:
+        if name in parts:
+            return import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        names = vars(sys.modules[package]).items()
+        inner = {n for n, value in names if isinstance(value, ModuleType) or n.startswith("@")}
+        return sorted({n for n, _ in names if n not in inner and (n[:1] != "_" or n[:2] == "__")} | {*parts})
+
+    return __getattr__, __dir__

@@ -1,0 +1,201 @@
+"""What is decided of balls, and how they become float64 numbers: in exact rational numbers, up to the last bit."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from enclosing import ends, rational
+from flint import arb
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from eventsolve.certify import balls
+from eventsolve.certify.balls import Undecided, working_precision
+from eventsolve.certify.enclosures import Enclosures, added, enclosures_of, joined
+
+BITS = 200
+numbers = st.floats(-1e6, 1e6) | st.floats(-1e-300, 1e-300)
+HAIR = arb(2) ** -150
+"""Less than half a step of a float64 number near 1."""
+UP = 1 + Fraction(2) ** -28
+"""By how much at most Arb rounds the radius up that a ball is made with."""
+
+
+def test_so_many_digits_take_so_many_bits():
+    for digits in (1, 15, 28, 100):
+        bits = balls.bits_of(digits)
+        assert 2 ** (bits - 1) < 10**digits <= 2**bits
+
+
+@given(numbers)
+@example(1.0)
+@example(0.0)
+def test_upward_is_the_least_float64_number_that_is_not_below(x):
+    with working_precision(1200):
+        assert balls.upward(arb(x)) == x
+        for hair in (arb(2) ** -1100, arb(x) * HAIR, -arb(x) * HAIR):
+            exact = rational(arb(x) + hair)
+            found = balls.upward(arb(x) + hair)
+            assert math.nextafter(found, -math.inf) < exact <= found
+
+
+@given(numbers, st.floats(0.0, 1e3) | st.just(0.0))
+@example(1.0, 0.0)
+def test_rounded_to_float64_a_ball_still_holds_all_of_itself(middle, spread):
+    with working_precision(BITS):
+        for ball in (arb(middle, spread) / 3, arb(middle, spread) + HAIR, arb(middle) - HAIR):
+            m, r = balls.rounded(ball)
+            low, high = ends(ball)
+            assert Fraction(m) - Fraction(r) <= low
+            assert high <= Fraction(m) + Fraction(r)
+            # and no more than the step up is lost, but for what Arb itself rounds a radius up by
+            assert Fraction(r) <= (high - low) / 2 * UP + Fraction(np.spacing(abs(m)))
+
+
+def test_a_ball_of_which_nothing_is_known_is_rounded_to_nan():
+    m, r = balls.rounded(arb("nan"))
+    assert (math.isnan(m), r) == (True, math.inf)
+    m, r = balls.rounded(arb("inf"))
+    assert (math.isnan(m), r) == (True, math.inf)
+    found = enclosures_of([None, arb(2), arb(1, 0.5)])
+    np.testing.assert_array_equal(found.midpoints, [np.nan, 2.0, 1.0])
+    assert found.radii[:2].tolist() == [math.inf, 0.0]
+    assert 0.5 <= found.radii[2] <= 0.5 * UP
+
+
+def test_the_distance_of_a_number_is_that_of_the_far_end_of_the_ball():
+    for number in (3.0, -1.0):
+        assert 2.25 <= balls.distance(arb(1, 0.25), number) <= 2.25 * UP
+    with working_precision(BITS):
+        assert balls.distance(arb(1) + HAIR, 0.0) == math.nextafter(1.0, 2.0)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_number_is_within_a_tolerance_up_to_exactly_there(side):
+    with working_precision(BITS):
+        for ball, tolerance in (
+            (arb(1, 2.0**-10), 2.0**-12),
+            (arb(1, 2.0**-10), 0.0),
+            (arb(1), 2.0**-12),
+            (arb(1), 0.0),
+        ):
+            edge = rational(ball.rad()) + Fraction(
+                tolerance
+            )  # a multiple of the step of 2^-52 of numbers near it
+            assert float(1 + side * edge) == 1 + side * edge
+            assert balls.is_within(float(1 + side * edge), ball, tolerance)
+            assert not balls.is_within(float(1 + side * (edge + Fraction(2) ** -52)), ball, tolerance)
+
+
+def test_a_ball_ends_where_it_may_not_be_earlier():
+    with working_precision(BITS):
+        whole = balls.not_before(0.0, 2.0, 1.0)
+        assert ends(whole) == ends(arb(2, 1))
+        for middle, radius in ((0.0, 1.0), (0.5, 1.0)):
+            low, high = ends(balls.not_before(0.0, middle, radius))
+            assert 1 - UP <= low <= 0
+            assert middle + radius <= high <= (middle + radius) * UP
+
+
+def test_nothing_is_sure_of_balls_that_overlap():
+    a, b = arb(1, 2.0**-40), arb(1 + 2.0**-40, 2.0**-40)
+    for one, other in ((a, b), (b, a)):
+        assert not balls.surely_less(one, other)
+        assert not balls.surely_at_most(one, other)
+        assert not balls.surely_equal(one, other)
+        assert balls.order(one, other) is None
+        with pytest.raises(Undecided):
+            balls.is_less(one, other)
+    assert not balls.surely_equal(a, a)
+    assert not balls.surely_zero(arb(0, 1e-300))
+    assert balls.may_be_zero(arb(1, 1))
+
+
+def test_what_is_sure_of_balls_that_do_not_overlap():
+    a, b = arb(1, 0.25), arb(2, 0.25)
+    assert balls.is_less(a, b)
+    assert not balls.is_less(b, a)
+    assert not balls.is_less(arb(1), arb(1))
+    assert (balls.order(a, b), balls.order(b, a), balls.order(arb(1), arb(1))) == (-1, 1, 0)
+    assert (balls.surely_less(a, b), balls.surely_less(b, a), balls.surely_less(arb(1), arb(1))) == (
+        True,
+        False,
+        False,
+    )
+    assert (balls.surely_at_most(arb(1), arb(1)), balls.surely_at_most(b, a)) == (True, False)
+    assert balls.surely_equal(arb(1), arb(1))
+    assert balls.surely_zero(arb(0))
+    assert not balls.may_be_zero(a)
+
+
+def test_inside_is_the_interior():
+    outer = arb(1, 0.5)
+    assert balls.surely_inside(arb(1, 0.25), outer)
+    assert not balls.surely_inside(outer, outer)
+    for side in (-1, 1):
+        assert not balls.surely_inside(arb(1 + side * 0.375, 0.25), outer)
+        assert not balls.surely_inside(arb(1 + side, 0.25), outer)
+
+
+def test_how_undecided_two_balls_are_is_the_width_relative_to_the_larger():
+    assert balls.undecided(arb(1, 0.25), arb(-4, 0.5)).width == pytest.approx(0.75 / 4, rel=1e-8)
+    assert balls.undecided(arb(-2, 0.25), arb(1)).width == pytest.approx(0.125, rel=1e-8)
+    assert balls.undecided(arb(0), arb(0)).width == 0.0
+    assert balls.undecided(arb(0, 1), arb(0)).width == math.inf
+    assert balls.undecided(arb("inf"), arb(1, 1)).width == math.inf
+
+
+def test_a_decreasing_function_is_enclosed_by_its_ends():
+    with working_precision(BITS):
+        found = balls.decreasing(lambda x: -x * x * x, arb(1, 0.5))
+        low, high = ends(found)
+        for side in (-1, 1):  # held, and not wider than the ends are apart
+            value = -(Fraction(1 + side * 0.5) ** 3)
+            assert low <= value <= high
+        assert high - low <= Fraction(3.25) * UP
+
+
+# -- sums in float64 -----------------------------------------------------------------------------------------------
+
+
+def exact_sum(parts, k):
+    """The least and the largest that entry k may be."""
+    middle = sum(Fraction(float(p.midpoints[k])) for p in parts)
+    radius = sum(Fraction(float(p.radii[k])) for p in parts)
+    return middle - radius, middle + radius
+
+
+def assert_holds_the_sum(parts):
+    total = added(parts, 1)
+    middle, radius = Fraction(float(total.midpoints[0])), Fraction(float(total.radii[0]))
+    low, high = exact_sum(parts, 0)
+    assert middle - radius <= low
+    assert high <= middle + radius
+
+
+def part(middle, radius):
+    return Enclosures(np.array([middle]), np.array([radius]))
+
+
+@given(st.lists(st.tuples(numbers, st.floats(0.0, 1e3)), max_size=5))
+@example([(1.0, 0.0), (2.0**-54, 0.0)])  # the rounding of the midpoints, alone
+@example([(0.0, 1.0), (0.0, 2.0**-54)])  # that of the radii, alone
+@example([(0.0, 1.0), (0.0, 2.0**-54), (0.0, 2.0**-54)])
+@example([(1.0, 2.0**-52), (2.0**-53, 2.0**-105)])  # both at once
+def test_the_sum_of_enclosures_holds_every_sum(pairs):
+    assert_holds_the_sum([part(m, r) for m, r in pairs])
+
+
+def test_the_sum_of_enclosures_is_hardly_wider_than_need_be():
+    total = added([part(1.0, 0.5)] * 4, 1)
+    assert total.midpoints[0] == 4.0
+    assert 2.0 <= total.radii[0] <= 2.0 + 4 * (4.0 * 2.0**-52 + 2.0 * 2.0**-52)
+    assert not added([], 3).midpoints.any()
+
+
+def test_enclosures_are_joined_in_their_order():
+    found = joined([part(1.0, 0.5), part(2.0, 0.25)])
+    np.testing.assert_array_equal(found.midpoints, [1.0, 2.0])
+    np.testing.assert_array_equal(found.radii, [0.5, 0.25])
+    assert joined([]).radii.size == 0

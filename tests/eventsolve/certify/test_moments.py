@@ -1,0 +1,96 @@
+"""Moments: times of one root are compared as the rational numbers that they are, others as balls."""
+
+from fractions import Fraction
+
+import pytest
+from enclosing import rational
+from flint import arb
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from eventsolve.certify import moments
+from eventsolve.certify.balls import ball, working_precision
+
+BITS = 100
+seconds = st.floats(0.0, 1.0) | st.sampled_from([0.1, 0.2, 0.3, 2.0**-60, 5e-324])
+
+
+@pytest.fixture(autouse=True)
+def precision():
+    with working_precision(BITS):
+        yield
+
+
+def after(moment, *delays):
+    for delay in delays:
+        moment = moments.later(moment, ball(delay), moments.rational(delay))
+    return moment
+
+
+@given(st.lists(seconds, min_size=1, max_size=4), st.lists(seconds, min_size=1, max_size=4))
+@example([0.1, 0.2], [0.3])  # 2^-55 less than the float64 sum, and more than 0.3
+@example([0.1, 0.2], [0.2, 0.1])
+def test_the_order_of_numbers_is_that_of_their_exact_sums(a, b):
+    one, other = (after(moments.at_time(times[0]), *times[1:]) for times in (a, b))
+    exact = [sum(map(Fraction, times)) for times in (a, b)]
+    assert moments.order(one, other) == (exact[0] > exact[1]) - (exact[0] < exact[1])
+    elapsed = moments.elapsed(one, other)
+    assert rational(elapsed.mid()) - rational(elapsed.rad()) <= exact[1] - exact[0]
+    assert exact[1] - exact[0] <= rational(elapsed.mid()) + rational(elapsed.rad())
+    for moment, time in ((one, exact[0]), (other, exact[1])):
+        # a key is the nearest float64 number, and with the low part as good as twice float64
+        assert moment.key == float(time)
+        assert abs(Fraction(moment.key) + Fraction(moment.low) - time) <= time * Fraction(
+            2
+        ) ** -104 + Fraction(5e-324)
+
+
+def test_moments_of_one_crossing_are_told_apart_though_it_is_a_ball():
+    crossing = moments.rooted(arb(0.25, 1e-3), 1)
+    early, late = after(crossing, 1e-9), after(crossing, 2e-9)
+    assert (moments.order(early, late), moments.order(late, early)) == (-1, 1)
+    assert moments.order(after(crossing, 1e-9), early) == 0
+    assert moments.order(crossing, crossing) == 0
+    assert rational(moments.elapsed(early, late).mid()) == Fraction(2e-9) - Fraction(1e-9)
+    assert moments.elapsed(early, late).is_exact()
+
+
+def test_moments_of_different_crossings_are_told_apart_only_where_their_balls_are():
+    one, other = moments.rooted(arb(0.25, 1e-3), 1), moments.rooted(arb(0.25, 1e-3), 2)
+    assert moments.order(one, other) is None
+    assert moments.order(after(one, 1e-9), other) is None
+    assert moments.order(one, after(other, 1e-2)) == -1
+    assert moments.order(one, moments.at_time(0.25)) is None
+    passed = moments.elapsed(one, other)
+    for side in (-2e-3, 2e-3):  # each may be anywhere in its own ball
+        assert passed.contains(arb(side) * (1 - arb(2) ** -40))
+
+
+def test_a_delay_that_is_no_number_leaves_only_the_ball():
+    start = moments.at_time(0.25)
+    vague = moments.later(start, arb(1e-3, 1e-6), None)
+    assert vague.offset is None
+    assert moments.order(vague, vague) is None
+    assert moments.order(vague, after(start, 1e-3)) is None
+    again = after(vague, 1e-3)
+    assert again.offset is None
+    assert again.ball.contains(arb(0.25) + arb(1e-3) + arb(1e-3))
+    assert not moments.elapsed(start, vague).is_exact()
+
+
+def test_no_delay_leaves_a_moment_as_it_is():
+    crossing = moments.rooted(arb(0.25, 1e-3), 1)
+    assert moments.later(crossing, ball(0.0), moments.NO_DELAY) is crossing
+    assert moments.later(moments.vague(crossing.ball), ball(0.0), moments.NO_DELAY).ball is crossing.ball
+
+
+def test_the_key_of_a_crossing_is_its_midpoint_to_twice_float64():
+    middle = arb(1) / 3
+    crossing = moments.rooted(middle, 1)
+    assert crossing.key == 1 / 3
+    key = Fraction(crossing.key) + Fraction(crossing.low)
+    assert abs(key - rational(middle.mid())) <= Fraction(2) ** -106
+    # what derives from it is taken from there: the base is the key and the low part
+    assert Fraction(int(crossing.base.p), int(crossing.base.q)) == key
+    arrival = after(crossing, 0.1)
+    assert abs(Fraction(arrival.key) + Fraction(arrival.low) - key - Fraction(0.1)) <= Fraction(2) ** -106

@@ -1,0 +1,1 @@
+"""Tasks: data sets as problems, each with its networks and losses."""

@@ -1,0 +1,65 @@
+"""The task of spoken digits: a recurrent network of LIF neurons with a leaky readout, as in Nowotny et al. (2024)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.testing import Problem
+from validation.tasks.keywords.ear import N_CHANNELS
+from validation.tasks.keywords.recordings import recordings
+from validation.tasks.keywords.speech import WORDS, Split
+
+
+@dataclass(frozen=True)
+class Keywords:
+    """Spoken digits, 700-hidden-20: recurrent LIF neurons, LI readout, cross-entropy of the mean voltage.
+
+    Time constants, threshold and initial weights are those of Nowotny, Turner & Knight (2024): normal, of mean and
+    standard deviation 0.03 and 0.01 from the inputs, 0 and 0.02 recurrent, 0 and 0.03 to the readout. There, too, a
+    spike adds w to the I of tau_mem V' = -V + I.
+
+    Attributes
+    ----------
+    hidden : int
+        Neurons.
+    split : {"train", "validation", "test"}
+    t_end : float
+        Seconds; spikes after it are cut, as they are there.
+    """
+
+    hidden: int = 256
+    split: Split = "train"
+    t_end: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The task and its size."""
+        return f"keywords, {N_CHANNELS}-{self.hidden}-{len(WORDS)}, {self.split}"
+
+    def problem(self, n_samples: int = 20, seed: int = 42) -> Problem:
+        """Return the first recordings of the split, and initial weights that ``seed`` draws."""
+        heard = recordings(self.split, n_samples)
+        early = heard.trains.times <= self.t_end
+        trains = es.SpikeTrains.from_arrays(
+            heard.trains.times[early],
+            heard.trains.neurons[early],
+            heard.trains.samples[early],
+            n_neurons=N_CHANNELS,
+            n_samples=n_samples,
+        )
+        loss = es.losses.MeanVoltageCrossEntropy("out", heard.labels)
+        return Problem(self._network(seed), {"in": trains}, self.t_end, loss)
+
+    def _network(self, seed: int) -> es.Network:
+        random = np.random.default_rng(seed)
+        net = es.Network()
+        net.add_input("in", N_CHANNELS)
+        net.add_population("hidden", self.hidden, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+        net.add_population("out", len(WORDS), es.LI(tau_mem=20e-3, tau_syn=5e-3))
+        net.connect("in", "hidden", random.normal(0.03, 0.01, (self.hidden, N_CHANNELS)))
+        net.connect("hidden", "hidden", random.normal(0.0, 0.02, (self.hidden, self.hidden)))
+        net.connect("hidden", "out", random.normal(0.0, 0.03, (len(WORDS), self.hidden)))
+        return net
