@@ -330,7 +330,7 @@ def main() -> int:
         cells = (row.who, row.what, row.spikes, row.gradients, row.expected, verdict)
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
-    PAGE.write_text(TEXT.format(rows="\n".join(lines), versions=versions()))
+    PAGE.write_text(TEXT.format(rows="\n".join(lines), versions=versions()), encoding="utf-8")
     return 0 if all(row.holds for row in rows) else 1
 
 

@@ -46,15 +46,16 @@ class Record:
     spike_times : mapping of str to ndarray of float64
         dL/dt_k in 1/s for every spike of a population, in the order of ``spikes[population].times``.
     weight : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
-        dL/dw, of a sparse weight a list of such matrices; (1, n_post, n_pre) where only the mean over the batch is
-        known, and then the loss is (1,), too.
+        dL/dw; (1, n_post, n_pre) where only the mean over the batch is known, and then the loss is (1,), too. Of a
+        sparse projection a list of one sparse matrix per sample, as ``value_and_grad`` gives them, or
+        (n_samples, n_synapses).
     time_step : float or None
         Seconds; None for an implementation in continuous time.
     traces : mapping of str to Trace
         Empty if the implementation does not show them.
     counters : mapping of str to int
         Events worth knowing about, by name, such as saturations.
-    delay : mapping of (pre, post) to ndarray of float64
+    delay : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
         dL/d(delay) in 1/s, in the layout of ``weight``; empty if the implementation has none.
     parameters : mapping of str to mapping of str to ndarray of float64, (n_samples, n_neurons)
         dL/d(parameter of a neuron), by the names of :class:`eventsolve.LIF` and then by population.
@@ -66,11 +67,11 @@ class Record:
     spikes: Mapping[str, es.SpikeTrains]
     loss: NDArray[np.float64] | None
     spike_times: Mapping[str, NDArray[np.float64]]
-    weight: Mapping[Key, NDArray[np.float64]]
+    weight: Mapping[Key, Any]
     time_step: float | None = None
     traces: Mapping[str, Trace] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
-    delay: Mapping[Key, NDArray[np.float64]] = field(default_factory=dict)
+    delay: Mapping[Key, Any] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -29,6 +29,7 @@ from eventsolve.checks import real_array, seconds_array
 from eventsolve.losses.evaluation import (
     Evaluation,
     VoltageReads,
+    check_callable,
     cross_entropy,
     fitting_labels,
     label_vector,
@@ -64,6 +65,9 @@ class RunningLoss:
 
     population: str
     function: Callable[[Reals, Reals, int], tuple[ArrayLike, ArrayLike]]
+
+    def __post_init__(self) -> None:
+        check_callable("function", self.function)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
@@ -135,6 +139,9 @@ class TrajectoryMSE:
 
     population: str
     target: Callable[[Reals, int], ArrayLike]
+
+    def __post_init__(self) -> None:
+        check_callable("target", self.target)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
@@ -256,6 +263,7 @@ class SampledVoltage:
     function: Callable[[Reals], tuple[ArrayLike, ArrayLike]]
 
     def __post_init__(self) -> None:
+        check_callable("function", self.function)
         times = seconds_array("times", self.times).reshape(-1)
         if not (np.isfinite(times).all() and (np.diff(times) > 0).all() and (times >= 0).all()):
             raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")
