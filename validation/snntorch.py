@@ -13,8 +13,8 @@ import torch
 
 import eventsolve as es
 from eventsolve.network import Key, Network
+from validation.grid.steps import check_network
 from validation.target import Record
-from validation.timestepped import check_network
 from validation.torch_targets import Module, RasterTarget
 
 
