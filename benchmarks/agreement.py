@@ -88,7 +88,7 @@ def gradient_error(exact: Record, found: Record) -> float:
 
 def exact_row(who: str, what: str, target: Any, given: tuple[Any, ...], bound: float = ROUNDING) -> Row:
     """Hold a target to the oracle; bound is of gradients, and a hundredth of it in seconds of spikes."""
-    exact, found = oracle(*given), target.run(*given)
+    exact, found = oracle(es.Problem(*given)), target.run(es.Problem(*given))
     moved, off = shift(exact, found), gradient_error(exact, found)
     holds = moved <= bound * 1e-2 and off <= bound
     return Row(who, what, f"{moved:.0e} s", f"{off:.0e}", f"gradients to {bound:.0e}", holds)
@@ -101,7 +101,7 @@ def steps_row(who: str, target: Callable[[float], Any], steps: tuple[float, floa
     is the least by which it has to shrink.
     """
     given = problem()
-    exact, found = oracle(*given), [target(step).run(*given) for step in steps]
+    exact, found = oracle(es.Problem(*given)), [target(step).run(es.Problem(*given)) for step in steps]
     errors = [[shift(exact, record) for record in found]]
     gradients = "surrogate" if found[0].weight else "none"
     if steps == FINE:
@@ -125,8 +125,8 @@ def nir_row() -> Row:
 
     net, inputs, t_end, loss = problem()
     back = from_nir(nir.NIRGraph.from_dict(to_nir(net).to_dict()))
-    there = oracle(back, inputs, t_end, loss)
-    exact = oracle(net, inputs, t_end, loss)
+    there = oracle(es.Problem(back, inputs, t_end, loss))
+    exact = oracle(es.Problem(net, inputs, t_end, loss))
     moved, off = shift(exact, there), gradient_error(exact, there)
     return Row("NIR", "to a graph and back", f"{moved:.0e} s", f"{off:.0e}", "every bit", moved == off == 0)
 
@@ -167,7 +167,7 @@ def jax_row() -> Row:
     }
     weight = {key: np.asarray(found["->".join(key)]) for key in net.projections}
     record = Record("jax", dict(inputs) | spikes, np.asarray(losses(parameters)), {}, weight)
-    exact = oracle(*given)
+    exact = oracle(es.Problem(*given))
     moved, off = shift(exact, record), gradient_error(exact, record)
     return Row(
         "JAX, `exact_function`",
@@ -183,8 +183,8 @@ def nest_row(model: str) -> Row:
     """NEST's refractory period of a step is the network's, too; without it first spikes are the same."""
     step = COARSE[0]
     given = problem(t_ref=step)
-    found = Peer("nest", {"model": model, "dt": step}, t_ref=step).run(*given)
-    moved = shift(oracle(*given), found)
+    found = Peer("nest", {"model": model, "dt": step}, t_ref=step).run(es.Problem(*given))
+    moved = shift(oracle(es.Problem(*given)), found)
     first = es.solve(*problem()[:3]).spikes["hidden"].first()
     firsts = float(np.abs(found.spikes["hidden"].first() - first).max())
     return Row(

@@ -55,7 +55,7 @@ def main() -> None:
             if threads is None:
                 start = time.perf_counter()
                 for inputs, loss in work:
-                    core.run_packet_by_packet(chip.network, inputs, 27e-3, loss)
+                    core.run_packet_by_packet(es.Problem(chip.network, inputs, 27e-3, loss))
                 packets = f"{time.perf_counter() - start:.2f}"
             print(f"{arithmetic:>10} {threads or 'all':>7} {compiled:10.2f} {epoch:8.2f} {packets:>16}")
 

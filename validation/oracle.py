@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 import eventsolve as es
 from validation.target import Record
 
 
-def oracle(network: es.Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
-    """Solve a network exactly and record its spikes, losses and gradients.
-
-    Parameters
-    ----------
-    network : Network
-    inputs : mapping of str to SpikeTrains
-    t_end : float
-        Seconds.
-    loss : loss of ``eventsolve.losses``, or None
-        Without one there are spikes alone.
+def oracle(problem: es.Problem) -> Record:
+    """Solve a problem exactly and record its spikes, losses and gradients; without a loss spikes alone.
 
     Returns
     -------
     Record
         Without traces: ``es.solve(...).voltage`` gives the voltage at any time.
     """
-    solution = es.solve(network, inputs, t_end=t_end)
-    if loss is None:
+    solution = problem.solution
+    if problem.loss is None:
         return Record("exact", dict(solution.spikes), None, {}, {})
-    value, grads = es.value_and_grad(solution, loss, reduction="none")
+    value, grads = es.value_and_grad(solution, problem.loss, reduction="none")
     return Record(
         name="exact",
         spikes=dict(solution.spikes),

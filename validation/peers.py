@@ -61,7 +61,7 @@ class Peer:
         """Of the simulator and its settings."""
         return ", ".join([self.runner, *(f"{key} {value}" for key, value in self.settings.items())])
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Let the simulator do the work on a batch.
 
         Returns
@@ -77,6 +77,7 @@ class Peer:
         RuntimeError
             If the simulator fails: its own last words.
         """
+        network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         n_samples = number_of_samples(network, inputs)
         reading = read_loss(loss, network, n_samples)
         (source, hidden, out), work = self._work(network, inputs, t_end, reading)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -39,8 +37,9 @@ class SnnTorch:
         """Of the implementation and its time step."""
         return f"snnTorch, {self.time_step * 1e3:g} ms, surrogate gradients"
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch; a ValueError says what it cannot represent."""
+        network = problem.network
         check_network(network, "snnTorch")
         for population in network.populations.values():
             for parameter in ("v_leak", "v_reset", "v_initial", "i_initial"):
@@ -51,9 +50,7 @@ class SnnTorch:
         for projection in network.projections.values():
             if np.any(projection.delay != 0):
                 raise ValueError(f"delay of {projection.key} must be 0: snnTorch has none")
-        return RasterTarget(self.name, self._build, self.time_step, first_step=1).run(
-            network, inputs, t_end, loss
-        )
+        return RasterTarget(self.name, self._build, self.time_step, first_step=1).run(problem)
 
     def _build(self, network: Network) -> tuple[Module, dict[Key, torch.Tensor]]:
         weights = {

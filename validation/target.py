@@ -107,9 +107,7 @@ class Target(Protocol):
     def name(self) -> str:
         """Of the implementation and its settings."""
 
-    def run(
-        self, network: es.Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any
-    ) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
 
         Raises

@@ -9,8 +9,7 @@ authors write the loss in steps and get time_step times that (:mod:`validation.c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import networkx as nx
@@ -52,7 +51,7 @@ class TorchEventProp:
         """Of the implementation and its settings."""
         return f"PyTorch EventProp, {self.time_step * 1e3:g} ms, {str(self.dtype).removeprefix('torch.')}"
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
 
         Raises
@@ -60,10 +59,11 @@ class TorchEventProp:
         ValueError
             If the network, the inputs or the loss are not among those that the class docstring lists.
         """
+        network = problem.network
         _check(network)
-        n_steps = number_of_steps(t_end, self.time_step)
+        n_steps = number_of_steps(problem.t_end, self.time_step)
         warn_of_step(self.time_step, network)
-        for name, trains in inputs.items():
+        for name, trains in problem.inputs.items():
             to_steps(name, trains, self.time_step)  # two spikes in one step are refused
 
         def build(network: Network) -> tuple[Module, dict[Key, torch.Tensor]]:
@@ -74,7 +74,7 @@ class TorchEventProp:
             return _Layers(network, weights, n_steps, self.time_step), weights
 
         return TimesTarget(self.name, build, self.time_step).run(
-            network, inputs, self.time_step * n_steps, loss
+            replace(problem, t_end=self.time_step * n_steps)
         )
 
 

@@ -55,7 +55,7 @@ class TimesTarget:
     build: Build
     time_step: float | None = None
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the module forward and backward on a batch.
 
         Raises
@@ -64,6 +64,7 @@ class TimesTarget:
             If the weights are not the network's, the module gives no spikes of the population that the loss reads, or
             the loss is not a time-to-first-spike cross-entropy.
         """
+        network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         reading = read_loss(loss, network, number_of_samples(network, inputs))
         module, weights = _built(self.build, network)
         dtype = next((w.dtype for w in weights.values()), torch.float64)
@@ -116,8 +117,9 @@ class RasterTarget:
         if not (math.isfinite(self.time_step) and self.time_step > 0):
             raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the module forward and backward on a batch; raises as :meth:`TimesTarget.run` does."""
+        network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
         warn_of_step(self.time_step, network)

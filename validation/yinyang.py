@@ -178,8 +178,8 @@ def run(job: Job) -> Run:
     )
     net = network(setup, job.seed)
     core = SpiNNaker2Core(time_step=job.time_step, arithmetic=job.arithmetic)
-    exact = oracle(net, inputs, setup.t_end, loss)
-    model = core.run(net, inputs, setup.t_end, loss)
+    problem = es.Problem(net, inputs, setup.t_end, loss)
+    exact, model = oracle(problem), core.run(problem)
     window = max(3.5 * job.time_step, 1e-3) if job.window is None else job.window
     comparison = compare(exact, model, window=window)
     excerpt = excerpt_around(worst_spike(comparison), comparison, net, inputs, setup.t_end)

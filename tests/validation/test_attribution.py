@@ -125,8 +125,8 @@ def test_synapse_by_synapse_contributions_add_up_to_the_chips_gradient(found):
 
 def test_the_chips_errors_are_those_of_its_own_record(found):
     s = found.study
-    record = s.core.run(s.network, s.inputs, s.t_end, s.loss)
-    exact = oracle(delayed(s.network, DT), s.inputs, s.t_end, s.loss)
+    record = s.core.run(es.Problem(s.network, s.inputs, s.t_end, s.loss))
+    exact = oracle(es.Problem(delayed(s.network, DT), s.inputs, s.t_end, s.loss))
     for key, label in ((("in", "hidden"), "in → hidden"), (("hidden", "out"), "hidden → out")):
         want = agreement(exact.weight[key].mean(axis=0), record.weight[key].mean(axis=0)).relative_error
         assert found.errors[f"dL/dw of {label}"] == pytest.approx(want, rel=1e-12)
@@ -177,7 +177,7 @@ def test_alone_a_weight_format_makes_the_error_of_rounded_weights():
         k: ArithmeticUnit("nearest_even").quantize(p.weight, FixedFormat(4, 4)) / 16.0
         for k, p in s.exact_network.projections.items()
     }
-    there = oracle(s.exact_network.with_weights(rounded), s.inputs, s.t_end, s.loss)
+    there = oracle(es.Problem(s.exact_network.with_weights(rounded), s.inputs, s.t_end, s.loss))
     want = s.observed(there) - s.observed(s.exact)
     np.testing.assert_allclose(
         found.alone[s.switches.index("weight_format")], want, rtol=0, atol=1e-8 * np.abs(want).max()

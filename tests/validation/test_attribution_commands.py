@@ -9,6 +9,7 @@ import pytest
 from cores import chain_problem
 from typer.testing import CliRunner
 
+import eventsolve as es
 from eventsolve.io import records
 from validation import __main__ as cli
 from validation.attribution import convergence, study
@@ -143,7 +144,7 @@ class TestLocalise:
     def record(self, **changes):
         """What the model gives, in a file's form."""
         net, inputs, t_end, loss = chain_problem()
-        got = replace(self.CORE.run(net, inputs, t_end, loss), **changes)
+        got = replace(self.CORE.run(es.Problem(net, inputs, t_end, loss)), **changes)
         gradients = {"weight": dict(got.weight), "spike_times": dict(got.spike_times)}
         return records.Record(
             name="my chip",
@@ -179,7 +180,7 @@ class TestLocalise:
     def test_numbers_that_are_off_by_less_than_allowed(self, tmp_path):
         weight = {key: w * (1 + 1e-7) for key, w in self.record().gradients["weight"].items()}
         assert self.run(tmp_path, self.record(weight=weight)).exit_code == 1
-        assert self.run(tmp_path, self.record(weight=weight), "--rtol", 1e-6).exit_code == 0
+        assert self.run(es.Problem(tmp_path, self.record(weight=weight), "--rtol", 1e-6)).exit_code == 0
 
     @pytest.mark.parametrize(
         ("changes", "says"),
@@ -201,4 +202,4 @@ class TestLocalise:
 
     def test_other_formats(self, tmp_path):
         assert np.isfinite(self.record().loss_values).all()
-        assert self.run(tmp_path, self.record(), "--format", "float32").exit_code == 1
+        assert self.run(es.Problem(tmp_path, self.record(), "--format", "float32")).exit_code == 1

@@ -204,7 +204,7 @@ def test_one_layer_alone_is_checked_with_errors_from_outside():
 def test_a_time_stepped_implementation_agrees_to_its_step_and_parts_beyond_it(tmp_path):
     given, step = replace(problem(), t_end=13e-3), 0.02e-3
     target = TimeStepped(step)
-    ran = target.run(given.network, given.inputs, given.t_end, given.loss)
+    ran = target.run(es.Problem(given.network, given.inputs, given.t_end, given.loss))
     record = records.Record(
         target.name,
         given.t_end,

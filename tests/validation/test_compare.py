@@ -330,10 +330,12 @@ def test_a_sparse_projection_is_compared_by_synapse(layout):
     net.connect("in", "out", weight)
     inputs = {"in": es.SpikeTrains.from_dense(random.uniform(0, 5e-3, (3, 2)))}
     exact = oracle(
-        net,
-        inputs,
-        60e-3,
-        es.losses.TTFSCrossEntropy("out", [0, 1, 2], tau0=1e-3, tau1=6e-3, alpha=0.0, silent="t_end"),
+        es.Problem(
+            net,
+            inputs,
+            60e-3,
+            es.losses.TTFSCrossEntropy("out", [0, 1, 2], tau0=1e-3, tau1=6e-3, alpha=0.0, silent="t_end"),
+        )
     )
     key = ("in", "out")
     right = [w.copy() for w in exact.weight[key]]
@@ -364,7 +366,7 @@ def test_the_exact_record_agrees_with_itself_and_sums_to_the_batch_gradient():
     net.connect("hidden", "out", random.uniform(4, 8, (3, 4)))
     inputs = {"in": es.SpikeTrains.from_dense(random.uniform(0, 5e-3, (6, 2)))}
     loss = es.losses.TTFSCrossEntropy("out", [0, 1, 2, 0, 1, 2], tau0=1e-3, tau1=6e-3, alpha=3e-3)
-    exact = oracle(net, inputs, 60e-3, loss)
+    exact = oracle(es.Problem(net, inputs, 60e-3, loss))
     result = compare(exact, replace(exact, name="again"), window=0.0)
     assert exact.loss.shape == (6,)
     assert {key: weight.shape for key, weight in exact.weight.items()} == {

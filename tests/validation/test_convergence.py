@@ -9,6 +9,7 @@ from cores import chain_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import eventsolve as es
 from validation.attribution.convergence import (
     Resolution,
     Task,
@@ -60,8 +61,8 @@ def test_what_bits_do_is_of_first_order_in_the_resolution(task):
 def test_errors_are_those_of_a_comparison(task):
     found = errors((task, Resolution(1e-3, 15)))
     args = task.inputs, task.t_end, task.loss
-    exact = oracle(delayed(task.network, 1e-3), *args)
-    model = task.at(Resolution(1e-3, 15)).run(task.network, *args)
+    exact = oracle(es.Problem(delayed(task.network, 1e-3), *args))
+    model = task.at(Resolution(1e-3, 15)).run(es.Problem(task.network, *args))
     c = compare(exact, model, window=1.0)
     same = ~np.any(
         [(s.counts() != model.spikes[n].counts()).any(axis=1) for n, s in exact.spikes.items()], axis=0

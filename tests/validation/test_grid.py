@@ -48,7 +48,7 @@ def test_one_spike_converges_to_the_quadratic(weight):
     t, dt_dw = -TAU_MEM * math.log(x), -TAU_MEM / (x * weight**2 * (2 * x - 1))
     slopes = []
     for time_step in (1e-5, 1e-6):
-        record = TimeStepped(time_step).run(one_neuron(weight), one_spike(), 6e-3, first_time())
+        record = TimeStepped(time_step).run(es.Problem(one_neuron(weight), one_spike(), 6e-3, first_time()))
         assert 0 <= record.spikes["out"].times[0] - t <= time_step * (1 + 1e-9)
         assert record.loss[0] == pytest.approx(record.spikes["out"].times[0], rel=1e-6)
         np.testing.assert_allclose(record.spike_times["out"][0], 1.0, rtol=1e-5)
@@ -90,7 +90,7 @@ def test_networks_converge_to_the_exact_solution(seed):
     values, grads = es.value_and_grad(solution, loss, reduction="none")
     errors = []
     for time_step in (1e-5, 1e-6):
-        record = TimeStepped(time_step).run(net, inputs, 30e-3, loss)
+        record = TimeStepped(time_step).run(es.Problem(net, inputs, 30e-3, loss))
         assert record.counters["falling_crossings"] == 0
         found = [relative(record.loss, values)]
         for name in ("in", "hidden", "out"):
@@ -110,15 +110,15 @@ def test_networks_converge_to_the_exact_solution(seed):
 def test_a_grid_finer_than_the_events_misses_nothing_and_a_coarse_one_does():
     """The peak of a subthreshold-to-threshold bump lies between two points of a coarse grid."""
     net, inputs, loss = one_neuron(4.0001), one_spike(), first_time()
-    assert TimeStepped(1e-6).run(net, inputs, 20e-3, loss).spikes["out"].n_spikes == 1
-    record = TimeStepped(1e-3).run(net, inputs, 20e-3, loss)
+    assert TimeStepped(1e-6).run(es.Problem(net, inputs, 20e-3, loss)).spikes["out"].n_spikes == 1
+    record = TimeStepped(1e-3).run(es.Problem(net, inputs, 20e-3, loss))
     assert record.spikes["out"].n_spikes == 0
     assert record.loss[0] == 0
     assert not record.weight["in", "out"].any()
 
 
 def test_a_spike_seen_after_its_peak_is_counted():
-    record = TimeStepped(4e-3).run(one_neuron(4.1), one_spike(), 20e-3, first_time())
+    record = TimeStepped(4e-3).run(es.Problem(one_neuron(4.1), one_spike(), 20e-3, first_time()))
     assert record.spikes["out"].times.tolist() == [8e-3]
     assert record.counters["falling_crossings"] == 1
 
@@ -132,18 +132,18 @@ def test_silence_has_the_three_policies_of_the_library():
     for silent in ("skip", "t_end"):
         loss = es.losses.TTFSCrossEntropy("out", [1, 0], tau0=2e-3, tau1=20e-3, alpha=0.1, silent=silent)
         values, grads = es.value_and_grad(es.solve(net, inputs, t_end=20e-3), loss, reduction="none")
-        record = TimeStepped(1e-6).run(net, inputs, 20e-3, loss)
+        record = TimeStepped(1e-6).run(es.Problem(net, inputs, 20e-3, loss))
         np.testing.assert_allclose(record.loss, values, rtol=2e-3)
         np.testing.assert_allclose(record.weight["in", "out"], grads.weight["in", "out"], rtol=2e-3)
     loss = es.losses.TTFSCrossEntropy("out", [1, 0], tau0=2e-3, tau1=20e-3, alpha=0.1)
     with pytest.raises(ValueError, match=r"silent in 1 of 2 samples \(0\)"):
-        TimeStepped(1e-3).run(net, inputs, 20e-3, loss)
+        TimeStepped(1e-3).run(es.Problem(net, inputs, 20e-3, loss))
 
 
 def test_traces_are_the_exact_state_on_the_grid():
     """No spike in between: the propagator is exact, whatever the time step."""
     net, inputs = one_neuron(3.0), one_spike()
-    record = TimeStepped(1e-3).run(net, inputs, 20e-3, first_time())
+    record = TimeStepped(1e-3).run(es.Problem(net, inputs, 20e-3, first_time()))
     solution = es.solve(net, inputs, t_end=20e-3)
     trace = record.traces["out"]
     np.testing.assert_allclose(trace.voltage, solution.voltage("out", trace.times), atol=1e-15)
@@ -152,9 +152,9 @@ def test_traces_are_the_exact_state_on_the_grid():
 
 def test_times_between_points_are_rounded_and_said_so():
     net = one_neuron(9.0, es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_MEM / 2, t_ref=2.6e-3), delay=1.4e-3)
-    record = TimeStepped(1e-3).run(net, one_spike(), 20e-3, first_time())
+    record = TimeStepped(1e-3).run(es.Problem(net, one_spike(), 20e-3, first_time()))
     on_grid = one_neuron(9.0, es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_MEM / 2, t_ref=3e-3), delay=1e-3)
-    same = TimeStepped(1e-3).run(on_grid, one_spike(), 20e-3, first_time())
+    same = TimeStepped(1e-3).run(es.Problem(on_grid, one_spike(), 20e-3, first_time()))
     np.testing.assert_array_equal(record.spikes["out"].times, same.spikes["out"].times)
     assert len(record.notes) == 2
     assert record.notes[1].startswith(
@@ -178,8 +178,8 @@ def test_inputs_go_to_the_point_that_they_are_on_whatever_its_last_bit(rounding,
 def test_transport_is_a_delay_and_resolution_says_so():
     net = one_neuron(9.0)
     later = TimeStepped(1e-3, transport=2)
-    a = later.run(net, one_spike(), 20e-3, first_time())
-    b = TimeStepped(1e-3).run(one_neuron(9.0, delay=2e-3), one_spike(), 20e-3, first_time())
+    a = later.run(es.Problem(net, one_spike(), 20e-3, first_time()))
+    b = TimeStepped(1e-3).run(es.Problem(one_neuron(9.0, delay=2e-3), one_spike(), 20e-3, first_time()))
     np.testing.assert_array_equal(a.spikes["out"].times, b.spikes["out"].times)
     np.testing.assert_array_equal(a.weight["in", "out"], b.weight["in", "out"])
     resolution = TimeStepped(1e-3, transport=2, number="s16.15").resolution(net)
@@ -192,13 +192,18 @@ def test_fixed_point_counts_what_is_out_of_range_and_draws_words_by_sample():
     inputs = {"in": es.SpikeTrains.from_lists([[[0.0, 1e-3, 2e-3]], [[1e-3, 2e-3, 3e-3]]])}
     loss = first_time()
     target = TimeStepped(1e-3, number="s4.11")
-    assert target.run(net, inputs, 20e-3, loss).counters["overflows"] > 0
-    assert TimeStepped(1e-3, number="s16.15").run(net, inputs, 20e-3, loss).counters["overflows"] == 0
+    assert target.run(es.Problem(net, inputs, 20e-3, loss)).counters["overflows"] > 0
+    assert (
+        TimeStepped(1e-3, number="s16.15").run(es.Problem(net, inputs, 20e-3, loss)).counters["overflows"]
+        == 0
+    )
     noisy = TimeStepped(1e-3, number="s8.6", rounding="stochastic", seed=1)
-    both = noisy.run(net, inputs, 20e-3, loss)
-    alone = noisy.run(net, {"in": inputs["in"].select([0])}, 20e-3, loss)
+    both = noisy.run(es.Problem(net, inputs, 20e-3, loss))
+    alone = noisy.run(es.Problem(net, {"in": inputs["in"].select([0])}, 20e-3, loss))
     np.testing.assert_array_equal(both.traces["out"].voltage[0], alone.traces["out"].voltage[0])
-    other = TimeStepped(1e-3, number="s8.6", rounding="stochastic", seed=2).run(net, inputs, 20e-3, loss)
+    other = TimeStepped(1e-3, number="s8.6", rounding="stochastic", seed=2).run(
+        es.Problem(net, inputs, 20e-3, loss)
+    )
     assert (both.traces["out"].voltage != other.traces["out"].voltage).any()
 
 
@@ -229,7 +234,7 @@ def test_what_the_recursion_has_no_rule_for_is_refused():
     lifted.connect("in", "out", [[0.1]], synapse="delta", name="lift")
     for net, message in ((held, "has a refractory period"), (lifted, "is 'delta'")):
         with pytest.raises(ValueError, match=message):
-            target.run(net, one_spike(), 20e-3, first_time())
+            target.run(es.Problem(net, one_spike(), 20e-3, first_time()))
 
 
 @pytest.mark.parametrize(
@@ -254,6 +259,16 @@ def test_what_the_recursion_has_no_rule_for_is_refused():
 def test_other_mistakes_are_named(change, message):
     arguments = {"inputs": one_spike(), "t_end": 20e-3, "loss": first_time()}
     with pytest.raises(ValueError, match=message):
-        TimeStepped(1e-3).run(one_neuron(9.0), **{**arguments, **change})
+        TimeStepped(1e-3).run(es.Problem(one_neuron(9.0), **{**arguments, **change}))
     with pytest.raises(ValueError, match="which the number format cannot hold"):
-        TimeStepped(1e-3, number="s2.8").run(one_neuron(9.0), **arguments)
+        TimeStepped(1e-3, number="s2.8").run(es.Problem(one_neuron(9.0), **arguments))
+
+
+def test_without_a_loss_there_are_spikes_alone():
+    problem = es.Problem(one_neuron(9.0), one_spike(), 20e-3, first_time())
+    with_loss = TimeStepped(1e-3).run(problem)
+    alone = TimeStepped(1e-3).run(es.Problem(problem.network, problem.inputs, problem.t_end))
+    assert alone.spikes["out"] == with_loss.spikes["out"]
+    assert alone.loss is None
+    assert not alone.weight
+    assert not alone.spike_times

@@ -237,7 +237,7 @@ def exact(net, given, loss):
 
 
 def stepped(target, net, given, loss):
-    r = target.run(net, given, T_END, loss)
+    r = target.run(es.Problem(net, given, T_END, loss))
     neurons = {f"{p} of {name}": values for p, by in r.parameters.items() for name, values in by.items()}
     return r.spikes, _flat(r.loss, r.spikes, r.spike_times, r.weight, r.delay, neurons)
 

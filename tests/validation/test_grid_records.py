@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import eventsolve as es
 from eventsolve.io import records
 from validation.grid import TimeStepped
 
@@ -53,7 +54,7 @@ def test_a_setting_of_the_grid_equals_every_correct_record(name):
     record = records.read(DATA / INDEX[name]["file"])
     settings = SETTINGS[name]
     found = TimeStepped(record.time_step, **settings).run(
-        record.network, record.inputs, record.t_end, record.loss
+        es.Problem(record.network, record.inputs, record.t_end, record.loss)
     )
     for population, trains in record.spikes.items():
         assert spikes_equal(found.spikes[population], trains, record.time_step)
@@ -94,7 +95,7 @@ def test_other_settings_do_not(name):
         if value is None:
             continue
         found = TimeStepped(record.time_step, **{**settings, setting: value}).run(
-            record.network, record.inputs, record.t_end, record.loss
+            es.Problem(record.network, record.inputs, record.t_end, record.loss)
         )
         spikes = all(
             spikes_equal(found.spikes[p], trains, record.time_step) for p, trains in record.spikes.items()

@@ -133,7 +133,7 @@ def suspect(monkeypatch, core, case, layer=None, program=None, loss=None, gradie
             patch.setattr(packetwise, "LossProgram", loss)
         if gradients is not None:
             patch.setattr(target, "sample_gradients", gradients)
-        return core.run_packet_by_packet(*case)
+        return core.run_packet_by_packet(es.Problem(*case))
 
 
 CASE = problem()
@@ -226,7 +226,7 @@ def test_ten_kinds_are_planted():
 
 @pytest.mark.parametrize("core", [CORE, SpiNNaker2Core(DT, "float32")])
 def test_nothing_is_found_where_nothing_is_wrong(core):
-    assert localised(core, *CASE, core.run_packet_by_packet(*CASE), previous=OLD) is None
+    assert localised(core, *CASE, core.run_packet_by_packet(es.Problem(*CASE)), previous=OLD) is None
 
 
 def test_the_plain_adjoint_gives_the_models_gradient():
@@ -248,9 +248,9 @@ def test_the_plain_adjoint_gives_the_models_gradient():
 
 
 def test_traces_are_needed():
-    got = replace(CORE, traces=False).run(*CASE)
+    got = replace(CORE, traces=False).run(es.Problem(*CASE))
     with pytest.raises(ValueError, match="traces of 'a' are needed to localise a fault"):
         localised(CORE, *CASE, got)
-    short = CORE.run(CASE[0], CASE[1], 20e-3, CASE[3])
+    short = CORE.run(es.Problem(CASE[0], CASE[1], 20e-3, CASE[3]))
     with pytest.raises(ValueError, match=r"traces of 'a' must have shape \(4, 5, 30\); got \(4, 5, 20\)"):
         localised(CORE, *CASE, short)

@@ -26,7 +26,9 @@ def problem(tau_mem=10e-3, t_ref=0.0, **changes):
 def test_a_runner_gives_back_what_it_is_given_the_other_way_round():
     """eventsolve itself, by the way of files and another process."""
     given = problem()
-    comparison = compare(oracle(*given), Peer("eventsolve").run(*given), window=1e-3, tolerance=0.0)
+    comparison = compare(
+        oracle(es.Problem(*given)), Peer("eventsolve").run(es.Problem(*given)), window=1e-3, tolerance=0.0
+    )
     assert comparison.first is None
     assert comparison.spikes["out"].exact.n_spikes > 5
 
@@ -35,7 +37,9 @@ def test_a_runner_gives_back_what_it_is_given_the_other_way_round():
 def test_jaxsnn_agrees_at_its_two_ratios(ratio):
     pytest.importorskip("jaxsnn", reason="jaxsnn is not installed")
     given = problem(tau_mem=5e-3 * ratio)
-    comparison = compare(oracle(*given), Peer("jaxsnn").run(*given), window=1e-3, tolerance=1e-10)
+    comparison = compare(
+        oracle(es.Problem(*given)), Peer("jaxsnn").run(es.Problem(*given)), window=1e-3, tolerance=1e-10
+    )
     assert comparison.first is None, comparison.first
     assert max(match.max_shift for match in comparison.computed) < 1e-12
 
@@ -47,7 +51,10 @@ def test_eventax_agrees_to_the_accuracy_of_its_steps():
     loss = es.losses.TTFSCrossEntropy("out", [0], tau0=1.5e-3, tau1=100e-3, alpha=0.01)
     given = net, {"in": inputs["in"].select([0])}, t_end, loss
     comparison = compare(
-        oracle(*given), Peer("eventax", {"accurate": True}).run(*given), window=1e-3, tolerance=1e-6
+        oracle(es.Problem(*given)),
+        Peer("eventax", {"accurate": True}).run(es.Problem(*given)),
+        window=1e-3,
+        tolerance=1e-6,
     )
     assert comparison.first is None, comparison.first
     assert max(match.max_shift for match in comparison.computed) < 1e-8
@@ -58,9 +65,9 @@ def test_nest_agrees_given_its_refractory_period_and_its_first_spikes_without(mo
     pytest.importorskip("nest", reason="NEST is not installed")
     step = 1e-4
     given = problem(t_ref=step)
-    record = Peer("nest", {"model": model, "dt": step}, t_ref=step).run(*given)
+    record = Peer("nest", {"model": model, "dt": step}, t_ref=step).run(es.Problem(*given))
     for name in ("hidden", "out"):
-        match = match_spikes(name, oracle(*given).spikes[name], record.spikes[name], 1e-3)
+        match = match_spikes(name, oracle(es.Problem(*given)).spikes[name], record.spikes[name], 1e-3)
         assert match.exact.n_spikes > 5
         assert match.missed.size == match.extra.size == 0
         # NEST rounds V at each of 400 steps: 1e-13; at slopes from 10 per second, 1e-14 s
@@ -74,9 +81,9 @@ def test_nest_agrees_given_its_refractory_period_and_its_first_spikes_without(mo
 def test_simulators_on_a_grid_converge_in_their_spikes(runner, package):
     pytest.importorskip(package, reason=f"{package} is not installed")
     given = problem()
-    exact, shifts = oracle(*given), []
+    exact, shifts = oracle(es.Problem(*given)), []
     for step in (1e-4, 2.5e-5):
-        record = Peer(runner, {"dt": step}, time_step=step).run(*given)
+        record = Peer(runner, {"dt": step}, time_step=step).run(es.Problem(*given))
         matches = [
             match_spikes(name, exact.spikes[name], record.spikes[name], 2e-3) for name in ("hidden", "out")
         ]
@@ -100,7 +107,7 @@ def test_simulators_on_a_grid_converge_in_their_spikes(runner, package):
 )
 def test_what_a_peer_is_not_given_is_refused(peer, given, sentence):
     with pytest.raises(ValueError, match=sentence):
-        peer.run(*given)
+        peer.run(es.Problem(*given))
 
 
 def test_inputs_and_losses_that_a_peer_is_not_given_are_refused():
@@ -109,22 +116,22 @@ def test_inputs_and_losses_that_a_peer_is_not_given_are_refused():
     with pytest.raises(
         ValueError, match="every neuron of input 'in' must spike once; neuron 0 in sample 0 has 2"
     ):
-        Peer("jaxsnn").run(net, twice, t_end, loss)
+        Peer("jaxsnn").run(es.Problem(net, twice, t_end, loss))
     other = es.losses.TTFSCrossEntropy("hidden", [0, 1, 1], tau0=1e-3, tau1=1e-3, alpha=0.0)
     with pytest.raises(ValueError, match="the loss must read 'out', the second layer; it reads 'hidden'"):
-        Peer("jaxsnn").run(net, inputs, t_end, other)
+        Peer("jaxsnn").run(es.Problem(net, inputs, t_end, other))
     lenient = es.losses.TTFSCrossEntropy("out", [0, 1, 1], tau0=1e-3, tau1=1e-3, alpha=0.0, silent="skip")
     with pytest.raises(ValueError, match="silent must be 'raise' with jaxsnn; got 'skip'"):
-        Peer("jaxsnn").run(net, inputs, t_end, lenient)
+        Peer("jaxsnn").run(es.Problem(net, inputs, t_end, lenient))
     deep = es.Network()
     deep.add_input("in", 1)
     deep.add_population("out", 1, es.LIF(10e-3, 5e-3))
     deep.connect("in", "out", [[9.0]])
     only = es.losses.TTFSCrossEntropy("out", [0], tau0=1e-3, tau1=1e-3, alpha=0.0)
     with pytest.raises(ValueError, match="jaxsnn is given an input and two layers in a row"):
-        Peer("jaxsnn").run(deep, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, t_end, only)
+        Peer("jaxsnn").run(es.Problem(deep, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, t_end, only))
 
 
 def test_a_peer_that_fails_is_quoted():
     with pytest.raises(RuntimeError, match=r"TypeError: .*unexpected keyword argument 'speed'"):
-        Peer("eventsolve", {"speed": 1}).run(*problem())
+        Peer("eventsolve", {"speed": 1}).run(es.Problem(*problem()))

@@ -5,6 +5,7 @@ import itertools
 import pytest
 from cores import chain_problem
 
+import eventsolve as es
 from validation.attribution.recommendation import (
     Batch,
     Candidate,
@@ -76,7 +77,9 @@ def test_what_nothing_gives_is_not_recommended(found, others):
 def test_cosine_and_cost_are_those_of_the_comparison_and_of_the_chip(others):
     got = tried(others, CORE, Setting(1e-3, "s16.15", "half_up"))
     args = others.inputs, others.t_end, others.loss
-    c = compare(oracle(delayed(others.network, 1e-3), *args), CORE.run(others.network, *args))
+    c = compare(
+        oracle(es.Problem(delayed(others.network, 1e-3), *args)), CORE.run(es.Problem(others.network, *args))
+    )
     assert got.cosine == min(w.mean.cosine for w in c.weight.values())
     chip = Chip(others.network, CORE, others.t_end, SGD(1.0))
     cost = chip.cost(chip.run(chip.initial, others.inputs, others.loss))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import eventsolve as es
 from validation.fixedpoint import S8_7, U0_32, ArithmeticUnit, FixedFormat
+from validation.grid.kernels import words
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, batched
-from validation.spinnaker2.kernels import words
 from validation.spinnaker2.operands import divisor, factor, fixed
 
 
@@ -31,7 +31,7 @@ from validation.spinnaker2.operands import divisor, factor, fixed
 def test_batched_and_packet_by_packet_agree_bit_for_bit(arithmetic, seed, n_samples, n_steps, decay, silent):
     problem = random_problem(seed, n_samples, n_steps, silent)
     core = SpiNNaker2Core(1e-3, arithmetic, decay=decay)
-    assert_same(core.run(*problem), core.run_packet_by_packet(*problem))
+    assert_same(core.run(es.Problem(*problem)), core.run_packet_by_packet(es.Problem(*problem)))
 
 
 def test_what_fixed_point_cannot_hold_is_refused_by_both():
@@ -48,9 +48,9 @@ def test_what_fixed_point_cannot_hold_is_refused_by_both():
     problem = net, inputs, 20e-3, TTFS(np.array([0]), alpha=1e6)
     with np.errstate(over="ignore", invalid="ignore"):
         with pytest.raises(ValueError, match="must be finite to be held in s30"):
-            core.run_packet_by_packet(*problem)
+            core.run_packet_by_packet(es.Problem(*problem))
         with pytest.raises(ValueError, match="'out' is not finite and cannot be held in fixed point"):
-            core.run(*problem)
+            core.run(es.Problem(*problem))
 
 
 @pytest.mark.parametrize("preset", Arithmetic.presets)
@@ -67,7 +67,7 @@ def test_presets_agree_at_the_published_size(preset, rounding):
     inputs = {"in": es.SpikeTrains.from_dense(rng.integers(0, 27, (5, 5)) * 1e-3)}
     core = SpiNNaker2Core(1e-3, replace(Arithmetic.preset(preset), rounding=rounding))
     problem = net, inputs, 27e-3, TTFS(rng.integers(0, 3, 5))
-    assert_same(core.run(*problem), core.run_packet_by_packet(*problem))
+    assert_same(core.run(es.Problem(*problem)), core.run_packet_by_packet(es.Problem(*problem)))
 
 
 @pytest.mark.parametrize("rounding", ["half_up", "stochastic"])
@@ -99,8 +99,8 @@ def test_a_layer_on_several_elements_gives_the_bits_of_one(preset, rounding, see
         size = net.population(name).size
         edges = sorted({0, size, *(c for c in cuts if c < size)})
         parts[name] = np.diff(edges).tolist()
-    split = core.run_packet_by_packet(net, inputs, t_end, loss, parts)
-    assert_same(split, core.run(net, inputs, t_end, loss))
+    split = core.run_packet_by_packet(es.Problem(net, inputs, t_end, loss), parts)
+    assert_same(split, core.run(es.Problem(net, inputs, t_end, loss)))
 
 
 def test_a_split_layer_saturates_as_one_element_does():
@@ -113,17 +113,17 @@ def test_a_split_layer_saturates_as_one_element_does():
     narrow = replace(Arithmetic.preset("s16.15"), adjoint=FixedFormat(4, 15))
     core = SpiNNaker2Core(1e-3, narrow, error_scale=64.0)
     problem = net, inputs, 20e-3, TTFS(np.array([1]))
-    whole = core.run(*problem)
+    whole = core.run(es.Problem(*problem))
     assert whole.counters["saturations"] > 0
     for parts in ([1, 1, 1, 1], [1, 3], [2, 2]):
-        assert_same(core.run_packet_by_packet(*problem, {"out": parts}), whole)
+        assert_same(core.run_packet_by_packet(es.Problem(*problem), {"out": parts}), whole)
 
 
 def test_layers_are_not_split_under_stochastic_rounding():
     core = SpiNNaker2Core(1e-3, replace(Arithmetic.preset("s16.15"), rounding="stochastic"))
     net, inputs, t_end, loss = random_problem(0, 1, 10)
     with pytest.raises(ValueError, match=re.escape("one element per layer; parts are given for ['out']")):
-        core.run_packet_by_packet(net, inputs, t_end, loss, {"out": [1, 2]})
+        core.run_packet_by_packet(es.Problem(net, inputs, t_end, loss), {"out": [1, 2]})
 
 
 # -- one result at a time

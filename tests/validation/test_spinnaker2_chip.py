@@ -58,8 +58,8 @@ def test_steps_are_those_of_packets_and_the_optimizer_program(arithmetic, number
     optimizer = OptimizerProgram(rule, core.formats, core.error_scale, number=number)
     for seed in range(3):
         inputs, loss = work(7, 4, 3, seed)
-        record = core.run_packet_by_packet(net, inputs, T_END, loss)
-        net, _ = core.train_step(net, inputs, T_END, loss, optimizer)
+        record = core.run_packet_by_packet(es.Problem(net, inputs, T_END, loss))
+        net, _ = core.train_step(es.Problem(net, inputs, T_END, loss), optimizer)
         state, batch = chip.step(state, inputs, loss)
         np.testing.assert_array_equal(batch.losses, record.loss)
         np.testing.assert_array_equal(batch.first_spikes, record.spikes["out"].first())
@@ -349,7 +349,7 @@ def test_packets_are_those_that_programs_send(seed, n_hidden, parts_a, parts_out
     chip = chip_of(net, parts={"a": parts_a, "out": parts_out}, copies=copies)
     batch = chip.run(chip.initial, inputs, loss)
     traffic = chip.traffic(batch)
-    record = chip.core.run_packet_by_packet(net, inputs, T_END, loss)
+    record = chip.core.run_packet_by_packet(es.Problem(net, inputs, T_END, loss))
     assert traffic.sent[Kind.SPIKE] == record.counters["spike_packets"]
     assert traffic.sent[Kind.ERROR] == record.counters["error_packets"]
     delivered = {

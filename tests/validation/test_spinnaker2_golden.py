@@ -206,7 +206,12 @@ def test_a_network_with_fractional_weights_is_reproduced(decay):
     want = GOLDEN_B[decay]
     core = SpiNNaker2Core(DT, "float64", decay=decay)
     record = core.run(
-        chain(W1 / 64, W2 / 64), {"in": on_grid([[[9], [4], [19], [24], [0]]])}, 27e-3, TTFS(np.array([1]))
+        es.Problem(
+            chain(W1 / 64, W2 / 64),
+            {"in": on_grid([[[9], [4], [19], [24], [0]]])},
+            27e-3,
+            TTFS(np.array([1])),
+        )
     )
     assert steps(record.spikes["hidden"]) == want["hidden"]
     assert steps(record.spikes["out"]) == want["out"]
@@ -246,7 +251,9 @@ def test_one_neuron_and_one_input_spike(weight, dt, exponential, euler):
         core = SpiNNaker2Core(dt, "float64", decay=decay, traces=False)
         # a single output: the softmax is constant, and the early-spike term is t_y tau1/tau1 to 1 part in 1e6
         loss = TTFS(np.array([0]), tau1=1e4, alpha=1e4)
-        record = core.run(chain([[weight]], names=("in", "out")), {"in": on_grid([[[0]]])}, 40e-3, loss)
+        record = core.run(
+            es.Problem(chain([[weight]], names=("in", "out")), {"in": on_grid([[[0]]])}, 40e-3, loss)
+        )
         assert record.weight["in", "out"][0, 0, 0] == pytest.approx(want, rel=1e-4, abs=1e-15)
 
 
@@ -318,7 +325,7 @@ def test_packets_agree_with_the_plain_equations_bit_for_bit(decay, seed, hidden)
     names = ("in", *(f"hidden {k}" for k in range(len(hidden))), "out")
     trains = on_grid([[np.flatnonzero(s[:, n]) for n in range(sizes[0])] for s in spikes])
     core = SpiNNaker2Core(DT, "float64", decay=decay, error_scale=1.0)
-    record = core.run(chain(*w, names=names), {"in": trains}, n_steps * DT, TTFS(labels))
+    record = core.run(es.Problem(chain(*w, names=names), {"in": trains}, n_steps * DT, TTFS(labels)))
     for sample in range(n_samples):
         loss = errors_of_first_spikes(labels[sample], 1.5e-3 / DT, 0.1 / DT, 0.01, n_steps)
         s, currents, voltages, gradients, errors = plain(

@@ -118,7 +118,7 @@ def assert_backward_stable(got, want, net, run, n_intervals):
 def test_all_on_is_the_core_bit_for_bit(arithmetic, seed, n_samples, n_steps, decay, silent):
     core = SpiNNaker2Core(DT, arithmetic, decay=decay)
     case = random_problem(seed, n_samples, n_steps, silent)
-    assert_same(SwitchedCore(core).run(*case), core.run(*case))
+    assert_same(SwitchedCore(core).run(es.Problem(*case)), core.run(es.Problem(*case)))
 
 
 @settings(max_examples=25, deadline=None)
@@ -127,8 +127,8 @@ def test_all_off_is_the_exact_network(seed, time_step):
     net, inputs, loss = problem(seed)
     core = replace(CORE, time_step=time_step)
     assert_close(
-        switched(core=core).run(net, inputs, T_END, loss),
-        oracle(net, inputs, T_END, loss),
+        switched(core=core).run(es.Problem(net, inputs, T_END, loss)),
+        oracle(es.Problem(net, inputs, T_END, loss)),
         *(net, inputs, loss),
         run=oracle,
     )
@@ -145,8 +145,8 @@ def test_the_input_grid_alone_is_the_exact_network_with_rounded_inputs(seed):
     assume(all(len({round(t / DT) for t in train}) == len(train) for s in lists for train in s))
     rounded = {"in": es.SpikeTrains.from_lists([[[round(t / DT) * DT for t in x] for x in s] for s in lists])}
     assert_close(
-        switched("input_grid").run(net, inputs, T_END, loss),
-        oracle(net, rounded, T_END, loss),
+        switched("input_grid").run(es.Problem(net, inputs, T_END, loss)),
+        oracle(es.Problem(net, rounded, T_END, loss)),
         *(net, rounded, loss),
         run=oracle,
     )
@@ -157,8 +157,8 @@ def test_the_input_grid_alone_is_the_exact_network_with_rounded_inputs(seed):
 def test_the_step_delay_alone_is_the_exact_network_with_that_delay(seed):
     net, inputs, loss = problem(seed, delay=DT)
     assert_close(
-        switched("step_delay").run(without_delay(net), inputs, T_END, loss),
-        oracle(net, inputs, T_END, loss),
+        switched("step_delay").run(es.Problem(without_delay(net), inputs, T_END, loss)),
+        oracle(es.Problem(net, inputs, T_END, loss)),
         *(net, inputs, loss),
         run=oracle,
     )
@@ -173,8 +173,8 @@ def test_the_weight_format_alone_is_the_exact_network_with_rounded_weights(seed,
     rounded = net.with_weights(held)
     core = replace(CORE, arithmetic=Arithmetic.preset(name))
     assert_close(
-        switched("weight_format", core=core).run(net, inputs, T_END, loss),
-        oracle(rounded, inputs, T_END, loss),
+        switched("weight_format", core=core).run(es.Problem(net, inputs, T_END, loss)),
+        oracle(es.Problem(rounded, inputs, T_END, loss)),
         *(rounded, inputs, loss),
         run=oracle,
     )
@@ -195,7 +195,7 @@ def test_grids_of_inputs_and_spikes_alone_are_the_time_stepped_network(delay, se
         == steps.size
     )
     target = TimeStepped(DT)
-    want = target.run(net, inputs, T_END, loss)
+    want = target.run(es.Problem(net, inputs, T_END, loss))
     assume(all(want.spikes[name].counts().max() <= 1 for name in ("hidden", "out")))
     assume(want.loss.any())
     margin = min(
@@ -204,17 +204,21 @@ def test_grids_of_inputs_and_spikes_alone_are_the_time_stepped_network(delay, se
     )
     assume(margin > 1e-9)  # else rounding decides whether there is a spike
     names = ("input_grid", "spike_grid", "overshoot", *(("step_delay",) if delay else ()))
-    got = switched(*names).run(without_delay(net), inputs, T_END + DT, loss)
+    got = switched(*names).run(es.Problem(without_delay(net), inputs, T_END + DT, loss))
     for name in want.spikes:
         np.testing.assert_allclose(got.spikes[name].times, want.spikes[name].times, rtol=4 * EPS)
         np.testing.assert_array_equal(got.spikes[name].neurons, want.spikes[name].neurons)
     np.testing.assert_allclose(got.loss, want.loss, rtol=1e-12)
-    assert_backward_stable(got, want, net, lambda other: target.run(other, inputs, T_END, loss), 60)
+    assert_backward_stable(
+        got, want, net, lambda other: target.run(es.Problem(other, inputs, T_END, loss)), 60
+    )
 
 
 def test_the_loss_in_steps_alone_is_that_of_spikes_moved_to_the_end_of_their_step():
     net, inputs, loss = problem(3)
-    exact, got = (switched(*names).run(net, inputs, T_END, loss) for names in ((), ("loss_in_steps",)))
+    exact, got = (
+        switched(*names).run(es.Problem(net, inputs, T_END, loss)) for names in ((), ("loss_in_steps",))
+    )
     first = np.ceil(exact.spikes["out"].first() / DT) * DT
     times = np.where(np.isinf(first), T_END, first)
     rows = np.arange(2)
@@ -262,7 +266,8 @@ def test_no_switch_is_dead_on_the_chip(name):
         whole, part = SwitchedCore(coarse()), SwitchedCore(coarse(), Switches.only(every - {name}))
         try:
             changed |= not np.array_equal(
-                numbers(whole.run(net, inputs, t_end, loss)), numbers(part.run(net, inputs, t_end, loss))
+                numbers(whole.run(es.Problem(net, inputs, t_end, loss))),
+                numbers(part.run(es.Problem(net, inputs, t_end, loss))),
             )
         except ValueError as error:
             changed |= "without its guard" in str(error)
@@ -276,7 +281,9 @@ ALONE = set(Switches.names()) - {"overshoot", "rounding", "saturation"}
 def test_alone_a_switch_changes_the_exact_network_unless_it_is_about_another(name):
     """Overshoot is of the grid, rounding and saturation are of formats."""
     net, inputs, loss = problem(0, n_samples=4, n_hidden=12, n_spikes=1)
-    exact, got = (switched(*on, core=coarse()).run(net, inputs, T_END, loss) for on in ((), (name,)))
+    exact, got = (
+        switched(*on, core=coarse()).run(es.Problem(net, inputs, T_END, loss)) for on in ((), (name,))
+    )
     same = np.array_equal(numbers(exact), numbers(got))
     assert same == (name not in ALONE)
 
@@ -344,9 +351,9 @@ def test_a_denominator_of_0_is_refused_without_its_guard():
     core = SpiNNaker2Core(DT, replace(Arithmetic.preset("s16.15"), state=FixedFormat(16, 3)))
     net, inputs, loss, t_end = flat()
     case = net, inputs, t_end, loss
-    assert SwitchedCore(core).run(*case).counters["guarded_denominators"] > 0
+    assert SwitchedCore(core).run(es.Problem(*case)).counters["guarded_denominators"] > 0
     with pytest.raises(ValueError, match=r"without its guard, the denominator of .* spikes of 'out' is 0"):
-        SwitchedCore(core, Switches.only(every - {"guard"})).run(*case)
+        SwitchedCore(core, Switches.only(every - {"guard"})).run(es.Problem(*case))
 
 
 def test_switches_have_names():

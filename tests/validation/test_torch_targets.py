@@ -42,7 +42,10 @@ def exact_module(network):
 
 def test_the_exact_module_is_the_oracle():
     given = problem()
-    record, exact = TimesTarget("exact, in torch", exact_module).run(*given), oracle(*given)
+    record, exact = (
+        TimesTarget("exact, in torch", exact_module).run(es.Problem(*given)),
+        oracle(es.Problem(*given)),
+    )
     comparison = compare(exact, record, window=1e-9)
     assert comparison.missed == comparison.extra == 0
     for name in ("hidden", "out"):
@@ -58,8 +61,8 @@ def test_the_exact_module_is_the_oracle():
 def test_eventprop_in_torch_is_the_core_number_by_number(seed):
     """Two programs of the same equations: tensors of whole layers here, packet after packet there."""
     given = problem(seed)
-    record = TorchEventProp(1e-3, torch.float64).run(*given)
-    core = SpiNNaker2Core(1e-3, "float64", decay="exponential").run(*given)
+    record = TorchEventProp(1e-3, torch.float64).run(es.Problem(*given))
+    core = SpiNNaker2Core(1e-3, "float64", decay="exponential").run(es.Problem(*given))
     for name in ("hidden", "out"):
         assert core.spikes[name].n_spikes > 5
         np.testing.assert_array_equal(record.spikes[name].times, core.spikes[name].times)
@@ -89,10 +92,10 @@ def calm(seed):
 @pytest.mark.parametrize("seed", [7, 11])
 def test_eventprop_in_torch_converges_to_the_oracle(seed):
     given = calm(seed)
-    exact = oracle(*given)
+    exact = oracle(es.Problem(*given))
     errors, shifts = [], []
     for step in (8e-5, 2e-5):
-        comparison = compare(exact, TorchEventProp(step, torch.float64).run(*given), window=2e-3)
+        comparison = compare(exact, TorchEventProp(step, torch.float64).run(es.Problem(*given)), window=2e-3)
         assert comparison.missed == comparison.extra == 0
         shifts.append(max(m.max_shift for m in comparison.computed))
         errors.append(max(w.mean.relative_error for w in comparison.weight.values()))
@@ -137,7 +140,7 @@ def raster_module(network):
 
 def test_rasters_have_the_spikes_of_their_grid_and_the_gradients_of_torch():
     given = problem()
-    record = RasterTarget("mine", raster_module, 0.1e-3, first_step=1).run(*given)
+    record = RasterTarget("mine", raster_module, 0.1e-3, first_step=1).run(es.Problem(*given))
     first = record.spikes["out"].first()
     rows = np.arange(4)
     shown = np.where(np.isfinite(first), first, T_END)
@@ -162,7 +165,7 @@ def test_the_rows_of_a_raster_are_steps():
 
     trains = es.SpikeTrains.from_lists([[[2e-3, 5e-3], [4e-3]]])
     loss = es.losses.TTFSCrossEntropy("out", [1], tau0=1e-3, tau1=1e-2, alpha=0.0)
-    record = RasterTarget("copy", build, 1e-3, first_step=3).run(net, {"in": trains}, 10e-3, loss)
+    record = RasterTarget("copy", build, 1e-3, first_step=3).run(es.Problem(net, {"in": trains}, 10e-3, loss))
     assert record.spikes["in"].to_lists() == trains.to_lists()
     assert record.spikes["out"].to_lists() == [[[5e-3, 8e-3], [7e-3]]]
     # with s the raster, t_1 = h sum_k prod_{j <= k} (1 - s[j]); its derivative by s[2] and s[5] is that of a product
@@ -177,12 +180,12 @@ def test_the_rows_of_a_raster_are_steps():
 def test_per_sample_gradients_are_those_of_the_sample_alone():
     net, inputs, t_end, loss = problem()
     target = RasterTarget("mine", raster_module, 0.5e-3, first_step=1)
-    together = target.run(net, inputs, t_end, loss)
+    together = target.run(es.Problem(net, inputs, t_end, loss))
     for sample in range(4):
         alone = es.losses.TTFSCrossEntropy(
             "out", LABELS[[sample]], tau0=1.5e-3, tau1=100e-3, alpha=0.01, silent="t_end"
         )
-        record = target.run(net, {"in": inputs["in"].select([sample])}, t_end, alone)
+        record = target.run(es.Problem(net, {"in": inputs["in"].select([sample])}, t_end, alone))
         for key, gradient in together.weight.items():
             scale = np.abs(gradient[sample]).max()
             # single precision, summed over another batch
@@ -194,11 +197,11 @@ def test_snntorch_converges_in_its_spikes_and_says_that_its_gradients_are_surrog
     from validation.snntorch import SnnTorch
 
     given = calm(7)
-    exact, shifts = oracle(*given), []
+    exact, shifts = oracle(es.Problem(*given)), []
     for step in (8e-5, 3.2e-5):
         target = SnnTorch(step)
         assert "surrogate gradients" in target.name
-        record = target.run(*given)
+        record = target.run(es.Problem(*given))
         comparison = compare(exact, record, window=2e-3)
         assert comparison.missed == comparison.extra == 0
         shifts.append(max(m.max_shift for m in comparison.computed))
@@ -214,7 +217,7 @@ def test_what_a_module_lacks_is_named():
             own, weights = exact_module(network)
             return module or own, change(weights)
 
-        TimesTarget("x", build).run(net, inputs, t_end, loss)
+        TimesTarget("x", build).run(es.Problem(net, inputs, t_end, loss))
 
     with pytest.raises(ValueError, match="build must return weights for"):
         run(lambda weights: {})
@@ -244,16 +247,19 @@ def test_what_eventprop_in_torch_cannot_represent_is_refused(neuron, settings, s
     net.connect("in", "out", [[9.0], [8.0]], **settings)
     loss = es.losses.TTFSCrossEntropy("out", [0], tau0=1e-3, tau1=1e-3, alpha=0.0)
     with pytest.raises(ValueError, match=sentence):
-        TorchEventProp(1e-3).run(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 20e-3, loss)
+        TorchEventProp(1e-3).run(es.Problem(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 20e-3, loss))
 
 
 def test_a_finer_grid_brings_no_target_further_from_the_time_stepped_one():
     """With exact propagators and without the transport delay the errors are smaller, not of another kind."""
     given = problem(1)
-    exact = oracle(*given)
+    exact = oracle(es.Problem(*given))
     step = 2e-5
     ours, theirs = (
-        max(w.mean.relative_error for w in compare(exact, t.run(*given), window=2e-3).weight.values())
+        max(
+            w.mean.relative_error
+            for w in compare(exact, t.run(es.Problem(*given)), window=2e-3).weight.values()
+        )
         for t in (TimeStepped(step), TorchEventProp(step, torch.float64))
     )
     assert ours < theirs

@@ -43,7 +43,9 @@ def test_the_chip_engine_takes_the_steps_of_the_chip(arithmetic):
     found = engine.run(end.parameters, data.test)
     assert np.array_equal(found.predictions, chip.predict(state, {"in": test}, "out"))
     record = core.run(
-        network_of(CODED, end.parameters), {"in": test}, 27e-3, replace(loss, labels=[0] * CODED.n_test)
+        es.Problem(
+            network_of(CODED, end.parameters), {"in": test}, 27e-3, replace(loss, labels=[0] * CODED.n_test)
+        )
     )
     for counts, name in zip(found.counts, ("hidden", "out"), strict=True):
         assert np.array_equal(counts, record.spikes[name].counts())

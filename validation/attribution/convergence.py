@@ -124,13 +124,13 @@ def errors(job: tuple[Task, Resolution]) -> Errors:
     """Run the chip at one resolution, beside the exact network and beside float64: a job for any executor."""
     task, resolution = job
     args = task.inputs, task.t_end, task.loss
-    exact = oracle(delayed(task.network, resolution.time_step), *args)
-    model = task.at(resolution).run(task.network, *args)
+    exact = oracle(es.Problem(delayed(task.network, resolution.time_step), *args))
+    model = task.at(resolution).run(es.Problem(task.network, *args))
     want, got = _means(exact), _means(model)
     scale = float(np.linalg.norm(want))
     beside = 0.0
     if resolution.bits is not None:
-        fine = task.at(resolution._replace(bits=None)).run(task.network, *args)
+        fine = task.at(resolution._replace(bits=None)).run(es.Problem(task.network, *args))
         beside = float(np.linalg.norm(got - _means(fine))) / scale if scale else np.nan
     same, distances = _spikes(exact, model)
     norms = np.sqrt(sum((w**2).sum(axis=(1, 2)) for w in exact.weight.values()))

@@ -62,7 +62,7 @@ class Case:
     ) -> Case:
         """Run the model, with traces."""
         shown = replace(core, traces=True)
-        expected = shown.run(network, inputs, t_end, loss)
+        expected = shown.run(es.Problem(network, inputs, t_end, loss))
         return cls(shown, network, inputs, t_end, loss, previous, shown.image(network), expected)
 
     @property
@@ -377,7 +377,7 @@ def _rerun_gradients(case: Case, got: Record, keys: list[Key]) -> Iterator[str]:
     """Yield other arithmetics of the whole core that give exactly these gradients."""
     for words, arithmetic in _arithmetics(case.core.formats):
         there = replace(case.core, arithmetic=arithmetic).run(
-            case.network, case.inputs, case.t_end, case.loss
+            es.Problem(case.network, case.inputs, case.t_end, case.loss)
         )
         if all(np.array_equal(there.weight[key], got.weight[key]) for key in keys):
             yield words

@@ -108,8 +108,8 @@ def tried(batch: Batch, template: SpiNNaker2Core, setting: Setting) -> Candidate
     """Return what a setting gives and costs on a batch: a job for any executor."""
     core = core_of(setting, template)
     args = batch.inputs, batch.t_end, batch.loss
-    exact = oracle(delayed(batch.network, setting.time_step), *args)
-    model = core.run(batch.network, *args)
+    exact = oracle(es.Problem(delayed(batch.network, setting.time_step), *args))
+    model = core.run(es.Problem(batch.network, *args))
     cosine = min(
         agreement(w.mean(axis=0), model.weight[key].mean(axis=0)).cosine for key, w in exact.weight.items()
     )

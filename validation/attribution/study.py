@@ -78,7 +78,7 @@ class Study:
     @cached_property
     def exact(self) -> Record:
         """The exact record."""
-        return oracle(self.exact_network, self.inputs, self.t_end, self.loss)
+        return oracle(es.Problem(self.exact_network, self.inputs, self.t_end, self.loss))
 
     def run(self, on: Iterable[str]) -> Record:
         """Run the network with some approximations, and those that are kept.
@@ -90,7 +90,7 @@ class Study:
         """
         switches = Switches.only({*on, *self.kept})
         return SwitchedCore(replace(self.core, traces=False), switches).run(
-            self.network, self.inputs, self.t_end, self.loss
+            es.Problem(self.network, self.inputs, self.t_end, self.loss)
         )
 
     # -- what is measured

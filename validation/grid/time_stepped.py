@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -166,17 +166,14 @@ class TimeStepped:
             quantum=quantum(kernel_number(self.number, self.rounding, self.overflow)),
         )
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
 
         Parameters
         ----------
-        network : Network
-        inputs : mapping of str to SpikeTrains
-        t_end : float
-            Seconds, rounded to the grid; spikes are detected from the first grid point after 0 up to t_end.
-        loss : loss of ``eventsolve.losses``
-            Voltages are read as :class:`validation.grid.solution.GridSolution` says.
+        problem : Problem
+            Its t_end is rounded to the grid; spikes are detected from the first grid point after 0 up to there. A loss
+            reads voltages as :class:`validation.grid.solution.GridSolution` says; without one there are spikes alone.
 
         Returns
         -------
@@ -191,6 +188,7 @@ class TimeStepped:
             If inputs or loss do not fit the network, two spikes of an input fall into one step, or the number format
             cannot hold a parameter.
         """
+        network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         self._check(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
@@ -212,7 +210,24 @@ class TimeStepped:
             lambda: forwards(kept=True)[3],
             tables.populations,
         )
-        evaluation: Evaluation = loss.evaluate(solution)
+        record = Record(
+            name=self.name,
+            spikes=spikes,
+            loss=None,
+            spike_times={},
+            weight={},
+            time_step=self.time_step,
+            traces=_traces(network, tables, self.time_step * np.arange(n_steps + 1.0), traces)
+            if self.traces
+            else {},
+            notes=tuple(
+                f"{count} {what} are rounded to steps of {self.time_step!r} s, by up to {most:.2g} s"
+                for what, (count, most) in tables.rounded.items()
+            ),
+        )
+        if loss is None:
+            return record
+        evaluation: Evaluation = loss.evaluate(cast(Any, solution))  # which is read as a solution is
         errors = np.zeros(fired.steps.size)
         for name, values in evaluation.spike_times.items():
             if name in tables.populations:
@@ -234,22 +249,14 @@ class TimeStepped:
         counters = {"falling_crossings": falling}
         if number.kind == FIXED:
             counters["overflows"] = noise
-        times = np.arange(n_steps + 1, dtype=np.float64) * self.time_step
-        return Record(
-            name=self.name,
-            spikes=spikes,
+        return replace(
+            record,
             loss=np.asarray(evaluation.values, dtype=np.float64),
             spike_times={name: spike_times[name] for name in network.populations},
             weight=tables.by_projection(sums.weight),
             delay=tables.by_projection(sums.delay),
             parameters=tables.by_parameter(sums.neurons) if self.adjoint == "transpose" else {},
-            time_step=self.time_step,
-            traces=_traces(network, tables, times, traces) if self.traces else {},
             counters=counters,
-            notes=tuple(
-                f"{count} {what} are rounded to steps of {self.time_step!r} s, by up to {most:.2g} s"
-                for what, (count, most) in tables.rounded.items()
-            ),
         )
 
     def _check(self, network: Network) -> None:

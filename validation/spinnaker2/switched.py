@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.interrupts import call, interruptible
-from eventsolve.network import Network
 from validation.fixedpoint import FixedFormat
 from validation.grid.first_spikes import first_spike_loss, read_loss
 from validation.grid.kernels.words import NEAREST_EVEN
@@ -74,7 +73,7 @@ class SwitchedCore:
             return f"{self.core.name}, of it {', '.join(on) or 'nothing'}"
         return f"{self.core.name}, without {', '.join(name for name in names if name not in on)}"
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch, as :meth:`SpiNNaker2Core.run` does.
 
         Raises
@@ -83,9 +82,10 @@ class SwitchedCore:
             If the core cannot represent the network, the inputs or the loss; or if a denominator is 0 without its
             guard.
         """
-        return interruptible(lambda: self._run(network, inputs, t_end, loss))
+        return interruptible(lambda: self._run(problem))
 
-    def _run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def _run(self, problem: es.Problem) -> Record:
+        network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         core, switches = self.core, self.switches
         arithmetic = switched_arithmetic(core.formats, switches)
         decay = core.decay if switches.euler_decay else "exponential"

@@ -85,19 +85,15 @@ class SpiNNaker2Core:
         assert isinstance(self.arithmetic, Arithmetic)
         return self.arithmetic
 
-    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+    def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
 
         Parameters
         ----------
-        network : Network
-        inputs : mapping of str to SpikeTrains
-            For every input of the network; times are rounded to steps, ties to the even one.
-        t_end : float
-            Seconds, rounded to steps: the core runs n_steps = t_end / time_step of them, the first being the
-            initial state.
-        loss : eventsolve.losses.TTFSCrossEntropy
-            Or anything with its attributes.
+        problem : Problem
+            Input times are rounded to steps, ties to the even one, and t_end is, too: the core runs
+            n_steps = t_end / time_step steps, the first being the initial state. The loss is a
+            :class:`eventsolve.losses.TTFSCrossEntropy`.
 
         Returns
         -------
@@ -109,56 +105,43 @@ class SpiNNaker2Core:
         ValueError
             If the core cannot represent the network, the inputs, or the loss.
         """
-        image, spikes, settings, n_steps = self._loaded(network, inputs, t_end, loss)
+        image, spikes, settings, n_steps = self._loaded(problem)
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
         return self._record(image, spikes, n_steps, outcome)
 
     def run_packet_by_packet(
-        self,
-        network: Network,
-        inputs: Mapping[str, es.SpikeTrains],
-        t_end: float,
-        loss: Any,
-        parts: Mapping[str, Sequence[int]] | None = None,
+        self, problem: es.Problem, parts: Mapping[str, Sequence[int]] | None = None
     ) -> Record:
         """Give the record of :meth:`run`, bit for bit, from programs that exchange packets; slow.
 
         Parameters
         ----------
-        network, inputs, t_end, loss
+        problem : Problem
             As for :meth:`run`.
         parts : mapping of str to sequence of int, optional
             Neurons of each element of a layer that several elements hold; one element holds any other layer. Not with
             stochastic rounding.
         """
-        image, spikes, settings, n_steps = self._loaded(network, inputs, t_end, loss)
+        image, spikes, settings, n_steps = self._loaded(problem)
         outcome = packetwise.run(image, spikes, settings, n_steps, parts=parts)
         return self._record(image, spikes, n_steps, outcome)
 
-    def train_step(
-        self,
-        network: Network,
-        inputs: Mapping[str, es.SpikeTrains],
-        t_end: float,
-        loss: Any,
-        optimizer: OptimizerProgram,
-    ) -> tuple[Network, Record]:
+    def train_step(self, problem: es.Problem, optimizer: OptimizerProgram) -> tuple[Network, Record]:
         """Run a batch as :meth:`run` does, and return the network with updated weights beside the record."""
-        image, spikes, settings, n_steps = self._loaded(network, inputs, t_end, loss)
+        image, spikes, settings, n_steps = self._loaded(problem)
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
         weights = [block for layer in image.layers.values() for block in layer.afferents]
         updated = optimizer.update(weights, outcome.gradients)
         record = self._record(image, spikes, n_steps, outcome)
-        return network.with_weights({b.key: decode(b.values, b.number).T for b in updated}), record
+        return problem.network.with_weights({b.key: decode(b.values, b.number).T for b in updated}), record
 
-    def _loaded(
-        self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any
-    ) -> tuple[Image, dict[str, Spikes], LossSettings, int]:
+    def _loaded(self, problem: es.Problem) -> tuple[Image, dict[str, Spikes], LossSettings, int]:
+        network, inputs = problem.network, problem.inputs
         image = self.image(network)
         n_samples = number_of_samples(network, inputs)
-        n_steps = number_of_steps(t_end, self.time_step)
+        n_steps = number_of_steps(problem.t_end, self.time_step)
         warn_of_step(self.time_step, network)
-        return image, self.on_grid(inputs), self.loss_settings(loss, network, n_samples), n_steps
+        return image, self.on_grid(inputs), self.loss_settings(problem.loss, network, n_samples), n_steps
 
     # -- what programs are loaded with
 
