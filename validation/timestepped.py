@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.special import exprel, logsumexp
 
 import eventsolve as es
+from eventsolve.checks import duration, refuse_units
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Key, Network, Population, Projection
 from validation.target import Record, Trace
@@ -66,6 +67,7 @@ def to_steps(name: str, trains: es.SpikeTrains, time_step: float) -> Integers:
 
 def number_of_steps(t_end: float, time_step: float) -> int:
     """Return how many time steps t_end is, rounded; at least one, or a ValueError."""
+    refuse_units("t_end", t_end, "a number of seconds")
     if not (math.isfinite(t_end) and round(t_end / time_step) >= 1):
         raise ValueError(f"t_end must be at least one time step of {time_step!r} s; got {t_end!r}")
     return round(t_end / time_step)
@@ -251,8 +253,7 @@ class TimeStepped:
     time_step: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.time_step) and self.time_step > 0):
-            raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
 
     @property
     def name(self) -> str:
