@@ -25,14 +25,9 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.checks import duration, first_entry, seconds
 from eventsolve.network import LIF, Key, Network
+from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
+from validation.grid.steps import check_network, number_of_samples
 from validation.target import Record
-from validation.timestepped import (
-    TTFSLoss,
-    check_network,
-    first_spike_loss,
-    number_of_samples,
-    read_loss,
-)
 
 RUNNERS = Path(__file__).parent / "runners"
 

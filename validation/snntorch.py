@@ -14,8 +14,8 @@ import torch
 import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.network import Key, Network
+from validation.grid.steps import check_network
 from validation.target import Record
-from validation.timestepped import check_network
 from validation.torch_targets import Module, RasterTarget
 
 

@@ -20,8 +20,8 @@ import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
+from validation.grid.steps import check_network, number_of_steps, to_steps
 from validation.target import Record
-from validation.timestepped import check_network, number_of_steps, to_steps
 from validation.torch_targets import Module, TimesTarget
 
 

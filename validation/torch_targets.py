@@ -26,16 +26,9 @@ import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
+from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
+from validation.grid.steps import grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.target import Record
-from validation.timestepped import (
-    TTFSLoss,
-    first_spike_loss,
-    grid_trains,
-    number_of_samples,
-    number_of_steps,
-    read_loss,
-    to_steps,
-)
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 Module: TypeAlias = Callable[[dict[str, torch.Tensor]], Tensors]

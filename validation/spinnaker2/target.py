@@ -15,6 +15,8 @@ import eventsolve as es
 from eventsolve.checks import duration, real
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
+from validation.grid.first_spikes import read_loss
+from validation.grid.steps import check_network, grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.spinnaker2 import batched, packetwise
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, check_range, decode
 from validation.spinnaker2.image import (
@@ -29,14 +31,6 @@ from validation.spinnaker2.image import (
 )
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
 from validation.target import Record, Trace
-from validation.timestepped import (
-    check_network,
-    grid_trains,
-    number_of_samples,
-    number_of_steps,
-    read_loss,
-    to_steps,
-)
 
 Decay = Literal["euler", "exponential"]
 
