@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, first_entry, index_vector, seconds_array, shown
+from eventsolve.frozen import Frozen
 from eventsolve.units import with_unit
 
 _NESTED = "nested as [sample][neuron][spike]"
@@ -18,7 +19,7 @@ _MOST_TRAINS = np.iinfo(np.int64).max  # trains are numbered through
 
 
 @dataclass(frozen=True, eq=False)
-class SpikeTrains:
+class SpikeTrains(Frozen):
     """Spikes of ``n_neurons`` neurons in ``n_samples`` samples.
 
     Build one with :meth:`from_lists`, :meth:`from_arrays` or :meth:`from_dense`. The arrays are parallel, read-only and

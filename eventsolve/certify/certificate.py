@@ -25,13 +25,14 @@ from eventsolve.certify.losses import Task, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
 from eventsolve.certify.samples import Doubt, SampleProof
 from eventsolve.checks import count, seconds, shown
+from eventsolve.frozen import Frozen
 from eventsolve.losses import Loss
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(Frozen):
     """What is proven about a solution, or about spikes claimed for the same network and inputs.
 
     Attributes

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
 from eventsolve.network import LI, LIF, Key, Network, Projection
 from eventsolve.solution import Solution
@@ -25,7 +25,7 @@ Size: TypeAlias = int | tuple[int, LIF | LI]
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Frozen):
     """A network, its inputs and a loss; ``problem.solution`` is the exact answer, worked out once.
 
     Attributes
@@ -63,7 +63,7 @@ class Problem:
     loss: Loss | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
+        object.__setattr__(self, "inputs", FrozenMapping(dict(self.inputs)))
 
     @cached_property
     def solution(self) -> Solution:
