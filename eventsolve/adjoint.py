@@ -36,7 +36,7 @@ class UndefinedGradientError(ValueError):
 class Gradients(Frozen):
     """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
 
-    With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a list of matrices for a sparse
+    With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a tuple of matrices for a sparse
     weight).
 
     Attributes

@@ -339,7 +339,7 @@ def _size(gradient: Reals, scale: Reals) -> Reals:
 
 def _flat(gradient: Any) -> Reals:
     """Return each sample's gradient of a weight or delay, (n_samples, n_synapses)."""
-    if isinstance(gradient, list):
+    if isinstance(gradient, tuple):
         return np.stack([matrix.data for matrix in gradient])
     flat: Reals = gradient.reshape(gradient.shape[0], -1)
     return flat

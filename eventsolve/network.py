@@ -187,7 +187,7 @@ class Projection(Frozen):
             return values.reshape(values.shape[:-1] + self.weight.shape)
         if values.ndim == 1:
             return sp.csr_array((values, self.weight.indices, self.weight.indptr), shape=self.weight.shape)
-        return [self.shaped(row) for row in values]
+        return tuple(self.shaped(row) for row in values)
 
 
 Projection.weight = _Weight()  # in the class it would be taken for a default

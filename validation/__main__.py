@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eventsolve.checks import printable
+from eventsolve.files import write_text
 from validation import attribution_commands as attribution
 from validation.chip_command import chip
+from validation.commands import Commands, InFolder
 from validation.durations import seconds
 from validation.training import commands as training
 
@@ -27,6 +29,7 @@ FORMATS = ("s16.15", "float32", "float64")
 
 app = typer.Typer(
     name="eventsolve-validate",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     help="Put the spikes and gradients of an implementation under test beside the exact ones.",
@@ -34,8 +37,8 @@ app = typer.Typer(
 
 
 app.command()(chip)
-app.command()(attribution.attribute)
-app.command()(attribution.converge)
+app.command(cls=InFolder)(attribution.attribute)
+app.command(cls=InFolder)(attribution.converge)
 app.command()(attribution.recommend)
 app.command()(attribution.localise)
 app.add_typer(training.app, name="train")
@@ -64,7 +67,7 @@ def _finite(value: float | None) -> float | None:
     return value
 
 
-@app.command()
+@app.command(cls=InFolder)
 def check(
     record: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A record: .json, .npz, .h5 or .hdf5.")
@@ -102,7 +105,8 @@ def check(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json.")
+        Path,
+        typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json."),
     ] = Path("validation-report"),
     junit: Annotated[
         Path | None, typer.Option(dir_okay=False, writable=True, help="File for JUnit XML.")
@@ -141,7 +145,7 @@ def check(
     html, data = report.write([run], origin, out)
     errors.print(f"report: {html}\n        {data}", soft_wrap=True)
     if junit is not None:
-        junit.write_text(to_junit(run), encoding="utf-8")
+        write_text(junit, to_junit(run))
     if json:
         typer.echo(report.to_json([run], origin), nl=False)
     parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
@@ -150,7 +154,7 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=InFolder)
 def yinyang(
     samples: Annotated[int, typer.Option(min=1, help="Points of the Yin-Yang data set.")] = 32,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of points and initial weights.")] = 42,
@@ -184,7 +188,8 @@ def yinyang(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json.")
+        Path,
+        typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json."),
     ] = Path("validation-report"),
     json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
     max_error: Annotated[

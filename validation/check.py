@@ -236,7 +236,7 @@ def _like(network: es.Network, place: Any, exact: Any) -> Reals:
     """Return an exact gradient in the layout of a record."""
     if isinstance(place, str) or isinstance(network.projections[place].weight, np.ndarray):
         return np.asarray(exact, dtype=np.float64)
-    return np.stack([m.data for m in exact]) if isinstance(exact, list) else np.asarray(exact.data)
+    return np.stack([m.data for m in exact]) if isinstance(exact, tuple) else np.asarray(exact.data)
 
 
 def _shown_trace(trace: records.Trace) -> Trace:

@@ -287,7 +287,7 @@ def _matching(
 def _array(quantity: str, place: Any, values: Any, like: Any) -> Reals:
     """Return numbers as a dense array; beside a sparse gradient, only those of its synapses."""
     array = real_array(_named(quantity, place), dense(values))
-    first = like[0] if isinstance(like, list) and like else like
+    first = like[0] if isinstance(like, list | tuple) and like else like
     if sp.issparse(first) and array.shape[-2:] == first.shape:
         stored = sp.csr_array(
             (np.ones_like(first.data), first.indices, first.indptr), shape=first.shape

@@ -70,8 +70,8 @@ class Evidence:
 
 
 def dense(gradient: Any) -> Any:
-    """Return a gradient, or a list of every sample's, with sparse matrices as arrays."""
-    if isinstance(gradient, list):
+    """Return a gradient, or a sequence of every sample's, with sparse matrices as arrays."""
+    if isinstance(gradient, list | tuple):
         return [dense(sample) for sample in gradient]
     return gradient.toarray() if sp.issparse(gradient) else gradient
 

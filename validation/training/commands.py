@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eventsolve.checks import printable
+from eventsolve.files import LOCK, write_texts
+from validation.commands import InFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +30,7 @@ def _commands() -> None:
     """Keep each a command of its own."""
 
 
-@app.command()
+@app.command(cls=InFolder)
 def yinyang(
     engine: Annotated[str, typer.Option(metavar="ENGINE", help=f"One of {', '.join(ENGINES)}.")] = "exact",
     recipe: Annotated[
@@ -62,7 +64,9 @@ def yinyang(
     out: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder for checkpoint.npz, training.html and .json."
+            file_okay=False,
+            writable=True,
+            help="Folder for checkpoint.npz, training.html and .json.",
         ),
     ] = Path("training"),
 ) -> None:
@@ -132,12 +136,14 @@ def recipes() -> None:
     console(width=150).print(table)
 
 
-@app.command()
+@app.command(cls=InFolder)
 def table(
     runs: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder of checkpoints; those there are gone on from."
+            file_okay=False,
+            writable=True,
+            help="Folder of checkpoints; those there are gone on from.",
         ),
     ] = Path("reports/training"),
     out: Annotated[
@@ -186,7 +192,7 @@ def table(
     errors.print(f"table: {page}\n       {data}", soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=InFolder)
 def search(
     engine: Annotated[str, typer.Option(metavar="ENGINE", help=f"One of {', '.join(ENGINES)}.")] = "exact",
     recipe: Annotated[str | None, typer.Option(metavar="NAME", help="(default: the engine's own)")] = None,
@@ -209,7 +215,9 @@ def search(
     out: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder for search.json and the trials' checkpoints."
+            file_okay=False,
+            writable=True,
+            help="Folder for search.json and the trials' checkpoints.",
         ),
     ] = Path("search"),
 ) -> None:
@@ -239,9 +247,8 @@ def search(
         base.build()
     except ValueError as error:
         raise typer.BadParameter(printable(str(error))) from None
-    if out.exists() and any(out.iterdir()):
+    if any(file.name != LOCK for file in out.iterdir()):
         raise typer.BadParameter(f"{printable(str(out))} is not empty", param_hint="'--out'")
-    out.mkdir(parents=True, exist_ok=True)
     errors = console(stderr=True)
     found: list[searching.Trial] = []
     complete = True
@@ -275,14 +282,14 @@ def search(
         }
         for t in found
     ]
-    (out / "search.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (written,) = write_texts(out, {"search.json": json.dumps(document, indent=1) + "\n"})
     for t in found[:5]:
         rule = t.job.recipe.rule
         typer.echo(
             f"{100 * t.accuracy:.2f} %  trial {t.number}: learning rate {rule.learning_rate:.3g}, "
             f"weight decay {rule.weight_decay:.3g}, batch {t.job.recipe.batch_size}"
         )
-    errors.print(f"search: {out / 'search.json'}", soft_wrap=True)
+    errors.print(f"search: {written}", soft_wrap=True)
     if not complete:
         raise typer.Exit(130)
 
