@@ -200,11 +200,11 @@ def environment_of(peer: Peer) -> Path:
     python = home / "bin" / "python"
     done = home / "requirements.txt"
     wanted = "\n".join(peer.requirements) + "\n"
-    if not (done.exists() and done.read_text() == wanted):
+    if not (done.exists() and done.read_text(encoding="utf-8") == wanted):
         print(f"installing {' '.join(peer.requirements)} into {home.relative_to(ROOT)}", flush=True)
         venv.create(home, with_pip=True, clear=True)
         execute([python, "-m", "pip", "install", "--quiet", *peer.requirements], timeout=1200)
-        done.write_text(wanted)
+        done.write_text(wanted, encoding="utf-8")
     return python
 
 
@@ -270,7 +270,7 @@ def judged(found: dict[str, Any], truth: Truth) -> dict[str, Any]:
 def measure_all(only: list[str], budget: float) -> dict[str, Any]:
     """Measure the chosen peers, and eventsolve beside them; return all rows by title and work, old ones too."""
     store = CACHE / "results.json"
-    rows: dict[str, Any] = json.loads(store.read_text()) if only and store.exists() else {}
+    rows: dict[str, Any] = json.loads(store.read_text(encoding="utf-8")) if only and store.exists() else {}
     works = {work: solve(work[0] * 1e-3, work[1]) for work in ALL}
     ours: dict[tuple[int, int], dict[str, Any]] = {}
     state = commit()
@@ -311,7 +311,7 @@ def machine() -> str:
         cpu = next(
             (
                 line.split(":")[1].strip()
-                for line in info.read_text().splitlines()
+                for line in info.read_text(encoding="utf-8").splitlines()
                 if line.startswith("model name")
             ),
             cpu,

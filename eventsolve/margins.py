@@ -28,6 +28,7 @@ _WHERE = {
     distances.BEFORE_SPIKE: "before its spike",
     distances.AFTER_RELEASE: "after its release",
     distances.BEFORE_RELEASE: "before its release",
+    distances.BEFORE_ARRIVAL: "before one that it keeps from making it spike",
 }
 
 
@@ -90,16 +91,19 @@ class Distances(Frozen):
 
 @dataclass(frozen=True, eq=False)
 class Gaps(Distances):
-    """Times between a spike or release and an arrival at the same neuron, or between a last spike and t_end.
+    """Times between an arrival and a spike, a release or another arrival at its neuron, or from a last spike to t_end.
+
+    ``times`` are those of the spike, the release, or the later of two arrivals.
 
     Attributes
     ----------
     other_times : ndarray of float64, (n,)
         When the arrival is, or t_end, in seconds.
     places : ndarray of int64, (n,)
-        0 and 1 for an arrival after and before a spike, 2 and 3 after and before a release, 4 for t_end.
+        0 and 1 for an arrival after and before a spike, 2 and 3 after and before a release, 4 for t_end, 5 for an
+        arrival before another one.
     sources : ndarray of str, (n,)
-        The population from which the arrival comes, empty for t_end.
+        The population from which the arrival (of two, the earlier one) comes, empty for t_end.
     source_neurons : ndarray of int64, (n,)
         The neuron there, -1 for t_end.
     """
@@ -136,7 +140,8 @@ class Margins(Frozen):
     gap : mapping of str to Gaps
         Seconds between every arrival and the spike or release before it, and the one after it, and between a neuron's
         last spike and t_end. What an arrival causes at once has no gap from it, nor has an own spike from its arrival
-        at the same neuron.
+        at the same neuron. And between two arrivals over delta synapses if the earlier one, alone or with others
+        between the two, keeps the later one from making the neuron spike.
     n_samples : int
     """
 

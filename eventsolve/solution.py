@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,9 @@ from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.spiketrains import SpikeTrains
+
+if TYPE_CHECKING:
+    from eventsolve.ties import Tie
 
 
 class Undecided(NamedTuple):
@@ -120,8 +123,8 @@ class Solution(Frozen):
         Seconds; spikes in (t_start, t_end] are recorded, and those triggered at time 0.
     spikes : mapping of str to SpikeTrains
         By population, inputs included.
-    warnings : tuple of Undecided
-        Crossings that float64 could not decide. Empty for almost every network.
+    grazing : tuple of Undecided
+        Peaks of which float64 cannot tell whether they reach the threshold.
     n_samples : int
         Size of the batch: that of the inputs, 1 for a network without any.
     stopped : Stopped or None
@@ -132,7 +135,7 @@ class Solution(Frozen):
     t_start: float
     t_end: float
     spikes: Mapping[str, SpikeTrains]
-    warnings: tuple[Undecided, ...]
+    grazing: tuple[Undecided, ...] = field(repr=False)
     n_samples: int
     after: float = field(repr=False)
     _chunks: tuple[Chunk, ...] = field(repr=False)
@@ -146,6 +149,17 @@ class Solution(Frozen):
         """The batch as kernels took it and left it, read-only."""
         chunks: tuple[Chunk, ...] = read_only(self._chunks)
         return chunks
+
+    @cached_property
+    def warnings(self) -> tuple[Undecided | Tie, ...]:
+        """Whatever float64 could not decide, and answered deterministically; empty for almost every network.
+
+        Grazing peaks, and then :class:`~eventsolve.ties.Tie`: events too close to tell their order, which matters, if
+        the time of one is computed. They are looked for when they are asked for.
+        """
+        from eventsolve.ties import ties
+
+        return (*self.grazing, *ties(self))
 
     @cached_property
     def final_state(self) -> State:

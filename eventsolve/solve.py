@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from eventsolve.checks import seconds
+from eventsolve.checks import seconds, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.kernels.tables import BUDGET
 from eventsolve.magnitudes import warn_of_times
@@ -153,7 +153,7 @@ def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[L
     """Return t_end as a float, the number of samples and the layers, or raise as :func:`solve` does."""
     network, inputs, initial, max_spikes = problem
     if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network; got {network!r}")
+        raise TypeError(f"network must be a Network; got {shown(network)}")
     t_end = checked_duration(t_end)
     if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 0:
         raise ValueError(f"max_spikes must be an integer >= 0; got {max_spikes!r}")
@@ -201,8 +201,13 @@ def _check_initial(
             )
 
 
-def _checked_inputs(network: Network, inputs: Mapping[str, SpikeTrains]) -> int:
+def _checked_inputs(network: Network, inputs: Any) -> int:
     wanted = {name: p.size for name, p in network.populations.items() if p.neuron is None}
+    if not isinstance(inputs, Mapping):
+        example = "{" + ", ".join(f"{name!r}: trains" for name in sorted(wanted)) + "}"
+        raise TypeError(
+            f"inputs must be a mapping of input to SpikeTrains, here {example}; got {shown(inputs)}"
+        )
     for name in inputs:
         if name not in wanted:
             raise ValueError(f"inputs name {name!r}, which is not an input; the inputs are {sorted(wanted)}")

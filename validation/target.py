@@ -46,7 +46,9 @@ class Record:
     spike_times : mapping of str to ndarray of float64
         dL/dt_k in 1/s for every spike of a population, in the order of ``spikes[population].times``.
     weight : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
-        dL/dw; (1, n_post, n_pre) where only the mean over the batch is known, and then the loss is (1,), too.
+        dL/dw; (1, n_post, n_pre) where only the mean over the batch is known, and then the loss is (1,), too. Of a
+        sparse projection a list of one sparse matrix per sample, as ``value_and_grad`` gives them, or
+        (n_samples, n_synapses).
     time_step : float or None
         Seconds; None for an implementation in continuous time.
     traces : mapping of str to Trace
@@ -59,7 +61,7 @@ class Record:
     spikes: Mapping[str, es.SpikeTrains]
     loss: NDArray[np.float64] | None
     spike_times: Mapping[str, NDArray[np.float64]]
-    weight: Mapping[Key, NDArray[np.float64]]
+    weight: Mapping[Key, Any]
     time_step: float | None = None
     traces: Mapping[str, Trace] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)

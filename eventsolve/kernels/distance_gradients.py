@@ -13,6 +13,7 @@ from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AFTER_SPIKE,
     AT_ARRIVAL,
+    BEFORE_ARRIVAL,
     BEFORE_RELEASE,
     FRESH,
     GAP,
@@ -140,6 +141,12 @@ def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, s
     g, other, whose = first + labels[SEGMENT], first + labels[OTHER], labels[WHOSE]
     synapse, cause = lives.synapses[other], lives.causes[other]
     d = into.neurons[sample]
+    if kind == GAP and place == BEFORE_ARRIVAL:
+        into.sources[lives.causes[g]] += 1.0
+        into.delay[sample, lives.synapses[g]] += 1.0
+        into.sources[cause] -= 1.0
+        into.delay[sample, synapse] -= 1.0
+        return
     if kind == GAP:
         sign = 1.0 if place in (AFTER_SPIKE, AFTER_RELEASE) else -1.0
         if whose >= 0:

@@ -6,7 +6,8 @@ There is one row for
 - every interval between two events in which V is free and does not end at the threshold: threshold - V where V is
   largest (one in which V only falls from where the interval before left it has none: that is the other's);
 - every spike: V - threshold where V, without the reset, would be largest up to the next arrival; and its slope;
-- every arrival and the spike or release before it, and the one after it; every last spike and t_end: the time between.
+- every arrival and the spike or release before it, and the one after it; every last spike and t_end: the time between;
+- two arrivals over delta synapses whose order keeps the neuron from spiking (:func:`swap_rows`): the time between.
 
 An arrival and a spike have an order by nature where one causes the other: there is no row.
 """
@@ -134,8 +135,8 @@ BELOW, SURPLUS, SLOPE, GAP = 0, 1, 2, 3
 INSIDE, AT_ARRIVAL, AT_END, LIFTED, FRESH = 0, 1, 2, 3, 4
 """Where V is largest: inside an interval, just before an arrival, at t_end, just after a delta arrival, or just after a
 reset, a release or the start."""
-AFTER_SPIKE, BEFORE_SPIKE, AFTER_RELEASE, BEFORE_RELEASE, SPIKE_TO_END = 0, 1, 2, 3, 4
-"""Where the arrival of a gap is; the last one is none."""
+AFTER_SPIKE, BEFORE_SPIKE, AFTER_RELEASE, BEFORE_RELEASE, SPIKE_TO_END, BEFORE_ARRIVAL = 0, 1, 2, 3, 4, 5
+"""Where the arrival of a gap is; SPIKE_TO_END has none. With BEFORE_ARRIVAL the row's segment ends with another one."""
 
 
 @borrowing
@@ -249,15 +250,67 @@ def gap_rows(neuron, heard, lives, own_trigger, origin, rows, n):
     return n
 
 
+@borrowing
+def swap_rows(neuron, neurons, afferents, heard, lives, own_trigger, writes, rows, n):
+    """Write the gaps between two arrivals whose order matters behind the first n rows; return their number.
+
+    Between two resets or releases V and I are linear in what arrives, so that its order changes what V is between two
+    arrivals, but not what it is behind them. It changes spikes only where V is lifted over the threshold in between: by
+    a delta synapse of weight w > 0 that does not reach it now, but would before an earlier arrival of weight w' < 0,
+    also over a delta synapse. With D = threshold - V just behind the later one, and l what the earlier one takes from V
+    there (-w' less the decay in between), it would
+
+    - if D <= l: that arrival alone makes the difference;
+    - if T < D <= T + l, T being what all such arrivals between the two take: it would before all of them, and that one
+      is the last that it has to pass.
+
+    Where V is held, and over exponential synapses, arrivals commute. Without ``writes`` rows are counted only.
+    """
+    states, events, synapses = lives.states, lives.events, lives.synapses
+    c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
+    weights, delta = afferents.weight, afferents.delta
+    first, last = lives.first[neuron], lives.last[neuron]
+    for g in range(first, last - 1):
+        if events[g, ENDING] != ARRIVAL or events[g, HELD]:
+            continue
+        if not (delta[synapses[g]] and weights[synapses[g]] > 0.0):
+            continue
+        if events[g + 1, ENDING] == SPIKE and own_trigger[events[g + 1, WHICH]] >= 0:
+            continue  # it is triggered by this arrival: there is a gap to the spike
+        short = c - (states[g, VOLTAGE] * states[g, DECAY_MEM] + states[g, CURRENT] * states[g, RESPONSE])
+        short -= weights[synapses[g]]
+        later = states[g, START] + states[g, DURATION]
+        taken, left = 0.0, states[g, DECAY_MEM]
+        back = g - 1
+        while back >= first and events[back, ENDING] == ARRIVAL:
+            if delta[synapses[back]] and weights[synapses[back]] < 0.0 and heard[synapses[back]]:
+                takes = -weights[synapses[back]] * left
+                if short <= takes or taken < short <= taken + takes:
+                    time = states[back, START] + states[back, DURATION]
+                    if writes:
+                        at, other = g - first, back - first
+                        gap = later - time
+                        write_row(rows, n, GAP, BEFORE_ARRIVAL, neuron, at, -1, other, gap, later, 0.0, time)
+                    n += 1
+                taken += takes
+            left *= states[back, DECAY_MEM]
+            back -= 1
+    return n
+
+
 @compiled
 def rows_of(neurons, afferents, heard, lives, own, origin):
     """Return (numbers, labels) of all rows of one sample, neuron by neuron."""
+    rows = np.empty((0, 4)), np.empty((0, 6), np.int64)
     room = 4 * lives.events.shape[0]
+    for neuron in range(neurons.tau_mem.size):
+        room = swap_rows(neuron, neurons, afferents, heard, lives, own.trigger, False, rows, room)
     rows = np.empty((room, 4)), np.empty((room, 6), np.int64)
     n = 0
     for neuron in range(neurons.tau_mem.size):
         n = voltage_rows(neuron, neurons, afferents, heard, lives, own.trigger, rows, n)
         n = gap_rows(neuron, heard, lives, own.trigger, origin, rows, n)
+        n = swap_rows(neuron, neurons, afferents, heard, lives, own.trigger, True, rows, n)
     return rows[0][:n], rows[1][:n]
 
 

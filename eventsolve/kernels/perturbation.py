@@ -16,6 +16,7 @@ from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AT_ARRIVAL,
+    BEFORE_ARRIVAL,
     BEFORE_RELEASE,
     FRESH,
     GAP,
@@ -250,6 +251,16 @@ def transport(neurons, afferents, lives, own, sample, origin, given, changes, sp
     return reach
 
 
+@borrowing
+def shift_of(g, lives, origin, given, scales, reach):
+    """Bound how far the arrival moves that ends a segment, 0 if none does."""
+    if lives.events[g, ENDING] != ARRIVAL:
+        return 0.0
+    cause = lives.causes[g]
+    moved = reach.spikes[origin[cause]] if origin[cause] >= 0 else given[cause]
+    return moved + scales.delay[lives.synapses[g]]
+
+
 @compiled
 def bounds_of(neurons, afferents, lives, own_trigger, origin, given, scales, reach, numbers, labels, stop):
     """Bound how far each distance of a sample moves, (n_rows,), by the triangle inequality."""
@@ -264,13 +275,11 @@ def bounds_of(neurons, afferents, lives, own_trigger, origin, given, scales, rea
         first = lives.first[neuron]
         g, other = first + labels[row, SEGMENT], first + labels[row, OTHER]
         own = reach.spikes[labels[row, WHOSE]] if labels[row, WHOSE] >= 0 else 0.0
-        arrival = 0.0
-        if events[other, ENDING] == ARRIVAL:
-            cause = lives.causes[other]
-            arrival = reach.spikes[origin[cause]] if origin[cause] >= 0 else given[cause]
-            arrival += scales.delay[lives.synapses[other]]
+        arrival = shift_of(other, lives, origin, given, scales, reach)
         if kind == GAP:
             bounds[row] = own + arrival
+            if place == BEFORE_ARRIVAL:
+                bounds[row] += shift_of(g, lives, origin, given, scales, reach)
             if place in (AFTER_RELEASE, BEFORE_RELEASE):
                 bounds[row] += d[T_REF]
             continue

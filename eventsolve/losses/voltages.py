@@ -31,6 +31,7 @@ from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
     VoltageReads,
+    check_callable,
     cross_entropy,
     fitting_labels,
     label_vector,
@@ -79,6 +80,9 @@ class RunningLoss:
 
     population: str
     function: Callable[[Reals, Reals, int], tuple[ArrayLike, ArrayLike]]
+
+    def __post_init__(self) -> None:
+        check_callable("function", self.function)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
@@ -150,6 +154,9 @@ class TrajectoryMSE(Frozen):
 
     population: str
     target: Callable[[Reals, int], ArrayLike]
+
+    def __post_init__(self) -> None:
+        check_callable("target", self.target)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
@@ -271,6 +278,7 @@ class SampledVoltage(Frozen):
     function: Callable[[Reals], tuple[ArrayLike, ArrayLike]]
 
     def __post_init__(self) -> None:
+        check_callable("function", self.function)
         times = seconds_array("times", self.times).reshape(-1)
         if not (np.isfinite(times).all() and (np.diff(times) > 0).all() and (times >= 0).all()):
             raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")

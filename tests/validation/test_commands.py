@@ -35,7 +35,7 @@ def test_a_report_without_room_is_kept_and_said_where(tmp_path, monkeypatch):
     """The folder is there and writable, but a directory has the name of the report."""
     (tmp_path / "report.html").mkdir()
     result = invoke(*SMALL, "--out", tmp_path)
-    assert result.exit_code == 74
+    assert result.exit_code == 2
     assert "in → hidden" in result.stdout
     assert "report.html cannot be written: " in result.stderr
     assert "it was written into" in result.stderr
@@ -44,7 +44,7 @@ def test_a_report_without_room_is_kept_and_said_where(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("error", "status", "sentence"),
-    [(KeyboardInterrupt(), 130, "interrupted"), (NotWrittenError("no room"), 74, "no room")],
+    [(KeyboardInterrupt(), 130, "interrupted"), (NotWrittenError("no room"), 2, "Error: no room")],
 )
 def test_whatever_comes_out_of_a_command_ends_in_a_sentence(error, status, sentence, tmp_path, monkeypatch):
     def fails(*_, **__):

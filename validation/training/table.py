@@ -129,7 +129,7 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
     }
     contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS}
     texts = {
-        "training.json": json.dumps(content, ensure_ascii=False, indent=1) + "\n",
+        "training.json": json.dumps(content, indent=1) + "\n",
         "training.md": page("training.md.j2", contents, html=False),
     }
     data, written = write_texts(folder, texts)
