@@ -19,6 +19,7 @@ from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
+from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.spiketrains import SpikeTrains
 
@@ -273,6 +274,10 @@ class Solution(Frozen):
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
+    def nodes(self, population: str) -> Nodes:
+        """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""
+        return nodes_of(self, population)
+
     def require_whole(self, what: str) -> None:
         """Raise a ValueError that names what is asked for if samples were solved to their first spikes only."""
         if self.stopped is not None:
@@ -320,7 +325,7 @@ class Solution(Frozen):
         """Return the states with which a population's neurons began, each (n_samples, n_neurons)."""
         layer = self.layer(population)
         place = layer.slice_of(population)
-        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self.chunks]
+        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self._chunks]
         empty = [np.empty((0, place.stop - place.start))] * len(States._fields)
         return States(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
