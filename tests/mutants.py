@@ -4,8 +4,8 @@ cosmic-ray plants them, in a copy of the sources: another operator of arithmetic
 off, a condition turned round, a loop that is never entered, and of its own kind here a term that is not added, the
 other of min and max, a step to the next number that is not taken, and a midpoint instead of the end of a ball. Each is
 held against the tests of its module; those of kernels run as plain Python (``NUMBA_DISABLE_JIT=1``). What survives has
-to be listed in tests/data/equivalent_mutants.json with the reason why no test can tell it from the original; all else is an
-error.
+to be listed in tests/data/equivalent_mutants.json with the reason why no test can tell it from the original; all else
+is an error.
 
 Results are kept in build/mutants, one SQLite session of cosmic-ray for each module, and a run goes on where it was
 interrupted as long as the module and its tests are what they were. ``--sample`` draws some, of a few modules, and keeps
@@ -249,7 +249,7 @@ class Tests:
     """The tests of a module in the current folder, which pass as the module stands."""
 
     def __init__(self, module: str) -> None:
-        # the numba of kernels would compile each of their mutants; other modules find theirs on disk after the first run
+        # every mutant of a kernel would be compiled; for other modules kernels are on disk after the first run
         os.environ["NUMBA_DISABLE_JIT"] = str(int("/kernels/" in module))
         run = f"{sys.executable} -m pytest -q -x -p no:cacheprovider -W ignore::RuntimeWarning"
         self.command = f"{run} {' '.join(TESTS[module])}"
