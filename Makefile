@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs twin campaign faults mutants perturbations training bench peers agreement ci
+.PHONY: check lint format types test notebooks docs twin campaign faults mutants mutated-files perturbations training bench peers agreement ci
 
 check: lint types test
 
@@ -43,6 +43,10 @@ faults:
 # small errors planted one by one in the sources, each of which a test has to notice; goes on where it was interrupted
 mutants:
 	$(BIN)python -m tests.mutants
+
+# records, certificates, NIR graphs and checkpoints, changed at random: each is read or refused, within its memory
+mutated-files:
+	$(BIN)python -m tests.mutated_files
 
 # changes within trust radii, which must not change the order of events, and beyond
 perturbations:
