@@ -13,7 +13,6 @@ no dL/dt for spikes of neurons: torch sees what a spike causes downstream, but n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -24,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.checks import duration
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
 from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
@@ -114,8 +114,7 @@ class RasterTarget:
     first_step: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.time_step) and self.time_step > 0):
-            raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
 
     def run(self, problem: es.Problem) -> Record:
         """Run the module forward and backward on a batch; raises as :meth:`TimesTarget.run` does."""

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.checks import refuse_units
 from eventsolve.network import LIF, Network
 
 Reals: TypeAlias = NDArray[np.float64]
@@ -65,6 +66,7 @@ def to_steps(
 
 def number_of_steps(t_end: float, time_step: float) -> int:
     """Return how many time steps t_end is, rounded; at least one, or a ValueError."""
+    refuse_units("t_end", t_end, "a number of seconds")
     if not (math.isfinite(t_end) and round(t_end / time_step) >= 1):
         raise ValueError(f"t_end must be at least one time step of {time_step!r} s; got {t_end!r}")
     return round(t_end / time_step)

@@ -14,7 +14,6 @@ events, so that everything converges to the exact solution with the first order 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +22,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 import eventsolve as es
+from eventsolve.checks import duration
 from eventsolve.chunks import joined, map_chunks
 from eventsolve.interrupts import call
 from eventsolve.losses import Evaluation
@@ -115,8 +115,7 @@ class TimeStepped:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.time_step) and self.time_step > 0):
-            raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
         choices = {
             "propagators": get_args(Propagators),
             "input_rounding": get_args(InputRounding),
