@@ -347,7 +347,9 @@ class Solution:
                 f"times must lie in [{self.t_start!r}, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}"
             )
         order = np.argsort(asked, kind="stable")
-        everywhere = np.ascontiguousarray(np.broadcast_to(asked[order], (self.n_samples, asked.size)))
+        everywhere = np.tile(
+            asked[order], (self.n_samples, 1)
+        )  # its own: kernels compile anew for a read-only view
         return everywhere, np.argsort(order, kind="stable")
 
     def _states(self, population: str, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
