@@ -129,7 +129,7 @@ def test_what_jax_would_wait_for_for_ever_is_refused_on_one_core(monkeypatch):
     net, times = classifier()
     function, parameters = exact_function(net, 60e-3, n_spikes=40)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    many = np.full((2000, *times.shape[1:]), np.inf)
+    many = np.full((3000, *times.shape[1:]), np.inf)
     with pytest.raises(
         ValueError, match=r"wait for ever with arrays of \d+ bytes: .*jax_cpu_enable_async_dispatch"
     ):
