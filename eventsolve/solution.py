@@ -19,6 +19,7 @@ from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
+from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.spiketrains import SpikeTrains
 
@@ -263,6 +264,10 @@ class Solution:
         ]
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+
+    def nodes(self, population: str) -> Nodes:
+        """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""
+        return nodes_of(self, population)
 
     def require_whole(self, what: str) -> None:
         """Raise a ValueError that names what is asked for if samples were solved to their first spikes only."""
