@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import real_array
+from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
@@ -33,10 +33,10 @@ class UndefinedGradientError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Gradients:
+class Gradients(Frozen):
     """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
 
-    With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a list of matrices for a sparse
+    With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a tuple of matrices for a sparse
     weight).
 
     Attributes
@@ -105,12 +105,14 @@ def vjp(
         If a spike that matters grazes its threshold.
     """
     _check_choice("reduction", reduction, ("sum", "none"))
+    _require_solution(solution)
+    if not isinstance(cotangents, Mapping):
+        raise TypeError(
+            f"cotangents must be a mapping of population to numbers, one for each spike; got {shown(cotangents)}"
+        )
     checked = {}
     for name, values in cotangents.items():
-        if name not in solution.spikes:
-            raise ValueError(
-                f"cotangents name {name!r}, which is not a population; there are {list(solution.spikes)}"
-            )
+        _require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
     nothing = np.empty(0, np.int64)
     return _backward(solution, checked, {}, reduction == "none", nothing, threads)
@@ -142,13 +144,21 @@ def value_and_grad(
 
     Raises
     ------
+    TypeError
+        If the solution or the loss is something else.
     ValueError
         If the loss does not fit the solution, or reads the time of a silent output and its policy is "raise".
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
     _check_choice("reduction", reduction, ("mean", "sum", "none"))
-    evaluation = loss.evaluate(solution)
+    _require_solution(solution)
+    if not callable(getattr(loss, "evaluate", None)):
+        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
+        raise TypeError(
+            f"loss must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
+        )
+    evaluation = _checked_evaluation(loss.evaluate(solution), solution)
     n = solution.n_samples
     if reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
@@ -163,6 +173,67 @@ def value_and_grad(
             float(np.sum(evaluation.values) / n) if reduction == "mean" else float(np.sum(evaluation.values))
         )
     return value, gradients
+
+
+def _require_solution(solution: object) -> None:
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution, which es.solve gives; got {shown(solution)}")
+
+
+def _checked_evaluation(evaluation: object, solution: Solution) -> Evaluation:
+    """Return what a loss gives, which may be anybody's, or raise an error that says what does not fit the solution."""
+    if not isinstance(evaluation, Evaluation):
+        raise TypeError(f"a loss must evaluate to an Evaluation; got {shown(evaluation)}")
+    values = real_array("the loss's values", evaluation.values)
+    if values.shape != (solution.n_samples,):
+        raise ValueError(
+            f"a loss must have one value for each of {solution.n_samples} samples; got shape {values.shape}"
+        )
+    for name in evaluation.spike_times:
+        _require_population("the loss's derivative names", name, solution)
+    reads = {}
+    for name, given in evaluation.voltages.items():
+        _require_population("the loss reads voltages of", name, solution)
+        reads[name] = _checked_reads(name, given, solution)
+    return replace(evaluation, values=values, voltages=reads)
+
+
+def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> VoltageReads:
+    layer = solution.layer(name)
+    place = layer.slice_of(name)
+    checked = VoltageReads(
+        index_vector(f"samples at which {name!r} is read", reads.samples, solution.n_samples),
+        index_vector(f"neurons of {name!r} that are read", reads.neurons, place.stop - place.start),
+        real_array(f"times at which {name!r} is read", reads.times),
+        np.array(reads.arrivals, dtype=np.int64),
+        real_array(f"the cotangent of what is read of {name!r}", reads.cotangents),
+    )
+    sizes = {column.shape for column in checked}
+    if len(sizes) > 1:
+        raise ValueError(f"reads of {name!r} must have one length; got {[column.size for column in checked]}")
+    outside = ~((checked.times >= solution.t_start) & (checked.times <= solution.t_end))
+    if outside.any():
+        raise ValueError(
+            f"times at which {name!r} is read must lie in [{solution.t_start!r}, t_end = {solution.t_end!r}]; "
+            f"{first_entry(checked.times, outside)}"
+        )
+    if not np.isfinite(checked.cotangents).all():
+        raise ValueError(
+            f"the cotangent of what is read of {name!r} must be finite; "
+            f"{first_entry(checked.cotangents, ~np.isfinite(checked.cotangents))}"
+        )
+    s, n, t = checked.samples, checked.neurons, checked.times
+    same = (s[1:] == s[:-1]) & (n[1:] == n[:-1])
+    if ((s[1:] < s[:-1]) | ((s[1:] == s[:-1]) & (n[1:] < n[:-1])) | (same & (t[1:] < t[:-1]))).any():
+        raise ValueError(f"reads of {name!r} must be sorted by sample, neuron and time")
+    return checked
+
+
+def _require_population(what: str, name: object, solution: Solution) -> None:
+    if name not in solution.spikes:
+        raise ValueError(
+            f"{what} {shown(name)}, which is not a population; there are {list(solution.spikes)}"
+        )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -207,7 +278,7 @@ def _backward(
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     starts = {
-        name: list(accumulate((chunk.spikes[name].times.size for chunk in solution.chunks), initial=0))
+        name: list(accumulate((chunk.spikes[name].times.size for chunk in solution._chunks), initial=0))
         for name in solution.spikes
     }
 
@@ -218,7 +289,7 @@ def _backward(
         }
 
     def work(k: int) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
-        chunk = solution.chunks[k]
+        chunk = solution._chunks[k]
         errors = {
             name: cotangents[name][starts[name][k] : starts[name][k + 1]].copy()
             if name in cotangents
@@ -238,7 +309,7 @@ def _backward(
 
     spike_times: dict[str, list[Reals]] = {name: [] for name in solution.spikes}
     collected: list[list[tuple[Reals, Reals, Reals]]] = []
-    for errors, results in map_chunks(work, len(solution.chunks), threads):
+    for errors, results in map_chunks(work, len(solution._chunks), threads):
         for name, values in errors.items():
             spike_times[name].append(values)
         if per_sample or not collected:
@@ -263,7 +334,7 @@ def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stop
     times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
     for name, values in gradients.spike_times.items():
         times[name][_solved(spikes[name], stopped)] = values
-    return replace(gradients, spike_times=MappingProxyType(times))
+    return replace(gradients, spike_times=FrozenMapping(times))
 
 
 def _chunk_back(
@@ -391,8 +462,8 @@ def _gradients(
             fields[name][population] = d_parameters[..., row, place]
     times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
-        **{name: MappingProxyType(values) for name, values in fields.items()},
-        spike_times=MappingProxyType(times),
+        **{name: FrozenMapping(values) for name, values in fields.items()},
+        spike_times=FrozenMapping(times),
         silent_samples=silent_samples,
         solution=solution,
     )

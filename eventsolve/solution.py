@@ -6,21 +6,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import seconds_array
 from eventsolve.chunks import chunk_ranges
+from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
+from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.spiketrains import SpikeTrains
+
+if TYPE_CHECKING:
+    from eventsolve.ties import Tie
 
 
 class Undecided(NamedTuple):
@@ -83,7 +87,7 @@ class Chunk(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class State(Frozen):
     """Where a solution stopped, for :func:`solve` to go on from, bit for bit as if it had not stopped.
 
     Attributes
@@ -110,7 +114,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Frozen):
     """Every spike of a network on a batch of inputs, exact to the conditioning of each threshold crossing.
 
     Attributes
@@ -120,8 +124,8 @@ class Solution:
         Seconds; spikes in (t_start, t_end] are recorded, and those triggered at time 0.
     spikes : mapping of str to SpikeTrains
         By population, inputs included.
-    warnings : tuple of Undecided
-        Crossings that float64 could not decide. Empty for almost every network.
+    grazing : tuple of Undecided
+        Peaks of which float64 cannot tell whether they reach the threshold.
     n_samples : int
         Size of the batch: that of the inputs, 1 for a network without any.
     stopped : Stopped or None
@@ -132,11 +136,31 @@ class Solution:
     t_start: float
     t_end: float
     spikes: Mapping[str, SpikeTrains]
-    warnings: tuple[Undecided, ...]
+    grazing: tuple[Undecided, ...] = field(repr=False)
     n_samples: int
     after: float = field(repr=False)
-    chunks: tuple[Chunk, ...] = field(repr=False)
+    _chunks: tuple[Chunk, ...] = field(repr=False)
     stopped: Stopped | None = None
+
+    def __post_init__(self) -> None:
+        vars(self)["spikes"] = read_only(self.spikes)
+
+    @cached_property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The batch as kernels took it and left it, read-only."""
+        chunks: tuple[Chunk, ...] = read_only(self._chunks)
+        return chunks
+
+    @cached_property
+    def warnings(self) -> tuple[Undecided | Tie, ...]:
+        """Whatever float64 could not decide, and answered deterministically; empty for almost every network.
+
+        Grazing peaks, and then :class:`~eventsolve.ties.Tie`: events too close to tell their order, which matters, if
+        the time of one is computed. They are looked for when they are asked for.
+        """
+        from eventsolve.ties import ties
+
+        return (*self.grazing, *ties(self))
 
     @cached_property
     def final_state(self) -> State:
@@ -160,20 +184,20 @@ class Solution:
             layer.name: States(
                 *(
                     np.concatenate([*columns, np.empty((0, layer.size))])
-                    for columns in zip(*(chunk.end[layer.name] for chunk in self.chunks), strict=True)
+                    for columns in zip(*(chunk.end[layer.name] for chunk in self._chunks), strict=True)
                 )
             )
-            if self.chunks
+            if self._chunks
             else initial_states(layer, 0)
             for layer in layers_of(self.network)
         }
         return State(
             self.t_end,
             self.n_samples,
-            MappingProxyType(on_the_way),
-            MappingProxyType(low),
-            MappingProxyType(turns),
-            MappingProxyType(states),
+            FrozenMapping(on_the_way),
+            FrozenMapping(low),
+            FrozenMapping(turns),
+            FrozenMapping(states),
         )
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:
@@ -245,10 +269,14 @@ class Solution:
                 self.after,
                 self.t_end,
             )
-            for chunk in self.chunks
+            for chunk in self._chunks
         ]
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+
+    def nodes(self, population: str) -> Nodes:
+        """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""
+        return nodes_of(self, population)
 
     def require_whole(self, what: str) -> None:
         """Raise a ValueError that names what is asked for if samples were solved to their first spikes only."""
@@ -276,7 +304,7 @@ class Solution:
         place = layer.slice_of(population)
         shape = (self.n_samples, place.stop - place.start, times.shape[1])
         voltage, current = np.empty(shape), np.empty(shape)
-        for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True):
+        for chunk, (low, high) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True):
             v, i = call(
                 lives.sample_states,
                 layer.neurons,
@@ -297,7 +325,7 @@ class Solution:
         """Return the states with which a population's neurons began, each (n_samples, n_neurons)."""
         layer = self.layer(population)
         place = layer.slice_of(population)
-        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self.chunks]
+        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self._chunks]
         empty = [np.empty((0, place.stop - place.start))] * len(States._fields)
         return States(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
@@ -305,7 +333,7 @@ class Solution:
         """Return a population's spikes that are under way for so long, past t_end, sample by sample."""
         parts = [
             part
-            for chunk, (low, _) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
+            for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
             for part in _still_on_the_way(self.network, chunk, population, low, self.t_end, delay)
         ]
         nothing = np.empty(0, np.int64)

@@ -254,8 +254,8 @@ def _per_batch(record: records.Record, values: Any) -> Reals:
 
 def _samples(record: records.Record, gradient: Any) -> Any:
     """Return an exact gradient as :class:`Record` has it: of a sparse projection one matrix for each sample."""
-    if isinstance(gradient, list):
-        return gradient
+    if isinstance(gradient, tuple):
+        return list(gradient)
     if not sp.issparse(gradient):
         return _per_batch(record, gradient)
     return [gradient / (max(1, record.n_samples) if record.reduction == "sum" else 1)]

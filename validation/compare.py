@@ -14,7 +14,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from eventsolve.checks import printable
+from eventsolve.checks import printable, seconds
 from eventsolve.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from eventsolve.network import Key
 from eventsolve.testing.divergence import Synapses, by_synapse, synapses_of
@@ -348,7 +348,11 @@ def compare(
     forward = sorted((name for name in exact.spikes if name in model.spikes), key=lambda name: depth[name])
     spikes = {}
     for name in forward:
-        width = window if window is not None else (depth[name] + 1.5) * float(model.time_step or 0.0)
+        width = (
+            seconds("window", window)
+            if window is not None
+            else (depth[name] + 1.5) * float(model.time_step or 0.0)
+        )
         spikes[name] = match_spikes(name, exact.spikes[name], model.spikes[name], width)
     differing = np.zeros(exact.n_samples, dtype=np.bool_)
     for match in spikes.values():

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real, real_array, seconds, seconds_array
-from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
+from eventsolve.frozen import Frozen
+from eventsolve.losses.evaluation import (
+    Evaluation,
+    check_callable,
+    cross_entropy,
+    fitting_labels,
+    label_vector,
+    spikes_of,
+)
 from eventsolve.magnitudes import warn_of_loss
 from eventsolve.network import LARGEST
 from eventsolve.solution import Solution
@@ -21,7 +29,7 @@ Silent = Literal["raise", "skip", "t_end"]
 
 
 @dataclass(frozen=True, eq=False)
-class TTFSCrossEntropy:
+class TTFSCrossEntropy(Frozen):
     """Cross-entropy of time to first spike, with a term for early spikes (Wunderlich & Pehle 2021, eq. 8).
 
     The policy for silence concerns the label's output; other outputs that are silent have t = inf and drop
@@ -87,7 +95,7 @@ class TTFSCrossEntropy:
 
 
 @dataclass(frozen=True, eq=False)
-class TargetTimeMSE:
+class TargetTimeMSE(Frozen):
     """Half the squared distance of the first spikes from target times, summed over the outputs (Goeltz et al. 2021).
 
     Parameters
@@ -132,7 +140,7 @@ class TargetTimeMSE:
 
 
 @dataclass(frozen=True, eq=False)
-class RelativeMSE:
+class RelativeMSE(Frozen):
     """Half the squared error of every other output's delay after the label's, which should be ``gap``.
 
     Goeltz et al. 2021 ("mse_si"); relative mean square error of mlGeNN, without its treatment of silent outputs.
@@ -191,6 +199,9 @@ class SpikeTimeLoss:
     """
 
     function: Callable[[Mapping[str, SpikeTrains]], tuple[ArrayLike, Mapping[str, ArrayLike]]]
+
+    def __post_init__(self) -> None:
+        check_callable("function", self.function)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return what the function gives, checked."""

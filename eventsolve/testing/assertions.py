@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
-from eventsolve.checks import real, real_array, seconds, shown
+from eventsolve.checks import duration, real, real_array, seconds, shown
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -391,9 +391,4 @@ def _non_negative(name: str, value: float) -> float:
 
 
 def _step(time_step: object) -> float | None:
-    if time_step is None:
-        return None
-    value = seconds("time_step", time_step)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"time_step must be finite and > 0; got {value!r}")
-    return value
+    return None if time_step is None else duration("time_step", time_step)

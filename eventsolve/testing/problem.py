@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +18,7 @@ import scipy.sparse as sp
 
 from eventsolve import losses
 from eventsolve.checks import shown
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
 from eventsolve.network import LI, LIF, Key, Network, Projection
 from eventsolve.solution import Solution
@@ -29,7 +29,7 @@ Size: TypeAlias = int | tuple[int, LIF | LI]
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Frozen):
     """A network, its inputs and a loss; ``problem.solution`` is the exact answer, worked out once.
 
     Attributes
@@ -76,7 +76,7 @@ class Problem:
             raise TypeError(f"inputs must be a mapping of str to SpikeTrains; got {shown(self.inputs)}")
         if self.loss is not None and not callable(getattr(self.loss, "evaluate", None)):
             raise TypeError(f"loss must be one of eventsolve.losses, or None; got {shown(self.loss)}")
-        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
+        object.__setattr__(self, "inputs", FrozenMapping(dict(self.inputs)))
         object.__setattr__(self, "t_end", checked_duration(self.t_end))
 
     @cached_property

@@ -16,8 +16,8 @@ from eventsolve.io import records
 from eventsolve.testing import Problem, network_of
 from validation import __main__ as cli
 from validation import check as checking
+from validation.grid import TimeStepped
 from validation.junit import to_junit
-from validation.timestepped import TimeStepped
 
 FIRST, SECOND = ("in", "hidden"), ("hidden", "out")
 

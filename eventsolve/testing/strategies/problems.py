@@ -9,7 +9,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from eventsolve.certify import certify
-from eventsolve.checks import real, seconds, shown
+from eventsolve.checks import duration, real, seconds, shown
 from eventsolve.network import Network
 from eventsolve.testing.firing import Wanted, firing
 from eventsolve.testing.problem import Problem
@@ -75,9 +75,7 @@ def problems(
             raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
     if not 0 <= rate[0] <= rate[1]:
         raise ValueError(f"rate must be (fewest, most) spikes >= 0; got {shown(rate)}")
-    t_end = seconds("t_end", t_end)
-    if not (np.isfinite(t_end) and t_end > 0):
-        raise ValueError(f"t_end must be finite and > 0; got {t_end!r}")
+    t_end = duration("t_end", t_end)
     check_range("layers", layers, 1)
     readouts = sorted({not on_spikes(kind) for kind in kinds})
     drawn = {
