@@ -22,7 +22,7 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
 from eventsolve.network import LI, LIF, Key, Network, Projection
 from eventsolve.solution import Solution
-from eventsolve.solve import checked_duration, solve
+from eventsolve.solve import MAX_SPIKES, checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains
 
 Size: TypeAlias = int | tuple[int, LIF | LI]
@@ -41,6 +41,8 @@ class Problem(Frozen):
         Seconds.
     loss : Loss or None
         From :mod:`eventsolve.losses`; None where only spikes are in question.
+    max_spikes : int
+        As for :func:`eventsolve.solve`.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Problem(Frozen):
     inputs: Mapping[str, SpikeTrains]
     t_end: float
     loss: Loss | None = None
+    max_spikes: int = MAX_SPIKES
 
     def __post_init__(self) -> None:
         if not isinstance(self.network, Network):
@@ -79,7 +82,7 @@ class Problem(Frozen):
     @cached_property
     def solution(self) -> Solution:
         """What :func:`eventsolve.solve` gives; it raises as there."""
-        return solve(self.network, self.inputs, self.t_end)
+        return solve(self.network, self.inputs, self.t_end, max_spikes=self.max_spikes)
 
     @property
     def n_samples(self) -> int:
@@ -94,6 +97,8 @@ class Problem(Frozen):
         ]
         if self.loss is not None:
             lines.append(f"loss={_loss(self.loss)}")
+        if self.max_spikes != MAX_SPIKES:
+            lines.append(f"max_spikes={self.max_spikes}")
         code = "Problem(\n" + "".join(_indented(f"{line},\n") for line in lines) + ")"
         return (
             code

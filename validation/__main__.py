@@ -113,6 +113,20 @@ def check(
         Path | None, typer.Option(dir_okay=False, callback=file, help="File for JUnit XML.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="What reading a file may take, with all it declares to hold. (default: 1 GiB)"
+        ),
+    ] = None,
+    max_spikes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Spikes that a sample of the exact solution may have. (default: ten times as many as are recorded, "
+            "and at least a million over all samples)",
+        ),
+    ] = None,
 ) -> None:
     """Compare what an implementation recorded with the exact solution.
 
@@ -131,10 +145,10 @@ def check(
     from validation.terminal import console
 
     try:
-        given = records.read(record)
-        run = checking.check(
-            given, checking.network_of(given, network, nir_step=step), window=width, tolerance=tolerance
-        )
+        most = max_bytes or records.MAX_BYTES
+        given = records.read(record, max_bytes=most)
+        net = checking.network_of(given, network, nir_step=step, max_bytes=most)
+        run = checking.check(given, net, window=width, tolerance=tolerance, max_spikes=max_spikes)
     except (ValueError, StoppedError, OSError, ImportError) as error:
         raise wrong(error, "'RECORD'") from None
     origin = report.provenance(
