@@ -204,7 +204,7 @@ def _print(out: Console, built: Chip, traffic: Traffic, cost: Cost) -> None:
     names = list(dict.fromkeys(buffer.name for e in elements for buffer in e.buffers))
     memory = Table("buffer", title=f"bytes of {layout.hardware.memory}")
     for element in elements:
-        memory.add_column(element.name.replace("[", "\\["), justify="right")
+        memory.add_column(element.name, justify="right")
     for name in names:
         memory.add_row(name, *(str(dict(e.buffers).get(name, "")) for e in elements))
     memory.add_section()

@@ -73,7 +73,9 @@ def assert_close(got, want, net, inputs, loss, t_end=T_END, run=None):
         np.testing.assert_array_equal(a.counts(), b.counts())
         order, other = (np.lexsort((x.times, x.neurons, x.samples)) for x in (a, b))
         assert (np.abs(a.times[order] - b.times[other]) <= n_intervals * bounds[name][other]).all()
-    assert_backward_stable(got, want, net, lambda other: run(other, inputs, t_end, loss), n_intervals)
+    assert_backward_stable(
+        got, want, net, lambda other: run(es.Problem(other, inputs, t_end, loss)), n_intervals
+    )
     np.testing.assert_allclose(got.loss, want.loss, rtol=1e-10)
 
 
