@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs twin campaign faults perturbations training bench peers agreement ci
+.PHONY: check lint format types test notebooks docs twin campaign faults mutated-files perturbations training bench peers agreement ci
 
 check: lint types test
 
@@ -39,6 +39,10 @@ campaign:
 # faults planted in random networks, each of which a certificate has to refuse
 faults:
 	$(BIN)python -m tests.planted_faults --each 1000
+
+# records, certificates, NIR graphs and checkpoints, changed at random: each is read or refused, within its memory
+mutated-files:
+	$(BIN)python -m tests.mutated_files
 
 # changes within trust radii, which must not change the order of events, and beyond
 perturbations:

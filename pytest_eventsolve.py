@@ -20,6 +20,7 @@ import pytest
 
 _PROPERTY = "eventsolve"
 _CHECKED = pytest.StashKey[int]()
+_UNSUPPORTED = pytest.StashKey[int]()
 _SET = pytest.StashKey[set[Any]]()
 
 
@@ -43,6 +44,7 @@ def _at_least_one(text: str) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.stash[_CHECKED] = 0
+    config.stash[_UNSUPPORTED] = 0
     config.stash[_SET] = set()
     config.addinivalue_line(
         "markers",
@@ -79,12 +81,18 @@ def eventsolve_problem(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def eventsolve_check(pytestconfig: pytest.Config) -> Callable[..., Any]:
     """Return :func:`eventsolve.testing.check_implementation`, counted for the summary."""
-    from eventsolve.testing import check_implementation
+    from eventsolve.testing import Unsupported, check_implementation
 
     @wraps(check_implementation)
     def counted(*arguments: Any, **options: Any) -> Any:
         pytestconfig.stash[_CHECKED] += 1
-        return check_implementation(*arguments, **options)
+        try:
+            return check_implementation(*arguments, **options)
+        except BaseException as error:
+            if isinstance(error.__context__, Unsupported):
+                pytestconfig.stash[_CHECKED] -= 1
+                pytestconfig.stash[_UNSUPPORTED] += 1
+            raise
 
     return counted
 
@@ -120,11 +128,18 @@ def pytest_runtest_makereport(
     report = yield
     if call.when == "call":
         checked, item.config.stash[_CHECKED] = item.config.stash[_CHECKED], 0
+        unsupported, item.config.stash[_UNSUPPORTED] = item.config.stash[_UNSUPPORTED], 0
         found = call.excinfo.value if call.excinfo is not None else None
         mismatch = next(_mismatches(found), None)
-        if checked or mismatch is not None or item.get_closest_marker("eventsolve") is not None:
+        if (
+            checked
+            or unsupported
+            or mismatch is not None
+            or item.get_closest_marker("eventsolve") is not None
+        ):
             said = "" if mismatch is None else _in_short(mismatch)
-            report.user_properties.append((_PROPERTY, [checked, said]))
+            crash = f"{type(found).__name__}" if report.failed and mismatch is None else ""
+            report.user_properties.append((_PROPERTY, [checked, unsupported, said, crash]))
     return report
 
 
@@ -154,9 +169,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if not found:
         return
-    differ = [(node, said) for node, _, said in found if said]
-    checked = sum(count for _, count, _ in found)
-    problems = f", {checked} problems" if checked else ""
-    terminalreporter.write_line(f"eventsolve: {len(found)} tests{problems}, {len(differ)} differ")
-    for node, said in differ:
+    differ = [(node, said) for node, *_, said, _ in found if said]
+    crashed = [(node, f"ended with {crash}") for node, *_, crash in found if crash]
+    checked, unsupported = (sum(entry[k] for entry in found) for k in (1, 2))
+    parts = [f"{len(found)} tests"]
+    parts += [f"{checked} problems"] if checked else []
+    parts += [f"{unsupported} not supported"] if unsupported else []
+    parts += [f"{len(differ)} differ"]
+    parts += [f"{len(crashed)} failed otherwise"] if crashed else []
+    terminalreporter.write_line(f"eventsolve: {', '.join(parts)}")
+    for node, said in differ + crashed:
         terminalreporter.write_line(f"  {node}: {said}")

@@ -16,11 +16,11 @@ import numpy as np
 import eventsolve as es
 
 
-def network():
+def network(t_ref=1e-3):
     net = es.Network()
     net.add_input("in", 2)
     net.add_population("hidden", 3, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
-    net.add_population("out", 2, es.LIF(tau_mem=20e-3, tau_syn=5e-3, t_ref=1e-3))
+    net.add_population("out", 2, es.LIF(tau_mem=20e-3, tau_syn=5e-3, t_ref=t_ref))
     net.connect("in", "hidden", [[9.0, 4.0], [5.0, 8.0], [7.0, 7.0]])
     net.connect("hidden", "out", [[8.0, 3.0, 5.0], [4.0, 9.0, 6.0]], delay=1e-3)
     return net
@@ -65,10 +65,12 @@ def check_nir(folder):
     from eventsolve.io.nir import from_nir, to_nir
 
     path = folder / "net.nir"
-    nir.write(path, to_nir(network()))
+    net = network(t_ref=0.0)  # NIR has none
+    nir.write(path, to_nir(net))
     read = from_nir(nir.read(path))
-    for key, projection in network().projections.items():
+    for key, projection in net.projections.items():
         np.testing.assert_array_equal(read.projections[key].weight, projection.weight)
+        np.testing.assert_array_equal(read.projections[key].delay, projection.delay)
 
 
 def check_commands(folder):

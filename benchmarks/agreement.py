@@ -19,11 +19,11 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.matching import match_spikes
+from validation.grid import TimeStepped
 from validation.oracle import oracle
 from validation.peers import Peer
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.target import Record
-from validation.timestepped import TimeStepped
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "adapters.md"
 T_END, TAU_SYN, WINDOW = 40e-3, 5e-3, 2e-3
@@ -330,7 +330,7 @@ def main() -> int:
         cells = (row.who, row.what, row.spikes, row.gradients, row.expected, verdict)
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
-    PAGE.write_text(TEXT.format(rows="\n".join(lines), versions=versions()))
+    PAGE.write_text(TEXT.format(rows="\n".join(lines), versions=versions()), encoding="utf-8")
     return 0 if all(row.holds for row in rows) else 1
 
 

@@ -199,11 +199,11 @@ def environment_of(peer: Peer) -> Path:
     python = home / "bin" / "python"
     done = home / "requirements.txt"
     wanted = "\n".join(peer.requirements) + "\n"
-    if not (done.exists() and done.read_text() == wanted):
+    if not (done.exists() and done.read_text(encoding="utf-8") == wanted):
         print(f"installing {' '.join(peer.requirements)} into {home.relative_to(ROOT)}", flush=True)
         venv.create(home, with_pip=True, clear=True)
         execute([python, "-m", "pip", "install", "--quiet", *peer.requirements], timeout=1200)
-        done.write_text(wanted)
+        done.write_text(wanted, encoding="utf-8")
     return python
 
 
@@ -269,7 +269,7 @@ def judged(found: dict[str, Any], truth: Truth) -> dict[str, Any]:
 def measure_all(only: list[str], budget: float) -> dict[str, Any]:
     """Measure the chosen peers, and eventsolve beside them; return all rows by title and work, old ones too."""
     store = CACHE / "results.json"
-    rows: dict[str, Any] = json.loads(store.read_text()) if only and store.exists() else {}
+    rows: dict[str, Any] = json.loads(store.read_text(encoding="utf-8")) if only and store.exists() else {}
     works = {work: solve(work[0] * 1e-3, work[1]) for work in ALL}
     ours: dict[tuple[int, int], dict[str, Any]] = {}
     state = commit()
@@ -290,7 +290,7 @@ def measure_all(only: list[str], budget: float) -> dict[str, Any]:
                 f"{peer.title}, {tau} ms, batch {batch}: {said} ({time.perf_counter() - start:.0f} s)",
                 flush=True,
             )
-            store.write_text(json.dumps(rows, indent=1))
+            store.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     return rows
 
 
@@ -310,7 +310,7 @@ def machine() -> str:
         cpu = next(
             (
                 line.split(":")[1].strip()
-                for line in info.read_text().splitlines()
+                for line in info.read_text(encoding="utf-8").splitlines()
                 if line.startswith("model name")
             ),
             cpu,
@@ -473,7 +473,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=1.0, help="seconds to spend on a number; default 1")
     arguments = parser.parse_args()
     rows = measure_all(arguments.only, arguments.budget)
-    (ROOT / "docs" / "benchmarks.md").write_text(page(rows))
+    (ROOT / "docs" / "benchmarks.md").write_text(page(rows), encoding="utf-8")
     plot(rows, ROOT / "docs" / "benchmarks.png")
 
 

@@ -23,6 +23,7 @@ from eventsolve.margins import margins as margins
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
+from eventsolve.one_sided import OneSided as OneSided
 from eventsolve.sides import gradient_sides as gradient_sides
 from eventsolve.solution import Solution as Solution
 from eventsolve.solution import State as State
@@ -30,7 +31,6 @@ from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
 from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
-from eventsolve.ties import OneSided as OneSided
 from eventsolve.trust import TrustRadius as TrustRadius
 from eventsolve.trust import trust_radius as trust_radius
 from eventsolve.units import UnitWarning as UnitWarning

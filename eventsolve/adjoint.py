@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import real_array
+from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.interrupts import call
@@ -21,11 +21,11 @@ from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.kernels.tables import Neurons, Probes, Spikes
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
+from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.ties import OneSided, Tie, ties_of
 
 Reals = NDArray[np.float64]
 
@@ -84,16 +84,16 @@ class Gradients:
         at every such place. Worked out when it is asked for; empty but for spikes, delays and refractory periods on a
         grid. :func:`eventsolve.gradient_sides` says for which numbers it matters, and how.
         """
-        return tuple(tie.place for tie in self.ties)
+        return tuple(tie.place for tie in self.coincidences)
 
     @cached_property
-    def ties(self) -> list[Tie]:
+    def coincidences(self) -> list[Coincidence]:
         """The places of ``one_sided``, each with what moves its two events."""
         probes = [
             {name: probes_of(reads, low, high) for name, reads in self.reads.items()}
             for low, high in chunk_ranges(self.solution.n_samples)
         ]
-        return ties_of(self.solution, self.spike_times, probes)
+        return coincidences_of(self.solution, self.spike_times, probes)
 
     @cached_property
     def condition(self) -> Condition:
@@ -132,12 +132,14 @@ def vjp(
         If a spike that matters grazes its threshold.
     """
     _check_choice("reduction", reduction, ("sum", "none"))
+    _require_solution(solution)
+    if not isinstance(cotangents, Mapping):
+        raise TypeError(
+            f"cotangents must be a mapping of population to numbers, one for each spike; got {shown(cotangents)}"
+        )
     checked = {}
     for name, values in cotangents.items():
-        if name not in solution.spikes:
-            raise ValueError(
-                f"cotangents name {name!r}, which is not a population; there are {list(solution.spikes)}"
-            )
+        _require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
     nothing = np.empty(0, np.int64)
     return _backward(solution, checked, {}, reduction == "none", nothing, threads)
@@ -169,13 +171,21 @@ def value_and_grad(
 
     Raises
     ------
+    TypeError
+        If the solution or the loss is something else.
     ValueError
         If the loss does not fit the solution, or reads the time of a silent output and its policy is "raise".
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
     _check_choice("reduction", reduction, ("mean", "sum", "none"))
-    evaluation = loss.evaluate(solution)
+    _require_solution(solution)
+    if not callable(getattr(loss, "evaluate", None)):
+        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
+        raise TypeError(
+            f"loss must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
+        )
+    evaluation = _checked_evaluation(loss.evaluate(solution), solution)
     n = solution.n_samples
     if reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
@@ -190,6 +200,67 @@ def value_and_grad(
             float(np.sum(evaluation.values) / n) if reduction == "mean" else float(np.sum(evaluation.values))
         )
     return value, gradients
+
+
+def _require_solution(solution: object) -> None:
+    if not isinstance(solution, Solution):
+        raise TypeError(f"solution must be a Solution, which es.solve gives; got {shown(solution)}")
+
+
+def _checked_evaluation(evaluation: object, solution: Solution) -> Evaluation:
+    """Return what a loss gives, which may be anybody's, or raise an error that says what does not fit the solution."""
+    if not isinstance(evaluation, Evaluation):
+        raise TypeError(f"a loss must evaluate to an Evaluation; got {shown(evaluation)}")
+    values = real_array("the loss's values", evaluation.values)
+    if values.shape != (solution.n_samples,):
+        raise ValueError(
+            f"a loss must have one value for each of {solution.n_samples} samples; got shape {values.shape}"
+        )
+    for name in evaluation.spike_times:
+        _require_population("the loss's derivative names", name, solution)
+    reads = {}
+    for name, given in evaluation.voltages.items():
+        _require_population("the loss reads voltages of", name, solution)
+        reads[name] = _checked_reads(name, given, solution)
+    return replace(evaluation, values=values, voltages=reads)
+
+
+def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> VoltageReads:
+    layer = solution.layer(name)
+    place = layer.slice_of(name)
+    checked = VoltageReads(
+        index_vector(f"samples at which {name!r} is read", reads.samples, solution.n_samples),
+        index_vector(f"neurons of {name!r} that are read", reads.neurons, place.stop - place.start),
+        real_array(f"times at which {name!r} is read", reads.times),
+        np.array(reads.arrivals, dtype=np.int64),
+        real_array(f"the cotangent of what is read of {name!r}", reads.cotangents),
+    )
+    sizes = {column.shape for column in checked}
+    if len(sizes) > 1:
+        raise ValueError(f"reads of {name!r} must have one length; got {[column.size for column in checked]}")
+    outside = ~((checked.times >= solution.t_start) & (checked.times <= solution.t_end))
+    if outside.any():
+        raise ValueError(
+            f"times at which {name!r} is read must lie in [{solution.t_start!r}, t_end = {solution.t_end!r}]; "
+            f"{first_entry(checked.times, outside)}"
+        )
+    if not np.isfinite(checked.cotangents).all():
+        raise ValueError(
+            f"the cotangent of what is read of {name!r} must be finite; "
+            f"{first_entry(checked.cotangents, ~np.isfinite(checked.cotangents))}"
+        )
+    s, n, t = checked.samples, checked.neurons, checked.times
+    same = (s[1:] == s[:-1]) & (n[1:] == n[:-1])
+    if ((s[1:] < s[:-1]) | ((s[1:] == s[:-1]) & (n[1:] < n[:-1])) | (same & (t[1:] < t[:-1]))).any():
+        raise ValueError(f"reads of {name!r} must be sorted by sample, neuron and time")
+    return checked
+
+
+def _require_population(what: str, name: object, solution: Solution) -> None:
+    if name not in solution.spikes:
+        raise ValueError(
+            f"{what} {shown(name)}, which is not a population; there are {list(solution.spikes)}"
+        )
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ who know its meaning.
 
 from __future__ import annotations
 
+import math
 import numbers
 import reprlib
 from typing import Any
@@ -120,6 +121,14 @@ def seconds(name: str, given: object, expected: str = "a number of seconds") -> 
     if value.ndim:
         raise ValueError(f"{name} must be {expected}; got {shown(given)}")
     return float(value)
+
+
+def duration(name: str, given: object) -> float:
+    """Return a time that is finite and > 0 in seconds, or raise a ValueError."""
+    value = seconds(name, given)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be finite and > 0; got {value!r}")
+    return value
 
 
 def index_vector(name: str, given: object, bound: int) -> NDArray[np.int64]:

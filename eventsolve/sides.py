@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, vjp
+from eventsolve.one_sided import Mover
 from eventsolve.patterns import NAMES
 from eventsolve.solution import Solution
-from eventsolve.ties import Mover
 
 Reals = NDArray[np.float64]
 Sides = Mapping[str, Mapping[Any, NDArray[np.int8]]]
@@ -54,7 +54,7 @@ def gradient_sides(gradients: Gradients) -> Sides:
         raise TypeError(f"gradients must be a Gradients; got {type(gradients).__name__}")
     solution = gradients.solution
     grows, falls = (_zeros(solution) for _ in range(2))
-    ties = list(gradients.ties)
+    ties = list(gradients.coincidences)
     while ties:
         # one of each sample at a time
         now = {tie.place.sample: tie for tie in reversed(ties)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,8 +19,12 @@ from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
+from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.spiketrains import SpikeTrains
+
+if TYPE_CHECKING:
+    from eventsolve.ties import Tie
 
 
 class Undecided(NamedTuple):
@@ -120,8 +124,8 @@ class Solution:
         Seconds; spikes in (t_start, t_end] are recorded, and those triggered at time 0.
     spikes : mapping of str to SpikeTrains
         By population, inputs included.
-    warnings : tuple of Undecided
-        Crossings that float64 could not decide. Empty for almost every network.
+    grazing : tuple of Undecided
+        Peaks of which float64 cannot tell whether they reach the threshold.
     n_samples : int
         Size of the batch: that of the inputs, 1 for a network without any.
     stopped : Stopped or None
@@ -132,11 +136,22 @@ class Solution:
     t_start: float
     t_end: float
     spikes: Mapping[str, SpikeTrains]
-    warnings: tuple[Undecided, ...]
+    grazing: tuple[Undecided, ...] = field(repr=False)
     n_samples: int
     after: float = field(repr=False)
     chunks: tuple[Chunk, ...] = field(repr=False)
     stopped: Stopped | None = None
+
+    @cached_property
+    def warnings(self) -> tuple[Undecided | Tie, ...]:
+        """Whatever float64 could not decide, and answered deterministically; empty for almost every network.
+
+        Grazing peaks, and then :class:`~eventsolve.ties.Tie`: events too close to tell their order, which matters, if
+        the time of one is computed. They are looked for when they are asked for.
+        """
+        from eventsolve.ties import ties
+
+        return (*self.grazing, *ties(self))
 
     @cached_property
     def final_state(self) -> State:
@@ -249,6 +264,10 @@ class Solution:
         ]
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+
+    def nodes(self, population: str) -> Nodes:
+        """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""
+        return nodes_of(self, population)
 
     def require_whole(self, what: str) -> None:
         """Raise a ValueError that names what is asked for if samples were solved to their first spikes only."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from eventsolve.checks import seconds
+import numpy as np
+
+from eventsolve.checks import first_entry, seconds, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
-from eventsolve.kernels.tables import BUDGET
+from eventsolve.kernels.tables import BUDGET, States
 from eventsolve.magnitudes import warn_of_times
 from eventsolve.network import LARGEST, Network
 from eventsolve.schedule import Layer, layers_of
@@ -153,7 +155,7 @@ def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[L
     """Return t_end as a float, the number of samples and the layers, or raise as :func:`solve` does."""
     network, inputs, initial, max_spikes = problem
     if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network; got {network!r}")
+        raise TypeError(f"network must be a Network; got {shown(network)}")
     t_end = checked_duration(t_end)
     if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 0:
         raise ValueError(f"max_spikes must be an integer >= 0; got {max_spikes!r}")
@@ -185,6 +187,8 @@ def _check_initial(
 ) -> None:
     if not isinstance(initial, State):
         raise TypeError(f"initial must be the final_state of a solution; got {type(initial).__name__}")
+    if not 0.0 <= initial.time < math.inf:
+        raise ValueError(f"initial.time must be finite and >= 0; got {initial.time!r}")
     sizes = {layer.name: layer.size for layer in layers}
     given = {name: states.u.shape[1] for name, states in initial.layers.items()}
     if sizes != given:
@@ -193,6 +197,10 @@ def _check_initial(
         raise ValueError(f"initial has {initial.n_samples} samples, inputs have {n_samples}")
     if t_end < initial.time:
         raise ValueError(f"t_end must not be before the initial state's {initial.time!r} s; got {t_end!r}")
+    for layer in layers:
+        _check_states(layer, initial)
+    for name in {p.pre: None for p in network.projections.values()}:
+        _check_under_way(name, network.population(name).size, initial)
     for name, trains in inputs.items():
         if trains.n_spikes and trains.times.min() <= initial.time:
             raise ValueError(
@@ -201,8 +209,53 @@ def _check_initial(
             )
 
 
-def _checked_inputs(network: Network, inputs: Mapping[str, SpikeTrains]) -> int:
+def _check_states(layer: Layer, initial: State) -> None:
+    states = initial.layers[layer.name]
+    for what, column in zip(States._fields, states, strict=True):
+        where = f"initial.layers[{layer.name!r}].{what}"
+        shape = (initial.n_samples, layer.size)
+        if not (isinstance(column, np.ndarray) and column.dtype == np.float64 and column.shape == shape):
+            raise ValueError(f"{where} must be float64 of shape {shape}; got {shown(column)}")
+        finite = np.isfinite(column) if what in ("u", "i") else ~np.isnan(column)
+        if not finite.all():
+            raise ValueError(f"{where} must be finite; {first_entry(column, ~finite)}")
+    if (states.time > initial.time).any():
+        raise ValueError(
+            f"initial.layers[{layer.name!r}].time must not be after the state's {initial.time!r} s; "
+            f"{first_entry(states.time, states.time > initial.time)}"
+        )
+
+
+def _check_under_way(name: str, size: int, initial: State) -> None:
+    where = f"initial.on_the_way[{name!r}]"
+    trains = initial.on_the_way.get(name)
+    if not isinstance(trains, SpikeTrains):
+        raise ValueError(f"{where} must be SpikeTrains; got {shown(trains)}")
+    if (trains.n_samples, trains.n_neurons) != (initial.n_samples, size):
+        raise ValueError(
+            f"{where} must have {initial.n_samples} samples of {size} neurons; "
+            f"got {trains.n_samples} of {trains.n_neurons}"
+        )
+    if (trains.times > initial.time).any():
+        raise ValueError(
+            f"{where} must not be after the state's {initial.time!r} s; "
+            f"{first_entry(trains.times, trains.times > initial.time)}"
+        )
+    beside: dict[str, Any] = {"low": initial.low.get(name), "turns": initial.turns.get(name)}
+    for what, given in beside.items():
+        if not isinstance(given, np.ndarray) or given.shape != (trains.n_spikes,):
+            raise ValueError(
+                f"initial.{what}[{name!r}] must have one entry for each of {trains.n_spikes} spikes; got {shown(given)}"
+            )
+
+
+def _checked_inputs(network: Network, inputs: Any) -> int:
     wanted = {name: p.size for name, p in network.populations.items() if p.neuron is None}
+    if not isinstance(inputs, Mapping):
+        example = "{" + ", ".join(f"{name!r}: trains" for name in sorted(wanted)) + "}"
+        raise TypeError(
+            f"inputs must be a mapping of input to SpikeTrains, here {example}; got {shown(inputs)}"
+        )
     for name in inputs:
         if name not in wanted:
             raise ValueError(f"inputs name {name!r}, which is not an input; the inputs are {sorted(wanted)}")

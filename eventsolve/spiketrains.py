@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, first_entry, index_vector, seconds_array, shown
+from eventsolve.shown import Shown, several
 from eventsolve.units import with_unit
 
 _NESTED = "nested as [sample][neuron][spike]"
 _MOST_TRAINS = np.iinfo(np.int64).max  # trains are numbered through
 
 
-@dataclass(frozen=True, eq=False)
-class SpikeTrains:
+@dataclass(frozen=True, eq=False, repr=False)
+class SpikeTrains(Shown):
     """Spikes of ``n_neurons`` neurons in ``n_samples`` samples.
 
     Build one with :meth:`from_lists`, :meth:`from_arrays` or :meth:`from_dense`. The arrays are parallel, read-only and
     sorted by sample, then time, then neuron: a total order, because one neuron cannot spike twice at one time. The
     constructor, and ``dataclasses.replace`` with it, checks and copies as :meth:`from_arrays` does.
+
+    ``trains[sample, neuron]`` are the times of one neuron, ``trains[sample]`` and ``trains[2:5]`` the batch of these
+    samples; ``len(trains)`` is the number of samples. Two batches are equal if every spike is.
 
     Attributes
     ----------
@@ -316,8 +322,107 @@ class SpikeTrains:
             lists[s][n].append(t)
         return lists
 
-    def __repr__(self) -> str:
-        return f"SpikeTrains({self.n_spikes} spikes, {self.n_samples} samples, {self.n_neurons} neurons)"
+    def to_pandas(self) -> Any:
+        """Return the spikes as a ``pandas.DataFrame`` with the columns sample, neuron and time, in seconds.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return _pandas().DataFrame({"sample": self.samples, "neuron": self.neurons, "time": self.times})
+
+    @classmethod
+    def from_pandas(cls, frame: Any, *, n_neurons: int, n_samples: int | None = None) -> SpikeTrains:
+        """Take a table with the columns neuron and time, and sample if there are several; rows may stand in any order.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Other columns are left alone.
+        n_neurons, n_samples : int
+            As for :meth:`from_arrays`: tables do not say how many are silent.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, or as :meth:`from_arrays` raises.
+        """
+        columns = [str(name) for name in getattr(frame, "columns", ())]
+        wanted = ["neuron", "time"] + (["sample"] if n_samples is not None or "sample" in columns else [])
+        missing = [name for name in wanted if name not in columns]
+        if missing:
+            raise ValueError(f"frame must have the columns {', '.join(wanted)}; it has {shown(columns)}")
+        time, neuron = (frame[name].to_numpy() for name in ("time", "neuron"))
+        sample = frame["sample"].to_numpy() if "sample" in wanted else np.zeros(time.size, np.int64)
+        order = np.lexsort((neuron, time, sample))
+        return cls.from_arrays(
+            time[order],
+            neuron[order],
+            sample[order] if n_samples is not None or "sample" in wanted else None,
+            n_neurons=n_neurons,
+            n_samples=n_samples,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SpikeTrains):
+            return NotImplemented
+        return (
+            (self.n_samples, self.n_neurons) == (other.n_samples, other.n_neurons)
+            and np.array_equal(self.times, other.times)
+            and np.array_equal(self.neurons, other.neurons)
+            and np.array_equal(self.samples, other.samples)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.n_samples, self.n_neurons, self.times.tobytes(), self.neurons.tobytes()))
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    @overload
+    def __getitem__(self, index: tuple[int, int]) -> NDArray[np.float64]: ...
+
+    @overload
+    def __getitem__(self, index: int | slice) -> SpikeTrains: ...
+
+    def __getitem__(self, index: int | slice | tuple[int, int]) -> SpikeTrains | NDArray[np.float64]:
+        if isinstance(index, tuple):
+            if len(index) != 2:
+                raise IndexError(f"spike trains have [sample, neuron]; got {shown(index)}")
+            sample = _within("sample", index[0], self.n_samples)
+            neuron = _within("neuron", index[1], self.n_neurons)
+            here = slice(self.offsets[sample], self.offsets[sample + 1])
+            times: NDArray[np.float64] = self.times[here][self.neurons[here] == neuron]
+            times.setflags(write=False)
+            return times
+        if isinstance(index, slice):
+            return self.select(range(*index.indices(self.n_samples)))
+        return self.select([_within("sample", index, self.n_samples)])
+
+    def _summary(self) -> tuple[str, Mapping[str, object]]:
+        sizes = f"{several(self.n_spikes, 'spike')}, {several(self.n_samples, 'sample')}"
+        title = f"SpikeTrains({sizes}, {several(self.n_neurons, 'neuron')})"
+        return title, {}
+
+
+def _within(what: str, given: object, bound: int) -> int:
+    """Return an index as Python's sequences take it, from the end if it is negative."""
+    try:
+        number = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{what} must be an integer; got {shown(given)}") from None
+    if not -bound <= number < bound:
+        raise IndexError(f"{what} must be below {bound}; got {number}")
+    return number % bound
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("tables need pandas: pip install eventsolve[pandas]") from error
+    return pandas
 
 
 def _check_order(times: NDArray[np.float64], neurons: NDArray[np.int64], samples: NDArray[np.int64]) -> None:

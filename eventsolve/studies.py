@@ -69,7 +69,7 @@ def part_of(solution: Solution, first: int, last: int) -> Solution:
     return replace(
         solution,
         spikes={name: t.select(np.arange(ranges.start, ranges.stop)) for name, t in solution.spikes.items()},
-        warnings=(),
+        grazing=(),
         n_samples=last - first,
         chunks=(
             Chunk(

@@ -5,11 +5,15 @@ Every network is a function of (seed, index). It is solved by :func:`eventsolve.
 
 - missed and extra spikes. A network whose spikes differ is solved again, in mpmath, with all of its numbers moved by a
   few units in the last place: if its spikes then differ among themselves, float64 cannot decide it, and it counts as
-  undecidable; else the solver is wrong.
+  undecidable; else the solver is wrong. It is wrong, too, where a certificate refutes it.
 - the error of spike times in units of their own conditioning: that of V at a crossing, a few roundings of every term,
   over V' there, reaches later spikes through the derivatives of their times.
+- whether the same spikes come in pieces, each going on where the one before it was cut, at random or at a spike.
 - with ``--certify``, whether what the two agree on is certified; a network that is not counts as a failure, but for
   ties of events at one real time, whose order matters and which no finite number of digits tells apart.
+
+Every fifth network is one of ties: delta synapses, with inputs, delays and refractory periods on a decimal grid, whose
+sums float64 puts at one time.
 
 A campaign takes any ``concurrent.futures.Executor``, appends every finished batch to a file, and goes on from there.
 """
@@ -34,6 +38,7 @@ import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.certify.cells import Question
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
+from tests.shared.cuts import solved_in_pieces
 from validation.jobs import LostJobsError, as_finished
 
 EPS = float(np.finfo(float).eps)
@@ -73,9 +78,56 @@ def peak_of_response(ratio: float) -> float:
     return float(ratio ** (ratio / (1 - ratio)) if ratio < 1e3 else 1 / ratio)
 
 
+def draw_ties(rng: np.random.Generator) -> Case:
+    """Return a network of delta synapses, most of them, with all times on a grid."""
+    steps_per_second = int(rng.choice([1_000, 10_000, 4_000]))
+
+    def seconds(steps: np.ndarray) -> np.ndarray:
+        return np.asarray(steps) / steps_per_second
+
+    net = es.Network()
+    net.add_input("in", int(rng.integers(1, 4)))
+    names = ["a", "b", "c"][: rng.integers(1, 4)]
+    for name in names:
+        neuron = es.LIF(
+            tau_mem=20e-3,
+            tau_syn=float(rng.choice([5e-3, 10e-3, 20e-3])),
+            v_leak=float(rng.choice([0.0, 0.3, 1.1], p=[0.7, 0.2, 0.1])),
+            v_reset=float(rng.choice([0.0, 0.5, -0.5])),
+            t_ref=float(seconds(rng.integers(0, 8))),
+            reset="subtract" if rng.random() < 0.3 else "value",
+        )
+        net.add_population(name, int(rng.integers(1, 4)), neuron)
+
+    def connect(pre: str, post: str, serial: int) -> None:
+        shape = (net.population(post).size, net.population(pre).size)
+        weight = rng.choice([1.5, 2.0, -1.0, -2.0, 0.75, 0.6], shape) * (rng.random(shape) < 0.8)
+        steps = rng.integers(0, 8) if rng.random() < 0.5 else rng.integers(0, 8, shape)
+        kind = "delta" if rng.random() < 0.75 else "exponential"
+        weight = weight if kind == "delta" else 3.0 * weight
+        net.connect(pre, post, weight, delay=seconds(steps), synapse=kind, name=str(serial))
+
+    for k, name in enumerate(names):
+        for pre in ["in", *names[:k]]:
+            if pre == "in" or rng.random() < 0.5:
+                connect(pre, name, len(net.projections))
+        if rng.random() < 0.4:
+            connect(name, str(rng.choice(names[: k + 1])), len(net.projections))
+    trains = [
+        [
+            np.unique(seconds(rng.integers(0, 40, rng.integers(1, 7))))
+            for _ in range(net.population("in").size)
+        ]
+        for _ in range(rng.integers(1, 3))
+    ]
+    return Case(net, {"in": es.SpikeTrains.from_lists(trains)}, float(seconds(48)))
+
+
 def draw(seed: int, index: int) -> Case:
     """Return the network of that number."""
     rng = np.random.default_rng([seed, index])
+    if index % 5 == 4:
+        return draw_ties(rng)
     tau = 5e-3
     grid = 2.0**-10 if rng.random() < 0.5 else 1e-3
     names = ["a", "b", "c"][: rng.integers(1, 4)]
@@ -177,6 +229,7 @@ class Tally:
     extra: int = 0
     undecidable: int = 0
     warned: int = 0
+    pieces: int = 0
     inexact: int = 0
     certified: int = 0
     ties: list[str] = field(default_factory=list)
@@ -209,7 +262,8 @@ def run_network(seed: int, index: int, *, certify: bool = False) -> Tally:
         case = replace(case, t_end=0.99 * error.solution.t_end)
         solution = es.solve(case.net, case.inputs, case.t_end, threads=1)
     except RepeatedSpikeError as error:
-        if solved(multiprecision.problem(case.net, case.inputs, case.t_end)) is None:
+        truth = solved(multiprecision.problem(case.net, case.inputs, case.t_end))
+        if truth is None or repeats(truth):
             return replace(tally, refused=1)
         tally.failures.append(f"seed {seed}, index {index}: {error}")
         return tally
@@ -217,12 +271,17 @@ def run_network(seed: int, index: int, *, certify: bool = False) -> Tally:
     truth = solved(problem)
     if truth is None:  # in exact numbers; the sums of float64 have parted what was one time
         return replace(tally, undecidable=1)
+    tally.pieces, parted = parted_by_cuts(case, solution, np.random.default_rng([seed, index, 2]))
+    if parted:
+        tally.failures.append(f"seed {seed}, index {index}: {parted}")
+        return tally
     names = [name for name, p in case.net.populations.items() if p.neuron is not None and p.neuron.spiking]
     pairs = {name: (solution.spikes[name], truth.to_spiketrains(name)) for name in names}
     tally.warned = int(bool(solution.warnings))
     tally.spikes = sum(want.n_spikes for _, want in pairs.values())
     if any(not np.array_equal(got.counts(), want.counts()) for got, want in pairs.values()):
-        if differs_within_ulps(problem, seed, index):
+        refuted = certify and es.certify(solution, digits=CERTIFIED_DIGITS).refuted
+        if not refuted and differs_within_ulps(problem, seed, index):
             return replace(tally, undecidable=1, spikes=0)
         for name, (got, want) in pairs.items():
             tally.missed += int(np.maximum(want.counts() - got.counts(), 0).sum())
@@ -254,6 +313,43 @@ def run_network(seed: int, index: int, *, certify: bool = False) -> Tally:
             said = tally.ties if tied else tally.failures
             said.append(f"seed {seed}, index {index}: {certificate}")
     return tally
+
+
+def repeats(truth: multiprecision.ExactSolution) -> bool:
+    """Return whether a neuron spikes twice at what float64 takes for one time."""
+    for name in truth.problem.neurons:
+        for train in truth.spikes[name]:
+            if len({(float(time), neuron) for time, neuron in train}) < len(train):
+                return True
+    return False
+
+
+def parted_by_cuts(case: Case, solution: es.Solution, rng: np.random.Generator) -> tuple[int, str]:
+    """Solve a case in pieces, cut at random and at spikes; return how many, and which spikes differ from one run's."""
+    spikes = np.concatenate([trains.times for trains in solution.spikes.values()])
+    cuts = [rng.uniform(0, case.t_end, rng.integers(0, 3))]
+    if spikes.size:
+        at = rng.choice(spikes, rng.integers(0, 4))
+        cuts.append(np.where(rng.random(at.size) < 0.5, at, np.nextafter(at, np.inf)))
+    times = np.unique(np.concatenate(cuts))
+    ends = [*times[(times > 0) & (times < case.t_end)].tolist(), case.t_end]
+    pieces = solved_in_pieces(case.net, case.inputs, ends, threads=1)
+    for name, whole in solution.spikes.items():
+        if name in case.inputs:
+            continue
+        parts = [piece.spikes[name] for piece in pieces]
+        times, neurons, samples = (
+            np.concatenate([getattr(part, column) for part in parts])
+            for column in ("times", "neurons", "samples")
+        )
+        order = np.lexsort((neurons, times, samples))
+        same = times.size == whole.n_spikes and all(
+            np.array_equal(column[order], of)
+            for column, of in ((times, whole.times), (neurons, whole.neurons), (samples, whole.samples))
+        )
+        if not same:
+            return len(ends), f"the spikes of {name!r} are others in pieces that end at {ends}"
+    return len(ends), ""
 
 
 def by_neuron(trains: es.SpikeTrains) -> np.ndarray:

@@ -84,6 +84,33 @@ def test_a_problem_that_does_not_exist_is_an_error(pytester):
     result.stdout.re_match_lines([r".*problems must be among one spike, .*; got 'all'"])
 
 
+def test_the_summary_tells_what_crashes_and_what_is_not_supported(pytester):
+    result = run(
+        pytester,
+        """
+    from eventsolve.testing import Unsupported
+
+    def none(problem):
+        raise Unsupported("anything")
+
+    def test_crashes(eventsolve_check):
+        from eventsolve.testing.canonical import PROBLEMS
+        eventsolve_check(lambda p: p.nothing, PROBLEMS["one spike"](), spikes_atol=0.0, rtol=0.0)
+
+    def test_lacks(eventsolve_check):
+        from eventsolve.testing.canonical import PROBLEMS
+        eventsolve_check(none, PROBLEMS["one spike"](), spikes_atol=0.0, rtol=0.0)
+    """,
+    )
+    result.assert_outcomes(failed=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        [
+            "eventsolve: 2 tests, 1 problems, 1 not supported, 0 differ, 1 failed otherwise",
+            "  *test_crashes: ended with AttributeError",
+        ]
+    )
+
+
 def test_the_summary_names_what_differs(pytester):
     result = run(
         pytester,

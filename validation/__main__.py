@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eventsolve.checks import printable
 from validation import attribution_commands as attribution
+from validation import exits
 from validation.chip_command import chip
-from validation.durations import seconds
+from validation.options import duration, file, finite, folder, wrong
 from validation.training import commands as training
 
 if TYPE_CHECKING:
@@ -27,10 +26,29 @@ FORMATS = ("s16.15", "float32", "float64")
 
 app = typer.Typer(
     name="eventsolve-validate",
+    cls=exits.Commands,
     no_args_is_help=True,
     add_completion=False,
     help="Put the spikes and gradients of an implementation under test beside the exact ones.",
+    epilog=exits.STATUS,
+    pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from eventsolve import __version__
+
+        typer.echo(f"eventsolve {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
 
 
 app.command()(chip)
@@ -41,13 +59,6 @@ app.command()(attribution.localise)
 app.add_typer(training.app, name="train")
 
 
-def _seconds(option: str, text: str) -> float:
-    try:
-        return seconds(text)
-    except typer.BadParameter as error:
-        raise typer.BadParameter(error.message, param_hint=f"'--{option}'") from None
-
-
 def _chosen(
     option: str, given: list[str] | None, default: tuple[str, ...], known: tuple[str, ...]
 ) -> list[str]:
@@ -56,12 +67,6 @@ def _chosen(
         if name not in known:
             raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=f"'--{option}'")
     return chosen
-
-
-def _finite(value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value!r} is not a finite number")
-    return value
 
 
 @app.command()
@@ -97,27 +102,28 @@ def check(
         float | None,
         typer.Option(
             min=0,
-            callback=_finite,
+            callback=finite,
             help="Relative error within which loss and gradients agree. (default: what the time step allows)",
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json.")
+        Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
     ] = Path("validation-report"),
     junit: Annotated[
-        Path | None, typer.Option(dir_okay=False, writable=True, help="File for JUnit XML.")
+        Path | None, typer.Option(dir_okay=False, callback=file, help="File for JUnit XML.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
 ) -> None:
     """Compare what an implementation recorded with the exact solution.
 
-    Exits with 1 if spikes are missed or extra or an error exceeds its tolerance, and with 2 on a bad option or a file
-    that is no record.
+    Exits with 1 if spikes are missed or extra or an error exceeds its tolerance, and with 2 on a bad option, a file
+    that is no record, or a report that can't be written.
     """
-    width = None if window is None else _seconds("window", window)
-    step = None if nir_step is None else _seconds("nir-step", nir_step)
+    width = None if window is None else duration("window", window)
+    step = None if nir_step is None else duration("nir-step", nir_step)
 
     from eventsolve.io import records
+    from eventsolve.solve import StoppedError
     from validation import check as checking
     from validation import report
     from validation.junit import to_junit
@@ -128,8 +134,8 @@ def check(
         run = checking.check(
             given, checking.network_of(given, network, nir_step=step), window=width, tolerance=tolerance
         )
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
-        raise typer.BadParameter(printable(str(error)), param_hint="'RECORD'") from None
+    except (ValueError, StoppedError, OSError, ImportError) as error:
+        raise wrong(error, "'RECORD'") from None
     origin = report.provenance(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
@@ -141,13 +147,13 @@ def check(
     html, data = report.write([run], origin, out)
     errors.print(f"report: {html}\n        {data}", soft_wrap=True)
     if junit is not None:
-        junit.write_text(to_junit(run), encoding="utf-8")
+        junit.write_text(to_junit(run), encoding="utf-8", errors="backslashreplace")
     if json:
         typer.echo(report.to_json([run], origin), nl=False)
     parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
     if parted:
         errors.print(f"does not agree: {', '.join(parted)}", style="bold red")
-        raise typer.Exit(1)
+        raise typer.Exit(exits.DIFFERS)
 
 
 @app.command()
@@ -184,19 +190,19 @@ def yinyang(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(file_okay=False, writable=True, help="Folder for report.html and report.json.")
+        Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
     ] = Path("validation-report"),
     json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
     max_error: Annotated[
         float | None,
         typer.Option(
-            min=0, callback=_finite, help="Fail if any layer's relative gradient error exceeds this."
+            min=0, callback=finite, help="Fail if any layer's relative gradient error exceeds this."
         ),
     ] = None,
     min_cosine: Annotated[
         float | None,
         typer.Option(
-            min=-1, max=1, callback=_finite, help="Fail if any layer's gradient cosine is below this."
+            min=-1, max=1, callback=finite, help="Fail if any layer's gradient cosine is below this."
         ),
     ] = None,
 ) -> None:
@@ -207,8 +213,8 @@ def yinyang(
     """
     setups = _chosen("setup", setup, SETUPS, SETUPS)
     formats = _chosen("format", arithmetic, ("s16.15", "float32"), FORMATS)
-    steps = list(dict.fromkeys(_seconds("dt", text) for text in dt or ["1ms", "0.1ms"]))
-    width = None if window is None else _seconds("window", window)
+    steps = list(dict.fromkeys(duration("dt", text) for text in dt or ["1ms", "0.1ms"]))
+    width = None if window is None else duration("window", window)
 
     from validation import report
     from validation.terminal import console
@@ -238,7 +244,7 @@ def yinyang(
         errors.print(f"interrupted: {len(runs)} of {len(jobs)} runs were finished")
         raise typer.Exit(130)
     if _print_broken(runs, max_error, min_cosine, errors):
-        raise typer.Exit(1)
+        raise typer.Exit(exits.DIFFERS)
 
 
 def _finished(jobs: list[Job], console: Console) -> tuple[list[Run], bool]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsolve.checks import printable
-from validation.durations import seconds
+from validation import exits
+from validation.options import duration, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ Samples = Annotated[int, typer.Option(min=2, help="Points of the Yin-Yang data s
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of points, weights and orders.")]
 Decay = Annotated[str, typer.Option(help="Decay factors: euler or exponential.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
-Out = Annotated[Path, typer.Option(file_okay=False, writable=True, help="Folder for HTML and JSON.")]
+Out = Annotated[Path, typer.Option(file_okay=False, callback=folder, help="Folder for HTML and JSON.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")]
 
 
@@ -75,7 +75,7 @@ def attribute(
     found: Attribution | None = None
     complete = True
     with _refusals():
-        core = SpiNNaker2Core(_seconds("dt", dt), arithmetic, decay=decay, traces=False)  # type: ignore[arg-type]
+        core = SpiNNaker2Core(duration("dt", dt), arithmetic, decay=decay, traces=False)  # type: ignore[arg-type]
         study = Study(task.network, task.inputs, task.t_end, task.loss, core, tuple(keep or ["step_delay"]))
         changes = changed(study)
         with _pool(workers) as executor, _progress(errors, "runs", None) as advance:
@@ -139,7 +139,7 @@ def converge(
     errors, tables = _consoles(json)
     task = _batch(setup, samples, seed)
     default = ["2ms", "1ms", "500us", "200us", "100us", "50us", "20us", "10us", "5us", "2us", "1us"]
-    steps = [_seconds("dt", text) for text in dict.fromkeys(dt or default)]
+    steps = [duration("dt", text) for text in dict.fromkeys(dt or default)]
     numbers: list[int | None] = [None, *dict.fromkeys(bits if bits is not None else range(4, 41, 4))]
     found: list[Errors] = []
     complete = True
@@ -208,7 +208,7 @@ def recommend(
     from validation.spinnaker2 import SpiNNaker2Core
 
     errors, tables = _consoles(json=False)
-    steps = [_seconds("dt", t) for t in dt or ["1ms", "500us", "200us", "100us", "50us", "20us", "10us"]]
+    steps = [duration("dt", t) for t in dt or ["1ms", "500us", "200us", "100us", "50us", "20us", "10us"]]
     numbers = arithmetic or ["s8.7", "s8.11", "s16.15", "s12.19", "float32"]
     roundings = rounding or ["down", "half_up", "stochastic"]
     settings = [
@@ -240,7 +240,7 @@ def recommend(
     tables.print(shown)
     if best is None:
         errors.print(f"no setting gives a cosine of {cosine:g} on both batches")
-        raise typer.Exit(1)
+        raise typer.Exit(exits.DIFFERS)
     tables.print(
         f"{best.candidate.setting}: cosine {best.candidate.cosine:.4f}, on other samples {best.checked:.4f}",
     )
@@ -277,6 +277,7 @@ def localise(
     dL/dw of every sample. Exits with 1 if something is off, with 2 on a bad option or a record that is not enough.
     """
     from eventsolve.io import records
+    from eventsolve.solve import StoppedError
     from validation import check
     from validation.attribution.localisation import localised
     from validation.spinnaker2 import SpiNNaker2Core
@@ -299,13 +300,13 @@ def localise(
             previous=old,
             rtol=rtol,
         )
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
-        raise typer.BadParameter(printable(str(error)), param_hint="'RECORD'") from None
+    except (ValueError, StoppedError, OSError, ImportError) as error:
+        raise wrong(error, "'RECORD'") from None
     if found is None:
         tables.print(f"{given.name} does what {core.name} does")
         return
     tables.print(str(found), soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(exits.DIFFERS)
 
 
 # -- what they share
@@ -328,13 +329,6 @@ def _batch(setup: str, samples: int, seed: int, shift: int = 0) -> Batch:
     return Batch(network(chosen, seed), {"in": encoded(chosen, data.points)}, chosen.t_end, loss)
 
 
-def _seconds(option: str, text: str) -> float:
-    try:
-        return seconds(text)
-    except typer.BadParameter as error:
-        raise typer.BadParameter(error.message, param_hint=f"'--{option}'") from None
-
-
 def _command() -> str:
     return shlex.join(["eventsolve-validate", *sys.argv[1:]])
 
@@ -348,13 +342,17 @@ def _consoles(json: bool) -> tuple[Console, Console]:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn what the model refuses into a bad option."""
+    """Turn what the model refuses, here or in another process, into a bad option."""
     from validation.jobs import LostJobsError
 
     try:
         yield
-    except (ValueError, LostJobsError) as error:
-        raise typer.BadParameter(printable(str(error))) from None
+    except LostJobsError as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        raise wrong(error) from None
+    except ValueError as error:
+        raise wrong(error) from None
 
 
 @contextmanager

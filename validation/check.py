@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve.bounded import Budget, content_of, opened
+from eventsolve.checks import printable
 from eventsolve.io import records
-from eventsolve.io.records.record import check_fit
+from eventsolve.io.records.record import NEURONAL, SYNAPTIC, check_fit
 from eventsolve.matching import Reals, SpikeMatch
 from eventsolve.network import Key
 from eventsolve.testing import Divergence, Problem
 from eventsolve.testing.divergence import (
+    by_synapse,
     first_spike_divergence,
     margin_of,
     number_divergence,
     spike_time_divergence,
+    synapses_of,
 )
-from eventsolve.testing.slips import Evidence, dense, recognised
+from eventsolve.testing.slips import Evidence, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
 from validation.compare import Comparison, Stage, agreement, compare, depths, label_of, worst_spike
 from validation.excerpt import excerpt_around
@@ -136,8 +140,13 @@ def check(
     graded = {quantity: dict(places) for quantity, places in record.gradients.items() if places}
     if not (record.spikes or graded or record.loss_values is not None or record.traces):
         raise records.RecordError("the record has nothing to compare: no spikes, loss, gradients or traces")
+    homeless: list[str] = []
     if record.loss is None and (graded or record.loss_values is not None):
-        raise records.RecordError("the record has gradients or loss values, but no loss that they are of")
+        if not (record.spikes or record.traces):
+            raise records.RecordError("the record has gradients or loss values, but no loss that they are of")
+        homeless = [_label(quantity, place) for quantity, places in graded.items() for place in places]
+        homeless += ["loss"] * (record.loss_values is not None)
+        record, graded = replace(record, gradients={}, loss_values=None), {}
     problem = Problem(network, record.inputs, record.t_end, record.loss)
     value, grads = None, None
     if record.loss is not None:
@@ -157,7 +166,7 @@ def check(
         for quantity, places in graded.items()
         if quantity not in _COMPARED
         for place, got in places.items()
-        for error in [agreement(_like(network, place, getattr(grads, quantity)[place]), got).relative_error]
+        for error in [agreement(_flat(getattr(grads, quantity)[place]), got).relative_error]
     ]
     traces = [
         _trace_stage(
@@ -165,7 +174,20 @@ def check(
         )
         for name, trace in record.traces.items()
     ]
-    comparison = replace(comparison, stages=(*traces, *comparison.stages, *others))
+    not_given = [
+        *(f"{label}, as the record gives no loss that it is of" for label in homeless),
+        *comparison.not_given,
+        *(
+            f"{_label(quantity, place)}, which {printable(record.name)} does not give"
+            for quantity in (() if grads is None else (*SYNAPTIC, *NEURONAL))
+            if quantity not in _COMPARED
+            for place in getattr(grads, quantity)
+            if place not in graded.get(quantity, {})
+        ),
+    ]
+    comparison = replace(
+        comparison, stages=(*traces, *comparison.stages, *others), not_given=tuple(not_given)
+    )
     culprit = worst_spike(comparison)
     return Run(
         title=record.name,
@@ -186,20 +208,15 @@ def _sides(
     record: records.Record, problem: Problem, value: Any, grads: es.Gradients | None
 ) -> tuple[Record, Record]:
     """Return what the record has, exact and as recorded, as the comparison takes it."""
-    solution, network = problem.solution, problem.network
-    spikes = {**record.inputs, **record.spikes}
-    weight = record.gradients.get("weight", {})
+    spikes = dict(problem.solution.spikes)
     exact = Record(
         name="exact",
-        spikes={name: solution.spikes[name] for name in spikes},
-        loss=_per_batch(record, value) if record.loss_values is not None else None,
+        spikes=spikes,
+        loss=_per_batch(record, value) if record.loss is not None else None,
         spike_times=dict(grads.spike_times) if grads is not None else {},
-        weight={key: _per_batch(record, _matrix(network, key, grads.weight[key])) for key in weight}
-        if grads is not None
-        else {},
+        weight={key: _samples(record, w) for key, w in grads.weight.items()} if grads is not None else {},
     )
-    exact = replace(exact, spike_times={name: e for name, e in exact.spike_times.items() if name in spikes})
-    return exact, as_target(record, network)
+    return exact, as_target(record, problem.network)
 
 
 def as_target(record: records.Record, network: es.Network) -> Record:
@@ -210,7 +227,7 @@ def as_target(record: records.Record, network: es.Network) -> Record:
         spikes={**record.inputs, **record.spikes},
         loss=_per_batch(record, record.loss_values) if record.loss_values is not None else None,
         spike_times=dict(record.gradients.get("spike_times", {})),
-        weight={key: _per_batch(record, _matrix(network, key, values)) for key, values in weight.items()},
+        weight={key: _per_batch(record, values) for key, values in weight.items()},
         time_step=record.time_step,
         traces={name: _shown_trace(trace) for name, trace in record.traces.items()},
     )
@@ -224,23 +241,24 @@ def _per_batch(record: records.Record, values: Any) -> Reals:
     return array[None] / (max(1, record.n_samples) if record.reduction == "sum" else 1)
 
 
-def _matrix(network: es.Network, key: Key, values: Any) -> Reals:
-    """Return gradients of a projection as matrices, also where its weight is sparse."""
-    projection = network.projections[key]
-    if isinstance(projection.weight, np.ndarray) or not isinstance(values, np.ndarray):
-        return np.asarray(dense(values), dtype=np.float64)
-    return np.asarray(dense(projection.shaped(values)), dtype=np.float64)
+def _samples(record: records.Record, gradient: Any) -> Any:
+    """Return an exact gradient as :class:`Record` has it: of a sparse projection one matrix for each sample."""
+    if isinstance(gradient, list):
+        return gradient
+    if not sp.issparse(gradient):
+        return _per_batch(record, gradient)
+    return [gradient / (max(1, record.n_samples) if record.reduction == "sum" else 1)]
 
 
-def _like(network: es.Network, place: Any, exact: Any) -> Reals:
-    """Return an exact gradient in the layout of a record."""
-    if isinstance(place, str) or isinstance(network.projections[place].weight, np.ndarray):
-        return np.asarray(exact, dtype=np.float64)
-    return np.stack([m.data for m in exact]) if isinstance(exact, list) else np.asarray(exact.data)
+def _flat(exact: Any) -> Reals:
+    """Return an exact gradient in the layout of a record: of a sparse projection by synapse."""
+    return by_synapse("the exact gradient", exact, exact)
 
 
 def _shown_trace(trace: records.Trace) -> Trace:
-    current = trace.current if trace.current is not None else np.full_like(trace.voltage, np.nan)
+    current = trace.current
+    if current is None:
+        current = np.broadcast_to(np.nan, trace.voltage.shape)  # which takes no memory
     return Trace(trace.times, trace.voltage, current)
 
 
@@ -291,13 +309,13 @@ def _findings(
     labels = {(stage.kind, stage.where): stage.label for stage in comparison.stages if not stage.agrees}
     places = [("loss", "")] + [(quantity, place) for quantity, of in record.gradients.items() for place in of]
     for quantity, place in places:
-        kind = {"loss": "loss", "weight": "dL/dw", "spike_times": "dL/dt"}.get(quantity, f"dL/d{quantity}")
-        label = labels.get((kind, _name(place)))
+        label = labels.get((_kind(quantity), _name(place)))
         if label is None:
             continue
         exact, got, divergence = _worst(record, problem, comparison, quantity, place, value, grads)
         if divergence is not None:
-            evidence = Evidence(quantity, place, exact, record.reduction, problem, record.time_step)
+            synapses = synapses_of(getattr(grads, quantity)[place]) if place else None
+            evidence = Evidence(quantity, place, exact, record.reduction, problem, record.time_step, synapses)
             found[label] = _sentence(divergence, _slips(evidence, got, comparison.tolerance))
     return found
 
@@ -308,11 +326,11 @@ def _slips(evidence: Evidence, got: Any, tolerance: float) -> tuple[str, ...]:
     Then a slip is believed that leaves a tenth of the error, and at most a quarter of the numbers.
     """
     slips = recognised(evidence, got, rtol=tolerance, atol=0.0)
-    exact = np.asarray(dense(evidence.expected), dtype=np.float64)
+    exact = evidence.expected
     size = float(np.abs(exact).max(initial=0.0))
     if slips or not size:
         return slips
-    error = float(np.abs(np.asarray(dense(got), dtype=np.float64) - exact).max()) / size
+    error = float(np.abs(np.asarray(got, dtype=np.float64) - exact).max()) / size
     wide = min(LOOSE, error / 10)
     return recognised(evidence, got, rtol=wide, atol=0.0) if tolerance < wide else ()
 
@@ -340,10 +358,10 @@ def _worst(
         paired[match.exact_index] = got[match.model_index]
         margin = margin_of(exact, comparison.tolerance, 0.0)
         return exact, paired, spike_time_divergence(place, match.exact, exact, paired, margin)
-    if place and not isinstance(place, str):
-        exact, got = (_matrix(problem.network, place, values) for values in (exact, got))
+    synapses, exact = synapses_of(exact), _flat(exact)
     margin = margin_of(exact, comparison.tolerance, 0.0)
-    return exact, got, number_divergence(quantity, place, exact, got, margin, per_sample=per_sample)
+    off = number_divergence(quantity, place, exact, got, margin, per_sample=per_sample, synapses=synapses)
+    return exact, got, off
 
 
 def _sentence(divergence: Divergence, slips: tuple[str, ...]) -> str:
@@ -352,3 +370,11 @@ def _sentence(divergence: Divergence, slips: tuple[str, ...]) -> str:
 
 def _name(place: str | Key) -> str:
     return place if isinstance(place, str) else label_of(place)
+
+
+def _kind(quantity: str) -> str:
+    return {"loss": "loss", "weight": "dL/dw", "spike_times": "dL/dt"}.get(quantity, f"dL/d{quantity}")
+
+
+def _label(quantity: str, place: Any) -> str:
+    return printable(f"{_kind(quantity)} of {_name(place)}")

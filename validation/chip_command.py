@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eventsolve.checks import printable
+from validation import exits
+from validation.options import duration, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +64,7 @@ def chip(
         )
     except DoesNotFit as error:
         typer.echo(f"does not fit: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(exits.DIFFERS) from None
     if json:
         settings = {"sizes": sizes, "steps": steps, "dt": dt, "format": arithmetic, "samples": samples}
         settings |= {"optimizer": optimizer, "optimizer_format": optimizer_format, "seed": seed}
@@ -112,14 +113,13 @@ def _built(
 
     import eventsolve as es
     from eventsolve.io import datasets
-    from validation.durations import seconds
     from validation.fixedpoint import FixedFormat
     from validation.spinnaker2 import FLOAT32, FLOAT64, SGD, Adam, Chip, SpiNNaker2Core
     from validation.spinnaker2.memory import DoesNotFit
 
     if optimizer not in ("adam", "sgd"):
         raise typer.BadParameter(f"{optimizer!r} is not one of adam, sgd", param_hint="'--optimizer'")
-    time_step = seconds(dt)
+    time_step = duration("dt", dt)
     names = ["in", *(f"hidden{k + 1}" for k in range(len(sizes) - 2)), "out"]
     if len(sizes) == 3:
         names[1] = "hidden"
@@ -156,7 +156,7 @@ def _built(
     except DoesNotFit:
         raise
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     loss = es.losses.TTFSCrossEntropy(
         "out", labels, tau0=1.5 * time_step, tau1=100 * time_step, alpha=0.01, silent="t_end"
     )

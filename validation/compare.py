@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import networkx as nx
 import numpy as np
 
-from eventsolve.checks import printable
+from eventsolve.checks import printable, seconds
 from eventsolve.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from eventsolve.network import Key
+from eventsolve.testing.divergence import Synapses, by_synapse, synapses_of
 from validation.target import Record
 
 # -- numbers against numbers ---------------------------------------------------------------------------------
@@ -122,6 +124,11 @@ class Synapse:
         """``model - exact``."""
         return self.model - self.exact
 
+    @property
+    def relative_error(self) -> float:
+        """``|model - exact| / |exact|``; inf where only the exact one is 0."""
+        return float(_ratio(np.array([abs(self.error)]), np.array([abs(self.exact)]))[0])
+
 
 @dataclass(frozen=True, eq=False)
 class WeightComparison:
@@ -131,13 +138,15 @@ class WeightComparison:
     ----------
     key : tuple of str
         (pre, post) or (pre, post, name).
-    exact, model : ndarray of float64, (n_samples, n_post, n_pre)
-        Gradients of each sample's own loss.
+    exact, model : ndarray of float64, (n_samples, n_post, n_pre) or (n_samples, n_synapses)
+        Gradients of each sample's own loss; of a sparse projection by synapse.
     mean : Agreement
         Of the two gradients averaged over the batch, as training uses them.
     samples : Split
         Of all samples' own gradients taken together.
     per_sample : tuple of Agreement, n_samples of them
+    synapses : Synapses or None
+        Target and source neuron of each synapse of a sparse projection.
     """
 
     key: Key
@@ -146,6 +155,7 @@ class WeightComparison:
     mean: Agreement
     samples: Split
     per_sample: tuple[Agreement, ...]
+    synapses: Synapses | None = None
 
     @property
     def label(self) -> str:
@@ -154,12 +164,12 @@ class WeightComparison:
 
     @cached_property
     def mean_exact(self) -> Reals:
-        """The exact gradient averaged over the batch, (n_post, n_pre)."""
+        """The exact gradient averaged over the batch, (n_post, n_pre) or (n_synapses,)."""
         return _batch_mean(self.exact)
 
     @cached_property
     def mean_model(self) -> Reals:
-        """The model's gradient averaged over the batch, (n_post, n_pre)."""
+        """The model's gradient averaged over the batch, (n_post, n_pre) or (n_synapses,)."""
         return _batch_mean(self.model)
 
     @property
@@ -176,10 +186,13 @@ class WeightComparison:
         """Return the synapses with the largest absolute errors, worst first; not finite ones lead."""
         error = np.where(np.isfinite(self.absolute_error), self.absolute_error, np.inf)
         places = np.argsort(-error, axis=None, kind="stable")[:count]
-        return [
-            Synapse(int(i), int(j), float(self.mean_exact[i, j]), float(self.mean_model[i, j]))
-            for i, j in zip(*np.unravel_index(places, error.shape), strict=True)
-        ]
+        if self.synapses is None:
+            post, pre = np.unravel_index(places, error.shape)
+        else:
+            post, pre = (neurons[places] for neurons in self.synapses)
+        exact, model = self.mean_exact.reshape(-1)[places], self.mean_model.reshape(-1)[places]
+        columns = (column.tolist() for column in (post, pre, exact, model))
+        return [Synapse(*row) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -246,6 +259,8 @@ class Comparison:
         Whether a spike on which a gradient depends is missed or extra in any population.
     stages : tuple of Stage
         Spikes in forward order, then loss, dL/dt and dL/dw in backward order.
+    not_given : tuple of str
+        What only one of the two has, and which of them does not give it.
     """
 
     exact: Record
@@ -258,6 +273,7 @@ class Comparison:
     weight: Mapping[Key, WeightComparison]
     differing_samples: Booleans
     stages: tuple[Stage, ...]
+    not_given: tuple[str, ...] = ()
 
     @property
     def first(self) -> Stage | None:
@@ -294,7 +310,7 @@ def compare(
     tolerance: float | None = None,
     depth: Mapping[str, int] | None = None,
 ) -> Comparison:
-    """Put a model's record beside the exact one.
+    """Put a model's record beside the exact one, in what both have; the rest is listed in ``not_given``.
 
     Samples are told apart by their spikes: one differs if it misses a spike with ``dL/dt`` other than 0 in the
     exact record, or has an extra one with ``dL/dt`` other than 0 in the model's. A spike with ``dL/dt`` of 0, such as
@@ -321,18 +337,22 @@ def compare(
     Raises
     ------
     ValueError
-        If the records differ in populations, sizes, samples or projections, or the window is missing or
-        negative.
+        If the records have nothing in common, or differ in sizes or samples, or the model has populations or
+        projections that the exact one has not, or the window is missing or negative.
     """
-    _check_alike(exact, model)
+    not_given = _not_given(exact, model)
     if depth is None:
         depth = depths(exact.spikes, exact.weight)
     if window is None and model.time_step is None:
         raise ValueError("window must be given for a model in continuous time")
-    forward = sorted(exact.spikes, key=lambda name: depth[name])
+    forward = sorted((name for name in exact.spikes if name in model.spikes), key=lambda name: depth[name])
     spikes = {}
     for name in forward:
-        width = window if window is not None else (depth[name] + 1.5) * float(model.time_step or 0.0)
+        width = (
+            seconds("window", window)
+            if window is not None
+            else (depth[name] + 1.5) * float(model.time_step or 0.0)
+        )
         spikes[name] = match_spikes(name, exact.spikes[name], model.spikes[name], width)
     differing = np.zeros(exact.n_samples, dtype=np.bool_)
     for match in spikes.values():
@@ -347,13 +367,13 @@ def compare(
     times: dict[str, TimesComparison] = {}
     weights: dict[Key, WeightComparison] = {}
     for name in sorted(depth, key=lambda name: -depth[name]):
-        if name in exact.spike_times and name in model.spike_times:
+        if name in spikes and name in exact.spike_times and name in model.spike_times:
             times[name] = _compare_times(exact, model, spikes[name], differing)
             both = times[name].agreement
             stages.append(
                 Stage("dL/dt", name, both.everything.relative_error, both.matching.relative_error, limit)
             )
-        for key in (key for key in exact.weight if key[1] == name):
+        for key in (key for key in exact.weight if key[1] == name and key in model.weight):
             weights[key] = _compare_weights(key, exact.weight[key], model.weight[key], differing)
             both = weights[key].samples
             stages.append(
@@ -376,6 +396,7 @@ def compare(
         weights,
         differing,
         tuple(stages),
+        not_given,
     )
 
 
@@ -442,7 +463,8 @@ def worst_spike(comparison: Comparison) -> Culprit | None:
     error = np.zeros(comparison.differing_samples.size)
     for weight in comparison.weight.values():
         scale = float(np.abs(weight.exact).max(initial=0.0)) or 1.0
-        error += (((weight.model - weight.exact) / scale) ** 2).sum(axis=(1, 2))
+        off = (((weight.model - weight.exact) / scale) ** 2).reshape(len(weight.exact), -1).sum(axis=1)
+        error += off if off.size == error.size else off.sum()
     error = np.where(np.isfinite(error), error, np.inf)
     ranked = np.argsort(-np.where(comparison.differing_samples, error, -1.0), kind="stable")
     sample = int(ranked[0]) if comparison.differing_samples.any() else int(np.argmax(error))
@@ -480,27 +502,44 @@ def _felt(record: Record, population: str, spikes: Integers) -> Integers:
     return felt
 
 
-def _check_alike(exact: Record, model: Record) -> None:
-    for what, a, b in (
-        ("spikes", set(exact.spikes), set(model.spikes)),
-        ("weight", set(exact.weight), set(model.weight)),
+def _not_given(exact: Record, model: Record) -> tuple[str, ...]:
+    """Return what only one of two records has, or raise a ValueError where they cannot be of the same problem."""
+    found, common = [], False
+    for label, what in (
+        ("spikes of", "spikes"),
+        ("loss", "loss"),
+        ("dL/dt of", "spike_times"),
+        ("dL/dw of", "weight"),
     ):
-        if a != b:
+        mine, theirs = getattr(exact, what), getattr(model, what)
+        if what == "loss":
+            given = [("", values is not None) for values in (mine, theirs)]
+            mine, theirs = ({name: None for name, there in [entry] if there} for entry in given)
+        foreign = [name for name in theirs if name not in mine]
+        if mine and foreign:
             raise ValueError(
-                f"{what} must be of the same names in both records; only one has {sorted(a ^ b)}"
+                f"{what} must be of populations and projections that {exact.name!r} has, {list(mine)}; "
+                f"{model.name!r} has {foreign}"
             )
-    exact_loss, model_loss = (
-        record.loss.shape if record.loss is not None else None for record in (exact, model)
-    )
-    for what, a_shape, b_shape in [("loss", exact_loss, model_loss)] + [
-        (f"weight of {key}", exact.weight[key].shape, model.weight[key].shape) for key in exact.weight
-    ]:
-        if a_shape != b_shape:
-            raise ValueError(f"{what} must have one shape; got exact {a_shape} and model {b_shape}")
+        common = common or any(name in theirs for name in mine)
+        for given_by, other, by in ((mine, theirs, model), (theirs, mine, exact)):
+            for name in given_by:
+                if name not in other:
+                    where = name if isinstance(name, str) else label_of(name)
+                    found.append(
+                        f"{printable(f'{label} {where}'.strip())}, which {printable(by.name)} does not give"
+                    )
+    if not common and (exact.spikes or model.spikes):
+        raise ValueError(f"{exact.name!r} and {model.name!r} have nothing in common to compare")
+    if exact.loss is not None and model.loss is not None and exact.loss.shape != model.loss.shape:
+        raise ValueError(
+            f"loss must have one shape; got exact {exact.loss.shape} and model {model.loss.shape}"
+        )
     for record in (exact, model):
         for name, values in record.spike_times.items():
-            if values.shape != record.spikes[name].times.shape:
+            if name in record.spikes and values.shape != record.spikes[name].times.shape:
                 raise ValueError(f"spike_times of {name!r} in {record.name!r} must hold one number per spike")
+    return tuple(found)
 
 
 def depths(populations: Iterable[str], projections: Iterable[Key]) -> dict[str, int]:
@@ -520,7 +559,8 @@ def depths(populations: Iterable[str], projections: Iterable[Key]) -> dict[str, 
 
 
 def _default_tolerance(exact: Record, model: Record, depth: Mapping[str, int]) -> float:
-    deepest = max(exact.spikes, key=lambda name: depth[name], default=None)
+    common = (name for name in exact.spikes if name in model.spikes)
+    deepest = max(common, key=lambda name: depth[name], default=None)
     if model.time_step is not None and deepest is not None and exact.spikes[deepest].n_spikes:
         latest = float(np.median(exact.spikes[deepest].times))
         if latest > 0:
@@ -540,10 +580,15 @@ def _compare_times(exact: Record, model: Record, match: SpikeMatch, differing: B
     )
 
 
-def _compare_weights(key: Key, exact: Reals, model: Reals, differing: Booleans) -> WeightComparison:
+def _compare_weights(key: Key, exact_given: Any, model_given: Any, differing: Booleans) -> WeightComparison:
+    name = f"weight of {key}"
+    exact, model = by_synapse(name, exact_given, exact_given), by_synapse(name, model_given, exact_given)
+    if exact.shape != model.shape:
+        raise ValueError(f"{name} must have one shape; got exact {exact.shape} and model {model.shape}")
     per_sample = tuple(agreement(e, m) for e, m in zip(exact, model, strict=True))
     mean = agreement(_batch_mean(exact), _batch_mean(model))
-    return WeightComparison(key, exact, model, mean, _split(exact, model, differing), per_sample)
+    split, synapses = _split(exact, model, differing), synapses_of(exact_given)
+    return WeightComparison(key, exact, model, mean, split, per_sample, synapses)
 
 
 def differing_rows(differing: Booleans, n_rows: int) -> Booleans:

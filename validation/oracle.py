@@ -20,7 +20,8 @@ def oracle(network: es.Network, inputs: Mapping[str, es.SpikeTrains], t_end: flo
     inputs : mapping of str to SpikeTrains
     t_end : float
         Seconds.
-    loss : loss of ``eventsolve.losses``
+    loss : loss of ``eventsolve.losses``, or None
+        Without one there are spikes alone.
 
     Returns
     -------
@@ -28,6 +29,8 @@ def oracle(network: es.Network, inputs: Mapping[str, es.SpikeTrains], t_end: flo
         Without traces: ``es.solve(...).voltage`` gives the voltage at any time.
     """
     solution = es.solve(network, inputs, t_end=t_end)
+    if loss is None:
+        return Record("exact", dict(solution.spikes), None, {}, {})
     value, grads = es.value_and_grad(solution, loss, reduction="none")
     return Record(
         name="exact",

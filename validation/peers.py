@@ -23,16 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
-from eventsolve.checks import first_entry
+from eventsolve.checks import duration, first_entry, seconds
 from eventsolve.network import LIF, Key, Network
+from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
+from validation.grid.steps import check_network, number_of_samples
 from validation.target import Record
-from validation.timestepped import (
-    TTFSLoss,
-    check_network,
-    first_spike_loss,
-    number_of_samples,
-    read_loss,
-)
 
 RUNNERS = Path(__file__).parent / "runners"
 
@@ -60,6 +55,13 @@ class Peer:
     python: str | Path = sys.executable
     time_step: float | None = None
     t_ref: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.time_step is not None:
+            object.__setattr__(self, "time_step", duration("time_step", self.time_step))
+        object.__setattr__(self, "t_ref", seconds("t_ref", self.t_ref))
+        if not 0 <= self.t_ref < np.inf:
+            raise ValueError(f"t_ref must be finite and >= 0; got {self.t_ref!r}")
 
     @property
     def name(self) -> str:

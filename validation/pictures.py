@@ -45,7 +45,9 @@ def of_run(run: Run) -> list[Picture]:
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        pictures = [_synapses(run.comparison), _error_maps(run.comparison)] if run.comparison.weight else []
+        pictures = [_synapses(run.comparison)] if run.comparison.weight else []
+        if any(weight.synapses is None for weight in run.comparison.weight.values()):
+            pictures.append(_error_maps(run.comparison))
         if run.excerpt is not None:
             pictures += [_raster(run, run.excerpt), _voltage(run.excerpt)]
     return pictures
@@ -129,7 +131,7 @@ def _synapses(comparison: Comparison) -> Picture:
 
 
 def _error_maps(comparison: Comparison) -> Picture:
-    weights = list(comparison.weight.values())
+    weights = [weight for weight in comparison.weight.values() if weight.synapses is None]
     figure, axes = canvas(11.0, 1.5 * len(weights) + 0.3, len(weights), 1)
     for axis, weight in zip(axes.flat, weights, strict=True):
         pre, post, *_ = weight.key

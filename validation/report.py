@@ -20,11 +20,14 @@ null stands for a number that is not finite:
     Agreements: ``count``, ``relative_error``, ``cosine``, ``sign_agreement``, ``both_nonzero``,
     ``largest_error``. A list entry has them for ``everything`` and for samples whose spikes are
     ``matching`` or ``differing``; weights also for the batch ``mean`` and ``per_sample``, with the
-    ``worst`` synapses and every synapse's ``exact`` and ``model`` gradient, batch mean, (n_post, n_pre).
+    ``worst`` synapses and every synapse's ``exact`` and ``model`` gradient, batch mean, (n_post, n_pre); of a sparse
+    projection one number for each of ``synapses``, which are null of a dense one.
 ``runs[].order``
     ``summary``; ``radius`` of each sample: how many times the model's resolution its numbers may be off before the
     order of events changes, to first order; ``limits``, what changes first; the numbers of the samples
     ``within``, with ``other_spikes``, and with other spikes that stay ``unexplained``. null where it was not asked.
+``runs[].not_given``
+    What only one of the two has, and which of them does not give it.
 ``runs[].stages[]``
     ``where``, ``error``, ``error_where_spikes_match`` (null if every sample differs), ``tolerance``,
     ``agrees``, in the order of the computation; ``first_difference`` and ``first_backward_difference`` of a
@@ -47,6 +50,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.checks import printable
 from validation.compare import Agreement, Comparison, Culprit, Split, Stage, WeightComparison
 from validation.order import SpikeOrder
 from validation.pages import page
@@ -152,6 +156,8 @@ def summary(comparison: Comparison) -> str:
     else:
         words.append(f"the two part first at the {_place(comparison.first)}")
     text = "; ".join(words) + "."
+    if comparison.not_given:
+        text += f" Not compared: {printable('; '.join(comparison.not_given), 1000)}."
     backward = comparison.first_backward
     if comparison.first is not None and comparison.first.kind == "spikes" and n_differing < n_samples:
         matching = n_samples - n_differing
@@ -299,6 +305,7 @@ def _run_document(run: Run) -> dict[str, Any]:
             }
             for stage in c.stages
         ],
+        "not_given": list(c.not_given),
         "first_difference": c.first.label if c.first else None,
         "first_backward_difference": c.first_backward.label if c.first_backward else None,
     }
@@ -322,6 +329,9 @@ def _weight_document(weight: WeightComparison) -> dict[str, Any]:
         **_split(weight.samples),
         "per_sample": [asdict(sample) for sample in weight.per_sample],
         "worst": [asdict(synapse) | {"error": synapse.error} for synapse in weight.worst(10)],
+        "synapses": None
+        if weight.synapses is None
+        else dict(zip(("post", "pre"), map(np.ndarray.tolist, weight.synapses), strict=True)),
         "exact": weight.mean_exact.tolist(),
         "model": weight.mean_model.tolist(),
     }
@@ -378,5 +388,5 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     html, data = folder / "report.html", folder / "report.json"
     data.write_text(to_json(runs, origin, complete=complete), encoding="utf-8")
-    html.write_text(to_html(runs, origin, complete=complete), encoding="utf-8")
+    html.write_text(to_html(runs, origin, complete=complete), encoding="utf-8", errors="backslashreplace")
     return html, data

@@ -12,9 +12,10 @@ import snntorch
 import torch
 
 import eventsolve as es
+from eventsolve.checks import duration
 from eventsolve.network import Key, Network
+from validation.grid.steps import check_network
 from validation.target import Record
-from validation.timestepped import check_network
 from validation.torch_targets import Module, RasterTarget
 
 
@@ -33,6 +34,9 @@ class SnnTorch:
     """
 
     time_step: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
 
     @property
     def name(self) -> str:

@@ -46,28 +46,58 @@ class Record:
     spike_times : mapping of str to ndarray of float64
         dL/dt_k in 1/s for every spike of a population, in the order of ``spikes[population].times``.
     weight : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
-        dL/dw; (1, n_post, n_pre) where only the mean over the batch is known, and then the loss is (1,), too.
+        dL/dw; (1, n_post, n_pre) where only the mean over the batch is known, and then the loss is (1,), too. Of a
+        sparse projection a list of one sparse matrix per sample, as ``value_and_grad`` gives them, or
+        (n_samples, n_synapses).
     time_step : float or None
         Seconds; None for an implementation in continuous time.
     traces : mapping of str to Trace
         Empty if the implementation does not show them.
     counters : mapping of str to int
         Events worth knowing about, by name, such as saturations.
+    delay : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
+        dL/d(delay) in 1/s, in the layout of ``weight``; empty if the implementation has none.
+    parameters : mapping of str to mapping of str to ndarray of float64, (n_samples, n_neurons)
+        dL/d(parameter of a neuron), by the names of :class:`eventsolve.LIF` and then by population.
+    notes : tuple of str
+        What the implementation changed of the problem, such as delays rounded to its steps, in a sentence each.
     """
 
     name: str
     spikes: Mapping[str, es.SpikeTrains]
     loss: NDArray[np.float64] | None
     spike_times: Mapping[str, NDArray[np.float64]]
-    weight: Mapping[Key, NDArray[np.float64]]
+    weight: Mapping[Key, Any]
     time_step: float | None = None
     traces: Mapping[str, Trace] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    delay: Mapping[Key, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def n_samples(self) -> int:
         """Size of the batch."""
         return next((trains.n_samples for trains in self.spikes.values()), 0)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How finely an implementation resolves a network.
+
+    Attributes
+    ----------
+    time_step : float
+        Seconds; 0 in continuous time.
+    transport : mapping of (pre, post) to int
+        After how many steps a spike arrives over a projection, beyond its delay.
+    quantum : float
+        The distance of two of its numbers near 1, in the unit of the weights.
+    """
+
+    time_step: float
+    transport: Mapping[Key, int]
+    quantum: float
 
 
 class Target(Protocol):
@@ -88,3 +118,10 @@ class Target(Protocol):
             If the implementation cannot represent the network, the inputs or the loss: it says what, and
             changes nothing silently.
         """
+
+
+class Resolved(Target, Protocol):
+    """A target that says how finely it resolves a network."""
+
+    def resolution(self, network: es.Network) -> Resolution:
+        """Return its steps and its quantum."""

@@ -8,7 +8,6 @@ authors write the loss in steps and get time_step times that (:mod:`validation.c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +17,11 @@ import numpy as np
 import torch
 
 import eventsolve as es
+from eventsolve.checks import duration
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
+from validation.grid.steps import check_network, number_of_steps, to_steps
 from validation.target import Record
-from validation.timestepped import check_network, number_of_steps, to_steps
 from validation.torch_targets import Module, TimesTarget
 
 
@@ -44,8 +44,7 @@ class TorchEventProp:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.time_step) and self.time_step > 0):
-            raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
 
     @property
     def name(self) -> str:

@@ -13,7 +13,6 @@ no dL/dt for spikes of neurons: torch sees what a spike causes downstream, but n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -24,18 +23,12 @@ import torch
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.checks import duration
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
+from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
+from validation.grid.steps import grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.target import Record
-from validation.timestepped import (
-    TTFSLoss,
-    first_spike_loss,
-    grid_trains,
-    number_of_samples,
-    number_of_steps,
-    read_loss,
-    to_steps,
-)
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 Module: TypeAlias = Callable[[dict[str, torch.Tensor]], Tensors]
@@ -120,8 +113,7 @@ class RasterTarget:
     first_step: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.time_step) and self.time_step > 0):
-            raise ValueError(f"time_step must be finite and > 0; got {self.time_step!r}")
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
 
     def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
         """Run the module forward and backward on a batch; raises as :meth:`TimesTarget.run` does."""

@@ -24,7 +24,6 @@ from eventsolve.certify.flow import propagator
 from eventsolve.certify.forward import Enclosed
 from eventsolve.certify.lives import End, Life, Read, Segment, lives_of
 from eventsolve.certify.moments import at_time, vague
-from eventsolve.losses.voltages import nodes_of
 from eventsolve.solution import Solution
 
 ON_FIRST_SPIKES = (losses.TTFSCrossEntropy, losses.TargetTimeMSE, losses.RelativeMSE)
@@ -119,7 +118,7 @@ def _has_nodes(solution: Solution, loss: Any) -> bool:
 
 
 def _on_nodes(solution: Solution, loss: Any, divisor: int) -> list[Task]:
-    nodes = nodes_of(solution, loss.population)
+    nodes = solution.nodes(loss.population)
     tasks = []
     for s in range(solution.n_samples):
         used = nodes.weights[s] != 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import index_vector, real_array, seconds
+from eventsolve.checks import duration, index_vector, real_array, seconds
 from eventsolve.spiketrains import SpikeTrains
 
 _RADIUS, _DOT_RADIUS = 0.5, 0.1
@@ -151,9 +151,7 @@ def encode_steps(
     points: ArrayLike, n_steps: int = 27, first_step: int = 2, step: float = 1e-3
 ) -> SpikeTrains:
     """Encode with :func:`latency_steps`: spikes at ``latency_steps * step``, ``step`` in seconds."""
-    step = seconds("step", step)
-    if not 0 < step < np.inf:
-        raise ValueError(f"step must be finite and > 0; got {step!r}")
+    step = duration("step", step)
     return SpikeTrains.from_dense(latency_steps(points, n_steps, first_step) * step)
 
 

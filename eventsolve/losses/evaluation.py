@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import refuse_units
+from eventsolve.checks import refuse_units, shown
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -57,6 +57,12 @@ def label_vector(labels: ArrayLike) -> NDArray[np.int64]:
     array = array.astype(np.int64)
     array.setflags(write=False)
     return array
+
+
+def check_callable(name: str, given: object) -> None:
+    """Raise a TypeError unless what is given can be called."""
+    if not callable(given):
+        raise TypeError(f"{name} must be a function; got {shown(given)}")
 
 
 def cross_entropy(scores: Reals, labels: NDArray[np.int64]) -> tuple[Reals, Reals]:

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real, real_array, seconds, seconds_array
-from eventsolve.losses.evaluation import Evaluation, cross_entropy, fitting_labels, label_vector, spikes_of
+from eventsolve.losses.evaluation import (
+    Evaluation,
+    check_callable,
+    cross_entropy,
+    fitting_labels,
+    label_vector,
+    spikes_of,
+)
 from eventsolve.magnitudes import warn_of_loss
 from eventsolve.network import LARGEST
 from eventsolve.solution import Solution
@@ -191,6 +198,9 @@ class SpikeTimeLoss:
     """
 
     function: Callable[[Mapping[str, SpikeTrains]], tuple[ArrayLike, Mapping[str, ArrayLike]]]
+
+    def __post_init__(self) -> None:
+        check_callable("function", self.function)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return what the function gives, checked."""

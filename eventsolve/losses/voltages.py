@@ -10,18 +10,17 @@ A running loss is an integral over the trial [0, T], here of
 Also :class:`MaxVoltageCrossEntropy`, of largest voltages, and :class:`SampledVoltage`, any function of voltages at
 fixed times (Nowotny et al. 2024 has most of these).
 
-Integrals are Gauss-Legendre sums over the pieces between events, on which V is analytic, to rounding: pieces are cut
-so that V moves by less than the distance to the nearest complex singularity of what is integrated. Every node is a
-place at which the adjoint p_V jumps by its weight times dl/dV, as in dp_V/dt = p_V/tau_mem - dl/dV. Moving an arrival
-moves no boundary term, since V is continuous there; moving a spike moves the place where V jumps from the threshold to
-the reset: dL/dt_k has l(V-) - l(V+) besides.
+Integrals are sums over nodes, which the solution chooses (:mod:`eventsolve.quadrature`: exact to rounding). Every node
+is a place at which the adjoint p_V jumps by its weight times dl/dV, as in dp_V/dt = p_V/tau_mem - dl/dV. Moving an
+arrival moves no boundary term, since V is continuous there; moving a spike moves the place where V jumps from the
+threshold to the reset: dL/dt_k has l(V-) - l(V+) besides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,18 +29,17 @@ from eventsolve.checks import real_array, seconds_array
 from eventsolve.losses.evaluation import (
     Evaluation,
     VoltageReads,
+    check_callable,
     cross_entropy,
     fitting_labels,
     label_vector,
     spikes_of,
 )
+from eventsolve.quadrature import Nodes
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
 Weighting = Literal["uniform", "exponential", "linear", "sigmoid"] | Callable[[Reals], ArrayLike]
-
-NODES = 12
-"""Per piece: with V within a piece as :func:`_pieces` cuts it, the sum is right to 1e-18 of the integrand's size."""
 
 WEIGHTINGS: dict[str, Callable[[Reals], Reals]] = {
     "uniform": np.ones_like,
@@ -50,17 +48,6 @@ WEIGHTINGS: dict[str, Callable[[Reals], Reals]] = {
     "sigmoid": lambda x: 1.0 / (1.0 + np.exp((x - 0.5) / 0.2)),
 }
 """The weights of Nowotny et al. (2024), of t/T."""
-
-
-class Nodes(NamedTuple):
-    """Where a running loss is read: times in seconds and weights (0 for padding), (n_samples, n_nodes), and voltages.
-
-    ``voltages`` are (n_samples, n_neurons, n_nodes).
-    """
-
-    times: Reals
-    weights: Reals
-    voltages: Reals
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +66,12 @@ class RunningLoss:
     population: str
     function: Callable[[Reals, Reals, int], tuple[ArrayLike, ArrayLike]]
 
+    def __post_init__(self) -> None:
+        check_callable("function", self.function)
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
-        nodes = nodes_of(solution, self.population)
+        nodes = solution.nodes(self.population)
         values = np.zeros(solution.n_samples)
         slopes = np.zeros_like(nodes.voltages)
         for s in range(solution.n_samples):
@@ -150,6 +140,9 @@ class TrajectoryMSE:
     population: str
     target: Callable[[Reals, int], ArrayLike]
 
+    def __post_init__(self) -> None:
+        check_callable("target", self.target)
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
 
@@ -190,7 +183,7 @@ class MeanVoltageCrossEntropy:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
         labels = fitting_labels(self.labels, spikes_of(solution, self.population))
         span = solution.t_end - solution.t_start
-        nodes = nodes_of(solution, self.population)
+        nodes = solution.nodes(self.population)
         weights = nodes.weights * self._weight(nodes.times, solution)
         means = np.einsum("snt,st->sn", nodes.voltages, weights)
         values, slope = cross_entropy(means, labels)
@@ -270,6 +263,7 @@ class SampledVoltage:
     function: Callable[[Reals], tuple[ArrayLike, ArrayLike]]
 
     def __post_init__(self) -> None:
+        check_callable("function", self.function)
         times = seconds_array("times", self.times).reshape(-1)
         if not (np.isfinite(times).all() and (np.diff(times) > 0).all() and (times >= 0).all()):
             raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")
@@ -294,49 +288,6 @@ class SampledVoltage:
 def _two_arrays(returned: tuple[ArrayLike, ArrayLike]) -> tuple[Reals, Reals]:
     losses, slopes = returned
     return real_array("the function's losses", losses), real_array("the function's derivative", slopes)
-
-
-def nodes_of(solution: Solution, population: str) -> Nodes:
-    """Return the quadrature of the mean over the trial: weights of a sample add up to 1."""
-    layer = solution.layer(population)
-    if any(p.synapse == "delta" for p in solution.network.afferents(population)):
-        raise ValueError(
-            f"a running loss needs continuous voltages, but {population!r} has delta synapses; read its voltages at "
-            "fixed times with SampledVoltage"
-        )
-    span = solution.t_end - solution.t_start
-    if not span > 0:
-        raise ValueError(f"a mean over the trial needs t_end > {solution.t_start!r}; got {solution.t_end!r}")
-    place = layer.slice_of(population)
-    if place.stop == place.start:
-        empty = np.zeros((solution.n_samples, 0))
-        return Nodes(empty, empty, np.zeros((solution.n_samples, 0, 0)))
-    shortest = float(min(layer.neurons.tau_mem[place].min(), layer.neurons.tau_syn[place].min()))
-    edges = solution.event_times(population)
-    padded = np.full((solution.n_samples, max(e.size for e in edges)), solution.t_end)
-    for s, e in enumerate(edges):
-        padded[s, : e.size] = e
-    voltage, current = solution.states_at(population, padded)
-    swing = np.maximum(np.abs(voltage), np.abs(current)).max(axis=(1, 2), initial=0.0)
-    x, w = np.polynomial.legendre.leggauss(NODES)
-    x, w = 0.5 * (x + 1.0), 0.5 * w
-    pieces = [_pieces(e, shortest / (1.0 + 0.5 * a)) for e, a in zip(edges, swing, strict=True)]
-    n_nodes = max(p.size - 1 for p in pieces) * NODES
-    times, weights = np.full((len(pieces), n_nodes), solution.t_end), np.zeros((len(pieces), n_nodes))
-    for s, p in enumerate(pieces):
-        length = np.diff(p)
-        times[s, : length.size * NODES] = (p[:-1, None] + length[:, None] * x).reshape(-1)
-        weights[s, : length.size * NODES] = (length[:, None] * w).reshape(-1) / span
-    return Nodes(times, weights, solution.states_at(population, times)[0])
-
-
-def _pieces(edges: Reals, longest: float) -> Reals:
-    """Return the edges with more between them, so that none are further apart than that."""
-    counts = np.maximum(1, np.ceil(np.diff(edges) / longest)).astype(np.int64)
-    parts = [
-        np.linspace(a, b, n, endpoint=False) for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
-    ]
-    return np.concatenate([*parts, edges[-1:]])
 
 
 def _at_spikes(

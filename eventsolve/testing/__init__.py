@@ -5,11 +5,14 @@
 - ``eventsolve.testing.strategies`` draws networks, inputs, losses and whole problems with Hypothesis (extra
   ``testing``).
 
+An implementation raises :class:`Unsupported` for a problem that it does not claim to solve.
+
 What does not match is a :class:`Mismatch`: it names the first place where the two part, and what it looks like.
 """
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from eventsolve.testing.assertions import Unsupported as Unsupported
 from eventsolve.testing.assertions import assert_gradients_match as assert_gradients_match
 from eventsolve.testing.assertions import assert_spikes_match as assert_spikes_match
 from eventsolve.testing.assertions import check_implementation as check_implementation

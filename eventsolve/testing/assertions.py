@@ -8,29 +8,32 @@ error of the entries that it is the sum of, so that a tolerance relative to itse
 from __future__ import annotations
 
 import math
+import sys
+import unittest
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
-from eventsolve.checks import real, real_array, seconds, shown
+from eventsolve.checks import duration, real, real_array, seconds, shown
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.testing.divergence import (
     Mismatch,
+    by_synapse,
     first_spike_divergence,
     margin_of,
     number_divergence,
     paired,
     spike_time_divergence,
+    synapses_of,
 )
 from eventsolve.testing.problem import Problem
-from eventsolve.testing.slips import Evidence, Reduction, dense, recognised
+from eventsolve.testing.slips import Evidence, Reduction, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
 
 Reals = NDArray[np.float64]
@@ -135,6 +138,19 @@ def assert_gradients_match(
         )
 
 
+class Unsupported(NotImplementedError):
+    """What an implementation raises for a problem that it does not claim to solve; the message says what it lacks."""
+
+
+def _pass_over(reason: Unsupported) -> NoReturn:
+    """Have a problem passed over: by Hypothesis, which draws another, or by the test runner, which skips the test."""
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is not None and hypothesis.currently_in_test_context():
+        hypothesis.event(f"not supported: {reason}")
+        hypothesis.reject()
+    raise unittest.SkipTest(f"not supported: {reason}") from reason
+
+
 def check_implementation(
     implementation: Implementation,
     problem: Problem,
@@ -176,11 +192,18 @@ def check_implementation(
         At the first quantity that is off.
     ValueError
         If the implementation returns nothing to compare, or other names or shapes than the problem has.
+    unittest.SkipTest
+        If the implementation raises :class:`Unsupported`. In a Hypothesis test the example is rejected instead, so that
+        others are drawn: a test fails that finds no problem which the implementation supports. How many were rejected,
+        and why, is among the events of ``--hypothesis-show-statistics``.
     """
     spikes_atol = _non_negative("spikes_atol", seconds("spikes_atol", spikes_atol))
     terms = _Terms(rtol, atol, reduction, problem, time_step)
     time_step = terms.time_step
-    results = implementation(problem)
+    try:
+        results = implementation(problem)
+    except Unsupported as reason:
+        _pass_over(reason)
     known = ("spikes", "loss", *QUANTITIES)
     if not isinstance(results, Mapping):
         raise ValueError(f"the implementation must return a mapping; got {shown(results)}")
@@ -258,11 +281,13 @@ def _matching(
     agreed: Mapping[str, float],
 ) -> float:
     """Return the largest error of one array, or raise a Mismatch."""
-    wanted, actual = _array(quantity, place, expected, expected), _array(quantity, place, got, expected)
+    name = _named(quantity, place)
+    wanted, actual = by_synapse(name, expected, expected), by_synapse(name, got, expected)
+    synapses = synapses_of(expected)
     if actual.shape != wanted.shape:
         turned = wanted.ndim > 1 and actual.shape == np.swapaxes(wanted, -1, -2).shape
         raise ValueError(
-            f"{_named(quantity, place)} must have shape {wanted.shape}; got {actual.shape}"
+            f"{name} must have shape {wanted.shape}; got {actual.shape}"
             + (", a transposition: weights are (n_post, n_pre)" if turned else "")
         )
     margin = margin_of(wanted, terms.rtol, terms.atol)
@@ -276,24 +301,13 @@ def _matching(
             actual,
             margin,
             per_sample=terms.reduction == "none" and quantity != "spike_times",
+            synapses=synapses,
         )
     if first is None:
         return float(np.abs(actual - wanted).max(initial=0.0))
-    evidence = Evidence(quantity, place, wanted, terms.reduction, terms.problem, terms.time_step)
+    evidence = Evidence(quantity, place, wanted, terms.reduction, terms.problem, terms.time_step, synapses)
     slips = recognised(evidence, actual, rtol=terms.rtol, atol=terms.atol)
     raise Mismatch(first, slips, tuple(agreed))
-
-
-def _array(quantity: str, place: Any, values: Any, like: Any) -> Reals:
-    """Return numbers as a dense array; beside a sparse gradient, only those of its synapses."""
-    array = real_array(_named(quantity, place), dense(values))
-    first = like[0] if isinstance(like, list) and like else like
-    if sp.issparse(first) and array.shape[-2:] == first.shape:
-        stored = sp.csr_array(
-            (np.ones_like(first.data), first.indices, first.indptr), shape=first.shape
-        ).toarray()
-        array = np.where(stored != 0, array, 0.0)
-    return array
 
 
 def _in_order(place: str, values: Any, got: SpikeTrains, expected: SpikeTrains) -> Reals:
@@ -377,9 +391,4 @@ def _non_negative(name: str, value: float) -> float:
 
 
 def _step(time_step: object) -> float | None:
-    if time_step is None:
-        return None
-    value = seconds("time_step", time_step)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"time_step must be finite and > 0; got {value!r}")
-    return value
+    return None if time_step is None else duration("time_step", time_step)

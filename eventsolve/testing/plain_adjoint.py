@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import exprel
 
 from eventsolve.losses import Loss
-from eventsolve.network import Key
+from eventsolve.network import Key, Projection
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -184,6 +184,14 @@ def _arriving_with(solution: Solution, name: str) -> Reals:
     return total
 
 
+def _by_source(projection: Projection) -> dict[int, list[int]]:
+    """Return the synapses of every source neuron that has any, in their order."""
+    synapses: dict[int, list[int]] = {}
+    for s, source in enumerate(projection.sources.tolist()):
+        synapses.setdefault(source, []).append(s)
+    return synapses
+
+
 def _events(
     solution: Solution, reads: Mapping[str, Any], sample: int, rules: Rules
 ) -> tuple[list[_Event], list[_Arrival]]:
@@ -201,7 +209,11 @@ def _events(
             events.append(_Event(float(read.times[k]), _READ, name, int(read.neurons[k]), int(k)))
     for name, trains in solution.spikes.items():
         t_ref = solution.network.population(name).parameter("t_ref")
-        efferents = [p for p in solution.network.projections.values() if p.pre == name]
+        efferents = [
+            (p, np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets)), _by_source(p))
+            for p in solution.network.projections.values()
+            if p.pre == name
+        ]
         for k in np.flatnonzero(trains.samples == sample):
             time, neuron = float(trains.times[k]), int(trains.neurons[k])
             if time > solution.t_end:
@@ -210,9 +222,8 @@ def _events(
             free = time + float(t_ref[neuron])
             if time < free <= solution.t_end:
                 events.append(_Event(free, _RELEASE, name, neuron, int(k)))
-            for p in efferents:
-                posts = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
-                for s in np.flatnonzero(p.sources == neuron):
+            for p, posts, synapses in efferents:
+                for s in synapses.get(neuron, []):
                     arrival = time + float(p.delay[s])
                     if arrival <= solution.t_end:
                         felt = arrival if rules.delayed else time

@@ -1,7 +1,9 @@
 """What an implementation is given: a network, a batch of inputs, how long to look, and a loss.
 
 A :class:`Problem` prints as the Python that makes it again, after ``import eventsolve as es`` and
-``from eventsolve.testing import Problem, network_of``.
+``from eventsolve.testing import Problem, network_of``; a sparse weight and an array without entries also want
+``import numpy, scipy.sparse``. A loss that no text makes, of a function or a class of your own, prints as ``...`` and a
+comment.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from eventsolve import losses
+from eventsolve.checks import shown
 from eventsolve.losses import Loss
 from eventsolve.network import LI, LIF, Key, Network, Projection
 from eventsolve.solution import Solution
-from eventsolve.solve import solve
+from eventsolve.solve import checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains
 
 Size: TypeAlias = int | tuple[int, LIF | LI]
@@ -63,7 +67,14 @@ class Problem:
     loss: Loss | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.network, Network):
+            raise TypeError(f"network must be a Network; got {shown(self.network)}")
+        if not isinstance(self.inputs, Mapping):
+            raise TypeError(f"inputs must be a mapping of str to SpikeTrains; got {shown(self.inputs)}")
+        if self.loss is not None and not callable(getattr(self.loss, "evaluate", None)):
+            raise TypeError(f"loss must be one of eventsolve.losses, or None; got {shown(self.loss)}")
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
+        object.__setattr__(self, "t_end", checked_duration(self.t_end))
 
     @cached_property
     def solution(self) -> Solution:
@@ -82,8 +93,13 @@ class Problem:
             f"t_end={self.t_end!r}",
         ]
         if self.loss is not None:
-            lines.append(f"loss=es.losses.{_record(self.loss)}")
-        return "Problem(\n" + "".join(_indented(f"{line},\n") for line in lines) + ")"
+            lines.append(f"loss={_loss(self.loss)}")
+        code = "Problem(\n" + "".join(_indented(f"{line},\n") for line in lines) + ")"
+        return (
+            code
+            if self.loss is None or "loss=...," not in code
+            else code.replace("loss=...,", f"loss=...,  # {' '.join(repr(self.loss).split())}")
+        )
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print as ``repr`` does where IPython and Hypothesis would list a dataclass's fields."""
@@ -150,6 +166,16 @@ def _uniform(values: Any) -> float | None:
     if not values.size:
         return 0.0
     return float(values.flat[0]) if (values == values.flat[0]).all() else None
+
+
+def _loss(loss: Any) -> str:
+    """Return the call that makes a loss, "..." if none does."""
+    kind = type(loss)
+    if getattr(losses, kind.__name__, None) is not kind:
+        return "..."
+    if any(callable(getattr(loss, entry.name)) for entry in fields(loss)):
+        return "..."
+    return f"es.losses.{_record(loss)}"
 
 
 def _record(record: Any) -> str:

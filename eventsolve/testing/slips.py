@@ -11,18 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import value_and_grad
 from eventsolve.network import Key
 from eventsolve.testing import plain_adjoint
-from eventsolve.testing.divergence import margin_of, within
+from eventsolve.testing.divergence import Synapses, by_synapse, margin_of, within
 from eventsolve.testing.plain_adjoint import Rules
 from eventsolve.testing.problem import Problem
 
 Reals = NDArray[np.float64]
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
+MOST_WORK = 200_000
+"""Of a problem for which wrong adjoints are computed in plain Python, which takes some microseconds for each step."""
 SHOWN = 3
 """Slips that a message names at most, best fit first."""
 
@@ -44,6 +45,8 @@ class Evidence:
         None where only numbers are compared.
     time_step : float or None
         Seconds, of the implementation.
+    synapses : Synapses or None
+        Of a sparse projection, whose ``expected`` has an entry for each instead of a matrix.
     """
 
     quantity: str
@@ -52,6 +55,7 @@ class Evidence:
     reduction: Reduction = "mean"
     problem: Problem | None = None
     time_step: float | None = None
+    synapses: Synapses | None = None
 
     @property
     def population(self) -> str | None:
@@ -66,14 +70,9 @@ class Evidence:
         if self.quantity == "spike_times" and self.problem is not None and isinstance(self.place, str):
             entries: Reals = values[self.problem.solution.spikes[self.place].neurons]
             return entries
+        if self.synapses is not None:
+            return values[self.synapses[0]]
         return values[:, None] if self.quantity in ("weight", "delay") else values
-
-
-def dense(gradient: Any) -> Any:
-    """Return a gradient, or a list of every sample's, with sparse matrices as arrays."""
-    if isinstance(gradient, list):
-        return [dense(sample) for sample in gradient]
-    return gradient.toarray() if sp.issparse(gradient) else gradient
 
 
 # -- factors -------------------------------------------------------------------------------------------------------
@@ -222,10 +221,22 @@ ADJOINTS: dict[str, Rules] = {
 """One thing wrong in the adjoint of MODEL, Backward."""
 
 
+def _work(problem: Problem) -> int:
+    """Return about how many steps of plain Python an adjoint takes: neurons of all samples, and arrivals of spikes."""
+    network, spikes = problem.network, problem.solution.spikes
+    arrivals = sum(
+        spikes[p.pre].n_spikes * -(-p.weights.size // max(1, network.population(p.pre).size))
+        for p in network.projections.values()
+    )
+    return arrivals + problem.n_samples * sum(p.size for p in network.populations.values())
+
+
 def _adjoint(evidence: Evidence, rules: Rules) -> Reals | None:
     """Return the gradient that these rules give, reduced as the expected one is."""
     problem = evidence.problem
     if problem is None or problem.loss is None or evidence.quantity not in ("weight", "delay", "spike_times"):
+        return None
+    if _work(problem) > MOST_WORK:
         return None
     found = plain_adjoint.gradients(problem.solution, problem.loss, rules)
     if found is None:
@@ -235,8 +246,9 @@ def _adjoint(evidence: Evidence, rules: Rules) -> Reals | None:
     if evidence.quantity == "spike_times":
         return values * scale
     rows = values if evidence.reduction == "none" else values.sum(axis=0) * scale
-    shaped = problem.network.projections[cast(Key, evidence.place)].shaped(rows)
-    return np.asarray(dense(shaped), dtype=np.float64)
+    if evidence.synapses is not None:
+        return np.asarray(rows, dtype=np.float64)
+    return np.asarray(problem.network.projections[cast(Key, evidence.place)].shaped(rows), dtype=np.float64)
 
 
 def _without_early_term(evidence: Evidence) -> Reals | None:
@@ -248,14 +260,28 @@ def _without_early_term(evidence: Evidence) -> Reals | None:
     value, grads = value_and_grad(problem.solution, loss, reduction=evidence.reduction)
     if evidence.quantity == "loss":
         return np.asarray(value, dtype=np.float64)
-    return np.asarray(dense(getattr(grads, evidence.quantity)[evidence.place]), dtype=np.float64)
+    found = getattr(grads, evidence.quantity)[evidence.place]
+    return by_synapse(evidence.quantity, found, found)
 
 
 def _transposed(evidence: Evidence) -> Reals | None:
     """Return the numbers of a projection with target and source neurons in the other order."""
     if evidence.quantity not in ("weight", "delay"):
         return None
+    if evidence.synapses is not None:
+        return None if evidence.problem is None else _transposed_synapses(evidence, evidence.synapses)
     return np.swapaxes(evidence.expected, -1, -2).reshape(evidence.expected.shape)
+
+
+def _transposed_synapses(evidence: Evidence, synapses: Synapses) -> Reals | None:
+    """Return the same of a sparse projection, if it is square: where the other order has no synapse, 0."""
+    assert evidence.problem is not None
+    shape = evidence.problem.network.projections[cast(Key, evidence.place)].weight.shape
+    if shape[0] != shape[1]:
+        return None
+    there = {(int(post), int(pre)): k for k, (post, pre) in enumerate(zip(*synapses, strict=True))}
+    places = np.array([there.get((int(pre), int(post)), -1) for post, pre in zip(*synapses, strict=True)])
+    return np.where(places >= 0, evidence.expected[..., places], 0.0)
 
 
 def predictions(evidence: Evidence) -> Iterator[tuple[str, Reals]]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from comparing import Comparison
 from enclosing import WIDE
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from networks import random_case
 
 import eventsolve as es
 from eventsolve import multiprecision
+from tests.planted_faults import is_no_better_known
 
 DIGITS = 25
 T_END = 15e-3
@@ -22,22 +24,24 @@ def small(kind):
     rng = np.random.default_rng(8)
     net = es.Network()
     net.add_input("in", 2)
-    neuron = es.LIF([12e-3, 5e-3], 5e-3, v_leak=0.2, v_reset=-0.1, t_ref=1e-3, v_initial=0.1, i_initial=0.5)
+    numbers = {"v_leak": 0.2, "v_reset": -0.1, "t_ref": 1e-3, "v_initial": 0.1, "i_initial": 0.5}
+    neuron = es.LIF([12e-3, 5e-3], 5e-3, **numbers, reset="subtract" if kind == "subtract" else "value")
     net.add_population("a", 2, neuron)
     net.add_population("out", 2, es.LI(15e-3, [6e-3, 15e-3], v_leak=0.1))
     net.connect("in", "a", rng.normal(5, 2, (2, 2)), delay=rng.uniform(0, 2e-3, (2, 2)))
     net.connect("a", "out", rng.normal(0, 2, (2, 2)), delay=1.3e-3)
     if kind == "loop":
         net.connect("a", "a", [[0.0, 1.5], [-1.0, 0.5]], delay=[[1.4e-3, 2.1e-3], [0.7e-3, 1.7e-3]])
-    if kind == "delta":
+    if kind in ("delta", "subtract"):
         net.connect("in", "a", [[1.2, 0.1], [0.0, 0.3]], synapse="delta", delay=3e-3, name="jump")
         net.connect("in", "out", [[1.2, 0.1], [0.0, 0.3]], synapse="delta", delay=3e-3, name="jump")
     trains = es.SpikeTrains.from_lists([[[0.5e-3, 9e-3], [2e-3, 9.5e-3]]])
     return es.solve(net, {"in": trains}, T_END)
 
 
-def assert_encloses(certificate, solution, loss):
+def assert_encloses(certificate, solution, loss, *, informative):
     """Every enclosure holds the central difference, which is right to DIGITS of the natural scale."""
+    compare = Comparison()
     inputs = {"in": solution.spikes["in"]}
     grads = certificate.gradients
     for name in ("weight", "delay", *NEURONS, "spike_times"):
@@ -50,12 +54,12 @@ def assert_encloses(certificate, solution, loss):
             scale = max((abs(float(t)) for t in truth), default=0.0)
             for m, r, t in zip(middle.reshape(-1), radius.reshape(-1), truth, strict=True):
                 # a difference of losses that cancels is right to the largest entry of its kind
-                assert abs(WIDE.mpf(float(m)) - t) <= WIDE.mpf(float(r)) + WIDE.mpf(10) ** (3 - DIGITS) * (
-                    scale + 1
-                )
+                slack = WIDE.mpf(10) ** (3 - DIGITS) * (scale + 1)
+                compare.close(WIDE.mpf(float(m)), t, WIDE.mpf(float(r)) + slack, (name, key))
+    compare.demand(informative)
 
 
-@pytest.mark.parametrize("kind", ["layers", "loop", "delta"])
+@pytest.mark.parametrize("kind", ["layers", "loop", "delta", "subtract"])
 def test_gradients_of_spike_times_hold_central_differences(kind):
     solution = small(kind)
     spikes = solution.spikes["a"]
@@ -72,7 +76,7 @@ def test_gradients_of_spike_times_hold_central_differences(kind):
 
     certificate = es.certify(solution, gradients={"a": cotangents}, digits=DIGITS)
     assert certificate.proven, str(certificate)
-    assert_encloses(certificate, solution, loss)
+    assert_encloses(certificate, solution, loss, informative=0.45)
 
 
 def rank(spikes):
@@ -100,7 +104,7 @@ def test_gradients_of_sampled_voltages_hold_central_differences(kind):
     certificate = es.certify(solution, gradients=loss, digits=DIGITS)
     assert certificate.proven, str(certificate)
     assert np.isnan(certificate.gradients.value.midpoints)  # a function of the user's has no enclosure
-    assert_encloses(certificate, solution, exact_loss)
+    assert_encloses(certificate, solution, exact_loss, informative=0.45)
 
 
 def softmax_loss(ctx, scores, label):
@@ -123,7 +127,7 @@ def test_time_to_first_spike_and_its_gradient_are_enclosed():
     )
     middle, radius = certificate.gradients.value
     assert abs(WIDE.mpf(float(middle)) - truth) <= WIDE.mpf(float(radius))
-    assert_encloses(certificate, solution, exact_loss)
+    assert_encloses(certificate, solution, exact_loss, informative=0.45)
 
 
 def test_the_largest_voltage_is_found_and_enclosed():
@@ -186,15 +190,17 @@ def test_gradients_of_random_networks_agree_with_float64(seed):
     solution = case.solve()
     cotangents = {name: np.ones(t.n_spikes) for name, t in solution.spikes.items()}
     certificate = es.certify(solution, gradients=cotangents, digits=DIGITS)
+    assert not certificate.undecided
+    assert not certificate.refuted
     # ten digits, but where a spike is too flat for float64 to know so many
-    assert certificate.proven or (certificate.misfits and not certificate.refuted)
+    for misfit in certificate.misfits:
+        assert is_no_better_known(solution, cotangents, misfit), str(misfit)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_gradients_of_loops_agree_with_float64(seed):
     solution = solved(Loop(seed, n=3, t_end=15e-3))
-    if solution is None:
-        return
+    assert solution is not None
     cotangents = {name: np.ones(t.n_spikes) for name, t in solution.spikes.items()}
     certificate = es.certify(solution, gradients=cotangents, digits=DIGITS)
     assert certificate.proven, str(certificate)

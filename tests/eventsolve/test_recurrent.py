@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import example, given, settings
+from comparing import Comparison
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from loops import Loop, solved
 
@@ -37,25 +38,28 @@ def test_a_spike_comes_back_over_a_self_connection():
     np.testing.assert_array_equal(loop.spikes["out"].times, again.spikes["out"].times)
 
 
+def largest(gradient):
+    """Where a derivative is largest, and a difference says most."""
+    return np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
+
+
 @settings(max_examples=20)
 @given(SEEDS)
 @example(508545)  # a kink: an exact tie
 def test_every_gradient_is_the_central_difference(seed):
     loop = Loop(seed)
     base = solved(loop)
-    if base is None:
-        return
+    assume(base is not None)
     rng = np.random.default_rng(seed)
     cotangents = {name: rng.normal(size=base.spikes[name].n_spikes) for name in ("a", "b")}
     grads = es.vjp(base, cotangents)
     places = [
-        (loop.neurons[name], p, rng.integers(loop.n), getattr(grads, p)[name])
+        (loop.neurons[name], p, largest(getattr(grads, p)[name]), getattr(grads, p)[name])
         for name in ("a", "b")
         for p in PARAMETERS
     ]
     for values, gradient in ((loop.weight, grads.weight), (loop.delay, grads.delay)):
-        for key in values:
-            places.append((values, key, tuple(rng.integers(values[key].shape)), gradient[key]))
+        places += [(values, key, largest(gradient[key]), gradient[key]) for key in values]
 
     def moved(values, key, place, step):
         kept = values[key]
@@ -68,22 +72,30 @@ def test_every_gradient_is_the_central_difference(seed):
         )
         return sum(cotangents[name] @ solution.spikes[name].times for name in cotangents) if same else None
 
+    compare, one_sided = Comparison(), 0
     for values, key, place, gradient in places:
         if key == "t_ref" and values[key][place] == 0:
+            one_sided += 1  # what is less is no network
             continue
         step = 1e-9 if values is loop.delay or key in ("tau_mem", "tau_syn", "t_ref") else 1e-7
         sides = [moved(values, key, place, k * step) for k in (-2, -1, 1, 2)]
         if any(side is None for side in sides):
+            one_sided += 1
             continue
         # at an exact tie, as equal delays make them, there are two derivatives: the gradient is that of the order taken
         now = sum(cotangents[name] @ base.spikes[name].times for name in cotangents)
         left = (3 * now - 4 * sides[1] + sides[0]) / (2 * step), (now - sides[1]) / step
         right = (4 * sides[2] - 3 * now - sides[3]) / (2 * step), (sides[2] - now) / step
         rounding = 64 * np.finfo(float).eps * (base.spikes["a"].n_spikes + base.spikes["b"].n_spikes) / step
-        assert any(
-            abs(second - gradient[place]) <= 1e-6 * abs(gradient[place]) + abs(second - first) + rounding
+        off = [
+            abs(second - gradient[place]) - (1e-6 * abs(gradient[place]) + abs(second - first) + rounding)
             for second, first in (left, right)
-        ), (key, place)
+        ]
+        second, first = (left, right)[int(np.argmin(off))]
+        tolerance = 1e-6 * abs(gradient[place]) + abs(second - first) + rounding
+        compare.close(gradient[place], second, tolerance, (key, place))
+    assert one_sided <= 4
+    compare.demand(0.5)
 
 
 @settings(max_examples=30)
@@ -92,8 +104,7 @@ def test_every_gradient_is_the_central_difference(seed):
 def test_a_stream_in_pieces_has_the_bits_of_one_in_one_go(seed):
     loop = Loop(seed)
     whole = solved(loop)
-    if whole is None:
-        return
+    assume(whole is not None)
     rng = np.random.default_rng(seed)
     cuts = rng.uniform(0, loop.t_end, 3)
     some = np.concatenate([whole.spikes["a"].times, whole.spikes["in"].times, whole.spikes["b"].times])
@@ -123,8 +134,7 @@ def test_a_stream_in_pieces_has_the_bits_of_one_in_one_go(seed):
 def test_batch_is_loop_and_order_of_samples_changes_no_bit(seed):
     loop = Loop(seed)
     whole = solved(loop)
-    if whole is None:
-        return
+    assume(whole is not None)
     net = loop.network()
     rng = np.random.default_rng(seed)
     cotangents = {name: rng.normal(size=whole.spikes[name].n_spikes) for name in ("a", "b")}
@@ -332,8 +342,7 @@ class TestErrors:
 def test_spikes_are_those_of_the_multiprecision_solver(seed):
     loop = Loop(seed, n=3, t_end=25e-3)
     solution = solved(loop)
-    if solution is None:
-        return
+    assume(solution is not None)
     truth = multiprecision.solve(loop.network(), loop.trains(), loop.t_end, digits=25)
     for name in ("a", "b"):
         got, want = solution.spikes[name], truth.to_spiketrains(name)

@@ -173,7 +173,7 @@ def test_trailing_silent_samples_and_neurons_are_kept():
 
 
 def test_repr_says_the_sizes():
-    assert repr(SpikeTrains.from_lists([[[1.0], []]])) == "SpikeTrains(1 spikes, 1 samples, 2 neurons)"
+    assert repr(SpikeTrains.from_lists([[[1.0], []]])) == "SpikeTrains(1 spike, 1 sample, 2 neurons)"
 
 
 # -- the caller's arrays -----------------------------------------------------------------------------------------------

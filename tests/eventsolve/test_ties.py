@@ -202,3 +202,82 @@ def test_what_a_spike_takes_longer_than_float64_can_add_is_not_lost():
     assert solution.spikes["out"].neurons.tolist() == [1]
     assert multiprecision.solve(net, inputs, 20e-3).to_spiketrains("out").neurons.tolist() == [1]
     assert es.certify(solution).proven
+
+
+# -- computed times ---------------------------------------------------------------------------------------------------
+
+
+def twins(**options):
+    """Return a network of two neurons alike, "a" and "b", of which both cross at one time, and their inputs."""
+    net = es.Network()
+    net.add_input("in", 1)
+    for name in "ab":
+        net.add_population(name, 1, es.LIF(20e-3, 5e-3, **options))
+        net.connect("in", name, [[8.0]])
+    return net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}
+
+
+def hindered():
+    net, inputs = twins()
+    net.connect("a", "b", [[-40.0]])
+    return net, inputs, "b", "its own threshold crossing"
+
+
+def lifted_and_held_down():
+    net, inputs = twins()
+    net.add_population("out", 1, es.LIF(20e-3, 5e-3))
+    net.connect("a", "out", [[1.5]], delay=1e-3, synapse="delta")
+    net.connect("b", "out", [[-1.0]], delay=1e-3, synapse="delta")
+    return net, inputs, "out", "another arrival"
+
+
+def released():
+    net, inputs = twins(t_ref=2e-3)
+    net.connect("a", "b", [[2.0]], delay=2e-3, synapse="delta", name="late")
+    return net, inputs, "b", "the end of its refractory period"
+
+
+@pytest.mark.parametrize("case", [hindered, lifted_and_held_down, released], ids=lambda case: case.__name__)
+def test_a_tie_of_computed_times_whose_order_matters_is_a_warning(case):
+    net, inputs, population, event = case()
+    solution = es.solve(net, inputs, 20e-3)
+    (tie, *_) = solution.warnings
+    assert (tie.population, tie.sample, tie.neuron, tie.event) == (population, 0, 0, event)
+    assert abs(tie.arrival - tie.time) < 1e-15
+    assert "too close for float64 to tell their order" in str(tie)
+    certificate = es.certify(solution)
+    assert not certificate.proven
+    assert not certificate.refuted
+
+
+def harmless_order():
+    """What comes with a crossing does not hinder it, and currents have no order."""
+    net, inputs = twins()
+    net.connect("a", "b", [[-0.5]])
+    net.add_population("out", 1, es.LIF(20e-3, 5e-3))
+    net.connect("a", "out", [[1.5]], delay=1e-3)
+    net.connect("b", "out", [[-1.0]], delay=1e-3)
+    return net, inputs
+
+
+def one_root():
+    """A spike is back as its neuron is released, exactly."""
+    net, inputs = twins(t_ref=2e-3)
+    net.connect("b", "b", [[1.5]], delay=2e-3, synapse="delta")
+    return net, inputs
+
+
+@pytest.mark.parametrize("case", [harmless_order, one_root], ids=lambda case: case.__name__)
+def test_a_tie_whose_order_is_known_or_does_not_matter_is_none(case):
+    net, inputs = case()
+    solution = es.solve(net, inputs, 20e-3)
+    assert solution.spikes["b"].n_spikes
+    assert solution.warnings == ()
+
+
+def test_a_spike_that_is_back_as_its_neuron_is_released_is_certified():
+    net, inputs = one_root()
+    solution = es.solve(net, inputs, 20e-3)
+    assert es.certify(solution).proven
+    truth = multiprecision.solve(net, inputs, 20e-3)
+    assert solution.spikes["b"].n_spikes == truth.to_spiketrains("b").n_spikes > 1

@@ -28,10 +28,13 @@ class TTFS:
 def assert_same(a: Record, b: Record) -> None:
     """Assert that two records are equal in every bit."""
     assert [f.name for f in fields(Record)] == [
-        *("name", "spikes", "loss", "spike_times", "weight", "time_step", "traces", "counters")
+        *("name", "spikes", "loss", "spike_times", "weight", "time_step", "traces", "counters"),
+        *("delay", "parameters", "notes"),
     ]
     assert a.name == b.name
     assert a.counters == b.counters
+    assert a.notes == b.notes
+    assert not any((a.delay, b.delay, a.parameters, b.parameters))  # no core has them
     for mine, theirs in ((a.spikes, b.spikes), (a.traces, b.traces)):
         assert list(mine) == list(theirs)
         for name, x in mine.items():

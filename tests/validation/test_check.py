@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tracemalloc
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -15,8 +16,8 @@ from eventsolve.io import records
 from eventsolve.testing import Problem, network_of
 from validation import __main__ as cli
 from validation import check as checking
+from validation.grid import TimeStepped
 from validation.junit import to_junit
-from validation.timestepped import TimeStepped
 
 FIRST, SECOND = ("in", "hidden"), ("hidden", "out")
 
@@ -228,6 +229,59 @@ def test_a_time_stepped_implementation_agrees_to_its_step_and_parts_beyond_it(tm
     assert parted(checking.check(record, record.network, window=0.2e-3, tolerance=1e-6))
 
 
+def test_what_a_record_does_not_give_is_listed():
+    record = exact(quantities=("weight", "tau_mem"))
+    run = checking.check(record, record.network)
+    assert "dL/dt of out, which mine does not give" in run.comparison.not_given
+    assert "dL/ddelay of in → hidden, which mine does not give" in run.comparison.not_given
+    assert not any("tau_mem" in said or "dL/dw" in said for said in run.comparison.not_given)
+    lossless = checking.check(replace(record, loss=None), record.network)
+    assert parted(lossless) == []
+    assert {stage.kind for stage in lossless.comparison.stages} == {"spikes"}
+    assert "dL/dw of in → hidden, as the record gives no loss that it is of" in lossless.comparison.not_given
+    assert "loss, as the record gives no loss that it is of" in lossless.comparison.not_given
+    silent = checking.check(replace(record, spikes={"out": record.spikes["out"]}), record.network)
+    assert "spikes of hidden, which mine does not give" in silent.comparison.not_given
+    wrong = changed(record, "weight", FIRST, np.negative)
+    assert "dL/dw of in → hidden" in parted(checking.check(replace(wrong, spikes={}), record.network))
+
+
+def test_a_large_sparse_network_is_never_made_dense():
+    """20,000 by 20,000 are 3 GB, of which 20 synapses are stored."""
+    n, rng = 20_000, np.random.default_rng(2)
+    weight = sp.csr_array(
+        (rng.uniform(5, 9, 20), (rng.permutation(n)[:20], rng.permutation(n)[:20])), shape=(n, n)
+    )
+    net = network_of(
+        {"in": n, "out": (n, es.LIF(20e-3, 5e-3, t_ref=1.0))}, {("in", "out"): {"weight": weight}}
+    )
+    sources = np.sort(weight.tocoo().coords[1])
+    inputs = {"in": es.SpikeTrains.from_arrays(np.full(20, 1e-3), sources, n_neurons=n)}
+    solution = es.solve(net, inputs, 20e-3)
+    errors = {"out": np.linspace(1, 2, solution.spikes["out"].n_spikes)}
+    assert errors["out"].size > 10
+    loss = records.GivenErrors({"out": solution.spikes["out"]}, errors)
+    gradient = es.value_and_grad(solution, loss, reduction="sum")[1].weight["in", "out"].data
+    wrong = gradient.copy()
+    k = int(np.abs(gradient).argmax())
+    wrong[k] *= -1.5
+    for given, label in ((gradient, None), (wrong, "dL/dw of in → out")):
+        gradients = {"weight": {("in", "out"): given}}
+        record = records.Record(
+            "large", 20e-3, inputs, {"out": solution.spikes["out"]}, net, loss, None, gradients, "sum"
+        )
+        tracemalloc.start()
+        run = checking.check(record, net)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 200e6
+        assert parted(run) == ([] if label is None else [label])
+    assert (
+        f"synapse [post {net.projections['in', 'out'].weight.tocoo().coords[0][k]}, pre"
+        in run.findings["dL/dw of in → out"]
+    )
+
+
 # -- networks from another file --------------------------------------------------------------------------------------
 
 
@@ -274,7 +328,7 @@ def test_a_network_that_does_not_fit_is_refused(tmp_path):
     [
         ({"inputs": {}}, r"no spikes of the inputs \['in'\]"),
         ({"spikes": {}, "gradients": {}, "loss_values": None}, "nothing to compare"),
-        ({"loss": None}, "no loss that they are of"),
+        ({"loss": None, "spikes": {}}, "no loss that they are of"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(left_out, words):

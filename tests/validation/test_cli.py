@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from validation import __main__ as cli
 from validation import yinyang
+from validation.durations import seconds
 
 SMALL = ["yinyang", "--samples", "2", "--dt", "1ms", "--format", "float32", "--setup", "5-120-3"]
 
@@ -48,9 +49,9 @@ def test_spikes_further_apart_than_the_window_are_not_paired(tmp_path):
         result = invoke(*SMALL, "--window", width, "--json", "--out", tmp_path)
         assert result.exit_code == 0, result.output
         document = json.loads(result.stdout)
-        assert document["provenance"]["settings"]["window"] == pytest.approx(cli.seconds(width))
+        assert document["provenance"]["settings"]["window"] == pytest.approx(seconds(width))
         hidden = document["runs"][0]["spikes"][1]
-        assert hidden["window"] == cli.seconds(width)
+        assert hidden["window"] == seconds(width)
         missed[width] = hidden["missed"]
     assert missed["1us"] > missed["5ms"]
 
@@ -135,7 +136,7 @@ def test_an_interrupt_keeps_the_finished_runs(tmp_path, monkeypatch):
     ],
 )
 def test_durations(text, value):
-    assert cli.seconds(text) == value
+    assert seconds(text) == value
 
 
 def test_the_campaign_is_every_combination_once(monkeypatch, tmp_path):

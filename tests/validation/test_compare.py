@@ -5,6 +5,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve.matching import match_spikes
@@ -266,14 +267,91 @@ def test_an_empty_batch_agrees():
 
 def test_records_that_cannot_be_compared_are_refused():
     exact = exact_record()
-    with pytest.raises(ValueError, match="weight"):
-        compare(exact, model_of(exact, weight={FIRST: exact.weight[FIRST]}))
+    with pytest.raises(ValueError, match=r"weight must be of .* that 'exact' has.*'model' has .*nowhere"):
+        compare(exact, model_of(exact, weight=exact.weight | {("in", "nowhere"): exact.weight[FIRST]}))
+    with pytest.raises(ValueError, match=r"weight of .* must have one shape"):
+        compare(exact, model_of(exact, weight={FIRST: exact.weight[FIRST][:1]}))
+    with pytest.raises(ValueError, match="nothing in common"):
+        compare(
+            replace(exact, spike_times={}, loss=None, weight={}), model_of(exact, spikes={}, spike_times={})
+        )
     with pytest.raises(ValueError, match="loss"):
         compare(exact, model_of(exact, loss=exact.loss[:1]))
     with pytest.raises(ValueError, match="n_neurons"):
         compare(exact, model_of(exact, spikes=exact.spikes | {"in": exact.spikes["out"]}, spike_times={}))
     with pytest.raises(ValueError, match="window"):
         compare(exact, model_of(exact), window=np.nan)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "listed"),
+    [
+        ({"weight": {}}, ["dL/dw of in → hidden", "dL/dw of hidden → out"]),
+        ({"weight": {}, "spike_times": {}, "loss": None}, 6 * [""]),
+        ({"loss": None}, ["loss"]),
+    ],
+)
+def test_what_both_have_is_compared_and_the_rest_listed(lacking, listed):
+    exact = exact_record()
+    whole, result = compare(exact, model_of(exact)), compare(exact, model_of(exact, **lacking))
+    assert whole.not_given == ()
+    assert len(result.not_given) == len(listed)
+    assert all(
+        f"{words}" in said and "which model does not give" in said
+        for words, said in zip(listed, result.not_given, strict=True)
+    )
+    assert {stage.label for stage in result.stages} < {stage.label for stage in whole.stages}
+    assert result.first is None
+    assert worst_spike(result) is None or not lacking.keys() >= {"spike_times"}
+    # the other way round it is the exact record that does not give it
+    other = compare(replace(exact, **lacking), model_of(exact))
+    assert all("which exact does not give" in said for said in other.not_given)
+
+
+def test_a_population_that_is_not_recorded_is_listed():
+    exact = exact_record()
+    spikes = {name: trains for name, trains in exact.spikes.items() if name != "out"}
+    times = {name: values for name, values in exact.spike_times.items() if name != "out"}
+    result = compare(exact, model_of(exact, spikes=spikes, spike_times=times))
+    assert result.not_given == (
+        "spikes of out, which model does not give",
+        "dL/dt of out, which model does not give",
+    )
+    assert set(result.spikes) == {"in", "hidden"}
+
+
+@pytest.mark.parametrize("layout", ["matrices", "by synapse", "dense"])
+def test_a_sparse_projection_is_compared_by_synapse(layout):
+    random = np.random.default_rng(3)
+    weight = sp.csr_array(random.uniform(4, 8, (4, 2)) * [[1, 1], [0, 1], [1, 0], [1, 1]])
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 4, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "out", weight)
+    inputs = {"in": es.SpikeTrains.from_dense(random.uniform(0, 5e-3, (3, 2)))}
+    exact = oracle(
+        net,
+        inputs,
+        60e-3,
+        es.losses.TTFSCrossEntropy("out", [0, 1, 2], tau0=1e-3, tau1=6e-3, alpha=0.0, silent="t_end"),
+    )
+    key = ("in", "out")
+    right = [w.copy() for w in exact.weight[key]]
+    wrong = [w.copy() for w in right]
+    wrong[1].data[3] += 1.0  # neuron 2 from input 0
+    forms = {
+        "matrices": lambda given: given,
+        "by synapse": lambda given: np.stack([w.data for w in given]),
+        "dense": lambda given: np.stack([w.toarray() for w in given]),
+    }
+    same = compare(exact, replace(exact, name="same", weight={key: forms[layout](right)}), window=0.0)
+    assert same.first is None
+    result = compare(exact, replace(exact, name="off", weight={key: forms[layout](wrong)}), window=0.0)
+    assert result.first.label == "dL/dw of in → out"
+    (worst,) = result.weight[key].worst(1)
+    assert (worst.post, worst.pre) == (2, 0)
+    assert worst.error == pytest.approx(1 / 3)
+    assert result.weight[key].exact.shape == (3, 6)
 
 
 def test_the_exact_record_agrees_with_itself_and_sums_to_the_batch_gradient():

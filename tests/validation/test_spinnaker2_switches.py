@@ -13,12 +13,12 @@ from networks import slopes, time_bounds
 
 import eventsolve as es
 from validation.fixedpoint import ArithmeticUnit, FixedFormat
+from validation.grid import TimeStepped
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, SwitchedCore, Switches
 from validation.spinnaker2.kernels.intervals import crossing, transfer, voltage
 from validation.spinnaker2.switched import _dynamics, _Run
 from validation.spinnaker2.switches import switched_arithmetic
-from validation.timestepped import TimeStepped
 
 EPS = np.finfo(float).eps
 DT, T_END = 1e-3, 30e-3

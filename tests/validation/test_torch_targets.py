@@ -5,9 +5,9 @@ import pytest
 
 import eventsolve as es
 from validation.compare import compare
+from validation.grid import TimeStepped
 from validation.oracle import oracle
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.timestepped import TimeStepped
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from eventsolve.adapters.torch import ExactModule  # noqa: E402

@@ -23,13 +23,14 @@ from eventsolve.testing.slips import Evidence, recognised
 from validation.attribution.study import Reals
 from validation.compare import label_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
+from validation.grid.first_spikes import read_loss
+from validation.grid.steps import number_of_samples, number_of_steps
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.spinnaker2.arithmetic import Arithmetic, Calculator, Number, decode
 from validation.spinnaker2.image import Image, LayerImage
 from validation.spinnaker2.layer_program import LayerProgram
 from validation.spinnaker2.packets import SpikePackets
 from validation.target import Record
-from validation.timestepped import number_of_samples, number_of_steps, read_loss
 
 Booleans = NDArray[np.bool_]
 

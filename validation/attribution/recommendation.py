@@ -19,6 +19,8 @@ import eventsolve as es
 from validation.attribution.study import delayed
 from validation.compare import agreement
 from validation.fixedpoint import FixedFormat, Rounding
+from validation.grid.first_spikes import read_loss
+from validation.grid.steps import number_of_steps
 from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core
@@ -26,7 +28,6 @@ from validation.spinnaker2.cost import cost
 from validation.spinnaker2.image import Spikes
 from validation.spinnaker2.memory import number_bytes
 from validation.target import Record
-from validation.timestepped import number_of_steps, read_loss
 
 EFFORT = ("down", "to_zero", "half_up", "nearest_even", "stochastic")
 """Roundings, cheapest first: a shift, a sign more, a bit more, a tie more, a random word more."""

@@ -352,7 +352,7 @@ def write(folder: Path, name: str, content: Mapping[str, Any], html: str) -> tup
     folder.mkdir(parents=True, exist_ok=True)
     page, data = folder / f"{name}.html", folder / f"{name}.json"
     data.write_text(to_json(content), encoding="utf-8")
-    page.write_text(html, encoding="utf-8")
+    page.write_text(html, encoding="utf-8", errors="backslashreplace")
     return page, data
 
 

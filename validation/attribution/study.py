@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.checks import seconds
 from eventsolve.matching import match_spikes
 from eventsolve.network import Key
 from validation.compare import depths, label_of
@@ -62,8 +63,11 @@ class Study:
     def __post_init__(self) -> None:
         if len(Switches.only(self.kept).on) == len(Switches.names()):
             raise ValueError("kept must leave a switch to attribute something to; got all of them")
-        if self.window is not None and not self.window > 0:
-            raise ValueError(f"window must be > 0 seconds; got {self.window!r}")
+        object.__setattr__(self, "t_end", seconds("t_end", self.t_end))
+        if self.window is not None:
+            object.__setattr__(self, "window", seconds("window", self.window))
+            if not self.window > 0:
+                raise ValueError(f"window must be > 0 seconds; got {self.window!r}")
 
     @property
     def switches(self) -> tuple[str, ...]:

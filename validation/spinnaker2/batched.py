@@ -15,6 +15,7 @@ import numpy as np
 from eventsolve.chunks import map_chunks
 from eventsolve.interrupts import call
 from validation.fixedpoint import FixedFormat
+from validation.grid.steps import Integers
 from validation.spinnaker2 import operands
 from validation.spinnaker2.arithmetic import Array, Calculator, decode, random_words
 from validation.spinnaker2.image import (
@@ -32,7 +33,6 @@ from validation.spinnaker2.kernels.tables import Cells
 from validation.spinnaker2.layer_program import guarded
 from validation.spinnaker2.loss_program import LossProgram
 from validation.spinnaker2.operands import Tables, held, native
-from validation.timestepped import Integers
 
 _SAMPLES_PER_CHUNK = 64
 

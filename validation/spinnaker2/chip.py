@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.checks import real_array
 from eventsolve.network import Key, Network
+from validation.grid.steps import Integers, number_of_samples, number_of_steps
 from validation.spinnaker2 import batched
 from validation.spinnaker2.arithmetic import FLOAT32, Calculator, Number, check_range, decode
 from validation.spinnaker2.chip_state import Batch, ChipState, earliest, state_of
@@ -40,7 +41,6 @@ from validation.spinnaker2.memory import Hardware, Layout, Plan, layout
 from validation.spinnaker2.optimizer_program import SGD, Adam, OptimizerProgram
 from validation.spinnaker2.routing import Routing, Traffic
 from validation.spinnaker2.target import SpiNNaker2Core
-from validation.timestepped import Integers, number_of_samples, number_of_steps
 
 
 @dataclass(frozen=True, eq=False)

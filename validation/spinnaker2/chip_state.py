@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from eventsolve.network import Key
 from validation.fixedpoint import FixedFormat
+from validation.grid.steps import Integers
 from validation.spinnaker2.arithmetic import Array, Number
 from validation.spinnaker2.image import Outcome, Reals, Spikes
 from validation.spinnaker2.optimizer_program import Moments
-from validation.timestepped import Integers
 
 
 @dataclass(frozen=True, eq=False)

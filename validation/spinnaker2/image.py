@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.network import Key
+from validation.grid.first_spikes import Silent
+from validation.grid.steps import Integers
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number
-from validation.timestepped import Integers, Silent
 
 Reals = NDArray[np.float64]
 

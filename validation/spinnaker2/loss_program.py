@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validation.fixedpoint import FixedFormat
+from validation.grid.first_spikes import refuse_silent
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number
 from validation.spinnaker2.image import LossSettings
 from validation.spinnaker2.packets import ErrorPackets, Integers, SpikePackets
-from validation.timestepped import refuse_silent
 
 
 class LossProgram:

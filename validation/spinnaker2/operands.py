@@ -10,10 +10,10 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from validation.fixedpoint import FixedFormat, Rounding, to_float
+from validation.grid.kernels.words import NOT_FINITE, Format, Operand
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Number, decode
 from validation.spinnaker2.image import LayerImage, Reals
 from validation.spinnaker2.kernels.tables import BackwardOperands, Decays, Jumps, Neurons, Sums, Synapses
-from validation.spinnaker2.kernels.words import NOT_FINITE, Format, Operand
 
 _WORD = 2**63 - 1
 FLOATING = Operand(exact=False, shift=0, wide=False, plain=False, bias=0)

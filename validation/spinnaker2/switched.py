@@ -16,6 +16,9 @@ import eventsolve as es
 from eventsolve.interrupts import call, interruptible
 from eventsolve.network import Network
 from validation.fixedpoint import FixedFormat
+from validation.grid.first_spikes import first_spike_loss, read_loss
+from validation.grid.kernels.words import NEAREST_EVEN
+from validation.grid.steps import Integers, number_of_samples, number_of_steps
 from validation.spinnaker2 import operands
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number, decode
 from validation.spinnaker2.batched import errors_of_loss, gradient_blocks, random_states
@@ -25,20 +28,12 @@ from validation.spinnaker2.kernels.event_backward import Fired, backward_events
 from validation.spinnaker2.kernels.event_forward import Arrivals, forward_events
 from validation.spinnaker2.kernels.intervals import Dynamics, Factors
 from validation.spinnaker2.kernels.tables import BackwardOperands, Jumps
-from validation.spinnaker2.kernels.words import NEAREST_EVEN
 from validation.spinnaker2.layer_program import guarded
 from validation.spinnaker2.operands import FLOATING, held, native
 from validation.spinnaker2.optimizer_program import sample_gradients
 from validation.spinnaker2.switches import Switches, switched_arithmetic
 from validation.spinnaker2.target import SpiNNaker2Core
 from validation.target import Record, Trace
-from validation.timestepped import (
-    Integers,
-    first_spike_loss,
-    number_of_samples,
-    number_of_steps,
-    read_loss,
-)
 
 
 class Events(NamedTuple):

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.checks import duration, real
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
+from validation.grid.first_spikes import read_loss
+from validation.grid.steps import check_network, grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.spinnaker2 import batched, packetwise
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, check_range, decode
 from validation.spinnaker2.image import (
@@ -28,14 +31,6 @@ from validation.spinnaker2.image import (
 )
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
 from validation.target import Record, Trace
-from validation.timestepped import (
-    check_network,
-    grid_trains,
-    number_of_samples,
-    number_of_steps,
-    read_loss,
-    to_steps,
-)
 
 Decay = Literal["euler", "exponential"]
 
@@ -71,10 +66,10 @@ class SpiNNaker2Core:
     traces: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("time_step", "error_scale"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be finite and > 0; got {value!r}")
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
+        object.__setattr__(self, "error_scale", real("error_scale", self.error_scale))
+        if not (math.isfinite(self.error_scale) and self.error_scale > 0):
+            raise ValueError(f"error_scale must be finite and > 0; got {self.error_scale!r}")
         if self.decay not in get_args(Decay):
             raise ValueError(f"decay must be one of {', '.join(get_args(Decay))}; got {self.decay!r}")
         if isinstance(self.arithmetic, str):

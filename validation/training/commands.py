@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eventsolve.checks import printable
+from validation import exits
+from validation.options import folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +63,7 @@ def yinyang(
     out: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder for checkpoint.npz, training.html and .json."
+            file_okay=False, callback=folder, help="Folder for checkpoint.npz, training.html and .json."
         ),
     ] = Path("training"),
 ) -> None:
@@ -91,7 +92,7 @@ def yinyang(
         job = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic, weights=weights, threads=threads)
         machine = job.build()
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     errors = console(stderr=True)
     if job.checkpoint.exists() and not resume:
         raise typer.BadParameter(
@@ -101,16 +102,14 @@ def yinyang(
     if resume and weights is not None:
         raise typer.BadParameter("begins a training; --resume goes on with one", param_hint="'--weights'")
     if resume and not job.checkpoint.exists():
-        raise typer.BadParameter(
-            f"there is no {printable(str(job.checkpoint))} to go on from", param_hint="'--resume'"
-        )
+        raise wrong(f"there is no {job.checkpoint} to go on from", "'--resume'")
     try:
         state, complete = _trained(job, machine, campaign.start(job, machine), errors)
     except CheckpointError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     except DivergedError as error:
         errors.print(f"diverged: {error}; {job.checkpoint} holds the epochs before", style="bold red")
-        raise typer.Exit(1) from None
+        raise typer.Exit(exits.DIFFERS) from None
     _report(job, machine, state, errors, complete=complete)
     if not complete:
         errors.print(f"interrupted: {state.epoch} of {chosen.epochs} epochs were finished; --resume goes on")
@@ -137,11 +136,11 @@ def table(
     runs: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder of checkpoints; those there are gone on from."
+            file_okay=False, callback=folder, help="Folder of checkpoints; those there are gone on from."
         ),
     ] = Path("reports/training"),
     out: Annotated[
-        Path, typer.Option(file_okay=False, writable=True, help="Folder for training.md and training.json.")
+        Path, typer.Option(file_okay=False, callback=folder, help="Folder for training.md and training.json.")
     ] = Path("docs"),
     only: Annotated[
         list[str] | None, typer.Option(metavar="ROW", help="Some rows only; may be repeated.")
@@ -209,7 +208,7 @@ def search(
     out: Annotated[
         Path,
         typer.Option(
-            file_okay=False, writable=True, help="Folder for search.json and the trials' checkpoints."
+            file_okay=False, callback=folder, help="Folder for search.json and the trials' checkpoints."
         ),
     ] = Path("search"),
 ) -> None:
@@ -238,9 +237,9 @@ def search(
         base = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic)
         base.build()
     except ValueError as error:
-        raise typer.BadParameter(printable(str(error))) from None
+        raise wrong(error) from None
     if out.exists() and any(out.iterdir()):
-        raise typer.BadParameter(f"{printable(str(out))} is not empty", param_hint="'--out'")
+        raise wrong(f"{out} is not empty", "'--out'")
     out.mkdir(parents=True, exist_ok=True)
     errors = console(stderr=True)
     found: list[searching.Trial] = []

@@ -127,7 +127,11 @@ def write(
     html, data = folder / "training.html", folder / "training.json"
     content = document(state, recipe, engine, seed, origin, complete=complete)
     data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    html.write_text(to_html(state, recipe, engine, seed, origin, complete=complete), encoding="utf-8")
+    html.write_text(
+        to_html(state, recipe, engine, seed, origin, complete=complete),
+        encoding="utf-8",
+        errors="backslashreplace",
+    )
     return html, data
 
 

@@ -128,7 +128,7 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
         "ceiling": ceiling("code"),
         "rows": list(documents),
     }
-    data.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS}
     written.write_text(page("training.md.j2", contents, html=False), encoding="utf-8")
     return data, written

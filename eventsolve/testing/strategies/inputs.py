@@ -8,15 +8,21 @@ from hypothesis import strategies as st
 from eventsolve.checks import seconds
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.testing.strategies.kernels import compile_kernels
 from eventsolve.testing.strategies.ranges import Draw, Range, check_range
 
 _GRID = 1e-4
 
 
 def inputs(
-    network: Network, *, samples: Range = (1, 2), spikes: Range = (1, 3), until: float = 20e-3
+    network: Network,
+    *,
+    samples: Range = (1, 2),
+    spikes: Range = (1, 3),
+    together: bool | None = None,
+    until: float = 20e-3,
 ) -> st.SearchStrategy[dict[str, SpikeTrains]]:
-    """Draw spikes for every input of a network, at multiples of 0.1 ms, never two at one time in a sample.
+    """Draw spikes for every input of a network, at multiples of 0.1 ms.
 
     Parameters
     ----------
@@ -25,6 +31,9 @@ def inputs(
         Fewest and most samples.
     spikes : (int, int)
         Fewest and most spikes per sample and channel, on average over the channels of an input.
+    together : bool, optional
+        Whether channels spike at the same few times, so that a neuron has several arrivals in one time step, of which
+        hardware on a clock may keep the last alone; or never two at one time in a sample. Drawn if None.
     until : float
         Seconds; the last time at which a spike may be.
 
@@ -42,16 +51,28 @@ def inputs(
         raise ValueError(
             f"until must leave room for {spikes[1]} spikes of {sum(sizes.values())} channels; got {until!r}"
         )
-    return _inputs(sizes, samples, spikes, slots)
+    compile_kernels()
+    return _inputs(sizes, samples, spikes, together, slots)
 
 
 @st.composite
 def _inputs(
-    draw: Draw, sizes: dict[str, int], samples: Range, spikes: Range, slots: int
+    draw: Draw,
+    sizes: dict[str, int],
+    samples: Range,
+    spikes: Range,
+    together: bool | None,
+    slots: int,
 ) -> dict[str, SpikeTrains]:
     trains: dict[str, list[list[list[float]]]] = {name: [] for name in sizes}
     for _ in range(draw(st.integers(*samples))):
         free = set(range(slots))
+        shared = sum(sizes.values()) > 1 and (draw(st.booleans()) if together is None else together)
+        if shared:  # as many times as one channel can have spikes, for all
+            most = max(1, 2 * spikes[1])
+            free = set(
+                draw(st.lists(st.sampled_from(range(slots)), min_size=most, max_size=most, unique=True))
+            )
         for name, n in sizes.items():
             sample: list[list[float]] = [[] for _ in range(n)]
             places = st.sampled_from(sorted(free))
@@ -60,11 +81,12 @@ def _inputs(
                     st.tuples(places, st.integers(0, n - 1)),
                     min_size=spikes[0] * n,
                     max_size=spikes[1] * n,
-                    unique_by=lambda spike: spike[0],
+                    unique_by=(lambda spike: spike) if shared else (lambda spike: spike[0]),
                 )
             )
             for place, neuron in sorted(chosen):
                 sample[neuron].append(float(f"{place * _GRID:.6g}"))
-                free.remove(place)
+                if not shared:
+                    free.remove(place)
             trains[name].append(sample)
     return {name: SpikeTrains.from_lists(lists, n_neurons=sizes[name]) for name, lists in trains.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from eventsolve.checks import shown
 from eventsolve.network import LI, LIF, Network
+from eventsolve.testing.strategies.kernels import compile_kernels
 from eventsolve.testing.strategies.ranges import Draw, Range, check_range
 
 RATIOS = (4.0, 2.0, 1.0, 0.5, 3.7, 1.0 + 1e-9, 20.0)
@@ -21,10 +23,11 @@ VARY = {
     "t_ref": (0.0, 1e-3, 2.3e-3),
     "v_initial": (0.0, 0.4, -0.5),
     "i_initial": (0.0, 1.0, -0.5),
+    "tau_syn": (5e-3, 3e-3, 10e-3),
+    "tau_mem": (),
 }
-"""Parameters that may differ from their defaults, and what they may be; the default first."""
+"""Parameters that may vary, and what they may be, the default first; tau_mem is what ``ratios`` make of tau_syn."""
 
-_TAU_SYN = (5e-3, 3e-3, 10e-3)
 _DELAYS = (0.37e-3, 1.13e-3, 2.71e-3)  # no sums and differences that are multiples of the grid of input times
 
 
@@ -56,7 +59,8 @@ def networks(
     ratios : sequence of float
         tau_mem / tau_syn to choose from, the simplest first.
     vary : sequence of str
-        Names in :data:`VARY` of the parameters that may differ from their defaults.
+        Names in :data:`VARY` of the parameters that may differ from their defaults, from population to population, and
+        from neuron to neuron. Without "tau_mem" one of the ratios is that of the whole network.
     readout : bool
         Whether "out" are leaky integrators without threshold.
 
@@ -72,6 +76,7 @@ def networks(
     for name in vary:
         if name not in VARY:
             raise ValueError(f"vary must be among {', '.join(VARY)}; got {shown(name)}")
+    compile_kernels()
     return _networks(layers, size, recurrent, skip, delays, tuple(ratios), tuple(vary), readout)
 
 
@@ -88,13 +93,15 @@ def _networks(
     readout: bool,
 ) -> Network:
     n_layers = draw(st.integers(*layers))
+    if "tau_mem" not in vary:
+        ratios = (draw(st.sampled_from(ratios)),)
     names = [*"abcdefghijklmnopqrstuvwxyz"[: n_layers - 1], "out"]
     network = Network()
     network.add_input("in", draw(st.integers(*size)))
     for name in names:
         n = draw(st.integers(*size))
         li = readout and name == "out"
-        neuron = draw(_neurons(n, ratios, tuple(v for v in vary if not li or hasattr(LI, v)), li))
+        neuron = draw(_neurons(n, ratios, vary, li))
         network.add_population(name, n, neuron)
     delayed = draw(st.booleans()) if delays is None else delays
     for pre, post in zip(["in", *names], names, strict=False):
@@ -111,11 +118,11 @@ def _networks(
 
 @st.composite
 def _neurons(draw: Draw, n: int, ratios: tuple[float, ...], vary: tuple[str, ...], readout: bool) -> LIF | LI:
-    tau_syn = draw(st.sampled_from(_TAU_SYN))
-    ratio = _one_or_each(draw, n, ratios)
-    values = {name: _one_or_each(draw, n, VARY[name]) for name in vary if draw(st.booleans())}
-    tau_mem = np.multiply(ratio, tau_syn)
     kind: Any = LI if readout else LIF
+    has = [entry.name for entry in fields(kind) if entry.name in vary and entry.name != "tau_mem"]
+    values = {name: _one_or_each(draw, n, VARY[name]) for name in has if draw(st.booleans())}
+    tau_syn = values.pop("tau_syn", VARY["tau_syn"][0])
+    tau_mem = np.multiply(_one_or_each(draw, n, ratios), tau_syn)
     return kind(tau_mem if tau_mem.ndim else float(tau_mem), tau_syn, **values)  # type: ignore[no-any-return]
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from eventsolve.adjoint import vjp
 from eventsolve.certify import certify
-from eventsolve.checks import real, seconds, shown
+from eventsolve.checks import duration, real, seconds, shown
 from eventsolve.network import Network
-from eventsolve.testing.canonical import PROBLEMS
-from eventsolve.testing.firing import Wanted, firing, separation
+from eventsolve.testing.firing import Wanted, firing
 from eventsolve.testing.problem import Problem
 from eventsolve.testing.strategies.inputs import inputs
 from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
@@ -33,6 +30,7 @@ def problems(
     vary: Sequence[str] = tuple(VARY),
     samples: Range = (1, 2),
     input_spikes: Range = (1, 3),
+    together: bool | None = None,
     rate: tuple[float, float] = (0.5, 5.0),
     kinds: Sequence[str] = LOSSES,
     t_end: float = 50e-3,
@@ -49,7 +47,7 @@ def problems(
     ----------
     layers, size, recurrent, skip, delays, ratios, vary
         As for :func:`networks`.
-    samples, input_spikes
+    samples, input_spikes, together
         As for :func:`inputs`.
     rate : (float, float)
         Fewest and most spikes of every neuron, on average over the samples.
@@ -77,9 +75,7 @@ def problems(
             raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
     if not 0 <= rate[0] <= rate[1]:
         raise ValueError(f"rate must be (fewest, most) spikes >= 0; got {shown(rate)}")
-    t_end = seconds("t_end", t_end)
-    if not (np.isfinite(t_end) and t_end > 0):
-        raise ValueError(f"t_end must be finite and > 0; got {t_end!r}")
+    t_end = duration("t_end", t_end)
     check_range("layers", layers, 1)
     readouts = sorted({not on_spikes(kind) for kind in kinds})
     drawn = {
@@ -97,17 +93,7 @@ def problems(
     }
     check_range("samples", samples, 1)
     check_range("input_spikes", input_spikes, 0)
-    _compile()
-    return _problems(drawn, samples, input_spikes, rate, tuple(kinds), t_end, bounds)
-
-
-@cache
-def _compile() -> None:
-    """Solve what takes every kernel, lest Hypothesis judge the speed of draws by the one that compiles."""
-    for name in ("two layers", "a recurrent layer", "a readout"):
-        problem = PROBLEMS[name]()
-        separation(problem.solution, "hidden")
-        vjp(problem.solution, {})
+    return _problems(drawn, samples, input_spikes, together, rate, tuple(kinds), t_end, bounds)
 
 
 @st.composite
@@ -116,6 +102,7 @@ def _problems(
     drawn: dict[bool, st.SearchStrategy[Network]],
     samples: Range,
     input_spikes: Range,
+    together: bool | None,
     rate: tuple[float, float],
     kinds: tuple[str, ...],
     t_end: float,
@@ -123,7 +110,7 @@ def _problems(
 ) -> Problem:
     readout = draw(st.sampled_from(list(drawn)))
     network = draw(drawn[readout])
-    trains = draw(inputs(network, samples=samples, spikes=input_spikes, until=0.4 * t_end))
+    trains = draw(inputs(network, samples=samples, spikes=input_spikes, together=together, until=0.4 * t_end))
     n_samples = next(iter(trains.values())).n_samples
     loss = draw(losses(network, n_samples, kinds=kinds))
     always = () if readout else ("out",)

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from flint import arb
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventsolve.certify import balls
+from eventsolve.certify import balls, enclosures
 from eventsolve.certify.balls import Undecided, working_precision
 from eventsolve.certify.enclosures import Enclosures, added, enclosures_of, joined
 
@@ -20,6 +21,31 @@ HAIR = arb(2) ** -150
 """Less than half a step of a float64 number near 1."""
 UP = 1 + Fraction(2) ** -28
 """By how much at most Arb rounds the radius up that a ball is made with."""
+
+
+@pytest.fixture(autouse=True)
+def without_slack(request):
+    """A radius holds before it is widened by the slack, on which another machine's enclosure rests."""
+    if "slack" in request.node.name:
+        yield
+    else:
+        with (
+            mock.patch.object(balls, "with_slack", lambda radius: radius),
+            mock.patch.object(enclosures, "with_slack", lambda radius: radius),
+        ):
+            yield
+
+
+@given(st.floats(0.0, 1e300))
+@example(5e-324)
+def test_the_slack_widens_every_radius_but_one_that_is_exactly_0(radius):
+    assert balls.with_slack(0.0) == 0.0
+    if radius:
+        assert Fraction(balls.with_slack(radius)) > Fraction(radius) * (1 + Fraction(balls.SLACK))
+    middle, found = balls.rounded(arb(1, 0.5))
+    assert (middle, found) == (1.0, balls.with_slack(balls.upward(arb(1, 0.5).rad())))
+    total = added([part(1.0, 0.5)], 1)
+    assert Fraction(total.radii[0]) > Fraction(0.5) * (1 + Fraction(balls.SLACK))
 
 
 def test_so_many_digits_take_so_many_bits():
@@ -49,8 +75,8 @@ def test_rounded_to_float64_a_ball_still_holds_all_of_itself(middle, spread):
             low, high = ends(ball)
             assert Fraction(m) - Fraction(r) <= low
             assert high <= Fraction(m) + Fraction(r)
-            # and no more than the step up is lost, but for what Arb itself rounds a radius up by
-            assert Fraction(r) <= (high - low) / 2 * UP + Fraction(np.spacing(abs(m)))
+            # and no more is lost than half a step of the midpoint and one up, but for what Arb rounds a radius up by
+            assert Fraction(r) <= (high - low) / 2 * UP + 2 * Fraction(np.spacing(abs(m)))
 
 
 def test_a_ball_of_which_nothing_is_known_is_rounded_to_nan():

@@ -155,6 +155,30 @@ def test_everything_that_is_right_passes(reduction):
     assert {"spikes of 'out'", "loss", "weight of ('in', 'hidden')", "spike_times of 'hidden'"} <= set(errors)
 
 
+def test_gradients_by_synapse_are_compared_with_sparse_ones():
+    problem = layered(sparse=True)
+    for reduction in ("mean", "none"):
+        _, grads = es.value_and_grad(problem.solution, problem.loss, reduction=reduction)
+        exact = grads.weight[FIRST]
+        flat = np.stack([w.data for w in exact]) if reduction == "none" else exact.data
+        terms = {"rtol": 1e-9, "reduction": reduction, "problem": problem}
+        assert_gradients_match({"weight": {FIRST: flat}}, grads, **terms)
+        with pytest.raises(Mismatch, match=r"(?s)synapse \[post .*looks like: a factor -1") as off:
+            assert_gradients_match({"weight": {FIRST: -flat}}, grads, **terms)
+        post, pre = exact[0].nonzero() if reduction == "none" else exact.nonzero()
+        assert (off.value.divergence.neuron, off.value.divergence.source) in set(zip(post, pre, strict=True))
+
+
+def test_a_gradient_of_a_million_by_a_million_neurons_is_compared():
+    n = 10**6
+    expected = sp.csr_array(([1.0, 2.0, 3.0], ([5, 7, 9], [1, 0, n - 1])), shape=(n, n))
+    other = sp.csr_array(([9.0, 1.0, 2.0, 3.5], ([2, 5, 7, 9], [2, 1, 0, n - 1])), shape=(n, n))
+    key = ("a", "b")
+    assert_gradients_match({"weight": {key: expected}}, {"weight": {key: expected}}, rtol=1e-12)
+    with pytest.raises(Mismatch, match=r"synapse \[post 9, pre 999999\].*expected 3\.0, got 3\.5"):
+        assert_gradients_match({"weight": {key: other}}, {"weight": {key: expected}}, rtol=1e-12)
+
+
 def test_sparse_gradients_are_compared_at_their_synapses():
     problem = layered(sparse=True)
     results = everything(problem)

@@ -1,17 +1,21 @@
 """Do the strategies keep what they promise, cover what they name, and shrink to what can be read?"""
 
+import dataclasses
+import unittest
+
 import networkx as nx
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
+from hypothesis.errors import FailedHealthCheck, NoSuchExample
 
 import eventsolve as es
-from eventsolve.testing import Problem, check_implementation, network_of, strategies
+from eventsolve.testing import Problem, Unsupported, check_implementation, network_of, strategies
 
 EPS = np.finfo(float).eps
+VARIABLE = [entry.name for entry in dataclasses.fields(es.LIF) if entry.name != "reset"]
 FEW = settings(max_examples=5)
 SEARCH = settings(
     max_examples=50, database=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate]
@@ -29,6 +33,11 @@ def arrivals(solution, name, sample, neuron):
             if of == sample:
                 found.append(time + p.delay[neuron * n_pre + pre])
     return found
+
+
+def simultaneous(trains):
+    """Whether two channels spike at one time in a sample."""
+    return bool(((np.diff(trains.times) == 0) & (np.diff(trains.samples) == 0)).any())
 
 
 @FEW
@@ -130,6 +139,32 @@ def test_wanted_dimensions_are_there(options, has):
         find(strategies.problems(**options), lambda p: not has(p), settings=settings(SEARCH, max_examples=5))
 
 
+def test_spikes_of_channels_coincide_or_never_do():
+    net = network_of({"in": 3, "more": 2})
+    find(strategies.inputs(net), lambda given: simultaneous(given["in"]), settings=SEARCH)
+    find(strategies.problems(size=(2, 3)), lambda p: simultaneous(p.inputs["in"]), settings=SEARCH)
+    with pytest.raises(NoSuchExample):
+        find(strategies.inputs(net, together=False), lambda given: simultaneous(given["in"]), settings=SEARCH)
+
+
+def test_nothing_varies_that_is_not_named():
+    drawn = strategies.networks(vary=[], size=(2, 3), layers=(2, 2))
+
+    def varies(network):
+        neurons = [p.neuron for p in network.populations.values() if p.neuron is not None]
+        defaults = es.LIF(neurons[0].tau_mem, 5e-3)
+        return any(getattr(n, name) != getattr(defaults, name) for n in neurons for name in VARIABLE)
+
+    with pytest.raises(NoSuchExample):
+        find(drawn, varies, settings=SEARCH)
+    for name in ("tau_mem", "tau_syn"):
+        find(
+            strategies.networks(vary=[name], size=(2, 3)),
+            lambda network, name=name: np.ndim(getattr(network.population("out").neuron, name)),
+            settings=SEARCH,
+        )
+
+
 def test_a_problem_shrinks_to_one_of_everything():
     shrinking = settings(SEARCH, phases=[Phase.generate, Phase.shrink])
     problem = find(strategies.problems(), lambda p: True, settings=shrinking)
@@ -170,6 +205,14 @@ def test_a_problem_prints_as_the_python_that_makes_it(problem):
     )
 
 
+class Mine:
+    def evaluate(self, solution):
+        raise NotImplementedError
+
+    def __repr__(self):
+        return "a loss\n of mine"
+
+
 def test_sparse_weights_names_and_empty_batches_print_too():
     net = es.Network()
     net.add_input("in", 2)
@@ -191,6 +234,41 @@ def test_sparse_weights_names_and_empty_batches_print_too():
         assert other.synapse == projection.synapse
 
 
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (
+            es.losses.SpikeTimeLoss(lambda spikes: ([0.0], {})),
+            "loss=...,  # SpikeTimeLoss(function=<function",
+        ),
+        (es.losses.MeanVoltageCrossEntropy("a", [0], weighting=np.ones_like), "loss=...,  # MeanVoltage"),
+        (Mine(), "loss=...,  # a loss of mine"),
+        (es.losses.RelativeMSE("a", [0], gap=np.float64(5e-3)), "gap=0.005)"),
+    ],
+)
+def test_what_no_python_makes_is_left_out_and_what_is_printed_is_python(loss, said):
+    net = network_of({"in": 1, "a": (1, es.LIF(np.float64(20e-3), 5e-3))})
+    problem = Problem(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, np.float64(0.05), loss)
+    assert said in repr(problem)
+    assert "t_end=0.05," in repr(problem)
+    names = {"es": es, "network_of": network_of, "Problem": lambda **given: given}
+    assert eval(repr(problem), names)["t_end"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"network": "net"}, TypeError, "network must be a Network; got 'net'"),
+        ({"inputs": [1.0]}, TypeError, "inputs must be a mapping"),
+        ({"t_end": -1.0}, ValueError, "t_end must be finite and >= 0"),
+        ({"loss": ...}, TypeError, "loss must be one of eventsolve.losses, or None; got Ellipsis"),
+    ],
+)
+def test_a_problem_of_something_else_is_refused(changes, error, words):
+    with pytest.raises(error, match=words):
+        Problem(**{"network": network_of({}), "inputs": {}, "t_end": 1.0} | changes)
+
+
 # -- what they are for -------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +285,39 @@ def test_the_exact_solution_is_an_implementation_that_passes(problem):
         }
 
     assert set(check_implementation(mine, problem, spikes_atol=0.0, rtol=0.0).values()) == {0.0}
+
+
+@FEW
+@given(strategies.problems(kinds=["TargetTimeMSE"]))
+def test_problems_that_are_not_supported_are_drawn_again(problem):
+    def mine(given):
+        if given.n_samples > 1:
+            raise Unsupported("batches")
+        return {"spikes": given.solution.spikes}
+
+    check_implementation(mine, problem, spikes_atol=0.0, rtol=0.0)
+    assert problem.n_samples == 1
+
+
+def test_an_implementation_that_supports_nothing_fails_and_is_skipped_outside_of_hypothesis():
+    def none(given):
+        raise Unsupported("spikes")
+
+    @settings(SEARCH)
+    @given(st.integers())
+    def drawn(number):
+        check_implementation(none, None, spikes_atol=0.0, rtol=0.0)
+
+    with pytest.raises(FailedHealthCheck, match="0 inputs were generated"):
+        drawn()
+    with pytest.raises(unittest.SkipTest, match="not supported: spikes"):
+        check_implementation(none, None, spikes_atol=0.0, rtol=0.0)
+
+    def broken(given):
+        raise NotImplementedError("of a library")
+
+    with pytest.raises(NotImplementedError, match="of a library"):
+        check_implementation(broken, None, spikes_atol=0.0, rtol=0.0)
 
 
 @FEW

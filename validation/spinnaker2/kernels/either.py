@@ -12,8 +12,7 @@ from numba import types
 from numba.extending import overload
 
 from eventsolve.compiled import compiled
-from validation.spinnaker2.kernels.steps import accumulate, accumulate_float, answer, answer_float, rounded
-from validation.spinnaker2.kernels.words import (
+from validation.grid.kernels.words import (
     STOCHASTIC,
     Format,
     added,
@@ -23,6 +22,7 @@ from validation.spinnaker2.kernels.words import (
     subtracted,
     word_for,
 )
+from validation.spinnaker2.kernels.steps import accumulate, accumulate_float, answer, answer_float, rounded
 
 
 class Held(NamedTuple):

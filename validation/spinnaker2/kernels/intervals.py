@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled
+from validation.grid.kernels.words import quantized
 from validation.spinnaker2.kernels.either import Held
 from validation.spinnaker2.kernels.steps import rounded
 from validation.spinnaker2.kernels.tables import Decays
-from validation.spinnaker2.kernels.words import quantized
 
 
 class Factors(NamedTuple):

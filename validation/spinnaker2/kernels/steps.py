@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import compiled
-from validation.spinnaker2.kernels.words import (
+from validation.grid.kernels.words import (
     STOCHASTIC,
     accumulated,
     added,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from validation.spinnaker2.kernels.words import Format, Operand
+from validation.grid.kernels.words import Format, Operand
 
 Array = Any
 

@@ -1,29 +1,28 @@
 """Does the time-stepped network converge to continuous time, with first order, and refuse the rest by name?"""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
 
 import eventsolve as es
-from validation.timestepped import TimeStepped
+from validation.grid import TimeStepped
+from validation.grid.steps import in_steps
 
 TAU_MEM = 10e-3
 LIF = es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_MEM / 2)
 
 
-@dataclass
-class SpikeTime:
-    """A stand-in for the library's loss that is the spike time of the only output, in seconds, to 1 part in 1e6."""
+def first_time():
+    """A loss that is the sum of the first spike times of "out", in seconds."""
 
-    labels: object
-    population: str = "out"
-    tau0: float = 1e-3
-    tau1: float = 1e4
-    alpha: float = 1e4
-    silent: str = "raise"
+    def function(spikes):
+        first, index = spikes["out"].first(), spikes["out"].first_index()
+        slopes = np.zeros(spikes["out"].n_spikes)
+        slopes[index[index >= 0]] = 1.0
+        return np.where(np.isinf(first), 0.0, first).sum(axis=1), {"out": slopes}
+
+    return es.losses.SpikeTimeLoss(function)
 
 
 def one_neuron(weight, neuron=LIF, delay=0.0):
@@ -49,7 +48,7 @@ def test_one_spike_converges_to_the_quadratic(weight):
     t, dt_dw = -TAU_MEM * math.log(x), -TAU_MEM / (x * weight**2 * (2 * x - 1))
     slopes = []
     for time_step in (1e-5, 1e-6):
-        record = TimeStepped(time_step).run(one_neuron(weight), one_spike(), 6e-3, SpikeTime(np.array([0])))
+        record = TimeStepped(time_step).run(one_neuron(weight), one_spike(), 6e-3, first_time())
         assert 0 <= record.spikes["out"].times[0] - t <= time_step * (1 + 1e-9)
         assert record.loss[0] == pytest.approx(record.spikes["out"].times[0], rel=1e-6)
         np.testing.assert_allclose(record.spike_times["out"][0], 1.0, rtol=1e-5)
@@ -110,7 +109,7 @@ def test_networks_converge_to_the_exact_solution(seed):
 
 def test_a_grid_finer_than_the_events_misses_nothing_and_a_coarse_one_does():
     """The peak of a subthreshold-to-threshold bump lies between two points of a coarse grid."""
-    net, inputs, loss = one_neuron(4.0001), one_spike(), SpikeTime(np.array([0]), silent="skip")
+    net, inputs, loss = one_neuron(4.0001), one_spike(), first_time()
     assert TimeStepped(1e-6).run(net, inputs, 20e-3, loss).spikes["out"].n_spikes == 1
     record = TimeStepped(1e-3).run(net, inputs, 20e-3, loss)
     assert record.spikes["out"].n_spikes == 0
@@ -119,7 +118,7 @@ def test_a_grid_finer_than_the_events_misses_nothing_and_a_coarse_one_does():
 
 
 def test_a_spike_seen_after_its_peak_is_counted():
-    record = TimeStepped(4e-3).run(one_neuron(4.1), one_spike(), 20e-3, SpikeTime(np.array([0])))
+    record = TimeStepped(4e-3).run(one_neuron(4.1), one_spike(), 20e-3, first_time())
     assert record.spikes["out"].times.tolist() == [8e-3]
     assert record.counters["falling_crossings"] == 1
 
@@ -144,43 +143,93 @@ def test_silence_has_the_three_policies_of_the_library():
 def test_traces_are_the_exact_state_on_the_grid():
     """No spike in between: the propagator is exact, whatever the time step."""
     net, inputs = one_neuron(3.0), one_spike()
-    record = TimeStepped(1e-3).run(net, inputs, 20e-3, SpikeTime(np.array([0]), silent="skip"))
+    record = TimeStepped(1e-3).run(net, inputs, 20e-3, first_time())
     solution = es.solve(net, inputs, t_end=20e-3)
     trace = record.traces["out"]
     np.testing.assert_allclose(trace.voltage, solution.voltage("out", trace.times), atol=1e-15)
     np.testing.assert_allclose(trace.current[..., 1:], solution.current("out", trace.times[1:]), atol=1e-14)
 
 
-def _recurrent():
-    net = one_neuron(1.0)
-    net.connect("out", "out", [[1.0]], delay=1e-3)
-    return net
+def test_times_between_points_are_rounded_and_said_so():
+    net = one_neuron(9.0, es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_MEM / 2, t_ref=2.6e-3), delay=1.4e-3)
+    record = TimeStepped(1e-3).run(net, one_spike(), 20e-3, first_time())
+    on_grid = one_neuron(9.0, es.LIF(tau_mem=TAU_MEM, tau_syn=TAU_MEM / 2, t_ref=3e-3), delay=1e-3)
+    same = TimeStepped(1e-3).run(on_grid, one_spike(), 20e-3, first_time())
+    np.testing.assert_array_equal(record.spikes["out"].times, same.spikes["out"].times)
+    assert len(record.notes) == 2
+    assert record.notes[1].startswith(
+        "1 delays of ('in', 'out') are rounded to steps of 0.001 s, by up to 0.0004"
+    )
+    assert same.notes == ()
 
 
-def _sparse():
-    net = es.Network()
-    net.add_input("in", 1)
-    net.add_population("out", 1, LIF)
-    net.connect("in", "out", csr_array([[1.0]]))
-    return net
+@pytest.mark.parametrize(("rounding", "step"), [("nearest", 2), ("up", 3), ("down", 2)])
+def test_inputs_go_to_the_point_that_they_are_on_whatever_its_last_bit(rounding, step):
+    """Multiples of 0.1 ms are a last bit above or below a whole number of steps in float64, as they were made."""
+    decimal = np.array([float(f"{k}e-4") for k in range(1, 1000)])
+    product = np.arange(1, 1000) * 1e-4
+    quotients = np.concatenate([decimal, product]) / 1e-4
+    assert min((quotients > np.rint(quotients)).sum(), (quotients < np.rint(quotients)).sum()) >= 5
+    for times in (decimal, product):
+        assert in_steps(times, 1e-4, rounding).tolist() == list(range(1, 1000))
+    assert in_steps(np.array([2.4e-4]), 1e-4, rounding).tolist() == [step]
+
+
+def test_transport_is_a_delay_and_resolution_says_so():
+    net = one_neuron(9.0)
+    later = TimeStepped(1e-3, transport=2)
+    a = later.run(net, one_spike(), 20e-3, first_time())
+    b = TimeStepped(1e-3).run(one_neuron(9.0, delay=2e-3), one_spike(), 20e-3, first_time())
+    np.testing.assert_array_equal(a.spikes["out"].times, b.spikes["out"].times)
+    np.testing.assert_array_equal(a.weight["in", "out"], b.weight["in", "out"])
+    resolution = TimeStepped(1e-3, transport=2, number="s16.15").resolution(net)
+    assert resolution.transport == {("in", "out"): 2}
+    assert (resolution.time_step, resolution.quantum) == (1e-3, 2.0**-15)
+
+
+def test_fixed_point_counts_what_is_out_of_range_and_draws_words_by_sample():
+    net = one_neuron(9.0)
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.0, 1e-3, 2e-3]], [[1e-3, 2e-3, 3e-3]]])}
+    loss = first_time()
+    target = TimeStepped(1e-3, number="s4.11")
+    assert target.run(net, inputs, 20e-3, loss).counters["overflows"] > 0
+    assert TimeStepped(1e-3, number="s16.15").run(net, inputs, 20e-3, loss).counters["overflows"] == 0
+    noisy = TimeStepped(1e-3, number="s8.6", rounding="stochastic", seed=1)
+    both = noisy.run(net, inputs, 20e-3, loss)
+    alone = noisy.run(net, {"in": inputs["in"].select([0])}, 20e-3, loss)
+    np.testing.assert_array_equal(both.traces["out"].voltage[0], alone.traces["out"].voltage[0])
+    other = TimeStepped(1e-3, number="s8.6", rounding="stochastic", seed=2).run(net, inputs, 20e-3, loss)
+    assert (both.traces["out"].voltage != other.traces["out"].voltage).any()
 
 
 @pytest.mark.parametrize(
-    ("network", "message"),
+    ("settings", "message"),
     [
-        (lambda: one_neuron(1.0, es.LI(tau_mem=1e-2, tau_syn=5e-3)), "is LI"),
-        (
-            lambda: one_neuron(1.0, es.LIF(tau_mem=1e-2, tau_syn=5e-3, t_ref=1e-3)),
-            "t_ref of population 'out'",
-        ),
-        (lambda: one_neuron(1.0, delay=1.5e-3), r"from neuron 0 to neuron 0 is 0\.0015"),
-        (_sparse, "is sparse"),
-        (_recurrent, "recurrent .out -> out"),
+        ({"time_step": 0.0}, "time_step must be finite"),
+        ({"propagators": "heun"}, "propagators must be one of exact, exponential, euler; got 'heun'"),
+        ({"input_rounding": "even"}, "input_rounding must be one of"),
+        ({"slope": "secant"}, "slope must be one of"),
+        ({"order": "current_first"}, "transport must be an integer >= 1"),
+        ({"transport": -1}, "transport must be an integer >= 0"),
+        ({"adjoint": "recursion"}, "needs order 'current_first'"),
+        ({"number": "float16"}, "number must be 'float64', 'float32' or a fixed-point format"),
+        ({"number": "s32.31"}, "at most 52 bits"),
+        ({"rounding": "even"}, "rounding must be one of"),
     ],
 )
-def test_networks_that_it_does_not_run_are_refused_by_name(network, message):
+def test_settings_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
-        TimeStepped(1e-3).run(network(), one_spike(), 20e-3, SpikeTime(np.array([0])))
+        TimeStepped(**{"time_step": 1e-3, **settings})
+
+
+def test_what_the_recursion_has_no_rule_for_is_refused():
+    target = TimeStepped(1e-3, order="current_first", transport=1, adjoint="recursion")
+    held = one_neuron(9.0, es.LIF(tau_mem=1e-2, tau_syn=5e-3, t_ref=1e-3))
+    lifted = one_neuron(9.0)
+    lifted.connect("in", "out", [[0.1]], synapse="delta", name="lift")
+    for net, message in ((held, "has a refractory period"), (lifted, "is 'delta'")):
+        with pytest.raises(ValueError, match=message):
+            target.run(net, one_spike(), 20e-3, first_time())
 
 
 @pytest.mark.parametrize(
@@ -190,16 +239,21 @@ def test_networks_that_it_does_not_run_are_refused_by_name(network, message):
         ({"inputs": {}}, "inputs must be given"),
         ({"inputs": {"in": es.SpikeTrains.from_lists([[[], []]])}}, "has 1 neurons"),
         ({"t_end": 1e-4}, "t_end must be at least one time step"),
-        ({"loss": object()}, "has no population"),
-        ({"loss": SpikeTime(np.array([0, 1]))}, "labels must be integers of shape"),
-        ({"loss": SpikeTime(np.array([1]))}, r"labels must lie in 0\.\.0"),
-        ({"loss": SpikeTime(np.array([0]), population="in")}, "is an input"),
-        ({"loss": SpikeTime(np.array([0]), silent="maybe")}, "silent must be"),
+        (
+            {"loss": es.losses.TTFSCrossEntropy("out", [1], tau0=1e-3, tau1=1e-2, alpha=0.0)},
+            r"labels must lie in 0\.\.0",
+        ),
+        ({"loss": es.losses.MaxVoltageCrossEntropy("out", [0])}, "is none"),
+        ({"loss": es.losses.MeanVoltageCrossEntropy("in", [0])}, "'in' is an input"),
+        (
+            {"loss": es.losses.SampledVoltage("out", [1.0], lambda v: (v, v))},
+            r"must lie in \[0, t_end = 0.02",
+        ),
     ],
 )
 def test_other_mistakes_are_named(change, message):
-    arguments = {"inputs": one_spike(), "t_end": 20e-3, "loss": SpikeTime(np.array([0]))}
+    arguments = {"inputs": one_spike(), "t_end": 20e-3, "loss": first_time()}
     with pytest.raises(ValueError, match=message):
         TimeStepped(1e-3).run(one_neuron(9.0), **{**arguments, **change})
-    with pytest.raises(ValueError, match="time_step must be finite"):
-        TimeStepped(0.0)
+    with pytest.raises(ValueError, match="which the number format cannot hold"):
+        TimeStepped(1e-3, number="s2.8").run(one_neuron(9.0), **arguments)

@@ -1,0 +1,78 @@
+import pytest
+
+import eventsolve as es
+from eventsolve.shown import Shown, listed, several
+
+
+class Thing(Shown):
+    def _summary(self):
+        return "Thing <1>", {"size": 3, "a longer name": "x" * 300, "lines": "one\n two"}
+
+
+def test_a_record_shows_a_line_for_each_value():
+    lines = repr(Thing()).splitlines()
+    assert lines[0] == "Thing <1>"
+    assert lines[1] == "  size           3"
+    assert len(lines[2]) < 130
+    assert lines[3].endswith("one two")
+
+
+def test_a_notebook_shows_a_table_in_which_nothing_is_markup():
+    html = Thing()._repr_html_()
+    assert "Thing &lt;1&gt;" in html
+    assert html.count("<tr>") == 3
+
+
+def test_numbers_have_their_nouns_and_lists_an_end():
+    assert [several(1, "spike"), several(0, "spike"), several(2, "axis", "axes")] == [
+        "1 spike",
+        "0 spikes",
+        "2 axes",
+    ]
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([str(k) for k in range(9)], 2) == "0, 1 and 7 more"
+
+
+@pytest.fixture
+def trains():
+    return es.SpikeTrains.from_lists([[[1e-3, 3e-3], [2e-3]], [[], [5e-3]], [[4e-3], []]])
+
+
+def test_trains_are_indexed_by_sample_and_neuron(trains):
+    assert trains[0, 0].tolist() == [1e-3, 3e-3]
+    assert trains[-1, -2].tolist() == [4e-3]
+    assert trains[1, 0].size == 0
+    assert not trains[0, 0].flags.writeable
+    assert trains[1].to_lists() == [[[], [5e-3]]]
+    assert trains[1:].to_lists() == trains.to_lists()[1:]
+    assert len(trains) == 3
+    assert [one.n_samples for one in trains] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("index", "error"), [((0, 2), IndexError), (3, IndexError), ((0, 0, 0), IndexError), ("a", TypeError)]
+)
+def test_an_index_beyond_is_refused(trains, index, error):
+    with pytest.raises(error, match=r"must be|have \[sample, neuron\]"):
+        trains[index]
+
+
+def test_trains_are_equal_if_every_spike_is(trains):
+    same = es.SpikeTrains.from_lists(trains.to_lists())
+    assert trains == same
+    assert hash(trains) == hash(same)
+    assert trains != trains[:2]
+    assert trains != es.SpikeTrains.from_lists([[[1e-3, 3e-3], [2e-3]], [[], [5e-3]], [[], [4e-3]]])
+    assert trains != 3
+
+
+def test_trains_go_to_pandas_and_back(trains):
+    frame = trains.to_pandas()
+    assert list(frame.columns) == ["sample", "neuron", "time"]
+    mixed = frame.sample(frac=1.0, random_state=1)
+    assert es.SpikeTrains.from_pandas(mixed, n_neurons=2, n_samples=3) == trains
+    assert (
+        es.SpikeTrains.from_pandas(frame[frame["sample"] == 0][["neuron", "time"]], n_neurons=2) == trains[0]
+    )
+    with pytest.raises(ValueError, match="frame must have the columns neuron, time; it has"):
+        es.SpikeTrains.from_pandas(frame[["neuron"]], n_neurons=2)

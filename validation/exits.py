@@ -1,0 +1,65 @@
+"""How a command of ``eventsolve-validate`` ends, and what it prints on.
+
+====  ================================================================================================================
+0     what was compared agrees, every limit holds, what was asked for is done
+1     it differs, or a limit is broken: no setting is good enough, a network does not fit, a training diverges
+2     the input or the usage is wrong, or the output can't be written
+70    an internal error, with its traceback on standard error
+130   interrupted
+====  ================================================================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+DIFFERS, WRONG, INTERNAL = 1, 2, 70
+STATUS = (
+    "Exit status: 0 it agrees, 1 it differs or a limit is broken, 2 the input or usage is wrong or the output can't "
+    "be written, 70 an internal error, 130 interrupted."
+)
+
+
+class Commands(TyperGroup):
+    """Commands that end as this module says, whatever happens in them, and print what a stream can show."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line and exit; a character that a stream can't show is printed as its number."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            try:
+                return super().main(*arguments, **options)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            sys.exit(_unwritable(error))
+        except Exception:
+            traceback.print_exc()
+            print("internal error: please report it with the lines above", file=sys.stderr)
+            sys.exit(INTERNAL)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; where nobody reads what is printed, typer and rich would exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, SystemExit):
+            raise typer.Exit(_unwritable(BrokenPipeError())) from None
+
+
+def _unwritable(error: OSError) -> int:
+    """Say what can't be read or written, and keep Python from trying it again at its end."""
+    print(f"Error: {str(error) or 'standard output is closed'}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return WRONG

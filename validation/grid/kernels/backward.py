@@ -1,0 +1,271 @@
+"""The adjoint of a network on a time grid, one sample after the other (compiled).
+
+Moves are transposed. At events MODEL, Backward, holds, with slopes and currents at the point of the grid:
+
+    arrival of weight w     dL/dw += p_I,  dL/dt = w (p_I/tau_syn - p_V/tau_mem) to the spike that caused it and its
+                            delay; over a delta synapse dL/dw += p_V, dL/dt = w p_V/tau_mem, and nothing while V is held
+    crossing                e = cotangent + dL/dt of its arrivals - p_V V'+;  p_V := -e/V'-
+    spike by arrivals       e alike, but it goes to the arrivals over delta synapses, by their weights;  p_V := 0, or
+                            with a reset by subtraction p_V stays
+    release                 -p_V V'+ goes to the spike and to t_ref;  p_V waits for the spike whose reset V is held at
+
+The recursion of its own (Bena et al. 2024) moves p_I by decay_syn and feed, p_V by decay_mem; its jumps are added after
+the move, so that what arrives with the current that makes a neuron spike is not credited with that spike:
+
+    p_V := decay_mem p_V + (p_V (v_threshold - v_reset)/tau_mem - cotangent - dL/dt of arrivals)/V'-
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsolve.compiled import compiled
+from validation.grid.kernels.forward import advance, holds, no_history, no_spikes
+from validation.grid.kernels.numbers import into
+from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled
+from validation.grid.kernels.tables import (
+    DECAY_MEM,
+    DECAY_SYN,
+    DRIVE,
+    I_INITIAL,
+    REFRACTORY,
+    RESET,
+    THRESHOLD,
+    TRANSFER,
+    V_INITIAL,
+)
+
+
+@compiled
+def answer(source, step, n_steps, neurons, synapses, p_w, p_i, p_v, p_lift, worth, sample, sums):
+    """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays.
+
+    ``p_w``, for weights, ``p_i`` and ``p_v`` are rings of adjoints by the step of arrival, ``p_lift`` of those that a
+    delta arrival meets, and ``worth`` of what it is worth beyond, by weight.
+    """
+    error, rows = 0.0, p_i.shape[0]
+    for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
+        arrival = step + synapses.steps[run]
+        if arrival > n_steps:
+            continue
+        row, first, target = arrival % rows, synapses.first[run], synapses.target[run]
+        if synapses.delta[run]:
+            for m in range(synapses.length[run]):
+                j = target + m
+                sums.weight[sample, first + m] += p_lift[row, j]
+                value = p_lift[row, j] * neurons.rate_mem[j] + worth[row, j]
+                moved = synapses.weights[first + m] * value
+                sums.delay[sample, first + m] += moved
+                error += moved
+            continue
+        for m in range(synapses.length[run]):
+            j = target + m
+            sums.weight[sample, first + m] += p_w[row, j]
+            value = p_i[row, j] * neurons.rate_syn[j] - p_v[row, j] * neurons.rate_mem[j]
+            moved = synapses.weights[first + m] * value
+            sums.delay[sample, first + m] += moved
+            error += moved
+    return error
+
+
+@compiled
+def gathered(of_neurons, p_i, p_v, was_i, drives, was_v):
+    """Add what a step's factors are worth."""
+    for j in range(p_i.size):
+        of_neurons[DECAY_SYN, j] += p_i[j] * was_i[j]
+        of_neurons[TRANSFER, j] += p_v[j] * drives[j]
+        of_neurons[DECAY_MEM, j] += p_v[j] * was_v[j]
+        of_neurons[DRIVE, j] += p_v[j]
+
+
+@compiled
+def retreat(
+    neurons, synapses, rules, number, inputs, reads, cotangents, sample, n_steps, noise, history, found,
+    count, input_errors, errors, sums, stop,
+):  # fmt: skip
+    """Run the adjoint of one sample, whose spikes are the first ``count`` of ``found``.
+
+    ``errors`` holds what is known of dL/dt_k and is completed in place, ``input_errors`` is filled; both begin with
+    the sample's own. Returns how many spikes have no positive slope.
+    """
+    n, falling = neurons.v_threshold.size, 0
+    rows = min(synapses.longest, n_steps) + 1
+    ring_i, ring_v = np.zeros((rows, n)), np.zeros((rows, n))
+    ring_w, jumps = np.zeros((rows, n)) if rules.recursion else ring_i, np.zeros(n)
+    lift_rows = rows if synapses.any_delta else 0
+    ring_lift, worth = np.zeros((lift_rows, n)), np.zeros((lift_rows, n))
+    p_i, p_v, p_held, released = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)
+    of_neurons = sums.neurons[sample]
+    driven, any_held = np.empty(n), holds(neurons)
+    read, at, spike = reads.bounds[sample + 1] - 1, inputs.bounds[sample + 1] - 1, count - 1
+    first_input = inputs.bounds[sample]
+    while at >= first_input and inputs.steps[at] > n_steps:
+        at -= 1
+    for step in range(n_steps, -1, -1):
+        if stop[0] != 0:
+            break
+        row = step % rows
+        v, i = history.voltage[step], history.current[step]
+        if not rules.current_first:
+            copied(ring_i[row], p_i)
+            copied(ring_v[row], p_v)
+        while read >= reads.bounds[sample] and reads.steps[read] == step:
+            j = reads.places[read]
+            p_v[j] = into(p_v[j] + cotangents[read], number, noise, sample)
+            read -= 1
+        if any_held and step > 0:
+            for j in range(n):
+                if not history.free[step, j]:
+                    if step < n_steps and history.free[step + 1, j]:
+                        slope = (neurons.v_leak[j] - v[j] + i[j]) * neurons.rate_mem[j]
+                        released[j] = -p_v[j] * slope
+                        of_neurons[REFRACTORY, j] += released[j]
+                    p_held[j] += p_v[j]
+                    p_v[j] = 0.0
+                    ring_v[row, j] = 0.0
+        if rules.recursion:
+            copied(ring_i[row], p_i)
+            copied(ring_v[row], p_v)
+        if synapses.any_delta:
+            cleared(worth[row])
+            copied(ring_lift[row], p_v)
+        while spike >= 0 and found.steps[spike] == step:
+            j, lift = found.neurons[spike], found.lifts[spike]
+            source = synapses.n_inputs + j
+            error = errors[spike] + answer(
+                source,
+                step,
+                n_steps,
+                neurons,
+                synapses,
+                ring_w,
+                ring_i,
+                ring_v,
+                ring_lift,
+                worth,
+                sample,
+                sums,
+            )
+            voltage, drop = found.voltages[spike], neurons.v_threshold[j] - neurons.v_reset[j]
+            if rules.slope_at_threshold and lift == 0.0:
+                voltage = neurons.v_threshold[j]
+            reset = voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
+            free_slope = (neurons.v_leak[j] + found.currents[spike]) * neurons.rate_mem[j]
+            slope = free_slope - voltage * neurons.rate_mem[j]
+            if neurons.t_ref[j] > 0:
+                error += released[j]
+                p_v[j] += p_held[j]
+                released[j], p_held[j] = 0.0, 0.0
+            else:
+                after = -p_v[j] * (free_slope - reset * neurons.rate_mem[j])
+                of_neurons[REFRACTORY, j] += after
+                if rules.recursion:
+                    swing = p_v[j] * drop * neurons.rate_mem[j]
+                    jumps[j] = into((swing - error) / slope, number, noise, sample)
+                error += after
+            of_neurons[RESET, j] += p_v[j]
+            errors[spike] = error
+            if rules.recursion:
+                falling += slope <= 0.0
+            elif lift == 0.0:
+                falling += slope <= 0.0
+                jump = error / slope if error != 0.0 else 0.0
+                of_neurons[THRESHOLD, j] += jump
+                p_v[j] = into(-jump, number, noise, sample)
+            else:
+                if neurons.subtracts[j]:
+                    of_neurons[THRESHOLD, j] -= p_v[j]
+                    error += p_v[j] * slope
+                else:
+                    p_v[j] = 0.0
+                if not rules.current_first:
+                    ring_v[row, j] = ring_lift[row, j] = p_v[j]
+                worth[row, j] = error / lift
+            spike -= 1
+        while at >= first_input and inputs.steps[at] == step:
+            input_errors[at] = answer(
+                inputs.places[at],
+                step,
+                n_steps,
+                neurons,
+                synapses,
+                ring_w,
+                ring_i,
+                ring_v,
+                ring_lift,
+                worth,
+                sample,
+                sums,
+            )
+            at -= 1
+        if step == 0:
+            break
+        was_v, was_i = history.voltage[step - 1], history.current[step - 1]
+        if rules.recursion:
+            combined(p_i, p_i, neurons.decay_syn, p_v, neurons.feed, driven, number, noise, sample)
+            copied(ring_w[row], p_i)
+        elif rules.current_first:
+            scaled(driven, p_v, neurons.transfer, number, noise, sample)
+            increased(p_i, driven, number, noise, sample)
+            copied(ring_i[row], p_i)
+            copied(ring_v[row], p_v)
+            if synapses.any_delta:
+                copied(ring_lift[row], p_v)
+            gathered(of_neurons, p_i, p_v, was_i, i, was_v)
+            scaled(p_i, p_i, neurons.decay_syn, number, noise, sample)
+        else:
+            gathered(of_neurons, p_i, p_v, was_i, was_i, was_v)
+            combined(p_i, p_i, neurons.decay_syn, p_v, neurons.transfer, driven, number, noise, sample)
+        scaled(p_v, p_v, neurons.decay_mem, number, noise, sample)
+        if rules.recursion:
+            increased(p_v, jumps, number, noise, sample)
+            cleared(jumps)
+    copied(of_neurons[V_INITIAL], p_v)
+    copied(of_neurons[I_INITIAL], p_i)
+    return falling
+
+
+@compiled
+def backward(
+    neurons, synapses, rules, number, inputs, n_steps, noise, reads, cotangents, bounds, errors, input_errors,
+    sums, stop,
+):  # fmt: skip
+    """Run the adjoint of all samples; each runs forward once more, for its states.
+
+    Parameters
+    ----------
+    neurons, synapses, rules, number, inputs, n_steps, noise
+        As :func:`advance` took them.
+    reads : Events
+        Where the loss reads voltages.
+    cotangents : ndarray of float64, (n_reads,)
+        dL/dV there.
+    bounds : ndarray of int64, (n_samples + 1,)
+        Which spikes are a sample's.
+    errors : ndarray of float64, (n_spikes,)
+        What the loss gives of dL/dt_k, completed in place.
+    input_errors : ndarray of float64, (n_input_spikes,)
+        Filled with dL/dt_k, 0 for spikes after the end.
+    sums : Sums
+        Zeros, filled.
+    stop : ndarray of int64, (1,)
+        As :func:`eventsolve.interrupts.call` passes it.
+
+    Returns
+    -------
+    falling : int
+        Spikes whose slope is not positive.
+    """
+    n_samples, falling = inputs.bounds.size - 1, 0
+    history = no_history(n_steps, neurons.v_threshold.size)
+    nothing = np.zeros((0, 0, 0))
+    for sample in range(n_samples):
+        found, count = advance(
+            neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, (nothing, nothing),
+            no_spikes(), bounds[0], stop,
+        )  # fmt: skip
+        falling += retreat(
+            neurons, synapses, rules, number, inputs, reads, cotangents, sample, n_steps, noise, history,
+            found, count, input_errors, errors[bounds[sample] : bounds[sample + 1]], sums, stop,
+        )  # fmt: skip
+    return falling

@@ -1,0 +1,266 @@
+"""A network on a time grid, forward, one sample after the other (compiled)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsolve.compiled import compiled
+from validation.grid.kernels.numbers import into
+from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled, settled
+from validation.grid.kernels.tables import Fired, History
+
+
+@compiled
+def grown(array):
+    """Return an array twice as long with the same beginning."""
+    longer = np.empty(2 * array.size, array.dtype)
+    for k in range(array.size):  # an assignment of slices takes seconds to compile
+        longer[k] = array[k]
+    return longer
+
+
+@compiled
+def noted(found, count, step, neuron, voltage, current, lift):
+    """Add a spike to a list, and return the list."""
+    if count == found.steps.size:
+        found = Fired(
+            grown(found.steps),
+            grown(found.neurons),
+            grown(found.voltages),
+            grown(found.currents),
+            grown(found.lifts),
+        )
+    found.steps[count], found.neurons[count] = step, neuron
+    found.voltages[count], found.currents[count], found.lifts[count] = voltage, current, lift
+    return found
+
+
+@compiled
+def no_spikes():
+    """Return an empty list of spikes."""
+    room = 64
+    return Fired(
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room),
+        np.empty(room),
+        np.empty(room),
+    )
+
+
+@compiled
+def no_history(n_steps, n):
+    """Return a history to be filled."""
+    shape = (n_steps + 1, n)
+    return History(np.empty(shape), np.empty(shape), np.ones(shape, np.bool_))
+
+
+@compiled
+def holds(neurons):
+    """Say whether a neuron has a refractory period."""
+    found = False
+    for steps in neurons.t_ref:
+        found = found or steps > 0
+    return found
+
+
+@compiled
+def above(voltage, threshold, rules):
+    """Say whether a voltage is one at which a neuron spikes."""
+    return voltage > threshold or (rules.inclusive and voltage == threshold)
+
+
+@compiled
+def after_reset(voltage, j, neurons):
+    """Return the voltage after a spike."""
+    drop = neurons.v_threshold[j] - neurons.v_reset[j]
+    return voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
+
+
+@compiled
+def sent(source, step, n_steps, synapses, currents, lifts, waiting, number, noise, sample):
+    """Put a spike's weights into the rings of what is to arrive, in ``waiting`` rows each."""
+    for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
+        arrival = step + synapses.steps[run]
+        if arrival > n_steps:
+            continue
+        row, first, target = arrival % waiting.size, synapses.first[run], synapses.target[run]
+        ring = lifts[row] if synapses.delta[run] else currents[row]
+        for m in range(synapses.length[run]):
+            ring[target + m] += synapses.weights[first + m]
+        settled(ring[target : target + synapses.length[run]], number, noise, sample)
+        waiting[row] += 1
+
+
+@compiled
+def advance(
+    neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, before, found, count, stop
+):
+    """Run one sample.
+
+    Parameters
+    ----------
+    neurons : Neurons
+    synapses : Synapses
+    rules : Rules
+    number : Number
+    inputs : Events
+    sample, n_steps : int
+    noise : Noise
+        Goes on in place.
+    history : History
+        Filled.
+    before : tuple of ndarray of float64, (n_samples, n_steps + 1, n_neurons)
+        V and I as they are when spikes are looked for; filled, if they have samples.
+    found : Fired
+    count : int
+        How many spikes are in the list.
+    stop : ndarray of int64, (1,)
+        As :func:`eventsolve.interrupts.call` passes it.
+
+    Returns
+    -------
+    found, count
+    """
+    n = neurons.v_threshold.size
+    traced = before[0].shape[0] > 0
+    rows = min(synapses.longest, n_steps) + 1
+    currents, lifts = np.zeros((rows, n)), np.zeros((rows, n if synapses.any_delta else 0))
+    waiting = np.zeros(rows, np.int64)
+    held_until, lifted = np.full(n, -1), np.zeros(n)
+    driven = np.empty(n)
+    any_held = holds(neurons)
+    at = inputs.bounds[sample]
+    for step in range(n_steps + 1):
+        if stop[0] != 0:
+            break
+        row = step % rows
+        v, i, free = history.voltage[step], history.current[step], history.free[step]
+        crossed = 0
+        if step == 0:
+            copied(v, neurons.v_initial)
+            copied(i, neurons.i_initial)
+        else:
+            was_v, was_i = history.voltage[step - 1], history.current[step - 1]
+            scaled(i, was_i, neurons.decay_syn, number, noise, sample)
+            if rules.current_first and waiting[row] > 0:
+                increased(i, currents[row], number, noise, sample)
+                cleared(currents[row])
+            drives = i if rules.current_first else was_i
+            combined(v, was_v, neurons.decay_mem, drives, neurons.transfer, driven, number, noise, sample)
+            increased(v, neurons.drive, number, noise, sample)
+            if any_held:
+                for j in range(n):
+                    free[j] = step > held_until[j]
+                    v[j] = v[j] if free[j] else was_v[j]
+            for j in range(n):
+                crossed += v[j] > neurons.v_threshold[j]
+            if rules.inclusive:
+                for j in range(n):
+                    crossed += v[j] == neurons.v_threshold[j]
+        begin = count
+        if rules.current_first and synapses.any_delta and waiting[row] > 0:
+            for j in range(n):
+                lift, lifts[row, j] = lifts[row, j], 0.0
+                if lift != 0.0 and free[j]:
+                    was_above = above(v[j], neurons.v_threshold[j], rules)
+                    v[j] = into(v[j] + lift, number, noise, sample)
+                    if above(v[j], neurons.v_threshold[j], rules):
+                        crossed += 1
+                        lifted[j] = 0.0 if was_above else lift
+        if rules.current_first:
+            waiting[row] = 0
+        if traced:
+            copied(before[0][sample, step], v)
+            copied(before[1][sample, step], i)
+        if crossed > 0:
+            for j in range(n):
+                if above(v[j], neurons.v_threshold[j], rules):
+                    found = noted(found, count, step, j, v[j], i[j], lifted[j])
+                    count += 1
+                    v[j] = into(after_reset(v[j], j, neurons), number, noise, sample)
+                    held_until[j] = step + neurons.t_ref[j]
+                    lifted[j] = 0.0
+        while at < inputs.bounds[sample + 1] and inputs.steps[at] == step:
+            sent(inputs.places[at], step, n_steps, synapses, currents, lifts, waiting, number, noise, sample)
+            at += 1
+        first = begin
+        while True:
+            for k in range(first, count):
+                source = synapses.n_inputs + found.neurons[k]
+                sent(source, step, n_steps, synapses, currents, lifts, waiting, number, noise, sample)
+            first = count
+            if rules.current_first or waiting[row] == 0:
+                break
+            waiting[row] = 0
+            increased(i, currents[row], number, noise, sample)
+            cleared(currents[row])
+            if synapses.any_delta:
+                for j in range(n):
+                    lift, lifts[row, j] = lifts[row, j], 0.0
+                    if lift == 0.0 or not free[j] or step < held_until[j]:
+                        continue
+                    was_above = above(v[j], neurons.v_threshold[j], rules)
+                    v[j] = into(v[j] + lift, number, noise, sample)
+                    if was_above or not above(v[j], neurons.v_threshold[j], rules):
+                        continue
+                    again = False
+                    for k in range(begin, count):
+                        again = again or found.neurons[k] == j
+                    if not again:  # once per step: else in the next one
+                        found = noted(found, count, step, j, v[j], i[j], lift)
+                        count += 1
+                        v[j] = into(after_reset(v[j], j, neurons), number, noise, sample)
+                        held_until[j] = step + neurons.t_ref[j]
+    return found, count
+
+
+@compiled
+def forward(neurons, synapses, rules, number, inputs, n_steps, noise, before, after, stop):
+    """Run all samples.
+
+    Parameters
+    ----------
+    neurons, synapses, rules, number, inputs, n_steps, noise, before
+        As :func:`advance` takes them.
+    after : tuple of ndarray of float64, (n_samples, n_steps + 1, n_neurons)
+        V and I after resets and arrivals; filled, if they have samples.
+
+    Returns
+    -------
+    bounds : ndarray of int64, (n_samples + 1,)
+        Which spikes are a sample's.
+    found : Fired
+    """
+    n_samples = inputs.bounds.size - 1
+    bounds = np.zeros(n_samples + 1, np.int64)
+    history = no_history(n_steps, neurons.v_threshold.size)
+    found, count = no_spikes(), bounds[0]  # an int64: the literal 0 is a type of its own, compiled again
+    for sample in range(n_samples):
+        found, count = advance(
+            neurons,
+            synapses,
+            rules,
+            number,
+            inputs,
+            sample,
+            n_steps,
+            noise,
+            history,
+            before,
+            found,
+            count,
+            stop,
+        )
+        bounds[sample + 1] = count
+        if after[0].shape[0] > 0:
+            for step in range(n_steps + 1):
+                copied(after[0][sample, step], history.voltage[step])
+                copied(after[1][sample, step], history.current[step])
+    return bounds, Fired(
+        found.steps[:count],
+        found.neurons[:count],
+        found.voltages[:count],
+        found.currents[:count],
+        found.lifts[:count],
+    )

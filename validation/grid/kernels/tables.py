@@ -1,0 +1,147 @@
+"""What the kernels of the time-stepped network take (compiled with them).
+
+Neurons of all populations are numbered through, inputs alike; sources are the inputs and then the neurons.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Array = Any
+
+
+class Rules(NamedTuple):
+    """In which order things happen within a step.
+
+    Attributes
+    ----------
+    current_first : bool
+        Whether V moves with the current at the end of a step, after what arrives there, or with that at its beginning.
+    inclusive : bool
+        Whether a neuron at its threshold spikes.
+    slope_at_threshold : bool
+        Whether the slopes at a spike are those of V at threshold and reset, or of the V that was seen.
+    recursion : bool
+        Whether the adjoint is a recursion of its own, or the transpose of the moves.
+    """
+
+    current_first: bool
+    inclusive: bool
+    slope_at_threshold: bool
+    recursion: bool
+
+
+class Neurons(NamedTuple):
+    """Of every neuron, (n_neurons,).
+
+    Attributes
+    ----------
+    decay_mem, decay_syn, transfer, drive : ndarray of float64
+        Over one step: V becomes decay_mem V + transfer I + drive, and I becomes decay_syn I.
+    feed : ndarray of float64
+        By which p_V moves p_I in a recursion of the adjoint.
+    rate_mem, rate_syn : ndarray of float64
+        1/tau_mem and 1/tau_syn, in 1/s.
+    v_threshold, v_reset, v_leak, v_initial, i_initial : ndarray of float64
+        The threshold of a readout is inf.
+    t_ref : ndarray of int64
+        Steps.
+    subtracts : ndarray of bool
+        Whether a spike takes v_threshold - v_reset from V.
+    """
+
+    decay_mem: Array
+    decay_syn: Array
+    transfer: Array
+    drive: Array
+    feed: Array
+    rate_mem: Array
+    rate_syn: Array
+    v_threshold: Array
+    v_reset: Array
+    v_leak: Array
+    v_initial: Array
+    i_initial: Array
+    t_ref: Array
+    subtracts: Array
+
+
+class Synapses(NamedTuple):
+    """Synapses by source, in runs of successive targets with one delay and kind.
+
+    Attributes
+    ----------
+    weights : ndarray of float64, (n_synapses,)
+    bounds : ndarray of int64, (n_sources + 1,)
+        Which runs are a source's.
+    first, target, length, steps : ndarray of int64, (n_runs,)
+        First synapse, its target, their number, and after how many steps a spike arrives.
+    delta : ndarray of bool, (n_runs,)
+    n_inputs : int
+    longest : int
+        Of all steps.
+    any_delta : bool
+    """
+
+    weights: Array
+    bounds: Array
+    first: Array
+    target: Array
+    length: Array
+    steps: Array
+    delta: Array
+    n_inputs: int
+    longest: int
+    any_delta: bool
+
+
+class Events(NamedTuple):
+    """What is given at steps of samples: input spikes, with their sources, or voltages read, with their neurons.
+
+    ``bounds`` (n_samples + 1) says which are a sample's; steps ascend within it.
+    """
+
+    bounds: Array
+    steps: Array
+    places: Array
+
+
+class Fired(NamedTuple):
+    """Spikes of neurons, by sample and step.
+
+    Attributes
+    ----------
+    steps, neurons : ndarray of int64
+    voltages, currents : ndarray of float64
+        V before the reset, and I.
+    lifts : ndarray of float64
+        What arrived over delta synapses and lifted V across its threshold; 0 where V moved there.
+    """
+
+    steps: Array
+    neurons: Array
+    voltages: Array
+    currents: Array
+    lifts: Array
+
+
+class History(NamedTuple):
+    """One sample's states after each step, (n_steps + 1, n_neurons), and whether V was free to move there."""
+
+    voltage: Array
+    current: Array
+    free: Array
+
+
+class Sums(NamedTuple):
+    """Gradients: (n_samples, n_synapses), and of neurons (n_samples, n_quantities, n_neurons), as named below."""
+
+    weight: Array
+    delay: Array
+    neurons: Array
+
+
+DECAY_MEM, DECAY_SYN, TRANSFER, DRIVE, THRESHOLD, RESET, REFRACTORY, V_INITIAL, I_INITIAL, N_QUANTITIES = (
+    range(10)
+)
+"""Quantities of a neuron by which :class:`Sums` has derivatives."""

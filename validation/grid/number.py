@@ -1,0 +1,89 @@
+"""Number formats by name: what the kernels compute in."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+
+from validation.fixedpoint import FixedFormat, Overflow, Rounding
+from validation.grid.kernels.numbers import DOUBLE, FIXED, SINGLE, Noise, Number
+from validation.grid.kernels.words import NOT_FINITE, STOCHASTIC, Format
+from validation.grid.steps import Reals
+
+
+def kernel_format(number: FixedFormat, rounding: Rounding, overflow: Overflow) -> Format:
+    """Return a fixed-point format, and how results get into it, as kernels take it."""
+    bits = number.value_bits + number.signed
+    return Format(
+        minimum=number.minimum,
+        maximum=number.maximum,
+        mask=-1 if bits == 64 else (1 << bits) - 1,
+        resolution=number.resolution,
+        scale=2.0**number.fraction_bits,
+        limit=2.0**number.value_bits,
+        rounding=get_args(Rounding).index(rounding),
+        wraps=overflow == "wrap",
+    )
+
+
+def kernel_number(name: str, rounding: Rounding, overflow: Overflow) -> Number:
+    """Return the format "float64", "float32", or a fixed-point one such as "s16.15", or raise a ValueError."""
+    if name in ("float64", "float32"):
+        unused = kernel_format(FixedFormat(1, 0), rounding, overflow)
+        return Number(DOUBLE if name == "float64" else SINGLE, unused)
+    try:
+        parsed = FixedFormat.parse(name)
+    except ValueError as error:
+        raise ValueError(f"number must be 'float64', 'float32' or a fixed-point format; {error}") from None
+    if parsed.value_bits > 52:
+        raise ValueError(f"number must have at most 52 bits beside its sign, as float64 has; got {name!r}")
+    return Number(FIXED, kernel_format(parsed, rounding, overflow))
+
+
+def quantum(number: Number) -> float:
+    """Return the distance of two numbers near 1."""
+    if number.kind == FIXED:
+        return number.format.resolution
+    return float(np.finfo(np.float64 if number.kind == DOUBLE else np.float32).eps)
+
+
+def as_number(what: str, values: Reals, number: Number) -> Reals:
+    """Return parameters in a format, to the nearest, ties to the even one.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range, naming it as ``what``.
+    """
+    if number.kind == DOUBLE:
+        return values
+    if number.kind == SINGLE:
+        return values.astype(np.float32).astype(np.float64)
+    scaled = np.rint(values * number.format.scale)
+    bad = np.isfinite(values) & ((scaled < number.format.minimum) | (scaled > number.format.maximum))
+    if bad.any():
+        raise ValueError(f"{what} has {float(values[bad][0])!r}, which the number format cannot hold")
+    return np.asarray(scaled * number.format.resolution)
+
+
+def as_factor(values: Reals, number: Number) -> Reals:
+    """Return factors by which states are multiplied: float32 beside float32; fixed point multiplies by float64."""
+    return values.astype(np.float32).astype(np.float64) if number.kind == SINGLE else values
+
+
+def noise_of(number: Number, low: int, high: int, seed: int) -> Noise:
+    """Return the random words of samples low .. high - 1, each sample's own, and counts of results out of range."""
+    words = np.zeros((high - low, 4), dtype=np.uint64)
+    if number.kind == FIXED and number.format.rounding == STOCHASTIC:
+        for sample in range(low, high):
+            words[sample - low] = np.random.SFC64([seed, sample]).state["state"]["state"]
+    return Noise(words, np.zeros(high - low, np.int64))
+
+
+def overflows(noise: Noise) -> int:
+    """Return how many results were out of range, or raise a ValueError if one was not finite."""
+    total = int(noise.overflows.sum())
+    if total >= NOT_FINITE:
+        raise ValueError("a result is not finite and cannot be held in fixed point")
+    return total

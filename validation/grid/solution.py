@@ -1,0 +1,117 @@
+"""A network solved on a time grid, as losses read it: everything is at points of the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import eventsolve as es
+from eventsolve.network import Network
+from eventsolve.quadrature import Nodes, require_continuous
+from eventsolve.solution import Maxima
+from validation.grid.steps import Integers, Reals
+
+States = tuple[Reals, Reals]
+
+
+@dataclass(frozen=True, eq=False)
+class GridSolution:
+    """What losses ask of a :class:`eventsolve.Solution`, on a grid.
+
+    Voltages are read at the nearest point, after a reset there and after what arrives there. The mean of a running loss
+    is over the points after 0, a step each; a largest voltage is the first largest at a point.
+
+    Attributes
+    ----------
+    network : Network
+    spikes : mapping of str to SpikeTrains
+    n_samples, n_steps : int
+    time_step : float
+        Seconds.
+    states : callable
+        Takes nothing and returns V and I of all populations, (n_samples, n_steps + 1, n_neurons).
+    populations : mapping of str to int
+        The first neuron of each population in ``states``.
+    """
+
+    network: Network
+    spikes: Mapping[str, es.SpikeTrains]
+    n_samples: int
+    n_steps: int
+    time_step: float
+    states: Callable[[], States] = field(repr=False)
+    populations: Mapping[str, int] = field(repr=False)
+
+    t_start = 0.0
+    stopped = None
+
+    @property
+    def t_end(self) -> float:
+        """Seconds."""
+        return self.n_steps * self.time_step
+
+    @cached_property
+    def _all_states(self) -> States:
+        return self.states()
+
+    def voltage(self, population: str, times: ArrayLike) -> Reals:
+        """Return voltages (n_samples, n_neurons, n_times)."""
+        return self._at(population, times)[0]
+
+    def current(self, population: str, times: ArrayLike) -> Reals:
+        """Return currents (n_samples, n_neurons, n_times)."""
+        return self._at(population, times)[1]
+
+    def states_at(self, population: str, times: Reals) -> States:
+        """Return V and I (n_samples, n_neurons, n_times) at times of each sample, (n_samples, n_times)."""
+        steps = self.step_of(times)[:, :, None]
+        v, i = (np.take_along_axis(self._of(population, k), steps, axis=1) for k in (0, 1))
+        return v.transpose(0, 2, 1), i.transpose(0, 2, 1)
+
+    def maxima(self, population: str) -> Maxima:
+        """Return the largest voltage of each LI neuron, and the point at which it is reached first."""
+        neuron = self.network.population(population).neuron
+        if neuron is None or neuron.spiking:
+            raise ValueError(f"maxima are of LI populations; {population!r} is none")
+        voltages = self._of(population, 0)
+        steps = voltages.argmax(axis=1)
+        values = np.take_along_axis(voltages, steps[:, None], axis=1)[:, 0]
+        return Maxima(values, steps * self.time_step, np.full(steps.shape, -1))
+
+    def nodes(self, population: str) -> Nodes:
+        """Return the points after 0, each with one step's share of the mean."""
+        require_continuous(self.network, population, 0.0, self.t_end)
+        times = np.arange(1, self.n_steps + 1) * self.time_step
+        shape = (self.n_samples, self.n_steps)
+        return Nodes(
+            np.broadcast_to(times, shape),
+            np.full(shape, 1.0 / self.n_steps),
+            self._of(population, 0)[:, 1:].transpose(0, 2, 1),
+        )
+
+    def require_whole(self, what: str) -> None:
+        """Do nothing: all samples are solved to the end."""
+
+    def step_of(self, times: Reals) -> Integers:
+        """Return the nearest point of times, or raise a ValueError if one lies outside of the run."""
+        steps = np.rint(times / self.time_step).astype(np.int64)
+        if ((steps < 0) | (steps > self.n_steps)).any():
+            bad = times[(steps < 0) | (steps > self.n_steps)]
+            raise ValueError(f"times must lie in [0, t_end = {self.t_end!r}]; got {float(bad[0])!r}")
+        return steps
+
+    def _at(self, population: str, times: ArrayLike) -> States:
+        asked = np.asarray(times, dtype=np.float64).reshape(-1)
+        return self.states_at(population, np.broadcast_to(asked, (self.n_samples, asked.size)))
+
+    def _of(self, population: str, which: int) -> Reals:
+        """Return V or I of a population, (n_samples, n_steps + 1, n_neurons)."""
+        if population not in self.populations:
+            self.network.population(population)
+            raise ValueError(f"{population!r} is an input: it has no voltage")
+        first = self.populations[population]
+        return self._all_states[which][:, :, first : first + self.network.population(population).size]

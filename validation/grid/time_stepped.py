@@ -1,0 +1,424 @@
+r"""Networks on a time grid: what the solver runs, as EventProp on a clock computes it.
+
+States move from point to point, h apart; spikes, arrivals and resets are on points. By default, at point k:
+
+    I[k] = exp(-h/tau_syn) I[k-1]+
+    V[k] = v_leak + exp(-h/tau_mem) (V[k-1]+ - v_leak) + K I[k-1]+,   K as in MODEL, Forward
+    spike where V[k] > v_threshold:  V[k]+ = v_reset
+    I[k]+ = I[k] + weights of the spikes that arrive at k
+
+The adjoint is the transpose of these moves, with the jump of the exact adjoint (MODEL, Backward) at spikes, whose slope
+is taken at the grid point: V'- = (v_leak - V[k] + I[k]) / tau_mem. With exact propagators states are exact between
+events, so that everything converges to the exact solution with the first order of the step, in which spikes are late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.checks import duration
+from eventsolve.chunks import joined, map_chunks
+from eventsolve.interrupts import call
+from eventsolve.losses import Evaluation
+from eventsolve.magnitudes import warn_of_step
+from eventsolve.network import Network
+from validation.fixedpoint import Overflow, Rounding
+from validation.grid.kernels.backward import backward
+from validation.grid.kernels.forward import forward
+from validation.grid.kernels.numbers import FIXED, Number
+from validation.grid.kernels.tables import N_QUANTITIES, Events, Fired, Rules, Sums
+from validation.grid.number import kernel_number, noise_of, overflows, quantum
+from validation.grid.scheme import Propagators
+from validation.grid.solution import GridSolution, States
+from validation.grid.steps import (
+    InputRounding,
+    Integers,
+    Reals,
+    grid_trains,
+    number_of_samples,
+    number_of_steps,
+    to_steps,
+)
+from validation.grid.tables import Tables, events_of, inputs_of, part, tables_of
+from validation.target import Record, Resolution, Trace
+
+SAMPLES = 8
+"""Of a chunk: samples share nothing, so that any number gives the same bits."""
+
+
+@dataclass(frozen=True)
+class TimeStepped:
+    """Networks on a time grid; see the module docstring.
+
+    It runs every network that :func:`eventsolve.solve` runs, with every loss of :mod:`eventsolve.losses`. Delays and
+    refractory periods are rounded to the nearest step, which ``Record.notes`` says where it moves one. A spike that
+    arrives over a delta synapse and lifts its target across the threshold makes it spike at that point, once; the worth
+    of that spike's time goes to the arrivals there, by their weights.
+
+    Parameters
+    ----------
+    time_step : float
+        Seconds.
+    propagators : {"exact", "exponential", "euler"}
+        How states move over a step: exactly; with exponential decays, V driven by (1 - exp(-h/tau_mem)) I; by forward
+        Euler.
+    input_rounding : {"nearest", "up", "down"}
+        To which point an input spike is moved; of the nearest two to the even one.
+    transport : int
+        After how many steps a spike arrives, beyond its delay.
+    slope : {"grid", "threshold"}
+        Whether slopes at a spike are those of the V that was seen above threshold, or of V at threshold.
+    order : {"voltage_first", "current_first"}
+        Whether over a step V moves with the current at its beginning, and what arrives at its end is added after spikes
+        were looked for; or with the current at its end, after arrivals. The latter needs transport of at least 1.
+    adjoint : {"transpose", "recursion"}
+        Whether adjoints move by the transpose of the states' moves, or by a recursion of their own in the manner of
+        Bena et al. (2024): decays of their own and jumps a step later. The latter is for order "current_first", without
+        refractory periods, subtraction and delta synapses, and gives no gradients of neuron parameters.
+    inclusive : bool
+        Whether V equal to the threshold is a spike.
+    number : str
+        "float64", "float32", or a fixed-point format such as "s16.15", of up to 52 bits. V, I, weights and adjoints are
+        held in it, and every operation on them is rounded; factors of a step are float32 beside float32, else float64;
+        dL/dt and sums of gradients are float64.
+    rounding : {"down", "to_zero", "half_up", "nearest_even", "stochastic"}
+        Of fixed-point operations, as in :mod:`validation.fixedpoint`.
+    overflow : {"saturate", "wrap"}
+        Of fixed-point operations.
+    seed : int
+        Of stochastic rounding; every sample has random words of its own.
+    traces : bool
+        Whether the record has V and I of every step.
+    threads : int, optional
+        As in :func:`eventsolve.solve`.
+    """
+
+    time_step: float
+    propagators: Propagators = "exact"
+    input_rounding: InputRounding = "nearest"
+    transport: int = 0
+    slope: Literal["grid", "threshold"] = "grid"
+    order: Literal["voltage_first", "current_first"] = "voltage_first"
+    adjoint: Literal["transpose", "recursion"] = "transpose"
+    inclusive: bool = False
+    number: str = "float64"
+    rounding: Rounding = "half_up"
+    overflow: Overflow = "saturate"
+    seed: int = 0
+    traces: bool = True
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "time_step", duration("time_step", self.time_step))
+        choices = {
+            "propagators": get_args(Propagators),
+            "input_rounding": get_args(InputRounding),
+            "slope": ("grid", "threshold"),
+            "order": ("voltage_first", "current_first"),
+            "adjoint": ("transpose", "recursion"),
+            "rounding": get_args(Rounding),
+            "overflow": get_args(Overflow),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+        lowest = 1 if self.order == "current_first" else 0
+        if isinstance(self.transport, bool) or not isinstance(self.transport, int) or self.transport < lowest:
+            raise ValueError(
+                f"transport must be an integer >= {lowest} with order {self.order!r}; got {self.transport!r}"
+            )
+        if self.adjoint == "recursion" and self.order != "current_first":
+            raise ValueError(f"adjoint 'recursion' needs order 'current_first'; got order {self.order!r}")
+        kernel_number(self.number, self.rounding, self.overflow)
+
+    @property
+    def name(self) -> str:
+        """Of the implementation and its settings, where they are not the defaults."""
+        parts = [f"time-stepped, {self.time_step * 1e3:g} ms, {self.number}"]
+        if self.propagators != "exact":
+            parts.append({"euler": "Euler", "exponential": "exponential decays"}[self.propagators])
+        if self.input_rounding != "nearest":
+            parts.append(f"inputs rounded {self.input_rounding}")
+        if self.transport:
+            parts.append(f"transport of {self.transport} step" + ("s" if self.transport > 1 else ""))
+        if self.slope != "grid":
+            parts.append("slope at threshold")
+        if self.order != "voltage_first":
+            parts.append("current first")
+        if self.adjoint != "transpose":
+            parts.append("adjoint by recursion")
+        if self.inclusive:
+            parts.append("spikes at threshold")
+        return ", ".join(parts)
+
+    def resolution(self, network: Network) -> Resolution:
+        """Return how finely the network is resolved."""
+        return Resolution(
+            time_step=self.time_step,
+            transport=dict.fromkeys(network.projections, self.transport),
+            quantum=quantum(kernel_number(self.number, self.rounding, self.overflow)),
+        )
+
+    def run(self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, loss: Any) -> Record:
+        """Run the network forward and backward on a batch.
+
+        Parameters
+        ----------
+        network : Network
+        inputs : mapping of str to SpikeTrains
+        t_end : float
+            Seconds, rounded to the grid; spikes are detected from the first grid point after 0 up to t_end.
+        loss : loss of ``eventsolve.losses``
+            Voltages are read as :class:`validation.grid.solution.GridSolution` says.
+
+        Returns
+        -------
+        Record
+            Traces are V before the reset, and I as spikes are looked for. ``counters["falling_crossings"]`` counts
+            spikes whose voltage had passed its peak when the grid saw it above threshold; their slope, and with it the
+            sign of their gradient, is wrong. ``counters["overflows"]``, in fixed point, counts results out of range.
+
+        Raises
+        ------
+        ValueError
+            If inputs or loss do not fit the network, two spikes of an input fall into one step, or the number format
+            cannot hold a parameter.
+        """
+        self._check(network)
+        n_samples = number_of_samples(network, inputs)
+        n_steps = number_of_steps(t_end, self.time_step)
+        warn_of_step(self.time_step, network)
+        number = kernel_number(self.number, self.rounding, self.overflow)
+        tables = tables_of(network, self.time_step, self.propagators, self.transport, number)
+        steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
+        events, input_order = inputs_of(tables, inputs, steps, n_samples)
+        forwards = partial(self._forward, tables, number, events, n_steps)
+        fired, bounds, traces, _, _ = forwards(traced=self.traces)
+        samples = np.repeat(np.arange(n_samples), np.diff(bounds))
+        spikes, places = _trains(network, tables, inputs, steps, samples, fired, self.time_step)
+        solution = GridSolution(
+            network,
+            spikes,
+            n_samples,
+            n_steps,
+            self.time_step,
+            lambda: forwards(kept=True)[3],
+            tables.populations,
+        )
+        evaluation: Evaluation = loss.evaluate(solution)
+        errors = np.zeros(fired.steps.size)
+        for name, values in evaluation.spike_times.items():
+            if name in tables.populations:
+                errors[places[name]] = values
+        reads, cotangents = _reads(evaluation, solution, tables)
+        errors, input_errors, sums, falling, noise = self._backward(
+            tables, number, events, n_steps, bounds, errors, reads, cotangents
+        )
+        given = np.empty_like(input_errors)
+        given[input_order] = input_errors
+        spike_times = {name: errors[places[name]] for name in tables.populations}
+        first = 0
+        for name in tables.inputs:
+            size = steps[name].size
+            spike_times[name] = given[first : first + size][places[name]]
+            if name in evaluation.spike_times:
+                spike_times[name] = spike_times[name] + evaluation.spike_times[name]
+            first += size
+        counters = {"falling_crossings": falling}
+        if number.kind == FIXED:
+            counters["overflows"] = noise
+        times = np.arange(n_steps + 1, dtype=np.float64) * self.time_step
+        return Record(
+            name=self.name,
+            spikes=spikes,
+            loss=np.asarray(evaluation.values, dtype=np.float64),
+            spike_times={name: spike_times[name] for name in network.populations},
+            weight=tables.by_projection(sums.weight),
+            delay=tables.by_projection(sums.delay),
+            parameters=tables.by_parameter(sums.neurons) if self.adjoint == "transpose" else {},
+            time_step=self.time_step,
+            traces=_traces(network, tables, times, traces) if self.traces else {},
+            counters=counters,
+            notes=tuple(
+                f"{count} {what} are rounded to steps of {self.time_step!r} s, by up to {most:.2g} s"
+                for what, (count, most) in tables.rounded.items()
+            ),
+        )
+
+    def _check(self, network: Network) -> None:
+        """Raise a ValueError if the adjoint has no rule for something in the network."""
+        if self.adjoint == "transpose":
+            return
+        for p in network.populations.values():
+            if p.parameter("t_ref").any() or getattr(p.neuron, "reset", "value") != "value":
+                raise ValueError(
+                    f"population {p.name!r} has a refractory period or a reset by subtraction, for which adjoint "
+                    "'recursion' has no rule"
+                )
+        for key, projection in network.projections.items():
+            if projection.synapse != "exponential":
+                raise ValueError(f"synapse of {key} is 'delta', for which adjoint 'recursion' has no rule")
+
+    def _rules(self) -> Rules:
+        return Rules(
+            self.order == "current_first",
+            self.inclusive,
+            self.slope == "threshold",
+            self.adjoint == "recursion",
+        )
+
+    def _forward(
+        self,
+        tables: Tables,
+        number: Number,
+        events: Events,
+        n_steps: int,
+        *,
+        traced: bool = False,
+        kept: bool = False,
+    ) -> tuple[Fired, Integers, States, States, int]:
+        """Return all spikes, where each sample's begin, traces and states if wanted, and how many overflows."""
+        n_samples, n = events.bounds.size - 1, tables.neurons.v_threshold.size
+        shape = (n_steps + 1, n)
+        before = tuple(np.empty((n_samples if traced else 0, *shape)) for _ in range(2))
+        after = tuple(np.empty((n_samples if kept else 0, *shape)) for _ in range(2))
+
+        def work(k: int) -> tuple[Integers, Fired, int]:
+            low, high = _range(k, n_samples)
+            noise = noise_of(number, low, high, self.seed)
+            bounds, fired = call(
+                forward,
+                tables.neurons,
+                tables.synapses,
+                self._rules(),
+                number,
+                part(events, low, high)[0],
+                n_steps,
+                noise,
+                tuple(x[low:high] for x in before),
+                tuple(x[low:high] for x in after),
+            )
+            return np.diff(bounds), fired, overflows(noise)
+
+        results = map_chunks(work, -(-n_samples // SAMPLES), self.threads)
+        empty = Fired(*(np.empty(0, np.int64),) * 2, *(np.empty(0),) * 3)
+        fired = Fired(*(np.concatenate(c) for c in zip(empty, *(r[1] for r in results), strict=True)))
+        bounds = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(r[0] for r in results)]))
+        return fired, bounds, (before[0], before[1]), (after[0], after[1]), sum(r[2] for r in results)
+
+    def _backward(
+        self,
+        tables: Tables,
+        number: Number,
+        events: Events,
+        n_steps: int,
+        bounds: Integers,
+        errors: Reals,
+        reads: Events,
+        cotangents: Reals,
+    ) -> tuple[Reals, Reals, Sums, int, int]:
+        """Return dL/dt of spikes and of input spikes, gradients, falling spikes and overflows."""
+        n_samples, n_synapses = bounds.size - 1, tables.order.size
+
+        def work(k: int) -> tuple[Reals, Reals, Sums, int, int]:
+            low, high = _range(k, n_samples)
+            noise = noise_of(number, low, high, self.seed)
+            own_inputs, _ = part(events, low, high)
+            own_reads, read = part(reads, low, high)
+            completed = errors[bounds[low] : bounds[high]].copy()  # work may be begun again
+            of_inputs = np.zeros(own_inputs.steps.size)
+            sums = Sums(
+                np.zeros((high - low, n_synapses)),
+                np.zeros((high - low, n_synapses)),
+                np.zeros((high - low, N_QUANTITIES, tables.neurons.v_threshold.size)),
+            )
+            falling: int = call(
+                backward,
+                tables.neurons,
+                tables.synapses,
+                self._rules(),
+                number,
+                own_inputs,
+                n_steps,
+                noise,
+                own_reads,
+                cotangents[read],
+                bounds[low : high + 1] - bounds[low],
+                completed,
+                of_inputs,
+                sums,
+            )
+            return completed, of_inputs, sums, falling, overflows(noise)
+
+        results = map_chunks(work, -(-n_samples // SAMPLES), self.threads)
+        if not results:
+            nothing = np.zeros((0, n_synapses))
+            return (
+                errors,
+                np.zeros(0),
+                Sums(nothing, nothing, np.zeros((0, N_QUANTITIES, tables.neurons.v_leak.size))),
+                0,
+                0,
+            )
+        sums = Sums(*(joined(columns) for columns in zip(*(r[2] for r in results), strict=True)))
+        completed, of_inputs = joined([r[0] for r in results]), joined([r[1] for r in results])
+        return completed, of_inputs, sums, sum(r[3] for r in results), sum(r[4] for r in results)
+
+
+def _range(chunk: int, n_samples: int) -> tuple[int, int]:
+    return chunk * SAMPLES, min((chunk + 1) * SAMPLES, n_samples)
+
+
+def _trains(
+    network: Network,
+    tables: Tables,
+    inputs: Mapping[str, es.SpikeTrains],
+    steps: Mapping[str, Integers],
+    samples: Integers,
+    fired: Fired,
+    time_step: float,
+) -> tuple[dict[str, es.SpikeTrains], dict[str, Integers]]:
+    """Return all spikes by population, and where each was: in the given trains, or among those of neurons."""
+    spikes, places = {}, {}
+    for name, population in network.populations.items():
+        shape = (int(next(iter(inputs.values())).n_samples), population.size)
+        if population.neuron is None:
+            trains = inputs[name]
+            spikes[name], places[name] = grid_trains(
+                steps[name], trains.neurons, trains.samples, shape, time_step
+            )
+            continue
+        first = tables.populations[name]
+        own = np.flatnonzero((fired.neurons >= first) & (fired.neurons < first + population.size))
+        spikes[name], order = grid_trains(
+            fired.steps[own], fired.neurons[own] - first, samples[own], shape, time_step
+        )
+        places[name] = own[order]
+    return spikes, places
+
+
+def _reads(evaluation: Evaluation, solution: GridSolution, tables: Tables) -> tuple[Events, Reals]:
+    """Return where a loss reads voltages, and dL/dV there."""
+    nothing = (np.empty(0, np.int64),) * 3 + (np.empty(0),)
+    columns = [
+        (r.samples, solution.step_of(r.times), r.neurons + tables.populations[name], r.cotangents)
+        for name, r in evaluation.voltages.items()
+    ]
+    samples, steps, neurons, cotangents = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
+    reads, order = events_of(samples, steps, neurons, solution.n_samples)
+    return reads, cotangents[order]
+
+
+def _traces(network: Network, tables: Tables, times: Reals, states: States) -> dict[str, Trace]:
+    found = {}
+    for name, first in tables.populations.items():
+        own = slice(first, first + network.population(name).size)
+        voltage, current = (x[:, :, own].transpose(0, 2, 1) for x in states)
+        found[name] = Trace(times, voltage, current)
+    return found

@@ -1,0 +1,55 @@
+"""What the commands' options have in common."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import typer
+
+from validation.durations import seconds
+
+
+def wrong(error: object, hint: str | None = None) -> typer.BadParameter:
+    """Return what an error says of the input as a bad option, whatever names and characters it contains."""
+    from eventsolve.checks import printable  # help imports nothing heavy
+
+    return typer.BadParameter(printable(str(error)), param_hint=hint)
+
+
+def duration(option: str, text: str) -> float:
+    """Read the duration of an option, in seconds."""
+    try:
+        return seconds(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(error.message, param_hint=f"'--{option}'") from None
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse infinities and NaN."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value!r} is not a finite number")
+    return value
+
+
+def folder(path: Path) -> Path:
+    """Refuse a folder that can't be made or written to: before the work, not after it."""
+    try:
+        there = next(place for place in (path.resolve(), *path.resolve().parents) if place.exists())
+        if not there.is_dir():
+            raise typer.BadParameter(f"{there} is not a folder")
+    except OSError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise typer.BadParameter(f"{there} can't be written to")
+    return path
+
+
+def file(path: Path | None) -> Path | None:
+    """Refuse a file that can't be written."""
+    if path is not None:
+        folder(path.parent)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise typer.BadParameter(f"{path} can't be written to")
+    return path
