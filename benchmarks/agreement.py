@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import eventsolve as es
+from eventsolve.files import write_text
 from eventsolve.matching import match_spikes
 from validation.grid import TimeStepped
 from validation.oracle import oracle
@@ -330,7 +331,7 @@ def main() -> int:
         cells = (row.who, row.what, row.spikes, row.gradients, row.expected, verdict)
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], flush=True)
-    PAGE.write_text(TEXT.format(rows="\n".join(lines), versions=versions()), encoding="utf-8")
+    write_text(PAGE, TEXT.format(rows="\n".join(lines), versions=versions()))
     return 0 if all(row.holds for row in rows) else 1
 
 

@@ -26,6 +26,7 @@ import matplotlib
 import numpy as np
 
 import eventsolve as es
+from eventsolve.files import write_text
 from eventsolve.io.datasets import encode_latency, yin_yang
 from eventsolve.matching import match_spikes
 from validation.peers import RUNNERS, execute, sorted_trains
@@ -290,7 +291,7 @@ def measure_all(only: list[str], budget: float) -> dict[str, Any]:
                 f"{peer.title}, {tau} ms, batch {batch}: {said} ({time.perf_counter() - start:.0f} s)",
                 flush=True,
             )
-            store.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            write_text(store, json.dumps(rows, indent=1))
     return rows
 
 
@@ -473,7 +474,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=1.0, help="seconds to spend on a number; default 1")
     arguments = parser.parse_args()
     rows = measure_all(arguments.only, arguments.budget)
-    (ROOT / "docs" / "benchmarks.md").write_text(page(rows), encoding="utf-8")
+    write_text(ROOT / "docs" / "benchmarks.md", page(rows))
     plot(rows, ROOT / "docs" / "benchmarks.png")
 
 

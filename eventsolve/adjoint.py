@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
@@ -35,10 +35,10 @@ class UndefinedGradientError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Gradients:
+class Gradients(Frozen):
     """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
 
-    With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a list of matrices for a sparse
+    With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a tuple of matrices for a sparse
     weight).
 
     Attributes
@@ -305,7 +305,7 @@ def _backward(
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     starts = {
-        name: list(accumulate((chunk.spikes[name].times.size for chunk in solution.chunks), initial=0))
+        name: list(accumulate((chunk.spikes[name].times.size for chunk in solution._chunks), initial=0))
         for name in solution.spikes
     }
 
@@ -316,7 +316,7 @@ def _backward(
         }
 
     def work(k: int) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
-        chunk = solution.chunks[k]
+        chunk = solution._chunks[k]
         errors = {
             name: cotangents[name][starts[name][k] : starts[name][k + 1]].copy()
             if name in cotangents
@@ -336,7 +336,7 @@ def _backward(
 
     spike_times: dict[str, list[Reals]] = {name: [] for name in solution.spikes}
     collected: list[list[tuple[Reals, Reals, Reals]]] = []
-    for errors, results in map_chunks(work, len(solution.chunks), threads):
+    for errors, results in map_chunks(work, len(solution._chunks), threads):
         for name, values in errors.items():
             spike_times[name].append(values)
         if per_sample or not collected:
@@ -361,7 +361,7 @@ def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stop
     times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
     for name, values in gradients.spike_times.items():
         times[name][_solved(spikes[name], stopped)] = values
-    return replace(gradients, spike_times=MappingProxyType(times))
+    return replace(gradients, spike_times=FrozenMapping(times))
 
 
 def _chunk_back(
@@ -490,8 +490,8 @@ def _gradients(
             fields[name][population] = d_parameters[..., row, place]
     times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
-        **{name: MappingProxyType(values) for name, values in fields.items()},
-        spike_times=MappingProxyType(times),
+        **{name: FrozenMapping(values) for name, values in fields.items()},
+        spike_times=FrozenMapping(times),
         silent_samples=silent_samples,
         solution=solution,
         reads=MappingProxyType(dict(reads)),

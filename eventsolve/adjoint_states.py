@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import value_and_grad
 from eventsolve.chunks import chunk_ranges
+from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels.recurrent_adjoint import sample_adjoint, slopes_of
 from eventsolve.losses import Loss, VoltageReads
@@ -20,7 +21,7 @@ Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class AdjointStates:
+class AdjointStates(Frozen):
     """The adjoint of a solution's states: what moving V or I of one neuron at one time does to a loss.
 
     Between events dp_V/dt = p_V/tau_mem and dp_I/dt = p_I/tau_syn - p_V/tau_mem (Wunderlich & Pehle 2021, with
@@ -64,7 +65,7 @@ class AdjointStates:
         layer = solution.layer(population)
         everywhere, back = solution.in_order(times)
         parts = []
-        for chunk, (low, high) in zip(solution.chunks, chunk_ranges(solution.n_samples), strict=True):
+        for chunk, (low, high) in zip(solution._chunks, chunk_ranges(solution.n_samples), strict=True):
             own = own_spikes(layer, chunk)
             start = chunk.start[layer.name]
             totals = np.empty(own.times.size)

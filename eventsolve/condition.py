@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from eventsolve.checks import shown
 from eventsolve.chunks import map_chunks
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels import perturbation
 from eventsolve.kernels.distances import Lives
@@ -80,7 +80,7 @@ class IllConditioned(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Condition:
+class Condition(Frozen):
     """How well float64 knows the derivatives of spike times; every field in the order of ``solution.spikes``.
 
     Attributes
@@ -189,18 +189,16 @@ def gradient_condition(solution: Solution, *, threads: int | None = None) -> Con
         column.setflags(write=False)
 
     def by_parameter(first: int) -> Mapping[str, Mapping[str, Reals]]:
-        return MappingProxyType(
+        return FrozenMapping(
             {
-                name: MappingProxyType(
-                    {population: column[first + k] for population, column in joined.items()}
-                )
+                name: FrozenMapping({population: column[first + k] for population, column in joined.items()})
                 for k, name in enumerate(NAMES)
             }
         )
 
     return Condition(
         solution,
-        MappingProxyType({population: column[0] for population, column in joined.items()}),
+        FrozenMapping({population: column[0] for population, column in joined.items()}),
         by_parameter(1),
         by_parameter(1 + len(NAMES)),
     )

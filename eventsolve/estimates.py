@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, vjp
 from eventsolve.chunks import map_chunks
+from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels import distance_gradients, distances, perturbation
 from eventsolve.margins import (
@@ -32,7 +33,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class RadiusEstimate:
+class RadiusEstimate(Frozen):
     """How far numbers may move, all at once, before the order of events changes, to first order.
 
     Attributes
@@ -158,7 +159,7 @@ def _rows(part: Solution, study: Study, pattern: Pattern) -> Rows:
     """Return all distances of a layer; a weight of 0 that may move makes events."""
     layer = study.layer
     heard = (layer.afferents.weight != 0.0) | (_scales(layer, pattern).weight > 0.0)
-    return rows_of(part, layer, part.chunks[0], heard, np.iinfo(np.int64).max)[0]
+    return rows_of(part, layer, part._chunks[0], heard, np.iinfo(np.int64).max)[0]
 
 
 def _ranked(part: Solution, studies: list[Study], all_rows: list[Rows], pattern: Pattern) -> Iterator[Ranked]:
@@ -338,7 +339,7 @@ def _size(gradient: Reals, scale: Reals) -> Reals:
 
 def _flat(gradient: Any) -> Reals:
     """Return each sample's gradient of a weight or delay, (n_samples, n_synapses)."""
-    if isinstance(gradient, list):
+    if isinstance(gradient, tuple):
         return np.stack([matrix.data for matrix in gradient])
     flat: Reals = gradient.reshape(gradient.shape[0], -1)
     return flat

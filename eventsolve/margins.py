@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes
@@ -55,7 +55,7 @@ class Margin(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Distances:
+class Distances(Frozen):
     """Distances of one kind in one population, sorted by sample, then value; read-only parallel arrays.
 
     Attributes
@@ -73,11 +73,6 @@ class Distances:
     neurons: Integers
     samples: Integers
     n_samples: int
-
-    def __post_init__(self) -> None:
-        for column in vars(self).values():
-            if isinstance(column, np.ndarray):
-                column.setflags(write=False)
 
     @cached_property
     def offsets(self) -> Integers:
@@ -124,7 +119,7 @@ class Gaps(Distances):
 
 
 @dataclass(frozen=True, eq=False)
-class Margins:
+class Margins(Frozen):
     """How far a solution is from another order of events. Each field is by spiking population.
 
     Events of a neuron are its spikes, the ends of its refractory periods and its arrivals; those of weight 0 are none,
@@ -164,7 +159,7 @@ class Margins:
             kind: np.minimum.reduce([nothing, *(d.least() for d in getattr(self, kind).values())])
             for kind in KINDS
         }
-        return MappingProxyType(least)
+        return FrozenMapping(least)
 
     def smallest(self, n: int = 1) -> dict[str, tuple[Margin, ...]]:
         """Return the n smallest distances of each kind in the whole batch, smallest first."""
@@ -220,7 +215,7 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
     ranges = chunk_ranges(solution.n_samples)
 
     def work(k: int) -> list[tuple[Rows, Gathered]]:
-        chunk = solution.chunks[k]
+        chunk = solution._chunks[k]
         return [rows_of(solution, layer, chunk, layer.afferents.weight != 0.0, most) for layer in layers]
 
     columns: dict[str, dict[str, list[tuple[NDArray[np.generic], ...]]]] = {kind: {} for kind in KINDS}
@@ -236,12 +231,12 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
                         _columns(kind, layer, rows, gathered.spikes.neurons, name, low)
                     )
 
-    def joined(kind: str, record: Callable[..., Distances]) -> MappingProxyType[str, Distances]:
+    def joined(kind: str, record: Callable[..., Distances]) -> FrozenMapping[str, Distances]:
         found = {}
         for name, parts in columns[kind].items():
             values, times, neurons, samples, *rest = (np.concatenate(c) for c in zip(*parts, strict=True))
             found[name] = record(values, times, neurons, samples, solution.n_samples, *rest)
-        return MappingProxyType(found)
+        return FrozenMapping(found)
 
     return Margins(
         joined("voltage", Distances),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.checks import seconds
+from eventsolve.frozen import Frozen
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
@@ -17,7 +18,7 @@ Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class SpikeMatch:
+class SpikeMatch(Frozen):
     """The spikes of one population, paired.
 
     Attributes

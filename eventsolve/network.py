@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, first_entry, printable, real_array, refuse_units, seconds_array, shown
+from eventsolve.frozen import Frozen, read_only
 
 Real: TypeAlias = float | ArrayLike
 Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
@@ -38,7 +39,7 @@ The equations have no scale of their own, so that a network beyond is one within
 
 
 @dataclass(frozen=True, eq=False)
-class LIF:
+class LIF(Frozen):
     """Leaky integrate-and-fire neurons with an exponential synaptic current (MODEL: Wunderlich & Pehle 2021, eq. 1).
 
     ``tau_mem dV/dt = (v_leak - V) + I``, ``tau_syn dI/dt = -I``; V reaching v_threshold from below emits a spike and
@@ -86,7 +87,7 @@ class LIF:
 
 
 @dataclass(frozen=True, eq=False)
-class LI:
+class LI(Frozen):
     """Leaky integrators: the neuron of :class:`LIF` without a threshold, a readout. Parameters as there."""
 
     tau_mem: Real
@@ -115,8 +116,20 @@ class Population:
         return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), (self.size,)))
 
 
+class _Weight:
+    """The weight of a projection; if it is sparse a new matrix each time: scipy resizes a matrix in place."""
+
+    def __get__(self, projection: Projection | None, _: type) -> Weights:
+        if projection is None:
+            raise AttributeError("the weight is that of a projection")
+        return read_only(vars(projection)["weight"])
+
+    def __set__(self, projection: Projection, weight: Weights) -> None:
+        vars(projection)["weight"] = weight
+
+
 @dataclass(frozen=True, eq=False)
-class Projection:
+class Projection(Frozen):
     """Synapses from ``pre`` to ``post``, row by row.
 
     Attributes
@@ -174,7 +187,10 @@ class Projection:
             return values.reshape(values.shape[:-1] + self.weight.shape)
         if values.ndim == 1:
             return sp.csr_array((values, self.weight.indices, self.weight.indptr), shape=self.weight.shape)
-        return [self.shaped(row) for row in values]
+        return tuple(self.shaped(row) for row in values)
+
+
+Projection.weight = _Weight()  # in the class it would be taken for a default
 
 
 class Network:
@@ -392,6 +408,9 @@ class Network:
             raise RuntimeError(
                 "a network cannot be changed once it is solved; use with_weights, with_delays or with_neurons"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "layers": None}
 
     def __repr__(self) -> str:
         populations = ", ".join(f"{printable(p.name)}: {p.size}" for p in self.populations.values())

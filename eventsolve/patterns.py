@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.checks import first_entry, real_array, refuse_units, seconds_array, shown
+from eventsolve.frozen import FrozenMapping
 from eventsolve.network import TIMES, Network, Projection, parameters_of
 from eventsolve.solution import Solution
 
@@ -42,8 +42,8 @@ def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) ->
         for key in given:
             if key not in known:
                 raise ValueError(f"of[{name!r}] names {shown(key)}; there are {list(known)}")
-        pattern[name] = MappingProxyType({key: _scale(solution, name, key, x) for key, x in given.items()})
-    return MappingProxyType(pattern)
+        pattern[name] = FrozenMapping({key: _scale(solution, name, key, x) for key, x in given.items()})
+    return FrozenMapping(pattern)
 
 
 def _require_name(name: object) -> None:

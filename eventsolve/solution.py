@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import seconds_array
 from eventsolve.chunks import chunk_ranges
+from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
@@ -87,7 +87,7 @@ class Chunk(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class State(Frozen):
     """Where a solution stopped, for :func:`solve` to go on from, bit for bit as if it had not stopped.
 
     Attributes
@@ -114,7 +114,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Frozen):
     """Every spike of a network on a batch of inputs, exact to the conditioning of each threshold crossing.
 
     Attributes
@@ -139,8 +139,17 @@ class Solution:
     grazing: tuple[Undecided, ...] = field(repr=False)
     n_samples: int
     after: float = field(repr=False)
-    chunks: tuple[Chunk, ...] = field(repr=False)
+    _chunks: tuple[Chunk, ...] = field(repr=False)
     stopped: Stopped | None = None
+
+    def __post_init__(self) -> None:
+        vars(self)["spikes"] = read_only(self.spikes)
+
+    @cached_property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """The batch as kernels took it and left it, read-only."""
+        chunks: tuple[Chunk, ...] = read_only(self._chunks)
+        return chunks
 
     @cached_property
     def warnings(self) -> tuple[Undecided | Tie, ...]:
@@ -175,20 +184,20 @@ class Solution:
             layer.name: States(
                 *(
                     np.concatenate([*columns, np.empty((0, layer.size))])
-                    for columns in zip(*(chunk.end[layer.name] for chunk in self.chunks), strict=True)
+                    for columns in zip(*(chunk.end[layer.name] for chunk in self._chunks), strict=True)
                 )
             )
-            if self.chunks
+            if self._chunks
             else initial_states(layer, 0)
             for layer in layers_of(self.network)
         }
         return State(
             self.t_end,
             self.n_samples,
-            MappingProxyType(on_the_way),
-            MappingProxyType(low),
-            MappingProxyType(turns),
-            MappingProxyType(states),
+            FrozenMapping(on_the_way),
+            FrozenMapping(low),
+            FrozenMapping(turns),
+            FrozenMapping(states),
         )
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:
@@ -260,7 +269,7 @@ class Solution:
                 self.after,
                 self.t_end,
             )
-            for chunk in self.chunks
+            for chunk in self._chunks
         ]
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
@@ -295,7 +304,7 @@ class Solution:
         place = layer.slice_of(population)
         shape = (self.n_samples, place.stop - place.start, times.shape[1])
         voltage, current = np.empty(shape), np.empty(shape)
-        for chunk, (low, high) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True):
+        for chunk, (low, high) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True):
             v, i = call(
                 lives.sample_states,
                 layer.neurons,
@@ -316,7 +325,7 @@ class Solution:
         """Return the states with which a population's neurons began, each (n_samples, n_neurons)."""
         layer = self.layer(population)
         place = layer.slice_of(population)
-        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self.chunks]
+        parts = [[column[:, place] for column in chunk.start[layer.name]] for chunk in self._chunks]
         empty = [np.empty((0, place.stop - place.start))] * len(States._fields)
         return States(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
@@ -324,7 +333,7 @@ class Solution:
         """Return a population's spikes that are under way for so long, past t_end, sample by sample."""
         parts = [
             part
-            for chunk, (low, _) in zip(self.chunks, chunk_ranges(self.n_samples), strict=True)
+            for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
             for part in _still_on_the_way(self.network, chunk, population, low, self.t_end, delay)
         ]
         nothing = np.empty(0, np.int64)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import joined
+from eventsolve.frozen import FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered import march
 from eventsolve.kernels.recurrent import solve_queue
@@ -104,7 +104,8 @@ def new_chunk(
         for name, trains in initial.on_the_way.items()
     }
     start = {
-        name: States(*(column[low:high] for column in states)) for name, states in initial.layers.items()
+        name: States(*(column[low:high].copy() for column in states))
+        for name, states in initial.layers.items()
     }
     return Chunk(high - low, spikes, carried, {}, start, {})
 
@@ -133,7 +134,7 @@ def joined_trains(
     network: Network, inputs: Mapping[str, SpikeTrains], chunks: Sequence[Chunk], n_samples: int
 ) -> Mapping[str, SpikeTrains]:
     """Return the spikes of all populations, inputs as they are."""
-    return MappingProxyType(
+    return FrozenMapping(
         {
             name: inputs[name]
             if population.neuron is None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, first_entry, index_vector, seconds_array, shown
+from eventsolve.frozen import Frozen
 from eventsolve.shown import Shown, several
 from eventsolve.units import with_unit
 
@@ -21,7 +22,7 @@ _MOST_TRAINS = np.iinfo(np.int64).max  # trains are numbered through
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SpikeTrains(Shown):
+class SpikeTrains(Shown, Frozen):
     """Spikes of ``n_neurons`` neurons in ``n_samples`` samples.
 
     Build one with :meth:`from_lists`, :meth:`from_arrays` or :meth:`from_dense`. The arrays are parallel, read-only and

@@ -56,7 +56,7 @@ def _entries(solution: Solution) -> int:
 
 def part_of(solution: Solution, first: int, last: int) -> Solution:
     """Return the solution of the samples first to last, all of one chunk, alone."""
-    chunk = solution.chunks[first // SAMPLES_PER_CHUNK]
+    chunk = solution._chunks[first // SAMPLES_PER_CHUNK]
     ranges = slice(first, last)
     first, last = first % SAMPLES_PER_CHUNK, (last - 1) % SAMPLES_PER_CHUNK + 1
 
@@ -71,7 +71,7 @@ def part_of(solution: Solution, first: int, last: int) -> Solution:
         spikes={name: t.select(np.arange(ranges.start, ranges.stop)) for name, t in solution.spikes.items()},
         grazing=(),
         n_samples=last - first,
-        chunks=(
+        _chunks=(
             Chunk(
                 last - first,
                 spikes(chunk.spikes),
@@ -98,7 +98,7 @@ def _cut(spikes: Spikes, first: int, last: int) -> Spikes:
 
 def study_of(part: Solution, layer: Layer) -> Study:
     """Return the lives of all neurons of a layer."""
-    chunk = part.chunks[0]
+    chunk = part._chunks[0]
     own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
     lives = [
         call(

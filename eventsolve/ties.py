@@ -64,9 +64,9 @@ def ties(solution: Solution, threads: int | None = None) -> tuple[Tie, ...]:
     ranges = chunk_ranges(solution.n_samples)
 
     def work(k: int) -> list[Tie]:
-        return _of_chunk(solution, solution.chunks[k], ranges[k][0])
+        return _of_chunk(solution, solution._chunks[k], ranges[k][0])
 
-    found = [tie for part in map_chunks(work, len(solution.chunks), threads) for tie in part]
+    found = [tie for part in map_chunks(work, len(solution._chunks), threads) for tie in part]
     if solution.stopped is not None:
         until = solution.stopped.until
         found = [tie for tie in found if max(tie.time, tie.arrival) <= until[tie.sample]]

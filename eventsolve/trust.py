@@ -19,6 +19,7 @@ from eventsolve.certify.claims import Claims, by_sample
 from eventsolve.certify.forward import Wiring
 from eventsolve.certify.pieces import first_doubt
 from eventsolve.estimates import estimate_radius
+from eventsolve.frozen import Frozen
 from eventsolve.margins import Margin, spiking_layers
 from eventsolve.patterns import NEURON_PARAMETERS, Pattern
 from eventsolve.solution import Solution
@@ -34,7 +35,7 @@ LARGEST, SMALLEST, STEP = 2.0**12, 2.0**-60, 8.0
 
 
 @dataclass(frozen=True, eq=False)
-class TrustRadius:
+class TrustRadius(Frozen):
     """How far numbers may move, all at once, before the order of events changes.
 
     Attributes

@@ -37,6 +37,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.certify.cells import Question
+from eventsolve.files import write_text
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
 from tests.shared.cuts import solved_in_pieces
 from validation.jobs import LostJobsError, as_finished
@@ -551,7 +552,7 @@ def main() -> int:
     }
     print(json.dumps(report, indent=1))
     if arguments.summary is not None:
-        arguments.summary.write_text(json.dumps(report, indent=1) + "\n")
+        write_text(arguments.summary, json.dumps(report, indent=1) + "\n")
     return 0 if complete and not total.failures else 1
 
 

@@ -10,7 +10,8 @@ settings.register_profile("dev", max_examples=50, deadline=None, suppress_health
 settings.register_profile(
     "ci", max_examples=200, deadline=None, suppress_health_check=slow, derandomize=True, print_blob=True
 )
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+settings.register_profile("mutants", settings.get_profile("ci"), max_examples=20)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 
 def pytest_report_header(config):

@@ -12,7 +12,7 @@ import typer
 from validation import attribution_commands as attribution
 from validation import exits
 from validation.chip_command import chip
-from validation.options import duration, file, finite, folder, wrong
+from validation.options import InFolder, duration, file, finite, folder, wrong
 from validation.training import commands as training
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def _root(
 
 
 app.command()(chip)
-app.command()(attribution.attribute)
-app.command()(attribution.converge)
+app.command(cls=InFolder)(attribution.attribute)
+app.command(cls=InFolder)(attribution.converge)
 app.command()(attribution.recommend)
 app.command()(attribution.localise)
 app.add_typer(training.app, name="train")
@@ -69,7 +69,7 @@ def _chosen(
     return chosen
 
 
-@app.command()
+@app.command(cls=InFolder)
 def check(
     record: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A record: .json, .npz, .h5 or .hdf5.")
@@ -113,6 +113,20 @@ def check(
         Path | None, typer.Option(dir_okay=False, callback=file, help="File for JUnit XML.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="What reading a file may take, with all it declares to hold. (default: 1 GiB)"
+        ),
+    ] = None,
+    max_spikes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Spikes that a sample of the exact solution may have. (default: ten times as many as are recorded, "
+            "and at least a million over all samples)",
+        ),
+    ] = None,
 ) -> None:
     """Compare what an implementation recorded with the exact solution.
 
@@ -122,6 +136,7 @@ def check(
     width = None if window is None else duration("window", window)
     step = None if nir_step is None else duration("nir-step", nir_step)
 
+    from eventsolve.files import write_text
     from eventsolve.io import records
     from eventsolve.solve import StoppedError
     from validation import check as checking
@@ -130,10 +145,10 @@ def check(
     from validation.terminal import console
 
     try:
-        given = records.read(record)
-        run = checking.check(
-            given, checking.network_of(given, network, nir_step=step), window=width, tolerance=tolerance
-        )
+        most = max_bytes or records.MAX_BYTES
+        given = records.read(record, max_bytes=most)
+        net = checking.network_of(given, network, nir_step=step, max_bytes=most)
+        run = checking.check(given, net, window=width, tolerance=tolerance, max_spikes=max_spikes)
     except (ValueError, StoppedError, OSError, ImportError) as error:
         raise wrong(error, "'RECORD'") from None
     origin = report.provenance(
@@ -147,7 +162,7 @@ def check(
     html, data = report.write([run], origin, out)
     errors.print(f"report: {html}\n        {data}", soft_wrap=True)
     if junit is not None:
-        junit.write_text(to_junit(run), encoding="utf-8", errors="backslashreplace")
+        write_text(junit, to_junit(run))
     if json:
         typer.echo(report.to_json([run], origin), nl=False)
     parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
@@ -156,7 +171,7 @@ def check(
         raise typer.Exit(exits.DIFFERS)
 
 
-@app.command()
+@app.command(cls=InFolder)
 def yinyang(
     samples: Annotated[int, typer.Option(min=1, help="Points of the Yin-Yang data set.")] = 32,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of points and initial weights.")] = 42,

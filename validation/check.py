@@ -37,6 +37,8 @@ from validation.target import Record, Trace
 
 _COMPARED = ("weight", "spike_times")
 """Gradients that :func:`validation.compare.compare` compares; the others are compared here, by their norm."""
+MOST_SPIKES = 2**20
+"""Of the exact solution over all samples, unless more than a tenth of them are recorded."""
 LOOSE = 0.25
 """How far the numbers of a slip may be off those that were got, relative to the largest."""
 
@@ -106,6 +108,7 @@ def check(
     *,
     window: float | None = None,
     tolerance: float | None = None,
+    max_spikes: int | None = None,
 ) -> Run:
     """Solve what a record says it solved, and put the two side by side.
 
@@ -117,6 +120,9 @@ def check(
     window, tolerance : float, optional
         As for :func:`validation.compare.compare`; in continuous time the window is by default t_end times the square
         root of the rounding error.
+    max_spikes : int, optional
+        How many spikes a sample of the exact solution may have: a few numbers in a file can ask for any number. By
+        default ten times as many as are recorded, and at least a million over all samples.
 
     Returns
     -------
@@ -130,6 +136,8 @@ def check(
         If there is nothing to compare, or what a comparison needs is missing.
     ValueError
         If the loss does not fit the network, or reads an output that is silent in the exact solution.
+    SpikeBudgetError
+        If a sample has more than ``max_spikes``.
     """
     start = time.perf_counter()
     missing = [
@@ -147,7 +155,10 @@ def check(
         homeless = [_label(quantity, place) for quantity, places in graded.items() for place in places]
         homeless += ["loss"] * (record.loss_values is not None)
         record, graded = replace(record, gradients={}, loss_values=None), {}
-    problem = Problem(network, record.inputs, record.t_end, record.loss)
+    if max_spikes is None:
+        recorded = sum(trains.n_spikes for trains in record.spikes.values())
+        max_spikes = max(MOST_SPIKES // max(1, record.n_samples), 10 * recorded)
+    problem = Problem(network, record.inputs, record.t_end, record.loss, max_spikes)
     value, grads = None, None
     if record.loss is not None:
         value, grads = es.value_and_grad(problem.solution, record.loss, reduction=record.reduction)
@@ -243,8 +254,8 @@ def _per_batch(record: records.Record, values: Any) -> Reals:
 
 def _samples(record: records.Record, gradient: Any) -> Any:
     """Return an exact gradient as :class:`Record` has it: of a sparse projection one matrix for each sample."""
-    if isinstance(gradient, list):
-        return gradient
+    if isinstance(gradient, tuple):
+        return list(gradient)
     if not sp.issparse(gradient):
         return _per_batch(record, gradient)
     return [gradient / (max(1, record.n_samples) if record.reduction == "sum" else 1)]

@@ -20,7 +20,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-DIFFERS, WRONG, INTERNAL = 1, 2, 70
+DIFFERS, WRONG, INTERNAL, INTERRUPTED = 1, 2, 70, 130
 STATUS = (
     "Exit status: 0 it agrees, 1 it differs or a limit is broken, 2 the input or usage is wrong or the output can't "
     "be written, 70 an internal error, 130 interrupted."
@@ -51,6 +51,9 @@ class Commands(TyperGroup):
         """Run the command; where nobody reads what is printed, typer and rich would exit with 1."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
         except (BrokenPipeError, SystemExit):
             raise typer.Exit(_unwritable(BrokenPipeError())) from None
 

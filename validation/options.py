@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from validation.durations import seconds
 
@@ -53,3 +56,19 @@ def file(path: Path | None) -> Path | None:
         if path.exists() and not os.access(path, os.W_OK):
             raise typer.BadParameter(f"{path} can't be written to")
     return path
+
+
+class InFolder(TyperCommand):
+    """A command that keeps its folder, ``--out`` or ``--runs``, from other runs for as long as it takes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        from eventsolve.files import NotWrittenError, claimed
+
+        option = "runs" if "runs" in ctx.params else "out"
+        with ExitStack() as held:
+            try:
+                held.enter_context(claimed(ctx.params[option]))
+            except NotWrittenError as error:
+                raise wrong(error, f"'--{option}'") from None
+            return super().invoke(ctx)

@@ -51,6 +51,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.checks import printable
+from eventsolve.files import write_texts
 from validation.compare import Agreement, Comparison, Culprit, Split, Stage, WeightComparison
 from validation.order import SpikeOrder
 from validation.pages import page
@@ -385,8 +386,9 @@ def write(
     runs: Sequence[Run], origin: Mapping[str, Any], folder: Path, *, complete: bool = True
 ) -> tuple[Path, Path]:
     """Write ``report.html`` and ``report.json`` into a folder, made if needed; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    html, data = folder / "report.html", folder / "report.json"
-    data.write_text(to_json(runs, origin, complete=complete), encoding="utf-8")
-    html.write_text(to_html(runs, origin, complete=complete), encoding="utf-8", errors="backslashreplace")
+    texts = {
+        "report.json": to_json(runs, origin, complete=complete),
+        "report.html": to_html(runs, origin, complete=complete),
+    }
+    data, html = write_texts(folder, texts)
     return html, data

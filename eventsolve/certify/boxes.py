@@ -273,7 +273,7 @@ def _carried(solution: Solution, populations: Mapping[str, Any]) -> dict[str, Tr
     for name in populations:
         times, neurons, samples = [np.empty(0)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         low, turns = [np.empty(0)], [np.empty(0, np.int64)]
-        for chunk, (first, _) in zip(solution.chunks, chunk_ranges(solution.n_samples), strict=True):
+        for chunk, (first, _) in zip(solution._chunks, chunk_ranges(solution.n_samples), strict=True):
             if name in chunk.carried:
                 spikes = chunk.carried[name]
                 times.append(spikes.times)

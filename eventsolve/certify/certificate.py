@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,15 @@ from eventsolve.certify.losses import Task, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
 from eventsolve.certify.samples import Doubt, SampleProof
 from eventsolve.checks import count, seconds, shown
+from eventsolve.files import write_text
+from eventsolve.frozen import Frozen
 from eventsolve.losses import Loss
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(Frozen):
     """What is proven about a solution, or about spikes claimed for the same network and inputs.
 
     Attributes
@@ -141,7 +142,7 @@ class Certificate:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the certificate as JSON."""
-        Path(path).write_text(text_of(self), encoding="utf-8")
+        write_text(path, text_of(self))
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Certificate:

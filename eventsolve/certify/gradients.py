@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from eventsolve.certify.balls import rounded
 from eventsolve.certify.boxes import PARAMETERS, Box
 from eventsolve.certify.enclosures import Enclosures, added, enclosures_of, joined
 from eventsolve.checks import real_array
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.network import Network, parameters_of
 
 Reals = NDArray[np.float64]
@@ -28,7 +28,7 @@ TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class GradientEnclosures:
+class GradientEnclosures(Frozen):
     """A gradient as :class:`eventsolve.Gradients`, every array as midpoints and radii; ``value`` is the loss's.
 
     ``value`` is nan with an infinite radius for a loss that has no enclosure. Per synapse, ``weight`` and ``delay`` are
@@ -64,7 +64,7 @@ class Misfit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SampleGradient:
+class SampleGradient(Frozen):
     """One sample's part of a gradient: flat enclosures by name, and those of its spikes by population."""
 
     value: Enclosures
@@ -115,9 +115,9 @@ def gradient_of(network: Network, box: Box, parts: Sequence[SampleGradient]) -> 
     }
     return GradientEnclosures(
         Enclosures(value.midpoints[0], value.radii[0]),
-        **{name: MappingProxyType(by_synapse[name]) for name in by_synapse},
-        **{name: MappingProxyType(by_cell[name]) for name in by_cell},
-        spike_times=MappingProxyType(times),
+        **{name: FrozenMapping(by_synapse[name]) for name in by_synapse},
+        **{name: FrozenMapping(by_cell[name]) for name in by_cell},
+        spike_times=FrozenMapping(times),
     )
 
 

@@ -21,6 +21,7 @@ from eventsolve.certify.forward import MOST_SPIKES, Enclosed, Wiring, enclose
 from eventsolve.certify.gradients import SampleGradient, sample_gradient
 from eventsolve.certify.losses import Task, derivative
 from eventsolve.certify.tolerances import tolerances
+from eventsolve.frozen import Frozen
 
 Reals = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ class Doubt(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SampleProof:
+class SampleProof(Frozen):
     """What is proven of one sample.
 
     Attributes

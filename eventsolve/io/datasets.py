@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import duration, index_vector, real_array, seconds
+from eventsolve.frozen import Frozen
 from eventsolve.spiketrains import SpikeTrains
 
 _RADIUS, _DOT_RADIUS = 0.5, 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class YinYang:
+class YinYang(Frozen):
     """Points of the Yin-Yang data set (Kriener, Göltz & Petrovici 2022, NICE '22).
 
     Attributes

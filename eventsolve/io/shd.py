@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.bounded import Budget, Unreadable, opened
 from eventsolve.checks import count, index_vector, printable
+from eventsolve.frozen import Frozen
 from eventsolve.io.hdf5 import Rows, read_arrays
 from eventsolve.spiketrains import SpikeTrains
 
@@ -26,7 +27,7 @@ _SPIKE_BYTES = 96
 
 
 @dataclass(frozen=True, eq=False)
-class Recordings:
+class Recordings(Frozen):
     """Spikes and labels of some recordings.
 
     Attributes

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real, real_array, seconds, seconds_array
+from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
     check_callable,
@@ -28,7 +29,7 @@ Silent = Literal["raise", "skip", "t_end"]
 
 
 @dataclass(frozen=True, eq=False)
-class TTFSCrossEntropy:
+class TTFSCrossEntropy(Frozen):
     """Cross-entropy of time to first spike, with a term for early spikes (Wunderlich & Pehle 2021, eq. 8).
 
     The policy for silence concerns the label's output; other outputs that are silent have t = inf and drop
@@ -94,7 +95,7 @@ class TTFSCrossEntropy:
 
 
 @dataclass(frozen=True, eq=False)
-class TargetTimeMSE:
+class TargetTimeMSE(Frozen):
     """Half the squared distance of the first spikes from target times, summed over the outputs (Goeltz et al. 2021).
 
     Parameters
@@ -139,7 +140,7 @@ class TargetTimeMSE:
 
 
 @dataclass(frozen=True, eq=False)
-class RelativeMSE:
+class RelativeMSE(Frozen):
     """Half the squared error of every other output's delay after the label's, which should be ``gap``.
 
     Goeltz et al. 2021 ("mse_si"); relative mean square error of mlGeNN, without its treatment of silent outputs.

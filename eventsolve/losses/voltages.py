@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import real_array, seconds_array
+from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
     VoltageReads,
@@ -98,7 +99,7 @@ class RunningLoss:
 
 
 @dataclass(frozen=True, eq=False)
-class InstantCrossEntropy:
+class InstantCrossEntropy(Frozen):
     """Cross-entropy of the voltages at every instant, mean over the trial ("avg_xentropy" of Nowotny et al. 2024).
 
     Parameters
@@ -126,7 +127,7 @@ class InstantCrossEntropy:
 
 
 @dataclass(frozen=True, eq=False)
-class TrajectoryMSE:
+class TrajectoryMSE(Frozen):
     """Half the squared distance of the voltages from a trajectory, summed over neurons, mean over the trial.
 
     Parameters
@@ -156,7 +157,7 @@ class TrajectoryMSE:
 
 
 @dataclass(frozen=True, eq=False)
-class MeanVoltageCrossEntropy:
+class MeanVoltageCrossEntropy(Frozen):
     """Cross-entropy of the weighted mean voltages 1/T int weight(t) V(t) dt (Nowotny et al. 2024).
 
     Parameters
@@ -208,7 +209,7 @@ class MeanVoltageCrossEntropy:
 
 
 @dataclass(frozen=True, eq=False)
-class MaxVoltageCrossEntropy:
+class MaxVoltageCrossEntropy(Frozen):
     """Cross-entropy of the largest voltages of an LI readout (Wunderlich & Pehle 2021, MNIST).
 
     Right at kinks, too: where the voltage rises up to an arrival and falls after it, the maximum moves along
@@ -245,7 +246,7 @@ class MaxVoltageCrossEntropy:
 
 
 @dataclass(frozen=True, eq=False)
-class SampledVoltage:
+class SampledVoltage(Frozen):
     """Any function of voltages at fixed times, with its derivative; at an event's own time the voltage after it.
 
     Parameters

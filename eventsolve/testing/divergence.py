@@ -170,7 +170,7 @@ Synapses: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def synapses_of(gradient: Any) -> Synapses | None:
     """Return the synapses of a sparse gradient, or of the first of a list of them; None of a dense one."""
-    first = gradient[0] if isinstance(gradient, list) and gradient else gradient
+    first = gradient[0] if isinstance(gradient, list | tuple) and gradient else gradient
     if not sp.issparse(first):
         return None
     rows = sp.csr_array(first)
@@ -188,8 +188,8 @@ def by_synapse(name: str, values: Any, like: Any) -> Reals:
         If they are no real numbers, or sparse beside a dense gradient.
     """
     synapses = synapses_of(like)
-    if isinstance(values, list) and any(sp.issparse(entry) for entry in values):
-        first = like[0] if isinstance(like, list) and like else like
+    if isinstance(values, list | tuple) and any(sp.issparse(entry) for entry in values):
+        first = like[0] if isinstance(like, list | tuple) and like else like
         return np.stack([by_synapse(name, entry, first) for entry in values])
     if sp.issparse(values):
         if synapses is None:
@@ -205,8 +205,8 @@ def by_synapse(name: str, values: Any, like: Any) -> Reals:
     array = real_array(name, values)
     if synapses is None:
         return array
-    shape = (like[0] if isinstance(like, list) else like).shape
-    whole = array.ndim == 2 + isinstance(like, list) and array.shape[-2:] == shape
+    shape = (like[0] if isinstance(like, list | tuple) else like).shape
+    whole = array.ndim == 2 + isinstance(like, list | tuple) and array.shape[-2:] == shape
     return array[..., synapses[0], synapses[1]] if whole else array
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,17 +18,18 @@ import scipy.sparse as sp
 
 from eventsolve import losses
 from eventsolve.checks import shown
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
 from eventsolve.network import LI, LIF, Key, Network, Projection
 from eventsolve.solution import Solution
-from eventsolve.solve import checked_duration, solve
+from eventsolve.solve import MAX_SPIKES, checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains
 
 Size: TypeAlias = int | tuple[int, LIF | LI]
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(Frozen):
     """A network, its inputs and a loss; ``problem.solution`` is the exact answer, worked out once.
 
     Attributes
@@ -41,6 +41,8 @@ class Problem:
         Seconds.
     loss : Loss or None
         From :mod:`eventsolve.losses`; None where only spikes are in question.
+    max_spikes : int
+        As for :func:`eventsolve.solve`.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Problem:
     inputs: Mapping[str, SpikeTrains]
     t_end: float
     loss: Loss | None = None
+    max_spikes: int = MAX_SPIKES
 
     def __post_init__(self) -> None:
         if not isinstance(self.network, Network):
@@ -73,13 +76,13 @@ class Problem:
             raise TypeError(f"inputs must be a mapping of str to SpikeTrains; got {shown(self.inputs)}")
         if self.loss is not None and not callable(getattr(self.loss, "evaluate", None)):
             raise TypeError(f"loss must be one of eventsolve.losses, or None; got {shown(self.loss)}")
-        object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
+        object.__setattr__(self, "inputs", FrozenMapping(dict(self.inputs)))
         object.__setattr__(self, "t_end", checked_duration(self.t_end))
 
     @cached_property
     def solution(self) -> Solution:
         """What :func:`eventsolve.solve` gives; it raises as there."""
-        return solve(self.network, self.inputs, self.t_end)
+        return solve(self.network, self.inputs, self.t_end, max_spikes=self.max_spikes)
 
     @property
     def n_samples(self) -> int:
@@ -94,6 +97,8 @@ class Problem:
         ]
         if self.loss is not None:
             lines.append(f"loss={_loss(self.loss)}")
+        if self.max_spikes != MAX_SPIKES:
+            lines.append(f"max_spikes={self.max_spikes}")
         code = "Problem(\n" + "".join(_indented(f"{line},\n") for line in lines) + ")"
         return (
             code

@@ -1,6 +1,7 @@
 """Signals while kernels run: handlers run when the kernel has ended, which it does at once; nothing else is harmed."""
 
 import ast
+import functools
 import itertools
 import os
 import pathlib
@@ -174,6 +175,7 @@ def test_a_forked_process_can_be_interrupted():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
+@functools.cache
 def compiled_in(file):
     """Names of the functions of a module that are compiled, and may return arrays."""
     return {

@@ -246,6 +246,22 @@ def test_what_a_record_does_not_give_is_listed():
     assert "dL/dw of in → hidden" in parted(checking.check(replace(wrong, spikes={}), record.network))
 
 
+def test_a_record_that_asks_for_any_number_of_spikes_is_refused(tmp_path):
+    """Three hundred bytes asked for 10^10 spikes, and took gigabytes and minutes."""
+    net = network_of({"tonic": (1, es.LIF(20e-3, 5e-3, v_leak=2.0))})
+    silent = {"tonic": es.SpikeTrains.from_lists([[[]]])}
+    record = records.Record("tonic", 1e8, {}, silent, net, time_step=1e-3)
+    with pytest.raises(es.SpikeBudgetError, match="more than max_spikes = 1048576 spikes"):
+        checking.check(record, net)
+    records.write(replace(record, t_end=10.0), tmp_path / "r.json")
+    refused = invoke(tmp_path / "r.json", "--out", tmp_path, "--max-spikes", "100")
+    assert refused.exit_code == 2
+    assert "max_spikes = 100" in " ".join(refused.stderr.replace("│", " ").split())
+    refused = invoke(tmp_path / "r.json", "--out", tmp_path, "--max-bytes", "1000")
+    assert refused.exit_code == 2
+    assert "max_bytes = 1000" in " ".join(refused.stderr.replace("│", " ").split())
+
+
 def test_a_large_sparse_network_is_never_made_dense():
     """20,000 by 20,000 are 3 GB, of which 20 synapses are stored."""
     n, rng = 20_000, np.random.default_rng(2)

@@ -5,8 +5,8 @@ refractory periods that are not on the grid are moved by up to h; sums over step
 order 1 in h. As h is halved, u takes other values, which scatters an error around its line. Every pattern of inputs is
 shown SHIFTS times, moved by random fractions of the coarsest step, so that u is drawn anew: ln of the norm of m
 independent u has standard deviation 0.45/sqrt(m), and the slope fitted to K steps, each half of the last one, has that
-over ln 2 sqrt(K (K^2 - 1)/12): 0.06 for m = SHIFTS = 12 (one spike may dominate) and K = 5. ALLOWED is four times that,
-and as much again because h is not yet 0.
+over ln 2 sqrt(K (K^2 - 1)/12): 0.08 for m = SHIFTS = 12 (one spike may dominate) and K = 4. ALLOWED is six times that,
+because h is not yet 0; K is 5 where delta synapses are, across whose arrivals V jumps.
 
 Only samples count in which, at every h, each neuron has the exact number of spikes, and before each of them, up to it,
 and until it is free again, the exact number of arrivals: gradients jump where the order of two events changes.
@@ -266,7 +266,8 @@ def test_everything_converges_with_order_one(case):
     right = order_of_events(net, spikes, 1e-12)
     same = np.ones(N_SAMPLES, dtype=bool)
     runs = []
-    for step in STEPS:
+    steps = STEPS if "delta" in case else STEPS[:-1]
+    for step in steps:
         found, run = stepped(TimeStepped(step, traces=False, **settings), net, given, loss)
         runs.append(run)
         for name in net.populations:
@@ -285,7 +286,7 @@ def test_everything_converges_with_order_one(case):
     for quantity, values in truth.items():
         errors = [distance(run[quantity], values) for run in runs]
         if any(np.any(values[s]) for s in informative):
-            slopes[quantity] = np.polyfit(np.log(STEPS), np.log(errors), 1)[0]
+            slopes[quantity] = np.polyfit(np.log(steps), np.log(errors), 1)[0]
         else:
             assert not any(errors), quantity
     assert len(slopes) >= 10

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eventsolve.files import write_texts
 from validation.attribution import pictures
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
@@ -349,10 +350,7 @@ def to_json(content: Mapping[str, Any]) -> str:
 
 def write(folder: Path, name: str, content: Mapping[str, Any], html: str) -> tuple[Path, Path]:
     """Write ``NAME.html`` and ``NAME.json`` into a folder, made if needed; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page, data = folder / f"{name}.html", folder / f"{name}.json"
-    data.write_text(to_json(content), encoding="utf-8")
-    page.write_text(html, encoding="utf-8", errors="backslashreplace")
+    data, page = write_texts(folder, {f"{name}.json": to_json(content), f"{name}.html": html})
     return page, data
 
 

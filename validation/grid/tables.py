@@ -61,8 +61,7 @@ class Tables:
 
     def by_projection(self, values: Reals) -> dict[Key, Any]:
         """Return values by synapse, (n_samples, n_synapses), in the layout of each weight, samples first."""
-        ordered = np.empty_like(values)
-        ordered[:, self.order] = values
+        ordered = np.take(values, np.argsort(self.order), axis=1)
         found, first = {}, 0
         for key, p in self.network.projections.items():
             found[key] = p.shaped(ordered[:, first : first + p.weights.size])

@@ -5,12 +5,13 @@ Kernels hold fixed-point numbers as raw int64, and numbers of both float formats
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
-from validation.fixedpoint import FixedFormat, Rounding, to_float
+from validation.fixedpoint import FixedFormat, to_float
 from validation.grid.kernels.words import NOT_FINITE, Format, Operand
+from validation.grid.number import kernel_format
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Number, decode
 from validation.spinnaker2.image import LayerImage, Reals
 from validation.spinnaker2.kernels.tables import BackwardOperands, Decays, Jumps, Neurons, Sums, Synapses
@@ -37,17 +38,7 @@ def values(x: Array, number: Number) -> Reals:
 
 def fixed(number: FixedFormat, arithmetic: Arithmetic) -> Format:
     """Return a format and how results get into it."""
-    bits = number.value_bits + number.signed
-    return Format(
-        minimum=number.minimum,
-        maximum=number.maximum,
-        mask=-1 if bits == 64 else (1 << bits) - 1,
-        resolution=number.resolution,
-        scale=2.0**number.fraction_bits,
-        limit=2.0**number.value_bits,
-        rounding=get_args(Rounding).index(arithmetic.rounding),
-        wraps=arithmetic.overflow == "wrap",
-    )
+    return kernel_format(number, arithmetic.rounding, arithmetic.overflow)
 
 
 def factor(number: FixedFormat, other: Number, arithmetic: Arithmetic) -> Operand:

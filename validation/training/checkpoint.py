@@ -7,7 +7,6 @@ seed is refused, and nothing larger than such a state is unpacked.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, opened, parsed
 from eventsolve.checks import printable, shown
+from eventsolve.files import whole
 from validation.training.engines import Engine
 from validation.training.optimizer import Moments
 from validation.training.recipes import Parameters, Reals, Recipe, described
@@ -42,12 +42,8 @@ def save(path: Path, state: State, recipe: Recipe, engine: Engine, seed: int) ->
     arrays["charge"] = np.array(engine.charge)
     arrays["bump_amount"] = np.array(state.bump.amount)
     arrays["history"] = np.array(state.history, dtype=np.float64).reshape(-1, len(Epoch._fields))
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    with whole(path) as beside, beside.open("wb") as file:
         np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from validation import exits
-from validation.options import folder, wrong
+from validation.options import InFolder, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,7 @@ def _commands() -> None:
     """Keep each a command of its own."""
 
 
-@app.command()
+@app.command(cls=InFolder)
 def yinyang(
     engine: Annotated[str, typer.Option(metavar="ENGINE", help=f"One of {', '.join(ENGINES)}.")] = "exact",
     recipe: Annotated[
@@ -131,7 +131,7 @@ def recipes() -> None:
     console(width=150).print(table)
 
 
-@app.command()
+@app.command(cls=InFolder)
 def table(
     runs: Annotated[
         Path,
@@ -185,7 +185,7 @@ def table(
     errors.print(f"table: {page}\n       {data}", soft_wrap=True)
 
 
-@app.command()
+@app.command(cls=InFolder)
 def search(
     engine: Annotated[str, typer.Option(metavar="ENGINE", help=f"One of {', '.join(ENGINES)}.")] = "exact",
     recipe: Annotated[str | None, typer.Option(metavar="NAME", help="(default: the engine's own)")] = None,
@@ -226,6 +226,7 @@ def search(
 
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from eventsolve.files import LOCK, write_texts
     from validation.terminal import console
     from validation.training import campaign
     from validation.training.choices import choose_recipe
@@ -238,9 +239,8 @@ def search(
         base.build()
     except ValueError as error:
         raise wrong(error) from None
-    if out.exists() and any(out.iterdir()):
+    if any(file.name != LOCK for file in out.iterdir()):
         raise wrong(f"{out} is not empty", "'--out'")
-    out.mkdir(parents=True, exist_ok=True)
     errors = console(stderr=True)
     found: list[searching.Trial] = []
     complete = True
@@ -274,14 +274,14 @@ def search(
         }
         for t in found
     ]
-    (out / "search.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (written,) = write_texts(out, {"search.json": json.dumps(document, indent=1) + "\n"})
     for t in found[:5]:
         rule = t.job.recipe.rule
         typer.echo(
             f"{100 * t.accuracy:.2f} %  trial {t.number}: learning rate {rule.learning_rate:.3g}, "
             f"weight decay {rule.weight_decay:.3g}, batch {t.job.recipe.batch_size}"
         )
-    errors.print(f"search: {out / 'search.json'}", soft_wrap=True)
+    errors.print(f"search: {written}", soft_wrap=True)
     if not complete:
         raise typer.Exit(130)
 

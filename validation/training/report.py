@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from eventsolve.files import write_texts
 from eventsolve.io import datasets
 from validation.pages import page
 from validation.pictures import Picture
@@ -124,14 +125,12 @@ def write(
     complete: bool = True,
 ) -> tuple[Path, Path]:
     """Write ``training.html`` and ``training.json`` into a folder; return their paths."""
-    html, data = folder / "training.html", folder / "training.json"
     content = document(state, recipe, engine, seed, origin, complete=complete)
-    data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    html.write_text(
-        to_html(state, recipe, engine, seed, origin, complete=complete),
-        encoding="utf-8",
-        errors="backslashreplace",
-    )
+    texts = {
+        "training.json": json.dumps(content, indent=1) + "\n",
+        "training.html": to_html(state, recipe, engine, seed, origin, complete=complete),
+    }
+    data, html = write_texts(folder, texts)
     return html, data
 
 

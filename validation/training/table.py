@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from eventsolve.files import write_texts
 from validation.pages import page
 from validation.training.campaign import Job, Result, run_all
 from validation.training.recipes import RECIPES, described
@@ -115,8 +116,6 @@ def document(row: Row, results: Sequence[Result], seeds: Sequence[int] = SEEDS) 
 
 def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path]:
     """Write ``training.json`` and ``training.md`` into a folder, made if needed; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data, written = folder / "training.json", folder / "training.md"
     content = {
         "format": "eventsolve-training-table",
         "version": 1,
@@ -128,9 +127,12 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
         "ceiling": ceiling("code"),
         "rows": list(documents),
     }
-    data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS}
-    written.write_text(page("training.md.j2", contents, html=False), encoding="utf-8")
+    texts = {
+        "training.json": json.dumps(content, indent=1) + "\n",
+        "training.md": page("training.md.j2", contents, html=False),
+    }
+    data, written = write_texts(folder, texts)
     return data, written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, content_of, opened, parsed
 from eventsolve.checks import printable, shown
+from eventsolve.files import whole
 from eventsolve.io.hdf5 import read_arrays
 from eventsolve.io.records.document import document_of, record_of
 from eventsolve.io.records.fields import RecordError
@@ -31,8 +33,12 @@ def write(record: Record, path: str | os.PathLike[str]) -> None:
     ------
     ValueError
         For another ending, or a loss that is not made of numbers.
+    NotWrittenError
+        If the file system refuses; what was there before is there still.
     """
-    _form_of(Path(path)).write(Path(path), document_of(record))
+    form = _form_of(Path(path))
+    with whole(path) as beside:
+        form.write(beside, document_of(record))
 
 
 def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Record:
@@ -163,9 +169,11 @@ def _write_hdf5(path: Path, document: Document) -> None:
         import h5py
     except ImportError as error:
         raise ImportError("HDF5 files need h5py: pip install eventsolve[h5py]") from error
-    with h5py.File(path, "w") as file:
+    content = io.BytesIO()  # HDF5 ends the process where a disk is full
+    with h5py.File(content, "w") as file:
         for name, values in _apart(document).items():
             file.create_dataset(name, data=values)
+    path.write_bytes(content.getbuffer())
 
 
 def _read_hdf5(file: IO[bytes], budget: Budget) -> Any:

@@ -24,6 +24,8 @@ from eventsolve.network import LI, LIF, Network, Projection, parameters_of
 MODELS = {"input": None, "LIF": LIF, "LI": LI}
 _SYNAPSE_BYTES = 48
 """What connecting takes for each synapse: copies of its weight and delay, and their checks."""
+_NEURON_BYTES = 512
+"""What solving takes for each neuron besides its state in each sample: its parameters, in every form."""
 _TIMES = ("tau_mem", "tau_syn", "t_ref")
 _PARAMETERS = {
     "LIF": ("v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial", "reset"),
@@ -104,6 +106,7 @@ def _add_population(
     name = text(f"{where}.name", entry["name"])
     model = text(f"{where}.model", entry["model"], MODELS)
     n = size(f"{where}.size", entry["size"], largest)
+    budget.take((64 if model == "input" else _NEURON_BYTES) * n, f"{where} of {n} neurons")
     if model == "input":
         mapping(where, entry, ("name", "size", "model"), ())
         _at(where, lambda: network.add_input(name, n))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.io.records.fields import RecordError
 from eventsolve.losses import Loss
 from eventsolve.network import Key, Network
@@ -32,7 +32,7 @@ class Reference(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class Trace(Frozen):
     """Voltages of one population, and currents if there are any, at the times at which the implementation holds them.
 
     Attributes
@@ -50,7 +50,7 @@ class Trace:
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class Record(Frozen):
     """What one implementation computed for one network, batch and loss; SI units throughout.
 
     Attributes
@@ -98,7 +98,7 @@ class Record:
 
     def __post_init__(self) -> None:
         for name in ("inputs", "spikes", "gradients", "traces"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+            object.__setattr__(self, name, FrozenMapping(dict(getattr(self, name))))
         if not (math.isfinite(self.t_end) and self.t_end > 0):
             raise RecordError(f"t_end must be finite and > 0; got {self.t_end!r}")
         if self.time_step is not None and not (math.isfinite(self.time_step) and self.time_step > 0):

@@ -220,6 +220,21 @@ def test_the_sum_of_enclosures_is_hardly_wider_than_need_be():
     assert not added([], 3).midpoints.any()
 
 
+@pytest.mark.parametrize("field", [0, 1])
+def test_enclosures_are_the_same_up_to_half_their_slack(field):
+    proven = Enclosures(np.array([3.0, np.nan, 3.0]), np.array([2.0, np.inf, 0.0]))
+    for side in (-1, 1):
+        for off, alike in ((2.0**-10, True), (2.0**-10 + 2.0**-50, False)):  # 2 * SLACK / 2
+            said = [column.copy() for column in proven]
+            said[field][0] += side * off
+            assert enclosures.same(Enclosures(*said), proven).tolist() == [alike, True, True]
+    said = [column.copy() for column in proven]
+    said[0][1], said[1][1] = 3.0, 2.0
+    said[0][2] += 2.0**-50
+    assert enclosures.same(Enclosures(*said), proven).tolist() == [True, False, False]
+    assert enclosures.same(proven, Enclosures(*said)).tolist() == [True, False, False]
+
+
 def test_enclosures_are_joined_in_their_order():
     found = joined([part(1.0, 0.5), part(2.0, 0.25)])
     np.testing.assert_array_equal(found.midpoints, [1.0, 2.0])

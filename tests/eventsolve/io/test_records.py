@@ -139,6 +139,36 @@ def test_times_are_in_seconds_whatever_the_file_says(tmp_path):
     np.testing.assert_array_equal(record.gradients["weight"]["in", "out"][1], [3.0, 4.0])
 
 
+@pytest.mark.parametrize("quantity", [*records.record.SYNAPTIC, *records.record.NEURONAL, "spike_times"])
+@pytest.mark.parametrize(("unit", "seconds"), [("s", 1.0), ("ms", 1e-3), ("us", 1e-6)])
+def test_a_derivative_by_a_time_is_per_second_whatever_the_unit_and_others_are_as_they_stand(
+    tmp_path, quantity, unit, seconds
+):
+    """dL/dtheta of a loss that has no unit of time, for every quantity that there is."""
+    is_time = quantity in ("delay", "tau_mem", "tau_syn", "t_ref", "spike_times")
+    synaptic = quantity in records.record.SYNAPTIC
+    values = (
+        [[1.0, 2.0], [3.0, 4.0]]
+        if synaptic
+        else [1.0, 2.0, 3.0, 4.0]
+        if quantity == "spike_times"
+        else [3.0, 4.0]
+    )
+    place = (
+        [{"pre": "in", "post": "out", "values": values}]
+        if synaptic
+        else {"in" if quantity == "spike_times" else "out": values}
+    )
+    given = document(
+        conventions={"time_unit": unit, "reduction": "mean"},
+        gradients={quantity: place},
+        t_end=50e-3 / seconds,
+    )
+    given["inputs"]["in"]["times"] = [t * MS / seconds for t in given["inputs"]["in"]["times"]]
+    (found,) = read(tmp_path, given).gradients[quantity].values()
+    np.testing.assert_allclose(found, np.array(values) / (seconds if is_time else 1.0), rtol=1e-15)
+
+
 def test_times_may_be_steps(tmp_path):
     conventions = {"time_unit": "step", "time_step": 0.0005}
     inputs = {"in": {"n_neurons": 2, "times": [0, 2, 4, 5], "neurons": [0, 1, 0, 1], "samples": [0, 0, 1, 1]}}

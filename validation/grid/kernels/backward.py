@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing, compiled
 from validation.grid.kernels.forward import advance, holds, no_history, no_spikes
 from validation.grid.kernels.numbers import into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled
@@ -36,7 +36,7 @@ from validation.grid.kernels.tables import (
 )
 
 
-@compiled
+@borrowing
 def answer(source, step, n_steps, neurons, synapses, p_w, p_i, p_v, p_lift, worth, sample, sums):
     """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays.
 
@@ -68,7 +68,7 @@ def answer(source, step, n_steps, neurons, synapses, p_w, p_i, p_v, p_lift, wort
     return error
 
 
-@compiled
+@borrowing
 def gathered(of_neurons, p_i, p_v, was_i, drives, was_v):
     """Add what a step's factors are worth."""
     for j in range(p_i.size):

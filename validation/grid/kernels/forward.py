@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing, compiled
 from validation.grid.kernels.numbers import into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled, settled
 from validation.grid.kernels.tables import Fired, History
@@ -64,20 +64,20 @@ def holds(neurons):
     return found
 
 
-@compiled
+@borrowing
 def above(voltage, threshold, rules):
     """Say whether a voltage is one at which a neuron spikes."""
     return voltage > threshold or (rules.inclusive and voltage == threshold)
 
 
-@compiled
+@borrowing
 def after_reset(voltage, j, neurons):
     """Return the voltage after a spike."""
     drop = neurons.v_threshold[j] - neurons.v_reset[j]
     return voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
 
 
-@compiled
+@borrowing
 def sent(source, step, n_steps, synapses, currents, lifts, waiting, number, noise, sample):
     """Put a spike's weights into the rings of what is to arrive, in ``waiting`` rows each."""
     for run in range(synapses.bounds[source], synapses.bounds[source + 1]):

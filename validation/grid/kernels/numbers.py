@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing
 from validation.grid.kernels.words import STOCHASTIC, Format, next_word, quantized
 
 Array = Any
@@ -32,7 +32,7 @@ class Noise(NamedTuple):
     overflows: Array
 
 
-@compiled
+@borrowing
 def fitted(x, format, noise, k):
     """Return a float64 as a number of a fixed-point format."""
     word = next_word(noise.words, k) if format.rounding == STOCHASTIC else np.uint64(0)
@@ -41,7 +41,7 @@ def fitted(x, format, noise, k):
     return raw * format.resolution
 
 
-@compiled
+@borrowing
 def into(x, number, noise, k):
     """Return a float64 as the nearest number of a format, in sample k."""
     if number.kind == DOUBLE:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing
 from validation.grid.kernels.numbers import DOUBLE, SINGLE
 from validation.grid.kernels.words import STOCHASTIC, next_word, quantized
 
 
-@compiled
+@borrowing
 def settled(row, number, noise, k):
     """Round a row to a format, in sample k."""
     if number.kind == DOUBLE:
@@ -28,7 +28,7 @@ def settled(row, number, noise, k):
     noise.overflows[k] += total
 
 
-@compiled
+@borrowing
 def scaled(out, x, factors, number, noise, k):
     """Multiply a row by another."""
     for j in range(x.size):
@@ -36,7 +36,7 @@ def scaled(out, x, factors, number, noise, k):
     settled(out, number, noise, k)
 
 
-@compiled
+@borrowing
 def increased(x, y, number, noise, k):
     """Add a row to another."""
     for j in range(x.size):
@@ -44,7 +44,7 @@ def increased(x, y, number, noise, k):
     settled(x, number, noise, k)
 
 
-@compiled
+@borrowing
 def combined(out, x, a, y, b, spare, number, noise, k):
     """Set a row to a x + b y."""
     if number.kind == DOUBLE:
@@ -56,14 +56,14 @@ def combined(out, x, a, y, b, spare, number, noise, k):
     increased(out, spare, number, noise, k)
 
 
-@compiled
+@borrowing
 def copied(row, values):
     """Fill a row with the values of another."""
     for j in range(values.size):
         row[j] = values[j]
 
 
-@compiled
+@borrowing
 def cleared(row):
     """Fill a row with zeros."""
     for j in range(row.size):

@@ -8,8 +8,6 @@ synthesizer's version, the ear and these sources.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import count
+from eventsolve.files import whole
 from validation.jobs import in_order
 from validation.tasks.keywords import cochlea, ear, speech
 from validation.tasks.keywords.speech import Split
@@ -129,21 +128,15 @@ def make(block: Block) -> Path:
     folder = Path(block.folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = _file(folder, block.split, block.number)
-    handle, beside = tempfile.mkstemp(dir=folder, prefix=file.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(
-                stream,
-                labels=np.array(labels, dtype=np.uint8),
-                rates=np.array(rates),
-                sizes=np.array([s.size for s in steps]),
-                steps=np.concatenate(steps),
-                channels=np.concatenate(channels).astype(np.uint16),
-            )
-        os.replace(beside, file)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with whole(file) as beside, beside.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            labels=np.array(labels, dtype=np.uint8),
+            rates=np.array(rates),
+            sizes=np.array([s.size for s in steps]),
+            steps=np.concatenate(steps),
+            channels=np.concatenate(channels).astype(np.uint16),
+        )
     return file
 
 

@@ -1,0 +1,86 @@
+"""What does not change once it is made, also where it was copied or came back from a file or another process.
+
+numpy forgets that an array is read-only when it is pickled or deep-copied. So what holds arrays makes them read-only
+again, whichever way it came to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+
+Key = TypeVar("Key")
+Value = TypeVar("Value", covariant=True)
+
+
+class FrozenMapping(Mapping[Key, Value]):
+    """A mapping that cannot be changed, nor the arrays in it. It prints as a dict, and can be pickled and copied."""
+
+    __slots__ = ("_items",)
+    _items: dict[Key, Value]
+
+    def __init__(self, items: Mapping[Key, Value]) -> None:
+        object.__setattr__(self, "_items", {key: read_only(value) for key, value in items.items()})
+
+    def __getitem__(self, key: Key) -> Value:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a FrozenMapping cannot be changed")
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._items.copy(),)
+
+
+class Frozen:
+    """The base of frozen dataclasses: what they hold, but for what is private, is :func:`read_only`.
+
+    So it is once they are made, and once they are unpickled or copied.
+    """
+
+    def __post_init__(self) -> None:
+        self.__setstate__(vars(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in list(state.items()):
+            vars(self)[name] = value if name.startswith("_") else read_only(value)
+
+
+def read_only(value: Any) -> Any:
+    """Return arrays as views that cannot be written, also those in mappings, tuples and lists, which become tuples.
+
+    Of a sparse matrix in compressed rows it is a new matrix of such arrays.
+    """
+    if value is None or isinstance(value, (int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        if not value.flags.writeable:
+            return value
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if sp.issparse(value):
+        arrays = tuple(read_only(array) for array in (value.data, value.indices, value.indptr))
+        return sp.csr_array(arrays, shape=value.shape, copy=False)
+    if isinstance(value, FrozenMapping):
+        return value
+    if isinstance(value, Mapping):
+        return FrozenMapping(value)
+    if isinstance(value, tuple):
+        items = [read_only(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    if isinstance(value, list):
+        return tuple(read_only(item) for item in value)
+    return value

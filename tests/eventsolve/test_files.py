@@ -1,0 +1,181 @@
+"""Files are whole or absent, whatever happens while they are written, and a folder belongs to one run at a time."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eventsolve as es
+from eventsolve import files
+from eventsolve.files import LOCK, NotWrittenError, claimed, whole, write_text, write_texts
+from eventsolve.io import records
+
+NET = es.Network()
+NET.add_input("in", 1)
+NET.add_population("out", 1, es.LIF(20e-3, 5e-3))
+NET.connect("in", "out", [[10.0]])
+SOLUTION = es.solve(NET, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 30e-3)
+
+
+def write_record(ending):
+    record = records.Record(
+        name="a chip",
+        t_end=30e-3,
+        inputs={"in": SOLUTION.spikes["in"]},
+        spikes={"out": SOLUTION.spikes["out"]},
+        traces={
+            "out": records.Trace(
+                np.linspace(0, 30e-3, 5000), np.random.default_rng(1).normal(size=(1, 1, 5000))
+            )
+        },
+    )
+    return lambda path: records.write(record, path.with_suffix(ending))
+
+
+WRITERS = {
+    "text": lambda path: write_text(path, "x" * 100_000),
+    "certificate": lambda path: es.certify(SOLUTION).save(path),
+    **{ending: write_record(ending) for ending in (".json", ".npz", ".h5")},
+}
+
+
+def bytes_in(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("before", [True, False])
+def test_an_interrupt_leaves_what_was_there(writer, before, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    if before:
+        writer(path)
+    there = bytes_in(tmp_path)
+    assert len(there) == before
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupted)  # all is written by then, beside
+    with pytest.raises(KeyboardInterrupt):
+        writer(path)
+    assert bytes_in(tmp_path) == there
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits are those of a process")
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_is_a_sentence_and_leaves_what_was_there(writer, tmp_path):
+    """A limit on the size of files refuses as a full disk does, in the midst of writing."""
+    path = tmp_path / "file"
+    write_text(path.with_suffix(".old"), "before")
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300, resource.RLIM_INFINITY))
+            writer(path)
+        except NotWrittenError as error:
+            said = "cannot be written: File too large" in str(error)
+            os._exit(7 if said and isinstance(error.__cause__, OSError) else 8)
+        finally:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert bytes_in(tmp_path) == {"file.old": b"before"}
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path):
+    with pytest.raises(NotWrittenError, match=r"none/file cannot be written: No such file or directory"):
+        write_text(tmp_path / "none" / "file", "x")
+
+
+def test_a_file_keeps_its_mode_and_its_link(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("before")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    write_text(link, "after")
+    assert link.is_symlink()
+    assert real.read_text() == "after"
+    assert real.stat().st_mode & 0o777 == 0o640
+    fresh, plain = tmp_path / "fresh", tmp_path / "plain"
+    write_text(fresh, "x")
+    plain.write_text("x")
+    assert fresh.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_device_is_written_to_as_it_is():
+    write_text("/dev/null", "x")
+    assert not Path("/dev/null").is_file()
+
+
+def test_what_has_no_room_is_kept_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "report").write_text("a file where the folder should be")
+    with pytest.raises(
+        NotWrittenError, match=r"report cannot be made: .*; it was written into .*eventsolve-"
+    ) as caught:
+        write_texts(tmp_path / "report", {"a.json": "1", "a.html": "2"})
+    (kept,) = (tmp_path / "elsewhere").iterdir()
+    assert bytes_in(kept) == {"a.json": b"1", "a.html": b"2"}
+    assert str(kept) in str(caught.value)
+    kept_texts = write_texts(tmp_path / "new" / "folder", {"a.json": "1"})
+    assert kept_texts == (tmp_path / "new" / "folder" / "a.json",)
+
+
+def test_the_first_error_is_told_if_there_is_no_room_anywhere(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(NotWrittenError, match=r"a cannot be written: No space left on device$"):
+        write_texts(tmp_path, {"a": "1"})
+    assert bytes_in(tmp_path) == {}
+
+
+def test_whole_takes_what_is_written_under_its_path_only(tmp_path):
+    with whole(tmp_path / "file") as beside:
+        assert beside.parent == tmp_path
+        assert beside.name.startswith(".file.")
+        beside.write_bytes(b"all of it")
+        assert not (tmp_path / "file").exists()
+    assert bytes_in(tmp_path) == {"file": b"all of it"}
+
+
+def test_a_folder_belongs_to_one_run(tmp_path):
+    folder = tmp_path / "new"
+    other = f"""
+from pathlib import Path
+from eventsolve.files import claimed, NotWrittenError
+try:
+    with claimed(Path({str(folder)!r})):
+        print("mine")
+except NotWrittenError as error:
+    print(error)
+"""
+
+    def said():
+        return subprocess.run(
+            [sys.executable, "-c", other], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    with claimed(folder):
+        assert said() == f"another run is writing into {folder}"
+        assert [file.name for file in folder.iterdir()] == [LOCK]
+        (folder / "result").write_text("x")
+    assert said() == "mine"
+    assert bytes_in(folder) == {"result": b"x"}
+    with claimed(tmp_path / "unused"):
+        pass
+    assert not (tmp_path / "unused").exists()
+
+
+def test_a_folder_that_cannot_be_made_cannot_be_claimed(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotWrittenError, match="cannot be written into: "), claimed(tmp_path / "file"):
+        raise AssertionError("it was claimed")

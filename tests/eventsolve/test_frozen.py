@@ -1,0 +1,209 @@
+"""What verbs return crosses to other processes bit for bit, and nothing of it can be changed."""
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import eventsolve as es
+from eventsolve.frozen import FrozenMapping, read_only
+from eventsolve.io.records import Record
+from eventsolve.solution import Chunk
+from eventsolve.testing import Problem
+
+LOSS = es.losses.TargetTimeMSE("out", np.full((3, 2), 9e-3), silent="skip")
+INPUTS = {"in": es.SpikeTrains.from_lists([[[1e-3 * (k + 1)], [2e-3, 4e-3]] for k in range(3)])}
+
+
+def network(sparse):
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("mid", 3, es.LIF(20e-3, 5e-3, v_leak=np.array([0.1, 0.2, 0.3])))
+    net.add_population("out", 2, es.LIF(20e-3, 5e-3, t_ref=1e-3))
+    weight = np.array([[3.0, 1.0], [2.0, 2.5], [0.0, 4.0]])
+    net.connect("in", "mid", sp.csr_array(weight) if sparse else weight, delay=1e-3)
+    net.connect("mid", "out", np.array([[2.0, 3.0, 1.0], [1.0, 0.5, 3.0]]))
+    net.connect("out", "mid", np.full((3, 2), 0.1), delay=2e-3)
+    return net
+
+
+@cache
+def results():
+    """One of everything, by name."""
+    solution = es.solve(network(False), INPUTS, 30e-3)
+    sparse = es.solve(network(True), INPUTS, 30e-3)
+    state = solution.final_state
+    _, gradients = es.value_and_grad(solution, LOSS)
+    spikes = {name: trains for name, trains in solution.spikes.items() if name != "in"}
+    return {
+        "trains": solution.spikes["out"],
+        "spikes": solution.spikes,
+        "network": solution.network,
+        "sparse network": sparse.network,
+        "solution": solution,
+        "first spikes": es.solve_first_spikes(network(False), INPUTS, 30e-3, "out"),
+        "state": state,
+        "onward": es.solve(
+            solution.network, {"in": es.SpikeTrains.from_lists([[[], []]] * 3)}, 40e-3, initial=state
+        ),
+        "gradients": gradients,
+        "sparse gradients": es.value_and_grad(sparse, LOSS, reduction="none")[1],
+        "adjoint": es.adjoint_states(solution, LOSS),
+        "margins": es.margins(solution),
+        "condition": es.gradient_condition(solution),
+        "estimate": es.estimate_radius(solution),
+        "radius": es.trust_radius(es.solve(network(False), {"in": INPUTS["in"].select([0])}, 5e-3)),
+        "certificate": es.certify(sparse, gradients=LOSS),
+        "loss": LOSS,
+        "problem": Problem(network(True), INPUTS, 30e-3, LOSS),
+        "record": Record(
+            name="a chip",
+            t_end=30e-3,
+            inputs=INPUTS,
+            spikes=spikes,
+            gradients={"weight": dict(gradients.weight)},
+        ),
+    }
+
+
+NAMES = (
+    "trains", "spikes", "network", "sparse network", "solution", "first spikes", "state", "onward", "gradients",
+    "sparse gradients", "adjoint", "margins", "condition", "estimate", "radius", "certificate", "loss", "problem",
+    "record",
+)  # fmt: skip
+
+
+def content(value):
+    """All numbers and words in a result, arrays as their bytes."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if sp.issparse(value):
+        return value.shape, [content(array) for array in (value.data, value.indices, value.indptr)]
+    if isinstance(value, es.Network):
+        return content((value.populations, value.projections))
+    if dataclasses.is_dataclass(value):
+        return type(value), [(f.name, content(getattr(value, f.name))) for f in dataclasses.fields(value)]
+    if isinstance(value, Mapping):
+        return [(key, content(item)) for key, item in value.items()]
+    if isinstance(value, tuple | list):
+        return type(value), [content(item) for item in value]
+    return repr(value)
+
+
+def arrays(value, path=""):
+    """(path, array) of every array that a holder of a result reaches by public names."""
+    if isinstance(value, np.ndarray):
+        yield path, value
+    elif sp.issparse(value):
+        for name in ("data", "indices", "indptr"):
+            yield f"{path}.{name}", getattr(value, name)
+    elif isinstance(value, es.Network):
+        yield from arrays((value.populations, value.projections), path)
+    elif isinstance(value, es.Solution):
+        public = ("network", "spikes", "chunks", "stopped", "warnings")
+        for name in public if value.stopped else (*public, "final_state"):
+            yield from arrays(getattr(value, name), f"{path}.{name}")
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from arrays(getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from arrays(item, f"{path}[{key!r}]")
+    elif isinstance(value, tuple | list):
+        for k, item in enumerate(value):
+            yield from arrays(item, f"{path}[{k}]")
+
+
+def itself(value):
+    """Return what came from another process."""
+    return value
+
+
+COPIES = {
+    "pickled": lambda value: pickle.loads(pickle.dumps(value)),
+    "deep": copy.deepcopy,
+    "shallow": copy.copy,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_are_the_same_bit_for_bit_and_as_read_only(name):
+    assert set(results()) == set(NAMES)
+    value = results()[name]
+    assert [path for path, array in arrays(value, name) if array.flags.writeable] == []
+    for how, copied in COPIES.items():
+        other = copied(value)
+        assert content(other) == content(value), how
+        assert [path for path, array in arrays(other, name) if array.flags.writeable] == [], how
+        assert repr(other) == repr(value)
+
+
+def test_results_cross_a_pool_of_processes():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for name, value in zip(results(), pool.map(itself, results().values()), strict=True):
+            assert content(value) == content(results()[name]), name
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_is_gone_on_with_as_the_result_itself(copied):
+    solution, state = copied(results()["solution"]), copied(results()["state"])
+    assert content(es.value_and_grad(solution, LOSS)[1]) == content(results()["gradients"])
+    assert solution.voltage("mid", [5e-3, 20e-3]).tobytes() == (
+        results()["solution"].voltage("mid", [5e-3, 20e-3]).tobytes()
+    )
+    silence = {"in": es.SpikeTrains.from_lists([[[], []]] * 3)}
+    onward = es.solve(solution.network, silence, 40e-3, initial=state)
+    assert content(onward.spikes) == content(results()["onward"].spikes)
+
+
+def test_kernels_are_compiled_once_whether_a_solution_is_new_or_copied():
+    from eventsolve.kernels.layered_adjoint import march_back
+    from eventsolve.kernels.recurrent import solve_queue
+
+    for copied in COPIES.values():
+        solution = copied(results()["solution"])
+        es.value_and_grad(solution, LOSS)
+        es.solve(
+            solution.network,
+            {"in": es.SpikeTrains.from_lists([[[], []]] * 3)},
+            40e-3,
+            initial=solution.final_state,
+        )
+    for kernel in (march_back, solve_queue):
+        assert len(getattr(kernel, "overloads", [0])) == 1
+
+
+def test_a_held_sparse_weight_cannot_be_changed():
+    net = network(True)
+    before = content(net)
+    held = net.projections["in", "mid"].weight
+    for array in (held.data, held.indices, held.indptr):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    net.projections["in", "mid"].weight.resize((4, 2))
+    held.data = np.zeros(1)
+    assert content(net) == before
+
+
+def test_a_frozen_mapping_is_a_mapping_and_no_more():
+    given = {"a": np.zeros(2), "b": {"c": [np.ones(1)]}}
+    frozen = FrozenMapping(given)
+    given["a"][0], given["d"] = 5.0, 1
+    assert list(frozen) == ["a", "b"]
+    assert len(frozen) == 2
+    assert repr(frozen["b"]) == "{'c': (array([1.]),)}"
+    with pytest.raises(TypeError):
+        frozen["a"] = 1
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        frozen.more = 1
+    with pytest.raises(ValueError, match="read-only"):
+        frozen["b"]["c"][0][0] = 2.0
+    assert read_only(frozen) is frozen
+    assert isinstance(read_only(Chunk(1, {}, {}, {}, {}, {})), Chunk)

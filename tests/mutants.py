@@ -1,0 +1,360 @@
+"""Mutants: small errors planted one by one, each of which a test has to notice: ``python -m tests.mutants``.
+
+cosmic-ray plants them, in a copy of the sources: another operator of arithmetic or comparison, a number that is one
+off, a condition turned round, a loop that is never entered, and of its own kind here a term that is not added, the
+other of min and max, a step to the next number that is not taken, and a midpoint instead of the end of a ball. Each is
+held against the tests of its module; those of kernels run as plain Python (``NUMBA_DISABLE_JIT=1``). What survives has
+to be listed in tests/data/equivalent_mutants.json with the reason why no test can tell it from the original; all else
+is an error.
+
+Results are kept in build/mutants, one SQLite session of cosmic-ray for each module, and a run goes on where it was
+interrupted as long as the module and its tests are what they were. ``--sample`` draws some, of a few modules, and keeps
+nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cosmic_ray.plugins
+from cosmic_ray.commands.init import init
+from cosmic_ray.mutating import mutate_and_test, mutate_code
+from cosmic_ray.operators.operator import Operator
+from cosmic_ray.testing import run_tests
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
+from parso.python.tree import Keyword, Name
+
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "build" / "mutants"
+EQUIVALENT = ROOT / "tests" / "data" / "equivalent_mutants.json"
+COPIED = ("eventsolve", "validation", "tests", "pytest_eventsolve.py", "setup.cfg", "pyproject.toml")
+PATIENCE, MOMENT = 5.0, 10.0
+"""How many times as long as without it, and how many seconds more, a mutant may take: then it counts as noticed."""
+FEW = 4
+"""Modules from which a sample is drawn."""
+
+CERTIFY = "tests/eventsolve/certify"
+TESTS: dict[str, tuple[str, ...]] = {
+    "eventsolve/certify/balls.py": (f"{CERTIFY}/test_balls.py", "tests/eventsolve/test_certify_flow.py"),
+    "eventsolve/certify/enclosures.py": (f"{CERTIFY}/test_balls.py",),
+    "eventsolve/certify/moments.py": (f"{CERTIFY}/test_moments.py",),
+    "eventsolve/certify/flow.py": ("tests/eventsolve/test_certify_flow.py",),
+    "eventsolve/certify/membranes.py": (f"{CERTIFY}/test_membranes.py",),
+    "eventsolve/certify/crossing.py": (f"{CERTIFY}/test_crossing.py",),
+    "eventsolve/certify/cells.py": (f"{CERTIFY}/test_cells.py",),
+    "eventsolve/certify/adjoint.py": ("tests/eventsolve/test_certify_gradients.py",),
+    "eventsolve/certify/lives.py": ("tests/eventsolve/test_certify_gradients.py",),
+    "eventsolve/certify/losses.py": ("tests/eventsolve/test_certify_gradients.py",),
+    "eventsolve/certify/gradients.py": ("tests/eventsolve/test_certify_gradients.py",),
+    "eventsolve/certify/forward.py": (
+        f"{CERTIFY}/test_cells.py",
+        "tests/eventsolve/test_certify.py",
+        "tests/eventsolve/test_certify_boxes.py",
+    ),
+    "eventsolve/certify/claims.py": ("tests/eventsolve/test_certify_refuses.py",),
+    "eventsolve/certify/tolerances.py": ("tests/eventsolve/test_certify.py",),
+    "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
+    "eventsolve/kernels/membrane.py": (
+        "tests/eventsolve/kernels/test_membrane.py",
+        "tests/eventsolve/test_integrator.py",
+    ),
+    "eventsolve/kernels/layered_adjoint.py": ("tests/eventsolve/test_laws.py",),
+    "eventsolve/kernels/recurrent_adjoint.py": ("tests/eventsolve/test_recurrent.py",),
+    "eventsolve/losses/spike_times.py": ("tests/eventsolve/test_losses.py",),
+    "eventsolve/losses/voltages.py": ("tests/eventsolve/test_voltage_losses.py",),
+    "eventsolve/first_spikes.py": ("tests/eventsolve/test_first_spikes.py",),
+    "eventsolve/margins.py": ("tests/eventsolve/test_margins.py",),
+    "eventsolve/trust.py": ("tests/eventsolve/test_trust.py",),
+    "eventsolve/condition.py": ("tests/eventsolve/test_condition.py",),
+    "eventsolve/estimates.py": ("tests/eventsolve/test_trust.py",),
+    "validation/compare.py": ("tests/validation/test_compare.py",),
+    "eventsolve/io/records/record.py": ("tests/eventsolve/io/test_records.py",),
+    "eventsolve/io/records/fields.py": ("tests/eventsolve/io/test_records.py",),
+    "eventsolve/io/records/losses.py": ("tests/eventsolve/io/test_records.py",),
+    "eventsolve/io/records/networks.py": ("tests/eventsolve/io/test_records.py",),
+}
+"""Modules and the tests that have to notice, the fastest first."""
+QUICK = [
+    *(
+        f"eventsolve/certify/{name}.py"
+        for name in ("balls", "enclosures", "moments", "flow", "membranes", "crossing")
+    ),
+    *("eventsolve/losses/spike_times.py", "validation/compare.py", "eventsolve/io/records/fields.py"),
+]
+"""Those whose tests take seconds, from which a sample is drawn."""
+
+TAKEN = (
+    *(f"ReplaceBinaryOperator_{pair}" for pair in ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "Pow_Mul")),
+    *(f"ReplaceComparisonOperator_{pair}" for pair in ("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt")),
+    *(f"ReplaceComparisonOperator_{pair}" for pair in ("Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is")),
+    *("ReplaceUnaryOperator_USub_UAdd", "ReplaceUnaryOperator_Delete_Not", "AddNot", "NumberReplacer"),
+    *("ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd"),
+    *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop"),
+)
+"""Operators of cosmic-ray: those whose mutants are errors that one might make."""
+
+
+class LeaveOut(Operator):
+    """Leaves an augmented assignment out, such as a term that is added."""
+
+    def mutation_positions(self, node):
+        """Return where a statement may be left out."""
+        if (
+            node.type == "expr_stmt"
+            and node.children[1].type == "operator"
+            and len(node.children[1].value) > 1
+        ):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Return the statement that does nothing."""
+        return Keyword("pass", node.start_pos, prefix=node.get_first_leaf().prefix)
+
+    @classmethod
+    def examples(cls):
+        """Return nothing: cosmic-ray asks for it."""
+        return ()
+
+
+OTHER = {"min": "max", "max": "min", "upper": "mid", "lower": "mid", "floor": "ceil", "ceil": "floor"}
+
+
+class OtherName(Operator):
+    """Calls something else by the names of OTHER."""
+
+    def mutation_positions(self, node):
+        """Return where one of the names is called."""
+        if node.type == "name" and node.value in OTHER:
+            following = node.get_next_leaf()
+            if following is not None and following.value == "(":
+                yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Return the other name."""
+        return Name(OTHER[node.value], node.start_pos, prefix=node.prefix)
+
+    @classmethod
+    def examples(cls):
+        """Return nothing: cosmic-ray asks for it."""
+        return ()
+
+
+class NoStep(Operator):
+    """Leaves a step to the next float64 number out."""
+
+    def mutation_positions(self, node):
+        """Return where a step is taken."""
+        if node.type == "atom_expr":
+            called, arguments = node.children[-2].get_code(), node.children[-1].get_code()
+            if called.endswith("nextafter") and arguments.startswith("("):
+                yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Return the number that the step is taken from."""
+        arguments = node.children[-1].children[1]
+        first = arguments.children[0] if arguments.type == "arglist" else arguments
+        return Name(f"({first.get_code().strip()})", node.start_pos, prefix=node.get_first_leaf().prefix)
+
+    @classmethod
+    def examples(cls):
+        """Return nothing: cosmic-ray asks for it."""
+        return ()
+
+
+class Operators:
+    """The operators, under the name by which cosmic-ray looks for them."""
+
+    def __init__(self) -> None:
+        cosmic = cosmic_ray.plugins.OPERATOR_PROVIDERS["core"]
+        self.by_name = {name: cosmic[name] for name in TAKEN}
+        self.by_name |= {operator.__name__: operator for operator in (LeaveOut, OtherName, NoStep)}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __getitem__(self, name: str) -> type[Operator]:
+        return self.by_name[name]
+
+
+class Change(NamedTuple):
+    """What a mutant changes, by which it is known however the file around it moves."""
+
+    module: str
+    before: str
+    after: str
+
+
+def change_of(source: str, mutation: MutationSpec) -> Change:
+    """Return what a mutant changes."""
+    operator = cosmic_ray.plugins.get_operator(mutation.operator_name)()
+    mutated = mutate_code(source.encode(), operator, mutation.occurrence)
+    lines, k = (source.splitlines(), mutated.splitlines()), mutation.start_pos[0] - 1
+    return Change(
+        str(mutation.module_path), lines[0][k].strip(), lines[1][k].strip() if k < len(lines[1]) else ""
+    )
+
+
+def mutants_of(module: str, source: str) -> dict[str, WorkItem]:
+    """Return the mutants of a module, but for those of signatures and imports, which compute nothing."""
+    lines, found = source.splitlines(), {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        use_db(Path(folder) / "all.sqlite", WorkDB.Mode.create) as db,
+    ):
+        init([Path(module)], db, {})
+        for item in db.work_items:
+            mutation = item.mutations[0]
+            line = lines[mutation.start_pos[0] - 1].strip()
+            if not line.startswith(("def ", "@", "from ", "import ", "class ")) and line not in ("*,", "/,"):
+                name = uuid.uuid5(uuid.NAMESPACE_OID, f"{mutation.operator_name} {mutation.occurrence}").hex
+                found[name] = WorkItem(name, item.mutations)
+    return found
+
+
+def listed() -> dict[Change, str]:
+    """Return the mutants that are as right as the original, with the reason."""
+    entries = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
+    return {
+        Change(entry["module"], entry["before"], after): entry["reason"]
+        for entry in entries
+        for after in entry["after"]
+    }
+
+
+def copied(folder: Path) -> None:
+    """Copy sources and tests into a folder in which mutants are planted."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+
+
+class Tests:
+    """The tests of a module in the current folder, which pass as the module stands."""
+
+    def __init__(self, module: str) -> None:
+        # every mutant of a kernel would be compiled; for other modules kernels are on disk after the first run
+        os.environ["NUMBA_DISABLE_JIT"] = str(int("/kernels/" in module))
+        run = f"{sys.executable} -m pytest -q -x -p no:cacheprovider -W ignore::RuntimeWarning"
+        self.command = f"{run} {' '.join(TESTS[module])}"
+        for _ in range(2):  # the first time they may have to compile
+            begin = time.monotonic()
+            outcome, output = run_tests(self.command, None)
+            self.limit = PATIENCE * (time.monotonic() - begin) + MOMENT
+        assert outcome == TestOutcome.SURVIVED, f"the tests of {module} do not pass as it stands:\n{output}"
+
+    def run(self, item: WorkItem, change: Change) -> WorkResult:
+        """Plant a mutant, and say what became of it."""
+        result = mutate_and_test(item.mutations, self.command, self.limit)
+        print(
+            f"{result.test_outcome.value}: {change.module}: {change.before}  ->  {change.after}", flush=True
+        )
+        return result
+
+
+def digest_of(module: str) -> str:
+    """Return what results rest on: the module and its tests."""
+    digest = hashlib.sha256()
+    for name in (module, *TESTS[module]):
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def survivors(results: list[tuple[Change, WorkResult]]) -> list[Change]:
+    """Return the mutants that no test noticed."""
+    return [change for change, result in results if result.test_outcome == TestOutcome.SURVIVED]
+
+
+def run(modules: list[str], limit: int | None) -> dict[str, list[tuple[Change, WorkResult]]]:
+    """Run the mutants of modules that have not run, up to a limit for each; return all results."""
+    known, found = listed(), {}
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for module in modules:
+        source = (ROOT / module).read_text(encoding="utf-8")
+        mutants = mutants_of(module, source)
+        with use_db(
+            KEPT / f"{module.replace('/', '.')}-{digest_of(module)}.sqlite", WorkDB.Mode.create
+        ) as db:
+            if not db.num_work_items:
+                db.add_work_items(mutants.values())
+            pending = sorted(item.job_id for item in db.pending_work_items)[:limit]
+            tests = Tests(module) if pending else None
+            for name in pending:
+                change = change_of(source, mutants[name].mutations[0])
+                skipped = WorkResult(WorkerOutcome.SKIPPED)
+                db.set_result(name, skipped if change in known else tests.run(mutants[name], change))
+            found[module] = [
+                (change_of(source, mutants[name].mutations[0]), result) for name, result in db.results
+            ]
+    return found
+
+
+def sampled(n: int, seed: int) -> dict[str, list[tuple[Change, WorkResult]]]:
+    """Run mutants that are drawn from some of the modules with quick tests, none of those that are listed."""
+    known, draw = listed(), random.Random(seed)
+    found: dict[str, list[tuple[Change, WorkResult]]] = {}
+    for module in draw.sample(QUICK, k=FEW):
+        source, tests = (ROOT / module).read_text(encoding="utf-8"), Tests(module)
+        mutants = sorted(mutants_of(module, source).values(), key=lambda item: item.job_id)
+        draw.shuffle(mutants)
+        pairs = ((item, change_of(source, item.mutations[0])) for item in mutants)
+        new = ((item, change) for item, change in pairs if change not in known)
+        found[module] = [
+            (change, tests.run(item, change)) for item, change in itertools.islice(new, n // FEW)
+        ]
+    return found
+
+
+def main() -> int:
+    """Run mutants and say which survive."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("modules", nargs="*", help="whose mutants are run; all by default")
+    parser.add_argument("--limit", type=int, help="mutants of each module in this run")
+    parser.add_argument("--sample", type=int, help="mutants drawn from a few modules instead")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", action="store_true", help="say how many mutants there are, and run none")
+    arguments = parser.parse_args()
+    cosmic_ray.plugins.OPERATOR_PROVIDERS = {"eventsolve": Operators()}
+    os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": "."}
+    modules = arguments.modules or list(TESTS)
+    if arguments.count:
+        counts = {
+            module: len(mutants_of(module, (ROOT / module).read_text(encoding="utf-8"))) for module in modules
+        }
+        print(json.dumps(counts | {"all": sum(counts.values())}, indent=1))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        copied(Path(folder))
+        os.chdir(folder)
+        results = (
+            sampled(arguments.sample, arguments.seed) if arguments.sample else run(modules, arguments.limit)
+        )
+        os.chdir(ROOT)
+    left = []
+    for module, pairs in results.items():
+        outcomes = Counter(r.test_outcome.value if r.test_outcome else "equivalent" for _, r in pairs)
+        print(f"{module}: {dict(outcomes)}")
+        left += survivors(pairs)
+    for change in left:
+        print(f"survived: {change.module}\n  - {change.before}\n  + {change.after}")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
