@@ -494,6 +494,6 @@ def _gradients(
         spike_times=FrozenMapping(times),
         silent_samples=silent_samples,
         solution=solution,
-        reads=MappingProxyType(dict(reads)),
+        reads=FrozenMapping(dict(reads)),
         per_sample=per_sample,
     )

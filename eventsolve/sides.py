@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, vjp
+from eventsolve.frozen import FrozenMapping
 from eventsolve.one_sided import Mover
 from eventsolve.patterns import NAMES
 from eventsolve.solution import Solution
@@ -76,8 +76,8 @@ def gradient_sides(gradients: Gradients) -> Sides:
             side = np.where(stuck, NEITHER, np.where(up, RIGHT, np.where(down, LEFT, TWO_SIDED)))
             found[key] = side.astype(np.int8)
             found[key].setflags(write=False)
-        sides[name] = MappingProxyType(found)
-    return MappingProxyType(sides)
+        sides[name] = FrozenMapping(found)
+    return FrozenMapping(sides)
 
 
 def _values(solution: Solution, name: str, key: Any) -> Reals:
