@@ -138,6 +138,6 @@ def _move(
 
 
 def _flat(gradient: Any) -> Reals:
-    if isinstance(gradient, list):
+    if isinstance(gradient, tuple):
         return np.stack([matrix.data for matrix in gradient]) if gradient else np.empty(0)
     return np.asarray(gradient)
