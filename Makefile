@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs twin campaign faults mutants mutated-files perturbations training bench peers agreement ci
+.PHONY: check lint format types test notebooks docs twin campaign faults mutants mutated-files perturbations interrupts training bench peers agreement ci
 
 check: lint types test
 
@@ -51,6 +51,10 @@ mutated-files:
 # changes within trust radii, which must not change the order of events, and beyond
 perturbations:
 	$(BIN)python -m tests.perturbations
+
+# interrupts at random times in every verb: no crash, no wrong next answer
+interrupts:
+	$(BIN)python -m tests.interrupts --interrupts 10000 --seed 1
 
 # every training of docs/training.md, three seeds each; goes on where it was interrupted
 training:

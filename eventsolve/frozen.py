@@ -6,7 +6,8 @@ again, whichever way it came to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,26 @@ import scipy.sparse as sp
 
 Key = TypeVar("Key")
 Value = TypeVar("Value", covariant=True)
+
+
+class MissingKeyError(KeyError):
+    """A key that a mapping does not have; the message says which there are, and which is the nearest."""
+
+    def __init__(self, key: object, known: Iterable[object]) -> None:
+        super().__init__(key, tuple(known))
+
+    def __str__(self) -> str:
+        key, known = self.args
+        if not known:
+            return f"there is no {key!r}, as the mapping is empty"
+        words = {_word(name): name for name in known}
+        near = difflib.get_close_matches(_word(key), list(words), n=1)
+        meant = f"; was {words[near[0]]!r} meant?" if near else ""
+        return f"there is no {key!r}, but {', '.join(map(repr, known))}{meant}"
+
+
+def _word(key: object) -> str:
+    return "->".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
 class FrozenMapping(Mapping[Key, Value]):
@@ -26,7 +47,10 @@ class FrozenMapping(Mapping[Key, Value]):
         object.__setattr__(self, "_items", {key: read_only(value) for key, value in items.items()})
 
     def __getitem__(self, key: Key) -> Value:
-        return self._items[key]
+        try:
+            return self._items[key]
+        except KeyError:
+            raise MissingKeyError(key, self._items) from None
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._items)

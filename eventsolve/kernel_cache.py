@@ -36,7 +36,7 @@ from numba.core.serialize import dumps
 
 from eventsolve._version import __version__
 
-FOLDERS = 8
+FOLDERS = 16
 """How many folders of a package's kernels are kept, for other versions and sources: those used last."""
 
 _CHECKSUM = hashlib.sha256().digest_size

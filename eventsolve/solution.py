@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import seconds_array
+from eventsolve.checks import seconds_array, shown
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
@@ -143,6 +143,27 @@ class Solution(Frozen):
     stopped: Stopped | None = None
 
     def __post_init__(self) -> None:
+        if not (0.0 <= self.t_start <= self.t_end < math.inf):
+            raise ValueError(
+                f"t_start and t_end must be finite and in order; got {self.t_start!r} and {self.t_end!r}"
+            )
+        sizes = {name: p.size for name, p in self.network.populations.items()}
+        if set(self.spikes) != set(sizes):
+            raise ValueError(f"spikes must be those of {sorted(sizes)}; got {sorted(self.spikes)}")
+        for name, trains in self.spikes.items():
+            if not isinstance(trains, SpikeTrains):
+                raise TypeError(f"spikes[{name!r}] must be SpikeTrains; got {shown(trains)}")
+            if (trains.n_samples, trains.n_neurons) != (self.n_samples, sizes[name]):
+                raise ValueError(
+                    f"spikes[{name!r}] must have {self.n_samples} samples of {sizes[name]} neurons; "
+                    f"got {trains.n_samples} of {trains.n_neurons}"
+                )
+            solved = np.concatenate([np.empty(0), *(chunk.spikes[name].times for chunk in self._chunks)])
+            if self.network.population(name).neuron is not None and not np.array_equal(solved, trains.times):
+                raise ValueError(
+                    f"spikes[{name!r}] must be the {solved.size} that were solved, as gradients go back through those; "
+                    f"got {shown(trains)}: judge spikes from elsewhere by certify(solution, spikes=...)"
+                )
         vars(self)["spikes"] = read_only(self.spikes)
 
     @cached_property
@@ -356,7 +377,9 @@ class Solution(Frozen):
                 f"times must lie in [{self.t_start!r}, t_end = {self.t_end!r}]; entry {k} is {float(asked[k])!r}"
             )
         order = np.argsort(asked, kind="stable")
-        everywhere = np.ascontiguousarray(np.broadcast_to(asked[order], (self.n_samples, asked.size)))
+        everywhere = np.tile(
+            asked[order], (self.n_samples, 1)
+        )  # its own: kernels compile anew for a read-only view
         return everywhere, np.argsort(order, kind="stable")
 
     def _states(self, population: str, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -102,7 +102,8 @@ def draw_ties(rng: np.random.Generator) -> Case:
 
     def connect(pre: str, post: str, serial: int) -> None:
         shape = (net.population(post).size, net.population(pre).size)
-        weight = rng.choice([1.5, 2.0, -1.0, -2.0, 0.75, 0.6], shape) * (rng.random(shape) < 0.8)
+        # of which no sum is a difference between a threshold and a reset, where balls can tell nothing
+        weight = rng.choice([1.57, 2.03, -0.97, -2.11, 0.76, 0.61], shape) * (rng.random(shape) < 0.8)
         steps = rng.integers(0, 8) if rng.random() < 0.5 else rng.integers(0, 8, shape)
         kind = "delta" if rng.random() < 0.75 else "exponential"
         weight = weight if kind == "delta" else 3.0 * weight

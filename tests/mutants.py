@@ -57,9 +57,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/certify/membranes.py": (f"{CERTIFY}/test_membranes.py",),
     "eventsolve/certify/crossing.py": (f"{CERTIFY}/test_crossing.py",),
     "eventsolve/certify/cells.py": (f"{CERTIFY}/test_cells.py",),
-    "eventsolve/certify/adjoint.py": ("tests/eventsolve/test_certify_gradients.py",),
+    "eventsolve/certify/adjoint.py": (
+        f"{CERTIFY}/test_readings.py",
+        "tests/eventsolve/test_certify_gradients.py",
+    ),
     "eventsolve/certify/lives.py": ("tests/eventsolve/test_certify_gradients.py",),
-    "eventsolve/certify/losses.py": ("tests/eventsolve/test_certify_gradients.py",),
+    "eventsolve/certify/losses.py": (
+        f"{CERTIFY}/test_readings.py",
+        "tests/eventsolve/test_certify_gradients.py",
+    ),
     "eventsolve/certify/gradients.py": ("tests/eventsolve/test_certify_gradients.py",),
     "eventsolve/certify/forward.py": (
         f"{CERTIFY}/test_cells.py",
@@ -77,12 +83,21 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/kernels/recurrent_adjoint.py": ("tests/eventsolve/test_recurrent.py",),
     "eventsolve/losses/spike_times.py": ("tests/eventsolve/test_losses.py",),
     "eventsolve/losses/voltages.py": ("tests/eventsolve/test_voltage_losses.py",),
-    "eventsolve/first_spikes.py": ("tests/eventsolve/test_first_spikes.py",),
+    "eventsolve/first_spikes.py": (
+        "tests/eventsolve/test_first_spikes_chunks.py",
+        "tests/eventsolve/test_first_spikes.py",
+    ),
     "eventsolve/margins.py": ("tests/eventsolve/test_margins.py",),
     "eventsolve/trust.py": ("tests/eventsolve/test_trust.py",),
-    "eventsolve/condition.py": ("tests/eventsolve/test_condition.py",),
+    "eventsolve/condition.py": (
+        "tests/eventsolve/test_condition_of_levels.py",
+        "tests/eventsolve/test_condition.py",
+    ),
     "eventsolve/estimates.py": ("tests/eventsolve/test_trust.py",),
-    "validation/compare.py": ("tests/validation/test_compare.py",),
+    "validation/compare.py": (
+        "tests/validation/test_compare_numbers.py",
+        "tests/validation/test_compare.py",
+    ),
     "eventsolve/io/records/record.py": ("tests/eventsolve/io/test_records.py",),
     "eventsolve/io/records/fields.py": ("tests/eventsolve/io/test_records.py",),
     "eventsolve/io/records/losses.py": ("tests/eventsolve/io/test_records.py",),

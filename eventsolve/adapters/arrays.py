@@ -135,7 +135,7 @@ class ArrayProblem:
         }
         _, grads = value_and_grad(solution, _Cotangents(self, given), reduction="sum")
         found = (getattr(grads, place.quantity)[place.of] for place in self.places)
-        parameters = tuple(np.asarray(g.data if sp.issparse(g) else g) for g in found)
+        parameters = tuple(np.array(g.data if sp.issparse(g) else g) for g in found)
         return Pullback(
             parameters,
             tuple(

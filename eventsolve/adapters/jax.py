@@ -6,6 +6,7 @@ function has no memory, the backward pass solves the network again before it dif
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -21,6 +22,8 @@ from eventsolve.solve import MAX_SPIKES
 
 Parameters: TypeAlias = dict[str, dict[str, Any]]
 """By quantity and label: ``parameters["weight"]["pre->post"]``."""
+_COPIED_AT_ONCE = 50_000
+"""Bytes: half of what was seen to wait for ever."""
 Solve: TypeAlias = Callable[[Parameters, Mapping[str, Any]], dict[str, Any]]
 
 
@@ -51,8 +54,9 @@ def exact_function(
     Raises
     ------
     ValueError
-        If an argument is not what it should be. What a parameter or a time should be is found out on the host: there
-        JAX makes an error of its own that quotes this one.
+        If an argument is not what it should be; or, when the function is called, on a single core with large arrays,
+        for which JAX would wait for ever unless ``jax_cpu_enable_async_dispatch`` is off. What a parameter or a time
+        should be is found out on the host: there JAX makes an error of its own that quotes this one.
     """
     problem = array_problem(
         network,
@@ -98,6 +102,7 @@ def exact_function(
             raise ValueError(f"inputs must be given for {sorted(problem.inputs)}; got {sorted(inputs)}")
         values = [parameters[place.quantity][place.label] for place in problem.places]
         times = [inputs[name] for name in problem.inputs]
+        _check_trap(sum(int(np.prod(np.shape(a))) for a in (*values, *times)))
         results = solve(*(jnp.asarray(a, jnp.float64) for a in (*values, *times)))
         return dict(zip(problem.outputs, results, strict=True))
 
@@ -105,6 +110,20 @@ def exact_function(
     for place, values in zip(problem.places, problem.initial(), strict=True):
         initial.setdefault(place.quantity, {})[place.label] = np.asarray(values)
     return function, initial
+
+
+def _check_trap(n_numbers: int) -> None:
+    """Refuse what JAX would wait for, for ever, with one core: it has one thread, which calls back.
+
+    Arrays beyond some 100 kB, which the call is made with, are copied on that very thread.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asynchronous = jax.config.values.get("jax_cpu_enable_async_dispatch", False)
+    if cores == 1 and asynchronous and 8 * n_numbers > _COPIED_AT_ONCE and jax.default_backend() == "cpu":
+        raise ValueError(
+            f"on one core JAX would wait for ever with arrays of {8 * n_numbers} bytes: before anything else, "
+            "jax.config.update('jax_cpu_enable_async_dispatch', False)"
+        )
 
 
 def _split(problem: ArrayProblem, arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:

@@ -1,11 +1,14 @@
 """PyTorch: a module whose forward pass is the exact solver and whose backward pass is its exact adjoint.
 
 Needs the extra ``torch``. The solver runs on the CPU in float64; tensors come from and go to wherever they are.
+``torch.func`` (grad, jacrev, vmap) works through it, vmap one call after the other, and ``torch.compile`` breaks its
+graph around it. A gradient cannot be differentiated again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adapters.arrays import QUANTITIES, ArrayProblem, array_problem
 from eventsolve.network import Network
+from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES
 
 
@@ -94,7 +98,7 @@ class ExactModule(torch.nn.Module):
         if set(inputs) != set(self.problem.inputs):
             raise ValueError(f"inputs must be given for {sorted(self.problem.inputs)}; got {sorted(inputs)}")
         times = [inputs[name] for name in self.problem.inputs]
-        results = _Exact.apply(self.problem, *self._values(), *times)
+        results = _solved(self.problem, *self._values(), *times)
         return dict(zip(self.problem.outputs, results, strict=True))
 
     def network(self) -> Network:
@@ -105,31 +109,99 @@ class ExactModule(torch.nn.Module):
         return [getattr(self, place.quantity)[place.label] for place in self.problem.places]
 
 
+@torch.compiler.disable  # which breaks a compiled graph here: the solver is nothing that torch could compile
+def _solved(problem: ArrayProblem, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    results: tuple[torch.Tensor, ...] = _Exact.apply([], problem, *tensors)
+    return results
+
+
 class _Exact(torch.autograd.Function):
-    """Takes an ArrayProblem, its parameters and its input times."""
+    """Takes a list that it leaves its solution in, an ArrayProblem, its parameters and its input times."""
 
     @staticmethod
-    def forward(ctx: Any, problem: ArrayProblem, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        kept: list[Solution], problem: ArrayProblem, *tensors: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         n = len(problem.places)
         arrays = [_numbers(tensor) for tensor in tensors]
-        ctx.problem, ctx.times, ctx.like = problem, arrays[n:], [(t.dtype, t.device) for t in tensors]
-        ctx.solution = problem.solve(arrays[:n], arrays[n:])
+        kept.append(problem.solve(arrays[:n], arrays[n:]))
         device = tensors[0].device if tensors else None
-        return tuple(torch.from_numpy(result).to(device) for result in problem.results(ctx.solution))
+        return tuple(torch.from_numpy(result).to(device) for result in problem.results(kept[0]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.kept, ctx.problem, *tensors = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "create_graph must be False: an exact gradient is a constant to torch, which would take its derivative "
-                "for 0"
-            )
-        found = ctx.problem.pullback(ctx.solution, ctx.times, [_numbers(c) for c in cotangents])
-        arrays = (*found.parameters, *found.times)
-        return None, *(
-            torch.from_numpy(array).to(device, dtype)
-            for array, (dtype, device) in zip(arrays, ctx.like, strict=True)
+        return None, None, *_Pullback.apply(ctx.kept, ctx.problem, *ctx.saved_tensors, *cotangents)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], _: Any, problem: ArrayProblem, *tensors: torch.Tensor
+    ) -> Any:
+        results = [
+            _Exact.apply([], problem, *each) for each in _one_by_one(info.batch_size, in_dims[2:], tensors)
+        ]
+        return tuple(_stacked(column) for column in zip(*results, strict=True)), (0,) * len(problem.outputs)
+
+
+class _Pullback(torch.autograd.Function):
+    """Takes what :class:`_Exact` takes, and a cotangent of each of its results; returns those of its tensors.
+
+    Where the list holds no solution, as under ``torch.func.vmap``, the network is solved again.
+    """
+
+    @staticmethod
+    def forward(
+        kept: list[Solution], problem: ArrayProblem, *tensors: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        n, n_given = len(problem.places), len(problem.places) + len(problem.inputs)
+        arrays = [_numbers(tensor) for tensor in tensors]
+        times = arrays[n:n_given]
+        solution = kept[0] if kept else problem.solve(arrays[:n], times)
+        found = problem.pullback(solution, times, arrays[n_given:])
+        return tuple(
+            torch.from_numpy(array).to(tensor.device, tensor.dtype)
+            for array, tensor in zip((*found.parameters, *found.times), tensors[:n_given], strict=True)
         )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> Any:
+        raise RuntimeError(
+            "an exact gradient cannot be differentiated again: it is a constant to torch, which would take its "
+            "derivative for 0"
+        )
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], _: Any, problem: ArrayProblem, *tensors: torch.Tensor
+    ) -> Any:
+        results = [
+            _Pullback.apply([], problem, *each) for each in _one_by_one(info.batch_size, in_dims[2:], tensors)
+        ]
+        columns = tuple(torch.stack(column) for column in zip(*results, strict=True))
+        return columns, (0,) * len(columns)
+
+
+def _one_by_one(
+    n: int, in_dims: tuple[int | None, ...], tensors: tuple[torch.Tensor, ...]
+) -> Iterator[list[torch.Tensor]]:
+    """Yield the tensors of each of n calls that ``torch.func.vmap`` makes one of."""
+    for k in range(n):
+        yield [t if dim is None else t.select(dim, k) for t, dim in zip(tensors, in_dims, strict=True)]
+
+
+def _stacked(results: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Return results as one tensor; those with fewer spikes are filled up with inf."""
+    width = max(result.shape[-1] for result in results)
+    padded = [torch.nn.functional.pad(r, (0, width - r.shape[-1]), value=math.inf) for r in results]
+    return torch.stack(padded)
 
 
 def _numbers(tensor: torch.Tensor) -> NDArray[Any]:

@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing, compiled
 
 
-@compiled
+@borrowing
 def tied_before(low, rank, other_low, other_rank, sent, sent_low):
     """Return whether one of two deliveries at one float64 time comes first.
 
@@ -29,7 +29,7 @@ def tied_before(low, rank, other_low, other_rank, sent, sent_low):
     return rank < other_rank
 
 
-@compiled
+@borrowing
 def push(times, lows, ranks, bundles, size, time, low, rank, bundle, sent, sent_low):
     """Add a delivery to a heap of that size; spikes are sent at the times ``sent``, by rank."""
     k = size
@@ -44,7 +44,7 @@ def push(times, lows, ranks, bundles, size, time, low, rank, bundle, sent, sent_
     times[k], lows[k], ranks[k], bundles[k] = time, low, rank, bundle
 
 
-@compiled
+@borrowing
 def replace_first(times, lows, ranks, bundles, size, time, low, rank, bundle, sent, sent_low):
     """Replace the first delivery of a heap of that size by another."""
     k = 0
@@ -68,13 +68,13 @@ def replace_first(times, lows, ranks, bundles, size, time, low, rank, bundle, se
     times[k], lows[k], ranks[k], bundles[k] = time, low, rank, bundle
 
 
-@compiled
+@borrowing
 def earlier(times, a, b):
     """Return whether neuron a crosses before neuron b."""
     return (times[a] < times[b]) | ((times[a] == times[b]) & (a < b))
 
 
-@compiled
+@borrowing
 def sift(times, heap, place, size, neuron, k):
     """Put a neuron where it belongs in a heap of that size that is in order but for place k, which is free."""
     while k > 0 and earlier(times, neuron, heap[(k - 1) >> 1]):
@@ -95,7 +95,7 @@ def sift(times, heap, place, size, neuron, k):
     place[neuron] = k
 
 
-@compiled
+@borrowing
 def set_crossings(times, heap, place, size, wanted, changed, n_changed):
     """Give all changed neurons the times that are wanted for them, inf for none; return the new size of the heap."""
     for w in range(n_changed):

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import compiled
+from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.crossing import advance_together, crossing_time, turn_time
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
@@ -30,14 +30,14 @@ from eventsolve.kernels.tables import BUDGET, NONE, ROOM, TWICE, Spikes, States
 from eventsolve.kernels.times import is_after, later
 
 
-@compiled
+@borrowing
 def arrives_after(time, low, delay, limit):
     """Return whether a spike arrives after a float64 time."""
     arrival, rest = later(time, low, delay)
     return is_after(arrival, rest, limit, 0.0)
 
 
-@compiled
+@borrowing
 def next_bundle(offsets, delays, source, bundle, time, low, t_end):
     """Return the bundle if it is one of the source's and arrives up to t_end, else -1."""
     if bundle < offsets[source + 1] and not arrives_after(time, low, delays[bundle], t_end):
@@ -45,7 +45,7 @@ def next_bundle(offsets, delays, source, bundle, time, low, t_end):
     return -1
 
 
-@compiled
+@borrowing
 def advance(t, u, i, free_at, to, tau_mem, tau_syn):
     """Return (u, i) of one neuron at a later time."""
     if free_at > t:
@@ -57,7 +57,7 @@ def advance(t, u, i, free_at, to, tau_mem, tau_syn):
     return u * ea + i * k, i * eb
 
 
-@compiled
+@borrowing
 def next_question(t, u, i, free_at, c, tau_mem, tau_syn, released):
     """Return (time, asked, peak): when the neuron crosses if nothing arrives, and an undecided peak; inf where none.
 

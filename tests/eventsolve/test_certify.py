@@ -16,6 +16,8 @@ from eventsolve import multiprecision
 from eventsolve.certify import batches
 from tests.campaign import draw
 
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
+
 DIGITS = 30
 
 

@@ -115,8 +115,11 @@ def test_a_wide_time_widens_the_response_by_no_more_than_its_slower_decay():
     with working_precision(BITS):
         for tau_mem, tau_syn in ((5e-6, 5e-3), (5e-3, 5e-6)):  # 200 of the faster constants
             rates = flow.rates_of(balls.ball(tau_mem), balls.ball(tau_syn))
-            found = flow.propagator(rates, arb(1e-3, 1e-5))[2]
-            assert found.rad() < 0.03 * found.mid()
+            wide = arb(1e-3, 1e-5)
+            propagated = flow.propagator(rates, wide)
+            assert propagated[2].rad() < 0.03 * propagated[2].mid()
+            by_tau_syn = flow.response_derivatives(rates, wide, *propagated).by_tau_syn
+            assert by_tau_syn.rad() < 0.1 * abs(by_tau_syn.mid())
 
 
 def test_overlapping_balls_are_not_compared():

@@ -14,6 +14,8 @@ import eventsolve as es
 from eventsolve import multiprecision
 from tests.planted_faults import is_no_better_known
 
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
+
 DIGITS = 25
 T_END = 15e-3
 NEURONS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")

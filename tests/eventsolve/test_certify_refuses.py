@@ -22,6 +22,8 @@ from eventsolve.certify.records import digest_of
 from tests.lost_spikes import RATIO, claim_of, solution_of
 from tests.planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
 
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
+
 TAU = [(20e-3, 5e-3), (5e-3, 5e-3), (4e-3, 9e-3), (5e-3 * (1 + 2**-40), 5e-3)]
 
 

@@ -49,7 +49,7 @@ TAMPERED = {
     "hidden',)].free_at must be finite; entry [0, 0] is nan": lambda s: states(
         s, free_at=np.array([[NAN, 0.0]])
     ),
-    "hidden',)].i must be float64 of shape (1, 2); got [0.0, 0.0]": lambda s: states(s, i=[0.0, 0.0]),
+    "hidden',)].i must be float64 of shape (1, 2); got (0.0, 0.0)": lambda s: states(s, i=[0.0, 0.0]),
     "hidden',)].clock must be float64 of shape (1, 2)": lambda s: states(s, clock=np.zeros((2, 2))),
     "hidden',)].time must not be after the state's 0.01 s; entry [0, 0] is 1.0": lambda s: states(
         s, time=np.ones((1, 2))

@@ -3,10 +3,13 @@
 import ast
 import functools
 import itertools
+import json
 import os
 import pathlib
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -225,3 +228,13 @@ def test_signals_are_put_off_for_as_long_as_a_kernel_runs_only():
     assert not interrupts.within()
     assert interruptible(interrupts.within)
     assert map_chunks(lambda k: interrupts.within(), 4, 2) == [True] * 4
+
+
+def test_interrupts_at_random_times_leave_every_verb_as_it_was():
+    """The campaign, cut short; it fails for what it would fail for at length."""
+    command = [sys.executable, "-m", "tests.interrupts", "--interrupts", "40", "--each", "40", "--seed", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["interrupts"] == 40
+    assert report["interrupted"] > 0

@@ -1,5 +1,7 @@
 """The JAX function: what JAX differentiates by it is what eventsolve solves."""
 
+import os
+
 import numpy as np
 import pytest
 from readouts import VOLTAGE_TIMES, readout_problem
@@ -121,3 +123,15 @@ def test_what_does_not_fit_is_refused():
     solve, parameters = exact_function(net, 60e-3, n_spikes=30)
     with pytest.raises(ValueError, match=r"inputs must be given for \['in'\]; got \['input'\]"):
         solve(parameters, {"input": times})
+
+
+def test_what_jax_would_wait_for_for_ever_is_refused_on_one_core(monkeypatch):
+    net, times = classifier()
+    function, parameters = exact_function(net, 60e-3, n_spikes=40)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    many = np.full((3000, *times.shape[1:]), np.inf)
+    with pytest.raises(
+        ValueError, match=r"wait for ever with arrays of \d+ bytes: .*jax_cpu_enable_async_dispatch"
+    ):
+        function(parameters, {"in": many})
+    function(parameters, {"in": times})

@@ -1,6 +1,8 @@
 """Errors of the first hour say what was expected, and what there is."""
 
+import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +123,56 @@ def test_what_somebodys_own_loss_gives_is_checked_before_it_is_used(evaluation, 
     assert es.value_and_grad(solution, Own(Evaluation(np.zeros(1), {}, reads())))[0] == 0.0
     with pytest.raises(error, match=re.escape(said)):
         es.value_and_grad(solution, Own(evaluation))
+
+
+# -- names that are not there, and solutions that were not solved ------------------------------------------------------
+
+
+def test_a_missing_name_says_what_there_is_and_what_is_near():
+    solution = solved()
+    grads = es.vjp(solution, {})
+    for look_up, said in (
+        (lambda: solution.spikes["hiden"], "there is no 'hiden', but 'in', 'hidden'; was 'hidden' meant?"),
+        (lambda: solution.spikes["elsewhere"], "there is no 'elsewhere', but 'in', 'hidden'"),
+        (
+            lambda: grads.weight["in->hidden"],
+            "there is no 'in->hidden', but ('in', 'hidden'); was ('in', 'hidden') meant?",
+        ),
+        (
+            lambda: es.vjp(es.solve(es.Network(), {}, 1.0), {}).weight["in"],
+            "there is no 'in', as the mapping is empty",
+        ),
+    ):
+        with pytest.raises(KeyError) as caught:
+            look_up()
+        assert str(caught.value) == said
+    assert solution.spikes.get("hiden") is None
+    assert "hiden" not in solution.spikes
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        (
+            {"t_end": float("nan")},
+            ValueError,
+            "t_start and t_end must be finite and in order; got 0.0 and nan",
+        ),
+        ({"t_start": 1.0}, ValueError, "must be finite and in order; got 1.0 and 0.05"),
+        ({"spikes": {"in": TRAINS}}, ValueError, "spikes must be those of ['hidden', 'in']; got ['in']"),
+        (
+            {"spikes": {"in": TRAINS, "hidden": [1.0]}},
+            TypeError,
+            "spikes['hidden'] must be SpikeTrains; got [1.0]",
+        ),
+        ({"n_samples": 2}, ValueError, "must have 2 samples of 2 neurons; got 1 of 2"),
+        ({"spikes": {"in": TRAINS, "hidden": TRAINS}}, ValueError, "must be the 5 that were solved"),
+    ],
+)
+def test_a_solution_is_made_of_what_was_solved(changes, error, said):
+    solution = solved()
+    assert replace(solution).spikes["hidden"].n_spikes == 5
+    with pytest.raises(error, match=re.escape(said)):
+        replace(solution, **changes)

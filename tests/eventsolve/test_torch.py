@@ -146,5 +146,63 @@ def test_a_second_derivative_is_refused():
     net, times = classifier()
     module = ExactModule(net, 60e-3)
     first = module({"in": torch.from_numpy(times)})["out"][..., 0].sum()
-    with pytest.raises(RuntimeError, match="create_graph must be False"):
-        torch.autograd.grad(first, [module.weight["in->hidden"]], create_graph=True)
+    weight = module.weight["in->hidden"]
+    (gradient,) = torch.autograd.grad(first, [weight], create_graph=True)
+    with pytest.raises(RuntimeError, match="an exact gradient cannot be differentiated again"):
+        gradient.sum().backward()
+
+
+def of_samples():
+    """A module, its inputs, and a function of its parameters and one sample: the sum of first spike times."""
+    net, times = classifier()
+    module = ExactModule(net, 60e-3)
+    parameters = {name: value.detach() for name, value in module.named_parameters()}
+
+    def loss(parameters, sample):
+        found = torch.func.functional_call(module, parameters, ({"in": sample[None]},))["out"]
+        return torch.where(torch.isinf(found), 0.0, found)[..., 0].sum()
+
+    return module, torch.from_numpy(times), parameters, loss
+
+
+def test_function_transforms_give_the_gradients_of_each_sample():
+    _, times, parameters, loss = of_samples()
+    each = [torch.func.grad(loss)(parameters, sample) for sample in times]
+    for k, sample in enumerate(times):
+        again = {name: value.clone().requires_grad_() for name, value in parameters.items()}
+        loss(again, sample).backward()
+        for name, value in again.items():
+            assert torch.equal(each[k][name], value.grad)
+    together = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, times)
+    for name in parameters:
+        assert torch.equal(together[name], torch.stack([gradient[name] for gradient in each]))
+    values = torch.func.vmap(loss, in_dims=(None, 0))(parameters, times)
+    assert torch.equal(values, torch.stack([loss(parameters, sample) for sample in times]))
+
+
+def test_jacobians_are_those_of_every_output():
+    module, times, parameters, _ = of_samples()
+
+    def first_spikes(parameters):
+        found = torch.func.functional_call(module, parameters, ({"in": times[:1]},))["out"]
+        return torch.where(torch.isinf(found), 0.0, found)[0, :, 0]
+
+    jacobian = torch.func.jacrev(first_spikes)(parameters)
+    for k in range(first_spikes(parameters).numel()):
+        row = torch.func.grad(lambda p, k=k: first_spikes(p)[k])(parameters)
+        for name, value in row.items():
+            assert torch.equal(jacobian[name][k], value)
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler itself
+def test_a_compiled_module_breaks_its_graph_and_has_the_same_gradients():
+    module, times, _, _ = of_samples()
+    compiled = torch.compile(module, backend="eager")
+    found = {}
+    for name, solved in (("plain", module), ("compiled", compiled)):
+        module.zero_grad()
+        out = solved({"in": times})["out"]
+        torch.where(torch.isinf(out), 0.0, out).sum().backward()
+        found[name] = [out.detach().clone(), *(p.grad.clone() for p in module.parameters())]
+    for plain, other in zip(found["plain"], found["compiled"], strict=True):
+        assert torch.equal(plain, other)

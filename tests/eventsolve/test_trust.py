@@ -16,6 +16,8 @@ from networks import EPS, random_case
 import eventsolve as es
 from eventsolve.patterns import pattern_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
+
 estimates = importlib.import_module("eventsolve.estimates")
 few = settings(max_examples=4)
 NEURONS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")

@@ -23,6 +23,7 @@ from eventsolve.io.records.fields import (
     scaled,
     size,
     text,
+    times,
 )
 from eventsolve.io.records.losses import SQUARED, loss_document, loss_of
 from eventsolve.io.records.networks import network_document, network_of
@@ -158,7 +159,7 @@ def record_of(document: object, budget: Budget) -> Record:
         )
     return Record(
         name=text("name", top["name"]),
-        t_end=number("t_end", top["t_end"], positive=True) * seconds,
+        t_end=times(number("t_end", top["t_end"], positive=True), seconds),
         inputs=inputs,
         spikes=spikes,
         network=_network(top["network"], seconds, most, budget) if "network" in top else None,

@@ -107,7 +107,13 @@ def scaled(where: str, values: NDArray[np.float64], by: float, budget: Budget) -
         return values
     budget.take(values.nbytes, where)
     with np.errstate(over="ignore"):  # what becomes infinite is judged by those who know its meaning
-        return np.asarray(values * by)
+        return np.asarray(times(values, by))
+
+
+def times(values: Any, by: float) -> Any:
+    """Return numbers times a unit, rounded once for one such as 1e-3: 9 of it are 0.009, which 9 * 1e-3 is not."""
+    inverse = round(1.0 / by) if by < 1.0 else 0
+    return values / inverse if inverse and 1.0 / inverse == by else values * by
 
 
 def indices(where: str, value: object, bound: int, budget: Budget) -> NDArray[np.int64]:

@@ -177,6 +177,14 @@ def test_times_may_be_steps(tmp_path):
     assert record.t_end == 50 * MS
 
 
+@pytest.mark.parametrize(("unit", "power"), [("s", 0), ("ms", -3), ("us", -6)])
+def test_whole_numbers_of_a_unit_are_the_nearest_seconds(unit, power, tmp_path):
+    spikes = {"out": {"n_neurons": 2, "times": [7, 9, 29], "neurons": [0, 1, 1], "samples": [0, 0, 1]}}
+    record = read(tmp_path, document(conventions={"time_unit": unit}, spikes=spikes, t_end=57, gradients={}))
+    assert record.spikes["out"].times.tolist() == [float(f"{k}e{power}") for k in (7, 9, 29)]
+    assert record.t_end == float(f"57e{power}")
+
+
 def test_a_loss_that_is_a_square_of_times_is_in_the_square_of_their_unit(tmp_path):
     changes = {
         "loss": {"kind": "TargetTimeMSE", "population": "out", "targets": [[1, 2], [3, 4]]},
@@ -188,8 +196,8 @@ def test_a_loss_that_is_a_square_of_times_is_in_the_square_of_their_unit(tmp_pat
     }
     record = read(tmp_path, document(**changes))
     np.testing.assert_array_equal(record.loss.targets, np.array([[1, 2], [3, 4]]) * MS)
-    assert record.loss_values == 5.0 * MS**2
-    assert record.gradients["weight"]["in", "out"][0, 0] == 7 * MS**2
+    assert record.loss_values == 5e-6
+    assert record.gradients["weight"]["in", "out"][0, 0] == 7e-6
     np.testing.assert_array_equal(
         record.gradients["spike_times"]["in"], np.array([1, 2, 3, 4]) * (MS**2 / MS)
     )

@@ -1,0 +1,67 @@
+"""What a solution of first spikes says of single samples names them by their place in the batch, not in a chunk."""
+
+import numpy as np
+import pytest
+
+import eventsolve as es
+from eventsolve.chunks import SAMPLES_PER_CHUNK
+
+PEAK = 6.349604207872798
+"""The weight whose response peaks at the threshold, for time constants of 20 ms and 5 ms."""
+
+
+def grazing():
+    """An output that spikes at once, and a neuron that may graze its threshold, earlier or later than that."""
+    net = es.Network()
+    net.add_input("in", 3)
+    net.add_population("out", 1, es.LIF(20e-3, 5e-3))
+    net.add_population("near", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "out", [[12.0, 0.0, 0.0]])
+    net.connect("in", "near", [[0.0, PEAK, 0.0]])
+    return net
+
+
+def test_warnings_and_errors_of_a_large_batch_name_their_sample():
+    n = 2 * SAMPLES_PER_CHUNK + 5
+    early, late = SAMPLES_PER_CHUNK + 3, 2 * SAMPLES_PER_CHUNK + 1
+    trains = [[[30e-3], [], []] for _ in range(n)]
+    trains[early][1] = [0.0]  # grazes about 9 ms later, before the first spike of the output
+    trains[late][1] = [40e-3]  # and after it
+    inputs = {"in": es.SpikeTrains.from_lists(trains)}
+    whole = es.solve(grazing(), inputs, 0.1)
+    assert [w.sample for w in whole.warnings] == [early, late]
+    short = es.solve_first_spikes(grazing(), inputs, 0.1, "out")
+    assert short.warnings == whole.warnings[:1]
+
+
+def test_a_loop_that_runs_away_in_a_large_batch_names_its_sample():
+    net = grazing()
+    net.add_population("loop", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "loop", [[0.0, 0.0, 12.0]])
+    net.connect("loop", "loop", [[12.0]], delay=1e-3)
+    n, bad = 2 * SAMPLES_PER_CHUNK, SAMPLES_PER_CHUNK + 7
+    trains = [[[30e-3], [], []] for _ in range(n)]
+    trains[bad][2] = [0.0]
+    trains[3][2] = [60e-3]  # after its first spike, which is out of sight
+    with pytest.raises(es.SpikeBudgetError, match=f"neuron 0 of 'loop' in sample {bad}"):
+        es.solve_first_spikes(net, {"in": es.SpikeTrains.from_lists(trains)}, 1.0, "out", max_spikes=20)
+
+
+def test_the_window_is_chosen_by_the_latest_of_the_pilots(monkeypatch):
+    """A window that is too short costs a second run of its samples, and changes nothing else."""
+    from eventsolve import first_spikes
+
+    ends, solve_chunk = [], first_spikes.solve_chunk
+
+    def noted(layers, chunk, after, end, max_spikes):
+        ends.append((chunk.n_samples, end))
+        return solve_chunk(layers, chunk, after, end, max_spikes)
+
+    monkeypatch.setattr(first_spikes, "solve_chunk", noted)
+    n = 2 * SAMPLES_PER_CHUNK
+    trains = [[[2e-3 * (k % 10)], [], []] for k in range(n)]
+    short = es.solve_first_spikes(grazing(), {"in": es.SpikeTrains.from_lists(trains)}, 1.0, "out")
+    latest = short.stopped.until.max()
+    assert ends[0] == (first_spikes.PILOT, 1.0)
+    assert {size for size, _ in ends[1:]} == {SAMPLES_PER_CHUNK}
+    assert all(latest <= end <= np.nextafter(first_spikes.SLACK * latest, 1.0) for _, end in ends[1:])

@@ -1,0 +1,223 @@
+"""Interrupts at random times in every verb: each comes out as KeyboardInterrupt, and the next call is right.
+
+    python -m tests.interrupts --interrupts 10000 --seed 1
+
+Several hundred interrupts at a time go to a process of their own, so that a crash is seen and costs no more than these.
+Of the answers after an interrupt every bit is compared with those before. Prints what was found as JSON, and exits with
+1 if a process crashed, an answer was wrong, or an interrupt took longer than a second on its way out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve import multiprecision
+from validation.spinnaker2 import SpiNNaker2Core
+from validation.spinnaker2.switched import SwitchedCore
+from validation.spinnaker2.switches import Switches
+
+SLOW = 1.0
+"""Seconds that an interrupt may take on its way out on a busy machine; on a quiet one it takes milliseconds."""
+
+
+def network(cyclic: bool) -> es.Network:
+    """A network in which every kind of kernel has something to do for milliseconds."""
+    rng = np.random.default_rng(5)
+    net = es.Network()
+    net.add_input("in", 5)
+    net.add_population("mid", 30, es.LIF(20e-3, 5e-3, v_leak=rng.uniform(0, 0.5, 30)))
+    net.add_population("out", 3, es.LIF(20e-3, 5e-3))
+    net.add_population("readout", 2, es.LI(20e-3, 5e-3))
+    net.connect("in", "mid", rng.normal(1.0, 1.0, (30, 5)), delay=rng.uniform(0, 2e-3, (30, 5)))
+    net.connect("mid", "out", rng.normal(0.3, 0.3, (3, 30)))
+    net.connect("mid", "readout", rng.normal(0.3, 0.3, (2, 30)))
+    if cyclic:
+        net.connect("out", "mid", rng.normal(0.0, 0.5, (30, 3)), delay=1e-3)
+    return net
+
+
+def whole(certificate: es.Certificate) -> es.Certificate:
+    """Return a certificate; an interrupted one says that it is not complete, and holds what was proven until then."""
+    if not certificate.complete:
+        raise KeyboardInterrupt
+    return certificate
+
+
+def verbs() -> dict[str, Callable[[], Any]]:
+    """Every verb by name, as a function of nothing."""
+    rng = np.random.default_rng(7)
+    inputs = {"in": es.SpikeTrains.from_dense(np.sort(rng.uniform(0, 30e-3, (130, 5, 4)), axis=2))}
+    few = {"in": inputs["in"].select([0, 1])}
+    single = {"in": es.SpikeTrains.from_dense(rng.uniform(1e-3, 20e-3, (2, 5)))}
+    layered, cyclic = network(False), network(True)
+    solved, looped = es.solve(layered, few, 40e-3), es.solve(cyclic, few, 40e-3)
+    small = es.solve(layered, {"in": inputs["in"].select([0])}, 6e-3)
+    loss = es.losses.TTFSCrossEntropy("out", [0, 2], tau0=1e-3, tau1=6e-3, alpha=1e-3, silent="skip")
+    voltage = es.losses.MaxVoltageCrossEntropy("readout", [0, 1])
+    cotangents = {"out": np.ones(solved.spikes["out"].n_spikes)}
+    chip = es.Network()
+    chip.add_input("in", 5)
+    chip.add_population("hidden", 20, es.LIF(20e-3, 5e-3))
+    chip.add_population("out", 3, es.LIF(20e-3, 5e-3))
+    chip.connect("in", "hidden", rng.normal(1.5, 0.8, (20, 5)))
+    chip.connect("hidden", "out", rng.normal(0.9, 0.1, (3, 20)))
+    core = SpiNNaker2Core(1e-3, "s16.15")
+    switched = SwitchedCore(core, Switches(input_grid=False))
+    times = np.linspace(0, 40e-3, 200)
+    return {
+        "solve": lambda: es.solve(layered, inputs, 40e-3, threads=1),
+        "solve on two threads": lambda: es.solve(layered, inputs, 40e-3, threads=2),
+        "solve a cycle": lambda: es.solve(cyclic, inputs, 40e-3, threads=2),
+        "solve_first_spikes": lambda: es.solve_first_spikes(layered, inputs, 40e-3, "out"),
+        "go on": lambda: es.solve(
+            cyclic, {"in": es.SpikeTrains.from_lists([[[]] * 5] * 2)}, 60e-3, initial=looped.final_state
+        ),
+        "voltage": lambda: solved.voltage("mid", times),
+        "maxima": lambda: solved.maxima("readout"),
+        "vjp": lambda: es.vjp(solved, cotangents),
+        "value_and_grad": lambda: es.value_and_grad(looped, loss, reduction="none"),
+        "value_and_grad of a voltage": lambda: es.value_and_grad(solved, voltage),
+        "adjoint_states": lambda: es.adjoint_states(looped, loss).voltage("mid", times),
+        "margins": lambda: es.margins(looped, nearest=3),
+        "estimate_radius": lambda: es.estimate_radius(solved),
+        "gradient_condition": lambda: es.gradient_condition(solved),
+        "certify": lambda: whole(es.certify(small)),
+        "multiprecision": lambda: (
+            multiprecision.solve(layered, {"in": inputs["in"].select([0])}, 3e-3).spikes
+        ),
+        "a chip": lambda: core.run(chip, single, 40e-3, loss),
+        "a chip event by event": lambda: switched.run(chip, single, 40e-3, loss),
+    }
+
+
+def told(result: Any) -> bytes:
+    """Return a result as bytes: its fields, but for the solution and the network that it came from."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            names = [f.name for f in dataclasses.fields(value) if f.name not in ("solution", "network")]
+            return [(name, plain(getattr(value, name))) for name in names]
+        if isinstance(value, Mapping):
+            return [(repr(key), plain(item)) for key, item in value.items()]
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        return value.tobytes() if isinstance(value, np.ndarray) else repr(value)
+
+    return pickle.dumps(plain(result))
+
+
+def interrupt_some(n: int, seed: int) -> dict[str, Any]:
+    """Interrupt verbs n times in this process, and return what came of it, by verb."""
+    armed = threading.Event()
+    sent = [0.0]
+
+    def handler(*_: Any) -> None:
+        if armed.is_set():
+            armed.clear()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handler)
+    random_numbers = random.Random(seed)
+    functions = verbs()
+    expected, takes = {}, {}
+    for name, verb in functions.items():
+        expected[name] = told(verb())  # compiled by now
+        start = time.perf_counter()
+        assert told(verb()) == expected[name], name
+        takes[name] = time.perf_counter() - start
+    found: dict[str, Any] = {
+        name: {"interrupted": 0, "too late": 0, "wrong": 0, "slowest": 0.0} for name in functions
+    }
+
+    def send(after: float) -> None:
+        time.sleep(after)
+        sent[0] = time.perf_counter()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(n):
+        name = random_numbers.choice(list(functions))
+        count = found[name]
+        sender = threading.Thread(target=send, args=(random_numbers.uniform(0.0, takes[name]),))
+        armed.set()
+        try:
+            sender.start()
+            answer = told(functions[name]())
+            armed.clear()
+            count["too late"] += 1
+            count["wrong"] += answer != expected[name]
+        except KeyboardInterrupt:
+            count["interrupted"] += 1
+            if sent[0]:
+                count["slowest"] = max(count["slowest"], time.perf_counter() - sent[0])
+        armed.clear()
+        if sender.ident is not None:
+            sender.join()
+        sent[0] = 0.0
+        count["wrong"] += told(functions[name]()) != expected[name]
+    return found
+
+
+def main() -> int:
+    """Run processes one after the other, and print what they found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--interrupts", type=int, default=10_000)
+    parser.add_argument("--each", type=int, default=500, help="interrupts in one process")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.here:
+        print(json.dumps(interrupt_some(arguments.interrupts, arguments.seed)))
+        return 0
+    total: dict[str, Any] = {}
+    crashes = []
+    for k, first in enumerate(range(0, arguments.interrupts, arguments.each)):
+        n, seed = min(arguments.each, arguments.interrupts - first), arguments.seed + k
+        command = [
+            sys.executable,
+            "-m",
+            "tests.interrupts",
+            "--here",
+            "--interrupts",
+            str(n),
+            "--seed",
+            str(seed),
+        ]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            crashes.append({"seed": seed, "interrupts": n, "status": done.returncode})
+            continue
+        for name, counts in json.loads(done.stdout).items():
+            into = total.setdefault(name, dict.fromkeys(counts, 0))
+            for key, value in counts.items():
+                into[key] = max(into[key], value) if key == "slowest" else into[key] + value
+    wrong = sum(counts["wrong"] for counts in total.values())
+    slowest = max((counts["slowest"] for counts in total.values()), default=0.0)
+    report = {
+        "interrupts": sum(counts["interrupted"] + counts["too late"] for counts in total.values()),
+        "interrupted": sum(counts["interrupted"] for counts in total.values()),
+        "wrong": wrong,
+        "crashes": crashes,
+        "slowest": slowest,
+        "verbs": total,
+    }
+    print(json.dumps(report, indent=1))
+    return int(bool(crashes or wrong or slowest > SLOW))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
