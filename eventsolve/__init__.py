@@ -23,7 +23,9 @@ from eventsolve.margins import margins as margins
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
+from eventsolve.one_sided import OneSided as OneSided
 from eventsolve.problem import Problem as Problem
+from eventsolve.sides import gradient_sides as gradient_sides
 from eventsolve.solution import Solution as Solution
 from eventsolve.solution import State as State
 from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError

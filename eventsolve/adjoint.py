@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.kernels.tables import Neurons, Probes, Spikes
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
+from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
+from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
@@ -52,6 +54,10 @@ class Gradients(Frozen):
     silent_samples : ndarray of int64
         Samples to which the loss's policy for silent outputs was applied.
     solution : Solution
+    reads : mapping of population to VoltageReads
+        Where the loss reads voltages.
+    per_sample : bool
+        Whether ``reduction`` was "none".
     """
 
     weight: Mapping[Key, Any]
@@ -67,6 +73,27 @@ class Gradients(Frozen):
     spike_times: Mapping[str, Reals]
     silent_samples: NDArray[np.int64]
     solution: Solution = field(repr=False)
+    reads: Mapping[str, VoltageReads] = field(repr=False)
+    per_sample: bool = field(repr=False)
+
+    @cached_property
+    def one_sided(self) -> tuple[OneSided, ...]:
+        """Places where two events come at one time and the other order would have other derivatives, or another loss.
+
+        Gradients are those of the order that the solution took, and one-sided: they hold for all changes that keep it
+        at every such place. Worked out when it is asked for; empty but for spikes, delays and refractory periods on a
+        grid. :func:`eventsolve.gradient_sides` says for which numbers it matters, and how.
+        """
+        return tuple(tie.place for tie in self.coincidences)
+
+    @cached_property
+    def coincidences(self) -> list[Coincidence]:
+        """The places of ``one_sided``, each with what moves its two events."""
+        probes = [
+            {name: probes_of(reads, low, high) for name, reads in self.reads.items()}
+            for low, high in chunk_ranges(self.solution.n_samples)
+        ]
+        return coincidences_of(self.solution, self.spike_times, probes)
 
     @cached_property
     def condition(self) -> Condition:
@@ -318,7 +345,7 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    gradients = _gradients(solution, layers, collected, per_sample, spike_times, silent_samples)
+    gradients = _gradients(solution, layers, collected, per_sample, spike_times, silent_samples, reads)
     if solution.stopped is not None:
         gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
     return gradients
@@ -445,6 +472,7 @@ def _gradients(
     per_sample: bool,
     spike_times: Mapping[str, list[Reals]],
     silent_samples: NDArray[np.int64],
+    reads: Mapping[str, VoltageReads],
 ) -> Gradients:
     fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *Neurons._fields[:-1])}
     for index, layer in enumerate(layers):
@@ -466,45 +494,6 @@ def _gradients(
         spike_times=FrozenMapping(times),
         silent_samples=silent_samples,
         solution=solution,
-    )
-
-
-@cache
-def _nothing_read(n_samples: int) -> Probes:
-    nowhere = np.empty(0, np.int64)
-    return Probes(np.empty(0), nowhere, np.zeros(n_samples + 1, np.int64), nowhere, np.empty(0))
-
-
-def probes_of(reads: VoltageReads, low: int, high: int) -> Probes:
-    """Return what a loss reads in samples low to high, as kernels take it."""
-    offsets = np.searchsorted(reads.samples, np.arange(low, high + 1))
-    piece = slice(offsets[0], offsets[-1])
-    return Probes(
-        reads.times[piece].copy(),
-        reads.neurons[piece].copy(),
-        offsets - offsets[0],
-        reads.arrivals[piece].copy(),
-        reads.cotangents[piece].copy(),
-    )
-
-
-def joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) -> Probes:
-    """Return the probes of all populations of a layer, its neurons numbered through."""
-    parts = [
-        reads[name]._replace(neurons=reads[name].neurons + first)
-        for name, first in zip(layer.name, layer.offsets.tolist(), strict=False)
-        if name in reads
-    ]
-    if not parts:
-        return _nothing_read(n_samples)
-    if len(parts) == 1:
-        return parts[0]
-    samples = np.concatenate([np.repeat(np.arange(n_samples), np.diff(p.offsets)) for p in parts])
-    order = np.argsort(samples, kind="stable")
-    return Probes(
-        np.concatenate([p.times for p in parts])[order],
-        np.concatenate([p.neurons for p in parts])[order],
-        sum((p.offsets for p in parts), np.zeros(n_samples + 1, np.int64)),
-        np.concatenate([p.arrival for p in parts])[order],
-        np.concatenate([p.cotangents for p in parts])[order],
+        reads=FrozenMapping(dict(reads)),
+        per_sample=per_sample,
     )

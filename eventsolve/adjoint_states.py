@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.adjoint import joined_probes, probes_of, value_and_grad
+from eventsolve.adjoint import value_and_grad
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels.recurrent_adjoint import sample_adjoint, slopes_of
 from eventsolve.losses import Loss, VoltageReads
+from eventsolve.probes import joined_probes, probes_of
 from eventsolve.solution import Solution, gather, own_spikes, places_of
 
 Reals = NDArray[np.float64]

@@ -240,3 +240,25 @@ def test_enclosures_are_joined_in_their_order():
     np.testing.assert_array_equal(found.midpoints, [1.0, 2.0])
     np.testing.assert_array_equal(found.radii, [0.5, 0.25])
     assert joined([]).radii.size == 0
+
+
+def test_what_is_written_of_a_ball_follows_from_it_and_nothing_narrower_or_idly_wide_does():
+    with working_precision(BITS):
+        for ball in (arb(1) / 3, arb(2), arb(-1, 0.5), arb(0, 1e-30), arb(1e-3, 1e-12)):
+            text, parts = balls.written(ball), balls.parts_of(ball)
+            assert balls.is_written(text)
+            assert balls.says_no_more(text, parts)
+        third = arb(1) / 3
+        text = balls.written(third)
+        assert not balls.says_no_more(text, balls.parts_of(third + arb(0, 1e-3)))
+        assert not balls.says_no_more("[0.3 +/- 0.1]", balls.parts_of(third))
+        assert not balls.says_no_more(text, balls.parts_of(third + 1))
+
+
+def test_a_text_is_a_decimal_ball_of_a_length_and_an_exponent_that_take_no_time_to_read():
+    longest = "0." + "1" * (4 * balls.SHOWN_DIGITS - 2)
+    assert balls.is_written(longest)
+    assert not balls.is_written(longest + "1")
+    assert balls.is_written("[1.5e-30 +/- 2.5e-40]")
+    for text in ("", "1e9999", "[1 +/- 2] ", "nan", "[1 +/- ]", "1 +/- 2"):
+        assert not balls.is_written(text)
