@@ -87,13 +87,19 @@ def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None
                 with_flag(take, stop)
 
         others = [Thread(target=take_beside) for _ in range(min(threads, len(remaining)) - 1)]
+
+        def start_and_take(others: list[Thread] = others) -> None:
+            for thread in others:
+                if thread.ident is None:
+                    thread.start()
+            take()
+
         try:
-            for thread in others:
-                thread.start()
             with suppress(Stopped):
-                attempt(take, stop, heard)
+                attempt(start_and_take, stop, heard)
             for thread in others:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
         except BaseException:
             stop[0] = 1
             raise

@@ -118,7 +118,7 @@ def attempt(work: Callable[[], Result], stop: Flag, heard: set[int]) -> Result:
     try:
         return _deferring(work, stop, heard)
     except NotCompiled:
-        return _beside(work, stop)
+        return _beside(work, stop, heard)
 
 
 def with_flag(work: Callable[[], Result], stop: Flag) -> Result:
@@ -156,7 +156,7 @@ def _deferring(work: Callable[[], Result], stop: Flag, heard: set[int]) -> Resul
         heard.update(arrived)
 
 
-def _beside(work: Callable[[], Result], stop: Flag) -> Result:
+def _beside(work: Callable[[], Result], stop: Flag, heard: set[int]) -> Result:
     """Return work() from another thread, which is told to stop, and left to itself, if a handler raises."""
     outcome: list[tuple[bool, Any]] = []
 
@@ -168,7 +168,7 @@ def _beside(work: Callable[[], Result], stop: Flag) -> Result:
 
     thread = threading.Thread(target=run, name="eventsolve compiles")
     try:
-        thread.start()
+        _deferring(thread.start, stop, heard)  # interrupted, Python's own start would raise a RuntimeError
         thread.join()
     except BaseException:
         stop[0] = 1
