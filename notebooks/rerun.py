@@ -77,11 +77,11 @@ def texts(notebook: NotebookNode) -> list[str]:
         if "chaotic" in cell.metadata.get("tags", ()):
             continue
         parts = [
-            output.text if output.output_type == "stream" else output.data.get("text/plain", "")
+            output.text if output.output_type == "stream" else f"\n{output.data.get('text/plain', '')}\n"
             for output in cell.outputs
             if output.output_type != "error"
-        ]
-        said.append(re.sub(r"<Figure size .*>", "<Figure>", "\n".join(parts)))
+        ]  # what is printed comes in pieces, wherever a slow machine flushes it
+        said.append(re.sub(r"<Figure size .*>", "<Figure>", "".join(parts)))
     return said
 
 

@@ -100,8 +100,8 @@ def verbs() -> dict[str, Callable[[], Any]]:
         "multiprecision": lambda: (
             multiprecision.solve(layered, {"in": inputs["in"].select([0])}, 3e-3).spikes
         ),
-        "a chip": lambda: core.run(chip, single, 40e-3, loss),
-        "a chip event by event": lambda: switched.run(chip, single, 40e-3, loss),
+        "a chip": lambda: core.run(es.Problem(chip, single, 40e-3, loss)),
+        "a chip event by event": lambda: switched.run(es.Problem(chip, single, 40e-3, loss)),
     }
 
 

@@ -117,7 +117,7 @@ def test_they_are_the_gradients_of_synapses_of_weight_0(seed):
         again = es.solve(net, inputs, loop.t_end, max_spikes=2000)
         grads = es.value_and_grad(again, spike_loss(solution)[0], reduction="none")[1]
         for p, bound, synapse in zip(states, spread, ("delta", "exponential"), strict=True):
-            compare.close(grads.weight["probe", name, synapse], p, bound)
+            compare.close(grads.weight["probe", name, synapse], p, 2 * bound)  # each has its own roundings
     assume(compare.informative > compare.compared / 4)  # Hypothesis reports if there are too few
 
 

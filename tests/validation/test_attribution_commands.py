@@ -180,7 +180,7 @@ class TestLocalise:
     def test_numbers_that_are_off_by_less_than_allowed(self, tmp_path):
         weight = {key: w * (1 + 1e-7) for key, w in self.record().gradients["weight"].items()}
         assert self.run(tmp_path, self.record(weight=weight)).exit_code == 1
-        assert self.run(es.Problem(tmp_path, self.record(weight=weight), "--rtol", 1e-6)).exit_code == 0
+        assert self.run(tmp_path, self.record(weight=weight), "--rtol", 1e-6).exit_code == 0
 
     @pytest.mark.parametrize(
         ("changes", "says"),
@@ -202,4 +202,4 @@ class TestLocalise:
 
     def test_other_formats(self, tmp_path):
         assert np.isfinite(self.record().loss_values).all()
-        assert self.run(es.Problem(tmp_path, self.record(), "--format", "float32")).exit_code == 1
+        assert self.run(tmp_path, self.record(), "--format", "float32").exit_code == 1

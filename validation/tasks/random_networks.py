@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+import eventsolve as es
 from eventsolve.checks import count
 from eventsolve.problem import Problem
 
 _EXAMPLES = 10
-"""Of which the last is taken: the first that Hypothesis draws is the smallest there is."""
+"""Of which the last one is taken whose loss depends on a weight: Hypothesis begins with the smallest there is."""
 
 
 @dataclass(frozen=True)
@@ -80,4 +83,11 @@ class Random:
             drawn.append(problem)
 
         take()
-        return drawn[-1]
+        return next((problem for problem in reversed(drawn) if _moves(problem)), drawn[-1])
+
+
+def _moves(problem: Problem) -> bool:
+    """Return whether the loss of a problem depends on any weight."""
+    assert problem.loss is not None  # strategies always draw one
+    _, grads = es.value_and_grad(problem.solution, problem.loss)
+    return any(np.any(np.asarray(grads.weight[key]) != 0) for key in problem.network.projections)
