@@ -1,5 +1,7 @@
 """Targets and tasks by name, from entry points: a package adds its own to the group that they are found in.
 
+.. code-block:: cfg
+
     [options.entry_points]
     eventsolve.targets =
         mychip = mypackage.chip:MyChip

@@ -11,7 +11,7 @@ import math
 import sys
 import unittest
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
 from eventsolve.checks import duration, real, real_array, seconds, shown
+from eventsolve.io.records.record import NEURONAL, SYNAPTIC
 from eventsolve.problem import Problem
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
@@ -41,9 +42,7 @@ Spikes: TypeAlias = SpikeTrains | Mapping[str, SpikeTrains] | Solution
 Results: TypeAlias = Mapping[str, Any]
 Implementation: TypeAlias = Callable[[Problem], Results]
 
-QUANTITIES = tuple(
-    entry.name for entry in fields(Gradients) if entry.name not in ("silent_samples", "solution")
-)
+QUANTITIES = (*SYNAPTIC, *NEURONAL, "spike_times")
 """What gradients there are: the attributes of :class:`eventsolve.Gradients`."""
 _SYNAPTIC = ("weight", "delay")
 

@@ -6,6 +6,7 @@ check that failed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from eventsolve.solve import StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.testing.divergence import Divergence, first_spike_divergence
 from eventsolve.testing.slips import SHOWN, Evidence, factors
+from eventsolve.units import UnitWarning
 
 Trains: TypeAlias = Mapping[str, SpikeTrains]
 
@@ -124,7 +126,9 @@ def _solved(problem: Problem, network: Network) -> Trains | None:
     """Return the spikes of another network; None if it runs away, and so is not what was got."""
     budget = 100 + 10 * max((trains.n_spikes for trains in problem.solution.spikes.values()), default=0)
     try:
-        return solve(network, problem.inputs, problem.t_end, max_spikes=budget).spikes
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnitWarning)  # it is tried because it is wrong
+            return solve(network, problem.inputs, problem.t_end, max_spikes=budget).spikes
     except StoppedError:
         return None
 

@@ -170,7 +170,7 @@ def test_a_network_that_runs_away_is_wrong_input_and_another_error_is_not(tmp_pa
     from eventsolve.solve import StoppedError
     from validation import check
 
-    monkeypatch.setattr(records, "read", lambda record: None)
+    monkeypatch.setattr(records, "read", lambda *given, **options: None)
     monkeypatch.setattr(check, "network_of", lambda *given, **options: None)
     for error, status in ((StoppedError.__new__(StoppedError), 2), (RuntimeError("a slip"), 70)):
 
