@@ -26,7 +26,6 @@ from validation.oracle import oracle
 from validation.order import spike_order
 from validation.report import Run
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.spinnaker2.arithmetic import Arithmetic
 from validation.target import Record
 
 
@@ -177,7 +176,7 @@ def run(job: Job) -> Run:
         "out", data.labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
     )
     net = network(setup, job.seed)
-    core = SpiNNaker2Core(time_step=job.time_step, arithmetic=job.arithmetic)
+    core = SpiNNaker2Core(time_step=job.time_step, format=job.arithmetic)
     problem = es.Problem(net, inputs, setup.t_end, loss)
     exact, model = oracle(problem), core.run(problem)
     window = max(3.5 * job.time_step, 1e-3) if job.window is None else job.window
@@ -210,8 +209,7 @@ def resolution(core: SpiNNaker2Core, net: es.Network) -> dict[str, dict[Any, Any
 
     A spike is rounded to a step and takes another one to its targets.
     """
-    assert isinstance(core.arithmetic, Arithmetic)
-    number = core.arithmetic.weight
+    number = core.formats.weight
     weights = {
         key: 0.5 * number.resolution
         if isinstance(number, FixedFormat)

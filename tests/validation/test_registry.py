@@ -30,9 +30,9 @@ def test_targets_and_tasks_of_this_package_are_found():
 
 
 def test_a_target_takes_its_options_as_values_or_as_text():
-    core = target("spinnaker2", time_step=1e-3, arithmetic="s16.15")
+    core = target("spinnaker2", time_step=1e-3, format="s16.15")
     assert isinstance(core, SpiNNaker2Core)
-    assert core.name == target("spinnaker2", time_step="1ms", arithmetic="s16.15").name
+    assert core.name == target("spinnaker2", time_step="1ms", format="s16.15").name
 
 
 def test_options_are_read_by_the_type_that_they_are_declared_with(chip):

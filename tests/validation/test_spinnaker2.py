@@ -312,7 +312,7 @@ def test_training_steps_are_those_of_the_formulas():
     net, inputs, loss = yin_yang_like(8)
     core = SpiNNaker2Core(1e-3, "float64", error_scale=4.0)
     for rule in (Adam(1e-2, weight_decay=1e-3, eps=1e-6), SGD(0.5, weight_decay=1e-3)):
-        optimizer = OptimizerProgram(rule, core.arithmetic, 4.0, number=FLOAT64)
+        optimizer = OptimizerProgram(rule, core.formats, 4.0, number=FLOAT64)
         w = {key: p.weight for key, p in net.projections.items()}
         m = {key: 0.0 for key in w}
         v = {key: 0.0 for key in w}
@@ -335,7 +335,7 @@ def test_training_steps_are_those_of_the_formulas():
 def test_training_lowers_the_loss_in_fixed_point():
     net, inputs, loss = yin_yang_like(32)
     core = SpiNNaker2Core(1e-3, "s16.15")
-    optimizer = OptimizerProgram(Adam(5e-3), core.arithmetic, core.error_scale)
+    optimizer = OptimizerProgram(Adam(5e-3), core.formats, core.error_scale)
     losses = []
     for _ in range(30):
         net, record = core.train_step(es.Problem(net, inputs, 27e-3, loss), optimizer)
@@ -493,7 +493,7 @@ def test_settings_are_checked():
         ({"time_step": 0.0}, "time_step"),
         ({"time_step": 1e-3, "error_scale": -1.0}, "error_scale"),
         ({"time_step": 1e-3, "decay": "exact"}, "decay"),
-        ({"time_step": 1e-3, "arithmetic": "u1.1"}, r"arithmetic must be one of float64, float32, s16\.15"),
+        ({"time_step": 1e-3, "format": "u1.1"}, r"format must be one of float64, float32, s16\.15"),
     ):
         with pytest.raises(ValueError, match=message):
             SpiNNaker2Core(**arguments)

@@ -173,7 +173,7 @@ def test_the_weight_format_alone_is_the_exact_network_with_rounded_weights(seed,
     number, unit = FixedFormat.parse(name), ArithmeticUnit("nearest_even")
     held = {k: unit.quantize(p.weight, number) * number.resolution for k, p in net.projections.items()}
     rounded = net.with_weights(held)
-    core = replace(CORE, arithmetic=Arithmetic.preset(name))
+    core = replace(CORE, format=Arithmetic.preset(name))
     assert_close(
         switched("weight_format", core=core).run(es.Problem(net, inputs, T_END, loss)),
         oracle(es.Problem(rounded, inputs, T_END, loss)),
@@ -311,7 +311,7 @@ def dynamics(names, decay="exponential"):
     net, _, _ = problem(0)
     switches = Switches.only(names)
     arithmetic = switched_arithmetic(core.formats, switches)
-    image = replace(core, arithmetic=arithmetic).image(net)
+    image = replace(core, format=arithmetic).image(net)
     run = _Run(image, switches, DT, 1, 30, False)
     return _dynamics(run, decay, 20e-3, image.layers["hidden"])
 

@@ -98,7 +98,7 @@ class Task:
             arithmetic = replace(Arithmetic.preset("float64"), rounding=arithmetic.rounding)
         else:
             arithmetic = with_bits(arithmetic, self.integer_bits, resolution.bits)
-        return replace(self.core, time_step=resolution.time_step, arithmetic=arithmetic, traces=False)
+        return replace(self.core, time_step=resolution.time_step, format=arithmetic, traces=False)
 
 
 def with_bits(arithmetic: Arithmetic, integer_bits: int, fraction_bits: int) -> Arithmetic:

@@ -376,7 +376,7 @@ def common_factor(case: Case, got: Record, keys: list[Key]) -> tuple[str, ...]:
 def _rerun_gradients(case: Case, got: Record, keys: list[Key]) -> Iterator[str]:
     """Yield other arithmetics of the whole core that give exactly these gradients."""
     for words, arithmetic in _arithmetics(case.core.formats):
-        there = replace(case.core, arithmetic=arithmetic).run(
+        there = replace(case.core, format=arithmetic).run(
             es.Problem(case.network, case.inputs, case.t_end, case.loss)
         )
         if all(np.array_equal(there.weight[key], got.weight[key]) for key in keys):

@@ -101,7 +101,7 @@ def core_of(setting: Setting, template: SpiNNaker2Core) -> SpiNNaker2Core:
         if setting.rounding not in EFFORT:
             raise ValueError(f"rounding must be one of {', '.join(EFFORT)}; got {setting.rounding!r}")
         arithmetic = replace(arithmetic, rounding=setting.rounding)  # type: ignore[arg-type]
-    return replace(template, time_step=setting.time_step, arithmetic=arithmetic, traces=False)
+    return replace(template, time_step=setting.time_step, format=arithmetic, traces=False)
 
 
 def tried(batch: Batch, template: SpiNNaker2Core, setting: Setting) -> Candidate:

@@ -102,7 +102,7 @@ class Arithmetic:
             number = U0_32
         if not number.signed or number.value_bits > 62:
             raise ValueError(
-                f"arithmetic must be one of {', '.join(cls.presets)}, another signed format of up to 63 bits, "
+                f"format must be one of {', '.join(cls.presets)}, another signed format of up to 63 bits, "
                 f"or an Arithmetic; got {name!r}"
             )
         sums = FixedFormat(62 - number.fraction_bits, number.fraction_bits)

@@ -89,7 +89,7 @@ class SwitchedCore:
         core, switches = self.core, self.switches
         arithmetic = switched_arithmetic(core.formats, switches)
         decay = core.decay if switches.euler_decay else "exponential"
-        inner = replace(core, arithmetic=arithmetic, decay=decay)
+        inner = replace(core, format=arithmetic, decay=decay)
         image = inner.image(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, core.time_step)

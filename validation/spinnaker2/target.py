@@ -47,7 +47,7 @@ class SpiNNaker2Core:
     ----------
     time_step : float
         Seconds.
-    arithmetic : Arithmetic or str
+    format : Arithmetic or str
         Or the name of a preset: "float64", "float32", "s16.15".
     decay : {"euler", "exponential"}
         Decay factors 1 - dt/tau, as in the version that was validated against the chip, or exp(-dt/tau), as in the
@@ -60,7 +60,7 @@ class SpiNNaker2Core:
     """
 
     time_step: float
-    arithmetic: Arithmetic | str = "float32"
+    format: Arithmetic | str = "float32"
     decay: Decay = field(default="euler", kw_only=True)
     error_scale: float = field(default=32.0, kw_only=True)
     traces: bool = field(default=True, kw_only=True)
@@ -72,8 +72,8 @@ class SpiNNaker2Core:
             raise ValueError(f"error_scale must be finite and > 0; got {self.error_scale!r}")
         if self.decay not in get_args(Decay):
             raise ValueError(f"decay must be one of {', '.join(get_args(Decay))}; got {self.decay!r}")
-        if isinstance(self.arithmetic, str):
-            object.__setattr__(self, "arithmetic", Arithmetic.preset(self.arithmetic))
+        if isinstance(self.format, str):
+            object.__setattr__(self, "format", Arithmetic.preset(self.format))
 
     @property
     def name(self) -> str:
@@ -83,8 +83,8 @@ class SpiNNaker2Core:
     @property
     def formats(self) -> Arithmetic:
         """The number format of every quantity."""
-        assert isinstance(self.arithmetic, Arithmetic)
-        return self.arithmetic
+        assert isinstance(self.format, Arithmetic)
+        return self.format
 
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
