@@ -504,7 +504,7 @@ def test_the_command_prints_what_the_json_holds():
         (("--sizes", "5,x"), 2, "--sizes"),
         (("--dt", "6ms"), 2, "time_step < tau_syn"),
         (("--dt", "soon"), 2, "not a duration"),
-        (("--format", "q8"), 2, "arithmetic must be"),
+        (("--format", "q8"), 2, "format must be"),
         (("--format", "s1.6"), 2, "the range of s1.6"),
         (("--optimizer", "lion"), 2, "--optimizer"),
         (("--optimizer-format", "int"), 2, "not a fixed-point format"),
