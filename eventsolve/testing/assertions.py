@@ -12,6 +12,7 @@ import sys
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
@@ -152,6 +153,15 @@ def _pass_over(reason: Unsupported) -> NoReturn:
     raise unittest.SkipTest(f"not supported: {reason}") from reason
 
 
+@contextmanager
+def _units_as_drawn() -> Iterator[None]:
+    """Let no problem be warned of its units: strategies draw targets beyond the end on purpose."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnitWarning)
+        yield
+
+
+@_units_as_drawn()
 def check_implementation(
     implementation: Implementation,
     problem: Problem,
@@ -218,9 +228,7 @@ def check_implementation(
     if "loss" in results or any(gradients.values()):
         if problem.loss is None:
             raise ValueError("the problem has no loss, with which a loss or gradient could be compared")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnitWarning)  # strategies draw targets beyond the end on purpose
-            value, exact = value_and_grad(problem.solution, problem.loss, reduction=reduction)
+        value, exact = value_and_grad(problem.solution, problem.loss, reduction=reduction)
         if "loss" in results:
             agreed["loss"] = _matching(terms, "loss", "", value, results["loss"], None, agreed)
         for quantity, places in gradients.items():
