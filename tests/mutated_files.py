@@ -329,6 +329,7 @@ def _high_water() -> int:
 def work() -> None:
     """Read paths from standard input, and answer each with a line of JSON: what became of it, seconds, bytes."""
     READERS["json"](Path(sys.argv[-1]))  # compile
+    print("ready", flush=True)
     for line in sys.stdin:
         path = Path(line.rstrip("\n"))
         Path("/proc/self/clear_refs").write_text("5", "ascii")
@@ -375,6 +376,8 @@ class Reading:
             self.process = subprocess.Popen(
                 [*command, str(self.example)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
+            assert self.process.stdout is not None
+            self.process.stdout.readline()  # ready: what comes before it is no file's time
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:

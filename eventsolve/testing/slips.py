@@ -305,10 +305,11 @@ def recognised(evidence: Evidence, got: Reals, *, rtol: float, atol: float) -> t
     if not np.isfinite(got).all():
         return ()
     fits = []
-    for words, predicted in predictions(evidence):
-        margin = margin_of(predicted, rtol, atol)
-        if within(predicted, got, margin) and not within(predicted, evidence.expected, 0.0):
-            fits.append((float(np.abs(got - predicted).max(initial=0.0)), words))
+    with np.errstate(over="ignore", invalid="ignore"):  # a slip whose numbers are not finite explains nothing
+        for words, predicted in predictions(evidence):
+            margin = margin_of(predicted, rtol, atol)
+            if within(predicted, got, margin) and not within(predicted, evidence.expected, 0.0):
+                fits.append((float(np.abs(got - predicted).max(initial=0.0)), words))
     if fits:
         return tuple(words for _, words in sorted(fits, key=lambda fit: fit[0])[:SHOWN])
     square = float(np.vdot(evidence.expected, evidence.expected))
