@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eventsolve.network import LI, LIF, Network
+from eventsolve.schedule import layers_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.units import UnitWarning
 
@@ -32,25 +33,36 @@ _PACKAGES = tuple(f"{Path(__file__).parents[1] / name}{os.sep}" for name in ("ev
 
 
 def warn_of_times(network: Network, inputs: Mapping[str, SpikeTrains], t_end: float) -> None:
-    """Warn of time constants, delays and inputs that are far beyond a t_end > 0."""
+    """Warn of time constants, delays and inputs that are far beyond a t_end > 0; the network is one to be solved."""
     if not t_end > 0:
         return
-    neurons = {name: p.neuron for name, p in network.populations.items() if p.neuron is not None and p.size}
-    for name, neuron in neurons.items():
-        taus = {parameter: _typical(getattr(neuron, parameter)) for parameter in ("tau_mem", "tau_syn")}
-        far = {n: value for n, value in taus.items() if max(1.0, _TIME_CONSTANT * t_end) <= value < _THOUSAND}
-        if "tau_syn" in far or not _driven(network, name, neuron):
-            for parameter, value in far.items():
-                _warn(f"{parameter} of {name!r}", value, f"t_end is {t_end!r} s")
-    slowest = max((_slowest(neuron) for neuron in neurons.values()), default=0.0)
-    for key, projection in network.projections.items():
-        if projection.delay.size:
-            value = _typical(projection.delay)
-            if value >= max(_DELAY[0] * t_end, _DELAY[1] * slowest):
+    layers = layers_of(network)
+    slowest = max((layer.slowest for layer in layers), default=0.0)
+    longest = max((layer.longest_delay for layer in layers), default=0.0)
+    # what is typical is no more than the most, which every layer knows: few networks are looked at more closely
+    tau_bound = max(1.0, _TIME_CONSTANT * t_end)
+    if slowest >= tau_bound:
+        _warn_of_taus(network, tau_bound, t_end)
+    delay_bound = max(_DELAY[0] * t_end, _DELAY[1] * slowest)
+    if longest >= delay_bound:
+        for key, projection in network.projections.items():
+            if projection.delay.size and (value := _typical(projection.delay)) >= delay_bound:
                 _warn(f"delay of {key}", value, f"t_end is {t_end!r} s, so that no spike arrives")
     first = min((float(t.times.min()) for t in inputs.values() if t.n_spikes), default=0.0)
     if first >= max(_INPUT[0] * t_end, _INPUT[1]):
         _warn("the first input spike", first, f"t_end is {t_end!r} s, so that no input has an effect")
+
+
+def _warn_of_taus(network: Network, bound: float, t_end: float) -> None:
+    for name, population in network.populations.items():
+        neuron = population.neuron
+        if neuron is None or not population.size:
+            continue
+        taus = {parameter: _typical(getattr(neuron, parameter)) for parameter in ("tau_mem", "tau_syn")}
+        far = {n: value for n, value in taus.items() if bound <= value < _THOUSAND}
+        if "tau_syn" in far or not _driven(network, name, neuron):
+            for parameter, value in far.items():
+                _warn(f"{parameter} of {name!r}", value, f"t_end is {t_end!r} s")
 
 
 def warn_of_loss(name: str, value: float, t_end: float) -> None:
@@ -83,10 +95,6 @@ def _driven(network: Network, name: str, neuron: LIF | LI) -> bool:
 def _typical(values: float | ArrayLike) -> float:
     """Return the lower median: at least half of the numbers are as large."""
     return float(np.quantile(np.asarray(values, dtype=np.float64), 0.5, method="lower"))
-
-
-def _slowest(neuron: LIF | LI) -> float:
-    return max(float(np.max(neuron.tau_mem)), float(np.max(neuron.tau_syn)))
 
 
 def _warn(what: str, value: float, beside: str) -> None:

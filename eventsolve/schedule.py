@@ -113,6 +113,16 @@ class Layer:
         )
 
     @cached_property
+    def slowest(self) -> float:
+        """The longest time constant of a neuron, in seconds; 0 without neurons."""
+        return float(max(self.neurons.tau_mem.max(initial=0.0), self.neurons.tau_syn.max(initial=0.0)))
+
+    @cached_property
+    def longest_delay(self) -> float:
+        """In seconds, over all synapses; 0 without any."""
+        return float(self.afferents.delay.max(initial=0.0))
+
+    @cached_property
     def initial(self) -> States:
         """The states of one sample at time 0."""
         zero = np.zeros((1, self.size))
