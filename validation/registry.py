@@ -67,7 +67,7 @@ def options_of(group: str, name: str) -> Mapping[str, Any]:
     """Return the options of an entry and their defaults, ``dataclasses.MISSING`` for one that has to be given."""
     return {
         field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in dataclasses.fields(_loaded(group, name))
+        for field in dataclasses.fields(loaded(group, name))
         if field.init
     }
 
@@ -106,7 +106,8 @@ def _entry(group: str, kind: str, name: str) -> EntryPoint:
     return entries[name]
 
 
-def _loaded(group: str, name: str) -> Any:
+def loaded(group: str, name: str) -> Any:
+    """Return what an entry names, a class."""
     return _entry(group, group.rpartition(".")[2].rstrip("s"), name).load()
 
 
