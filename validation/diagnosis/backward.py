@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -177,62 +178,102 @@ def places(evidence: Evidence, off: Sequence[Place]) -> str:
     return "; ".join(words)
 
 
-def guessed(evidence: Evidence, every: Sequence[Fit], base: es.Problem, flaws: Flaws = NONE) -> list[Found]:
-    """Return the guesses that make a twin's numbers the recorded ones, best first."""
-    found: list[Found] = []
-    ways = list(
-        {
-            (f.twin.scheme, f.twin.adjoint, f.twin.slope): f for f in every if f.twin.number == "float64"
-        }.values()
-    )
-    half: list[Found] = []
-    for fit in ways:
+@dataclass(frozen=True)
+class Guessed:
+    """What came of guessing.
+
+    Attributes
+    ----------
+    whole : tuple of Found
+        Guesses that leave nothing but rounding.
+    halves : tuple of Found
+        Those that do so together with a slip of writing.
+    untried : int
+        Guesses for which there was no time.
+    """
+
+    whole: tuple[Found, ...]
+    halves: tuple[Found, ...]
+    untried: int
+
+
+def guessed(
+    evidence: Evidence, every: Sequence[Fit], base: es.Problem, until: float, flaws: Flaws = NONE
+) -> Guessed:
+    """Return the guesses that make a twin's numbers the recorded ones, best first.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    every : sequence of Fit
+        From :func:`fits`; the nearest way back is tried first, and no other if one is found there.
+    base : Problem
+    until : float
+        When to end, by :func:`time.monotonic`.
+    flaws : Flaws
+        What is wrong on the way there.
+    """
+    whole: list[Found] = []
+    halves: list[Found] = []
+    untried = 0
+    for fit in _ways(every):
         wide = {place: _wide(fit, place, every) for place in fit.misfits}
-        for guess in (*guesses.backward(evidence), *_stale(evidence, fit, base, flaws)):
-            merged = _merged(guess, base, flaws)
-            if merged is None:
+        for guess in _all(evidence, fit, base, flaws, whole):
+            if time.monotonic() > until:
+                untried += 1
                 continue
-            answer = tried(evidence, fit.twin, *merged)
+            answer = tried(evidence, fit.twin, *_merged(guess, base, flaws))
             if answer is None:
                 continue
             values = misfits(evidence, answer)
-            off = [place for place in values if not values[place] <= wide[place]]
-            moved = (
-                {
-                    place
-                    for place in values
-                    if misfit(answer.numbers[place], fit.answer.numbers[place], fit.answer.scale[place])
-                    > wide[place]
-                }
-                if fit.answer.spikes.keys() == answer.spikes.keys()
-                else set(values)
-            )
-            if not moved:
+            if not any(_moved_by(answer, fit.answer, place) > wide[place] for place in values):
                 continue
+            off = [place for place in values if not values[place] <= wide[place]]
             after = sum(min(1.0, value) ** 2 for value in values.values())
             where = places(evidence, fit.off)
-            told = Found(guess.name, where, guess.kind, fit.twin, fit.total, after)
             if not off:
-                found.append(told)
-            elif len(off) < len(values):
+                whole.append(Found(guess.name, where, guess.kind, fit.twin, fit.total, after))
+            elif len(off) < len(values) and not whole:
                 by_place = {place: slips_of(evidence, answer, place, wide[place]) for place in off}
                 if all(by_place.values()):
                     slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
-                    half.append(
-                        Found(
-                            f"{guess.name}; besides, {slip.name}, at {slip.where}",
-                            where,
-                            guess.kind,
-                            fit.twin,
-                            fit.total,
-                            slip.after,
-                            1 + slip.edits,
-                        )
-                    )
-    return sorted(found, key=lambda f: f.after) or sorted(half, key=lambda f: (f.edits, f.after))
+                    name, edits = f"{guess.name}; besides, {slip.name}, at {slip.where}", 1 + slip.edits
+                    halves.append(Found(name, where, guess.kind, fit.twin, fit.total, slip.after, edits))
+        if whole:
+            break
+    return Guessed(
+        tuple(sorted(whole, key=lambda f: f.after)),
+        tuple(sorted(halves, key=lambda f: (f.edits, f.after))),
+        untried,
+    )
 
 
-def _merged(guess: Guess, base: es.Problem, flaws: Flaws) -> tuple[es.Problem, Flaws] | None:
+def _ways(every: Sequence[Fit]) -> list[Fit]:
+    """Return one fit of those in float64 that have the same numbers, nearest first."""
+    chosen: list[Fit] = []
+    for fit in every:
+        if fit.twin.number == "float64" and not any(
+            all(_moved_by(fit.answer, other.answer, p) <= other.tolerances[p] for p in fit.misfits)
+            for other in chosen
+        ):
+            chosen.append(fit)
+    return chosen
+
+
+def _moved_by(answer: Answer, other: Answer, place: Place) -> float:
+    return misfit(answer.numbers[place], other.numbers[place], other.scale[place])
+
+
+def _all(
+    evidence: Evidence, fit: Fit, base: es.Problem, flaws: Flaws, found: Sequence[Found]
+) -> Iterator[Guess]:
+    """Yield all guesses of the way back; stale weights, which have to be searched for, if no other was found."""
+    yield from guesses.backward(evidence)
+    if not found:
+        yield from _stale(evidence, fit, base, flaws)
+
+
+def _merged(guess: Guess, base: es.Problem, flaws: Flaws) -> tuple[es.Problem, Flaws]:
     """Return a guess of the way back on top of one of the way there."""
     changed = {name: value for name, value in vars(guess.flaws).items() if value != getattr(NONE, name)}
     problem = base if guess.problem.loss is base.loss else replace(base, loss=guess.problem.loss)
@@ -246,10 +287,7 @@ def _stale(evidence: Evidence, fit: Fit, base: es.Problem, flaws: Flaws) -> Iter
     if not places:
         return
     for how, change in (("", lambda g: g), (", by the signs of the gradient", np.sign)):
-        steps: dict[Any, Any] = {
-            key: change(fit.answer.samples[q, key].mean(axis=0))
-            for q, key in places  # type: ignore[index]
-        }
+        steps: dict[Any, Any] = {key: change(fit.answer.samples[q, key].mean(axis=0)) for q, key in places}
         eta = _fitted(evidence, fit, base, flaws, steps)
         if eta is None:
             continue

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,16 +16,21 @@ from validation.compare import agreement
 from validation.diagnosis import backward, forward
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import Answer, Evidence, Place, evidence_of, misfit, misfits, on_grid
+from validation.diagnosis.guesses import Kind
 from validation.diagnosis.twins import Scheme, published
 from validation.diagnosis.writing import label, slips_of
 
 ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
 """Relative error within which float64 implementations agree."""
+MOST_NAMES = 12
+"""Guesses of which it is looked whether they have the recorded numbers, too."""
+PATIENCE = 20.0
+"""Seconds for which guesses are tried, unless told otherwise."""
 CONVERGE = "eventsolve-validate converge RECORD"
 LOCALISE = "eventsolve-validate localise RECORD"
 
 
-def diagnose(problem: es.Problem, record: records.Record) -> Diagnosis:
+def diagnose(problem: es.Problem, record: records.Record, *, patience: float = PATIENCE) -> Diagnosis:
     """Say what explains how a record differs from the exact solution.
 
     Parameters
@@ -35,6 +40,8 @@ def diagnose(problem: es.Problem, record: records.Record) -> Diagnosis:
     record : eventsolve.io.records.Record
         What it computed: any of spikes, loss values and gradients. With a ``time_step`` it is held against twins on a
         clock, too.
+    patience : float
+        Seconds for which guesses are tried. Those for which there was no time are counted in ``untried``.
 
     Raises
     ------
@@ -56,7 +63,7 @@ def diagnose(problem: es.Problem, record: records.Record) -> Diagnosis:
         return Diagnosis("agrees", "equal within rounding", 1.0)
     if step is None:
         return _continuous(exact, truth)
-    return _clocked(exact, truth, step)
+    return _clocked(exact, truth, step, time.monotonic() + patience)
 
 
 # -- against the exact solution ----------------------------------------------------------------------------------------
@@ -88,58 +95,59 @@ def _continuous(evidence: Evidence, truth: Answer) -> Diagnosis:
     if first is not None:
         named = spike_slips.recognised_spikes(problem, spikes, first, atol=width, time_step=None)
         if named:
-            kind = (
-                "convention"
-                if named[0].startswith(("times", "neurons", "a step of delay: every"))
-                else "fault"
-            )
+            told = named[0].startswith(("times", "neurons", "a step of delay: every"))
+            where = f"spikes of {first.place}"
             return Diagnosis(
-                kind, named[0], 1.0, f"spikes of {first.place}", rivals=named[1:], following=LOCALISE
-            )  # type: ignore[arg-type]
+                "convention" if told else "fault", named[0], 1.0, where, rivals=named[1:], following=LOCALISE
+            )
         return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}", following=LOCALISE)
     values = misfits(evidence, truth)
     off = [place for place, value in values.items() if not value <= ROUNDING]
     by_place: dict[Place, tuple[str, ...]] = {}
     for place in off:
-        quantity, where = place
+        quantity, place_of = place
         written = tuple(slip.name for slip in slips_of(evidence, truth, place, ROUNDING))
-        of = slips.Evidence(quantity, where, truth.numbers[place], record.reduction, problem)
+        of = slips.Evidence(quantity, place_of, truth.numbers[place], record.reduction, problem)
         wrong = slips.recognised(of, evidence.numbers[place], rtol=ROUNDING, atol=0.0) if not written else ()
         by_place[place] = written or wrong
     where = backward.places(evidence, off)
     shared = [n for n in by_place[off[0]] if all(n in found for found in by_place.values())]
     if shared:
-        kind = "fault" if shared[0] in slips.ADJOINTS else "convention"
-        return Diagnosis(kind, shared[0], 1.0, where, rivals=tuple(shared[1:3]), following=LOCALISE)  # type: ignore[arg-type]
+        kind: Kind = "fault" if shared[0] in slips.ADJOINTS else "convention"
+        return Diagnosis(kind, shared[0], 1.0, where, rivals=tuple(shared[1:3]), following=LOCALISE)
     if all(by_place.values()):
         name = "; ".join(f"{found[0]}, at {label(place)}" for place, found in by_place.items())
         kind = "fault" if any(f[0] in slips.ADJOINTS for f in by_place.values()) else "convention"
-        return Diagnosis(kind, name, 1.0, where, following=LOCALISE)  # type: ignore[arg-type]
+        return Diagnosis(kind, name, 1.0, where, following=LOCALISE)
     text = ", ".join(f"{label(place)} off by {100 * values[place]:.3g} %" for place in off)
     return Diagnosis("unexplained", text, 0.0, where, following=LOCALISE)
 
 
-# -- against twins on the clock ------------------------------------------------------------------------------------------
+# -- against twins on the clock --------------------------------------------------------------------------------------
 
 
-def _clocked(evidence: Evidence, truth: Answer, step: float) -> Diagnosis:
+def _clocked(evidence: Evidence, truth: Answer, step: float, until: float) -> Diagnosis:
     known = _published(evidence, truth)
     bases = forward.bases(evidence)
     schemes = forward.matching(evidence, bases) if on_grid(evidence.record, step) else []
     if schemes:
-        return _numbers(evidence, truth, schemes, known)
+        return _numbers(evidence, truth, schemes, known, until)
     if known is not None:
         return known
     if not bases:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
-    moved = forward.written(evidence, bases) or forward.guessed(evidence, bases)
-    if moved:
-        return _moved(truth, moved)
-    return _unexplained_spikes(evidence, truth, bases)
+    written = _ranked(forward.written(evidence, bases))
+    if written and written[0].off == 0 and written[0].fits:
+        return _moved(written)
+    found, untried = forward.guessed(evidence, bases, until)
+    ranked = sorted([*written, *_ranked(found)], key=lambda r: (r.off, r.total))
+    if ranked:
+        return _moved(ranked)
+    return _unexplained_spikes(evidence, truth, bases, untried)
 
 
 def _numbers(
-    evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], known: Diagnosis | None
+    evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], known: Diagnosis | None, until: float
 ) -> Diagnosis:
     """Judge loss and gradients where the spikes are those of some schemes."""
     if not evidence.numbers:
@@ -150,13 +158,17 @@ def _numbers(
         return _explained(evidence, truth, best.answer, str(best.twin))
     if known is not None:
         return known
-    found = backward.slips(evidence, every) or backward.guessed(evidence, every, evidence.problem)
+    written = backward.slips(evidence, every)
+    if written and written[0].edits == 1:
+        return _named(written)
+    guessed = backward.guessed(evidence, every, evidence.problem, until)
+    found = guessed.whole or written or guessed.halves
     if found:
-        return _named(found, evidence)
-    return _unexplained_numbers(evidence, truth, every)
+        return _named(found)
+    return _unexplained_numbers(evidence, truth, every, guessed.untried)
 
 
-def _named(found: Sequence[backward.Found], evidence: Evidence) -> Diagnosis:
+def _named(found: Sequence[backward.Found]) -> Diagnosis:
     best = found[0]
     near = [f.name for f in found if f.edits == best.edits and f.after <= 100 * best.after + 1e-24]
     rivals = tuple(name for name in dict.fromkeys(near) if name != best.name)[:3]
@@ -171,26 +183,47 @@ def _named(found: Sequence[backward.Found], evidence: Evidence) -> Diagnosis:
     )
 
 
-def _moved(truth: Answer, found: Sequence[forward.Moved]) -> Diagnosis:
-    """Tell what gives a scheme the recorded spikes, preferring what has the recorded numbers, too."""
-    ranked: list[tuple[int, float, forward.Moved, Any]] = []
-    for moved in found[:12]:
-        if not moved.evidence.numbers:
-            ranked.append((0, 0.0, moved, None))
-            continue
-        fits = backward.fits(moved.evidence, moved.schemes, moved.problem, moved.flaws)
-        ranked.append((len(fits[0].off), fits[0].total, moved, fits) if fits else (99, math.inf, moved, None))
-    ranked.sort(key=lambda entry: entry[:2])
-    off, total, best, fits = ranked[0]
-    others = [m.name for o, t, m, _ in ranked if o == off and t <= 100 * total + 1e-24]
-    name, where = best.name, best.where
-    if off and fits is not None:
-        besides = backward.slips(best.evidence, fits)
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """What gives a scheme the recorded spikes, and how its numbers fit then."""
+
+    moved: forward.Moved
+    fits: Sequence[backward.Fit]
+    off: int
+    total: float
+
+
+def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
+    """Return what has the recorded numbers, too, first."""
+    ranked = []
+    for moved in found[:MOST_NAMES]:
+        fits = []
+        if moved.evidence.numbers:
+            fits = backward.fits(moved.evidence, moved.schemes, moved.problem, moved.flaws)
+        ranked.append(
+            _Ranked(moved, fits, len(fits[0].off), fits[0].total) if fits else _Ranked(moved, fits, 0, 0.0)
+        )
+    return sorted(ranked, key=lambda r: (r.off, r.total))
+
+
+def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
+    """Tell what gives a scheme the recorded spikes."""
+    best = ranked[0]
+    name, moved = best.moved.name, best.moved
+    if best.off:
+        besides = backward.slips(moved.evidence, best.fits)
         if besides:
             name = f"{name}; besides, {besides[0].name}, at {besides[0].where}"
-    rivals = tuple(n for n in dict.fromkeys(others) if n != best.name)[:3]
-    twin = str(fits[0].twin if fits else best.schemes[0])
-    return Diagnosis(best.kind, name, 1.0, where, twin, rivals=rivals, following=LOCALISE)
+    near = [r.moved.name for r in ranked if r.off == best.off and r.total <= 100 * best.total + 1e-24]
+    return Diagnosis(
+        moved.kind,
+        name,
+        1.0,
+        moved.where,
+        str(best.fits[0].twin if best.fits else moved.schemes[0]),
+        rivals=tuple(n for n in dict.fromkeys(near) if n != moved.name)[:3],
+        following=LOCALISE,
+    )
 
 
 def _explained(evidence: Evidence, truth: Answer, twin: Answer | None, name: str) -> Diagnosis:
@@ -254,17 +287,19 @@ def _published(evidence: Evidence, truth: Answer) -> Diagnosis | None:
     return None
 
 
-# -- what nothing explains -----------------------------------------------------------------------------------------------
+# -- what nothing explains ------------------------------------------------------------------------------------------
 
 
-def _unexplained_numbers(evidence: Evidence, truth: Answer, every: Sequence[backward.Fit]) -> Diagnosis:
+def _unexplained_numbers(
+    evidence: Evidence, truth: Answer, every: Sequence[backward.Fit], untried: int
+) -> Diagnosis:
     best = every[0]
     apart = {p: _apart(best.answer, truth, p) for p in best.misfits}
     if best.off and all(best.misfits[place] <= apart[place] for place in best.off):
         return Diagnosis(
             "explained",
-            f"as near to the discretized algorithm at a time step of {evidence.time_step * 1e3:g} ms ({best.twin}) as that "
-            "is to the exact solution, though equal to no scheme that is known here",
+            f"as near to the discretized algorithm at a time step of {evidence.time_step * 1e3:g} ms ({best.twin}) as "
+            "that is to the exact solution, though equal to no scheme that is known here",
             1.0 - max(best.misfits[p] / apart[p] if apart[p] else 1.0 for p in best.off) / 2,
             twin=str(best.twin),
             costs=_costs(evidence, truth, best.answer),
@@ -278,6 +313,7 @@ def _unexplained_numbers(evidence: Evidence, truth: Answer, every: Sequence[back
         backward.places(evidence, best.off),
         str(best.twin),
         following=LOCALISE,
+        untried=untried,
     )
 
 
@@ -288,7 +324,9 @@ def _apart(answer: Answer, truth: Answer, place: Place) -> float:
     return misfit(answer.numbers[place], truth.numbers[place], answer.scale[place])
 
 
-def _unexplained_spikes(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base]) -> Diagnosis:
+def _unexplained_spikes(
+    evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], untried: int
+) -> Diagnosis:
     """Say where spikes part first, or that all of them are where the time step allows."""
     nearest = bases[0]
     steps = _steps_off(evidence, truth)
@@ -298,8 +336,8 @@ def _unexplained_spikes(evidence: Evidence, truth: Answer, bases: Sequence[forwa
     if steps is not None and allowed is not None and steps <= allowed and numbers:
         return Diagnosis(
             "explained",
-            f"as near to the exact solution as the discretized algorithm at a time step of {evidence.time_step * 1e3:g} ms, "
-            "though equal to no scheme that is known here",
+            "as near to the exact solution as the discretized algorithm at a time step of "
+            f"{evidence.time_step * 1e3:g} ms, though equal to no scheme that is known here",
             0.5,
             twin=str(nearest.scheme),
             following=CONVERGE,
@@ -315,12 +353,13 @@ def _unexplained_spikes(evidence: Evidence, truth: Answer, bases: Sequence[forwa
                 whose = "no twin has" if parted[0] in mine else "the nearest twin has one"
                 return Diagnosis(
                     "unexplained",
-                    f"neuron {neuron} of {name!r} in sample {sample} has {what} {whose}, at step {at}; {len(parted)} of "
-                    f"{len(mine | other)} spikes differ",
+                    f"neuron {neuron} of {name!r} in sample {sample} has {what} {whose}, at step {at}; "
+                    f"{len(parted)} of {len(mine | other)} spikes differ",
                     0.0,
                     f"spikes of {name}",
                     str(nearest.scheme),
                     following=LOCALISE,
+                    untried=untried,
                 )
     return Diagnosis("unexplained", "nothing that is known here explains it", 0.0, following=LOCALISE)
 

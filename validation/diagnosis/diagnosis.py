@@ -1,8 +1,8 @@
-"""A verdict on what an implementation recorded: does something explain how it differs from the exact solution, and what?
+"""A verdict on what an implementation recorded: what explains how it differs from the exact solution.
 
-The order of questions: is it equal to the exact solution, within rounding? To a twin, which computes the same problem at
-the same step in a scheme that is known? To a twin with one thing wrong, in how results are written down, in the network,
-in the machine, or on the way back? A guess is named only if it leaves nothing but rounding.
+The order of questions: is it equal to the exact solution, within rounding? To a twin, which computes the same problem
+at the same step in a scheme that is known? To a twin with one thing wrong, in how results are written down, in the
+network, in the machine, or on the way back? A guess is named only if it leaves nothing but rounding.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Diagnosis:
     Attributes
     ----------
     verdict : {"agrees", "explained", "convention", "fault", "unexplained"}
-        Equal to the exact solution within rounding; the time step explains every difference; results are written down in
-        another convention; something is wrong; or nothing that is known here explains it.
+        Equal to the exact solution within rounding; the time step explains every difference; results are written down
+        in another convention; something is wrong; or nothing that is known here explains it.
     name : str
         What it is, in words.
     explains : float
@@ -36,6 +36,8 @@ class Diagnosis:
         Other names that explain as much.
     following : str
         The command to run next.
+    untried : int
+        How many guesses there was no time for.
     """
 
     verdict: Verdict
@@ -46,6 +48,7 @@ class Diagnosis:
     costs: str = ""
     rivals: tuple[str, ...] = ()
     following: str = ""
+    untried: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -61,7 +64,8 @@ class Diagnosis:
             return f"explained by its time step: {self.name}"
         at = f", at {self.where}" if self.where else ""
         if self.verdict == "unexplained":
-            return f"unexplained{at}: {self.name}"
+            left = f"; {self.untried} guesses were not tried for lack of time" if self.untried else ""
+            return f"unexplained{at}: {self.name}{left}"
         others = f" (or: {'; or: '.join(self.rivals)})" if self.rivals else ""
         return f"{self.verdict}: {self.name}{others}{at}; explains {100 * self.explains:.3g} % of the misfit"
 

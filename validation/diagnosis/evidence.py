@@ -1,4 +1,4 @@
-"""What a record says, and what a guess says instead: spikes as steps of the clock, numbers as the record reduces them."""
+"""What a record says and what a guess says: spikes as steps of the clock, numbers as the record reduces them."""
 
 from __future__ import annotations
 

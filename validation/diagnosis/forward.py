@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import eventsolve as es
@@ -149,14 +150,21 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     return []
 
 
-def guessed(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
-    """Return the guesses with which a scheme has the recorded spikes."""
+def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[list[Moved], int]:
+    """Return the guesses with which a scheme has the recorded spikes, and for how many there was no time.
+
+    ``until`` is by :func:`time.monotonic`.
+    """
+    untried = 0
     few = _few(evidence)
     every = list(guesses.forward(few))
     whole = list(guesses.forward(evidence))
     for base in different(found):
         result = []
         for guess, small in zip(whole, every, strict=True):
+            if time.monotonic() > until:
+                untried += 1
+                continue
             off = spikes_off(few, base.scheme, small.problem, small.flaws)
             total = sum(len(rows) for rows in few.spikes.values())
             if off is None or off > NEARLY * max(total, 10):
@@ -178,8 +186,8 @@ def guessed(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
                     )
                 )
         if result:
-            return result
-    return []
+            return result, untried
+    return [], untried
 
 
 def _few(evidence: Evidence) -> Evidence:
@@ -200,8 +208,3 @@ def _right(evidence: Evidence, scheme: Scheme, guess: Guess) -> str | None:
 
 def _has(evidence: Evidence, scheme: Scheme, guess: Guess, number: str) -> bool:
     return spikes_off(evidence, scheme, guess.problem, guess.flaws, number) == 0
-
-
-def names(found: Sequence[Moved]) -> Iterator[str]:
-    """Yield the names of what was found, each once."""
-    yield from dict.fromkeys(moved.name for moved in found)

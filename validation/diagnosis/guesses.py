@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -65,14 +66,14 @@ def in_the_machine(evidence: Evidence) -> Iterator[Guess]:
             problem,
             Flaws(carried=True),
         )
-    for packets in ("one per projection", "one per population", "one"):
-        to = {
-            "one per projection": "a projection",
-            "one per population": "a population",
-            "one": "the network",
-        }
+    for packets, words in (
+        ("one per projection", "of a projection only the first"),
+        ("last per projection", "of a projection only the last"),
+        ("one per population", "to a population only the first"),
+        ("one", "only the first"),
+    ):
         yield Guess(
-            f"packets dropped: of several that come to {to[packets]} in the same step only the first is delivered",
+            f"packets dropped: of several in the same step {words} is delivered",
             f"spikes of {first}",
             problem,
             Flaws(packets=packets),  # type: ignore[arg-type]
@@ -147,11 +148,9 @@ def networks(network: es.Network, time_step: float) -> Iterator[Changed]:
         if name in ("t_ref", "v_reset", "reset"):
             spiking = [p for p in spiking if p.neuron is not None and p.neuron.spiking]
         for whose in _sets([p.name for p in spiking]):
-            changed = {
-                q: replace(network.population(q).neuron, **change(network.population(q).neuron))
-                for q in whose
-            }  # type: ignore[type-var, no-untyped-call]
-            yield f"{words}: {', '.join(whose)}", f"spikes of {whose[0]}", network.with_neurons(changed)
+            neurons: dict[str, Any] = {q: network.population(q).neuron for q in whose}
+            other = network.with_neurons({q: replace(n, **change(n)) for q, n in neurons.items()})
+            yield f"{words}: {', '.join(whose)}", f"spikes of {whose[0]}", other
 
 
 def _sets(names: list[Any]) -> list[list[Any]]:
@@ -160,8 +159,12 @@ def _sets(names: list[Any]) -> list[list[Any]]:
 
 
 def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iterator[Changed]:
-    def changed(keys: list[Key], change: Callable[[Projection], Any]) -> es.Network:
-        return network.with_weights({key: change(projections[key]) for key in keys})
+    def changed(keys: list[Key], change: Callable[[Any], Any]) -> es.Network:
+        return network.with_weights({key: change(projections[key].weight) for key in keys})
+
+    def reweighted(keys: list[Key], change: Callable[[Reals], Reals]) -> es.Network:
+        of = {key: projections[key] for key in keys}
+        return network.with_weights({key: p.shaped(change(p.weights)) for key, p in of.items()})
 
     dense = [key for key, p in projections.items() if isinstance(p.weight, np.ndarray)]
     for keys in _sets(dense):
@@ -170,33 +173,33 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
         yield (
             f"weights transposed: {of} read as (n_pre, n_post)",
             where,
-            changed(keys, lambda p: p.weight.T.reshape(p.weight.shape)),
+            changed(keys, lambda weight: weight.T.reshape(weight.shape)),
         )
         for by in (1, -1):
             j = "+ 1" if by > 0 else "- 1"
             yield (
                 f"neuron index off by one: source neuron j of {of} takes the place of j {j}",
                 where,
-                changed(keys, lambda p, by=by: np.roll(p.weight, by, axis=1)),
+                changed(keys, partial(np.roll, shift=by, axis=1)),
             )
             yield (
                 f"neuron index off by one: target neuron j of {of} takes the place of j {j}",
                 where,
-                changed(keys, lambda p, by=by: np.roll(p.weight, by, axis=0)),
+                changed(keys, partial(np.roll, shift=by, axis=0)),
             )
     for keys in _sets(list(projections)):
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
         where = f"weights {of}; spikes of {post}"
         for words, change in (
             ("sign of inhibition lost: absolute value of the weights", np.abs),
-            ("negative weights lost: inhibition is 0", lambda w: np.maximum(w, 0.0)),
+            ("negative weights lost: inhibition is 0", partial(np.maximum, 0.0)),
             ("sign of all weights turned round", np.negative),
             ("weights missing: 0", np.zeros_like),
         ):
             yield (
                 f"{words}: {of}",
                 where,
-                changed(keys, lambda p, change=change: p.shaped(change(p.weights))),
+                reweighted(keys, change),
             )
     by_size = {p.weight.shape: key for key, p in projections.items()}
     for key, p in projections.items():
@@ -347,7 +350,10 @@ def backward(evidence: Evidence) -> Iterator[Guess]:
             problem,
             Flaws(adjoint_carried=True),
         )
+    held = any(p.parameter("t_ref").any() for p in _neurons(problem))
     for name, where, changed in networks(network, evidence.time_step):
+        if name.startswith("refractory") and not (held and "ignored" in name):
+            continue  # the way back has no rule for a V that was not held on the way there
         place = where.partition(";")[0]
         yield Guess(f"on the way back: {name}", f"way back through {place}", problem, Flaws(back=changed))
     yield from _losses(evidence)

@@ -62,8 +62,9 @@ def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
         for by in (1, -1):
             rolled = rows.copy()
             rolled[:, 2] = (rolled[:, 2] - by) % n
+            j = "+ 1" if by > 0 else "- 1"
             yield Rewriting(
-                f"neuron index off by one in what is written down: neuron j of {population!r} as j {'+ 1' if by > 0 else '- 1'}",
+                f"neuron index off by one in what is written down: neuron j of {population!r} as j {j}",
                 f"spikes of {population}",
                 replace(evidence, spikes={**evidence.spikes, population: _sorted(rolled)}),
             )

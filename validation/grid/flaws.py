@@ -11,7 +11,7 @@ from eventsolve.network import Network
 from validation.grid.kernels import tables
 from validation.grid.solution import GridSolution
 
-Packets: TypeAlias = Literal["all", "one per projection", "one per population", "one"]
+Packets: TypeAlias = Literal["all", "one per projection", "last per projection", "one per population", "one"]
 Reading: TypeAlias = Callable[[Evaluation, GridSolution], Evaluation]
 
 
@@ -26,8 +26,8 @@ class Flaws:
     adjoint_carried : bool
         Its adjoint begins, at its end, with that of the one before.
     packets : str
-        Of several packets that arrive at one step only the first is delivered, to each projection, population, or at
-        all; the first is the one sent first, an input's before others, then that of the lowest number.
+        Of several packets that arrive at one step only one is delivered, to each projection, population, or at all: the
+        one sent first, an input's before others, then that of the lowest number; or of a projection the highest.
     resets_current : bool
         A spike puts the current of its neuron to 0, too.
     drifts : bool
@@ -72,8 +72,12 @@ class Flaws:
 
     def of_kernels(self) -> tables.Flaws:
         """Return what the kernels take."""
-        own = {name: getattr(self, name) for name in tables.Flaws._fields if name != "one_packet"}
-        return tables.Flaws(one_packet=self.packets != "all", **own)
+        own = {
+            name: getattr(self, name) for name in tables.Flaws._fields if name not in ("one_packet", "last")
+        }
+        return tables.Flaws(
+            one_packet=self.packets != "all", last=self.packets == "last per projection", **own
+        )
 
 
 NONE = Flaws()

@@ -196,16 +196,18 @@ def advance(
                     v[j] = into(after_reset(v[j], j, neurons), number, noise, sample)
                     held_until[j] = step + neurons.t_ref[j]
                     lifted[j] = 0.0
+        arrived = at
         while at < inputs.bounds[sample + 1] and inputs.steps[at] == step:
-            sent(
-                inputs.places[at], step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise,
-                sample,
-            )  # fmt: skip
             at += 1
+        for k in range(arrived, at):
+            sent(
+                inputs.places[arrived + at - 1 - k if flaws.last else k], step, n_steps, synapses, flaws,
+                currents, lifts, waiting, taken, number, noise, sample,
+            )  # fmt: skip
         first = begin
         while True:
             for k in range(first, count):
-                source = synapses.n_inputs + found.neurons[k]
+                source = synapses.n_inputs + found.neurons[first + count - 1 - k if flaws.last else k]
                 sent(
                     source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample,
                 )  # fmt: skip

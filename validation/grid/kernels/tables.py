@@ -41,7 +41,9 @@ class Flaws(NamedTuple):
     adjoint_carried : bool
         Whether its adjoint begins, at its end, with that of the one before.
     one_packet : bool
-        Whether of the packets that arrive at a step over synapses of one group only the first is delivered.
+        Whether of the packets that arrive at a step over synapses of one group only one is delivered.
+    last : bool
+        Whether that is the one of the highest source, or of the lowest.
     resets_current : bool
         Whether a spike puts the current of its neuron to 0, too.
     drifts : bool
@@ -63,6 +65,7 @@ class Flaws(NamedTuple):
     carried: bool
     adjoint_carried: bool
     one_packet: bool
+    last: bool
     resets_current: bool
     drifts: bool
     current_share: float
