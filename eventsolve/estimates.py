@@ -298,7 +298,8 @@ def _radii(
         for name, places in places_in(layer, own).items():
             cotangents[name] += by_own[places]
         local.append(gradient)
-    total = _moved(part, studies, pattern, vjp(part, cotangents, reduction="none", threads=1), local)[chosen]
+    gradients = vjp(part, cotangents, wrt=pattern, reduction="none", threads=1)
+    total = _moved(part, studies, pattern, gradients, local)[chosen]
     value = np.array([max(ranked[s].numbers[at[s], distances.VALUE], 0.0) for s in np.flatnonzero(chosen)])
     radii: Reals = np.divide(value, total, out=np.full(value.size, np.inf), where=total > 0.0)
     return radii
