@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, index_vector, real_array, shown
@@ -22,8 +24,10 @@ from eventsolve.kernels.tables import Neurons, Probes, Spikes
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
+from eventsolve.patterns import NEURON_PARAMETERS
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
+from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
 
@@ -34,7 +38,7 @@ class UndefinedGradientError(ValueError):
     """The gradient does not exist: a spike that the loss depends on grazes its threshold with no slope."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradients(Frozen):
     """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
 
@@ -76,6 +80,21 @@ class Gradients(Frozen):
     reads: Mapping[str, VoltageReads] = field(repr=False)
     per_sample: bool = field(repr=False)
 
+    def _summary(self) -> Summary:
+        samples = several(self.solution.n_samples, "sample")
+        rows: list[tuple[str, object]] = [
+            (f"{quantity} {arrow(key)}", _size_of(values))
+            for quantity in ("weight", "delay")
+            for key, values in getattr(self, quantity).items()
+        ]
+        neuronal = [name for name in NEURON_PARAMETERS if getattr(self, name)]
+        rows.append(("per neuron", listed(neuronal, 10) or "none"))
+        spikes = [f"{values.size} of {name}" for name, values in self.spike_times.items()]
+        rows.append(("spike_times", listed(spikes) or "none"))
+        if self.silent_samples.size:
+            rows.append(("silent_samples", listed(map(str, self.silent_samples))))
+        return f"Gradients({f'of each of {samples}' if self.per_sample else f'over {samples}'})", rows
+
     @cached_property
     def one_sided(self) -> tuple[OneSided, ...]:
         """Places where two events come at one time and the other order would have other derivatives, or another loss.
@@ -103,6 +122,16 @@ class Gradients(Frozen):
     def flagged(self, digits: float) -> tuple[IllConditioned, ...]:
         """Return the spikes through which a gradient flows that has fewer digits there."""
         return self.condition.flagged(digits, among=self.spike_times)
+
+
+def _size_of(gradient: Any) -> str:
+    """Return the shape of a gradient and its Euclidean norm."""
+    parts = gradient if isinstance(gradient, tuple) else (gradient,)
+    norm = math.hypot(
+        *(float(np.linalg.norm(part.data if sp.issparse(part) else part)) for part in parts), 0.0
+    )
+    shape = f"{len(parts)} of {parts[0].shape}" if isinstance(gradient, tuple) and parts else gradient.shape
+    return f"{'sparse ' if parts and sp.issparse(parts[0]) else ''}{shape}, norm {norm:.3g}"
 
 
 def vjp(

@@ -18,10 +18,11 @@ from eventsolve.certify.boxes import Box, Numbers, box_of, only
 from eventsolve.certify.claims import Claims, by_sample
 from eventsolve.certify.forward import Wiring
 from eventsolve.certify.pieces import first_doubt
-from eventsolve.estimates import estimate_radius
+from eventsolve.estimates import estimate_radius, limit_of, span
 from eventsolve.frozen import Frozen
 from eventsolve.margins import Margin, spiking_layers
-from eventsolve.patterns import NEURON_PARAMETERS, Pattern
+from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving
+from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -34,7 +35,7 @@ LARGEST, SMALLEST, STEP = 2.0**12, 2.0**-60, 8.0
 """How far from the first-order estimate a certified radius is sought, and in which steps, as factors."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrustRadius(Frozen):
     """How far numbers may move, all at once, before the order of events changes.
 
@@ -62,6 +63,18 @@ class TrustRadius(Frozen):
     limits: tuple[Margin | None, ...]
     doubts: tuple[Doubt | None, ...]
     looked_at: NDArray[np.bool_]
+
+    def _summary(self) -> Summary:
+        looked = int(self.looked_at.sum())
+        rows: list[tuple[str, object]] = [
+            ("of", moving(self.of)),
+            ("certified", span(self.certified)),
+            ("first_order", span(self.first_order)),
+            *limit_of(self.first_order, self.limits),
+        ]
+        if looked < self.looked_at.size:
+            rows.append(("looked_at", f"{looked} of {several(self.looked_at.size, 'sample')}"))
+        return f"TrustRadius({several(self.certified.size, 'sample')})", rows
 
     def __str__(self) -> str:
         if not self.certified.size:

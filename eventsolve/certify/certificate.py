@@ -27,11 +27,12 @@ from eventsolve.checks import count, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
 from eventsolve.losses import Loss
+from eventsolve.shown import Summary, listed
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Certificate(Frozen):
     """What is proven about a solution, or about spikes claimed for the same network and inputs.
 
@@ -127,6 +128,23 @@ class Certificate(Frozen):
         """What every claimed time might be off, in seconds, in the same order; nan where nothing is proven."""
         names = self.proofs[0].tolerances if self.proofs else ()
         return {name: np.concatenate([p.tolerances[name] for p in self.proofs]) for name in names}
+
+    def _summary(self) -> Summary:
+        said = "proves nothing" if self.empty else "proven" if self.proven else "not proven"
+        spikes = [f"{known.midpoints.size} of {name}" for name, known in self.spike_times.items()]
+        rows: list[tuple[str, object]] = [
+            ("samples", f"{len(self.proofs)} of {self.n_samples} looked at"),
+            ("spike times", listed(spikes) or "none claimed"),
+            ("gradients", "not enclosed" if self.gradients is None else "enclosed"),
+        ]
+        for name in ("refuted", "misfits", "undecided"):
+            found = getattr(self, name)
+            if found:
+                rows.append((name, f"{len(found)}; first, {found[0]}"))
+        if self.spike_times:
+            rows.append(("distance", f"claimed times are within {self.distance:.3g} ulps of what is proven"))
+        bits = [f"{n} with {b} bits" for b, n in self.precisions.items()]
+        return f"Certificate({said})", [*rows, ("intervals", listed(bits) or "none")]
 
     def __str__(self) -> str:
         if self.empty:
