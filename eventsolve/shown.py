@@ -42,10 +42,3 @@ def _text(value: object) -> str:
 def several(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: ``1 spike``, ``2 spikes``."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
-def listed(names: Mapping[str, object] | list[str] | tuple[str, ...], at_most: int = 6) -> str:
-    """Return some names, and how many more there are."""
-    every = list(names)
-    more = len(every) - at_most
-    return ", ".join(every[:at_most]) + (f" and {more} more" if more > 0 else "")
