@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
-from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
@@ -390,7 +390,7 @@ def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stop
     times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
     for name, values in gradients.spike_times.items():
         times[name][_solved(spikes[name], stopped)] = values
-    return replace(gradients, spike_times=FrozenMapping(times))
+    return replace(gradients, spike_times=times)
 
 
 def _chunk_back(
@@ -519,10 +519,10 @@ def _gradients(
             fields[name][population] = d_parameters[..., row, place]
     times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
-        **{name: FrozenMapping(values) for name, values in fields.items()},
-        spike_times=FrozenMapping(times),
+        **fields,
+        spike_times=times,
         silent_samples=silent_samples,
         solution=solution,
-        reads=FrozenMapping(dict(reads)),
+        reads=reads,
         per_sample=per_sample,
     )

@@ -12,8 +12,8 @@ import numpy as np
 
 from eventsolve.checks import printable
 
-_NAME, _TEXT, _LINE, _ROWS = 40, 240, 100, 16
-"""Characters of a name, of a value and of a line at most, and rows of a summary."""
+_NAME, _TEXT, _LINE, _ROWS, _WRITTEN = 40, 240, 100, 16, 8
+"""Characters of a name, of a value and of a line at most, rows of a summary, and entries that a call lists."""
 
 Summary: TypeAlias = tuple[str, list[tuple[str, object]]]
 """What a record is, and its most important values by name."""
@@ -111,6 +111,12 @@ def called(record: object) -> str:
     said = []
     for entry in fields(record):
         value = getattr(record, entry.name)
-        large = isinstance(value, np.ndarray | tuple | list | Mapping) and np.size(value) > 8  # type: ignore[arg-type]
-        said.append(f"{entry.name}={f'<{brief(value)}>' if large else _text(repr(value), _TEXT)}")
+        size = (
+            value.size
+            if isinstance(value, np.ndarray)
+            else len(value)
+            if isinstance(value, tuple | list)
+            else 1
+        )
+        said.append(f"{entry.name}={f'<{brief(value)}>' if size > _WRITTEN else _text(repr(value), _TEXT)}")
     return f"{type(record).__name__}({', '.join(said)})"

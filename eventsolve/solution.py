@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import seconds_array, shown
 from eventsolve.chunks import chunk_ranges
-from eventsolve.frozen import Frozen, FrozenMapping, read_only
+from eventsolve.frozen import Frozen, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
@@ -235,10 +235,10 @@ class Solution(Frozen):
         return State(
             self.t_end,
             self.n_samples,
-            FrozenMapping(on_the_way),
-            FrozenMapping(low),
-            FrozenMapping(turns),
-            FrozenMapping(states),
+            on_the_way,
+            low,
+            turns,
+            states,
         )
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ from eventsolve.certify.samples import Doubt, SampleProof
 from eventsolve.checks import count, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
+from eventsolve.interrupts import Interrupted
 from eventsolve.losses import Loss
 from eventsolve.shown import Summary, listed
 from eventsolve.solution import Solution
@@ -339,10 +340,11 @@ def certify(
     Returns
     -------
     Certificate
-        After a KeyboardInterrupt of the samples that were done until then.
 
     Raises
     ------
+    Interrupted
+        After a KeyboardInterrupt, which it is: ``so_far`` is the certificate of the samples that were done until then.
     ValueError
         If claimed spikes, gradients or radii do not fit the solution, or the digits or the tolerance are out of range;
         or as ``value_and_grad``, where the loss is not defined.
@@ -369,7 +371,7 @@ def certify(
         float64 = _float64_gradients(solution, gradients)
         claimed_gradients = float64 if claimed_gradients is None else claimed_gradients
         tasks = [*tasks_of(solution, gradients, divisor=max(solution.n_samples, 1))]
-    proofs = prove_batch(box, claimed, tasks, digits, tolerance, executor, progress=progress)
+    proofs, interrupt = prove_batch(box, claimed, tasks, digits, tolerance, executor, progress=progress)
     parts = [proof.gradient for proof in proofs if proof.gradient is not None]
     enclosed: GradientEnclosures | None = None
     misfits: tuple[Misfit, ...] = ()
@@ -381,7 +383,10 @@ def certify(
     certificate = Certificate(
         digits, tolerance, box.n_samples, tuple(proofs), fingerprint, enclosed, misfits, distance
     )
-    return replace(certificate, digest=digest_of(certificate))
+    certificate = replace(certificate, digest=digest_of(certificate))
+    if interrupt is not None:
+        raise Interrupted(certificate) from interrupt
+    return certificate
 
 
 def _float64_gradients(solution: Solution, gradients: Loss | Mapping[str, ArrayLike]) -> Gradients:

@@ -18,7 +18,7 @@ from eventsolve.certify.balls import rounded
 from eventsolve.certify.boxes import PARAMETERS, Box
 from eventsolve.certify.enclosures import Enclosures, added, enclosures_of, joined
 from eventsolve.checks import real_array
-from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.frozen import Frozen
 from eventsolve.network import Network, parameters_of
 
 Reals = NDArray[np.float64]
@@ -115,9 +115,9 @@ def gradient_of(network: Network, box: Box, parts: Sequence[SampleGradient]) -> 
     }
     return GradientEnclosures(
         Enclosures(value.midpoints[0], value.radii[0]),
-        **{name: FrozenMapping(by_synapse[name]) for name in by_synapse},
-        **{name: FrozenMapping(by_cell[name]) for name in by_cell},
-        spike_times=FrozenMapping(times),
+        **by_synapse,
+        **by_cell,
+        spike_times=times,
     )
 
 
