@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,12 +10,13 @@ from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
-from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
@@ -22,9 +24,10 @@ from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
-from eventsolve.patterns import NAMES
+from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
+from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
 
@@ -72,7 +75,7 @@ class NotAskedFor(FrozenMapping[Any, Any]):
         return type(self), self._named
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradients(Frozen):
     """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
 
@@ -118,6 +121,23 @@ class Gradients(Frozen):
     per_sample: bool = field(repr=False)
     wrt: tuple[str, ...] = NAMES
 
+    def _summary(self) -> Summary:
+        samples = several(self.solution.n_samples, "sample")
+        rows: list[tuple[str, object]] = [
+            (f"{quantity} {arrow(key)}", _size_of(values))
+            for quantity in ("weight", "delay")
+            for key, values in getattr(self, quantity).items()
+        ]
+        neuronal = [name for name in NEURON_PARAMETERS if getattr(self, name)]
+        rows.append(("per neuron", listed(neuronal, 10) or "none"))
+        spikes = [f"{values.size} of {name}" for name, values in self.spike_times.items()]
+        rows.append(("spike_times", listed(spikes) or "none"))
+        if self.wrt != NAMES:
+            rows.append(("wrt", listed(self.wrt, len(NAMES))))
+        if self.silent_samples.size:
+            rows.append(("silent_samples", listed(map(str, self.silent_samples))))
+        return f"Gradients({f'of each of {samples}' if self.per_sample else f'over {samples}'})", rows
+
     @cached_property
     def one_sided(self) -> tuple[OneSided, ...]:
         """Places where two events come at one time and the other order would have other derivatives, or another loss.
@@ -154,6 +174,16 @@ class Gradients(Frozen):
                 f"{what} looks at the spikes through which the gradient flows: wrt must name 'spike_times', too; "
                 f"got {self.wrt}"
             )
+
+
+def _size_of(gradient: Any) -> str:
+    """Return the shape of a gradient and its Euclidean norm."""
+    parts = gradient if isinstance(gradient, tuple) else (gradient,)
+    norm = math.hypot(
+        *(float(np.linalg.norm(part.data if sp.issparse(part) else part)) for part in parts), 0.0
+    )
+    shape = f"{len(parts)} of {parts[0].shape}" if isinstance(gradient, tuple) and parts else gradient.shape
+    return f"{'sparse ' if parts and sp.issparse(parts[0]) else ''}{shape}, norm {norm:.3g}"
 
 
 def vjp(
@@ -445,7 +475,7 @@ def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stop
     times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
     for name, values in gradients.spike_times.items():
         times[name][_solved(spikes[name], stopped)] = values
-    return replace(gradients, spike_times=FrozenMapping(times))
+    return replace(gradients, spike_times=times)
 
 
 def _chunk_back(
@@ -580,10 +610,10 @@ def _gradients(
     if "spike_times" in wrt:
         fields["spike_times"] = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
-        **{name: FrozenMapping(fields[name]) if name in wrt else NotAskedFor(name, wrt) for name in NAMES},
+        **{name: fields[name] if name in wrt else NotAskedFor(name, wrt) for name in NAMES},
         silent_samples=silent_samples,
         solution=solution,
-        reads=FrozenMapping(dict(reads)),
+        reads=reads,
         per_sample=per_sample,
         wrt=wrt,
     )

@@ -20,7 +20,7 @@ from eventsolve.solution import Solution, gather, own_spikes, places_of
 Reals = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdjointStates(Frozen):
     """The adjoint of a solution's states: what moving V or I of one neuron at one time does to a loss.
 
