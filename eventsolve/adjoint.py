@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
-from eventsolve.frozen import Frozen
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
