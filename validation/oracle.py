@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import eventsolve as es
+from eventsolve.io.records.record import NEURONAL
 from validation.target import Record
 
 
@@ -26,4 +27,6 @@ def oracle(problem: es.Problem) -> Record:
         loss=np.asarray(value, dtype=np.float64),
         spike_times=dict(grads.spike_times),
         weight=dict(grads.weight),
+        delay=dict(grads.delay),
+        parameters={name: dict(getattr(grads, name)) for name in NEURONAL},
     )

@@ -59,6 +59,8 @@ from validation.pages import page
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from validation.diagnosis import Diagnosis
+
 Setting: TypeAlias = str | int | float
 
 
@@ -106,7 +108,11 @@ class Run:
     order : SpikeOrder or None
         Whether the model's resolution explains its other spikes, where that was asked.
     findings : mapping of str to str
-        By the label of the stage that parts: where first, and what it looks like.
+        By the label of the stage that parts: where first.
+    diagnosis : Diagnosis or None
+        What explains the difference, where that was asked.
+    accepted : bool
+        Whether nothing is wrong, as far as that was asked.
     """
 
     title: str
@@ -118,6 +124,8 @@ class Run:
     seconds: float
     order: SpikeOrder | None = None
     findings: Mapping[str, str] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
+    accepted: bool = True
 
 
 def provenance(settings: Mapping[str, Any], command: str) -> dict[str, Any]:
@@ -265,6 +273,10 @@ def _run_document(run: Run) -> dict[str, Any]:
         "settings": dict(run.settings),
         "seconds": run.seconds,
         "summary": summary(c),
+        "diagnosis": None
+        if run.diagnosis is None
+        else vars(run.diagnosis) | {"sentence": run.diagnosis.sentence},
+        "accepted": run.accepted,
         "findings": dict(run.findings),
         "counters": dict(c.model.counters),
         "tolerance": c.tolerance,

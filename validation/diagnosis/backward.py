@@ -14,9 +14,11 @@ from validation.diagnosis import guesses
 from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfits
 from validation.diagnosis.guesses import Guess
 from validation.diagnosis.twins import Scheme, Twin, ways_back
-from validation.diagnosis.writing import Slip, label, slips_of
+from validation.diagnosis.writing import Slip, label, loose_slips, slips_of
 from validation.grid.flaws import NONE, Flaws
 
+LOOSE = 0.25
+"""Misfit beyond which no slip is believed."""
 LARGEST = 1e-3
 """Beyond this no rounding of float32 is believed."""
 
@@ -128,6 +130,29 @@ def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
         if fit.off and all(by_place.values()):
             found.append(_told(evidence, fit, by_place))
     return sorted(found, key=lambda f: (f.edits, f.after))
+
+
+def loosely(evidence: Evidence, answer: Answer, off: Sequence[Place]) -> Found | None:
+    """Return the slip that leaves a tenth of every number's misfit at most, if one does so for all that are off.
+
+    So a factor is seen through what else is off, as in an implementation whose scheme is not known.
+    """
+    left = misfits(evidence, answer)
+    common: set[str] | None = None
+    by_place: dict[Place, list[Slip]] = {}
+    for place in off:
+        by_place[place] = loose_slips(evidence, answer, place, min(LOOSE, left[place] / 10))
+        names = {slip.name for slip in by_place[place]}
+        common = names if common is None else common & names
+    if not common:
+        return None
+    after = {
+        name: sum(s.misfit**2 for f in by_place.values() for s in f if s.name == name) for name in common
+    }
+    best = min(common, key=lambda name: after[name])
+    before = float(sum(min(1.0, left[place]) ** 2 for place in off))
+    where = places(evidence, off)
+    return Found(best, where, "convention", Twin(Scheme()), before, float(after[best]))
 
 
 def _wide(fit: Fit, place: Place, every: Sequence[Fit]) -> float:
@@ -261,6 +286,8 @@ def _ways(every: Sequence[Fit]) -> list[Fit]:
 
 
 def _moved_by(answer: Answer, other: Answer, place: Place) -> float:
+    if place not in answer.numbers or place not in other.numbers:
+        return 0.0 if place not in answer.numbers and place not in other.numbers else np.inf
     return misfit(answer.numbers[place], other.numbers[place], other.scale[place])
 
 
@@ -328,6 +355,8 @@ def _fitted(
             ]
         )
 
+    if not all(place in fit.answer.numbers for place in fit.off):
+        return None
     got = np.concatenate([np.ravel(evidence.numbers[p]) / (fit.answer.scale[p] or 1.0) for p in fit.off])
     if not np.isfinite(got).all():
         return None

@@ -18,7 +18,7 @@ from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import Answer, Evidence, Place, evidence_of, misfit, misfits, on_grid
 from validation.diagnosis.guesses import Kind
 from validation.diagnosis.twins import Scheme, published
-from validation.diagnosis.writing import label, slips_of
+from validation.diagnosis.writing import label, slips_of, sparse_synapses
 
 ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
 """Relative error within which float64 implementations agree."""
@@ -30,7 +30,9 @@ CONVERGE = "eventsolve-validate converge RECORD"
 LOCALISE = "eventsolve-validate localise RECORD"
 
 
-def diagnose(problem: es.Problem, record: records.Record, *, patience: float = PATIENCE) -> Diagnosis:
+def diagnose(
+    problem: es.Problem, record: records.Record, *, tolerance: float = ROUNDING, patience: float = PATIENCE
+) -> Diagnosis:
     """Say what explains how a record differs from the exact solution.
 
     Parameters
@@ -40,6 +42,8 @@ def diagnose(problem: es.Problem, record: records.Record, *, patience: float = P
     record : eventsolve.io.records.Record
         What it computed: any of spikes, loss values and gradients. With a ``time_step`` it is held against twins on a
         clock, too.
+    tolerance : float
+        Relative error of numbers, and of times against t_end, within which an implementation equals the exact solution.
     patience : float
         Seconds for which guesses are tried. Those for which there was no time are counted in ``untried``.
 
@@ -59,10 +63,10 @@ def diagnose(problem: es.Problem, record: records.Record, *, patience: float = P
     step = record.time_step
     exact = evidence_of(problem, record, step or problem.t_end * ROUNDING)
     truth = _exact(exact)
-    if _agrees(exact, truth):
+    if _agrees(exact, truth, tolerance):
         return Diagnosis("agrees", "equal within rounding", 1.0)
     if step is None:
-        return _continuous(exact, truth)
+        return _continuous(exact, truth, tolerance)
     return _clocked(exact, truth, step, time.monotonic() + patience)
 
 
@@ -76,20 +80,20 @@ def _exact(evidence: Evidence) -> Answer:
     return answer_of(oracle(evidence.problem), evidence)
 
 
-def _agrees(evidence: Evidence, truth: Answer) -> bool:
+def _agrees(evidence: Evidence, truth: Answer, tolerance: float) -> bool:
     solution = evidence.problem.solution
     spikes = {name: t for name, t in evidence.record.spikes.items() if name not in evidence.problem.inputs}
-    if first_spike_divergence(solution.spikes, spikes, evidence.problem.t_end * ROUNDING) is not None:
+    if first_spike_divergence(solution.spikes, spikes, evidence.problem.t_end * tolerance) is not None:
         return False
-    return all(value <= ROUNDING for value in misfits(evidence, truth).values())
+    return all(value <= tolerance for value in misfits(evidence, truth).values())
 
 
-def _continuous(evidence: Evidence, truth: Answer) -> Diagnosis:
+def _continuous(evidence: Evidence, truth: Answer, tolerance: float) -> Diagnosis:
     """Judge an implementation without a clock: slips of convention, and wrong adjoints of the exact solution."""
     from eventsolve.testing import slips, spike_slips
 
     problem, record = evidence.problem, evidence.record
-    width = problem.t_end * ROUNDING
+    width = problem.t_end * tolerance
     spikes = {name: t for name, t in record.spikes.items() if name not in problem.inputs}
     first = first_spike_divergence(problem.solution.spikes, spikes, width)
     if first is not None:
@@ -102,16 +106,22 @@ def _continuous(evidence: Evidence, truth: Answer) -> Diagnosis:
             )
         return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}", following=LOCALISE)
     values = misfits(evidence, truth)
-    off = [place for place, value in values.items() if not value <= ROUNDING]
+    off = [place for place, value in values.items() if not value <= tolerance]
     by_place: dict[Place, tuple[str, ...]] = {}
     for place in off:
         quantity, place_of = place
-        written = tuple(slip.name for slip in slips_of(evidence, truth, place, ROUNDING))
-        of = slips.Evidence(quantity, place_of, truth.numbers[place], record.reduction, problem)
-        wrong = slips.recognised(of, evidence.numbers[place], rtol=ROUNDING, atol=0.0) if not written else ()
+        written = tuple(slip.name for slip in slips_of(evidence, truth, place, tolerance))
+        synapses = sparse_synapses(evidence, place)
+        of = slips.Evidence(
+            quantity, place_of, truth.numbers[place], record.reduction, problem, synapses=synapses
+        )
+        wrong = slips.recognised(of, evidence.numbers[place], rtol=tolerance, atol=0.0) if not written else ()
         by_place[place] = written or wrong
     where = backward.places(evidence, off)
     shared = [n for n in by_place[off[0]] if all(n in found for found in by_place.values())]
+    loose = None if all(by_place.values()) else backward.loosely(evidence, truth, off)
+    if loose is not None:
+        return _named([loose], "")
     if shared:
         kind: Kind = "fault" if shared[0] in slips.ADJOINTS else "convention"
         return Diagnosis(kind, shared[0], 1.0, where, rivals=tuple(shared[1:3]), following=LOCALISE)
@@ -127,11 +137,11 @@ def _continuous(evidence: Evidence, truth: Answer) -> Diagnosis:
 
 
 def _clocked(evidence: Evidence, truth: Answer, step: float, until: float) -> Diagnosis:
-    known = _published(evidence, truth)
     bases = forward.bases(evidence)
     schemes = forward.matching(evidence, bases) if on_grid(evidence.record, step) else []
     if schemes:
-        return _numbers(evidence, truth, schemes, known, until)
+        return _numbers(evidence, truth, schemes, until)
+    known = _published(evidence, truth)
     if known is not None:
         return known
     if not bases:
@@ -146,9 +156,7 @@ def _clocked(evidence: Evidence, truth: Answer, step: float, until: float) -> Di
     return _unexplained_spikes(evidence, truth, bases, untried)
 
 
-def _numbers(
-    evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], known: Diagnosis | None, until: float
-) -> Diagnosis:
+def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], until: float) -> Diagnosis:
     """Judge loss and gradients where the spikes are those of some schemes."""
     if not evidence.numbers:
         return _explained(evidence, truth, None, str(schemes[0]))
@@ -156,6 +164,7 @@ def _numbers(
     best = every[0]
     if not best.off:
         return _explained(evidence, truth, best.answer, str(best.twin))
+    known = _published(evidence, truth)
     if known is not None:
         return known
     written = backward.slips(evidence, every)
@@ -165,19 +174,22 @@ def _numbers(
     found = guessed.whole or written or guessed.halves
     if found:
         return _named(found)
+    loose = backward.loosely(evidence, every[0].answer, every[0].off)
+    if loose is not None:
+        return _named([loose], str(every[0].twin))
     return _unexplained_numbers(evidence, truth, every, guessed.untried)
 
 
-def _named(found: Sequence[backward.Found]) -> Diagnosis:
+def _named(found: Sequence[backward.Found], twin: str | None = None) -> Diagnosis:
     best = found[0]
     near = [f.name for f in found if f.edits == best.edits and f.after <= 100 * best.after + 1e-24]
     rivals = tuple(name for name in dict.fromkeys(near) if name != best.name)[:3]
     return Diagnosis(
         best.kind,
         best.name,
-        1.0 - math.sqrt(best.after / best.before) if best.before else 1.0,
+        max(0.0, 1.0 - math.sqrt(best.after / best.before)) if best.before else 1.0,
         best.where,
-        str(best.twin),
+        str(best.twin) if twin is None else twin,
         rivals=rivals,
         following=LOCALISE,
     )
@@ -319,7 +331,9 @@ def _unexplained_numbers(
 
 def _apart(answer: Answer, truth: Answer, place: Place) -> float:
     """Return how far a twin's numbers are from the exact ones, 0 where they cannot be compared."""
-    if place not in truth.numbers or truth.numbers[place].shape != answer.numbers[place].shape:
+    if place not in truth.numbers or place not in answer.numbers:
+        return 0.0
+    if truth.numbers[place].shape != answer.numbers[place].shape:
         return 0.0
     return misfit(answer.numbers[place], truth.numbers[place], answer.scale[place])
 
@@ -342,6 +356,11 @@ def _unexplained_spikes(
             twin=str(nearest.scheme),
             following=CONVERGE,
         )
+    if steps is not None and allowed is not None and steps <= allowed:
+        off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
+        loose = backward.loosely(evidence, truth, off) if off else None
+        if loose is not None:
+            return _named([loose], str(nearest.scheme))
     for name in evidence.problem.network.populations:
         if name in evidence.spikes:
             got, said = evidence.spikes[name], nearest.spikes[name]

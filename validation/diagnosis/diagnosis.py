@@ -67,7 +67,7 @@ class Diagnosis:
             left = f"; {self.untried} guesses were not tried for lack of time" if self.untried else ""
             return f"unexplained{at}: {self.name}{left}"
         others = f" (or: {'; or: '.join(self.rivals)})" if self.rivals else ""
-        return f"{self.verdict}: {self.name}{others}{at}; explains {100 * self.explains:.3g} % of the misfit"
+        return f"{self.verdict}: looks like {self.name}{others}{at}; explains {100 * self.explains:.3g} % of the misfit"
 
     def __str__(self) -> str:
         return self.sentence

@@ -203,9 +203,8 @@ def misfit(got: Reals, said: Reals, scale: float) -> float:
 
 
 def misfits(evidence: Evidence, answer: Answer) -> dict[Place, float]:
-    """Return the misfit of every number of the record that the answer has, too."""
+    """Return the misfit of every number of the record, inf where the answer has none."""
     return {
-        place: misfit(got, answer.numbers[place], answer.scale[place])
+        place: misfit(got, answer.numbers[place], answer.scale[place]) if place in answer.numbers else np.inf
         for place, got in evidence.numbers.items()
-        if place in answer.numbers
     }

@@ -58,7 +58,9 @@ def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     if exactly or not found:
         return exactly
     near = [base.scheme for base in found if base.off <= 4 * found[0].off]
-    return [s for s in near if spikes_off(evidence, s, evidence.problem, number="float32") == 0]
+    single = [s for s in near if spikes_off(evidence, s, evidence.problem, number="float32") == 0]
+    at_threshold = [replace(s, inclusive=True) for s in near]
+    return single or [s for s in at_threshold if spikes_off(evidence, s, evidence.problem) == 0]
 
 
 def different(found: Sequence[Base]) -> list[Base]:

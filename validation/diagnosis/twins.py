@@ -64,8 +64,7 @@ def schemes() -> Iterator[Scheme]:
         assert rounding in get_args(InputRounding)
         for order, transport in (("voltage_first", 0), ("current_first", 1), ("voltage_first", 1)):
             for propagators in get_args(Propagators):
-                for inclusive in (False, True):
-                    yield Scheme(propagators, order, transport, rounding, inclusive)
+                yield Scheme(propagators, order, transport, rounding)
 
 
 @dataclass(frozen=True)

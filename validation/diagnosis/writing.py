@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from eventsolve.testing import slips
-from eventsolve.testing.divergence import synapses_of
+from eventsolve.testing.divergence import Synapses, synapses_of
 from validation.diagnosis.evidence import (
     Answer,
     Evidence,
@@ -183,6 +183,8 @@ class Slip:
 
 def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
     """Return the slips with which an answer's numbers are the recorded ones, best first."""
+    if place not in answer.numbers:
+        return []
     got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
     if got.shape != said.shape or not np.isfinite(got).all() or scale == 0:
         return []
@@ -201,14 +203,29 @@ def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float)
     return []
 
 
+def loose_slips(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
+    """Return the slips that have a name and bring numbers within a tolerance of their own size."""
+    if place not in answer.numbers:
+        return []
+    got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
+    if got.shape != said.shape or not np.isfinite(got).all() or scale == 0:
+        return []
+    found = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, values, _ in _candidates(evidence, answer, place):
+            size = min(float(np.linalg.norm(got)), float(np.linalg.norm(values)))
+            off = misfit(got, values, size)
+            if off <= tolerance:
+                found.append(Slip(name, off))
+    return sorted(found, key=lambda slip: slip.misfit)
+
+
 def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tuple[str, Reals, float]]:
     """Yield slips in words, the numbers that they give, and the scale of their roundings."""
     quantity, where = place
     said, scale, got = answer.numbers[place], answer.scale[place], evidence.numbers[place]
     record, problem = evidence.record, evidence.problem
-    synapses = None
-    if quantity in ("weight", "delay") and said.ndim < 2 + (record.reduction == "none"):
-        synapses = synapses_of(problem.network.projections[where].weight)  # type: ignore[index]
+    synapses = sparse_synapses(evidence, place)
     neurons = None
     if quantity == "spike_times":
         neurons = answer.spikes[where][:, 2] if where in answer.spikes else None  # type: ignore[index]
@@ -264,6 +281,14 @@ def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tu
             without.sum(axis=0) / n,
             scale,
         )
+
+
+def sparse_synapses(evidence: Evidence, place: Place) -> Synapses | None:
+    """Return target and source of each number of a sparse projection, None for other numbers."""
+    quantity, where = place
+    if quantity not in ("weight", "delay") or isinstance(where, str):
+        return None
+    return synapses_of(evidence.problem.network.projections[where].weight)
 
 
 REASONS = {
