@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io import datasets
+from eventsolve.io.records import Record
 from validation.compare import compare, worst_spike
 from validation.excerpt import excerpt_around
 from validation.fixedpoint import FixedFormat
@@ -26,7 +27,6 @@ from validation.oracle import oracle
 from validation.order import spike_order
 from validation.report import Run
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.target import Record
 
 
 @dataclass(frozen=True)
