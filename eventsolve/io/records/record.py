@@ -16,6 +16,7 @@ from eventsolve.io.records.fields import RecordError
 from eventsolve.losses import Loss
 from eventsolve.network import Key, Network
 from eventsolve.problem import Problem
+from eventsolve.shown import Summary, arrow, brief, listed, ms, several
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse
 
@@ -37,7 +38,7 @@ class Reference(NamedTuple):
     sha256: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace(Frozen):
     """Voltages of one population, and currents if there are any, at the times at which the implementation holds them.
 
@@ -56,7 +57,7 @@ class Trace(Frozen):
     current: Reals | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record(Frozen):
     """What one implementation computed for one network, batch and loss; SI units throughout.
 
@@ -150,6 +151,25 @@ class Record(Frozen):
         check_spikes_of_gradients(self)
         if network is not None:
             check_fit(self, network)
+
+    def _summary(self) -> Summary:
+        clock = "continuous time" if self.time_step is None else f"steps of {ms(self.time_step)}"
+        span = "" if self.t_end is None else f", {ms(self.t_end)}"
+        title = f"Record({self.name}: {several(self.n_samples, 'sample')}{span} in {clock})"
+        rows: list[tuple[str, object]] = [
+            ("network", brief(self.network)),
+            ("inputs", listed(self.inputs) or "none"),
+            ("spikes", listed(f"{t.n_spikes} of {name}" for name, t in self.spikes.items()) or "none"),
+            ("loss", "none" if self.loss is None else self.loss),
+            *((f"dL/d({name})", listed(map(arrow, places))) for name, places in self.gradients.items()),
+        ]
+        if self.traces:
+            rows.append(("traces", listed(self.traces)))
+        if self.counters:
+            rows.append(("counters", listed(f"{n} {name}" for name, n in self.counters.items())))
+        if self.notes:
+            rows.append(("notes", " ".join(self.notes)))
+        return title, rows
 
     @property
     def n_samples(self) -> int:
