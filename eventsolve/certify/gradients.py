@@ -27,7 +27,7 @@ TOLERANCE = 1e-10
 """By how much a float64 gradient may miss its enclosure, relative to the largest entry of its array."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradientEnclosures(Frozen):
     """A gradient as :class:`eventsolve.Gradients`, every array as midpoints and radii; ``value`` is the loss's.
 
@@ -63,7 +63,7 @@ class Misfit(NamedTuple):
         return f"the gradient for {where} is {self.proven!r}, not {self.claimed!r}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SampleGradient(Frozen):
     """One sample's part of a gradient: flat enclosures by name, and those of its spikes by population."""
 
