@@ -81,6 +81,15 @@ def network_of(
                 f"{file.name} is another file than the record refers to: its SHA-256 is {digest}, "
                 f"not {record.network.sha256}"
             )
+    network = network_in(file, nir_step=nir_step, max_bytes=max_bytes)
+    check_fit(record, network)
+    return network
+
+
+def network_in(
+    file: Path, *, nir_step: float | None = None, max_bytes: int = records.MAX_BYTES
+) -> es.Network:
+    """Return the network that a file holds, a record or a NIR graph; otherwise as :func:`network_of`."""
     network = (
         _from_nir(file, nir_step, max_bytes)
         if file.suffix.lower() == ".nir"
@@ -88,7 +97,6 @@ def network_of(
     )
     if not isinstance(network, es.Network):
         raise records.RecordError(f"{file.name} holds no network")
-    check_fit(record, network)
     return network
 
 
@@ -138,11 +146,7 @@ def check(
         If a sample has more than ``max_spikes``.
     """
     start = time.perf_counter()
-    missing = [
-        p.name for p in network.populations.values() if p.neuron is None and p.name not in record.inputs
-    ]
-    if missing:
-        raise records.RecordError(f"the record has no spikes of the inputs {missing}")
+    problem = record.problem(network)
     graded = {quantity: dict(places) for quantity, places in record.gradients.items() if places}
     if not (record.spikes or graded or record.loss_values is not None or record.traces):
         raise records.RecordError("the record has nothing to compare: no spikes, loss, gradients or traces")
@@ -156,14 +160,12 @@ def check(
     if max_spikes is None:
         recorded = sum(trains.n_spikes for trains in record.spikes.values())
         max_spikes = max(MOST_SPIKES // max(1, record.n_samples), 10 * recorded)
-    if record.t_end is None:
-        raise records.RecordError("the record does not say when the run ended: t_end is needed")
-    problem = Problem(network, record.inputs, record.t_end, record.loss, max_spikes)
+    problem = replace(problem, max_spikes=max_spikes, loss=record.loss)
     value, grads = None, None
     if record.loss is not None:
         value, grads = es.value_and_grad(problem.solution, record.loss, reduction=record.reduction)
     if window is None and record.time_step is None:
-        window = record.t_end * math.sqrt(float(np.finfo(np.float64).eps))
+        window = problem.t_end * math.sqrt(float(np.finfo(np.float64).eps))
     exact = records.Record(
         "exact",
         record.t_end,

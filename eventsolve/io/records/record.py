@@ -11,12 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from eventsolve.checks import printable
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.io.records.fields import RecordError
 from eventsolve.losses import Loss
 from eventsolve.network import Key, Network
 from eventsolve.problem import Problem
-from eventsolve.shown import Summary, arrow, brief, listed, ms, several
+from eventsolve.shown import Summary, brief, listed, ms, several
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse
 
@@ -160,8 +161,8 @@ class Record(Frozen):
             ("network", brief(self.network)),
             ("inputs", listed(self.inputs) or "none"),
             ("spikes", listed(f"{t.n_spikes} of {name}" for name, t in self.spikes.items()) or "none"),
-            ("loss", "none" if self.loss is None else self.loss),
-            *((f"dL/d({name})", listed(map(arrow, places))) for name, places in self.gradients.items()),
+            ("loss", "none" if self.loss is None else brief(self.loss)),
+            ("gradients", listed(name for name, places in self.gradients.items() if places) or "none"),
         ]
         if self.traces:
             rows.append(("traces", listed(self.traces)))
@@ -170,6 +171,26 @@ class Record(Frozen):
         if self.notes:
             rows.append(("notes", " ".join(self.notes)))
         return title, rows
+
+    def problem(self, network: Network | None = None) -> Problem:
+        """Return what the record is of; a network that it only refers to has to be given.
+
+        Raises
+        ------
+        RecordError
+            If there is no network, spikes of an input are missing, or nothing says when the run ended.
+        """
+        network = self.network if network is None and isinstance(self.network, Network) else network
+        if network is None:
+            where = f"in {self.network.file!r}" if isinstance(self.network, Reference) else "nowhere"
+            raise RecordError(f"the network of the record {printable(self.name)} is {where}; give it")
+        inputs = [p.name for p in network.populations.values() if p.neuron is None]
+        missing = [name for name in inputs if name not in self.inputs]
+        if missing:
+            raise RecordError(f"the record {printable(self.name)} has no spikes of the inputs {missing}")
+        if self.t_end is None:
+            raise RecordError(f"the record {printable(self.name)} does not say when the run ended, t_end")
+        return Problem(network, self.inputs, self.t_end, self.loss)
 
     @property
     def n_samples(self) -> int:
