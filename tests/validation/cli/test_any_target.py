@@ -187,7 +187,7 @@ class Both:
     name: str = "both"
 
     def run(self, problem):
-        return Record(f"seen {self.hidden}", dict(problem.solution.spikes), None, {}, {}, time_step=1e-3)
+        return Record.of(problem, f"seen {self.hidden}", spikes=problem.solution.spikes, time_step=1e-3)
 
 
 def test_an_option_of_both_has_to_say_whose_it_is(monkeypatch, tmp_path):
