@@ -14,6 +14,7 @@ from eventsolve.frozen import FrozenMapping
 from eventsolve.kernels.perturbation import Scales
 from eventsolve.network import TIMES, Network, Projection, parameters_of
 from eventsolve.schedule import Layer
+from eventsolve.shown import arrow, listed
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -79,6 +80,11 @@ def _numbers(solution: Solution, what: str, given: Mapping[str, Mapping[Any, Any
             }
         )
     return FrozenMapping(pattern)
+
+
+def moving(pattern: Pattern) -> str:
+    """Say what moves."""
+    return "; ".join(f"{name} of {listed(map(arrow, places))}" for name, places in pattern.items())
 
 
 def _require_name(what: str, name: object) -> None:

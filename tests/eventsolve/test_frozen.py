@@ -55,6 +55,7 @@ def results():
         ),
         "gradients": gradients,
         "sparse gradients": es.value_and_grad(sparse, LOSS, reduction="none")[1],
+        "tangents": es.jvp(solution, {"weight": {("in", "mid"): 1.0}}, LOSS, reduction="none"),
         "adjoint": es.adjoint_states(solution, LOSS),
         "margins": es.margins(solution),
         "condition": es.gradient_condition(solution),

@@ -35,7 +35,7 @@ def chain(n_samples=2, seed=3):
     return net, {"in": es.SpikeTrains.from_lists(trains)}
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(SEEDS, st.sampled_from(["layers", "loop"]))
 @example(508545, "loop")  # a kink: an exact tie
 def test_forwards_is_backwards_by_duality(seed, kind):
