@@ -76,8 +76,8 @@ def results():
 
 NAMES = (
     "trains", "spikes", "network", "sparse network", "solution", "first spikes", "state", "onward", "gradients",
-    "sparse gradients", "adjoint", "margins", "condition", "estimate", "radius", "certificate", "loss", "problem",
-    "record",
+    "sparse gradients", "tangents", "adjoint", "margins", "condition", "estimate", "radius", "certificate", "loss",
+    "problem", "record",
 )  # fmt: skip
 
 
