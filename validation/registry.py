@@ -63,11 +63,16 @@ def task(name: str, **options: Any) -> Task:
     return made
 
 
+def kind(group: str, name: str) -> Any:
+    """Return the class of an entry; raises as :func:`target`."""
+    return _loaded(group, name)
+
+
 def options_of(group: str, name: str) -> Mapping[str, Any]:
     """Return the options of an entry and their defaults, ``dataclasses.MISSING`` for one that has to be given."""
     return {
         field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in dataclasses.fields(loaded(group, name))
+        for field in dataclasses.fields(_loaded(group, name))
         if field.init
     }
 
@@ -106,8 +111,7 @@ def _entry(group: str, kind: str, name: str) -> EntryPoint:
     return entries[name]
 
 
-def loaded(group: str, name: str) -> Any:
-    """Return what an entry names, a class."""
+def _loaded(group: str, name: str) -> Any:
     return _entry(group, group.rpartition(".")[2].rstrip("s"), name).load()
 
 

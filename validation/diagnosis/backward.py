@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -231,46 +232,59 @@ def guessed(
     ----------
     evidence : Evidence
     every : sequence of Fit
-        From :func:`fits`; the nearest way back is tried first, and no other if one is found there.
+        From :func:`fits`. Once a guess leaves nothing on one way back, others are tried on that one alone.
     base : Problem
     until : float
-        When to end, by :func:`time.monotonic`.
+        When to end, by :func:`time.process_time`.
     flaws : Flaws
         What is wrong on the way there.
     """
     whole: list[Found] = []
     halves: list[Found] = []
     untried = 0
-    for fit in _ways(every):
-        wide = {place: _wide(fit, place, every) for place in fit.misfits}
-        for guess in _all(evidence, fit, base, flaws, whole):
-            if time.monotonic() > until:
-                untried += 1
-                continue
-            answer = tried(evidence, fit.twin, *_merged(guess, base, flaws))
-            if answer is None:
-                continue
-            values = misfits(evidence, answer)
-            if not any(_moved_by(answer, fit.answer, place) > wide[place] for place in values):
-                continue
-            off = [place for place in values if not values[place] <= wide[place]]
-            after = sum(min(1.0, value) ** 2 for value in values.values())
-            where = places(evidence, fit.off)
-            if not off:
-                whole.append(Found(guess.name, where, guess.kind, fit.twin, fit.total, after))
-            elif len(off) < len(values) and not whole:
-                by_place = {place: slips_of(evidence, answer, place, wide[place]) for place in off}
-                if all(by_place.values()):
-                    slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
-                    name, edits = f"{guess.name}; besides, {slip.name}, at {slip.where}", 1 + slip.edits
-                    halves.append(Found(name, where, guess.kind, fit.twin, fit.total, slip.after, edits))
-        if whole:
-            break
+    ways = [(fit, {place: _wide(fit, place, every) for place in fit.misfits}) for fit in _ways(every)]
+    known = [(guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways]
+    for guess, fit, wide in itertools.chain(known, _stale_on(evidence, ways, base, flaws, whole)):
+        if whole and fit.twin != whole[0].twin:
+            continue
+        if time.process_time() > until:
+            untried += 1
+            continue
+        answer = tried(evidence, fit.twin, *_merged(guess, base, flaws))
+        if answer is None:
+            continue
+        values = misfits(evidence, answer)
+        if not any(_moved_by(answer, fit.answer, place) > wide[place] for place in values):
+            continue
+        off = [place for place in values if not values[place] <= wide[place]]
+        after = sum(min(1.0, value) ** 2 for value in values.values())
+        where = places(evidence, fit.off)
+        if not off:
+            whole.append(Found(guess.name, where, guess.kind, fit.twin, fit.total, after))
+        elif len(off) < len(values) and not whole:
+            by_place = {place: slips_of(evidence, answer, place, wide[place]) for place in off}
+            if all(by_place.values()):
+                slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
+                name, edits = f"{guess.name}; besides, {slip.name}, at {slip.where}", 1 + slip.edits
+                halves.append(Found(name, where, guess.kind, fit.twin, fit.total, slip.after, edits))
     return Guessed(
         tuple(sorted(whole, key=lambda f: f.after)),
         tuple(sorted(halves, key=lambda f: (f.edits, f.after))),
         untried,
     )
+
+
+Way: TypeAlias = tuple[Fit, Mapping[Place, float]]
+
+
+def _stale_on(
+    evidence: Evidence, ways: Sequence[Way], base: es.Problem, flaws: Flaws, found: Sequence[Found]
+) -> Iterator[tuple[Guess, Fit, Mapping[Place, float]]]:
+    """Yield stale weights, which have to be searched for, on every way back, unless something else was found."""
+    for fit, wide in ways:
+        if not found:
+            for guess in _stale(evidence, fit, base, flaws):
+                yield guess, fit, wide
 
 
 def _ways(every: Sequence[Fit]) -> list[Fit]:
@@ -289,15 +303,6 @@ def _moved_by(answer: Answer, other: Answer, place: Place) -> float:
     if place not in answer.numbers or place not in other.numbers:
         return 0.0 if place not in answer.numbers and place not in other.numbers else np.inf
     return misfit(answer.numbers[place], other.numbers[place], other.scale[place])
-
-
-def _all(
-    evidence: Evidence, fit: Fit, base: es.Problem, flaws: Flaws, found: Sequence[Found]
-) -> Iterator[Guess]:
-    """Yield all guesses of the way back; stale weights, which have to be searched for, if no other was found."""
-    yield from guesses.backward(evidence)
-    if not found:
-        yield from _stale(evidence, fit, base, flaws)
 
 
 def _merged(guess: Guess, base: es.Problem, flaws: Flaws) -> tuple[es.Problem, Flaws]:

@@ -11,9 +11,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.io import records
 from eventsolve.network import Key
-from eventsolve.testing.divergence import by_synapse
 from validation.grid.steps import Integers, Reals
-from validation.target import Record as Computed
 
 Place: TypeAlias = tuple[str, str | Key]
 """A quantity, and the population or projection that it is of; ("loss", "")."""
@@ -95,9 +93,7 @@ def evidence_of(problem: es.Problem, record: records.Record, time_step: float) -
             values = np.asarray(values, dtype=np.float64)
             if quantity == "spike_times":
                 assert isinstance(place, str)
-                trains = record.spikes.get(place, record.inputs.get(place))
-                assert trains is not None
-                values = values[_order(trains, time_step)]
+                values = values[by_neuron(record.trains[place])]
             numbers[quantity, place] = values
     return Evidence(problem, record, time_step, spikes, numbers)
 
@@ -112,16 +108,16 @@ def rows_of(trains: es.SpikeTrains, time_step: float) -> Integers:
     """Return sample, step and neuron of every spike, sorted."""
     steps = np.rint(trains.times / time_step).astype(np.int64)
     rows = np.stack([trains.samples, steps, trains.neurons], axis=1).astype(np.int64)
-    return rows[_order(trains, time_step)]
+    return rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
 
 
-def _order(trains: es.SpikeTrains, time_step: float) -> Integers:
-    steps = np.rint(trains.times / time_step)
-    order: Integers = np.lexsort((trains.neurons, steps, trains.samples))
+def by_neuron(trains: es.SpikeTrains) -> Integers:
+    """Return the order of numbers of spikes: by sample, neuron and time, which rounding to a grid leaves as it is."""
+    order: Integers = np.lexsort((trains.times, trains.neurons, trains.samples))
     return order
 
 
-def answer_of(computed: Computed, evidence: Evidence) -> Answer:
+def answer_of(computed: records.Record, evidence: Evidence) -> Answer:
     """Return what a run says, in the layout of the record."""
     record, h, n = evidence.record, evidence.time_step, max(1, evidence.problem.n_samples)
     spikes = {name: rows_of(computed.spikes[name], h) for name in evidence.spikes}
@@ -132,7 +128,7 @@ def answer_of(computed: Computed, evidence: Evidence) -> Answer:
         if quantity == "spike_times":
             found = computed.spike_times.get(place)  # type: ignore[arg-type]
             if found is not None:
-                values = found[_order(computed.spikes[place], h)]  # type: ignore[index]
+                values = found[by_neuron(computed.trains[place])]  # type: ignore[index]
                 values = values / n if record.reduction == "mean" else values
                 numbers[quantity, place] = values
                 scale[quantity, place] = float(np.linalg.norm(values))
@@ -149,14 +145,11 @@ def answer_of(computed: Computed, evidence: Evidence) -> Answer:
     return Answer(spikes, numbers, samples, scale)
 
 
-def _rows(computed: Computed, quantity: str, place: Any) -> Reals | None:
+def _rows(computed: records.Record, quantity: str, place: Any) -> Reals | None:
     """Return a quantity of every sample, or None if it was not computed."""
     if quantity == "loss":
-        return computed.loss
-    if quantity in ("weight", "delay"):
-        of = computed.weight if quantity == "weight" else computed.delay
-        return by_synapse(quantity, of[place], of[place]) if place in of else None
-    return computed.parameters.get(quantity, {}).get(place)
+        return computed.loss_values
+    return computed.gradients.get(quantity, {}).get(place)
 
 
 def reduced(rows: Reals, reduction: str) -> Reals:

@@ -155,7 +155,7 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
 def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[list[Moved], int]:
     """Return the guesses with which a scheme has the recorded spikes, and for how many there was no time.
 
-    ``until`` is by :func:`time.monotonic`.
+    ``until`` is by :func:`time.process_time`.
     """
     untried = 0
     few = _few(evidence)
@@ -164,7 +164,7 @@ def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[li
     for base in different(found):
         result = []
         for guess, small in zip(whole, every, strict=True):
-            if time.monotonic() > until:
+            if time.process_time() > until:
                 untried += 1
                 continue
             off = spikes_off(few, base.scheme, small.problem, small.flaws)

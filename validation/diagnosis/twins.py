@@ -134,7 +134,7 @@ def published(evidence: Evidence) -> Iterator[Target]:
     from validation import registry
 
     for name in registry.names(registry.TARGETS):
-        made = registry.loaded(registry.TARGETS, name)
+        made = registry.kind(registry.TARGETS, name)
         variants = getattr(made, "variants", None)
         if variants is not None:
             yield from variants(evidence.time_step)

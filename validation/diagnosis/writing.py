@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from eventsolve.synapses import Synapses, synapses_of
 from eventsolve.testing import slips
-from eventsolve.testing.divergence import Synapses, synapses_of
 from validation.diagnosis.evidence import (
     Answer,
     Evidence,
     Place,
+    by_neuron,
     differing,
     evidence_of,
     misfit,
@@ -228,10 +229,12 @@ def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tu
     synapses = sparse_synapses(evidence, place)
     neurons = None
     if quantity == "spike_times":
-        neurons = answer.spikes[where][:, 2] if where in answer.spikes else None  # type: ignore[index]
-        if neurons is None:
-            trains = problem.inputs[where]  # type: ignore[index]
-            neurons = trains.neurons
+        spikes = answer.spikes.get(str(where))
+        trains = problem.inputs.get(str(where))
+        if spikes is not None:
+            neurons = spikes[np.lexsort((spikes[:, 1], spikes[:, 2], spikes[:, 0])), 2]
+        elif trains is not None:
+            neurons = trains.neurons[by_neuron(trains)]
     own = _Entries(
         quantity, where, said, record.reduction, problem, evidence.time_step, synapses, neurons=neurons
     )
