@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 import eventsolve as es
-from validation.diagnosis import guesses, writing
+from validation.diagnosis import guesses, scans, writing
 from validation.diagnosis.evidence import Evidence, answer_of, differing, mismatch
 from validation.diagnosis.guesses import Guess, Kind
 from validation.diagnosis.twins import Scheme, schemes, spikes_off
@@ -16,6 +18,10 @@ from validation.grid.steps import Integers
 
 ENOUGH = 40
 """Spikes with which a guess is tried first."""
+NEAREST = 2
+"""Schemes on which numbers are searched for."""
+FEW = 3
+"""Neurons of which each may be the one that is wrong."""
 NEARLY = 0.1
 """Share of spikes that may be off where a guess is tried on a few samples, as float32 may have them."""
 
@@ -189,7 +195,63 @@ def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[li
                 )
         if result:
             return result, untried
+    return _searched(evidence, found, until, untried)
+
+
+def _searched(
+    evidence: Evidence, found: Sequence[Base], until: float, untried: int
+) -> tuple[list[Moved], int]:
+    """Return the guesses with a number that is searched for, on the nearest schemes."""
+    few = _few(evidence)
+    for base in different(found)[:NEAREST]:
+        suspects = {"suspects": _suspects(evidence, base)}
+        families = zip(
+            scans.families(replace(few, **suspects)),
+            scans.families(replace(evidence, **suspects)),
+            strict=True,
+        )
+        result = []
+        for small, family in families:
+            if time.process_time() > until:
+                untried += 1
+                continue
+            if scans.searched(few, base.scheme, small) is None:
+                continue
+            guess = scans.searched(evidence, base.scheme, family)
+            if guess is not None:
+                same = tuple(
+                    b.scheme
+                    for b in found
+                    if b.off == base.off and _has(evidence, b.scheme, guess, "float64")
+                )
+                result.append(
+                    Moved(
+                        guess.name,
+                        guess.where,
+                        guess.kind,
+                        same or (base.scheme,),
+                        guess.problem,
+                        guess.flaws,
+                        evidence,
+                        found[0].off,
+                    )
+                )
+        if result:
+            return result, untried
     return [], untried
+
+
+def _suspects(evidence: Evidence, base: Base) -> dict[str, tuple[int, ...]]:
+    """Return the neurons whose spikes differ, of the first population where they do, if they are few."""
+    for name in evidence.problem.network.populations:
+        if name not in evidence.spikes:
+            continue
+        got, said = evidence.spikes[name], base.spikes[name]
+        neurons = np.union1d(got[:, 2], said[:, 2])
+        off = [n for n in neurons.tolist() if differing(got[got[:, 2] == n], said[said[:, 2] == n])]
+        if off:
+            return {name: tuple(off)} if len(off) <= FEW else {}
+    return {}
 
 
 def _few(evidence: Evidence) -> Evidence:

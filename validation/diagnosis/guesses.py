@@ -12,6 +12,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.network import Key, Projection
 from eventsolve.problem import Problem
+from eventsolve.testing import spike_slips
 from validation.diagnosis.evidence import Evidence
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.steps import Reals
@@ -60,12 +61,17 @@ def in_the_machine(evidence: Evidence) -> Iterator[Guess]:
     problem = evidence.problem
     first = next((p.name for p in problem.network.populations.values() if p.neuron is not None), "")
     if problem.n_samples > 1:
-        yield Guess(
-            "state carried from sample to sample: V and I are not reset between samples",
-            f"spikes of {first}, from sample 1 on",
-            problem,
-            Flaws(carried=True),
-        )
+        for what, flaws in (
+            ("V and I are", Flaws(carries_voltage=True, carries_current=True)),
+            ("I is", Flaws(carries_current=True)),
+            ("V is", Flaws(carries_voltage=True)),
+        ):
+            yield Guess(
+                f"state carried from sample to sample: {what} not reset between samples",
+                f"spikes of {first}, from sample 1 on",
+                problem,
+                flaws,
+            )
     for packets, words in (
         ("one per projection", "of a projection only the first"),
         ("last per projection", "of a projection only the last"),
@@ -98,6 +104,17 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
     problem, network = evidence.problem, evidence.problem.network
     for name, where, changed in networks(network, evidence.time_step):
         yield Guess(name, where, replace(problem, network=changed))
+    for name, other in spike_slips.scaled(problem, evidence.time_step):
+        yield Guess(name, "all weights", replace(problem, network=other))
+    for name, where, changed in _rounded(network):
+        yield Guess(name, where, replace(problem, network=changed))
+    for p in _neurons(problem):
+        if p.neuron.spiking:
+            drop = p.parameter("v_threshold") * (1 - 1e-9)
+            kept = _with(network, p.name, v_reset=drop, reset="subtract")
+            yield Guess(
+                f"no reset after a spike: {p.name}", f"spikes of {p.name}", replace(problem, network=kept)
+            )
     for p in _neurons(problem):
         if not p.neuron.spiking:
             continue
@@ -210,6 +227,26 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
                 f"weights {arrow(key)}; spikes of {key[1]}",
                 network.with_weights({key: projections[other].weight, other: p.weight}),
             )
+
+
+def _rounded(network: es.Network) -> Iterator[Changed]:
+    """Yield weights as few bits hold them."""
+    projections = network.projections
+    for bits in range(9):
+        unit = 2.0**-bits
+        yield (
+            f"weights rounded to multiples of {unit:g}",
+            "all weights",
+            network.with_weights(
+                {k: p.shaped(np.rint(p.weights / unit) * unit) for k, p in projections.items()}
+            ),
+        )
+    for bits in range(2, 9):
+        changed = {}
+        for key, p in projections.items():
+            unit = float(np.abs(p.weights).max(initial=0.0)) / (2 ** (bits - 1) - 1) or 1.0
+            changed[key] = p.shaped(np.rint(p.weights / unit) * unit)
+        yield f"weights rounded to {bits} bits", "all weights", network.with_weights(changed)
 
 
 def _delays(projections: Mapping[Key, Projection], network: es.Network, h: float) -> Iterator[Changed]:
@@ -325,6 +362,8 @@ SHARES: tuple[tuple[str, dict[str, Any]], ...] = (
         {"current_share": 0.0, "voltage_share": 0.0},
     ),
     ("no current in V' at a spike", {"drives": 0.0}),
+    ("no V' in the jump at a spike: -e in place of -e/V'", {"level": True}),
+    ("only the first spike of a neuron is seen on the way back", {"first_only": True}),
 )
 
 
@@ -370,6 +409,9 @@ def _losses(evidence: Evidence) -> Iterator[Guess]:
         yield Guess(name, where, problem, Flaws(reading=function))
     if getattr(loss, "alpha", 0.0):
         yield Guess("no early-spike term in the loss", where, replace(problem, loss=replace(loss, alpha=0.0)))
+    if hasattr(loss, "tau0") and hasattr(loss, "tau1"):
+        swapped = replace(loss, tau0=loss.tau1, tau1=loss.tau0)
+        yield Guess("tau0 and tau1 of the loss swapped", where, replace(problem, loss=swapped))
     labels = getattr(loss, "labels", None)
     if labels is not None and np.size(labels):
         n = problem.network.population(loss.population).size

@@ -20,6 +20,7 @@ def readings(evidence: Evidence) -> Iterator[tuple[str, Reading]]:
     """Yield what may be wrong, in words, and the function that makes it so."""
     yield "error on the last spike of an output, not on the first", _on_the_last
     yield "error on every spike of an output, not on the first alone", _on_every
+    yield "readout read at the end of the run", _at_the_end
     for steps in LATE:
         late = f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} {'late' if steps > 0 else 'early'}"
         yield f"readout read {late}", _late(steps)
@@ -46,6 +47,14 @@ def _on_the_last(evaluation: Evaluation, solution: GridSolution) -> Evaluation:
 
 def _on_every(evaluation: Evaluation, solution: GridSolution) -> Evaluation:
     return _spread(evaluation, solution, False)
+
+
+def _at_the_end(evaluation: Evaluation, solution: GridSolution) -> Evaluation:
+    reads = {
+        name: read._replace(times=np.full_like(read.times, solution.t_end))
+        for name, read in evaluation.voltages.items()
+    }
+    return replace(evaluation, voltages=reads)
 
 
 def _late(steps: int) -> Reading:

@@ -21,8 +21,8 @@ class Flaws:
 
     Attributes
     ----------
-    carried : bool
-        A sample begins with V and I of the end of the one before.
+    carries_voltage, carries_current : bool
+        A sample begins with V, and with I, of the end of the one before.
     adjoint_carried : bool
         Its adjoint begins, at its end, with that of the one before.
     packets : str
@@ -44,13 +44,18 @@ class Flaws:
         The jump is added to p_V in place of replacing it.
     drives : float
         Share of I in the slopes at a spike.
+    level : bool
+        The jump divides by 1/tau_mem, no slope.
+    first_only : bool
+        There is no jump at any spike of a neuron but its first.
     back : Network or None
         The network that the way back sees, if it is another one.
     reading : callable or None
         Takes what the loss gives and the solution on the grid, and returns what is taken for it.
     """
 
-    carried: bool = False
+    carries_voltage: bool = False
+    carries_current: bool = False
     adjoint_carried: bool = False
     packets: Packets = "all"
     resets_current: bool = False
@@ -62,13 +67,15 @@ class Flaws:
     slope_after: bool = False
     carries: bool = False
     drives: float = 1.0
+    level: bool = False
+    first_only: bool = False
     back: Network | None = None
     reading: Reading | None = None
 
     @property
     def in_order(self) -> bool:
         """Whether a sample depends on the one before it."""
-        return self.carried or self.adjoint_carried
+        return self.carries_voltage or self.carries_current or self.adjoint_carried
 
     def of_kernels(self) -> tables.Flaws:
         """Return what the kernels take."""

@@ -70,6 +70,15 @@ def answer(source, step, n_steps, neurons, synapses, flaws, p_w, p_i, p_v, p_lif
 
 
 @borrowing
+def not_first(found, spike, neuron):
+    """Say whether a spike is not the first of its neuron in the sample."""
+    before = False
+    for k in range(spike):
+        before = before or found.neurons[k] == neuron
+    return before
+
+
+@borrowing
 def gathered(of_neurons, p_i, p_v, was_i, drives, was_v):
     """Add what a step's factors are worth."""
     for j in range(p_i.size):
@@ -165,7 +174,10 @@ def retreat(
                 of_neurons[REFRACTORY, j] += after
                 if rules.recursion:
                     swing = flaws.reset_share * p_v[j] * drop * neurons.rate_mem[j]
-                    jumps[j] = into((swing - error) / slope, number, noise, sample)
+                    gap = neurons.rate_mem[j] if flaws.level else slope
+                    jumps[j] = into((swing - error) / gap, number, noise, sample)
+                    if flaws.first_only and not_first(found, spike, j):
+                        jumps[j] = 0.0
                 error += after
                 untold = after
             of_neurons[RESET, j] += p_v[j]
@@ -174,7 +186,9 @@ def retreat(
                 falling += slope <= 0.0
             elif lift == 0.0:
                 falling += slope <= 0.0
-                jump = error / slope if error != 0.0 else 0.0
+                jump = error / (neurons.rate_mem[j] if flaws.level else slope) if error != 0.0 else 0.0
+                if flaws.first_only and not_first(found, spike, j):
+                    jump = 0.0
                 of_neurons[THRESHOLD, j] += jump
                 kept = p_v[j] if flaws.carries else 0.0
                 p_v[j] = into(kept - jump, number, noise, sample)

@@ -240,8 +240,9 @@ def advance(
 @borrowing
 def carry(history, n_steps, flaws, start):
     """Let the next sample begin where this one ended, if states are carried."""
-    if flaws.carried:
+    if flaws.carries_voltage:
         copied(start[0], history.voltage[n_steps])
+    if flaws.carries_current:
         copied(start[1], history.current[n_steps])
 
 

@@ -36,8 +36,8 @@ class Flaws(NamedTuple):
 
     Attributes
     ----------
-    carried : bool
-        Whether a sample begins with V and I of the end of the one before.
+    carries_voltage, carries_current : bool
+        Whether a sample begins with V, and with I, of the end of the one before.
     adjoint_carried : bool
         Whether its adjoint begins, at its end, with that of the one before.
     one_packet : bool
@@ -60,9 +60,14 @@ class Flaws(NamedTuple):
         Whether the jump is added to p_V, or takes its place.
     drives : float
         Share of I in the slope by which the jump divides.
+    level : bool
+        Whether the jump divides by 1/tau_mem in place of a slope.
+    first_only : bool
+        Whether the jump is left out at all spikes of a neuron but its first.
     """
 
-    carried: bool
+    carries_voltage: bool
+    carries_current: bool
     adjoint_carried: bool
     one_packet: bool
     last: bool
@@ -75,6 +80,8 @@ class Flaws(NamedTuple):
     slope_after: bool
     carries: bool
     drives: float
+    level: bool
+    first_only: bool
 
 
 class Neurons(NamedTuple):

@@ -1,0 +1,137 @@
+"""Guesses with a number that has to be found: a factor on weights, thresholds or time constants, a limit of weights.
+
+Spikes on a clock change by steps, so that the number with which all of them are right is a whole range; one of it is
+found by trying many, and then more around the best.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import eventsolve as es
+from validation.diagnosis.evidence import Evidence
+from validation.diagnosis.guesses import Guess, arrow
+from validation.diagnosis.twins import Scheme, spikes_off
+from validation.grid.steps import Reals
+
+FACTORS = (0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 1.01, 1.05, 1.1, 1.2, 1.25, 1.5, 2.0, 4.0, 10.0)
+LIMITS = tuple(np.linspace(0.1, 0.95, 18).tolist())
+ROUNDS = 4
+"""Of which each tries numbers between the best one and its neighbours."""
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Guesses that differ in a number.
+
+    Attributes
+    ----------
+    words : callable
+        Takes the number and returns what is wrong.
+    where : str
+    network : callable
+        Takes the number and returns the network.
+    numbers : tuple of float
+        To be tried first, ascending.
+    """
+
+    words: Callable[[float], str]
+    where: str
+    network: Callable[[float], es.Network]
+    numbers: tuple[float, ...]
+
+
+def families(evidence: Evidence) -> Iterator[Family]:
+    """Yield all families of guesses."""
+    network = evidence.problem.network
+    projections = network.projections
+    keys = list(projections)
+    for whose in [keys, *([key] for key in keys)] if len(keys) > 1 else [keys]:
+        of = ", ".join(map(arrow, whose))
+
+        def scaled(x: float, whose: list[Any] = whose) -> es.Network:
+            return network.with_weights({k: projections[k].shaped(projections[k].weights * x) for k in whose})
+
+        def clipped(x: float, whose: list[Any] = whose) -> es.Network:
+            top = max(float(np.abs(projections[k].weights).max(initial=0.0)) for k in whose)
+            of = {k: np.clip(projections[k].weights, -x * top, x * top) for k in whose}
+            return network.with_weights({k: projections[k].shaped(w) for k, w in of.items()})
+
+        top = max(float(np.abs(projections[k].weights).max(initial=0.0)) for k in whose)
+        where = f"weights {of}; spikes of {whose[0][1]}"
+        yield Family(lambda x, of=of: f"weights multiplied by about {x:.4g}: {of}", where, scaled, FACTORS)  # type: ignore[misc]
+        yield Family(
+            lambda x, of=of, top=top: f"weights saturate at a limit of about {x * top:.4g}: {of}",  # type: ignore[misc]
+            where,
+            clipped,
+            LIMITS,
+        )
+    for p in network.populations.values():
+        if p.neuron is None:
+            continue
+        names = ["tau_mem", "tau_syn", *(["v_threshold"] if p.neuron.spiking else [])]
+        for name in names:
+            yield _of_neurons(network, p.name, name, None)
+    yield from _single(evidence)
+
+
+def _single(evidence: Evidence) -> Iterator[Family]:
+    """Yield the same of one neuron alone, for the neurons of the first population in which few have other spikes."""
+    for population, neurons in evidence.suspects.items():
+        for neuron in neurons:
+            for name in ("v_threshold", "tau_mem", "tau_syn"):
+                yield _of_neurons(evidence.problem.network, population, name, neuron)
+
+
+def _of_neurons(network: es.Network, population: str, name: str, neuron: int | None) -> Family:
+    p = network.population(population)
+    values: Reals = p.parameter(name)
+    whose = population if neuron is None else f"neuron {neuron} of {population!r}"
+
+    def changed(x: float) -> es.Network:
+        other = values * x
+        if neuron is not None:
+            other = values.copy()
+            other[neuron] *= x
+        assert p.neuron is not None
+        parameters: dict[str, Any] = {name: other}
+        return network.with_neurons({population: replace(p.neuron, **parameters)})
+
+    where = f"spikes of {population}" + ("" if neuron is None else f", neuron {neuron} of {population!r}")
+    return Family(lambda x: f"{name} multiplied by about {x:.4g}: {whose}", where, changed, FACTORS)
+
+
+def searched(evidence: Evidence, scheme: Scheme, family: Family) -> Guess | None:
+    """Return the guess of a family with which all spikes are right, if there is one."""
+    problem = evidence.problem
+
+    def off(x: float) -> float:
+        try:
+            other = replace(problem, network=family.network(x))
+        except ValueError:
+            return np.inf
+        found = spikes_off(evidence, scheme, other)
+        return np.inf if found is None else float(found)
+
+    tried = {x: off(x) for x in (*family.numbers, 1.0)}
+    for _ in range(ROUNDS):
+        best = min(tried, key=lambda x: (tried[x], abs(np.log(x))))
+        if tried[best] == 0 or best == 1.0:
+            break
+        ordered = sorted(tried)
+        k = ordered.index(best)
+        around = [ordered[max(0, k - 1)], best, ordered[min(len(ordered) - 1, k + 1)]]
+        for low, high in itertools.pairwise(around):
+            for x in np.linspace(low, high, 6)[1:-1].tolist():
+                tried[x] = off(x)
+    right = [x for x, value in tried.items() if value == 0 and x != 1.0]
+    if not right:
+        return None
+    # of the range that is right the roundest number
+    chosen = min(right, key=lambda x: (len(f"{x:.6g}"), abs(np.log(x))))
+    return Guess(family.words(chosen), family.where, replace(problem, network=family.network(chosen)))
