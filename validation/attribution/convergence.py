@@ -18,10 +18,11 @@ from scipy import stats
 
 import eventsolve as es
 from eventsolve.checks import real_array
-from validation.attribution.study import Reals, batch_means, by_sample, late
+from eventsolve.io.records import Record
+from validation.attribution.study import Reals, batch_means, late
 from validation.jobs import as_finished
 from validation.oracle import oracle
-from validation.target import Grain, Record, Refinable
+from validation.target import Grain, Refinable
 
 Booleans = NDArray[np.bool_]
 
@@ -75,9 +76,8 @@ def errors(job: tuple[es.Problem, Refinable, Grain]) -> Errors:
     same, distances = _spikes(exact, model)
     norms, off = np.zeros(exact.n_samples), np.zeros(exact.n_samples)
     for key, weight in exact.weight.items():
-        one = by_sample(weight)
-        norms += _squares(one)
-        off += _squares(by_sample(model.weight[key]) - one)
+        norms += _squares(weight)
+        off += _squares(model.weight[key] - weight)
     gradient = np.full(norms.shape, np.nan)
     np.divide(np.sqrt(off), np.sqrt(norms), out=gradient, where=norms > 0)
     size = scale * float(np.linalg.norm(got))

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import seconds
+from eventsolve.io.records import Record
 from eventsolve.matching import match_spikes
 from eventsolve.network import Key
 from validation.compare import depths, label_of
 from validation.oracle import oracle
-from validation.target import Ablatable, Record, Resolution
+from validation.target import Ablatable, Resolution
 
 Reals = NDArray[np.float64]
 
@@ -200,16 +199,9 @@ def late(problem: es.Problem, resolution: Resolution) -> es.Problem:
     )
 
 
-def by_sample(values: Any) -> Reals:
-    """Return gradients of samples, (n_samples, n_post, n_pre), or (n_samples, n_synapses) where weights are sparse."""
-    if isinstance(values, list | tuple) and values and sp.issparse(values[0]):
-        return np.stack([one.data for one in values])
-    return np.asarray(values, dtype=np.float64)
-
-
 def batch_means(record: Record) -> dict[Key, Reals]:
     """Return the batch-mean dL/dw of every projection, (n_post, n_pre), or (n_synapses,) where the weight is sparse."""
-    return {key: by_sample(weight).mean(axis=0) for key, weight in record.weight.items()}
+    return {key: weight.mean(axis=0) for key, weight in record.weight.items()}
 
 
 def observe(study: Study, on: frozenset[str]) -> Reals:

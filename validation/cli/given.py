@@ -169,7 +169,7 @@ def _problem(
         task = registry.task(source, **options)
         return task.name, task.problem(n_samples=samples or task_samples, seed=seed), None
     record = _read(source)
-    problem = problem_of(record)
+    problem = record.problem()
     if samples is not None:
         if samples > problem.n_samples:
             raise ValueError(f"{source} has {problem.n_samples} samples; got {samples}")
@@ -183,22 +183,3 @@ def _read(source: str) -> records.Record:
     if not Path(source).is_file():
         raise ValueError(f"there is no file {source!r}")
     return records.read(source)
-
-
-def problem_of(record: records.Record, network: es.Network | None = None) -> es.Problem:
-    """Return the problem of a record, with the network that it holds or another.
-
-    Raises
-    ------
-    ValueError
-        If there is no network, or no spikes of one of its inputs.
-    """
-    import eventsolve as es
-
-    net = record.network if network is None else network
-    if not isinstance(net, es.Network):
-        raise ValueError(f"the record {record.name!r} holds no network")
-    lacking = [p.name for p in net.populations.values() if p.neuron is None and p.name not in record.inputs]
-    if lacking:
-        raise ValueError(f"the record {record.name!r} has no spikes of the inputs {lacking}")
-    return es.Problem(net, record.inputs, record.t_end, record.loss)

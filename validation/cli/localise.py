@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from validation import exits
-from validation.cli.given import Options, TargetName, problem_of
+from validation.cli.given import Options, TargetName
 from validation.cli.running import consoles
 from validation.options import wrong
 
@@ -57,8 +57,8 @@ def localise(
         require(model, "localise")
         net = check.network_of(given, network)
         old = None if before is None else check.network_of(records.read(before), None)
-        problem = problem_of(given, net)
-        found = model.localised(problem, check.as_target(given, net), previous=old, rtol=rtol)
+        problem = given.problem(net)
+        found = model.localised(problem, given, previous=old, rtol=rtol)
     except (ValueError, TypeError, StoppedError, OSError, ImportError) as error:
         raise wrong(error) from None
     if found is None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from eventsolve.network import Network
 from validation.fixedpoint import FixedFormat
-from validation.target import Record, Resolution
+from validation.target import Resolution
 
 if TYPE_CHECKING:
     from validation.grid.time_stepped import TimeStepped

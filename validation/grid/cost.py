@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from validation.fixedpoint import FixedFormat
 from validation.grid.steps import number_of_steps
-from validation.target import Cost, Record
+from validation.target import Cost
 
 if TYPE_CHECKING:
     from validation.grid.time_stepped import TimeStepped
@@ -35,7 +36,7 @@ def cost(target: TimeStepped, problem: es.Problem, record: Record) -> Cost:
     reaches; where gradients are asked for the way back costs as much again, and another accumulation per synapse for
     the gradient. A spike is a packet for each of its projections, and so is the error that answers it.
     """
-    network, trains = problem.network, record.spikes
+    network, trains = problem.network, record.trains
     n_steps = number_of_steps(problem.t_end, target.time_step)
     neurons = sum(p.size for p in network.populations.values() if p.neuron is not None)
     reached = packets = 0.0

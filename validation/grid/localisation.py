@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from eventsolve.network import Network
 from validation.compare import depths, label_of
 from validation.fixedpoint import Overflow, Rounding
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding, Reals
-from validation.target import Record, apart
+from validation.target import apart
 
 if TYPE_CHECKING:
     from validation.grid.time_stepped import TimeStepped
@@ -152,8 +153,8 @@ def _seen(record: Record, having: Record, target: TimeStepped, order: list[str])
 
 def _raster(record: Record, having: Record, name: str, target: TimeStepped) -> Reals:
     """Return who spikes when, up to the last step of either."""
-    steps = [np.rint(r.spikes[name].times / target.time_step).astype(np.int64) for r in (record, having)]
-    trains = record.spikes[name]
+    steps = [np.rint(r.trains[name].times / target.time_step).astype(np.int64) for r in (record, having)]
+    trains = record.trains[name]
     last = max(int(s.max(initial=0)) for s in steps)
     times = [trace.times for trace in having.traces.values()]
     last = max([last, *(round(float(t[-1]) / target.time_step) for t in times if t.size)])
@@ -285,7 +286,7 @@ def _backward(
     rtol: float,
 ) -> Departure | None:
     """Return the first number of the way back that is off, from the outputs inwards."""
-    if expected.loss is None:
+    if expected.loss_values is None:
         return None
     for quantity, of, want, got in _gradients(expected, record, order):
         off = _off(want, got, rtol)
@@ -295,7 +296,7 @@ def _backward(
         where = np.unravel_index(worst, want.shape)
         sample, neuron, step = int(where[0]), int(where[1]) if want.ndim > 1 else 0, None
         if quantity == "dL/dt":
-            trains = expected.spikes[of]
+            trains = expected.trains[of]
             sample, neuron = int(trains.samples[worst]), int(trains.neurons[worst])
             step = round(float(trains.times[worst]) / target.time_step)
         looks = _explained_backward(target, problem, record, previous, order, (quantity, of), rtol)
@@ -306,25 +307,23 @@ def _backward(
 
 def _gradients(expected: Record, record: Record, order: list[str]) -> Iterator[tuple[str, str, Reals, Reals]]:
     """Yield what both have of the way back; of the batch's mean where a record has no other."""
-    if record.loss is not None and expected.loss is not None:
-        yield "loss", "", *_alike(expected.loss, record.loss)
+    if record.loss_values is not None and expected.loss_values is not None:
+        yield "loss", "", *_alike(expected.loss_values, record.loss_values, record)
     for name in reversed(order):
         for key, weight in expected.weight.items():
             if key[1] == name and key in record.weight:
-                yield "dL/dw", label_of(key), *_alike(_by_sample(weight), _by_sample(record.weight[key]))
+                yield "dL/dw", label_of(key), *_alike(weight, record.weight[key], record)
         if name in record.spike_times and name in expected.spike_times:
-            yield "dL/dt", name, expected.spike_times[name], record.spike_times[name]
+            by = 1.0 / max(record.n_samples, 1) if record.reduction == "mean" else 1.0
+            yield "dL/dt", name, by * expected.spike_times[name], record.spike_times[name]
 
 
-def _by_sample(values: Any) -> Reals:
-    if isinstance(values, list | tuple):
-        return np.stack([one.data for one in values])
-    return np.asarray(values, dtype=np.float64)
-
-
-def _alike(want: Reals, got: Reals) -> tuple[Reals, Reals]:
-    """Return both by sample, or both as the mean if that is all there is."""
-    return (want.mean(axis=0, keepdims=True) if got.shape[0] == 1 else want), got
+def _alike(want: Reals, got: Reals, record: Record) -> tuple[Reals, Reals]:
+    """Return what is expected of each sample, and what was recorded, both reduced as the record is."""
+    if record.reduction == "none":
+        return want, got
+    reduced = want.mean(axis=0) if record.reduction == "mean" else want.sum(axis=0)
+    return np.asarray(reduced)[None], np.asarray(got)[None]
 
 
 def _explained_backward(
