@@ -191,7 +191,9 @@ class TestLocalise:
     def test_a_record_in_continuous_time(self, tmp_path):
         result = self.run(tmp_path, replace(self.record(), time_step=None))
         assert result.exit_code == 2
-        assert "needs" in " ".join(result.stderr.replace("│", " ").split())
+        assert "the target 'spinnaker2' needs time_step=..." in " ".join(
+            result.stderr.replace("│", " ").split()
+        )
 
     def test_other_formats(self, tmp_path):
         assert np.isfinite(self.record().loss_values).all()
