@@ -17,10 +17,10 @@ import torch
 
 import eventsolve as es
 from eventsolve.checks import duration
+from eventsolve.io.records import Record
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
 from validation.grid.steps import check_network, number_of_steps, to_steps
-from validation.target import Record
 from validation.torch_targets import Module, TimesTarget
 
 
