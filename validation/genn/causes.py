@@ -5,6 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
+MEANINGS = {
+    "grid": "spikes happen at steps, and losses are read there",
+    "late_inputs": "an input spike arrives 1 to 2 steps late",
+    "gain": "V moves by (1 - alpha) times the mean current of a step, not by the exact integral",
+    "late_current": "a jump divides by I at the start of the step less V at its end",
+    "late_jump": "backwards, a spike's jump comes after the decay of its step",
+    "shifted_weight": "the exponential readout weighs a voltage with the times of two different steps",
+    "single_precision": "everything is float32",
+    "early_zero": "currents end a step early, and what the last spikes add is found by the next trial",
+    "last_spike": "a spike in the last step keeps its neuron from learning of any",
+    "matching": "float32 clocks that do not agree on a spike's time keep its neuron from learning of it",
+    "ring_buffer": "spikes beyond the ring buffer are not learned of",
+    "kinks": "a largest voltage at a kink is treated as if it were smooth",
+    "silence": "silent outputs get a phantom spike, or count as a spike at t = 0",
+    "temperature": "the temperature divides the slope of the softmax, and not its times",
+    "zero_reset": "jumps know no reset but to 0",
+}
+"""What each cause does, in a sentence; :class:`Causes` says what is left without it."""
+
 
 @dataclass(frozen=True)
 class Causes:

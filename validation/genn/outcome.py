@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+import eventsolve as es
+from eventsolve.io.records import Record, Trace
 from eventsolve.network import Key
 from validation.genn.adapters import gradient_factor
 from validation.genn.clock import Clock, Floats
@@ -14,7 +16,6 @@ from validation.genn.kernels.tables import Fired, Found, States
 from validation.genn.readouts import Answer, Reading
 from validation.genn.tables import Sent, Tables
 from validation.grid.steps import Integers, Reals, grid_trains
-from validation.target import Record, Trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +86,13 @@ class Outcome:
         return np.flatnonzero((self.fired.neurons >= first) & (self.fired.neurons < last))
 
 
-def record_of(outcome: Outcome, name: str, time_step: float) -> Record:
+def record_of(outcome: Outcome, problem: es.Problem, name: str, time_step: float) -> Record:
     """Return the record of a run: seconds, and gradients of the loss itself, of each sample's own.
 
     Parameters
     ----------
     outcome : Outcome
+    problem : Problem
     name : str
     time_step : float
         Seconds.
@@ -115,16 +117,14 @@ def record_of(outcome: Outcome, name: str, time_step: float) -> Record:
         f"{count} delays of {key} are rounded to steps of {time_step!r} s, by up to {most:.2g} s"
         for key, (count, most) in tables.rounded.items()
     ]
-    record = Record(
-        name=name,
+    record = Record.of(
+        problem,
+        name,
         spikes=spikes,
-        loss=None,
-        spike_times={},
-        weight={},
         time_step=time_step,
         traces=_traces(outcome, time_step) if outcome.states.current.shape[0] == n_samples else {},
         counters={"waiting_inputs": outcome.sent.waiting, "lost_inputs": outcome.sent.lost},
-        notes=tuple(notes),
+        notes=notes,
     )
     if outcome.answer is None or outcome.found is None or outcome.reading is None:
         return record
@@ -142,14 +142,18 @@ def record_of(outcome: Outcome, name: str, time_step: float) -> Record:
     delays = by_projection(found.delay, 1e3 * factor) if found.delay.size else {}
     return replace(
         record,
-        loss=outcome.answer.values * (1e-6 if reading.name == "RelativeMSE" else 1.0),
-        spike_times={
-            population: 1e3 * factor * found.error[own].astype(np.float64)
-            for population, own in places.items()
+        loss_values=outcome.answer.values * (1e-6 if reading.name == "RelativeMSE" else 1.0),
+        gradients={
+            "weight": by_projection(found.weight, factor),
+            "delay": {
+                key: delays[key] for key, p in network.projections.items() if key in delays and p.delay.any()
+            },
+            "spike_times": {
+                population: 1e3 * factor * found.error[own].astype(np.float64)
+                for population, own in places.items()
+            },
         },
-        weight=by_projection(found.weight, factor),
         counters={**record.counters, "unheard_spikes": int(np.count_nonzero(~found.heard))},
-        delay={key: delays[key] for key, p in network.projections.items() if key in delays and p.delay.any()},
     )
 
 

@@ -17,6 +17,7 @@ from validation.genn.clock import MAX_STEPS, Clock, Floats, milliseconds
 from validation.genn.kernels.backward import backward
 from validation.genn.kernels.forward import forward
 from validation.genn.kernels.tables import Fired, Found, Push, Rules, States
+from validation.genn.kinks import worth
 from validation.genn.outcome import Outcome
 from validation.genn.tables import Tables, sent_inputs, tables_of
 from validation.grid.steps import Integers, number_of_samples, number_of_steps
@@ -82,9 +83,10 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
     clock = Clock(milliseconds(settings.time_step), n_steps, kind)
     tables = tables_of(network, settings.time_step, kind, causes)
     warn_of_step(settings.time_step, network)
-    sent = sent_inputs(tables, problem.inputs, clock, settings.time_step, causes.late_inputs)
+    sent = sent_inputs(tables.sources, problem.inputs, clock, settings.time_step, causes.late_inputs)
     voltages = traces or (reading is not None and not reading.of_spikes)
-    bounds, fired, states = _forward(tables, clock, sent.events, settings, voltages, traces)
+    kinks = reading is not None and reading.name == "MaxVar" and not causes.kinks
+    bounds, fired, states = _forward(tables, clock, sent.events, settings, voltages, traces or kinks)
     outcome = Outcome(tables, clock, sent, bounds, fired, states)
     if reading is None:
         return outcome
@@ -102,6 +104,8 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
         settings.time_step,
     )
     answer = readouts.answer(reading, trial)
+    if kinks:
+        answer = replace(answer, at_spike=worth(outcome, trial, answer.drive, reading.population))
     with np.errstate(divide="ignore"):
         reciprocals = kind(1.0) / fired.slopes
     push = Push(

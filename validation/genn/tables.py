@@ -260,22 +260,26 @@ class Sent:
 
 
 def sent_inputs(
-    tables: Tables, inputs: Mapping[str, es.SpikeTrains], clock: Clock, time_step: float, late: bool
+    sources: Mapping[str, int],
+    inputs: Mapping[str, es.SpikeTrains],
+    clock: Clock,
+    time_step: float,
+    late: bool,
 ) -> Sent:
     """Return input spikes at the steps in which they are sent: one of a neuron per step.
 
     ``late`` is GeNN: the first step not before the spike, which arrives a step later. Otherwise they arrive at the
-    nearest step, and are sent one before, which may be -1.
+    nearest step, and are sent one before, which may be -1. ``sources`` are the first sources of the inputs; seconds.
     """
     waiting = lost = 0
     columns, spikes = [], {}
     for name, trains in inputs.items():
-        if late:
-            first = np.searchsorted(clock.times, (trains.times * 1e3).astype(clock.kind))
-            if clock.kind is np.float64:
-                first = in_steps(trains.times, time_step, "up")
-        else:
+        if not late:
             first = in_steps(trains.times, time_step) - 1
+        elif clock.kind is np.float64:
+            first = in_steps(trains.times, time_step, "up")
+        else:
+            first = np.searchsorted(clock.times, (trains.times * 1e3).astype(np.float32))
         order = np.lexsort((trains.times, trains.neurons, trains.samples))
         first, neurons, samples = first[order], trains.neurons[order], trains.samples[order]
         steps = _one_per_step(first, (np.diff(neurons) != 0) | (np.diff(samples) != 0))
@@ -283,7 +287,7 @@ def sent_inputs(
         waiting += int(np.count_nonzero(steps[in_trial] > first[in_trial]))
         lost += int(np.count_nonzero(~in_trial))
         steps, neurons, samples = steps[in_trial], neurons[in_trial], samples[in_trial]
-        columns.append((samples, steps, neurons + tables.sources[name]))
+        columns.append((samples, steps, neurons + sources[name]))
         shape = (trains.n_samples, trains.n_neurons)
         spikes[name] = grid_trains(steps + (0 if late else 1), neurons, samples, shape, time_step)[0]
     nothing = (np.empty(0, np.int64),) * 3
@@ -292,6 +296,17 @@ def sent_inputs(
     n_samples = next(iter(inputs.values())).n_samples
     bounds = np.searchsorted(samples[order], np.arange(n_samples + 1))
     return Sent(Events(bounds, steps[order], places[order]), spikes, waiting, lost)
+
+
+def shifted(trains: es.SpikeTrains, by: float) -> es.SpikeTrains:
+    """Return spikes some seconds later."""
+    return es.SpikeTrains.from_arrays(
+        trains.times + by,
+        trains.neurons,
+        trains.samples,
+        n_samples=trains.n_samples,
+        n_neurons=trains.n_neurons,
+    )
 
 
 def _one_per_step(first: Integers, parted: NDArray[np.bool_]) -> Integers:

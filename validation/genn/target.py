@@ -7,7 +7,7 @@ the bits of GeNN's single-threaded CPU backend, the backward pass its numbers to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -15,11 +15,16 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.checks import count, duration, real
+from eventsolve.io.records import Record
 from eventsolve.network import Network
-from validation.genn.causes import FAULTS, Causes
+from validation.genn.causes import FAULTS, MEANINGS, Causes
+from validation.genn.clock import Clock, milliseconds
 from validation.genn.outcome import Outcome, record_of
 from validation.genn.simulation import Regulariser, Settings, simulate
-from validation.target import Record, Resolution
+from validation.genn.tables import sent_inputs, shifted
+from validation.grid.steps import number_of_steps
+from validation.oracle import oracle
+from validation.target import Grain, Resolution
 
 Trials = Literal["separate", "consecutive"]
 
@@ -109,10 +114,13 @@ class GeNN:
         """What is in place."""
         return Causes().without((() if self.faithful else FAULTS) + tuple(self.without))
 
-    @property
-    def causes(self) -> tuple[str, ...]:
-        """The names of what can be left out."""
-        return Causes.names()
+    def causes(self) -> Mapping[str, str]:
+        """Return what each approximation and fault that is in place does, by name."""
+        return {name: MEANINGS[name] for name in self.present.on}
+
+    def kept(self) -> tuple[str, ...]:
+        """Return nothing: none of them is how the network is meant."""
+        return ()
 
     def with_causes(self, on: Iterable[str]) -> GeNN:
         """Return the same with some causes in place and all others left out.
@@ -126,6 +134,23 @@ class GeNN:
         Causes().without(chosen)
         left_out = tuple(name for name in Causes.names() if name not in chosen)
         return replace(self, faithful=True, without=left_out)
+
+    def at(self, grain: Grain) -> GeNN:
+        """Return the same at another time step, and in float32 (23 bits) or float64 (None).
+
+        Raises
+        ------
+        ValueError
+            If GeNN has no such numbers.
+        """
+        if grain.bits not in (None, 23):
+            raise ValueError(f"bits must be 23, of float32, or None, of float64; got {grain.bits!r}")
+        others = tuple(name for name in self.without if name != "single_precision")
+        return replace(
+            self,
+            time_step=grain.time_step,
+            without=others if grain.bits else (*others, "single_precision"),
+        )
 
     @property
     def name(self) -> str:
@@ -174,7 +199,9 @@ class GeNN:
         ValueError
             If GeNN cannot represent the network, the inputs or the loss.
         """
-        return record_of(self.simulate(problem, traces=self.traces), self.name, self.time_step)
+        if not self.present.grid:
+            return self._exact(problem)
+        return record_of(self.simulate(problem, traces=self.traces), problem, self.name, self.time_step)
 
     def simulate(self, problem: es.Problem, *, traces: bool = True, adjoints: bool = False) -> Outcome:
         """Run a problem as :meth:`run` does, and return everything in GeNN's own terms.
@@ -186,6 +213,18 @@ class GeNN:
             Whether V and I, and lambda_V and lambda_I, of every step are kept.
         """
         return simulate(problem, self._settings(), traces=traces, adjoints=adjoints)
+
+    def _exact(self, problem: es.Problem) -> Record:
+        """Return the exact record, of inputs that arrive when GeNN lets them arrive."""
+        inputs = problem.inputs
+        if self.present.late_inputs:
+            clock = Clock(
+                milliseconds(self.time_step), number_of_steps(problem.t_end, self.time_step), np.float64
+            )
+            sent = sent_inputs(dict.fromkeys(inputs, 0), inputs, clock, self.time_step, late=True)
+            inputs = {name: shifted(trains, self.time_step) for name, trains in sent.spikes.items()}
+        exact = oracle(replace(problem, inputs=inputs))
+        return replace(exact, name=self.name, inputs=problem.inputs, spikes={**exact.spikes, **inputs})
 
     def _settings(self) -> Settings:
         return Settings(
