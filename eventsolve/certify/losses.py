@@ -100,8 +100,8 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
     for name, reads in evaluation.voltages.items():
         if (reads.arrivals != -1).any():
             raise ValueError(
-                f"gradients of {type(gradients).__name__} have no enclosure, as it reads {name!r} at a place that moves "
-                "with an arrival; MaxVoltageCrossEntropy by itself has one"
+                f"gradients of {type(gradients).__name__} have no enclosure, as it reads {name!r} at a place that "
+                "moves with an arrival; MaxVoltageCrossEntropy by itself has one"
             )
         for s, *reading in zip(
             *(column.tolist() for column in (reads.samples, reads.neurons, reads.times, reads.cotangents)),
