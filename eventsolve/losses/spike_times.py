@@ -70,15 +70,13 @@ class TTFSCrossEntropy(Frozen):
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
-        for name in ("tau0", "tau1"):
-            warn_of_loss(name, getattr(self, name), solution.t_end)
 
         def early(times: Reals) -> tuple[Reals, Reals]:
             with np.errstate(over="ignore"):
                 slope = self.alpha / self.tau1 * np.exp(times / self.tau1)
                 return self.alpha * np.expm1(times / self.tau1), slope
 
-        return _cross_entropy_of_first(self, solution, early)
+        return _cross_entropy_of_first(self, solution, early, ("tau0", "tau1"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +118,6 @@ class FirstSpikeCrossEntropy(Frozen):
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
-        warn_of_loss("tau0", self.tau0, solution.t_end)
         if not solution.t_end > 0:
             raise ValueError(f"the term for early spikes needs t_end > 0; got {solution.t_end!r}")
 
@@ -128,7 +125,7 @@ class FirstSpikeCrossEntropy(Frozen):
             left = 1.01 * solution.t_end - times
             return self.alpha / left, self.alpha / left**2
 
-        return _cross_entropy_of_first(self, solution, early)
+        return _cross_entropy_of_first(self, solution, early, ("tau0",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,9 +314,12 @@ def _cross_entropy_of_first(
     loss: TTFSCrossEntropy | FirstSpikeCrossEntropy,
     solution: Solution,
     early: Callable[[Reals], tuple[Reals, Reals]],
+    constants: tuple[str, ...],
 ) -> Evaluation:
     """Return the cross-entropy of first spikes with a term ``early`` of the label's, which gives its slope as well."""
     trains = spikes_of(solution, loss.population)
+    for name in constants:
+        warn_of_loss(name, getattr(loss, name), solution.t_end)
     labels = fitting_labels(loss.labels, trains)
     first = trains.first()
     rows = np.arange(trains.n_samples)
