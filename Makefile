@@ -52,7 +52,7 @@ mutated-files:
 perturbations:
 	$(BIN)python -m tests.perturbations
 
-# interrupts at random times in every verb: no crash, no wrong next answer
+# interrupts at random times in every verb: no crash, no wrong next answer; goes on where it was interrupted
 interrupts:
 	$(BIN)python -m tests.interrupts --interrupts 10000 --seed 1
 

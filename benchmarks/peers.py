@@ -26,7 +26,7 @@ import matplotlib
 import numpy as np
 
 import eventsolve as es
-from eventsolve.files import write_text
+from eventsolve.files import whole, write_text
 from eventsolve.io.datasets import encode_latency, yin_yang
 from eventsolve.matching import match_spikes
 from validation.peers import RUNNERS, execute, sorted_trains
@@ -204,7 +204,7 @@ def environment_of(peer: Peer) -> Path:
         print(f"installing {' '.join(peer.requirements)} into {home.relative_to(ROOT)}", flush=True)
         venv.create(home, with_pip=True, clear=True)
         execute([python, "-m", "pip", "install", "--quiet", *peer.requirements], timeout=1200)
-        done.write_text(wanted, encoding="utf-8")
+        write_text(done, wanted)
     return python
 
 
@@ -460,7 +460,8 @@ def plot(rows: dict[str, Any], path: Path) -> None:
     legend = [Patch(color=colour, label=f"batch {batch}") for batch, colour in colours.items()]
     legend.append(Patch(facecolor="0.7", hatch="////", edgecolor="white", label="spikes missed or extra"))
     figure.legend(handles=legend, loc="outside upper center", ncols=4, frameon=False)
-    figure.savefig(path, dpi=110)
+    with whole(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
 
 
 def main() -> None:

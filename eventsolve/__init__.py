@@ -17,6 +17,7 @@ from eventsolve.condition import gradient_condition as gradient_condition
 from eventsolve.estimates import RadiusEstimate as RadiusEstimate
 from eventsolve.estimates import estimate_radius as estimate_radius
 from eventsolve.first_spikes import solve_first_spikes as solve_first_spikes
+from eventsolve.interrupts import Interrupted as Interrupted
 from eventsolve.margins import Margin as Margin
 from eventsolve.margins import Margins as Margins
 from eventsolve.margins import margins as margins

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, index_vector, real_array, shown
@@ -18,12 +20,14 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
-from eventsolve.kernels.tables import Neurons, Probes, Spikes
+from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
+from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
+from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
 
@@ -34,12 +38,50 @@ class UndefinedGradientError(ValueError):
     """The gradient does not exist: a spike that the loss depends on grazes its threshold with no slope."""
 
 
-@dataclass(frozen=True, eq=False)
+class NotAskedForError(KeyError):
+    """A gradient that ``wrt`` did not name, and that was not computed."""
+
+    def __init__(self, name: str, wrt: tuple[str, ...]) -> None:
+        super().__init__(name, wrt)
+
+    def __str__(self) -> str:
+        name, wrt = self.args
+        return f"the gradient for {name} was not asked for: wrt is {wrt}"
+
+
+class NotAskedFor(FrozenMapping[Any, Any]):
+    """What stands in :class:`Gradients` for a quantity that ``wrt`` did not name: empty, and an error where it is read.
+
+    Parameters
+    ----------
+    name : str
+    wrt : tuple of str
+    """
+
+    __slots__ = ("_named",)
+    _named: tuple[str, tuple[str, ...]]
+
+    def __init__(self, name: str, wrt: tuple[str, ...]) -> None:
+        super().__init__({})
+        object.__setattr__(self, "_named", (name, wrt))
+
+    def __getitem__(self, key: object) -> Any:
+        raise NotAskedForError(*self._named)
+
+    def __repr__(self) -> str:
+        return f"<not asked for: wrt is {self._named[1]}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._named
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradients(Frozen):
     """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
 
     With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a tuple of matrices for a sparse
-    weight).
+    weight). A mapping that ``wrt`` does not name is empty, and reading a key of it is a KeyError that says so: what
+    was not computed is not 0.
 
     Attributes
     ----------
@@ -58,6 +100,8 @@ class Gradients(Frozen):
         Where the loss reads voltages.
     per_sample : bool
         Whether ``reduction`` was "none".
+    wrt : tuple of str
+        The names of the mappings that were asked for: all, by default.
     """
 
     weight: Mapping[Key, Any]
@@ -75,6 +119,24 @@ class Gradients(Frozen):
     solution: Solution = field(repr=False)
     reads: Mapping[str, VoltageReads] = field(repr=False)
     per_sample: bool = field(repr=False)
+    wrt: tuple[str, ...] = NAMES
+
+    def _summary(self) -> Summary:
+        samples = several(self.solution.n_samples, "sample")
+        rows: list[tuple[str, object]] = [
+            (f"{quantity} {arrow(key)}", _size_of(values))
+            for quantity in ("weight", "delay")
+            for key, values in getattr(self, quantity).items()
+        ]
+        neuronal = [name for name in NEURON_PARAMETERS if getattr(self, name)]
+        rows.append(("per neuron", listed(neuronal, 10) or "none"))
+        spikes = [f"{values.size} of {name}" for name, values in self.spike_times.items()]
+        rows.append(("spike_times", listed(spikes) or "none"))
+        if self.wrt != NAMES:
+            rows.append(("wrt", listed(self.wrt, len(NAMES))))
+        if self.silent_samples.size:
+            rows.append(("silent_samples", listed(map(str, self.silent_samples))))
+        return f"Gradients({f'of each of {samples}' if self.per_sample else f'over {samples}'})", rows
 
     @cached_property
     def one_sided(self) -> tuple[OneSided, ...]:
@@ -89,6 +151,7 @@ class Gradients(Frozen):
     @cached_property
     def coincidences(self) -> list[Coincidence]:
         """The places of ``one_sided``, each with what moves its two events."""
+        self._require_spike_times("one_sided")
         probes = [
             {name: probes_of(reads, low, high) for name, reads in self.reads.items()}
             for low, high in chunk_ranges(self.solution.n_samples)
@@ -102,13 +165,32 @@ class Gradients(Frozen):
 
     def flagged(self, digits: float) -> tuple[IllConditioned, ...]:
         """Return the spikes through which a gradient flows that has fewer digits there."""
+        self._require_spike_times("flagged")
         return self.condition.flagged(digits, among=self.spike_times)
+
+    def _require_spike_times(self, what: str) -> None:
+        if "spike_times" not in self.wrt:
+            raise ValueError(
+                f"{what} looks at the spikes through which the gradient flows: wrt must name 'spike_times', too; "
+                f"got {self.wrt}"
+            )
+
+
+def _size_of(gradient: Any) -> str:
+    """Return the shape of a gradient and its Euclidean norm."""
+    parts = gradient if isinstance(gradient, tuple) else (gradient,)
+    norm = math.hypot(
+        *(float(np.linalg.norm(part.data if sp.issparse(part) else part)) for part in parts), 0.0
+    )
+    shape = f"{len(parts)} of {parts[0].shape}" if isinstance(gradient, tuple) and parts else gradient.shape
+    return f"{'sparse ' if parts and sp.issparse(parts[0]) else ''}{shape}, norm {norm:.3g}"
 
 
 def vjp(
     solution: Solution,
     cotangents: Mapping[str, ArrayLike],
     *,
+    wrt: Collection[str] | None = None,
     reduction: Literal["sum", "none"] = "sum",
     threads: int | None = None,
 ) -> Gradients:
@@ -119,6 +201,9 @@ def vjp(
     solution : Solution
     cotangents : mapping of population to array_like, (n_spikes,)
         For every spike of the populations named, in the order of ``solution.spikes[population].times``.
+    wrt : collection of str, optional
+        What to differentiate with respect to, by the names of :class:`Gradients`: "weight", "delay", "tau_mem", ...,
+        "spike_times". Only that is computed; by default all. It changes no bit of what is.
     reduction : {"sum", "none"}
         Sum over the samples, or keep each sample's own gradient.
     threads : int, optional
@@ -127,11 +212,13 @@ def vjp(
     Raises
     ------
     ValueError
-        For unknown names, cotangents of another length or not finite, or an unknown reduction.
+        For unknown names, cotangents of another length or not finite, an unknown reduction, or a ``wrt`` that is
+        empty or names what has no gradient.
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
     _check_choice("reduction", reduction, ("sum", "none"))
+    asked = _checked_wrt(wrt)
     _require_solution(solution)
     if not isinstance(cotangents, Mapping):
         raise TypeError(
@@ -142,13 +229,14 @@ def vjp(
         _require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
     nothing = np.empty(0, np.int64)
-    return _backward(solution, checked, {}, reduction == "none", nothing, threads)
+    return _backward(solution, checked, {}, asked, reduction == "none", nothing, threads)
 
 
 def value_and_grad(
     solution: Solution,
     loss: Loss,
     *,
+    wrt: Collection[str] | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
     threads: int | None = None,
 ) -> tuple[Any, Gradients]:
@@ -159,6 +247,8 @@ def value_and_grad(
     solution : Solution
     loss : Loss
         From :mod:`eventsolve.losses`.
+    wrt : collection of str, optional
+        As in :func:`vjp`: only these gradients are computed; by default all.
     reduction : {"mean", "sum", "none"}
         Over the batch, of value and gradient alike; "none" gives values (n_samples,) and each sample's own gradient.
     threads : int, optional
@@ -174,11 +264,13 @@ def value_and_grad(
     TypeError
         If the solution or the loss is something else.
     ValueError
-        If the loss does not fit the solution, or reads the time of a silent output and its policy is "raise".
+        If the loss does not fit the solution, or reads the time of a silent output and its policy is "raise"; for an
+        unknown reduction, or a ``wrt`` that is empty or names what has no gradient.
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
     _check_choice("reduction", reduction, ("mean", "sum", "none"))
+    asked = _checked_wrt(wrt)
     _require_solution(solution)
     if not callable(getattr(loss, "evaluate", None)):
         hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
@@ -192,7 +284,7 @@ def value_and_grad(
     scale = 1.0 / n if reduction == "mean" else 1.0
     spike_times, reads = _scaled(solution, evaluation, scale)
     gradients = _backward(
-        solution, spike_times, reads, reduction == "none", evaluation.silent_samples, threads
+        solution, spike_times, reads, asked, reduction == "none", evaluation.silent_samples, threads
     )
     value: Any = evaluation.values
     if reduction != "none":
@@ -205,6 +297,21 @@ def value_and_grad(
 def _require_solution(solution: object) -> None:
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, which es.solve gives; got {shown(solution)}")
+
+
+def _checked_wrt(wrt: Collection[str] | None) -> tuple[str, ...]:
+    """Return the names that are asked for, in the order of Gradients, or raise an error that says what there is."""
+    if wrt is None:
+        return NAMES
+    if isinstance(wrt, str) or not isinstance(wrt, Collection):
+        hint = f": for one name write wrt=({wrt!r},)" if isinstance(wrt, str) else ""
+        raise TypeError(f"wrt must be a collection of names out of {NAMES}; got {shown(wrt)}{hint}")
+    unknown = [name for name in wrt if name not in NAMES]
+    if unknown:
+        raise ValueError(f"wrt must name some of {NAMES}; got {shown(unknown[0])}")
+    if not wrt:
+        raise ValueError(f"wrt must name at least one of {NAMES}; got {shown(wrt)}")
+    return tuple(name for name in NAMES if name in wrt)
 
 
 def _checked_evaluation(evaluation: object, solution: Solution) -> Evaluation:
@@ -297,6 +404,7 @@ def _backward(
     solution: Solution,
     cotangents: Mapping[str, Reals],
     reads: Mapping[str, VoltageReads],
+    wrt: tuple[str, ...],
     per_sample: bool,
     silent_samples: NDArray[np.int64],
     threads: int | None,
@@ -304,6 +412,7 @@ def _backward(
     """Run every chunk back, and join: spike by spike, and per sample or added up in the order of the chunks."""
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
+    wanted = Wanted("weight" in wrt, "delay" in wrt, not _FLOW.isdisjoint(wrt))
     starts = {
         name: list(accumulate((chunk.spikes[name].times.size for chunk in solution._chunks), initial=0))
         for name in solution.spikes
@@ -331,6 +440,7 @@ def _backward(
             low,
             errors,
             {n: probes_of(r, low, high) for n, r in reads.items()},
+            wanted,
             per_sample,
         )
 
@@ -345,10 +455,14 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    gradients = _gradients(solution, layers, collected, per_sample, spike_times, silent_samples, reads)
-    if solution.stopped is not None:
+    gradients = _gradients(solution, layers, collected, wrt, per_sample, spike_times, silent_samples, reads)
+    if solution.stopped is not None and "spike_times" in wrt:
         gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
     return gradients
+
+
+_FLOW = frozenset(("tau_mem", "tau_syn", "v_leak"))
+"""What acts all the time, and not only at spikes."""
 
 
 def _solved(trains: SpikeTrains, stopped: Stopped) -> NDArray[np.bool_]:
@@ -361,7 +475,7 @@ def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stop
     times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
     for name, values in gradients.spike_times.items():
         times[name][_solved(spikes[name], stopped)] = values
-    return replace(gradients, spike_times=FrozenMapping(times))
+    return replace(gradients, spike_times=times)
 
 
 def _chunk_back(
@@ -371,6 +485,7 @@ def _chunk_back(
     low: int,
     errors: dict[str, Reals],
     reads: Mapping[str, Probes],
+    wanted: Wanted,
     per_sample: bool,
 ) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
     """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
@@ -398,6 +513,7 @@ def _chunk_back(
             cotangents,
             probes,
             solution.t_end,
+            wanted,
             per_sample,
             layer.size,
             layer.order.size,
@@ -469,12 +585,13 @@ def _gradients(
     solution: Solution,
     layers: tuple[Layer, ...],
     collected: list[list[tuple[Reals, Reals, Reals]]],
+    wrt: tuple[str, ...],
     per_sample: bool,
     spike_times: Mapping[str, list[Reals]],
     silent_samples: NDArray[np.int64],
     reads: Mapping[str, VoltageReads],
 ) -> Gradients:
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *Neurons._fields[:-1])}
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in wrt}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 8, layer.size))
@@ -484,16 +601,19 @@ def _gradients(
         if not per_sample:
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
         for name, values in (("weight", d_weight), ("delay", d_delay)):
-            split = layer.by_projection(values)
-            fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
+            if name in wrt:
+                split = layer.by_projection(values)
+                fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
         for name, population, row, place in layer.parameters:
-            fields[name][population] = d_parameters[..., row, place]
-    times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
+            if name in wrt:
+                fields[name][population] = d_parameters[..., row, place]
+    if "spike_times" in wrt:
+        fields["spike_times"] = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
-        **{name: FrozenMapping(values) for name, values in fields.items()},
-        spike_times=FrozenMapping(times),
+        **{name: fields[name] if name in wrt else NotAskedFor(name, wrt) for name in NAMES},
         silent_samples=silent_samples,
         solution=solution,
-        reads=FrozenMapping(dict(reads)),
+        reads=reads,
         per_sample=per_sample,
+        wrt=wrt,
     )

@@ -79,7 +79,7 @@ class IllConditioned(NamedTuple):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Condition(Frozen):
     """How well float64 knows the derivatives of spike times; every field in the order of ``solution.spikes``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,8 +23,9 @@ from eventsolve.margins import (
     spiking_layers,
     where_in_words,
 )
-from eventsolve.patterns import NEURON_PARAMETERS, Pattern, pattern_of
+from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving, pattern_of
 from eventsolve.schedule import Layer
+from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
 from eventsolve.studies import Study, given, part_of, part_ranges, places_in, study_of
 
@@ -32,7 +33,7 @@ Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RadiusEstimate(Frozen):
     """How far numbers may move, all at once, before the order of events changes, to first order.
 
@@ -50,6 +51,23 @@ class RadiusEstimate(Frozen):
     of: Pattern
     radius: Reals
     limits: tuple[Margin | None, ...]
+
+    def _summary(self) -> Summary:
+        rows = [("of", moving(self.of)), ("radius", span(self.radius)), *limit_of(self.radius, self.limits)]
+        return f"RadiusEstimate({several(self.radius.size, 'sample')})", rows
+
+
+def span(radius: Reals) -> str:
+    """Return the radii of a batch from the smallest to the largest, with the sample of the smallest."""
+    if not radius.size:
+        return "none"
+    return f"{radius.min():.3g} (sample {int(np.argmin(radius))}) to {radius.max():.3g}"
+
+
+def limit_of(radius: Reals, limits: Sequence[Margin | None]) -> list[tuple[str, object]]:
+    """Return as a row of a summary what limits the sample with the smallest radius."""
+    limit = limits[int(np.argmin(radius))] if radius.size else None
+    return [] if limit is None else [("limit", limit)]
 
 
 def estimate_radius(
@@ -298,7 +316,8 @@ def _radii(
         for name, places in places_in(layer, own).items():
             cotangents[name] += by_own[places]
         local.append(gradient)
-    total = _moved(part, studies, pattern, vjp(part, cotangents, reduction="none", threads=1), local)[chosen]
+    gradients = vjp(part, cotangents, wrt=pattern, reduction="none", threads=1)
+    total = _moved(part, studies, pattern, gradients, local)[chosen]
     value = np.array([max(ranked[s].numbers[at[s], distances.VALUE], 0.0) for s in np.flatnonzero(chosen)])
     radii: Reals = np.divide(value, total, out=np.full(value.size, np.inf), where=total > 0.0)
     return radii

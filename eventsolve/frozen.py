@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
+from eventsolve.shown import Shown
+
 Key = TypeVar("Key")
 Value = TypeVar("Value", covariant=True)
 
@@ -68,10 +70,10 @@ class FrozenMapping(Mapping[Key, Value]):
         return type(self), (self._items.copy(),)
 
 
-class Frozen:
+class Frozen(Shown):
     """The base of frozen dataclasses: what they hold, but for what is private, is :func:`read_only`.
 
-    So it is once they are made, and once they are unpickled or copied.
+    So it is once they are made, and once they are unpickled or copied. They print in a few lines, however large.
     """
 
     def __post_init__(self) -> None:

@@ -38,6 +38,26 @@ _handler_of: Callable[[int], Any] = _signal.getsignal
 _set_handler: Callable[[int, Any], Any] = _signal.signal
 
 
+class Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt that carries what was finished until then, so that no long work is lost.
+
+    Whoever catches KeyboardInterrupt catches it too; :func:`eventsolve.certify` and :func:`eventsolve.trust_radius`
+    raise it. At a prompt, ``sys.last_value.so_far`` is what was finished.
+
+    Attributes
+    ----------
+    so_far : Certificate or TrustRadius
+        Of the samples that were done: it says that it is not complete.
+    """
+
+    def __init__(self, so_far: Any) -> None:
+        super().__init__(f"what was finished before it is in the attribute so_far of this error: {so_far}")
+        self.so_far = so_far
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[Any]]:
+        return Interrupted, (self.so_far,)
+
+
 class Stopped(BaseException):
     """A kernel was told to stop; what it returned is not complete."""
 

@@ -18,7 +18,6 @@ import os
 import pickle
 import re
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -163,15 +162,10 @@ def _write(file: Path, content: bytes) -> None:
     if not file.parent.is_dir():
         file.parent.mkdir(parents=True, exist_ok=True)
         _clear(file.parent)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    try:
-        with open(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(name, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    from eventsolve.files import whole  # which locks, too: nothing to wait for at an import
+
+    with whole(file) as beside:
+        beside.write_bytes(content)
 
 
 def _clear(newest: Path) -> None:

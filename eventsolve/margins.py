@@ -16,6 +16,7 @@ from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes
 from eventsolve.schedule import Layer, layers_of
+from eventsolve.shown import Summary, several
 from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes
 
 Reals = NDArray[np.float64]
@@ -54,7 +55,7 @@ class Margin(NamedTuple):
         return f"{who} has {self.event}, {self.value:.3g} s from {self.time!r} s"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Distances(Frozen):
     """Distances of one kind in one population, sorted by sample, then value; read-only parallel arrays.
 
@@ -89,7 +90,7 @@ class Distances(Frozen):
         return least
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gaps(Distances):
     """Times between an arrival and a spike, a release or another arrival at its neuron, or from a last spike to t_end.
 
@@ -118,7 +119,7 @@ class Gaps(Distances):
         return where_in_words(int(self.places[k]), str(self.sources[k]), int(self.source_neurons[k]))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Margins(Frozen):
     """How far a solution is from another order of events. Each field is by spiking population.
 
@@ -173,6 +174,17 @@ class Margins(Frozen):
             names = list(getattr(self, kind))
             found[kind] = tuple(self._margin(kind, names[place], k) for _, place, k in sorted(pool)[:n])
         return found
+
+    def _summary(self) -> Summary:
+        rows: list[tuple[str, object]] = []
+        for kind in KINDS:
+            every = getattr(self, kind)
+            leads = {name: d.offsets[:-1][np.diff(d.offsets) > 0] for name, d in every.items()}
+            places = {name: int(k[np.argmin(every[name].values[k])]) for name, k in leads.items() if k.size}
+            firsts = [(float(every[name].values[k]), name, k) for name, k in places.items()]
+            nearest = str(self._margin(kind, *min(firsts)[1:])) if firsts else "none"
+            rows.append((kind, nearest))
+        return f"Margins({several(self.n_samples, 'sample')}; the smallest of each kind)", rows
 
     def _margin(self, kind: str, population: str, k: int) -> Margin:
         d = getattr(self, kind)[population]

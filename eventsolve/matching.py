@@ -17,7 +17,7 @@ Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpikeMatch(Frozen):
     """The spikes of one population, paired.
 

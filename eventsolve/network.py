@@ -17,8 +17,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, printable, real_array, refuse_units, seconds_array, shown
+from eventsolve.checks import count, first_entry, real_array, refuse_units, seconds_array, shown
 from eventsolve.frozen import Frozen, read_only
+from eventsolve.shown import Shown, Summary, arrow, brief, called, ms, several
 
 Real: TypeAlias = float | ArrayLike
 Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
@@ -72,6 +73,8 @@ class LIF(Frozen):
 
     spiking: ClassVar[bool] = True
 
+    __repr__ = called
+
     def __post_init__(self) -> None:
         _freeze_parameters(self, positive=("tau_mem", "tau_syn", "v_threshold"), non_negative=("t_ref",))
         if self.reset not in ("value", "subtract"):
@@ -97,6 +100,8 @@ class LI(Frozen):
     i_initial: Real = 0.0
 
     spiking: ClassVar[bool] = False
+
+    __repr__ = called
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, positive=("tau_mem", "tau_syn"), non_negative=())
@@ -128,7 +133,7 @@ class _Weight:
         vars(projection)["weight"] = weight
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Projection(Frozen):
     """Synapses from ``pre`` to ``post``, row by row.
 
@@ -181,6 +186,19 @@ class Projection(Frozen):
         n_post, n_pre = self.weight.shape
         return np.tile(np.arange(n_pre, dtype=np.int64), n_post)
 
+    def _words(self) -> str:
+        """Say how many synapses there are, of which kind, and how late."""
+        sparse = "sparse " if sp.issparse(self.weight) else ""
+        delta = "delta " if self.synapse == "delta" else ""
+        words = several(self.delay.size, f"{sparse}{delta}synapse")
+        if not self.delay.any():
+            return words
+        low, high = float(self.delay.min()), float(self.delay.max())
+        return f"{words}, delay {ms(high) if low == high else f'{low * 1e3:.6g} to {ms(high)}'}"
+
+    def _summary(self) -> Summary:
+        return f"Projection({arrow(self.key)}: {self._words()})", [("weight", brief(self.weight))]
+
     def shaped(self, values: NDArray[np.float64]) -> Any:
         """Return one value per synapse in the layout of the weight; leading axes are allowed for a dense weight."""
         if not sp.issparse(self.weight):
@@ -193,7 +211,7 @@ class Projection(Frozen):
 Projection.weight = _Weight()  # in the class it would be taken for a default
 
 
-class Network:
+class Network(Shown):
     """Populations and projections; see the module docstring.
 
     Examples
@@ -412,9 +430,25 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "layers": None}
 
-    def __repr__(self) -> str:
-        populations = ", ".join(f"{printable(p.name)}: {p.size}" for p in self.populations.values())
-        return f"Network({populations}; {len(self.projections)} projections)"
+    def _summary(self) -> Summary:
+        populations, projections = self.populations, self.projections
+        title = f"{several(len(populations), 'population')}, {several(len(projections), 'projection')}"
+        rows: list[tuple[str, object]] = [
+            (p.name, f"{several(p.size, 'input') if p.neuron is None else f'{p.size} {_kind(p.neuron)}'}")
+            for p in populations.values()
+        ]
+        return f"Network({title})", [*rows, *((arrow(p.key), p._words()) for p in projections.values())]
+
+
+def _kind(neuron: LIF | LI) -> str:
+    """Return a neuron's name and its time constants."""
+
+    def span(name: str) -> str:
+        value = np.asarray(getattr(neuron, name))
+        low, high = (float(bound(value)) * 1e3 for bound in (np.min, np.max)) if value.size else (0.0, 0.0)
+        return f"{name} {low:.6g} ms" if low == high else f"{name} {low:.6g} to {high:.6g} ms"
+
+    return f"{type(neuron).__name__}, {span('tau_mem')}, {span('tau_syn')}"
 
 
 def _require_mapping(name: str, values: object, of: str) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eventsolve.checks import first_entry, real_array, refuse_units, seconds_array, shown
 from eventsolve.frozen import FrozenMapping
 from eventsolve.network import TIMES, Network, Projection, parameters_of
+from eventsolve.shown import arrow, listed
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -44,6 +45,11 @@ def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) ->
                 raise ValueError(f"of[{name!r}] names {shown(key)}; there are {list(known)}")
         pattern[name] = FrozenMapping({key: _scale(solution, name, key, x) for key, x in given.items()})
     return FrozenMapping(pattern)
+
+
+def moving(pattern: Pattern) -> str:
+    """Say what moves."""
+    return "; ".join(f"{name} of {listed(map(arrow, places))}" for name, places in pattern.items())
 
 
 def _require_name(name: object) -> None:

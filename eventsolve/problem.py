@@ -3,7 +3,7 @@
 A :class:`Problem` prints as the Python that makes it again, after ``import eventsolve as es`` and
 ``from eventsolve.testing import Problem, network_of``; a sparse weight and an array without entries also want
 ``import numpy, scipy.sparse``. A loss that no text makes, of a function or a class of your own, prints as ``...`` and a
-comment.
+comment. A problem of more than a thousand weights, input spikes and parameters prints as a summary.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from eventsolve import losses
 from eventsolve.checks import shown
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
-from eventsolve.network import LI, LIF, Key, Network, Projection
+from eventsolve.network import LI, LIF, Key, Network, Projection, parameters_of
+from eventsolve.shown import Summary, brief, ms, several
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains
+
+MOST_NUMBERS = 1000
+"""Of a problem that prints as Python; a larger one prints as a summary."""
 
 Size: TypeAlias = int | tuple[int, LIF | LI]
 
@@ -89,7 +93,26 @@ class Problem(Frozen):
         """Size of the batch; 1 for a network without inputs."""
         return next((trains.n_samples for trains in self.inputs.values()), 1)
 
+    def _summary(self) -> Summary:
+        rows: list[tuple[str, object]] = [
+            ("network", brief(self.network)),
+            *((f"input {name}", brief(trains)) for name, trains in self.inputs.items()),
+            ("loss", "none" if self.loss is None else self.loss),
+        ]
+        return f"Problem({several(self.n_samples, 'sample')}, {ms(self.t_end)})", rows
+
+    def _numbers(self) -> int:
+        """Return how many numbers its Python has, but for those of the loss."""
+        neurons = (p.neuron for p in self.network.populations.values() if p.neuron is not None)
+        return (
+            sum(trains.n_spikes for trains in self.inputs.values())
+            + sum(p.weights.size for p in self.network.projections.values())
+            + sum(np.size(getattr(neuron, name)) for neuron in neurons for name in parameters_of(neuron))
+        )
+
     def __repr__(self) -> str:
+        if self._numbers() > MOST_NUMBERS:
+            return super().__repr__()
         lines = [
             f"network={_network(self.network)}",
             f"inputs={_mapping((repr(name), _trains(t)) for name, t in self.inputs.items())}",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import seconds_array, shown
 from eventsolve.chunks import chunk_ranges
-from eventsolve.frozen import Frozen, FrozenMapping, read_only
+from eventsolve.frozen import Frozen, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
@@ -21,6 +21,7 @@ from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
 from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
+from eventsolve.shown import Summary, ms, several
 from eventsolve.spiketrains import SpikeTrains
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Chunk(NamedTuple):
     end: dict[tuple[str, ...], States]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class State(Frozen):
     """Where a solution stopped, for :func:`solve` to go on from, bit for bit as if it had not stopped.
 
@@ -112,8 +113,14 @@ class State(Frozen):
     turns: Mapping[str, NDArray[np.int64]] = field(repr=False)
     layers: Mapping[tuple[str, ...], States] = field(repr=False)
 
+    def _summary(self) -> Summary:
+        title = f"State({several(self.n_samples, 'sample')} at {ms(self.time)})"
+        return title, [
+            (name, f"{several(t.n_spikes, 'spike')} on the way") for name, t in self.on_the_way.items()
+        ]
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Solution(Frozen):
     """Every spike of a network on a batch of inputs, exact to the conditioning of each threshold crossing.
 
@@ -166,6 +173,19 @@ class Solution(Frozen):
                 )
         vars(self)["spikes"] = read_only(self.spikes)
 
+    def _summary(self) -> Summary:
+        title = f"Solution({several(self.n_samples, 'sample')}, {self.t_start * 1e3:.6g} to {ms(self.t_end)})"
+        rows: list[tuple[str, object]] = [
+            (name, f"{several(t.n_spikes, 'spike')} of {several(t.n_neurons, 'neuron')}")
+            for name, t in self.spikes.items()
+            if getattr(self.network.population(name).neuron, "spiking", True)
+        ]
+        if self.stopped is not None:
+            rows.append(("(stopped)", f"each sample at the first spikes of {self.stopped.population}"))
+        if self.grazing:
+            rows.append(("(undecided)", f"{several(len(self.grazing), 'peak')}; first, {self.grazing[0]}"))
+        return title, rows
+
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
         """The batch as kernels took it and left it, read-only."""
@@ -215,10 +235,10 @@ class Solution(Frozen):
         return State(
             self.t_end,
             self.n_samples,
-            FrozenMapping(on_the_way),
-            FrozenMapping(low),
-            FrozenMapping(turns),
-            FrozenMapping(states),
+            on_the_way,
+            low,
+            turns,
+            states,
         )
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, first_entry, index_vector, seconds_array, shown
 from eventsolve.frozen import Frozen
-from eventsolve.shown import Shown, several
+from eventsolve.shown import Summary, several
 from eventsolve.units import with_unit
 
 _NESTED = "nested as [sample][neuron][spike]"
@@ -22,7 +22,7 @@ _MOST_TRAINS = np.iinfo(np.int64).max  # trains are numbered through
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SpikeTrains(Shown, Frozen):
+class SpikeTrains(Frozen):
     """Spikes of ``n_neurons`` neurons in ``n_samples`` samples.
 
     Build one with :meth:`from_lists`, :meth:`from_arrays` or :meth:`from_dense`. The arrays are parallel, read-only and
@@ -401,10 +401,10 @@ class SpikeTrains(Shown, Frozen):
             return self.select(range(*index.indices(self.n_samples)))
         return self.select([_within("sample", index, self.n_samples)])
 
-    def _summary(self) -> tuple[str, Mapping[str, object]]:
+    def _summary(self) -> Summary:
         sizes = f"{several(self.n_spikes, 'spike')}, {several(self.n_samples, 'sample')}"
         title = f"SpikeTrains({sizes}, {several(self.n_neurons, 'neuron')})"
-        return title, {}
+        return title, []
 
 
 def _within(what: str, given: object, bound: int) -> int:

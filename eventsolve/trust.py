@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
 from eventsolve.certify import Doubt
+from eventsolve.certify.batches import finished
 from eventsolve.certify.boxes import Box, Numbers, box_of, only
 from eventsolve.certify.claims import Claims, by_sample
 from eventsolve.certify.forward import Wiring
 from eventsolve.certify.pieces import first_doubt
-from eventsolve.estimates import estimate_radius
+from eventsolve.estimates import estimate_radius, limit_of, span
 from eventsolve.frozen import Frozen
+from eventsolve.interrupts import Interrupted
 from eventsolve.margins import Margin, spiking_layers
-from eventsolve.patterns import NEURON_PARAMETERS, Pattern
+from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving
+from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -34,7 +35,7 @@ LARGEST, SMALLEST, STEP = 2.0**12, 2.0**-60, 8.0
 """How far from the first-order estimate a certified radius is sought, and in which steps, as factors."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrustRadius(Frozen):
     """How far numbers may move, all at once, before the order of events changes.
 
@@ -53,7 +54,7 @@ class TrustRadius(Frozen):
     doubts : tuple of Doubt or None, n_samples of them
         What the certificate leaves open at the smallest radius that it does not prove, if it was asked for one.
     looked_at : ndarray of bool, (n_samples,)
-        Which samples were certified: all, but after a KeyboardInterrupt.
+        Which samples were certified: all, but in what an interrupt leaves (:class:`eventsolve.Interrupted`).
     """
 
     of: Pattern
@@ -63,9 +64,23 @@ class TrustRadius(Frozen):
     doubts: tuple[Doubt | None, ...]
     looked_at: NDArray[np.bool_]
 
+    def _summary(self) -> Summary:
+        looked = int(self.looked_at.sum())
+        rows: list[tuple[str, object]] = [
+            ("of", moving(self.of)),
+            ("certified", span(self.certified)),
+            ("first_order", span(self.first_order)),
+            *limit_of(self.first_order, self.limits),
+        ]
+        if looked < self.looked_at.size:
+            rows.append(("looked_at", f"{looked} of {several(self.looked_at.size, 'sample')}"))
+        return f"TrustRadius({several(self.certified.size, 'sample')})", rows
+
     def __str__(self) -> str:
         if not self.certified.size:
             return "no samples"
+        if not self.looked_at.all():
+            return f"{self.looked_at.sum()} of {self.looked_at.size} samples were looked at"
         s = int(np.argmin(self.certified))
         limit = f"; first, {self.limits[s]}" if self.limits[s] else ""
         return (
@@ -101,10 +116,11 @@ def trust_radius(
     Returns
     -------
     TrustRadius
-        After a KeyboardInterrupt, of the samples that were done until then.
 
     Raises
     ------
+    Interrupted
+        After a KeyboardInterrupt, which it is: ``so_far`` is the radius of the samples that were done until then.
     TypeError
         If ``solution`` is not a Solution.
     ValueError
@@ -134,11 +150,15 @@ def trust_radius(
     certified = np.zeros(len(jobs))
     doubts: list[Doubt | None] = [None] * len(jobs)
     looked_at = np.zeros(len(jobs), np.bool_)
-    for s, radius, doubt in _finished(jobs, executor, progress):
+    done, interrupt = finished(_radii, jobs, executor, ("certifying radii", len(jobs)) if progress else None)
+    for s, radius, doubt in done:
         certified[s], doubts[s], looked_at[s] = radius, doubt, True
     for array in (certified, looked_at):
         array.setflags(write=False)
-    return TrustRadius(estimate.of, certified, estimate.radius, estimate.limits, tuple(doubts), looked_at)
+    radii = TrustRadius(estimate.of, certified, estimate.radius, estimate.limits, tuple(doubts), looked_at)
+    if interrupt is not None:
+        raise Interrupted(radii) from interrupt
+    return radii
 
 
 def _of_sample(pattern: Pattern, solution: Solution, sample: int) -> dict[str, dict[Any, Reals]]:
@@ -161,6 +181,11 @@ class Job(NamedTuple):
     pattern: Pattern
     claimed: Claims
     estimate: float
+
+
+def _radii(job: Job) -> list[tuple[int, float, Doubt | None]]:
+    """Return the radius of the one sample of a job: what a worker does at a time."""
+    return [certified_radius(job)]
 
 
 def certified_radius(job: Job) -> tuple[int, float, Doubt | None]:
@@ -256,35 +281,3 @@ def _largest(box: Box, pattern: Pattern) -> float:
     ]
     ratios = [np.divide(a, b, out=np.full(a.size, np.inf), where=b > 0.0) for a, b in rooms]
     return float(np.concatenate([*ratios, [np.inf]]).min())
-
-
-# -- all samples ----------------------------------------------------------------------------------------------
-
-
-def _finished(
-    jobs: Sequence[Job], executor: Executor | None, progress: bool
-) -> list[tuple[int, float, Doubt | None]]:
-    """Return what all jobs give, or after a KeyboardInterrupt those that are done."""
-    done: list[tuple[int, float, Doubt | None]] = []
-    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("certifying radii", total=len(jobs))
-        try:
-            for result in _results(jobs, executor):
-                done.append(result)
-                bar.advance(task)
-        except KeyboardInterrupt:
-            return done
-    return done
-
-
-def _results(jobs: Sequence[Job], executor: Executor | None) -> Iterator[tuple[int, float, Doubt | None]]:
-    if executor is None:
-        yield from map(certified_radius, jobs)
-        return
-    futures = [executor.submit(certified_radius, job) for job in jobs]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()

@@ -17,6 +17,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
+from eventsolve.files import whole
+
 FOLDER = Path(__file__).parent
 SECONDS = 300
 """For one cell: a minute is meant for a whole notebook, but machines differ, and a first run compiles."""
@@ -99,7 +101,8 @@ def main() -> None:
     for name in names or known:
         start = time.perf_counter()
         print(f"{name} ... ", end="", flush=True)
-        nbformat.write(executed(known[name]), known[name])
+        with whole(known[name]) as beside:
+            nbformat.write(executed(known[name]), beside)
         print(f"{time.perf_counter() - start:.1f} s, {known[name].stat().st_size / 1024:.0f} KiB")
 
 

@@ -15,7 +15,8 @@ Every network is a function of (seed, index). It is solved by :func:`eventsolve.
 Every fifth network is one of ties: delta synapses, with inputs, delays and refractory periods on a decimal grid, whose
 sums float64 puts at one time.
 
-A campaign takes any ``concurrent.futures.Executor``, appends every finished batch to a file, and goes on from there.
+A campaign takes any ``concurrent.futures.Executor``, adds every finished batch to a log, and goes on from there as
+long as the sources are what they were.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from eventsolve.certify.cells import Question
 from eventsolve.files import write_text
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
 from tests.shared.cuts import solved_in_pieces
+from tests.shared.logs import Log, resumed
 from validation.jobs import LostJobsError, as_finished
 
 EPS = float(np.finfo(float).eps)
@@ -486,9 +488,6 @@ warnings.filterwarnings("ignore", category=es.UnitWarning)  # times of any ratio
 
 def main() -> int:
     """Run a campaign, or go on with one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--networks", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
@@ -500,17 +499,24 @@ def main() -> int:
     )
     parser.add_argument("--summary", type=Path, default=None, help="JSON file to write at the end")
     arguments = parser.parse_args()
-    arguments.log.parent.mkdir(parents=True, exist_ok=True)
-    total, done = Tally(), set()
-    if arguments.log.exists():
-        for line in arguments.log.read_text().splitlines():
-            entry = json.loads(line)
-            same = (entry["seed"], entry["batch"], entry.get("certify", False))
-            if same == (arguments.seed, arguments.batch, arguments.certify):
-                done.add(entry["first"])
-                total.add(Tally(**entry["tally"]))
+    settings = {"seed": arguments.seed, "batch": arguments.batch, "certify": arguments.certify}
+    with resumed(arguments.log, **settings) as log:
+        return run_logged(arguments, log)
+
+
+def run_logged(arguments: argparse.Namespace, log: Log) -> int:
+    """Run what is not in the log yet, and report all of it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     starts = range(0, arguments.networks, arguments.batch)
-    batches = [range(k, min(k + arguments.batch, arguments.networks)) for k in starts if k not in done]
+    wanted = {k: min(arguments.batch, arguments.networks - k) for k in starts}
+    total, done = Tally(), set()
+    for entry in log.entries:
+        if wanted.get(entry["first"]) == entry["tally"]["networks"]:
+            done.add(entry["first"])
+            total.add(Tally(**entry["tally"]))
+    batches = [range(k, k + wanted[k]) for k in starts if k not in done]
     console = Console(stderr=True)
     begin = time.perf_counter()
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
@@ -518,20 +524,11 @@ def main() -> int:
     with (
         ProcessPoolExecutor(arguments.workers) as executor,
         Progress(*columns, console=console) as progress,
-        arguments.log.open("a") as log,
     ):
         task = progress.add_task("", total=len(batches) + len(done), completed=len(done))
         try:
             for batch, tally in campaign(arguments.seed, batches, executor, certify=arguments.certify):
-                entry = {
-                    "seed": arguments.seed,
-                    "batch": arguments.batch,
-                    "certify": arguments.certify,
-                    "first": batch.start,
-                    "tally": vars(tally),
-                }
-                log.write(json.dumps(entry) + "\n")
-                log.flush()
+                log.add(first=batch.start, tally=vars(tally))
                 total.add(tally)
                 for failure in tally.failures:
                     console.print(failure, style="bold red", highlight=False)

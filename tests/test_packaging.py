@@ -27,6 +27,7 @@ PUBLIC = (
         "Certificate",
         "Condition",
         "Gradients",
+        "Interrupted",
         "LI",
         "LIF",
         "Margin",

@@ -17,6 +17,7 @@ import numpy as np
 from eventsolve.checks import printable, seconds
 from eventsolve.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
 from eventsolve.network import Key
+from eventsolve.shown import Shown, Summary, several
 from eventsolve.testing.divergence import Synapses, by_synapse, synapses_of
 from validation.target import Record
 
@@ -236,8 +237,8 @@ class Stage:
         return {"spikes": f"spikes of {where}", "loss": "loss"}.get(self.kind, f"{self.kind} of {where}")
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """Two records side by side.
 
     Attributes
@@ -274,6 +275,24 @@ class Comparison:
     differing_samples: Booleans
     stages: tuple[Stage, ...]
     not_given: tuple[str, ...] = ()
+
+    def _summary(self) -> Summary:
+        first = (
+            "they agree within tolerance" if self.first is None else f"they part at the {self.first.label}"
+        )
+        n_spikes = sum(match.exact.n_spikes for match in self.computed)
+        rows: list[tuple[str, object]] = [
+            ("first", first),
+            ("spikes", f"{self.missed} missed and {self.extra} extra, of {several(n_spikes, 'exact spike')}"),
+            *(
+                (
+                    f"dL/dw {w.label}",
+                    f"relative error {w.mean.relative_error:.3g}, cosine {w.mean.cosine:.6f}",
+                )
+                for w in self.weight.values()
+            ),
+        ]
+        return f"Comparison({self.model.name} with {self.exact.name})", rows
 
     @property
     def first(self) -> Stage | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.network import Key
+from eventsolve.shown import Shown, Summary, arrow, brief, listed, ms, several
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +31,8 @@ class Trace:
     current: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
+@dataclass(frozen=True, eq=False, repr=False)
+class Record(Shown):
     """What one implementation computed for one network, batch and loss; SI units throughout.
 
     Gradients are of each sample's own loss: not divided by the batch size, not summed over it.
@@ -74,6 +75,19 @@ class Record:
     delay: Mapping[Key, Any] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def _summary(self) -> Summary:
+        clock = "continuous time" if self.time_step is None else f"steps of {ms(self.time_step)}"
+        rows: list[tuple[str, object]] = [
+            ("spikes", listed(f"{t.n_spikes} of {name}" for name, t in self.spikes.items()) or "none"),
+            ("loss", "none" if self.loss is None else brief(self.loss)),
+            ("dL/dw", listed(map(arrow, self.weight)) or "none"),
+        ]
+        rows += [("counters", listed(f"{n} {name}" for name, n in self.counters.items()))] * bool(
+            self.counters
+        )
+        rows += [("notes", "; ".join(self.notes))] * bool(self.notes)
+        return f"Record({self.name}: {several(self.n_samples, 'sample')} in {clock})", rows
 
     @property
     def n_samples(self) -> int:

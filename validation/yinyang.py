@@ -166,22 +166,26 @@ def network(setup: Setup, seed: int) -> es.Network:
     return net
 
 
+def problem_of(setup: Setup, n_samples: int, seed: int) -> es.Problem:
+    """Return points and initial weights that a seed draws, as published."""
+    data = datasets.yin_yang(n_samples, seed)
+    loss = es.losses.TTFSCrossEntropy(
+        "out", data.labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
+    )
+    return es.Problem(network(setup, seed), {"in": encoded(setup, data.points)}, setup.t_end, loss)
+
+
 def run(job: Job) -> Run:
     """Solve exactly, run the core, and compare."""
     start = time.perf_counter()
     setup = SETUPS[job.setup]
-    data = datasets.yin_yang(job.samples, job.seed)
-    inputs = {"in": encoded(setup, data.points)}
-    loss = es.losses.TTFSCrossEntropy(
-        "out", data.labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
-    )
-    net = network(setup, job.seed)
+    problem = problem_of(setup, job.samples, job.seed)
     core = SpiNNaker2Core(time_step=job.time_step, format=job.arithmetic)
-    problem = es.Problem(net, inputs, setup.t_end, loss)
     exact, model = oracle(problem), core.run(problem)
     window = max(3.5 * job.time_step, 1e-3) if job.window is None else job.window
     comparison = compare(exact, model, window=window)
-    excerpt = excerpt_around(worst_spike(comparison), comparison, net, inputs, setup.t_end)
+    net = problem.network
+    excerpt = excerpt_around(worst_spike(comparison), comparison, net, problem.inputs, setup.t_end)
     return Run(
         title=job.title,
         group=setup.name,
@@ -200,7 +204,7 @@ def run(job: Job) -> Run:
         comparison=replace(comparison, model=_without_traces(model)),
         excerpt=excerpt,
         seconds=time.perf_counter() - start,
-        order=spike_order(es.solve(net, inputs, setup.t_end), comparison.spikes, resolution(core, net)),
+        order=spike_order(problem.solution, comparison.spikes, resolution(core, net)),
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +21,20 @@ from eventsolve.spiketrains import SpikeTrains
 SAMPLES_PER_JOB = 8
 """Samples that a worker certifies at a time."""
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Batch(NamedTuple):
+    """What a worker certifies at a time: some samples, what is claimed of them, and how."""
+
+    box: Box
+    samples: range
+    claims: Sequence[Claims]
+    tasks: Sequence[Task | None]
+    digits: int
+    tolerance: float | None
+
 
 def prove_batch(
     box: Box,
@@ -31,10 +45,10 @@ def prove_batch(
     executor: Executor | None,
     *,
     progress: bool,
-) -> list[SampleProof]:
-    """Certify all samples, or after a KeyboardInterrupt return those that are done."""
+) -> tuple[list[SampleProof], KeyboardInterrupt | None]:
+    """Certify all samples; after a KeyboardInterrupt return those that are done, and the interrupt."""
     jobs = [
-        (
+        Batch(
             only(box, samples),
             samples,
             _claims(claimed, samples),
@@ -44,7 +58,9 @@ def prove_batch(
         )
         for samples in _ranges(box.n_samples)
     ]
-    return sorted(_finished(jobs, executor, progress), key=lambda proof: proof.sample)
+    bar = ("certifying", box.n_samples) if progress else None
+    proofs, interrupt = finished(_prove_all, jobs, executor, bar)
+    return sorted(proofs, key=lambda proof: proof.sample), interrupt
 
 
 def _ranges(n_samples: int) -> list[range]:
@@ -56,43 +72,45 @@ def _claims(claimed: Mapping[str, SpikeTrains], samples: range) -> list[Claims]:
     return [{name: by_sample(trains, sample) for name, trains in claimed.items()} for sample in samples]
 
 
-def _prove_all(
-    box: Box,
-    samples: range,
-    claims: Sequence[Claims],
-    tasks: Sequence[Task | None],
-    digits: int,
-    tolerance: float | None,
-) -> list[SampleProof]:
+def _prove_all(batch: Batch) -> list[SampleProof]:
     """Certify some samples: the job of one process."""
-    wiring = Wiring(box, everything=any(task is not None for task in tasks))
+    wiring = Wiring(batch.box, everything=any(task is not None for task in batch.tasks))
     return [
-        prove(wiring, sample, claim, digits=digits, tolerance=tolerance, task=task)
-        for sample, claim, task in zip(samples, claims, tasks, strict=True)
+        prove(wiring, sample, claim, digits=batch.digits, tolerance=batch.tolerance, task=task)
+        for sample, claim, task in zip(batch.samples, batch.claims, batch.tasks, strict=True)
     ]
 
 
-def _finished(
-    jobs: Sequence[tuple[Any, ...]], executor: Executor | None, progress: bool
-) -> list[SampleProof]:
-    """Return what all jobs give, or after a KeyboardInterrupt those that are done."""
-    done: list[SampleProof] = []
-    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("certifying", total=sum(len(job[1]) for job in jobs))
+def finished(
+    work: Callable[[Job], Sequence[Result]],
+    jobs: Sequence[Job],
+    executor: Executor | None,
+    bar: tuple[str, int] | None,
+) -> tuple[list[Result], KeyboardInterrupt | None]:
+    """Return what the work gives for all jobs; after a KeyboardInterrupt what is done, and the interrupt.
+
+    A bar is shown for its name and how many results there will be.
+    """
+    done: list[Result] = []
+    name, total = bar or ("", 0)
+    with Progress(console=Console(stderr=True), disable=bar is None, transient=True) as progress:
+        task = progress.add_task(name, total=total)
         try:
-            for proofs in _results(jobs, executor):
-                done += proofs
-                bar.advance(task, len(proofs))
-        except KeyboardInterrupt:
-            return done
-    return done
+            for results in _results(work, jobs, executor):
+                done += results
+                progress.advance(task, len(results))
+        except KeyboardInterrupt as interrupt:
+            return done, interrupt
+    return done, None
 
 
-def _results(jobs: Sequence[tuple[Any, ...]], executor: Executor | None) -> Iterator[list[SampleProof]]:
+def _results(
+    work: Callable[[Job], Sequence[Result]], jobs: Sequence[Job], executor: Executor | None
+) -> Iterator[Sequence[Result]]:
     if executor is None:
-        yield from (_prove_all(*job) for job in jobs)
+        yield from map(work, jobs)
         return
-    futures = [executor.submit(_prove_all, *job) for job in jobs]
+    futures = [executor.submit(work, job) for job in jobs]
     try:
         for future in as_completed(futures):
             yield future.result()

@@ -26,12 +26,14 @@ from eventsolve.certify.samples import Doubt, SampleProof
 from eventsolve.checks import count, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
+from eventsolve.interrupts import Interrupted
 from eventsolve.losses import Loss
+from eventsolve.shown import Summary, listed
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Certificate(Frozen):
     """What is proven about a solution, or about spikes claimed for the same network and inputs.
 
@@ -127,6 +129,23 @@ class Certificate(Frozen):
         """What every claimed time might be off, in seconds, in the same order; nan where nothing is proven."""
         names = self.proofs[0].tolerances if self.proofs else ()
         return {name: np.concatenate([p.tolerances[name] for p in self.proofs]) for name in names}
+
+    def _summary(self) -> Summary:
+        said = "proves nothing" if self.empty else "proven" if self.proven else "not proven"
+        spikes = [f"{known.midpoints.size} of {name}" for name, known in self.spike_times.items()]
+        rows: list[tuple[str, object]] = [
+            ("samples", f"{len(self.proofs)} of {self.n_samples} looked at"),
+            ("spike times", listed(spikes) or "none claimed"),
+            ("gradients", "not enclosed" if self.gradients is None else "enclosed"),
+        ]
+        for name in ("refuted", "misfits", "undecided"):
+            found = getattr(self, name)
+            if found:
+                rows.append((name, f"{len(found)}; first, {found[0]}"))
+        if self.spike_times:
+            rows.append(("distance", f"claimed times are within {self.distance:.3g} ulps of what is proven"))
+        bits = [f"{n} with {b} bits" for b, n in self.precisions.items()]
+        return f"Certificate({said})", [*rows, ("intervals", listed(bits) or "none")]
 
     def __str__(self) -> str:
         if self.empty:
@@ -321,10 +340,11 @@ def certify(
     Returns
     -------
     Certificate
-        After a KeyboardInterrupt of the samples that were done until then.
 
     Raises
     ------
+    Interrupted
+        After a KeyboardInterrupt, which it is: ``so_far`` is the certificate of the samples that were done until then.
     ValueError
         If claimed spikes, gradients or radii do not fit the solution, or the digits or the tolerance are out of range;
         or as ``value_and_grad``, where the loss is not defined.
@@ -351,7 +371,7 @@ def certify(
         float64 = _float64_gradients(solution, gradients)
         claimed_gradients = float64 if claimed_gradients is None else claimed_gradients
         tasks = [*tasks_of(solution, gradients, divisor=max(solution.n_samples, 1))]
-    proofs = prove_batch(box, claimed, tasks, digits, tolerance, executor, progress=progress)
+    proofs, interrupt = prove_batch(box, claimed, tasks, digits, tolerance, executor, progress=progress)
     parts = [proof.gradient for proof in proofs if proof.gradient is not None]
     enclosed: GradientEnclosures | None = None
     misfits: tuple[Misfit, ...] = ()
@@ -363,7 +383,10 @@ def certify(
     certificate = Certificate(
         digits, tolerance, box.n_samples, tuple(proofs), fingerprint, enclosed, misfits, distance
     )
-    return replace(certificate, digest=digest_of(certificate))
+    certificate = replace(certificate, digest=digest_of(certificate))
+    if interrupt is not None:
+        raise Interrupted(certificate) from interrupt
+    return certificate
 
 
 def _float64_gradients(solution: Solution, gradients: Loss | Mapping[str, ArrayLike]) -> Gradients:

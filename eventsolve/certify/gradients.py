@@ -18,7 +18,7 @@ from eventsolve.certify.balls import rounded
 from eventsolve.certify.boxes import PARAMETERS, Box
 from eventsolve.certify.enclosures import Enclosures, added, enclosures_of, joined
 from eventsolve.checks import real_array
-from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.frozen import Frozen
 from eventsolve.network import Network, parameters_of
 
 Reals = NDArray[np.float64]
@@ -27,7 +27,7 @@ TOLERANCE = 1e-10
 """By how much a float64 gradient may miss its enclosure, relative to the largest entry of its array."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradientEnclosures(Frozen):
     """A gradient as :class:`eventsolve.Gradients`, every array as midpoints and radii; ``value`` is the loss's.
 
@@ -63,7 +63,7 @@ class Misfit(NamedTuple):
         return f"the gradient for {where} is {self.proven!r}, not {self.claimed!r}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SampleGradient(Frozen):
     """One sample's part of a gradient: flat enclosures by name, and those of its spikes by population."""
 
@@ -115,9 +115,9 @@ def gradient_of(network: Network, box: Box, parts: Sequence[SampleGradient]) -> 
     }
     return GradientEnclosures(
         Enclosures(value.midpoints[0], value.radii[0]),
-        **{name: FrozenMapping(by_synapse[name]) for name in by_synapse},
-        **{name: FrozenMapping(by_cell[name]) for name in by_cell},
-        spike_times=FrozenMapping(times),
+        **by_synapse,
+        **by_cell,
+        spike_times=times,
     )
 
 

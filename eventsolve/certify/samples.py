@@ -49,7 +49,7 @@ class Doubt(NamedTuple):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SampleProof(Frozen):
     """What is proven of one sample.
 

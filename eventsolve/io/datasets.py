@@ -14,7 +14,7 @@ from eventsolve.spiketrains import SpikeTrains
 _RADIUS, _DOT_RADIUS = 0.5, 0.1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class YinYang(Frozen):
     """Points of the Yin-Yang data set (Kriener, Göltz & Petrovici 2022, NICE '22).
 

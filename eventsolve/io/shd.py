@@ -26,7 +26,7 @@ MAX_BYTES = 2**33
 _SPIKE_BYTES = 96
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recordings(Frozen):
     """Spikes and labels of some recordings.
 

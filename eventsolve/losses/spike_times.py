@@ -21,6 +21,7 @@ from eventsolve.losses.evaluation import (
 )
 from eventsolve.magnitudes import warn_of_loss
 from eventsolve.network import LARGEST
+from eventsolve.shown import called
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -54,6 +55,8 @@ class TTFSCrossEntropy(Frozen):
     tau1: float = field(kw_only=True)
     alpha: float = field(kw_only=True)
     silent: Silent = field(default="raise", kw_only=True)
+
+    __repr__ = called
 
     def __post_init__(self) -> None:
         for name in ("tau0", "tau1"):
@@ -111,6 +114,8 @@ class TargetTimeMSE(Frozen):
     targets: ArrayLike
     silent: Silent = field(default="raise", kw_only=True)
 
+    __repr__ = called
+
     def __post_init__(self) -> None:
         _check_silent(self.silent)
         targets = seconds_array("targets", self.targets)
@@ -159,6 +164,8 @@ class RelativeMSE(Frozen):
     labels: ArrayLike
     gap: float = field(kw_only=True)
     silent: Silent = field(default="raise", kw_only=True)
+
+    __repr__ = called
 
     def __post_init__(self) -> None:
         _check_silent(self.silent)

@@ -37,6 +37,7 @@ from eventsolve.losses.evaluation import (
     spikes_of,
 )
 from eventsolve.quadrature import Nodes
+from eventsolve.shown import called
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -112,6 +113,8 @@ class InstantCrossEntropy(Frozen):
     population: str
     labels: ArrayLike
 
+    __repr__ = called
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
 
@@ -140,6 +143,8 @@ class TrajectoryMSE(Frozen):
 
     population: str
     target: Callable[[Reals, int], ArrayLike]
+
+    __repr__ = called
 
     def __post_init__(self) -> None:
         check_callable("target", self.target)
@@ -172,6 +177,8 @@ class MeanVoltageCrossEntropy(Frozen):
     population: str
     labels: ArrayLike
     weighting: Weighting = field(default="uniform", kw_only=True)
+
+    __repr__ = called
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
@@ -225,6 +232,8 @@ class MaxVoltageCrossEntropy(Frozen):
     population: str
     labels: ArrayLike
 
+    __repr__ = called
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
 
@@ -262,6 +271,8 @@ class SampledVoltage(Frozen):
     population: str
     times: ArrayLike
     function: Callable[[Reals], tuple[ArrayLike, ArrayLike]]
+
+    __repr__ = called
 
     def __post_init__(self) -> None:
         check_callable("function", self.function)

@@ -1,5 +1,6 @@
 """Certificates: do enclosures hold the truth, over all that the solver takes, and is what is wrong refused?"""
 
+import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -278,15 +279,18 @@ class TestBatches:
     def test_an_interrupt_keeps_what_is_done_and_says_so(self, solution, monkeypatch):
         calls = []
 
-        def prove_all(*job):
-            calls.append(job[1])
+        def prove_all(job):
+            calls.append(job.samples)
             if len(calls) == 2:
                 raise KeyboardInterrupt
-            return batches_prove_all(*job)
+            return batches_prove_all(job)
 
         batches_prove_all = batches._prove_all
         monkeypatch.setattr(batches, "_prove_all", prove_all)
-        certificate = es.certify(solution)
+        with pytest.raises(KeyboardInterrupt, match=r"so_far .*8 of 10 samples") as caught:
+            es.certify(solution)
+        assert isinstance(caught.value, es.Interrupted)
+        certificate = pickle.loads(pickle.dumps(caught.value)).so_far
         assert not certificate.complete
         assert not certificate.proven
         assert [proof.sample for proof in certificate.proofs] == list(range(8))

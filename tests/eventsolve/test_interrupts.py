@@ -20,6 +20,7 @@ import eventsolve as es
 from eventsolve import interrupts
 from eventsolve.chunks import map_chunks
 from eventsolve.interrupts import call, interruptible
+from tests import interrupts as campaign
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -230,11 +231,38 @@ def test_signals_are_put_off_for_as_long_as_a_kernel_runs_only():
     assert map_chunks(lambda k: interrupts.within(), 4, 2) == [True] * 4
 
 
-def test_interrupts_at_random_times_leave_every_verb_as_it_was():
+def test_interrupts_at_random_times_leave_every_verb_as_it_was(tmp_path):
     """The campaign, cut short; it fails for what it would fail for at length."""
     command = [sys.executable, "-m", "tests.interrupts", "--interrupts", "40", "--each", "40", "--seed", "2"]
+    command += ["--log", str(tmp_path / "log.jsonl")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["interrupts"] == 40
     assert report["interrupted"] > 0
+
+
+def test_a_campaign_of_interrupts_goes_on_from_what_is_finished_and_adds_it_up(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def in_a_process(n, seed):
+        asked.append((n, seed))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        counts = {"interrupted": n - 1, "too late": 1, "wrong": 0} | dict.fromkeys(
+            campaign.SLOW, 0.25 * len(asked)
+        )
+        return {"process_seed": seed, "status": 0, "verbs": {"solve": counts}}
+
+    monkeypatch.setattr(campaign, "in_a_process", in_a_process)
+    command = ["", "--interrupts", "50", "--each", "20", "--seed", "7", "--log", str(tmp_path / "log.jsonl")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(KeyboardInterrupt):
+        campaign.main()
+    assert campaign.main() == 0
+    assert asked == [(20, 7), (20, 8), (10, 9), (10, 9)]
+    report = json.loads(capsys.readouterr().out)
+    assert (report["interrupts"], report["interrupted"]) == (50, 47)
+    assert report["slowest, processor"] == 1.0  # the limit itself
+    monkeypatch.setattr(campaign, "SLOW", dict.fromkeys(campaign.SLOW, 0.99))
+    assert campaign.main() == 1

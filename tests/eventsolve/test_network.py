@@ -498,7 +498,7 @@ def test_no_connections_and_no_populations():
     assert unconnected().projections == {}
     assert unconnected().afferents("out") == []
     assert Network().populations == {}
-    assert repr(Network()) == "Network(; 0 projections)"
+    assert repr(Network()) == "Network(0 populations, 0 projections)"
     inputs = {"in": es.SpikeTrains.from_lists([[[0.1], [], []]])}
     assert es.solve(unconnected(), inputs, 1.0).spikes["out"].n_spikes == 0
 
@@ -666,7 +666,7 @@ def test_solved_networks_cannot_be_changed(freeze):
     ):
         with pytest.raises(RuntimeError, match=saying("cannot be changed", "with_weights")):
             change()
-    assert repr(net) == "Network(in: 3, out: 2; 1 projections)"
+    assert repr(net).startswith("Network(2 populations, 1 projection)")
     for other in (net.with_weights({}), net.with_delays({}), net.with_neurons({})):
         other.add_input("more", 1)
         assert "more" in other.populations

@@ -262,7 +262,10 @@ def test_an_interrupt_keeps_the_samples_that_are_done(monkeypatch):
         return real(job)
 
     monkeypatch.setattr(trust, "certified_radius", interrupted)
-    radius = es.trust_radius(random_case(4, n_samples=3).solve(), "v_threshold")
+    with pytest.raises(KeyboardInterrupt, match="1 of 3 samples were looked at") as caught:
+        es.trust_radius(random_case(4, n_samples=3).solve(), "v_threshold")
+    assert isinstance(caught.value, es.Interrupted)
+    radius = caught.value.so_far
     np.testing.assert_array_equal(radius.looked_at, [True, False, False])
     assert radius.certified[0] > 0
     np.testing.assert_array_equal(radius.certified[1:], 0)

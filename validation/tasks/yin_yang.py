@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import eventsolve as es
-from eventsolve.io import datasets
 from eventsolve.problem import Problem
-from validation.yinyang import SETUPS, encoded, network
+from validation.yinyang import SETUPS, problem_of
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,4 @@ class YinYang:
 
     def problem(self, n_samples: int = 32, seed: int = 42) -> Problem:
         """Return points and initial weights that ``seed`` draws, as published."""
-        setup = SETUPS[self.setup]
-        data = datasets.yin_yang(n_samples, seed)
-        loss = es.losses.TTFSCrossEntropy(
-            "out", data.labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
-        )
-        return Problem(network(setup, seed), {"in": encoded(setup, data.points)}, setup.t_end, loss)
+        return problem_of(SETUPS[self.setup], n_samples, seed)

@@ -14,6 +14,7 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.io.records.fields import RecordError
 from eventsolve.losses import Loss
 from eventsolve.network import Key, Network
+from eventsolve.shown import Summary, arrow, brief, listed, ms, several
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
@@ -31,7 +32,7 @@ class Reference(NamedTuple):
     sha256: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace(Frozen):
     """Voltages of one population, and currents if there are any, at the times at which the implementation holds them.
 
@@ -49,7 +50,7 @@ class Trace(Frozen):
     current: Reals | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record(Frozen):
     """What one implementation computed for one network, batch and loss; SI units throughout.
 
@@ -114,6 +115,20 @@ class Record(Frozen):
         check_spikes_of_gradients(self)
         if isinstance(self.network, Network):
             check_fit(self, self.network)
+
+    def _summary(self) -> Summary:
+        clock = "continuous time" if self.time_step is None else f"steps of {ms(self.time_step)}"
+        title = f"Record({self.name}: {several(self.n_samples, 'sample')}, {ms(self.t_end)} in {clock})"
+        rows: list[tuple[str, object]] = [
+            ("network", brief(self.network)),
+            ("inputs", listed(self.inputs) or "none"),
+            ("spikes", listed(f"{t.n_spikes} of {name}" for name, t in self.spikes.items()) or "none"),
+            ("loss", "none" if self.loss is None else self.loss),
+            *((f"dL/d({name})", listed(map(arrow, places))) for name, places in self.gradients.items()),
+        ]
+        if self.traces:
+            rows.append(("traces", listed(self.traces)))
+        return title, [*rows, *([("notes", self.notes)] if self.notes else [])]
 
     @property
     def n_samples(self) -> int:
