@@ -378,15 +378,15 @@ def sort_gathered(deliveries, n, first, edge, sent, sent_low):
     for k in range(n):
         arrival, low = gathered[ARRIVAL, k], gathered[LOW, k]
         rank, bundle = gathered_of[RANK, k], gathered_of[BUNDLE, k]
-        b = min(np.int64((arrival - first) * scale), n_buckets - 1)
-        place = starts[b]
+        bucket = min(np.int64((arrival - first) * scale), n_buckets - 1)
+        place = starts[bucket]
         if place < 0:
             push(near, near_of, counts[NEAR], arrival, low, rank, bundle, sent, sent_low)
             counts[NEAR] += 1
         else:
             due[ARRIVAL, place], due[LOW, place] = arrival, low
             due_of[RANK, place], due_of[BUNDLE, place] = rank, bundle
-            starts[b] = place + 1
+            starts[bucket] = place + 1
     for k in range(1, last):
         arrival, low, rank, bundle = due[ARRIVAL, k], due[LOW, k], due_of[RANK, k], due_of[BUNDLE, k]
         p = k
