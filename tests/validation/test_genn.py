@@ -43,6 +43,9 @@ def reference(net, loss, dt):
         "mse": lambda: losses.TrajectoryMSE(
             "out", lambda times, s: target[s][np.rint(times / 1e-3).astype(int) - 1].T
         ),
+        "sum": lambda: losses.SumVoltageCrossEntropy("out", LABELS, time_step=dt * 1e-3),
+        "first": lambda: losses.FirstSpikeCrossEntropy("out", LABELS, tau0=1e-3, alpha=0.1e-3),
+        "first_temperature": lambda: losses.FirstSpikeCrossEntropy("out", LABELS, tau0=0.5e-3, alpha=0.1e-3),
         "first_rmse": lambda: losses.RelativeMSE("out", LABELS, gap=1e-3),
     }
     return es.Problem(network, {"in": trains}, 50e-3, made[loss]())
@@ -51,7 +54,7 @@ def reference(net, loss, dt):
 CASES = [
     (net, loss, dt)
     for net in ("ff", "rec")
-    for loss in ("avg", "exp", "max", "first_rmse")
+    for loss in ("avg", "exp", "sum", "max", "first", "first_temperature", "first_rmse")
     for dt in (1.0, 0.1)
 ]
 CASES += [("ff", "mse", 1.0), ("rec", "mse", 1.0)]
@@ -111,6 +114,43 @@ def test_gradients_and_adjoints_are_those_of_genn_to_the_rounding_of_float32(net
         expected = DATA[f"{net}/{dt}/{loss}/{name}"]
         assert abs(expected).max() > 0
         assert abs(found - expected).max() <= tolerance * abs(expected).max(), name
+
+
+@pytest.mark.parametrize("net", ["ff", "rec"])
+def test_the_regulariser_is_that_of_genn(net):
+    target = GeNN(1e-3, reg_lambda_upper=1e-3, reg_lambda_lower=1e-3, reg_nu_upper=2.0)
+    outcome = target.simulate(reference(net, "avg", 1.0))
+    for name in ("in_hid", "hid_out") if net == "ff" else KEYS:
+        expected = DATA[f"{net}/1.0/avg_reg/grad/{name}"]
+        assert abs(outcome.gradient(KEYS[name]) - expected).max() <= 3e-5 * abs(expected).max(), name
+
+
+@pytest.mark.parametrize("late", ["none", "16.5", "17.5", "18.5"])
+def test_the_end_of_a_trial_is_that_of_genn(late):
+    """A spike in the last step takes the gradient of all of them; one in the last two is heard by the next trial."""
+    network = es.Network()
+    network.add_input("in", 1)
+    network.add_population("hid", 1, es.LIF(20e-3, 5e-3))
+    network.add_population("out", 2, es.LI(20e-3, 5e-3))
+    network.connect("in", "hid", [[30.0]])
+    network.connect("hid", "out", [[1.0], [-1.0]])
+    times = [2.5e-3] + ([] if late == "none" else [float(late) * 1e-3])
+    trains = es.SpikeTrains.from_lists([[times], [[]]])
+    loss = es.losses.MeanVoltageCrossEntropy("out", [0, 0])
+    outcome = GeNN(1e-3, trials="consecutive").simulate(es.Problem(network, {"in": trains}, 20e-3, loss))
+    data = {name.removeprefix(f"ends/{late}/"): DATA[name] for name in DATA.files if f"ends/{late}/" in name}
+    first = outcome.samples == 0
+    np.testing.assert_array_equal(outcome.clock.times[outcome.fired.steps[first]], data["spikes_hid"])
+    for key, name in ((("in", "hid"), "in_hid"), (("hid", "out"), "hid_out")):
+        np.testing.assert_array_equal(outcome.current(key)[1], data[f"next_trial_I_{name}"])
+        expected = data[f"grad_{name}"]
+        found = outcome.gradient(key)[0].ravel()
+        assert abs(found - expected).max() <= 5e-6 * abs(expected).max(), name
+        assert (late == "17.5" or (late, name) == ("18.5", "in_hid")) == (not expected.any())
+    for name in ("hid", "out"):
+        np.testing.assert_array_equal(
+            outcome.of(name, outcome.states.voltage)[1], data[f"next_trial_V_{name}"]
+        )
 
 
 # -- the plain twin
@@ -183,13 +223,14 @@ LOSSES = {
     "AvgVarExpWeight": lambda labels, _: es.losses.MeanVoltageCrossEntropy(
         "out", labels, weighting="exponential"
     ),
+    "SumVar": lambda labels, _: es.losses.SumVoltageCrossEntropy("out", labels, time_step=H * 1e-3),
     "MaxVar": lambda labels, _: es.losses.MaxVoltageCrossEntropy("out", labels),
     "Var": lambda _, targets: es.losses.TrajectoryMSE(
         "out", lambda t, s: targets[s][np.rint(t / (H * 1e-3)).astype(int) - 1].T
     ),
     "RelativeMSE": lambda labels, _: es.losses.RelativeMSE("out", labels, gap=1e-3),
-    "FirstSpikeTime": lambda labels, _: es.losses.TTFSCrossEntropy(
-        "out", labels, tau0=1.5e-3, tau1=1.0, alpha=0.0
+    "FirstSpikeTime": lambda labels, _: es.losses.FirstSpikeCrossEntropy(
+        "out", labels, tau0=1.5e-3, alpha=0.3e-3
     ),
 }
 
@@ -205,7 +246,7 @@ def test_the_plain_twin_has_the_same_bits(loss, max_spikes, consecutive):
     times[:, 1, 3] = times[:, 1, 2] + 0.01 * H
     trains = es.SpikeTrains.from_dense(np.sort(times, axis=2) * 1e-3)
     targets = rng.normal(0, 1, (3, n_steps, 3))
-    readout = {"kind": loss, "population": "out", "temperature": 1.5, "alpha": 0.0, "gap": 1.0}
+    readout = {"kind": loss, "population": "out", "temperature": 1.5, "alpha": 0.3, "gap": 1.0}
     readout |= {"nu": 3.7, "upper": 1e-3, "lower": 2e-3}
     target = GeNN(
         H * 1e-3,

@@ -37,9 +37,11 @@ class GeNN:
     and refractory periods, and a loss on one population, which for mlGeNN is
 
     - ``MeanVoltageCrossEntropy`` of LI neurons: AvgVar if "uniform", AvgVarExpWeight if "exponential";
+    - ``SumVoltageCrossEntropy`` of LI neurons, of its own time_step: SumVar;
     - ``MaxVoltageCrossEntropy`` of LI neurons: MaxVar;
     - ``TrajectoryMSE`` of LI neurons: Var with MeanSquareError;
-    - ``TTFSCrossEntropy`` of LIF neurons, without its early term: FirstSpikeTime with softmax_temperature tau0;
+    - ``FirstSpikeCrossEntropy`` of LIF neurons: FirstSpikeTime, softmax_temperature being tau0 and ttfs_alpha alpha in
+      ms; also ``TTFSCrossEntropy`` without its early term;
     - ``RelativeMSE`` of LIF neurons: FirstSpikeTime with RelativeMeanSquareError.
 
     An LI's v_leak is mlGeNN's bias. What the real one does wrong is done alike, and can be left out: see
