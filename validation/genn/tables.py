@@ -13,10 +13,10 @@ from scipy.special import exprel
 import eventsolve as es
 from eventsolve.network import Key, Network, Population
 from validation.genn.causes import Causes
-from validation.genn.clock import Clock, milliseconds
+from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Neurons, Projections, Synapses
 from validation.grid.kernels.tables import Events
-from validation.grid.steps import Integers, Reals, grid_trains, in_steps
+from validation.grid.steps import Integers, grid_trains, in_steps
 
 LONGEST_DELAY = 65534
 """Steps: mlGeNN's compiler refuses more than 65535, counting one for a spike without delay."""
@@ -50,13 +50,16 @@ class Tables:
     order: Integers
     rounded: Mapping[Key, tuple[int, float]]
 
-    def by_projection(self, values: Reals) -> dict[Key, Any]:
-        """Return values by synapse, (n_samples, n_synapses), in the layout of each weight, samples first."""
-        ordered = np.empty_like(values)
-        ordered[:, self.order] = values
+    def by_projection(self, values: Floats, factor: float = 1.0) -> dict[Key, Any]:
+        """Return values by synapse, (n_samples, n_synapses), in the layout of each weight, samples first.
+
+        They are float64, and multiplied by a factor.
+        """
+        places = np.argsort(self.order)
         found, first = {}, 0
         for key, p in self.network.projections.items():
-            found[key] = p.shaped(ordered[:, first : first + p.weights.size])
+            own = np.take(values, places[first : first + p.weights.size], axis=1).astype(np.float64)
+            found[key] = p.shaped(np.multiply(own, factor, out=own))
             first += p.weights.size
         return found
 
