@@ -283,7 +283,8 @@ def sent_inputs(
             first = in_steps(trains.times, time_step, "up")
         else:
             first = np.searchsorted(clock.times, (trains.times * 1e3).astype(np.float32))
-        order = np.lexsort((trains.times, trains.neurons, trains.samples))
+        # trains are sorted by sample and time, which a stable order of neurons leaves
+        order = np.argsort(trains.samples * trains.n_neurons + trains.neurons, kind="stable")
         first, neurons, samples = first[order], trains.neurons[order], trains.samples[order]
         steps = _one_per_step(first, (np.diff(neurons) != 0) | (np.diff(samples) != 0))
         in_trial = steps < clock.n_steps
@@ -295,8 +296,9 @@ def sent_inputs(
         spikes[name] = grid_trains(steps + (0 if late else 1), neurons, samples, shape, time_step)[0]
     nothing = (np.empty(0, np.int64),) * 3
     samples, steps, places = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
-    order = np.lexsort((places, steps, samples))
     n_samples = next(iter(inputs.values())).n_samples
+    n_sources = int(places.max(initial=0)) + 1
+    order = np.argsort((samples * (clock.n_steps + 1) + steps + 1) * n_sources + places, kind="stable")
     bounds = np.searchsorted(samples[order], np.arange(n_samples + 1))
     return Sent(Events(bounds, steps[order], places[order]), spikes, waiting, lost)
 

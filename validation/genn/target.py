@@ -31,7 +31,7 @@ Trials = Literal["separate", "consecutive"]
 
 @dataclass(frozen=True)
 class GeNN:
-    """Networks as mlGeNN's EventProp compiler runs them on GeNN; see the module docstring.
+    """Discretised EventProp as mlGeNN runs it on GeNN, with its faults.
 
     It runs LIF and LI populations in any topology, with exponential synapses, dense or sparse, delays of whole steps
     and refractory periods, and a loss on one population, which for mlGeNN is
@@ -77,7 +77,7 @@ class GeNN:
 
     time_step: float
     faithful: bool = True
-    without: str | tuple[str, ...] = field(default=(), kw_only=True)
+    without: str | tuple[str, ...] = field(default="", kw_only=True)
     max_spikes: int = field(default=500, kw_only=True)
     reg_lambda_upper: float = field(default=0.0, kw_only=True)
     reg_lambda_lower: float = field(default=0.0, kw_only=True)
