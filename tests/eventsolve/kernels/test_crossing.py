@@ -122,7 +122,7 @@ def test_crossings_are_those_of_a_bracketed_search(seed):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_no_voltage_comes_near_the_threshold_before_it(seed):
-    """V first seems to cross at c less the undecided band. Twice as long a time would be wrong in more than a tenth of the cases."""
+    """V first seems to cross at c less the band. In a tenth of the cases or more, twice the time would be too late."""
     near = asked = 0
     for u, i, c, tau_mem, tau_syn in states(seed, 300):
         level = c - undecided_band(u, i, c)
