@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
-from eventsolve.frozen import Frozen
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
-from eventsolve.kernels.tables import Neurons, Probes, Spikes
+from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
-from eventsolve.patterns import NEURON_PARAMETERS
+from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
@@ -38,12 +38,50 @@ class UndefinedGradientError(ValueError):
     """The gradient does not exist: a spike that the loss depends on grazes its threshold with no slope."""
 
 
+class NotAskedForError(KeyError):
+    """A gradient that ``wrt`` did not name, and that was not computed."""
+
+    def __init__(self, name: str, wrt: tuple[str, ...]) -> None:
+        super().__init__(name, wrt)
+
+    def __str__(self) -> str:
+        name, wrt = self.args
+        return f"the gradient for {name} was not asked for: wrt is {wrt}"
+
+
+class NotAskedFor(FrozenMapping[Any, Any]):
+    """What stands in :class:`Gradients` for a quantity that ``wrt`` did not name: empty, and an error where it is read.
+
+    Parameters
+    ----------
+    name : str
+    wrt : tuple of str
+    """
+
+    __slots__ = ("_named",)
+    _named: tuple[str, tuple[str, ...]]
+
+    def __init__(self, name: str, wrt: tuple[str, ...]) -> None:
+        super().__init__({})
+        object.__setattr__(self, "_named", (name, wrt))
+
+    def __getitem__(self, key: object) -> Any:
+        raise NotAskedForError(*self._named)
+
+    def __repr__(self) -> str:
+        return f"<not asked for: wrt is {self._named[1]}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._named
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Gradients(Frozen):
     """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
 
     With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a tuple of matrices for a sparse
-    weight).
+    weight). A mapping that ``wrt`` does not name is empty, and reading a key of it is a KeyError that says so: what
+    was not computed is not 0.
 
     Attributes
     ----------
@@ -62,6 +100,8 @@ class Gradients(Frozen):
         Where the loss reads voltages.
     per_sample : bool
         Whether ``reduction`` was "none".
+    wrt : tuple of str
+        The names of the mappings that were asked for: all, by default.
     """
 
     weight: Mapping[Key, Any]
@@ -79,6 +119,7 @@ class Gradients(Frozen):
     solution: Solution = field(repr=False)
     reads: Mapping[str, VoltageReads] = field(repr=False)
     per_sample: bool = field(repr=False)
+    wrt: tuple[str, ...] = NAMES
 
     def _summary(self) -> Summary:
         samples = several(self.solution.n_samples, "sample")
@@ -91,6 +132,8 @@ class Gradients(Frozen):
         rows.append(("per neuron", listed(neuronal, 10) or "none"))
         spikes = [f"{values.size} of {name}" for name, values in self.spike_times.items()]
         rows.append(("spike_times", listed(spikes) or "none"))
+        if self.wrt != NAMES:
+            rows.append(("wrt", listed(self.wrt, len(NAMES))))
         if self.silent_samples.size:
             rows.append(("silent_samples", listed(map(str, self.silent_samples))))
         return f"Gradients({f'of each of {samples}' if self.per_sample else f'over {samples}'})", rows
@@ -108,6 +151,7 @@ class Gradients(Frozen):
     @cached_property
     def coincidences(self) -> list[Coincidence]:
         """The places of ``one_sided``, each with what moves its two events."""
+        self._require_spike_times("one_sided")
         probes = [
             {name: probes_of(reads, low, high) for name, reads in self.reads.items()}
             for low, high in chunk_ranges(self.solution.n_samples)
@@ -121,7 +165,15 @@ class Gradients(Frozen):
 
     def flagged(self, digits: float) -> tuple[IllConditioned, ...]:
         """Return the spikes through which a gradient flows that has fewer digits there."""
+        self._require_spike_times("flagged")
         return self.condition.flagged(digits, among=self.spike_times)
+
+    def _require_spike_times(self, what: str) -> None:
+        if "spike_times" not in self.wrt:
+            raise ValueError(
+                f"{what} looks at the spikes through which the gradient flows: wrt must name 'spike_times', too; "
+                f"got {self.wrt}"
+            )
 
 
 def _size_of(gradient: Any) -> str:
@@ -138,6 +190,7 @@ def vjp(
     solution: Solution,
     cotangents: Mapping[str, ArrayLike],
     *,
+    wrt: Collection[str] | None = None,
     reduction: Literal["sum", "none"] = "sum",
     threads: int | None = None,
 ) -> Gradients:
@@ -148,6 +201,9 @@ def vjp(
     solution : Solution
     cotangents : mapping of population to array_like, (n_spikes,)
         For every spike of the populations named, in the order of ``solution.spikes[population].times``.
+    wrt : collection of str, optional
+        What to differentiate with respect to, by the names of :class:`Gradients`: "weight", "delay", "tau_mem", ...,
+        "spike_times". Only that is computed; by default all. It changes no bit of what is.
     reduction : {"sum", "none"}
         Sum over the samples, or keep each sample's own gradient.
     threads : int, optional
@@ -156,28 +212,31 @@ def vjp(
     Raises
     ------
     ValueError
-        For unknown names, cotangents of another length or not finite, or an unknown reduction.
+        For unknown names, cotangents of another length or not finite, an unknown reduction, or a ``wrt`` that is
+        empty or names what has no gradient.
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
-    _check_choice("reduction", reduction, ("sum", "none"))
-    _require_solution(solution)
+    check_choice("reduction", reduction, ("sum", "none"))
+    asked = _checked_wrt(wrt)
+    require_solution(solution)
     if not isinstance(cotangents, Mapping):
         raise TypeError(
             f"cotangents must be a mapping of population to numbers, one for each spike; got {shown(cotangents)}"
         )
     checked = {}
     for name, values in cotangents.items():
-        _require_population("cotangents name", name, solution)
+        require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
     nothing = np.empty(0, np.int64)
-    return _backward(solution, checked, {}, reduction == "none", nothing, threads)
+    return _backward(solution, checked, {}, asked, reduction == "none", nothing, threads)
 
 
 def value_and_grad(
     solution: Solution,
     loss: Loss,
     *,
+    wrt: Collection[str] | None = None,
     reduction: Literal["mean", "sum", "none"] = "mean",
     threads: int | None = None,
 ) -> tuple[Any, Gradients]:
@@ -188,6 +247,8 @@ def value_and_grad(
     solution : Solution
     loss : Loss
         From :mod:`eventsolve.losses`.
+    wrt : collection of str, optional
+        As in :func:`vjp`: only these gradients are computed; by default all.
     reduction : {"mean", "sum", "none"}
         Over the batch, of value and gradient alike; "none" gives values (n_samples,) and each sample's own gradient.
     threads : int, optional
@@ -203,25 +264,22 @@ def value_and_grad(
     TypeError
         If the solution or the loss is something else.
     ValueError
-        If the loss does not fit the solution, or reads the time of a silent output and its policy is "raise".
+        If the loss does not fit the solution, or reads the time of a silent output and its policy is "raise"; for an
+        unknown reduction, or a ``wrt`` that is empty or names what has no gradient.
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
-    _check_choice("reduction", reduction, ("mean", "sum", "none"))
-    _require_solution(solution)
-    if not callable(getattr(loss, "evaluate", None)):
-        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
-        raise TypeError(
-            f"loss must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
-        )
-    evaluation = _checked_evaluation(loss.evaluate(solution), solution)
+    check_choice("reduction", reduction, ("mean", "sum", "none"))
+    asked = _checked_wrt(wrt)
+    require_solution(solution)
+    evaluation = evaluated(solution, loss)
     n = solution.n_samples
     if reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     scale = 1.0 / n if reduction == "mean" else 1.0
-    spike_times, reads = _scaled(solution, evaluation, scale)
+    spike_times, reads = _scaled(evaluation, scale)
     gradients = _backward(
-        solution, spike_times, reads, reduction == "none", evaluation.silent_samples, threads
+        solution, spike_times, reads, asked, reduction == "none", evaluation.silent_samples, threads
     )
     value: Any = evaluation.values
     if reduction != "none":
@@ -231,13 +289,35 @@ def value_and_grad(
     return value, gradients
 
 
-def _require_solution(solution: object) -> None:
+def require_solution(solution: object) -> None:
+    """Raise a TypeError unless it is a solution."""
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, which es.solve gives; got {shown(solution)}")
 
 
-def _checked_evaluation(evaluation: object, solution: Solution) -> Evaluation:
-    """Return what a loss gives, which may be anybody's, or raise an error that says what does not fit the solution."""
+def _checked_wrt(wrt: Collection[str] | None) -> tuple[str, ...]:
+    """Return the names that are asked for, in the order of Gradients, or raise an error that says what there is."""
+    if wrt is None:
+        return NAMES
+    if isinstance(wrt, str) or not isinstance(wrt, Collection):
+        hint = f": for one name write wrt=({wrt!r},)" if isinstance(wrt, str) else ""
+        raise TypeError(f"wrt must be a collection of names out of {NAMES}; got {shown(wrt)}{hint}")
+    unknown = [name for name in wrt if name not in NAMES]
+    if unknown:
+        raise ValueError(f"wrt must name some of {NAMES}; got {shown(unknown[0])}")
+    if not wrt:
+        raise ValueError(f"wrt must name at least one of {NAMES}; got {shown(wrt)}")
+    return tuple(name for name in NAMES if name in wrt)
+
+
+def evaluated(solution: Solution, loss: Loss) -> Evaluation:
+    """Return what a loss, which may be anybody's, gives; or raise an error that says what does not fit the solution."""
+    if not callable(getattr(loss, "evaluate", None)):
+        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
+        raise TypeError(
+            f"loss must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
+        )
+    evaluation: object = loss.evaluate(solution)
     if not isinstance(evaluation, Evaluation):
         raise TypeError(f"a loss must evaluate to an Evaluation; got {shown(evaluation)}")
     values = real_array("the loss's values", evaluation.values)
@@ -246,12 +326,16 @@ def _checked_evaluation(evaluation: object, solution: Solution) -> Evaluation:
             f"a loss must have one value for each of {solution.n_samples} samples; got shape {values.shape}"
         )
     for name in evaluation.spike_times:
-        _require_population("the loss's derivative names", name, solution)
+        require_population("the loss's derivative names", name, solution)
     reads = {}
     for name, given in evaluation.voltages.items():
-        _require_population("the loss reads voltages of", name, solution)
+        require_population("the loss reads voltages of", name, solution)
         reads[name] = _checked_reads(name, given, solution)
-    return replace(evaluation, values=values, voltages=reads)
+    times = {
+        name: _cotangent(name, slopes, solution.spikes[name].n_spikes)
+        for name, slopes in evaluation.spike_times.items()
+    }
+    return replace(evaluation, values=values, spike_times=times, voltages=reads)
 
 
 def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> VoltageReads:
@@ -285,14 +369,16 @@ def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> Voltag
     return checked
 
 
-def _require_population(what: str, name: object, solution: Solution) -> None:
+def require_population(what: str, name: object, solution: Solution) -> None:
+    """Raise a ValueError unless a solution has a population of that name."""
     if name not in solution.spikes:
         raise ValueError(
             f"{what} {shown(name)}, which is not a population; there are {list(solution.spikes)}"
         )
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError unless a value is one of those that there are."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}; got {value!r}")
 
@@ -311,13 +397,8 @@ def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
     return array
 
 
-def _scaled(
-    solution: Solution, evaluation: Evaluation, scale: float
-) -> tuple[dict[str, Reals], dict[str, VoltageReads]]:
-    spike_times = {
-        name: _cotangent(name, values, solution.spikes[name].n_spikes) * scale
-        for name, values in evaluation.spike_times.items()
-    }
+def _scaled(evaluation: Evaluation, scale: float) -> tuple[dict[str, Reals], dict[str, VoltageReads]]:
+    spike_times = {name: values * scale for name, values in evaluation.spike_times.items()}
     reads = {name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()}
     return spike_times, reads
 
@@ -326,6 +407,7 @@ def _backward(
     solution: Solution,
     cotangents: Mapping[str, Reals],
     reads: Mapping[str, VoltageReads],
+    wrt: tuple[str, ...],
     per_sample: bool,
     silent_samples: NDArray[np.int64],
     threads: int | None,
@@ -333,6 +415,7 @@ def _backward(
     """Run every chunk back, and join: spike by spike, and per sample or added up in the order of the chunks."""
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
+    wanted = Wanted("weight" in wrt, "delay" in wrt, not _FLOW.isdisjoint(wrt))
     starts = {
         name: list(accumulate((chunk.spikes[name].times.size for chunk in solution._chunks), initial=0))
         for name in solution.spikes
@@ -360,6 +443,7 @@ def _backward(
             low,
             errors,
             {n: probes_of(r, low, high) for n, r in reads.items()},
+            wanted,
             per_sample,
         )
 
@@ -374,10 +458,14 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    gradients = _gradients(solution, layers, collected, per_sample, spike_times, silent_samples, reads)
-    if solution.stopped is not None:
+    gradients = _gradients(solution, layers, collected, wrt, per_sample, spike_times, silent_samples, reads)
+    if solution.stopped is not None and "spike_times" in wrt:
         gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
     return gradients
+
+
+_FLOW = frozenset(("tau_mem", "tau_syn", "v_leak"))
+"""What acts all the time, and not only at spikes."""
 
 
 def _solved(trains: SpikeTrains, stopped: Stopped) -> NDArray[np.bool_]:
@@ -400,6 +488,7 @@ def _chunk_back(
     low: int,
     errors: dict[str, Reals],
     reads: Mapping[str, Probes],
+    wanted: Wanted,
     per_sample: bool,
 ) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
     """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
@@ -427,6 +516,7 @@ def _chunk_back(
             cotangents,
             probes,
             solution.t_end,
+            wanted,
             per_sample,
             layer.size,
             layer.order.size,
@@ -498,12 +588,13 @@ def _gradients(
     solution: Solution,
     layers: tuple[Layer, ...],
     collected: list[list[tuple[Reals, Reals, Reals]]],
+    wrt: tuple[str, ...],
     per_sample: bool,
     spike_times: Mapping[str, list[Reals]],
     silent_samples: NDArray[np.int64],
     reads: Mapping[str, VoltageReads],
 ) -> Gradients:
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in ("weight", "delay", *Neurons._fields[:-1])}
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in wrt}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 8, layer.size))
@@ -513,16 +604,19 @@ def _gradients(
         if not per_sample:
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
         for name, values in (("weight", d_weight), ("delay", d_delay)):
-            split = layer.by_projection(values)
-            fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
+            if name in wrt:
+                split = layer.by_projection(values)
+                fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
         for name, population, row, place in layer.parameters:
-            fields[name][population] = d_parameters[..., row, place]
-    times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
+            if name in wrt:
+                fields[name][population] = d_parameters[..., row, place]
+    if "spike_times" in wrt:
+        fields["spike_times"] = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
     return Gradients(
-        **fields,
-        spike_times=times,
+        **{name: fields[name] if name in wrt else NotAskedFor(name, wrt) for name in NAMES},
         silent_samples=silent_samples,
         solution=solution,
         reads=reads,
         per_sample=per_sample,
+        wrt=wrt,
     )

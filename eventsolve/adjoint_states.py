@@ -134,5 +134,5 @@ def adjoint_states(solution: Solution, loss: Loss) -> AdjointStates:
     array([[[0.607, 0.995, 0.   ]]])
     """
     solution.require_whole("adjoint states")
-    gradients = value_and_grad(solution, loss, reduction="sum")[1]
+    gradients = value_and_grad(solution, loss, wrt=("spike_times",), reduction="sum")[1]
     return AdjointStates(solution, gradients.spike_times, loss.evaluate(solution).voltages)

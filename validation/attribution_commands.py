@@ -317,7 +317,7 @@ def _batch(setup: str, samples: int, seed: int, shift: int = 0) -> Batch:
     import eventsolve as es
     from eventsolve.io import datasets
     from validation.attribution.recommendation import Batch
-    from validation.yinyang import SETUPS, encoded, network
+    from validation.tasks.yin_yang import SETUPS, encoded, network
 
     if setup not in SETUPS:
         raise typer.BadParameter(f"{setup!r} is not one of {', '.join(SETUPS)}", param_hint="'--setup'")

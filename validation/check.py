@@ -84,6 +84,15 @@ def network_of(
                 f"{file.name} is another file than the record refers to: its SHA-256 is {digest}, "
                 f"not {record.network.sha256}"
             )
+    network = network_in(file, nir_step=nir_step, max_bytes=max_bytes)
+    check_fit(record, network)
+    return network
+
+
+def network_in(
+    file: Path, *, nir_step: float | None = None, max_bytes: int = records.MAX_BYTES
+) -> es.Network:
+    """Return the network that a file holds, a record or a NIR graph; otherwise as :func:`network_of`."""
     network = (
         _from_nir(file, nir_step, max_bytes)
         if file.suffix.lower() == ".nir"
@@ -91,7 +100,6 @@ def network_of(
     )
     if not isinstance(network, es.Network):
         raise records.RecordError(f"{file.name} holds no network")
-    check_fit(record, network)
     return network
 
 

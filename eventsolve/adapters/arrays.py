@@ -133,7 +133,10 @@ class ArrayProblem:
             name: real_array(f"the cotangent of {name!r}", c)
             for name, c in zip(self.outputs, cotangents, strict=True)
         }
-        _, grads = value_and_grad(solution, _Cotangents(self, given), reduction="sum")
+        wrt = {place.quantity for place in self.places} | ({"spike_times"} if self.inputs else set())
+        if not wrt:
+            return Pullback((), ())
+        _, grads = value_and_grad(solution, _Cotangents(self, given), wrt=wrt, reduction="sum")
         found = (getattr(grads, place.quantity)[place.of] for place in self.places)
         parameters = tuple(np.array(g.data if sp.issparse(g) else g) for g in found)
         return Pullback(

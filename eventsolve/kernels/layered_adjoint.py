@@ -56,6 +56,7 @@ def back_through(
     d_delay,
     d_parameters,
     row,
+    wanted,
 ):
     """Add what one neuron's life contributes to all gradients; return its first spike without a slope, or -1."""
     tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
@@ -89,18 +90,21 @@ def back_through(
             if p_i != 0.0 or p_v != 0.0 or triggered:
                 synapse = first_synapse + slots[which]
                 if not delta[synapse]:
+                    by_weight = p_i
                     error = weights[synapse] * (p_i / tau_syn - (0.0 if held else p_v / tau_mem))
-                    d_weight[row, synapse] += p_i
                 elif held:
-                    error = 0.0
+                    by_weight, error = 0.0, 0.0
                 elif triggered:
+                    by_weight = p_v
                     error = inherited + p_v * (i * eb - (u * ea + i * k)) / tau_mem
-                    d_weight[row, synapse] += p_v
                     triggered = False
                 else:
+                    by_weight = p_v
                     error = weights[synapse] * p_v / tau_mem
-                    d_weight[row, synapse] += p_v
-                d_delay[row, synapse] += error
+                if wanted.weight:
+                    d_weight[row, synapse] += by_weight
+                if wanted.delay:
+                    d_delay[row, synapse] += error
                 errors[causes[which]] += error
         elif ending == SPIKE:
             current = i * eb
@@ -139,17 +143,20 @@ def back_through(
             if riding != -1:
                 arrival = riding if riding >= 0 else -2 - riding
                 error = probe_cotangents[which] * (i * eb - (u * ea + i * k)) / tau_mem
-                d_delay[row, first_synapse + slots[arrival]] += error
+                if wanted.delay:
+                    d_delay[row, first_synapse + slots[arrival]] += error
                 errors[causes[arrival]] += error
         if p_i == 0.0 and p_v == 0.0:
             continue
-        d_tau_syn += p_i * i * eb * h / (tau_syn * tau_syn)
+        if wanted.flow:
+            d_tau_syn += p_i * i * eb * h / (tau_syn * tau_syn)
+            if not held:
+                k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+                d_tau_mem += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
+                d_tau_syn += p_v * i * k_syn
+                d_leak += p_v * k_leak
         p_i *= eb
         if not held:
-            k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
-            d_tau_mem += p_v * (u * ea * h / (tau_mem * tau_mem) + i * k_mem)
-            d_tau_syn += p_v * i * k_syn
-            d_leak += p_v * k_leak
             p_i += p_v * k
             p_v *= ea
     d_parameters[row, 0, neuron] += d_tau_mem
@@ -189,6 +196,7 @@ def cohort_back(
     d_delay,
     d_parameters,
     row,
+    wanted,
     stop,
 ):
     """Go back through the lives of members[member:last] that the loss depends on; return as :func:`back_through`."""
@@ -243,6 +251,7 @@ def cohort_back(
             d_delay,
             d_parameters,
             row,
+            wanted,
         )
         if found >= 0 and (grazing < 0 or found < grazing):
             grazing = found
@@ -263,6 +272,7 @@ def march_back(
     cotangents,
     probes,
     t_end,
+    wanted,
     per_sample,
     n_neurons,
     n_synapses,
@@ -280,6 +290,8 @@ def march_back(
         dL/dt of every own spike from the loss and from everything downstream.
     probes : Probes
         Where a loss reads the voltage of a readout.
+    wanted : Wanted
+        What of the rest is to be left out.
     per_sample : bool
         One row of gradients for each sample, or a single one for their sum, added in the order of the samples.
 
@@ -289,9 +301,10 @@ def march_back(
         dL/dt of every source spike through this layer.
     totals : (n_own,)
         e = dL/dt of every own spike, with everything that the spike changes.
-    d_weight, d_delay : (n_rows, n_synapses)
+    d_weight, d_delay : (n_rows, n_synapses), or (n_rows, 0) if not wanted
     d_parameters : (n_rows, 8, n)
-        tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, and V and I of the start states.
+        tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, and V and I of the start states; those of the flow are 0
+        if not wanted.
     grazing : int
         The first own spike with an error whose slope is not positive, where no gradient exists; -1 if there is none.
     """
@@ -299,8 +312,8 @@ def march_back(
     n_rows = n_samples if per_sample else 1
     errors = np.zeros(spikes.times.size)
     totals = np.zeros(own.times.size)
-    d_weight = np.zeros((n_rows, n_synapses))
-    d_delay = np.zeros((n_rows, n_synapses))
+    d_weight = np.zeros((n_rows, n_synapses if wanted.weight else 0))
+    d_delay = np.zeros((n_rows, n_synapses if wanted.delay else 0))
     d_parameters = np.zeros((n_rows, 8, n_neurons))
     grazing = -1
     states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
@@ -373,6 +386,7 @@ def march_back(
                 d_delay,
                 d_parameters,
                 row,
+                wanted,
                 stop,
             )
             if found >= 0 and (grazing < 0 or found < grazing):

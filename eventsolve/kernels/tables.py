@@ -103,6 +103,14 @@ class States(NamedTuple):
     clock: Reals
 
 
+class Wanted(NamedTuple):
+    """Which gradients are asked for that take work at every arrival: ``flow`` are tau_mem, tau_syn and v_leak."""
+
+    weight: bool
+    delay: bool
+    flow: bool
+
+
 ROOM, BUDGET, TWICE = 1, 2, 3
 """Why a run stopped: no room in the arrays, more spikes than allowed, a neuron that would spike twice at one time."""
 

@@ -159,10 +159,12 @@ class TimeStepped:
 
     def resolution(self, network: Network) -> Resolution:
         """Return how finely the network is resolved."""
+        number = kernel_number(self.number, self.rounding, self.overflow)
         return Resolution(
             time_step=self.time_step,
             transport=dict.fromkeys(network.projections, self.transport),
-            quantum=quantum(kernel_number(self.number, self.rounding, self.overflow)),
+            quantum=quantum(number),
+            floating=number.kind != FIXED,
         )
 
     def run(self, problem: es.Problem) -> Record:

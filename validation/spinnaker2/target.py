@@ -15,6 +15,7 @@ import eventsolve as es
 from eventsolve.checks import duration, real
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
+from validation.fixedpoint import FixedFormat
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import check_network, grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.spinnaker2 import batched, packetwise
@@ -30,7 +31,7 @@ from validation.spinnaker2.image import (
     layer_image,
 )
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
-from validation.target import Record, Trace
+from validation.target import Record, Resolution, Trace
 
 Decay = Literal["euler", "exponential"]
 
@@ -85,6 +86,13 @@ class SpiNNaker2Core:
         """The number format of every quantity."""
         assert isinstance(self.format, Arithmetic)
         return self.format
+
+    def resolution(self, network: Network) -> Resolution:
+        """Return how finely the core resolves a network: every spike takes a step to its targets."""
+        number = self.formats.weight
+        fixed = isinstance(number, FixedFormat)
+        quantum = number.resolution if isinstance(number, FixedFormat) else float(np.finfo(number.dtype).eps)
+        return Resolution(self.time_step, dict.fromkeys(network.projections, 1), quantum, floating=not fixed)
 
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.

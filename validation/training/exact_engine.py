@@ -8,9 +8,9 @@ import numpy as np
 
 import eventsolve as es
 from validation.spinnaker2 import FLOAT64, FloatFormat
+from validation.tasks.yin_yang import encoded
 from validation.training.engines import KEYS, Activity, Integers, Outcome, network_of
 from validation.training.recipes import Parameters, Reals, Recipe
-from validation.yinyang import encoded
 
 _SAMPLES_AT_ONCE = 1024
 
@@ -59,7 +59,8 @@ class ExactEngine:
         loss = es.losses.TTFSCrossEntropy(
             "out", labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
         )
-        value, grads = es.value_and_grad(solution, loss, threads=self.threads)
+        wrt = ("weight", "delay") if parameters.delays else ("weight",)
+        value, grads = es.value_and_grad(solution, loss, wrt=wrt, threads=self.threads)
         arrays = [grads.weight[key] for key in KEYS]
         if parameters.delays:
             arrays += [grads.delay[key] for key in KEYS]
