@@ -58,6 +58,9 @@ def attribute(
     workers: Workers = 1,
     out: Out = Path("attribution-report"),
     json: Json = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every cause, also those below 1 % of the error.")
+    ] = False,
 ) -> None:
     """Say what each of the chip's approximations contributes to the error of spike times, dL/dt and gradients.
 
@@ -67,10 +70,10 @@ def attribute(
     from validation.attribution.causes import attribute as attributions
     from validation.attribution.changes import changed
     from validation.attribution.study import Study
-    from validation.report import provenance
+    from validation.report import provenance, publish
     from validation.spinnaker2 import SpiNNaker2Core
 
-    errors, tables = _consoles(json)
+    errors, _ = _consoles(json)
     task = _batch(setup, samples, seed)
     found: Attribution | None = None
     complete = True
@@ -96,13 +99,10 @@ def attribute(
             errors.print("interrupted before anything was finished")
             raise typer.Exit(130)
     title = f"{setup}, {core.name}"
-    for quantity in report.headline(found):
-        tables.print(report.table(found, quantity))
-    tables.print(report.summary(found, changes), soft_wrap=True)
     origin = provenance({"samples": samples, "seed": seed, "setup": setup}, _command())
-    content = report.document(found, changes, title, origin, complete=complete)
-    html = report.to_html(found, changes, title, origin, complete=complete)
-    _finish(out, "attribution", content, html, json, errors)
+    following = f"eventsolve-validate converge --setup {setup} --samples {samples} --seed {seed}"
+    document = report.document_of(found, changes, title, origin, complete=complete, following=following)
+    publish(document, out, "attribution", json=json, everything=everything)
     if not complete:
         raise typer.Exit(130)
 
@@ -133,10 +133,10 @@ def converge(
     from validation.attribution import report
     from validation.attribution.convergence import Task
     from validation.attribution.convergence import converge as converged
-    from validation.report import provenance
+    from validation.report import provenance, publish
     from validation.spinnaker2 import SpiNNaker2Core
 
-    errors, tables = _consoles(json)
+    errors, _ = _consoles(json)
     task = _batch(setup, samples, seed)
     default = ["2ms", "1ms", "500us", "200us", "100us", "50us", "20us", "10us", "5us", "2us", "1us"]
     steps = [duration("dt", text) for text in dict.fromkeys(dt or default)]
@@ -155,14 +155,9 @@ def converge(
             except KeyboardInterrupt:
                 complete = False
     found.sort(key=lambda e: (e.resolution.bits is not None, e.resolution.bits or 0, -e.resolution.time_step))
-    tables.print(report.convergence_table(found))
-    for line in report.convergence_summary(found):
-        tables.print(line, soft_wrap=True)
     origin = provenance({"samples": samples, "seed": seed, "setup": setup}, _command())
     title = f"{setup}, {decay}"
-    content = report.convergence_document(found, title, origin, complete=complete)
-    html = report.convergence_html(found, title, origin, complete=complete)
-    _finish(out, "convergence", content, html, json, errors)
+    publish(report.convergence_of(found, title, origin, complete=complete), out, "convergence", json=json)
     if not complete:
         raise typer.Exit(130)
 
@@ -372,13 +367,3 @@ def _progress(console: Console, unit: str, total: int | None) -> Iterator[Any]:
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(unit, total=total)
         yield lambda: progress.advance(bar)
-
-
-def _finish(out: Path, name: str, content: dict[str, Any], html: str, json: bool, console: Console) -> None:
-    """Write the report and say where it is."""
-    from validation.attribution import report
-
-    page, data = report.write(out, name, content, html)
-    console.print(f"report: {page}\n        {data}", soft_wrap=True)
-    if json:
-        typer.echo(report.to_json(content), nl=False)

@@ -54,8 +54,6 @@ SIGNS = (document.Key("larger", "model", "■"), document.Key("smaller", "green"
 
 def blame(found: Attribution, quantity: str) -> Picture | None:
     """Draw Shapley values with twice their standard errors; None before there are any."""
-    from bokeh.models import Whisker
-
     values = {name: entry for name, entry in found.blame(quantity).items() if any(entry)}
     if not values:
         return None
@@ -65,11 +63,7 @@ def blame(found: Attribution, quantity: str) -> Picture | None:
     colours = ["model" if value > 0 else "green" for value in worth]
     plots.bars(plot, names, np.minimum(worth, 0.0), np.maximum(worth, 0.0), worth, colours)
     reach = 2 * np.where(np.isfinite(errors), errors, 0.0)
-    columns = plots.source(name=names, low=worth - reach, high=worth + reach)
-    whisker = Whisker(base="name", lower="low", upper="high", source=columns, line_color=plots.on_light("ink"))
-    for head in (whisker.upper_head, whisker.lower_head):
-        head.size, head.line_color = 6, plots.on_light("ink")
-    plot.add_layout(whisker)
+    plots.whiskers(plot, names, worth - reach, worth + reach)
     return Picture(
         f"Error of {spoken(quantity)}, averaged over orders",
         "Shapley values; lines are two standard errors of sampling orders either way.",
@@ -115,7 +109,9 @@ def steps(found: Sequence[Errors]) -> Picture | None:
     }
     panels = []
     for title, value in of.items():
-        plot = plots.axes("time step (ms)", "relative error", height=340, x_axis_type="log", y_axis_type="log")
+        plot = plots.axes(
+            "time step (ms)", "relative error", height=340, x_axis_type="log", y_axis_type="log"
+        )
         legend = []
         for k, b in enumerate(drawn):
             points = [(e.resolution.time_step * 1e3, value(e)) for e in found if e.resolution.bits == b]

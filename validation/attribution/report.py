@@ -198,7 +198,8 @@ def _table(entry: Mapping[str, Any]) -> Table:
             rows.append(cells)
         elif max(sizes):
             rest.append(cells)
-    total = "" if any(s["shapley"] is None for s in entry["switches"].values()) else number(entry["chip"] - entry["none"])
+    averaged = all(parts["shapley"] is not None for parts in entry["switches"].values())
+    total = number(entry["chip"] - entry["none"]) if averaged else ""
     rows.append(("all", "", "", number(entry["chip"]), total, ""))
     return Table(
         f"Error of {spoken(entry['name'])}, {unit_of(entry['name'])}",
@@ -206,8 +207,8 @@ def _table(entry: Mapping[str, Any]) -> Table:
         tuple(rows),
         rest=tuple(rest),
         folded=f"{len(rest)} more, each below {SAME:.0%} of the error",
-        note="By how much each approximation changes the error: alone, after all others, in sequence, and averaged over "
-        "all orders, which adds up.",
+        note="By how much each approximation changes the error: alone, after all others, in sequence, and "
+        "averaged over all orders, which adds up.",
         about="attribution",
     )
 
@@ -225,8 +226,8 @@ def _spikes(changes: Changes) -> Table:
         rest=tuple(rows[LISTED:MOST]),
         words=(0, 1),
         folded=f"{min(more, MOST - LISTED)} more; the JSON file has all {len(rows)}" if more > 0 else "",
-        note="The margin is how far the exact voltage goes beyond the threshold with a spike that is missed, or stays below "
-        "it where one is extra. Spikes on which a gradient depends come first.",
+        note="The margin is how far the exact voltage goes beyond the threshold with a spike that is missed, or "
+        "stays below it where one is extra. Spikes on which a gradient depends come first.",
         about="margins",
     )
 
@@ -336,7 +337,14 @@ def _resolutions(found: Sequence[Errors]) -> Table:
         )
         for e in found
     ]
-    heads = ("time step\n(ms)", "fraction\nbits", "samples with\nall spikes", "relative\nerror", "cosine", "by bits")
+    heads = (
+        "time step\n(ms)",
+        "fraction\nbits",
+        "samples with\nall spikes",
+        "relative\nerror",
+        "cosine",
+        "by bits",
+    )
     note = "Of the batch-mean dL/dw. By bits: its distance from that of float64 at the same time step."
     return Table("Every resolution", heads, tuple(rows), words=(), note=note, about="attribution")
 

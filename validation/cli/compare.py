@@ -95,19 +95,11 @@ def compare(
         {"task": task, "target": target, "set": list(options or []), "samples": problem.n_samples},
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors, tables = console(stderr=True), console(stderr=json)
-    tables.print(report.table([run]))
-    tables.print(report.summary(run.comparison), soft_wrap=True)
-    if run.order is not None:
-        tables.print(str(run.order), soft_wrap=True)
-    html, data = report.write([run], origin, out)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
+    report.publish(report.document_of([run], origin), out, json=json)
     if junit is not None:
         write_text(junit, to_junit(run))
-    if json:
-        typer.echo(report.to_json([run], origin), nl=False)
     broken = broken_limits(run.comparison, max_error, min_cosine)
     for sentence in broken:
-        errors.print(f"limit broken: {sentence}", style="bold red", soft_wrap=True)
+        console(stderr=True).print(f"limit broken: {sentence}", style="bold red", soft_wrap=True)
     if broken:
         raise typer.Exit(exits.DIFFERS)

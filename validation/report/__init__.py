@@ -38,19 +38,22 @@ null stands for a number that is not finite:
     run name the first that does not agree, over all samples and over those whose spikes match.
 """
 
-from validation.report.comparison import document_of
+from validation.report.comparison import document_of, headline
 from validation.report.document import provenance
-from validation.report.faces import to_html, to_json, to_terminal, write
-from validation.report.runs import Excerpt, Run
+from validation.report.faces import publish, to_html, to_json, to_terminal, write
+from validation.report.runs import Excerpt, Run, Setting
 from validation.report.words import number, percent, summary
 
 __all__ = [
     "Excerpt",
     "Run",
+    "Setting",
     "document_of",
+    "headline",
     "number",
     "percent",
     "provenance",
+    "publish",
     "summary",
     "to_html",
     "to_json",

@@ -11,11 +11,11 @@ NAMES = {
     "ink": (INK, "#e6eaef"),
     "quiet": (QUIET, "#98a3af"),
     "green": (SERIES[2], "#35c79a"),
-    "pink": (SERIES[3], "#e79cc8"),
-    "yellow": (SERIES[4], "#f2bd3e"),
+    "pink": ("#b8548f", "#e79cc8"),
+    "yellow": ("#a86f00", "#f2bd3e"),
     "sky": ("#3b86b5", "#a5d8f7"),
 }
-"""On light ground those of :mod:`eventsolve.plot.style`, on dark ground lighter ones of the same hues."""
+"""On light ground those of :mod:`eventsolve.plot.style`, where they stand out enough; on dark ground lighter hues."""
 LINES = ("exact", "model", "green", "pink", "yellow", "sky")
 """For the series of a picture, in turn."""
 AREAS = {"yin": ("#a9cce3", "#24506e"), "yang": ("#f5cba7", "#7a4420"), "dots": ("#abebc6", "#1f6b45")}

@@ -15,6 +15,8 @@ from validation.report.words import degrees, joined, number, percent, steps, sum
 
 SAME = 0.01
 """Of an error: a difference between two runs below it makes no difference."""
+NOTHING = "-"
+"""In a cell that has no number."""
 WORST = 6
 """Synapses of a projection that are listed."""
 
@@ -43,14 +45,18 @@ def headline(runs: Sequence[Run], *, complete: bool = True) -> tuple[Block, ...]
     """Return the verdict, a table in which equal runs share a row, what a time step does, and what to run next."""
     blocks: list[Block] = []
     if not complete:
-        blocks.append(Words("The campaign was interrupted; this report holds the runs that were finished.", "notice"))
+        blocks.append(
+            Words("The campaign was interrupted; this report holds the runs that were finished.", "notice")
+        )
     if not runs:
         return tuple(blocks)
     alike = groups(runs)
     blocks += [_verdict(runs), _table(runs, alike)]
     said = [*_formats(runs, alike), *_time_steps(alike)]
     said += [text for run in runs for text in run.findings.values()]
-    said += [f"{run.title}: {run.order}" for run in runs if run.order is not None and run.order.unexplained.any()]
+    said += [
+        f"{run.title}: {run.order}" for run in runs if run.order is not None and run.order.unexplained.any()
+    ]
     if said:
         blocks.append(Points(tuple(said)))
     following = next((run.next_command for run in runs if run.next_command), "")
@@ -127,7 +133,11 @@ def _table(runs: Sequence[Run], alike: Sequence[Sequence[Run]]) -> Table:
         late = f"{steps(shift, c):.2f} steps" if c.model.time_step else f"{number(shift)} s"
         heads: list[tuple[str | Cell, ...]] = [
             (Cell(_title(same), _anchor(runs.index(same[0]))), f"{c.missed}, {c.extra}", late),
-            (f"  {f'parts first at: {c.first.label}' if c.first else 'parts nowhere'}", f"of {_spikes(c)}", ""),
+            (
+                f"  {f'parts first at: {c.first.label}' if c.first else 'parts nowhere'}",
+                f"of {_spikes(c)}",
+                "",
+            ),
         ]
         weights = list(c.weight.values())
         for k in range(max(len(heads), len(weights))):
@@ -143,11 +153,20 @@ def _table(runs: Sequence[Run], alike: Sequence[Sequence[Run]]) -> Table:
             rows.append((*(heads[k] if k < len(heads) else ("", "", "")), *cells))
     return Table(
         "Model against exact",
-        ("run", "spikes\nmissed, extra", "largest\nshift", "gradient of", "relative\nerror", "cosine", "equal\nsigns"),
+        (
+            "run",
+            "spikes\nmissed, extra",
+            "largest\nshift",
+            "gradient of",
+            "relative\nerror",
+            "cosine",
+            "equal\nsigns",
+        ),
         tuple(rows),
         words=(0, 3),
-        note="Gradients are averaged over the batch. The relative error is the Euclidean norm of the difference over that "
-        "of the exact gradient; the cosine is that of the angle between the two; signs are compared where both are not 0.",
+        note="Gradients are averaged over the batch. The relative error is the Euclidean norm of the difference "
+        "over that of the exact gradient; the cosine is that of the angle between the two; signs are compared where "
+        "both are not 0.",
         about=READING,
     )
 
@@ -183,7 +202,9 @@ def _time_steps(alike: Sequence[Sequence[Run]]) -> Iterator[str]:
         first: dict[float, Run] = {}
         for run in of_group:
             first.setdefault(float(run.comparison.model.time_step or 0), run)
-        said = [_effect(run.comparison, k == 0) for k, (_, run) in enumerate(sorted(first.items(), reverse=True))]
+        said = [
+            _effect(run.comparison, k == 0) for k, (_, run) in enumerate(sorted(first.items(), reverse=True))
+        ]
         yield f"{group}: {'; '.join(said)}."
 
 
@@ -197,7 +218,9 @@ def _effect(c: Comparison, whole: bool) -> str:
     if not whole:
         return f"{text} and turns the gradients by {joined(turned)}"
     pairs = list(zip(names, turned, strict=True))
-    what = joined([f"{'that' if k else 'the gradient'} of {name} by {angle}" for k, (name, angle) in enumerate(pairs)])
+    what = joined(
+        [f"{'that' if k else 'the gradient'} of {name} by {angle}" for k, (name, angle) in enumerate(pairs)]
+    )
     return f"{text} and turns {what} (90° is a random direction)"
 
 
@@ -216,7 +239,9 @@ def _section(k: int, same: Sequence[Run]) -> Section:
     blocks: list[Block] = [Words(summary(c), "lead", good=c.first is None)]
     if len(same) > 1:
         others = joined([other.title for other in same[1:]])
-        blocks.append(Words(f"Shown is {run.title}; {others} differs from it by less than {SAME:.0%} of the error."))
+        blocks.append(
+            Words(f"Shown is {run.title}; {others} differs from it by less than {SAME:.0%} of the error.")
+        )
     if run.order is not None:
         blocks.append(Words(str(run.order), good=not run.order.unexplained.any()))
     if run.findings:
@@ -239,9 +264,9 @@ def _stages(c: Comparison) -> Table:
         off = not stage.agrees
         cells: tuple[str | Cell, ...]
         if stage.kind == "spikes":
-            cells = (Cell(f"{stage.error:.0f} spikes", beyond=off), "–", "0")
+            cells = (Cell(f"{stage.error:.0f} spikes", beyond=off), NOTHING, "0")
         else:
-            matching = "–" if c.differing_samples.all() else number(stage.error_where_spikes_match)
+            matching = NOTHING if c.differing_samples.all() else number(stage.error_where_spikes_match)
             cells = (
                 Cell(number(stage.error), beyond=off),
                 Cell(matching, beyond=not stage.agrees_where_spikes_match),
@@ -252,8 +277,8 @@ def _stages(c: Comparison) -> Table:
         "Where the two part",
         ("in order of computation", "error,\nall samples", "error, samples\nwhose spikes match", "tolerance"),
         tuple(rows),
-        note="What is beyond its tolerance stands out. Spikes: missed and extra ones. A sample's spikes match if no spike "
-        "is missed or extra on which a gradient depends, that is one with dL/dt other than 0.",
+        note="What is beyond its tolerance stands out. Spikes: missed and extra ones. A sample's spikes match if no "
+        "spike is missed or extra on which a gradient depends, that is one with dL/dt other than 0.",
         about=READING,
     )
 
@@ -266,15 +291,18 @@ def _populations(c: Comparison) -> Table:
             f"{match.mean_shift * 1e3:+.4f}",
             f"{match.max_shift * 1e3:.4f}",
         )
-        for name, match in reversed(c.spikes.items())
+        for name, match in list(c.spikes.items())[::-1]
     ]
     step = f" One time step is {_ms(c.model.time_step)}." if c.model.time_step else ""
-    windows = joined(list(dict.fromkeys(number(match.window * 1e3) for match in reversed(c.spikes.values()))), "or")
+    windows = joined(
+        list(dict.fromkeys(number(match.window * 1e3) for match in list(c.spikes.values())[::-1])), "or"
+    )
     return Table(
         "Spikes",
         ("population", "exact", "matched", "missed", "extra", "mean\nshift", "largest\nshift"),
         tuple(rows),
-        note=f"Shifts in ms; a positive one means that the model spikes later. Spikes are paired within {windows} ms.{step}",
+        note="Shifts in ms; a positive one means that the model spikes later. "
+        f"Spikes are paired within {windows} ms.{step}",
         about="margins",
     )
 
@@ -293,8 +321,8 @@ def _gradients(c: Comparison) -> Table:
             *(f"{differing} with other\nspikes: error", "cosine"),
         ),
         tuple(rows),
-        note="Each sample's own gradients, taken together: dL/dt (1/s) over matched spikes, dL/dw (1 / unit of weight) per "
-        "synapse.",
+        note="Each sample's own gradients, taken together: dL/dt (1/s) over matched spikes, dL/dw (1 / unit of "
+        "weight) per synapse.",
         about="concepts/adjoint",
     )
 
@@ -303,7 +331,9 @@ def _split(split: Split) -> Iterator[str]:
     yield from (number(split.everything.relative_error), f"{split.everything.cosine:.4f}")
     yield percent(split.everything.sign_agreement)
     for group in (split.matching, split.differing):
-        yield from (number(group.relative_error), f"{group.cosine:.4f}") if group.count else ("–", "–")
+        yield from (
+            (number(group.relative_error), f"{group.cosine:.4f}") if group.count else (NOTHING, NOTHING)
+        )
 
 
 def _worst(c: Comparison) -> Table:

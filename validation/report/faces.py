@@ -94,6 +94,22 @@ def to_html(document: Document) -> str:
     return html(document)
 
 
+def publish(
+    document: Document, folder: Path, name: str = "report", *, json: bool = False, everything: bool = False
+) -> None:
+    """Show a document in all its faces: print its headline, write its files and say where they are.
+
+    With ``json`` the JSON is printed to standard output, and all else to standard error.
+    """
+    from validation.terminal import console
+
+    to_terminal(document.headline, console(stderr=json), everything=everything)
+    page, data = write(document, folder, name)
+    console(stderr=True).print(f"report: {page}\n        {data}", soft_wrap=True)
+    if json:
+        print(to_json(document), end="")
+
+
 def write(document: Document, folder: Path, name: str = "report") -> tuple[Path, Path]:
     """Write ``NAME.html`` and ``NAME.json`` into a folder, made if needed; return their paths."""
     texts = {f"{name}.json": to_json(document), f"{name}.html": to_html(document)}

@@ -88,7 +88,9 @@ def about(place: str) -> tuple[str, str]:
     """
     name, _, fragment = place.partition("#")
     urls = metadata.metadata("eventsolve").get_all("Project-URL") or []
-    site = next((url.partition(",")[2].strip() for url in urls if url.lower().startswith("documentation,")), "")
+    site = next(
+        (url.partition(",")[2].strip() for url in urls if url.lower().startswith("documentation,")), ""
+    )
     title, source = TITLES[name], SOURCE / f"{name}.md"
     built = SOURCE / "_build" / "html" / "docs" / f"{name}.html"
     if site:
@@ -104,14 +106,12 @@ def about(place: str) -> tuple[str, str]:
 
 TITLES = {
     "howto/validate_a_chip": "Validate a chip model",
-    "howto/train": "Train a network",
+    "howto/train": "Train",
     "attribution": "Why is this gradient different?",
-    "margins": "Margins",
+    "margins": "Margins and trust radii",
     "concepts/adjoint": "The adjoint",
     "concepts/discretization": "Discretization",
     "concepts/number_formats": "Number formats",
     "training": "Training on three engines",
 }
 """Of the pages that reports refer to."""
-
-

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.matching import SpikeMatch
 from validation.compare import Comparison, WeightComparison, differing_rows, label_of
 from validation.report import plots
 from validation.report.colours import LINES
 from validation.report.document import Key, Panel, Picture
 from validation.report.runs import READING
+from validation.target import Record
 
 if TYPE_CHECKING:
     from validation.report.runs import Excerpt, Run
@@ -203,59 +205,18 @@ def gradient_map(values: NDArray[np.float64]) -> tuple[Any, str]:
 def _raster(run: Run, excerpt: Excerpt) -> Picture:
     comparison = run.comparison
     sample = excerpt.culprit.sample
-    panels = []
     matches = list(comparison.spikes.values())[::-1]
     spikes = [trains.times[trains.samples == sample] * 1e3 for m in matches for trains in (m.exact, m.model)]
     last = max((float(times.max(initial=0.0)) for times in spikes), default=0.0) or 1.0
+    panels: list[Panel] = []
     for match in matches:
         n = match.exact.n_neurons
-        height = int(np.clip(90 + 3 * n, 130, 420))
         ranges = {"x_range": (-0.02 * last, 1.02 * last), "y_range": (-0.8, max(n, 1) - 0.2)}
-        plot = plots.axes("time (ms)", "neuron", height=height, **ranges)
+        plot = plots.axes("time (ms)", "neuron", height=int(np.clip(90 + 3 * n, 130, 420)), **ranges)
         plots.few_ticks(plot.yaxis[0], n)
-        partner = {
-            "exact": dict(zip(match.exact_index.tolist(), match.model_index.tolist(), strict=True)),
-            "model": dict(zip(match.model_index.tolist(), match.exact_index.tolist(), strict=True)),
-        }
-        for name, trains, other, alone, lift in (
-            ("exact", match.exact, match.model, "missed", 0.17),
-            ("model", match.model, match.exact, "extra", -0.17),
-        ):
-            places = np.flatnonzero(trains.samples == sample)[:SPIKES]
-            pairs = [partner[name].get(k) for k in places.tolist()]
-            record = comparison.exact if name == "exact" else comparison.model
-            felt = record.spike_times.get(match.population)
-            shift = [np.nan if p is None else trains.times[k] - other.times[p] for k, p in zip(places, pairs, strict=True)]
-            sign = 1e3 if name == "model" else -1e3
-            columns = plots.source(
-                time=trains.times[places] * 1e3,
-                neuron=trains.neurons[places],
-                height=trains.neurons[places] + lift,
-                who=[f"{match.population} {n}" for n in trains.neurons[places]],
-                kind=[alone if p is None else "matched" for p in pairs],
-                shift=sign * np.array(shift, dtype=np.float64),
-                gradient=np.full(places.size, np.nan) if felt is None else felt[places],
-            )
-            hover = {name: "@who", "time (ms)": "@time{0.0000}", "": "@kind"}
-            hover |= {"model later by (ms)": "@shift{0.0000}", "dL/dt (1/s)": "@gradient{0.000e+0}"}
-            size = float(np.clip(260 / max(n, 1), 5, 16))
-            plots.marks(
-                plot, columns, "time", "height", colour=name, hover=hover, marker="dash", size=size, angle=np.pi / 2,
-                line_width=1.8,
-            )
-            single = [k for k, p in zip(places.tolist(), pairs, strict=True) if p is None]
-            columns = plots.source(
-                time=trains.times[single] * 1e3,
-                neuron=trains.neurons[single],
-                who=[f"{match.population} {n}" for n in trains.neurons[single]],
-            )
-            mark = "circle" if alone == "missed" else "square"
-            hover = {alone: "@who", "time (ms)": "@time{0.0000}"}
-            plots.marks(
-                plot, columns, "time", "neuron", colour="ink", hover=hover, hollow=True, marker=mark, size=10,
-                line_width=1.2,
-            )
-        panels.append(plots.panel(plot, match.population, () if len(panels) else RASTER_LEGEND))
+        _spikes(plot, "exact", comparison.exact, match, sample)
+        _spikes(plot, "model", comparison.model, match, sample)
+        panels.append(plots.panel(plot, match.population, () if panels else RASTER_LEGEND))
     return Picture(
         f"Spikes of sample {sample}",
         f"The sample whose gradient is furthest off{_among(comparison)}: spikes of every neuron, exact and model.",
@@ -263,6 +224,45 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
         wide=True,
         about=READING,
     )
+
+
+def _partners(match: SpikeMatch, of: str) -> NDArray[np.int64]:
+    """Return the place of every spike's partner among those of the other, -1 where it has none."""
+    trains, mine, theirs = match.exact, match.exact_index, match.model_index
+    if of == "model":
+        trains, mine, theirs = match.model, theirs, mine
+    partners = np.full(trains.n_spikes, -1)
+    partners[mine] = theirs
+    return partners
+
+
+def _spikes(plot: Any, name: str, record: Record, match: SpikeMatch, sample: int) -> None:
+    """Draw a sample's spikes as ticks, those of the model below the exact ones, and marks around those alone."""
+    exact, population, partners = name == "exact", match.population, _partners(match, name)
+    trains, other = (match.exact, match.model) if exact else (match.model, match.exact)
+    places = np.flatnonzero(trains.samples == sample)[:SPIKES]
+    paired = partners[places] >= 0
+    later = np.full(places.size, np.nan)
+    later[paired] = other.times[partners[places[paired]]] - trains.times[places[paired]]
+    known = record.spike_times.get(population)
+    alone = "missed" if exact else "extra"
+    columns = plots.source(
+        time=trains.times[places] * 1e3,
+        height=trains.neurons[places] + (0.17 if exact else -0.17),
+        neuron=[f"{population} {neuron}" for neuron in trains.neurons[places]],
+        kind=np.where(paired, "matched", alone),
+        later=1e3 * (later if exact else -later),
+        gradient=np.full(places.size, np.nan) if known is None else known[places],
+    )
+    hover = {name: "@neuron", "time (ms)": "@time{0.0000}", "it is": "@kind"}
+    hover |= {"model later by (ms)": "@later{0.0000}", "dL/dt (1/s)": "@gradient{0.000e+0}"}
+    size = float(np.clip(260 / max(trains.n_neurons, 1), 5, 16))
+    tick = {"marker": "dash", "angle": np.pi / 2, "line_width": 1.8, "size": size}
+    plots.marks(plot, columns, "time", "height", colour=name, hover=hover, **tick)
+    single = places[~paired]
+    columns = plots.source(time=trains.times[single] * 1e3, height=trains.neurons[single])
+    ring = {"marker": "circle" if exact else "square", "size": 10, "line_width": 1.2, "hollow": True}
+    plots.marks(plot, columns, "time", "height", colour="ink", hover={}, **ring)
 
 
 RASTER_LEGEND = (

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LinearColorMapper, Span
+from bokeh.document import Document
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Line, LinearColorMapper, Scatter
+from bokeh.models.annotations import Span, TeeHead, Whisker
 from bokeh.plotting import figure
 from numpy.typing import ArrayLike, NDArray
 
@@ -48,7 +49,7 @@ def axes(xlabel: str, ylabel: str, *, height: int = HEIGHT, **options: Any) -> A
 
 
 def source(**columns: ArrayLike) -> Any:
-    """Return columns as a plot holds them: reals in float32, whose seven digits are enough to be seen, names printable."""
+    """Return columns as a plot holds them: reals in float32, whose seven digits are enough, and names printable."""
     return ColumnDataSource({name: _column(values) for name, values in columns.items()})
 
 
@@ -61,23 +62,21 @@ def _column(values: ArrayLike) -> Any:
     return [printable(str(value), 60) for value in array.tolist()]
 
 
-def marks(plot: Any, columns: Any, x: str, y: str, *, colour: str, hover: Mapping[str, str], **look: Any) -> None:
-    """Draw a mark for each row, and show values at the mouse: by their words the columns, as "@{error}{0.000}"."""
+def marks(
+    plot: Any, columns: Any, x: str, y: str, *, colour: str, hover: Mapping[str, str], **look: Any
+) -> None:
+    """Draw a mark for each row, and show values at the mouse: by their words, the columns, as "@error{0.000}"."""
     hollow = look.pop("hollow", False)
-    drawn = plot.scatter(
-        x,
-        y,
-        source=columns,
-        line_color=on_light(colour),
-        fill_color=None if hollow else on_light(colour),
-        **{"size": 6} | look,
-    )
-    tell(plot, [drawn], hover)
+    fill = None if hollow else on_light(colour)
+    glyph = Scatter(x=x, y=y, line_color=on_light(colour), fill_color=fill, **{"size": 6} | look)
+    drawn = plot.add_glyph(columns, glyph)
+    if hover:
+        tell(plot, [drawn], hover)
 
 
 def lines(plot: Any, columns: Any, x: str, y: str, *, colour: str, **look: Any) -> Any:
     """Draw a line through the rows."""
-    return plot.line(x, y, source=columns, line_color=on_light(colour), **{"line_width": 1.6} | look)
+    return plot.add_glyph(columns, Line(x=x, y=y, line_color=on_light(colour), **{"line_width": 1.6} | look))
 
 
 def tell(plot: Any, drawn: Sequence[Any], hover: Mapping[str, str], **options: Any) -> None:
@@ -91,7 +90,9 @@ def curve(plot: Any, k: int, name: str, x: ArrayLike, y: ArrayLike, words: tuple
     ``words`` are what x and y are. Lines differ in colour and in dash, so that those that coincide are all seen.
     """
     values = np.asarray(y, dtype=np.float64)
-    columns = source(x=np.asarray(x, dtype=np.float64), y=np.where(values > 0, values, np.nan), name=[name] * values.size)
+    columns = source(
+        x=np.asarray(x, dtype=np.float64), y=np.where(values > 0, values, np.nan), name=[name] * values.size
+    )
     colour = LINES[k % len(LINES)]
     lines(plot, columns, "x", "y", colour=colour, line_dash=("solid", "dashed", "dotted", "dotdash")[k % 4])
     hover = {"of": "@name", words[0]: "@x{0.[000000]}", words[1]: "@y{0.000e+0}"}
@@ -99,7 +100,9 @@ def curve(plot: Any, k: int, name: str, x: ArrayLike, y: ArrayLike, words: tuple
     return Key(name, colour, "—")
 
 
-def bars(plot: Any, names: Sequence[str], low: ArrayLike, high: ArrayLike, value: ArrayLike, colours: Sequence[str]) -> None:
+def bars(
+    plot: Any, names: Sequence[str], low: ArrayLike, high: ArrayLike, value: ArrayLike, colours: Sequence[str]
+) -> None:
     """Draw a bar for each name from low to high, and show its name and value at the mouse."""
     ends = [np.asarray(column, dtype=np.float64) for column in (low, high, value)]
     for colour in dict.fromkeys(colours):
@@ -119,18 +122,24 @@ def bars(plot: Any, names: Sequence[str], low: ArrayLike, high: ArrayLike, value
     plot.xaxis.major_label_orientation = 0.9
 
 
+def whiskers(plot: Any, names: Sequence[str], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    """Draw a line with two ends for each name."""
+    heads: dict[str, Any] = {
+        end: TeeHead(size=6, line_color=on_light("ink")) for end in ("upper_head", "lower_head")
+    }
+    columns = source(name=names, low=low, high=high)
+    plot.add_layout(
+        Whisker(base="name", lower="low", upper="high", source=columns, line_color=on_light("ink"), **heads)
+    )
+
+
 def rule(plot: Any, *, x: float | None = None, y: float | None = None, dash: str = "dashed") -> None:
     """Draw a line right across, at x or at y."""
-    place, dimension = (y, "width") if x is None else (x, "height")
-    plot.add_layout(
-        Span(
-            location=place,
-            dimension=dimension,
-            line_color=on_light("quiet"),
-            line_dash=dash,
-            line_width=1.2,
-        )
-    )
+    look: dict[str, Any] = {"line_color": on_light("quiet"), "line_dash": dash, "line_width": 1.2}
+    if x is not None:
+        plot.add_layout(Span(location=x, dimension="height", **look))
+    if y is not None:
+        plot.add_layout(Span(location=y, dimension="width", **look))
 
 
 def heat_map(plot: Any, values: NDArray[np.float64], names: Mapping[str, NDArray[Any]], bound: float) -> None:
@@ -194,6 +203,8 @@ def few_ticks(axis: Any, n: int) -> None:
 
 def panel(plot: Any, title: str = "", legend: Sequence[Key] = ()) -> Panel:
     """Return a finished plot with its words."""
-    return Panel(
-        json_item(plot), printable(title, 80), tuple(Key(printable(t, 60), c, m) for t, c, m in legend)
-    )
+    document = Document()  # as bokeh.embed.json_item makes it, which writes everything twice
+    document.add_root(plot)
+    item = {"target_id": None, "root_id": plot.id, "doc": document.to_json(deferred=False)}
+    words = tuple(Key(printable(text, 60), colour, mark) for text, colour, mark in legend)
+    return Panel(item, printable(title, 80), words)

@@ -72,7 +72,9 @@ def steps(seconds: float, comparison: Comparison) -> float:
 
 def degrees(cosine: float) -> str:
     """Return the angle of a cosine in whole degrees; 90° is what a random direction has."""
-    return "undefined" if math.isnan(cosine) else f"{math.degrees(math.acos(max(-1.0, min(1.0, cosine)))):.0f}°"
+    return (
+        "undefined" if math.isnan(cosine) else f"{math.degrees(math.acos(max(-1.0, min(1.0, cosine)))):.0f}°"
+    )
 
 
 def joined(words: Sequence[str], last: str = "and") -> str:

@@ -45,8 +45,8 @@ def curves(history: tuple[Epoch, ...], ceiling: float | None) -> Picture:
     panels.append(plots.panel(spikes, "activity", legend))
     return Picture(
         "Over the epochs",
-        "Training error is measured while the weights change, test error after every epoch. A hidden neuron is silent if "
-        "it spikes in no test sample.",
+        "Training error is measured while the weights change, test error after every epoch. A hidden neuron is "
+        "silent if it spikes in no test sample.",
         tuple(panels),
         about="howto/train",
     )
@@ -81,7 +81,9 @@ def decisions(grid: Reals, predicted: Integers, points: Reals, labels: Integers,
         "The output that spikes first for an input at every point of the disk; no colour where no output spikes.",
         (
             plots.panel(areas, "decided class; lines are the true borders", legend),
-            plots.panel(errors, f"{wrong.size} of {len(labels)} test points are wrong: their true class", legend),
+            plots.panel(
+                errors, f"{wrong.size} of {len(labels)} test points are wrong: their true class", legend
+            ),
         ),
         about="howto/train",
     )

@@ -118,7 +118,9 @@ def document_of(
 
 def _reached(state: State, recipe: Recipe, most: float | None) -> str:
     last = state.chosen
-    best = f", with the weights that were best on {recipe.n_validation} points of validation" * bool(recipe.n_validation)
+    best = f", with the weights that were best on {recipe.n_validation} points of validation" * bool(
+        recipe.n_validation
+    )
     cap = "" if most is None else f", of at most {percent(most)} that the code of the inputs allows"
     return (
         f"Test accuracy {percent(last.test_accuracy)} on {recipe.n_test} points after {state.epoch} epochs{best}{cap}. "
