@@ -280,8 +280,10 @@ def localise(
     _, tables = _consoles(json=False)
     try:
         given = records.read(record)
-        if given.time_step is None or given.loss is None:
-            raise ValueError("the record needs a time step and a loss, which the chip's programs know")
+        if given.time_step is None or given.loss is None or given.t_end is None:
+            raise ValueError(
+                "the record needs a time step and a loss, which the chip's programs know, and t_end"
+            )
         net = check.network_of(given, network)
         old = None if before is None else check.network_of(records.read(before), None)
         core = SpiNNaker2Core(given.time_step, arithmetic, decay=decay)  # type: ignore[arg-type]
@@ -291,7 +293,7 @@ def localise(
             given.inputs,
             given.t_end,
             given.loss,
-            check.as_target(given, net),
+            given,
             previous=old,
             rtol=rtol,
         )

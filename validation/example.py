@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,30 +68,14 @@ def example(network: es.Network, seed: int = 0) -> records.Record:
         for name, size in inputs.items()
     }
     got = TimeStepped(TIME_STEP).run(es.Problem(network, trains, T_END, loss))
-    return records.Record(
+    return replace(
+        got,
         name="my implementation, 1 ms",
-        t_end=T_END,
-        inputs=trains,
         spikes={name: spikes for name, spikes in got.spikes.items() if name not in inputs},
-        network=network,
-        loss=loss,
-        loss_values=got.loss,
-        gradients={
-            "weight": {key: _by_synapse(network, key, w) for key, w in got.weight.items()},
-            "delay": {key: _by_synapse(network, key, w) for key, w in got.delay.items()},
-            **got.parameters,
-            "spike_times": dict(got.spike_times),
-        },
-        reduction="none",
-        time_step=TIME_STEP,
-        traces={name: records.Trace(t.times, t.voltage, t.current) for name, t in got.traces.items()},
-        notes="An example: put your own numbers in the place of these, and leave out what you do not have.",
+        notes=(
+            "An example: put your own numbers in the place of these, and leave out what you do not have.",
+        ),
     )
-
-
-def _by_synapse(network: es.Network, key: Any, values: Any) -> Any:
-    weight = network.projections[key].weight
-    return values if isinstance(weight, np.ndarray) else np.stack([one.data for one in values])
 
 
 def explained(record: records.Record) -> str:

@@ -3,96 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from eventsolve.network import Key
-from eventsolve.shown import Shown, Summary, arrow, brief, listed, ms, several
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """Voltages and currents of one population at the times at which the implementation holds them.
-
-    Attributes
-    ----------
-    times : ndarray of float64, (n_times,)
-        Seconds.
-    voltage, current : ndarray of float64, (n_samples, n_neurons, n_times)
-        In the unit of the weights; the voltage of a spiking step is the one that crossed, before the reset.
-    """
-
-    times: NDArray[np.float64]
-    voltage: NDArray[np.float64]
-    current: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Record(Shown):
-    """What one implementation computed for one network, batch and loss; SI units throughout.
-
-    Gradients are of each sample's own loss: not divided by the batch size, not summed over it.
-
-    Attributes
-    ----------
-    name : str
-        Of the implementation and its settings, for tables and titles.
-    spikes : mapping of str to SpikeTrains
-        By population, inputs included, as the implementation saw them (a time-stepped one holds them on its grid).
-    loss : ndarray of float64, (n_samples,), or None
-    spike_times : mapping of str to ndarray of float64
-        dL/dt_k in 1/s for every spike of a population, in the order of ``spikes[population].times``.
-    weight : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
-        dL/dw; (1, n_post, n_pre) where only the mean over the batch is known, and then the loss is (1,), too. Of a
-        sparse projection a list of one sparse matrix per sample, as ``value_and_grad`` gives them, or
-        (n_samples, n_synapses).
-    time_step : float or None
-        Seconds; None for an implementation in continuous time.
-    traces : mapping of str to Trace
-        Empty if the implementation does not show them.
-    counters : mapping of str to int
-        Events worth knowing about, by name, such as saturations.
-    delay : mapping of (pre, post) to ndarray of float64, (n_samples, n_post, n_pre)
-        dL/d(delay) in 1/s, in the layout of ``weight``; empty if the implementation has none.
-    parameters : mapping of str to mapping of str to ndarray of float64, (n_samples, n_neurons)
-        dL/d(parameter of a neuron), by the names of :class:`eventsolve.LIF` and then by population.
-    notes : tuple of str
-        What the implementation changed of the problem, such as delays rounded to its steps, in a sentence each.
-    """
-
-    name: str
-    spikes: Mapping[str, es.SpikeTrains]
-    loss: NDArray[np.float64] | None
-    spike_times: Mapping[str, NDArray[np.float64]]
-    weight: Mapping[Key, Any]
-    time_step: float | None = None
-    traces: Mapping[str, Trace] = field(default_factory=dict)
-    counters: Mapping[str, int] = field(default_factory=dict)
-    delay: Mapping[Key, Any] = field(default_factory=dict)
-    parameters: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def _summary(self) -> Summary:
-        clock = "continuous time" if self.time_step is None else f"steps of {ms(self.time_step)}"
-        rows: list[tuple[str, object]] = [
-            ("spikes", listed(f"{t.n_spikes} of {name}" for name, t in self.spikes.items()) or "none"),
-            ("loss", "none" if self.loss is None else brief(self.loss)),
-            ("dL/dw", listed(map(arrow, self.weight)) or "none"),
-        ]
-        rows += [("counters", listed(f"{n} {name}" for name, n in self.counters.items()))] * bool(
-            self.counters
-        )
-        rows += [("notes", "; ".join(self.notes))] * bool(self.notes)
-        return f"Record({self.name}: {several(self.n_samples, 'sample')} in {clock})", rows
-
-    @property
-    def n_samples(self) -> int:
-        """Size of the batch."""
-        return next((trains.n_samples for trains in self.spikes.values()), 0)
 
 
 @dataclass(frozen=True)
@@ -148,6 +66,11 @@ class Target(Protocol):
 
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
+
+        Returns
+        -------
+        Record
+            As :meth:`eventsolve.io.records.Record.of` makes it: of the problem, with each sample's own gradients.
 
         Raises
         ------

@@ -12,6 +12,8 @@ import pytest
 from rich.console import Console
 
 import eventsolve as es
+from eventsolve.io.records import Record
+from tests.shared.records import altered
 from validation import report
 from validation.compare import compare, worst_spike
 from validation.report import colours
@@ -19,7 +21,6 @@ from validation.report import html as html_face
 from validation.report.document import Document, Picture, Table, sentences
 from validation.report.html import TITLES
 from validation.report.runs import READING
-from validation.target import Record
 
 SIZES = {"in": 2, "hidden": 30, "out": 3}
 KEYS = (("in", "hidden"), ("hidden", "out"))
@@ -34,9 +35,12 @@ def exact_record():
     return Record(
         name="exact",
         spikes=spikes,
-        loss=np.ones(3),
-        spike_times={name: random.normal(size=trains.n_spikes) for name, trains in spikes.items()},
-        weight={key: random.normal(size=(3, SIZES[key[1]], SIZES[key[0]])) for key in KEYS},
+        loss_values=np.ones(3),
+        gradients={
+            "spike_times": {name: random.normal(size=trains.n_spikes) for name, trains in spikes.items()},
+            "weight": {key: random.normal(size=(3, SIZES[key[1]], SIZES[key[0]])) for key in KEYS},
+        },
+        reduction="none",
     )
 
 
@@ -65,14 +69,14 @@ def runs():
         n_neurons=all_spikes.n_neurons,
         n_samples=all_spikes.n_samples,
     )
-    missing = replace(
+    missing = altered(
         same,
         spikes=exact.spikes | {"hidden": fewer},
         spike_times=exact.spike_times | {"hidden": exact.spike_times["hidden"][kept]},
     )
     wrong = exact.weight[KEYS[0]].copy()
     wrong[2, 4, 1] = np.nan
-    broken = replace(same, weight=exact.weight | {KEYS[0]: wrong}, time_step=1e-4)
+    broken = altered(same, weight=exact.weight | {KEYS[0]: wrong}, time_step=1e-4)
     return [run_of(exact, same, "agrees"), run_of(exact, missing, "misses"), run_of(exact, broken, "breaks")]
 
 
@@ -218,10 +222,11 @@ def test_a_large_network_has_a_small_picture():
         "a": es.SpikeTrains.from_lists([[[]] * 800] * 2),
         "b": es.SpikeTrains.from_lists([[[]] * 900] * 2),
     }
-    exact = Record("exact", spikes, None, {}, {("a", "b"): random.normal(size=shape)})
+    given = {"weight": {("a", "b"): random.normal(size=shape)}}
+    exact = Record("exact", spikes=spikes, gradients=given, reduction="none")
     wrong = exact.weight["a", "b"].copy()
     wrong[:, 631, 77] += 1e3
-    run = run_of(exact, replace(exact, weight={("a", "b"): wrong}, time_step=1e-3))
+    run = run_of(exact, altered(exact, weight={("a", "b"): wrong}, time_step=1e-3))
     html = report.to_html(report.document_of([run], report.provenance({}, "check")))
     assert len(html) < 5_000_000
     assert any("b 631 ← a 77" in c.get("names", []) for plot in plots_of(html) for c in columns_of(plot))
@@ -302,8 +307,8 @@ def formats(runs, nudge):
     comparison = run.comparison
     model = comparison.model
     changed = {key: w + nudge * (w - comparison.exact.weight[key] + 0.1) for key, w in model.weight.items()}
-    one = run_of(comparison.exact, replace(model, weight={k: w + 0.1 for k, w in model.weight.items()}))
-    other = run_of(comparison.exact, replace(model, weight={k: w + 0.1 for k, w in changed.items()}))
+    one = run_of(comparison.exact, altered(model, weight={k: w + 0.1 for k, w in model.weight.items()}))
+    other = run_of(comparison.exact, altered(model, weight={k: w + 0.1 for k, w in changed.items()}))
     return [
         replace(one, title="net, s16.15", series="s16.15"),
         replace(other, title="net, float32", series="float32"),

@@ -156,7 +156,7 @@ def _problem(
         task = registry.task(source, **options)
         return task.name, task.problem(n_samples=samples or 32, seed=seed), None
     record = _read(source)
-    problem = _problem_of(record)
+    problem = record.problem()
     if samples is not None:
         if samples > problem.n_samples:
             raise ValueError(f"{source} has {problem.n_samples} samples; got {samples}")
@@ -170,18 +170,3 @@ def _read(source: str) -> records.Record:
     if not Path(source).is_file():
         raise ValueError(f"there is no file {source!r}")
     return records.read(source)
-
-
-def _problem_of(record: records.Record) -> es.Problem:
-    import eventsolve as es
-
-    if not isinstance(record.network, es.Network):
-        raise ValueError(f"the record {record.name!r} holds no network")
-    lacking = [
-        p.name
-        for p in record.network.populations.values()
-        if p.neuron is None and p.name not in record.inputs
-    ]
-    if lacking:
-        raise ValueError(f"the record {record.name!r} has no spikes of the inputs {lacking}")
-    return es.Problem(record.network, record.inputs, record.t_end, record.loss)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.io.records import Record
 from eventsolve.matching import SpikeMatch
 from validation.compare import Comparison, WeightComparison, differing_rows, label_of
 from validation.report import plots
 from validation.report.colours import LINES
 from validation.report.document import Key, Panel, Picture
 from validation.report.runs import READING
-from validation.target import Record
 
 if TYPE_CHECKING:
     from validation.report.runs import Excerpt, Run

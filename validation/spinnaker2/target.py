@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import duration, real
+from eventsolve.io.records import Record, Trace
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
 from validation.fixedpoint import FixedFormat
@@ -31,7 +32,7 @@ from validation.spinnaker2.image import (
     layer_image,
 )
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
-from validation.target import Record, Resolution, Trace
+from validation.target import Resolution
 
 Decay = Literal["euler", "exponential"]
 
@@ -116,7 +117,7 @@ class SpiNNaker2Core:
         """
         image, spikes, settings, n_steps = self._loaded(problem)
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
-        return self._record(image, spikes, n_steps, outcome)
+        return self._record(problem, image, spikes, n_steps, outcome)
 
     def run_packet_by_packet(
         self, problem: es.Problem, parts: Mapping[str, Sequence[int]] | None = None
@@ -133,7 +134,7 @@ class SpiNNaker2Core:
         """
         image, spikes, settings, n_steps = self._loaded(problem)
         outcome = packetwise.run(image, spikes, settings, n_steps, parts=parts)
-        return self._record(image, spikes, n_steps, outcome)
+        return self._record(problem, image, spikes, n_steps, outcome)
 
     def train_step(self, problem: es.Problem, optimizer: OptimizerProgram) -> tuple[Network, Record]:
         """Run a batch as :meth:`run` does, and return the network with updated weights beside the record."""
@@ -141,7 +142,7 @@ class SpiNNaker2Core:
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
         weights = [block for layer in image.layers.values() for block in layer.afferents]
         updated = optimizer.update(weights, outcome.gradients)
-        record = self._record(image, spikes, n_steps, outcome)
+        record = self._record(problem, image, spikes, n_steps, outcome)
         return problem.network.with_weights({b.key: decode(b.values, b.number).T for b in updated}), record
 
     def _loaded(self, problem: es.Problem) -> tuple[Image, dict[str, Spikes], LossSettings, int]:
@@ -221,7 +222,14 @@ class SpiNNaker2Core:
 
     # -- from code units to SI
 
-    def _record(self, image: Image, inputs: Mapping[str, Spikes], n_steps: int, outcome: Outcome) -> Record:
+    def _record(
+        self,
+        problem: es.Problem,
+        image: Image,
+        inputs: Mapping[str, Spikes],
+        n_steps: int,
+        outcome: Outcome,
+    ) -> Record:
         n_samples = outcome.losses.size
         spikes = {**inputs, **outcome.spikes}
         trains = {
@@ -230,14 +238,20 @@ class SpiNNaker2Core:
         }
         times = np.arange(n_steps, dtype=np.float64) * self.time_step
         overflow = "saturations" if self.formats.overflow == "saturate" else "wraps"
-        return Record(
-            name=self.name,
+        return Record.of(
+            problem,
+            self.name,
             spikes=trains,
-            loss=outcome.losses,
-            spike_times={
-                name: errors / (self.error_scale * self.time_step) for name, errors in outcome.errors.items()
+            loss_values=outcome.losses,
+            gradients={
+                "weight": {
+                    b.key: sample_gradients(b, self.error_scale) / self.time_step for b in outcome.gradients
+                },
+                "spike_times": {
+                    name: errors / (self.error_scale * self.time_step)
+                    for name, errors in outcome.errors.items()
+                },
             },
-            weight={b.key: sample_gradients(b, self.error_scale) / self.time_step for b in outcome.gradients},
             time_step=self.time_step,
             traces={
                 name: Trace(times, self._trace(voltages), self._trace(currents))

@@ -176,7 +176,7 @@ class TestCompare:
         records.write(records.Record("bare", 1e-2, {"in": es.SpikeTrains.from_lists([[[0.0]]])}), path)
         result = invoke("compare", path, "--target", "timestepped", "--set", "time_step=1ms")
         assert result.exit_code == 2
-        assert "the record 'bare' holds no network" in said(result)
+        assert "the network of the record bare is nowhere" in said(result)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Both:
     name: str = "both"
 
     def run(self, problem):
-        return Record(f"seen {self.hidden}", dict(problem.solution.spikes), None, {}, {}, time_step=1e-3)
+        return Record.of(problem, f"seen {self.hidden}", spikes=problem.solution.spikes, time_step=1e-3)
 
 
 def test_an_option_of_both_has_to_say_whose_it_is(monkeypatch, tmp_path):
