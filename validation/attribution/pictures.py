@@ -23,7 +23,7 @@ FORMATS = 6
 
 
 def waterfall(found: Attribution, quantity: str) -> Picture:
-    """Draw how a quantity's error builds up along the sequence; switches that change next to nothing share a bar."""
+    """Draw how a quantity's error builds up along the sequence; causes that change next to nothing share a bar."""
     every = found.waterfall(quantity)
     least = NEXT_TO_NOTHING * max(map(abs, every.values()))
     parts = {name: value for name, value in every.items() if abs(value) > least}
@@ -74,7 +74,7 @@ def blame(found: Attribution, quantity: str) -> Picture | None:
 
 
 def synapses(found: Attribution, keys: Sequence[Key]) -> Picture | None:
-    """Draw what the three switches with most weight do, synapse by synapse; None before there are Shapley values.
+    """Draw what the three causes with most weight do, synapse by synapse of dense projections; None without such.
 
     Colours end at the 98th percentile: behind a grazing spike a few synapses have gradients many times too large.
     """
@@ -82,14 +82,16 @@ def synapses(found: Attribution, keys: Sequence[Key]) -> Picture | None:
         return None
     panels = []
     for key in keys:
-        parts = found.synapses(key)
+        parts = {name: part for name, part in found.synapses(key).items() if part.ndim == 2}
         blamed = found.blame(f"direction of dL/dw of {label_of(key)}")
         for name in sorted(parts, key=lambda name: -blamed[name][0])[:3]:
             plot, few = gradient_map(parts[name])
             panels.append(plots.panel(plot, f"{label_of(key)}: {name}{few}", MAP_LEGEND[:2]))
+    if not panels:
+        return None
     return Picture(
         "Synapse by synapse",
-        "What the three switches with most weight add to the batch-mean dL/dw, Shapley values; colours end at the 98th "
+        "What the three causes with most weight add to the batch-mean dL/dw, Shapley values; colours end at the 98th "
         "percentile.",
         tuple(panels),
         wide=True,
@@ -99,9 +101,9 @@ def synapses(found: Attribution, keys: Sequence[Key]) -> Picture | None:
 
 def steps(found: Sequence[Errors]) -> Picture | None:
     """Draw errors of the batch mean, and of samples that keep their spikes, against the time step; None with one."""
-    if len({e.resolution.time_step for e in found}) < 2:
+    if len({e.grain.time_step for e in found}) < 2:
         return None
-    formats = sorted({e.resolution.bits for e in found}, key=lambda b: (b is None, b or 0))
+    formats = sorted({e.grain.bits for e in found}, key=lambda b: (b is None, b or 0))
     drawn = [formats[k] for k in np.unique(np.linspace(0, len(formats) - 1, FORMATS).round().astype(int))]
     of: dict[str, Callable[[Errors], float]] = {
         "batch mean": lambda e: e.mean,
@@ -114,11 +116,11 @@ def steps(found: Sequence[Errors]) -> Picture | None:
         )
         legend = []
         for k, b in enumerate(drawn):
-            points = [(e.resolution.time_step * 1e3, value(e)) for e in found if e.resolution.bits == b]
+            points = [(e.grain.time_step * 1e3, value(e)) for e in found if e.grain.bits == b]
             name = "float64" if b is None else f"{b} bits"
             x, y = zip(*points, strict=True)
             legend.append(plots.curve(plot, k, name, x, y, ("time step (ms)", "relative error")))
-        plots.ticks(plot.xaxis[0], [e.resolution.time_step * 1e3 for e in found])
+        plots.ticks(plot.xaxis[0], [e.grain.time_step * 1e3 for e in found])
         panels.append(plots.panel(plot, title, legend))
     return Picture(
         "Error against the time step",
@@ -136,13 +138,13 @@ def _of_kept(errors: Errors) -> float:
 
 def bits(found: Sequence[Errors]) -> Picture | None:
     """Draw what bits do against their number, a line per time step; None with a single format."""
-    fixed = [e for e in found if e.resolution.bits is not None]
-    if len({e.resolution.bits for e in fixed}) < 2:
+    fixed = [e for e in found if e.grain.bits is not None]
+    if len({e.grain.bits for e in fixed}) < 2:
         return None
     plot = plots.axes("fraction bits", "relative error of dL/dw", height=340, y_axis_type="log")
     legend = []
-    for k, step in enumerate(sorted({e.resolution.time_step for e in fixed}, reverse=True)):
-        points = [(e.resolution.bits or 0, e.beside) for e in fixed if e.resolution.time_step == step]
+    for k, step in enumerate(sorted({e.grain.time_step for e in fixed}, reverse=True)):
+        points = [(e.grain.bits or 0, e.beside) for e in fixed if e.grain.time_step == step]
         x, y = zip(*points, strict=True)
         legend.append(plots.curve(plot, k, f"{step * 1e3:g} ms", x, y, ("fraction bits", "relative error")))
     return Picture(

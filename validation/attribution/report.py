@@ -82,7 +82,7 @@ def document_of(
 
 def projections(found: Attribution) -> list[Key]:
     """Return the projections, those to the outputs first."""
-    network = found.study.network
+    network = found.study.problem.network
     depth = depths(network.populations, network.projections)
     return sorted(found.study.projections, key=lambda key: -depth[key[1]])
 
@@ -144,7 +144,7 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
                 "shapley": blamed[name][0] if blamed else None,
                 "standard_error": blamed[name][1] if blamed else None,
             }
-            for row, name in enumerate(found.study.switches)
+            for row, name in enumerate(found.study.causes)
         }
         listed.append(
             {"name": quantity, "chip": found.errors[quantity], "none": steps["none"], "switches": switches}
@@ -153,8 +153,13 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
 
 
 def headline(found: Attribution) -> list[str]:
-    """Return the quantities to look at first: the directions of the gradients, of the outputs before others."""
-    return [f"direction of dL/dw of {label_of(key)}" for key in projections(found)]
+    """Return the quantities to look at first: the directions of the gradients, or spike times if there are none.
+
+    Those of the outputs come before others.
+    """
+    directions = [f"direction of dL/dw of {label_of(key)}" for key in projections(found)]
+    times = [quantity for quantity in found.study.quantities if quantity.startswith("spike")]
+    return directions or times[::-1]
 
 
 def summary(found: Attribution, changes: Changes) -> list[str]:
@@ -187,7 +192,7 @@ def unit_of(quantity: str) -> str:
 
 
 def _table(entry: Mapping[str, Any]) -> Table:
-    """Return a quantity by switch, those that make less than 1 % of the error on request."""
+    """Return a quantity by cause, those that make less than 1 % of the error on request."""
     least = SAME * abs(entry["chip"])
     rows: list[tuple[str, ...]] = [("none", "", "", number(entry["none"]), "", "")]
     rest: list[tuple[str, ...]] = []
@@ -203,7 +208,7 @@ def _table(entry: Mapping[str, Any]) -> Table:
     rows.append(("all", "", "", number(entry["chip"]), total, ""))
     return Table(
         f"Error of {spoken(entry['name'])}, {unit_of(entry['name'])}",
-        ("switch", "alone", "last", "in sequence", "Shapley value", "± 1 s.e."),
+        ("cause", "alone", "last", "in sequence", "Shapley value", "± 1 s.e."),
         tuple(rows),
         rest=tuple(rest),
         folded=f"{len(rest)} more, each below {SAME:.0%} of the error",
@@ -245,13 +250,13 @@ def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
     They are of samples whose neurons keep their numbers of spikes, from the finest time step up to the coarsest at
     which there are enough of them.
     """
-    line = sorted((e for e in found if e.resolution.bits is None), key=lambda e: e.resolution.time_step)
+    line = sorted((e for e in found if e.grain.bits is None), key=lambda e: e.grain.time_step)
     kept = np.logical_and.accumulate([e.same for e in line])
     line = line[: int((kept.sum(axis=1) >= LEAST_SAMPLES).sum())] if line else []
     listed = []
     for kind in ("spike_times", "gradient"):
         if len(line) > 1:
-            sizes = [e.resolution.time_step for e in line]
+            sizes = [e.grain.time_step for e in line]
             order = observed_order(sizes, np.stack([getattr(e, kind) for e in line])[:, kept[len(line) - 1]])
             if order is not None:
                 listed.append((kind, sizes[-1], order))
@@ -260,10 +265,10 @@ def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
 
 def crossovers(found: Sequence[Errors]) -> dict[int, float | None]:
     """Return, by fraction bits, the time step in seconds below which bits make the larger error."""
-    plain = {e.resolution.time_step: e.mean for e in found if e.resolution.bits is None}
+    plain = {e.grain.time_step: e.mean for e in found if e.grain.bits is None}
     result: dict[int, float | None] = {}
-    for bits in dict.fromkeys(e.resolution.bits for e in found if e.resolution.bits is not None):
-        line = {e.resolution.time_step: e.beside for e in found if e.resolution.bits == bits and e.beside > 0}
+    for bits in dict.fromkeys(e.grain.bits for e in found if e.grain.bits is not None):
+        line = {e.grain.time_step: e.beside for e in found if e.grain.bits == bits and e.beside > 0}
         steps = sorted(step for step in line if plain.get(step, 0.0) > 0)
         if steps and bits is not None:
             result[bits] = crossover(steps, [plain[s] for s in steps], [line[s] for s in steps])
@@ -306,7 +311,7 @@ def convergence_data(
         "title": title,
         "errors": [
             {
-                **e.resolution._asdict(),
+                **e.grain._asdict(),
                 "mean": e.mean,
                 "cosine": e.cosine,
                 "beside": e.beside,
@@ -328,8 +333,8 @@ def _resolutions(found: Sequence[Errors]) -> Table:
     """Return a row per resolution."""
     rows = [
         (
-            f"{e.resolution.time_step * 1e3:g}",
-            "float64" if e.resolution.bits is None else str(e.resolution.bits),
+            f"{e.grain.time_step * 1e3:g}",
+            "float64" if e.grain.bits is None else str(e.grain.bits),
             f"{int(e.same.sum())} of {e.same.size}",
             number(e.mean),
             f"{e.cosine:.5f}",
@@ -372,10 +377,10 @@ def convergence_summary(found: Sequence[Errors]) -> list[str]:
 
 def _formats(found: Sequence[Errors]) -> Table:
     """Return the error of the batch mean, a row per time step and a column per format."""
-    formats = list(dict.fromkeys(e.resolution.bits for e in found))
-    by = {(e.resolution.time_step, e.resolution.bits): e for e in found}
+    formats = list(dict.fromkeys(e.grain.bits for e in found))
+    by = {(e.grain.time_step, e.grain.bits): e for e in found}
     rows = []
-    for step in dict.fromkeys(e.resolution.time_step for e in found):
+    for step in dict.fromkeys(e.grain.time_step for e in found):
         row = [by.get((step, bits)) for bits in formats]
         first = next(e for e in row if e is not None)
         cells = ("" if e is None else f"{e.mean:.2g}" for e in row)

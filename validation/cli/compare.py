@@ -11,6 +11,7 @@ import typer
 
 from validation import exits
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
+from validation.cli.running import again
 from validation.options import duration, file, finite, folder, wrong
 
 
@@ -88,6 +89,7 @@ def compare(
             settings=settings,
             window=width,
             tolerance=tolerance,
+            next_command=again("attribute", task, target, options) if hasattr(found.target, "causes") else "",
         )
     except (ValueError, ImportError) as error:
         raise wrong(error) from None

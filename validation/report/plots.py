@@ -118,7 +118,7 @@ def bars(
             fill_color=on_light(colour),
             line_color=on_light(colour),
         )
-        tell(plot, [drawn], {"switch": "@name", "changes the error by": "@value{0.000e+0}"})
+        tell(plot, [drawn], {"cause": "@name", "changes the error by": "@value{0.000e+0}"})
     plot.xaxis.major_label_orientation = 0.9
 
 
