@@ -172,8 +172,10 @@ def summary(found: Attribution, changes: Changes) -> list[str]:
         blamed = found.blame(f"direction of {quantity}")
         if blamed and turned:
             named = sorted(blamed.items(), key=lambda entry: -entry[1][0])[:3]
-            parts = [f"{percent(value / turned)} by {name}" for name, (value, _) in named if value > 0]
-            text += f"; of 1 - cosine {', '.join(parts)}"
+            parts = [
+                f"{percent(value / turned)} by {name}" for name, (value, _) in named if value >= SAME * turned
+            ]
+            text += f"; of 1 - cosine {', '.join(parts)}" if parts else ""
         lines.append(
             f"{text}; {percent(changes.shares[key])} of the squared error of single samples sits on the "
             f"{changes.n_changed} of {changes.n_samples} whose spikes changed."
