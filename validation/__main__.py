@@ -11,10 +11,13 @@ from typing import Annotated
 
 import typer
 
-from validation import attribution_commands as attribution
 from validation import exits
+from validation.cli.attribute import attribute
 from validation.cli.compare import compare
+from validation.cli.converge import converge
 from validation.cli.listing import targets, tasks
+from validation.cli.localise import localise
+from validation.cli.recommend import recommend
 from validation.cli.template import template
 from validation.options import InFolder, duration, file, finite, folder, wrong
 from validation.training import commands as training
@@ -50,10 +53,10 @@ app.command()(targets)
 app.command()(tasks)
 app.command(cls=InFolder)(compare)
 app.command()(template)
-app.command(cls=InFolder)(attribution.attribute)
-app.command(cls=InFolder)(attribution.converge)
-app.command()(attribution.recommend)
-app.command()(attribution.localise)
+app.command(cls=InFolder)(attribute)
+app.command(cls=InFolder)(converge)
+app.command()(recommend)
+app.command()(localise)
 app.add_typer(training.app, name="train")
 
 
@@ -143,19 +146,12 @@ def check(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors, tables = console(stderr=True), console(stderr=json)
-    tables.print(report.table([run]))
-    for finding in run.findings.values():
-        tables.print(finding, soft_wrap=True)
-    html, data = report.write([run], origin, out)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
+    report.publish(report.document_of([run], origin), out, json=json)
     if junit is not None:
         write_text(junit, to_junit(run))
-    if json:
-        typer.echo(report.to_json([run], origin), nl=False)
     parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
     if parted:
-        errors.print(f"does not agree: {', '.join(parted)}", style="bold red")
+        console(stderr=True).print(f"does not agree: {', '.join(parted)}", style="bold red")
         raise typer.Exit(exits.DIFFERS)
 
 
