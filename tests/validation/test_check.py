@@ -384,9 +384,10 @@ def test_the_command_fails_and_says_why(tmp_path):
     assert "looks like a factor tau_syn" in document["diagnosis"]["sentence"]
     assert list(document["findings"]) == ["dL/dw of hidden → out"]
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
-    assert suite.get("failures") == "1"
-    (failure,) = suite.iter("failure")
-    assert "looks like a factor tau_syn" in failure.text
+    assert suite.get("failures") == "2"  # the verdict and the stage
+    verdict, stage = suite.iter("failure")
+    assert "looks like a factor tau_syn" in verdict.text
+    assert "dL/dw differ at synapse" in stage.text
 
 
 def test_the_tolerance_and_the_window_decide(tmp_path):
