@@ -11,10 +11,13 @@ from typing import Annotated
 
 import typer
 
-from validation import attribution_commands as attribution
 from validation import exits
+from validation.cli.attribute import attribute
 from validation.cli.compare import compare
+from validation.cli.converge import converge
 from validation.cli.listing import targets, tasks
+from validation.cli.localise import localise
+from validation.cli.recommend import recommend
 from validation.cli.template import template
 from validation.options import InFolder, duration, file, finite, folder, wrong
 from validation.training import commands as training
@@ -50,10 +53,10 @@ app.command()(targets)
 app.command()(tasks)
 app.command(cls=InFolder)(compare)
 app.command()(template)
-app.command(cls=InFolder)(attribution.attribute)
-app.command(cls=InFolder)(attribution.converge)
-app.command()(attribution.recommend)
-app.command()(attribution.localise)
+app.command(cls=InFolder)(attribute)
+app.command(cls=InFolder)(converge)
+app.command()(recommend)
+app.command()(localise)
 app.add_typer(training.app, name="train")
 
 
@@ -125,9 +128,6 @@ def check(
     width = None if window is None else duration("window", window)
     step = None if nir_step is None else duration("nir-step", nir_step)
 
-    from rich.text import Text
-
-    from eventsolve.checks import printable
     from eventsolve.files import write_text
     from eventsolve.io import records
     from eventsolve.solve import StoppedError
@@ -147,24 +147,14 @@ def check(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors, tables = console(stderr=True), console(stderr=json)
-    if run.diagnosis is not None:
-        style = "bold green" if run.diagnosis.accepted else "bold red"
-        tables.print(Text(printable(run.diagnosis.sentence), style=style), soft_wrap=True)
-        if run.diagnosis.costs:
-            tables.print(Text(printable(run.diagnosis.costs)), soft_wrap=True)
-    tables.print(report.table([run]))
-    for finding in run.findings.values():
-        tables.print(finding, soft_wrap=True)
-    html, data = report.write([run], origin, out)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
+    report.publish(report.document_of([run], origin), out, json=json)
     if junit is not None:
         write_text(junit, to_junit(run))
-    if json:
-        typer.echo(report.to_json([run], origin), nl=False)
     if not run.accepted:
         parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
-        errors.print(f"does not agree: {', '.join(parted)}" if parted else "does not agree", style="bold red")
+        console(stderr=True).print(
+            f"does not agree: {', '.join(parted)}" if parted else "does not agree", style="bold red"
+        )
         raise typer.Exit(exits.DIFFERS)
 
 

@@ -171,7 +171,7 @@ def test_partial_records_are_checked_as_far_as_they_go(left_out, tmp_path):
     run = checking.check(record, record.network)
     assert parted(run) == []
     assert run.comparison.stages
-    report.write([run], report.provenance({}, "check"), tmp_path)
+    report.write(report.document_of([run], report.provenance({}, "check")), tmp_path)
     assert "mine" in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -384,9 +384,10 @@ def test_the_command_fails_and_says_why(tmp_path):
     assert "looks like a factor tau_syn" in document["diagnosis"]["sentence"]
     assert list(document["findings"]) == ["dL/dw of hidden → out"]
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
-    assert suite.get("failures") == "1"
-    (failure,) = suite.iter("failure")
-    assert "looks like a factor tau_syn" in failure.text
+    assert suite.get("failures") == "2"  # the verdict and the stage
+    verdict, stage = suite.iter("failure")
+    assert "looks like a factor tau_syn" in verdict.text
+    assert "dL/dw differ at synapse" in stage.text
 
 
 def test_the_tolerance_and_the_window_decide(tmp_path):
