@@ -204,10 +204,10 @@ def _searched(
     """Return the guesses with a number that is searched for, on the nearest schemes."""
     few = _few(evidence)
     for base in different(found)[:NEAREST]:
-        suspects = {"suspects": _suspects(evidence, base)}
+        suspects = _suspects(evidence, base)
         families = zip(
-            scans.families(replace(few, **suspects)),
-            scans.families(replace(evidence, **suspects)),
+            scans.families(replace(few, suspects=suspects)),
+            scans.families(replace(evidence, suspects=suspects)),
             strict=True,
         )
         result = []
