@@ -29,7 +29,7 @@ from eventsolve.testing.divergence import (
 )
 from validation.compare import Comparison, Stage, agreement, compare, depths, label_of, worst_spike
 from validation.diagnosis import diagnose
-from validation.diagnosis.diagnose import ROUNDING
+from validation.diagnosis.verdict import ROUNDING
 from validation.excerpt import excerpt_around
 from validation.report import Run
 

@@ -74,11 +74,19 @@ class Evidence:
         """Return the same of the first samples alone, spikes only."""
         if count >= self.problem.n_samples:
             return self
-        inputs = {name: trains[:count] for name, trains in self.problem.inputs.items()}
         spikes = {name: rows[rows[:, 0] < count] for name, rows in self.spikes.items()}
-        return replace(
-            self, problem=replace(self.problem, inputs=inputs, loss=None), spikes=spikes, numbers={}
-        )
+        return replace(self, problem=cut(self.problem, count), spikes=spikes, numbers={})
+
+    def of_first_samples(self, problem: es.Problem) -> es.Problem:
+        """Return another problem of as many samples as this one has."""
+        return cut(problem, self.problem.n_samples)
+
+
+def cut(problem: es.Problem, count: int) -> es.Problem:
+    """Return the first samples of a problem, without its loss."""
+    if count >= problem.n_samples:
+        return problem
+    return replace(problem, inputs={name: t[:count] for name, t in problem.inputs.items()}, loss=None)
 
 
 def evidence_of(problem: es.Problem, record: records.Record, time_step: float) -> Evidence:

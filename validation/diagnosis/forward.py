@@ -18,8 +18,6 @@ from validation.grid.steps import Integers
 
 ENOUGH = 40
 """Spikes with which a guess is tried first."""
-NEAREST = 2
-"""Schemes on which numbers are searched for."""
 FEW = 3
 """Neurons of which each may be the one that is wrong."""
 NEARLY = 0.1
@@ -165,15 +163,15 @@ def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[li
     """
     untried = 0
     few = _few(evidence)
-    every = list(guesses.forward(few))
-    whole = list(guesses.forward(evidence))
+    every = list(guesses.forward(evidence))
     for base in different(found):
         result = []
-        for guess, small in zip(whole, every, strict=True):
+        for guess in every:
             if time.process_time() > until:
                 untried += 1
                 continue
-            off = spikes_off(few, base.scheme, small.problem, small.flaws)
+            small = few.of_first_samples(guess.problem)
+            off = spikes_off(few, base.scheme, small, guess.flaws)
             total = sum(len(rows) for rows in few.spikes.values())
             if off is None or off > NEARLY * max(total, 10):
                 continue
@@ -203,19 +201,15 @@ def _searched(
 ) -> tuple[list[Moved], int]:
     """Return the guesses with a number that is searched for, on the nearest schemes."""
     few = _few(evidence)
-    for base in different(found)[:NEAREST]:
+    for base in different(found):
         suspects = _suspects(evidence, base)
-        families = zip(
-            scans.families(replace(few, suspects=suspects)),
-            scans.families(replace(evidence, suspects=suspects)),
-            strict=True,
-        )
+        suspected = replace(evidence, suspects=suspects)
         result = []
-        for small, family in families:
+        for family in scans.families(suspected):
             if time.process_time() > until:
                 untried += 1
                 continue
-            if scans.searched(few, base.scheme, small) is None:
+            if scans.searched(few, base.scheme, family) is None:
                 continue
             guess = scans.searched(evidence, base.scheme, family)
             if guess is not None:

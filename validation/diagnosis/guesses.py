@@ -232,21 +232,20 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
 def _rounded(network: es.Network) -> Iterator[Changed]:
     """Yield weights as few bits hold them."""
     projections = network.projections
-    for bits in range(9):
-        unit = 2.0**-bits
-        yield (
-            f"weights rounded to multiples of {unit:g}",
-            "all weights",
-            network.with_weights(
-                {k: p.shaped(np.rint(p.weights / unit) * unit) for k, p in projections.items()}
-            ),
-        )
-    for bits in range(2, 9):
-        changed = {}
-        for key, p in projections.items():
-            unit = float(np.abs(p.weights).max(initial=0.0)) / (2 ** (bits - 1) - 1) or 1.0
-            changed[key] = p.shaped(np.rint(p.weights / unit) * unit)
-        yield f"weights rounded to {bits} bits", "all weights", network.with_weights(changed)
+    for keys in _sets(list(projections)):
+        of = ", ".join(map(arrow, keys))
+        where = f"weights {of}; spikes of {keys[0][1]}"
+        held = {key: projections[key] for key in keys}
+        for bits in range(9):
+            unit = 2.0**-bits
+            rounded = {k: p.shaped(np.rint(p.weights / unit) * unit) for k, p in held.items()}
+            yield f"weights rounded to multiples of {unit:g}: {of}", where, network.with_weights(rounded)
+        for bits in range(2, 9):
+            rounded = {}
+            for key, p in held.items():
+                unit = float(np.abs(p.weights).max(initial=0.0)) / (2 ** (bits - 1) - 1) or 1.0
+                rounded[key] = p.shaped(np.rint(p.weights / unit) * unit)
+            yield f"weights rounded to {bits} bits: {of}", where, network.with_weights(rounded)
 
 
 def _delays(projections: Mapping[Key, Projection], network: es.Network, h: float) -> Iterator[Changed]:

@@ -246,7 +246,11 @@ def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tu
             float(scale * np.abs(factor).max()),
         )
     if not got.any():
-        yield "never computed: all numbers are 0", np.zeros_like(said), scale
+        yield (
+            "all numbers are 0: never computed, or nothing goes back through spikes",
+            np.zeros_like(said),
+            scale,
+        )
     if quantity in ("weight", "delay") and synapses is None:
         yield "written down transposed", np.swapaxes(said, -1, -2).reshape(said.shape), scale
         for by in (1, -1):
@@ -255,7 +259,7 @@ def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tu
             yield f"rows shifted: target neuron j is written down as j {j}", np.roll(said, by, -2), scale
     yield "signs lost: absolute values", np.abs(said), scale
     limit = float(np.abs(got).max(initial=0.0))
-    if np.count_nonzero(np.abs(got) == limit) > 1:
+    if limit and np.count_nonzero(np.abs(got) == limit) > 1:
         yield f"clipped at {limit:.6g}", np.clip(said, -limit, limit), scale
     rows = answer.samples.get(place)
     if rows is None or rows.shape[0] < 2:
