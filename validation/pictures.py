@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventsolve import plot
+from eventsolve.compare import Comparison, label_of
+from eventsolve.compare.agreement import differing_rows
 from eventsolve.plot.style import EXACT, FEW, MARKERS, MODEL, QUIET, SERIES, STYLE, named
-from validation.compare import Comparison, differing_rows, label_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

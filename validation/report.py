@@ -51,8 +51,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.checks import printable
+from eventsolve.compare import Agreement, Comparison, Culprit, GradientComparison, Split, Stage
 from eventsolve.files import write_texts
-from validation.compare import Agreement, Comparison, Culprit, Split, Stage, WeightComparison
 from validation.order import SpikeOrder
 from validation.pages import page
 
@@ -323,7 +323,7 @@ def _order_document(order: SpikeOrder) -> dict[str, Any]:
     }
 
 
-def _weight_document(weight: WeightComparison) -> dict[str, Any]:
+def _weight_document(weight: GradientComparison) -> dict[str, Any]:
     return {
         "projection": list(weight.key),
         "mean": asdict(weight.mean),

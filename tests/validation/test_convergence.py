@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventsolve as es
+from eventsolve.compare import compare
 from validation.attribution.convergence import (
     Resolution,
     Task,
@@ -20,7 +21,6 @@ from validation.attribution.convergence import (
     with_bits,
 )
 from validation.attribution.study import delayed
-from validation.compare import compare
 from validation.fixedpoint import FixedFormat
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core

@@ -6,6 +6,7 @@ import pytest
 from cores import chain_problem
 
 import eventsolve as es
+from eventsolve.compare import compare
 from validation.attribution.recommendation import (
     Batch,
     Candidate,
@@ -17,7 +18,6 @@ from validation.attribution.recommendation import (
     tried,
 )
 from validation.attribution.study import delayed
-from validation.compare import compare
 from validation.oracle import oracle
 from validation.spinnaker2 import SGD, Chip, SpiNNaker2Core
 

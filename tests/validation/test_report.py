@@ -12,10 +12,10 @@ from PIL import Image
 from rich.console import Console
 
 import eventsolve as es
+from eventsolve.compare import compare, worst_spike
 from eventsolve.io.records import Record
 from tests.shared.records import altered
 from validation import report
-from validation.compare import compare, worst_spike
 
 SIZES = {"in": 2, "hidden": 30, "out": 3}
 KEYS = (("in", "hidden"), ("hidden", "out"))

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.compare import label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from eventsolve.problem import Problem
 from eventsolve.testing.slips import Evidence, recognised
 from validation.attribution.study import Reals
-from validation.compare import label_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import number_of_samples, number_of_steps

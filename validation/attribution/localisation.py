@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.compare import label_of
+from eventsolve.compare.divergence import told_apart
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from validation.attribution import faults
 from validation.attribution.faults import Case, raster
 from validation.attribution.study import Reals
-from validation.compare import label_of
 from validation.spinnaker2 import SpiNNaker2Core
 
 Booleans = NDArray[np.bool_]
@@ -69,7 +70,8 @@ class Finding:
         ]
         where = f" ({', '.join(places)})" if places else ""
         text = f"{who}: {self.quantity}, first seen in {self.of}{where}: "
-        text += f"expected {self.expected:.6g}, got {self.got:.6g}"
+        expected, got = told_apart(self.expected, self.got)
+        text += f"expected {expected}, got {got}"
         return "\n  ".join([text, *(f"looks like: {words}" for words in self.looks_like)])
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from eventsolve import plot
+from eventsolve.compare import label_of
 from eventsolve.plot.style import MODEL, QUIET, SERIES, STYLE, named
 from validation.attribution.causes import Attribution
 from validation.attribution.convergence import Errors
-from validation.compare import label_of
 from validation.pictures import Picture, canvas, finished
 
 NEXT_TO_NOTHING = 1e-3

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare import agreement
 from eventsolve.io.records import Record
 from validation.attribution.study import delayed
-from validation.compare import agreement
 from validation.fixedpoint import FixedFormat, Rounding
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import number_of_steps

@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eventsolve.compare import label_of
 from eventsolve.files import write_texts
 from validation.attribution import pictures
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
 from validation.attribution.convergence import Errors, Order, crossover, observed_order
-from validation.compare import label_of
 from validation.pages import page
 from validation.pictures import Picture
 from validation.report import number, percent

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import eventsolve as es
+from eventsolve.compare import Stage, agreement, broken_limits, compare, depths, worst_spike
+from tests.eventsolve.compare.test_compare import FIRST, SECOND, STEP, exact_record, model_of
 from tests.shared.records import altered
-from tests.validation.test_compare import FIRST, SECOND, STEP, exact_record, model_of
-from validation.compare import Stage, agreement, broken_limits, compare, depths, worst_spike
 
 
 def test_an_agreement_by_hand():
