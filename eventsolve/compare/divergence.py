@@ -93,16 +93,6 @@ class Divergence:
         return f"{what} differ at {self.where}: {off} (margin {self.margin:.3g}); {many}"
 
 
-def told_apart(*values: float) -> tuple[str, ...]:
-    """Return numbers in as few digits as tell them apart, six at least."""
-    different = len(set(values))
-    for digits in range(6, 18):
-        words = tuple(f"{value:.{digits}g}" for value in values)
-        if len(set(words)) >= different:
-            break
-    return words
-
-
 NAMES = {"spikes": "spikes", "loss": "losses", "weight": "dL/dw", "spike_times": "dL/dt"}
 """Quantities whose symbol is not ``dL/d`` and their name."""
 
