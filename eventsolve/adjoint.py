@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
-from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
+from eventsolve.kernels.recurrent_adjoint import mirror
 from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
 from eventsolve.network import Key
@@ -441,6 +441,7 @@ def _backward(
             errors,
             {n: probes_of(r, low, high) for n, r in reads.items()},
             wanted,
+            "spike_times" in wrt,
             per_sample,
         )
 
@@ -486,6 +487,7 @@ def _chunk_back(
     errors: dict[str, Reals],
     reads: Mapping[str, Probes],
     wanted: Wanted,
+    judged: bool,
     per_sample: bool,
 ) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
     """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
@@ -498,25 +500,29 @@ def _chunk_back(
         for name, place in places.items():
             cotangents[place] = errors[name]
         probes = joined_probes(layer, reads, chunk.n_samples)
-        if layer.cyclic:
-            cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, probes)
-        source_errors, totals, d_weight, d_delay, d_parameters, grazing = call(
-            march_back,
-            layer.neurons,
-            layer.afferents,
-            layer.cohorts,
-            layer.n_sources,
-            sources.spikes,
-            chunk.start[layer.name],
-            solution.after,
-            own,
-            cotangents,
-            probes,
-            solution.t_end,
-            wanted,
-            per_sample,
-            layer.size,
-            layer.order.size,
+        source_errors, totals, d_weight, d_delay, d_parameters, grazing = (
+            _around_cycle(
+                solution, layer, chunk, sources, own, cotangents, probes, wanted, judged, per_sample
+            )
+            if layer.cyclic
+            else call(
+                march_back,
+                layer.neurons,
+                layer.afferents,
+                layer.cohorts,
+                layer.n_sources,
+                sources.spikes,
+                chunk.start[layer.name],
+                solution.after,
+                own,
+                cotangents,
+                probes,
+                solution.t_end,
+                wanted,
+                per_sample,
+                layer.size,
+                layer.order.size,
+            )
         )
         if grazing >= 0:
             sample = low + int(np.searchsorted(own.offsets, grazing, side="right")) - 1
@@ -541,7 +547,7 @@ def _chunk_back(
     return errors, results
 
 
-def _through_cycle(
+def _around_cycle(
     solution: Solution,
     layer: Layer,
     chunk: Chunk,
@@ -549,36 +555,34 @@ def _through_cycle(
     own: Spikes,
     cotangents: Reals,
     probes: Probes,
-) -> Reals:
-    """Add to the cotangents of a cyclic layer's spikes what they are worth through the layer itself."""
-    start = chunk.start[layer.name]
-    slopes = call(
-        slopes_of,
-        layer.neurons,
-        layer.afferents,
-        layer.cohorts,
-        layer.n_sources,
-        sources.spikes,
-        start,
-        solution.after,
-        own,
-        solution.t_end,
-    )
-    total: Reals = call(
-        spike_errors,
+    wanted: Wanted,
+    inputs_judged: bool,
+    per_sample: bool,
+) -> tuple[Reals, Reals, Reals, Reals, Reals, int]:
+    """Return what ``march_back`` does, of a cyclic layer; its synapses in the order of its efferents."""
+    n_before = sources.spikes.times.size - own.times.size
+    order = np.arange(own.times.size) if sources.order is None else sources.order
+    judged = np.ones(layer.n_sources, np.bool_)
+    if not inputs_judged:
+        for name, (a, b) in zip(layer.sources, pairwise(layer.source_offsets.tolist()), strict=True):
+            judged[a:b] = solution.network.population(name).neuron is not None
+    found: tuple[Reals, Reals, Reals, Reals, Reals, int] = call(
+        mirror,
         layer.neurons,
         layer.efferents,
-        layer.n_external,
-        gather(layer, chunk._replace(queued={})).spikes,
-        start.free_at,
-        start.free_low,
-        slopes,
+        sources.spikes,
+        np.where(order >= n_before, order - n_before, -1),
+        chunk.start[layer.name],
+        solution.after,
         own,
         cotangents,
         probes,
         solution.t_end,
+        judged,
+        wanted,
+        per_sample,
     )
-    return total
+    return found
 
 
 def _gradients(
@@ -602,7 +606,7 @@ def _gradients(
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
         for name, values in (("weight", d_weight), ("delay", d_delay)):
             if name in wrt:
-                split = layer.by_projection(values)
+                split = layer.bundles_by_projection(values) if layer.cyclic else layer.by_projection(values)
                 fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
         for name, population, row, place in layer.parameters:
             if name in wrt:

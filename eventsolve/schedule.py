@@ -34,6 +34,8 @@ class Layer:
         Where each synapse of ``afferents`` stands among the synapses of the projections, one projection after another.
     efferents : Efferents or None
         What the event queue needs; None where the layer has neither a cycle nor delta synapses, and is marched through.
+    bundled : ndarray of int64, (n_synapses,), or None
+        Where each synapse of ``efferents`` stands among those of ``afferents``.
     """
 
     populations: tuple[Population, ...]
@@ -48,6 +50,7 @@ class Layer:
     cohorts: Cohorts
     order: Integers
     efferents: Efferents | None
+    bundled: Integers | None
 
     @cached_property
     def name(self) -> tuple[str, ...]:
@@ -90,12 +93,27 @@ class Layer:
         """Split values per synapse, (..., n_synapses) in the order of ``afferents``, by projection key."""
         return {key: values[..., place] for key, place in self._synapses.items()}
 
+    def bundles_by_projection(self, values: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
+        """Split values per synapse, (..., n_synapses) in the order of ``efferents``, by projection key."""
+        return {key: values[..., place] for key, place in self._bundled_synapses.items()}
+
     @cached_property
     def _synapses(self) -> Mapping[Key, slice | Integers]:
         """Where every projection's synapses are in ``afferents``, in the projection's own order."""
         if len(self.projections) == 1:
             return {self.projections[0].key: slice(None)}  # which is by target already
-        place = np.argsort(self.order)
+        return self._by_key(self.order)
+
+    @cached_property
+    def _bundled_synapses(self) -> Mapping[Key, Integers]:
+        """The same of those of ``efferents``."""
+        assert self.bundled is not None
+        return self._by_key(self.order[self.bundled])
+
+    def _by_key(self, order: Integers) -> dict[Key, Integers]:
+        """Return by key which synapses are a projection's, of which ``order`` says where they stand among all."""
+        place = np.empty_like(order)
+        place[order] = np.arange(order.size)
         stops = np.cumsum([p.weights.size for p in self.projections])
         return {
             p.key: place[stop - p.weights.size : stop]
@@ -166,6 +184,11 @@ def _layer(network: Network, names: list[str], rank: Mapping[str, int], *, cycli
     neurons = Neurons(**fields, subtracts=np.repeat(subtracts, [p.size for p in populations]))
     n_sources = int(source_offsets[-1]) + (int(offsets[-1]) if cyclic else 0)
     queued = cyclic or any(p.synapse == "delta" for p in projections)
+    efferents, bundled = (
+        _efferents(neurons, afferents, order, [p.weights.size for p in projections], offsets, n_sources)
+        if queued
+        else (None, None)
+    )
     return Layer(
         populations,
         offsets,
@@ -178,9 +201,8 @@ def _layer(network: Network, names: list[str], rank: Mapping[str, int], *, cycli
         afferents,
         _cohorts(neurons, afferents),
         order,
-        _efferents(neurons, afferents, order, [p.weights.size for p in projections], offsets, n_sources)
-        if queued
-        else None,
+        efferents,
+        bundled,
     )
 
 
@@ -246,8 +268,8 @@ def _efferents(
     lengths: list[int],
     offsets: Integers,
     n_sources: int,
-) -> Efferents:
-    """Group the synapses of every source into bundles of one delay and one projection."""
+) -> tuple[Efferents, Integers]:
+    """Group the synapses of every source into bundles of one delay and one projection; return also which each was."""
     n = neurons.tau_mem.size
     target = np.repeat(np.arange(n), np.diff(afferents.offsets))
     projection = np.repeat(np.arange(len(lengths)), lengths)[order]
@@ -267,7 +289,7 @@ def _efferents(
         for a, b in itertools.pairwise(offsets)
         for values in (neurons.tau_mem, neurons.tau_syn)
     ]
-    return Efferents(
+    efferents = Efferents(
         offsets=np.concatenate([[0], np.cumsum(np.bincount(source[first], minlength=n_sources))]).astype(
             np.int64
         ),
@@ -280,3 +302,4 @@ def _efferents(
         blocks=offsets,
         together=np.array(alike, dtype=np.bool_).reshape(-1, 2).all(axis=1) & (touched >= 0.25 * possible),
     )
+    return efferents, by_source
