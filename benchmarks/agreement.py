@@ -19,12 +19,12 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.files import write_text
+from eventsolve.io.records import Record
 from eventsolve.matching import match_spikes
 from validation.grid import TimeStepped
 from validation.oracle import oracle
 from validation.peers import Peer
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.target import Record
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "adapters.md"
 T_END, TAU_SYN, WINDOW = 40e-3, 5e-3, 2e-3
@@ -167,7 +167,13 @@ def jax_row() -> Row:
         name: es.SpikeTrains.from_dense(np.asarray(t)) for name, t in solve(parameters, {"in": times}).items()
     }
     weight = {key: np.asarray(found["->".join(key)]) for key in net.projections}
-    record = Record("jax", dict(inputs) | spikes, np.asarray(losses(parameters)), {}, weight)
+    record = Record.of(
+        es.Problem(*given),
+        "jax",
+        spikes=spikes,
+        loss_values=np.asarray(losses(parameters)),
+        gradients={"weight": weight},
+    )
     exact = oracle(es.Problem(*given))
     moved, off = shift(exact, record), gradient_error(exact, record)
     return Row(

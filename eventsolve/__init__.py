@@ -33,6 +33,8 @@ from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
 from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
+from eventsolve.tangents import Tangents as Tangents
+from eventsolve.tangents import jvp as jvp
 from eventsolve.trust import TrustRadius as TrustRadius
 from eventsolve.trust import trust_radius as trust_radius
 from eventsolve.units import UnitWarning as UnitWarning

@@ -217,16 +217,16 @@ def vjp(
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
-    _check_choice("reduction", reduction, ("sum", "none"))
+    check_choice("reduction", reduction, ("sum", "none"))
     asked = _checked_wrt(wrt)
-    _require_solution(solution)
+    require_solution(solution)
     if not isinstance(cotangents, Mapping):
         raise TypeError(
             f"cotangents must be a mapping of population to numbers, one for each spike; got {shown(cotangents)}"
         )
     checked = {}
     for name, values in cotangents.items():
-        _require_population("cotangents name", name, solution)
+        require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
     nothing = np.empty(0, np.int64)
     return _backward(solution, checked, {}, asked, reduction == "none", nothing, threads)
@@ -269,20 +269,15 @@ def value_and_grad(
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
-    _check_choice("reduction", reduction, ("mean", "sum", "none"))
+    check_choice("reduction", reduction, ("mean", "sum", "none"))
     asked = _checked_wrt(wrt)
-    _require_solution(solution)
-    if not callable(getattr(loss, "evaluate", None)):
-        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
-        raise TypeError(
-            f"loss must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
-        )
-    evaluation = _checked_evaluation(loss.evaluate(solution), solution)
+    require_solution(solution)
+    evaluation = evaluated(solution, loss)
     n = solution.n_samples
     if reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     scale = 1.0 / n if reduction == "mean" else 1.0
-    spike_times, reads = _scaled(solution, evaluation, scale)
+    spike_times, reads = _scaled(evaluation, scale)
     gradients = _backward(
         solution, spike_times, reads, asked, reduction == "none", evaluation.silent_samples, threads
     )
@@ -294,7 +289,8 @@ def value_and_grad(
     return value, gradients
 
 
-def _require_solution(solution: object) -> None:
+def require_solution(solution: object) -> None:
+    """Raise a TypeError unless it is a solution."""
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution, which es.solve gives; got {shown(solution)}")
 
@@ -314,8 +310,14 @@ def _checked_wrt(wrt: Collection[str] | None) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name in wrt)
 
 
-def _checked_evaluation(evaluation: object, solution: Solution) -> Evaluation:
-    """Return what a loss gives, which may be anybody's, or raise an error that says what does not fit the solution."""
+def evaluated(solution: Solution, loss: Loss) -> Evaluation:
+    """Return what a loss, which may be anybody's, gives; or raise an error that says what does not fit the solution."""
+    if not callable(getattr(loss, "evaluate", None)):
+        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
+        raise TypeError(
+            f"loss must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
+        )
+    evaluation: object = loss.evaluate(solution)
     if not isinstance(evaluation, Evaluation):
         raise TypeError(f"a loss must evaluate to an Evaluation; got {shown(evaluation)}")
     values = real_array("the loss's values", evaluation.values)
@@ -324,12 +326,16 @@ def _checked_evaluation(evaluation: object, solution: Solution) -> Evaluation:
             f"a loss must have one value for each of {solution.n_samples} samples; got shape {values.shape}"
         )
     for name in evaluation.spike_times:
-        _require_population("the loss's derivative names", name, solution)
+        require_population("the loss's derivative names", name, solution)
     reads = {}
     for name, given in evaluation.voltages.items():
-        _require_population("the loss reads voltages of", name, solution)
+        require_population("the loss reads voltages of", name, solution)
         reads[name] = _checked_reads(name, given, solution)
-    return replace(evaluation, values=values, voltages=reads)
+    times = {
+        name: _cotangent(name, slopes, solution.spikes[name].n_spikes)
+        for name, slopes in evaluation.spike_times.items()
+    }
+    return replace(evaluation, values=values, spike_times=times, voltages=reads)
 
 
 def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> VoltageReads:
@@ -363,14 +369,16 @@ def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> Voltag
     return checked
 
 
-def _require_population(what: str, name: object, solution: Solution) -> None:
+def require_population(what: str, name: object, solution: Solution) -> None:
+    """Raise a ValueError unless a solution has a population of that name."""
     if name not in solution.spikes:
         raise ValueError(
             f"{what} {shown(name)}, which is not a population; there are {list(solution.spikes)}"
         )
 
 
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError unless a value is one of those that there are."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}; got {value!r}")
 
@@ -389,13 +397,8 @@ def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
     return array
 
 
-def _scaled(
-    solution: Solution, evaluation: Evaluation, scale: float
-) -> tuple[dict[str, Reals], dict[str, VoltageReads]]:
-    spike_times = {
-        name: _cotangent(name, values, solution.spikes[name].n_spikes) * scale
-        for name, values in evaluation.spike_times.items()
-    }
+def _scaled(evaluation: Evaluation, scale: float) -> tuple[dict[str, Reals], dict[str, VoltageReads]]:
+    spike_times = {name: values * scale for name, values in evaluation.spike_times.items()}
     reads = {name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()}
     return spike_times, reads
 

@@ -23,7 +23,7 @@ from eventsolve.margins import (
     spiking_layers,
     where_in_words,
 )
-from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving, pattern_of
+from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving, pattern_of, scales_of
 from eventsolve.schedule import Layer
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
@@ -176,7 +176,7 @@ def _first_order(part: Solution, layers: list[Layer], pattern: Pattern) -> tuple
 def _rows(part: Solution, study: Study, pattern: Pattern) -> Rows:
     """Return all distances of a layer; a weight of 0 that may move makes events."""
     layer = study.layer
-    heard = (layer.afferents.weight != 0.0) | (_scales(layer, pattern).weight > 0.0)
+    heard = (layer.afferents.weight != 0.0) | (scales_of(layer, pattern).weight > 0.0)
     return rows_of(part, layer, part._chunks[0], heard, np.iinfo(np.int64).max)[0]
 
 
@@ -216,7 +216,7 @@ def _bounds(
 ) -> tuple[Reals, dict[str, Reals]]:
     """Bound how far each of a layer's distances moves at radius 1, and each of its spikes, by population."""
     layer, own = study.layer, study.own
-    scales, sources = _scales(layer, pattern), given(study.gathered, moved)
+    scales, sources = scales_of(layer, pattern), given(study.gathered, moved)
     emitted, reach = np.zeros(own.times.size), np.zeros(own.times.size)
     places = places_in(layer, own)
     for name, place in places.items():
@@ -253,22 +253,6 @@ def _bounds(
             rows.labels[here],
         )
     return bounds, {name: reach[place] for name, place in places.items()}
-
-
-def _scales(layer: Layer, pattern: Pattern) -> perturbation.Scales:
-    synapses = {
-        name: np.concatenate(
-            [pattern.get(name, {}).get(p.key, np.zeros(p.weights.size)) for p in layer.projections]
-            + [np.empty(0)]
-        )[layer.order]
-        for name in ("weight", "delay")
-    }
-    neurons = np.zeros((8, layer.size))
-    for k, name in enumerate(NEURON_PARAMETERS):
-        for population, scale in pattern.get(name, {}).items():
-            if population in layer.name:
-                neurons[k, layer.slice_of(population)] = scale
-    return perturbation.Scales(synapses["weight"], synapses["delay"], neurons)
 
 
 def _radii(

@@ -107,7 +107,7 @@ def solve_first_spikes(
     until.setflags(write=False)
     spikes = joined_trains(network, inputs, chunks, n_samples)
     stopped = Stopped(population, until)
-    return Solution(
+    return Solution._trusted(
         network, t_start, t_end, spikes, tuple(warnings), n_samples, after, tuple(chunks), stopped
     )
 

@@ -60,6 +60,16 @@ class FrozenMapping(Mapping[Key, Value]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __or__(self, other: Mapping[Any, Any]) -> FrozenMapping[Any, Any]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return FrozenMapping({**self, **other})
+
+    def __ror__(self, other: Mapping[Any, Any]) -> FrozenMapping[Any, Any]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return FrozenMapping({**other, **self})
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a FrozenMapping cannot be changed")
 

@@ -1,4 +1,4 @@
-"""What moves, and how far: the numbers of a network and its input spikes, each by a multiple of one radius."""
+"""What moves, and how far: the numbers of a network and its spikes, by multiples of a radius or along a direction."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from eventsolve.checks import first_entry, real_array, refuse_units, seconds_array, shown
 from eventsolve.frozen import FrozenMapping
+from eventsolve.kernels.perturbation import Scales
 from eventsolve.network import TIMES, Network, Projection, parameters_of
+from eventsolve.schedule import Layer
 from eventsolve.shown import arrow, listed
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
 Pattern: TypeAlias = Mapping[str, Mapping[Any, Reals]]
-"""Multiples of the radius by name and key, as in Gradients: (n_synapses,) for a projection, (n,) or (n_spikes,)."""
+"""Numbers by name and key, as in Gradients: (n_synapses,) for a projection, (n,) or (n_spikes,)."""
 
 NEURON_PARAMETERS = (
     *("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref"),
@@ -28,22 +30,55 @@ NAMES = ("weight", "delay", *NEURON_PARAMETERS, "spike_times")
 
 def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) -> Pattern:
     """Return what ``of`` asks for, number by number; errors as of :func:`estimate_radius`."""
-    network = solution.network
     if isinstance(of, str):
-        _require_name(of)
-        of = {of: dict.fromkeys(_keys(network, of), 1.0)}
+        _require_name("of", of)
+        of = {of: dict.fromkeys(_keys(solution.network, of), 1.0)}
     if not isinstance(of, Mapping):
         raise ValueError(f"of must be one of {NAMES} or a mapping of them; got {shown(of)}")
+    return _numbers(solution, "of", of, 0.0)
+
+
+def direction_of(solution: Solution, direction: Mapping[str, Mapping[Any, Any]]) -> Pattern:
+    """Return how far each number of a network and of its spikes moves; errors as of :func:`eventsolve.jvp`."""
+    if not isinstance(direction, Mapping):
+        raise TypeError(f"direction must be a mapping of some of {NAMES}; got {shown(direction)}")
+    return _numbers(solution, "direction", direction, -np.inf)
+
+
+def scales_of(layer: Layer, pattern: Pattern) -> Scales:
+    """Return a pattern's numbers for the synapses and neurons of a layer, as kernels take them; 0 where it has none."""
+    synapses = {
+        name: np.concatenate(
+            [pattern.get(name, {}).get(p.key, np.zeros(p.weights.size)) for p in layer.projections]
+            + [np.empty(0)]
+        )[layer.order]
+        for name in ("weight", "delay")
+    }
+    neurons = np.zeros((8, layer.size))
+    for k, name in enumerate(NEURON_PARAMETERS):
+        for population, scale in pattern.get(name, {}).items():
+            if population in layer.name:
+                neurons[k, layer.slice_of(population)] = scale
+    return Scales(synapses["weight"], synapses["delay"], neurons)
+
+
+def _numbers(solution: Solution, what: str, given: Mapping[str, Mapping[Any, Any]], lowest: float) -> Pattern:
+    """Return every number of a mapping by name and key, each checked to be finite and no less than ``lowest``."""
     pattern = {}
-    for name, given in of.items():
-        _require_name(name)
-        if not isinstance(given, Mapping):
-            raise ValueError(f"of[{name!r}] must be a mapping of {_what(name)}s; got {shown(given)}")
-        known = _keys(network, name) if name != "spike_times" else tuple(solution.spikes)
-        for key in given:
+    for name, by_key in given.items():
+        _require_name(what, name)
+        if not isinstance(by_key, Mapping):
+            raise ValueError(f"{what}[{name!r}] must be a mapping of {_what(name)}s; got {shown(by_key)}")
+        known = _keys(solution.network, name) if name != "spike_times" else tuple(solution.spikes)
+        for key in by_key:
             if key not in known:
-                raise ValueError(f"of[{name!r}] names {shown(key)}; there are {list(known)}")
-        pattern[name] = FrozenMapping({key: _scale(solution, name, key, x) for key, x in given.items()})
+                raise ValueError(f"{what}[{name!r}] names {shown(key)}; there are {list(known)}")
+        pattern[name] = FrozenMapping(
+            {
+                key: _scale(solution, f"{what}[{name!r}][{key!r}]", name, key, x, lowest)
+                for key, x in by_key.items()
+            }
+        )
     return FrozenMapping(pattern)
 
 
@@ -52,9 +87,9 @@ def moving(pattern: Pattern) -> str:
     return "; ".join(f"{name} of {listed(map(arrow, places))}" for name, places in pattern.items())
 
 
-def _require_name(name: object) -> None:
+def _require_name(what: str, name: object) -> None:
     if name not in NAMES:
-        raise ValueError(f"of must name some of {NAMES}; got {shown(name)}")
+        raise ValueError(f"{what} must name some of {NAMES}; got {shown(name)}")
 
 
 def _what(name: str) -> str:
@@ -70,9 +105,8 @@ def _keys(network: Network, name: str) -> tuple[Any, ...]:
     return tuple(p.name for p in populations if p.neuron is not None and name in parameters_of(p.neuron))
 
 
-def _scale(solution: Solution, name: str, key: Any, given: Any) -> Reals:
-    """Return the multiples for one key, flat and read-only."""
-    label = f"of[{name!r}][{key!r}]"
+def _scale(solution: Solution, label: str, name: str, key: Any, given: Any, lowest: float) -> Reals:
+    """Return the numbers for one key, flat and read-only."""
     if name in ("weight", "delay"):
         values = _per_synapse(name, label, given, solution.network.projections[key])
     else:
@@ -81,9 +115,10 @@ def _scale(solution: Solution, name: str, key: Any, given: Any) -> Reals:
         if values.shape not in ((), (n,)):
             raise ValueError(f"{label} must be a number or have shape ({n},); got {values.shape}")
         values = np.array(np.broadcast_to(values, (n,)))
-    bad = ~(np.isfinite(values) & (values >= 0))
+    bad = ~(np.isfinite(values) & (values >= lowest))
     if bad.any():
-        raise ValueError(f"{label} must be finite and >= 0; {first_entry(values, bad)}")
+        bound = " and >= 0" if lowest == 0.0 else ""
+        raise ValueError(f"{label} must be finite{bound}; {first_entry(values, bad)}")
     values.setflags(write=False)
     return values
 

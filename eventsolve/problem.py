@@ -8,13 +8,14 @@ comment. A problem of more than a thousand weights, input spikes and parameters 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from eventsolve import losses
 from eventsolve.checks import shown
@@ -93,6 +94,18 @@ class Problem(Frozen):
         """Size of the batch; 1 for a network without inputs."""
         return next((trains.n_samples for trains in self.inputs.values()), 1)
 
+    def select(self, samples: Sequence[int] | NDArray[np.int64]) -> Problem:
+        """Return the problem of some samples, in the order given.
+
+        Raises
+        ------
+        ValueError
+            If its loss is a function, which may be another one of every sample.
+        """
+        chosen = np.asarray(samples, dtype=np.int64)
+        inputs = {name: trains.select(chosen) for name, trains in self.inputs.items()}
+        return replace(self, inputs=inputs, loss=None if self.loss is None else _selected(self.loss, chosen))
+
     def _summary(self) -> Summary:
         rows: list[tuple[str, object]] = [
             ("network", brief(self.network)),
@@ -135,6 +148,19 @@ class Problem(Frozen):
             if k:
                 printer.break_()
             printer.text(line)
+
+
+def _selected(loss: Any, samples: NDArray[np.int64]) -> Any:
+    """Return a loss of some samples: its own selection, or that of its labels or targets."""
+    if callable(getattr(loss, "select", None)):
+        return loss.select(samples)
+    for name in ("labels", "targets"):
+        values = getattr(loss, name, None)
+        if isinstance(values, np.ndarray) and is_dataclass(loss) and not isinstance(loss, type):
+            return replace(loss, **{name: values[samples]})
+    raise ValueError(
+        f"the samples of a {type(loss).__name__} cannot be told apart: give it a method select(samples)"
+    )
 
 
 def network_of(

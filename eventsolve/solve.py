@@ -148,7 +148,7 @@ def solve(
     )
     chunks = tuple(chunk for chunk, _, _ in results)
     spikes = joined_trains(network, inputs, chunks, n_samples)
-    return Solution(network, t_start, t_end, spikes, warnings, n_samples, after, chunks)
+    return Solution._trusted(network, t_start, t_end, spikes, warnings, n_samples, after, chunks)
 
 
 def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[Layer, ...]]:

@@ -132,7 +132,7 @@ def _piece(
 
 def joined_trains(
     network: Network, inputs: Mapping[str, SpikeTrains], chunks: Sequence[Chunk], n_samples: int
-) -> Mapping[str, SpikeTrains]:
+) -> FrozenMapping[str, SpikeTrains]:
     """Return the spikes of all populations, inputs as they are."""
     return FrozenMapping(
         {

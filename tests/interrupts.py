@@ -87,6 +87,7 @@ def verbs() -> dict[str, Callable[[], Any]]:
         "voltage": lambda: solved.voltage("mid", times),
         "maxima": lambda: solved.maxima("readout"),
         "vjp": lambda: es.vjp(solved, cotangents),
+        "jvp": lambda: es.jvp(looped, {"weight": dict.fromkeys(looped.network.projections, 1.0)}, loss),
         "value_and_grad": lambda: es.value_and_grad(looped, loss, reduction="none"),
         "value_and_grad of a voltage": lambda: es.value_and_grad(solved, voltage),
         "adjoint_states": lambda: es.adjoint_states(looped, loss).voltage("mid", times),

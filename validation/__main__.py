@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from validation import attribution_commands as attribution
 from validation import exits
-from validation.chip_command import chip
+from validation.cli.compare import compare
+from validation.cli.listing import targets, tasks
+from validation.cli.template import template
 from validation.options import InFolder, duration, file, finite, folder, wrong
 from validation.training import commands as training
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from validation.report import Run
-    from validation.yinyang import Job
-
-SETUPS = ("5-200-3", "5-120-3")
-FORMATS = ("s16.15", "float32", "float64")
 
 app = typer.Typer(
     name="eventsolve-validate",
@@ -51,22 +46,15 @@ def _root(
 ) -> None: ...
 
 
-app.command()(chip)
+app.command()(targets)
+app.command()(tasks)
+app.command(cls=InFolder)(compare)
+app.command()(template)
 app.command(cls=InFolder)(attribution.attribute)
 app.command(cls=InFolder)(attribution.converge)
 app.command()(attribution.recommend)
 app.command()(attribution.localise)
 app.add_typer(training.app, name="train")
-
-
-def _chosen(
-    option: str, given: list[str] | None, default: tuple[str, ...], known: tuple[str, ...]
-) -> list[str]:
-    chosen = list(dict.fromkeys(given or default))
-    for name in chosen:
-        if name not in known:
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=f"'--{option}'")
-    return chosen
 
 
 @app.command(cls=InFolder)
@@ -171,131 +159,22 @@ def check(
         raise typer.Exit(exits.DIFFERS)
 
 
-@app.command(cls=InFolder)
-def yinyang(
-    samples: Annotated[int, typer.Option(min=1, help="Points of the Yin-Yang data set.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of points and initial weights.")] = 42,
-    dt: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DURATION",
-            help="Time step, e.g. 1ms or 1e-4 (seconds); may be repeated. (default: 1ms and 0.1ms)",
-        ),
-    ] = None,
-    arithmetic: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help=f"Arithmetic: {', '.join(FORMATS)}; may be repeated. (default: s16.15 and float32)",
-        ),
-    ] = None,
-    setup: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NETWORK",
-            help="5-200-3 (continuous encoding) or 5-120-3 (27-step code); may be repeated. (default: both)",
-        ),
-    ] = None,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DURATION",
-            help="Spikes further apart are not paired. (default: 3.5 time steps, but at least 1ms)",
-        ),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
-    ] = Path("validation-report"),
-    json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
-    max_error: Annotated[
-        float | None,
-        typer.Option(
-            min=0, callback=finite, help="Fail if any layer's relative gradient error exceeds this."
-        ),
-    ] = None,
-    min_cosine: Annotated[
-        float | None,
-        typer.Option(
-            min=-1, max=1, callback=finite, help="Fail if any layer's gradient cosine is below this."
-        ),
-    ] = None,
-) -> None:
-    """Compare a SpiNNaker2 core with the exact solver on Yin-Yang, gradient by gradient.
+def _add_commands_of_packages() -> None:
+    """Add the commands that packages bring along, from the entry points ``eventsolve.commands``.
 
-    Exits with 1 if a limit is broken, with 2 on a bad option, and with 130 if interrupted; the report then
-    holds the finished runs.
+    An entry is a function as typer takes it; it keeps its folder from other runs if it has one to write into.
     """
-    setups = _chosen("setup", setup, SETUPS, SETUPS)
-    formats = _chosen("format", arithmetic, ("s16.15", "float32"), FORMATS)
-    steps = list(dict.fromkeys(duration("dt", text) for text in dt or ["1ms", "0.1ms"]))
-    width = None if window is None else duration("window", window)
-
-    from validation import report
-    from validation.terminal import console
-    from validation.yinyang import Job
-
-    try:
-        jobs = [Job(s, step, f, samples, seed, width) for s in setups for step in steps for f in formats]
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--dt'") from None
-    origin = report.provenance(
-        {"samples": samples, "seed": seed, "dt": steps, "format": formats, "setup": setups}
-        | ({} if width is None else {"window": width}),
-        command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
-    )
-    errors = console(stderr=True)
-    runs, complete = _finished(jobs, errors)
-    tables = console(stderr=json)
-    tables.print(report.table(runs))
-    for run in runs:
-        if run.order is not None and run.order.unexplained.any():
-            tables.print(f"{run.title}: {run.order}", soft_wrap=True)
-    html, data = report.write(runs, origin, out, complete=complete)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
-    if json:
-        typer.echo(report.to_json(runs, origin, complete=complete), nl=False)
-    if not complete:
-        errors.print(f"interrupted: {len(runs)} of {len(jobs)} runs were finished")
-        raise typer.Exit(130)
-    if _print_broken(runs, max_error, min_cosine, errors):
-        raise typer.Exit(exits.DIFFERS)
-
-
-def _finished(jobs: list[Job], console: Console) -> tuple[list[Run], bool]:
-    """Work through the jobs with a progress bar; return the finished runs and whether these are all."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from validation.yinyang import campaign
-
-    runs: list[Run] = []
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(jobs[0].title, total=len(jobs))
+    for entry in sorted(entry_points(group="eventsolve.commands"), key=lambda entry: entry.name):
         try:
-            for run in campaign(jobs):
-                runs.append(run)
-                following = jobs[len(runs)].title if len(runs) < len(jobs) else ""
-                progress.update(task, advance=1, description=following)
-        except KeyboardInterrupt:
-            return runs, False
-    return runs, True
+            command = entry.load()
+        except ImportError as error:
+            typer.echo(f"warning: the command {entry.name} cannot be loaded: {error}", err=True)
+            continue
+        writes = {"out", "runs"} & set(inspect.signature(command).parameters)
+        app.command(entry.name, cls=InFolder if writes else None)(command)
 
 
-def _print_broken(
-    runs: list[Run], max_error: float | None, min_cosine: float | None, console: Console
-) -> bool:
-    """Print every limit that is broken, with its run and layer; return whether there is one."""
-    from validation.compare import broken_limits
-
-    sentences = [
-        f"{run.title}: {text}"
-        for run in runs
-        for text in broken_limits(run.comparison, max_error, min_cosine)
-    ]
-    for sentence in sentences:
-        console.print(f"limit broken: {sentence}", style="bold red", soft_wrap=True)
-    return bool(sentences)
+_add_commands_of_packages()
 
 
 def main() -> None:

@@ -285,8 +285,10 @@ def localise(
     _, tables = _consoles(json=False)
     try:
         given = records.read(record)
-        if given.time_step is None or given.loss is None:
-            raise ValueError("the record needs a time step and a loss, which the chip's programs know")
+        if given.time_step is None or given.loss is None or given.t_end is None:
+            raise ValueError(
+                "the record needs a time step and a loss, which the chip's programs know, and t_end"
+            )
         net = check.network_of(given, network)
         old = None if before is None else check.network_of(records.read(before), None)
         core = SpiNNaker2Core(given.time_step, arithmetic, decay=decay)  # type: ignore[arg-type]
@@ -296,7 +298,7 @@ def localise(
             given.inputs,
             given.t_end,
             given.loss,
-            check.as_target(given, net),
+            given,
             previous=old,
             rtol=rtol,
         )
@@ -317,7 +319,7 @@ def _batch(setup: str, samples: int, seed: int, shift: int = 0) -> Batch:
     import eventsolve as es
     from eventsolve.io import datasets
     from validation.attribution.recommendation import Batch
-    from validation.yinyang import SETUPS, encoded, network
+    from validation.tasks.yin_yang import SETUPS, encoded, network
 
     if setup not in SETUPS:
         raise typer.BadParameter(f"{setup!r} is not one of {', '.join(SETUPS)}", param_hint="'--setup'")

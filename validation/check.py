@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve.bounded import Budget, content_of, opened
@@ -20,21 +19,19 @@ from eventsolve.io.records.record import NEURONAL, SYNAPTIC, check_fit
 from eventsolve.matching import Reals, SpikeMatch
 from eventsolve.network import Key
 from eventsolve.problem import Problem
+from eventsolve.synapses import by_synapse, synapses_of
 from eventsolve.testing import Divergence
 from eventsolve.testing.divergence import (
-    by_synapse,
     first_spike_divergence,
     margin_of,
     number_divergence,
     spike_time_divergence,
-    synapses_of,
 )
 from eventsolve.testing.slips import Evidence, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
 from validation.compare import Comparison, Stage, agreement, compare, depths, label_of, worst_spike
 from validation.excerpt import excerpt_around
 from validation.report import Run
-from validation.target import Record, Trace
 
 _COMPARED = ("weight", "spike_times")
 """Gradients that :func:`validation.compare.compare` compares; the others are compared here, by their norm."""
@@ -84,6 +81,15 @@ def network_of(
                 f"{file.name} is another file than the record refers to: its SHA-256 is {digest}, "
                 f"not {record.network.sha256}"
             )
+    network = network_in(file, nir_step=nir_step, max_bytes=max_bytes)
+    check_fit(record, network)
+    return network
+
+
+def network_in(
+    file: Path, *, nir_step: float | None = None, max_bytes: int = records.MAX_BYTES
+) -> es.Network:
+    """Return the network that a file holds, a record or a NIR graph; otherwise as :func:`network_of`."""
     network = (
         _from_nir(file, nir_step, max_bytes)
         if file.suffix.lower() == ".nir"
@@ -91,7 +97,6 @@ def network_of(
     )
     if not isinstance(network, es.Network):
         raise records.RecordError(f"{file.name} holds no network")
-    check_fit(record, network)
     return network
 
 
@@ -141,11 +146,7 @@ def check(
         If a sample has more than ``max_spikes``.
     """
     start = time.perf_counter()
-    missing = [
-        p.name for p in network.populations.values() if p.neuron is None and p.name not in record.inputs
-    ]
-    if missing:
-        raise records.RecordError(f"the record has no spikes of the inputs {missing}")
+    problem = record.problem(network)
     graded = {quantity: dict(places) for quantity, places in record.gradients.items() if places}
     if not (record.spikes or graded or record.loss_values is not None or record.traces):
         raise records.RecordError("the record has nothing to compare: no spikes, loss, gradients or traces")
@@ -159,16 +160,26 @@ def check(
     if max_spikes is None:
         recorded = sum(trains.n_spikes for trains in record.spikes.values())
         max_spikes = max(MOST_SPIKES // max(1, record.n_samples), 10 * recorded)
-    problem = Problem(network, record.inputs, record.t_end, record.loss, max_spikes)
+    problem = replace(problem, max_spikes=max_spikes, loss=record.loss)
     value, grads = None, None
     if record.loss is not None:
         value, grads = es.value_and_grad(problem.solution, record.loss, reduction=record.reduction)
     if window is None and record.time_step is None:
-        window = record.t_end * math.sqrt(float(np.finfo(np.float64).eps))
-    exact, model = _sides(record, problem, value, grads)
+        window = problem.t_end * math.sqrt(float(np.finfo(np.float64).eps))
+    exact = records.Record(
+        "exact",
+        record.t_end,
+        record.inputs,
+        problem.solution.spikes,
+        network,
+        record.loss,
+        None if value is None else np.asarray(value, dtype=np.float64),
+        {} if grads is None else {name: getattr(grads, name) for name in _COMPARED},
+        record.reduction,
+    )
     comparison = compare(
         exact,
-        model,
+        replace(record, network=network),
         window=window,
         tolerance=tolerance,
         depth=depths(network.populations, network.projections),
@@ -207,71 +218,18 @@ def check(
         series=record.name,
         settings=_settings(record),
         comparison=replace(comparison, model=replace(comparison.model, traces={})),
-        excerpt=excerpt_around(culprit, comparison, network, record.inputs, record.t_end),
+        excerpt=excerpt_around(culprit, comparison, network, record.inputs, problem.t_end),
         seconds=time.perf_counter() - start,
         findings=_findings(record, problem, comparison, value, grads),
     )
 
 
-# -- the two sides of the comparison ---------------------------------------------------------------------------------
-
-
-def _sides(
-    record: records.Record, problem: Problem, value: Any, grads: es.Gradients | None
-) -> tuple[Record, Record]:
-    """Return what the record has, exact and as recorded, as the comparison takes it."""
-    spikes = dict(problem.solution.spikes)
-    exact = Record(
-        name="exact",
-        spikes=spikes,
-        loss=_per_batch(record, value) if record.loss is not None else None,
-        spike_times=dict(grads.spike_times) if grads is not None else {},
-        weight={key: _samples(record, w) for key, w in grads.weight.items()} if grads is not None else {},
-    )
-    return exact, as_target(record, problem.network)
-
-
-def as_target(record: records.Record, network: es.Network) -> Record:
-    """Return what is in a file as a target would have given it."""
-    weight = record.gradients.get("weight", {})
-    return Record(
-        name=record.name,
-        spikes={**record.inputs, **record.spikes},
-        loss=_per_batch(record, record.loss_values) if record.loss_values is not None else None,
-        spike_times=dict(record.gradients.get("spike_times", {})),
-        weight={key: _per_batch(record, values) for key, values in weight.items()},
-        time_step=record.time_step,
-        traces={name: _shown_trace(trace) for name, trace in record.traces.items()},
-    )
-
-
-def _per_batch(record: records.Record, values: Any) -> Reals:
-    """Return values with a sample in front, a mean over the batch as the only one."""
-    array = np.asarray(values, dtype=np.float64)
-    if record.reduction == "none":
-        return array
-    return array[None] / (max(1, record.n_samples) if record.reduction == "sum" else 1)
-
-
-def _samples(record: records.Record, gradient: Any) -> Any:
-    """Return an exact gradient as :class:`Record` has it: of a sparse projection one matrix for each sample."""
-    if isinstance(gradient, tuple):
-        return list(gradient)
-    if not sp.issparse(gradient):
-        return _per_batch(record, gradient)
-    return [gradient / (max(1, record.n_samples) if record.reduction == "sum" else 1)]
+# -- beside what is compared -------------------------------------------------------------------------------------------
 
 
 def _flat(exact: Any) -> Reals:
     """Return an exact gradient in the layout of a record: of a sparse projection by synapse."""
     return by_synapse("the exact gradient", exact, exact)
-
-
-def _shown_trace(trace: records.Trace) -> Trace:
-    current = trace.current
-    if current is None:
-        current = np.broadcast_to(np.nan, trace.voltage.shape)  # which takes no memory
-    return Trace(trace.times, trace.voltage, current)
 
 
 def _trace_stage(
@@ -294,14 +252,15 @@ def _trace_stage(
 def _settings(record: records.Record) -> dict[str, str | int | float]:
     settings: dict[str, str | int | float] = {
         "samples": record.n_samples,
-        "end": f"{record.t_end * 1e3:g} ms",
     }
+    if record.t_end is not None:
+        settings["end"] = f"{record.t_end * 1e3:g} ms"
     if record.time_step is not None:
         settings["time step"] = f"{record.time_step * 1e3:g} ms"
     if record.loss is not None:
         settings |= {"loss": type(record.loss).__name__, "reduction": record.reduction}
     if record.notes:
-        settings["notes"] = record.notes
+        settings["notes"] = " ".join(record.notes)
     return settings
 
 

@@ -1,7 +1,8 @@
 """Two records side by side: spikes first, then dL/dt of every spike, then the gradient of every synapse.
 
-Everything here is a pure function of two :class:`~validation.target.Record` objects. A number that is not
-finite makes every figure that contains it NaN, and NaN is within no limit.
+Everything here is a pure function of two :class:`~eventsolve.io.records.Record` objects. Gradients are compared as
+those of each sample's own loss; where a record has only their sum or mean over the batch, as the mean. A number that
+is not finite makes every figure that contains it NaN, and NaN is within no limit.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import networkx as nx
 import numpy as np
 
 from eventsolve.checks import printable, seconds
+from eventsolve.io.records import Record
 from eventsolve.matching import Booleans, Integers, Reals, SpikeMatch, match_spikes
-from eventsolve.network import Key
+from eventsolve.network import Key, Network
 from eventsolve.shown import Shown, Summary, several
-from eventsolve.testing.divergence import Synapses, by_synapse, synapses_of
-from validation.target import Record
+from eventsolve.synapses import Synapses, synapses_of
 
 # -- numbers against numbers ---------------------------------------------------------------------------------
 
@@ -361,10 +361,16 @@ def compare(
     """
     not_given = _not_given(exact, model)
     if depth is None:
-        depth = depths(exact.spikes, exact.weight)
+        network = next((r.network for r in (exact, model) if isinstance(r.network, Network)), None)
+        depth = (
+            depths(exact.trains, exact.weight)
+            if network is None
+            else depths(network.populations, network.projections)
+        )
     if window is None and model.time_step is None:
         raise ValueError("window must be given for a model in continuous time")
-    forward = sorted((name for name in exact.spikes if name in model.spikes), key=lambda name: depth[name])
+    theirs = model.trains
+    forward = sorted((name for name in exact.trains if name in theirs), key=lambda name: depth[name])
     spikes = {}
     for name in forward:
         width = (
@@ -372,7 +378,7 @@ def compare(
             if window is not None
             else (depth[name] + 1.5) * float(model.time_step or 0.0)
         )
-        spikes[name] = match_spikes(name, exact.spikes[name], model.spikes[name], width)
+        spikes[name] = match_spikes(name, exact.trains[name], theirs[name], width)
     differing = np.zeros(exact.n_samples, dtype=np.bool_)
     for match in spikes.values():
         differing[match.exact.samples[_felt(exact, match.population, match.missed)]] = True
@@ -380,8 +386,8 @@ def compare(
     limit = _default_tolerance(exact, model, depth) if tolerance is None else tolerance
     stages = [_spike_stage(match) for match in spikes.values()]
     loss = None
-    if exact.loss is not None and model.loss is not None:
-        loss = _split(exact.loss, model.loss, differing)
+    if exact.loss_values is not None and model.loss_values is not None:
+        loss = _split(*_beside(exact, model, exact.loss_values, model.loss_values), differing)
         stages.append(Stage("loss", "", loss.everything.relative_error, loss.matching.relative_error, limit))
     times: dict[str, TimesComparison] = {}
     weights: dict[Key, WeightComparison] = {}
@@ -393,7 +399,7 @@ def compare(
                 Stage("dL/dt", name, both.everything.relative_error, both.matching.relative_error, limit)
             )
         for key in (key for key in exact.weight if key[1] == name and key in model.weight):
-            weights[key] = _compare_weights(key, exact.weight[key], model.weight[key], differing)
+            weights[key] = _compare_weights(key, exact, model, differing)
             both = weights[key].samples
             stages.append(
                 Stage(
@@ -525,13 +531,13 @@ def _not_given(exact: Record, model: Record) -> tuple[str, ...]:
     """Return what only one of two records has, or raise a ValueError where they cannot be of the same problem."""
     found, common = [], False
     for label, what in (
-        ("spikes of", "spikes"),
-        ("loss", "loss"),
+        ("spikes of", "trains"),
+        ("loss", "loss_values"),
         ("dL/dt of", "spike_times"),
         ("dL/dw of", "weight"),
     ):
         mine, theirs = getattr(exact, what), getattr(model, what)
-        if what == "loss":
+        if what == "loss_values":
             given = [("", values is not None) for values in (mine, theirs)]
             mine, theirs = ({name: None for name, there in [entry] if there} for entry in given)
         foreign = [name for name in theirs if name not in mine]
@@ -548,16 +554,8 @@ def _not_given(exact: Record, model: Record) -> tuple[str, ...]:
                     found.append(
                         f"{printable(f'{label} {where}'.strip())}, which {printable(by.name)} does not give"
                     )
-    if not common and (exact.spikes or model.spikes):
+    if not common and (exact.trains or model.trains):
         raise ValueError(f"{exact.name!r} and {model.name!r} have nothing in common to compare")
-    if exact.loss is not None and model.loss is not None and exact.loss.shape != model.loss.shape:
-        raise ValueError(
-            f"loss must have one shape; got exact {exact.loss.shape} and model {model.loss.shape}"
-        )
-    for record in (exact, model):
-        for name, values in record.spike_times.items():
-            if name in record.spikes and values.shape != record.spikes[name].times.shape:
-                raise ValueError(f"spike_times of {name!r} in {record.name!r} must hold one number per spike")
     return tuple(found)
 
 
@@ -578,10 +576,11 @@ def depths(populations: Iterable[str], projections: Iterable[Key]) -> dict[str, 
 
 
 def _default_tolerance(exact: Record, model: Record, depth: Mapping[str, int]) -> float:
-    common = (name for name in exact.spikes if name in model.spikes)
+    mine, theirs = exact.trains, model.trains
+    common = (name for name in mine if name in theirs)
     deepest = max(common, key=lambda name: depth[name], default=None)
-    if model.time_step is not None and deepest is not None and exact.spikes[deepest].n_spikes:
-        latest = float(np.median(exact.spikes[deepest].times))
+    if model.time_step is not None and deepest is not None and mine[deepest].n_spikes:
+        latest = float(np.median(mine[deepest].times))
         if latest > 0:
             return depth[deepest] * model.time_step / latest
     return float(np.sqrt(np.finfo(np.float64).eps))
@@ -592,22 +591,64 @@ def _spike_stage(match: SpikeMatch) -> Stage:
 
 
 def _compare_times(exact: Record, model: Record, match: SpikeMatch, differing: Booleans) -> TimesComparison:
-    e = exact.spike_times[match.population][match.exact_index]
-    m = model.spike_times[match.population][match.model_index]
+    e = _of_own_loss(exact, exact.spike_times[match.population])[match.exact_index]
+    m = _of_own_loss(model, model.spike_times[match.population])[match.model_index]
     return TimesComparison(
         match.population, e, m, _split(e, m, differing[match.exact.samples[match.exact_index]])
     )
 
 
-def _compare_weights(key: Key, exact_given: Any, model_given: Any, differing: Booleans) -> WeightComparison:
-    name = f"weight of {key}"
-    exact, model = by_synapse(name, exact_given, exact_given), by_synapse(name, model_given, exact_given)
+def _compare_weights(key: Key, one: Record, other: Record, differing: Booleans) -> WeightComparison:
+    exact, model = _beside(one, other, one.weight[key], other.weight[key])
     if exact.shape != model.shape:
-        raise ValueError(f"{name} must have one shape; got exact {exact.shape} and model {model.shape}")
+        raise ValueError(
+            f"weight of {key} must have one shape; got exact {exact.shape} and model {model.shape}"
+        )
     per_sample = tuple(agreement(e, m) for e, m in zip(exact, model, strict=True))
     mean = agreement(_batch_mean(exact), _batch_mean(model))
-    split, synapses = _split(exact, model, differing), synapses_of(exact_given)
-    return WeightComparison(key, exact, model, mean, split, per_sample, synapses)
+    return WeightComparison(
+        key,
+        exact,
+        model,
+        mean,
+        _split(exact, model, differing),
+        per_sample,
+        _synapses(key, one, other) if exact.ndim == 2 else None,
+    )
+
+
+def _synapses(key: Key, *of: Record) -> Synapses:
+    for record in of:
+        if isinstance(record.network, Network):
+            found = synapses_of(record.network.projections[key].weight)
+            if found is not None:
+                return found
+    raise ValueError(
+        f"dL/dw of {key} is by synapse; which they are of only the network says, and there is none"
+    )
+
+
+def _beside(exact: Record, model: Record, e: Reals, m: Reals) -> tuple[Reals, Reals]:
+    """Return values of both, samples first; their means, as of one sample, where one is reduced over the batch."""
+    e, m = _rows(exact, e), _rows(model, m)
+    return (e, m) if exact.reduction == model.reduction == "none" else (_one_row(e), _one_row(m))
+
+
+def _rows(record: Record, values: Reals) -> Reals:
+    """Return values with samples in front; a mean over the batch as of a single one."""
+    if record.reduction == "none":
+        return values
+    rows: Reals = values[None] / (max(1, record.n_samples) if record.reduction == "sum" else 1)
+    return rows
+
+
+def _one_row(values: Reals) -> Reals:
+    return _batch_mean(values)[None]
+
+
+def _of_own_loss(record: Record, spike_times: Reals) -> Reals:
+    """Return dL/dt of the losses of the samples that the spikes are of."""
+    return spike_times * record.n_samples if record.reduction == "mean" else spike_times
 
 
 def differing_rows(differing: Booleans, n_rows: int) -> Booleans:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from validation.compare import Comparison, Culprit
 from validation.report import Excerpt
-from validation.target import Record
 
 
 def excerpt_around(

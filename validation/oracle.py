@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import eventsolve as es
-from validation.target import Record
+from eventsolve.io.records import Record
+from eventsolve.io.records.record import QUANTITIES
 
 
 def oracle(problem: es.Problem) -> Record:
@@ -14,16 +15,16 @@ def oracle(problem: es.Problem) -> Record:
     Returns
     -------
     Record
-        Without traces: ``es.solve(...).voltage`` gives the voltage at any time.
+        Without traces: ``problem.solution.voltage`` gives the voltage at any time.
     """
     solution = problem.solution
     if problem.loss is None:
-        return Record("exact", dict(solution.spikes), None, {}, {})
+        return Record.of(problem, "exact", spikes=solution.spikes)
     value, grads = es.value_and_grad(solution, problem.loss, reduction="none")
-    return Record(
-        name="exact",
-        spikes=dict(solution.spikes),
-        loss=np.asarray(value, dtype=np.float64),
-        spike_times=dict(grads.spike_times),
-        weight=dict(grads.weight),
+    return Record.of(
+        problem,
+        "exact",
+        spikes=solution.spikes,
+        loss_values=np.asarray(value, dtype=np.float64),
+        gradients={quantity: getattr(grads, quantity) for quantity in QUANTITIES},
     )

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import duration, first_entry, seconds
+from eventsolve.io.records import Record
 from eventsolve.network import LIF, Key, Network
 from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
 from validation.grid.steps import check_network, number_of_samples
-from validation.target import Record
 
 RUNNERS = Path(__file__).parent / "runners"
 
@@ -111,7 +111,14 @@ class Peer:
         if "w1" in found:
             weight = {(source, hidden): found["w1"].astype(float), (hidden, out): found["w2"].astype(float)}
         values, _ = first_spike_loss(reading, spikes[out].first(), t_end)
-        return Record(self.name, spikes, values, {}, weight, self.time_step)
+        return Record.of(
+            problem,
+            self.name,
+            spikes=spikes,
+            loss_values=values,
+            gradients={"weight": weight} if weight else {},
+            time_step=self.time_step,
+        )
 
     def _work(
         self, network: Network, inputs: Mapping[str, es.SpikeTrains], t_end: float, reading: TTFSLoss

@@ -63,6 +63,11 @@ def task(name: str, **options: Any) -> Task:
     return made
 
 
+def kind(group: str, name: str) -> Any:
+    """Return the class of an entry; raises as :func:`target`."""
+    return _loaded(group, name)
+
+
 def options_of(group: str, name: str) -> Mapping[str, Any]:
     """Return the options of an entry and their defaults, ``dataclasses.MISSING`` for one that has to be given."""
     return {

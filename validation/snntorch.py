@@ -11,9 +11,9 @@ import torch
 
 import eventsolve as es
 from eventsolve.checks import duration
+from eventsolve.io.records import Record
 from eventsolve.network import Key, Network
 from validation.grid.steps import check_network
-from validation.target import Record
 from validation.torch_targets import Module, RasterTarget
 
 

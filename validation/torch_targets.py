@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import duration
+from eventsolve.io.records import Record
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network
 from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
 from validation.grid.steps import grid_trains, number_of_samples, number_of_steps, to_steps
-from validation.target import Record
 
 Tensors: TypeAlias = Mapping[str, torch.Tensor]
 Module: TypeAlias = Callable[[dict[str, torch.Tensor]], Tensors]
@@ -81,13 +81,16 @@ class TimesTarget:
         values, slopes = first_spike_loss(reading, spikes[reading.population].first(), t_end)
         gradients, by_time = _differentiated(first, slopes, weights, times)
         slots = {name: (trains.samples, trains.neurons, trains.slots()) for name, trains in inputs.items()}
-        return Record(
+        return Record.of(
+            problem,
             self.name,
-            spikes,
-            values,
-            {name: gradient[slots[name]] for name, gradient in by_time.items()},
-            gradients,
-            self.time_step,
+            spikes=spikes,
+            loss_values=values,
+            gradients={
+                "weight": gradients,
+                "spike_times": {name: gradient[slots[name]] for name, gradient in by_time.items()},
+            },
+            time_step=self.time_step,
         )
 
 
@@ -146,7 +149,14 @@ class RasterTarget:
             )
         values, slopes = first_spike_loss(reading, spikes[reading.population].first(), t_end)
         gradients, _ = _differentiated(first, slopes, weights, {})
-        return Record(self.name, spikes, values, {}, gradients, self.time_step)
+        return Record.of(
+            problem,
+            self.name,
+            spikes=spikes,
+            loss_values=values,
+            gradients={"weight": gradients},
+            time_step=self.time_step,
+        )
 
 
 def _built(build: Build, network: Network) -> tuple[Module, dict[Key, torch.Tensor]]:

@@ -52,7 +52,7 @@ TAU_MEM, TAU_SYN, V_THRESHOLD, V_RESET, V_LEAK, T_REF, V_INITIAL, I_INITIAL = ra
 
 
 class Scales(NamedTuple):
-    """How far parameters may move: those of synapses, (n_synapses,), and of neurons, (8, n)."""
+    """How far parameters move, or may move: those of synapses, (n_synapses,), and of neurons, (8, n)."""
 
     weight: Reals
     delay: Reals

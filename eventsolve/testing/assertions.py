@@ -21,20 +21,19 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
 from eventsolve.checks import duration, real, real_array, seconds, shown
-from eventsolve.io.records.record import NEURONAL, SYNAPTIC
+from eventsolve.io.records.record import QUANTITIES
 from eventsolve.problem import Problem
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.synapses import by_synapse, synapses_of
 from eventsolve.testing.divergence import (
     Mismatch,
-    by_synapse,
     first_spike_divergence,
     margin_of,
     number_divergence,
     paired,
     spike_time_divergence,
-    synapses_of,
 )
 from eventsolve.testing.slips import Evidence, Reduction, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
@@ -44,10 +43,6 @@ Reals = NDArray[np.float64]
 Spikes: TypeAlias = SpikeTrains | Mapping[str, SpikeTrains] | Solution
 Results: TypeAlias = Mapping[str, Any]
 Implementation: TypeAlias = Callable[[Problem], Results]
-
-QUANTITIES = (*SYNAPTIC, *NEURONAL, "spike_times")
-"""What gradients there are: the attributes of :class:`eventsolve.Gradients`."""
-_SYNAPTIC = ("weight", "delay")
 
 
 def assert_spikes_match(

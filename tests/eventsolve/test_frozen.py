@@ -55,6 +55,7 @@ def results():
         ),
         "gradients": gradients,
         "sparse gradients": es.value_and_grad(sparse, LOSS, reduction="none")[1],
+        "tangents": es.jvp(solution, {"weight": {("in", "mid"): 1.0}}, LOSS, reduction="none"),
         "adjoint": es.adjoint_states(solution, LOSS),
         "margins": es.margins(solution),
         "condition": es.gradient_condition(solution),
@@ -75,8 +76,8 @@ def results():
 
 NAMES = (
     "trains", "spikes", "network", "sparse network", "solution", "first spikes", "state", "onward", "gradients",
-    "sparse gradients", "adjoint", "margins", "condition", "estimate", "radius", "certificate", "loss", "problem",
-    "record",
+    "sparse gradients", "tangents", "adjoint", "margins", "condition", "estimate", "radius", "certificate", "loss",
+    "problem", "record",
 )  # fmt: skip
 
 

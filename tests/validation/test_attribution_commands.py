@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import eventsolve as es
 from eventsolve.io import records
+from tests.shared.records import altered
 from validation import __main__ as cli
 from validation.attribution import convergence, study
 from validation.spinnaker2 import SpiNNaker2Core
@@ -143,22 +144,7 @@ class TestLocalise:
 
     def record(self, **changes):
         """What the model gives, in a file's form."""
-        net, inputs, t_end, loss = chain_problem()
-        got = replace(self.CORE.run(es.Problem(net, inputs, t_end, loss)), **changes)
-        gradients = {"weight": dict(got.weight), "spike_times": dict(got.spike_times)}
-        return records.Record(
-            name="my chip",
-            t_end=t_end,
-            inputs={name: got.spikes[name] for name in inputs},
-            spikes={name: got.spikes[name] for name in got.spikes if name not in inputs},
-            network=net,
-            loss=loss,
-            loss_values=got.loss,
-            gradients={q: v for q, v in gradients.items() if v},
-            reduction="none",
-            time_step=1e-3,
-            traces={n: records.Trace(t.times, t.voltage, t.current) for n, t in got.traces.items()},
-        )
+        return altered(self.CORE.run(es.Problem(*chain_problem())), name="my chip", **changes)
 
     def run(self, tmp_path, record, *options):
         records.write(record, tmp_path / "mine.npz")

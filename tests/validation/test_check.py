@@ -212,7 +212,7 @@ def test_a_time_stepped_implementation_agrees_to_its_step_and_parts_beyond_it(tm
         {name: trains for name, trains in ran.spikes.items() if name != "in"},
         given.network,
         given.loss,
-        ran.loss,
+        ran.loss_values,
         {"weight": dict(ran.weight), "spike_times": dict(ran.spike_times)},
         "none",
         step,

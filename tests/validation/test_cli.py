@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from validation import __main__ as cli
-from validation import yinyang
 from validation.durations import seconds
+from validation.spinnaker2 import yinyang
 
 SMALL = ["yinyang", "--samples", "2", "--dt", "1ms", "--format", "float32", "--setup", "5-120-3"]
 

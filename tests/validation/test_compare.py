@@ -8,10 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from eventsolve.matching import match_spikes
+from tests.shared.records import altered
 from validation.compare import agreement, broken_limits, compare, worst_spike
 from validation.oracle import oracle
-from validation.target import Record
 
 STEP = 1e-3
 SIZES = {"in": 2, "hidden": 4, "out": 3}
@@ -30,16 +31,19 @@ def exact_record(n_samples=3, seed=0):
     return Record(
         name="exact",
         spikes=spikes,
-        loss=random.uniform(1, 2, n_samples),
-        spike_times={name: random.normal(size=trains.n_spikes) for name, trains in spikes.items()},
-        weight={
-            key: random.normal(size=(n_samples, SIZES[key[1]], SIZES[key[0]])) for key in (FIRST, SECOND)
+        loss_values=random.uniform(1, 2, n_samples),
+        gradients={
+            "spike_times": {name: random.normal(size=trains.n_spikes) for name, trains in spikes.items()},
+            "weight": {
+                key: random.normal(size=(n_samples, SIZES[key[1]], SIZES[key[0]])) for key in (FIRST, SECOND)
+            },
         },
+        reduction="none",
     )
 
 
 def model_of(record, **changes):
-    return replace(record, name="model", time_step=STEP, **changes)
+    return altered(record, name="model", time_step=STEP, **changes)
 
 
 def with_train(record, population, change):
@@ -193,7 +197,7 @@ def test_samples_with_differing_spikes_are_told_apart():
     wrong = exact.weight[FIRST].copy()
     wrong[1] *= 3
     model = with_train(exact, "hidden", lambda lists: lists[1][2].pop(0))
-    result = compare(exact, replace(model, weight=exact.weight | {FIRST: wrong}))
+    result = compare(exact, altered(model, weight=exact.weight | {FIRST: wrong}))
     split = result.weight[FIRST].samples
     assert split.matching.relative_error == 0
     assert split.differing.relative_error == pytest.approx(2)
@@ -209,7 +213,7 @@ def test_spikes_that_no_gradient_depends_on_do_not_make_a_sample_differ():
     def differing(dl_dt):
         times = exact.spike_times["hidden"].copy()
         times[place] = dl_dt
-        known = replace(exact, spike_times=exact.spike_times | {"hidden": times})
+        known = altered(exact, spike_times=exact.spike_times | {"hidden": times})
         lacking = with_train(known, "hidden", lambda lists: lists[1][2].pop(0))
         missed, extra = compare(known, lacking), compare(lacking, replace(known, time_step=STEP))
         assert missed.missed == extra.extra == 1
@@ -246,7 +250,7 @@ def test_what_is_not_finite_fails_everything(bad):
     assert len(broken_limits(result, max_error=1e9, min_cosine=-1.0)) == 2
     worst = result.weight[SECOND].worst(1)[0]
     assert (worst.post, worst.pre) == (1, 2)
-    loss = compare(exact, model_of(exact, loss=np.full(3, bad)), tolerance=1e9)
+    loss = compare(exact, model_of(exact, loss_values=np.full(3, bad)), tolerance=1e9)
     assert loss.first.kind == "loss"
 
 
@@ -273,10 +277,11 @@ def test_records_that_cannot_be_compared_are_refused():
         compare(exact, model_of(exact, weight={FIRST: exact.weight[FIRST][:1]}))
     with pytest.raises(ValueError, match="nothing in common"):
         compare(
-            replace(exact, spike_times={}, loss=None, weight={}), model_of(exact, spikes={}, spike_times={})
+            altered(exact, spike_times={}, loss_values=None, weight={}),
+            model_of(exact, spikes={}, spike_times={}),
         )
     with pytest.raises(ValueError, match="loss"):
-        compare(exact, model_of(exact, loss=exact.loss[:1]))
+        compare(exact, model_of(exact, loss_values=exact.loss_values[:1]))
     with pytest.raises(ValueError, match="n_neurons"):
         compare(exact, model_of(exact, spikes=exact.spikes | {"in": exact.spikes["out"]}, spike_times={}))
     with pytest.raises(ValueError, match="window"):
@@ -287,8 +292,8 @@ def test_records_that_cannot_be_compared_are_refused():
     ("lacking", "listed"),
     [
         ({"weight": {}}, ["dL/dw of in → hidden", "dL/dw of hidden → out"]),
-        ({"weight": {}, "spike_times": {}, "loss": None}, 6 * [""]),
-        ({"loss": None}, ["loss"]),
+        ({"weight": {}, "spike_times": {}, "loss_values": None}, 6 * [""]),
+        ({"loss_values": None}, ["loss"]),
     ],
 )
 def test_what_both_have_is_compared_and_the_rest_listed(lacking, listed):
@@ -304,7 +309,7 @@ def test_what_both_have_is_compared_and_the_rest_listed(lacking, listed):
     assert result.first is None
     assert worst_spike(result) is None or not lacking.keys() >= {"spike_times"}
     # the other way round it is the exact record that does not give it
-    other = compare(replace(exact, **lacking), model_of(exact))
+    other = compare(altered(exact, **lacking), model_of(exact))
     assert all("which exact does not give" in said for said in other.not_given)
 
 
@@ -338,17 +343,17 @@ def test_a_sparse_projection_is_compared_by_synapse(layout):
         )
     )
     key = ("in", "out")
-    right = [w.copy() for w in exact.weight[key]]
-    wrong = [w.copy() for w in right]
+    matrices = [sp.csr_array((row, weight.indices, weight.indptr), weight.shape) for row in exact.weight[key]]
+    right, wrong = ([w.copy() for w in matrices] for _ in range(2))
     wrong[1].data[3] += 1.0  # neuron 2 from input 0
     forms = {
         "matrices": lambda given: given,
         "by synapse": lambda given: np.stack([w.data for w in given]),
         "dense": lambda given: np.stack([w.toarray() for w in given]),
     }
-    same = compare(exact, replace(exact, name="same", weight={key: forms[layout](right)}), window=0.0)
+    same = compare(exact, altered(exact, name="same", weight={key: forms[layout](right)}), window=0.0)
     assert same.first is None
-    result = compare(exact, replace(exact, name="off", weight={key: forms[layout](wrong)}), window=0.0)
+    result = compare(exact, altered(exact, name="off", weight={key: forms[layout](wrong)}), window=0.0)
     assert result.first.label == "dL/dw of in → out"
     (worst,) = result.weight[key].worst(1)
     assert (worst.post, worst.pre) == (2, 0)
@@ -368,7 +373,7 @@ def test_the_exact_record_agrees_with_itself_and_sums_to_the_batch_gradient():
     loss = es.losses.TTFSCrossEntropy("out", [0, 1, 2, 0, 1, 2], tau0=1e-3, tau1=6e-3, alpha=3e-3)
     exact = oracle(es.Problem(net, inputs, 60e-3, loss))
     result = compare(exact, replace(exact, name="again"), window=0.0)
-    assert exact.loss.shape == (6,)
+    assert exact.loss_values.shape == (6,)
     assert {key: weight.shape for key, weight in exact.weight.items()} == {
         FIRST: (6, 4, 2),
         SECOND: (6, 3, 4),

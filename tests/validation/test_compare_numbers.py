@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import eventsolve as es
+from tests.shared.records import altered
 from tests.validation.test_compare import FIRST, SECOND, STEP, exact_record, model_of
 from validation.compare import Stage, agreement, broken_limits, compare, depths, worst_spike
 
@@ -45,7 +46,7 @@ def weights(exact, model):
     full = np.zeros((len(exact), 3, 4)), np.zeros((len(exact), 3, 4))
     for array, values in zip(full, (exact, model), strict=True):
         array[:, 0, : len(values[0])] = values
-    given = replace(record, weight=record.weight | {SECOND: full[0]})
+    given = altered(record, weight=record.weight | {SECOND: full[0]})
     return compare(given, model_of(given, weight=record.weight | {SECOND: full[1]})).weight[SECOND]
 
 
@@ -74,7 +75,7 @@ def test_errors_of_spike_times_by_hand():
     e[:3] = [2.0, 0.0, 0.0]
     m = e.copy()
     m[:3] = [1.0, 0.5, 0.0]
-    given = replace(exact, spike_times=exact.spike_times | {"out": e})
+    given = altered(exact, spike_times=exact.spike_times | {"out": e})
     result = compare(given, model_of(given, spike_times=exact.spike_times | {"out": m}))
     found, order = result.spike_times["out"], result.spikes["out"].exact_index
     absolute, relative = np.zeros(e.size), np.zeros(e.size)
@@ -97,7 +98,7 @@ def test_samples_whose_spikes_match_are_compared_by_themselves():
         spikes=exact.spikes | {"out": trains},
         spike_times=times,
         weight=exact.weight | {SECOND: wrong},
-        loss=exact.loss * [2.0, 1.0, 1.0],
+        loss_values=exact.loss_values * [2.0, 1.0, 1.0],
     )
     found = compare(exact, model)
     split = found.weight[SECOND].samples
@@ -110,7 +111,9 @@ def test_samples_whose_spikes_match_are_compared_by_themselves():
         math.hypot(norm[0], 0.5 * norm[1]) / math.sqrt(sum(x * x for x in norm)), rel=1e-14
     )
     stages = {stage.label: stage for stage in found.stages}
-    assert stages["loss"].error == pytest.approx(exact.loss[0] / np.linalg.norm(exact.loss), rel=1e-14)
+    assert stages["loss"].error == pytest.approx(
+        exact.loss_values[0] / np.linalg.norm(exact.loss_values), rel=1e-14
+    )
     assert stages["loss"].error_where_spikes_match == 0.0
     assert stages["spikes of out"].error == 1.0
     assert stages["dL/dw of hidden → out"].error == split.everything.relative_error

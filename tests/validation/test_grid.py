@@ -51,7 +51,7 @@ def test_one_spike_converges_to_the_quadratic(weight):
     for time_step in (1e-5, 1e-6):
         record = TimeStepped(time_step).run(es.Problem(one_neuron(weight), one_spike(), 6e-3, first_time()))
         assert 0 <= record.spikes["out"].times[0] - t <= time_step * (1 + 1e-9)
-        assert record.loss[0] == pytest.approx(record.spikes["out"].times[0], rel=1e-6)
+        assert record.loss_values[0] == pytest.approx(record.spikes["out"].times[0], rel=1e-6)
         np.testing.assert_allclose(record.spike_times["out"][0], 1.0, rtol=1e-5)
         # a later input spike moves the output spike with it
         np.testing.assert_allclose(record.spike_times["in"], [1.0], rtol=2 * time_step / 1e-4)
@@ -93,7 +93,7 @@ def test_networks_converge_to_the_exact_solution(seed):
     for time_step in (1e-5, 1e-6):
         record = TimeStepped(time_step).run(es.Problem(net, inputs, 30e-3, loss))
         assert record.counters["falling_crossings"] == 0
-        found = [relative(record.loss, values)]
+        found = [relative(record.loss_values, values)]
         for name in ("in", "hidden", "out"):
             mine, theirs = record.spikes[name], solution.spikes[name]
             np.testing.assert_array_equal(mine.counts(), theirs.counts())
@@ -114,7 +114,7 @@ def test_a_grid_finer_than_the_events_misses_nothing_and_a_coarse_one_does():
     assert TimeStepped(1e-6).run(es.Problem(net, inputs, 20e-3, loss)).spikes["out"].n_spikes == 1
     record = TimeStepped(1e-3).run(es.Problem(net, inputs, 20e-3, loss))
     assert record.spikes["out"].n_spikes == 0
-    assert record.loss[0] == 0
+    assert record.loss_values[0] == 0
     assert not record.weight["in", "out"].any()
 
 
@@ -134,7 +134,7 @@ def test_silence_has_the_three_policies_of_the_library():
         loss = es.losses.TTFSCrossEntropy("out", [1, 0], tau0=2e-3, tau1=20e-3, alpha=0.1, silent=silent)
         values, grads = es.value_and_grad(es.solve(net, inputs, t_end=20e-3), loss, reduction="none")
         record = TimeStepped(1e-6).run(es.Problem(net, inputs, 20e-3, loss))
-        np.testing.assert_allclose(record.loss, values, rtol=2e-3)
+        np.testing.assert_allclose(record.loss_values, values, rtol=2e-3)
         np.testing.assert_allclose(record.weight["in", "out"], grads.weight["in", "out"], rtol=2e-3)
     loss = es.losses.TTFSCrossEntropy("out", [1, 0], tau0=2e-3, tau1=20e-3, alpha=0.1)
     with pytest.raises(ValueError, match=r"silent in 1 of 2 samples \(0\)"):
@@ -249,7 +249,7 @@ def test_the_recursion_is_that_of_the_core(decay):
         np.testing.assert_allclose(grid.spike_times[name], core.spike_times[name], rtol=1e-6, atol=1e-6)
     for key, gradient in core.weight.items():
         assert relative(grid.weight[key], gradient) < 1e-6
-    assert grid.parameters == {}
+    assert set(grid.gradients) == {"weight", "delay", "spike_times"}
 
 
 def test_what_the_recursion_has_no_rule_for_is_refused():
@@ -294,6 +294,6 @@ def test_without_a_loss_there_are_spikes_alone():
     with_loss = TimeStepped(1e-3).run(problem)
     alone = TimeStepped(1e-3).run(es.Problem(problem.network, problem.inputs, problem.t_end))
     assert alone.spikes["out"] == with_loss.spikes["out"]
-    assert alone.loss is None
+    assert alone.loss_values is None
     assert not alone.weight
     assert not alone.spike_times

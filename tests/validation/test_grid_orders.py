@@ -20,6 +20,7 @@ import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve import losses
+from eventsolve.io.records.record import NEURONAL
 from validation.grid import TimeStepped
 
 STEPS = [1e-4 / 2**k for k in range(5)]
@@ -238,8 +239,13 @@ def exact(net, given, loss):
 
 def stepped(target, net, given, loss):
     r = target.run(es.Problem(net, given, T_END, loss))
-    neurons = {f"{p} of {name}": values for p, by in r.parameters.items() for name, values in by.items()}
-    return r.spikes, _flat(r.loss, r.spikes, r.spike_times, r.weight, r.delay, neurons)
+    neurons = {
+        f"{p} of {name}": values
+        for p in NEURONAL
+        if p in r.gradients
+        for name, values in r.gradients[p].items()
+    }
+    return r.spikes, _flat(r.loss_values, r.spikes, r.spike_times, r.weight, r.delay, neurons)
 
 
 def _flat(loss, spikes, spike_times, weight, delay, neurons):

@@ -64,7 +64,7 @@ def test_a_setting_of_the_grid_equals_every_correct_record(name):
         record.reduction
     ]
     share = 1 / record.n_samples if record.reduction == "mean" else 1.0
-    assert relative(reduce(found.loss), record.loss_values) <= n * u
+    assert relative(reduce(found.loss_values), record.loss_values) <= n * u
     quantities = [(reduce(found.weight[key]), g) for key, g in record.gradients["weight"].items()]
     quantities += [
         (share * found.spike_times[p], g) for p, g in record.gradients.get("spike_times", {}).items()

@@ -9,8 +9,8 @@ from mishaps import double, halve
 
 from tests.campaign import Tally, campaign, run_batch
 from validation.jobs import LostJobsError, as_finished, in_order
-from validation.yinyang import Job
-from validation.yinyang import campaign as yinyang_campaign
+from validation.spinnaker2.yinyang import Job
+from validation.spinnaker2.yinyang import campaign as yinyang_campaign
 
 JOBS = [Job("5-120-3", step, "float64", samples=2, seed=3) for step in (1e-3, 0.5e-3)]
 

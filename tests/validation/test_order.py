@@ -8,7 +8,7 @@ import eventsolve as es
 from eventsolve.matching import match_spikes
 from validation.order import spike_order
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.yinyang import SETUPS, network, resolution
+from validation.tasks.yin_yang import SETUPS, network
 
 
 def matches(solution, model):
@@ -54,7 +54,7 @@ def test_the_same_spikes_need_no_explanation():
 @pytest.mark.parametrize(("arithmetic", "half"), [("s16.15", 2.0**-16), ("float32", None), ("float64", None)])
 def test_a_core_is_off_by_two_steps_and_half_a_last_place(arithmetic, half):
     net = network(SETUPS["5-120-3"], 1)
-    found = resolution(SpiNNaker2Core(time_step=1e-4, format=arithmetic), net)
+    found = SpiNNaker2Core(time_step=1e-4, format=arithmetic).resolution(net).radii(net)
     assert found["spike_times"] == {"in": 2e-4, "hidden": 2e-4, "out": 2e-4}
     for key, p in net.projections.items():
         stored = p.weight.astype(arithmetic) if half is None else np.round(p.weight * 2**15) / 2**15

@@ -12,9 +12,10 @@ from PIL import Image
 from rich.console import Console
 
 import eventsolve as es
+from eventsolve.io.records import Record
+from tests.shared.records import altered
 from validation import report
 from validation.compare import compare, worst_spike
-from validation.target import Record
 
 SIZES = {"in": 2, "hidden": 30, "out": 3}
 KEYS = (("in", "hidden"), ("hidden", "out"))
@@ -29,9 +30,12 @@ def exact_record():
     return Record(
         name="exact",
         spikes=spikes,
-        loss=np.ones(3),
-        spike_times={name: random.normal(size=trains.n_spikes) for name, trains in spikes.items()},
-        weight={key: random.normal(size=(3, SIZES[key[1]], SIZES[key[0]])) for key in KEYS},
+        loss_values=np.ones(3),
+        gradients={
+            "spike_times": {name: random.normal(size=trains.n_spikes) for name, trains in spikes.items()},
+            "weight": {key: random.normal(size=(3, SIZES[key[1]], SIZES[key[0]])) for key in KEYS},
+        },
+        reduction="none",
     )
 
 
@@ -60,14 +64,14 @@ def runs():
         n_neurons=all_spikes.n_neurons,
         n_samples=all_spikes.n_samples,
     )
-    missing = replace(
+    missing = altered(
         same,
         spikes=exact.spikes | {"hidden": fewer},
         spike_times=exact.spike_times | {"hidden": exact.spike_times["hidden"][kept]},
     )
     wrong = exact.weight[KEYS[0]].copy()
     wrong[2, 4, 1] = np.nan
-    broken = replace(same, weight=exact.weight | {KEYS[0]: wrong}, time_step=1e-4)
+    broken = altered(same, weight=exact.weight | {KEYS[0]: wrong}, time_step=1e-4)
     return [run_of(exact, same, "agrees"), run_of(exact, missing, "misses"), run_of(exact, broken, "breaks")]
 
 

@@ -177,7 +177,7 @@ def test_a_sample_does_not_depend_on_its_batch(arithmetic):
         alone = core.run(
             es.Problem(net, {"in": inputs["in"].select([s])}, 27e-3, replace(loss, labels=loss.labels[[s]]))
         )
-        assert alone.loss[0] == batch.loss[s]
+        assert alone.loss_values[0] == batch.loss_values[s]
         for key in batch.weight:
             np.testing.assert_array_equal(alone.weight[key][0], batch.weight[key][s])
 
@@ -246,7 +246,7 @@ def test_skip_connections_and_several_inputs_add_up():
     parts = SpiNNaker2Core(1e-3, "s16.15").run(es.Problem(net, halves, 30e-3, loss))
     joined = np.concatenate([parts.weight["a", "out"], parts.weight["b", "out"]], axis=2)
     np.testing.assert_array_equal(joined, whole.weight["in", "out"])
-    np.testing.assert_array_equal(parts.loss, whole.loss)
+    np.testing.assert_array_equal(parts.loss_values, whole.loss_values)
 
 
 # -- the loss program
@@ -294,11 +294,11 @@ def test_a_silent_label_is_skipped_or_an_error():
     skipped = SpiNNaker2Core(1e-3, "float64").run(
         es.Problem(net, inputs, 30e-3, replace(loss, silent="skip"))
     )
-    assert skipped.loss[0] == 0
+    assert skipped.loss_values[0] == 0
     assert not skipped.weight["in", "out"][0].any()
     assert skipped.weight["in", "out"][1].any()
     at_end = SpiNNaker2Core(1e-3, "float64").run(es.Problem(net, inputs, 30e-3, loss))
-    assert at_end.loss[0] > 10
+    assert at_end.loss_values[0] > 10
     assert at_end.weight["in", "out"][0].any()
     with pytest.raises(ValueError, match=r"silent in 1 of 2 samples \(0\)"):
         SpiNNaker2Core(1e-3, "float64").run(es.Problem(net, inputs, 30e-3, replace(loss, silent="raise")))
@@ -339,7 +339,7 @@ def test_training_lowers_the_loss_in_fixed_point():
     losses = []
     for _ in range(30):
         net, record = core.train_step(es.Problem(net, inputs, 27e-3, loss), optimizer)
-        losses.append(record.loss.mean())
+        losses.append(record.loss_values.mean())
     assert losses[-1] < 0.9 * losses[0]
     raw = net.projections["in", "hidden"].weight * 2**15
     np.testing.assert_array_equal(raw, np.rint(raw))
@@ -392,7 +392,7 @@ def test_nothing_happens_in_an_empty_batch_in_one_step_or_without_spikes(arithme
     empty = core.run(
         es.Problem(net, {"in": es.SpikeTrains.from_lists([], n_neurons=1)}, 9e-3, TTFS(np.empty(0, np.int64)))
     )
-    assert empty.loss.shape == (0,)
+    assert empty.loss_values.shape == (0,)
     assert empty.weight["in", "out"].shape == (0, 2, 1)
     for t_end in (1e-3, 9e-3):
         record = core.run(

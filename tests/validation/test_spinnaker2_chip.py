@@ -61,7 +61,7 @@ def test_steps_are_those_of_packets_and_the_optimizer_program(arithmetic, number
         record = core.run_packet_by_packet(es.Problem(net, inputs, T_END, loss))
         net, _ = core.train_step(es.Problem(net, inputs, T_END, loss), optimizer)
         state, batch = chip.step(state, inputs, loss)
-        np.testing.assert_array_equal(batch.losses, record.loss)
+        np.testing.assert_array_equal(batch.losses, record.loss_values)
         np.testing.assert_array_equal(batch.first_spikes, record.spikes["out"].first())
         np.testing.assert_array_equal(batch.predictions, np.argmin(record.spikes["out"].first(), axis=1))
         for key, projection in net.projections.items():

@@ -215,7 +215,7 @@ def test_a_network_with_fractional_weights_is_reproduced(decay):
     )
     assert steps(record.spikes["hidden"]) == want["hidden"]
     assert steps(record.spikes["out"]) == want["out"]
-    np.testing.assert_allclose(record.loss, [want["loss"]], rtol=0, atol=0.51e-10)
+    np.testing.assert_allclose(record.loss_values, [want["loss"]], rtol=0, atol=0.51e-10)
     assert first_errors(want["first"]) == pytest.approx(want["e"], rel=1e-6, nan_ok=True)
     for key, name in ((("hidden", "out"), "w2"), (("in", "hidden"), "w1")):
         expected = np.array(want[name])

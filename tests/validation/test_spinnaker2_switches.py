@@ -76,7 +76,7 @@ def assert_close(got, want, net, inputs, loss, t_end=T_END, run=None):
     assert_backward_stable(
         got, want, net, lambda other: run(es.Problem(other, inputs, t_end, loss)), n_intervals
     )
-    np.testing.assert_allclose(got.loss, want.loss, rtol=1e-10)
+    np.testing.assert_allclose(got.loss_values, want.loss_values, rtol=1e-10)
 
 
 def assert_backward_stable(got, want, net, run, n_intervals):
@@ -199,7 +199,7 @@ def test_grids_of_inputs_and_spikes_alone_are_the_time_stepped_network(delay, se
     target = TimeStepped(DT)
     want = target.run(es.Problem(net, inputs, T_END, loss))
     assume(all(want.spikes[name].counts().max() <= 1 for name in ("hidden", "out")))
-    assume(want.loss.any())
+    assume(want.loss_values.any())
     margin = min(
         np.abs(want.traces[n].voltage - net.population(n).parameter("v_threshold")[:, None]).min()
         for n in want.traces
@@ -210,7 +210,7 @@ def test_grids_of_inputs_and_spikes_alone_are_the_time_stepped_network(delay, se
     for name in want.spikes:
         np.testing.assert_allclose(got.spikes[name].times, want.spikes[name].times, rtol=4 * EPS)
         np.testing.assert_array_equal(got.spikes[name].neurons, want.spikes[name].neurons)
-    np.testing.assert_allclose(got.loss, want.loss, rtol=1e-12)
+    np.testing.assert_allclose(got.loss_values, want.loss_values, rtol=1e-12)
     assert_backward_stable(
         got, want, net, lambda other: target.run(es.Problem(other, inputs, T_END, loss)), 60
     )
@@ -227,7 +227,7 @@ def test_the_loss_in_steps_alone_is_that_of_spikes_moved_to_the_end_of_their_ste
     labels = np.asarray(loss.labels)
     want = times[rows, labels] / 2e-3 + np.log(np.exp(-times / 2e-3).sum(axis=1))
     want += 0.01 * np.expm1(times[rows, labels] / 0.1)
-    np.testing.assert_allclose(got.loss, want, rtol=1e-12)
+    np.testing.assert_allclose(got.loss_values, want, rtol=1e-12)
     np.testing.assert_array_equal(got.spikes["out"].times, exact.spikes["out"].times)
 
 
@@ -254,7 +254,12 @@ def flat():
 def numbers(record):
     spikes = [x for s in record.spikes.values() for x in (s.times, s.neurons)]
     return np.concatenate(
-        [record.loss, *spikes, *record.spike_times.values(), *(w.ravel() for w in record.weight.values())]
+        [
+            record.loss_values,
+            *spikes,
+            *record.spike_times.values(),
+            *(w.ravel() for w in record.weight.values()),
+        ]
     )
 
 

@@ -50,7 +50,7 @@ def test_the_exact_module_is_the_oracle():
     assert comparison.missed == comparison.extra == 0
     for name in ("hidden", "out"):
         np.testing.assert_array_equal(record.spikes[name].times, exact.spikes[name].times)
-    np.testing.assert_allclose(record.loss, exact.loss, rtol=1e-12)
+    np.testing.assert_allclose(record.loss_values, exact.loss_values, rtol=1e-12)
     for key, gradient in exact.weight.items():
         np.testing.assert_allclose(record.weight[key], gradient, rtol=0, atol=1e-12 * np.abs(gradient).max())
     slopes = exact.spike_times["in"]
@@ -67,7 +67,7 @@ def test_eventprop_in_torch_is_the_core_number_by_number(seed):
         assert core.spikes[name].n_spikes > 5
         np.testing.assert_array_equal(record.spikes[name].times, core.spikes[name].times)
         np.testing.assert_array_equal(record.spikes[name].neurons, core.spikes[name].neurons)
-    np.testing.assert_allclose(record.loss, core.loss, rtol=1e-12)
+    np.testing.assert_allclose(record.loss_values, core.loss_values, rtol=1e-12)
     for key, gradient in core.weight.items():
         assert gradient.any()
         # sums of a few hundred products in another order
@@ -145,7 +145,9 @@ def test_rasters_have_the_spikes_of_their_grid_and_the_gradients_of_torch():
     rows = np.arange(4)
     shown = np.where(np.isfinite(first), first, T_END)
     want = shown[rows, LABELS] / 1.5e-3 + np.log(np.exp(-shown / 1.5e-3).sum(axis=1))
-    np.testing.assert_allclose(record.loss, want + 0.01 * np.expm1(shown[rows, LABELS] / 100e-3), rtol=1e-12)
+    np.testing.assert_allclose(
+        record.loss_values, want + 0.01 * np.expm1(shown[rows, LABELS] / 100e-3), rtol=1e-12
+    )
     assert record.spike_times == {}
     for key, gradient in record.weight.items():
         assert gradient.shape == (4, *given[0].projections[key].weight.shape)

@@ -18,12 +18,12 @@ from scipy import stats
 
 import eventsolve as es
 from eventsolve.checks import real_array
+from eventsolve.io.records import Record
 from validation.attribution.study import Reals, delayed
 from validation.fixedpoint import FixedFormat
 from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core
-from validation.target import Record
 
 Booleans = NDArray[np.bool_]
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from eventsolve.network import Key
 from eventsolve.problem import Problem
 from eventsolve.testing.slips import Evidence, recognised
@@ -30,7 +31,6 @@ from validation.spinnaker2.arithmetic import Arithmetic, Calculator, Number, dec
 from validation.spinnaker2.image import Image, LayerImage
 from validation.spinnaker2.layer_program import LayerProgram
 from validation.spinnaker2.packets import SpikePackets
-from validation.target import Record
 
 Booleans = NDArray[np.bool_]
 
@@ -103,7 +103,7 @@ class Case:
 
 def raster(record: Record, name: str, n_steps: int, dt: float) -> Booleans:
     """Return who spikes when, (n_samples, n_neurons, n_steps); what is later than the last step is left out."""
-    trains = record.spikes[name]
+    trains = record.trains[name]
     steps = np.rint(trains.times / dt).astype(np.int64)
     found = np.zeros((trains.n_samples, trains.n_neurons, n_steps), np.bool_)
     here = steps < n_steps
@@ -119,6 +119,14 @@ def _grain(number: Number, values: Reals) -> float:
 
 
 # -- forward
+
+
+def current_of(record: Record, name: str) -> Reals:
+    """Return the current of a trace, or raise a ValueError if the record has none."""
+    current = record.traces[name].current
+    if current is None:
+        raise ValueError(f"currents of {name!r} are needed to localise a fault; {record.name!r} has none")
+    return current
 
 
 def input_faults(case: Case, got: Record, name: str) -> tuple[str, ...]:
@@ -210,7 +218,7 @@ def _arrival_faults(case: Case, got: Record, name: str, place: tuple[int, int, i
     """Yield what the arrivals of a neuron look like, by what its current is beyond its own decay."""
     sample, neuron, step = place
     layer = case.image.layers[name]
-    current = got.traces[name].current[sample, neuron]
+    current = current_of(got, name)[sample, neuron]
     alpha = float(decode(layer.alpha, case.core.formats.decay))
     added = current[1:] - alpha * current[:-1]
     arriving = np.zeros((case.n_steps + 1,))
@@ -241,7 +249,7 @@ def _voltage_faults(case: Case, got: Record, name: str, place: tuple[int, int, i
     """Yield what a voltage looks like, by from where it decayed."""
     sample, neuron, step = place
     layer, number = case.image.layers[name], case.core.formats.decay
-    v, i = got.traces[name].voltage[sample, neuron], got.traces[name].current[sample, neuron]
+    v, i = got.traces[name].voltage[sample, neuron], current_of(got, name)[sample, neuron]
     beta, rest = (float(decode(f, number)) for f in (layer.beta, layer.one_minus_beta))
     grain = _grain(case.core.formats.state, v)
     if not step or not raster(got, name, case.n_steps, case.dt)[sample, neuron, step - 1]:
@@ -287,7 +295,8 @@ def adjoint(case: Case, name: str, rules: Rules) -> Adjoints:
     layer, number = case.image.layers[name], case.core.formats
     alpha, beta = (float(decode(f, number.decay)) for f in (layer.alpha, layer.beta))
     threshold, reset = (decode(x, number.state) for x in (layer.v_threshold, layer.v_reset))
-    trace, trains = case.expected.traces[name], case.expected.spikes[name]
+    trace, currents = case.expected.traces[name], current_of(case.expected, name)
+    trains = case.expected.spikes[name]
     spikes = raster(case.expected, name, case.n_steps, case.dt)
     total = np.zeros(spikes.shape)
     steps = np.rint(trains.times / case.dt).astype(np.int64)
@@ -296,7 +305,7 @@ def adjoint(case: Case, name: str, rules: Rules) -> Adjoints:
     true_v, lam_v, lam_i = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     current, difference = np.zeros(spikes.shape), np.zeros(spikes.shape)
     for k in range(case.n_steps - 2, -1, -1):
-        i, v, fired = trace.current[:, :, k + 1], trace.voltage[:, :, k + 1], spikes[:, :, k + 1]
+        i, v, fired = currents[:, :, k + 1], trace.voltage[:, :, k + 1], spikes[:, :, k + 1]
         error = total[:, :, k + 1] - true_v * (
             i - reset
         )  # what was received: dL/dt less what the model's adjoint adds

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from eventsolve.network import Key
 from validation.attribution import faults
 from validation.attribution.faults import Case, raster
 from validation.attribution.study import Reals
 from validation.compare import label_of
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.target import Record
 
 Booleans = NDArray[np.bool_]
 
@@ -115,7 +115,7 @@ def localised(
     """
     case = Case.of(core, network, inputs, t_end, loss, previous)
     for name, trace in case.expected.traces.items():
-        for what, there in (("traces", got.traces), ("spikes", got.spikes)):
+        for what, there in (("traces", got.traces), ("spikes", got.trains)):
             if name not in there:
                 raise ValueError(f"{what} of {name!r} are needed to localise a fault; {got.name!r} has none")
         if got.traces[name].voltage.shape != trace.voltage.shape:
@@ -126,7 +126,7 @@ def localised(
     if found is not None:
         return found
     for key, weight in case.expected.weight.items():
-        if key not in got.weight or got.weight[key].shape != weight.shape:
+        if got.reduction != "none" or key not in got.weight or got.weight[key].shape != weight.shape:
             raise ValueError(
                 f"nothing is off forward; dL/dw of {label_of(key)}, sample by sample, is needed to look at the way "
                 f"back, and {got.name!r} does not have it"
@@ -149,7 +149,10 @@ def _forward(case: Case, got: Record, rtol: float) -> Finding | None:
         sides: list[tuple[str, Reals, Reals]] = []
         if name in case.image.layers:
             want, have = case.expected.traces[name], got.traces[name]
-            sides = [("current", want.current, have.current), ("voltage", want.voltage, have.voltage)]
+            sides = [
+                ("current", faults.current_of(case.expected, name), faults.current_of(got, name)),
+                ("voltage", want.voltage, have.voltage),
+            ]
         want_spikes, have_spikes = (raster(r, name, case.n_steps, case.dt) for r in (case.expected, got))
         sides.append(("spikes", want_spikes.astype(np.float64), have_spikes.astype(np.float64)))
         for kind, (quantity, a, b) in enumerate(sides):
@@ -175,11 +178,11 @@ def _forward(case: Case, got: Record, rtol: float) -> Finding | None:
 
 def _backward(case: Case, got: Record, rtol: float) -> Finding | None:
     expected = case.expected
-    if expected.loss is not None and got.loss is not None:
-        off = _off(expected.loss, got.loss, rtol)
+    if expected.loss_values is not None and got.loss_values is not None:
+        off = _off(expected.loss_values, got.loss_values, rtol)
         if off.any():
             k = int(np.argmax(off))
-            place = _Place(k, None, None, float(expected.loss[k]), float(got.loss[k]))
+            place = _Place(k, None, None, float(expected.loss_values[k]), float(got.loss_values[k]))
             return Finding("loss", case.output, "loss", case.output, *place, ())
     wrong = {key: _off(w, got.weight[key], rtol) for key, w in expected.weight.items()}
     sent = {name: _received(case, got, name, rtol) for name in case.image.sizes}

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import eventsolve as es
+from eventsolve.io.records import Record
 from validation.attribution.study import delayed
 from validation.compare import agreement
 from validation.fixedpoint import FixedFormat, Rounding
@@ -27,7 +28,6 @@ from validation.spinnaker2 import Arithmetic, SpiNNaker2Core
 from validation.spinnaker2.cost import cost
 from validation.spinnaker2.image import Spikes
 from validation.spinnaker2.memory import number_bytes
-from validation.target import Record
 
 EFFORT = ("down", "to_zero", "half_up", "nearest_even", "stochastic")
 """Roundings, cheapest first: a shift, a sign more, a bit more, a tie more, a random word more."""

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import seconds
+from eventsolve.io.records import Record
 from eventsolve.matching import match_spikes
 from eventsolve.network import Key
 from validation.compare import depths, label_of
 from validation.oracle import oracle
 from validation.spinnaker2 import SpiNNaker2Core, SwitchedCore, Switches
-from validation.target import Record
 
 Reals = NDArray[np.float64]
 

@@ -25,6 +25,7 @@ import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.chunks import joined, map_chunks
 from eventsolve.interrupts import call
+from eventsolve.io.records import Record, Trace
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Network
@@ -46,7 +47,7 @@ from validation.grid.steps import (
     to_steps,
 )
 from validation.grid.tables import Tables, events_of, inputs_of, part, tables_of
-from validation.target import Record, Resolution, Trace
+from validation.target import Resolution
 
 SAMPLES = 8
 """Of a chunk: samples share nothing, so that any number gives the same bits."""
@@ -159,10 +160,12 @@ class TimeStepped:
 
     def resolution(self, network: Network) -> Resolution:
         """Return how finely the network is resolved."""
+        number = kernel_number(self.number, self.rounding, self.overflow)
         return Resolution(
             time_step=self.time_step,
             transport=dict.fromkeys(network.projections, self.transport),
-            quantum=quantum(kernel_number(self.number, self.rounding, self.overflow)),
+            quantum=quantum(number),
+            floating=number.kind != FIXED,
         )
 
     def run(self, problem: es.Problem) -> Record:
@@ -209,12 +212,10 @@ class TimeStepped:
             lambda: forwards(kept=True)[3],
             tables.populations,
         )
-        record = Record(
-            name=self.name,
+        record = Record.of(
+            problem,
+            self.name,
             spikes=spikes,
-            loss=None,
-            spike_times={},
-            weight={},
             time_step=self.time_step,
             traces=_traces(network, tables, self.time_step * np.arange(n_steps + 1.0), traces)
             if self.traces
@@ -245,16 +246,20 @@ class TimeStepped:
             if name in evaluation.spike_times:
                 spike_times[name] = spike_times[name] + evaluation.spike_times[name]
             first += size
+        gradients: dict[str, Mapping[Any, Any]] = {
+            "weight": tables.by_projection(sums.weight),
+            "delay": tables.by_projection(sums.delay),
+            "spike_times": {name: spike_times[name] for name in network.populations},
+        }
+        if self.adjoint == "transpose":
+            gradients |= tables.by_parameter(sums.neurons)
         counters = {"falling_crossings": falling}
         if number.kind == FIXED:
             counters["overflows"] = noise
         return replace(
             record,
-            loss=np.asarray(evaluation.values, dtype=np.float64),
-            spike_times={name: spike_times[name] for name in network.populations},
-            weight=tables.by_projection(sums.weight),
-            delay=tables.by_projection(sums.delay),
-            parameters=tables.by_parameter(sums.neurons) if self.adjoint == "transpose" else {},
+            loss_values=np.asarray(evaluation.values, dtype=np.float64),
+            gradients=gradients,
             counters=counters,
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.interrupts import call, interruptible
+from eventsolve.io.records import Record, Trace
 from validation.fixedpoint import FixedFormat
 from validation.grid.first_spikes import first_spike_loss, read_loss
 from validation.grid.kernels.words import NEAREST_EVEN
@@ -32,7 +33,6 @@ from validation.spinnaker2.operands import FLOATING, held, native
 from validation.spinnaker2.optimizer_program import sample_gradients
 from validation.spinnaker2.switches import Switches, switched_arithmetic
 from validation.spinnaker2.target import SpiNNaker2Core
-from validation.target import Record, Trace
 
 
 class Events(NamedTuple):
@@ -119,17 +119,22 @@ class SwitchedCore:
         back = _backward(run, layers, events, reading.population, of_loss)
         overflow = "saturations" if arithmetic.overflow == "saturate" else "wraps"
         times = np.arange(n_steps, dtype=np.float64) * core.time_step
-        return Record(
-            name=self.name,
+        return Record.of(
+            problem,
+            self.name,
             spikes={
                 name: self._trains(name, events[name], inputs, (n_samples, size))
                 for name, size in image.sizes.items()
             },
-            loss=values,
-            spike_times={
-                name: errors / (core.error_scale * core.time_step) for name, errors in back.errors.items()
+            loss_values=values,
+            gradients={
+                "weight": {
+                    b.key: sample_gradients(b, core.error_scale) / core.time_step for b in back.gradients
+                },
+                "spike_times": {
+                    name: errors / (core.error_scale * core.time_step) for name, errors in back.errors.items()
+                },
             },
-            weight={b.key: sample_gradients(b, core.error_scale) / core.time_step for b in back.gradients},
             time_step=core.time_step,
             traces={
                 name: Trace(

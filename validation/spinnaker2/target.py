@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import duration, real
+from eventsolve.io.records import Record, Trace
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
+from validation.fixedpoint import FixedFormat
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import check_network, grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.spinnaker2 import batched, packetwise
@@ -30,7 +32,7 @@ from validation.spinnaker2.image import (
     layer_image,
 )
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
-from validation.target import Record, Trace
+from validation.target import Resolution
 
 Decay = Literal["euler", "exponential"]
 
@@ -86,6 +88,13 @@ class SpiNNaker2Core:
         assert isinstance(self.format, Arithmetic)
         return self.format
 
+    def resolution(self, network: Network) -> Resolution:
+        """Return how finely the core resolves a network: every spike takes a step to its targets."""
+        number = self.formats.weight
+        fixed = isinstance(number, FixedFormat)
+        quantum = number.resolution if isinstance(number, FixedFormat) else float(np.finfo(number.dtype).eps)
+        return Resolution(self.time_step, dict.fromkeys(network.projections, 1), quantum, floating=not fixed)
+
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
 
@@ -108,7 +117,7 @@ class SpiNNaker2Core:
         """
         image, spikes, settings, n_steps = self._loaded(problem)
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
-        return self._record(image, spikes, n_steps, outcome)
+        return self._record(problem, image, spikes, n_steps, outcome)
 
     def run_packet_by_packet(
         self, problem: es.Problem, parts: Mapping[str, Sequence[int]] | None = None
@@ -125,7 +134,7 @@ class SpiNNaker2Core:
         """
         image, spikes, settings, n_steps = self._loaded(problem)
         outcome = packetwise.run(image, spikes, settings, n_steps, parts=parts)
-        return self._record(image, spikes, n_steps, outcome)
+        return self._record(problem, image, spikes, n_steps, outcome)
 
     def train_step(self, problem: es.Problem, optimizer: OptimizerProgram) -> tuple[Network, Record]:
         """Run a batch as :meth:`run` does, and return the network with updated weights beside the record."""
@@ -133,7 +142,7 @@ class SpiNNaker2Core:
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
         weights = [block for layer in image.layers.values() for block in layer.afferents]
         updated = optimizer.update(weights, outcome.gradients)
-        record = self._record(image, spikes, n_steps, outcome)
+        record = self._record(problem, image, spikes, n_steps, outcome)
         return problem.network.with_weights({b.key: decode(b.values, b.number).T for b in updated}), record
 
     def _loaded(self, problem: es.Problem) -> tuple[Image, dict[str, Spikes], LossSettings, int]:
@@ -213,7 +222,14 @@ class SpiNNaker2Core:
 
     # -- from code units to SI
 
-    def _record(self, image: Image, inputs: Mapping[str, Spikes], n_steps: int, outcome: Outcome) -> Record:
+    def _record(
+        self,
+        problem: es.Problem,
+        image: Image,
+        inputs: Mapping[str, Spikes],
+        n_steps: int,
+        outcome: Outcome,
+    ) -> Record:
         n_samples = outcome.losses.size
         spikes = {**inputs, **outcome.spikes}
         trains = {
@@ -222,14 +238,20 @@ class SpiNNaker2Core:
         }
         times = np.arange(n_steps, dtype=np.float64) * self.time_step
         overflow = "saturations" if self.formats.overflow == "saturate" else "wraps"
-        return Record(
-            name=self.name,
+        return Record.of(
+            problem,
+            self.name,
             spikes=trains,
-            loss=outcome.losses,
-            spike_times={
-                name: errors / (self.error_scale * self.time_step) for name, errors in outcome.errors.items()
+            loss_values=outcome.losses,
+            gradients={
+                "weight": {
+                    b.key: sample_gradients(b, self.error_scale) / self.time_step for b in outcome.gradients
+                },
+                "spike_times": {
+                    name: errors / (self.error_scale * self.time_step)
+                    for name, errors in outcome.errors.items()
+                },
             },
-            weight={b.key: sample_gradients(b, self.error_scale) / self.time_step for b in outcome.gradients},
             time_step=self.time_step,
             traces={
                 name: Trace(times, self._trace(voltages), self._trace(currents))

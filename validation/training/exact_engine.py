@@ -8,9 +8,9 @@ import numpy as np
 
 import eventsolve as es
 from validation.spinnaker2 import FLOAT64, FloatFormat
+from validation.tasks.yin_yang import encoded
 from validation.training.engines import KEYS, Activity, Integers, Outcome, network_of
 from validation.training.recipes import Parameters, Reals, Recipe
-from validation.yinyang import encoded
 
 _SAMPLES_AT_ONCE = 1024
 

@@ -41,10 +41,11 @@ _STATE_BYTES = 64
 """What solving takes for each neuron of each sample, at least."""
 _SPIKE_BYTES = 80
 """What sorting and checking a spike takes besides what is given of it."""
-_REQUIRED = ("format", "version", "name", "t_end")
+_MOST_COUNTED = 2**63 - 1
+_REQUIRED = ("format", "version", "name")
 _OPTIONAL = (
-    *("n_samples", "conventions", "network", "inputs", "spikes", "loss", "loss_values"),
-    *("gradients", "traces", "notes"),
+    *("t_end", "n_samples", "conventions", "network", "inputs", "spikes", "loss", "loss_values"),
+    *("gradients", "traces", "notes", "counters"),
 )
 
 
@@ -64,10 +65,11 @@ def document_of(record: Record) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "name": record.name,
-        "t_end": float(record.t_end),
         "n_samples": record.n_samples,
         "conventions": {"time_unit": "s", "reduction": record.reduction},
     }
+    if record.t_end is not None:
+        document["t_end"] = float(record.t_end)
     if record.time_step is not None:
         document["conventions"]["time_step"] = float(record.time_step)
     if isinstance(record.network, Network):
@@ -88,13 +90,15 @@ def document_of(record: Record) -> dict[str, Any]:
             else dict(places)
             for quantity, places in record.gradients.items()
         }
+    if record.counters:
+        document["counters"] = dict(record.counters)
     if record.traces:
         document["traces"] = {
             name: {key: value for key, value in vars(trace).items() if value is not None}
             for name, trace in record.traces.items()
         }
     if record.notes:
-        document["notes"] = record.notes
+        document["notes"] = "\n".join(record.notes)
     return document
 
 
@@ -159,7 +163,7 @@ def record_of(document: object, budget: Budget) -> Record:
         )
     return Record(
         name=text("name", top["name"]),
-        t_end=times(number("t_end", top["t_end"], positive=True), seconds),
+        t_end=times(number("t_end", top["t_end"], positive=True), seconds) if "t_end" in top else None,
         inputs=inputs,
         spikes=spikes,
         network=_network(top["network"], seconds, most, budget) if "network" in top else None,
@@ -172,7 +176,11 @@ def record_of(document: object, budget: Budget) -> Record:
             name: _trace(f"traces of {name!r}", entry, seconds, budget)
             for name, entry in mapping("traces", top.get("traces", {})).items()
         },
-        notes=text("notes", top["notes"]) if "notes" in top else "",
+        counters={
+            name: size(f"counters of {name!r}", count, _MOST_COUNTED)
+            for name, count in mapping("counters", top.get("counters", {})).items()
+        },
+        notes=tuple(text("notes", top["notes"]).splitlines()) if "notes" in top else (),
     )
 
 

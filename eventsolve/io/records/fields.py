@@ -23,7 +23,10 @@ class RecordError(Unreadable):
 def mapping(
     where: str, value: object, required: Collection[str] = (), optional: Collection[str] | None = None
 ) -> Document:
-    """Return a mapping that has all required keys and, unless ``optional`` is None, no others than those named."""
+    """Return a mapping that has all required keys and, unless ``optional`` is None, no others than those named.
+
+    In the latter, whose keys are fixed, "//" is a comment, and not returned.
+    """
     if not isinstance(value, Mapping):
         raise RecordError(f"{where} must be an object; got {shown(value)}")
     for key in value:
@@ -33,6 +36,7 @@ def mapping(
         if key not in value:
             raise RecordError(f"{where} must have {key!r}; it has {shown(sorted(value))}")
     if optional is not None:
+        value = {key: entry for key, entry in value.items() if key != "//"}
         for key in value:
             if key not in required and key not in optional:
                 known = ", ".join([*required, *optional])

@@ -63,6 +63,18 @@ class GivenErrors:
             np.add.at(values, trains.samples, slopes[name] * trains.times)
         return Evaluation(values, slopes)
 
+    def select(self, samples: NDArray[np.int64]) -> GivenErrors:
+        """Return the errors of some samples, in the order given."""
+        found = {}
+        for name, trains in self.spikes.items():
+            bounds = np.searchsorted(trains.samples, np.arange(trains.n_samples + 1))
+            own = [np.arange(bounds[k], bounds[k + 1]) for k in samples.tolist()]
+            found[name] = np.concatenate([np.empty(0, np.int64), *own])
+        return GivenErrors(
+            {name: trains.select(samples) for name, trains in self.spikes.items()},
+            {name: errors[found[name]] for name, errors in self.errors.items()},
+        )
+
 
 def loss_document(loss: Loss) -> dict[str, Any]:
     """Return a loss as a document, in seconds, or raise a ValueError if it is one that computes what it likes."""

@@ -1,28 +1,35 @@
-"""The record of an implementation, in SI units, all that can be missing but its name and duration optional."""
+"""The record of an implementation, or of the exact solution: in SI units, everything but its name optional."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.checks import printable
+from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.io.records.fields import RecordError
 from eventsolve.losses import Loss
 from eventsolve.network import Key, Network
-from eventsolve.shown import Summary, arrow, brief, listed, ms, several
+from eventsolve.problem import Problem
+from eventsolve.shown import Summary, brief, listed, ms, several
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.synapses import by_synapse
 
 Reals = NDArray[np.float64]
+Reduction = Literal["mean", "sum", "none"]
 
 SYNAPTIC = ("weight", "delay")
 """Gradients that are by projection."""
 NEURONAL = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")
 """Gradients that are by population, one number per neuron."""
+QUANTITIES = (*SYNAPTIC, *NEURONAL, "spike_times")
+"""What gradients there are: the attributes of :class:`eventsolve.Gradients`."""
 
 
 class Reference(NamedTuple):
@@ -41,8 +48,9 @@ class Trace(Frozen):
     times : ndarray of float64, (n_times,)
         Seconds.
     voltage : ndarray of float64, (n_samples, n_neurons, n_times)
-        In the unit of the weights.
+        In the unit of the weights; in a step that spikes the one that crossed, before the reset.
     current : ndarray of float64, (n_samples, n_neurons, n_times), or None
+        In the unit of the weights.
     """
 
     times: Reals
@@ -57,11 +65,14 @@ class Record(Frozen):
     Attributes
     ----------
     name : str
-        Of the implementation and its settings.
-    t_end : float
-        Seconds.
-    inputs, spikes : mapping of str to SpikeTrains
-        By population. ``inputs`` are the network's; ``spikes`` what was computed, of some populations or all.
+        Of the implementation and its settings, for tables and titles.
+    t_end : float or None
+        Seconds; None where nothing says when it ended.
+    inputs : mapping of str to SpikeTrains
+        The network's inputs, as they were given.
+    spikes : mapping of str to SpikeTrains
+        What was computed, of some populations or all; also inputs, where the implementation moved them, such as to its
+        grid.
     network : Network, Reference or None
     loss : Loss or None
     loss_values : ndarray of float64 or None
@@ -69,14 +80,17 @@ class Record(Frozen):
     gradients : mapping of quantity to mapping of place to ndarray
         "weight" and "delay" by projection, (n_post, n_pre), or (n_synapses,) where the weight is sparse; neuron
         parameters by population, (n,); all with n_samples in front where the batch is not reduced. "spike_times" by
-        population, in the order of the spikes.
+        population, dL/dt_k in the order of :attr:`trains`. Sparse matrices, or a list of one for each sample, become
+        such arrays.
     reduction : {"mean", "sum", "none"}
         Of loss values and gradients over the batch.
     time_step : float or None
         Seconds; None for an implementation in continuous time.
     traces : mapping of str to Trace
-    notes : str
-        Anything else, for readers.
+    notes : tuple of str
+        Anything else, for readers, in a sentence each: such as what the implementation changed of the problem.
+    counters : mapping of str to int
+        Events worth knowing about, by name, such as saturations.
 
     Raises
     ------
@@ -85,55 +99,150 @@ class Record(Frozen):
     """
 
     name: str
-    t_end: float
+    t_end: float | None = None
     inputs: Mapping[str, SpikeTrains] = field(default_factory=dict)
     spikes: Mapping[str, SpikeTrains] = field(default_factory=dict)
     network: Network | Reference | None = None
     loss: Loss | None = None
     loss_values: Reals | None = None
     gradients: Mapping[str, Mapping[Any, Reals]] = field(default_factory=dict)
-    reduction: Literal["mean", "sum", "none"] = "mean"
+    reduction: Reduction = "mean"
     time_step: float | None = None
     traces: Mapping[str, Trace] = field(default_factory=dict)
-    notes: str = ""
+    notes: Sequence[str] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, problem: Problem, name: str, **results: Any) -> Record:
+        """Return the record of a problem: of its network, inputs, end and loss, with each sample's own gradients."""
+        return cls(
+            name,
+            problem.t_end,
+            problem.inputs,
+            network=problem.network,
+            loss=problem.loss,
+            reduction="none",
+            **results,
+        )
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "spikes", "gradients", "traces"):
-            object.__setattr__(self, name, FrozenMapping(dict(getattr(self, name))))
-        if not (math.isfinite(self.t_end) and self.t_end > 0):
-            raise RecordError(f"t_end must be finite and > 0; got {self.t_end!r}")
+        network = self.network if isinstance(self.network, Network) else None
+        held = {
+            "gradients": {
+                quantity: {
+                    place: _array(quantity, place, values, self.reduction, network)
+                    for place, values in places.items()
+                }
+                for quantity, places in self.gradients.items()
+            },
+            "notes": (self.notes,) if isinstance(self.notes, str) else self.notes,
+        }
+        for name, value in (vars(self) | held).items():
+            object.__setattr__(self, name, read_only(value))
+        if self.t_end is not None and not (math.isfinite(self.t_end) and self.t_end > 0):
+            raise RecordError(f"t_end must be finite and > 0, or left out; got {self.t_end!r}")
         if self.time_step is not None and not (math.isfinite(self.time_step) and self.time_step > 0):
             raise RecordError(f"time_step must be finite and > 0, or left out; got {self.time_step!r}")
         if self.reduction not in ("mean", "sum", "none"):
             raise RecordError(f"reduction must be one of mean, sum, none; got {self.reduction!r}")
         for name in self.gradients:
-            if name not in (*SYNAPTIC, *NEURONAL, "spike_times"):
-                raise RecordError(
-                    f"gradients has {name!r}, which is none of {', '.join((*SYNAPTIC, *NEURONAL))}"
-                )
+            if name not in QUANTITIES:
+                raise RecordError(f"gradients has {name!r}, which is none of {', '.join(QUANTITIES)}")
         _check_batch(self)
         check_spikes_of_gradients(self)
-        if isinstance(self.network, Network):
-            check_fit(self, self.network)
+        if network is not None:
+            check_fit(self, network)
 
     def _summary(self) -> Summary:
         clock = "continuous time" if self.time_step is None else f"steps of {ms(self.time_step)}"
-        title = f"Record({self.name}: {several(self.n_samples, 'sample')}, {ms(self.t_end)} in {clock})"
+        span = "" if self.t_end is None else f", {ms(self.t_end)}"
+        title = f"Record({self.name}: {several(self.n_samples, 'sample')}{span} in {clock})"
         rows: list[tuple[str, object]] = [
             ("network", brief(self.network)),
             ("inputs", listed(self.inputs) or "none"),
             ("spikes", listed(f"{t.n_spikes} of {name}" for name, t in self.spikes.items()) or "none"),
-            ("loss", "none" if self.loss is None else self.loss),
-            *((f"dL/d({name})", listed(map(arrow, places))) for name, places in self.gradients.items()),
+            ("loss", "none" if self.loss is None else brief(self.loss)),
+            ("gradients", listed(name for name, places in self.gradients.items() if places) or "none"),
         ]
         if self.traces:
             rows.append(("traces", listed(self.traces)))
-        return title, [*rows, *([("notes", self.notes)] if self.notes else [])]
+        if self.counters:
+            rows.append(("counters", listed(f"{n} {name}" for name, n in self.counters.items())))
+        if self.notes:
+            rows.append(("notes", " ".join(self.notes)))
+        return title, rows
+
+    def problem(self, network: Network | None = None) -> Problem:
+        """Return what the record is of; a network that it only refers to has to be given.
+
+        Raises
+        ------
+        RecordError
+            If there is no network, spikes of an input are missing, or nothing says when the run ended.
+        """
+        network = self.network if network is None and isinstance(self.network, Network) else network
+        if network is None:
+            where = f"in {self.network.file!r}" if isinstance(self.network, Reference) else "nowhere"
+            raise RecordError(f"the network of the record {printable(self.name)} is {where}; give it")
+        inputs = [p.name for p in network.populations.values() if p.neuron is None]
+        missing = [name for name in inputs if name not in self.inputs]
+        if missing:
+            raise RecordError(f"the record {printable(self.name)} has no spikes of the inputs {missing}")
+        if self.t_end is None:
+            raise RecordError(f"the record {printable(self.name)} does not say when the run ended, t_end")
+        return Problem(network, self.inputs, self.t_end, self.loss)
 
     @property
     def n_samples(self) -> int:
         """Size of the batch; 1 if nothing says so."""
-        return next((trains.n_samples for trains in (*self.inputs.values(), *self.spikes.values())), 1)
+        return next(self._sizes(), 1)
+
+    def _sizes(self) -> Iterator[int]:
+        """Yield the size of the batch as every part of the record says it."""
+        yield from (trains.n_samples for trains in (*self.inputs.values(), *self.spikes.values()))
+        yield from (trace.voltage.shape[0] for trace in self.traces.values() if trace.voltage.ndim)
+        if self.reduction == "none":
+            yield from () if self.loss_values is None else self.loss_values.shape[:1]
+            for quantity in (*SYNAPTIC, *NEURONAL):
+                for values in self.gradients.get(quantity, {}).values():
+                    yield from values.shape[:1]
+
+    @property
+    def trains(self) -> Mapping[str, SpikeTrains]:
+        """All spikes by population: the computed ones, and inputs where the implementation gives none of its own."""
+        return FrozenMapping({**self.inputs, **self.spikes})
+
+    @property
+    def weight(self) -> Mapping[Key, Reals]:
+        """dL/dw by projection."""
+        return self.gradients.get("weight", {})
+
+    @property
+    def delay(self) -> Mapping[Key, Reals]:
+        """dL/d(delay) by projection, in 1/s."""
+        return self.gradients.get("delay", {})
+
+    @property
+    def spike_times(self) -> Mapping[str, Reals]:
+        """dL/dt_k by population, in 1/s."""
+        return self.gradients.get("spike_times", {})
+
+
+def _array(quantity: str, place: Any, values: Any, reduction: Reduction, network: Network | None) -> Reals:
+    """Return a gradient as an array: of a sparse projection by synapse."""
+    name = f"gradient of {quantity} of {place!r}"
+    projection = None if network is None or isinstance(place, str) else network.projections.get(place)
+    layout = None if projection is None else projection.weight
+    per_sample = reduction == "none"
+    try:
+        if sp.issparse(layout) and not (isinstance(values, np.ndarray) and values.ndim == 1 + per_sample):
+            return by_synapse(name, values, [layout] if per_sample else layout)
+        first = values[0] if isinstance(values, list | tuple) and len(values) else values
+        if sp.issparse(first) and layout is None:
+            raise RecordError(f"{name} is sparse; which synapses it is of only the network says")
+        return values if isinstance(values, np.ndarray) else by_synapse(name, values, layout)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
 
 
 def _check_batch(record: Record) -> None:

@@ -1,0 +1,543 @@
+"""Kernel: how every spike of a layer moves, to first order, forwards through its recorded spikes (compiled).
+
+The transpose of :mod:`eventsolve.kernels.layered_adjoint` and :mod:`eventsolve.kernels.recurrent_adjoint`. dV and dI
+are changes at a fixed time; between events they are carried by the propagator, and its derivatives add what changes of
+time constants and of v_leak do. At events that move by dt:
+
+    arrival of weight w     dI += dw + w dt/tau_syn,  dV -= w dt/tau_mem unless V is held.
+                            Over a delta synapse dV += dw + w dt/tau_mem, and nothing while V is held
+    crossing                dt = (dv_threshold - dV)/slope_left;  dV := dv_reset - dt slope_right
+    triggered spike         dt is that of its arrival;  dV alike, or with a reset by subtraction
+                            dV += dt slope_ahead - dv_threshold + dv_reset - dt slope_right
+    release                 where V is held, dt slope_right is taken off here, and with dt + dt_ref
+    read                    of the voltage at a place that moves with an arrival: dV + dt slope_left
+
+A neuron's knots are its own spikes and the places at which a loss reads its voltage while it is free. Each neuron's
+life is gone through on its own, which gives what dV and dI are just before every knot if they are 0 after the one
+before it and no spike of the layer moves (:func:`go_through`). Then knots are taken in the order in which they occurred
+(:func:`couple`): what is left after a knot is carried on to the next one of its neuron, and each spike's deliveries
+within the layer to their targets' next knots. Memory grows with spikes, not with deliveries.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from eventsolve.compiled import borrowing, compiled
+from eventsolve.kernels.arrivals import group_by, order_by_time, schedule_of
+from eventsolve.kernels.lives import (
+    ARRIVAL,
+    CURRENT,
+    DECAY_MEM,
+    DECAY_SYN,
+    DURATION,
+    ENDING,
+    HELD,
+    PROBE,
+    RELEASE,
+    RESPONSE,
+    SPIKE,
+    START,
+    VOLTAGE,
+    WHICH,
+    replay,
+)
+from eventsolve.kernels.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.perturbation import (
+    I_INITIAL,
+    T_REF,
+    TAU_MEM,
+    TAU_SYN,
+    V_INITIAL,
+    V_LEAK,
+    V_RESET,
+    V_THRESHOLD,
+)
+from eventsolve.kernels.queues import tied_before
+from eventsolve.kernels.tables import Integers, Reals
+from eventsolve.kernels.times import is_after, later
+
+
+class Knots(NamedTuple):
+    """One sample's spikes and reads by neuron, then as they come: those of neuron n are offsets[n] to offsets[n + 1].
+
+    Attributes
+    ----------
+    spike, read : which it is among the layer's spikes and the probes, -1 for the other kind
+    held : whether it reads V while that is held, by the spike before it or from the start
+    cause : the spike of the layer with whose arrival the place of a read moves, or -1
+    time : in seconds
+    v, i : dV and dI just before it, from what is the neuron's own and from outside of the layer; after its trigger
+    shift : how far that moves a triggered spike; what it adds to the voltage read at a place that moves
+    left, right, ahead : V' before a spike, where V moves on after it, and before its trigger
+    rise : by how much a read changes with the time of its cause
+    """
+
+    offsets: Integers
+    spike: Integers
+    read: Integers
+    held: Integers
+    cause: Integers
+    time: Reals
+    v: Reals
+    i: Reals
+    shift: Reals
+    left: Reals
+    right: Reals
+    ahead: Reals
+    rise: Reals
+
+
+@borrowing
+def go_through(
+    neuron,
+    neurons,
+    afferents,
+    schedule,
+    states,
+    events,
+    n_segments,
+    own_trigger,
+    probe_arrival,
+    origin,
+    moves,
+    steps,
+    knots,
+):
+    """Write one neuron's knots."""
+    tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
+    c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
+    subtracts = neurons.subtracts[neuron] > 0.0
+    first_synapse = afferents.offsets[neuron]
+    slots, causes = schedule.slots, schedule.spikes
+    d = steps.neurons
+    d_mem, d_syn, d_leak = d[TAU_MEM, neuron], d[TAU_SYN, neuron], d[V_LEAK, neuron]
+    free = d_mem != 0.0 or d_syn != 0.0 or d_leak != 0.0
+    v, i = d[V_INITIAL, neuron], d[I_INITIAL, neuron]
+    knot = knots.offsets[neuron]
+    last_spike = -1
+    slope, inherited = 0.0, 0.0
+    for g in range(n_segments):
+        u, current, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
+        ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
+        held, ending, which = events[g, HELD], events[g, ENDING], events[g, WHICH]
+        if not held:
+            v = v * ea + i * k
+            if free:
+                k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+                v += d_leak * k_leak + d_syn * current * k_syn
+                v += d_mem * (u * ea * h / (tau_mem * tau_mem) + current * k_mem)
+        i = i * eb + d_syn * current * eb * h / (tau_syn * tau_syn)
+        if ending == ARRIVAL:
+            synapse = first_synapse + slots[which]
+            moved = steps.delay[synapse] + moves[causes[which]]
+            weight, changed = afferents.weight[synapse], steps.weight[synapse]
+            if not afferents.delta[synapse]:
+                i += changed + weight * moved / tau_syn
+                if not held:
+                    v -= weight * moved / tau_mem
+            elif not held:
+                v += changed
+                following = events[g + 1, WHICH]
+                if events[g + 1, ENDING] == SPIKE and own_trigger[following] >= 0:
+                    slope = (current * eb - (u * ea + current * k)) / tau_mem
+                    inherited = moved
+                else:
+                    v += weight * moved / tau_mem
+        elif ending == SPIKE:
+            triggered = own_trigger[which] >= 0
+            last_spike = knot
+            knots.spike[knot] = which
+            knots.time[knot] = states[g, START] + h
+            knots.v[knot], knots.i[knot] = v, i
+            knots.left[knot] = (current * eb - c) / tau_mem
+            if triggered:
+                knots.ahead[knot], knots.shift[knot] = slope, inherited
+            v, i = d[V_RESET, neuron], 0.0
+            if triggered and subtracts:
+                v -= d[V_THRESHOLD, neuron]
+            if t_ref == 0.0:
+                right = (current * eb - states[g + 1, VOLTAGE]) / tau_mem
+                knots.right[knot] = right
+                v -= right * d[T_REF, neuron]
+            knot += 1
+        elif ending == RELEASE:
+            if last_spike >= 0:
+                right = (current * eb - u) / tau_mem
+                knots.right[last_spike] = right
+                v -= right * d[T_REF, neuron]
+        elif ending == PROBE:
+            knots.read[knot] = which
+            knots.time[knot] = states[g, START] + h
+            knots.held[knot] = held
+            knots.v[knot], knots.i[knot] = v, i
+            riding = probe_arrival[which]
+            if riding != -1:
+                arrival = riding if riding >= 0 else -2 - riding
+                synapse = first_synapse + slots[arrival]
+                rise = (current * eb - (u * ea + current * k)) / tau_mem
+                cause = causes[arrival]
+                knots.shift[knot] = rise * (steps.delay[synapse] + moves[cause])
+                knots.cause[knot] = origin[cause]
+                # a read just after an arrival comes before what the layer's own arrival, by moving, does to V
+                knots.rise[knot] = rise if riding >= 0 else rise + afferents.weight[synapse] / tau_mem
+            if not held:
+                v, i = 0.0, 0.0
+            knot += 1
+
+
+@borrowing
+def next_knot(
+    first, last, arrival, arrival_low, rank, key, n_bundles, knots, triggers, own_low, sent, sent_low
+):
+    """Return the first of a neuron's knots, first to last, that a delivery comes before, but for reads while V is held.
+
+    ``rank`` is that of the spike that is delivered and ``key`` that of the delivery.
+    """
+    a, b = first, last
+    times, spikes = knots.time, knots.spike
+    while a < b:
+        middle = (a + b) >> 1
+        t = times[middle]
+        before = t <= arrival
+        if t == arrival and spikes[middle] >= 0 and triggers[spikes[middle]] >= 0:
+            trigger = triggers[spikes[middle]]
+            cause = trigger // n_bundles
+            before = trigger < key
+            if cause != rank:
+                before = tied_before(own_low[spikes[middle]], cause, arrival_low, rank, sent, sent_low)
+        if before:
+            a = middle + 1
+        else:
+            b = middle
+    while a < last and knots.held[a]:
+        a += 1
+    return a
+
+
+@compiled
+def couple(
+    sample,
+    neurons,
+    efferents,
+    cyclic,
+    n_external,
+    given,
+    start_free_at,
+    start_free_low,
+    own,
+    emitted,
+    steps,
+    knots,
+    t_end,
+    cotangents,
+    moved,
+    loss,
+    stop,
+):
+    """Write how far one sample's spikes move and what reads add to its loss; return a spike without slope, or -1."""
+    tau_mems, tau_syns, t_refs = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
+    subtracts = neurons.subtracts
+    offsets, spikes, times = knots.offsets, knots.spike, knots.time
+    triggers, own_low = own.trigger, own.low
+    n_bundles = efferents.delay.size
+    low, high = own.offsets[sample], own.offsets[sample + 1]
+    n_given = given.offsets[sample + 1] - given.offsets[sample]
+    sent, sent_low = np.empty(n_given + high - low), np.empty(n_given + high - low)  # by rank
+    for k in range(n_given):
+        sent[k] = given.times[given.offsets[sample] + k]
+        sent_low[k] = given.low[given.offsets[sample] + k]
+    for k in range(low, high):
+        sent[n_given + k - low], sent_low[n_given + k - low] = own.times[k], own_low[k]
+    neuron_of = np.empty(times.size, np.int64)
+    keys = np.empty(times.size, np.int64)  # at one time spikes come in their order, then reads
+    for m in range(t_refs.size):
+        for k in range(offsets[m], offsets[m + 1]):
+            neuron_of[k] = m
+            keys[k] = spikes[k] - low if spikes[k] >= 0 else high - low
+    v, i, shift = knots.v.copy(), knots.i.copy(), knots.shift.copy()
+    order = order_by_time(times, keys)
+    grazing = -1
+    for o in range(order.size):
+        if stop[0] != 0:
+            break
+        knot = order[o]
+        n, now = neuron_of[knot], times[knot]
+        if spikes[knot] < 0:
+            change = v[knot] + shift[knot]
+            if knots.cause[knot] >= 0:
+                change += knots.rise[knot] * moved[knots.cause[knot]]
+            loss[sample] += cotangents[knots.read[knot]] * change
+            if not knots.held[knot] and knot + 1 < offsets[n + 1]:
+                ea, eb, k = propagator(times[knot + 1] - now, tau_mems[n], tau_syns[n])
+                v[knot + 1] += v[knot] * ea + i[knot] * k
+                i[knot + 1] += i[knot] * eb
+            continue
+        spike = spikes[knot]
+        kept = 0.0
+        if triggers[spike] >= 0:
+            dt = shift[knot]
+            if subtracts[n] > 0.0:
+                kept = v[knot] + knots.ahead[knot] * dt
+        else:
+            missing = steps.neurons[V_THRESHOLD, n] - v[knot]
+            dt = 0.0
+            if missing != 0.0:
+                if knots.left[knot] > 0.0:
+                    dt = missing / knots.left[knot]
+                elif grazing < 0 or spike < grazing:
+                    grazing = spike
+        dt += emitted[spike]
+        moved[spike] = dt
+        following = knot + 1
+        while following < offsets[n + 1] and knots.held[following]:
+            v[following] += kept
+            following += 1
+        if following < offsets[n + 1]:
+            free_at = now
+            i_free = i[knot]
+            if t_refs[n] > 0.0:
+                free_at, _ = later(now, own_low[spike], t_refs[n])
+                i_free *= math.exp(-t_refs[n] / tau_syns[n])
+            ea, eb, k = propagator(times[following] - free_at, tau_mems[n], tau_syns[n])
+            v[following] += (kept - dt * knots.right[knot]) * ea + i_free * k
+            i[following] += i_free * eb
+        if not cyclic or dt == 0.0:
+            continue
+        rank = n_given + spike - low
+        source = n_external + n
+        for bundle in range(efferents.offsets[source], efferents.offsets[source + 1]):
+            arrival, arrival_low = later(now, own_low[spike], efferents.delay[bundle])
+            if is_after(arrival, arrival_low, t_end, 0.0):
+                break
+            key = rank * n_bundles + bundle
+            delta = efferents.delta[bundle]
+            for s in range(efferents.first[bundle], efferents.first[bundle + 1]):
+                m = efferents.target[s]
+                first, last = offsets[m], offsets[m + 1]
+                a = next_knot(
+                    first,
+                    last,
+                    arrival,
+                    arrival_low,
+                    rank,
+                    key,
+                    n_bundles,
+                    knots,
+                    triggers,
+                    own_low,
+                    sent,
+                    sent_low,
+                )
+                if a == last:
+                    continue
+                if spikes[a] >= 0 and triggers[spikes[a]] == key:
+                    shift[a] += dt
+                    continue
+                before = a - 1
+                while before >= first and spikes[before] < 0:
+                    before -= 1
+                held_to, held_low = start_free_at[sample, m], start_free_low[sample, m]
+                if before >= first:
+                    held_to, held_low = later(times[before], own_low[spikes[before]], t_refs[m])
+                held = is_after(held_to, held_low, arrival, arrival_low)
+                jump = efferents.weight[s] * dt
+                if held and (before < first or t_refs[m] > 0.0):
+                    if delta:
+                        continue
+                    left = jump / tau_syns[m] * math.exp(-(held_to - arrival) / tau_syns[m])
+                    _, eb, k = propagator(times[a] - held_to, tau_mems[m], tau_syns[m])
+                    v[a] += left * k
+                    i[a] += left * eb
+                    continue
+                ea, eb, k = propagator(times[a] - arrival, tau_mems[m], tau_syns[m])
+                if delta:
+                    v[a] += jump / tau_mems[m] * ea
+                else:
+                    v[a] += jump * (k / tau_syns[m] - ea / tau_mems[m])
+                    i[a] += jump / tau_syns[m] * eb
+    return grazing
+
+
+@compiled
+def move(
+    neurons,
+    afferents,
+    cohorts,
+    efferents,
+    cyclic,
+    n_external,
+    n_sources,
+    spikes,
+    given,
+    start,
+    after,
+    own,
+    probes,
+    t_end,
+    origin,
+    moves,
+    emitted,
+    steps,
+    stop,
+):
+    """Return how far every spike of a layer moves and what that of its voltages adds to a loss, to first order.
+
+    Parameters
+    ----------
+    spikes, given, own : Spikes
+        Of all sources, numbered through, those of the layer included if it is cyclic; of those from outside alone; and
+        of the layer itself, in order of occurrence.
+    start : States
+        With which it began; arrivals in (after, t_end] were taken.
+    probes : Probes
+        Where a loss reads the voltages of the layer.
+    origin, moves : (n_spikes,)
+        Which of the layer's own spikes each source spike is, or -1, and how far it moves if it is none, in seconds.
+    emitted : (n_own,)
+        How much later each own spike is emitted, beside what moves it.
+    steps : Scales
+        The direction: how far weights, delays and parameters of neurons move.
+
+    Returns
+    -------
+    moved : (n_own,)
+    loss : (n_samples,)
+    grazing : int
+        The first own spike that moves and has no slope, where no derivative exists; -1 if there is none.
+    """
+    n_samples = own.offsets.size - 1
+    n = neurons.tau_mem.size
+    moved, loss = np.zeros(own.times.size), np.zeros(n_samples)
+    grazing = -1
+    states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
+    for sample in range(n_samples):
+        by_source, places = group_by(
+            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
+        )
+        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
+        by_reader, probe_places = group_by(
+            probes.neurons, probes.offsets[sample], probes.offsets[sample + 1], n
+        )
+        n_knots = own_places.size + probe_places.size
+        numbers, marks = np.zeros((8, n_knots)), np.full((4, n_knots), -1)
+        marks[2] = 0
+        knots = Knots(
+            by_neuron + by_reader,
+            marks[0],
+            marks[1],
+            marks[2],
+            marks[3],
+            numbers[0],
+            numbers[1],
+            numbers[2],
+            numbers[3],
+            numbers[4],
+            numbers[5],
+            numbers[6],
+            numbers[7],
+        )
+        for cohort in range(cohorts.offsets.size - 1):
+            if stop[0] != 0:
+                break
+            first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
+            latest = 0.0
+            for member in range(first, last):
+                neuron = cohorts.members[member]
+                if by_reader[neuron + 1] > by_reader[neuron]:
+                    latest = t_end
+                elif by_neuron[neuron + 1] > by_neuron[neuron]:
+                    latest = max(latest, own.times[own_places[by_neuron[neuron + 1] - 1]])
+            # with arrivals at that float64 time, which by their exact times may be later
+            horizon = min(np.nextafter(latest, t_end), t_end)
+            representative = cohorts.members[first]
+            schedule = schedule_of(
+                representative,
+                neurons,
+                afferents,
+                spikes,
+                sample,
+                by_source,
+                places,
+                start.time[sample, representative],
+                after,
+                horizon,
+            )
+            room = schedule.times.size + 2 * own_places.size + probe_places.size + 2
+            if room > states.shape[0]:
+                states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
+            for member in range(first, last):
+                if stop[0] != 0:
+                    break
+                neuron = cohorts.members[member]
+                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
+                n_reads = by_reader[neuron + 1] - by_reader[neuron]
+                if n_own + n_reads == 0:
+                    continue
+                n_arrivals, t_last = schedule.times.size, t_end
+                if n_reads == 0:
+                    spike = own_places[by_neuron[neuron + 1] - 1]
+                    n_arrivals, t_last = own.arrivals[spike], own.times[spike]
+                n_segments = replay(
+                    neuron,
+                    neurons,
+                    afferents,
+                    schedule,
+                    n_arrivals,
+                    start.time[sample, neuron],
+                    start.u[sample, neuron],
+                    start.i[sample, neuron],
+                    start.free_at[sample, neuron],
+                    start.free_low[sample, neuron],
+                    own,
+                    own_places,
+                    by_neuron[neuron],
+                    n_own,
+                    probes,
+                    probe_places,
+                    by_reader[neuron],
+                    n_reads,
+                    t_last,
+                    states,
+                    events,
+                )
+                go_through(
+                    neuron,
+                    neurons,
+                    afferents,
+                    schedule,
+                    states,
+                    events,
+                    n_segments,
+                    own.trigger,
+                    probes.arrival,
+                    origin,
+                    moves,
+                    steps,
+                    knots,
+                )
+        found = couple(
+            sample,
+            neurons,
+            efferents,
+            cyclic,
+            n_external,
+            given,
+            start.free_at,
+            start.free_low,
+            own,
+            emitted,
+            steps,
+            knots,
+            t_end,
+            probes.cotangents,
+            moved,
+            loss,
+            stop,
+        )
+        if found >= 0 and (grazing < 0 or found < grazing):
+            grazing = found
+    return moved, loss, grazing

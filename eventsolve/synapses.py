@@ -1,0 +1,58 @@
+"""Gradients of sparse projections by synapse: one number for each stored weight, as an array."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from eventsolve.checks import real_array
+
+Reals = NDArray[np.float64]
+
+Synapses: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Target and source neuron of every stored entry of a sparse weight, (n_synapses,) each."""
+
+
+def synapses_of(gradient: Any) -> Synapses | None:
+    """Return the synapses of a sparse gradient, or of the first of a list of them; None of a dense one."""
+    first = gradient[0] if isinstance(gradient, list | tuple) and gradient else gradient
+    if not sp.issparse(first):
+        return None
+    rows = sp.csr_array(first)
+    return np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), np.asarray(rows.indices, dtype=np.int64)
+
+
+def by_synapse(name: str, values: Any, like: Any) -> Reals:
+    """Return a gradient as an array; beside a sparse one, (n_synapses,) with as many axes before as there were.
+
+    Nothing sparse is made dense: of values that are dense, the entries of the synapses are taken.
+
+    Raises
+    ------
+    ValueError
+        If they are no real numbers, or sparse beside a dense gradient.
+    """
+    synapses = synapses_of(like)
+    if isinstance(values, list | tuple) and any(sp.issparse(entry) for entry in values):
+        first = like[0] if isinstance(like, list | tuple) and like else like
+        return np.stack([by_synapse(name, entry, first) for entry in values])
+    if sp.issparse(values):
+        if synapses is None:
+            return real_array(name, values.toarray())
+        first = sp.csr_array(like)
+        rows = sp.csr_array(values)
+        if rows.shape != first.shape:
+            raise ValueError(f"{name} must have shape {first.shape}; got {rows.shape}")
+        if not (np.array_equal(rows.indptr, first.indptr) and np.array_equal(rows.indices, first.indices)):
+            picked = rows[synapses]
+            return real_array(name, picked.toarray() if sp.issparse(picked) else picked).reshape(-1)
+        return real_array(name, rows.data)
+    array = real_array(name, values)
+    if synapses is None:
+        return array
+    shape = (like[0] if isinstance(like, list | tuple) else like).shape
+    whole = array.ndim == 2 + isinstance(like, list | tuple) and array.shape[-2:] == shape
+    return array[..., synapses[0], synapses[1]] if whole else array

@@ -1,0 +1,248 @@
+"""Do the commands take any task, any record and any target, and say what is wrong with what they are given?"""
+
+import json
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import eventsolve as es
+from eventsolve.io import records
+from eventsolve.problem import network_of
+from validation import __main__ as cli
+from validation import registry
+from validation.compare import compare
+from validation.oracle import oracle
+from validation.registry import target, task
+from validation.target import Record
+
+DIGITS = ["digits", "--samples", 3, "--set", "hidden=12"]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def said(result):
+    return " ".join(result.stderr.replace("│", " ").split())
+
+
+def recurrent():
+    """A network with a cycle and delays, which SpiNNaker2's programs do not run."""
+    net = network_of(
+        {"in": 2, "hidden": (3, es.LIF(20e-3, 5e-3)), "out": (2, es.LIF(20e-3, 5e-3))},
+        {
+            ("in", "hidden"): {"weight": [[6.0, 3.0], [5.0, 4.5], [2.5, 6.0]]},
+            ("hidden", "hidden"): {"weight": 0.4 * np.eye(3)[::-1], "delay": 2e-3},
+            ("hidden", "out"): {"weight": [[3.5, 2.0, 1.5], [1.0, 2.5, 4.0]], "delay": 1e-3},
+        },
+    )
+    trains = es.SpikeTrains.from_lists([[[0.0004], [0.0021]], [[0.0013], [0.0002]], [[0.003], [0.0007]]])
+    loss = es.losses.TTFSCrossEntropy("out", [0, 1, 1], tau0=2e-3, tau1=1e-2, alpha=3e-3, silent="t_end")
+    return es.Problem(net, {"in": trains}, 30e-3, loss)
+
+
+@pytest.fixture
+def file(tmp_path):
+    problem = recurrent()
+    path = tmp_path / "mine.json"
+    record = records.Record("mine", problem.t_end, problem.inputs, network=problem.network, loss=problem.loss)
+    records.write(record, path)
+    return path
+
+
+class TestListing:
+    @pytest.mark.parametrize(("command", "group"), [("targets", registry.TARGETS), ("tasks", registry.TASKS)])
+    def test_everything_is_listed_with_its_options(self, command, group):
+        listed = json.loads(invoke(command, "--json").stdout)
+        assert [entry["name"] for entry in listed] == list(registry.names(group))
+        for entry in listed:
+            assert set(entry["options"]) == set(registry.options_of(group, entry["name"]))
+            assert entry["what"]
+        words = invoke(command).stdout
+        assert all(entry["name"] in words and entry["what"] in words for entry in listed)
+
+    def test_what_a_target_can_do_is_listed(self):
+        listed = {entry["name"]: entry for entry in json.loads(invoke("targets", "--json").stdout)}
+        assert all("compare" in entry["can"] for entry in listed.values())
+
+    def test_one_is_told_in_full(self):
+        assert "time_step : float" in invoke("targets", "timestepped").stdout
+        refused = invoke("tasks", "digit")
+        assert refused.exit_code == 2
+        assert "was 'digits' meant?" in said(refused)
+
+    def test_what_cannot_be_loaded_says_why(self, monkeypatch):
+        def fails(group, name):
+            raise ImportError("it needs a chip")
+
+        monkeypatch.setattr(registry, "kind", fails)
+        result = invoke("targets")
+        assert result.exit_code == 0
+        assert "timestepped: cannot be loaded: it needs a chip" in result.stdout
+
+
+class TestCompare:
+    def test_a_task_takes_options_beside_the_targets(self, tmp_path):
+        result = invoke(
+            "compare",
+            *DIGITS,
+            "--target",
+            "timestepped",
+            "--set",
+            "time_step=0.1ms",
+            "--json",
+            "--out",
+            tmp_path,
+        )
+        assert result.exit_code == 0, result.output
+        run = json.loads(result.stdout)["runs"][0]
+        problem = task("digits", hidden=12).problem(3)
+        expected = compare(oracle(problem), target("timestepped", time_step=1e-4).run(problem))
+        assert run["settings"]["task"] == "digits, 64-12-10"
+        for entry, weight in zip(run["weights"], expected.weight.values(), strict=True):
+            assert entry["mean"]["relative_error"] == weight.mean.relative_error
+        assert run["order"] is not None
+
+    def test_a_record_gives_its_problem(self, file, tmp_path):
+        result = invoke(
+            "compare", file, "--target", "timestepped", "--set", "time_step=20us", "--out", tmp_path / "out"
+        )
+        assert result.exit_code == 0, result.output
+        document = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+        assert document["runs"][0]["samples"] == 3
+        some = invoke(
+            "compare",
+            file,
+            "--samples",
+            2,
+            "--target",
+            "timestepped",
+            "--set",
+            "time_step=20us",
+            "--json",
+            "--out",
+            tmp_path / "out",
+        )
+        assert json.loads(some.stdout)["runs"][0]["samples"] == 2
+
+    def test_a_broken_limit_fails(self, file, tmp_path):
+        arguments = [
+            "compare",
+            file,
+            "--target",
+            "timestepped",
+            "--set",
+            "time_step=1ms",
+            "--out",
+            tmp_path / "o",
+        ]
+        assert invoke(*arguments, "--min-cosine", "-1").exit_code == 0
+        result = invoke(*arguments, "--max-error", 1e-9, "--junit", tmp_path / "x.xml")
+        assert result.exit_code == 1
+        assert "limit broken: dL/dw of" in result.stderr
+        assert "<testsuite" in (tmp_path / "x.xml").read_text("utf-8")
+
+    def test_what_a_target_cannot_run_is_a_sentence(self, file):
+        result = invoke("compare", file, "--target", "spinnaker2", "--set", "time_step=1ms")
+        assert result.exit_code == 2
+        assert "the network is recurrent (hidden -> hidden)" in said(result)
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["digit", "--target", "timestepped"], "there is no task 'digit'"),
+            (
+                ["absent.json", "--target", "timestepped", "--set", "time_step=1ms"],
+                "there is no file 'absent.json'",
+            ),
+            (["digits", "--target", "loihi3"], "there is no target 'loihi3'"),
+            ([*DIGITS, "--target", "timestepped"], "missing"),
+            ([*DIGITS, "--target", "timestepped", "--set", "step=1"], "there is no option 'step'"),
+            ([*DIGITS, "--target", "timestepped", "--set", "task.step=1"], "the task has no option 'step'"),
+            ([*DIGITS, "--target", "timestepped", "--set", "time_step=soon"], "time_step must be"),
+            ([*DIGITS, "--target", "timestepped", "--set", "time_step"], "an option must be name=value"),
+        ],
+    )
+    def test_what_is_wrong_with_what_is_given(self, arguments, sentence):
+        result = invoke("compare", *arguments)
+        assert result.exit_code == 2
+        assert sentence in said(result)
+
+    def test_a_record_without_a_network_is_told_so(self, tmp_path):
+        path = tmp_path / "bare.json"
+        records.write(records.Record("bare", 1e-2, {"in": es.SpikeTrains.from_lists([[[0.0]]])}), path)
+        result = invoke("compare", path, "--target", "timestepped", "--set", "time_step=1ms")
+        assert result.exit_code == 2
+        assert "the network of the record bare is nowhere" in said(result)
+
+
+@dataclass(frozen=True)
+class Both:
+    """A target and a task, which share an option."""
+
+    hidden: int = 3
+    name: str = "both"
+
+    def run(self, problem):
+        return Record.of(problem, f"seen {self.hidden}", spikes=problem.solution.spikes, time_step=1e-3)
+
+
+def test_an_option_of_both_has_to_say_whose_it_is(monkeypatch, tmp_path):
+    entries, both = registry._entries, SimpleNamespace(load=lambda: Both)
+    monkeypatch.setattr(
+        registry,
+        "_entries",
+        lambda group: entries(group) | ({"both": both} if group == registry.TARGETS else {}),
+    )
+    base = ["compare", "digits", "--samples", 1, "--target", "both", "--out", tmp_path]
+    refused = invoke(*base, "--set", "hidden=4")
+    assert refused.exit_code == 2
+    assert "'hidden' is an option of both: write target.hidden or task.hidden" in said(refused)
+    result = invoke(*base, "--set", "target.hidden=4,task.hidden=9")
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert document["runs"][0]["settings"]["task"] == "digits, 64-9-10"
+
+
+class TestTemplate:
+    def test_the_example_is_a_record_with_everything_in_it(self, tmp_path):
+        path = tmp_path / "record.json"
+        assert invoke("template", "--out", path).exit_code == 0
+        document = json.loads(path.read_text("utf-8"))
+        known = records.schema()["properties"]
+        assert set(document) - {"//"} == set(known)
+        assert set(document["gradients"]) - {"//"} == set(known["gradients"]["properties"])
+        assert set(document["conventions"]) == {"//", *known["conventions"]["properties"]}
+        read = records.read(path)
+        assert read.traces
+        checked = invoke(
+            "compare", path, "--target", "timestepped", "--set", "time_step=1ms", "--out", tmp_path / "o"
+        )
+        assert checked.exit_code == 0, checked.output
+
+    def test_every_key_that_the_schema_explains_is_explained(self, tmp_path):
+        path = tmp_path / "record.json"
+        invoke("template", "--out", path)
+        document = json.loads(path.read_text("utf-8"))
+        for key, part in records.schema()["properties"].items():
+            if "description" in part:
+                assert document["//"][key].startswith(part["description"])
+
+    def test_it_is_of_the_network_that_is_given(self, file, tmp_path):
+        for suffix in ("json", "npz"):
+            path = tmp_path / f"made.{suffix}"
+            result = invoke("template", "--network", file, "--out", path)
+            assert result.exit_code == 0, result.output
+            made = records.read(path)
+            assert list(made.network.projections) == list(recurrent().network.projections)
+            assert set(made.gradients["weight"]) == set(made.network.projections)
+
+    def test_no_file_is_overwritten(self, file):
+        before = file.read_bytes()
+        result = invoke("template", "--out", file)
+        assert result.exit_code == 2
+        assert "is there already" in said(result)
+        assert file.read_bytes() == before

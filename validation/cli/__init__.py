@@ -1,0 +1,1 @@
+"""The commands of ``eventsolve-validate``, one in a file."""

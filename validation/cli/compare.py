@@ -1,0 +1,113 @@
+"""The command ``compare``: any target beside the oracle, on any task or record."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from validation import exits
+from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
+from validation.options import duration, file, finite, folder, wrong
+
+
+def compare(
+    task: Source,
+    target: TargetName,
+    options: Options = None,
+    samples: Samples = None,
+    seed: Seed = 42,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Spikes further apart are not paired. (default: 1.5 time steps and one per layer)",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="Relative error within which loss and gradients agree. (default: what the time step allows)",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
+    ] = Path("validation-report"),
+    junit: Annotated[
+        Path | None, typer.Option(dir_okay=False, callback=file, help="File for JUnit XML.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            min=0, callback=finite, help="Fail if any layer's relative gradient error exceeds this."
+        ),
+    ] = None,
+    min_cosine: Annotated[
+        float | None,
+        typer.Option(
+            min=-1, max=1, callback=finite, help="Fail if any layer's gradient cosine is below this."
+        ),
+    ] = None,
+) -> None:
+    """Compare a target with the exact solver on a task or a record, spike by spike and gradient by gradient.
+
+    Exits with 1 if a limit is broken, and with 2 on a bad option, or what the target cannot run.
+    """
+    width = None if window is None else duration("window", window)
+    found = given(task, target, options, tool="compare", samples=samples, seed=seed)
+
+    from eventsolve.files import write_text
+    from validation import report
+    from validation.compare import broken_limits
+    from validation.junit import to_junit
+    from validation.runs import compared
+    from validation.terminal import console
+
+    problem = found.problem
+    settings: dict[str, report.Setting] = {
+        "task": found.title,
+        "target": found.target.name,
+        "samples": problem.n_samples,
+        "end": f"{problem.t_end * 1e3:g} ms",
+    }
+    if found.record is None:
+        settings["seed"] = seed
+    try:
+        run = compared(
+            problem,
+            found.target,
+            title=f"{found.title}; {found.target.name}",
+            group=found.title,
+            series=found.target.name,
+            settings=settings,
+            window=width,
+            tolerance=tolerance,
+        )
+    except (ValueError, ImportError) as error:
+        raise wrong(error) from None
+    origin = report.provenance(
+        {"task": task, "target": target, "set": list(options or []), "samples": problem.n_samples},
+        command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
+    )
+    errors, tables = console(stderr=True), console(stderr=json)
+    tables.print(report.table([run]))
+    tables.print(report.summary(run.comparison), soft_wrap=True)
+    if run.order is not None:
+        tables.print(str(run.order), soft_wrap=True)
+    html, data = report.write([run], origin, out)
+    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
+    if junit is not None:
+        write_text(junit, to_junit(run))
+    if json:
+        typer.echo(report.to_json([run], origin), nl=False)
+    broken = broken_limits(run.comparison, max_error, min_cosine)
+    for sentence in broken:
+        errors.print(f"limit broken: {sentence}", style="bold red", soft_wrap=True)
+    if broken:
+        raise typer.Exit(exits.DIFFERS)

@@ -1,0 +1,1 @@
+"""Commands of ``eventsolve-validate`` that are of this chip alone."""
