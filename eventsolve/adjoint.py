@@ -357,6 +357,11 @@ def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> Voltag
             f"times at which {name!r} is read must lie in [{solution.t_start!r}, t_end = {solution.t_end!r}]; "
             f"{first_entry(checked.times, outside)}"
         )
+    if layer.cyclic and (checked.arrivals != -1).any():
+        raise ValueError(
+            f"reads of {name!r}, which is in a cycle, must be fixed in time, with -1 for arrivals; "
+            f"{first_entry(checked.arrivals, checked.arrivals != -1)}"
+        )
     if not np.isfinite(checked.cotangents).all():
         raise ValueError(
             f"the cotangent of what is read of {name!r} must be finite; "
