@@ -11,10 +11,13 @@ from typing import Annotated
 
 import typer
 
-from validation import attribution_commands as attribution
 from validation import exits
+from validation.cli.attribute import attribute
 from validation.cli.compare import compare
+from validation.cli.converge import converge
 from validation.cli.listing import targets, tasks
+from validation.cli.localise import localise
+from validation.cli.recommend import recommend
 from validation.cli.template import template
 from validation.options import InFolder, duration, file, finite, folder, wrong
 from validation.training import commands as training
@@ -50,10 +53,10 @@ app.command()(targets)
 app.command()(tasks)
 app.command(cls=InFolder)(compare)
 app.command()(template)
-app.command(cls=InFolder)(attribution.attribute)
-app.command(cls=InFolder)(attribution.converge)
-app.command()(attribution.recommend)
-app.command()(attribution.localise)
+app.command(cls=InFolder)(attribute)
+app.command(cls=InFolder)(converge)
+app.command()(recommend)
+app.command()(localise)
 app.add_typer(training.app, name="train")
 
 

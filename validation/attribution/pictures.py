@@ -120,16 +120,16 @@ def steps(found: Sequence[Errors]) -> Picture | None:
     """Draw errors of the batch mean, and of samples that keep their spikes, against the time step; None with one."""
     import matplotlib as mpl
 
-    if len({e.resolution.time_step for e in found}) < 2:
+    if len({e.grain.time_step for e in found}) < 2:
         return None
-    formats = sorted({e.resolution.bits for e in found}, key=lambda b: (b is None, b or 0))
+    formats = sorted({e.grain.bits for e in found}, key=lambda b: (b is None, b or 0))
     drawn = [formats[k] for k in np.unique(np.linspace(0, len(formats) - 1, LINES).round().astype(int))]
     with mpl.rc_context(STYLE):
         figure, ((left, right),) = canvas(11.0, 3.4, 1, 2)
         for axis, of in ((left, _of_mean), (right, _of_kept)):
             lines = {}
             for b in drawn:
-                points = [(e.resolution.time_step * 1e3, of(e)) for e in found if e.resolution.bits == b]
+                points = [(e.grain.time_step * 1e3, of(e)) for e in found if e.grain.bits == b]
                 lines["float64" if b is None else f"{b} bits"] = tuple(zip(*points, strict=True))
             plot.convergence(lines, ax=axis)  # type: ignore[arg-type]
         left.set_title("batch mean")
@@ -157,11 +157,11 @@ def bits(found: Sequence[Errors]) -> Picture | None:
     return _lines(
         {
             f"{step * 1e3:g} ms": [
-                (float(e.resolution.bits), e.beside)
+                (float(e.grain.bits), e.beside)
                 for e in found
-                if e.resolution.time_step == step and e.resolution.bits is not None
+                if e.grain.time_step == step and e.grain.bits is not None
             ]
-            for step in sorted({e.resolution.time_step for e in found}, reverse=True)
+            for step in sorted({e.grain.time_step for e in found}, reverse=True)
         },
         "fraction bits",
         "What bits do",

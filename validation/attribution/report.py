@@ -91,7 +91,7 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
                 "shapley": blamed[name][0] if blamed else None,
                 "standard_error": blamed[name][1] if blamed else None,
             }
-            for row, name in enumerate(found.study.switches)
+            for row, name in enumerate(found.study.causes)
         }
         listed.append(
             {"name": quantity, "chip": found.errors[quantity], "none": steps["none"], "switches": switches}
@@ -100,8 +100,9 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
 
 
 def headline(found: Attribution) -> list[str]:
-    """Return the quantities to look at first: the directions of the gradients."""
-    return [quantity for quantity in found.study.quantities if quantity.startswith("direction")]
+    """Return the quantities to look at first: the directions of the gradients, or spike times if there are none."""
+    directions = [quantity for quantity in found.study.quantities if quantity.startswith("direction")]
+    return directions or [quantity for quantity in found.study.quantities if quantity.startswith("spike")]
 
 
 def table(found: Attribution, quantity: str) -> Table:
@@ -200,13 +201,13 @@ def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
     They are of samples whose neurons keep their numbers of spikes, from the finest time step up to the coarsest at
     which there are enough of them.
     """
-    line = sorted((e for e in found if e.resolution.bits is None), key=lambda e: e.resolution.time_step)
+    line = sorted((e for e in found if e.grain.bits is None), key=lambda e: e.grain.time_step)
     kept = np.logical_and.accumulate([e.same for e in line])
     line = line[: int((kept.sum(axis=1) >= LEAST_SAMPLES).sum())] if line else []
     listed = []
     for kind in ("spike_times", "gradient"):
         if len(line) > 1:
-            sizes = [e.resolution.time_step for e in line]
+            sizes = [e.grain.time_step for e in line]
             order = observed_order(sizes, np.stack([getattr(e, kind) for e in line])[:, kept[len(line) - 1]])
             if order is not None:
                 listed.append((kind, sizes[-1], order))
@@ -215,10 +216,10 @@ def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
 
 def crossovers(found: Sequence[Errors]) -> dict[int, float | None]:
     """Return, by fraction bits, the time step in seconds below which bits make the larger error."""
-    plain = {e.resolution.time_step: e.mean for e in found if e.resolution.bits is None}
+    plain = {e.grain.time_step: e.mean for e in found if e.grain.bits is None}
     result: dict[int, float | None] = {}
-    for bits in dict.fromkeys(e.resolution.bits for e in found if e.resolution.bits is not None):
-        line = {e.resolution.time_step: e.beside for e in found if e.resolution.bits == bits and e.beside > 0}
+    for bits in dict.fromkeys(e.grain.bits for e in found if e.grain.bits is not None):
+        line = {e.grain.time_step: e.beside for e in found if e.grain.bits == bits and e.beside > 0}
         steps = sorted(step for step in line if plain.get(step, 0.0) > 0)
         if steps and bits is not None:
             result[bits] = crossover(steps, [plain[s] for s in steps], [line[s] for s in steps])
@@ -237,7 +238,7 @@ def convergence_document(
         "title": title,
         "errors": [
             {
-                **e.resolution._asdict(),
+                **e.grain._asdict(),
                 "mean": e.mean,
                 "cosine": e.cosine,
                 "beside": e.beside,
@@ -274,8 +275,8 @@ def convergence_rows(found: Sequence[Errors]) -> dict[str, Any]:
     """Return a table: a row per resolution."""
     rows = [
         [
-            f"{e.resolution.time_step * 1e3:g}",
-            "float64" if e.resolution.bits is None else str(e.resolution.bits),
+            f"{e.grain.time_step * 1e3:g}",
+            "float64" if e.grain.bits is None else str(e.grain.bits),
             f"{int(e.same.sum())} of {e.same.size}",
             number(e.mean),
             f"{e.cosine:.5f}",
@@ -320,15 +321,15 @@ def convergence_table(found: Sequence[Errors]) -> Table:
     from rich import box
     from rich.table import Table
 
-    formats = list(dict.fromkeys(e.resolution.bits for e in found))
+    formats = list(dict.fromkeys(e.grain.bits for e in found))
     title = "relative error of the batch-mean dL/dw, by fraction bits"
     result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     result.add_column("time step", justify="right", no_wrap=True)
     result.add_column("same spikes", justify="right", no_wrap=True)
     for bits in formats:
         result.add_column("float64" if bits is None else str(bits), justify="right", no_wrap=True)
-    by = {(e.resolution.time_step, e.resolution.bits): e for e in found}
-    for step in dict.fromkeys(e.resolution.time_step for e in found):
+    by = {(e.grain.time_step, e.grain.bits): e for e in found}
+    for step in dict.fromkeys(e.grain.time_step for e in found):
         row = [by.get((step, bits)) for bits in formats]
         first = next(e for e in row if e is not None)
         cells = ("" if e is None else f"{e.mean:.2g}" for e in row)

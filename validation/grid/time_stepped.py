@@ -14,7 +14,7 @@ events, so that everything converges to the exact solution with the first order 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast, get_args
@@ -29,11 +29,14 @@ from eventsolve.io.records import Record, Trace
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Network
-from validation.fixedpoint import Overflow, Rounding
+from validation.fixedpoint import FixedFormat, Overflow, Rounding
+from validation.grid.causes import causes, with_causes
+from validation.grid.cost import cost
 from validation.grid.kernels.backward import backward
 from validation.grid.kernels.forward import forward
 from validation.grid.kernels.numbers import FIXED, Number
 from validation.grid.kernels.tables import N_QUANTITIES, Events, Fired, Rules, Sums
+from validation.grid.localisation import Departure, localised
 from validation.grid.number import kernel_number, noise_of, overflows, quantum
 from validation.grid.scheme import Propagators
 from validation.grid.solution import GridSolution, States
@@ -47,7 +50,7 @@ from validation.grid.steps import (
     to_steps,
 )
 from validation.grid.tables import Tables, events_of, inputs_of, part, tables_of
-from validation.target import Resolution
+from validation.target import Cost, Grain, Resolution, Resolved
 
 SAMPLES = 8
 """Of a chunk: samples share nothing, so that any number gives the same bits."""
@@ -167,6 +170,45 @@ class TimeStepped:
             quantum=quantum(number),
             floating=number.kind != FIXED,
         )
+
+    def causes(self) -> dict[str, str]:
+        """Return what each of its approximations does, by name; see :mod:`validation.grid.causes`."""
+        return causes(self)
+
+    def kept(self) -> tuple[str, ...]:
+        """Return its steps of transport, which are a delay and no error."""
+        return ("transport",) if self.transport else ()
+
+    def with_causes(self, on: Iterable[str]) -> Resolved:
+        """Return it with some of its approximations, on a fine grid without "time_step"."""
+        return with_causes(self, on)
+
+    def at(self, grain: Grain) -> TimeStepped:
+        """Return it at another time step, in fixed point with as many fraction bits, or in float64."""
+        whole = 16 if self.number.startswith("float") else FixedFormat.parse(self.number).integer_bits
+        number = "float64" if grain.bits is None else FixedFormat(whole, grain.bits).name
+        return replace(self, time_step=grain.time_step, number=number, traces=False)
+
+    def cost(self, problem: es.Problem, record: Record) -> Cost:
+        """Return what a sample costs on average, as :func:`validation.grid.cost.cost` counts it."""
+        return cost(self, problem, record)
+
+    @staticmethod
+    def settings() -> tuple[dict[str, Any], ...]:
+        """Return time steps from 1 ms to 10 us with fixed-point formats of 16 to 32 bits, and with float32."""
+        numbers = [
+            {"number": number, "rounding": rounding}
+            for number in ("s8.7", "s8.11", "s16.15", "s12.19")
+            for rounding in ("down", "half_up", "stochastic")
+        ]
+        steps = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+        return tuple({"time_step": h} | n for h in steps for n in [*numbers, {"number": "float32"}])
+
+    def localised(
+        self, problem: es.Problem, record: Record, *, previous: Network | None = None, rtol: float = 0.0
+    ) -> Departure | None:
+        """Return where a record departs from what this does first; see :mod:`validation.grid.localisation`."""
+        return localised(self, problem, record, previous=previous, rtol=rtol)
 
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
