@@ -29,7 +29,7 @@ from eventsolve.kernels.arrivals import order_by_time, order_exactly
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.recurrent import advance
+from eventsolve.kernels.cells import advance
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
