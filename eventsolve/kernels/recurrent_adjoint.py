@@ -26,10 +26,10 @@ import numpy as np
 
 from eventsolve.compiled import borrowing, compiled, inlined
 from eventsolve.kernels.arrivals import order_by_time, order_exactly
+from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.cells import advance
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
