@@ -529,7 +529,7 @@ def _chunk_back(
                 wanted,
                 per_sample,
                 layer.size,
-                layer.order.size,
+                layer.n_synapses,
             )
         )
         if grazing >= 0:
@@ -606,7 +606,7 @@ def _gradients(
     fields: dict[str, dict[Any, Any]] = {name: {} for name in wrt}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
-        shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 8, layer.size))
+        shapes = ((n_rows, layer.n_synapses), (n_rows, layer.n_synapses), (n_rows, 8, layer.size))
         d_weight, d_delay, d_parameters = (
             joined([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])]) for k in range(3)
         )
