@@ -26,8 +26,13 @@ from eventsolve.certify.lives import End, Life, Read, Segment, lives_of
 from eventsolve.certify.moments import at_time, vague
 from eventsolve.solution import Solution
 
-ON_FIRST_SPIKES = (losses.TTFSCrossEntropy, losses.TargetTimeMSE, losses.RelativeMSE)
-ON_NODES = (losses.MeanVoltageCrossEntropy, losses.InstantCrossEntropy)
+ON_FIRST_SPIKES = (
+    losses.TTFSCrossEntropy,
+    losses.FirstSpikeCrossEntropy,
+    losses.TargetTimeMSE,
+    losses.RelativeMSE,
+)
+ON_NODES = (losses.MeanVoltageCrossEntropy, losses.SumVoltageCrossEntropy, losses.InstantCrossEntropy)
 
 
 class Reading(NamedTuple):
@@ -89,8 +94,15 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
         return [Task(divisor, gradients)] * n
     if isinstance(gradients, ON_NODES) and _has_nodes(solution, gradients):
         return _on_nodes(solution, gradients, divisor)
+    if isinstance(gradients, losses.SpikeCountLoss):
+        return [Task(divisor, gradients)] * n
     readings: list[list[Reading]] = [[] for _ in range(n)]
     for name, reads in evaluation.voltages.items():
+        if (reads.arrivals != -1).any():
+            raise ValueError(
+                f"gradients of {type(gradients).__name__} have no enclosure, as it reads {name!r} at a place that "
+                "moves with an arrival; MaxVoltageCrossEntropy by itself has one"
+            )
         for s, *reading in zip(
             *(column.tolist() for column in (reads.samples, reads.neurons, reads.times, reads.cotangents)),
             strict=True,
@@ -165,6 +177,10 @@ def derivative(
         value, cotangents = _on_first_spikes(box, sample, enclosed, matched, task.loss)
         scaled = {k: c / task.divisor for k, c in cotangents.items()}
         return Derivative(value, scaled, lives_of(box, sample, enclosed, ()))
+    if isinstance(task.loss, losses.SpikeCountLoss):
+        value, cotangents = _of_counts(box, enclosed, matched, task.loss)
+        scaled = {k: c / task.divisor for k, c in cotangents.items()}
+        return Derivative(value, scaled, lives_of(box, sample, enclosed, ()))
     if isinstance(task.loss, losses.MaxVoltageCrossEntropy):
         return _of_maxima(box, sample, enclosed, task)
     lives = lives_of(box, sample, enclosed, reads)
@@ -192,8 +208,8 @@ def _on_first_spikes(
     if loss.silent == "t_end":
         times = {n: times.get(n, ball(box.t_end)) for n in range(place.stop - place.start)}
     value: arb
-    if type(loss) is losses.TTFSCrossEntropy:
-        value, slope = _time_to_first_spike(times, _label(loss, sample), loss)
+    if type(loss) in (losses.TTFSCrossEntropy, losses.FirstSpikeCrossEntropy):
+        value, slope = _time_to_first_spike(box, times, _label(loss, sample), loss)
     elif type(loss) is losses.TargetTimeMSE:
         slope = {n: t - ball(float(np.asarray(loss.targets)[sample, n])) for n, t in times.items()}
         value = sum((error * error for error in slope.values()), ZERO) / 2
@@ -210,13 +226,40 @@ def _label(loss: Any, sample: int) -> int:
     return int(np.asarray(loss.labels)[sample])
 
 
-def _time_to_first_spike(times: Mapping[int, arb], label: int, loss: Any) -> tuple[arb, dict[int, arb]]:
-    tau0, tau1, alpha = ball(float(loss.tau0)), ball(float(loss.tau1)), ball(float(loss.alpha))
+def _of_counts(
+    box: Box, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], loss: Any
+) -> tuple[arb, dict[int, arb]]:
+    """Return the loss and dL/dt of all spikes of its population."""
+    place, end = box.populations[loss.population], ball(box.t_end)
+    span = end - ball(box.t_start)
+    excess = [-ball(float(t)) for t in np.broadcast_to(loss.target, (place.stop - place.start,))]
+    for k in matched[loss.population]:
+        excess[enclosed.spikes[k].cell - place.start] += (end - enclosed.spikes[k].moment.ball) / span
+    upper, lower = ball(float(loss.upper)), ball(float(loss.lower))
+    slopes = []
+    for x in excess:
+        above, below = surely_at_most(ZERO, x), surely_at_most(x, ZERO)
+        slopes.append(x * (upper if above else lower if below else upper.union(lower)))
+    value = sum((s * x for s, x in zip(slopes, excess, strict=True)), ZERO) / 2
+    by_spike = {k: -slopes[enclosed.spikes[k].cell - place.start] / span for k in matched[loss.population]}
+    return value, by_spike
+
+
+def _time_to_first_spike(
+    box: Box, times: Mapping[int, arb], label: int, loss: Any
+) -> tuple[arb, dict[int, arb]]:
+    tau0, alpha = ball(float(loss.tau0)), ball(float(loss.alpha))
     neurons = list(times)
     value, slope = cross_entropy([-times[n] / tau0 for n in neurons], neurons.index(label))
-    value += alpha * (times[label] / tau1).expm1()
     by_time = {n: -s / tau0 for n, s in zip(neurons, slope, strict=True)}
-    by_time[label] += alpha / tau1 * (times[label] / tau1).exp()
+    if type(loss) is losses.TTFSCrossEntropy:
+        tau1 = ball(float(loss.tau1))
+        value += alpha * (times[label] / tau1).expm1()
+        by_time[label] += alpha / tau1 * (times[label] / tau1).exp()
+    else:
+        left = 101 * ball(box.t_end) / 100 - times[label]
+        value += alpha / left
+        by_time[label] += alpha / left**2
     return value, by_time
 
 
@@ -229,12 +272,13 @@ def _over_nodes(box: Box, sample: int, lives: Mapping[int, Life], task: Task) ->
         for cell in range(place.start, place.stop)
     ]
     weights = [ball(w) for w in task.weights]
-    if type(loss) is losses.MeanVoltageCrossEntropy:
+    if type(loss) in (losses.MeanVoltageCrossEntropy, losses.SumVoltageCrossEntropy):
         span = ball(box.t_end) - ball(box.t_start)
+        summed = type(loss) is losses.SumVoltageCrossEntropy
+        steps = span / ball(float(loss.time_step)) if summed else ONE
         for q in range(n_nodes):
-            weights[q] *= _weighting(
-                str(loss.weighting), (ball(task.readings[q].time) - ball(box.t_start)) / span
-            )
+            x = (ball(task.readings[q].time) - ball(box.t_start)) / span
+            weights[q] *= steps if summed else _weighting(str(loss.weighting), x)
         means = [sum((w * v for w, v in zip(weights, row, strict=True)), ZERO) for row in voltages]
         value, slope = cross_entropy(means, label)
         slopes = [[s * w for w in weights] for s in slope]

@@ -207,17 +207,18 @@ def crossing_time(u, i, c, tau_mem, tau_syn):
 
 
 @borrowing
-def advance_together(u, i, c, to_u, to_i, first, n, weights, low, ea, eb, k, flags, words, found):
+def advance_together(u, i, c, now, other, first, n, weights, low, ea, eb, k, flags, words, found):
     """Advance n neurons from ``first`` on, add the weights from ``low`` on that arrive then, and find who may cross.
 
-    Returns the number of neurons ``found``; all others provably do not cross: it is
-    :func:`crossing_possible`. ``words`` are the bytes of ``flags`` by eight.
+    Their states are those from ``now`` on in u and i; the new ones are written to the places from ``other`` on. Returns
+    the number of neurons ``found``; all others provably do not cross: it is :func:`crossing_possible`. ``words`` are
+    the bytes of ``flags`` by eight.
     """
     silence = ea < SMALLEST_DECAY
     for m in range(n):
         # unsigned: no index counts from the end, so that the loop is vectorised
         j = np.uint64(first) + np.uint64(m)
-        u_0, i_0, c_0 = u[j], i[j], c[j]
+        u_0, i_0, c_0 = u[np.uint64(now) + j], i[np.uint64(now) + j], c[j]
         u_h = u_0 * ea + i_0 * k
         i_h = i_0 * eb
         level = c_0 - undecided_band(u_0, i_0, c_0)
@@ -225,8 +226,8 @@ def advance_together(u, i, c, to_u, to_i, first, n, weights, low, ea, eb, k, fla
         early = (i_0 - u_0) * ea
         peak = (late > 0.0) & (late * i_0 + early * i_h >= level * (late + early))
         flags[m] = (u_h >= level) | ((i_0 > u_0) & (peak | silence))
-        to_u[j] = u_h
-        to_i[j] = i_h + weights[np.uint64(low) + np.uint64(m)]
+        u[np.uint64(other) + j] = u_h
+        i[np.uint64(other) + j] = i_h + weights[np.uint64(low) + np.uint64(m)]
     count = 0
     for w in range((n + 7) >> 3):
         if words[w] != 0:

@@ -1,14 +1,11 @@
-"""Kernels: the event queue over one layer, which may be cyclic and have delta synapses (compiled).
+"""Kernels: the event loop over one layer, which may be cyclic and have delta synapses (compiled).
 
-Two queues hold what comes next: deliveries, one for each spike that is still on its way, and threshold crossings, one
-candidate for each neuron that will reach its threshold if nothing arrives. The earlier one happens; a crossing comes
-before a delivery at the same time. Candidates are functions of a neuron's state alone
-(:func:`eventsolve.kernels.crossing.crossing_time`), so one stays valid until something arrives at its neuron.
+Two queues hold what comes next, deliveries and crossings (:mod:`eventsolve.kernels.queues`); the earlier one happens,
+and a crossing comes before a delivery at the same time.
 
-The neurons of a block (a population) that hear most of what their sources send, and share their time constants, are
-kept at one time and advance together with one pair of exponentials; only those that a bound on their peaks and the
-voltage at the next delivery leave over are looked at one by one. Neurons of other blocks advance alone, when something
-arrives: cost goes by synapses touched, not by neurons.
+The neurons of a block (a population) that hear most of what their sources send, and share their time constants, are a
+crowd and advance together (:mod:`eventsolve.kernels.crowds`). Neurons of other blocks advance alone, when something
+arrives (:mod:`eventsolve.kernels.cells`): cost goes by synapses touched, not by neurons.
 
 Order of events, total: by time, which is exact for sums of given numbers (:mod:`eventsolve.kernels.times`); crossings,
 by neuron, before deliveries at one float64 time; deliveries at one exact time by the spike that causes them (by when it
@@ -18,469 +15,394 @@ was sent, then given spikes in the order of their list, then the layer's own in 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled
-from eventsolve.kernels.crossing import advance_together, crossing_time, turn_time
+from eventsolve.kernels.cells import (
+    CURRENT,
+    FREE_AT,
+    LEVEL,
+    RECEIVED,
+    TAU_MEM,
+    TAU_SYN,
+    TIME,
+    VOLTAGE,
+    advance,
+    new_cells,
+    next_crossing,
+    no_crossing_before,
+)
+from eventsolve.kernels.crowds import (
+    forget_crossings,
+    leave_crowd,
+    look_ahead,
+    move_crowd,
+    new_crowds,
+)
 from eventsolve.kernels.elementary import decay
-from eventsolve.kernels.membrane import propagator
-from eventsolve.kernels.queues import grown_integers, grown_reals, push, replace_first, set_crossings
-from eventsolve.kernels.tables import BUDGET, NONE, ROOM, TWICE, Spikes, States
+from eventsolve.kernels.queues import (
+    ARRIVAL,
+    BUNDLE,
+    DUE,
+    EMITTED,
+    FRESH,
+    LAST_DUE,
+    LOW,
+    NEAR,
+    RANK,
+    WAITING,
+    comes_before,
+    compare_fresh,
+    new_crossings,
+    new_deliveries,
+    open_window,
+    pop,
+    roomier,
+    set_crossing,
+    set_out,
+)
+from eventsolve.kernels.tables import BUDGET, ROOM, TWICE, Integers, Reals, Spikes, States
 from eventsolve.kernels.times import is_after, later
 
 
-@borrowing
-def arrives_after(time, low, delay, limit):
-    """Return whether a spike arrives after a float64 time."""
-    arrival, rest = later(time, low, delay)
-    return is_after(arrival, rest, limit, 0.0)
+class Log(NamedTuple):
+    """Spikes in order of occurrence, those given first, and peaks that float64 cannot place; ``counts`` of both.
 
-
-@borrowing
-def next_bundle(offsets, delays, source, bundle, time, low, t_end):
-    """Return the bundle if it is one of the source's and arrives up to t_end, else -1."""
-    if bundle < offsets[source + 1] and not arrives_after(time, low, delays[bundle], t_end):
-        return bundle
-    return -1
-
-
-@borrowing
-def advance(t, u, i, free_at, to, tau_mem, tau_syn):
-    """Return (u, i) of one neuron at a later time."""
-    if free_at > t:
-        if free_at > to:
-            return u, i * decay((to - t) / tau_syn)
-        i *= decay((free_at - t) / tau_syn)
-        t = free_at
-    ea, eb, k = propagator(to - t, tau_mem, tau_syn)
-    return u * ea + i * k, i * eb
-
-
-@borrowing
-def next_question(t, u, i, free_at, c, tau_mem, tau_syn, released):
-    """Return (time, asked, peak): when the neuron crosses if nothing arrives, and an undecided peak; inf where none.
-
-    While V is held the time is that of its release, at which to ask again, with ``released``: most of what arrives
-    until then would change the answer. ``asked`` says that the answer is final.
+    ``trigger`` is rank * n_bundles + bundle of a delivery, or -1 for a crossing. ``lifted`` are the neurons that the
+    present delivery makes spike, ``counts[LIFTED]`` so far, and ``counts[AT]`` the synapse with which it goes on.
     """
-    begin, current = t, i
-    if free_at > t:
-        if not released:
-            return free_at, False, math.inf
-        begin = free_at
-        current = i * decay((free_at - t) / tau_syn)
-    s, grazing = crossing_time(u, current, c, tau_mem, tau_syn)
-    return begin + s, True, begin + turn_time(u, current, c, tau_mem, tau_syn) if grazing else math.inf
+
+    times: Reals
+    low: Reals
+    senders: Integers
+    arrivals: Integers
+    trigger: Integers
+    doubt_times: Reals
+    doubt_senders: Integers
+    lifted: Integers
+    last_spike: Reals
+    counts: Integers
+
+
+SPIKES, DOUBTS, LIFTED, AT = range(4)
 
 
 @compiled
+def new_log(room, n):
+    """Return an empty Log of n neurons with room for so many spikes, and as many doubts."""
+    return Log(
+        np.empty(room),
+        np.empty(room),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room, np.int64),
+        np.empty(room),
+        np.empty(room, np.int64),
+        np.empty(n, np.int64),
+        np.full(n, -np.inf),
+        np.zeros(4, np.int64),
+    )
+
+
+@compiled
+def grown(log):
+    """Return the same Log with twice the room."""
+    times, low, senders, arrivals, trigger, doubt_times, doubt_senders, lifted, last_spike, counts = log
+    larger = new_log(2 * times.size, 0)
+    for k in range(times.size):  # and not by slices, whose errors numba takes a second to compile
+        larger.times[k], larger.low[k], larger.senders[k] = times[k], low[k], senders[k]
+        larger.arrivals[k], larger.trigger[k] = arrivals[k], trigger[k]
+        larger.doubt_times[k], larger.doubt_senders[k] = doubt_times[k], doubt_senders[k]
+    return Log(
+        larger.times,
+        larger.low,
+        larger.senders,
+        larger.arrivals,
+        larger.trigger,
+        larger.doubt_times,
+        larger.doubt_senders,
+        lifted,
+        last_spike,
+        counts,
+    )
+
+
+@borrowing
 def go_on(
-    t,
-    u,
-    i,
-    u_0,
-    u_1,
-    i_0,
-    i_1,
-    free_at,
+    neurons,
+    efferents,
+    cells,
     free_low,
-    tau_mem,
-    tau_syn,
-    t_ref,
-    subtracts,
-    c,
-    u_reset,
-    drop,
-    first,
-    targets,
-    weights,
-    delays,
-    bundle_block,
-    bundle_delta,
-    source_bundles,
-    blocks,
-    together,
-    n_given,
-    row,
-    block_of,
-    received,
-    all_received,
-    doubt,
-    asked,
-    last_spike,
-    lifted,
-    clock,
-    horizon,
-    ready,
-    ready_for,
-    strays,
-    n_strays,
-    is_stray,
-    hopeful,
-    n_hopeful,
-    flags,
-    words,
-    lookout,
-    no_weights,
-    crossing_times,
-    crossing_heap,
-    crossing_place,
-    wanted,
-    changed,
-    flight_times,
-    flight_low,
-    flight_ranks,
-    flight_bundles,
-    times,
-    low,
-    senders,
-    arrivals,
-    trigger,
-    doubt_times,
-    doubt_senders,
-    progress,
+    crowds,
+    crossings,
+    deliveries,
+    log,
     n_external,
+    n_given,
+    most,
     after,
     t_end,
     max_spikes,
-    cyclic,
     stop,
 ):
-    """Work through the queues until t_end, or until there is a reason to stop: see :func:`run`, which prepares it.
+    """Work through the queues until t_end; return (status, neuron, time) where there is a reason to stop before.
 
-    It is a kernel of its own because arrays that are arguments are not reference counted.
+    If that is for want of room, it goes on from there when called with more. ``most`` is more than how many neurons
+    one event may concern. Arrays are taken out of their tuples once.
     """
-    n = t.size
-    n_blocks = blocks.size - 1
+    v_resets, v_leaks, v_thresholds = neurons.v_reset, neurons.v_leak, neurons.v_threshold
+    t_refs, subtracts = neurons.t_ref, neurons.subtracts
+    offsets, delays, bundle_block, bundle_delta, first, targets, weights, blocks, together = efferents
+    u, i, row, clock, horizon = crowds.u, crowds.i, crowds.row, crowds.clock, crowds.horizon
+    is_stray, peaks, block_of, strays, n_strays = (
+        crowds.is_stray,
+        crowds.peaks,
+        crowds.block_of,
+        crowds.strays,
+        crowds.n_strays,
+    )
+    ready, ready_for, hears_whole, crowd_blocks = (
+        crowds.ready,
+        crowds.ready_for,
+        crowds.received,
+        crowds.blocks,
+    )
+    heap_times, heap, keys, n_crossings = crossings.times, crossings.neurons, crossings.keys, crossings.size
+    due, due_of, near, near_of, under_way = (
+        deliveries.due,
+        deliveries.due_of,
+        deliveries.near,
+        deliveries.near_of,
+        deliveries.counts,
+    )
+    times, low, senders, arrivals, trigger, doubt_times, doubt_senders, lifted, last_spike, counts = log
     n_bundles = delays.size
-    n_out, n_doubts, n_flight, n_crossings, n_emitted, n_changed = progress
+    cyclic = offsets.size - 1 > n_external
+    n_out, n_doubts, n_lifted, at = counts
     status, where, when = 0, -1, t_end
     while status == 0 and stop[0] == 0:
-        n_crossings = set_crossings(
-            crossing_times, crossing_heap, crossing_place, n_crossings, wanted, changed, n_changed
-        )
-        n_changed = 0
-        if max(n_out + n, n_doubts + 2 * n, n_flight + n) + 1 >= times.size:
+        full = max(n_out, n_doubts) + most > times.size or under_way[WAITING] + most > due.shape[1]
+        if not full and under_way[FRESH] < under_way[WAITING]:
+            full = not compare_fresh(deliveries, times, low, senders, offsets, delays, t_end)
+        if not full and (
+            under_way[DUE] == under_way[LAST_DUE]
+            and under_way[NEAR] == 0
+            and (under_way[WAITING] > 0 or under_way[EMITTED] < n_given)
+        ):
+            full = not open_window(deliveries, n_given, times, low, senders, offsets, delays, after, t_end)
+        if full:
             status = ROOM
             break
-        # spikes set out
-        t_delivery = flight_times[0] if n_flight > 0 else math.inf
-        if n_emitted < n_given and times[n_emitted] <= t_delivery:
-            rank = n_emitted
-            sent, sent_low, source = times[rank], low[rank], senders[rank]
-            bundle = source_bundles[source]
-            while bundle < source_bundles[source + 1] and not arrives_after(
-                sent, sent_low, delays[bundle], after
-            ):
-                bundle += 1
-            bundle = next_bundle(source_bundles, delays, source, bundle, sent, sent_low, t_end)
-            if bundle >= 0:
-                arrival, arrival_low = later(sent, sent_low, delays[bundle])
-                push(
-                    flight_times,
-                    flight_low,
-                    flight_ranks,
-                    flight_bundles,
-                    n_flight,
-                    arrival,
-                    arrival_low,
-                    rank,
-                    bundle,
-                    times,
-                    low,
-                )
-                n_flight += 1
-            n_emitted += 1
-            continue
 
-        # who crosses before the next delivery
-        bundle = flight_bundles[0] if n_flight > 0 else -1
-        for block in range(n_blocks):
-            if not together[block]:
-                continue
-            a, b = blocks[block], blocks[block + 1]
-            known = horizon[block]
-            targeted = bundle >= 0 and bundle_block[bundle] == block
-            carries = -1
-            if targeted:
-                if t_delivery <= clock[block] or (
-                    ready_for[block] == t_delivery and ready[block] in (-1, bundle)
-                ):
-                    continue
-                far = t_delivery
-                if first[bundle + 1] - first[bundle] == b - a and not bundle_delta[bundle]:
-                    carries = bundle
-            else:
-                if known >= min(t_delivery, t_end):
-                    continue
-                far = min(max(t_delivery, clock[block] + 2.0 * (known - clock[block])), t_end)
-            ready[block], ready_for[block] = carries, far
-            horizon[block] = max(known, far)
-            lowest = first[carries] if carries >= 0 else 0
-            now, other = row[block], n - row[block]
-            ea, eb, k = propagator(far - clock[block], tau_mem[a], tau_syn[a])
-            if carries >= 0 and now == 0:
-                n_lookout = advance_together(
-                    u_0, i_0, c, u_1, i_1, a, b - a, weights, lowest, ea, eb, k, flags, words, lookout
-                )
-            elif carries >= 0:
-                n_lookout = advance_together(
-                    u_1, i_1, c, u_0, i_0, a, b - a, weights, lowest, ea, eb, k, flags, words, lookout
-                )
-            elif now == 0:
-                n_lookout = advance_together(
-                    u_0, i_0, c, u_1, i_1, a, b - a, no_weights, NONE, ea, eb, k, flags, words, lookout
-                )
-            else:
-                n_lookout = advance_together(
-                    u_1, i_1, c, u_0, i_0, a, b - a, no_weights, NONE, ea, eb, k, flags, words, lookout
-                )
-            for w in range(n_lookout):
-                m = lookout[w]
-                if is_stray[m]:
-                    continue
-                found = crossing_times[m]
-                if crossing_place[m] < 0:
-                    s, grazing = crossing_time(u[now + m], i[now + m], c[m], tau_mem[m], tau_syn[m])
-                    found = clock[block] + s
-                    if grazing:
-                        peak = clock[block] + turn_time(u[now + m], i[now + m], c[m], tau_mem[m], tau_syn[m])
-                        if known < peak <= far:
-                            doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
-                            n_doubts += 1
-                if targeted and found > far and u[other + m] >= c[m]:
-                    found = far  # a delivery does not come before a spike that is there already, be it by rounding
-                if found <= t_end:
-                    if crossing_place[m] < 0:
-                        hopeful[a + n_hopeful[block]] = m
-                        n_hopeful[block] += 1
-                    wanted[m] = found
-                    changed[n_changed] = m
-                    n_changed += 1
-
-        n_crossings = set_crossings(
-            crossing_times, crossing_heap, crossing_place, n_crossings, wanted, changed, n_changed
-        )
-        n_changed = 0
-        t_crossing = crossing_times[crossing_heap[0]] if n_crossings > 0 else math.inf
-        if min(t_crossing, t_delivery) > t_end:
-            break
-        n_fired = 0
-        if t_crossing <= t_delivery:
-            now, now_low = t_crossing, 0.0
-            m = crossing_heap[0]
-            block = block_of[m]
-            r = row[block]
-            if not asked[m]:
-                found, asked[m], doubt[m] = next_question(
-                    t[m], u[r + m], i[r + m], free_at[m], c[m], tau_mem[m], tau_syn[m], True
-                )
-                wanted[m] = found if found <= t_end else math.inf
-                changed[n_changed] = m
-                n_changed += 1
-                continue
-            if together[block] and not is_stray[m]:
-                i[r + m] *= decay((now - clock[block]) / tau_syn[m])
-                strays[blocks[block] + n_strays[block]] = m
-                n_strays[block] += 1
-                is_stray[m] = True
-            else:
-                _, i[r + m] = advance(t[m], u[r + m], i[r + m], free_at[m], now, tau_mem[m], tau_syn[m])
-            t[m] = now
-            lifted[0] = m
-            n_fired = 1
-            trigger[n_out] = -1
-        else:
-            now, now_low = t_delivery, flight_low[0]
-            rank = flight_ranks[0]
-            block = bundle_block[bundle]
-            a, b = blocks[block], blocks[block + 1]
-            lowest, highest = first[bundle], first[bundle + 1]
-            whole = highest - lowest == b - a
-            r = row[block]
-            crossed = False
-            if together[block]:
-                if now > clock[block]:
-                    other = n - r
-                    for w in range(n_strays[block]):
-                        m = strays[a + w]
-                        if free_at[m] > now and t[m] == clock[block]:
-                            u[other + m] = u[r + m]  # held; its current has moved on with the block
-                            continue
-                        v, current = advance(
-                            t[m], u[r + m], i[r + m], free_at[m], now, tau_mem[m], tau_syn[m]
-                        )
-                        if free_at[m] <= now and v >= c[m]:
-                            wanted[m] = now
-                            changed[n_changed] = m
-                            n_changed += 1
-                            crossed = True
-                        u[other + m] = v
-                        i[other + m] = current + weights[lowest + m - a] if ready[block] >= 0 else current
-                    if crossed:
-                        continue
-                    row[block] = other
-                    r = other
-                    clock[block] = now
-                    kept = 0
-                    for w in range(n_strays[block]):
-                        m = strays[a + w]
-                        t[m] = now
-                        if free_at[m] > now:
-                            strays[a + kept] = m
-                            kept += 1
-                        else:
-                            is_stray[m] = False
-                            asked[m] = True
-                            wanted[m] = math.inf
-                            changed[n_changed] = m
-                            n_changed += 1
-                    n_strays[block] = kept
-                else:
-                    ready[block] = -1
-                for w in range(n_hopeful[block]):
-                    if not is_stray[hopeful[a + w]]:
-                        wanted[hopeful[a + w]] = math.inf
-                        changed[n_changed] = hopeful[a + w]
-                        n_changed += 1
-                n_hopeful[block] = 0
-                horizon[block] = now
-            else:
-                for s in range(lowest, highest):
-                    m = targets[s]
-                    u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], now, tau_mem[m], tau_syn[m])
-                    t[m] = now
-                    if free_at[m] <= now and u[m] >= c[m]:
-                        wanted[m] = now
-                        changed[n_changed] = m
-                        n_changed += 1
-                        crossed = True
-                if crossed:
-                    continue
-            if bundle_delta[bundle]:
-                for s in range(lowest, highest):
-                    m = targets[s]
-                    received[m] += 1
-                    if not is_after(free_at[m], free_low[m], now, now_low):
-                        u[r + m] += weights[s]
-                        if u[r + m] >= c[m]:
-                            lifted[n_fired] = m
-                            trigger[n_out + n_fired] = rank * n_bundles + bundle
-                            n_fired += 1
-            elif whole:
-                all_received[block] += 1
-                if not together[block] or ready[block] < 0:
-                    for m in range(b - a):
-                        i[r + a + m] += weights[lowest + m]
-            else:
-                for s in range(lowest, highest):
-                    i[r + targets[s]] += weights[s]
-                    received[targets[s]] += 1
-            ready[block], ready_for[block] = -1, math.inf
-            for w in range(n_strays[block] if together[block] else highest - lowest):
-                m = strays[a + w] if together[block] else targets[lowest + w]
-                if free_at[m] > now and not asked[m] and wanted[m] == free_at[m]:
-                    continue  # held as before, and to be asked when it is released
-                if doubt[m] <= now:
-                    doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
-                    n_doubts += 1
-                found, asked[m], doubt[m] = next_question(
-                    t[m], u[r + m], i[r + m], free_at[m], c[m], tau_mem[m], tau_syn[m], False
-                )
-                wanted[m] = found if found <= t_end else math.inf
-                changed[n_changed] = m
-                n_changed += 1
-            # the spike goes on to its next bundle
-            sent, sent_low = times[rank], low[rank]
-            following = next_bundle(source_bundles, delays, senders[rank], bundle + 1, sent, sent_low, t_end)
-            if following >= 0:
-                arrival, arrival_low = later(sent, sent_low, delays[following])
-            else:
-                n_flight -= 1
-                arrival, arrival_low = flight_times[n_flight], flight_low[n_flight]
-                rank, following = flight_ranks[n_flight], flight_bundles[n_flight]
-            replace_first(
-                flight_times,
-                flight_low,
-                flight_ranks,
-                flight_bundles,
-                n_flight,
-                arrival,
-                arrival_low,
+        # the next delivery
+        t_delivery, t_low, rank, bundle = math.inf, 0.0, -1, -1
+        d = under_way[DUE]
+        is_due = d < under_way[LAST_DUE]
+        if is_due:
+            t_delivery, t_low, rank, bundle = due[ARRIVAL, d], due[LOW, d], due_of[RANK, d], due_of[BUNDLE, d]
+        if under_way[NEAR] > 0:
+            is_due = is_due and comes_before(
+                t_delivery,
+                t_low,
                 rank,
-                following,
+                bundle,
+                near[ARRIVAL, 0],
+                near[LOW, 0],
+                near_of[RANK, 0],
+                near_of[BUNDLE, 0],
                 times,
                 low,
             )
+            if not is_due:
+                t_delivery, t_low = near[ARRIVAL, 0], near[LOW, 0]
+                rank, bundle = near_of[RANK, 0], near_of[BUNDLE, 0]
 
-        for w in range(n_fired):
+        for k in range(crowd_blocks.size):
+            n_doubts = look_ahead(
+                crowd_blocks[k],
+                efferents,
+                crowds,
+                cells,
+                crossings,
+                t_delivery,
+                bundle,
+                t_end,
+                doubt_times,
+                doubt_senders,
+                n_doubts,
+            )
+        t_crossing = heap_times[0] if n_crossings[0] > 0 else math.inf
+        if min(t_crossing, t_delivery) > t_end:
+            break
+
+        fires_from, fires_to, cause = n_lifted, n_lifted, -1
+        if t_crossing <= t_delivery:
+            m, now, now_low = heap[0], t_crossing, 0.0
+            block = block_of[m]
+            crowded = together[block]
+            peak = math.inf
+            if crowded and not is_stray[m]:
+                peak = peaks[m]
+                i[row[block] + m] *= decay((now - clock[block]) / cells[m, TAU_SYN])
+                leave_crowd(m, block, blocks[block], crowds)
+            else:
+                t, free_at, c = cells[m, TIME], cells[m, FREE_AT], cells[m, LEVEL]
+                tau_mem, tau_syn = cells[m, TAU_MEM], cells[m, TAU_SYN]
+                v = u[row[block] + m] if crowded else cells[m, VOLTAGE]
+                current = i[row[block] + m] if crowded else cells[m, CURRENT]
+                if t < now or v < c:  # else it is there by rounding
+                    ahead = no_crossing_before(t, v, current, free_at, c, tau_mem)
+                    if ahead <= now:
+                        ahead, peak = next_crossing(t, v, current, free_at, c, tau_mem, tau_syn)
+                    if ahead == math.inf and now < peak < math.inf:
+                        ahead = peak
+                    elif ahead == math.inf and peak <= now:
+                        doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
+                        n_doubts += 1
+                    if ahead > now:
+                        set_crossing(crossings, m, ahead if ahead <= t_end else math.inf)
+                        continue
+                _, current = advance(t, v, current, free_at, now, tau_mem, tau_syn)
+                if crowded:
+                    i[row[block] + m] = current
+                else:
+                    cells[m, CURRENT] = current
+            cells[m, TIME] = now
+            if peak < math.inf:
+                doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
+                n_doubts += 1
+            lifted[n_lifted] = m
+            fires_to = n_lifted + 1
+        else:
+            now, now_low = t_delivery, t_low
+            block = bundle_block[bundle]
+            lowest, highest = first[bundle], first[bundle + 1]
+            delta = bundle_delta[bundle]
+            if together[block]:
+                a, b, r = blocks[block], blocks[block + 1], row[block]
+                if now > clock[block]:
+                    if move_crowd(block, a, now, weights, lowest, crowds, cells, crossings):
+                        continue
+                    r = row[block]
+                else:
+                    ready[block] = -1
+                forget_crossings(block, a, crowds, crossings)
+                horizon[block] = now
+                if delta:
+                    for s in range(lowest, highest):
+                        m = targets[s]
+                        cells[m, RECEIVED] += 1.0
+                        if not is_after(cells[m, FREE_AT], free_low[m], now, now_low):
+                            u[r + m] += weights[s]
+                            if u[r + m] >= cells[m, LEVEL]:
+                                lifted[n_lifted] = m
+                                n_lifted += 1
+                elif highest - lowest == b - a:
+                    hears_whole[block] += 1
+                    if ready[block] < 0:
+                        for m in range(b - a):
+                            i[r + a + m] += weights[lowest + m]
+                else:
+                    for s in range(lowest, highest):
+                        i[r + targets[s]] += weights[s]
+                        cells[targets[s], RECEIVED] += 1.0
+                ready[block], ready_for[block] = -1, math.inf
+                for w in range(n_strays[block]):
+                    m = strays[a + w]
+                    ahead = no_crossing_before(
+                        now, u[r + m], i[r + m], cells[m, FREE_AT], cells[m, LEVEL], cells[m, TAU_MEM]
+                    )
+                    if ahead < keys[m] and ahead <= t_end:
+                        set_crossing(crossings, m, ahead)
+            else:
+                s = max(at, lowest)
+                at = 0
+                while s < highest:
+                    m = targets[s]
+                    t, v, current, free_at = (
+                        cells[m, TIME],
+                        cells[m, VOLTAGE],
+                        cells[m, CURRENT],
+                        cells[m, FREE_AT],
+                    )
+                    c, tau_mem, tau_syn = cells[m, LEVEL], cells[m, TAU_MEM], cells[m, TAU_SYN]
+                    v, current = advance(t, v, current, free_at, now, tau_mem, tau_syn)
+                    if v >= c and free_at <= now:  # it spikes before this arrives
+                        ahead, peak = next_crossing(
+                            t, cells[m, VOLTAGE], cells[m, CURRENT], free_at, c, tau_mem, tau_syn
+                        )
+                        if peak < math.inf:
+                            doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
+                            n_doubts += 1
+                        cells[m, TIME], cells[m, VOLTAGE], cells[m, CURRENT] = now, v, current
+                        set_crossing(crossings, m, now)
+                        at = s
+                        break
+                    if not delta:
+                        current += weights[s]
+                    elif not is_after(free_at, free_low[m], now, now_low):
+                        v += weights[s]
+                        if v >= c:
+                            lifted[n_lifted] = m
+                            n_lifted += 1
+                    cells[m, TIME], cells[m, VOLTAGE], cells[m, CURRENT] = now, v, current
+                    cells[m, RECEIVED] += 1.0
+                    ahead = no_crossing_before(now, v, current, free_at, c, tau_mem)
+                    if ahead < keys[m] and ahead <= t_end:
+                        set_crossing(crossings, m, ahead)
+                    s += 1
+                if s < highest:
+                    continue
+            if is_due:
+                under_way[DUE] += 1
+            else:
+                pop(near, near_of, under_way[NEAR], times, low)
+                under_way[NEAR] -= 1
+            fires_from, fires_to, cause = 0, n_lifted, rank * n_bundles + bundle
+            n_lifted = 0
+
+        for w in range(fires_from, fires_to):
             m = lifted[w]
             block = block_of[m]
-            r = row[block]
+            crowded = together[block]
             if last_spike[m] == now:
                 status, where, when = TWICE, m, now
                 break
             last_spike[m] = now
-            if trigger[n_out] < 0 and doubt[m] < math.inf:
-                doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
-                n_doubts += 1
-            doubt[m] = math.inf
-            if trigger[n_out] >= 0 and subtracts[m] > 0.0:
-                u[r + m] -= drop[m]
-                if u[r + m] >= c[m]:
+            v = v_resets[m] - v_leaks[m]
+            if cause >= 0 and subtracts[m] > 0.0:
+                v = u[row[block] + m] if crowded else cells[m, VOLTAGE]
+                v -= v_thresholds[m] - v_resets[m]
+                if v >= cells[m, LEVEL]:
                     status, where, when = TWICE, m, now
                     break
+            free_at, rest = later(now, now_low, t_refs[m])
+            cells[m, FREE_AT] = free_at
+            # without a refractory period not even an arrival that rounding has put behind a crossing is ignored
+            free_low[m] = rest if t_refs[m] > 0.0 else -math.inf
+            current = cells[m, CURRENT]
+            if crowded:
+                u[row[block] + m], current = v, i[row[block] + m]
+                if free_at > now and not is_stray[m]:
+                    leave_crowd(m, block, blocks[block], crowds)
+                    cells[m, TIME] = now
             else:
-                u[r + m] = u_reset[m]
+                cells[m, VOLTAGE] = v
+            if not crowded or is_stray[m]:
+                ahead = no_crossing_before(now, v, current, free_at, cells[m, LEVEL], cells[m, TAU_MEM])
+                set_crossing(crossings, m, ahead if ahead <= t_end else math.inf)
             times[n_out], low[n_out], senders[n_out] = now, now_low, n_external + m
-            arrivals[n_out] = received[m] + all_received[block]
+            arrivals[n_out] = np.int64(cells[m, RECEIVED]) + hears_whole[block]
+            trigger[n_out] = cause
             n_out += 1
-            free_at[m], free_low[m] = later(now, now_low, t_ref[m])
-            if t_ref[m] == 0.0:  # nor by an arrival that rounding has put behind a crossing
-                free_low[m] = -math.inf
-            if together[block] and free_at[m] > now and not is_stray[m]:
-                t[m] = now
-                strays[blocks[block] + n_strays[block]] = m
-                n_strays[block] += 1
-                is_stray[m] = True
-            if not together[block] or is_stray[m]:
-                found, asked[m], doubt[m] = next_question(
-                    t[m], u[r + m], i[r + m], free_at[m], c[m], tau_mem[m], tau_syn[m], False
-                )
-                wanted[m] = found if found <= t_end else math.inf
-                changed[n_changed] = m
-                n_changed += 1
             if cyclic:
-                bundle = next_bundle(
-                    source_bundles,
-                    delays,
-                    n_external + m,
-                    source_bundles[n_external + m],
-                    now,
-                    now_low,
-                    t_end,
-                )
-                if bundle >= 0:
-                    arrival, arrival_low = later(now, now_low, delays[bundle])
-                    push(
-                        flight_times,
-                        flight_low,
-                        flight_ranks,
-                        flight_bundles,
-                        n_flight,
-                        arrival,
-                        arrival_low,
-                        n_out - 1,
-                        bundle,
-                        times,
-                        low,
-                    )
-                    n_flight += 1
+                set_out(deliveries, n_out - 1, times, low, senders, offsets, delays, -math.inf, t_end)
             if n_out - n_given > max_spikes:
                 status, where, when = BUDGET, m, now
                 break
-    progress[:] = n_out, n_doubts, n_flight, n_crossings, n_emitted, n_changed
+    counts[SPIKES], counts[DOUBTS], counts[LIFTED], counts[AT] = n_out, n_doubts, n_lifted, at
     return status, where, when
 
 
@@ -520,193 +442,65 @@ def run(
         0, or why the run ended early.
     where : int, when : float
         The neuron and time at which it did.
-    times, low, senders, arrivals, trigger
-        The spikes in order of occurrence; ``trigger`` is rank * n_bundles + bundle of a delivery, or -1. Given spikes
-        come first in the ranks, then the layer's own.
-    doubt_times, doubt_senders
-        Peaks that float64 cannot decide.
+    log : Log
+        The spikes; given ones come first in the ranks, then the layer's own. And undecided peaks.
     """
-    t, free_at, free_low = state.time, state.free_at, state.free_low
-    tau_mem, tau_syn = neurons.tau_mem, neurons.tau_syn
-    t_ref, subtracts = neurons.t_ref, neurons.subtracts
-    c = neurons.v_threshold - neurons.v_leak
-    u_reset = neurons.v_reset - neurons.v_leak
-    drop = neurons.v_threshold - neurons.v_reset
-    first, targets, weights = efferents.first, efferents.target, efferents.weight
-    delays, bundle_block, bundle_delta = efferents.delay, efferents.block, efferents.delta
-    source_bundles, blocks, together = efferents.offsets, efferents.blocks, efferents.together
-    n = t.size
-    n_blocks = blocks.size - 1
-    n_given = given_times.size
-    cyclic = source_bundles.size - 1 > n_external
-    room = n_given + 4 * n + 64
-    # given spikes, then the layer's own
-    times, low = np.empty(room), np.empty(room)
-    senders = np.empty(room, np.int64)
-    times[:n_given], low[:n_given], senders[:n_given] = given_times, given_low, given_sources
-    arrivals = np.empty(room, np.int64)
-    trigger = np.empty(room, np.int64)
-    doubt_times = np.empty(room)
-    doubt_senders = np.empty(room, np.int64)
-
-    flight_times, flight_low = np.empty(room), np.empty(room)
-    flight_ranks, flight_bundles = np.empty(room, np.int64), np.empty(room, np.int64)
-    crossing_times = np.full(n, np.inf)
-    crossing_heap, crossing_place = np.empty(n, np.int64), np.full(n, -1)
-    wanted = np.full(n, np.inf)  # times to cross that are not yet in the heap, of the neurons in changed
-    changed = np.empty(4 * n + 1, np.int64)
-    n_changed = 0
-
-    # Two rows of states: a block that advances together is read from one row and written to the other.
-    u, i = np.empty(2 * n), np.empty(2 * n)
-    u_0, u_1, i_0, i_1 = u[:n], u[n:], i[:n], i[n:]
-    u_0[:], i_0[:] = state.u, state.i
-    row = np.zeros(n_blocks, np.int64)  # where in u and i the first one begins: 0 or n
-    block_of = np.empty(n, np.int64)
-    received = np.zeros(n, np.int64)
-    all_received = np.zeros(n_blocks, np.int64)  # bundles that went to the whole block
-    doubt = np.full(n, np.inf)  # of lone neurons: a peak ahead that float64 cannot place
-    asked = np.ones(n, np.bool_)  # whether the neuron's candidate is a crossing, not a release
-    last_spike = np.full(n, -np.inf)
-    lifted = np.empty(n, np.int64)
-    # of a block that advances together
-    clock = np.zeros(n_blocks)  # the time of its row
-    horizon = np.zeros(n_blocks)  # up to when it is known who crosses
-    ready = np.full(n_blocks, -1)  # the bundle with whose weights the other row is written, for its arrival
-    ready_for = np.full(n_blocks, np.inf)
-    strays = np.empty(n, np.int64)  # those whose state is of another time, or held
-    n_strays = np.zeros(n_blocks, np.int64)
-    is_stray = np.zeros(n, np.bool_)
-    hopeful = np.empty(n, np.int64)  # those with a candidate
-    n_hopeful = np.zeros(n_blocks, np.int64)
-    flags = np.zeros(8 * ((n + 7) // 8), np.uint8)
-    words = flags.view(np.uint64)
-    lookout = np.empty(n, np.int64)
-    no_weights = np.zeros(n)
-    for block in range(n_blocks):
-        a, b = blocks[block], blocks[block + 1]
-        block_of[a:b] = block
-        if together[block]:
-            clock[block] = state.clock[a:b].min()
-            horizon[block] = clock[block]
-        for m in range(a, b):
-            if together[block]:
-                if t[m] == clock[block] and free_at[m] <= t[m]:
-                    continue
-                strays[a + n_strays[block]] = m
-                n_strays[block] += 1
-                is_stray[m] = True
-            found, asked[m], doubt[m] = next_question(
-                t[m], u[m], i[m], free_at[m], c[m], tau_mem[m], tau_syn[m], False
+    n, n_given = state.time.size, given_times.size
+    together = efferents.together
+    cells = new_cells(neurons, state)
+    crowds = new_crowds(efferents, cells, state)
+    most = 2
+    for bundle in range(efferents.delay.size):
+        most = max(most, efferents.first[bundle + 1] - efferents.first[bundle] + 2)
+    for k in range(crowds.blocks.size):
+        block = crowds.blocks[k]
+        most = max(most, 2 * (efferents.blocks[block + 1] - efferents.blocks[block]) + 2)
+    log = new_log(n_given + 4 * most + 64, n)
+    for k in range(n_given):
+        log.times[k], log.low[k], log.senders[k] = given_times[k], given_low[k], given_sources[k]
+    log.counts[SPIKES] = n_given
+    deliveries = new_deliveries(4 * most + 64, (t_end - max(after, 0.0)) / 256.0)
+    crossings = new_crossings(n)
+    for m in range(n):
+        if not together[crowds.block_of[m]] or crowds.is_stray[m]:
+            ahead = no_crossing_before(
+                state.time[m], state.u[m], state.i[m], state.free_at[m], cells[m, LEVEL], cells[m, TAU_MEM]
             )
-            wanted[m] = found if found <= t_end else math.inf
-            changed[n_changed] = m
-            n_changed += 1
-
-    progress = np.array([n_given, 0, 0, 0, 0, n_changed])
+            if ahead <= t_end:
+                set_crossing(crossings, m, ahead)
     while True:
         status, where, when = go_on(
-            t,
-            u,
-            i,
-            u_0,
-            u_1,
-            i_0,
-            i_1,
-            free_at,
-            free_low,
-            tau_mem,
-            tau_syn,
-            t_ref,
-            subtracts,
-            c,
-            u_reset,
-            drop,
-            first,
-            targets,
-            weights,
-            delays,
-            bundle_block,
-            bundle_delta,
-            source_bundles,
-            blocks,
-            together,
-            n_given,
-            row,
-            block_of,
-            received,
-            all_received,
-            doubt,
-            asked,
-            last_spike,
-            lifted,
-            clock,
-            horizon,
-            ready,
-            ready_for,
-            strays,
-            n_strays,
-            is_stray,
-            hopeful,
-            n_hopeful,
-            flags,
-            words,
-            lookout,
-            no_weights,
-            crossing_times,
-            crossing_heap,
-            crossing_place,
-            wanted,
-            changed,
-            flight_times,
-            flight_low,
-            flight_ranks,
-            flight_bundles,
-            times,
-            low,
-            senders,
-            arrivals,
-            trigger,
-            doubt_times,
-            doubt_senders,
-            progress,
+            neurons,
+            efferents,
+            cells,
+            state.free_low,
+            crowds,
+            crossings,
+            deliveries,
+            log,
             n_external,
+            n_given,
+            most,
             after,
             t_end,
             max_spikes,
-            cyclic,
             stop,
         )
         if status != ROOM:
             break
-        times, low, senders = grown_reals(times), grown_reals(low), grown_integers(senders)
-        arrivals, trigger = grown_integers(arrivals), grown_integers(trigger)
-        doubt_times, doubt_senders = grown_reals(doubt_times), grown_integers(doubt_senders)
-        flight_times, flight_low = grown_reals(flight_times), grown_reals(flight_low)
-        flight_ranks, flight_bundles = grown_integers(flight_ranks), grown_integers(flight_bundles)
-    n_out, n_doubts = progress[:2]
+        log, deliveries = grown(log), roomier(deliveries)
     for m in range(n):
-        if doubt[m] <= t_end:
-            doubt_times[n_doubts], doubt_senders[n_doubts] = doubt[m], m
-            n_doubts += 1
-        state.u[m], state.i[m] = u[row[block_of[m]] + m], i[row[block_of[m]] + m]
-        if together[block_of[m]] and not is_stray[m]:
-            t[m] = clock[block_of[m]]
-        state.clock[m] = clock[block_of[m]] if together[block_of[m]] else t[m]
-        if free_low[m] == -math.inf:
-            free_low[m] = 0.0
-    return (
-        status,
-        where,
-        when,
-        times[n_given:n_out],
-        low[n_given:n_out],
-        senders[n_given:n_out] - n_external,
-        arrivals[n_given:n_out],
-        trigger[n_given:n_out],
-        doubt_times[:n_doubts],
-        doubt_senders[:n_doubts],
-    )
+        block = crowds.block_of[m]
+        state.u[m], state.i[m], state.time[m] = cells[m, VOLTAGE], cells[m, CURRENT], cells[m, TIME]
+        state.free_at[m], state.clock[m] = cells[m, FREE_AT], cells[m, TIME]
+        if together[block]:
+            state.u[m], state.i[m] = crowds.u[crowds.row[block] + m], crowds.i[crowds.row[block] + m]
+            state.clock[m] = crowds.clock[block]
+            if not crowds.is_stray[m]:
+                state.time[m] = crowds.clock[block]
+        if state.free_low[m] == -math.inf:
+            state.free_low[m] = 0.0
+    return status, where, when, log
 
 
 @compiled
@@ -739,7 +533,7 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
             end.free_low[sample],
             end.clock[sample],
         )
-        status, where, when, times, low, senders, arrivals, trigger, doubt_times, doubt_senders = run(
+        status, where, when, log = run(
             neurons,
             efferents,
             n_external,
@@ -752,9 +546,9 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
             max_spikes,
             stop,
         )
-        parts.append((times, low, senders, arrivals, trigger, doubt_times, doubt_senders))
-        counts[sample + 1] = times.size
-        doubt_counts[sample] = doubt_times.size
+        parts.append(log)
+        counts[sample + 1] = log.counts[SPIKES] - (last - first)
+        doubt_counts[sample] = log.counts[DOUBTS]
         if status != 0:
             ended = (status, sample, where, when)
         if status != 0 or stop[0] != 0:
@@ -774,15 +568,15 @@ def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_
     all_doubters = np.empty(n_doubts, np.int64)
     d = 0
     for sample in range(len(parts)):
-        times, low, senders, arrivals, trigger, doubt_times, doubt_senders = parts[sample]
-        piece = slice(offsets[sample], offsets[sample + 1])
-        found.times[piece] = times
-        found.low[piece] = low
-        found.neurons[piece] = senders
-        found.arrivals[piece] = arrivals
-        found.trigger[piece] = trigger
-        all_doubts[d : d + doubt_times.size] = doubt_times
-        all_doubters[d : d + doubt_times.size] = doubt_senders
-        d += doubt_times.size
+        log = parts[sample]
+        n_given = given.offsets[sample + 1] - given.offsets[sample]
+        for k in range(offsets[sample], offsets[sample + 1]):
+            spike = n_given + k - offsets[sample]
+            found.times[k], found.low[k] = log.times[spike], log.low[spike]
+            found.neurons[k] = log.senders[spike] - n_external
+            found.arrivals[k], found.trigger[k] = log.arrivals[spike], log.trigger[spike]
+        for k in range(doubt_counts[sample]):
+            all_doubts[d], all_doubters[d] = log.doubt_times[k], log.doubt_senders[k]
+            d += 1
     doubt_samples = np.repeat(np.arange(n_samples), doubt_counts)
     return ended, found, end, doubt_samples, all_doubters, all_doubts

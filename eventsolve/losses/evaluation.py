@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import refuse_units, shown
+from eventsolve.checks import first_entry, real_array, refuse_units, shown
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -86,6 +86,37 @@ def spikes_of(solution: Solution, population: str) -> SpikeTrains:
     if solution.stopped is not None and solution.stopped.population != population:
         solution.require_whole(f"a loss on {population!r}")
     return solution.spikes[population]
+
+
+def spiking_of(solution: Solution, population: str) -> SpikeTrains:
+    """Return all spikes of a population that has a threshold, or raise a ValueError."""
+    neuron = solution.network.population(population).neuron
+    if neuron is None or not neuron.spiking:
+        raise ValueError(
+            f"the loss is of neurons that spike; {population!r} is {'an input' if neuron is None else 'LI'}"
+        )
+    solution.require_whole(f"a loss on all neurons of {population!r}")
+    return solution.spikes[population]
+
+
+def per_neuron(name: str, given: ArrayLike, *, positive: bool = False) -> float | Reals:
+    """Return a number, or a read-only array of one for each neuron, or raise a ValueError."""
+    values = real_array(name, given, "a number or an array of numbers")
+    bad = ~np.isfinite(values) | (positive & (values < 0))
+    if values.ndim > 1:
+        raise ValueError(f"{name} must be a number or have shape (n_neurons,); got shape {values.shape}")
+    if bad.any():
+        raise ValueError(f"{name} must be finite{' and >= 0' * positive}; {first_entry(values, bad)}")
+    values.setflags(write=False)
+    return values if values.ndim else float(values)
+
+
+def fitting(name: str, values: ArrayLike, n_neurons: int) -> Reals:
+    """Return numbers for each of so many neurons, or raise a ValueError."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape not in ((), (n_neurons,)):
+        raise ValueError(f"{name} must be a number or have shape ({n_neurons},); got {array.shape}")
+    return np.broadcast_to(array, (n_neurons,))
 
 
 def fitting_labels(labels: ArrayLike, trains: SpikeTrains) -> NDArray[np.int64]:

@@ -15,9 +15,12 @@ from eventsolve.losses.evaluation import (
     Evaluation,
     check_callable,
     cross_entropy,
+    fitting,
     fitting_labels,
     label_vector,
+    per_neuron,
     spikes_of,
+    spiking_of,
 )
 from eventsolve.magnitudes import warn_of_loss
 from eventsolve.network import LARGEST
@@ -60,41 +63,69 @@ class TTFSCrossEntropy(Frozen):
 
     def __post_init__(self) -> None:
         for name in ("tau0", "tau1"):
-            value = _positive(name, seconds(name, getattr(self, name)))
-            if not 1.0 / LARGEST <= value <= LARGEST:
-                raise ValueError(f"{name} must be from 2**-200 to 2**200 s; got {value!r}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, _time_constant(name, getattr(self, name)))
         object.__setattr__(self, "alpha", _positive("alpha", real("alpha", self.alpha), zero=True))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
-        trains = spikes_of(solution, self.population)
-        for name in ("tau0", "tau1"):
-            warn_of_loss(name, getattr(self, name), solution.t_end)
-        labels = fitting_labels(self.labels, trains)
-        first = trains.first()
-        rows = np.arange(trains.n_samples)
-        needed = first if self.silent == "t_end" else first[rows, labels][:, None]
-        missing = np.isinf(needed).any(axis=1)
-        concerned = _apply_policy(self.silent, missing, f"the label's output in {self.population!r}")
-        times = (
-            np.where(np.isfinite(first), first, solution.t_end) if self.silent == "t_end" else first.copy()
-        )
-        skipped = concerned if self.silent == "skip" else concerned[:0]
-        times[skipped] = 0.0
-        t_label = times[rows, labels]
-        with np.errstate(over="ignore"):
-            early = self.alpha * np.expm1(t_label / self.tau1)
-            slope = self.alpha / self.tau1 * np.exp(t_label / self.tau1)
-        values, gradient = cross_entropy(-times / self.tau0, labels)
-        values += early
-        gradient /= -self.tau0
-        gradient[rows, labels] += slope
-        values[skipped] = 0.0
-        gradient[skipped] = 0.0
-        return Evaluation(values, {self.population: _on_first(trains, gradient)}, silent_samples=concerned)
+
+        def early(times: Reals) -> tuple[Reals, Reals]:
+            with np.errstate(over="ignore"):
+                slope = self.alpha / self.tau1 * np.exp(times / self.tau1)
+                return self.alpha * np.expm1(times / self.tau1), slope
+
+        return _cross_entropy_of_first(self, solution, early, ("tau0", "tau1"))
+
+
+@dataclass(frozen=True, eq=False)
+class FirstSpikeCrossEntropy(Frozen):
+    """Cross-entropy of time to first spike, with a term for early spikes that grows towards the end of the trial.
+
+    t_l/tau0 + ln sum_k exp(-t_k/tau0) + alpha/(1.01 t_end - t_l): "first_spike" of Nowotny et al. (2024), and in mlGeNN
+    the readout ``FirstSpikeTime`` with ``SparseCategoricalCrossentropy``. Both count in ms: tau0 is 1e-3 of their
+    temperature, alpha 1e-3 of ``ttfs_alpha``, and gradients for weights are then the same. mlGeNN takes its softmax at
+    1 ms whatever temperature it is told, so that at another one its gradient is that of no loss; and where the label is
+    silent both kick its voltage at the end of the trial ("phantom spike"), which no loss does.
+
+    Parameters
+    ----------
+    population : str
+        The output; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    tau0 : float
+        Seconds, > 0.
+    alpha : float
+        Seconds, >= 0.
+    silent : {"raise", "skip", "t_end"}
+        As for :class:`TTFSCrossEntropy`.
+    """
+
+    population: str
+    labels: ArrayLike
+    tau0: float = field(kw_only=True)
+    alpha: float = field(kw_only=True)
+    silent: Silent = field(default="raise", kw_only=True)
+
+    __repr__ = called
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tau0", _time_constant("tau0", self.tau0))
+        object.__setattr__(self, "alpha", _positive("alpha", seconds("alpha", self.alpha), zero=True))
+        _check_silent(self.silent)
+        object.__setattr__(self, "labels", label_vector(self.labels))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the first spike times."""
+        if not solution.t_end > 0:
+            raise ValueError(f"the term for early spikes needs t_end > 0; got {solution.t_end!r}")
+
+        def early(times: Reals) -> tuple[Reals, Reals]:
+            left = 1.01 * solution.t_end - times
+            return self.alpha / left, self.alpha / left**2
+
+        return _cross_entropy_of_first(self, solution, early, ("tau0",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +226,58 @@ class RelativeMSE(Frozen):
 
 
 @dataclass(frozen=True, eq=False)
+class SpikeCountLoss(Frozen):
+    """Half the squared distance of every neuron's spike count from a target, with a count that is continuous.
+
+    1/2 (S - target)^2 with S = sum_k (1 - t_k/T), T the length of the trial: a spike that leaves through the end of the
+    trial, or comes in there, has counted for nothing, so that loss and derivative exist where the number of spikes
+    changes in this way. A spike counts for more the earlier it is, and S is at most the number of spikes.
+
+    Summed over the neurons. The regulariser of Nowotny et al. (2024) and of mlGeNN (``reg_nu_upper``,
+    ``reg_lambda_upper``, ``reg_lambda_lower``) has such a target and two strengths, but adds to lambda_V at every spike
+    what depends on the count alone, which is the gradient of no loss.
+
+    Parameters
+    ----------
+    population : str
+        A spiking population.
+    target : float or array_like, (n_neurons,)
+        >= 0.
+    upper, lower : float
+        The strength, >= 0, by which the term is multiplied where S is above or below the target.
+    """
+
+    population: str
+    target: ArrayLike
+    upper: float = field(default=1.0, kw_only=True)
+    lower: float = field(default=1.0, kw_only=True)
+
+    __repr__ = called
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", per_neuron("target", self.target, positive=True))
+        for name in ("upper", "lower"):
+            object.__setattr__(self, name, _positive(name, real(name, getattr(self, name)), zero=True))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by all spike times."""
+        trains = spiking_of(solution, self.population)
+        span = solution.t_end - solution.t_start
+        if not span > 0:
+            raise ValueError(
+                f"a count over the trial needs t_end > {solution.t_start!r}; got {solution.t_end!r}"
+            )
+        target = fitting("target", self.target, trains.n_neurons)
+        place = trains.samples * trains.n_neurons + trains.neurons
+        share = (solution.t_end - trains.times) / span
+        counts = np.bincount(place, share, trains.n_samples * trains.n_neurons)
+        excess = counts.reshape(trains.n_samples, trains.n_neurons) - target
+        slope = excess * np.where(excess > 0, self.upper, self.lower)
+        values = 0.5 * (slope * excess).sum(axis=1)
+        return Evaluation(values, {self.population: -slope.reshape(-1)[place] / span})
+
+
+@dataclass(frozen=True, eq=False)
 class SpikeTimeLoss:
     """Any function of spike times, with its derivative.
 
@@ -225,6 +308,42 @@ class SpikeTimeLoss:
             name: real_array(f"the function's derivative by {name!r}", v) for name, v in derivative.items()
         }
         return Evaluation(array, slopes)
+
+
+def _cross_entropy_of_first(
+    loss: TTFSCrossEntropy | FirstSpikeCrossEntropy,
+    solution: Solution,
+    early: Callable[[Reals], tuple[Reals, Reals]],
+    constants: tuple[str, ...],
+) -> Evaluation:
+    """Return the cross-entropy of first spikes with a term ``early`` of the label's, which gives its slope as well."""
+    trains = spikes_of(solution, loss.population)
+    for name in constants:
+        warn_of_loss(name, getattr(loss, name), solution.t_end)
+    labels = fitting_labels(loss.labels, trains)
+    first = trains.first()
+    rows = np.arange(trains.n_samples)
+    needed = first if loss.silent == "t_end" else first[rows, labels][:, None]
+    missing = np.isinf(needed).any(axis=1)
+    concerned = _apply_policy(loss.silent, missing, f"the label's output in {loss.population!r}")
+    times = np.where(np.isfinite(first), first, solution.t_end) if loss.silent == "t_end" else first.copy()
+    skipped = concerned if loss.silent == "skip" else concerned[:0]
+    times[skipped] = 0.0
+    penalty, slope = early(times[rows, labels])
+    values, gradient = cross_entropy(-times / loss.tau0, labels)
+    values += penalty
+    gradient /= -loss.tau0
+    gradient[rows, labels] += slope
+    values[skipped] = 0.0
+    gradient[skipped] = 0.0
+    return Evaluation(values, {loss.population: _on_first(trains, gradient)}, silent_samples=concerned)
+
+
+def _time_constant(name: str, given: object) -> float:
+    value = _positive(name, seconds(name, given))
+    if not 1.0 / LARGEST <= value <= LARGEST:
+        raise ValueError(f"{name} must be from 2**-200 to 2**200 s; got {value!r}")
+    return value
 
 
 def _positive(name: str, value: float, *, zero: bool = False) -> float:

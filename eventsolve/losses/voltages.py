@@ -5,10 +5,12 @@ A running loss is an integral over the trial [0, T], here of
 - :class:`RunningLoss`               1/T int l(V(t), t) dt, for any l with its derivative
 - :class:`InstantCrossEntropy`       l = -ln softmax(V)_label
 - :class:`TrajectoryMSE`             l = 1/2 sum_j (V_j - target_j)^2
-- :class:`MeanVoltageCrossEntropy`   -ln softmax(m)_label of m = 1/T int weight(t) V(t) dt
+- :class:`MeanVoltageLoss`           any function of m = 1/T int weight(t) V(t) dt
+- :class:`MeanVoltageCrossEntropy`   -ln softmax(m)_label
+- :class:`SumVoltageCrossEntropy`    -ln softmax(m T/dt)_label
 
-Also :class:`MaxVoltageCrossEntropy`, of largest voltages, and :class:`SampledVoltage`, any function of voltages at
-fixed times (Nowotny et al. 2024 has most of these).
+Also :class:`MaxVoltageLoss` and :class:`MaxVoltageCrossEntropy`, of largest voltages, and :class:`SampledVoltage`, any
+function of voltages at fixed times (Nowotny et al. 2024 has most of these).
 
 Integrals are sums over nodes, which the solution chooses (:mod:`eventsolve.quadrature`: exact to rounding). Every node
 is a place at which the adjoint p_V jumps by its weight times dl/dV, as in dp_V/dt = p_V/tau_mem - dl/dV. Moving an
@@ -25,7 +27,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import real_array, seconds_array
+from eventsolve.checks import real_array, seconds, seconds_array
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
@@ -41,6 +43,7 @@ from eventsolve.shown import called
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
+Scoring = Callable[[Reals], tuple[ArrayLike, ArrayLike]]
 Weighting = Literal["uniform", "exponential", "linear", "sigmoid"] | Callable[[Reals], ArrayLike]
 
 WEIGHTINGS: dict[str, Callable[[Reals], Reals]] = {
@@ -101,7 +104,10 @@ class RunningLoss:
 
 @dataclass(frozen=True, eq=False)
 class InstantCrossEntropy(Frozen):
-    """Cross-entropy of the voltages at every instant, mean over the trial ("avg_xentropy" of Nowotny et al. 2024).
+    """Cross-entropy of the voltages at every instant, mean over the trial.
+
+    "avg_xentropy" of Nowotny et al. (2024); in mlGeNN ``AvgVar`` or ``SumVar`` with ``per_timestep_loss``. Of both the
+    gradient of this loss is tau_mem times theirs.
 
     Parameters
     ----------
@@ -133,6 +139,8 @@ class InstantCrossEntropy(Frozen):
 class TrajectoryMSE(Frozen):
     """Half the squared distance of the voltages from a trajectory, summed over neurons, mean over the trial.
 
+    In mlGeNN the readout ``Var`` with ``MeanSquareError``; the gradient of this loss is tau_mem times its.
+
     Parameters
     ----------
     population : str
@@ -162,39 +170,36 @@ class TrajectoryMSE(Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class MeanVoltageCrossEntropy(Frozen):
-    """Cross-entropy of the weighted mean voltages 1/T int weight(t) V(t) dt (Nowotny et al. 2024).
+class MeanVoltageLoss(Frozen):
+    """Any function of the weighted mean voltages 1/T int weight(t) V(t) dt, for targets, margins or sums of them.
 
     Parameters
     ----------
     population : str
-        As for :class:`RunningLoss`; one neuron per class.
-    labels : array_like of int, (n_samples,)
+        As for :class:`RunningLoss`.
+    function : callable
+        Takes the means (n_samples, n_neurons); returns losses (n_samples,) and their derivative by each sample's means,
+        (n_samples, n_neurons).
     weighting : {"uniform", "exponential", "linear", "sigmoid"} or callable
         1, exp(-x), 1 - x and 1/(1 + exp((x - 1/2)/0.2)) with x = t/T, or a smooth function of x in [0, 1].
     """
 
     population: str
-    labels: ArrayLike
+    function: Scoring
     weighting: Weighting = field(default="uniform", kw_only=True)
 
     __repr__ = called
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", label_vector(self.labels))
-        if not callable(self.weighting) and self.weighting not in WEIGHTINGS:
-            raise ValueError(
-                f"weighting must be one of {tuple(WEIGHTINGS)} or callable; got {self.weighting!r}"
-            )
+        check_callable("function", self.function)
+        _check_weighting(self.weighting)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
-        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
         span = solution.t_end - solution.t_start
         nodes = solution.nodes(self.population)
         weights = nodes.weights * self._weight(nodes.times, solution)
-        means = np.einsum("snt,st->sn", nodes.voltages, weights)
-        values, slope = cross_entropy(means, labels)
+        values, slope = _scored(self.function, np.einsum("snt,st->sn", nodes.voltages, weights))
 
         def jump(before: Reals, after: Reals, time: float, sample: int) -> float:
             weight = self._weight(np.array([[time]]), solution)[0, 0]
@@ -216,11 +221,130 @@ class MeanVoltageCrossEntropy(Frozen):
 
 
 @dataclass(frozen=True, eq=False)
-class MaxVoltageCrossEntropy(Frozen):
-    """Cross-entropy of the largest voltages of an LI readout (Wunderlich & Pehle 2021, MNIST).
+class MeanVoltageCrossEntropy(Frozen):
+    """Cross-entropy of the weighted mean voltages 1/T int weight(t) V(t) dt (Nowotny et al. 2024).
+
+    "sum" of the paper's code is weighting "uniform", and "sum_weigh_exp", which was the best on speech,
+    "sum_weigh_linear" and "sum_weigh_sigmoid" are the others by name. In mlGeNN these are the readouts ``AvgVar``
+    ("uniform") and ``AvgVarExpWeight`` ("exponential"). The gradient of this loss is tau_mem times that of either code,
+    whose adjoint is driven by g/(tau_mem T) and not by g/T.
+
+    Parameters
+    ----------
+    population : str
+        As for :class:`RunningLoss`; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    weighting : {"uniform", "exponential", "linear", "sigmoid"} or callable
+        As for :class:`MeanVoltageLoss`.
+    """
+
+    population: str
+    labels: ArrayLike
+    weighting: Weighting = field(default="uniform", kw_only=True)
+
+    __repr__ = called
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", label_vector(self.labels))
+        _check_weighting(self.weighting)
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
+        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+
+        def loss(means: Reals) -> tuple[Reals, Reals]:
+            return cross_entropy(means, labels)
+
+        return MeanVoltageLoss(self.population, loss, weighting=self.weighting).evaluate(solution)
+
+
+@dataclass(frozen=True, eq=False)
+class SumVoltageCrossEntropy(Frozen):
+    """Cross-entropy of summed voltages 1/dt int V(t) dt: what a sum over steps of dt becomes in continuous time.
+
+    The readout ``SumVar`` of mlGeNN; the gradient of this loss is tau_mem T/dt times its, as it goes back as ``AvgVar``
+    does. Of T/dt steps the softmax saturates where that of a mean does not.
+
+    Parameters
+    ----------
+    population : str
+        As for :class:`RunningLoss`; one neuron per class.
+    labels : array_like of int, (n_samples,)
+    time_step : float
+        dt in seconds, > 0.
+    """
+
+    population: str
+    labels: ArrayLike
+    time_step: float = field(kw_only=True)
+
+    __repr__ = called
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", label_vector(self.labels))
+        step = seconds("time_step", self.time_step)
+        if not (np.isfinite(step) and step > 0):
+            raise ValueError(f"time_step must be finite and > 0; got {step!r}")
+        object.__setattr__(self, "time_step", step)
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
+        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+        steps = (solution.t_end - solution.t_start) / self.time_step
+
+        def loss(means: Reals) -> tuple[Reals, Reals]:
+            values, slope = cross_entropy(means * steps, labels)
+            return values, slope * steps
+
+        return MeanVoltageLoss(self.population, loss).evaluate(solution)
+
+
+@dataclass(frozen=True, eq=False)
+class MaxVoltageLoss(Frozen):
+    """Any function of the largest voltages of an LI readout, for margins between them or weighted sums of them.
 
     Right at kinks, too: where the voltage rises up to an arrival and falls after it, the maximum moves along
     the incoming branch with the arrival, so that dV_max/dt_arrival is V' just before it.
+
+    Parameters
+    ----------
+    population : str
+        An LI readout.
+    function : callable
+        Takes the largest voltages (n_samples, n_neurons); returns losses (n_samples,) and their derivative by each
+        sample's own, (n_samples, n_neurons).
+    """
+
+    population: str
+    function: Scoring
+
+    __repr__ = called
+
+    def __post_init__(self) -> None:
+        check_callable("function", self.function)
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the voltages at their maxima."""
+        maxima = solution.maxima(self.population)
+        values, slope = _scored(self.function, maxima.value)
+        n_samples, n = maxima.value.shape
+        reads = VoltageReads(
+            np.repeat(np.arange(n_samples), n),
+            np.tile(np.arange(n), n_samples),
+            maxima.time.reshape(-1),
+            maxima.arrival.reshape(-1),
+            slope.reshape(-1),
+        )
+        return Evaluation(values, voltages={self.population: reads})
+
+
+@dataclass(frozen=True, eq=False)
+class MaxVoltageCrossEntropy(Frozen):
+    """Cross-entropy of the largest voltages of an LI readout (Wunderlich & Pehle 2021, MNIST).
+
+    "max" of Nowotny et al. (2024) and the readout ``MaxVar`` of mlGeNN, which takes 0 where no voltage is larger. The
+    gradient of this loss is T times that of the former, T/(1 - exp(-dt/tau_mem)) times that of the latter, but for
+    kinks, at which neither is right: see :class:`MaxVoltageLoss`.
 
     Parameters
     ----------
@@ -240,18 +364,11 @@ class MaxVoltageCrossEntropy(Frozen):
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the voltages at their maxima."""
         labels = fitting_labels(self.labels, spikes_of(solution, self.population))
-        maxima = solution.maxima(self.population)
-        n_samples, n = maxima.value.shape
-        rows = np.arange(n_samples)
-        values, gradient = cross_entropy(maxima.value, labels)
-        reads = VoltageReads(
-            np.repeat(rows, n),
-            np.tile(np.arange(n), n_samples),
-            maxima.time.reshape(-1),
-            maxima.arrival.reshape(-1),
-            gradient.reshape(-1),
-        )
-        return Evaluation(values, voltages={self.population: reads})
+
+        def loss(largest: Reals) -> tuple[Reals, Reals]:
+            return cross_entropy(largest, labels)
+
+        return MaxVoltageLoss(self.population, loss).evaluate(solution)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +412,22 @@ class SampledVoltage(Frozen):
         everywhere = np.broadcast_to(times, (solution.n_samples, times.size))
         reads = _reads(Nodes(everywhere, np.ones_like(everywhere), voltages), slopes)
         return Evaluation(values, voltages={self.population: reads})
+
+
+def _check_weighting(weighting: object) -> None:
+    if not callable(weighting) and weighting not in WEIGHTINGS:
+        raise ValueError(f"weighting must be one of {tuple(WEIGHTINGS)} or callable; got {weighting!r}")
+
+
+def _scored(function: Scoring, scores: Reals) -> tuple[Reals, Reals]:
+    """Return what a function makes of the scores of every sample, and its derivative, checked."""
+    values, slope = _two_arrays(function(scores))
+    if values.shape != scores.shape[:1] or slope.shape != scores.shape:
+        raise ValueError(
+            f"the function must return losses {scores.shape[:1]} and their derivative {scores.shape}; "
+            f"got {values.shape} and {slope.shape}"
+        )
+    return values, slope
 
 
 def _two_arrays(returned: tuple[ArrayLike, ArrayLike]) -> tuple[Reals, Reals]:

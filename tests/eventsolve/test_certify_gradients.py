@@ -169,10 +169,35 @@ def losses(labels, n):
         es.losses.InstantCrossEntropy("out", labels),
         es.losses.TrajectoryMSE("out", lambda t, s: np.zeros((2, t.size))),
         es.losses.InstantCrossEntropy("a", labels),
+        es.losses.FirstSpikeCrossEntropy("a", labels, tau0=1e-3, alpha=1e-4, silent="t_end"),
+        es.losses.SpikeCountLoss("a", [0.3, 5.0], upper=2.0, lower=0.5),
+        es.losses.SumVoltageCrossEntropy("out", labels, time_step=5e-3),
+        es.losses.Sum(
+            [es.losses.MeanVoltageCrossEntropy("out", labels), es.losses.SpikeCountLoss("a", 1.0)], [1.0, 0.1]
+        ),
     ]
 
 
-@pytest.mark.parametrize("index", range(13))
+def test_what_moves_with_an_arrival_is_refused_but_for_the_loss_that_is_written_out():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("a", 1, es.LIF(20e-3, 5e-3))
+    net.add_population("out", 1, es.LI(20e-3, 5e-3))
+    net.connect("in", "a", [[9.0]])
+    net.connect("in", "out", [[1.0]], synapse="delta")
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, T_END)
+    largest = es.losses.MaxVoltageCrossEntropy("out", [0])
+    assert es.certify(solution, gradients=largest).proven
+    assert (solution.maxima("out").arrival != -1).any()
+    for loss in (
+        es.losses.Sum([largest, es.losses.SpikeCountLoss("a", 1.0)]),
+        es.losses.MaxVoltageLoss("out", lambda m: (m.sum(axis=1), np.ones_like(m))),
+    ):
+        with pytest.raises(ValueError, match=f"gradients of {type(loss).__name__} have no enclosure"):
+            es.certify(solution, gradients=loss)
+
+
+@pytest.mark.parametrize("index", range(17))
 def test_float64_losses_and_gradients_lie_in_their_enclosures(index):
     solution = small("layers")
     loss = losses([1], 1)[index]

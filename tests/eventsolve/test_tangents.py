@@ -11,28 +11,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from loops import Loop, solved
 from networks import EPS, random_case
-from readouts import VOLTAGE_TIMES, readout_problem
+from readouts import VOLTAGE_TIMES, chain, readout_problem
 
 import eventsolve as es
 
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def chain(n_samples=2, seed=3):
-    """in -> hidden -> out, readouts beside spiking outputs, delta synapses among exponential ones, no cycle."""
-    rng = np.random.default_rng(seed)
-    net = es.Network()
-    net.add_input("in", 3)
-    net.add_population("hidden", 4, es.LIF(12e-3, 5e-3, v_leak=rng.uniform(-0.2, 0.4, 4), t_ref=1e-3))
-    net.add_population("out", 2, es.LIF([10e-3, 7e-3], 4e-3, 1.1, -0.2, 0.1))
-    net.add_population(
-        "read", 2, es.LI([10e-3, 7e-3], [4e-3, 7e-3], 0.2, v_initial=0.1, i_initial=[0.3, 0.2])
-    )
-    net.connect("in", "hidden", rng.uniform(2, 5, (4, 3)), delay=rng.uniform(0, 3e-3, (4, 3)))
-    net.connect("hidden", "out", rng.uniform(1, 3, (2, 4)), delay=1e-3)
-    net.connect("hidden", "read", rng.normal(0.5, 2.0, (2, 4)), delay=rng.uniform(0, 3e-3, (2, 4)))
-    trains = [[np.sort(rng.uniform(0, 20e-3, 3)) for _ in range(3)] for _ in range(n_samples)]
-    return net, {"in": es.SpikeTrains.from_lists(trains)}
 
 
 @settings(max_examples=20)

@@ -22,11 +22,14 @@ Reals = NDArray[np.float64]
 
 KINDS: dict[str, tuple[str, ...]] = {
     "TTFSCrossEntropy": ("tau0", "tau1"),
+    "FirstSpikeCrossEntropy": ("tau0", "alpha"),
     "TargetTimeMSE": ("targets",),
     "RelativeMSE": ("gap",),
     "MaxVoltageCrossEntropy": (),
     "MeanVoltageCrossEntropy": (),
+    "SumVoltageCrossEntropy": ("time_step",),
     "InstantCrossEntropy": (),
+    "SpikeCountLoss": (),
 }
 """Losses by the names of their classes, and which of their fields are times."""
 SQUARED = ("TargetTimeMSE", "RelativeMSE")
@@ -142,8 +145,10 @@ def loss_of(
             values[name] = values[name] if values[name].ndim else float(values[name])
         elif name == "labels":
             values[name] = indices(f"{where}.labels", values[name], 2**31, budget)
-        elif name == "alpha":
-            values[name] = number(f"{where}.alpha", values[name])
+        elif name in ("alpha", "upper", "lower"):
+            values[name] = number(f"{where}.{name}", values[name])
+        elif name == "target":
+            values[name] = reals(f"{where}.target", values[name], budget)
         elif name in ("silent", "weighting"):
             text(f"{where}.{name}", values[name])
     try:

@@ -277,6 +277,24 @@ def test_a_loss_that_computes_what_it_likes_is_not_written(tmp_path):
         records.write(records.Record("x", 1.0, loss=loss), tmp_path / "r.json")
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        es.losses.FirstSpikeCrossEntropy("out", [0, 1], tau0=2e-3, alpha=1e-5, silent="skip"),
+        es.losses.SumVoltageCrossEntropy("out", [0, 1], time_step=1e-3),
+        es.losses.SpikeCountLoss("out", 14.0, upper=0.5),
+        es.losses.SpikeCountLoss("out", [14.0, 3.0], lower=0.25),
+    ],
+    ids=repr,
+)
+def test_losses_come_back_with_their_times(tmp_path, loss):
+    for ending in CONTAINERS:
+        records.write(records.Record("x", 10 * MS, loss=loss), tmp_path / f"r.{ending}")
+        again = records.read(tmp_path / f"r.{ending}").loss
+        assert type(again) is type(loss)
+        assert repr(again) == repr(loss)
+
+
 def test_other_endings_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"must end with \.json, \.npz, \.h5, \.hdf5; got 'r\.pkl'"):
         records.read(tmp_path / "r.pkl")
