@@ -63,10 +63,10 @@ COMMANDS = {
     ),
     "check": ("eventsolve.io.records.read", ["check", str(ROOT / "setup.cfg")]),
     "chip": ("validation.spinnaker2.cli.chip._built", CHIP),
-    "train yinyang": ("validation.training.campaign.start", ["train", "yinyang"]),
+    "train yinyang": ("validation.recipes.campaign.start", ["train", "yinyang"]),
     "train recipes": ("rich.table.Table.add_row", ["train", "recipes"]),
-    "train table": ("validation.training.table.run_row", ["train", "table"]),
-    "train search": ("validation.training.search.search", ["train", "search"]),
+    "train table": ("validation.recipes.table.run_row", ["train", "table"]),
+    "train search": ("validation.recipes.search.search", ["train", "search"]),
 }
 WITHOUT = {"recommend", "localise", "chip", "targets", "tasks", "train recipes"}
 WITH_OUT = set(COMMANDS) - WITHOUT

@@ -10,9 +10,9 @@ from eventsolve.plot.style import EXACT, MODEL, QUIET, SERIES, STYLE
 from validation.pictures import Picture, canvas, finished
 
 if TYPE_CHECKING:
-    from validation.training.engines import Integers
-    from validation.training.recipes import Reals
-    from validation.training.trainer import Epoch
+    from validation.recipes.engines import Integers
+    from validation.recipes.recipe import Reals
+    from validation.recipes.trainer import Epoch
 
 CLASSES = ("#A9CCE3", "#F5CBA7", "#ABEBC6", "#FFFFFF")
 """Of yin, yang, dots, and no decision: light enough for points of the test set to be seen on them."""

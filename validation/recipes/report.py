@@ -12,7 +12,7 @@ The JSON file has these keys:
     What was trained, in full.
 ``history[]``
     Per epoch: ``loss``, ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``, ``hidden_spikes``,
-    ``output_spikes``, ``silent``, ``seconds``, as in :class:`validation.training.trainer.Epoch`.
+    ``output_spikes``, ``silent``, ``seconds``, as in :class:`validation.recipes.trainer.Epoch`.
 ``ceiling``
     The best accuracy that any network can have with the inputs' code; null for a continuous one.
 """
@@ -31,11 +31,11 @@ from eventsolve.files import write_texts
 from eventsolve.io import datasets
 from validation.pages import page
 from validation.pictures import Picture
+from validation.recipes import pictures
+from validation.recipes.engines import Engine
+from validation.recipes.recipe import Recipe, described
+from validation.recipes.trainer import State
 from validation.report import number, percent
-from validation.training import pictures
-from validation.training.engines import Engine
-from validation.training.recipes import Recipe, described
-from validation.training.trainer import State
 
 GRID = 201
 """Points along a side of the picture of decisions."""
@@ -104,6 +104,7 @@ def to_html(
         "state": state,
         "recipe": recipe,
         "described": described(recipe),
+        "data": "Yin-Yang",
         "engine": engine.name,
         "seed": seed,
         "origin": origin,
