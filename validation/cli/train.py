@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from validation import exits
-from validation.cli.given import Options, Seed, Source, TargetName, given
+from validation.cli.given import SUFFIXES, Options, Seed, Source, TargetName, given
 from validation.cli.running import consoles, refusals
 from validation.options import file, wrong
 
@@ -46,6 +46,8 @@ def train_task(
         raise typer.BadParameter(
             f"{optimizer!r} is not one of {', '.join(OPTIMIZERS)}", param_hint="'--optimizer'"
         )
+    if out is not None and out.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"{out} must end with {', '.join(SUFFIXES)}", param_hint="'--out'")
     found = given(
         task,
         target,
