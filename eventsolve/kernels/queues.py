@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, inlined
+from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
@@ -36,9 +36,12 @@ class Crossings(NamedTuple):
 @compiled
 def new_crossings(n):
     """Return an empty heap for n neurons."""
-    return Crossings(
-        np.empty(n), np.empty(n, np.int64), np.full(n, np.inf), np.full(n, -1), np.zeros(1, np.int64)
+    crossings = Crossings(
+        np.zeros(n), np.zeros(n, np.int64), np.zeros(n), np.zeros(n, np.int64), np.zeros(1, np.int64)
     )
+    for m in range(n):
+        crossings.keys[m], crossings.places[m] = math.inf, -1
+    return crossings
 
 
 @borrowing
@@ -119,7 +122,7 @@ class Deliveries(NamedTuple):
 @compiled
 def new_deliveries(room, span):
     """Return Deliveries without any, and with room for so many, whose first window has a span."""
-    return Deliveries(
+    deliveries = Deliveries(
         np.empty((2, room)),
         np.empty((3, room), np.int64),
         np.empty((2, room)),
@@ -130,8 +133,10 @@ def new_deliveries(room, span):
         np.empty((2, room), np.int64),
         np.empty(BUCKETS + 1, np.int64),
         np.zeros(6, np.int64),
-        np.array([-np.inf, span]),
+        np.empty(2),
     )
+    deliveries.window[EDGE], deliveries.window[SPAN] = -math.inf, span
+    return deliveries
 
 
 @compiled
@@ -169,7 +174,7 @@ def tied_before(low, rank, other_low, other_rank, sent, sent_low):
     return rank < other_rank
 
 
-@inlined
+@borrowing
 def comes_before(time, low, rank, bundle, other, other_low, other_rank, other_bundle, sent, sent_low):
     """Return whether a delivery comes before another."""
     if time != other:
@@ -439,7 +444,7 @@ def open_window(deliveries, n_given, sent, sent_low, senders, offsets, delays, a
         return False
     window[EDGE] = edge
     sort_gathered(deliveries, n, first, edge, sent, sent_low)
-    wanted = max(n_waiting, 64)
+    wanted = max(4 * n_waiting, 64)
     if n < wanted:
         window[SPAN] = min(2.0 * window[SPAN], t_end)
     elif n > 4 * wanted:
