@@ -39,6 +39,7 @@ from validation.recipes import checkpoint
 from validation.recipes.exact_engine import ExactEngine
 from validation.recipes.recipe import WUNDERLICH
 from validation.recipes.trainer import initial_state
+from validation.terminal import console
 
 MAX_BYTES = 2**25
 PATIENCE = 120.0
@@ -289,9 +290,8 @@ def changed(kind: str, content: bytes, rng: random.Random) -> bytes:
 def _checked(path: Path) -> str:
     record = records.read(path, max_bytes=MAX_BYTES)
     run = checking.check(record, checking.network_of(record, None), max_spikes=MAX_BYTES // 1024)
-    report.to_json([run], {})
+    report.to_terminal(report.headline([run]), console(stderr=True))
     to_junit(run)
-    report.table([run])
     return "accepted"
 
 

@@ -148,19 +148,12 @@ def check(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors, tables = console(stderr=True), console(stderr=json)
-    tables.print(report.table([run]))
-    for finding in run.findings.values():
-        tables.print(finding, soft_wrap=True)
-    html, data = report.write([run], origin, out)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
+    report.publish(report.document_of([run], origin), out, json=json)
     if junit is not None:
         write_text(junit, to_junit(run))
-    if json:
-        typer.echo(report.to_json([run], origin), nl=False)
     parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
     if parted:
-        errors.print(f"does not agree: {', '.join(parted)}", style="bold red")
+        console(stderr=True).print(f"does not agree: {', '.join(parted)}", style="bold red")
         raise typer.Exit(exits.DIFFERS)
 
 

@@ -169,7 +169,7 @@ def test_partial_records_are_checked_as_far_as_they_go(left_out, tmp_path):
     run = checking.check(record, record.network)
     assert parted(run) == []
     assert run.comparison.stages
-    report.write([run], report.provenance({}, "check"), tmp_path)
+    report.write(report.document_of([run], report.provenance({}, "check")), tmp_path)
     assert "mine" in (tmp_path / "report.html").read_text("utf-8")
 
 

@@ -62,7 +62,7 @@ def train_task(
     from eventsolve.io import records
     from validation.training import SGD, Adam, trained
 
-    errors, tables = consoles(json=False)
+    errors, tables = consoles()
     last: Epoch | None = None
     with refusals():
         rule: Optimizer = Adam(rate) if optimizer == "adam" else SGD(rate)
