@@ -32,6 +32,10 @@ def _run_document(run: Run) -> dict[str, Any]:
         "settings": dict(run.settings),
         "seconds": run.seconds,
         "summary": summary(c),
+        "diagnosis": None
+        if run.diagnosis is None
+        else vars(run.diagnosis) | {"sentence": run.diagnosis.sentence},
+        "accepted": run.accepted,
         "findings": dict(run.findings),
         "counters": dict(c.model.counters),
         "tolerance": c.tolerance,
