@@ -1,4 +1,4 @@
-"""A record from a file beside the exact solution: what is there is compared, and what is off gets a likely cause."""
+"""A record from a file beside the exact solution: what is there is compared, and what is off gets a cause."""
 
 from __future__ import annotations
 
@@ -12,30 +12,18 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.bounded import Budget, content_of, opened
-from eventsolve.compare import (
-    Comparison,
-    Divergence,
-    SpikeMatch,
-    Stage,
-    agreement,
-    compare,
-    label_of,
-    worst_spike,
-)
+from eventsolve.compare import Comparison, SpikeMatch, Stage, agreement, compare, label_of, worst_spike
 from eventsolve.compare.divergence import NAMES
 from eventsolve.io import records
-from eventsolve.io.records.record import QUANTITIES, SYNAPTIC, check_fit
+from eventsolve.io.records.record import QUANTITIES, check_fit
 from eventsolve.problem import Problem
-from eventsolve.synapses import synapses_of
-from eventsolve.testing.slips import Evidence, recognised
-from eventsolve.testing.spike_slips import recognised_spikes
+from validation.diagnosis import diagnose
+from validation.diagnosis.diagnose import ROUNDING
 from validation.excerpt import excerpt_around
 from validation.report import Run
 
 MOST_SPIKES = 2**20
 """Of the exact solution over all samples, unless more than a tenth of them are recorded."""
-LOOSE = 0.25
-"""How far the numbers of a slip may be off those that were got, relative to the largest."""
 
 
 def network_of(
@@ -131,7 +119,8 @@ def check(
     -------
     Run
         Its ``comparison.stages`` are all that was compared; its ``findings`` name the first divergence of each stage
-        that parts, and the convention slips that would explain it.
+        that parts, unless it is ``accepted``: by its diagnosis, or, where a tolerance is given, because every stage is
+        within it, or, where a window is given, because no spike is outside.
 
     Raises
     ------
@@ -157,7 +146,7 @@ def check(
             for place in places
         ]
         homeless += ["loss"] * (record.loss_values is not None)
-        record = replace(record, gradients={}, loss_values=None)
+        record, graded = replace(record, gradients={}, loss_values=None), False
     if max_spikes is None:
         recorded = sum(trains.n_spikes for trains in record.spikes.values())
         max_spikes = max(MOST_SPIKES // max(1, record.n_samples), 10 * recorded)
@@ -175,7 +164,7 @@ def check(
         network,
         record.loss,
         None if value is None else np.asarray(value, dtype=np.float64),
-        {} if grads is None else {quantity: getattr(grads, quantity) for quantity in QUANTITIES},
+        {} if grads is None else {name: getattr(grads, name) for name in QUANTITIES},
         record.reduction,
     )
     comparison = compare(exact, replace(record, network=network), window=window, tolerance=tolerance)
@@ -190,6 +179,12 @@ def check(
         *comparison.not_given,
     ]
     comparison = replace(comparison, stages=(*traces, *comparison.stages), not_given=tuple(not_given))
+    verdict = None
+    if record.spikes or graded or record.loss_values is not None:
+        verdict = diagnose(problem, record, tolerance=ROUNDING if tolerance is None else tolerance)
+    accepted = all(stage.agrees for stage in comparison.stages)
+    if tolerance is None and window is None and verdict is not None:
+        accepted = verdict.accepted
     culprit = worst_spike(comparison)
     return Run(
         title=record.name,
@@ -199,7 +194,9 @@ def check(
         comparison=replace(comparison, model=replace(comparison.model, traces={})),
         excerpt=excerpt_around(culprit, comparison, network, record.inputs, problem.t_end),
         seconds=time.perf_counter() - start,
-        findings=_findings(record, problem, exact, comparison),
+        findings={} if accepted else _findings(comparison),
+        diagnosis=verdict,
+        accepted=accepted,
     )
 
 
@@ -238,63 +235,6 @@ def _settings(record: records.Record) -> dict[str, str | int | float]:
     return settings
 
 
-# -- what it looks like ------------------------------------------------------------------------------------------------
-
-
-def _findings(
-    record: records.Record, problem: Problem, exact: records.Record, comparison: Comparison
-) -> dict[str, str]:
-    """Return a sentence for each stage that parts: its first divergence, and the slips that would explain it."""
-    found: dict[str, str] = {}
-    spikes_told = False
-    for stage in comparison.stages:
-        off = stage.divergence
-        if off is None:
-            continue
-        slips: tuple[str, ...] | None = None
-        if off.quantity == "spikes" and not spikes_told:
-            windows = {name: match.window for name, match in comparison.spikes.items()}
-            slips = recognised_spikes(problem, record.spikes, off, atol=windows, time_step=record.time_step)
-            spikes_told = True
-        elif off.quantity != "spikes":
-            slips = _slips(record, problem, exact, comparison, off)
-        found[stage.label] = str(off) + ("" if slips is None else f"; looks like {_listed(slips)}")
-    return found
-
-
-def _listed(slips: tuple[str, ...]) -> str:
-    return " or ".join(slips) if slips else "no known slip"
-
-
-def _slips(
-    record: records.Record, problem: Problem, exact: records.Record, comparison: Comparison, off: Divergence
-) -> tuple[str, ...] | None:
-    """Return what wrong numbers look like; None for dL/dt of other spikes than the exact ones.
-
-    On a time grid they may be off by more than allowed without the slip, too. Then a slip is believed that leaves a
-    tenth of the error, and at most a quarter of the numbers.
-    """
-    quantity, place = off.quantity, off.place
-    synapses = None
-    if quantity == "loss":
-        wanted, got = np.asarray(exact.loss_values), np.asarray(record.loss_values)
-    else:
-        wanted, got = exact.gradients[quantity][place], record.gradients[quantity][place]
-    if quantity == "spike_times":
-        match = comparison.spikes[str(place)]
-        if match.missed.size or match.extra.size:
-            return None  # spikes are the cause, and named already
-        paired = np.empty(match.exact.n_spikes)
-        paired[match.exact_index] = got[match.model_index]
-        got = paired
-    elif quantity in SYNAPTIC:
-        synapses = synapses_of(problem.network.projections[place].weight)  # type: ignore[index]
-    evidence = Evidence(quantity, place, wanted, record.reduction, problem, record.time_step, synapses)
-    tolerance = comparison.tolerance
-    slips = recognised(evidence, got, rtol=tolerance, atol=0.0)
-    size = float(np.abs(wanted).max(initial=0.0))
-    if slips or not size:
-        return slips
-    error = float(np.abs(got - wanted).max()) / size
-    wide = min(LOOSE, error / 10)
-    return recognised(evidence, got, rtol=wide, atol=0.0) if tolerance < wide else ()
+def _findings(comparison: Comparison) -> dict[str, str]:
+    """Return a sentence for each stage that parts: its first spike, or its number that is furthest off."""
+    return {stage.label: str(stage.divergence) for stage in comparison.stages if stage.divergence is not None}

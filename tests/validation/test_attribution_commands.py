@@ -49,8 +49,14 @@ class TestAttribute:
         assert all(math.isfinite(number) for number in finite(document))
         assert "dL/dw of hidden → out: relative error" in result.stdout
         page = (tmp_path / "attribution.html").read_text(encoding="utf-8")
-        assert page.count("<img") == 5
-        assert "http" not in page.split("</style>")[1].split("Where this comes from")[0]
+        assert page.count("data-plot=") == 4 + 6
+        assert result.stdout.startswith("The largest cause is ")
+        _, out, hidden = result.stdout.split("Error of the direction of dL/dw of ")
+        assert out.startswith("hidden → out, 1 - cosine")
+        assert hidden.startswith("in → hidden, 1 - cosine")
+        assert "guard" not in hidden.split("- dL/dw")[0]
+        assert "below 1% of the error: --all" in " ".join(hidden.split())
+        assert "guard" in page.split("<details>")[2]
 
     def test_several_processes_give_the_same(self, tmp_path):
         for workers in (1, 2):
@@ -105,7 +111,7 @@ class TestConverge:
             assert f"of order {order['order']:.3g} in the time step" in result.stdout
         assert {order["of"] for order in document["orders"]} == {"spike_times", "gradient"}
         assert document["crossovers"][0] == {"bits": 8, "time_step": pytest.approx(8e-6)}
-        assert (tmp_path / "convergence.html").read_text(encoding="utf-8").count("<img") == 2
+        assert (tmp_path / "convergence.html").read_text(encoding="utf-8").count("data-plot=") == 3
 
     def test_an_interrupt_keeps_what_is_finished(self, tmp_path, monkeypatch):
         real, runs = convergence.errors, []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
-from validation.cli.running import Json, Out, Workers, command, consoles, finish, pool, progress, refusals
+from validation.cli.running import Json, Out, Workers, again, command, pool, progress, refusals
 
 if TYPE_CHECKING:
     from validation.attribution.causes import Attribution
@@ -38,6 +38,9 @@ def attribute(
     workers: Workers = 1,
     out: Out = Path("attribution-report"),
     json: Json = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every cause, also those below 1 % of the error.")
+    ] = False,
 ) -> None:
     """Say what each approximation of a target contributes to the error of spike times, dL/dt and gradients.
 
@@ -49,9 +52,10 @@ def attribute(
     from validation.attribution.causes import attribute as attributions
     from validation.attribution.changes import changed
     from validation.attribution.study import Study
-    from validation.report import provenance
+    from validation.report import provenance, publish
+    from validation.terminal import console
 
-    errors, tables = consoles(json)
+    errors = console(stderr=True)
     found: Attribution | None = None
     complete = True
     with refusals():
@@ -78,15 +82,12 @@ def attribute(
             errors.print("interrupted before anything was finished")
             raise typer.Exit(130)
     title = f"{found_given.title}, {found_given.target.name}"
-    for quantity in report.headline(found):
-        tables.print(report.table(found, quantity))
-    tables.print(report.summary(found, changes), soft_wrap=True)
     origin = provenance(
         {"task": task, "target": target, "set": list(options or []), "samples": samples, "seed": seed},
         command(),
     )
-    content = report.document(found, changes, title, origin, complete=complete)
-    html = report.to_html(found, changes, title, origin, complete=complete)
-    finish(out, "attribution", content, html, json, errors)
+    following = again("converge", task, target, options) if hasattr(of, "at") else ""
+    document = report.document_of(found, changes, title, origin, complete=complete, following=following)
+    publish(document, out, "attribution", json=json, everything=everything)
     if not complete:
         raise typer.Exit(130)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
-from validation.cli.running import Json, Out, Workers, command, consoles, finish, pool, progress, refusals
+from validation.cli.running import Json, Out, Workers, command, pool, progress, refusals
 from validation.options import duration
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ def converge(
 
     from validation.attribution import report
     from validation.attribution.convergence import converge as converged
-    from validation.report import provenance
+    from validation.report import provenance, publish
+    from validation.terminal import console
 
-    errors, tables = consoles(json)
+    errors = console(stderr=True)
     found: list[Errors] = []
     complete = True
     with refusals():
@@ -71,16 +72,11 @@ def converge(
             except KeyboardInterrupt:
                 complete = False
     found.sort(key=lambda e: (e.grain.bits is not None, e.grain.bits or 0, -e.grain.time_step))
-    tables.print(report.convergence_table(found))
-    for line in report.convergence_summary(found):
-        tables.print(line, soft_wrap=True)
     origin = provenance(
         {"task": task, "target": target, "set": list(options or []), "samples": samples, "seed": seed},
         command(),
     )
     title = f"{found_given.title}, {target}"
-    content = report.convergence_document(found, title, origin, complete=complete)
-    html = report.convergence_html(found, title, origin, complete=complete)
-    finish(out, "convergence", content, html, json, errors)
+    publish(report.convergence_of(found, title, origin, complete=complete), out, "convergence", json=json)
     if not complete:
         raise typer.Exit(130)

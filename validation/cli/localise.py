@@ -47,7 +47,7 @@ def localise(
     from validation import check, registry
     from validation.target import require
 
-    _, tables = consoles(json=False)
+    _, tables = consoles()
     try:
         given = records.read(record)
         chosen = registry.settings(list(options or []))

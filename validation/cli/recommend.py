@@ -70,7 +70,7 @@ def recommend(
     from validation.attribution.recommendation import candidates, frontier, ranked, recommended
     from validation.report import number
 
-    errors, tables = consoles(json=False)
+    errors, tables = consoles()
     found: list[Candidate] = []
     with refusals():
         problem = found_given.problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,11 +27,17 @@ def command() -> str:
     return shlex.join(["eventsolve-validate", *sys.argv[1:]])
 
 
-def consoles(json: bool) -> tuple[Console, Console]:
+def again(tool: str, task: str, target: str, options: Sequence[str] | None) -> str:
+    """Return the command line of another tool on the same task and target."""
+    given = [part for option in options or [] for part in ("--set", option)]
+    return shlex.join(["eventsolve-validate", tool, task, "--target", target, *given])
+
+
+def consoles() -> tuple[Console, Console]:
     """Return where progress and errors go, and where tables go."""
     from validation.terminal import console
 
-    return console(stderr=True), console(stderr=json)
+    return console(stderr=True), console()
 
 
 @contextmanager
@@ -68,13 +74,3 @@ def progress(console: Console, unit: str, total: int | None) -> Iterator[Any]:
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(unit, total=total)
         yield lambda: progress.advance(bar)
-
-
-def finish(out: Path, name: str, content: dict[str, Any], html: str, json: bool, console: Console) -> None:
-    """Write the report and say where it is."""
-    from validation.attribution import report
-
-    page, data = report.write(out, name, content, html)
-    console.print(f"report: {page}\n        {data}", soft_wrap=True)
-    if json:
-        typer.echo(report.to_json(content), nl=False)
