@@ -19,8 +19,9 @@ from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
 from validation.cli.template import template
+from validation.cli.train import train_task
 from validation.options import InFolder, duration, file, finite, folder, wrong
-from validation.training import commands as training
+from validation.recipes import commands as training
 
 app = typer.Typer(
     name="eventsolve-validate",
@@ -57,6 +58,7 @@ app.command(cls=InFolder)(attribute)
 app.command(cls=InFolder)(converge)
 app.command()(recommend)
 app.command()(localise)
+training.app.command("task")(train_task)
 app.add_typer(training.app, name="train")
 
 
@@ -94,7 +96,7 @@ def check(
         typer.Option(
             min=0,
             callback=finite,
-            help="Relative error within which loss and gradients agree. (default: what the time step allows)",
+            help="Relative error that loss and gradients may have, whatever explains it. (default: none is set)",
         ),
     ] = None,
     out: Annotated[
@@ -121,8 +123,9 @@ def check(
 ) -> None:
     """Compare what an implementation recorded with the exact solution.
 
-    Exits with 1 if spikes are missed or extra or an error exceeds its tolerance, and with 2 on a bad option, a file
-    that is no record, or a report that can't be written.
+    The verdict comes first: what explains the difference, if something does. Exits with 1 unless the record agrees or
+    its time step explains every difference; where a window or a tolerance is given, if a spike or an error is not
+    within it; with 2 on a bad option, a file that is no record, or a report that can't be written.
     """
     width = None if window is None else duration("window", window)
     step = None if nir_step is None else duration("nir-step", nir_step)
@@ -149,9 +152,11 @@ def check(
     report.publish(report.document_of([run], origin), out, json=json)
     if junit is not None:
         write_text(junit, to_junit(run))
-    parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
-    if parted:
-        console(stderr=True).print(f"does not agree: {', '.join(parted)}", style="bold red")
+    if not run.accepted:
+        parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
+        console(stderr=True).print(
+            f"does not agree: {', '.join(parted)}" if parted else "does not agree", style="bold red"
+        )
         raise typer.Exit(exits.DIFFERS)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, embedded
 from eventsolve.kernels.cells import (
     FREE_AT,
     LEVEL,
@@ -120,7 +120,7 @@ def new_crowds(efferents, cells, state):
     return crowds
 
 
-@borrowing
+@embedded
 def look_ahead(
     block,
     efferents,
@@ -191,7 +191,7 @@ def look_ahead(
     return n_doubts
 
 
-@borrowing
+@embedded
 def leave_crowd(m, block, first, crowds):
     """Make a neuron a stray, with a time of its own."""
     crowds.strays[first + crowds.n_strays[block]] = m
@@ -199,7 +199,7 @@ def leave_crowd(m, block, first, crowds):
     crowds.is_stray[m] = True
 
 
-@borrowing
+@embedded
 def move_crowd(block, first, now, weights, lowest, crowds, cells, crossings):
     """Move a crowd on to its other row, which is that of an arrival now, with all strays; return whether one crosses.
 
@@ -240,7 +240,7 @@ def move_crowd(block, first, now, weights, lowest, crowds, cells, crossings):
     return crossed
 
 
-@borrowing
+@embedded
 def forget_crossings(block, first, crowds, crossings):
     """Take those of a crowd's neurons at its clock out of the queue: something arrives."""
     for w in range(crowds.n_hopeful[block]):

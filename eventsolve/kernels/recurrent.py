@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import borrowing, compiled, prefetch
 from eventsolve.kernels.cells import (
     CURRENT,
     FREE_AT,
@@ -52,7 +52,9 @@ from eventsolve.kernels.queues import (
     LOW,
     NEAR,
     RANK,
+    TARGET,
     WAITING,
+    WEIGHT,
     comes_before,
     compare_fresh,
     new_crossings,
@@ -87,6 +89,8 @@ class Log(NamedTuple):
 
 
 SPIKES, DOUBTS, LIFTED, AT = range(4)
+AHEAD = 8
+"""How many arrivals ahead the memory is asked for a neuron."""
 
 
 @compiled
@@ -159,12 +163,13 @@ def go_on(
     t_refs, subtracts = neurons.t_ref, neurons.subtracts
     offsets, delays, bundle_block, bundle_delta, first, targets, weights, blocks, together = efferents
     u, i, row, clock, horizon = crowds.u, crowds.i, crowds.row, crowds.clock, crowds.horizon
-    is_stray, peaks, block_of, strays, n_strays = (
+    is_stray, peaks, block_of, strays, n_strays, n_hopeful = (
         crowds.is_stray,
         crowds.peaks,
         crowds.block_of,
         crowds.strays,
         crowds.n_strays,
+        crowds.n_hopeful,
     )
     ready, ready_for, hears_whole, crowd_blocks = (
         crowds.ready,
@@ -194,7 +199,7 @@ def go_on(
             and under_way[NEAR] == 0
             and (under_way[WAITING] > 0 or under_way[EMITTED] < n_given)
         ):
-            full = not open_window(deliveries, n_given, times, low, senders, offsets, delays, after, t_end)
+            full = not open_window(deliveries, n_given, times, low, senders, efferents, after, t_end)
         if full:
             status = ROOM
             break
@@ -289,10 +294,19 @@ def go_on(
             fires_to = n_lifted + 1
         else:
             now, now_low = t_delivery, t_low
-            block = bundle_block[bundle]
-            lowest, highest = first[bundle], first[bundle + 1]
-            delta = bundle_delta[bundle]
-            if together[block]:
+            block, delta, lowest, highest = NONE, False, NONE, NONE + 1
+            target, weight = NONE - 1, 0.0
+            if is_due:
+                target, weight = due_of[TARGET, d], due[WEIGHT, d]
+                ahead_of = due_of[TARGET, min(d + AHEAD, under_way[LAST_DUE] - 1)]
+                if ahead_of >= 0:
+                    prefetch(cells, ahead_of)
+                    prefetch(keys, ahead_of)
+            lone = target >= 0
+            if not lone:
+                block, delta = bundle_block[bundle], bundle_delta[bundle]
+                lowest, highest = first[bundle], first[bundle + 1]
+            if not lone and together[block]:
                 a, b, r = blocks[block], blocks[block + 1], row[block]
                 if now > clock[block]:
                     if move_crowd(block, a, now, weights, lowest, crowds, cells, crossings):
@@ -300,7 +314,8 @@ def go_on(
                     r = row[block]
                 else:
                     ready[block] = -1
-                forget_crossings(block, a, crowds, crossings)
+                if n_hopeful[block] > 0:
+                    forget_crossings(block, a, crowds, crossings)
                 horizon[block] = now
                 if delta:
                     for s in range(lowest, highest):
@@ -333,7 +348,12 @@ def go_on(
                 s = max(at, lowest)
                 at = 0
                 while s < highest:
-                    m = np.int64(targets[s])
+                    if not lone:
+                        m_ahead = np.int64(targets[min(s + AHEAD, highest - 1)])
+                        prefetch(cells, m_ahead)
+                        prefetch(keys, m_ahead)
+                        target, weight = np.int64(targets[s]), weights[s]
+                    m = target
                     t, v, current, free_at = (
                         cells[m, TIME],
                         cells[m, VOLTAGE],
@@ -354,9 +374,9 @@ def go_on(
                         at = s
                         break
                     if not delta:
-                        current += weights[s]
+                        current += weight
                     elif not is_after(free_at, free_low[m], now, now_low):
-                        v += weights[s]
+                        v += weight
                         if v >= c:
                             lifted[n_lifted] = m
                             n_lifted += 1

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from eventsolve.compare import label_of
 from eventsolve.network import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.convergence import Errors
 from validation.attribution.report import spoken, unit_of
-from validation.compare import label_of
 from validation.report import document, plots
 from validation.report.document import Picture
 from validation.report.pictures import MAP_LEGEND, gradient_map

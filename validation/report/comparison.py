@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.compare import Comparison, Split
+from eventsolve.compare import Comparison, Split
 from validation.report.data import data_of
 from validation.report.document import Block, Cell, Document, Points, Section, Table, Words, where_from
 from validation.report.runs import READING, Run
@@ -51,15 +51,19 @@ def headline(runs: Sequence[Run], *, complete: bool = True) -> tuple[Block, ...]
     if not runs:
         return tuple(blocks)
     alike = groups(runs)
-    blocks += [_verdict(runs), _table(runs, alike)]
-    said = [*_formats(runs, alike), *_time_steps(alike)]
+    judged = [run for run in runs if run.diagnosis is not None]
+    blocks += [_said(run, runs) for run in judged] if len(judged) == len(runs) else [_verdict(runs)]
+    blocks.append(_table(runs, alike))
+    said = [run.diagnosis.costs for run in judged if run.diagnosis is not None and run.diagnosis.costs]
+    said += [*_formats(runs, alike), *_time_steps(alike)]
     said += [text for run in runs for text in run.findings.values()]
     said += [
         f"{run.title}: {run.order}" for run in runs if run.order is not None and run.order.unexplained.any()
     ]
     if said:
         blocks.append(Points(tuple(said)))
-    following = next((run.next_command for run in runs if run.next_command), "")
+    commands = [run.diagnosis.following for run in judged if run.diagnosis is not None]
+    following = next((text for text in (*(run.next_command for run in runs), *commands) if text), "")
     if following:
         blocks.append(Words(following, "command"))
     return tuple(blocks)
@@ -97,6 +101,13 @@ def _title(same: Sequence[Run]) -> str:
     if len(same) > 1 and first.title.endswith(first.series):
         return first.title.removesuffix(first.series) + joined([run.series for run in same], "or")
     return joined([run.title for run in same], "or")
+
+
+def _said(run: Run, runs: Sequence[Run]) -> Words:
+    """Return the verdict on one record."""
+    assert run.diagnosis is not None
+    sentence = run.diagnosis.sentence
+    return Words(sentence if len(runs) == 1 else f"{run.title}: {sentence}", "verdict", good=run.accepted)
 
 
 def _verdict(runs: Sequence[Run]) -> Words:
@@ -236,7 +247,10 @@ def _section(k: int, same: Sequence[Run]) -> Section:
 
     run = same[0]
     c = run.comparison
-    blocks: list[Block] = [Words(summary(c), "lead", good=c.first is None)]
+    blocks: list[Block] = []
+    if run.diagnosis is not None:
+        blocks.append(Words(run.diagnosis.sentence, "lead", good=run.accepted))
+    blocks.append(Words(summary(c), "lead" if run.diagnosis is None else "quiet", good=c.first is None))
     if len(same) > 1:
         others = joined([other.title for other in same[1:]])
         blocks.append(

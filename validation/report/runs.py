@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.compare import Comparison, Culprit
+from eventsolve.compare import Comparison, Culprit
+from validation.diagnosis.diagnosis import Diagnosis
 from validation.order import SpikeOrder
 
 READING = "howto/validate_a_chip#how-to-read-it"
@@ -61,7 +62,11 @@ class Run:
     order : SpikeOrder or None
         Whether the model's resolution explains its other spikes, where that was asked.
     findings : mapping of str to str
-        By the label of the stage that parts: where first, and what it looks like.
+        By the label of the stage that parts: where first.
+    diagnosis : Diagnosis or None
+        What explains the difference, where that was asked.
+    accepted : bool
+        Whether nothing is wrong, as far as that was asked.
     next_command : str
         What to run next.
     """
@@ -75,4 +80,6 @@ class Run:
     seconds: float
     order: SpikeOrder | None = None
     findings: Mapping[str, str] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
+    accepted: bool = True
     next_command: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -148,6 +148,12 @@ class SpiNNaker2Core:
         size = number_bytes(self.formats.state)
         return Cost(found.macs, found.bytes, found.macs * size + found.bytes)
 
+    def held(self, network: Network) -> Network:
+        """Return the network with its weights as the layer programs hold them."""
+        image = self.image(network)
+        blocks = [block for layer in image.layers.values() for block in layer.afferents]
+        return network.with_weights({b.key: decode(b.values, b.number).T for b in blocks})
+
     @staticmethod
     def settings() -> tuple[dict[str, Any], ...]:
         """Return time steps from 1 ms to 10 us with formats of 16 to 32 bits, each rounding, and float32."""
@@ -195,6 +201,13 @@ class SpiNNaker2Core:
         image, spikes, settings, n_steps = self._loaded(problem)
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
         return self._record(problem, image, spikes, n_steps, outcome)
+
+    @classmethod
+    def variants(cls, time_step: float) -> Iterator[SpiNNaker2Core]:
+        """Yield cores of every preset of number formats and either decay, as a record may come from any of them."""
+        for format in ("float32", "s16.15", "float64"):
+            for decay in get_args(Decay):
+                yield cls(time_step, format, decay=decay, traces=False)
 
     def run_packet_by_packet(
         self, problem: es.Problem, parts: Mapping[str, Sequence[int]] | None = None

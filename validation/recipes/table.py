@@ -1,0 +1,165 @@
+"""The published comparisons and what they ask for, as one list of trainings; ``docs/training.md`` is made from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eventsolve.files import write_texts
+from validation.pages import page
+from validation.recipes.campaign import Job, Result, run_all
+from validation.recipes.recipe import RECIPES, described
+from validation.recipes.report import ceiling
+from validation.recipes.trainer import seconds_of
+
+SEEDS = (42, 43, 44)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A training with several seeds.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder.
+    engine, recipe : str
+    follows : str
+        The row from whose weights, seed by seed, it starts; "" if it starts anew.
+    """
+
+    name: str
+    engine: str
+    recipe: str
+    follows: str = ""
+
+    def command(self, seed: int | str) -> str:
+        """Return the command line of one of its trainings."""
+        words = ["eventsolve-validate", "train", "yinyang", "--engine", self.engine, "--recipe", self.recipe]
+        words += ["--seed", str(seed)]
+        if self.follows:
+            words += ["--weights", f"{self.follows}-{seed}/checkpoint.npz"]
+        return shlex.join([*words, "--out", f"{self.name}-{seed}"])
+
+
+ROWS = (
+    Row("exact-published", "exact", "wunderlich2021"),
+    Row("exact-slow", "exact", "slow"),
+    Row("exact-delays", "exact", "delays"),
+    Row("exact-coded", "exact", "coded"),
+    Row("float32-published", "float32", "bena2024-short"),
+    Row("float32-alone", "float32", "alone"),
+    Row("chip-alone", "spinnaker2", "alone"),
+    Row("float32-hybrid", "float32", "tuned", follows="exact-coded"),
+    Row("chip-hybrid", "spinnaker2", "tuned", follows="exact-coded"),
+)
+
+
+def jobs(row: Row, folder: Path, seeds: Sequence[int] = SEEDS) -> list[Job]:
+    """Return the trainings of a row, each in a folder of its own."""
+    return [
+        Job(
+            row.engine,
+            RECIPES[row.recipe],
+            seed,
+            folder / f"{row.name}-{seed}",
+            weights=folder / f"{row.follows}-{seed}" / "checkpoint.npz" if row.follows else None,
+        )
+        for seed in seeds
+    ]
+
+
+def run_row(
+    row: Row, folder: Path, executor: Executor | None = None, finished: Callable[[], None] = lambda: None
+) -> list[Result]:
+    """Train a row and return its results by seed; the row that it follows must have been trained in the same folder."""
+    found = {}
+    for place, result in run_all(jobs(row, folder), executor):
+        found[place] = result
+        finished()
+    return [found[k] for k in sorted(found)]
+
+
+def document(row: Row, results: Sequence[Result], seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+    """Return a row as JSON."""
+    recipe = RECIPES[row.recipe]
+    return {
+        "name": row.name,
+        "engine": row.engine,
+        "follows": row.follows,
+        "recipe": described(recipe),
+        "runs": [
+            {
+                "seed": seed,
+                "command": row.command(seed),
+                "before": result.before,
+                "test_accuracy": result.state.chosen.test_accuracy,
+                "hidden_spikes": result.state.chosen.hidden_spikes,
+                "silent": result.state.chosen.silent,
+                "test_accuracies": [epoch.test_accuracy for epoch in result.state.history],
+                "validation_accuracies": [epoch.validation_accuracy for epoch in result.state.history],
+                "seconds": seconds_of(result.state.history),
+            }
+            for seed, result in zip(seeds, results, strict=True)
+        ],
+    }
+
+
+def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path]:
+    """Write ``training.json`` and ``training.md`` into a folder, made if needed; return their paths."""
+    content = {
+        "format": "eventsolve-training-table",
+        "version": 1,
+        "machine": {
+            "cores": os.cpu_count(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+        },
+        "ceiling": ceiling("code"),
+        "rows": list(documents),
+    }
+    contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS, "chip": "spinnaker2"}
+    texts = {
+        "training.json": json.dumps(content, indent=1) + "\n",
+        "training.md": page("training.md.j2", contents, html=False),
+    }
+    data, written = write_texts(folder, texts)
+    return data, written
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the cells of a row of the page."""
+    last = [100 * run["test_accuracy"] for run in row["runs"]]
+    recipe = row["recipe"]
+    return {
+        "name": row["name"],
+        "engine": row["engine"],
+        "follows": row["follows"],
+        "recipe": recipe["name"],
+        "source": recipe["source"],
+        "network": recipe["setup"]["name"],
+        "before": _spread([100 * run["before"] for run in row["runs"]], 1),
+        "accuracy": _spread(last, 2),
+        "each": ", ".join(f"{value:.2f}" for value in last),
+        "hidden_spikes": f"{np.mean([run['hidden_spikes'] for run in row['runs']]):.0f}",
+        "silent": f"{np.mean([run['silent'] for run in row['runs']]):.0f}",
+        "work": f"{recipe['epochs']} x {recipe['n_train']}",
+        "seconds": f"{np.mean([run['seconds'] for run in row['runs']]):.0f}",
+        "command": row["runs"][0]["command"],
+    }
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    """Return mean and standard deviation, that of the population from which the seeds are drawn."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
