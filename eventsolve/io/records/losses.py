@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from eventsolve import losses
 from eventsolve.bounded import Budget
 from eventsolve.checks import shown
+from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records.fields import RecordError, indices, mapping, number, reals, scaled, text
 from eventsolve.losses import Evaluation, Loss
-from eventsolve.matching import match_spikes
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
