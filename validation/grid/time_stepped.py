@@ -25,7 +25,7 @@ import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.chunks import joined, map_chunks
 from eventsolve.interrupts import call
-from eventsolve.io.records import Record, Trace
+from eventsolve.io.records import Record, Scheme, Trace
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Network
@@ -38,7 +38,7 @@ from validation.grid.kernels.forward import forward
 from validation.grid.kernels.numbers import FIXED, Number
 from validation.grid.kernels.tables import N_QUANTITIES, Events, Fired, Rules, Sums
 from validation.grid.localisation import Departure, localised
-from validation.grid.number import kernel_number, noise_of, overflows, quantum
+from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum
 from validation.grid.scheme import Propagators
 from validation.grid.solution import GridSolution, States
 from validation.grid.steps import (
@@ -194,6 +194,16 @@ class TimeStepped:
         """Return what a sample costs on average, as :func:`validation.grid.cost.cost` counts it."""
         return cost(self, problem, record)
 
+    def held(self, network: Network) -> Network:
+        """Return the network with its weights in the number format, to the nearest, ties to the even one."""
+        number = kernel_number(self.number, self.rounding, self.overflow)
+        return network.with_weights(
+            {
+                key: p.shaped(as_number(f"weight of {key}", p.weights, number))
+                for key, p in network.projections.items()
+            }
+        )
+
     @staticmethod
     def settings() -> tuple[dict[str, Any], ...]:
         """Return time steps from 1 ms to 10 us with fixed-point formats of 16 to 32 bits, and with float32."""
@@ -270,6 +280,17 @@ class TimeStepped:
             self.name,
             spikes=spikes,
             time_step=self.time_step,
+            scheme=Scheme(
+                propagators=self.propagators,
+                order=self.order,
+                input_rounding=self.input_rounding,
+                transport=self.transport,
+                inclusive=self.inclusive,
+                slope=self.slope,
+                number=self.number,
+                reset_between_samples=True,
+                one_spike=False,
+            ),
             traces=_traces(network, tables, self.time_step * np.arange(n_steps + 1.0), traces)
             if self.traces
             else {},
