@@ -2,12 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eventsolve.io import records
 from validation.diagnosis import diagnose
+from validation.grid import TimeStepped
+from validation.grid.flaws import NONE, Flaws
+from validation.oracle import oracle
+from validation.spinnaker2 import SpiNNaker2Core
+from validation.tasks.yin_yang import YinYang
 
 DATA = Path(__file__).parents[1] / "data" / "diagnose"
 INDEX = json.loads((DATA / "index.json").read_text())
@@ -23,3 +30,94 @@ def test_every_record_with_a_known_verdict_is_judged_rightly(entry):
     if entry["where_keywords"]:
         assert any(re.search(word, found.sentence, re.IGNORECASE) for word in entry["where_keywords"])
         assert found.explains > 0.99
+
+
+# -- planted here: does a diagnosis tell its own guesses apart? ---------------------------------------------------
+
+
+def seen(name, *, time_step=1e-3, problem=None, flaws=NONE):
+    """Return the problem of a recorded network, and a record of it with something wrong."""
+    given = records.read(DATA / name).problem()
+    target = TimeStepped(time_step, traces=False)
+    found = target.run_flawed(given if problem is None else problem(given), flaws)
+    spikes = {p: trains for p, trains in found.spikes.items() if p not in given.inputs}
+    return given, replace(found, network=given.network, inputs=given.inputs, loss=given.loss, spikes=spikes)
+
+
+def with_neurons(population, **changed):
+    def change(problem):
+        neuron = problem.network.population(population).neuron
+        network = problem.network.with_neurons({population: replace(neuron, **changed)})
+        return replace(problem, network=network)
+
+    return change
+
+
+def with_weights(key, change):
+    def changed(problem):
+        p = problem.network.projections[key]
+        return replace(problem, network=problem.network.with_weights({key: p.shaped(change(p.weights))}))
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("flaws", "words"),
+    [
+        (Flaws(slope_after=True), "V' after the reset"),
+        (Flaws(carries=True), "p_V not reset at a spike"),
+        (Flaws(voltage_share=0.0), "no p_V in dL/dt of an arrival"),
+        (Flaws(current_share=0.0), "no p_I in dL/dt of an arrival"),
+        (Flaws(current_share=0.0, voltage_share=0.0), "nothing goes back through spikes"),
+        (Flaws(adjoint_carried=True), "adjoint carried from sample to sample"),
+        (Flaws(drives=0.0), "no current in V'"),
+        (Flaws(level=True), "no V' in the jump"),
+        (Flaws(first_only=True), "only the first spike of a neuron"),
+        (Flaws(told_share=0.0), "written down without the term of the spike's own reset"),
+        (Flaws(resets_current=True), "the current is reset at a spike"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_one_thing_wrong_in_the_machine_is_named(flaws, words):
+    problem, record = seen("a01.json", flaws=flaws)
+    found = diagnose(problem, record, patience=600.0)
+    assert words in found.sentence
+    assert found.verdict == (
+        "convention" if flaws.told_share == 0 or words.startswith("nothing") else "fault"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            with_weights(("in", "hidden"), lambda w: 1.5 * w),
+            r"weights multiplied by about 1\.\d+: in → hidden",
+        ),
+        (with_neurons("hidden", reset="subtract"), "reset by subtraction"),
+        (with_neurons("hidden", t_ref=1.0), "one spike per neuron"),
+    ],
+)
+def test_one_thing_wrong_in_the_network_is_named(change, words):
+    problem, record = seen("a01.json", problem=change)
+    found = diagnose(problem, record, patience=600.0)
+    assert found.verdict == "fault"
+    assert re.search(words, found.sentence), found.sentence
+
+
+@pytest.mark.parametrize("time_step", [1e-3, 1e-4])
+def test_correct_cores_of_every_format_are_accepted(time_step):
+    problem = YinYang().problem(n_samples=4)
+    for core in SpiNNaker2Core.variants(time_step):
+        assert diagnose(problem, core.run(problem)).verdict == "explained", core.name
+
+
+def test_the_exact_solution_agrees_and_two_things_wrong_have_no_name():
+    problem = records.read(DATA / "a01.json").problem()
+    assert diagnose(problem, oracle(problem)).verdict == "agrees"
+    rng = np.random.default_rng(3)
+    exact = oracle(problem)
+    noisy = {key: w * rng.uniform(-2, 2, w.shape) for key, w in exact.weight.items()}
+    found = diagnose(problem, replace(exact, gradients={"weight": noisy}))
+    assert found.verdict == "unexplained"
+    assert "dL/dw" in found.where
