@@ -19,9 +19,11 @@ from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
+from eventsolve.kernels.lives import worth_of_rides
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
+from eventsolve.margins import origins
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
@@ -567,6 +569,22 @@ def _through_cycle(
         own,
         solution.t_end,
     )
+    if (probes.arrival != -1).any():
+        origin = origins(layer, sources, own)
+        worth = call(
+            worth_of_rides,
+            layer.neurons,
+            layer.afferents,
+            layer.cohorts,
+            layer.n_sources,
+            sources.spikes,
+            start,
+            solution.after,
+            own,
+            probes,
+            solution.t_end,
+        )
+        cotangents[origin[origin >= 0]] += worth[origin >= 0]
     total: Reals = call(
         spike_errors,
         layer.neurons,

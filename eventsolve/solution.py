@@ -54,6 +54,16 @@ class Maxima(NamedTuple):
     arrival: NDArray[np.int64]
 
 
+class SilentMaxima(NamedTuple):
+    """Largest voltages of neurons that do not spike, each (n_silent,), by sample, then neuron; as in Maxima."""
+
+    samples: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    value: NDArray[np.float64]
+    time: NDArray[np.float64]
+    arrival: NDArray[np.int64]
+
+
 class UnderWay(NamedTuple):
     """Spikes that have not arrived everywhere, and of those of a cycle when they occurred, as in :class:`State`."""
 
@@ -321,11 +331,36 @@ class Solution(Frozen):
             If the population is not an LI readout: a spiking neuron's largest voltage is its threshold.
         """
         self.require_whole("maxima")
-        layer = self.layer(population)
         neuron = self.network.population(population).neuron
         if neuron is None or neuron.spiking:
+            self.layer(population)
             raise ValueError(f"maxima are of LI populations; {population!r} spikes")
-        n = layer.size
+        return self._maxima(population, np.zeros((self.n_samples, self.layer(population).size), np.bool_))
+
+    def silent_maxima(self, population: str) -> SilentMaxima:
+        """Return the largest voltage of every LIF neuron in every sample in which it does not spike, as :meth:`maxima`.
+
+        Raises
+        ------
+        ValueError
+            If the population does not spike at all.
+        """
+        self.require_whole("maxima")
+        neuron = self.network.population(population).neuron
+        if neuron is None or not neuron.spiking:
+            self.layer(population)
+            raise ValueError(f"silent_maxima are of populations that spike; {population!r} is LI")
+        layer = self.layer(population)
+        left_out = np.ones((self.n_samples, layer.size), np.bool_)
+        left_out[:, layer.slice_of(population)] = self.spikes[population].counts() > 0
+        samples, neurons = np.nonzero(~left_out[:, layer.slice_of(population)])
+        found = self._maxima(population, left_out)
+        return SilentMaxima(samples, neurons, *(column[samples, neurons] for column in found))
+
+    def _maxima(self, population: str, left_out: NDArray[np.bool_]) -> Maxima:
+        """Return the largest voltages of a population, but for neurons of its layer that are left out."""
+        layer = self.layer(population)
+        place = layer.slice_of(population)
         parts = [
             call(
                 lives.maxima,
@@ -336,12 +371,15 @@ class Solution(Frozen):
                 gather(layer, chunk).spikes,
                 chunk.start[layer.name],
                 self.after,
+                left_out[low:high],
+                self.t_start,
                 self.t_end,
             )
-            for chunk in self._chunks
+            for chunk, (low, high) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
         ]
+        n = layer.size
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
-        return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+        return Maxima(*(np.concatenate(columns)[:, place] for columns in zip(empty, *parts, strict=True)))
 
     def nodes(self, population: str) -> Nodes:
         """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""
