@@ -354,8 +354,8 @@ class Solution(Frozen):
         left_out = np.ones((self.n_samples, layer.size), np.bool_)
         left_out[:, layer.slice_of(population)] = self.spikes[population].counts() > 0
         samples, neurons = np.nonzero(~left_out[:, layer.slice_of(population)])
-        found = self._maxima(population, left_out)
-        return SilentMaxima(samples, neurons, *(column[samples, neurons] for column in found))
+        found, at = self._maxima(population, left_out), (samples, neurons)
+        return SilentMaxima(samples, neurons, found.value[at], found.time[at], found.arrival[at])
 
     def _maxima(self, population: str, left_out: NDArray[np.bool_]) -> Maxima:
         """Return the largest voltages of a population, but for neurons of its layer that are left out."""

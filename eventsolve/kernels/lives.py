@@ -214,18 +214,18 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
 
 
 @compiled
-def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, left_out, t_start, t_end, stop):
-    """Return the largest voltage of neurons that do not spike, when it is first reached, and the arrival it rides on.
+def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, stop):
+    """Return each readout's largest voltage up to t_end, when it is first reached, and the arrival that it rides on.
 
-    Each (n_samples, n), of t_start to t_end; nothing is said of neurons that are ``left_out``. The arrival is -1 for a
-    maximum in the interior of an interval or at an end of the trial. At a kink (the voltage rises up to an arrival and
-    falls after it) it is the first arrival at that time, of the neuron's schedule; where the arrival itself lifts the
-    voltage, over a delta synapse, it is -2 - arrival. The place of such a maximum moves with the arrival.
+    Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial. At a
+    kink (the voltage rises up to an arrival and falls after it) it is the first arrival at that time, of the neuron's
+    schedule; where the arrival itself lifts the voltage, over a delta synapse, it is -2 - arrival. The place of such a
+    maximum moves with the arrival.
     """
     n_samples = spikes.offsets.size - 1
     n = neurons.tau_mem.size
-    value = np.zeros((n_samples, n))
-    time = np.zeros((n_samples, n))
+    value = np.empty((n_samples, n))
+    time = np.empty((n_samples, n))
     arrival = np.full((n_samples, n), -1)
     unread = no_probes(n_samples)
     nothing = np.empty(0, np.int64)
@@ -250,15 +250,13 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, left_ou
                 t_end,
             )
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
-            if schedule.times.size + 3 > states.shape[0]:
-                room = 2 * (schedule.times.size + 3)
+            if schedule.times.size + 2 > states.shape[0]:
+                room = 2 * (schedule.times.size + 2)
                 states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
             for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
                 if stop[0] != 0:
                     break
                 neuron = cohorts.members[member]
-                if left_out[sample, neuron]:
-                    continue
                 n_segments = replay(
                     neuron,
                     neurons,
@@ -283,125 +281,28 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, left_ou
                     events,
                 )
                 first_synapse = afferents.offsets[neuron]
-                best = -np.inf
+                best = states[0, VOLTAGE]
+                time[sample, neuron] = states[0, START]
                 for g in range(n_segments):
                     u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
-                    begin, held = states[g, START], events[g, HELD] != 0
-                    u_end = u if held else u * states[g, DECAY_MEM] + i * states[g, RESPONSE]
+                    u_end = u * states[g, DECAY_MEM] + i * states[g, RESPONSE]
                     i_end = i * states[g, DECAY_SYN]
-                    if begin < t_start:
-                        # the state is that of the neuron's last event, before the trial
-                        if begin + h < t_start:
-                            continue
-                        ea, eb, k = propagator(t_start - begin, tau_mem, tau_syn)
-                        u, i = (u if held else u * ea + i * k), i * eb
-                        h -= t_start - begin
-                        begin = t_start
-                    if best == -np.inf:
+                    lifted = g > 0 and afferents.delta[first_synapse + schedule.slots[events[g - 1, WHICH]]]
+                    if lifted and u > best:
                         best = u
-                        time[sample, neuron] = begin
-                    elif events[g - 1, ENDING] == ARRIVAL and not held:
-                        which = events[g - 1, WHICH]
-                        if afferents.delta[first_synapse + schedule.slots[which]] and u > best:
-                            best = u
-                            time[sample, neuron] = begin
-                            arrival[sample, neuron] = -2 - which
-                    if held:
-                        continue
+                        time[sample, neuron] = states[g, START]
+                        arrival[sample, neuron] = -2 - events[g - 1, WHICH]
                     if i > u and i_end < u_end:
                         s = min(extremum(u, i, tau_mem, tau_syn), h)
                         ea, _, k = propagator(s, tau_mem, tau_syn)
                         peak = u * ea + i * k
                         if peak > best:
                             best = peak
-                            time[sample, neuron] = begin + s
+                            time[sample, neuron] = states[g, START] + s
                             arrival[sample, neuron] = -1
                     elif u_end > best:
                         best = u_end
-                        time[sample, neuron] = states[g, START] + states[g, DURATION]
+                        time[sample, neuron] = states[g, START] + h
                         arrival[sample, neuron] = events[g, WHICH] if events[g, ENDING] == ARRIVAL else -1
                 value[sample, neuron] = neurons.v_leak[neuron] + best
     return value, time, arrival
-
-
-@compiled
-def worth_of_rides(neurons, afferents, cohorts, n_sources, spikes, start, after, own, probes, t_end, stop):
-    """Return what moving each source spike adds to a loss as places at which it reads voltages move, (n_spikes,).
-
-    Of a place just before an arrival that is V' there; of one just after it, V' before it, as it lifts V on its way.
-    """
-    worth = np.zeros(spikes.times.size)
-    n = neurons.tau_mem.size
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
-    for sample in range(spikes.offsets.size - 1):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
-        by_reader, probe_places = group_by(
-            probes.neurons, probes.offsets[sample], probes.offsets[sample + 1], n
-        )
-        for neuron in range(n):
-            if stop[0] != 0:
-                break
-            n_reads = by_reader[neuron + 1] - by_reader[neuron]
-            rides = 0
-            for q in range(by_reader[neuron], by_reader[neuron + 1]):
-                rides += probes.arrival[probe_places[q]] != -1
-            if rides == 0:
-                continue
-            schedule = schedule_of(
-                neuron,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, neuron],
-                after,
-                t_end,
-            )
-            n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-            room = schedule.times.size + 2 * n_own + n_reads + 2
-            if room > states.shape[0]:
-                states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
-            n_segments = replay(
-                neuron,
-                neurons,
-                afferents,
-                schedule,
-                schedule.times.size,
-                start.time[sample, neuron],
-                start.u[sample, neuron],
-                start.i[sample, neuron],
-                start.free_at[sample, neuron],
-                start.free_low[sample, neuron],
-                own,
-                own_places,
-                by_neuron[neuron],
-                n_own,
-                probes,
-                probe_places,
-                by_reader[neuron],
-                n_reads,
-                t_end,
-                states,
-                events,
-            )
-            tau_mem = neurons.tau_mem[neuron]
-            for g in range(n_segments):
-                if events[g, ENDING] != PROBE:
-                    continue
-                riding = probes.arrival[events[g, WHICH]]
-                if riding == -1:
-                    continue
-                u, i = states[g, VOLTAGE], states[g, CURRENT]
-                ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
-                rise = (i * eb - (u * ea + i * k)) / tau_mem
-                arrival = riding
-                if riding < 0:
-                    arrival = -2 - riding
-                    rise += afferents.weight[afferents.offsets[neuron] + schedule.slots[arrival]] / tau_mem
-                worth[schedule.spikes[arrival]] += probes.cotangents[events[g, WHICH]] * rise
-    return worth

@@ -406,7 +406,7 @@ class SilentHinge(Frozen):
         level = fitting("level", self.level, trains.n_neurons)
         samples, neurons, value, time, arrival = solution.silent_maxima(self.population)
         missing = np.maximum(level[neurons] - value, 0.0)
-        values = 0.5 * np.bincount(samples, missing**2, solution.n_samples)
+        values: Reals = 0.5 * np.bincount(samples, missing**2, solution.n_samples).astype(np.float64)
         some = missing > 0
         reads = VoltageReads(samples[some], neurons[some], time[some], arrival[some], -missing[some])
         return Evaluation(values, voltages={self.population: reads})
