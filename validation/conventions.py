@@ -23,7 +23,10 @@ Reals = NDArray[np.float64]
 
 
 class Constants(NamedTuple):
-    """Of the neurons that receive, and of the run; seconds. Not given is NaN, and so is a factor that needs it."""
+    """Of the neurons that receive, where nothing else is said, and of the run; seconds.
+
+    Not given is NaN, and so is a factor that needs it.
+    """
 
     tau_mem: Any = math.nan
     tau_syn: Any = math.nan
@@ -96,8 +99,8 @@ def _one(_: Constants) -> float:
     return 1.0
 
 
-def _tau_mem(c: Constants) -> Any:
-    return c.tau_mem
+def _tau_mem_in_ms(c: Constants) -> Any:
+    return 1e3 * np.asarray(c.tau_mem)
 
 
 _ML_GENN = "genn-team/ml_genn @02114c3 (v2.3.1)"
@@ -118,28 +121,78 @@ CONVENTIONS = (
         "run",
         "times as given to it, here in ms",
     ),
-    Convention("mlGeNN", "AvgVar", _tau_mem, "tau_mem", _ML_GENN, "read", "also AvgVarExpWeight"),
     Convention(
-        "mlGeNN", "SumVar", lambda c: c.tau_mem * c.t_end / c.time_step, "tau_mem T/dt", _ML_GENN, "read"
+        "mlGeNN",
+        "AvgVar",
+        _tau_mem_in_ms,
+        "1e3*tau_mem",
+        _ML_GENN,
+        "run",
+        "its times are in ms; tau_mem is the readout's, for every projection; also AvgVarExpWeight",
+    ),
+    Convention(
+        "mlGeNN",
+        "SumVar",
+        lambda c: 1e3 * c.tau_mem * c.t_end / c.time_step,
+        "1e3*tau_mem T/dt",
+        _ML_GENN,
+        "run",
+        "of the loss of the summed voltages; as AvgVar",
     ),
     Convention(
         "mlGeNN",
         "MaxVar",
-        lambda c: c.t_end / -np.expm1(-c.time_step / np.asarray(c.tau_mem)),
-        "T/(1 - exp(-dt/tau_mem))",
+        lambda c: 1e3 * c.t_end / -np.expm1(-c.time_step / np.asarray(c.tau_mem)),
+        "1e3*T/(1 - exp(-dt/tau_mem))",
         _ML_GENN,
+        "run",
+        "a source of one step; as AvgVar",
+    ),
+    Convention(
+        "mlGeNN",
+        "Var",
+        _tau_mem_in_ms,
+        "1e3*tau_mem",
+        _ML_GENN,
+        "run",
+        "mean squared error, its target read at the end of each step; as AvgVar",
+    ),
+    Convention(
+        "mlGeNN",
+        "FirstSpikeTime",
+        _one,
+        "1",
+        _ML_GENN,
+        "run",
+        "times in ms; relative MSE, in ms^2, without 1/N",
+    ),
+    Convention(
+        "genn_eventprop",
+        "sum, exp, linear, sigmoid",
+        _tau_mem_in_ms,
+        "1e3*tau_mem",
+        _GENN_EVENTPROP,
         "read",
-        "a source of one step",
+        "as mlGeNN's AvgVar",
     ),
     Convention(
-        "mlGeNN", "Var", _tau_mem, "tau_mem", _ML_GENN, "read", "mean squared error or cross-entropy per step"
+        "genn_eventprop",
+        "avg_xentropy",
+        _tau_mem_in_ms,
+        "1e3*tau_mem",
+        _GENN_EVENTPROP,
+        "read",
+        "as mlGeNN's AvgVar",
     ),
     Convention(
-        "mlGeNN", "FirstSpikeTime", _one, "1", _ML_GENN, "read", "times in ms; relative MSE without 1/N"
+        "genn_eventprop",
+        "max",
+        lambda c: 1e3 * c.t_end,
+        "1e3*T",
+        _GENN_EVENTPROP,
+        "read",
+        "its times are in ms; lambda_V jumps by g/(tau_mem T), as it should but for T",
     ),
-    Convention("genn_eventprop", "sum, exp, linear, sigmoid", _tau_mem, "tau_mem", _GENN_EVENTPROP, "read"),
-    Convention("genn_eventprop", "avg_xentropy", _tau_mem, "tau_mem", _GENN_EVENTPROP, "read"),
-    Convention("genn_eventprop", "max", lambda c: c.tau_mem * c.t_end, "tau_mem T", _GENN_EVENTPROP, "read"),
     Convention("genn_eventprop", "first_spike", _one, "1", _GENN_EVENTPROP, "read"),
     Convention(
         "pytorch-eventprop",

@@ -32,6 +32,10 @@ def test_warnings_and_errors_of_a_large_batch_name_their_sample():
     assert [w.sample for w in whole.warnings] == [early, late]
     short = es.solve_first_spikes(grazing(), inputs, 0.1, "out")
     assert short.warnings == whole.warnings[:1]
+    # a small batch is solved to t_end at once, and then cut: also of what was undecided behind it
+    few = {"in": inputs["in"].select([early, late])}
+    assert [w.sample for w in es.solve(grazing(), few, 0.1).warnings] == [0, 1]
+    assert [w.sample for w in es.solve_first_spikes(grazing(), few, 0.1, "out").warnings] == [0]
 
 
 def test_a_loop_that_runs_away_in_a_large_batch_names_its_sample():

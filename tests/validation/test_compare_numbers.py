@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import eventsolve as es
+from eventsolve.matching import match_spikes
 from tests.shared.records import altered
-from tests.validation.test_compare import FIRST, SECOND, STEP, exact_record, model_of
+from tests.validation.test_compare import FIRST, SECOND, STEP, exact_record, model_of, with_train
 from validation.compare import Stage, agreement, broken_limits, compare, depths, worst_spike
 
 
@@ -168,3 +169,56 @@ def test_the_worst_spike_is_in_the_sample_whose_gradients_are_furthest_off():
     assert (found.kind, found.population, found.sample) == ("matched", "hidden", 2)
     assert found.neuron == exact.spikes["hidden"].neurons[here[3]]
     assert found.time == exact.spikes["hidden"].times[here[3]]
+
+
+def test_sizes_of_projections_and_populations_do_not_decide_which_spike_is_the_worst():
+    record = exact_record()
+    # every weight of the first projection, and every dL/dt of its population, is a million times as large
+    large = {"hidden": 1e6 * record.spike_times["hidden"]}
+    exact = altered(
+        record,
+        weight=record.weight | {FIRST: 1e6 * record.weight[FIRST]},
+        spike_times=record.spike_times | large,
+    )
+    first, second = exact.weight[FIRST].copy(), exact.weight[SECOND].copy()
+    first[0] += 10.0
+    second[2] += 0.5
+    hidden, out = (exact.spike_times[name].copy() for name in ("hidden", "out"))
+    here = {name: np.flatnonzero(exact.spikes[name].samples == 2) for name in ("hidden", "out")}
+    hidden[here["hidden"][1]] += 10.0
+    out[here["out"][2]] += 0.5
+    model = model_of(
+        exact,
+        weight=exact.weight | {FIRST: first, SECOND: second},
+        spike_times=exact.spike_times | {"hidden": hidden, "out": out},
+    )
+    found = worst_spike(compare(exact, model))
+    place = here["out"][2]
+    assert (found.kind, found.population, found.sample) == ("matched", "out", 2)
+    assert (found.neuron, found.time) == (
+        exact.spikes["out"].neurons[place],
+        exact.spikes["out"].times[place],
+    )
+
+
+def test_of_missed_and_extra_spikes_of_a_population_the_earliest_is_the_worst():
+    exact = exact_record()
+
+    def changed(lists):
+        lists[1][2].pop(1)
+        lists[1][0].insert(0, 0.1e-3)
+
+    found = worst_spike(compare(exact, with_train(exact, "hidden", changed)))
+    assert (found.kind, found.sample, found.neuron, found.time) == ("extra", 1, 0, 0.1e-3)
+
+
+def test_trains_that_are_too_long_to_be_paired_together_are_all_paired():
+    # each of the two has 2001 times 2000 possible pairs, which is as much as is looked at at a time
+    n = 2000
+    times = 1e-3 * np.arange(1, n + 2)
+    exact = es.SpikeTrains.from_lists([[times, times], [[], times[:3]]])
+    model = es.SpikeTrains.from_lists([[times[1:] + 1e-4, times[:-1] - 1e-4], [[], times[:2]]])
+    match = match_spikes("out", exact, model, 0.5e-3)
+    assert (match.exact_index.size, match.missed.size, match.extra.size) == (2 * n + 2, 3, 0)
+    places = [(int(exact.samples[k]), int(exact.neurons[k]), float(exact.times[k])) for k in match.missed]
+    assert sorted(places) == [(0, 0, times[0]), (0, 1, times[-1]), (1, 1, times[2])]

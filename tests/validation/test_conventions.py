@@ -43,8 +43,8 @@ def test_factors_are_their_formulas():
 def test_a_factor_per_neuron_scales_the_rows():
     tau_mem = np.array([10e-3, 20e-3])
     theirs = np.ones((4, 2, 3))
-    exact = conventions.of("mlGeNN", "AvgVar").gradient(theirs, tau_mem=tau_mem)
-    np.testing.assert_array_equal(exact, np.broadcast_to(tau_mem[:, None], (4, 2, 3)))
+    exact = conventions.of("norse", "adjoint").gradient(theirs, tau_mem=tau_mem, tau_syn=TAU_SYN)
+    np.testing.assert_array_equal(exact, np.broadcast_to(-TAU_SYN / tau_mem[:, None], (4, 2, 3)))
 
 
 def test_what_has_no_factor_and_what_lacks_a_constant_say_so():

@@ -1,0 +1,322 @@
+"""A network as GeNN runs it: what its kernels take, in GeNN's units, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import exprel
+
+import eventsolve as es
+from eventsolve.network import Key, Network, Population
+from validation.genn.causes import Causes
+from validation.genn.clock import Clock, milliseconds
+from validation.genn.kernels.tables import Neurons, Projections, Synapses
+from validation.grid.kernels.tables import Events
+from validation.grid.steps import Integers, Reals, grid_trains, in_steps
+
+LONGEST_DELAY = 65534
+"""Steps: mlGeNN's compiler refuses more than 65535, counting one for a spike without delay."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """A network as the kernels take it.
+
+    Attributes
+    ----------
+    network : Network
+    neurons : Neurons
+    projections : Projections
+    synapses : Synapses
+    sources, populations : mapping of str to int
+        The first source, and the first neuron, of each population.
+    order : ndarray of int64, (n_synapses,)
+        Which synapse, by projection and then as :class:`eventsolve.network.Projection` has them, each of the kernels'
+        is.
+    rounded : mapping of (pre, post) to (int, float)
+        How many of a projection's delays are no whole numbers of steps, and by how many seconds at most they are moved.
+    """
+
+    network: Network
+    neurons: Neurons
+    projections: Projections
+    synapses: Synapses
+    sources: Mapping[str, int]
+    populations: Mapping[str, int]
+    order: Integers
+    rounded: Mapping[Key, tuple[int, float]]
+
+    def by_projection(self, values: Reals) -> dict[Key, Any]:
+        """Return values by synapse, (n_samples, n_synapses), in the layout of each weight, samples first."""
+        ordered = np.empty_like(values)
+        ordered[:, self.order] = values
+        found, first = {}, 0
+        for key, p in self.network.projections.items():
+            found[key] = p.shaped(ordered[:, first : first + p.weights.size])
+            first += p.weights.size
+        return found
+
+
+def tables_of(network: Network, time_step: float, kind: Any, causes: Causes) -> Tables:
+    """Return the tables of a network.
+
+    Parameters
+    ----------
+    network : Network
+    time_step : float
+        Seconds.
+    kind : type
+        Of the floats.
+    causes : Causes
+
+    Raises
+    ------
+    ValueError
+        If GeNN cannot run the network.
+    """
+    check_network(network)
+    populations = [p for p in network.populations.values() if p.neuron is not None]
+    inputs = [p for p in network.populations.values() if p.neuron is None]
+    sources, firsts = {}, {}
+    count = 0
+    for p in inputs:
+        sources[p.name] = count
+        count += p.size
+    n_inputs = count
+    for p in populations:
+        sources[p.name], firsts[p.name] = count, count - n_inputs
+        count += p.size
+    rounded: dict[Key, tuple[int, float]] = {}
+    channel, columns, places = 0, [], []
+    for index, projection in enumerate(network.projections.values()):
+        steps = _delays(projection, time_step, rounded)
+        size, n_targets = projection.weights.size, network.population(projection.post).size
+        targets = np.repeat(np.arange(n_targets), np.diff(projection.row_offsets))
+        columns.append(
+            (
+                projection.sources + sources[projection.pre],
+                np.full(size, index),
+                targets,
+                steps,
+                projection.weights.astype(kind),
+            )
+        )
+        places.append((channel, firsts[projection.post], n_targets, steps.any()))
+        channel += n_targets
+    nothing: list[Any] = [np.empty(0, np.int64)] * 4 + [np.empty(0, kind)]
+    pre, place, target, steps, weights = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
+    order = np.lexsort((target, place, pre))
+    pre, place, target, steps, weights = (c[order] for c in (pre, place, target, steps, weights))
+    begins = np.ones(pre.size, dtype=bool)
+    begins[1:] = (np.diff(pre) != 0) | (np.diff(place) != 0)
+    first = np.flatnonzero(begins)
+    length = np.diff(np.append(first, pre.size))
+    of_row = np.array(places, dtype=np.int64).reshape(-1, 4)[place[first]]
+    synapses = Synapses(
+        weights,
+        target,
+        steps,
+        np.searchsorted(pre[first], np.arange(count + 1)),
+        first,
+        length,
+        of_row[:, 0].copy(),
+        of_row[:, 1].copy(),
+        length == of_row[:, 2],
+        of_row[:, 3] > 0,
+        n_inputs,
+        int(steps.max(initial=0)),
+    )
+    by_projection = np.array(places, dtype=np.int64).reshape(-1, 4)
+    return Tables(
+        network,
+        _neurons(populations, time_step, kind, causes),
+        Projections(*(by_projection[:, k].copy() for k in range(3))),
+        synapses,
+        sources,
+        firsts,
+        order,
+        rounded,
+    )
+
+
+def _neurons(populations: list[Population], time_step: float, kind: Any, causes: Causes) -> Neurons:
+    """Return the constants of all neurons, computed in float64 and rounded once, as mlGeNN's compiler does."""
+    dt, columns = milliseconds(time_step), []
+    for p in populations:
+        of = {name: p.parameter(name) for name in ("v_threshold", "v_reset", "v_initial", "v_leak")}
+        tau_mem, tau_syn, t_ref = (
+            np.array([milliseconds(x) for x in p.parameter(name)]) for name in ("tau_mem", "tau_syn", "t_ref")
+        )
+        alpha, beta = np.exp(-dt / tau_mem), np.exp(-dt / tau_syn)
+        scale, slope = tau_syn / dt * (1.0 - beta), dt / (tau_syn * (1.0 - beta))
+        drive = kind(1.0) - alpha.astype(kind)
+        if not causes.gain:
+            drive = dt / tau_mem * alpha * exprel(dt / tau_mem - dt / tau_syn)
+            scale = slope = np.ones(p.size)
+        if not causes.late_current:
+            slope = slope * beta
+        swing = of["v_threshold"] - (0.0 if causes.zero_reset else of["v_reset"])
+        columns.append(
+            Neurons(
+                alpha=alpha,
+                beta=beta,
+                scale=scale,
+                drive=drive,
+                slope=slope,
+                a=tau_mem / (tau_mem - tau_syn),
+                tau_syn=tau_syn,
+                bias=(1.0 - alpha) * of["v_leak"],
+                v_initial=of["v_initial"],
+                theta=of["v_threshold"],
+                v_reset=of["v_reset"],
+                t_ref=t_ref,
+                swing=swing,
+                subtracts=np.full(p.size, getattr(p.neuron, "reset", "value") == "subtract"),
+            )
+        )
+    return Neurons(
+        *(
+            np.concatenate([np.empty(0), *(c[k] for c in columns)]).astype(
+                np.bool_ if name == "subtracts" else kind
+            )
+            for k, name in enumerate(Neurons._fields)
+        )
+    )
+
+
+def _delays(
+    projection: es.network.Projection, time_step: float, rounded: dict[Key, tuple[int, float]]
+) -> Integers:
+    """Return the delays of a projection in steps, the nearest, as mlGeNN rounds those of an array."""
+    steps = in_steps(projection.delay, time_step)
+    if steps.max(initial=0) > LONGEST_DELAY:
+        raise ValueError(
+            f"delay of {projection.key} is up to {int(steps.max())} steps of {time_step!r} s; GeNN's buffer has room "
+            f"for {LONGEST_DELAY}"
+        )
+    off = np.abs(projection.delay - steps * time_step)
+    count = int(
+        np.count_nonzero(off > 2 * np.finfo(np.float64).eps * np.maximum(projection.delay, time_step))
+    )
+    if count:
+        rounded[projection.key] = (count, float(off.max()))
+    return steps
+
+
+def check_network(network: Network) -> None:
+    """Raise a ValueError unless mlGeNN's EventProp compiler runs the network."""
+    for population in network.populations.values():
+        neuron, name = population.neuron, population.name
+        if neuron is None:
+            continue
+        if np.any(population.parameter("i_initial") != 0):
+            raise ValueError(f"i_initial of population {name!r} must be 0: GeNN starts without currents")
+        if neuron.spiking and np.any(population.parameter("v_leak") != 0):
+            raise ValueError(
+                f"v_leak of population {name!r} must be 0: mlGeNN's LIF has no bias, only its LI has"
+            )
+        for parameter in ("tau_mem", "tau_syn"):
+            values = population.parameter(parameter)
+            if np.unique(values).size > 1:
+                raise ValueError(
+                    f"{parameter} of population {name!r} differs between neurons, {float(values.min())!r} to "
+                    f"{float(values.max())!r} s; mlGeNN's EventProp compiler takes one for all"
+                )
+        same = population.parameter("tau_mem") == population.parameter("tau_syn")
+        if same.any():
+            raise ValueError(
+                f"tau_mem and tau_syn of population {name!r} are equal at neuron {int(np.argmax(same))}, where "
+                "GeNN divides tau_mem by their difference: mlGeNN ends with a ZeroDivisionError"
+            )
+    for projection in network.projections.values():
+        if projection.synapse != "exponential":
+            raise ValueError(
+                f"synapse of {projection.key} must be 'exponential': mlGeNN's EventProp compiler knows no other"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """Input spikes as GeNN sends them.
+
+    Attributes
+    ----------
+    events : Events
+    spikes : mapping of str to SpikeTrains
+        With the times that GeNN records.
+    waiting, lost : int
+        How many had to wait because their neuron had sent another one in their step, and how many were not sent before
+        the end of the trial.
+    """
+
+    events: Events
+    spikes: Mapping[str, es.SpikeTrains]
+    waiting: int
+    lost: int
+
+
+def sent_inputs(
+    sources: Mapping[str, int],
+    inputs: Mapping[str, es.SpikeTrains],
+    clock: Clock,
+    time_step: float,
+    late: bool,
+) -> Sent:
+    """Return input spikes at the steps in which they are sent: one of a neuron per step.
+
+    ``late`` is GeNN: the first step not before the spike, which arrives a step later. Otherwise they arrive at the
+    nearest step, and are sent one before, which may be -1. ``sources`` are the first sources of the inputs; seconds.
+    """
+    waiting = lost = 0
+    columns, spikes = [], {}
+    for name, trains in inputs.items():
+        if not late:
+            first = in_steps(trains.times, time_step) - 1
+        elif clock.kind is np.float64:
+            first = in_steps(trains.times, time_step, "up")
+        else:
+            first = np.searchsorted(clock.times, (trains.times * 1e3).astype(np.float32))
+        order = np.lexsort((trains.times, trains.neurons, trains.samples))
+        first, neurons, samples = first[order], trains.neurons[order], trains.samples[order]
+        steps = _one_per_step(first, (np.diff(neurons) != 0) | (np.diff(samples) != 0))
+        in_trial = steps < clock.n_steps
+        waiting += int(np.count_nonzero(steps[in_trial] > first[in_trial]))
+        lost += int(np.count_nonzero(~in_trial))
+        steps, neurons, samples = steps[in_trial], neurons[in_trial], samples[in_trial]
+        columns.append((samples, steps, neurons + sources[name]))
+        shape = (trains.n_samples, trains.n_neurons)
+        spikes[name] = grid_trains(steps + (0 if late else 1), neurons, samples, shape, time_step)[0]
+    nothing = (np.empty(0, np.int64),) * 3
+    samples, steps, places = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
+    order = np.lexsort((places, steps, samples))
+    n_samples = next(iter(inputs.values())).n_samples
+    bounds = np.searchsorted(samples[order], np.arange(n_samples + 1))
+    return Sent(Events(bounds, steps[order], places[order]), spikes, waiting, lost)
+
+
+def shifted(trains: es.SpikeTrains, by: float) -> es.SpikeTrains:
+    """Return spikes some seconds later."""
+    return es.SpikeTrains.from_arrays(
+        trains.times + by,
+        trains.neurons,
+        trains.samples,
+        n_samples=trains.n_samples,
+        n_neurons=trains.n_neurons,
+    )
+
+
+def _one_per_step(first: Integers, parted: NDArray[np.bool_]) -> Integers:
+    """Return the steps in which spikes are sent, the next free one of their neuron each."""
+    if not first.size:
+        return first
+    rank = np.arange(first.size)
+    begins = np.flatnonzero(np.concatenate([[True], parted]))
+    # between two neurons the slack is so large that none waits for a spike of the one before
+    group = np.repeat(np.arange(begins.size), np.diff(np.append(begins, first.size)))
+    far = int(np.abs(first).max()) + first.size + 1
+    slack = np.maximum.accumulate(first - rank + 2 * far * group)
+    return slack - 2 * far * group + rank
