@@ -19,7 +19,6 @@ from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
-from eventsolve.kernels.lives import worth_of_rides
 from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
 from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
@@ -27,7 +26,7 @@ from eventsolve.margins import origins
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
-from eventsolve.probes import joined_probes, probes_of
+from eventsolve.probes import joined_probes, parted_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
@@ -504,7 +503,10 @@ def _chunk_back(
             cotangents[place] = errors[name]
         probes = joined_probes(layer, reads, chunk.n_samples)
         if layer.cyclic:
-            cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, probes)
+            moving, fixed = parted_probes(probes)
+            if moving.times.size:
+                cotangents += _through_rides(solution, layer, chunk, sources, own, moving)
+            cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, fixed)
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = call(
             march_back,
             layer.neurons,
@@ -546,6 +548,38 @@ def _chunk_back(
     return errors, results
 
 
+def _through_rides(
+    solution: Solution, layer: Layer, chunk: Chunk, sources: Gathered, own: Spikes, moving: Probes
+) -> Reals:
+    """Return what a cyclic layer's spikes are worth as arrivals at neurons that are read where an arrival comes.
+
+    Such reads go back through their neurons' own lives, as without a cycle; what these make of spikes of the cycle
+    then goes around it with the rest.
+    """
+    errors, *_ = call(
+        march_back,
+        layer.neurons,
+        layer.afferents,
+        layer.cohorts,
+        layer.n_sources,
+        sources.spikes,
+        chunk.start[layer.name],
+        solution.after,
+        own,
+        np.zeros(own.times.size),
+        moving,
+        solution.t_end,
+        Wanted(False, False, False),
+        False,
+        layer.size,
+        layer.order.size,
+    )
+    origin = origins(layer, sources, own)
+    worth = np.zeros(own.times.size)
+    worth[origin[origin >= 0]] = errors[origin >= 0]
+    return worth
+
+
 def _through_cycle(
     solution: Solution,
     layer: Layer,
@@ -569,22 +603,6 @@ def _through_cycle(
         own,
         solution.t_end,
     )
-    if (probes.arrival != -1).any():
-        origin = origins(layer, sources, own)
-        worth = call(
-            worth_of_rides,
-            layer.neurons,
-            layer.afferents,
-            layer.cohorts,
-            layer.n_sources,
-            sources.spikes,
-            start,
-            solution.after,
-            own,
-            probes,
-            solution.t_end,
-        )
-        cotangents[origin[origin >= 0]] += worth[origin >= 0]
     total: Reals = call(
         spike_errors,
         layer.neurons,

@@ -335,7 +335,7 @@ class Solution(Frozen):
         if neuron is None or neuron.spiking:
             self.layer(population)
             raise ValueError(f"maxima are of LI populations; {population!r} spikes")
-        return self._maxima(population, np.zeros((self.n_samples, self.layer(population).size), np.bool_))
+        return self._maxima(population)
 
     def silent_maxima(self, population: str) -> SilentMaxima:
         """Return the largest voltage of every LIF neuron in every sample in which it does not spike, as :meth:`maxima`.
@@ -350,15 +350,20 @@ class Solution(Frozen):
         if neuron is None or not neuron.spiking:
             self.layer(population)
             raise ValueError(f"silent_maxima are of populations that spike; {population!r} is LI")
-        layer = self.layer(population)
-        left_out = np.ones((self.n_samples, layer.size), np.bool_)
-        left_out[:, layer.slice_of(population)] = self.spikes[population].counts() > 0
-        samples, neurons = np.nonzero(~left_out[:, layer.slice_of(population)])
-        found, at = self._maxima(population, left_out), (samples, neurons)
+        silent = self.spikes[population].counts() == 0
+        held = silent & (self.start_states(population).free_at > self.t_start)
+        if held.any():
+            sample, n = (int(k) for k in np.argwhere(held)[0])
+            raise ValueError(
+                f"neuron {n} of {population!r} in sample {sample} is held as this stream goes on, at {self.t_start!r} "
+                "s, by a spike before; its largest voltage is not looked for: solve in one go, or go on later"
+            )
+        samples, neurons = at = np.nonzero(silent)
+        found = self._maxima(population)
         return SilentMaxima(samples, neurons, found.value[at], found.time[at], found.arrival[at])
 
-    def _maxima(self, population: str, left_out: NDArray[np.bool_]) -> Maxima:
-        """Return the largest voltages of a population, but for neurons of its layer that are left out."""
+    def _maxima(self, population: str) -> Maxima:
+        """Return the largest voltages of a population as if no neuron of it spiked."""
         layer = self.layer(population)
         place = layer.slice_of(population)
         parts = [
@@ -369,17 +374,28 @@ class Solution(Frozen):
                 layer.cohorts,
                 layer.n_sources,
                 gather(layer, chunk).spikes,
-                chunk.start[layer.name],
+                self._starts(layer, chunk, low),
                 self.after,
-                left_out[low:high],
-                self.t_start,
                 self.t_end,
             )
-            for chunk, (low, high) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
+            for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
         ]
         n = layer.size
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns)[:, place] for columns in zip(empty, *parts, strict=True)))
+
+    def _starts(self, layer: Layer, chunk: Chunk, low: int) -> States:
+        """Return the states of a layer at t_start, where those of a stream that went on are of earlier events."""
+        start = chunk.start[layer.name]
+        if not (start.time < self.t_start).any():
+            return start
+        u, i = np.empty_like(start.u), np.empty_like(start.i)
+        here = np.full((self.n_samples, 1), self.t_start)
+        for name in layer.name:
+            place = layer.slice_of(name)
+            v, current = (x[low : low + chunk.n_samples, :, 0].copy() for x in self.states_at(name, here))
+            u[:, place], i[:, place] = v - layer.neurons.v_leak[place], current
+        return start._replace(time=np.full_like(start.time, self.t_start), u=u, i=i)
 
     def nodes(self, population: str) -> Nodes:
         """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""
