@@ -1,8 +1,9 @@
 """Time recurrent networks: python benchmarks/recurrent.py.
 
 Each dense network is set against a plain compiled loop, in the same run, that does nothing but add the weight row of
-every spike to a state vector: the least that any event-driven simulator has to do. Medians over the repetitions, one
-thread; a network's synapses are laid out once, before.
+every spike to a state vector: the least that any event-driven simulator has to do. Where every synapse has a delay of
+its own, the plain loop advances one neuron for each delivery, which it is given in order. Medians over the repetitions,
+one thread; a network's synapses are laid out once, before.
 """
 
 import argparse
@@ -23,6 +24,29 @@ def add_rows(rows, spikes, state):
         row = rows[spikes[k]]
         for n in range(state.size):
             state[n] += row[n]
+
+
+@numba.njit
+def advance_all(times, targets, weights, u, i, last, tau_mem, tau_syn):
+    """Advance the target of every delivery to its arrival, and add the weight to its current."""
+    for k in range(times.size):
+        m, h = targets[k], times[k] - last[targets[k]]
+        a, b = np.exp(-h / tau_mem), np.exp(-h / tau_syn)
+        u[m] = u[m] * a + i[m] * (b - a) * (tau_syn / (tau_syn - tau_mem))
+        i[m] = i[m] * b + weights[k]
+        last[m] = times[k]
+
+
+def deliveries(spikes, weight, delay, t_end: float):
+    """Return (times, targets, weights) of all that arrives up to t_end, in order."""
+    weight, delay = sp.csc_array(weight), sp.csc_array(delay)
+    counts = np.diff(weight.indptr)[spikes.neurons]
+    place = np.repeat(weight.indptr[spikes.neurons] - np.cumsum(counts) + counts, counts)
+    place += np.arange(place.size)
+    times = np.repeat(spikes.times, counts) + delay.data[place]
+    order = np.argsort(times)
+    order = order[times[order] <= t_end]
+    return times[order], weight.indices[place[order]], weight.data[place[order]]
 
 
 def network(n: int, delay, rng, density: float = 1.0):
@@ -65,6 +89,16 @@ def median_time(function, repeat: int):
     return statistics.median(times), result
 
 
+def advancing(net, spikes, span: float, repeat: int):
+    """Return how long the loop takes that advances a neuron for each delivery, in seconds, and how many there are."""
+    projection = net.projections["loop", "loop"]
+    n = projection.weight.shape[0]
+    given = deliveries(spikes, projection.weight, projection.shaped(projection.delay), span)
+    advance_all(*(column[:10] for column in given), *np.zeros((3, n)), 20e-3, 5e-3)
+    plain, _ = median_time(lambda: advance_all(*given, *np.zeros((3, n)), 20e-3, 5e-3), repeat)
+    return plain, given[0].size
+
+
 def dense(n: int, t_end: float, repeat: int) -> None:
     rng = np.random.default_rng(1)
     kinds = {
@@ -79,11 +113,14 @@ def dense(n: int, t_end: float, repeat: int) -> None:
         es.solve(net, {}, 0.0)  # lay the synapses out, once for every network
         forward, solution = median_time(lambda net=net, span=span: es.solve(net, {}, span, threads=1), repeat)
         spikes = solution.spikes["loop"]
-        rows, state = np.ascontiguousarray(weight.T), np.zeros(n)
-        add_rows(rows, spikes.neurons[:10], state)
-        plain, _ = median_time(
-            lambda rows=rows, s=spikes, state=state: add_rows(rows, s.neurons, state), repeat
-        )
+        if label == "a delay per synapse":
+            plain = advancing(net, spikes, span, repeat)[0]
+        else:
+            rows, state = np.ascontiguousarray(weight.T), np.zeros(n)
+            add_rows(rows, spikes.neurons[:10], state)
+            plain, _ = median_time(
+                lambda rows=rows, s=spikes, state=state: add_rows(rows, s.neurons, state), repeat
+            )
         cotangent = {"loop": np.ones(spikes.n_spikes)}
         backward, _ = median_time(
             lambda solution=solution, c=cotangent: es.vjp(solution, c, threads=1), 1 if n > 500 else repeat
@@ -98,13 +135,16 @@ def dense(n: int, t_end: float, repeat: int) -> None:
 def sparse(repeat: int) -> None:
     print("sparse, 100 synapses per neuron with a delay each: ns per synaptic event")
     for n in (1000, 10_000):
-        net, weight = network(n, None, np.random.default_rng(2), density=100 / n)
+        net, _ = network(n, None, np.random.default_rng(2), density=100 / n)
         span = 0.4 if n == 1000 else 0.04
         es.solve(net, {}, 0.0)
         forward, solution = median_time(lambda net=net, span=span: es.solve(net, {}, span, threads=1), repeat)
-        n_spikes = solution.spikes["loop"].n_spikes
+        spikes = solution.spikes["loop"]
+        plain, n_events = advancing(net, spikes, span, repeat)
+        scale = 1e9 / n_events
         print(
-            f"  {n:6d} neurons {n_spikes:7d} spikes  forward {forward * 1e9 / (n_spikes * weight.nnz / n):7.1f}"
+            f"  {n:6d} neurons {spikes.n_spikes:7d} spikes  forward {forward * scale:7.1f}  "
+            f"plain loop {plain * scale:6.1f}  ratio {forward / plain:5.2f}"
         )
 
 

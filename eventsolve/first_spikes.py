@@ -234,12 +234,8 @@ def _renumbered(own: Spikes, given: Spikes, keep: NDArray[np.bool_], n_bundles: 
     samples = _samples(own)
     kept = np.concatenate([[0], np.cumsum(keep)])
     first, last = given.offsets[samples], given.offsets[samples + 1]
-    from_given = rank < last - first
-    rank = np.where(
-        from_given,
-        kept[np.where(from_given, first + rank, 0)] - kept[first],
-        rank - (last - first) + kept[last] - kept[first],
-    )
+    # given spikes are in order of time, so that those that remain are the first ones
+    rank = np.where(rank < last - first, rank, rank - (last - first) + kept[last] - kept[first])
     return np.where(own.trigger >= 0, rank * n_bundles + bundle, -1)
 
 

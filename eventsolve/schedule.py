@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.kernels.tables import Afferents, Cohorts, Efferents, Neurons, States
@@ -30,10 +31,9 @@ class Layer:
         Populations outside the layer that project here. The layer's own neurons follow behind them where it is cyclic.
     precedence : tuple of int
         The order of the sources in which spikes sent at one time act: inputs, then populations as they are solved.
-    order : ndarray of int64, (n_synapses,)
-        Where each synapse of ``afferents`` stands among the synapses of the projections, one projection after another.
     efferents : Efferents or None
         What the event queue needs; None where the layer has neither a cycle nor delta synapses, and is marched through.
+        Synapses by target are only laid out where they are asked for: a large network has room for one list of them.
     """
 
     populations: tuple[Population, ...]
@@ -44,10 +44,31 @@ class Layer:
     precedence: tuple[int, ...]
     cyclic: bool
     neurons: Neurons
-    afferents: Afferents
-    cohorts: Cohorts
-    order: Integers
     efferents: Efferents | None
+
+    @cached_property
+    def _by_target(self) -> tuple[Afferents, Integers]:
+        return _afferents(
+            self.projections,
+            dict(zip(self.name, self.offsets.tolist(), strict=False)),
+            _first_sources(self.sources, self.source_offsets, self.name, self.offsets),
+            self.size,
+        )
+
+    @property
+    def afferents(self) -> Afferents:
+        """Synapses by target."""
+        return self._by_target[0]
+
+    @property
+    def order(self) -> Integers:
+        """Where each of ``afferents`` is among the synapses of the projections, one after another, (n_synapses,)."""
+        return self._by_target[1]
+
+    @cached_property
+    def cohorts(self) -> Cohorts:
+        """Neurons that hear the same after the same delays, with the same time constants."""
+        return _cohorts(self.neurons, self.afferents)
 
     @cached_property
     def name(self) -> tuple[str, ...]:
@@ -120,7 +141,7 @@ class Layer:
     @cached_property
     def longest_delay(self) -> float:
         """In seconds, over all synapses; 0 without any."""
-        return float(self.afferents.delay.max(initial=0.0))
+        return max((float(p.delay.max(initial=0.0)) for p in self.projections), default=0.0)
 
     @cached_property
     def initial(self) -> States:
@@ -155,10 +176,6 @@ def _layer(network: Network, names: list[str], rank: Mapping[str, int], *, cycli
     sources = tuple(dict.fromkeys(p.pre for p in projections if p.pre not in names))
     sizes = [network.population(source).size for source in sources]
     source_offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    first_target = dict(zip(names, offsets.tolist(), strict=False))
-    first_source = dict(zip(sources, source_offsets.tolist(), strict=False))
-    first_source |= {name: int(source_offsets[-1]) + first for name, first in first_target.items()}
-    afferents, order = _afferents(projections, first_target, first_source, int(offsets[-1]))
     fields = {
         field: np.concatenate([p.parameter(field) for p in populations]) for field in Neurons._fields[:-1]
     }
@@ -175,13 +192,25 @@ def _layer(network: Network, names: list[str], rank: Mapping[str, int], *, cycli
         tuple(sorted(range(len(sources)), key=lambda k: rank[sources[k]])),
         cyclic,
         neurons,
-        afferents,
-        _cohorts(neurons, afferents),
-        order,
-        _efferents(neurons, afferents, order, [p.weights.size for p in projections], offsets, n_sources)
+        _efferents(
+            neurons,
+            projections,
+            offsets,
+            dict(zip(names, offsets.tolist(), strict=False)),
+            _first_sources(sources, source_offsets, names, offsets),
+            n_sources,
+        )
         if queued
         else None,
     )
+
+
+def _first_sources(
+    sources: Iterable[str], source_offsets: Integers, names: Iterable[str], offsets: Integers
+) -> dict[str, int]:
+    """Return the number of the first neuron of every population that projects to a layer, those of its own included."""
+    own = {name: int(source_offsets[-1] + first) for name, first in zip(names, offsets, strict=False)}
+    return dict(zip(sources, source_offsets.tolist(), strict=False)) | own
 
 
 def _afferents(
@@ -241,42 +270,111 @@ def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
 
 def _efferents(
     neurons: Neurons,
-    afferents: Afferents,
-    order: Integers,
-    lengths: list[int],
+    projections: tuple[Projection, ...],
     offsets: Integers,
+    first_target: Mapping[str, int],
+    first_source: Mapping[str, int],
     n_sources: int,
 ) -> Efferents:
     """Group the synapses of every source into bundles of one delay and one projection."""
-    n = neurons.tau_mem.size
-    target = np.repeat(np.arange(n), np.diff(afferents.offsets))
-    projection = np.repeat(np.arange(len(lengths)), lengths)[order]
-    by_source = np.lexsort((target, projection, afferents.delay, afferents.source))
-    source, delay = afferents.source[by_source], afferents.delay[by_source]
-    target, projection = target[by_source], projection[by_source]
-    starts = np.ones(source.size, np.bool_)
-    starts[1:] = np.any([column[1:] != column[:-1] for column in (source, delay, projection)], axis=0)
-    first = np.flatnonzero(starts)
-    block = np.searchsorted(offsets, target[first], side="right") - 1
-    lengths_of = np.diff(np.append(first, source.size))
+    laid_out = [_bundles(p, first_target[p.post], first_source[p.pre]) for p in projections]
     sizes = np.diff(offsets)
-    touched = np.bincount(block, weights=lengths_of, minlength=sizes.size)
+    block_of = {name: k for k, name in enumerate(first_target)}
+    blocks = [np.full(b.sources.size, block_of[p.post]) for p, b in zip(projections, laid_out, strict=True)]
+    deltas = [
+        np.full(b.sources.size, p.synapse == "delta") for p, b in zip(projections, laid_out, strict=True)
+    ]
+    block, sources, delay, lengths = (
+        np.concatenate([np.empty(0), *columns])
+        for columns in (
+            blocks,
+            [b.sources for b in laid_out],
+            [b.delays for b in laid_out],
+            [np.diff(b.first) for b in laid_out],
+        )
+    )
+    block, sources, lengths = block.astype(np.int64), sources.astype(np.int64), lengths.astype(np.int64)
+    delta = np.concatenate([np.empty(0, np.bool_), *deltas])
+    touched = np.bincount(block, weights=lengths, minlength=sizes.size)
     possible = np.bincount(block, minlength=sizes.size) * sizes
     alike = [
         np.unique(values[a:b]).size == 1
         for a, b in itertools.pairwise(offsets)
         for values in (neurons.tau_mem, neurons.tau_syn)
     ]
+    if len(laid_out) == 1:
+        first, targets, weights = laid_out[0].first, laid_out[0].targets, laid_out[0].weights
+    else:
+        order = np.lexsort((delay, sources))  # stable: then by projection
+        starts = (np.cumsum(lengths) - lengths)[order]
+        block, sources, delay, delta = block[order], sources[order], delay[order], delta[order]
+        lengths = lengths[order]
+        first = np.concatenate([[0], np.cumsum(lengths)])
+        place = np.repeat(starts - first[:-1], lengths) + np.arange(first[-1])
+        targets = np.concatenate([np.empty(0, np.int32), *(b.targets for b in laid_out)])[place]
+        weights = np.concatenate([np.empty(0), *(b.weights for b in laid_out)])[place]
     return Efferents(
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(source[first], minlength=n_sources))]).astype(
-            np.int64
-        ),
-        delay=delay[first],
-        block=block.astype(np.int64),
-        delta=afferents.delta[by_source][first],
-        first=np.append(first, source.size).astype(np.int64),
-        target=target.astype(np.int64),
-        weight=afferents.weight[by_source],
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(sources, minlength=n_sources))]).astype(np.int64),
+        delay=delay,
+        block=block,
+        delta=delta,
+        first=first.astype(np.int64),
+        target=targets,
+        weight=weights,
         blocks=offsets,
         together=np.array(alike, dtype=np.bool_).reshape(-1, 2).all(axis=1) & (touched >= 0.25 * possible),
+    )
+
+
+class _Bundles(NamedTuple):
+    """A projection's synapses by source, delay and target; bundle b has those from first[b] to first[b + 1]."""
+
+    sources: Integers
+    delays: NDArray[np.float64]
+    first: Integers
+    targets: NDArray[np.int32]
+    weights: NDArray[np.float64]
+
+
+def _bundles(projection: Projection, first_target: int, first_source: int) -> _Bundles:
+    n_post, n_pre = projection.weight.shape
+    delay = projection.delay
+    one_delay = bool((delay == delay[:1]).all())
+    if sp.issparse(projection.weight):
+        by_source = projection.weight.tocsc()
+        starts, targets, weights = (
+            by_source.indptr,
+            by_source.indices.astype(np.int32, copy=False),
+            by_source.data,
+        )
+        if not one_delay:
+            delay = projection.shaped(delay).tocsc().data
+    else:
+        starts = np.arange(n_pre + 1) * n_post
+        targets = np.tile(np.arange(n_post, dtype=np.int32), n_pre)
+        weights = np.array(projection.weight.T).reshape(-1)
+        delay = delay.reshape(n_post, n_pre).T.reshape(-1)
+    targets += np.int32(first_target)  # which are a copy
+    if one_delay:
+        heard = np.flatnonzero(np.diff(starts))
+        first = np.append(starts[:-1][heard], starts[-1])
+        return _Bundles(
+            heard + first_source,
+            np.full(heard.size, delay[0] if delay.size else 0.0),
+            first.astype(np.int64),
+            targets,
+            weights,
+        )
+    sources = np.repeat(np.arange(n_pre), np.diff(starts))
+    order = np.lexsort((targets, delay, sources))
+    sources, delay = sources[order], delay[order]
+    begins = np.ones(sources.size, np.bool_)
+    begins[1:] = (sources[1:] != sources[:-1]) | (delay[1:] != delay[:-1])
+    first = np.flatnonzero(begins)
+    return _Bundles(
+        sources[first] + first_source,
+        delay[first],
+        np.append(first, sources.size),
+        targets[order],
+        weights[order],
     )

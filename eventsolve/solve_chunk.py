@@ -55,13 +55,14 @@ def solve_chunk(
             chunk.spikes[layer.name[0]] = found
         else:
             given = gather(layer, chunk).spikes
-            ended, found, end, samples, neurons, times = call(
+            end = States(*(column.copy() for column in start))
+            ended, found, samples, neurons, times = call(
                 solve_queue,
                 layer.neurons,
                 layer.efferents,
                 layer.n_external,
                 given,
-                start,
+                end,
                 after,
                 t_end,
                 max_spikes,

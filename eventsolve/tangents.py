@@ -221,7 +221,9 @@ def _undefined(layer: Layer, own: Spikes, grazing: int, low: int) -> UndefinedGr
 def _no_efferents() -> Efferents:
     nothing, nowhere = np.empty(0), np.empty(0, np.int64)
     truth = np.empty(0, np.bool_)
-    return Efferents(nowhere, nothing, nowhere, truth, nowhere, nowhere, nothing, nowhere, truth)
+    return Efferents(
+        nowhere, nothing, nowhere, truth, nowhere, np.empty(0, np.int32), nothing, nowhere, truth
+    )
 
 
 _NO_EFFERENTS = _no_efferents()

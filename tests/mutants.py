@@ -75,6 +75,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/certify/claims.py": ("tests/eventsolve/test_certify_refuses.py",),
     "eventsolve/certify/tolerances.py": ("tests/eventsolve/test_certify.py",),
     "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
+    "eventsolve/kernels/queues.py": ("tests/eventsolve/test_queue_order.py",),
     "eventsolve/kernels/membrane.py": (
         "tests/eventsolve/kernels/test_membrane.py",
         "tests/eventsolve/test_integrator.py",

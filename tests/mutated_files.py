@@ -35,6 +35,7 @@ from eventsolve.testing import network_of
 from validation import check as checking
 from validation import report
 from validation.junit import to_junit
+from validation.terminal import console
 from validation.training import checkpoint
 from validation.training.exact_engine import ExactEngine
 from validation.training.recipes import WUNDERLICH
@@ -289,9 +290,8 @@ def changed(kind: str, content: bytes, rng: random.Random) -> bytes:
 def _checked(path: Path) -> str:
     record = records.read(path, max_bytes=MAX_BYTES)
     run = checking.check(record, checking.network_of(record, None), max_spikes=MAX_BYTES // 1024)
-    report.to_json([run], {})
+    report.to_terminal(report.headline([run]), console(stderr=True))
     to_junit(run)
-    report.table([run])
     return "accepted"
 
 

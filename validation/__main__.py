@@ -11,10 +11,13 @@ from typing import Annotated
 
 import typer
 
-from validation import attribution_commands as attribution
 from validation import exits
+from validation.cli.attribute import attribute
 from validation.cli.compare import compare
+from validation.cli.converge import converge
 from validation.cli.listing import targets, tasks
+from validation.cli.localise import localise
+from validation.cli.recommend import recommend
 from validation.cli.template import template
 from validation.options import InFolder, duration, file, finite, folder, wrong
 from validation.training import commands as training
@@ -50,10 +53,10 @@ app.command()(targets)
 app.command()(tasks)
 app.command(cls=InFolder)(compare)
 app.command()(template)
-app.command(cls=InFolder)(attribution.attribute)
-app.command(cls=InFolder)(attribution.converge)
-app.command()(attribution.recommend)
-app.command()(attribution.localise)
+app.command(cls=InFolder)(attribute)
+app.command(cls=InFolder)(converge)
+app.command()(recommend)
+app.command()(localise)
 app.add_typer(training.app, name="train")
 
 
@@ -91,7 +94,7 @@ def check(
         typer.Option(
             min=0,
             callback=finite,
-            help="Relative error within which loss and gradients agree. (default: what the time step allows)",
+            help="Relative error that loss and gradients may have, whatever explains it. (default: none is set)",
         ),
     ] = None,
     out: Annotated[
@@ -118,8 +121,9 @@ def check(
 ) -> None:
     """Compare what an implementation recorded with the exact solution.
 
-    Exits with 1 if spikes are missed or extra or an error exceeds its tolerance, and with 2 on a bad option, a file
-    that is no record, or a report that can't be written.
+    The verdict comes first: what explains the difference, if something does. Exits with 1 unless the record agrees or
+    its time step explains every difference; where a window or a tolerance is given, if a spike or an error is not
+    within it; with 2 on a bad option, a file that is no record, or a report that can't be written.
     """
     width = None if window is None else duration("window", window)
     step = None if nir_step is None else duration("nir-step", nir_step)
@@ -143,19 +147,14 @@ def check(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors, tables = console(stderr=True), console(stderr=json)
-    tables.print(report.table([run]))
-    for finding in run.findings.values():
-        tables.print(finding, soft_wrap=True)
-    html, data = report.write([run], origin, out)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
+    report.publish(report.document_of([run], origin), out, json=json)
     if junit is not None:
         write_text(junit, to_junit(run))
-    if json:
-        typer.echo(report.to_json([run], origin), nl=False)
-    parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
-    if parted:
-        errors.print(f"does not agree: {', '.join(parted)}", style="bold red")
+    if not run.accepted:
+        parted = [stage.label for stage in run.comparison.stages if not stage.agrees]
+        console(stderr=True).print(
+            f"does not agree: {', '.join(parted)}" if parted else "does not agree", style="bold red"
+        )
         raise typer.Exit(exits.DIFFERS)
 
 

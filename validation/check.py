@@ -1,4 +1,4 @@
-"""A record from a file beside the exact solution: what is there is compared, and what is off gets a likely cause."""
+"""A record from a file beside the exact solution: what is there is compared, and what is off gets a cause."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from eventsolve.testing.divergence import (
     number_divergence,
     spike_time_divergence,
 )
-from eventsolve.testing.slips import Evidence, recognised
-from eventsolve.testing.spike_slips import recognised_spikes
 from validation.compare import Comparison, Stage, agreement, compare, depths, label_of, worst_spike
+from validation.diagnosis import diagnose
+from validation.diagnosis.diagnose import ROUNDING
 from validation.excerpt import excerpt_around
 from validation.report import Run
 
@@ -37,8 +37,6 @@ _COMPARED = ("weight", "spike_times")
 """Gradients that :func:`validation.compare.compare` compares; the others are compared here, by their norm."""
 MOST_SPIKES = 2**20
 """Of the exact solution over all samples, unless more than a tenth of them are recorded."""
-LOOSE = 0.25
-"""How far the numbers of a slip may be off those that were got, relative to the largest."""
 
 
 def network_of(
@@ -134,7 +132,8 @@ def check(
     -------
     Run
         Its ``comparison.stages`` are all that was compared; its ``findings`` name the first divergence of each stage
-        that parts, and the convention slips that would explain it.
+        that parts, unless it is ``accepted``: by its diagnosis, or, where a tolerance is given, because every stage is
+        within it, or, where a window is given, because no spike is outside.
 
     Raises
     ------
@@ -211,6 +210,12 @@ def check(
     comparison = replace(
         comparison, stages=(*traces, *comparison.stages, *others), not_given=tuple(not_given)
     )
+    verdict = None
+    if record.spikes or graded or record.loss_values is not None:
+        verdict = diagnose(problem, record, tolerance=ROUNDING if tolerance is None else tolerance)
+    accepted = all(stage.agrees for stage in comparison.stages)
+    if tolerance is None and window is None and verdict is not None:
+        accepted = verdict.accepted
     culprit = worst_spike(comparison)
     return Run(
         title=record.name,
@@ -220,7 +225,9 @@ def check(
         comparison=replace(comparison, model=replace(comparison.model, traces={})),
         excerpt=excerpt_around(culprit, comparison, network, record.inputs, problem.t_end),
         seconds=time.perf_counter() - start,
-        findings=_findings(record, problem, comparison, value, grads),
+        findings={} if accepted else _findings(record, problem, comparison, value, grads),
+        diagnosis=verdict,
+        accepted=accepted,
     )
 
 
@@ -270,40 +277,22 @@ def _settings(record: records.Record) -> dict[str, str | int | float]:
 def _findings(
     record: records.Record, problem: Problem, comparison: Comparison, value: Any, grads: es.Gradients | None
 ) -> dict[str, str]:
-    """Return a sentence for each stage that parts: its first divergence, and the slips that would explain it."""
+    """Return a sentence for each stage that parts: its first divergence."""
     found: dict[str, str] = {}
     window = max((match.window for match in comparison.computed), default=0.0)
     first = first_spike_divergence(problem.solution.spikes, record.spikes, window)
     if first is not None:
-        slips = recognised_spikes(problem, record.spikes, first, atol=window, time_step=record.time_step)
-        found[Stage("spikes", str(first.place), 0.0, 0.0, 0.0).label] = _sentence(first, slips)
+        found[Stage("spikes", str(first.place), 0.0, 0.0, 0.0).label] = str(first)
     labels = {(stage.kind, stage.where): stage.label for stage in comparison.stages if not stage.agrees}
     places = [("loss", "")] + [(quantity, place) for quantity, of in record.gradients.items() for place in of]
     for quantity, place in places:
         label = labels.get((_kind(quantity), _name(place)))
         if label is None:
             continue
-        exact, got, divergence = _worst(record, problem, comparison, quantity, place, value, grads)
+        divergence = _worst(record, problem, comparison, quantity, place, value, grads)
         if divergence is not None:
-            synapses = synapses_of(getattr(grads, quantity)[place]) if place else None
-            evidence = Evidence(quantity, place, exact, record.reduction, problem, record.time_step, synapses)
-            found[label] = _sentence(divergence, _slips(evidence, got, comparison.tolerance))
+            found[label] = str(divergence)
     return found
-
-
-def _slips(evidence: Evidence, got: Any, tolerance: float) -> tuple[str, ...]:
-    """Return what wrong numbers look like; on a time grid they may be off by more than allowed without the slip, too.
-
-    Then a slip is believed that leaves a tenth of the error, and at most a quarter of the numbers.
-    """
-    slips = recognised(evidence, got, rtol=tolerance, atol=0.0)
-    exact = evidence.expected
-    size = float(np.abs(exact).max(initial=0.0))
-    if slips or not size:
-        return slips
-    error = float(np.abs(np.asarray(got, dtype=np.float64) - exact).max()) / size
-    wide = min(LOOSE, error / 10)
-    return recognised(evidence, got, rtol=wide, atol=0.0) if tolerance < wide else ()
 
 
 def _worst(
@@ -314,8 +303,8 @@ def _worst(
     place: Any,
     value: Any,
     grads: es.Gradients | None,
-) -> tuple[Reals, Reals, Divergence | None]:
-    """Return the exact numbers, the recorded ones, and the entry that is furthest off."""
+) -> Divergence | None:
+    """Return the entry that is furthest off."""
     per_sample = record.reduction == "none"
     if quantity == "loss":
         exact, got = np.asarray(value, dtype=np.float64), np.asarray(record.loss_values)
@@ -324,19 +313,14 @@ def _worst(
     if quantity == "spike_times":
         match = comparison.spikes[place]
         if match.missed.size or match.extra.size:
-            return exact, got, None  # spikes are the cause, and named already
+            return None  # spikes are the cause, and named already
         paired = np.empty(match.exact.n_spikes)
         paired[match.exact_index] = got[match.model_index]
         margin = margin_of(exact, comparison.tolerance, 0.0)
-        return exact, paired, spike_time_divergence(place, match.exact, exact, paired, margin)
+        return spike_time_divergence(place, match.exact, exact, paired, margin)
     synapses, exact = synapses_of(exact), _flat(exact)
     margin = margin_of(exact, comparison.tolerance, 0.0)
-    off = number_divergence(quantity, place, exact, got, margin, per_sample=per_sample, synapses=synapses)
-    return exact, got, off
-
-
-def _sentence(divergence: Divergence, slips: tuple[str, ...]) -> str:
-    return f"{divergence}; " + (f"looks like {' or '.join(slips)}" if slips else "looks like no known slip")
+    return number_divergence(quantity, place, exact, got, margin, per_sample=per_sample, synapses=synapses)
 
 
 def _name(place: str | Key) -> str:

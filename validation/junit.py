@@ -9,22 +9,32 @@ from validation.report import Run, number, summary
 
 
 def to_junit(run: Run) -> str:
-    """Return one test suite with a test case per stage; one that does not agree is a failure with its finding."""
+    """Return one test suite with a test case per stage; the first is the verdict.
+
+    Where that is that nothing is wrong, no stage fails; else one that does not agree does, with its finding.
+    """
     stages = run.comparison.stages
-    failures = sum(not stage.agrees for stage in stages)
+    failed = [stage for stage in stages if not stage.agrees and not run.accepted]
+    failures = len(failed) + (not run.accepted)
     suite = ElementTree.Element(
         "testsuite",
         name=printable(run.title),
-        tests=str(len(stages)),
+        tests=str(len(stages) + 1),
         failures=str(failures),
         errors="0",
         time=f"{run.seconds:.3f}",
     )
+    verdict = ElementTree.SubElement(
+        suite, "testcase", classname=printable(run.title), name="verdict", time="0"
+    )
+    if not run.accepted:
+        said = "does not agree" if run.diagnosis is None else printable(run.diagnosis.sentence)
+        ElementTree.SubElement(verdict, "failure", message=said, type="difference").text = said
     for stage in stages:
         case = ElementTree.SubElement(
             suite, "testcase", classname=printable(run.title), name=printable(stage.label), time="0"
         )
-        if not stage.agrees:
+        if stage in failed:
             what = "spikes missed or extra" if stage.kind == "spikes" else "relative error"
             said = f"{what} {number(stage.error)}, tolerance {number(stage.tolerance)}"
             failure = ElementTree.SubElement(case, "failure", message=said, type="difference")

@@ -123,6 +123,13 @@ def _made(group: str, kind: str, name: str, options: Mapping[str, Any]) -> Any:
             raise ValueError(
                 f"the {kind} {name!r} has no option {option!r}; it has {', '.join(sorted(fields)) or 'none'}"
             )
+    needed = [
+        option
+        for option, default in options_of(group, name).items()
+        if default is dataclasses.MISSING and option not in options
+    ]
+    if needed:
+        raise ValueError(f"the {kind} {name!r} needs {' and '.join(f'{option}=...' for option in needed)}")
     types = get_type_hints(made)
     return made(
         **{

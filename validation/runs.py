@@ -25,6 +25,7 @@ def compared(
     settings: Mapping[str, Setting],
     window: float | None = None,
     tolerance: float | None = None,
+    next_command: str = "",
 ) -> Run:
     """Solve a problem exactly, run a target on it, and compare.
 
@@ -33,7 +34,7 @@ def compared(
     problem : Problem
     target : Target
         If it tells its resolution, the run says whether that explains other spikes.
-    title, group, series, settings
+    title, group, series, settings, next_command
         As :class:`validation.report.Run` has them.
     window, tolerance : float, optional
         As for :func:`validation.compare.compare`.
@@ -62,4 +63,5 @@ def compared(
         ),
         seconds=time.perf_counter() - start,
         order=order,
+        next_command=next_command,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -94,14 +95,14 @@ class Grain(NamedTuple):
     bits: int | None
 
 
-class Refinable(Target, Protocol):
+class Refinable(Resolved, Protocol):
     """A target that can be had finer in time, and in bits."""
 
     def at(self, grain: Grain) -> Resolved:
         """Return the same implementation at another time step, and in other numbers."""
 
 
-class Ablatable(Target, Protocol):
+class Ablatable(Resolved, Protocol):
     """A target that names its approximations, each of which can be turned off."""
 
     def causes(self) -> Mapping[str, str]:
@@ -141,14 +142,26 @@ class Cost(NamedTuple):
     bytes: float
 
 
-class Costed(Target, Protocol):
+class Costed(Resolved, Protocol):
     """A target that knows what a run costs."""
 
     def cost(self, problem: es.Problem, record: Record) -> Cost:
         """Return what a sample of a run costs on average."""
 
-    def settings(self) -> Mapping[str, tuple[Any, ...]]:
-        """Return the options that trade accuracy for cost, with values worth trying, simplest first."""
+    @staticmethod
+    def settings() -> Sequence[Mapping[str, Any]]:
+        """Return options that trade accuracy for cost, worth trying, simplest first; others are as they are chosen."""
+
+
+def apart(expected: float, got: float) -> str:
+    """Return two numbers in so many digits that they differ, and by how much where that takes more than a few."""
+    if expected == got or not (math.isfinite(expected) and math.isfinite(got)):
+        return f"expected {expected:.6g}, got {got:.6g}"
+    digits = next(n for n in range(6, 18) if f"{expected:.{n}g}" != f"{got:.{n}g}")
+    text = f"expected {expected:.{digits}g}, got {got:.{digits}g}"
+    if digits > 6:
+        text += f", {abs(got - expected) / max(abs(expected), abs(got)):.1g} of it apart"
+    return text
 
 
 class Localisable(Target, Protocol):
@@ -177,9 +190,9 @@ class Localisable(Target, Protocol):
 
 TOOLS: Mapping[str, tuple[type, ...]] = {
     "compare": (Target,),
-    "attribute": (Ablatable,),
-    "converge": (Refinable,),
-    "recommend": (Costed,),
+    "attribute": (Resolved, Ablatable),
+    "converge": (Resolved, Refinable),
+    "recommend": (Resolved, Costed),
     "localise": (Localisable,),
 }
 """What each command asks of a target."""
@@ -187,19 +200,22 @@ TOOLS: Mapping[str, tuple[type, ...]] = {
 
 def missing(target: object, tool: str) -> tuple[str, ...]:
     """Return the methods that a target, or its class, lacks for a command."""
-    wanted = (Target, *TOOLS[tool])
     names = dict.fromkeys(
-        name for protocol in wanted for name in vars(protocol) if not name.startswith("_") and name != "name"
+        name
+        for protocol in (Target, *TOOLS[tool])
+        for name in vars(protocol)
+        if not name.startswith("_") and name != "name"
     )
     return tuple(name for name in names if not callable(getattr(target, name, None)))
 
 
-def require(target: Target, tool: str) -> None:
-    """Raise a ValueError that says what a target lacks for a command, if it does."""
+def require(target: object, tool: str) -> None:
+    """Raise a ValueError that says what a target, or its class, lacks for a command, if it does."""
     lacking = missing(target, tool)
     if lacking:
-        able = [name for name in TOOLS if not missing(target, name)]
+        name = target.__name__ if isinstance(target, type) else getattr(target, "name", type(target).__name__)
+        able = [other for other in TOOLS if not missing(target, other)]
         raise ValueError(
-            f"{tool} needs a target with {' and '.join(f'{name}()' for name in lacking)}, which {target.name!r} has "
-            f"not; it can {', '.join(able) or 'do nothing'}"
+            f"{tool} needs a target with {' and '.join(f'{method}()' for method in lacking)}, which {name} has not; "
+            f"it can {', '.join(able) or 'do nothing'}"
         )

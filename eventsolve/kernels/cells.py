@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, inlined
+from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.crossing import crossing_time, turn_time, undecided_band
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
@@ -33,7 +33,7 @@ def new_cells(neurons, state):
     return cells
 
 
-@inlined
+@borrowing
 def no_crossing_before(t, u, i, free_at, c, tau_mem):
     """Return a time before which V does not reach the threshold, nor seem to, if nothing arrives; inf if it never does.
 
@@ -44,9 +44,11 @@ def no_crossing_before(t, u, i, free_at, c, tau_mem):
     """
     level = c - undecided_band(u, i, c)
     highest = i if i > 0.0 else 0.0
+    if not highest > level:
+        return math.inf
     distance = level - u
     wait = 0.5 * tau_mem * (distance / (highest - u)) if distance > 0.0 else 0.0
-    return (free_at if free_at > t else t) + wait if highest > level else math.inf
+    return (free_at if free_at > t else t) + wait
 
 
 @borrowing
@@ -67,5 +69,7 @@ def advance(t, u, i, free_at, to, tau_mem, tau_syn):
             return u, i * decay((to - t) / tau_syn)
         i *= decay((free_at - t) / tau_syn)
         t = free_at
+    if i == 0.0:
+        return u * decay((to - t) * (1.0 / tau_mem)), i
     ea, eb, k = propagator(to - t, tau_mem, tau_syn)
     return u * ea + i * k, i * eb

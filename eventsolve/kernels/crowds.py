@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.compiled import compiled, inlined
+from eventsolve.compiled import compiled, embedded
 from eventsolve.kernels.cells import (
     FREE_AT,
     LEVEL,
@@ -69,37 +69,44 @@ class Crowds(NamedTuple):
 def new_crowds(efferents, cells, state):
     """Return the crowds of a layer's neurons in their States; those of another time are strays."""
     n, n_blocks = state.time.size, efferents.blocks.size - 1
-    size = n if efferents.together.any() else 0
+    n_crowds = NONE
+    for block in range(n_blocks):
+        n_crowds += efferents.together[block]
+    size = n if n_crowds > 0 else NONE
     flags = np.zeros(8 * ((size + 7) // 8), np.uint8)
     crowds = Crowds(
-        np.empty(2 * size),
-        np.empty(2 * size),
-        np.empty(size),
+        np.zeros(2 * size),
+        np.zeros(2 * size),
+        np.zeros(size),
         np.zeros(size, np.bool_),
-        np.full(size, np.inf),
-        np.empty(n, np.int64),
-        np.empty(size, np.int64),
+        np.zeros(size),
+        np.zeros(n, np.int64),
+        np.zeros(size, np.int64),
         np.zeros(n_blocks, np.int64),
-        np.empty(size, np.int64),
+        np.zeros(size, np.int64),
         np.zeros(n_blocks, np.int64),
         np.zeros(n_blocks, np.int64),
         np.zeros(n_blocks),
         np.zeros(n_blocks),
-        np.full(n_blocks, -1),
-        np.full(n_blocks, np.inf),
         np.zeros(n_blocks, np.int64),
-        np.flatnonzero(efferents.together),
+        np.zeros(n_blocks),
+        np.zeros(n_blocks, np.int64),
+        np.zeros(n_crowds, np.int64),
         flags,
         flags.view(np.uint64),
-        np.empty(size, np.int64),
+        np.zeros(size, np.int64),
         np.zeros(size),
     )
+    n_crowds = NONE
     for block in range(n_blocks):
         a, b = efferents.blocks[block], efferents.blocks[block + 1]
         for m in range(a, b):
             crowds.block_of[m] = block
+        crowds.ready[block], crowds.ready_for[block] = -1, math.inf
         if not efferents.together[block]:
             continue
+        crowds.blocks[n_crowds] = block
+        n_crowds += 1
         clock = math.inf
         for m in range(a, b):
             clock = min(clock, state.clock[m])
@@ -113,7 +120,7 @@ def new_crowds(efferents, cells, state):
     return crowds
 
 
-@inlined
+@embedded
 def look_ahead(
     block,
     efferents,
@@ -133,65 +140,58 @@ def look_ahead(
     """
     a, n = efferents.blocks[block], efferents.blocks[block + 1] - efferents.blocks[block]
     known, clock = crowds.horizon[block], crowds.clock[block]
-    targeted = bundle >= 0 and efferents.block[bundle] == block
     carries = -1
+    targeted = bundle >= 0 and efferents.block[bundle] == block
     if targeted:
-        wanted = t_delivery > clock and not (
-            crowds.ready_for[block] == t_delivery and crowds.ready[block] in (-1, bundle)
-        )
         far = t_delivery
         if efferents.first[bundle + 1] - efferents.first[bundle] == n and not efferents.delta[bundle]:
             carries = bundle
     else:
-        wanted = known < min(t_delivery, t_end)
         far = min(max(t_delivery, clock + 2.0 * (known - clock)), t_end)
-    if wanted:
-        crowds.ready[block], crowds.ready_for[block] = carries, far
-        crowds.horizon[block] = max(known, far)
-        now = crowds.row[block]
-        other = crowds.u.size // 2 - now
-        ea, eb, k = propagator(far - clock, cells[a, TAU_MEM], cells[a, TAU_SYN])
-        n_lookout = advance_together(
-            crowds.u,
-            crowds.i,
-            crowds.level,
-            now,
-            other,
-            a,
-            n,
-            efferents.weight if carries >= 0 else crowds.no_weights,
-            efferents.first[carries] if carries >= 0 else NONE,
-            ea,
-            eb,
-            k,
-            crowds.flags,
-            crowds.words,
-            crowds.lookout,
+    crowds.ready[block], crowds.ready_for[block] = carries, far
+    crowds.horizon[block] = max(known, far)
+    now = crowds.row[block]
+    other = crowds.u.size // 2 - now
+    ea, eb, k = propagator(far - clock, cells[a, TAU_MEM], cells[a, TAU_SYN])
+    n_lookout = advance_together(
+        crowds.u,
+        crowds.i,
+        crowds.level,
+        now,
+        other,
+        a,
+        n,
+        efferents.weight if carries >= 0 else crowds.no_weights,
+        efferents.first[carries] if carries >= 0 else NONE,
+        ea,
+        eb,
+        k,
+        crowds.flags,
+        crowds.words,
+        crowds.lookout,
+    )
+    for w in range(n_lookout):
+        m = crowds.lookout[w]
+        if crowds.is_stray[m] or crossings.places[m] >= 0:
+            continue
+        c = crowds.level[m]
+        found, peak = next_crossing(
+            clock, crowds.u[now + m], crowds.i[now + m], clock, c, cells[m, TAU_MEM], cells[m, TAU_SYN]
         )
-        for w in range(n_lookout):
-            m = crowds.lookout[w]
-            if crowds.is_stray[m] or crossings.places[m] >= 0:
-                continue
-            c = crowds.level[m]
-            found, peak = next_crossing(
-                clock, crowds.u[now + m], crowds.i[now + m], clock, c, cells[m, TAU_MEM], cells[m, TAU_SYN]
-            )
-            if targeted and found > far and crowds.u[other + m] >= c:
-                found = (
-                    far  # a delivery does not come before a spike that is there already, be it by rounding
-                )
-            if found <= far:
-                crowds.peaks[m] = peak
-                crowds.hopeful[a + crowds.n_hopeful[block]] = m
-                crowds.n_hopeful[block] += 1
-                set_crossing(crossings, m, found)
-            elif known < peak <= far:
-                doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
-                n_doubts += 1
+        if targeted and found > far and crowds.u[other + m] >= c:
+            found = far  # a delivery does not come before a spike that is there already, be it by rounding
+        if found <= far:
+            crowds.peaks[m] = peak
+            crowds.hopeful[a + crowds.n_hopeful[block]] = m
+            crowds.n_hopeful[block] += 1
+            set_crossing(crossings, m, found)
+        elif known < peak <= far:
+            doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
+            n_doubts += 1
     return n_doubts
 
 
-@inlined
+@embedded
 def leave_crowd(m, block, first, crowds):
     """Make a neuron a stray, with a time of its own."""
     crowds.strays[first + crowds.n_strays[block]] = m
@@ -199,7 +199,7 @@ def leave_crowd(m, block, first, crowds):
     crowds.is_stray[m] = True
 
 
-@inlined
+@embedded
 def move_crowd(block, first, now, weights, lowest, crowds, cells, crossings):
     """Move a crowd on to its other row, which is that of an arrival now, with all strays; return whether one crosses.
 
@@ -240,7 +240,7 @@ def move_crowd(block, first, now, weights, lowest, crowds, cells, crossings):
     return crossed
 
 
-@inlined
+@embedded
 def forget_crossings(block, first, crowds, crossings):
     """Take those of a crowd's neurons at its clock out of the queue: something arrives."""
     for w in range(crowds.n_hopeful[block]):

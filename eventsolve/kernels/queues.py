@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, inlined
+from eventsolve.compiled import borrowing, compiled, embedded, prefetch
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
@@ -36,9 +36,12 @@ class Crossings(NamedTuple):
 @compiled
 def new_crossings(n):
     """Return an empty heap for n neurons."""
-    return Crossings(
-        np.empty(n), np.empty(n, np.int64), np.full(n, np.inf), np.full(n, -1), np.zeros(1, np.int64)
+    crossings = Crossings(
+        np.zeros(n), np.zeros(n, np.int64), np.zeros(n), np.zeros(n, np.int64), np.zeros(1, np.int64)
     )
+    for m in range(n):
+        crossings.keys[m], crossings.places[m] = math.inf, -1
+    return crossings
 
 
 @borrowing
@@ -83,10 +86,12 @@ def set_crossing(crossings, neuron, time):
     places[neuron] = k
 
 
-ARRIVAL, LOW = 0, 1
-"""Rows of when a delivery arrives: the time, and what that leaves of the exact sum."""
-RANK, BUNDLE, FOLLOWING = 0, 1, 2
-"""Rows of what arrives: the spike, by rank; its bundle; of what waits, the first bundle that is not gathered."""
+ARRIVAL, LOW, WEIGHT = 0, 1, 2
+"""Rows of when a delivery arrives: the time, and what that leaves of the exact sum; and with which weight."""
+RANK, BUNDLE, FOLLOWING, TARGET = 0, 1, 2, 2
+"""Rows of what arrives: the spike, by rank; its bundle; of what waits, the first bundle not gathered; of what is
+gathered, the target if it is a neuron by itself that hears it over one exponential synapse, so that nothing else has to
+be looked up, and else -1."""
 WAITING, FRESH, DUE, LAST_DUE, NEAR, EMITTED = range(6)
 """Counts: spikes that wait; those before which all were compared with the window; the next delivery that is due, and
 behind the last one; those in the heap; given spikes that have set out."""
@@ -119,19 +124,21 @@ class Deliveries(NamedTuple):
 @compiled
 def new_deliveries(room, span):
     """Return Deliveries without any, and with room for so many, whose first window has a span."""
-    return Deliveries(
+    deliveries = Deliveries(
         np.empty((2, room)),
         np.empty((3, room), np.int64),
-        np.empty((2, room)),
-        np.empty((2, room), np.int64),
-        np.empty((2, room)),
-        np.empty((2, room), np.int64),
+        np.empty((3, room)),
+        np.empty((3, room), np.int64),
+        np.empty((3, room)),
+        np.empty((3, room), np.int64),
         np.empty((2, room)),
         np.empty((2, room), np.int64),
         np.empty(BUCKETS + 1, np.int64),
         np.zeros(6, np.int64),
-        np.array([-np.inf, span]),
+        np.empty(2),
     )
+    deliveries.window[EDGE], deliveries.window[SPAN] = -math.inf, span
+    return deliveries
 
 
 @compiled
@@ -141,12 +148,11 @@ def roomier(deliveries):
     for k in range(
         deliveries.due.shape[1]
     ):  # and not by slices, whose errors numba takes a second to compile
-        for row in range(2):
-            larger.waiting[row, k], larger.waiting_of[row, k] = (
-                deliveries.waiting[row, k],
-                deliveries.waiting_of[row, k],
-            )
+        for row in range(3):
             larger.due[row, k], larger.due_of[row, k] = deliveries.due[row, k], deliveries.due_of[row, k]
+        for row in range(2):
+            larger.waiting[row, k] = deliveries.waiting[row, k]
+            larger.waiting_of[row, k] = deliveries.waiting_of[row, k]
             larger.near[row, k], larger.near_of[row, k] = deliveries.near[row, k], deliveries.near_of[row, k]
     for k in range(6):
         larger.counts[k] = deliveries.counts[k]
@@ -169,7 +175,7 @@ def tied_before(low, rank, other_low, other_rank, sent, sent_low):
     return rank < other_rank
 
 
-@inlined
+@borrowing
 def comes_before(time, low, rank, bundle, other, other_low, other_rank, other_bundle, sent, sent_low):
     """Return whether a delivery comes before another."""
     if time != other:
@@ -254,7 +260,7 @@ def arrives_after(time, low, delay, limit):
     return is_after(arrival, rest, limit, 0.0)
 
 
-@borrowing
+@embedded
 def set_out(deliveries, rank, sent, sent_low, senders, offsets, delays, after, t_end):
     """Let a spike wait for its first arrival in (after, t_end], if it has one; there is room."""
     waiting, waiting_of, counts = deliveries.waiting, deliveries.waiting_of, deliveries.counts
@@ -269,7 +275,7 @@ def set_out(deliveries, rank, sent, sent_low, senders, offsets, delays, after, t
         counts[WAITING] = w + 1
 
 
-@borrowing
+@embedded
 def compare_fresh(deliveries, sent, sent_low, senders, offsets, delays, t_end):
     """Put the deliveries in the window of spikes that have set out since it was opened into the heap.
 
@@ -312,13 +318,18 @@ def compare_fresh(deliveries, sent, sent_low, senders, offsets, delays, t_end):
 
 
 @borrowing
-def gather(deliveries, edge, sent, sent_low, senders, offsets, delays, t_end):
+def gather(deliveries, edge, sent, sent_low, senders, efferents, t_end):
     """Gather what arrives up to the edge of all that waits, and return how many; -1 if there is no room for them."""
     waiting, waiting_of = deliveries.waiting, deliveries.waiting_of
     gathered, gathered_of = deliveries.gathered, deliveries.gathered_of
     counts = deliveries.counts
+    offsets, delays, blocks, deltas, first, targets, weights, _, together = efferents
     n = 0
     for w in range(counts[WAITING]):
+        following = waiting_of[BUNDLE, min(w + 2, counts[WAITING] - 1)]
+        prefetch(targets, first[following])
+        prefetch(weights, first[following])
+        prefetch(delays, following)
         arrival, low = waiting[ARRIVAL, w], waiting[LOW, w]
         rank, bundle = waiting_of[RANK, w], waiting_of[BUNDLE, w]
         time, time_low, stop = sent[rank], sent_low[rank], offsets[senders[rank] + 1]
@@ -327,6 +338,10 @@ def gather(deliveries, edge, sent, sent_low, senders, offsets, delays, t_end):
                 return -1
             gathered[ARRIVAL, n], gathered[LOW, n] = arrival, low
             gathered_of[RANK, n], gathered_of[BUNDLE, n] = rank, bundle
+            place = first[bundle]
+            lone = (first[bundle + 1] == place + 1) & (not deltas[bundle]) & (not together[blocks[bundle]])
+            gathered_of[TARGET, n] = np.int64(targets[place]) if lone else -1
+            gathered[WEIGHT, n] = weights[place]
             n += 1
             bundle += 1
             if bundle < stop:
@@ -384,11 +399,13 @@ def sort_gathered(deliveries, n, first, edge, sent, sent_low):
             push(near, near_of, counts[NEAR], arrival, low, rank, bundle, sent, sent_low)
             counts[NEAR] += 1
         else:
-            due[ARRIVAL, place], due[LOW, place] = arrival, low
+            due[ARRIVAL, place], due[LOW, place], due[WEIGHT, place] = arrival, low, gathered[WEIGHT, k]
             due_of[RANK, place], due_of[BUNDLE, place] = rank, bundle
+            due_of[TARGET, place] = gathered_of[TARGET, k]
             starts[bucket] = place + 1
     for k in range(1, last):
         arrival, low, rank, bundle = due[ARRIVAL, k], due[LOW, k], due_of[RANK, k], due_of[BUNDLE, k]
+        weight, target = due[WEIGHT, k], due_of[TARGET, k]
         p = k
         while p > 0 and comes_before(
             arrival,
@@ -404,19 +421,21 @@ def sort_gathered(deliveries, n, first, edge, sent, sent_low):
         ):
             due[ARRIVAL, p], due[LOW, p] = due[ARRIVAL, p - 1], due[LOW, p - 1]
             due_of[RANK, p], due_of[BUNDLE, p] = due_of[RANK, p - 1], due_of[BUNDLE, p - 1]
+            due[WEIGHT, p], due_of[TARGET, p] = due[WEIGHT, p - 1], due_of[TARGET, p - 1]
             p -= 1
-        due[ARRIVAL, p], due[LOW, p] = arrival, low
-        due_of[RANK, p], due_of[BUNDLE, p] = rank, bundle
+        due[ARRIVAL, p], due[LOW, p], due[WEIGHT, p] = arrival, low, weight
+        due_of[RANK, p], due_of[BUNDLE, p], due_of[TARGET, p] = rank, bundle, target
     counts[DUE], counts[LAST_DUE] = 0, last
 
 
 @borrowing
-def open_window(deliveries, n_given, sent, sent_low, senders, offsets, delays, after, t_end):
+def open_window(deliveries, n_given, sent, sent_low, senders, efferents, after, t_end):
     """Open the next window, when all deliveries of the last one were popped; return whether there was room for it.
 
     Given spikes set out as soon as they might arrive in it.
     """
     waiting, counts, window = deliveries.waiting, deliveries.counts, deliveries.window
+    offsets, delays = efferents.offsets, efferents.delay
     first = math.inf
     for w in range(counts[WAITING]):
         first = min(first, waiting[ARRIVAL, w])
@@ -434,12 +453,12 @@ def open_window(deliveries, n_given, sent, sent_low, senders, offsets, delays, a
     if n_waiting == 0:
         return True
     edge = first + window[SPAN]
-    n = gather(deliveries, edge, sent, sent_low, senders, offsets, delays, t_end)
+    n = gather(deliveries, edge, sent, sent_low, senders, efferents, t_end)
     if n < 0:
         return False
     window[EDGE] = edge
     sort_gathered(deliveries, n, first, edge, sent, sent_low)
-    wanted = max(n_waiting, 64)
+    wanted = max(min(8 * n_waiting, BUCKETS), n_waiting, 64)
     if n < wanted:
         window[SPAN] = min(2.0 * window[SPAN], t_end)
     elif n > 4 * wanted:

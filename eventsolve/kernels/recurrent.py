@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import borrowing, compiled, prefetch
 from eventsolve.kernels.cells import (
     CURRENT,
     FREE_AT,
@@ -52,7 +52,9 @@ from eventsolve.kernels.queues import (
     LOW,
     NEAR,
     RANK,
+    TARGET,
     WAITING,
+    WEIGHT,
     comes_before,
     compare_fresh,
     new_crossings,
@@ -63,7 +65,7 @@ from eventsolve.kernels.queues import (
     set_crossing,
     set_out,
 )
-from eventsolve.kernels.tables import BUDGET, ROOM, TWICE, Integers, Reals, Spikes, States
+from eventsolve.kernels.tables import BUDGET, NONE, ROOM, TWICE, Integers, Reals, Spikes, States
 from eventsolve.kernels.times import is_after, later
 
 
@@ -87,12 +89,14 @@ class Log(NamedTuple):
 
 
 SPIKES, DOUBTS, LIFTED, AT = range(4)
+AHEAD = 8
+"""How many arrivals ahead the memory is asked for a neuron."""
 
 
 @compiled
 def new_log(room, n):
     """Return an empty Log of n neurons with room for so many spikes, and as many doubts."""
-    return Log(
+    log = Log(
         np.empty(room),
         np.empty(room),
         np.empty(room, np.int64),
@@ -101,16 +105,19 @@ def new_log(room, n):
         np.empty(room),
         np.empty(room, np.int64),
         np.empty(n, np.int64),
-        np.full(n, -np.inf),
+        np.empty(n),
         np.zeros(4, np.int64),
     )
+    for m in range(n):
+        log.last_spike[m] = -math.inf
+    return log
 
 
 @compiled
 def grown(log):
     """Return the same Log with twice the room."""
     times, low, senders, arrivals, trigger, doubt_times, doubt_senders, lifted, last_spike, counts = log
-    larger = new_log(2 * times.size, 0)
+    larger = new_log(2 * times.size, NONE)
     for k in range(times.size):  # and not by slices, whose errors numba takes a second to compile
         larger.times[k], larger.low[k], larger.senders[k] = times[k], low[k], senders[k]
         larger.arrivals[k], larger.trigger[k] = arrivals[k], trigger[k]
@@ -156,12 +163,13 @@ def go_on(
     t_refs, subtracts = neurons.t_ref, neurons.subtracts
     offsets, delays, bundle_block, bundle_delta, first, targets, weights, blocks, together = efferents
     u, i, row, clock, horizon = crowds.u, crowds.i, crowds.row, crowds.clock, crowds.horizon
-    is_stray, peaks, block_of, strays, n_strays = (
+    is_stray, peaks, block_of, strays, n_strays, n_hopeful = (
         crowds.is_stray,
         crowds.peaks,
         crowds.block_of,
         crowds.strays,
         crowds.n_strays,
+        crowds.n_hopeful,
     )
     ready, ready_for, hears_whole, crowd_blocks = (
         crowds.ready,
@@ -191,7 +199,7 @@ def go_on(
             and under_way[NEAR] == 0
             and (under_way[WAITING] > 0 or under_way[EMITTED] < n_given)
         ):
-            full = not open_window(deliveries, n_given, times, low, senders, offsets, delays, after, t_end)
+            full = not open_window(deliveries, n_given, times, low, senders, efferents, after, t_end)
         if full:
             status = ROOM
             break
@@ -220,8 +228,17 @@ def go_on(
                 rank, bundle = near_of[RANK, 0], near_of[BUNDLE, 0]
 
         for k in range(crowd_blocks.size):
+            block = crowd_blocks[k]
+            if bundle >= 0 and bundle_block[bundle] == block:
+                known = t_delivery <= clock[block] or (
+                    ready_for[block] == t_delivery and (ready[block] == -1 or ready[block] == bundle)
+                )
+            else:
+                known = horizon[block] >= min(t_delivery, t_end)
+            if known:
+                continue
             n_doubts = look_ahead(
-                crowd_blocks[k],
+                block,
                 efferents,
                 crowds,
                 cells,
@@ -277,10 +294,19 @@ def go_on(
             fires_to = n_lifted + 1
         else:
             now, now_low = t_delivery, t_low
-            block = bundle_block[bundle]
-            lowest, highest = first[bundle], first[bundle + 1]
-            delta = bundle_delta[bundle]
-            if together[block]:
+            block, delta, lowest, highest = NONE, False, NONE, NONE + 1
+            target, weight = NONE - 1, 0.0
+            if is_due:
+                target, weight = due_of[TARGET, d], due[WEIGHT, d]
+                ahead_of = due_of[TARGET, min(d + AHEAD, under_way[LAST_DUE] - 1)]
+                if ahead_of >= 0:
+                    prefetch(cells, ahead_of)
+                    prefetch(keys, ahead_of)
+            lone = target >= 0
+            if not lone:
+                block, delta = bundle_block[bundle], bundle_delta[bundle]
+                lowest, highest = first[bundle], first[bundle + 1]
+            if not lone and together[block]:
                 a, b, r = blocks[block], blocks[block + 1], row[block]
                 if now > clock[block]:
                     if move_crowd(block, a, now, weights, lowest, crowds, cells, crossings):
@@ -288,11 +314,12 @@ def go_on(
                     r = row[block]
                 else:
                     ready[block] = -1
-                forget_crossings(block, a, crowds, crossings)
+                if n_hopeful[block] > 0:
+                    forget_crossings(block, a, crowds, crossings)
                 horizon[block] = now
                 if delta:
                     for s in range(lowest, highest):
-                        m = targets[s]
+                        m = np.int64(targets[s])
                         cells[m, RECEIVED] += 1.0
                         if not is_after(cells[m, FREE_AT], free_low[m], now, now_low):
                             u[r + m] += weights[s]
@@ -306,8 +333,9 @@ def go_on(
                             i[r + a + m] += weights[lowest + m]
                 else:
                     for s in range(lowest, highest):
-                        i[r + targets[s]] += weights[s]
-                        cells[targets[s], RECEIVED] += 1.0
+                        m = np.int64(targets[s])
+                        i[r + m] += weights[s]
+                        cells[m, RECEIVED] += 1.0
                 ready[block], ready_for[block] = -1, math.inf
                 for w in range(n_strays[block]):
                     m = strays[a + w]
@@ -320,7 +348,12 @@ def go_on(
                 s = max(at, lowest)
                 at = 0
                 while s < highest:
-                    m = targets[s]
+                    if not lone:
+                        m_ahead = np.int64(targets[min(s + AHEAD, highest - 1)])
+                        prefetch(cells, m_ahead)
+                        prefetch(keys, m_ahead)
+                        target, weight = np.int64(targets[s]), weights[s]
+                    m = target
                     t, v, current, free_at = (
                         cells[m, TIME],
                         cells[m, VOLTAGE],
@@ -341,9 +374,9 @@ def go_on(
                         at = s
                         break
                     if not delta:
-                        current += weights[s]
+                        current += weight
                     elif not is_after(free_at, free_low[m], now, now_low):
-                        v += weights[s]
+                        v += weight
                         if v >= c:
                             lifted[n_lifted] = m
                             n_lifted += 1
@@ -449,12 +482,13 @@ def run(
     together = efferents.together
     cells = new_cells(neurons, state)
     crowds = new_crowds(efferents, cells, state)
-    most = 2
+    most = NONE
     for bundle in range(efferents.delay.size):
-        most = max(most, efferents.first[bundle + 1] - efferents.first[bundle] + 2)
+        most = max(most, efferents.first[bundle + 1] - efferents.first[bundle])
     for k in range(crowds.blocks.size):
         block = crowds.blocks[k]
-        most = max(most, 2 * (efferents.blocks[block + 1] - efferents.blocks[block]) + 2)
+        most += efferents.blocks[block + 1] - efferents.blocks[block]
+    most += 2
     log = new_log(n_given + 4 * most + 64, n)
     for k in range(n_given):
         log.times[k], log.low[k], log.senders[k] = given_times[k], given_low[k], given_sources[k]
@@ -504,79 +538,71 @@ def run(
 
 
 @compiled
-def solve_queue(neurons, efferents, n_external, given, start, after, t_end, max_spikes, stop):
+def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max_spikes, stop):
     """Solve a layer by its event queue, sample by sample; the spikes given to one are in order of time, exactly.
 
-    Returns (status, sample, neuron, time), where and why the first run that did not reach t_end stopped; the layer's
-    Spikes; its States after their last events; (sample, neuron, time) columns of where float64 could not decide.
+    The States to begin with become those after the last events. Returns (status, sample, neuron, time), where and why
+    the first run that did not reach t_end stopped; the layer's Spikes; (sample, neuron, time) columns of where float64
+    could not decide.
     """
     n_samples = given.offsets.size - 1
-    end = States(
-        start.time.copy(),
-        start.u.copy(),
-        start.i.copy(),
-        start.free_at.copy(),
-        start.free_low.copy(),
-        start.clock.copy(),
-    )
-    counts = np.zeros(n_samples + 1, np.int64)
-    doubt_counts = np.zeros(n_samples, np.int64)
     ended = (0, -1, -1, t_end)
-    parts = []
+    logs = []
+    n_spikes = n_doubts = NONE
+    offsets = np.zeros(n_samples + 1, np.int64)
     for sample in range(n_samples):
         first, last = given.offsets[sample], given.offsets[sample + 1]
-        state = States(
-            end.time[sample],
-            end.u[sample],
-            end.i[sample],
-            end.free_at[sample],
-            end.free_low[sample],
-            end.clock[sample],
-        )
-        status, where, when, log = run(
-            neurons,
-            efferents,
-            n_external,
-            given.times[first:last],
-            given.low[first:last],
-            given.neurons[first:last],
-            state,
-            after,
-            t_end,
-            max_spikes,
-            stop,
-        )
-        parts.append(log)
-        counts[sample + 1] = log.counts[SPIKES] - (last - first)
-        doubt_counts[sample] = log.counts[DOUBTS]
-        if status != 0:
-            ended = (status, sample, where, when)
-        if status != 0 or stop[0] != 0:
-            break
-    offsets = np.cumsum(counts)
-    total = offsets[-1]
-    n_doubts = doubt_counts.sum()
+        if ended[0] == 0 and stop[0] == 0:
+            state = States(
+                states.time[sample],
+                states.u[sample],
+                states.i[sample],
+                states.free_at[sample],
+                states.free_low[sample],
+                states.clock[sample],
+            )
+            status, where, when, log = run(
+                neurons,
+                efferents,
+                n_external,
+                given.times[first:last],
+                given.low[first:last],
+                given.neurons[first:last],
+                state,
+                after,
+                t_end,
+                max_spikes,
+                stop,
+            )
+            logs.append(log)
+            n_spikes += log.counts[SPIKES] - (last - first)
+            n_doubts += log.counts[DOUBTS]
+            if status != 0:
+                ended = (status, sample, where, when)
+        offsets[sample + 1] = n_spikes
     found = Spikes(
-        np.empty(total),
-        np.empty(total, np.int64),
+        np.empty(n_spikes),
+        np.empty(n_spikes, np.int64),
         offsets,
-        np.empty(total, np.int64),
-        np.empty(total, np.int64),
-        np.empty(total),
+        np.empty(n_spikes, np.int64),
+        np.empty(n_spikes, np.int64),
+        np.empty(n_spikes),
     )
-    all_doubts = np.empty(n_doubts)
-    all_doubters = np.empty(n_doubts, np.int64)
-    d = 0
-    for sample in range(len(parts)):
-        log = parts[sample]
-        n_given = given.offsets[sample + 1] - given.offsets[sample]
+    doubts, doubters, doubtful = (
+        np.empty(n_doubts),
+        np.empty(n_doubts, np.int64),
+        np.empty(n_doubts, np.int64),
+    )
+    d = NONE
+    for sample in range(len(logs)):
+        log = logs[sample]
+        rank = given.offsets[sample + 1] - given.offsets[sample]
         for k in range(offsets[sample], offsets[sample + 1]):
-            spike = n_given + k - offsets[sample]
-            found.times[k], found.low[k] = log.times[spike], log.low[spike]
-            found.neurons[k] = log.senders[spike] - n_external
-            found.arrivals[k], found.trigger[k] = log.arrivals[spike], log.trigger[spike]
-        for k in range(doubt_counts[sample]):
-            all_doubts[d], all_doubters[d] = log.doubt_times[k], log.doubt_senders[k]
+            found.times[k], found.low[k] = log.times[rank], log.low[rank]
+            found.neurons[k] = log.senders[rank] - n_external
+            found.arrivals[k], found.trigger[k] = log.arrivals[rank], log.trigger[rank]
+            rank += 1
+        for k in range(log.counts[DOUBTS]):
+            doubts[d], doubters[d], doubtful[d] = log.doubt_times[k], log.doubt_senders[k], sample
             d += 1
-    doubt_samples = np.repeat(np.arange(n_samples), doubt_counts)
-    return ended, found, end, doubt_samples, all_doubters, all_doubts
+    return ended, found, doubtful, doubters, doubts

@@ -52,7 +52,7 @@ class Efferents(NamedTuple):
     block: Integers
     delta: Booleans
     first: Integers
-    target: Integers
+    target: NDArray[np.int32]
     weight: Reals
     blocks: Integers
     together: Booleans

@@ -38,14 +38,16 @@ def test_warnings_and_errors_of_a_large_batch_name_their_sample():
     assert [w.sample for w in es.solve_first_spikes(grazing(), few, 0.1, "out").warnings] == [0]
 
 
-def test_a_loop_that_runs_away_in_a_large_batch_names_its_sample():
+@pytest.mark.parametrize(("first", "runs_away"), [(30e-3, 0.0), (80e-3, 40e-3)])
+def test_a_loop_that_runs_away_in_a_large_batch_names_its_sample(first, runs_away):
+    """At once, or where only this sample is solved again."""
     net = grazing()
     net.add_population("loop", 1, es.LIF(20e-3, 5e-3))
     net.connect("in", "loop", [[0.0, 0.0, 12.0]])
     net.connect("loop", "loop", [[12.0]], delay=1e-3)
     n, bad = 2 * SAMPLES_PER_CHUNK, SAMPLES_PER_CHUNK + 7
     trains = [[[30e-3], [], []] for _ in range(n)]
-    trains[bad][2] = [0.0]
+    trains[bad] = [[first], [], [runs_away]]
     trains[3][2] = [60e-3]  # after its first spike, which is out of sight
     with pytest.raises(es.SpikeBudgetError, match=f"neuron 0 of 'loop' in sample {bad}"):
         es.solve_first_spikes(net, {"in": es.SpikeTrains.from_lists(trains)}, 1.0, "out", max_spikes=20)
@@ -69,3 +71,38 @@ def test_the_window_is_chosen_by_the_latest_of_the_pilots(monkeypatch):
     assert ends[0] == (first_spikes.PILOT, 1.0)
     assert {size for size, _ in ends[1:]} == {SAMPLES_PER_CHUNK}
     assert all(latest <= end <= np.nextafter(first_spikes.SLACK * latest, 1.0) for _, end in ends[1:])
+
+
+def test_a_sample_that_needs_more_than_the_window_is_solved_again_from_its_own_state():
+    net = grazing().with_weights({("in", "out"): [[12.0, 0.0, 0.5]]})
+    n, late = 2 * SAMPLES_PER_CHUNK + 5, SAMPLES_PER_CHUNK + 3
+    before = es.SpikeTrains.from_lists([[[], [], [1e-4 * (k % 7)]] for k in range(n)])
+    state = es.solve(net, {"in": before}, 1e-3).final_state
+    trains = [[[30e-3], [], []] for _ in range(n)]
+    trains[late] = [[80e-3], [40e-3], []]  # and a peak that grazes before that
+    inputs = {"in": es.SpikeTrains.from_lists(trains)}
+    whole = es.solve(net, inputs, 0.1, initial=state)
+    short = es.solve_first_spikes(net, inputs, 0.1, "out", initial=state)
+    np.testing.assert_array_equal(short.spikes["out"].first(), whole.spikes["out"].first())
+    assert [w.sample for w in short.warnings] == [w.sample for w in whole.warnings] == [late]
+
+
+@pytest.mark.parametrize("delay", [0.0, 1e-3])
+def test_what_triggers_the_first_spikes_is_known_without_the_inputs_that_come_later(delay):
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 1, es.LIF(20e-3, 5e-3))
+    net.add_population("b", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "a", [[1.5, 0.3]], synapse="delta")
+    net.connect("a", "b", [[1.5]], synapse="delta", delay=delay)
+    net.connect("b", "a", [[0.1]], delay=1e-3)  # a cycle: one queue has both
+    inputs = {"in": es.SpikeTrains.from_lists([[[1e-3], [5e-3]]])}
+    whole = es.solve(net, inputs, 10e-3)
+    short = es.solve_first_spikes(net, inputs, 10e-3, "b")
+    assert short.stopped.until[0] == whole.spikes["b"].times[0] == 1e-3 + delay
+    cotangent = {"b": [1.0]}
+    a, b = es.vjp(whole, cotangent), es.vjp(short, cotangent)
+    assert b.spike_times["in"].tolist() == a.spike_times["in"].tolist() == [1.0, 0.0]
+    for key in net.projections:
+        np.testing.assert_array_equal(b.weight[key], a.weight[key])
+        np.testing.assert_array_equal(b.delay[key], a.delay[key])

@@ -15,7 +15,6 @@ import eventsolve as es
 from validation.attribution import Study, attribute
 from validation.attribution.changes import changed
 from validation.attribution.shapley import changes, estimated, order_pairs
-from validation.attribution.study import delayed
 from validation.compare import agreement
 from validation.fixedpoint import ArithmeticUnit, FixedFormat
 from validation.oracle import oracle
@@ -30,7 +29,7 @@ def study(*few, core=None, **options):
     """Only a few switches are attributed to; all others are kept on."""
     core = core or SpiNNaker2Core(DT, "s16.15")
     kept = tuple(name for name in Switches.names() if name not in few)
-    return Study(*chain_problem(), core, kept, **options)
+    return Study(es.Problem(*chain_problem()), core, kept, **options)
 
 
 def last(iterator):
@@ -125,8 +124,9 @@ def test_synapse_by_synapse_contributions_add_up_to_the_chips_gradient(found):
 
 def test_the_chips_errors_are_those_of_its_own_record(found):
     s = found.study
-    record = s.core.run(es.Problem(s.network, s.inputs, s.t_end, s.loss))
-    exact = oracle(es.Problem(delayed(s.network, DT), s.inputs, s.t_end, s.loss))
+    record = s.target.run(s.problem)
+    network = s.problem.network
+    exact = oracle(replace(s.problem, network=network.with_delays(dict.fromkeys(network.projections, DT))))
     for key, label in ((("in", "hidden"), "in → hidden"), (("hidden", "out"), "hidden → out")):
         want = agreement(exact.weight[key].mean(axis=0), record.weight[key].mean(axis=0)).relative_error
         assert found.errors[f"dL/dw of {label}"] == pytest.approx(want, rel=1e-12)
@@ -136,9 +136,9 @@ def test_sampled_shapley_values_are_those_of_all_sets_of_switches(found):
     worth = {}
     s = found.study
     for k in range(len(FEW) + 1):
-        for c in itertools.combinations(s.switches, k):
+        for c in itertools.combinations(s.causes, k):
             worth[frozenset(c)] = s.observed(s.run(c))
-    exact = exact_shapley(s.switches, worth)
+    exact = exact_shapley(s.causes, worth)
     many = last(attribute(s, tolerance=0.02, max_pairs=2000, seed=3))
     n = len(s.quantities)
     allowed = 0.02 * many.levels[-1, :n]  # what a standard error may be in the end
@@ -146,7 +146,7 @@ def test_sampled_shapley_values_are_those_of_all_sets_of_switches(found):
     assert many.shapley.n_pairs < 2000
     assert (many.shapley.standard_errors[:, :n] <= allowed).all()
     assert (np.abs(many.shapley.values - exact)[:, :n] <= 5 * allowed).all()
-    np.testing.assert_array_equal(many.alone[0], worth[frozenset({s.switches[0]})] - worth[frozenset()])
+    np.testing.assert_array_equal(many.alone[0], worth[frozenset({s.causes[0]})] - worth[frozenset()])
 
 
 def test_an_executor_changes_no_bit():
@@ -162,25 +162,25 @@ def test_an_executor_changes_no_bit():
 
 def test_with_the_delay_kept_a_perfect_system_has_no_error():
     """All but the delay off: what remains is rounding, as the exact network has that delay."""
-    s = Study(*chain_problem(), SpiNNaker2Core(DT, "float64"))
+    s = Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT, "float64"))
     none = s.observed(s.run(()))[: len(s.quantities)]
     assert (none < 1e-9).all()
-    late = Study(*chain_problem(), SpiNNaker2Core(DT, "float64"), kept=())
+    late = Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT, "float64"), kept=())
     assert late.observed(late.run(("step_delay",)))[0] > DT / 2
 
 
 def test_alone_a_weight_format_makes_the_error_of_rounded_weights():
     arithmetic = replace(Arithmetic.preset("s16.15"), weight=FixedFormat(4, 4))
-    s = Study(*chain_problem(), SpiNNaker2Core(DT, arithmetic))
+    s = Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT, arithmetic))
     found = next(attribute(s, max_pairs=0))
     rounded = {
         k: ArithmeticUnit("nearest_even").quantize(p.weight, FixedFormat(4, 4)) / 16.0
-        for k, p in s.exact_network.projections.items()
+        for k, p in s.exact_problem.network.projections.items()
     }
-    there = oracle(es.Problem(s.exact_network.with_weights(rounded), s.inputs, s.t_end, s.loss))
+    there = oracle(replace(s.exact_problem, network=s.exact_problem.network.with_weights(rounded)))
     want = s.observed(there) - s.observed(s.exact)
     np.testing.assert_allclose(
-        found.alone[s.switches.index("weight_format")], want, rtol=0, atol=1e-8 * np.abs(want).max()
+        found.alone[s.causes.index("weight_format")], want, rtol=0, atol=1e-8 * np.abs(want).max()
     )
 
 
@@ -190,14 +190,14 @@ def test_alone_a_weight_format_makes_the_error_of_rounded_weights():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kept": ("delay",)}, r"switches are .*; got \['delay'\]"),
-        ({"kept": Switches.names()}, "kept must leave a switch"),
+        ({"kept": ("delay",)}, r"causes of .* are .*; got \['delay'\]"),
+        ({"kept": Switches.names()}, "kept must leave a cause"),
         ({"window": 0.0}, "window must be > 0 seconds; got 0.0"),
     ],
 )
 def test_studies_that_are_none(options, message):
     with pytest.raises(ValueError, match=message):
-        Study(*chain_problem(), SpiNNaker2Core(DT), **options)
+        Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT), **options)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_attributions_that_are_none(options, message):
 
 @pytest.fixture(scope="module")
 def coarse():
-    return changed(Study(*chain_problem(seed=4, n_samples=8), SpiNNaker2Core(2e-3, "s16.15")))
+    return changed(Study(es.Problem(*chain_problem(seed=4, n_samples=8)), SpiNNaker2Core(2e-3, "s16.15")))
 
 
 def test_the_part_of_changed_samples_is_what_their_own_gradients_are_off(coarse):
@@ -240,7 +240,7 @@ def test_changed_spikes_are_those_that_only_one_has_with_their_margins(coarse):
     assert sum(s.kind == "missed" for s in coarse.spikes) == c.missed > 0
     assert sum(s.kind == "extra" for s in coarse.spikes) == c.extra > 0
     net, inputs, t_end, _ = chain_problem(seed=4, n_samples=8)
-    solution = es.solve(delayed(net, 2e-3), inputs, t_end)
+    solution = es.solve(net.with_delays(dict.fromkeys(net.projections, 2e-3)), inputs, t_end)
     for spike in coarse.spikes:
         trains = (c.exact if spike.kind == "missed" else c.model).spikes[spike.population]
         here = (trains.samples == spike.sample) & (trains.neurons == spike.neuron)

@@ -95,7 +95,8 @@ def test_a_gradient_that_is_off_is_named_with_its_slip(quantity, place, label, r
         record = changed(exact(reduction=reduction), quantity, place, lambda values: -5e-3 * values)
     run = checking.check(record, record.network)
     assert parted(run) == [label]
-    assert "looks like a factor -tau_syn" in run.findings[label]
+    assert run.diagnosis.verdict == "convention"
+    assert "looks like a factor -tau_syn" in run.diagnosis.sentence
 
 
 @pytest.mark.parametrize(("noise", "named"), [(0.05, True), (2.0, False)])
@@ -108,7 +109,8 @@ def test_a_slip_is_named_through_what_else_is_off(noise, named):
         return (weight + noise * np.abs(weight).max() * rng.uniform(-1, 1, weight.shape)) / 5e-3
 
     run = checking.check(changed(record, "weight", FIRST, slipped), record.network, tolerance=1e-3)
-    assert ("a factor 1/tau_syn" in run.findings["dL/dw of in → hidden"]) is named
+    assert ("a factor 1/tau_syn" in run.diagnosis.sentence) is named
+    assert (run.diagnosis.verdict == "convention") is named
 
 
 def test_the_same_in_a_sparse_network():
@@ -131,7 +133,7 @@ def test_the_same_in_a_sparse_network():
         assert parted(run) == ["dL/ddelay of hidden → out"]
         record = replace(record, gradients={"weight": {SECOND: -flat}})
         run = checking.check(record, net)
-        assert "looks like a factor -1" in run.findings["dL/dw of hidden → out"]
+        assert "looks like a factor -1" in run.diagnosis.sentence
 
 
 def test_spikes_that_are_off_are_named_with_their_slip():
@@ -143,14 +145,14 @@ def test_spikes_that_are_off_are_named_with_their_slip():
     )
     run = checking.check(record, record.network)
     assert parted(run) == ["spikes of hidden"]
-    assert "a step of delay: 0.001 s more on projections from inputs" in run.findings["spikes of hidden"]
+    assert "a step of delay: 0.001 s more on projections from inputs" in run.diagnosis.sentence
 
 
 def test_a_loss_that_is_off_is_named():
     record = exact()
     run = checking.check(replace(record, loss_values=record.loss_values * 2), record.network)
     assert parted(run) == ["loss"]
-    assert "a factor N" in run.findings["loss"]
+    assert "a factor N" in run.diagnosis.sentence
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_partial_records_are_checked_as_far_as_they_go(left_out, tmp_path):
     run = checking.check(record, record.network)
     assert parted(run) == []
     assert run.comparison.stages
-    report.write([run], report.provenance({}, "check"), tmp_path)
+    report.write(report.document_of([run], report.provenance({}, "check")), tmp_path)
     assert "mine" in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -379,11 +381,13 @@ def test_the_command_fails_and_says_why(tmp_path):
     assert "does not agree: dL/dw of hidden → out" in " ".join(result.stderr.split())
     assert "looks like a factor tau_syn" in " ".join(result.stderr.split())
     (document,) = json.loads(result.stdout)["runs"]
-    assert "looks like a factor tau_syn" in document["findings"]["dL/dw of hidden → out"]
+    assert "looks like a factor tau_syn" in document["diagnosis"]["sentence"]
+    assert list(document["findings"]) == ["dL/dw of hidden → out"]
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
-    assert suite.get("failures") == "1"
-    (failure,) = suite.iter("failure")
-    assert "looks like a factor tau_syn" in failure.text
+    assert suite.get("failures") == "2"  # the verdict and the stage
+    verdict, stage = suite.iter("failure")
+    assert "looks like a factor tau_syn" in verdict.text
+    assert "dL/dw differ at synapse" in stage.text
 
 
 def test_the_tolerance_and_the_window_decide(tmp_path):

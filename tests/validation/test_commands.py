@@ -9,6 +9,8 @@ from validation import report
 
 SMALL = ["yinyang", "--samples", "2", "--dt", "1ms", "--format", "float32", "--setup", "5-120-3"]
 
+CORE = ["yinyang", "--target", "spinnaker2", "--set", "time_step=1ms"]
+
 
 def invoke(*arguments):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
@@ -16,8 +18,8 @@ def invoke(*arguments):
 
 COMMANDS = {
     "yinyang": SMALL,
-    "attribute": ["attribute", "--samples", "2"],
-    "converge": ["converge", "--samples", "2"],
+    "attribute": ["attribute", *CORE, "--samples", "2"],
+    "converge": ["converge", *CORE, "--samples", "2"],
     "train": ["train", "yinyang", "--epochs", "1"],
 }
 

@@ -11,19 +11,17 @@ from hypothesis import strategies as st
 
 import eventsolve as es
 from validation.attribution.convergence import (
-    Resolution,
-    Task,
     converge,
     crossover,
     errors,
     observed_order,
-    with_bits,
 )
-from validation.attribution.study import delayed
 from validation.compare import compare
 from validation.fixedpoint import FixedFormat
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core
+from validation.spinnaker2.arithmetic import with_bits
+from validation.target import Grain
 
 CORE = SpiNNaker2Core(1e-3, "s16.15", traces=False)
 STEPS = (16e-6, 8e-6, 4e-6, 2e-6, 1e-6)
@@ -32,13 +30,13 @@ STEPS = (16e-6, 8e-6, 4e-6, 2e-6, 1e-6)
 @pytest.fixture(scope="module")
 def task():
     net, inputs, _, loss = chain_problem(4, n_samples=16)
-    return Task(net, inputs, 32e-3, loss, CORE)
+    return es.Problem(net, inputs, 32e-3, loss)
 
 
 @pytest.mark.parametrize("decay", ["euler", "exponential"])
 def test_samples_without_spike_changes_have_errors_of_first_order_in_the_time_step(task, decay):
     """Grids, one-step integrals and late jumps err by O(dt): theory's 1 lies in the 99.9 % interval, 0 and 2 do not."""
-    found = list(converge(replace(task, core=replace(CORE, decay=decay)), STEPS, [None]))
+    found = list(converge(task, replace(CORE, decay=decay), STEPS, [None]))
     same = np.all([e.same for e in found], axis=0)
     assert same.sum() >= 10
     for kind in ("spike_times", "gradient"):
@@ -52,17 +50,17 @@ def test_what_bits_do_is_of_first_order_in_the_resolution(task):
     Over 18 bits the slope of a factor of at most 8 either way at both ends is within 3/18 * 2 of 1.
     """
     bits = (14, 17, 20, 23, 26, 29, 32)
-    found = {e.resolution.bits: e.beside for e in converge(task, [1e-3], bits)}
+    found = {e.grain.bits: e.beside for e in converge(task, CORE, [1e-3], bits)}
     x, y = np.array(bits, float), np.log2([found[b] for b in bits])
     slope = np.polyfit(x, y, 1)[0]
     assert abs(slope + 1) < 2 * 3 / 18
 
 
 def test_errors_are_those_of_a_comparison(task):
-    found = errors((task, Resolution(1e-3, 15)))
-    args = task.inputs, task.t_end, task.loss
-    exact = oracle(es.Problem(delayed(task.network, 1e-3), *args))
-    model = task.at(Resolution(1e-3, 15)).run(es.Problem(task.network, *args))
+    found = errors((task, CORE, Grain(1e-3, 15)))
+    network = task.network
+    exact = oracle(replace(task, network=network.with_delays(dict.fromkeys(network.projections, 1e-3))))
+    model = CORE.at(Grain(1e-3, 15)).run(task)
     c = compare(exact, model, window=1.0)
     same = ~np.any(
         [(s.counts() != model.spikes[n].counts()).any(axis=1) for n, s in exact.spikes.items()], axis=0
@@ -131,4 +129,4 @@ def test_fifteen_bits_are_those_of_the_preset():
 )
 def test_resolutions_that_are_none(task, steps, bits, message):
     with pytest.raises(ValueError, match=message):
-        next(converge(task, steps, bits))
+        next(converge(task, CORE, steps, bits))

@@ -14,6 +14,7 @@ from validation import exits
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["yinyang", "--samples", "2", "--dt", "1ms", "--format", "float64", "--setup", "5-120-3"]
+CORE = ["yinyang", "--target", "spinnaker2", "--set", "time_step=1ms"]
 CHIP = ["chip", "--sizes", "5,10,3", "--samples", "2"]
 
 
@@ -40,12 +41,15 @@ def test_the_help_says_what_the_exit_status_means():
 
 COMMANDS = {
     "yinyang": ("validation.spinnaker2.yinyang.campaign", SMALL),
-    "attribute": ("validation.attribution.changes.changed", ["attribute", "--samples", "2"]),
+    "attribute": ("validation.attribution.changes.changed", ["attribute", *CORE, "--samples", "2"]),
     "converge": (
         "validation.attribution.convergence.converge",
-        ["converge", "--samples", "2", "--dt", "1ms"],
+        ["converge", *CORE, "--samples", "2", "--dt", "1ms"],
     ),
-    "recommend": ("validation.attribution.recommendation.candidates", ["recommend", "0.9", "--samples", "2"]),
+    "recommend": (
+        "validation.attribution.recommendation.candidates",
+        ["recommend", "0.9", *CORE, "--samples", "2"],
+    ),
     "compare": (
         "validation.runs.compared",
         ["compare", "random", "--samples", "2", "--target", "timestepped", "--set", "time_step=1ms"],
@@ -53,7 +57,10 @@ COMMANDS = {
     "targets": ("validation.registry.kind", ["targets"]),
     "tasks": ("validation.registry.kind", ["tasks"]),
     "template": ("validation.example.example", ["template"]),
-    "localise": ("eventsolve.io.records.read", ["localise", str(ROOT / "setup.cfg")]),
+    "localise": (
+        "eventsolve.io.records.read",
+        ["localise", str(ROOT / "setup.cfg"), "--target", "spinnaker2"],
+    ),
     "check": ("eventsolve.io.records.read", ["check", str(ROOT / "setup.cfg")]),
     "chip": ("validation.spinnaker2.cli.chip._built", CHIP),
     "train yinyang": ("validation.training.campaign.start", ["train", "yinyang"]),
@@ -165,11 +172,11 @@ def test_standard_output_that_nobody_reads_is_output_that_cannot_be_written():
 
 
 def test_a_failure_in_another_process_is_what_it_would_be_here():
-    from validation.attribution_commands import _refusals
+    from validation.cli.running import refusals
     from validation.jobs import LostJobsError
 
     for cause, raised in ((ValueError("8 bits"), cli.typer.BadParameter), (KeyError("a"), LostJobsError)):
-        with pytest.raises(raised), _refusals():
+        with pytest.raises(raised), refusals():
             raise LostJobsError(("job",), 1, cause) from cause
 
 

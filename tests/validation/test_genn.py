@@ -1,57 +1,26 @@
 """GeNN's EventProp beside what GeNN computed, and beside the same in plain Python, equal in every bit."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import plain_genn
 import pytest
 import scipy.sparse as sp
+from genn_reference import DATA, reference
 
 import eventsolve as es
-from validation.genn import GeNN
+from validation.genn import GeNN, adapters
 from validation.oracle import oracle
+from validation.target import Grain
 
-DATA = np.load(Path(__file__).parents[1] / "data" / "genn_reference.npz")
 KEYS = {"in_hid": ("in", "hid"), "hid_hid": ("hid", "hid"), "hid_out": ("hid", "out")}
-LABELS = [0, 2]
 EPS = 2.0**-24
-
-
-def reference(net, loss, dt):
-    """Return a problem of the reference; ``dt`` in ms."""
-    spiking = loss.startswith("first")
-    w_in, w_out = DATA[f"{net}/w_in"], DATA[f"{net}/w_{'spike' if spiking else 'out'}"]
-    neurons = {"tau_mem": 20e-3, "tau_syn": 5e-3}
-    network = es.Network()
-    network.add_input("in", w_in.shape[0])
-    network.add_population("hid", w_in.shape[1], es.LIF(**neurons))
-    network.add_population("out", 3, es.LIF(**neurons) if spiking else es.LI(**neurons))
-    network.connect("in", "hid", w_in.T)
-    if net == "rec":
-        network.connect("hid", "hid", DATA["rec/w_rec"].T)
-    network.connect("hid", "out", w_out.T)
-    samples, inputs, times = DATA[f"{net}/inputs"][np.lexsort(DATA[f"{net}/inputs"].T[[1, 2, 0]])].T
-    trains = es.SpikeTrains.from_arrays(
-        times * 1e-3, inputs.astype(int), samples.astype(int), n_samples=2, n_neurons=5
-    )
-    losses, target = es.losses, DATA[f"{net}/1.0/mse/target"]
-    made = {
-        "avg": lambda: losses.MeanVoltageCrossEntropy("out", LABELS),
-        "exp": lambda: losses.MeanVoltageCrossEntropy("out", LABELS, weighting="exponential"),
-        "max": lambda: losses.MaxVoltageCrossEntropy("out", LABELS),
-        "mse": lambda: losses.TrajectoryMSE(
-            "out", lambda times, s: target[s][np.rint(times / 1e-3).astype(int) - 1].T
-        ),
-        "first_rmse": lambda: losses.RelativeMSE("out", LABELS, gap=1e-3),
-    }
-    return es.Problem(network, {"in": trains}, 50e-3, made[loss]())
 
 
 CASES = [
     (net, loss, dt)
     for net in ("ff", "rec")
-    for loss in ("avg", "exp", "max", "first_rmse")
+    for loss in ("avg", "exp", "sum", "max", "first", "first_temperature", "first_rmse")
     for dt in (1.0, 0.1)
 ]
 CASES += [("ff", "mse", 1.0), ("rec", "mse", 1.0)]
@@ -111,6 +80,43 @@ def test_gradients_and_adjoints_are_those_of_genn_to_the_rounding_of_float32(net
         expected = DATA[f"{net}/{dt}/{loss}/{name}"]
         assert abs(expected).max() > 0
         assert abs(found - expected).max() <= tolerance * abs(expected).max(), name
+
+
+@pytest.mark.parametrize("net", ["ff", "rec"])
+def test_the_regulariser_is_that_of_genn(net):
+    target = GeNN(1e-3, reg_lambda_upper=1e-3, reg_lambda_lower=1e-3, reg_nu_upper=2.0)
+    outcome = target.simulate(reference(net, "avg", 1.0))
+    for name in ("in_hid", "hid_out") if net == "ff" else KEYS:
+        expected = DATA[f"{net}/1.0/avg_reg/grad/{name}"]
+        assert abs(outcome.gradient(KEYS[name]) - expected).max() <= 3e-5 * abs(expected).max(), name
+
+
+@pytest.mark.parametrize("late", ["none", "16.5", "17.5", "18.5"])
+def test_the_end_of_a_trial_is_that_of_genn(late):
+    """A spike in the last step takes the gradient of all of them; one in the last two is heard by the next trial."""
+    network = es.Network()
+    network.add_input("in", 1)
+    network.add_population("hid", 1, es.LIF(20e-3, 5e-3))
+    network.add_population("out", 2, es.LI(20e-3, 5e-3))
+    network.connect("in", "hid", [[30.0]])
+    network.connect("hid", "out", [[1.0], [-1.0]])
+    times = [2.5e-3] + ([] if late == "none" else [float(late) * 1e-3])
+    trains = es.SpikeTrains.from_lists([[times], [[]]])
+    loss = es.losses.MeanVoltageCrossEntropy("out", [0, 0])
+    outcome = GeNN(1e-3, trials="consecutive").simulate(es.Problem(network, {"in": trains}, 20e-3, loss))
+    data = {name.removeprefix(f"ends/{late}/"): DATA[name] for name in DATA.files if f"ends/{late}/" in name}
+    first = outcome.samples == 0
+    np.testing.assert_array_equal(outcome.clock.times[outcome.fired.steps[first]], data["spikes_hid"])
+    for key, name in ((("in", "hid"), "in_hid"), (("hid", "out"), "hid_out")):
+        np.testing.assert_array_equal(outcome.current(key)[1], data[f"next_trial_I_{name}"])
+        expected = data[f"grad_{name}"]
+        found = outcome.gradient(key)[0].ravel()
+        assert abs(found - expected).max() <= 5e-6 * abs(expected).max(), name
+        assert (late == "17.5" or (late, name) == ("18.5", "in_hid")) == (not expected.any())
+    for name in ("hid", "out"):
+        np.testing.assert_array_equal(
+            outcome.of(name, outcome.states.voltage)[1], data[f"next_trial_V_{name}"]
+        )
 
 
 # -- the plain twin
@@ -183,13 +189,14 @@ LOSSES = {
     "AvgVarExpWeight": lambda labels, _: es.losses.MeanVoltageCrossEntropy(
         "out", labels, weighting="exponential"
     ),
+    "SumVar": lambda labels, _: es.losses.SumVoltageCrossEntropy("out", labels, time_step=H * 1e-3),
     "MaxVar": lambda labels, _: es.losses.MaxVoltageCrossEntropy("out", labels),
     "Var": lambda _, targets: es.losses.TrajectoryMSE(
         "out", lambda t, s: targets[s][np.rint(t / (H * 1e-3)).astype(int) - 1].T
     ),
     "RelativeMSE": lambda labels, _: es.losses.RelativeMSE("out", labels, gap=1e-3),
-    "FirstSpikeTime": lambda labels, _: es.losses.TTFSCrossEntropy(
-        "out", labels, tau0=1.5e-3, tau1=1.0, alpha=0.0
+    "FirstSpikeTime": lambda labels, _: es.losses.FirstSpikeCrossEntropy(
+        "out", labels, tau0=1.5e-3, alpha=0.3e-3
     ),
 }
 
@@ -205,7 +212,7 @@ def test_the_plain_twin_has_the_same_bits(loss, max_spikes, consecutive):
     times[:, 1, 3] = times[:, 1, 2] + 0.01 * H
     trains = es.SpikeTrains.from_dense(np.sort(times, axis=2) * 1e-3)
     targets = rng.normal(0, 1, (3, n_steps, 3))
-    readout = {"kind": loss, "population": "out", "temperature": 1.5, "alpha": 0.0, "gap": 1.0}
+    readout = {"kind": loss, "population": "out", "temperature": 1.5, "alpha": 0.3, "gap": 1.0}
     readout |= {"nu": 3.7, "upper": 1e-3, "lower": 2e-3}
     target = GeNN(
         H * 1e-3,
@@ -242,10 +249,7 @@ def test_the_plain_twin_has_the_same_bits(loss, max_spikes, consecutive):
                 [outcome.of(name, outcome.found.lambda_v)[s], outcome.of(name, outcome.found.lambda_i)[s]], -1
             )
             np.testing.assert_array_equal(both, np.array(plain["lambda"][name]))
-        by_key = [
-            outcome.tables.by_projection(x.astype(np.float64))
-            for x in (outcome.found.weight, outcome.found.delay)
-        ]
+        by_key = [outcome.tables.by_projection(x) for x in (outcome.found.weight, outcome.found.delay)]
         for key, p in network.projections.items():
             post = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
             for which in (0, 1):
@@ -322,3 +326,175 @@ def test_a_maximum_at_a_kink_is_never_right_and_its_cause_is_found():
         off.append(abs(mended - exact) / abs(exact))
     assert off[0] < 0.05  # one step of 0.1 ms beside 5 ms
     assert off[1] < 0.2 * off[0]
+
+
+# -- adapters
+
+
+@pytest.mark.parametrize("loss", ["avg", "max", "first", "first_rmse"])
+def test_arrays_of_genn_make_the_record_that_the_target_makes(loss):
+    """Of the reference, as GeNN's views hold it; gradients are those of the target to 3e-5 of their largest."""
+    problem, kind = reference("rec", loss, 1.0), "spiking" if loss.startswith("first") else "li"
+    raw = {key: DATA[f"rec/1.0/{loss}/grad/{name}"] for name, key in KEYS.items()}
+    rows = DATA[f"rec/1.0/{kind}/spikes_hid"]
+    spikes = {"hid": [(rows[rows[:, 0] == s, 2], rows[rows[:, 0] == s, 1]) for s in range(2)]}
+    voltages = {} if kind == "spiking" else {"out": DATA["rec/1.0/li/V_out"]}
+    target = GeNN(1e-3).run(problem)
+    found = adapters.record("dump", problem, 1e-3, gradients=raw, spikes=spikes, voltages=voltages)
+    assert found.spikes["hid"] == target.spikes["hid"]
+    for population in voltages:
+        np.testing.assert_array_equal(found.traces[population].voltage, target.traces[population].voltage)
+        np.testing.assert_array_equal(found.traces[population].times, target.traces[population].times)
+    flat = adapters.record(
+        "dump", problem, 1e-3, gradients={key: values.reshape(2, -1) for key, values in raw.items()}
+    )
+    # as one batch of two, and its sum: GeNN would have divided each by 2, but for the relative error
+    share = 1 if loss == "first_rmse" else 2
+    batch = {key: values / share for key, values in raw.items()}
+    mean = adapters.record(
+        "dump",
+        problem,
+        1e-3,
+        gradients={key: values.sum(axis=0) for key, values in batch.items()},
+        batch_size=2,
+    )
+    assert mean.reduction == "mean"
+    for key, values in target.weight.items():
+        assert abs(found.weight[key] - values).max() <= 3e-5 * abs(values).max()
+        np.testing.assert_array_equal(flat.weight[key], found.weight[key])
+        np.testing.assert_allclose(mean.weight[key], found.weight[key].mean(axis=0), rtol=1e-6, atol=1e-12)
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    problem = reference("ff", "avg", 1.0)
+    for arguments, message in [
+        (
+            {"gradients": {("in", "hid"): np.zeros((4, 5))}},
+            r"gradient of \('in', 'hid'\) must have shape \(5, 4\); got \(4, 5\)",
+        ),
+        (
+            {"gradients": {("in", "out"): np.zeros((5, 3))}},
+            r"gradients name \('in', 'out'\), which is not connected",
+        ),
+        (
+            {"gradients": {("in", "hid"): np.zeros((5, 4)), ("hid", "out"): np.zeros((2, 4, 3))}},
+            "all be of every sample, or all of the batch",
+        ),
+        ({"voltages": {"hid": np.zeros((2, 50, 4))}}, "what 'hid' had before its resets is not in them"),
+        ({"voltages": {"out": np.zeros((2, 3, 50))}}, r"must have shape \(2, 50, 3\); got \(2, 3, 50\)"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            adapters.record("dump", problem, 1e-3, **arguments)
+
+
+# -- what GeNN cannot run
+
+
+def small(hidden=None, readout=None, **connection):
+    network = es.Network()
+    network.add_input("in", 2)
+    network.add_population("hid", 2, hidden or es.LIF(20e-3, 5e-3))
+    network.add_population("out", 2, readout or es.LI(20e-3, 5e-3))
+    network.connect("in", "hid", [[9.0, 1.0], [2.0, 8.0]], **connection)
+    network.connect("hid", "out", [[1.0, 0.0], [0.5, 1.0]])
+    trains = es.SpikeTrains.from_lists([[[0.4e-3, 0.8e-3], [2e-3]]])
+    return es.Problem(network, {"in": trains}, 20e-3, es.losses.MeanVoltageCrossEntropy("out", [0]))
+
+
+def test_what_mlgenn_cannot_compile_is_refused_as_it_fails():
+    mean = es.losses.MeanVoltageCrossEntropy
+    for problem, message in [
+        (small(es.LIF(5e-3, 5e-3)), "mlGeNN ends with a ZeroDivisionError"),
+        (small(es.LIF([20e-3, 10e-3], 5e-3)), "tau_mem of population 'hid' differs between neurons"),
+        (small(es.LIF(20e-3, 5e-3, v_leak=0.1)), "mlGeNN's LIF has no bias, only its LI has"),
+        (small(es.LIF(20e-3, 5e-3, i_initial=0.1)), "GeNN starts without currents"),
+        (small(synapse="delta"), "mlGeNN's EventProp compiler knows no other"),
+        (small(delay=70.0), r"is up to 70000 steps of 0.001 s; GeNN's buffer has room for 65534"),
+        (
+            replace(small(), loss=mean("out", [0], weighting="linear")),
+            "uniformly or exponentially; got weighting 'linear'",
+        ),
+        (
+            replace(small(), loss=mean("hid", [0])),
+            "voltages of LI populations; got MeanVoltageCrossEntropy of 'hid'",
+        ),
+        (replace(small(), loss=es.losses.InstantCrossEntropy("out", [0])), "ends with a KeyError"),
+        (
+            replace(small(), loss=es.losses.SumVoltageCrossEntropy("out", [0], time_step=1e-4)),
+            "mlGeNN sums over its own steps",
+        ),
+        (
+            replace(small(), loss=es.losses.SampledVoltage("out", [1e-3], len)),
+            "has no loss like SampledVoltage",
+        ),
+        (
+            replace(
+                small(readout=es.LIF(20e-3, 5e-3)),
+                loss=es.losses.TTFSCrossEntropy("out", [0], tau0=1e-3, tau1=1e-2, alpha=0.1),
+            ),
+            "is that of FirstSpikeCrossEntropy",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            GeNN(1e-3).run(problem)
+    for arguments, message in [
+        ({"without": "spike_grid"}, "causes are grid, late_inputs, .*; got 'spike_grid'"),
+        ({"max_spikes": 1}, "max_spikes must be at least 2"),
+        ({"reg_nu_upper": -1.0}, "reg_nu_upper must be finite and >= 0; got -1.0"),
+        ({"trials": "all"}, "trials must be 'separate' or 'consecutive'"),
+        ({"trials": "consecutive", "batched": True}, "batches of one sample each"),
+        ({"faithful": 1}, "faithful must be True or False; got 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            GeNN(1e-3, **arguments)
+    with pytest.raises(ValueError, match="bits must be 23, of float32, or None, of float64; got 8"):
+        GeNN(1e-3).at(Grain(1e-4, 8))
+
+
+def test_two_spikes_of_an_input_in_one_step_are_sent_one_after_the_other():
+    record = GeNN(1e-3).run(small())
+    assert record.counters["waiting_inputs"] == 1
+    np.testing.assert_allclose(record.spikes["in"].times, [1e-3, 2e-3, 2e-3])
+
+
+# -- each fault alone
+
+
+def test_each_fault_that_is_mended_is_right_again():
+    """Gradients that a fault falsifies are within 1 % of those of the mended run, which faces none."""
+    chain = small()
+    problem = replace(chain, inputs={"in": es.SpikeTrains.from_lists([[[2e-3], [17.5e-3]]])})
+    network = problem.network.with_weights({("in", "hid"): [[30.0, 30.0], [0.0, 0.0]]})
+    problem = replace(problem, network=network)
+    faithful, mended = GeNN(1e-3).run(problem), GeNN(1e-3, faithful=False).run(problem)
+    assert faithful.counters["unheard_spikes"] == faithful.spikes["hid"].n_spikes
+    assert mended.counters["unheard_spikes"] == 0
+    alone = GeNN(1e-3, without="last_spike").run(problem)
+    key = ("hid", "out")
+    assert not faithful.weight[key].any()
+    assert mended.weight[key].any()
+    assert abs(alone.weight[key] - mended.weight[key]).max() <= 0.01 * abs(mended.weight[key]).max()
+    full = GeNN(1e-3, max_spikes=3, without="last_spike").run(problem)
+    assert full.counters["unheard_spikes"] == faithful.spikes["hid"].n_spikes - 2
+    roomy = GeNN(1e-3, max_spikes=3, without="last_spike+ring_buffer").run(problem)
+    np.testing.assert_array_equal(roomy.weight[key], alone.weight[key])
+
+
+def test_the_temperature_divides_slopes_and_not_times():
+    problem = reference("ff", "first_temperature", 1.0)
+    one, half = GeNN(1e-3).run(reference("ff", "first", 1.0)), GeNN(1e-3).run(problem)
+    mended = GeNN(1e-3, without="temperature").run(problem)
+    plain = replace(problem.loss, alpha=0.0)
+    bare = {
+        tau: GeNN(1e-3).run(replace(problem, loss=replace(plain, tau0=tau))).weight["hid", "out"]
+        for tau in (1e-3, 0.5e-3)
+    }
+    assert abs(bare[0.5e-3] - 2 * bare[1e-3]).max() <= 1e-6 * abs(bare[1e-3]).max()
+    assert (
+        abs(half.weight["hid", "out"] - one.weight["hid", "out"]).max()
+        > 0.1 * abs(one.weight["hid", "out"]).max()
+    )
+    assert (
+        abs(half.weight["hid", "out"] - mended.weight["hid", "out"]).max()
+        > 1e-3 * abs(mended.weight["hid", "out"]).max()
+    )

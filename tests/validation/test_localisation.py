@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import eventsolve as es
-from validation.attribution.faults import Case, Rules, plain_gradient, raster
-from validation.attribution.localisation import localised
 from validation.fixedpoint import FixedFormat
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, packetwise, target
 from validation.spinnaker2.arithmetic import Calculator, decode
+from validation.spinnaker2.faults import Case, Rules, plain_gradient, raster
 from validation.spinnaker2.layer_program import LayerProgram
+from validation.spinnaker2.localisation import localised
 from validation.spinnaker2.loss_program import LossProgram
 from validation.spinnaker2.packets import SpikePackets
 
@@ -215,7 +215,7 @@ def test_a_planted_fault_is_found_and_named(monkeypatch, layer, options, where, 
     options = dict(options)
     core, case = options.pop("core", CORE), options.pop("case", CASE)
     got = suspect(monkeypatch, core, case, layer, **options)
-    found = localised(core, *case, got, previous=OLD)
+    found = localised(core, es.Problem(*case), got, previous=OLD)
     assert (found.program, found.layer, found.quantity) == where
     assert any(words in look for look in found.looks_like), str(found)
 
@@ -226,7 +226,9 @@ def test_ten_kinds_are_planted():
 
 @pytest.mark.parametrize("core", [CORE, SpiNNaker2Core(DT, "float32")])
 def test_nothing_is_found_where_nothing_is_wrong(core):
-    assert localised(core, *CASE, core.run_packet_by_packet(es.Problem(*CASE)), previous=OLD) is None
+    assert (
+        localised(core, es.Problem(*CASE), core.run_packet_by_packet(es.Problem(*CASE)), previous=OLD) is None
+    )
 
 
 def test_the_plain_adjoint_gives_the_models_gradient():
@@ -235,7 +237,7 @@ def test_the_plain_adjoint_gives_the_models_gradient():
     An adjoint passes one denominator per spike of its neuron on the way back.
     """
     core = SpiNNaker2Core(DT, "float64")
-    case = Case.of(core, *CASE, None)
+    case = Case.of(core, es.Problem(*CASE), None)
     slopes = min(
         (t.current - t.voltage)[raster(case.expected, name, case.n_steps, DT)].min()
         for name, t in case.expected.traces.items()
@@ -250,7 +252,7 @@ def test_the_plain_adjoint_gives_the_models_gradient():
 def test_traces_are_needed():
     got = replace(CORE, traces=False).run(es.Problem(*CASE))
     with pytest.raises(ValueError, match="traces of 'a' are needed to localise a fault"):
-        localised(CORE, *CASE, got)
+        localised(CORE, es.Problem(*CASE), got)
     short = CORE.run(es.Problem(CASE[0], CASE[1], 20e-3, CASE[3]))
     with pytest.raises(ValueError, match=r"traces of 'a' must have shape \(4, 5, 30\); got \(4, 5, 20\)"):
-        localised(CORE, *CASE, short)
+        localised(CORE, es.Problem(*CASE), short)

@@ -1,14 +1,14 @@
 """Does the report say what the comparison found, in all three forms?"""
 
-import base64
 import io
 import json
+import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
 import eventsolve as es
@@ -16,6 +16,11 @@ from eventsolve.io.records import Record
 from tests.shared.records import altered
 from validation import report
 from validation.compare import compare, worst_spike
+from validation.report import colours
+from validation.report import html as html_face
+from validation.report.document import Document, Picture, Table, sentences
+from validation.report.html import TITLES
+from validation.report.runs import READING
 
 SIZES = {"in": 2, "hidden": 30, "out": 3}
 KEYS = (("in", "hidden"), ("hidden", "out"))
@@ -81,8 +86,13 @@ def origin():
 
 
 @pytest.fixture(scope="module")
-def html(runs, origin):
-    return report.to_html(runs, origin)
+def document(runs, origin):
+    return report.document_of(runs, origin)
+
+
+@pytest.fixture(scope="module")
+def html(document):
+    return report.to_html(document)
 
 
 class Page(HTMLParser):
@@ -92,17 +102,23 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.references, self.ids, self.images, self.words = [], [], [], [], []
+        self.open, self.links, self.loads, self.ids, self.places, self.meta = [], [], [], [], [], []
+        self.scripts = []
         self.feed(text)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
-        self.references += [attributes[name] for name in ("href", "src") if name in attributes]
+        self.links += [attributes["href"]] if tag == "a" else []
+        self.loads += [
+            (tag, name) for name in ("src", "srcset", "data", "href") if name in attributes and tag != "a"
+        ]
         self.ids += [attributes["id"]] if "id" in attributes else []
-        if tag == "img":
-            self.images.append(attributes)
+        self.places += [int(attributes["data-plot"])] if "data-plot" in attributes else []
+        self.meta += [attributes["content"]] if "http-equiv" in attributes else []
+        if tag == "script":
+            self.scripts.append("")
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -110,40 +126,123 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
 
 
-def test_the_page_is_whole_and_refers_to_nothing_outside(html):
+def plots_of(html):
+    """Every plot of a page as its JSON."""
+    return json.loads(Page(html).scripts[0])
+
+
+def columns_of(plot):
+    """The columns of every source of a plot, by their name."""
+    found = []
+
+    def search(value):
+        if isinstance(value, dict):
+            if value.get("name") == "ColumnDataSource":
+                found.append(dict(value["attributes"]["data"]["entries"]))
+            for entry in value.values():
+                search(entry)
+        elif isinstance(value, list):
+            for entry in value:
+                search(entry)
+
+    search(plot)
+    return found
+
+
+def test_the_page_is_whole_loads_nothing_and_is_small(html):
     page = Page(html)
-    for reference in page.references:
-        assert reference.startswith(("#", "data:image/png;base64,"))
-        assert not reference.startswith("#") or reference[1:] in page.ids
-    for forbidden in ("http://", "https://", "<script", "@import", "url("):
-        assert forbidden not in html
-    assert len(html) < 3_000_000
+    assert page.loads == []
+    for link in page.links:
+        assert link.startswith("file:") or (link[0] == "#" and link[1:] in page.ids)
+    assert page.meta[0].startswith("default-src 'none'; script-src 'unsafe-inline'")
+    assert "unsafe-eval" not in page.meta[0]
+    style = html[html.index("<style>") : html.index("</style>")]
+    for loads in ("@import", "url(", "http"):
+        assert loads not in style
+    assert len(html) < 5_000_000
 
 
-def test_every_picture_decodes_and_has_words(runs, html):
-    images = Page(html).images
-    assert len(images) == 1 + 4 * len(runs)
-    for image in images:
-        data = base64.b64decode(image["src"].partition(",")[2], validate=True)
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            assert picture.width > 800
-            assert len(picture.getcolors(maxcolors=256)) > 3
-        assert len(image["alt"]) > 40
+def test_the_page_is_for_both_schemes_and_for_narrow_screens(html):
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "color-scheme: light dark" in style
+    dark = style[style.index("@media (prefers-color-scheme: dark)") :].split("}")[0]
+    light = style[: style.index("@media")]
+    for name in colours.NAMES:
+        assert f"--{name}:" in light
+        assert f"--{name}:" in dark
+    assert "width=device-width" in html
+    assert "max-width: 640px" in style
+
+
+def luminance(colour):
+    """Relative luminance, WCAG 2.2."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("name", colours.NAMES)
+def test_every_colour_stands_out_from_its_ground(name):
+    """3 is what WCAG 2.2 wants of graphics, 4.5 of text."""
+    for colour, ground in zip(colours.NAMES[name], ("#ffffff", "#12161b"), strict=True):
+        low, high = sorted((luminance(colour) + 0.05, luminance(ground) + 0.05))
+        assert high / low >= (4.5 if name in ("ink", "quiet") else 3), (name, colour)
+
+
+def test_every_plot_has_its_place_and_every_picture_its_words(document, html):
+    pictures = [b for section in document.sections for b in section.blocks if isinstance(b, Picture)]
+    n_plots = sum(len(picture.panels) for picture in pictures)
+    assert Page(html).places == list(range(n_plots))
+    assert len(plots_of(html)) == n_plots
+    for picture in pictures:
+        assert len(picture.caption) > 40
+
+
+def test_a_synapse_and_a_spike_tell_their_names_and_values(runs, html):
+    columns = [column for plot in plots_of(html) for column in columns_of(plot)]
+    synapses = [c for c in columns if "names" in c]
+    names = [name for c in synapses for name in c["names"]]
+    assert "hidden 3 ← in 1" in names
+    assert "out 2 ← hidden 17" in names
+    spikes = [c for c in columns if "gradient" in c]
+    kinds = {kind for c in spikes for kind in c["kind"]}
+    assert kinds == {"matched", "missed"}
+    missed = [n for c in spikes for n, kind in zip(c["neuron"], c["kind"], strict=True) if kind == "missed"]
+    assert missed == ["hidden 7"]
+
+
+def test_a_large_network_has_a_small_picture():
+    random = np.random.default_rng(1)
+    shape = (2, 900, 800)
+    spikes = {
+        "a": es.SpikeTrains.from_lists([[[]] * 800] * 2),
+        "b": es.SpikeTrains.from_lists([[[]] * 900] * 2),
+    }
+    given = {"weight": {("a", "b"): random.normal(size=shape)}}
+    exact = Record("exact", spikes=spikes, gradients=given, reduction="none")
+    wrong = exact.weight["a", "b"].copy()
+    wrong[:, 631, 77] += 1e3
+    run = run_of(exact, altered(exact, weight={("a", "b"): wrong}, time_step=1e-3))
+    html = report.to_html(report.document_of([run], report.provenance({}, "check")))
+    assert len(html) < 5_000_000
+    assert any("b 631 ← a 77" in c.get("names", []) for plot in plots_of(html) for c in columns_of(plot))
 
 
 def test_the_page_escapes_what_users_name(html):
     assert "test &lt;b&gt;&amp;" in html
 
 
-def test_json_has_no_nan_and_keeps_every_digit(runs, origin):
+def test_json_has_no_nan_and_keeps_every_digit(runs, document):
     def refuse(constant):
         raise AssertionError(constant)
 
-    document = json.loads(report.to_json(runs, origin), parse_constant=refuse)
+    headline = sentences(document.headline)
+    document = json.loads(report.to_json(document), parse_constant=refuse)
+    assert document["headline"] == headline
     assert document["complete"] is True
     assert document["provenance"]["settings"]["seed"] == 5
     for run, entry in zip(runs, document["runs"], strict=True):
@@ -171,27 +270,110 @@ def test_summaries_are_in_plain_words(runs):
     assert "part first at the dL/dw of in → hidden (relative error undefined" in breaks
 
 
-def test_the_table_names_runs_layers_and_places(runs):
-    console = Console(width=120, file=io.StringIO())
-    console.print(report.table(runs))
-    text = console.file.getvalue()
+def printed(blocks, **options):
+    shown = Console(width=120, file=io.StringIO())
+    report.to_terminal(blocks, shown, **options)
+    return shown.file.getvalue()
+
+
+def test_the_terminal_says_the_verdict_first_then_runs_layers_and_places(runs, document):
+    text = printed(document.headline)
+    assert text.startswith(
+        "differs: the two part in 2 of 3 runs, first misses, first at the spikes of hidden."
+    )
     for word in (
         "agrees",
         "misses",
         "hidden → out",
         "in → hidden",
         "spikes of hidden",
-        "nowhere",
+        "parts nowhere",
         "undefined",
     ):
         assert word in text
+    assert text.index("hidden → out") < text.index("in → hidden")
+    assert printed(report.headline(runs[:1])).startswith("agrees: agrees agrees with the exact solution")
+
+
+def test_the_page_and_the_terminal_say_the_same(document, html):
+    words = " ".join(re.sub("<[^>]*>", " ", html[: html.index("<script")]).split())
+    for sentence in sentences(document.headline):
+        assert escape(sentence, quote=False) in words
+
+
+def formats(runs, nudge):
+    """A run and the same with another number format, whose error is another one by a share."""
+    run = runs[1]
+    comparison = run.comparison
+    model = comparison.model
+    changed = {key: w + nudge * (w - comparison.exact.weight[key] + 0.1) for key, w in model.weight.items()}
+    one = run_of(comparison.exact, altered(model, weight={k: w + 0.1 for k, w in model.weight.items()}))
+    other = run_of(comparison.exact, altered(model, weight={k: w + 0.1 for k, w in changed.items()}))
+    return [
+        replace(one, title="net, s16.15", series="s16.15"),
+        replace(other, title="net, float32", series="float32"),
+    ]
+
+
+def test_runs_that_differ_by_less_than_a_hundredth_of_their_error_share_a_row(runs, origin):
+    text = printed(report.headline(formats(runs, 0.005)))
+    assert "net, s16.15 or float32" in text
+    assert "The number format makes no difference" in text
+    text = printed(report.headline(formats(runs, 0.02)))
+    assert "or float32" not in text
+    assert "no difference" not in text
+    page = report.to_html(report.document_of(formats(runs, 0.005), origin))
+    assert page.count("<section id=") == 1
+    assert len(report.document_of(formats(runs, 0.005), origin).data["runs"]) == 2
+
+
+def test_what_a_time_step_does_is_said_in_a_sentence(runs):
+    text = " ".join(printed(report.headline([replace(runs[1], next_command="do this")])).split())
+    assert (
+        "group: a time step of 1 ms loses 1 and adds 0 of 99 spikes and turns the gradient of hidden → out by 0°"
+        in text
+    )
+    assert text.endswith("next: do this")
+
+
+def test_what_matters_less_is_shown_on_request(origin):
+    table = Table("causes", ("cause", "error"), (("a", "1"),), rest=(("b", "0.001"),), folded="1 more")
+    assert "0.001" not in printed([table])
+    assert "1 more: --all" in printed([table])
+    assert "0.001" in printed([table], everything=True)
+    page = report.to_html(Document("t", (table,), (), origin, {}))
+    assert "<details><summary>1 more</summary>" in page
+    assert "0.001" in page.split("<details>")[1]
+
+
+@pytest.mark.parametrize("place", TITLES)
+def test_the_documentation_has_the_pages_that_reports_name(place):
+    text = (html_face.SOURCE / f"{place}.md").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == f"# {TITLES[place]}"
+    title, address = html_face.about(place)
+    assert (title, address[:5]) == (TITLES[place], "file:")
+
+
+def test_a_link_into_a_page_goes_to_a_heading_that_is_there():
+    place, _, heading = READING.partition("#")
+    text = (html_face.SOURCE / f"{place}.md").read_text(encoding="utf-8")
+    assert heading in [
+        line[3:].lower().replace(" ", "-") for line in text.splitlines() if line.startswith("## ")
+    ]
+
+
+def test_without_a_copy_of_the_documentation_its_page_is_named(monkeypatch, tmp_path, origin):
+    monkeypatch.setattr(html_face, "SOURCE", tmp_path)
+    table = Table("a table", ("x",), (("1",),), about="margins")
+    assert '<span class="about">Margins' in report.to_html(Document("t", (table,), (), origin, {}))
 
 
 def test_an_interrupted_campaign_says_so(tmp_path, runs, origin):
-    page, data = report.write(runs[:1], origin, tmp_path / "new" / "folder", complete=False)
+    interrupted = report.document_of(runs[:1], origin, complete=False)
+    page, data = report.write(interrupted, tmp_path / "new" / "folder")
     assert "interrupted" in page.read_text(encoding="utf-8")
     assert json.loads(data.read_text(encoding="utf-8"))["complete"] is False
-    Page(report.to_html([], origin, complete=False))
+    Page(report.to_html(report.document_of([], origin, complete=False)))
 
 
 @pytest.mark.parametrize(

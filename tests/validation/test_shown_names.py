@@ -84,17 +84,18 @@ def test_every_report_shows_the_name_as_it_is(name, tmp_path, capsys):
     record = record_of(name)
     run = checking.check(record, record.network)
     assert len(run.findings) > 4
-    html, data = report.write([run], report.provenance({"record": name}, name), tmp_path)
+    document = report.document_of([run], report.provenance({"record": name}, name))
+    html, data = report.write(document, tmp_path)
     text = html.read_text("utf-8")
     assert_plain(text)
-    assert "<script>" not in text
-    document = json.loads(data.read_text("utf-8"))
-    assert document["runs"][0]["title"] == name
+    assert text.count("<script") == 2  # the plots and what shows them
+    assert "<script>alert" not in text
+    assert json.loads(data.read_text("utf-8"))["runs"][0]["title"] == name
     assert_plain(data.read_text("utf-8"))
     xml = to_junit(run)
     assert_plain(xml)
     assert ElementTree.fromstring(xml).get("name") == printable(name)
-    console().print(report.table([run]))
+    report.to_terminal(document.headline, console())
     console(stderr=True).print(name)
     printed = capsys.readouterr()
     assert_plain(printed.out)

@@ -1,9 +1,9 @@
-"""Why a chip's gradient differs from the exact one, in numbers.
+"""Why a target's gradient differs from the exact one, in numbers.
 
-Files, each importing only from those before it: ``study`` (what is measured), ``shapley`` (orders of switches, and what
-they average to), ``causes`` (what each approximation of the chip contributes), ``changes`` (what sits on samples whose
+Files, each importing only from those before it: ``study`` (what is measured), ``shapley`` (orders of causes, and what
+they average to), ``causes`` (what each approximation of a target contributes), ``changes`` (what sits on samples whose
 spikes changed), ``convergence`` (errors over time steps and formats), ``recommendation`` (the cheapest that is good
-enough), ``localisation`` (the first program that departs from its model), ``pictures``, ``report``.
+enough), ``pictures``, ``report``.
 """
 
 from validation.attribution.causes import Attribution as Attribution

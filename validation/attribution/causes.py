@@ -1,4 +1,4 @@
-"""What each approximation of the chip contributes to its error: alone, in sequence, and averaged over sequences."""
+"""What each approximation of a target contributes to its error: alone, in sequence, and averaged over sequences."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ LEAST_PAIRS = 16
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What every switch of a study contributes; rows of arrays are switches, columns what is observed of a run.
+    """What every cause of a study contributes; rows of arrays are causes, columns what is observed of a run.
 
     Attributes
     ----------
     study : Study
-    alone : ndarray of float64, (n_switches, n)
-        Change from the exact system if the switch alone is turned on.
-    without : ndarray of float64, (n_switches, n)
-        Change to the chip if the switch, the last one that was off, is turned on.
+    alone : ndarray of float64, (n_causes, n)
+        Change from the exact system if the cause alone is turned on.
+    without : ndarray of float64, (n_causes, n)
+        Change to the target if the cause, the last one that was off, is turned on.
     order : tuple of str
         Of the sequence.
-    levels : ndarray of float64, (n_switches + 1, n)
-        With none, and after each switch of the sequence; the last are the chip's.
+    levels : ndarray of float64, (n_causes + 1, n)
+        With none, and after each cause of the sequence; the last are the target's.
     shapley : Shapley or None
         None before the first pair of orders.
     settled : bool
         Whether sampling errors are within the tolerance that was asked for.
     n_runs : int
-        Different sets of switches that were run.
+        Different sets of causes that were run.
     """
 
     study: Study
@@ -53,49 +53,49 @@ class Attribution:
 
     @property
     def errors(self) -> dict[str, float]:
-        """The chip's error of every quantity."""
+        """The target's error of every quantity."""
         n = len(self.study.quantities)
         return dict(zip(self.study.quantities, self.levels[-1, :n].tolist(), strict=True))
 
     def waterfall(self, quantity: str) -> dict[str, float]:
-        """Return a quantity's error with no switch, as "none", and by how much each switch of the sequence changes it.
+        """Return a quantity's error with no cause, as "none", and by how much each cause of the sequence changes it.
 
-        Together they are the chip's error.
+        Together they are the target's error.
         """
         column = self._column(quantity)
         steps = np.diff(self.levels[:, column]).tolist()
         return {"none": float(self.levels[0, column]), **dict(zip(self.order, steps, strict=True))}
 
     def blame(self, quantity: str) -> dict[str, tuple[float, float]]:
-        """Return the Shapley value of every switch and its standard error; empty before the first pair of orders."""
+        """Return the Shapley value of every cause and its standard error; empty before the first pair of orders."""
         if self.shapley is None:
             return {}
         column = self._column(quantity)
         found = zip(self.shapley.values[:, column], self.shapley.standard_errors[:, column], strict=True)
         return {
             name: (float(value), float(error))
-            for name, (value, error) in zip(self.study.switches, found, strict=True)
+            for name, (value, error) in zip(self.study.causes, found, strict=True)
         }
 
     def synapses(self, key: Key) -> dict[str, Reals]:
-        """Return the Shapley value of every switch in the batch-mean dL/dw of a projection, (n_post, n_pre) each.
+        """Return the Shapley value of every cause in the batch-mean dL/dw of a projection, (n_post, n_pre) each.
 
-        With the gradient that no switch gives they add up to the chip's, synapse by synapse.
+        With the gradient that no cause gives they add up to the target's, synapse by synapse.
         """
         if self.shapley is None:
             return {}
         values = self.study.gradients(self.shapley.values)[key]
-        return dict(zip(self.study.switches, values, strict=True))
+        return dict(zip(self.study.causes, values, strict=True))
 
     def shares(self, key: Key) -> dict[str, float]:
-        """Return which part of a projection's error every switch makes, "none" first; they add up to 1.
+        """Return which part of a projection's error every cause makes, "none" first; they add up to 1.
 
-        The error is a vector, the sum of what switches contribute to it. A part is its component along the error,
-        relative to the error: negative where a switch makes the error smaller.
+        The error is a vector, the sum of what causes contribute to it. A part is its component along the error,
+        relative to the error: negative where a cause makes the error smaller.
         """
-        exact = self.study.exact.weight[key].mean(axis=0)
-        none, chip = self.study.gradients(self.levels[[0, -1]])[key]
-        error = chip - exact
+        exact = self.study.exact_means[key]
+        none, whole = self.study.gradients(self.levels[[0, -1]])[key]
+        error = whole - exact
         square = float(np.vdot(error, error))
         if square == 0:
             return {}
@@ -120,14 +120,14 @@ def attribute(
 ) -> Iterator[Attribution]:
     """Yield ever better attributions: first without Shapley values, then after every pair of orders.
 
-    It ends when every standard error is at most ``tolerance`` times the chip's error of the same quantity, or after
+    It ends when every standard error is at most ``tolerance`` times the target's error of the same quantity, or after
     ``max_pairs``. The result does not depend on the executor.
 
     Parameters
     ----------
     study : Study
     order : sequence of str, optional
-        Of the sequence; by default that of the switches.
+        Of the sequence; by default that of the causes.
     seed : int
         Of the orders that are sampled.
     tolerance : float
@@ -135,17 +135,17 @@ def attribute(
     max_pairs : int
         Of orders; 0 for no Shapley values.
     executor : Executor, optional
-        For the runs of different sets of switches.
+        For the runs of different sets of causes.
     ran : callable, optional
         Told how many sets have been run, after each.
 
     Raises
     ------
     ValueError
-        If ``order`` does not hold every switch of the study once, the tolerance is not > 0, or a set of switches
+        If ``order`` does not hold every cause of the study once, the tolerance is not > 0, or a set of causes
         cannot be run.
     """
-    players = study.switches
+    players = study.causes
     sequence = players if order is None else tuple(order)
     if sorted(sequence) != sorted(players):
         raise ValueError(f"order must hold each of {', '.join(players)} once; got {', '.join(sequence)}")

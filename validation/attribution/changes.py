@@ -1,4 +1,4 @@
-"""Which part of the chip's error sits on samples whose spikes changed, and which spikes those are, at what margin.
+"""Which part of a target's error sits on samples whose spikes changed, and which spikes those are, at what margin.
 
 Where a spike comes or goes, a gradient jumps to that of another smooth piece, and no resolution makes the jump smaller;
 elsewhere it is off by what the resolution does. A spike is the likelier to change the closer the exact network is to
@@ -29,7 +29,7 @@ class ChangedSpike(NamedTuple):
     population : str
     sample, neuron : int
     time : float
-        Seconds, in the exact network; of an extra spike in the chip.
+        Seconds, in the exact network; of an extra spike in the target.
     felt : bool
         Whether its dL/dt is not 0.
     margin : float
@@ -51,7 +51,7 @@ class ChangedSpike(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """The chip beside the exact network, its samples told apart by their spikes.
+    """The target beside the exact network, its samples told apart by their spikes.
 
     Attributes
     ----------
@@ -79,21 +79,21 @@ class Changes:
 
 
 def changed(study: Study) -> Changes:
-    """Run the chip and tell what its changed spikes cost.
+    """Run the target and tell what its changed spikes cost.
 
     Raises
     ------
     ValueError
-        If the core cannot represent the network, the inputs or the loss.
+        If the target cannot represent the problem.
     """
-    comparison = compare(study.exact, study.run(study.switches), window=study.window)
+    comparison = compare(study.exact, study.run(study.causes), window=study.window)
     differing = comparison.differing_samples
     shares = {}
     for key, weight in comparison.weight.items():
-        squares = ((weight.model - weight.exact) ** 2).sum(axis=(1, 2))
+        squares = ((weight.model - weight.exact) ** 2).reshape(len(weight.exact), -1).sum(axis=1)
         total = float(squares.sum())
         shares[key] = float(squares[differing].sum()) / total if total else float("nan")
-    margins = es.margins(es.solve(study.exact_network, study.inputs, t_end=study.t_end))
+    margins = es.margins(study.exact_problem.solution)
     spikes = []
     for match in comparison.computed:
         name = match.population
@@ -103,7 +103,7 @@ def changed(study: Study) -> Changes:
         ):
             for k in lone.tolist():
                 sample, neuron, time = int(trains.samples[k]), int(trains.neurons[k]), float(trains.times[k])
-                felt = bool(record.spike_times[name][k] != 0)
+                felt = bool(name in record.spike_times and record.spike_times[name][k] != 0)
                 near = _nearest(distances, sample, neuron, time)
                 spikes.append(ChangedSpike(kind, name, sample, neuron, time, felt, *near))
     return Changes(comparison, shares, tuple(sorted(spikes, key=lambda s: (s.sample, s.time, s.population))))

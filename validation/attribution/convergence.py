@@ -1,4 +1,4 @@
-"""The chip's error over its time step and its fraction bits: of which order it is, and where bits begin to dominate.
+"""A target's error over its time step and its fraction bits: of which order it is, and where bits begin to dominate.
 
 A sample whose spikes stay the same is on one smooth piece, where grids of times and of numbers make errors of first
 order. Where spikes change, it is on another piece, and its error has no order.
@@ -7,10 +7,10 @@ order. Where spikes change, it is on another piece, and its error has no order.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +19,21 @@ from scipy import stats
 import eventsolve as es
 from eventsolve.checks import real_array
 from eventsolve.io.records import Record
-from validation.attribution.study import Reals, delayed
-from validation.fixedpoint import FixedFormat
+from validation.attribution.study import Reals, batch_means, late
 from validation.jobs import as_finished
 from validation.oracle import oracle
-from validation.spinnaker2 import Arithmetic, SpiNNaker2Core
+from validation.target import Grain, Refinable
 
 Booleans = NDArray[np.bool_]
 
 
-class Resolution(NamedTuple):
-    """A time step in seconds, and fraction bits; None for float64."""
-
-    time_step: float
-    bits: int | None
-
-
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """Of one resolution, sample by sample; (n_samples,) each.
+    """Of one time step and number of bits, sample by sample; (n_samples,) each.
 
     Attributes
     ----------
-    resolution : Resolution
+    grain : Grain
     spike_times : ndarray of float64
         Largest distance of a spike in seconds; NaN where spikes changed.
     gradient : ndarray of float64
@@ -57,7 +49,7 @@ class Errors:
         alone do. 0 for float64.
     """
 
-    resolution: Resolution
+    grain: Grain
     spike_times: Reals
     gradient: Reals
     same: Booleans
@@ -66,80 +58,31 @@ class Errors:
     beside: float
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A network, a batch and a loss, on chips of different resolutions.
+def errors(job: tuple[es.Problem, Refinable, Grain]) -> Errors:
+    """Run a target at one grain, beside the exact network and beside float64: a job for any executor.
 
-    Parameters
-    ----------
-    network : Network
-        Without delays; the exact one has, on every synapse, a delay of the time step with which it is compared.
-    inputs : mapping of str to SpikeTrains
-    t_end : float
-        Seconds.
-    loss : eventsolve.losses.TTFSCrossEntropy
-    core : SpiNNaker2Core
-        Everything but time step and formats; its rounding and overflow are kept.
-    integer_bits : int
-        Of weights, states and adjoints.
+    Its steps of transport are delays of the exact network.
     """
-
-    network: es.Network
-    inputs: Mapping[str, es.SpikeTrains]
-    t_end: float
-    loss: Any
-    core: SpiNNaker2Core
-    integer_bits: int = 16
-
-    def at(self, resolution: Resolution) -> SpiNNaker2Core:
-        """Return the chip of a resolution."""
-        arithmetic = self.core.formats
-        if resolution.bits is None:
-            arithmetic = replace(Arithmetic.preset("float64"), rounding=arithmetic.rounding)
-        else:
-            arithmetic = with_bits(arithmetic, self.integer_bits, resolution.bits)
-        return replace(self.core, time_step=resolution.time_step, format=arithmetic, traces=False)
-
-
-def with_bits(arithmetic: Arithmetic, integer_bits: int, fraction_bits: int) -> Arithmetic:
-    """Return an arithmetic whose formats all have so many fraction bits, or more where numbers are small.
-
-    Weights, states, adjoints and gradients have just so many. Decay factors, which a small time step brings close to 0
-    and 1, have 17 more, and probabilities 15, as u0.32 and s1.30 have beside s16.15.
-    """
-    number = FixedFormat(integer_bits, fraction_bits)
-    return replace(
-        arithmetic,
-        name=number.name,
-        weight=number,
-        state=number,
-        adjoint=number,
-        gradient=FixedFormat(62 - fraction_bits, fraction_bits),
-        decay=FixedFormat(0, min(fraction_bits + 17, 62), signed=False),
-        probability=FixedFormat(1, min(fraction_bits + 15, 61)),
-    )
-
-
-def errors(job: tuple[Task, Resolution]) -> Errors:
-    """Run the chip at one resolution, beside the exact network and beside float64: a job for any executor."""
-    task, resolution = job
-    args = task.inputs, task.t_end, task.loss
-    exact = oracle(es.Problem(delayed(task.network, resolution.time_step), *args))
-    model = task.at(resolution).run(es.Problem(task.network, *args))
+    problem, target, grain = job
+    made = target.at(grain)
+    exact = oracle(late(problem, made.resolution(problem.network)))
+    model = made.run(problem)
     want, got = _means(exact), _means(model)
     scale = float(np.linalg.norm(want))
     beside = 0.0
-    if resolution.bits is not None:
-        fine = task.at(resolution._replace(bits=None)).run(es.Problem(task.network, *args))
+    if grain.bits is not None:
+        fine = target.at(grain._replace(bits=None)).run(problem)
         beside = float(np.linalg.norm(got - _means(fine))) / scale if scale else np.nan
     same, distances = _spikes(exact, model)
-    norms = np.sqrt(sum((w**2).sum(axis=(1, 2)) for w in exact.weight.values()))
-    off = np.sqrt(sum(((model.weight[k] - w) ** 2).sum(axis=(1, 2)) for k, w in exact.weight.items()))
+    norms, off = np.zeros(exact.n_samples), np.zeros(exact.n_samples)
+    for key, weight in exact.weight.items():
+        norms += _squares(weight)
+        off += _squares(model.weight[key] - weight)
     gradient = np.full(norms.shape, np.nan)
-    np.divide(off, norms, out=gradient, where=norms > 0)
+    np.divide(np.sqrt(off), np.sqrt(norms), out=gradient, where=norms > 0)
     size = scale * float(np.linalg.norm(got))
     return Errors(
-        resolution,
+        grain,
         distances,
         gradient,
         same,
@@ -149,8 +92,13 @@ def errors(job: tuple[Task, Resolution]) -> Errors:
     )
 
 
+def _squares(values: Reals) -> Reals:
+    return np.asarray((values.reshape(len(values), -1) ** 2).sum(axis=1))
+
+
 def converge(
-    task: Task,
+    problem: es.Problem,
+    target: Refinable,
     time_steps: Sequence[float],
     bits: Sequence[int | None],
     executor: Executor | None = None,
@@ -164,15 +112,16 @@ def converge(
         0 to 40.
     """
     for step in real_array("time_steps", list(time_steps)).tolist():
-        n = task.t_end / step if step > 0 else 0.0
+        n = problem.t_end / step if step > 0 else 0.0
         if n < 1.5 or abs(n - round(n)) > 1e-9 * n:
             raise ValueError(
-                f"time_steps must divide the {task.t_end!r} s of the run into two or more whole steps; got {step!r} s"
+                f"time_steps must divide the {problem.t_end!r} s of the run into two or more whole steps; "
+                f"got {step!r} s"
             )
     for b in bits:
         if b is not None and not 0 <= b <= 40:
             raise ValueError(f"bits must be 0 to 40, or None for float64; got {b!r}")
-    jobs = [(task, Resolution(step, b)) for step, b in itertools.product(time_steps, bits)]
+    jobs = [(problem, target, Grain(step, b)) for step, b in itertools.product(time_steps, bits)]
     for _, found in as_finished(errors, jobs, executor):
         yield found
 
@@ -244,7 +193,8 @@ def crossover(
 
 def _means(record: Record) -> Reals:
     """Return the batch-mean gradients of all projections in one vector."""
-    return np.concatenate([w.mean(axis=0).ravel() for _, w in sorted(record.weight.items())])
+    means = batch_means(record)
+    return np.concatenate([np.empty(0), *(means[key].ravel() for key in sorted(means))])
 
 
 def _spikes(exact: Record, model: Record) -> tuple[Booleans, Reals]:

@@ -1,90 +1,62 @@
-"""The cheapest time step, format and rounding that gives a wanted gradient cosine on a task, derived and then checked.
+"""The cheapest setting of a target that gives a wanted gradient cosine on a task, derived and then checked.
 
-Derived on one batch, and checked on another: of the candidates that give the cosine on the first, the cheapest is
-recommended that gives it on the second too. What a sample costs is counted by :mod:`validation.spinnaker2.cost`; in one
-number, the bytes of what is multiplied and accumulated, of states in their format, and of what goes over the network.
+Derived on some samples, and checked on others: of the settings that give the cosine on the first, the cheapest is
+recommended that gives it on the second too. What a sample costs, the target counts.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
-
-import numpy as np
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import eventsolve as es
-from eventsolve.io.records import Record
-from validation.attribution.study import delayed
+from validation.attribution.study import batch_means, late
 from validation.compare import agreement
-from validation.fixedpoint import FixedFormat, Rounding
-from validation.grid.first_spikes import read_loss
-from validation.grid.steps import number_of_steps
 from validation.jobs import as_finished
 from validation.oracle import oracle
-from validation.spinnaker2 import Arithmetic, SpiNNaker2Core
-from validation.spinnaker2.cost import cost
-from validation.spinnaker2.image import Spikes
-from validation.spinnaker2.memory import number_bytes
-
-EFFORT = ("down", "to_zero", "half_up", "nearest_even", "stochastic")
-"""Roundings, cheapest first: a shift, a sign more, a bit more, a tie more, a random word more."""
+from validation.target import Cost, Costed
 
 
-class Setting(NamedTuple):
-    """A time step in seconds, a number format and its rounding; ``rounding`` is "" for floating point."""
-
-    time_step: float
-    number: str
-    rounding: Rounding | str
-
-    def __str__(self) -> str:
-        rounding = f", {self.rounding}" if self.rounding else ""
-        return f"{self.time_step * 1e3:g} ms, {self.number}{rounding}"
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """A network and samples of a task.
+@dataclass(frozen=True)
+class Setting:
+    """A target with some of its options chosen.
 
     Attributes
     ----------
-    network : Network
-        Without delays.
-    inputs : mapping of str to SpikeTrains
-    t_end : float
-        Seconds.
-    loss : eventsolve.losses.TTFSCrossEntropy
+    rank : int
+        Its place among those that are tried, simplest first.
+    label : str
+        Its options in words.
+    target : Costed
     """
 
-    network: es.Network
-    inputs: Mapping[str, es.SpikeTrains]
-    t_end: float
-    loss: Any
+    rank: int
+    label: str
+    target: Costed
+
+    def __str__(self) -> str:
+        return self.label
 
 
 class Candidate(NamedTuple):
-    """What a setting gives and costs; a sample's means.
+    """What a setting gives and costs.
 
     Attributes
     ----------
     setting : Setting
     cosine : float
-        The least of all projections, of the batch-mean gradient with the exact one, to whose synapses the step of delay
-        belongs.
-    macs, packet_bytes : float
-        Multiply-accumulates, and bytes over the network.
-    bytes : float
-        ``macs`` times the bytes of a state, and ``packet_bytes``.
+        The least of all projections, of the batch-mean gradient with the exact one, to whose synapses the target's
+        steps of transport belong.
+    cost : Cost
+        Of a sample, on average.
     """
 
     setting: Setting
     cosine: float
-    macs: float
-    packet_bytes: float
-    bytes: float
+    cost: Cost
 
 
 class Recommendation(NamedTuple):
@@ -94,60 +66,35 @@ class Recommendation(NamedTuple):
     checked: float
 
 
-def core_of(setting: Setting, template: SpiNNaker2Core) -> SpiNNaker2Core:
-    """Return the chip of a setting."""
-    arithmetic = Arithmetic.preset(setting.number)
-    if isinstance(arithmetic.state, FixedFormat):
-        if setting.rounding not in EFFORT:
-            raise ValueError(f"rounding must be one of {', '.join(EFFORT)}; got {setting.rounding!r}")
-        arithmetic = replace(arithmetic, rounding=setting.rounding)  # type: ignore[arg-type]
-    return replace(template, time_step=setting.time_step, format=arithmetic, traces=False)
+def tried(problem: es.Problem, setting: Setting) -> Candidate:
+    """Return what a setting gives and costs on a problem: a job for any executor.
 
-
-def tried(batch: Batch, template: SpiNNaker2Core, setting: Setting) -> Candidate:
-    """Return what a setting gives and costs on a batch: a job for any executor."""
-    core = core_of(setting, template)
-    args = batch.inputs, batch.t_end, batch.loss
-    exact = oracle(es.Problem(delayed(batch.network, setting.time_step), *args))
-    model = core.run(es.Problem(batch.network, *args))
-    cosine = min(
-        agreement(w.mean(axis=0), model.weight[key].mean(axis=0)).cosine for key, w in exact.weight.items()
-    )
-    image = core.image(batch.network)
-    reading = read_loss(batch.loss, batch.network, model.n_samples)
-    found = cost(
-        image,
-        reading.population,
-        {name: _on_grid(model, name, setting.time_step) for name in image.sizes},
-        model.n_samples,
-        number_of_steps(batch.t_end, setting.time_step),
-        early=reading.alpha > 0,
-    )
-    size = number_bytes(core.formats.state)
-    return Candidate(setting, cosine, found.macs, found.bytes, found.macs * size + found.bytes)
+    Raises
+    ------
+    ValueError
+        If the target cannot represent the problem, or no gradient is other than 0.
+    """
+    target = setting.target
+    exact = batch_means(oracle(late(problem, target.resolution(problem.network))))
+    model = target.run(problem)
+    got = batch_means(model)
+    cosines = [agreement(mean, got[key]).cosine for key, mean in exact.items() if mean.any()]
+    if not cosines:
+        raise ValueError("no weight has a gradient other than 0, of which a cosine could be asked")
+    return Candidate(setting, min(cosines), target.cost(problem, model))
 
 
 def candidates(
-    batch: Batch,
-    settings: Sequence[Setting],
-    template: SpiNNaker2Core,
-    executor: Executor | None = None,
+    problem: es.Problem, settings: Sequence[Setting], executor: Executor | None = None
 ) -> Iterator[Candidate]:
     """Yield what every setting gives and costs, as it finishes."""
-    for _, candidate in as_finished(functools.partial(tried, batch, template), settings, executor):
+    for _, candidate in as_finished(functools.partial(tried, problem), settings, executor):
         yield candidate
 
 
 def ranked(found: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates, the cheapest first; of equal ones that with the simplest rounding."""
-    return sorted(
-        found,
-        key=lambda c: (
-            c.bytes,
-            EFFORT.index(c.setting.rounding) if c.setting.rounding else 0,
-            -c.setting.time_step,
-        ),
-    )
+    """Return candidates, the cheapest first; of equal ones the simplest."""
+    return sorted(found, key=lambda c: (c.cost.bytes, c.setting.rank))
 
 
 def frontier(found: Sequence[Candidate]) -> list[Candidate]:
@@ -159,20 +106,17 @@ def frontier(found: Sequence[Candidate]) -> list[Candidate]:
     return best
 
 
-def recommended(
-    found: Sequence[Candidate], wanted: float, batch: Batch, template: SpiNNaker2Core
-) -> Recommendation | None:
+def recommended(found: Sequence[Candidate], wanted: float, problem: es.Problem) -> Recommendation | None:
     """Return the cheapest candidate that gives a cosine, and gives it again on samples that it was not chosen for.
 
     Parameters
     ----------
     found : sequence of Candidate
-        Of one batch.
+        Of some samples.
     wanted : float
         The least cosine, -1 to 1.
-    batch : Batch
-        Other samples of the task.
-    template : SpiNNaker2Core
+    problem : Problem
+        Of other samples.
 
     Returns
     -------
@@ -183,13 +127,7 @@ def recommended(
         raise ValueError(f"wanted must be a cosine from -1 to 1; got {wanted!r}")
     for candidate in ranked(found):
         if candidate.cosine >= wanted:
-            checked = tried(batch, template, candidate.setting).cosine
+            checked = tried(problem, candidate.setting).cosine
             if checked >= wanted:
                 return Recommendation(candidate, checked)
     return None
-
-
-def _on_grid(record: Record, name: str, time_step: float) -> Spikes:
-    """Return the spikes of a population at their steps."""
-    trains = record.spikes[name]
-    return Spikes(np.rint(trains.times / time_step).astype(np.int64), trains.neurons, trains.samples)

@@ -1,9 +1,9 @@
-"""An attribution, and a convergence, in the terminal, as JSON and as one self-contained HTML page.
+"""The documents of an attribution and of a convergence: terminal, HTML page and JSON file.
 
 The JSON file of an attribution has these keys; null stands for a number that is not finite:
 
-``format``, ``version``, ``complete``, ``provenance``
-    "eventsolve-attribution-report" and 1; False if it was interrupted; what is needed to repeat it.
+``format``, ``version``, ``complete``, ``provenance``, ``headline``
+    "eventsolve-attribution-report" and 1; False if it was interrupted; what is needed to repeat it; what was found.
 ``title``, ``kept``, ``order``, ``pairs``, ``settled``, ``runs``
     Of the study; pairs of orders, whether sampling errors are within the tolerance, different sets of switches run.
 ``quantities[]``
@@ -22,35 +22,88 @@ null.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from eventsolve.files import write_texts
-from validation.attribution import pictures
+from eventsolve.network import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
 from validation.attribution.convergence import Errors, Order, crossover, observed_order
-from validation.compare import label_of
-from validation.pages import page
-from validation.pictures import Picture
-from validation.report import number, percent
+from validation.compare import depths, label_of
+from validation.report.comparison import SAME
+from validation.report.document import Block, Document, Picture, Points, Section, Table, Words, where_from
+from validation.report.words import joined, number, percent
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-LISTED = 40
-"""Changed spikes that a page shows; the JSON file has all."""
+LISTED, MOST = 20, 400
+"""Changed spikes that a page shows at once, and on request; the JSON file has all."""
 
 
-def document(
+def document_of(
+    found: Attribution,
+    changes: Changes,
+    title: str,
+    origin: Mapping[str, Any],
+    *,
+    complete: bool,
+    following: str = "",
+) -> Document:
+    """Return what an attribution found: the largest cause of every layer first; ``following`` is what to run next."""
+    from validation.attribution import pictures
+
+    blocks: list[Block] = []
+    if not complete:
+        blocks.append(Words("The attribution was interrupted; it holds what was finished.", "notice"))
+    blocks += _verdict(found)
+    entries = {entry["name"]: entry for entry in _quantities(found)}
+    first = headline(found)
+    blocks += [_table(entries[quantity]) for quantity in first]
+    blocks.append(Points(tuple(summary(found, changes))))
+    if following:
+        blocks.append(Words(following, "command"))
+    drawn: list[Picture | None] = []
+    for quantity in first:
+        drawn += [pictures.waterfall(found, quantity), pictures.blame(found, quantity)]
+    drawn.append(pictures.synapses(found, projections(found)))
+    shown: list[Block] = [picture for picture in drawn if picture is not None]
+    others: list[Block] = [_table(entry) for name, entry in entries.items() if name not in first]
+    sections = [Section("Causes", tuple(shown))] if shown else []
+    sections += [Section("All quantities", tuple(others))] if others else []
+    sections += [Section("Spikes that changed", (_spikes(changes),))] if changes.spikes else []
+    return Document(
+        title=f"Why {title} differs from the exact gradient",
+        headline=tuple(blocks),
+        sections=(*sections, where_from(origin)),
+        origin=origin,
+        data=data_of(found, changes, title, origin, complete=complete),
+    )
+
+
+def projections(found: Attribution) -> list[Key]:
+    """Return the projections, those to the outputs first."""
+    network = found.study.problem.network
+    depth = depths(network.populations, network.projections)
+    return sorted(found.study.projections, key=lambda key: -depth[key[1]])
+
+
+def _verdict(found: Attribution) -> list[Block]:
+    said = []
+    for key in projections(found):
+        quantity = f"direction of dL/dw of {label_of(key)}"
+        blamed, error = found.blame(quantity), found.errors[quantity]
+        if blamed and error:
+            name, (value, _) = max(blamed.items(), key=lambda entry: entry[1][0])
+            said.append(f"{name} for {label_of(key)} ({percent(value / error)} of 1 - cosine)")
+    if not said:
+        return []
+    return [Words(f"The largest cause is {joined(said)}.", "verdict")]
+
+
+def data_of(
     found: Attribution, changes: Changes, title: str, origin: Mapping[str, Any], *, complete: bool
 ) -> dict[str, Any]:
-    """Return an attribution as a JSON document; the module's docstring documents the keys."""
+    """Return an attribution as data; the module's docstring documents the keys."""
     projections = [
         {
             "projection": list(key),
@@ -91,7 +144,7 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
                 "shapley": blamed[name][0] if blamed else None,
                 "standard_error": blamed[name][1] if blamed else None,
             }
-            for row, name in enumerate(found.study.switches)
+            for row, name in enumerate(found.study.causes)
         }
         listed.append(
             {"name": quantity, "chip": found.errors[quantity], "none": steps["none"], "switches": switches}
@@ -100,91 +153,90 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
 
 
 def headline(found: Attribution) -> list[str]:
-    """Return the quantities to look at first: the directions of the gradients."""
-    return [quantity for quantity in found.study.quantities if quantity.startswith("direction")]
+    """Return the quantities to look at first: the directions of the gradients, or spike times if there are none.
+
+    Those of the outputs come before others.
+    """
+    directions = [f"direction of dL/dw of {label_of(key)}" for key in projections(found)]
+    times = [quantity for quantity in found.study.quantities if quantity.startswith("spike")]
+    return directions or times[::-1]
 
 
-def table(found: Attribution, quantity: str) -> Table:
-    """Return a table for the terminal: one quantity, a row per switch that changes something."""
-    from rich import box
-    from rich.table import Table
-
-    result = Table(box=box.SIMPLE_HEAD, title=_title(quantity), title_justify="left", pad_edge=False)
-    result.add_column("switch")
-    for heading in ("alone", "last", "in sequence", "Shapley value", "± 1 s.e."):
-        result.add_column(heading, justify="right", no_wrap=True)
-    entry = _quantities(found)[found.study.quantities.index(quantity)]
-    result.add_row("none", "", "", number(entry["none"]), "", "")
-    for name, parts in entry["switches"].items():
-        if any(parts.values()):
-            result.add_row(name, *("" if v is None else number(v) for v in parts.values()))
-    result.add_section()
-    total = "" if found.shapley is None else number(entry["chip"] - entry["none"])
-    result.add_row("chip", "", "", number(entry["chip"]), total, "")
-    return result
-
-
-def summary(found: Attribution, changes: Changes) -> str:
-    """Say in plain words where the error of the gradients comes from."""
+def summary(found: Attribution, changes: Changes) -> list[str]:
+    """Say in plain words where the error of the gradients comes from, in a sentence for each projection."""
     lines = []
-    for key in found.study.projections:
+    for key in projections(found):
         quantity = f"dL/dw of {label_of(key)}"
         turned = found.errors[f"direction of {quantity}"]
         text = f"{quantity}: relative error {number(found.errors[quantity])}, cosine {1 - turned:.4f}"
         blamed = found.blame(f"direction of {quantity}")
         if blamed and turned:
             named = sorted(blamed.items(), key=lambda entry: -entry[1][0])[:3]
-            parts = [f"{percent(value / turned)} by {name}" for name, (value, _) in named if value > 0]
-            text += f"; of 1 - cosine {', '.join(parts)}"
+            parts = [
+                f"{percent(value / turned)} by {name}" for name, (value, _) in named if value >= SAME * turned
+            ]
+            text += f"; of 1 - cosine {', '.join(parts)}" if parts else ""
         lines.append(
             f"{text}; {percent(changes.shares[key])} of the squared error of single samples sits on the "
             f"{changes.n_changed} of {changes.n_samples} whose spikes changed."
         )
-    return "\n".join(lines)
+    return lines
 
 
-def to_html(
-    found: Attribution, changes: Changes, title: str, origin: Mapping[str, Any], *, complete: bool
-) -> str:
-    """Return the report as one HTML page that needs nothing but itself."""
-    shown: list[Picture | None] = []
-    for quantity in headline(found):
-        shown += [pictures.waterfall(found, quantity), pictures.blame(found, quantity)]
-    shown.append(pictures.synapses(found))
-    return _page(
-        title=f"Why {title} differs from the exact gradient",
-        lead=summary(found, changes).split("\n"),
-        notice=None if complete else "The attribution was interrupted; it holds what was finished.",
-        tables=[_html_table(q) for q in _quantities(found)]
-        + ([_html_spikes(changes)] if changes.spikes else []),
-        pictures=[picture for picture in shown if picture is not None],
-        origin=origin,
+def spoken(quantity: str) -> str:
+    """Return the name of a quantity as it stands in a sentence."""
+    return f"the {quantity}" if quantity.startswith("direction") else quantity
+
+
+def unit_of(quantity: str) -> str:
+    """Return the unit of a quantity's error."""
+    return {"spike": "s", "direction": "1 - cosine"}.get(quantity.split()[0], "relative")
+
+
+def _table(entry: Mapping[str, Any]) -> Table:
+    """Return a quantity by cause, those that make less than 1 % of the error on request."""
+    least = SAME * abs(entry["chip"])
+    rows: list[tuple[str, ...]] = [("none", "", "", number(entry["none"]), "", "")]
+    rest: list[tuple[str, ...]] = []
+    for name, parts in entry["switches"].items():
+        cells = (name, *("" if value is None else number(value) for value in parts.values()))
+        *sizes, _ = (abs(value or 0.0) for value in parts.values())
+        if max(sizes) >= least > 0:
+            rows.append(cells)
+        elif max(sizes):
+            rest.append(cells)
+    averaged = all(parts["shapley"] is not None for parts in entry["switches"].values())
+    total = number(entry["chip"] - entry["none"]) if averaged else ""
+    rows.append(("all", "", "", number(entry["chip"]), total, ""))
+    return Table(
+        f"Error of {spoken(entry['name'])}, {unit_of(entry['name'])}",
+        ("cause", "alone", "last", "in sequence", "Shapley value", "± 1 s.e."),
+        tuple(rows),
+        rest=tuple(rest),
+        folded=f"{len(rest)} more, each below {SAME:.0%} of the error",
+        note="By how much each approximation changes the error: alone, after all others, in sequence, and "
+        "averaged over all orders, which adds up.",
+        about="attribution",
     )
 
 
-def _title(quantity: str) -> str:
-    unit = {"spike": ", s", "direction": ", 1 - cosine"}.get(quantity.split()[0], ", relative")
-    return f"Error of {pictures.spoken(quantity)}{unit}"
-
-
-def _html_table(entry: Mapping[str, Any]) -> dict[str, Any]:
-    rows = [["none", "", "", number(entry["none"]), "", ""]]
-    for name, parts in entry["switches"].items():
-        if any(parts.values()):
-            rows.append([name, *("" if v is None else number(v) for v in parts.values())])
-    rows.append(["chip", "", "", number(entry["chip"]), "", ""])
-    heads = ["switch", "alone", "last", "in sequence", "Shapley value", "± 1 s.e."]
-    return {"title": _title(entry["name"]), "heads": heads, "rows": rows}
-
-
-def _html_spikes(changes: Changes) -> dict[str, Any]:
+def _spikes(changes: Changes) -> Table:
     rows = [
-        [s.kind, s.population, str(s.sample), str(s.neuron), f"{s.time * 1e3:.4f}", number(s.margin)]
-        for s in sorted(changes.spikes, key=lambda s: (not s.felt, s.sample, s.time))[:LISTED]
+        (s.kind, s.population, str(s.sample), str(s.neuron), f"{s.time * 1e3:.4f}", number(s.margin))
+        for s in sorted(changes.spikes, key=lambda s: (not s.felt, s.sample, s.time))
     ]
-    of = f", {LISTED} of {len(changes.spikes)}" if len(changes.spikes) > LISTED else ""
-    heads = ["spike", "population", "sample", "neuron", "time (ms)", "margin"]
-    return {"title": f"Spikes that changed{of}", "heads": heads, "rows": rows}
+    more = len(rows) - LISTED
+    return Table(
+        "Missed and extra spikes",
+        ("", "population", "sample", "neuron", "time (ms)", "margin"),
+        tuple(rows[:LISTED]),
+        rest=tuple(rows[LISTED:MOST]),
+        words=(0, 1),
+        folded=f"{min(more, MOST - LISTED)} more; the JSON file has all {len(rows)}" if more > 0 else "",
+        note="The margin is how far the exact voltage goes beyond the threshold with a spike that is missed, or "
+        "stays below it where one is extra. Spikes on which a gradient depends come first.",
+        about="margins",
+    )
 
 
 # -- convergence
@@ -200,13 +252,13 @@ def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
     They are of samples whose neurons keep their numbers of spikes, from the finest time step up to the coarsest at
     which there are enough of them.
     """
-    line = sorted((e for e in found if e.resolution.bits is None), key=lambda e: e.resolution.time_step)
+    line = sorted((e for e in found if e.grain.bits is None), key=lambda e: e.grain.time_step)
     kept = np.logical_and.accumulate([e.same for e in line])
     line = line[: int((kept.sum(axis=1) >= LEAST_SAMPLES).sum())] if line else []
     listed = []
     for kind in ("spike_times", "gradient"):
         if len(line) > 1:
-            sizes = [e.resolution.time_step for e in line]
+            sizes = [e.grain.time_step for e in line]
             order = observed_order(sizes, np.stack([getattr(e, kind) for e in line])[:, kept[len(line) - 1]])
             if order is not None:
                 listed.append((kind, sizes[-1], order))
@@ -215,20 +267,44 @@ def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
 
 def crossovers(found: Sequence[Errors]) -> dict[int, float | None]:
     """Return, by fraction bits, the time step in seconds below which bits make the larger error."""
-    plain = {e.resolution.time_step: e.mean for e in found if e.resolution.bits is None}
+    plain = {e.grain.time_step: e.mean for e in found if e.grain.bits is None}
     result: dict[int, float | None] = {}
-    for bits in dict.fromkeys(e.resolution.bits for e in found if e.resolution.bits is not None):
-        line = {e.resolution.time_step: e.beside for e in found if e.resolution.bits == bits and e.beside > 0}
+    for bits in dict.fromkeys(e.grain.bits for e in found if e.grain.bits is not None):
+        line = {e.grain.time_step: e.beside for e in found if e.grain.bits == bits and e.beside > 0}
         steps = sorted(step for step in line if plain.get(step, 0.0) > 0)
         if steps and bits is not None:
             result[bits] = crossover(steps, [plain[s] for s in steps], [line[s] for s in steps])
     return result
 
 
-def convergence_document(
+def convergence_of(
+    found: Sequence[Errors], title: str, origin: Mapping[str, Any], *, complete: bool
+) -> Document:
+    """Return what a convergence found."""
+    from validation.attribution import pictures
+
+    blocks: list[Block] = []
+    if not complete:
+        blocks.append(Words("The convergence was interrupted; it holds what was finished.", "notice"))
+    said = convergence_summary(found)
+    blocks += [Words(said[0], "verdict")] if said else []
+    blocks += [_formats(found)] if found else []
+    blocks += [Points(tuple(said[1:]))] if said[1:] else []
+    drawn = [pictures.steps(found), pictures.bits(found)]
+    shown: list[Block] = [picture for picture in drawn if picture is not None]
+    return Document(
+        title=f"Convergence of {title}",
+        headline=tuple(blocks),
+        sections=(Section("Errors", (*shown, _resolutions(found))), where_from(origin)),
+        origin=origin,
+        data=convergence_data(found, title, origin, complete=complete),
+    )
+
+
+def convergence_data(
     found: Sequence[Errors], title: str, origin: Mapping[str, Any], *, complete: bool
 ) -> dict[str, Any]:
-    """Return a convergence as a JSON document."""
+    """Return a convergence as data."""
     return {
         "format": "eventsolve-convergence-report",
         "version": 1,
@@ -237,7 +313,7 @@ def convergence_document(
         "title": title,
         "errors": [
             {
-                **e.resolution._asdict(),
+                **e.grain._asdict(),
                 "mean": e.mean,
                 "cosine": e.cosine,
                 "beside": e.beside,
@@ -255,43 +331,29 @@ def convergence_document(
     }
 
 
-def convergence_html(
-    found: Sequence[Errors], title: str, origin: Mapping[str, Any], *, complete: bool
-) -> str:
-    """Return a convergence as one HTML page."""
-    shown = [pictures.steps(found), pictures.bits(found)]
-    return _page(
-        title=f"Convergence of {title}",
-        lead=convergence_summary(found),
-        notice=None if complete else "The convergence was interrupted; it holds what was finished.",
-        tables=[convergence_rows(found)],
-        pictures=[picture for picture in shown if picture is not None],
-        origin=origin,
-    )
-
-
-def convergence_rows(found: Sequence[Errors]) -> dict[str, Any]:
-    """Return a table: a row per resolution."""
+def _resolutions(found: Sequence[Errors]) -> Table:
+    """Return a row per resolution."""
     rows = [
-        [
-            f"{e.resolution.time_step * 1e3:g}",
-            "float64" if e.resolution.bits is None else str(e.resolution.bits),
+        (
+            f"{e.grain.time_step * 1e3:g}",
+            "float64" if e.grain.bits is None else str(e.grain.bits),
             f"{int(e.same.sum())} of {e.same.size}",
             number(e.mean),
             f"{e.cosine:.5f}",
             number(e.beside),
-        ]
+        )
         for e in found
     ]
-    heads = [
-        "time step (ms)",
-        "fraction bits",
-        "samples with all spikes",
-        "relative error",
+    heads = (
+        "time step\n(ms)",
+        "fraction\nbits",
+        "samples with\nall spikes",
+        "relative\nerror",
         "cosine",
         "by bits",
-    ]
-    return {"title": "Batch-mean dL/dw", "heads": heads, "rows": rows}
+    )
+    note = "Of the batch-mean dL/dw. By bits: its distance from that of float64 at the same time step."
+    return Table("Every resolution", heads, tuple(rows), words=(), note=note, about="attribution")
 
 
 def convergence_summary(found: Sequence[Errors]) -> list[str]:
@@ -315,48 +377,20 @@ def convergence_summary(found: Sequence[Errors]) -> list[str]:
     return lines
 
 
-def convergence_table(found: Sequence[Errors]) -> Table:
-    """Return a table for the terminal: the error of the batch mean, a row per time step and a column per format."""
-    from rich import box
-    from rich.table import Table
-
-    formats = list(dict.fromkeys(e.resolution.bits for e in found))
-    title = "relative error of the batch-mean dL/dw, by fraction bits"
-    result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    result.add_column("time step", justify="right", no_wrap=True)
-    result.add_column("same spikes", justify="right", no_wrap=True)
-    for bits in formats:
-        result.add_column("float64" if bits is None else str(bits), justify="right", no_wrap=True)
-    by = {(e.resolution.time_step, e.resolution.bits): e for e in found}
-    for step in dict.fromkeys(e.resolution.time_step for e in found):
+def _formats(found: Sequence[Errors]) -> Table:
+    """Return the error of the batch mean, a row per time step and a column per format."""
+    formats = list(dict.fromkeys(e.grain.bits for e in found))
+    by = {(e.grain.time_step, e.grain.bits): e for e in found}
+    rows = []
+    for step in dict.fromkeys(e.grain.time_step for e in found):
         row = [by.get((step, bits)) for bits in formats]
         first = next(e for e in row if e is not None)
         cells = ("" if e is None else f"{e.mean:.2g}" for e in row)
-        result.add_row(f"{step * 1e3:g} ms", f"{int(first.same.sum())} of {first.same.size}", *cells)
-    return result
-
-
-# -- pages and files
-
-
-def _page(**contents: Any) -> str:
-    return page("attribution.html.j2", contents)
-
-
-def to_json(content: Mapping[str, Any]) -> str:
-    """Return a document as text."""
-    return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
-
-
-def write(folder: Path, name: str, content: Mapping[str, Any], html: str) -> tuple[Path, Path]:
-    """Write ``NAME.html`` and ``NAME.json`` into a folder, made if needed; return their paths."""
-    data, page = write_texts(folder, {f"{name}.json": to_json(content), f"{name}.html": html})
-    return page, data
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        rows.append((f"{step * 1e3:g} ms", f"{int(first.same.sum())} of {first.same.size}", *cells))
+    return Table(
+        "Relative error of the batch-mean dL/dw, by fraction bits",
+        ("time step", "same spikes", *("float64" if bits is None else str(bits) for bits in formats)),
+        tuple(rows),
+        words=(),
+        about="concepts/number_formats",
+    )

@@ -1,4 +1,4 @@
-"""A network, a batch and a chip, and how far a run with some of the chip's approximations is from the exact one.
+"""A problem and a target, and how far a run with some of the target's approximations is from the exact one.
 
 The errors of a run are numbers: of spike times in seconds, of dL/dt and of batch-mean gradients relative to the exact
 ones. Beside them stand the gradients themselves, in which contributions add up synapse by synapse.
@@ -6,10 +6,9 @@ ones. Beside them stand the gradients themselves, in which contributions add up 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from eventsolve.matching import match_spikes
 from eventsolve.network import Key
 from validation.compare import depths, label_of
 from validation.oracle import oracle
-from validation.spinnaker2 import SpiNNaker2Core, SwitchedCore, Switches
+from validation.target import Ablatable, Resolution
 
 Reals = NDArray[np.float64]
 
@@ -32,57 +31,61 @@ class Study:
 
     Parameters
     ----------
-    network : Network
-        Without delays.
-    inputs : mapping of str to SpikeTrains
-    t_end : float
-        Seconds.
-    loss : eventsolve.losses.TTFSCrossEntropy
-    core : SpiNNaker2Core
-        The chip.
-    kept : tuple of str
-        Switches that are on throughout and get no blame. With ``step_delay`` among them, as by default, the exact
-        network has that delay too, a real one of one time step on every synapse: what remains is error.
+    problem : Problem
+        Without a loss, spike times alone are attributed.
+    target : Ablatable
+        Whose approximations are asked for.
+    kept : tuple of str, optional
+        Causes that are on throughout and get no blame; by default those that the target means to be so. The steps of
+        transport that they make are delays of the exact network, too: what remains is error.
     window : float, optional
         Seconds within which spikes are paired; by default one and a half time steps, and another one per layer.
 
     Raises
     ------
     ValueError
-        If ``kept`` names no switch, all of them, or the window is not > 0.
+        If ``kept`` names no cause, all of them, or the window is not > 0.
     """
 
-    network: es.Network
-    inputs: Mapping[str, es.SpikeTrains]
-    t_end: float
-    loss: Any
-    core: SpiNNaker2Core
-    kept: tuple[str, ...] = ("step_delay",)
+    problem: es.Problem
+    target: Ablatable
+    kept: tuple[str, ...] = None  # type: ignore[assignment]
     window: float | None = None
 
     def __post_init__(self) -> None:
-        if len(Switches.only(self.kept).on) == len(Switches.names()):
-            raise ValueError("kept must leave a switch to attribute something to; got all of them")
-        object.__setattr__(self, "t_end", seconds("t_end", self.t_end))
+        known = tuple(self.target.causes())
+        kept = self.target.kept() if self.kept is None else tuple(self.kept)
+        unknown = [name for name in kept if name not in known]
+        if unknown:
+            raise ValueError(f"causes of {self.target.name!r} are {', '.join(known)}; got {unknown}")
+        if set(kept) == set(known):
+            raise ValueError("kept must leave a cause to attribute something to; got all of them")
+        object.__setattr__(self, "kept", kept)
         if self.window is not None:
             object.__setattr__(self, "window", seconds("window", self.window))
             if not self.window > 0:
                 raise ValueError(f"window must be > 0 seconds; got {self.window!r}")
 
     @property
-    def switches(self) -> tuple[str, ...]:
+    def causes(self) -> tuple[str, ...]:
         """The names of those to which error is attributed."""
-        return tuple(name for name in Switches.names() if name not in self.kept)
+        return tuple(name for name in self.target.causes() if name not in self.kept)
 
     @cached_property
-    def exact_network(self) -> es.Network:
-        """The network that has no error."""
-        return delayed(self.network, self.core.time_step) if "step_delay" in self.kept else self.network
+    def resolution(self) -> Resolution:
+        """How finely the target resolves the network."""
+        return self.target.resolution(self.problem.network)
+
+    @cached_property
+    def exact_problem(self) -> es.Problem:
+        """The problem whose solution has no error."""
+        kept = self.target.with_causes(self.kept)
+        return late(self.problem, kept.resolution(self.problem.network))
 
     @cached_property
     def exact(self) -> Record:
         """The exact record."""
-        return oracle(es.Problem(self.exact_network, self.inputs, self.t_end, self.loss))
+        return oracle(self.exact_problem)
 
     def run(self, on: Iterable[str]) -> Record:
         """Run the network with some approximations, and those that are kept.
@@ -90,12 +93,9 @@ class Study:
         Raises
         ------
         ValueError
-            If the core cannot represent the network, the inputs or the loss, or a denominator is 0 without its guard.
+            If the target cannot represent the problem with these approximations alone.
         """
-        switches = Switches.only({*on, *self.kept})
-        return SwitchedCore(replace(self.core, traces=False), switches).run(
-            es.Problem(self.network, self.inputs, self.t_end, self.loss)
-        )
+        return self.target.with_causes({*on, *self.kept}).run(self.problem)
 
     # -- what is measured
 
@@ -104,18 +104,23 @@ class Study:
         """Seconds within which spikes are paired, by population, inputs apart; shallow ones first."""
         depth = depths(self.exact.spikes, self.exact.weight)
         computed = sorted((name for name in depth if depth[name]), key=lambda name: depth[name])
-        wide = {name: (depth[name] + 1.5) * self.core.time_step for name in computed}
+        wide = {name: (depth[name] + 1.5) * self.resolution.time_step for name in computed}
         return wide if self.window is None else dict.fromkeys(wide, self.window)
 
     @cached_property
     def projections(self) -> tuple[Key, ...]:
         """Those with an exact gradient other than 0, in the order of the network."""
-        return tuple(key for key, w in self.exact.weight.items() if w.mean(axis=0).any())
+        return tuple(key for key, mean in self.exact_means.items() if mean.any())
+
+    @cached_property
+    def exact_means(self) -> dict[Key, Reals]:
+        """The exact batch-mean gradients, (n_post, n_pre), or (n_synapses,) where the weight is sparse."""
+        return batch_means(self.exact)
 
     @cached_property
     def quantities(self) -> tuple[str, ...]:
         """What the errors are of; dL/dt and dL/dw that are exactly 0 throughout have no relative error."""
-        felt = [name for name in self.windows if self.exact.spike_times[name].any()]
+        felt = [name for name in self.windows if np.any(self.exact.spike_times.get(name, 0.0))]
         return (
             *(f"spike times of {name}" for name in self.windows),
             *(f"dL/dt of {name}" for name in felt),
@@ -141,13 +146,15 @@ class Study:
             match = match_spikes(name, self.exact.spikes[name], record.spikes[name], window)
             apart = np.abs(match.shift).sum() + window * (match.missed.size + match.extra.size)
             distances.append(apart / max(1, match.exact.n_spikes))
-            want, got = self.exact.spike_times[name], record.spike_times[name]
+            want = self.exact.spike_times.get(name, np.empty(0))
             if want.any():
+                got = record.spike_times[name]
                 paired = got[match.model_index] - want[match.exact_index]
                 lone = np.concatenate([paired, want[match.missed], got[match.extra]])
                 slopes.append(np.linalg.norm(lone) / np.linalg.norm(want))
-        means = [record.weight[key].mean(axis=0) for key in self.projections]
-        exact = [self.exact.weight[key].mean(axis=0) for key in self.projections]
+        got_means = batch_means(record)
+        means = [got_means[key] for key in self.projections]
+        exact = [self.exact_means[key] for key in self.projections]
         errors = [np.linalg.norm(m - e) / np.linalg.norm(e) for m, e in zip(means, exact, strict=True)]
         turned = [_turned(m, e) for m, e in zip(means, exact, strict=True)]
         observed = np.concatenate([distances, slopes, errors, turned, *(m.ravel() for m in means)])
@@ -156,13 +163,16 @@ class Study:
         return observed
 
     def gradients(self, observed: Reals) -> dict[Key, Reals]:
-        """Return the gradients among observed numbers, or changes of them, (..., n_post, n_pre)."""
+        """Return the gradients among observed numbers, or changes of them, (..., n_post, n_pre) each.
+
+        Where the weight is sparse, (..., n_synapses).
+        """
         found, start = {}, len(self.quantities)
         for key in self.projections:
-            shape = self.exact.weight[key].shape[1:]
-            values = observed[..., start : start + shape[0] * shape[1]]
-            found[key] = values.reshape(*observed.shape[:-1], *shape)
-            start += shape[0] * shape[1]
+            shape = self.exact_means[key].shape
+            size = int(np.prod(shape))
+            found[key] = observed[..., start : start + size].reshape(*observed.shape[:-1], *shape)
+            start += size
         return found
 
 
@@ -174,9 +184,24 @@ def _turned(got: Reals, exact: Reals) -> float:
     return 0.5 * float(np.sum((got / size - exact / np.linalg.norm(exact)) ** 2))
 
 
-def delayed(network: es.Network, delay: float) -> es.Network:
-    """Return the network with a delay in seconds on every synapse."""
-    return network.with_delays(dict.fromkeys(network.projections, delay))
+def late(problem: es.Problem, resolution: Resolution) -> es.Problem:
+    """Return a problem whose synapses have, beside their delays, those that a target's steps of transport are."""
+    network = problem.network
+    delays = {
+        key: network.projections[key].shaped(network.projections[key].delay + steps * resolution.time_step)
+        for key, steps in resolution.transport.items()
+        if steps
+    }
+    if not delays:
+        return problem
+    return es.Problem(
+        network.with_delays(delays), problem.inputs, problem.t_end, problem.loss, problem.max_spikes
+    )
+
+
+def batch_means(record: Record) -> dict[Key, Reals]:
+    """Return the batch-mean dL/dw of every projection, (n_post, n_pre), or (n_synapses,) where the weight is sparse."""
+    return {key: weight.mean(axis=0) for key, weight in record.weight.items()}
 
 
 def observe(study: Study, on: frozenset[str]) -> Reals:
@@ -184,7 +209,7 @@ def observe(study: Study, on: frozenset[str]) -> Reals:
     try:
         return study.observed(study.run(on))
     except ValueError as error:
-        off = [name for name in study.switches if name not in on]
+        off = [name for name in study.causes if name not in on]
         raise ValueError(
-            f"without {', '.join(off) or 'nothing'}: {error}; keep a switch on to leave it out"
+            f"without {', '.join(off) or 'nothing'}: {error}; keep a cause on to leave it out"
         ) from None

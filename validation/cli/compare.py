@@ -11,6 +11,7 @@ import typer
 
 from validation import exits
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
+from validation.cli.running import again
 from validation.options import duration, file, finite, folder, wrong
 
 
@@ -88,6 +89,7 @@ def compare(
             settings=settings,
             window=width,
             tolerance=tolerance,
+            next_command=again("attribute", task, target, options) if hasattr(found.target, "causes") else "",
         )
     except (ValueError, ImportError) as error:
         raise wrong(error) from None
@@ -95,19 +97,11 @@ def compare(
         {"task": task, "target": target, "set": list(options or []), "samples": problem.n_samples},
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),
     )
-    errors, tables = console(stderr=True), console(stderr=json)
-    tables.print(report.table([run]))
-    tables.print(report.summary(run.comparison), soft_wrap=True)
-    if run.order is not None:
-        tables.print(str(run.order), soft_wrap=True)
-    html, data = report.write([run], origin, out)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
+    report.publish(report.document_of([run], origin), out, json=json)
     if junit is not None:
         write_text(junit, to_junit(run))
-    if json:
-        typer.echo(report.to_json([run], origin), nl=False)
     broken = broken_limits(run.comparison, max_error, min_cosine)
     for sentence in broken:
-        errors.print(f"limit broken: {sentence}", style="bold red", soft_wrap=True)
+        console(stderr=True).print(f"limit broken: {sentence}", style="bold red", soft_wrap=True)
     if broken:
         raise typer.Exit(exits.DIFFERS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,6 +60,8 @@ class Given:
         Of the task or the record.
     problem : Problem
     target : Target
+    options : mapping of str to str
+        Of the target, as they were given.
     record : eventsolve.io.records.Record or None
         What the problem is of, if it is of a file.
     """
@@ -67,6 +69,7 @@ class Given:
     title: str
     problem: es.Problem
     target: Target
+    options: Mapping[str, str]
     record: records.Record | None = None
 
 
@@ -77,8 +80,10 @@ def given(
     *,
     tool: str,
     samples: int | None = None,
+    task_samples: int = 32,
     seed: int = 42,
     least: int = 1,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Given:
     """Return what a command is given, or say as a bad option what is wrong with it.
 
@@ -93,9 +98,12 @@ def given(
     tool : str
         What the target has to be able to do, one of :data:`validation.target.TOOLS`.
     samples : int, optional
-    seed : int
+        By default ``task_samples`` of a task, and all of a record.
+    task_samples, seed : int
     least : int
         Samples that the command needs.
+    defaults : mapping of str to value, optional
+        Of options that the target has to be given, where they are not.
     """
     from validation import registry
     from validation.target import require
@@ -103,14 +111,19 @@ def given(
     try:
         chosen = registry.settings(list(options or []))
         of_target, of_task = _shared(chosen, target, source)
-        made = registry.target(target, **of_target)
-        require(made, tool)
-        title, problem, record = _problem(source, of_task, samples, seed)
+        require(registry.kind(registry.TARGETS, target), tool)
+        needed = {
+            name: value
+            for name, value in (defaults or {}).items()
+            if registry.options_of(registry.TARGETS, target).get(name) is MISSING
+        }
+        made = registry.target(target, **{**needed, **of_target})
+        title, problem, record = _problem(source, of_task, samples, task_samples, seed)
         if problem.n_samples < least:
             raise ValueError(f"{tool} needs at least {least} samples; {source} gives {problem.n_samples}")
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise wrong(error) from None
-    return Given(title, problem, made, record)
+    return Given(title, problem, made, of_target, record)
 
 
 def _is_file(source: str) -> bool:
@@ -147,14 +160,14 @@ def _shared(chosen: dict[str, str], target: str, source: str) -> tuple[dict[str,
 
 
 def _problem(
-    source: str, options: dict[str, str], samples: int | None, seed: int
+    source: str, options: dict[str, str], samples: int | None, task_samples: int, seed: int
 ) -> tuple[str, es.Problem, records.Record | None]:
     """Return the title and the problem of a task or a record."""
     from validation import registry
 
     if not _is_file(source):
         task = registry.task(source, **options)
-        return task.name, task.problem(n_samples=samples or 32, seed=seed), None
+        return task.name, task.problem(n_samples=samples or task_samples, seed=seed), None
     record = _read(source)
     problem = record.problem()
     if samples is not None:

@@ -63,7 +63,7 @@ class Outcome:
     def gradient(self, key: Key) -> Reals:
         """Return GeNN's raw ``Gradient`` of a dense projection, (n_samples, n_pre, n_post)."""
         assert self.found is not None
-        values = self.tables.by_projection(self.found.weight.astype(np.float64))[key]
+        values = self.tables.by_projection(self.found.weight)[key]
         return np.asarray(values.transpose(0, 2, 1))
 
     def of(self, population: str, values: Floats) -> Floats:
@@ -135,16 +135,13 @@ def record_of(outcome: Outcome, problem: es.Problem, name: str, time_step: float
     )
     factor *= outcome.batch if reading.divided else 1
 
-    def by_projection(values: Floats, by: float) -> dict[Key, Any]:
-        return tables.by_projection(by * values.astype(np.float64))
-
     found = outcome.found
-    delays = by_projection(found.delay, 1e3 * factor) if found.delay.size else {}
+    delays = tables.by_projection(found.delay, 1e3 * factor) if found.delay.size else {}
     return replace(
         record,
         loss_values=outcome.answer.values * (1e-6 if reading.name == "RelativeMSE" else 1.0),
         gradients={
-            "weight": by_projection(found.weight, factor),
+            "weight": tables.by_projection(found.weight, factor),
             "delay": {
                 key: delays[key] for key, p in network.projections.items() if key in delays and p.delay.any()
             },

@@ -95,8 +95,8 @@ class Answer:
     at_spike: Floats
 
 
-def reading_of(loss: Any, network: Network, n_samples: int) -> Reading:
-    """Return a loss as mlGeNN knows it.
+def reading_of(loss: Any, network: Network, n_samples: int, time_step: float) -> Reading:
+    """Return a loss as mlGeNN knows it; ``time_step`` in seconds.
 
     Raises
     ------
@@ -110,7 +110,8 @@ def reading_of(loss: Any, network: Network, n_samples: int) -> Reading:
     if hasattr(loss, "labels"):
         nobody = es.SpikeTrains.from_arrays([], [], [], n_samples=n_samples, n_neurons=population.size)
         labels = fitting_labels(loss.labels, nobody)
-    on_spikes = isinstance(loss, losses.TTFSCrossEntropy | losses.RelativeMSE)
+    of_first = losses.FirstSpikeCrossEntropy | losses.TTFSCrossEntropy | losses.RelativeMSE
+    on_spikes = isinstance(loss, of_first)
     if on_spikes != population.neuron.spiking:
         raise ValueError(
             f"mlGeNN's EventProp compiler reads first spikes of LIF and voltages of LI populations; got "
@@ -123,6 +124,13 @@ def reading_of(loss: Any, network: Network, n_samples: int) -> Reading:
                 f"mlGeNN's readouts weigh voltages uniformly or exponentially; got weighting {loss.weighting!r}"
             )
         return Reading(names[loss.weighting], population.name, labels)
+    if isinstance(loss, losses.SumVoltageCrossEntropy):
+        if round(loss.time_step / time_step, 9) != 1:
+            raise ValueError(
+                f"mlGeNN sums over its own steps, of {time_step!r} s; time_step of SumVoltageCrossEntropy is "
+                f"{loss.time_step!r}"
+            )
+        return Reading("SumVar", population.name, labels)
     if isinstance(loss, losses.MaxVoltageCrossEntropy):
         return Reading("MaxVar", population.name, labels)
     if isinstance(loss, losses.TrajectoryMSE):
@@ -132,7 +140,7 @@ def reading_of(loss: Any, network: Network, n_samples: int) -> Reading:
     if isinstance(loss, losses.TTFSCrossEntropy):
         if loss.alpha != 0:
             raise ValueError(
-                "mlGeNN's term for early spikes is alpha/(1.01 T - t), not an exponential one; alpha of "
+                "mlGeNN's term for early spikes is that of FirstSpikeCrossEntropy, alpha/(1.01 t_end - t); alpha of "
                 f"TTFSCrossEntropy must be 0; got {loss.alpha!r}"
             )
         return Reading(
@@ -141,6 +149,19 @@ def reading_of(loss: Any, network: Network, n_samples: int) -> Reading:
             labels,
             silent=loss.silent,
             temperature=milliseconds(loss.tau0),
+        )
+    if isinstance(loss, losses.FirstSpikeCrossEntropy):
+        return Reading(
+            "FirstSpikeTime",
+            population.name,
+            labels,
+            silent=loss.silent,
+            temperature=milliseconds(loss.tau0),
+            alpha=milliseconds(loss.alpha),
+        )
+    if isinstance(loss, losses.InstantCrossEntropy):
+        raise ValueError(
+            "mlGeNN's per_timestep_loss, which is InstantCrossEntropy, ends with a KeyError when it is compiled"
         )
     raise ValueError(f"mlGeNN's EventProp compiler has no loss like {type(loss).__name__}")
 

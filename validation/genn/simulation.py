@@ -79,7 +79,9 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
         raise ValueError(
             f"t_end is {n_steps} steps of {settings.time_step!r} s; GeNN's clock is modelled up to {MAX_STEPS}"
         )
-    reading = None if problem.loss is None else readouts.reading_of(problem.loss, network, n_samples)
+    reading = None
+    if problem.loss is not None:
+        reading = readouts.reading_of(problem.loss, network, n_samples, settings.time_step)
     clock = Clock(milliseconds(settings.time_step), n_steps, kind)
     tables = tables_of(network, settings.time_step, kind, causes)
     warn_of_step(settings.time_step, network)

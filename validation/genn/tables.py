@@ -13,10 +13,10 @@ from scipy.special import exprel
 import eventsolve as es
 from eventsolve.network import Key, Network, Population
 from validation.genn.causes import Causes
-from validation.genn.clock import Clock, milliseconds
+from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Neurons, Projections, Synapses
 from validation.grid.kernels.tables import Events
-from validation.grid.steps import Integers, Reals, grid_trains, in_steps
+from validation.grid.steps import Integers, grid_trains, in_steps
 
 LONGEST_DELAY = 65534
 """Steps: mlGeNN's compiler refuses more than 65535, counting one for a spike without delay."""
@@ -50,13 +50,16 @@ class Tables:
     order: Integers
     rounded: Mapping[Key, tuple[int, float]]
 
-    def by_projection(self, values: Reals) -> dict[Key, Any]:
-        """Return values by synapse, (n_samples, n_synapses), in the layout of each weight, samples first."""
-        ordered = np.empty_like(values)
-        ordered[:, self.order] = values
+    def by_projection(self, values: Floats, factor: float = 1.0) -> dict[Key, Any]:
+        """Return values by synapse, (n_samples, n_synapses), in the layout of each weight, samples first.
+
+        They are float64, and multiplied by a factor.
+        """
+        places = np.argsort(self.order)
         found, first = {}, 0
         for key, p in self.network.projections.items():
-            found[key] = p.shaped(ordered[:, first : first + p.weights.size])
+            own = np.take(values, places[first : first + p.weights.size], axis=1).astype(np.float64)
+            found[key] = p.shaped(np.multiply(own, factor, out=own))
             first += p.weights.size
         return found
 
@@ -280,7 +283,8 @@ def sent_inputs(
             first = in_steps(trains.times, time_step, "up")
         else:
             first = np.searchsorted(clock.times, (trains.times * 1e3).astype(np.float32))
-        order = np.lexsort((trains.times, trains.neurons, trains.samples))
+        # trains are sorted by sample and time, which a stable order of neurons leaves
+        order = np.argsort(trains.samples * trains.n_neurons + trains.neurons, kind="stable")
         first, neurons, samples = first[order], trains.neurons[order], trains.samples[order]
         steps = _one_per_step(first, (np.diff(neurons) != 0) | (np.diff(samples) != 0))
         in_trial = steps < clock.n_steps
@@ -292,8 +296,9 @@ def sent_inputs(
         spikes[name] = grid_trains(steps + (0 if late else 1), neurons, samples, shape, time_step)[0]
     nothing = (np.empty(0, np.int64),) * 3
     samples, steps, places = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
-    order = np.lexsort((places, steps, samples))
     n_samples = next(iter(inputs.values())).n_samples
+    n_sources = int(places.max(initial=0)) + 1
+    order = np.argsort((samples * (clock.n_steps + 1) + steps + 1) * n_sources + places, kind="stable")
     bounds = np.searchsorted(samples[order], np.arange(n_samples + 1))
     return Sent(Events(bounds, steps[order], places[order]), spikes, waiting, lost)
 

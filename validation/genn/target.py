@@ -31,15 +31,17 @@ Trials = Literal["separate", "consecutive"]
 
 @dataclass(frozen=True)
 class GeNN:
-    """Networks as mlGeNN's EventProp compiler runs them on GeNN; see the module docstring.
+    """Discretised EventProp as mlGeNN runs it on GeNN, with its faults.
 
     It runs LIF and LI populations in any topology, with exponential synapses, dense or sparse, delays of whole steps
     and refractory periods, and a loss on one population, which for mlGeNN is
 
     - ``MeanVoltageCrossEntropy`` of LI neurons: AvgVar if "uniform", AvgVarExpWeight if "exponential";
+    - ``SumVoltageCrossEntropy`` of LI neurons, of its own time_step: SumVar;
     - ``MaxVoltageCrossEntropy`` of LI neurons: MaxVar;
     - ``TrajectoryMSE`` of LI neurons: Var with MeanSquareError;
-    - ``TTFSCrossEntropy`` of LIF neurons, without its early term: FirstSpikeTime with softmax_temperature tau0;
+    - ``FirstSpikeCrossEntropy`` of LIF neurons: FirstSpikeTime, softmax_temperature being tau0 and ttfs_alpha alpha in
+      ms; also ``TTFSCrossEntropy`` without its early term;
     - ``RelativeMSE`` of LIF neurons: FirstSpikeTime with RelativeMeanSquareError.
 
     An LI's v_leak is mlGeNN's bias. What the real one does wrong is done alike, and can be left out: see
@@ -75,7 +77,7 @@ class GeNN:
 
     time_step: float
     faithful: bool = True
-    without: str | tuple[str, ...] = field(default=(), kw_only=True)
+    without: str | tuple[str, ...] = field(default="", kw_only=True)
     max_spikes: int = field(default=500, kw_only=True)
     reg_lambda_upper: float = field(default=0.0, kw_only=True)
     reg_lambda_lower: float = field(default=0.0, kw_only=True)

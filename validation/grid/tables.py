@@ -10,6 +10,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.network import Key, Network, Population
+from validation.grid.flaws import Packets
 from validation.grid.kernels.numbers import Number
 from validation.grid.kernels.tables import (
     DECAY_MEM,
@@ -96,7 +97,12 @@ class Tables:
 
 
 def tables_of(
-    network: Network, time_step: float, propagators: Propagators, transport: int, number: Number
+    network: Network,
+    time_step: float,
+    propagators: Propagators,
+    transport: int,
+    number: Number,
+    packets: Packets,
 ) -> Tables:
     """Return the tables of a network.
 
@@ -142,6 +148,11 @@ def tables_of(
     begins = np.ones(pre.size, dtype=bool)
     begins[1:] = (np.diff(post) != 1) | (np.diff(pre) != 0) | (np.diff(place) != 0) | (np.diff(steps) != 0)
     first = np.flatnonzero(begins)
+    posts = {p.name: k for k, p in enumerate(populations)}
+    of_post = np.array([posts[p.post] for p in network.projections.values()], dtype=np.int64)
+    group = {"one": np.zeros_like(place), "one per population": of_post[place] if place.size else place}.get(
+        packets, place
+    )
     synapses = Synapses(
         weight,
         np.searchsorted(pre[first], np.arange(n_inputs + n + 1)),
@@ -150,6 +161,8 @@ def tables_of(
         np.diff(np.append(first, pre.size)),
         steps[first],
         delta[first] > 0,
+        group[first],
+        len(populations) + len(network.projections),
         n_inputs,
         int(steps.max(initial=0)),
         bool(delta.any()),

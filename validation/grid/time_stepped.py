@@ -14,7 +14,7 @@ events, so that everything converges to the exact solution with the first order 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, cast, get_args
@@ -29,11 +29,15 @@ from eventsolve.io.records import Record, Trace
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Network
-from validation.fixedpoint import Overflow, Rounding
+from validation.fixedpoint import FixedFormat, Overflow, Rounding
+from validation.grid.causes import causes, with_causes
+from validation.grid.cost import cost
+from validation.grid.flaws import NONE, Flaws
 from validation.grid.kernels.backward import backward
 from validation.grid.kernels.forward import forward
 from validation.grid.kernels.numbers import FIXED, Number
 from validation.grid.kernels.tables import N_QUANTITIES, Events, Fired, Rules, Sums
+from validation.grid.localisation import Departure, localised
 from validation.grid.number import kernel_number, noise_of, overflows, quantum
 from validation.grid.scheme import Propagators
 from validation.grid.solution import GridSolution, States
@@ -47,7 +51,7 @@ from validation.grid.steps import (
     to_steps,
 )
 from validation.grid.tables import Tables, events_of, inputs_of, part, tables_of
-from validation.target import Resolution
+from validation.target import Cost, Grain, Resolution, Resolved
 
 SAMPLES = 8
 """Of a chunk: samples share nothing, so that any number gives the same bits."""
@@ -168,6 +172,45 @@ class TimeStepped:
             floating=number.kind != FIXED,
         )
 
+    def causes(self) -> dict[str, str]:
+        """Return what each of its approximations does, by name; see :mod:`validation.grid.causes`."""
+        return causes(self)
+
+    def kept(self) -> tuple[str, ...]:
+        """Return its steps of transport, which are a delay and no error."""
+        return ("transport",) if self.transport else ()
+
+    def with_causes(self, on: Iterable[str]) -> Resolved:
+        """Return it with some of its approximations, on a fine grid without "time_step"."""
+        return with_causes(self, on)
+
+    def at(self, grain: Grain) -> TimeStepped:
+        """Return it at another time step, in fixed point with as many fraction bits, or in float64."""
+        whole = 16 if self.number.startswith("float") else FixedFormat.parse(self.number).integer_bits
+        number = "float64" if grain.bits is None else FixedFormat(whole, grain.bits).name
+        return replace(self, time_step=grain.time_step, number=number, traces=False)
+
+    def cost(self, problem: es.Problem, record: Record) -> Cost:
+        """Return what a sample costs on average, as :func:`validation.grid.cost.cost` counts it."""
+        return cost(self, problem, record)
+
+    @staticmethod
+    def settings() -> tuple[dict[str, Any], ...]:
+        """Return time steps from 1 ms to 10 us with fixed-point formats of 16 to 32 bits, and with float32."""
+        numbers = [
+            {"number": number, "rounding": rounding}
+            for number in ("s8.7", "s8.11", "s16.15", "s12.19")
+            for rounding in ("down", "half_up", "stochastic")
+        ]
+        steps = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+        return tuple({"time_step": h} | n for h in steps for n in [*numbers, {"number": "float32"}])
+
+    def localised(
+        self, problem: es.Problem, record: Record, *, previous: Network | None = None, rtol: float = 0.0
+    ) -> Departure | None:
+        """Return where a record departs from what this does first; see :mod:`validation.grid.localisation`."""
+        return localised(self, problem, record, previous=previous, rtol=rtol)
+
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
 
@@ -190,16 +233,26 @@ class TimeStepped:
             If inputs or loss do not fit the network, two spikes of an input fall into one step, or the number format
             cannot hold a parameter.
         """
+        return self.run_flawed(problem, NONE)
+
+    def run_flawed(self, problem: es.Problem, flaws: Flaws) -> Record:
+        """Run as :meth:`run` does, with something wrong on purpose.
+
+        Parameters
+        ----------
+        problem : Problem
+        flaws : Flaws
+        """
         network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         self._check(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step)
         warn_of_step(self.time_step, network)
         number = kernel_number(self.number, self.rounding, self.overflow)
-        tables = tables_of(network, self.time_step, self.propagators, self.transport, number)
+        tables = self._tables(network, number, flaws)
         steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
         events, input_order = inputs_of(tables, inputs, steps, n_samples)
-        forwards = partial(self._forward, tables, number, events, n_steps)
+        forwards = partial(self._forward, tables, flaws, number, events, n_steps)
         fired, bounds, traces, _, _ = forwards(traced=self.traces)
         samples = np.repeat(np.arange(n_samples), np.diff(bounds))
         spikes, places = _trains(network, tables, inputs, steps, samples, fired, self.time_step)
@@ -228,13 +281,16 @@ class TimeStepped:
         if loss is None:
             return record
         evaluation: Evaluation = loss.evaluate(cast(Any, solution))  # which is read as a solution is
+        if flaws.reading is not None:
+            evaluation = flaws.reading(evaluation, solution)
         errors = np.zeros(fired.steps.size)
         for name, values in evaluation.spike_times.items():
             if name in tables.populations:
                 errors[places[name]] = values
         reads, cotangents = _reads(evaluation, solution, tables)
+        back = tables if flaws.back is None else self._tables(flaws.back, number, flaws)
         errors, input_errors, sums, falling, noise = self._backward(
-            tables, number, events, n_steps, bounds, errors, reads, cotangents
+            tables, back, flaws, number, events, n_steps, bounds, errors, reads, cotangents
         )
         given = np.empty_like(input_errors)
         given[input_order] = input_errors
@@ -247,8 +303,8 @@ class TimeStepped:
                 spike_times[name] = spike_times[name] + evaluation.spike_times[name]
             first += size
         gradients: dict[str, Mapping[Any, Any]] = {
-            "weight": tables.by_projection(sums.weight),
-            "delay": tables.by_projection(sums.delay),
+            "weight": back.by_projection(sums.weight),
+            "delay": back.by_projection(sums.delay),
             "spike_times": {name: spike_times[name] for name in network.populations},
         }
         if self.adjoint == "transpose":
@@ -262,6 +318,9 @@ class TimeStepped:
             gradients=gradients,
             counters=counters,
         )
+
+    def _tables(self, network: Network, number: Number, flaws: Flaws) -> Tables:
+        return tables_of(network, self.time_step, self.propagators, self.transport, number, flaws.packets)
 
     def _check(self, network: Network) -> None:
         """Raise a ValueError if the adjoint has no rule for something in the network."""
@@ -288,6 +347,7 @@ class TimeStepped:
     def _forward(
         self,
         tables: Tables,
+        flaws: Flaws,
         number: Number,
         events: Events,
         n_steps: int,
@@ -301,14 +361,17 @@ class TimeStepped:
         before = tuple(np.empty((n_samples if traced else 0, *shape)) for _ in range(2))
         after = tuple(np.empty((n_samples if kept else 0, *shape)) for _ in range(2))
 
+        size = _at_once(flaws, n_samples)
+
         def work(k: int) -> tuple[Integers, Fired, int]:
-            low, high = _range(k, n_samples)
+            low, high = _range(k, size, n_samples)
             noise = noise_of(number, low, high, self.seed)
             bounds, fired = call(
                 forward,
                 tables.neurons,
                 tables.synapses,
                 self._rules(),
+                flaws.of_kernels(),
                 number,
                 part(events, low, high)[0],
                 n_steps,
@@ -318,7 +381,7 @@ class TimeStepped:
             )
             return np.diff(bounds), fired, overflows(noise)
 
-        results = map_chunks(work, -(-n_samples // SAMPLES), self.threads)
+        results = map_chunks(work, -(-n_samples // size), self.threads)
         empty = Fired(*(np.empty(0, np.int64),) * 2, *(np.empty(0),) * 3)
         fired = Fired(*(np.concatenate(c) for c in zip(empty, *(r[1] for r in results), strict=True)))
         bounds = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(r[0] for r in results)]))
@@ -327,6 +390,8 @@ class TimeStepped:
     def _backward(
         self,
         tables: Tables,
+        back: Tables,
+        flaws: Flaws,
         number: Number,
         events: Events,
         n_steps: int,
@@ -337,9 +402,10 @@ class TimeStepped:
     ) -> tuple[Reals, Reals, Sums, int, int]:
         """Return dL/dt of spikes and of input spikes, gradients, falling spikes and overflows."""
         n_samples, n_synapses = bounds.size - 1, tables.order.size
+        size = _at_once(flaws, n_samples)
 
         def work(k: int) -> tuple[Reals, Reals, Sums, int, int]:
-            low, high = _range(k, n_samples)
+            low, high = _range(k, size, n_samples)
             noise = noise_of(number, low, high, self.seed)
             own_inputs, _ = part(events, low, high)
             own_reads, read = part(reads, low, high)
@@ -354,7 +420,10 @@ class TimeStepped:
                 backward,
                 tables.neurons,
                 tables.synapses,
+                back.neurons,
+                back.synapses,
                 self._rules(),
+                flaws.of_kernels(),
                 number,
                 own_inputs,
                 n_steps,
@@ -368,7 +437,7 @@ class TimeStepped:
             )
             return completed, of_inputs, sums, falling, overflows(noise)
 
-        results = map_chunks(work, -(-n_samples // SAMPLES), self.threads)
+        results = map_chunks(work, -(-n_samples // size), self.threads)
         if not results:
             nothing = np.zeros((0, n_synapses))
             return (
@@ -383,8 +452,13 @@ class TimeStepped:
         return completed, of_inputs, sums, sum(r[3] for r in results), sum(r[4] for r in results)
 
 
-def _range(chunk: int, n_samples: int) -> tuple[int, int]:
-    return chunk * SAMPLES, min((chunk + 1) * SAMPLES, n_samples)
+def _at_once(flaws: Flaws, n_samples: int) -> int:
+    """Return how many samples a chunk has: all, where one depends on the one before."""
+    return max(1, n_samples) if flaws.in_order else SAMPLES
+
+
+def _range(chunk: int, size: int, n_samples: int) -> tuple[int, int]:
+    return chunk * size, min((chunk + 1) * size, n_samples)
 
 
 def _trains(

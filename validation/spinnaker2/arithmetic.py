@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -107,6 +107,25 @@ class Arithmetic:
             )
         sums = FixedFormat(62 - number.fraction_bits, number.fraction_bits)
         return cls(name, number, number, U0_32, number, FixedFormat(1, 30), sums)
+
+
+def with_bits(arithmetic: Arithmetic, integer_bits: int, fraction_bits: int) -> Arithmetic:
+    """Return an arithmetic whose formats all have so many fraction bits, or more where numbers are small.
+
+    Weights, states, adjoints and gradients have just so many. Decay factors, which a small time step brings close to 0
+    and 1, have 17 more, and probabilities 15, as u0.32 and s1.30 have beside s16.15.
+    """
+    number = FixedFormat(integer_bits, fraction_bits)
+    return replace(
+        arithmetic,
+        name=number.name,
+        weight=number,
+        state=number,
+        adjoint=number,
+        gradient=FixedFormat(62 - fraction_bits, fraction_bits),
+        decay=FixedFormat(0, min(fraction_bits + 17, 62), signed=False),
+        probability=FixedFormat(1, min(fraction_bits + 15, 61)),
+    )
 
 
 class Calculator:

@@ -33,6 +33,7 @@ from validation.spinnaker2.operands import FLOATING, held, native
 from validation.spinnaker2.optimizer_program import sample_gradients
 from validation.spinnaker2.switches import Switches, switched_arithmetic
 from validation.spinnaker2.target import SpiNNaker2Core
+from validation.target import Resolution
 
 
 class Events(NamedTuple):
@@ -72,6 +73,13 @@ class SwitchedCore:
         if len(on) <= len(names) // 2:
             return f"{self.core.name}, of it {', '.join(on) or 'nothing'}"
         return f"{self.core.name}, without {', '.join(name for name in names if name not in on)}"
+
+    def resolution(self, network: es.Network) -> Resolution:
+        """Return how finely the network is resolved, as :meth:`SpiNNaker2Core.resolution` does."""
+        whole = self.core.resolution(network)
+        return replace(
+            whole, transport=dict.fromkeys(network.projections, 1 if self.switches.step_delay else 0)
+        )
 
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch, as :meth:`SpiNNaker2Core.run` does.

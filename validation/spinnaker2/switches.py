@@ -95,6 +95,27 @@ class Switches:
         return tuple(name for name in self.names() if getattr(self, name))
 
 
+SAID = {
+    "input_grid": "input spikes are moved to the nearest step",
+    "spike_grid": "voltages are compared with the threshold at grid points",
+    "step_delay": "a spike arrives one time step after it was sent",
+    "euler_decay": "decay factors are 1 - h/tau, if they are so on the core",
+    "one_step_integral": "voltages are driven by the current at the end of a step, and adjoints alike",
+    "overshoot": "the denominator of a jump is I - V, not I - v_threshold",
+    "guard": "denominators are guarded against 0",
+    "late_jump": "backwards, jumps and gradients are taken at the far end of the step",
+    "weight_format": "weights are in the core's format",
+    "state_format": "voltages and currents are in the core's format",
+    "decay_format": "decay factors are in the core's format",
+    "adjoint_format": "adjoints are in the core's format",
+    "rounding": "fixed-point results are rounded as on the core, not to the nearest even",
+    "saturation": "fixed-point numbers end at the core's ranges",
+    "loss_in_steps": "the loss reads first spikes in whole steps, in its number format",
+    "optimizer_format": "gradients are accumulated in the core's gradient format",
+}
+"""What each switch does, in a few words; :class:`Switches` says it all."""
+
+
 def switched_arithmetic(arithmetic: Arithmetic, switches: Switches) -> Arithmetic:
     """Return the number formats that are left."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import networkx as nx
 import numpy as np
@@ -16,11 +16,12 @@ from eventsolve.checks import duration, real
 from eventsolve.io.records import Record, Trace
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
-from validation.fixedpoint import FixedFormat
+from validation.fixedpoint import FixedFormat, Rounding
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import check_network, grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.spinnaker2 import batched, packetwise
-from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, check_range, decode
+from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, check_range, decode, with_bits
+from validation.spinnaker2.cost import cost
 from validation.spinnaker2.image import (
     LOSS,
     Image,
@@ -31,8 +32,13 @@ from validation.spinnaker2.image import (
     WeightBlock,
     layer_image,
 )
+from validation.spinnaker2.memory import number_bytes
 from validation.spinnaker2.optimizer_program import OptimizerProgram, sample_gradients
-from validation.target import Resolution
+from validation.spinnaker2.switches import SAID, Switches
+from validation.target import Cost, Grain, Resolution, Resolved
+
+if TYPE_CHECKING:
+    from validation.spinnaker2.localisation import Finding
 
 Decay = Literal["euler", "exponential"]
 
@@ -59,6 +65,8 @@ class SpiNNaker2Core:
         suits s16.15: rare jumps reach 130 times an error of 1. Powers of two change no bit in floating point.
     traces : bool
         Whether the record shows voltages and currents, 16 bytes per sample, neuron and step.
+    rounding : {"down", "to_zero", "half_up", "nearest_even", "stochastic"}, optional
+        Of fixed-point results, which the format takes over in the place of its own.
     """
 
     time_step: float
@@ -66,6 +74,7 @@ class SpiNNaker2Core:
     decay: Decay = field(default="euler", kw_only=True)
     error_scale: float = field(default=32.0, kw_only=True)
     traces: bool = field(default=True, kw_only=True)
+    rounding: Rounding | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "time_step", duration("time_step", self.time_step))
@@ -76,6 +85,13 @@ class SpiNNaker2Core:
             raise ValueError(f"decay must be one of {', '.join(get_args(Decay))}; got {self.decay!r}")
         if isinstance(self.format, str):
             object.__setattr__(self, "format", Arithmetic.preset(self.format))
+        if self.rounding is not None:
+            if self.rounding not in get_args(Rounding):
+                raise ValueError(
+                    f"rounding must be one of {', '.join(get_args(Rounding))}; got {self.rounding!r}"
+                )
+            object.__setattr__(self, "format", replace(self.formats, rounding=self.rounding))
+            object.__setattr__(self, "rounding", None)  # the format has it, and another format its own
 
     @property
     def name(self) -> str:
@@ -94,6 +110,67 @@ class SpiNNaker2Core:
         fixed = isinstance(number, FixedFormat)
         quantum = number.resolution if isinstance(number, FixedFormat) else float(np.finfo(number.dtype).eps)
         return Resolution(self.time_step, dict.fromkeys(network.projections, 1), quantum, floating=not fixed)
+
+    def causes(self) -> dict[str, str]:
+        """Return what each switch of :class:`validation.spinnaker2.Switches` does."""
+        return dict(SAID)
+
+    def kept(self) -> tuple[str, ...]:
+        """Return the step that every layer takes, which is a delay and no error."""
+        return ("step_delay",)
+
+    def with_causes(self, on: Iterable[str]) -> Resolved:
+        """Return the core with some of its approximations, a :class:`validation.spinnaker2.SwitchedCore`."""
+        from validation.spinnaker2.switched import SwitchedCore  # which is of a core
+
+        return SwitchedCore(replace(self, traces=False), Switches.only(on))
+
+    def at(self, grain: Grain) -> SpiNNaker2Core:
+        """Return the core at another time step, in formats of 16 integer bits; its rounding and overflow are kept."""
+        if grain.bits is None:
+            arithmetic = replace(Arithmetic.preset("float64"), rounding=self.formats.rounding)
+        else:
+            arithmetic = with_bits(self.formats, 16, grain.bits)
+        return replace(self, time_step=grain.time_step, format=arithmetic, traces=False)
+
+    def cost(self, problem: es.Problem, record: Record) -> Cost:
+        """Return what a sample costs on average, as :mod:`validation.spinnaker2.cost` counts it."""
+        image = self.image(problem.network)
+        reading = read_loss(problem.loss, problem.network, record.n_samples)
+        found = cost(
+            image,
+            reading.population,
+            {name: self._at_steps(record, name) for name in image.sizes},
+            record.n_samples,
+            number_of_steps(problem.t_end, self.time_step),
+            early=reading.alpha > 0,
+        )
+        size = number_bytes(self.formats.state)
+        return Cost(found.macs, found.bytes, found.macs * size + found.bytes)
+
+    @staticmethod
+    def settings() -> tuple[dict[str, Any], ...]:
+        """Return time steps from 1 ms to 10 us with formats of 16 to 32 bits, each rounding, and float32."""
+        numbers = [
+            {"format": name, "rounding": rounding}
+            for name in ("s8.7", "s8.11", "s16.15", "s12.19")
+            for rounding in ("down", "half_up", "stochastic")
+        ]
+        steps = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+        return tuple({"time_step": h} | n for h in steps for n in [*numbers, {"format": "float32"}])
+
+    def localised(
+        self, problem: es.Problem, record: Record, *, previous: Network | None = None, rtol: float = 0.0
+    ) -> Finding | None:
+        """Return the program that departs from the model first; see :mod:`validation.spinnaker2.localisation`."""
+        from validation.spinnaker2.localisation import localised  # which runs cores
+
+        return localised(self, problem, record, previous=previous, rtol=rtol)
+
+    def _at_steps(self, record: Record, name: str) -> Spikes:
+        trains = record.trains[name]
+        steps = np.rint(trains.times / self.time_step).astype(np.int64)
+        return Spikes(steps, trains.neurons, trains.samples)
 
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.
@@ -118,6 +195,13 @@ class SpiNNaker2Core:
         image, spikes, settings, n_steps = self._loaded(problem)
         outcome = batched.run(image, spikes, settings, n_steps, traces=self.traces)
         return self._record(problem, image, spikes, n_steps, outcome)
+
+    @classmethod
+    def variants(cls, time_step: float) -> Iterator[SpiNNaker2Core]:
+        """Yield cores of every preset of number formats and either decay, as a record may come from any of them."""
+        for format in ("float32", "s16.15", "float64"):
+            for decay in get_args(Decay):
+                yield cls(time_step, format, decay=decay, traces=False)
 
     def run_packet_by_packet(
         self, problem: es.Problem, parts: Mapping[str, Sequence[int]] | None = None

@@ -87,6 +87,8 @@ def run(job: Job) -> Run:
             "window": f"{window * 1e3:g} ms",
         },
         window=window,
+        next_command=f"eventsolve-validate attribute yinyang --set setup={setup.name} --target spinnaker2 "
+        f"--set time_step={job.time_step * 1e3:g}ms,format={job.arithmetic}",
     )
 
 

@@ -333,7 +333,7 @@ def _words(state: State) -> str:
 
 
 def _report(job: Job, engine: Engine, state: State, console: Console, *, complete: bool) -> None:
-    from validation.report import provenance
+    from validation.report import provenance, write
     from validation.training import report
     from validation.training.trainer import seconds_of
 
@@ -349,5 +349,6 @@ def _report(job: Job, engine: Engine, state: State, console: Console, *, complet
             soft_wrap=True,
         )
     job.folder.mkdir(parents=True, exist_ok=True)
-    html, data = report.write(job.folder, state, recipe, engine, seed, origin, complete=complete)
+    document = report.document_of(state, recipe, engine, seed, origin, complete=complete)
+    html, data = write(document, job.folder, "training")
     console.print(f"report: {html}\n        {data}", soft_wrap=True)

@@ -6,57 +6,50 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eventsolve.plot.style import EXACT, MODEL, QUIET, SERIES, STYLE
-from validation.pictures import Picture, canvas, finished
+from validation.report import plots
+from validation.report.colours import AREAS
+from validation.report.document import Key, Picture
 
 if TYPE_CHECKING:
     from validation.training.engines import Integers
     from validation.training.recipes import Reals
     from validation.training.trainer import Epoch
 
-CLASSES = ("#A9CCE3", "#F5CBA7", "#ABEBC6", "#FFFFFF")
-"""Of yin, yang, dots, and no decision: light enough for points of the test set to be seen on them."""
+CLASSES = ("exact", "model", "green")
+"""Colours of yin, yang and dots."""
 
 
 def curves(history: tuple[Epoch, ...], ceiling: float | None) -> Picture:
     """Draw loss, error and activity over the epochs; ``ceiling`` is the best accuracy that the inputs' code allows."""
-    import matplotlib as mpl
-    from matplotlib.ticker import StrMethodFormatter
-
     columns = {name: np.array([getattr(e, name) for e in history]) for name in history[0]._fields}
     epochs = np.arange(1, len(history) + 1)
-    with mpl.rc_context(STYLE):
-        figure, ((loss, error, spikes),) = canvas(11.0, 3.2, 1, 3)
-        loss.plot(epochs, columns["loss"], color=EXACT)
-        loss.set(title="loss", xlabel="epoch", ylabel="mean over the epoch's batches")
-        for name, colour, label in (("train_accuracy", EXACT, "training"), ("test_accuracy", MODEL, "test")):
-            error.semilogy(epochs, 100 * np.maximum(1 - columns[name], 1e-5), color=colour, label=label)
-        if ceiling is not None:
-            error.axhline(
-                100 * (1 - ceiling), color=QUIET, linestyle="--", label="least that the code allows"
-            )
-        error.set(title="error", xlabel="epoch", ylabel="samples classified wrongly (%)")
-        for ticks in (error.yaxis.set_major_formatter, error.yaxis.set_minor_formatter):
-            ticks(StrMethodFormatter("{x:g}"))
-        error.legend(frameon=False)
-        for k, (name, label) in enumerate(
-            (("hidden_spikes", "hidden"), ("output_spikes", "outputs"), ("silent", "silent hidden neurons"))
-        ):
-            spikes.plot(
-                epochs,
-                columns[name],
-                color=SERIES[k],
-                linestyle=":" if name == "silent" else "-",
-                label=label,
-            )
-        spikes.set(title="activity", xlabel="epoch", ylabel="spikes per test sample; neurons", ylim=(0, None))
-        spikes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
-        return finished(
-            figure,
-            "Over the epochs",
-            "Training error is measured while the weights change, test error after every epoch. A hidden neuron "
-            "is silent if it spikes in no test sample.",
-        )
+
+    def drawn(plot: Any, *curves: tuple[str, Any], word: str) -> list[Key]:
+        return [
+            plots.curve(plot, k, name, epochs, values, ("epoch", word))
+            for k, (name, values) in enumerate(curves)
+        ]
+
+    loss = plots.axes("epoch", "mean over the epoch's batches")
+    panels = [plots.panel(loss, "loss", drawn(loss, ("loss", columns["loss"]), word="loss"))]
+    error = plots.axes("epoch", "samples classified wrongly (%)", y_axis_type="log")
+    wrong = {name: 100 * np.maximum(1 - columns[f"{name}_accuracy"], 1e-5) for name in ("train", "test")}
+    legend = drawn(error, ("training", wrong["train"]), ("test", wrong["test"]), word="wrong (%)")
+    if ceiling is not None:
+        plots.rule(error, y=100 * (1 - ceiling))
+        legend.append(Key("least that the code allows", "quiet", "╌"))
+    panels.append(plots.panel(error, "error", legend))
+    spikes = plots.axes("epoch", "spikes per test sample; neurons")
+    named = {"hidden": "hidden_spikes", "outputs": "output_spikes", "silent hidden neurons": "silent"}
+    legend = drawn(spikes, *((word, columns[name]) for word, name in named.items()), word="number")
+    panels.append(plots.panel(spikes, "activity", legend))
+    return Picture(
+        "Over the epochs",
+        "Training error is measured while the weights change, test error after every epoch. A hidden neuron is "
+        "silent if it spikes in no test sample.",
+        tuple(panels),
+        about="howto/train",
+    )
 
 
 def decisions(grid: Reals, predicted: Integers, points: Reals, labels: Integers, test: Integers) -> Picture:
@@ -72,47 +65,43 @@ def decisions(grid: Reals, predicted: Integers, points: Reals, labels: Integers,
     labels, test : ndarray of int64, (n_test,)
         True and predicted classes.
     """
-    import matplotlib as mpl
-    from matplotlib.colors import ListedColormap
-
-    with mpl.rc_context(STYLE):
-        figure, ((areas, errors),) = canvas(11.0, 5.2, 1, 2)
-        shown = np.ma.masked_equal(np.where(predicted == -1, 3, predicted), -2)
-        extent = (grid[0], grid[-1], grid[0], grid[-1])
-        for axis in (areas, errors):
-            axis.imshow(
-                shown,
-                origin="lower",
-                extent=extent,
-                cmap=ListedColormap(CLASSES),
-                vmin=-0.5,
-                vmax=3.5,
-                interpolation="nearest",
-            )
-            _boundary(axis)
-            axis.set(xlabel="x", ylabel="y", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-            axis.set_aspect("equal")
-        wrong = test != labels
-        errors.scatter(*points[wrong, :2].T, s=7, color=[SERIES[k] for k in labels[wrong]], linewidths=0)
-        areas.set_title("decided class; lines are the true borders")
-        errors.set_title(
-            f"{np.count_nonzero(wrong)} of {len(labels)} test points are wrong; colours: their true class"
+    areas, errors = (_disk(grid, predicted) for _ in range(2))
+    wrong = np.flatnonzero(test != labels)
+    names = np.array([*AREAS, "none"])
+    for k, (name, colour) in enumerate(zip(AREAS, CLASSES, strict=True)):
+        here = wrong[labels[wrong] == k]
+        columns = plots.source(
+            x=points[here, 0], y=points[here, 1], true=[name] * here.size, decided=names[test[here]]
         )
-        return finished(
-            figure,
-            "Decisions",
-            "The output that spikes first for an input at every point of the disk: yin blue, yang orange, dots green, "
-            "white where no output spikes.",
-        )
+        hover = {"true class": "@true", "decided": "@decided", "x": "@x{0.000}", "y": "@y{0.000}"}
+        plots.marks(errors, columns, "x", "y", colour=colour, hover=hover, size=5)
+    legend = [Key(name, colour) for name, colour in zip(AREAS, CLASSES, strict=True)]
+    return Picture(
+        "Decisions",
+        "The output that spikes first for an input at every point of the disk; no colour where no output spikes.",
+        (
+            plots.panel(areas, "decided class; lines are the true borders", legend),
+            plots.panel(
+                errors, f"{wrong.size} of {len(labels)} test points are wrong: their true class", legend
+            ),
+        ),
+        about="howto/train",
+    )
 
 
-def _boundary(axis: Any) -> None:
-    turn = np.linspace(0, 2 * np.pi, 400)
+def _disk(grid: Reals, predicted: Integers) -> Any:
+    """Return a plot of the decided classes, with the true borders."""
+    low, high = float(grid[0]), float(grid[-1])
+    plot = plots.axes("x", "y", height=420, x_range=(-0.02, 1.02), y_range=(-0.02, 1.02), match_aspect=True)
+    plots.area_map(plot, np.where(predicted < 0, np.nan, predicted), low, high)
+    turn = np.linspace(0, 2 * np.pi, 200)
     for x, radius, angle in (
         (0.5, 0.5, turn),
         (0.25, 0.1, turn),
         (0.75, 0.1, turn),
-        (0.25, 0.25, turn[:200]),
-        (0.75, 0.25, turn[200:]),
+        (0.25, 0.25, turn[:101]),
+        (0.75, 0.25, turn[100:]),
     ):
-        axis.plot(x + radius * np.cos(angle), 0.5 + radius * np.sin(angle), color="#000000", linewidth=0.7)
+        border = plots.source(x=x + radius * np.cos(angle), y=0.5 + radius * np.sin(angle))
+        plots.lines(plot, border, "x", "y", colour="ink", line_width=0.8)
+    return plot

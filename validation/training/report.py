@@ -1,4 +1,4 @@
-"""A training as a JSON file and as one self-contained HTML page.
+"""The document of a training: terminal, HTML page and JSON file.
 
 The JSON file has these keys:
 
@@ -8,6 +8,8 @@ The JSON file has these keys:
     False if the training was interrupted: ``history`` then ends with the last whole epoch.
 ``provenance``
     Versions, platform, time, command and settings.
+``headline``
+    What it reached, in sentences.
 ``engine``, ``seed``, ``recipe``
     What was trained, in full.
 ``history[]``
@@ -20,18 +22,14 @@ The JSON file has these keys:
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eventsolve.files import write_texts
 from eventsolve.io import datasets
-from validation.pages import page
-from validation.pictures import Picture
 from validation.report import number, percent
+from validation.report.document import Block, Document, Facts, Picture, Section, Words, where_from
 from validation.training import pictures
 from validation.training.engines import Engine
 from validation.training.recipes import Recipe, described
@@ -64,7 +62,7 @@ def ceiling(encoding: str) -> float | None:
     return float(shares.max(axis=1).sum())
 
 
-def document(
+def data_of(
     state: State,
     recipe: Recipe,
     engine: Engine,
@@ -73,7 +71,7 @@ def document(
     *,
     complete: bool = True,
 ) -> dict[str, Any]:
-    """Return the report as a JSON document; the module's docstring documents the keys."""
+    """Return a training as data; the module's docstring documents the keys."""
     return {
         "format": "eventsolve-training-report",
         "version": 1,
@@ -87,7 +85,7 @@ def document(
     }
 
 
-def to_html(
+def document_of(
     state: State,
     recipe: Recipe,
     engine: Engine,
@@ -95,43 +93,40 @@ def to_html(
     origin: Mapping[str, Any],
     *,
     complete: bool = True,
-) -> str:
-    """Return the report as one HTML page that needs nothing but itself."""
+) -> Document:
+    """Return what a training reached, and how."""
+    blocks: list[Block] = []
+    if not complete:
+        done = f"{state.epoch} of {recipe.epochs} epochs"
+        blocks.append(Words(f"The training was interrupted after {done}.", "notice"))
+    most = ceiling(recipe.setup.encoding)
+    if state.history:
+        blocks.append(Words(_reached(state, recipe, most), "verdict"))
+    blocks.append(Words(f"Recipe {recipe.name} ({recipe.source}), seed {seed}.", "quiet"))
     shown = [_decisions(state, recipe, engine)]
     if state.history:
-        shown.insert(0, pictures.curves(state.history, ceiling(recipe.setup.encoding)))
-    contents = {
-        "state": state,
-        "recipe": recipe,
-        "described": described(recipe),
-        "engine": engine.name,
-        "seed": seed,
-        "origin": origin,
-        "complete": complete,
-        "ceiling": ceiling(recipe.setup.encoding),
-        "pictures": shown,
-    }
-    return page("training.html.j2", contents, {"number": number, "percent": percent})
+        shown.insert(0, pictures.curves(state.history, most))
+    facts = Facts(tuple((name, str(value)) for name, value in described(recipe).items()))
+    return Document(
+        title=f"{recipe.setup.name} on Yin-Yang, {engine.name}",
+        headline=tuple(blocks),
+        sections=(Section("Training", tuple(shown)), Section("Recipe", (facts,)), where_from(origin)),
+        origin=origin,
+        data=data_of(state, recipe, engine, seed, origin, complete=complete),
+    )
 
 
-def write(
-    folder: Path,
-    state: State,
-    recipe: Recipe,
-    engine: Engine,
-    seed: int,
-    origin: Mapping[str, Any],
-    *,
-    complete: bool = True,
-) -> tuple[Path, Path]:
-    """Write ``training.html`` and ``training.json`` into a folder; return their paths."""
-    content = document(state, recipe, engine, seed, origin, complete=complete)
-    texts = {
-        "training.json": json.dumps(content, indent=1) + "\n",
-        "training.html": to_html(state, recipe, engine, seed, origin, complete=complete),
-    }
-    data, html = write_texts(folder, texts)
-    return html, data
+def _reached(state: State, recipe: Recipe, most: float | None) -> str:
+    last = state.chosen
+    best = f", with the weights that were best on {recipe.n_validation} points of validation" * bool(
+        recipe.n_validation
+    )
+    cap = "" if most is None else f", of at most {percent(most)} that the code of the inputs allows"
+    return (
+        f"Test accuracy {percent(last.test_accuracy)} on {recipe.n_test} points after {state.epoch} epochs{best}{cap}. "
+        f"{number(last.hidden_spikes)} hidden spikes per sample; {int(last.silent)} of {recipe.setup.sizes[1]} hidden "
+        "neurons are silent."
+    )
 
 
 def _decisions(state: State, recipe: Recipe, engine: Engine) -> Picture:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
+from eventsolve.kernels.cells import no_crossing_before
 from eventsolve.kernels.crossing import EPS, crossing_time, undecided_band
 
 
@@ -117,3 +118,33 @@ def test_crossings_are_those_of_a_bracketed_search(seed):
             error = min(float(band / slope), math.sqrt(float(2 * band / bend)) if bend else math.inf)
             assert abs(s - float(want)) <= 2 * error + 4 * EPS * float(want), (state, s, float(want))
     assert found > 20
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_voltage_comes_near_the_threshold_before_it(seed):
+    """V first seems to cross at c less the band. In a tenth of the cases or more, twice the time would be too late."""
+    near = asked = 0
+    for u, i, c, tau_mem, tau_syn in states(seed, 300):
+        level = c - undecided_band(u, i, c)
+        if not u < level:
+            assert no_crossing_before(0.0, u, i, -1.0, c, tau_mem) in (0.0, math.inf)
+            continue
+        wait = no_crossing_before(0.0, u, i, -1.0, c, tau_mem)
+        found, peak = first_crossing(u, i, level, tau_mem, tau_syn)
+        asked += 1
+        if found is None:
+            assert peak is None or peak <= level
+            continue
+        assert wait < math.inf
+        assert mpf(wait) <= found
+        near += mpf(2.1 * wait) > found
+        assert voltage(mpf(u), mpf(i), mpf(wait), mpf(tau_mem), mpf(tau_syn)) < level
+    assert asked > 100
+    assert near > 0.1 * asked
+
+
+@pytest.mark.parametrize("free_at", [0.5e-3, 3e-3])
+def test_a_held_neuron_is_not_asked_before_its_release(free_at):
+    wait = no_crossing_before(0.0, -1.0, 3.0, -1.0, 0.5, 20e-3)
+    assert no_crossing_before(0.0, -1.0, 3.0, free_at, 0.5, 20e-3) == free_at + wait
+    assert no_crossing_before(0.0, -1.0, 0.4, free_at, 0.5, 20e-3) == math.inf

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from validation.oracle import oracle
 from validation.registry import target, task
 from validation.target import Record
 
+DATA = Path(__file__).parents[2] / "data"
 DIGITS = ["digits", "--samples", 3, "--set", "hidden=12"]
 
 
@@ -35,8 +37,8 @@ def recurrent():
         {"in": 2, "hidden": (3, es.LIF(20e-3, 5e-3)), "out": (2, es.LIF(20e-3, 5e-3))},
         {
             ("in", "hidden"): {"weight": [[6.0, 3.0], [5.0, 4.5], [2.5, 6.0]]},
-            ("hidden", "hidden"): {"weight": 0.4 * np.eye(3)[::-1], "delay": 2e-3},
-            ("hidden", "out"): {"weight": [[3.5, 2.0, 1.5], [1.0, 2.5, 4.0]], "delay": 1e-3},
+            ("hidden", "hidden"): {"weight": 4.0 * np.roll(np.eye(3), 1, 0), "delay": 1e-3},
+            ("hidden", "out"): {"weight": [[1.2, 0.8, 0.6], [0.5, 1.0, 1.4]], "delay": 1e-3},
         },
     )
     trains = es.SpikeTrains.from_lists([[[0.0004], [0.0021]], [[0.0013], [0.0002]], [[0.003], [0.0007]]])
@@ -159,7 +161,7 @@ class TestCompare:
                 "there is no file 'absent.json'",
             ),
             (["digits", "--target", "loihi3"], "there is no target 'loihi3'"),
-            ([*DIGITS, "--target", "timestepped"], "missing"),
+            ([*DIGITS, "--target", "timestepped"], "the target 'timestepped' needs time_step=..."),
             ([*DIGITS, "--target", "timestepped", "--set", "step=1"], "there is no option 'step'"),
             ([*DIGITS, "--target", "timestepped", "--set", "task.step=1"], "the task has no option 'step'"),
             ([*DIGITS, "--target", "timestepped", "--set", "time_step=soon"], "time_step must be"),
@@ -205,6 +207,84 @@ def test_an_option_of_both_has_to_say_whose_it_is(monkeypatch, tmp_path):
     assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert document["runs"][0]["settings"]["task"] == "digits, 64-9-10"
+
+
+FIXED = ["--target", "timestepped", "--set", "number=s16.15,propagators=euler,transport=1"]
+
+
+class TestTools:
+    """On a recurrent network with delays, on the time-stepped reference in fixed point."""
+
+    def test_causes_of_a_recurrent_network_add_up(self, file, tmp_path):
+        out = tmp_path / "out"
+        result = invoke("attribute", file, *FIXED, "--set", "time_step=1ms", "--pairs", 1, "--out", out)
+        assert result.exit_code == 0, result.output
+        document = json.loads((out / "attribution.json").read_text("utf-8"))
+        assert document["kept"] == ["transport"]
+        names = {"time_step", "propagators", "number", "rounding", "overflow"}
+        for quantity in document["quantities"]:
+            assert set(quantity["switches"]) == names
+            parts = [quantity["none"], *(part["sequence"] for part in quantity["switches"].values())]
+            scale = max(1.0, *map(abs, parts))
+            assert sum(parts) == pytest.approx(quantity["chip"], abs=1e-12 * scale)
+        assert "dL/dw of hidden → hidden" in result.stdout
+
+    def test_errors_of_a_recurrent_network_fall_with_the_time_step(self, file, tmp_path):
+        out = tmp_path / "out"
+        steps = [part for step in ("1ms", "100us", "10us") for part in ("--dt", step)]
+        result = invoke("converge", file, *FIXED, *steps, "--bits", 15, "--out", out)
+        assert result.exit_code == 0, result.output
+        found = json.loads((out / "convergence.json").read_text("utf-8"))["errors"]
+        errors = {e["time_step"]: e["mean"] for e in found if e["bits"] is None}
+        assert errors[1e-5] < errors[1e-4] < errors[1e-3]
+
+    def test_the_cheapest_setting_for_digits_is_checked_on_other_samples(self):
+        vary = ["--vary", "time_step=1ms,100us", "--vary", "number=s8.7,float32"]
+        result = invoke("recommend", 0.9, *DIGITS, "--target", "timestepped", *vary)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.splitlines()[-1].startswith("100us, ")
+        none = invoke("recommend", 1, *DIGITS, "--target", "timestepped", *vary)
+        assert none.exit_code == 1
+        assert "no setting gives a cosine of 1 on both batches" in none.stderr
+
+    @pytest.mark.parametrize("vary", ["time_step", "=1ms", "time_step="])
+    def test_what_is_varied_has_to_be_an_option_with_values(self, vary):
+        result = invoke("recommend", 0.2, *DIGITS, "--target", "timestepped", "--vary", vary)
+        assert result.exit_code == 2
+        assert "--vary must be name=value,value" in said(result)
+
+    def test_a_departure_is_found_in_a_record_of_digits(self, tmp_path):
+        problem = task("digits", hidden=12).problem(3)
+        path = tmp_path / "mine.npz"
+        records.write(target("timestepped", time_step=5e-4, number="s16.15").run(problem), path)
+        base = ["localise", path, "--target", "timestepped"]
+        assert invoke(*base, "--set", "number=s16.15").exit_code == 0
+        result = invoke(*base, "--set", "number=s16.15,propagators=euler")
+        assert result.exit_code == 1
+        assert "looks like: propagators 'exact' in place of 'euler'" in result.stdout
+
+    def test_a_records_own_time_step_is_taken_and_another_refused(self):
+        record = DATA / "diagnose" / "a10.json"
+        assert invoke("localise", record, "--target", "timestepped", "--rtol", 1e-12).exit_code == 0
+        other = invoke("localise", record, "--target", "timestepped", "--set", "time_step=1ms")
+        assert other.exit_code == 2
+        assert "the record has a time step of 0.0001 s, the target one of 0.001 s" in said(other)
+
+    def test_a_users_record_is_attributed(self, tmp_path):
+        options = ["--target", "timestepped", "--set", "time_step=0.1ms", "--pairs", 0]
+        result = invoke("attribute", DATA / "diagnose" / "a10.json", *options, "--out", tmp_path)
+        assert result.exit_code == 0, result.output
+        (cause,) = json.loads((tmp_path / "attribution.json").read_text("utf-8"))["quantities"][0]["switches"]
+        assert cause == "time_step"
+
+    @pytest.mark.parametrize("tool", ["attribute", "converge", "localise"])
+    def test_what_a_target_lacks_is_said(self, tool, monkeypatch, file):
+        entries, both = registry._entries, SimpleNamespace(load=lambda: Both)
+        monkeypatch.setattr(registry, "_entries", lambda group: entries(group) | {"both": both})
+        result = invoke(tool, file, "--target", "both")
+        assert result.exit_code == 2
+        assert f"{tool} needs a target with" in said(result)
+        assert "it can compare" in said(result)
 
 
 class TestTemplate:

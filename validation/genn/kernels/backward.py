@@ -59,6 +59,9 @@ def returned(source, m, synapses, lambda_v, lambda_i, past_v, past_i, rev):
                 j, since = post + synapses.targets[k], m - 1 - synapses.steps[k]
                 if since >= 0:
                     total += synapses.weights[k] * (past_v[since % depth, j] - past_i[since % depth, j])
+        elif synapses.dense[row]:
+            for k in range(synapses.length[row]):
+                total += synapses.weights[first + k] * (lambda_v[post + k] - lambda_i[post + k])
         else:
             for k in range(first, first + synapses.length[row]):
                 j = post + synapses.targets[k]

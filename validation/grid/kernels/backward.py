@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled
-from validation.grid.kernels.forward import advance, holds, no_history, no_spikes
+from validation.grid.kernels.forward import advance, carry, holds, no_history, no_spikes
 from validation.grid.kernels.numbers import into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled
 from validation.grid.kernels.tables import (
@@ -37,7 +37,7 @@ from validation.grid.kernels.tables import (
 
 
 @borrowing
-def answer(source, step, n_steps, neurons, synapses, p_w, p_i, p_v, p_lift, worth, sample, sums):
+def answer(source, step, n_steps, neurons, synapses, flaws, p_w, p_i, p_v, p_lift, worth, sample, sums):
     """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays.
 
     ``p_w``, for weights, ``p_i`` and ``p_v`` are rings of adjoints by the step of arrival, ``p_lift`` of those that a
@@ -61,7 +61,8 @@ def answer(source, step, n_steps, neurons, synapses, p_w, p_i, p_v, p_lift, wort
         for m in range(synapses.length[run]):
             j = target + m
             sums.weight[sample, first + m] += p_w[row, j]
-            value = p_i[row, j] * neurons.rate_syn[j] - p_v[row, j] * neurons.rate_mem[j]
+            value = flaws.current_share * p_i[row, j] * neurons.rate_syn[j]
+            value -= flaws.voltage_share * p_v[row, j] * neurons.rate_mem[j]
             moved = synapses.weights[first + m] * value
             sums.delay[sample, first + m] += moved
             error += moved
@@ -80,10 +81,10 @@ def gathered(of_neurons, p_i, p_v, was_i, drives, was_v):
 
 @compiled
 def retreat(
-    neurons, synapses, rules, number, inputs, reads, cotangents, sample, n_steps, noise, history, found,
-    count, input_errors, errors, sums, stop,
+    neurons, synapses, rules, flaws, number, inputs, reads, cotangents, sample, n_steps, noise, history, found,
+    count, p_i, p_v, input_errors, errors, sums, stop,
 ):  # fmt: skip
-    """Run the adjoint of one sample, whose spikes are the first ``count`` of ``found``.
+    """Run the adjoint of one sample, whose spikes are the first ``count`` of ``found``, from ``p_i`` and ``p_v`` on.
 
     ``errors`` holds what is known of dL/dt_k and is completed in place, ``input_errors`` is filled; both begin with
     the sample's own. Returns how many spikes have no positive slope.
@@ -94,7 +95,7 @@ def retreat(
     ring_w, jumps = np.zeros((rows, n)) if rules.recursion else ring_i, np.zeros(n)
     lift_rows = rows if synapses.any_delta else 0
     ring_lift, worth = np.zeros((lift_rows, n)), np.zeros((lift_rows, n))
-    p_i, p_v, p_held, released = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)
+    p_held, released = np.zeros(n), np.zeros(n)
     of_neurons = sums.neurons[sample]
     driven, any_held = np.empty(n), holds(neurons)
     read, at, spike = reads.bounds[sample + 1] - 1, inputs.bounds[sample + 1] - 1, count - 1
@@ -118,7 +119,7 @@ def retreat(
                 if not history.free[step, j]:
                     if step < n_steps and history.free[step + 1, j]:
                         slope = (neurons.v_leak[j] - v[j] + i[j]) * neurons.rate_mem[j]
-                        released[j] = -p_v[j] * slope
+                        released[j] = -flaws.reset_share * p_v[j] * slope
                         of_neurons[REFRACTORY, j] += released[j]
                     p_held[j] += p_v[j]
                     p_v[j] = 0.0
@@ -138,6 +139,7 @@ def retreat(
                 n_steps,
                 neurons,
                 synapses,
+                flaws,
                 ring_w,
                 ring_i,
                 ring_v,
@@ -150,28 +152,32 @@ def retreat(
             if rules.slope_at_threshold and lift == 0.0:
                 voltage = neurons.v_threshold[j]
             reset = voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
-            free_slope = (neurons.v_leak[j] + found.currents[spike]) * neurons.rate_mem[j]
-            slope = free_slope - voltage * neurons.rate_mem[j]
+            free_slope = (neurons.v_leak[j] + flaws.drives * found.currents[spike]) * neurons.rate_mem[j]
+            slope = free_slope - (reset if flaws.slope_after else voltage) * neurons.rate_mem[j]
+            untold = 0.0
             if neurons.t_ref[j] > 0:
+                untold = released[j]
                 error += released[j]
                 p_v[j] += p_held[j]
                 released[j], p_held[j] = 0.0, 0.0
             else:
-                after = -p_v[j] * (free_slope - reset * neurons.rate_mem[j])
+                after = -flaws.reset_share * p_v[j] * (free_slope - reset * neurons.rate_mem[j])
                 of_neurons[REFRACTORY, j] += after
                 if rules.recursion:
-                    swing = p_v[j] * drop * neurons.rate_mem[j]
+                    swing = flaws.reset_share * p_v[j] * drop * neurons.rate_mem[j]
                     jumps[j] = into((swing - error) / slope, number, noise, sample)
                 error += after
+                untold = after
             of_neurons[RESET, j] += p_v[j]
-            errors[spike] = error
+            errors[spike] = error - (1.0 - flaws.told_share) * untold
             if rules.recursion:
                 falling += slope <= 0.0
             elif lift == 0.0:
                 falling += slope <= 0.0
                 jump = error / slope if error != 0.0 else 0.0
                 of_neurons[THRESHOLD, j] += jump
-                p_v[j] = into(-jump, number, noise, sample)
+                kept = p_v[j] if flaws.carries else 0.0
+                p_v[j] = into(kept - jump, number, noise, sample)
             else:
                 if neurons.subtracts[j]:
                     of_neurons[THRESHOLD, j] -= p_v[j]
@@ -189,6 +195,7 @@ def retreat(
                 n_steps,
                 neurons,
                 synapses,
+                flaws,
                 ring_w,
                 ring_i,
                 ring_v,
@@ -227,15 +234,17 @@ def retreat(
 
 @compiled
 def backward(
-    neurons, synapses, rules, number, inputs, n_steps, noise, reads, cotangents, bounds, errors, input_errors,
-    sums, stop,
+    neurons, synapses, back_neurons, back_synapses, rules, flaws, number, inputs, n_steps, noise, reads,
+    cotangents, bounds, errors, input_errors, sums, stop,
 ):  # fmt: skip
     """Run the adjoint of all samples; each runs forward once more, for its states.
 
     Parameters
     ----------
-    neurons, synapses, rules, number, inputs, n_steps, noise
+    neurons, synapses, rules, flaws, number, inputs, n_steps, noise
         As :func:`advance` took them.
+    back_neurons, back_synapses : Neurons, Synapses
+        Of the way back: the same, unless it sees another network.
     reads : Events
         Where the loss reads voltages.
     cotangents : ndarray of float64, (n_reads,)
@@ -259,13 +268,20 @@ def backward(
     n_samples, falling = inputs.bounds.size - 1, 0
     history = no_history(n_steps, neurons.v_threshold.size)
     nothing = np.zeros((0, 0, 0))
+    start = (neurons.v_initial.copy(), neurons.i_initial.copy())
+    p_i, p_v = np.zeros(neurons.v_threshold.size), np.zeros(neurons.v_threshold.size)
     for sample in range(n_samples):
         found, count = advance(
-            neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, (nothing, nothing),
-            no_spikes(), bounds[0], stop,
+            neurons, synapses, rules, flaws, number, inputs, sample, n_steps, noise, history, start,
+            (nothing, nothing), no_spikes(), bounds[0], stop,
         )  # fmt: skip
+        if not flaws.adjoint_carried:
+            cleared(p_i)
+            cleared(p_v)
         falling += retreat(
-            neurons, synapses, rules, number, inputs, reads, cotangents, sample, n_steps, noise, history,
-            found, count, input_errors, errors[bounds[sample] : bounds[sample + 1]], sums, stop,
+            back_neurons, back_synapses, rules, flaws, number, inputs, reads, cotangents, sample, n_steps,
+            noise, history, found, count, p_i, p_v, input_errors, errors[bounds[sample] : bounds[sample + 1]],
+            sums, stop,
         )  # fmt: skip
+        carry(history, n_steps, flaws, start)
     return falling

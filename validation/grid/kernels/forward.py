@@ -78,13 +78,22 @@ def after_reset(voltage, j, neurons):
 
 
 @borrowing
-def sent(source, step, n_steps, synapses, currents, lifts, waiting, number, noise, sample):
-    """Put a spike's weights into the rings of what is to arrive, in ``waiting`` rows each."""
+def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample):
+    """Put a spike's weights into the rings of what is to arrive, in ``waiting`` rows each.
+
+    ``taken`` says which packet each group has got at a row: at which step it arrives, who sent it, and when.
+    """
     for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
         arrival = step + synapses.steps[run]
         if arrival > n_steps:
             continue
         row, first, target = arrival % waiting.size, synapses.first[run], synapses.target[run]
+        if flaws.one_packet:
+            packet = taken[row, synapses.group[run]]
+            if packet[0] != arrival:
+                packet[0], packet[1], packet[2] = arrival, source, step
+            elif packet[1] != source or packet[2] != step:
+                continue
         ring = lifts[row] if synapses.delta[run] else currents[row]
         for m in range(synapses.length[run]):
             ring[target + m] += synapses.weights[first + m]
@@ -94,8 +103,9 @@ def sent(source, step, n_steps, synapses, currents, lifts, waiting, number, nois
 
 @compiled
 def advance(
-    neurons, synapses, rules, number, inputs, sample, n_steps, noise, history, before, found, count, stop
-):
+    neurons, synapses, rules, flaws, number, inputs, sample, n_steps, noise, history, start, before, found,
+    count, stop,
+):  # fmt: skip
     """Run one sample.
 
     Parameters
@@ -103,6 +113,7 @@ def advance(
     neurons : Neurons
     synapses : Synapses
     rules : Rules
+    flaws : Flaws
     number : Number
     inputs : Events
     sample, n_steps : int
@@ -110,6 +121,8 @@ def advance(
         Goes on in place.
     history : History
         Filled.
+    start : tuple of ndarray of float64, (n_neurons,)
+        V and I at step 0.
     before : tuple of ndarray of float64, (n_samples, n_steps + 1, n_neurons)
         V and I as they are when spikes are looked for; filled, if they have samples.
     found : Fired
@@ -127,6 +140,7 @@ def advance(
     rows = min(synapses.longest, n_steps) + 1
     currents, lifts = np.zeros((rows, n)), np.zeros((rows, n if synapses.any_delta else 0))
     waiting = np.zeros(rows, np.int64)
+    taken = np.full((rows if flaws.one_packet else 0, synapses.n_groups, 3), -1)
     held_until, lifted = np.full(n, -1), np.zeros(n)
     driven = np.empty(n)
     any_held = holds(neurons)
@@ -138,8 +152,8 @@ def advance(
         v, i, free = history.voltage[step], history.current[step], history.free[step]
         crossed = 0
         if step == 0:
-            copied(v, neurons.v_initial)
-            copied(i, neurons.i_initial)
+            copied(v, start[0])
+            copied(i, start[1])
         else:
             was_v, was_i = history.voltage[step - 1], history.current[step - 1]
             scaled(i, was_i, neurons.decay_syn, number, noise, sample)
@@ -152,7 +166,7 @@ def advance(
             if any_held:
                 for j in range(n):
                     free[j] = step > held_until[j]
-                    v[j] = v[j] if free[j] else was_v[j]
+                    v[j] = v[j] if free[j] or flaws.drifts else was_v[j]
             for j in range(n):
                 crossed += v[j] > neurons.v_threshold[j]
             if rules.inclusive:
@@ -175,20 +189,28 @@ def advance(
             copied(before[1][sample, step], i)
         if crossed > 0:
             for j in range(n):
-                if above(v[j], neurons.v_threshold[j], rules):
+                if above(v[j], neurons.v_threshold[j], rules) and (free[j] or not flaws.drifts):
                     found = noted(found, count, step, j, v[j], i[j], lifted[j])
                     count += 1
+                    i[j] = 0.0 if flaws.resets_current else i[j]
                     v[j] = into(after_reset(v[j], j, neurons), number, noise, sample)
                     held_until[j] = step + neurons.t_ref[j]
                     lifted[j] = 0.0
+        arrived = at
         while at < inputs.bounds[sample + 1] and inputs.steps[at] == step:
-            sent(inputs.places[at], step, n_steps, synapses, currents, lifts, waiting, number, noise, sample)
             at += 1
+        for k in range(arrived, at):
+            sent(
+                inputs.places[arrived + at - 1 - k if flaws.last else k], step, n_steps, synapses, flaws,
+                currents, lifts, waiting, taken, number, noise, sample,
+            )  # fmt: skip
         first = begin
         while True:
             for k in range(first, count):
-                source = synapses.n_inputs + found.neurons[k]
-                sent(source, step, n_steps, synapses, currents, lifts, waiting, number, noise, sample)
+                source = synapses.n_inputs + found.neurons[first + count - 1 - k if flaws.last else k]
+                sent(
+                    source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample,
+                )  # fmt: skip
             first = count
             if rules.current_first or waiting[row] == 0:
                 break
@@ -215,13 +237,21 @@ def advance(
     return found, count
 
 
+@borrowing
+def carry(history, n_steps, flaws, start):
+    """Let the next sample begin where this one ended, if states are carried."""
+    if flaws.carried:
+        copied(start[0], history.voltage[n_steps])
+        copied(start[1], history.current[n_steps])
+
+
 @compiled
-def forward(neurons, synapses, rules, number, inputs, n_steps, noise, before, after, stop):
+def forward(neurons, synapses, rules, flaws, number, inputs, n_steps, noise, before, after, stop):
     """Run all samples.
 
     Parameters
     ----------
-    neurons, synapses, rules, number, inputs, n_steps, noise, before
+    neurons, synapses, rules, flaws, number, inputs, n_steps, noise, before
         As :func:`advance` takes them.
     after : tuple of ndarray of float64, (n_samples, n_steps + 1, n_neurons)
         V and I after resets and arrivals; filled, if they have samples.
@@ -235,24 +265,15 @@ def forward(neurons, synapses, rules, number, inputs, n_steps, noise, before, af
     n_samples = inputs.bounds.size - 1
     bounds = np.zeros(n_samples + 1, np.int64)
     history = no_history(n_steps, neurons.v_threshold.size)
+    start = (neurons.v_initial.copy(), neurons.i_initial.copy())
     found, count = no_spikes(), bounds[0]  # an int64: the literal 0 is a type of its own, compiled again
     for sample in range(n_samples):
         found, count = advance(
-            neurons,
-            synapses,
-            rules,
-            number,
-            inputs,
-            sample,
-            n_steps,
-            noise,
-            history,
-            before,
-            found,
-            count,
-            stop,
-        )
+            neurons, synapses, rules, flaws, number, inputs, sample, n_steps, noise, history, start, before,
+            found, count, stop,
+        )  # fmt: skip
         bounds[sample + 1] = count
+        carry(history, n_steps, flaws, start)
         if after[0].shape[0] > 0:
             for step in range(n_steps + 1):
                 copied(after[0][sample, step], history.voltage[step])

@@ -31,6 +31,52 @@ class Rules(NamedTuple):
     recursion: bool
 
 
+class Flaws(NamedTuple):
+    """What a clocked implementation may do wrongly, each on purpose; :data:`validation.grid.flaws.NONE` is right.
+
+    Attributes
+    ----------
+    carried : bool
+        Whether a sample begins with V and I of the end of the one before.
+    adjoint_carried : bool
+        Whether its adjoint begins, at its end, with that of the one before.
+    one_packet : bool
+        Whether of the packets that arrive at a step over synapses of one group only one is delivered.
+    last : bool
+        Whether that is the one of the highest source, or of the lowest.
+    resets_current : bool
+        Whether a spike puts the current of its neuron to 0, too.
+    drifts : bool
+        Whether V moves on in a refractory period, in which the neuron merely sends no spike.
+    current_share, voltage_share : float
+        Of p_I/tau_syn and of p_V/tau_mem in dL/dt of an arrival.
+    reset_share : float
+        Of the reset's own term in dL/dt of a spike.
+    told_share : float
+        Of the same in what is told of dL/dt, if it is left out there alone.
+    slope_after : bool
+        Whether the jump divides by V' after the reset.
+    carries : bool
+        Whether the jump is added to p_V, or takes its place.
+    drives : float
+        Share of I in the slope by which the jump divides.
+    """
+
+    carried: bool
+    adjoint_carried: bool
+    one_packet: bool
+    last: bool
+    resets_current: bool
+    drifts: bool
+    current_share: float
+    voltage_share: float
+    reset_share: float
+    told_share: float
+    slope_after: bool
+    carries: bool
+    drives: float
+
+
 class Neurons(NamedTuple):
     """Of every neuron, (n_neurons,).
 
@@ -77,6 +123,9 @@ class Synapses(NamedTuple):
     first, target, length, steps : ndarray of int64, (n_runs,)
         First synapse, its target, their number, and after how many steps a spike arrives.
     delta : ndarray of bool, (n_runs,)
+    group : ndarray of int64, (n_runs,)
+        Of which only one packet is delivered in a step, where :attr:`Flaws.one_packet` says so.
+    n_groups : int
     n_inputs : int
     longest : int
         Of all steps.
@@ -90,6 +139,8 @@ class Synapses(NamedTuple):
     length: Array
     steps: Array
     delta: Array
+    group: Array
+    n_groups: int
     n_inputs: int
     longest: int
     any_delta: bool

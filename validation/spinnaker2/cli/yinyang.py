@@ -96,15 +96,7 @@ def yinyang(
     )
     errors = console(stderr=True)
     runs, complete = _finished(jobs, errors)
-    tables = console(stderr=json)
-    tables.print(report.table(runs))
-    for run in runs:
-        if run.order is not None and run.order.unexplained.any():
-            tables.print(f"{run.title}: {run.order}", soft_wrap=True)
-    html, data = report.write(runs, origin, out, complete=complete)
-    errors.print(f"report: {html}\n        {data}", soft_wrap=True)
-    if json:
-        typer.echo(report.to_json(runs, origin, complete=complete), nl=False)
+    report.publish(report.document_of(runs, origin, complete=complete), out, json=json)
     if not complete:
         errors.print(f"interrupted: {len(runs)} of {len(jobs)} runs were finished")
         raise typer.Exit(130)

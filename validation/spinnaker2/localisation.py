@@ -8,9 +8,8 @@ it; what it sends, in dL/dt of the spikes that it answers. What the wrong number
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.io.records import Record
 from eventsolve.network import Key
-from validation.attribution import faults
-from validation.attribution.faults import Case, raster
-from validation.attribution.study import Reals
 from validation.compare import label_of
-from validation.spinnaker2 import SpiNNaker2Core
+from validation.grid.steps import Reals
+from validation.spinnaker2 import SpiNNaker2Core, faults
+from validation.spinnaker2.faults import Case, raster
+from validation.target import apart
 
 Booleans = NDArray[np.bool_]
 
@@ -69,7 +68,7 @@ class Finding:
         ]
         where = f" ({', '.join(places)})" if places else ""
         text = f"{who}: {self.quantity}, first seen in {self.of}{where}: "
-        text += f"expected {self.expected:.6g}, got {self.got:.6g}"
+        text += apart(self.expected, self.got)
         return "\n  ".join([text, *(f"looks like: {words}" for words in self.looks_like)])
 
 
@@ -83,10 +82,7 @@ class _Place(NamedTuple):
 
 def localised(
     core: SpiNNaker2Core,
-    network: es.Network,
-    inputs: Mapping[str, es.SpikeTrains],
-    t_end: float,
-    loss: Any,
+    problem: es.Problem,
     got: Record,
     *,
     previous: es.Network | None = None,
@@ -98,7 +94,7 @@ def localised(
     ----------
     core : SpiNNaker2Core
         The model.
-    network, inputs, t_end, loss
+    problem : Problem
         What both run.
     got : Record
         Of the implementation, with traces of every layer.
@@ -113,7 +109,7 @@ def localised(
         If the core cannot represent the network, the inputs or the loss, the record has no spikes or traces of a layer,
         or they have another shape than the model's, or nothing is off forward and it lacks gradients of samples.
     """
-    case = Case.of(core, network, inputs, t_end, loss, previous)
+    case = Case.of(core, problem, previous)
     for name, trace in case.expected.traces.items():
         for what, there in (("traces", got.traces), ("spikes", got.trains)):
             if name not in there:

@@ -9,9 +9,9 @@ Backward numbers are explained by the adjoint of the layer written out in float6
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.io.records import Record
 from eventsolve.network import Key
-from eventsolve.problem import Problem
 from eventsolve.testing.slips import Evidence, recognised
-from validation.attribution.study import Reals
 from validation.compare import label_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.first_spikes import read_loss
-from validation.grid.steps import number_of_samples, number_of_steps
+from validation.grid.steps import Reals, number_of_samples, number_of_steps
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.spinnaker2.arithmetic import Arithmetic, Calculator, Number, decode
 from validation.spinnaker2.image import Image, LayerImage
@@ -42,28 +40,16 @@ class Case:
     """What both run, and what the model makes of it."""
 
     core: SpiNNaker2Core
-    network: es.Network
-    inputs: Mapping[str, es.SpikeTrains]
-    t_end: float
-    loss: Any
+    problem: es.Problem
     previous: es.Network | None
     image: Image
     expected: Record
 
     @classmethod
-    def of(
-        cls,
-        core: SpiNNaker2Core,
-        network: es.Network,
-        inputs: Mapping[str, es.SpikeTrains],
-        t_end: float,
-        loss: Any,
-        previous: es.Network | None,
-    ) -> Case:
+    def of(cls, core: SpiNNaker2Core, problem: es.Problem, previous: es.Network | None) -> Case:
         """Run the model, with traces."""
         shown = replace(core, traces=True)
-        expected = shown.run(es.Problem(network, inputs, t_end, loss))
-        return cls(shown, network, inputs, t_end, loss, previous, shown.image(network), expected)
+        return cls(shown, problem, previous, shown.image(problem.network), shown.run(problem))
 
     @property
     def dt(self) -> float:
@@ -73,13 +59,13 @@ class Case:
     @property
     def n_steps(self) -> int:
         """Steps of a run, the initial state included."""
-        return number_of_steps(self.t_end, self.dt)
+        return number_of_steps(self.problem.t_end, self.dt)
 
     @property
     def output(self) -> str:
         """The population that the loss reads."""
-        n = number_of_samples(self.network, self.inputs)
-        return read_loss(self.loss, self.network, n).population
+        n = number_of_samples(self.problem.network, self.problem.inputs)
+        return read_loss(self.problem.loss, self.problem.network, n).population
 
     def consumers(self, name: str) -> list[Key]:
         """Projections on which spikes of a population go."""
@@ -191,14 +177,14 @@ def _others(case: Case, name: str) -> Iterator[tuple[str, Arithmetic, LayerImage
     a, layer = case.core.formats, case.image.layers[name]
     for other in _arithmetics(a):
         yield other[0], other[1], layer
-    weights = {key: p.weight for key, p in case.network.projections.items()}
+    weights = {key: p.weight for key, p in case.problem.network.projections.items()}
     into = [key for key in weights if key[1] == name]
     if case.previous is not None:
         old = {key: case.previous.projections[key].weight for key in into}
-        yield STALE, a, case.core.image(case.network.with_weights({**weights, **old})).layers[name]
+        yield STALE, a, case.core.image(case.problem.network.with_weights({**weights, **old})).layers[name]
     for key in into:
         if weights[key].shape[0] == weights[key].shape[1]:
-            turned = case.network.with_weights({**weights, key: weights[key].T.copy()})
+            turned = case.problem.network.with_weights({**weights, key: weights[key].T.copy()})
             yield f"{TRANSPOSED} of {label_of(key)}", a, case.core.image(turned).layers[name]
 
 
@@ -370,7 +356,7 @@ def gradient_faults(case: Case, got: Record, key: Key) -> tuple[str, ...]:
         key,
         case.expected.weight[key],
         "none",
-        Problem(case.network, case.inputs, case.t_end, case.loss),
+        case.problem,
         case.dt,
     )
     return recognised(evidence, got.weight[key], rtol=1e-6, atol=0.0)
@@ -385,9 +371,7 @@ def common_factor(case: Case, got: Record, keys: list[Key]) -> tuple[str, ...]:
 def _rerun_gradients(case: Case, got: Record, keys: list[Key]) -> Iterator[str]:
     """Yield other arithmetics of the whole core that give exactly these gradients."""
     for words, arithmetic in _arithmetics(case.core.formats):
-        there = replace(case.core, format=arithmetic).run(
-            es.Problem(case.network, case.inputs, case.t_end, case.loss)
-        )
+        there = replace(case.core, format=arithmetic).run(case.problem)
         if all(np.array_equal(there.weight[key], got.weight[key]) for key in keys):
             yield words
 

@@ -1,0 +1,76 @@
+"""What commands share that run for a while: where they print, how they go on, and what they leave."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from validation.options import folder, wrong
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+Out = Annotated[Path, typer.Option(file_okay=False, callback=folder, help="Folder for HTML and JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")]
+
+
+def command() -> str:
+    """Return the command line, to be repeated."""
+    return shlex.join(["eventsolve-validate", *sys.argv[1:]])
+
+
+def again(tool: str, task: str, target: str, options: Sequence[str] | None) -> str:
+    """Return the command line of another tool on the same task and target."""
+    given = [part for option in options or [] for part in ("--set", option)]
+    return shlex.join(["eventsolve-validate", tool, task, "--target", target, *given])
+
+
+def consoles() -> tuple[Console, Console]:
+    """Return where progress and errors go, and where tables go."""
+    from validation.terminal import console
+
+    return console(stderr=True), console()
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what the model refuses, here or in another process, into a bad option."""
+    from validation.jobs import LostJobsError
+
+    try:
+        yield
+    except LostJobsError as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        raise wrong(error) from None
+    except ValueError as error:
+        raise wrong(error) from None
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[Executor | None]:
+    """Yield so many processes, None for this one."""
+    if workers == 1:
+        yield None
+        return
+    with ProcessPoolExecutor(workers) as workers_of:
+        yield workers_of
+
+
+@contextmanager
+def progress(console: Console, unit: str, total: int | None) -> Iterator[Any]:
+    """Show a bar, and yield what moves it on by one."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(unit, total=total)
+        yield lambda: progress.advance(bar)

@@ -1,0 +1,387 @@
+"""The way back: which twin computes the recorded numbers, or which slip or guess makes one compute them."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import eventsolve as es
+from validation.diagnosis import guesses
+from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfits
+from validation.diagnosis.guesses import Guess
+from validation.diagnosis.twins import Scheme, Twin, ways_back
+from validation.diagnosis.writing import Slip, label, loose_slips, slips_of
+from validation.grid.flaws import NONE, Flaws
+
+LOOSE = 0.25
+"""Misfit beyond which no slip is believed."""
+LARGEST = 1e-3
+"""Beyond this no rounding of float32 is believed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How well a twin's numbers are the recorded ones.
+
+    Attributes
+    ----------
+    twin : Twin
+    answer : Answer
+    misfits, tolerances : mapping of Place to float
+        Of each number, and how much of it is rounding.
+    """
+
+    twin: Twin
+    answer: Answer
+    misfits: Mapping[Place, float]
+    tolerances: Mapping[Place, float]
+
+    @property
+    def off(self) -> list[Place]:
+        """The numbers that are off."""
+        return [place for place, value in self.misfits.items() if not value <= self.tolerances[place]]
+
+    @property
+    def total(self) -> float:
+        """The misfit of all numbers, each counting as 1 at most."""
+        return float(sum(min(1.0, value) ** 2 for value in self.misfits.values()))
+
+
+def fits(
+    evidence: Evidence, schemes: Sequence[Scheme], problem: es.Problem, flaws: Flaws = NONE
+) -> list[Fit]:
+    """Return how well every way back of some schemes fits, best first.
+
+    How much rounding may do is measured: what float32 does to this problem's numbers against float64 is what another
+    float32 may do, several times; float64 does as much less as its roundings are finer.
+    """
+    found = []
+    for scheme in schemes:
+        pairs: dict[tuple[str, str], dict[str, tuple[Twin, Answer]]] = {}
+        for twin in ways_back(scheme):
+            answer = tried(evidence, twin, problem, flaws)
+            if answer is not None:
+                pairs.setdefault((twin.adjoint, twin.slope), {})[twin.number] = twin, answer
+        for of in pairs.values():
+            limits = _limits(evidence, of)
+            found += [
+                Fit(twin, answer, misfits(evidence, answer), limits[number])
+                for number, (twin, answer) in of.items()
+            ]
+    return sorted(found, key=lambda fit: (len(fit.off), fit.total))
+
+
+def tried(evidence: Evidence, twin: Twin, problem: es.Problem, flaws: Flaws = NONE) -> Answer | None:
+    """Return what a twin says, None if it cannot run the problem."""
+    try:
+        return twin.answer(evidence, problem, flaws)
+    except ValueError:
+        return None
+
+
+def _limits(evidence: Evidence, of: Mapping[str, tuple[Twin, Answer]]) -> dict[str, dict[Place, float]]:
+    """Return how much of each number may be rounding, by number format."""
+    least = np.sqrt(evidence.n_steps) * 2.0**-24
+    single: dict[Place, float] = {}
+    for place in evidence.numbers:
+        moved = 0.0
+        if "float32" in of and "float64" in of:
+            a, b = of["float32"][1], of["float64"][1]
+            if place in a.numbers and place in b.numbers:
+                moved = misfit(a.numbers[place], b.numbers[place], b.scale[place])
+        single[place] = min(LARGEST, 8 * (moved if np.isfinite(moved) else 0.0) + 4 * least)
+    return {"float32": single, "float64": {place: 16 * 2.0**-29 * value for place, value in single.items()}}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What makes a twin's numbers the recorded ones.
+
+    Attributes
+    ----------
+    name, where, kind : str
+    twin : Twin
+    before, after : float
+        Total misfit without and with it.
+    edits : int
+        How many things it supposes.
+    """
+
+    name: str
+    where: str
+    kind: guesses.Kind
+    twin: Twin
+    before: float
+    after: float
+    edits: int = 1
+
+
+def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
+    """Return the slips of writing that make a fit right, fewest first."""
+    found = []
+    for fit in every:
+        by_place = {
+            place: slips_of(evidence, fit.answer, place, _wide(fit, place, every)) for place in fit.off
+        }
+        if fit.off and all(by_place.values()):
+            found.append(_told(evidence, fit, by_place))
+    return sorted(found, key=lambda f: (f.edits, f.after))
+
+
+def loosely(evidence: Evidence, answer: Answer, off: Sequence[Place]) -> Found | None:
+    """Return the slip that leaves a tenth of every number's misfit at most, if one does so for all that are off.
+
+    So a factor is seen through what else is off, as in an implementation whose scheme is not known.
+    """
+    left = misfits(evidence, answer)
+    common: set[str] | None = None
+    by_place: dict[Place, list[Slip]] = {}
+    for place in off:
+        by_place[place] = loose_slips(evidence, answer, place, min(LOOSE, left[place] / 10))
+        names = {slip.name for slip in by_place[place]}
+        common = names if common is None else common & names
+    if not common:
+        return None
+    after = {
+        name: sum(s.misfit**2 for f in by_place.values() for s in f if s.name == name) for name in common
+    }
+    best = min(common, key=lambda name: after[name])
+    before = float(sum(min(1.0, left[place]) ** 2 for place in off))
+    where = places(evidence, off)
+    return Found(best, where, "convention", Twin(Scheme()), before, float(after[best]))
+
+
+def _wide(fit: Fit, place: Place, every: Sequence[Fit]) -> float:
+    """Return the tolerance of float32 of the same way back: a slip of rounding's size has no name."""
+    of = [f for f in every if replace(f.twin, number="float32") == replace(fit.twin, number="float32")]
+    return max(f.tolerances[place] for f in of)
+
+
+def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) -> Found:
+    """Return slips of several places as few words as possible: one name that all share, or each its own."""
+    common = [
+        name
+        for name in (slip.name for slip in next(iter(by_place.values())))
+        if all(any(slip.name == name for slip in found) for found in by_place.values())
+    ]
+    after = sum(
+        min(1.0, min(s.misfit for s in by_place[p]) if p in by_place else value) ** 2
+        for p, value in fit.misfits.items()
+    )
+    if common:
+        best = min(
+            common, key=lambda name: max(s.misfit for f in by_place.values() for s in f if s.name == name)
+        )
+        near = [best, *(name for name in common if name != best)]
+        return Found(
+            " or ".join(near[:3]), places(evidence, list(by_place)), "convention", fit.twin, fit.total, after
+        )
+    texts: dict[str, list[Place]] = {}
+    for place, found in by_place.items():
+        texts.setdefault(" or ".join(dict.fromkeys(slip.name for slip in found[:2])), []).append(place)
+    name = "; ".join(f"{text}, at {places(evidence, of)}" for text, of in texts.items())
+    return Found(name, places(evidence, list(by_place)), "convention", fit.twin, fit.total, after, len(texts))
+
+
+def places(evidence: Evidence, off: Sequence[Place]) -> str:
+    """Return places in words, all of a quantity together where they are all there are."""
+    words = []
+    for quantity in dict.fromkeys(quantity for quantity, _ in off):
+        mine = [place for place in off if place[0] == quantity]
+        all_of = [place for place in evidence.numbers if place[0] == quantity]
+        if quantity in ("weight", "delay") and len(mine) == len(all_of) > 1:
+            words.append(f"{'dL/dw' if quantity == 'weight' else 'dL/ddelay'} of every projection")
+        else:
+            words += [label(place) for place in mine]
+    right = [label(place) for place in evidence.numbers if place[0] == "weight" and place not in off]
+    if right and any(place[0] == "weight" for place in off):
+        words.append(f"{', '.join(right)} is right" if len(right) == 1 else f"{', '.join(right)} are right")
+    return "; ".join(words)
+
+
+@dataclass(frozen=True)
+class Guessed:
+    """What came of guessing.
+
+    Attributes
+    ----------
+    whole : tuple of Found
+        Guesses that leave nothing but rounding.
+    halves : tuple of Found
+        Those that do so together with a slip of writing.
+    untried : int
+        Guesses for which there was no time.
+    """
+
+    whole: tuple[Found, ...]
+    halves: tuple[Found, ...]
+    untried: int
+
+
+def guessed(
+    evidence: Evidence, every: Sequence[Fit], base: es.Problem, until: float, flaws: Flaws = NONE
+) -> Guessed:
+    """Return the guesses that make a twin's numbers the recorded ones, best first.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    every : sequence of Fit
+        From :func:`fits`. Once a guess leaves nothing on one way back, others are tried on that one alone.
+    base : Problem
+    until : float
+        When to end, by :func:`time.process_time`.
+    flaws : Flaws
+        What is wrong on the way there.
+    """
+    whole: list[Found] = []
+    halves: list[Found] = []
+    untried = 0
+    ways = [(fit, {place: _wide(fit, place, every) for place in fit.misfits}) for fit in _ways(every)]
+    known = [(guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways]
+    for guess, fit, wide in itertools.chain(known, _stale_on(evidence, ways, base, flaws, whole)):
+        if whole and fit.twin != whole[0].twin:
+            continue
+        if time.process_time() > until:
+            untried += 1
+            continue
+        answer = tried(evidence, fit.twin, *_merged(guess, base, flaws))
+        if answer is None:
+            continue
+        values = misfits(evidence, answer)
+        if not any(_moved_by(answer, fit.answer, place) > wide[place] for place in values):
+            continue
+        off = [place for place in values if not values[place] <= wide[place]]
+        after = sum(min(1.0, value) ** 2 for value in values.values())
+        where = places(evidence, fit.off)
+        if not off:
+            whole.append(Found(guess.name, where, guess.kind, fit.twin, fit.total, after))
+        elif len(off) < len(values) and not whole:
+            by_place = {place: slips_of(evidence, answer, place, wide[place]) for place in off}
+            if all(by_place.values()):
+                slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
+                name, edits = f"{guess.name}; besides, {slip.name}, at {slip.where}", 1 + slip.edits
+                halves.append(Found(name, where, guess.kind, fit.twin, fit.total, slip.after, edits))
+    return Guessed(
+        tuple(sorted(whole, key=lambda f: f.after)),
+        tuple(sorted(halves, key=lambda f: (f.edits, f.after))),
+        untried,
+    )
+
+
+Way: TypeAlias = tuple[Fit, Mapping[Place, float]]
+
+
+def _stale_on(
+    evidence: Evidence, ways: Sequence[Way], base: es.Problem, flaws: Flaws, found: Sequence[Found]
+) -> Iterator[tuple[Guess, Fit, Mapping[Place, float]]]:
+    """Yield stale weights, which have to be searched for, on every way back, unless something else was found."""
+    for fit, wide in ways:
+        if not found:
+            for guess in _stale(evidence, fit, base, flaws):
+                yield guess, fit, wide
+
+
+def _ways(every: Sequence[Fit]) -> list[Fit]:
+    """Return one fit of those in float64 that have the same numbers, nearest first."""
+    chosen: list[Fit] = []
+    for fit in every:
+        if fit.twin.number == "float64" and not any(
+            all(_moved_by(fit.answer, other.answer, p) <= other.tolerances[p] for p in fit.misfits)
+            for other in chosen
+        ):
+            chosen.append(fit)
+    return chosen
+
+
+def _moved_by(answer: Answer, other: Answer, place: Place) -> float:
+    if place not in answer.numbers or place not in other.numbers:
+        return 0.0 if place not in answer.numbers and place not in other.numbers else np.inf
+    return misfit(answer.numbers[place], other.numbers[place], other.scale[place])
+
+
+def _merged(guess: Guess, base: es.Problem, flaws: Flaws) -> tuple[es.Problem, Flaws]:
+    """Return a guess of the way back on top of one of the way there."""
+    changed = {name: value for name, value in vars(guess.flaws).items() if value != getattr(NONE, name)}
+    problem = base if guess.problem.loss is base.loss else replace(base, loss=guess.problem.loss)
+    return problem, replace(flaws, **changed)
+
+
+def _stale(evidence: Evidence, fit: Fit, base: es.Problem, flaws: Flaws) -> Iterator[Guess]:
+    """Yield the weights w + eta g that explain the way back best, g being the gradient of an update or its signs."""
+    network = base.network
+    places = [("weight", key) for key in network.projections if ("weight", key) in fit.answer.samples]
+    if not places:
+        return
+    for how, change in (("", lambda g: g), (", by the signs of the gradient", np.sign)):
+        steps: dict[Any, Any] = {key: change(fit.answer.samples[q, key].mean(axis=0)) for q, key in places}
+        eta = _fitted(evidence, fit, base, flaws, steps)
+        if eta is None:
+            continue
+        yield Guess(
+            f"stale weights on the way back: it sees other weights than the way there, w {eta:+.3g} dL/dw{how}, "
+            f"as {'before' if eta > 0 else 'after'} an update",
+            "",
+            base,
+            replace(flaws, back=_moved(network, steps, eta)),
+        )
+
+
+def _moved(network: es.Network, steps: Mapping[Any, Any], eta: float) -> es.Network:
+    changed = {}
+    for key, step in steps.items():
+        p = network.projections[key]
+        flat = np.asarray(step)
+        changed[key] = (
+            p.weight + eta * flat if isinstance(p.weight, np.ndarray) else p.shaped(p.weights + eta * flat)
+        )
+    return network.with_weights(changed)
+
+
+def _fitted(
+    evidence: Evidence, fit: Fit, base: es.Problem, flaws: Flaws, steps: Mapping[Any, Any]
+) -> float | None:
+    """Return the eta at which the way back with w + eta step fits best, by secants from 0; None if there is none."""
+
+    def numbers(eta: float) -> np.ndarray[Any, Any] | None:
+        answer = tried(evidence, fit.twin, base, replace(flaws, back=_moved(base.network, steps, eta)))
+        if answer is None:
+            return None
+        return np.concatenate(
+            [
+                np.ravel(answer.numbers[p]) / (fit.answer.scale[p] or 1.0)
+                for p in fit.off
+                if p in answer.numbers
+            ]
+        )
+
+    if not all(place in fit.answer.numbers for place in fit.off):
+        return None
+    got = np.concatenate([np.ravel(evidence.numbers[p]) / (fit.answer.scale[p] or 1.0) for p in fit.off])
+    if not np.isfinite(got).all():
+        return None
+    size = max((float(np.abs(s).max(initial=0.0)) for s in steps.values()), default=0.0)
+    weight = max(float(np.abs(p.weights).max(initial=0.0)) for p in base.network.projections.values())
+    if size == 0 or weight == 0:
+        return None
+    eta, small = 0.0, 1e-4 * weight / size
+    for _ in range(6):
+        here, beside = numbers(eta), numbers(eta + small)
+        if here is None or beside is None or here.shape != got.shape:
+            return None
+        slope = (beside - here) / small
+        square = float(slope @ slope)
+        if square == 0:
+            return None
+        step = float(slope @ (got - here)) / square
+        eta += step
+        if not np.isfinite(eta) or abs(eta) * size > 10 * weight:
+            return None
+        if abs(step) <= 1e-9 * abs(eta):
+            break
+    return eta if eta else None

@@ -1,0 +1,73 @@
+"""A verdict on what an implementation recorded: what explains how it differs from the exact solution.
+
+The order of questions: is it equal to the exact solution, within rounding? To a twin, which computes the same problem
+at the same step in a scheme that is known? To a twin with one thing wrong, in how results are written down, in the
+network, in the machine, or on the way back? A guess is named only if it leaves nothing but rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Verdict: TypeAlias = Literal["agrees", "explained", "convention", "fault", "unexplained"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What explains how a record differs from the exact solution.
+
+    Attributes
+    ----------
+    verdict : {"agrees", "explained", "convention", "fault", "unexplained"}
+        Equal to the exact solution within rounding; the time step explains every difference; results are written down
+        in another convention; something is wrong; or nothing that is known here explains it.
+    name : str
+        What it is, in words.
+    explains : float
+        Which share of the misfit it removes, from 0 to 1.
+    where : str
+        Where it starts; empty if nothing is wrong.
+    twin : str
+        The scheme of the nearest twin; empty in continuous time.
+    costs : str
+        What the time step does to this network, in a sentence; empty if that was not worked out.
+    rivals : tuple of str
+        Other names that explain as much.
+    following : str
+        The command to run next.
+    untried : int
+        How many guesses there was no time for.
+    """
+
+    verdict: Verdict
+    name: str
+    explains: float
+    where: str = ""
+    twin: str = ""
+    costs: str = ""
+    rivals: tuple[str, ...] = ()
+    following: str = ""
+    untried: int = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.verdict in ("agrees", "explained")
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one line."""
+        if self.verdict == "agrees":
+            return f"agrees with the exact solution: {self.name}"
+        if self.verdict == "explained":
+            return f"explained by its time step: {self.name}"
+        at = f", at {self.where}" if self.where else ""
+        if self.verdict == "unexplained":
+            left = f"; {self.untried} guesses were not tried for lack of time" if self.untried else ""
+            return f"unexplained{at}: {self.name}{left}"
+        others = f" (or: {'; or: '.join(self.rivals)})" if self.rivals else ""
+        return f"{self.verdict}: looks like {self.name}{others}{at}; explains {100 * self.explains:.3g} % of the misfit"
+
+    def __str__(self) -> str:
+        return self.sentence

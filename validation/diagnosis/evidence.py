@@ -1,0 +1,203 @@
+"""What a record says and what a guess says: spikes as steps of the clock, numbers as the record reduces them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.io import records
+from eventsolve.network import Key
+from validation.grid.steps import Integers, Reals
+
+Place: TypeAlias = tuple[str, str | Key]
+"""A quantity, and the population or projection that it is of; ("loss", "")."""
+ON_GRID = 1e-3
+"""Of a step: how far a time may lie from a point of the grid to be one of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a guess says.
+
+    Attributes
+    ----------
+    spikes : mapping of str to ndarray of int64, (n_spikes, 3)
+        Sample, step and neuron, in this order of importance.
+    numbers : mapping of Place to ndarray of float64
+        Reduced as in the record.
+    samples : mapping of Place to ndarray of float64, (n_samples, ...)
+        The same of every sample alone, but dL/dt, which is of spikes.
+    scale : mapping of Place to float
+        The norm of the sum of the samples' absolute values, by which roundings are measured.
+    """
+
+    spikes: Mapping[str, Integers]
+    numbers: Mapping[Place, Reals]
+    samples: Mapping[Place, Reals]
+    scale: Mapping[Place, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a record says.
+
+    Attributes
+    ----------
+    problem : Problem
+    record : Record
+    time_step : float
+        Seconds.
+    spikes : mapping of str to ndarray of int64, (n_spikes, 3)
+        Of computed populations, as in :class:`Answer`.
+    numbers : mapping of Place to ndarray of float64
+    """
+
+    problem: es.Problem
+    record: records.Record
+    time_step: float
+    spikes: Mapping[str, Integers]
+    numbers: Mapping[Place, Reals]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of a sample."""
+        return round(self.problem.t_end / self.time_step)
+
+    def first_samples(self, count: int) -> Evidence:
+        """Return the same of the first samples alone, spikes only."""
+        if count >= self.problem.n_samples:
+            return self
+        inputs = {name: trains[:count] for name, trains in self.problem.inputs.items()}
+        spikes = {name: rows[rows[:, 0] < count] for name, rows in self.spikes.items()}
+        return replace(
+            self, problem=replace(self.problem, inputs=inputs, loss=None), spikes=spikes, numbers={}
+        )
+
+
+def evidence_of(problem: es.Problem, record: records.Record, time_step: float) -> Evidence:
+    """Return what a record says of a problem."""
+    spikes = {
+        name: rows_of(trains, time_step)
+        for name, trains in record.spikes.items()
+        if name not in problem.inputs
+    }
+    numbers: dict[Place, Reals] = {}
+    if record.loss_values is not None:
+        numbers["loss", ""] = np.asarray(record.loss_values, dtype=np.float64)
+    for quantity, places in record.gradients.items():
+        for place, values in places.items():
+            values = np.asarray(values, dtype=np.float64)
+            if quantity == "spike_times":
+                assert isinstance(place, str)
+                values = values[by_neuron(record.trains[place])]
+            numbers[quantity, place] = values
+    return Evidence(problem, record, time_step, spikes, numbers)
+
+
+def on_grid(record: records.Record, time_step: float) -> bool:
+    """Say whether all computed spikes lie on points of the grid."""
+    steps = [trains.times / time_step for name, trains in record.spikes.items() if name not in record.inputs]
+    return all(bool((np.abs(s - np.rint(s)) <= ON_GRID).all()) for s in steps)
+
+
+def rows_of(trains: es.SpikeTrains, time_step: float) -> Integers:
+    """Return sample, step and neuron of every spike, sorted."""
+    steps = np.rint(trains.times / time_step).astype(np.int64)
+    rows = np.stack([trains.samples, steps, trains.neurons], axis=1).astype(np.int64)
+    return rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
+
+
+def by_neuron(trains: es.SpikeTrains) -> Integers:
+    """Return the order of numbers of spikes: by sample, neuron and time, which rounding to a grid leaves as it is."""
+    order: Integers = np.lexsort((trains.times, trains.neurons, trains.samples))
+    return order
+
+
+def answer_of(computed: records.Record, evidence: Evidence) -> Answer:
+    """Return what a run says, in the layout of the record."""
+    record, h, n = evidence.record, evidence.time_step, max(1, evidence.problem.n_samples)
+    spikes = {name: rows_of(computed.spikes[name], h) for name in evidence.spikes}
+    numbers: dict[Place, Reals] = {}
+    samples: dict[Place, Reals] = {}
+    scale: dict[Place, float] = {}
+    for quantity, place in evidence.numbers:
+        if quantity == "spike_times":
+            found = computed.spike_times.get(place)  # type: ignore[arg-type]
+            if found is not None:
+                values = found[by_neuron(computed.trains[place])]  # type: ignore[index]
+                values = values / n if record.reduction == "mean" else values
+                numbers[quantity, place] = values
+                scale[quantity, place] = float(np.linalg.norm(values))
+            continue
+        rows = _rows(computed, quantity, place)
+        if rows is None:
+            continue
+        samples[quantity, place] = rows
+        numbers[quantity, place] = reduced(rows, record.reduction)
+        share = n if record.reduction == "mean" else 1
+        scale[quantity, place] = float(
+            np.linalg.norm(np.abs(rows) if record.reduction == "none" else np.abs(rows).sum(axis=0) / share)
+        )
+    return Answer(spikes, numbers, samples, scale)
+
+
+def _rows(computed: records.Record, quantity: str, place: Any) -> Reals | None:
+    """Return a quantity of every sample, or None if it was not computed."""
+    if quantity == "loss":
+        return computed.loss_values
+    return computed.gradients.get(quantity, {}).get(place)
+
+
+def reduced(rows: Reals, reduction: str) -> Reals:
+    """Return values of every sample reduced over the batch."""
+    if reduction == "none":
+        return rows
+    total: Reals = rows.sum(axis=0)
+    return total / max(1, rows.shape[0]) if reduction == "mean" else total
+
+
+# -- how far they are apart ------------------------------------------------------------------------------------------
+
+
+def mismatch(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> int:
+    """Return how many spikes of the two are not those of the other."""
+    return sum(differing(rows, said[name]) for name, rows in got.items() if name in said)
+
+
+def differing(got: Integers, said: Integers) -> int:
+    """Return how many rows of two are not rows of the other."""
+    if got.shape == said.shape and np.array_equal(got, said):
+        return 0
+    a, b = _codes(got, said)
+    one, first = np.unique(a, return_counts=True)
+    two, second = np.unique(b, return_counts=True)
+    both, i, j = np.intersect1d(one, two, assume_unique=True, return_indices=True)
+    return int(a.size + b.size - 2 * np.minimum(first[i], second[j]).sum()) if both.size else a.size + b.size
+
+
+def _codes(*rows: Integers) -> list[Integers]:
+    """Return every row as one number."""
+    low = np.min([r.min(axis=0) for r in rows if r.size], axis=0, initial=0)
+    high = np.max([r.max(axis=0) for r in rows if r.size], axis=0, initial=0)
+    _, steps, neurons = high - low + 1
+    return [((r[:, 0] - low[0]) * steps + (r[:, 1] - low[1])) * neurons + (r[:, 2] - low[2]) for r in rows]
+
+
+def misfit(got: Reals, said: Reals, scale: float) -> float:
+    """Return how far numbers are from others, relative to their scale; inf if they cannot be compared."""
+    if got.shape != said.shape or not (np.isfinite(got).all() and np.isfinite(said).all()):
+        return np.inf
+    error = float(np.linalg.norm(got - said))
+    return error / scale if scale > 0 else (0.0 if error == 0 else np.inf)
+
+
+def misfits(evidence: Evidence, answer: Answer) -> dict[Place, float]:
+    """Return the misfit of every number of the record, inf where the answer has none."""
+    return {
+        place: misfit(got, answer.numbers[place], answer.scale[place]) if place in answer.numbers else np.inf
+        for place, got in evidence.numbers.items()
+    }

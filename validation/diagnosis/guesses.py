@@ -1,0 +1,383 @@
+"""Guesses: one thing wrong in the network, in the machine, or in what the machine was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.network import Key, Projection
+from eventsolve.problem import Problem
+from validation.diagnosis.evidence import Evidence
+from validation.grid.flaws import NONE, Flaws
+from validation.grid.steps import Reals
+
+Kind: TypeAlias = Literal["convention", "fault"]
+NEVER = 1e30
+"""A threshold that is not reached."""
+MOST_CHANNELS = 64
+"""Inputs of which each is guessed to be dead."""
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """One thing wrong, and what runs instead.
+
+    Attributes
+    ----------
+    name : str
+        What is wrong, in words.
+    where : str
+        In which part.
+    problem : Problem
+        What is run.
+    flaws : Flaws
+        How it is run.
+    kind : {"convention", "fault"}
+    """
+
+    name: str
+    where: str
+    problem: Problem
+    flaws: Flaws = NONE
+    kind: Kind = "fault"
+
+
+def arrow(key: Key) -> str:
+    """Return a projection for sentences."""
+    return f"{key[0]} → {key[1]}" + (f" ({key[2]})" if len(key) > 2 else "")
+
+
+# -- the machine ---------------------------------------------------------------------------------------------------
+
+
+def in_the_machine(evidence: Evidence) -> Iterator[Guess]:
+    """Yield what may be wrong in how states move and packets go."""
+    problem = evidence.problem
+    first = next((p.name for p in problem.network.populations.values() if p.neuron is not None), "")
+    if problem.n_samples > 1:
+        yield Guess(
+            "state carried from sample to sample: V and I are not reset between samples",
+            f"spikes of {first}, from sample 1 on",
+            problem,
+            Flaws(carried=True),
+        )
+    for packets, words in (
+        ("one per projection", "of a projection only the first"),
+        ("last per projection", "of a projection only the last"),
+        ("one per population", "to a population only the first"),
+        ("one", "only the first"),
+    ):
+        yield Guess(
+            f"packets dropped: of several in the same step {words} is delivered",
+            f"spikes of {first}",
+            problem,
+            Flaws(packets=packets),  # type: ignore[arg-type]
+        )
+    yield Guess(
+        "the current is reset at a spike, too", f"spikes of {first}", problem, Flaws(resets_current=True)
+    )
+    if any(p.parameter("t_ref").any() for p in _neurons(problem)):
+        yield Guess(
+            "V is not held in the refractory period, only spikes are suppressed",
+            f"spikes of {first}",
+            problem,
+            Flaws(drifts=True),
+        )
+
+
+# -- the network ---------------------------------------------------------------------------------------------------
+
+
+def in_the_network(evidence: Evidence) -> Iterator[Guess]:
+    """Yield what may be wrong in the network that runs."""
+    problem, network = evidence.problem, evidence.problem.network
+    for name, where, changed in networks(network, evidence.time_step):
+        yield Guess(name, where, replace(problem, network=changed))
+    for p in _neurons(problem):
+        if not p.neuron.spiking:
+            continue
+        yield Guess(
+            "one spike per neuron: silence after the first",
+            f"spikes of {p.name}",
+            replace(problem, network=_with(network, p.name, t_ref=2 * problem.t_end)),
+        )
+        rows = evidence.spikes.get(p.name)
+        silent = np.setdiff1d(np.arange(p.size), rows[:, 2]) if rows is not None else np.empty(0, np.int64)
+        for neuron in silent[:MOST_CHANNELS].tolist():
+            threshold = p.parameter("v_threshold").copy()
+            threshold[neuron] = NEVER
+            yield Guess(
+                f"dead neuron: neuron {neuron} of {p.name!r} never spikes",
+                f"spikes of {p.name}, neuron {neuron} of {p.name!r}",
+                replace(problem, network=_with(network, p.name, v_threshold=threshold)),
+            )
+
+
+Changed: TypeAlias = tuple[str, str, es.Network]
+
+
+def networks(network: es.Network, time_step: float) -> Iterator[Changed]:
+    """Yield other networks, with what is wrong in them and where."""
+    projections = network.projections
+    yield from _weights(projections, network)
+    yield from _delays(projections, network, time_step)
+    for name, words, change in (
+        ("tau", "tau_mem and tau_syn swapped", lambda n: {"tau_mem": n.tau_syn, "tau_syn": n.tau_mem}),
+        ("t_ref", "refractory period ignored (t_ref = 0)", lambda n: {"t_ref": 0.0}),
+        ("t_ref", "refractory period a step too long", lambda n: {"t_ref": n.t_ref + time_step}),
+        (
+            "t_ref",
+            "refractory period a step too short",
+            lambda n: {"t_ref": np.maximum(np.asarray(n.t_ref) - time_step, 0.0)},
+        ),
+        ("v_leak", "leak ignored (v_leak = 0)", lambda n: {"v_leak": 0.0}),
+        ("v_reset", "reset to 0 in place of v_reset", lambda n: {"v_reset": 0.0}),
+        (
+            "reset",
+            "reset by subtraction and reset to a value mistaken for each other",
+            lambda n: {"reset": "value" if n.reset == "subtract" else "subtract"},
+        ),
+        ("v_initial", "initial state ignored", lambda n: {"v_initial": 0.0, "i_initial": 0.0}),
+    ):
+        spiking = [p for p in network.populations.values() if p.neuron is not None]
+        if name in ("t_ref", "v_reset", "reset"):
+            spiking = [p for p in spiking if p.neuron is not None and p.neuron.spiking]
+        for whose in _sets([p.name for p in spiking]):
+            neurons: dict[str, Any] = {q: network.population(q).neuron for q in whose}
+            other = network.with_neurons({q: replace(n, **change(n)) for q, n in neurons.items()})
+            yield f"{words}: {', '.join(whose)}", f"spikes of {whose[0]}", other
+
+
+def _sets(names: list[Any]) -> list[list[Any]]:
+    """Return all, then each alone."""
+    return [names, *([name] for name in names)] if len(names) > 1 else [names] if names else []
+
+
+def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iterator[Changed]:
+    def changed(keys: list[Key], change: Callable[[Any], Any]) -> es.Network:
+        return network.with_weights({key: change(projections[key].weight) for key in keys})
+
+    def reweighted(keys: list[Key], change: Callable[[Reals], Reals]) -> es.Network:
+        of = {key: projections[key] for key in keys}
+        return network.with_weights({key: p.shaped(change(p.weights)) for key, p in of.items()})
+
+    dense = [key for key, p in projections.items() if isinstance(p.weight, np.ndarray)]
+    for keys in _sets(dense):
+        of, post = ", ".join(map(arrow, keys)), keys[0][1]
+        where = f"weights {of}; spikes of {post}"
+        yield (
+            f"weights transposed: {of} read as (n_pre, n_post)",
+            where,
+            changed(keys, lambda weight: weight.T.reshape(weight.shape)),
+        )
+        for by in (1, -1):
+            j = "+ 1" if by > 0 else "- 1"
+            yield (
+                f"neuron index off by one: source neuron j of {of} takes the place of j {j}",
+                where,
+                changed(keys, partial(np.roll, shift=by, axis=1)),
+            )
+            yield (
+                f"neuron index off by one: target neuron j of {of} takes the place of j {j}",
+                where,
+                changed(keys, partial(np.roll, shift=by, axis=0)),
+            )
+    for keys in _sets(list(projections)):
+        of, post = ", ".join(map(arrow, keys)), keys[0][1]
+        where = f"weights {of}; spikes of {post}"
+        for words, change in (
+            ("sign of inhibition lost: absolute value of the weights", np.abs),
+            ("negative weights lost: inhibition is 0", partial(np.maximum, 0.0)),
+            ("sign of all weights turned round", np.negative),
+            ("weights missing: 0", np.zeros_like),
+        ):
+            yield (
+                f"{words}: {of}",
+                where,
+                reweighted(keys, change),
+            )
+    by_size = {p.weight.shape: key for key, p in projections.items()}
+    for key, p in projections.items():
+        other = by_size[p.weight.shape]
+        if other != key:
+            yield (
+                f"weights of {arrow(key)} and {arrow(other)} exchanged",
+                f"weights {arrow(key)}; spikes of {key[1]}",
+                network.with_weights({key: projections[other].weight, other: p.weight}),
+            )
+
+
+def _delays(projections: Mapping[Key, Projection], network: es.Network, h: float) -> Iterator[Changed]:
+    delayed = [key for key, p in projections.items() if p.delay.any()]
+    for keys in _sets(delayed):
+        of, post = ", ".join(map(arrow, keys)), keys[0][1]
+        none = {key: projections[key].shaped(np.zeros_like(projections[key].delay)) for key in keys}
+        yield f"delays forgotten: {of}", f"delay of {of}; spikes of {post}", network.with_delays(none)
+    for keys in _sets(list(projections)):
+        of, post = ", ".join(map(arrow, keys)), keys[0][1]
+        for steps in (1, -1, 2, -2):
+            by = f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} too {'long' if steps > 0 else 'short'}"
+            late = {
+                key: projections[key].shaped(np.maximum(projections[key].delay + steps * h, 0.0))
+                for key in keys
+            }
+            if any(projections[key].delay.any() or steps > 0 for key in keys):
+                yield (
+                    f"delay {by}: {of}",
+                    f"delay of {of}; spikes of {post}",
+                    network.with_delays(late),
+                )
+
+
+# -- what the network is given ----------------------------------------------------------------------------------------
+
+
+def in_the_inputs(evidence: Evidence) -> Iterator[Guess]:
+    """Yield what may be wrong in the inputs."""
+    problem = evidence.problem
+    for name, trains in problem.inputs.items():
+        where = f"inputs {name!r}"
+
+        def given(changed: es.SpikeTrains, name: str = name) -> Problem:
+            return replace(problem, inputs={**problem.inputs, name: changed})
+
+        for by in (1, -1):
+            rolled = (trains.neurons + by) % max(1, trains.n_neurons)
+            yield Guess(
+                f"neuron index off by one: input neuron j of {name!r} sends as j {'+ 1' if by > 0 else '- 1'}",
+                where,
+                given(_trains(trains, neurons=rolled)),
+            )
+            samples = (trains.samples + by) % max(1, trains.n_samples)
+            if trains.n_samples > 1:
+                yield Guess(
+                    f"samples off by one: sample s gets the inputs of s {'- 1' if by > 0 else '+ 1'}",
+                    where,
+                    given(_trains(trains, samples=samples)),
+                )
+        first = np.sort(np.unique(np.stack([trains.samples, trains.neurons]), axis=1, return_index=True)[1])
+        if first.size < trains.n_spikes:
+            yield Guess(
+                f"only the first spike of every input neuron of {name!r} is sent",
+                where,
+                given(_trains(trains, first)),
+            )
+        for neuron in range(min(trains.n_neurons, MOST_CHANNELS)):
+            others = np.flatnonzero(trains.neurons != neuron)
+            if others.size < trains.n_spikes:
+                yield Guess(
+                    f"dead input: neuron {neuron} of {name!r} never spikes",
+                    f"{where}, neuron {neuron} of {name!r}",
+                    given(_trains(trains, others)),
+                )
+
+
+def _trains(
+    trains: es.SpikeTrains, chosen: Any = slice(None), neurons: Any = None, samples: Any = None
+) -> es.SpikeTrains:
+    times = trains.times[chosen]
+    of = (trains.neurons if neurons is None else neurons)[chosen]
+    inside = (trains.samples if samples is None else samples)[chosen]
+    order = np.lexsort((of, times, inside))
+    return es.SpikeTrains.from_arrays(
+        times[order],
+        of[order],
+        inside[order],
+        n_samples=trains.n_samples,
+        n_neurons=trains.n_neurons,
+    )
+
+
+def _neurons(problem: Problem) -> list[Any]:
+    return [p for p in problem.network.populations.values() if p.neuron is not None]
+
+
+def _with(network: es.Network, population: str, **parameters: Any) -> es.Network:
+    neuron: Any = network.population(population).neuron
+    return network.with_neurons({population: replace(neuron, **parameters)})
+
+
+def forward(evidence: Evidence) -> Iterator[Guess]:
+    """Yield everything that moves spikes."""
+    yield from in_the_machine(evidence)
+    yield from in_the_network(evidence)
+    yield from in_the_inputs(evidence)
+
+
+# -- the way back ----------------------------------------------------------------------------------------------------
+
+SHARES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("reset term missing: no -p_V V' of a spike's own reset in its dL/dt", {"reset_share": 0.0}),
+    ("V' after the reset in place of V' before it, in the jump -e/V'", {"slope_after": True}),
+    ("p_V not reset at a spike: the jump -e/V' is added to it", {"carries": True}),
+    ("no p_V in dL/dt of an arrival: lambda_I alone goes back", {"voltage_share": 0.0}),
+    ("no p_I in dL/dt of an arrival: lambda_V alone goes back", {"current_share": 0.0}),
+    ("the wrong sign of p_V in dL/dt of an arrival", {"voltage_share": -1.0}),
+    ("the wrong sign of p_I in dL/dt of an arrival", {"current_share": -1.0}),
+    ("the wrong sign of dL/dt of an arrival", {"current_share": -1.0, "voltage_share": -1.0}),
+    (
+        "nothing goes back through spikes: every spike has only the loss's own dL/dt",
+        {"current_share": 0.0, "voltage_share": 0.0},
+    ),
+    ("no current in V' at a spike", {"drives": 0.0}),
+)
+
+
+def backward(evidence: Evidence) -> Iterator[Guess]:
+    """Yield everything that moves gradients and no spike."""
+    problem, network = evidence.problem, evidence.problem.network
+    deepest = [p.name for p in network.populations.values() if p.neuron is not None]
+    hidden = deepest[0] if deepest else ""
+    first = next((arrow(key) for key in network.projections), "")
+    for name, shares in SHARES:
+        yield Guess(name, f"dL/dt of {hidden}; dL/dw of {first}", problem, Flaws(**shares))
+    yield Guess(
+        "dL/dt is written down without the term of the spike's own reset",
+        f"dL/dt of {hidden}",
+        problem,
+        Flaws(told_share=0.0),
+        "convention",
+    )
+    if problem.n_samples > 1:
+        yield Guess(
+            "adjoint carried from sample to sample: p_V and p_I are not cleared between samples",
+            "dL/dw of every projection",
+            problem,
+            Flaws(adjoint_carried=True),
+        )
+    held = any(p.parameter("t_ref").any() for p in _neurons(problem))
+    for name, where, changed in networks(network, evidence.time_step):
+        if name.startswith("refractory") and not (held and "ignored" in name):
+            continue  # the way back has no rule for a V that was not held on the way there
+        place = where.partition(";")[0]
+        yield Guess(f"on the way back: {name}", f"way back through {place}", problem, Flaws(back=changed))
+    yield from _losses(evidence)
+
+
+def _losses(evidence: Evidence) -> Iterator[Guess]:
+    """Yield what may be wrong in the loss or in how it is read."""
+    from validation.diagnosis import reading
+
+    problem = evidence.problem
+    loss: Any = problem.loss
+    where = f"loss; dL/dw into {getattr(loss, 'population', 'the outputs')}"
+    for name, function in reading.readings(evidence):
+        yield Guess(name, where, problem, Flaws(reading=function))
+    if getattr(loss, "alpha", 0.0):
+        yield Guess("no early-spike term in the loss", where, replace(problem, loss=replace(loss, alpha=0.0)))
+    labels = getattr(loss, "labels", None)
+    if labels is not None and np.size(labels):
+        n = problem.network.population(loss.population).size
+        options: list[tuple[str, Reals]] = [
+            ("labels off by one: class c is taken for c + 1", (np.asarray(labels) + 1) % n),
+            ("labels off by one: class c is taken for c - 1", (np.asarray(labels) - 1) % n),
+            ("labels of the sample before", np.roll(labels, 1)),
+            ("labels of the sample after", np.roll(labels, -1)),
+        ]
+        for name, other in options:
+            yield Guess(name, where, replace(problem, loss=replace(loss, labels=other)))

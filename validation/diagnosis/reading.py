@@ -1,0 +1,59 @@
+"""Ways in which what a loss gives is taken wrongly: at the wrong spike, at the wrong step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from eventsolve.losses import Evaluation, VoltageReads
+from validation.diagnosis.evidence import Evidence
+from validation.grid.flaws import Reading
+from validation.grid.solution import GridSolution
+
+LATE = (1, 2, 5, 10, 20, 50, 100, -1, -2, -5, -10)
+"""By how many steps a readout may be read late."""
+
+
+def readings(evidence: Evidence) -> Iterator[tuple[str, Reading]]:
+    """Yield what may be wrong, in words, and the function that makes it so."""
+    yield "error on the last spike of an output, not on the first", _on_the_last
+    yield "error on every spike of an output, not on the first alone", _on_every
+    for steps in LATE:
+        late = f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} {'late' if steps > 0 else 'early'}"
+        yield f"readout read {late}", _late(steps)
+
+
+def _spread(evaluation: Evaluation, solution: GridSolution, last: bool) -> Evaluation:
+    """Return the errors that the first spikes have, on the last spike of each neuron or on all of them."""
+    found = {}
+    for name, errors in evaluation.spike_times.items():
+        trains = solution.spikes[name]
+        of = trains.samples * trains.n_neurons + trains.neurons
+        total = np.bincount(of, weights=errors, minlength=trains.n_samples * trains.n_neurons)[of]
+        if last:
+            latest = np.full(trains.n_samples * trains.n_neurons, -np.inf)
+            np.maximum.at(latest, of, trains.times)
+            total = np.where(trains.times == latest[of], total, 0.0)
+        found[name] = total
+    return replace(evaluation, spike_times=found)
+
+
+def _on_the_last(evaluation: Evaluation, solution: GridSolution) -> Evaluation:
+    return _spread(evaluation, solution, True)
+
+
+def _on_every(evaluation: Evaluation, solution: GridSolution) -> Evaluation:
+    return _spread(evaluation, solution, False)
+
+
+def _late(steps: int) -> Reading:
+    def moved(evaluation: Evaluation, solution: GridSolution) -> Evaluation:
+        reads = {}
+        for name, read in evaluation.voltages.items():
+            at = np.clip(read.times + steps * solution.time_step, 0.0, solution.t_end)
+            reads[name] = VoltageReads(read.samples, read.neurons, at, read.arrivals, read.cotangents)
+        return replace(evaluation, voltages=reads)
+
+    return moved

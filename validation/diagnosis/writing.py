@@ -1,0 +1,311 @@
+"""Ways in which right results are written down otherwise: units, numbering, what is left out, factors, layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from eventsolve.synapses import Synapses, synapses_of
+from eventsolve.testing import slips
+from validation.diagnosis.evidence import (
+    Answer,
+    Evidence,
+    Place,
+    by_neuron,
+    differing,
+    evidence_of,
+    misfit,
+    reduced,
+)
+from validation.diagnosis.guesses import arrow
+from validation.grid.steps import Integers, Reals
+
+UNITS = {
+    1e-3: "times in milliseconds: 1000 times the seconds",
+    1e3: "times too small by 1000: seconds written as milliseconds",
+    1e-6: "times in microseconds: 1e6 times the seconds",
+    1e6: "times too small by 1e6",
+}
+"""By what recorded times are to be multiplied, and what that says."""
+MOST_NEURONS = 400
+"""Of a population whose order of neurons is searched for."""
+
+
+# -- spikes ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Rewriting:
+    """A slip of writing spikes down, and what a record says if it is undone."""
+
+    name: str
+    where: str
+    evidence: Evidence
+
+
+def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
+    """Yield what spikes say if a slip of writing is undone."""
+    record, h = evidence.record, evidence.time_step
+    for factor, name in {**UNITS, h: "times in steps"}.items():
+        yield Rewriting(name, "times of all spikes", _with_times(evidence, factor, 0.0))
+    sets = [list(evidence.spikes), *([name] for name in evidence.spikes)]
+    for whose in sets if len(sets) > 2 else sets[:1]:
+        of = "all spikes" if len(whose) == len(evidence.spikes) else f"spikes of {whose[0]}"
+        for by in (1, -1):
+            name = f"times a step {'late' if by > 0 else 'early'}: the other end of the step is written down"
+            yield Rewriting(name, f"times of {of}", _changed(evidence, whose, (0, -by, 0)))
+    for population, rows in evidence.spikes.items():
+        n = record.spikes[population].n_neurons
+        for by in (1, -1):
+            rolled = rows.copy()
+            rolled[:, 2] = (rolled[:, 2] - by) % n
+            j = "+ 1" if by > 0 else "- 1"
+            yield Rewriting(
+                f"neuron index off by one in what is written down: neuron j of {population!r} as j {j}",
+                f"spikes of {population}",
+                replace(evidence, spikes={**evidence.spikes, population: _sorted(rolled)}),
+            )
+        for other in evidence.spikes:
+            if other != population and record.spikes[other].n_neurons == n and other > population:
+                swapped = {**evidence.spikes, population: evidence.spikes[other], other: rows}
+                yield Rewriting(
+                    f"spikes of {population!r} and {other!r} exchanged",
+                    f"spikes of {population}",
+                    replace(evidence, spikes=swapped),
+                )
+    n = record.n_samples
+    for by in (1, -1) if n > 1 else ():
+        moved = {}
+        for population, rows in evidence.spikes.items():
+            rolled = rows.copy()
+            rolled[:, 0] = (rolled[:, 0] - by) % n
+            moved[population] = _sorted(rolled)
+        yield Rewriting(
+            f"samples in another order: sample s is written down as s {'+ 1' if by > 0 else '- 1'}",
+            "spikes of all populations",
+            replace(evidence, spikes=moved),
+        )
+
+
+def _sorted(rows: Integers) -> Integers:
+    return rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
+
+
+def _changed(evidence: Evidence, whose: list[str], by: tuple[int, int, int]) -> Evidence:
+    spikes = {name: rows + np.array(by) if name in whose else rows for name, rows in evidence.spikes.items()}
+    return replace(evidence, spikes=spikes)
+
+
+def _with_times(evidence: Evidence, factor: float, shift: float) -> Evidence:
+    def moved(trains: Any) -> Any:
+        return replace(trains, times=trains.times * factor + shift)
+
+    spikes = {name: moved(trains) for name, trains in evidence.record.spikes.items()}
+    found = evidence_of(evidence.problem, replace(evidence.record, spikes=spikes), evidence.time_step)
+    return replace(evidence, spikes=found.spikes)
+
+
+def left_out(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> tuple[str, str] | None:
+    """Say which pattern of spikes a record leaves out, if it has no other ones, and of what."""
+    ends = [rows[:, 1].max() for rows in got.values() if rows.size]
+    if ends:
+        end = max(ends)
+        if all(differing(rows, said[name][said[name][:, 1] <= end]) == 0 for name, rows in got.items()):
+            return f"the record ends at step {end}: later spikes are not there", "spikes of all populations"
+    for name, rows in got.items():
+        if differing(rows, said[name]) == 0:
+            continue
+        others = {key: value for key, value in got.items() if key != name}
+        if any(differing(value, said[key]) for key, value in others.items()):
+            return None
+        found = _pattern(name, rows, said[name])
+        return None if found is None else (found, f"spikes of {name}")
+    return None
+
+
+def _pattern(name: str, got: Integers, said: Integers) -> str | None:
+    first = np.sort(np.unique(said[:, [0, 2]], axis=0, return_index=True)[1])
+    if differing(got, said[first]) == 0:
+        return f"only the first spike of every neuron of {name!r} is written down"
+    missing = np.setdiff1d(said[:, 2], got[:, 2])
+    if missing.size and differing(got, said[~np.isin(said[:, 2], missing)]) == 0:
+        who = ", ".join(map(str, missing[:6].tolist()))
+        return (
+            f"silent in the record alone: neurons {who} of {name!r} spike, and nothing of it is written down"
+        )
+    most = int(np.bincount(got[:, 0]).max(initial=0)) if got.size else 0
+    rank = np.arange(said.shape[0]) - np.searchsorted(said[:, 0], said[:, 0])
+    if differing(got, said[rank < most]) == 0:
+        return f"a buffer of {most} spikes per sample of {name!r}: later ones are lost on their way into the record"
+    return None
+
+
+def renumbered(name: str, got: Integers, said: Integers, n: int) -> str | None:
+    """Say in which order the neurons of a population are written down, if that explains everything."""
+    if n > MOST_NEURONS or got.shape != said.shape:
+        return None
+    mine = [set(map(tuple, got[got[:, 2] == j][:, :2].tolist())) for j in range(n)]
+    theirs = [set(map(tuple, said[said[:, 2] == j][:, :2].tolist())) for j in range(n)]
+    cost = np.array([[mine[j] != theirs[k] for j in range(n)] for k in range(n)], dtype=np.float64)
+    cost -= 1e-6 * np.eye(n)  # neurons without spikes stay where they are
+    rows, columns = linear_sum_assignment(cost)
+    if (cost[rows, columns] > 0.5).any():
+        return None
+    return f"neurons in another order: of {name!r}, 0..{n - 1} are written down as {columns.tolist()}"
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Entries(slips.Evidence):
+    """The same for dL/dt of spikes as a clocked implementation has them."""
+
+    neurons: Integers | None = None
+
+    def per_entry(self, values: Reals) -> Reals:
+        if self.quantity == "spike_times" and self.neurons is not None:
+            entries: Reals = values[self.neurons]
+            return entries
+        return super().per_entry(values)
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A slip of writing numbers down: in words, and how far it leaves them off."""
+
+    name: str
+    misfit: float
+
+
+def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
+    """Return the slips with which an answer's numbers are the recorded ones, best first."""
+    if place not in answer.numbers:
+        return []
+    got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
+    if got.shape != said.shape or not np.isfinite(got).all() or scale == 0:
+        return []
+    found = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, values, size in _candidates(evidence, answer, place):
+            off = misfit(got, values, size)
+            if off <= tolerance and misfit(values, said, scale) > tolerance:
+                found.append(Slip(name, off))
+    if found:
+        return sorted(found, key=lambda slip: slip.misfit)
+    square = float(np.vdot(said, said))
+    ratio = float(np.vdot(said, got)) / square if square else 0.0
+    if ratio and got.size > 1 and misfit(got, said * ratio, scale * abs(ratio)) <= tolerance:
+        return [Slip(f"a common factor of {ratio:.6g}", misfit(got, said * ratio, scale * abs(ratio)))]
+    return []
+
+
+def loose_slips(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
+    """Return the slips that have a name and bring numbers within a tolerance of their own size."""
+    if place not in answer.numbers:
+        return []
+    got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
+    if got.shape != said.shape or not np.isfinite(got).all() or scale == 0:
+        return []
+    found = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, values, _ in _candidates(evidence, answer, place):
+            size = min(float(np.linalg.norm(got)), float(np.linalg.norm(values)))
+            off = misfit(got, values, size)
+            if off <= tolerance:
+                found.append(Slip(name, off))
+    return sorted(found, key=lambda slip: slip.misfit)
+
+
+def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tuple[str, Reals, float]]:
+    """Yield slips in words, the numbers that they give, and the scale of their roundings."""
+    quantity, where = place
+    said, scale, got = answer.numbers[place], answer.scale[place], evidence.numbers[place]
+    record, problem = evidence.record, evidence.problem
+    synapses = sparse_synapses(evidence, place)
+    neurons = None
+    if quantity == "spike_times":
+        spikes = answer.spikes.get(str(where))
+        trains = problem.inputs.get(str(where))
+        if spikes is not None:
+            neurons = spikes[np.lexsort((spikes[:, 1], spikes[:, 2], spikes[:, 0])), 2]
+        elif trains is not None:
+            neurons = trains.neurons[by_neuron(trains)]
+    own = _Entries(
+        quantity, where, said, record.reduction, problem, evidence.time_step, synapses, neurons=neurons
+    )
+    for name, _, factor in slips.factors(own):
+        values = said * factor
+        yield (
+            f"a factor {name}{REASONS.get(name.lstrip('-').removeprefix('1/'), '')}",
+            values,
+            float(scale * np.abs(factor).max()),
+        )
+    if not got.any():
+        yield "never computed: all numbers are 0", np.zeros_like(said), scale
+    if quantity in ("weight", "delay") and synapses is None:
+        yield "written down transposed", np.swapaxes(said, -1, -2).reshape(said.shape), scale
+        for by in (1, -1):
+            j = "+ 1" if by > 0 else "- 1"
+            yield f"columns shifted: source neuron j is written down as j {j}", np.roll(said, by, -1), scale
+            yield f"rows shifted: target neuron j is written down as j {j}", np.roll(said, by, -2), scale
+    yield "signs lost: absolute values", np.abs(said), scale
+    limit = float(np.abs(got).max(initial=0.0))
+    if np.count_nonzero(np.abs(got) == limit) > 1:
+        yield f"clipped at {limit:.6g}", np.clip(said, -limit, limit), scale
+    rows = answer.samples.get(place)
+    if rows is None or rows.shape[0] < 2:
+        return
+    if record.reduction == "none":
+        for by in (1, -1):
+            yield (
+                f"samples in another order: sample s is written down as s {'+ 1' if by > 0 else '- 1'}",
+                np.roll(said, by, 0),
+                scale,
+            )
+        yield (
+            "accumulated: the gradients of earlier samples are added",
+            np.cumsum(rows, axis=0),
+            scale * len(rows),
+        )
+        return
+    n = rows.shape[0]
+    for which, name in ((0, "first"), (n - 1, "last")):
+        for share, of in ((1.0, ""), (1.0 / n, f", divided by {n}")):
+            yield f"the {name} sample's alone{of}", rows[which] * share, scale * n
+        without = np.delete(rows, which, axis=0)
+        yield f"without the {name} sample", reduced(without, record.reduction), scale
+        yield (
+            f"without the {name} sample, divided by all",
+            without.sum(axis=0) / n,
+            scale,
+        )
+
+
+def sparse_synapses(evidence: Evidence, place: Place) -> Synapses | None:
+    """Return target and source of each number of a sparse projection, None for other numbers."""
+    quantity, where = place
+    if quantity not in ("weight", "delay") or isinstance(where, str):
+        return None
+    return synapses_of(evidence.problem.network.projections[where].weight)
+
+
+REASONS = {
+    "N": " (the number of samples of the batch: sum or mean)",
+    "time_step": " (times in steps, or a sum over steps)",
+    "1000": " (milliseconds for seconds)",
+    "1": " (a sign)",
+}
+
+
+def label(place: Place) -> str:
+    """Return a quantity and its place for sentences."""
+    quantity, where = place
+    if quantity == "loss":
+        return "loss"
+    name = where if isinstance(where, str) else arrow(where)
+    return f"{ {'weight': 'dL/dw', 'spike_times': 'dL/dt'}.get(quantity, f'dL/d{quantity}') } of {name}"

@@ -1,0 +1,139 @@
+"""The approximations of a time-stepped network, one by one: all on, it is itself; all off, it is on a fine grid.
+
+On no grid is it exact: "none" of an attribution is what a step of a :data:`FINER` th still does. A cause acts over the
+steps that there are: without ``time_step`` Euler's factors are those of the fine step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.io.records import Record
+from eventsolve.network import Network
+from validation.fixedpoint import FixedFormat
+from validation.target import Resolution
+
+if TYPE_CHECKING:
+    from validation.grid.time_stepped import TimeStepped
+
+FINER = 16
+"""By how much the step is finer without ``time_step``; 16, so that :data:`_BITS` are whole numbers."""
+_BITS = {"down": 4, "to_zero": 4, "half_up": 2, "nearest_even": 2, "stochastic": 2}
+"""More bits on the finer grid, by rounding: 16 times as many roundings add up to as much as before if each is 16 times
+finer where they are to one side, and 4 times where they are to either (their variances add)."""
+_WIDEST = 52
+
+
+def causes(target: TimeStepped) -> dict[str, str]:
+    """Return what each approximation that a target makes does, by the option that makes it."""
+    said = {
+        "time_step": "spikes, arrivals, delays and what the loss reads are on a grid",
+        "propagators": f"states move by {target.propagators} factors of a step",
+        "input_rounding": f"inputs are moved {target.input_rounding} to the grid, not to the nearest point",
+        "transport": f"a spike arrives {target.transport} steps after it was sent, beyond its delay",
+        "order": "the voltage moves with the current at the end of a step, after arrivals; with transport only",
+        "slope": "slopes at a spike are those of V at threshold, not of the V that was seen",
+        "adjoint": "adjoints move by a recursion of their own, not by the transpose; with order only",
+        "inclusive": "V equal to the threshold is a spike",
+        "number": f"states, weights and adjoints are {target.number}",
+        "rounding": f"fixed-point results are rounded {target.rounding}, not to the nearest even",
+        "overflow": f"numbers end at the range of {target.number}",
+    }
+    return {name: text for name, text in said.items() if _makes(target, name)}
+
+
+def _makes(target: TimeStepped, cause: str) -> bool:
+    fixed = target.number not in ("float64", "float32")
+    return {
+        "time_step": True,
+        "propagators": target.propagators != "exact",
+        "input_rounding": target.input_rounding != "nearest",
+        "transport": target.transport > 0,
+        "order": target.order != "voltage_first",
+        "slope": target.slope != "grid",
+        "adjoint": target.adjoint != "transpose",
+        "inclusive": target.inclusive,
+        "number": target.number != "float64",
+        "rounding": fixed and target.rounding != "nearest_even",
+        "overflow": fixed and FixedFormat.parse(target.number).value_bits < _WIDEST,
+    }[cause]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A time-stepped network whose weights are loaded in a coarser format than it computes in."""
+
+    target: TimeStepped
+    weights: FixedFormat
+
+    @property
+    def name(self) -> str:
+        """Of the target, and the format of its weights."""
+        return f"{self.target.name}, weights in {self.weights}"
+
+    def resolution(self, network: Network) -> Resolution:
+        """Return how finely the network is resolved."""
+        return self.target.resolution(network)
+
+    def run(self, problem: es.Problem) -> Record:
+        """Run the network with its weights to the nearest of their format, ties to the even one."""
+        loaded = {
+            key: p.shaped(np.rint(p.weights / self.weights.resolution) * self.weights.resolution)
+            for key, p in problem.network.projections.items()
+        }
+        return self.target.run(dataclasses.replace(problem, network=problem.network.with_weights(loaded)))
+
+
+def with_causes(target: TimeStepped, on: Iterable[str]) -> TimeStepped | Loaded:
+    """Return a target with some of its approximations.
+
+    Raises
+    ------
+    ValueError
+        If it has no such cause.
+    """
+    known, chosen = causes(target), set(on)
+    unknown = sorted(chosen - set(known))
+    if unknown:
+        raise ValueError(f"causes of {target.name!r} are {', '.join(known)}; got {unknown}")
+    if chosen == set(known):
+        return target
+    parts = FINER if "time_step" not in chosen else 1
+    transport = target.transport * parts if "transport" in chosen else 0
+    ordered = "order" in chosen and transport > 0
+    made = replace(
+        target,
+        time_step=target.time_step / parts,
+        propagators=target.propagators if "propagators" in chosen else "exact",
+        input_rounding=target.input_rounding if "input_rounding" in chosen else "nearest",
+        transport=transport,
+        order=target.order if ordered else "voltage_first",
+        slope=target.slope if "slope" in chosen else "grid",
+        adjoint=target.adjoint if "adjoint" in chosen and ordered else "transpose",
+        inclusive=target.inclusive and "inclusive" in chosen,
+        number=_number(target, chosen, parts),
+        rounding=target.rounding if "rounding" in chosen else "nearest_even",
+        traces=False,
+    )
+    if parts > 1 and "number" in chosen and target.number != "float32":
+        return Loaded(made, FixedFormat.parse(target.number))
+    return made
+
+
+def _number(target: TimeStepped, chosen: set[str], parts: int) -> str:
+    """Return the number format that is left; on a finer grid it is finer, too, so that rounding does as much."""
+    if "number" not in chosen:
+        return "float64"
+    if target.number == "float32":
+        return target.number
+    given = FixedFormat.parse(target.number)
+    more = 0 if parts == 1 else _BITS[target.rounding if "rounding" in chosen else "nearest_even"]
+    fraction = min(given.fraction_bits + more, _WIDEST - given.integer_bits)
+    integer = given.integer_bits if "overflow" in chosen else _WIDEST - fraction
+    return FixedFormat(integer, fraction, given.signed).name

@@ -1,0 +1,83 @@
+"""What a clocked implementation may do wrongly, each on purpose: with this a diagnosis tries its guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from eventsolve.losses import Evaluation
+from eventsolve.network import Network
+from validation.grid.kernels import tables
+from validation.grid.solution import GridSolution
+
+Packets: TypeAlias = Literal["all", "one per projection", "last per projection", "one per population", "one"]
+Reading: TypeAlias = Callable[[Evaluation, GridSolution], Evaluation]
+
+
+@dataclass(frozen=True)
+class Flaws:
+    """What is wrong; by default nothing.
+
+    Attributes
+    ----------
+    carried : bool
+        A sample begins with V and I of the end of the one before.
+    adjoint_carried : bool
+        Its adjoint begins, at its end, with that of the one before.
+    packets : str
+        Of several packets that arrive at one step only one is delivered, to each projection, population, or at all: the
+        one sent first, an input's before others, then that of the lowest number; or of a projection the highest.
+    resets_current : bool
+        A spike puts the current of its neuron to 0, too.
+    drifts : bool
+        V moves on in a refractory period, in which the neuron merely sends no spike.
+    current_share, voltage_share : float
+        Of p_I/tau_syn and of p_V/tau_mem in dL/dt of an arrival.
+    reset_share : float
+        Of the reset's own term in dL/dt of a spike.
+    told_share : float
+        Of the same in what is told of dL/dt, if it is left out there alone.
+    slope_after : bool
+        The jump divides by V' after the reset.
+    carries : bool
+        The jump is added to p_V in place of replacing it.
+    drives : float
+        Share of I in the slopes at a spike.
+    back : Network or None
+        The network that the way back sees, if it is another one.
+    reading : callable or None
+        Takes what the loss gives and the solution on the grid, and returns what is taken for it.
+    """
+
+    carried: bool = False
+    adjoint_carried: bool = False
+    packets: Packets = "all"
+    resets_current: bool = False
+    drifts: bool = False
+    current_share: float = 1.0
+    voltage_share: float = 1.0
+    reset_share: float = 1.0
+    told_share: float = 1.0
+    slope_after: bool = False
+    carries: bool = False
+    drives: float = 1.0
+    back: Network | None = None
+    reading: Reading | None = None
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a sample depends on the one before it."""
+        return self.carried or self.adjoint_carried
+
+    def of_kernels(self) -> tables.Flaws:
+        """Return what the kernels take."""
+        own = {
+            name: getattr(self, name) for name in tables.Flaws._fields if name not in ("one_packet", "last")
+        }
+        return tables.Flaws(
+            one_packet=self.packets != "all", last=self.packets == "last per projection", **own
+        )
+
+
+NONE = Flaws()
