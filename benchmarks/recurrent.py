@@ -1,4 +1,4 @@
-"""Time recurrent networks: python benchmarks/recurrent.py.
+"""Time recurrent networks, forward and back: python benchmarks/recurrent.py.
 
 Each dense network is set against a plain compiled loop, in the same run, that does nothing but add the weight row of
 every spike to a state vector: the least that any event-driven simulator has to do. Where every synapse has a delay of
@@ -122,13 +122,24 @@ def dense(n: int, t_end: float, repeat: int) -> None:
                 lambda rows=rows, s=spikes, state=state: add_rows(rows, s.neurons, state), repeat
             )
         cotangent = {"loop": np.ones(spikes.n_spikes)}
-        backward, _ = median_time(
-            lambda solution=solution, c=cotangent: es.vjp(solution, c, threads=1), 1 if n > 500 else repeat
+        for_weights, for_all = (
+            median_time(
+                lambda solution=solution, c=cotangent, wrt=wrt: es.vjp(solution, c, wrt=wrt, threads=1),
+                repeat,
+            )[0]
+            for wrt in (("weight",), None)
         )
         scale = 1e9 / (spikes.n_spikes * n)
         print(
-            f"  {label:20} {spikes.n_spikes:7d} spikes  forward {forward * scale:7.2f}  "
-            f"plain loop {plain * scale:6.3f}  ratio {forward / plain:7.1f}  gradient {backward * scale:7.2f}"
+            f"  {label:20} {spikes.n_spikes:7d} spikes  plain loop {plain * scale:6.3f}  "
+            + "  ".join(
+                f"{what} {seconds * scale:7.2f} ({seconds / plain:.1f} times)"
+                for what, seconds in (
+                    ("forward", forward),
+                    ("gradient for weights", for_weights),
+                    ("for all", for_all),
+                )
+            )
         )
 
 
@@ -141,10 +152,15 @@ def sparse(repeat: int) -> None:
         forward, solution = median_time(lambda net=net, span=span: es.solve(net, {}, span, threads=1), repeat)
         spikes = solution.spikes["loop"]
         plain, n_events = advancing(net, spikes, span, repeat)
+        cotangent = {"loop": np.ones(spikes.n_spikes)}
+        backward, _ = median_time(
+            lambda solution=solution, c=cotangent: es.vjp(solution, c, threads=1), repeat
+        )
         scale = 1e9 / n_events
         print(
             f"  {n:6d} neurons {spikes.n_spikes:7d} spikes  forward {forward * scale:7.1f}  "
-            f"plain loop {plain * scale:6.1f}  ratio {forward / plain:5.2f}"
+            f"plain loop {plain * scale:6.1f}  ratio {forward / plain:5.2f}  "
+            f"gradient for all {backward * scale:7.1f} ({backward / forward:.1f} times forward)"
         )
 
 
@@ -163,11 +179,15 @@ def keywords(repeat: int) -> None:
     inputs = {"in": es.SpikeTrains.from_arrays(times, rng.integers(0, n_in, n_spikes), n_neurons=n_in)}
     forward, solution = median_time(lambda: es.solve(net, inputs, 1.0, threads=1), repeat)
     loss = es.losses.MaxVoltageCrossEntropy("out", [0])
-    backward, _ = median_time(lambda: es.value_and_grad(solution, loss, threads=1), repeat)
     print(
-        f"keyword spotting size, 1 sample: {solution.spikes['hidden'].n_spikes} hidden spikes; "
-        f"forward {forward:.2f} s, gradient {backward:.2f} s, both {forward + backward:.2f} s"
+        f"keyword spotting size, 1 sample: {solution.spikes['hidden'].n_spikes} hidden spikes; forward {forward:.3f} s"
     )
+    for wrt in (("weight",), ("weight", "delay"), None):
+        backward, _ = median_time(
+            lambda wrt=wrt: es.value_and_grad(solution, loss, wrt=wrt, threads=1), repeat
+        )
+        what = "all" if wrt is None else " and ".join(wrt)
+        print(f"  gradient for {what}: {backward:.3f} s, {backward / forward:.1f} times forward")
 
 
 def main() -> None:

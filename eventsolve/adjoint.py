@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -19,14 +19,13 @@ from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import march_back
-from eventsolve.kernels.recurrent_adjoint import slopes_of, spike_errors
+from eventsolve.kernels.recurrent_adjoint import mirror
 from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
-from eventsolve.margins import origins
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
-from eventsolve.probes import joined_probes, parted_probes, probes_of
+from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
@@ -358,6 +357,11 @@ def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> Voltag
             f"times at which {name!r} is read must lie in [{solution.t_start!r}, t_end = {solution.t_end!r}]; "
             f"{first_entry(checked.times, outside)}"
         )
+    if layer.cyclic and (checked.arrivals != -1).any():
+        raise ValueError(
+            f"reads of {name!r}, which is in a cycle, must be fixed in time, with -1 for arrivals; "
+            f"{first_entry(checked.arrivals, checked.arrivals != -1)}"
+        )
     if not np.isfinite(checked.cotangents).all():
         raise ValueError(
             f"the cotangent of what is read of {name!r} must be finite; "
@@ -445,6 +449,7 @@ def _backward(
             errors,
             {n: probes_of(r, low, high) for n, r in reads.items()},
             wanted,
+            "spike_times" in wrt,
             per_sample,
         )
 
@@ -490,6 +495,7 @@ def _chunk_back(
     errors: dict[str, Reals],
     reads: Mapping[str, Probes],
     wanted: Wanted,
+    judged: bool,
     per_sample: bool,
 ) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
     """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
@@ -502,28 +508,29 @@ def _chunk_back(
         for name, place in places.items():
             cotangents[place] = errors[name]
         probes = joined_probes(layer, reads, chunk.n_samples)
-        if layer.cyclic:
-            moving, fixed = parted_probes(probes)
-            if moving.times.size:
-                cotangents += _through_rides(solution, layer, chunk, sources, own, moving)
-            cotangents = _through_cycle(solution, layer, chunk, sources, own, cotangents, fixed)
-        source_errors, totals, d_weight, d_delay, d_parameters, grazing = call(
-            march_back,
-            layer.neurons,
-            layer.afferents,
-            layer.cohorts,
-            layer.n_sources,
-            sources.spikes,
-            chunk.start[layer.name],
-            solution.after,
-            own,
-            cotangents,
-            probes,
-            solution.t_end,
-            wanted,
-            per_sample,
-            layer.size,
-            layer.order.size,
+        source_errors, totals, d_weight, d_delay, d_parameters, grazing = (
+            _around_cycle(
+                solution, layer, chunk, sources, own, cotangents, probes, wanted, judged, per_sample
+            )
+            if layer.cyclic
+            else call(
+                march_back,
+                layer.neurons,
+                layer.afferents,
+                layer.cohorts,
+                layer.n_sources,
+                sources.spikes,
+                chunk.start[layer.name],
+                solution.after,
+                own,
+                cotangents,
+                probes,
+                solution.t_end,
+                wanted,
+                per_sample,
+                layer.size,
+                layer.n_synapses,
+            )
         )
         if grazing >= 0:
             sample = low + int(np.searchsorted(own.offsets, grazing, side="right")) - 1
@@ -548,39 +555,7 @@ def _chunk_back(
     return errors, results
 
 
-def _through_rides(
-    solution: Solution, layer: Layer, chunk: Chunk, sources: Gathered, own: Spikes, moving: Probes
-) -> Reals:
-    """Return what a cyclic layer's spikes are worth as arrivals at neurons that are read where an arrival comes.
-
-    Such reads go back through their neurons' own lives, as without a cycle; what these make of spikes of the cycle
-    then goes around it with the rest.
-    """
-    errors, *_ = call(
-        march_back,
-        layer.neurons,
-        layer.afferents,
-        layer.cohorts,
-        layer.n_sources,
-        sources.spikes,
-        chunk.start[layer.name],
-        solution.after,
-        own,
-        np.zeros(own.times.size),
-        moving,
-        solution.t_end,
-        Wanted(False, False, False),
-        False,
-        layer.size,
-        layer.order.size,
-    )
-    origin = origins(layer, sources, own)
-    worth = np.zeros(own.times.size)
-    worth[origin[origin >= 0]] = errors[origin >= 0]
-    return worth
-
-
-def _through_cycle(
+def _around_cycle(
     solution: Solution,
     layer: Layer,
     chunk: Chunk,
@@ -588,36 +563,34 @@ def _through_cycle(
     own: Spikes,
     cotangents: Reals,
     probes: Probes,
-) -> Reals:
-    """Add to the cotangents of a cyclic layer's spikes what they are worth through the layer itself."""
-    start = chunk.start[layer.name]
-    slopes = call(
-        slopes_of,
-        layer.neurons,
-        layer.afferents,
-        layer.cohorts,
-        layer.n_sources,
-        sources.spikes,
-        start,
-        solution.after,
-        own,
-        solution.t_end,
-    )
-    total: Reals = call(
-        spike_errors,
+    wanted: Wanted,
+    inputs_judged: bool,
+    per_sample: bool,
+) -> tuple[Reals, Reals, Reals, Reals, Reals, int]:
+    """Return what ``march_back`` does, of a cyclic layer; its synapses in the order of its efferents."""
+    n_before = sources.spikes.times.size - own.times.size
+    order = np.arange(own.times.size) if sources.order is None else sources.order
+    judged = np.ones(layer.n_sources, np.bool_)
+    if not inputs_judged:
+        for name, (a, b) in zip(layer.sources, pairwise(layer.source_offsets.tolist()), strict=True):
+            judged[a:b] = solution.network.population(name).neuron is not None
+    found: tuple[Reals, Reals, Reals, Reals, Reals, int] = call(
+        mirror,
         layer.neurons,
         layer.efferents,
-        layer.n_external,
-        gather(layer, chunk._replace(queued={})).spikes,
-        start.free_at,
-        start.free_low,
-        slopes,
+        sources.spikes,
+        np.where(order >= n_before, order - n_before, -1),
+        chunk.start[layer.name],
+        solution.after,
         own,
         cotangents,
         probes,
         solution.t_end,
+        judged,
+        wanted,
+        per_sample,
     )
-    return total
+    return found
 
 
 def _gradients(
@@ -633,7 +606,7 @@ def _gradients(
     fields: dict[str, dict[Any, Any]] = {name: {} for name in wrt}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
-        shapes = ((n_rows, layer.order.size), (n_rows, layer.order.size), (n_rows, 8, layer.size))
+        shapes = ((n_rows, layer.n_synapses), (n_rows, layer.n_synapses), (n_rows, 8, layer.size))
         d_weight, d_delay, d_parameters = (
             joined([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])]) for k in range(3)
         )
@@ -641,7 +614,7 @@ def _gradients(
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
         for name, values in (("weight", d_weight), ("delay", d_delay)):
             if name in wrt:
-                split = layer.by_projection(values)
+                split = layer.bundles_by_projection(values) if layer.cyclic else layer.by_projection(values)
                 fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
         for name, population, row, place in layer.parameters:
             if name in wrt:

@@ -12,7 +12,7 @@ from eventsolve.adjoint import value_and_grad
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
-from eventsolve.kernels.recurrent_adjoint import sample_adjoint, slopes_of
+from eventsolve.kernels.adjoint_states import sample_adjoint, slopes_of
 from eventsolve.losses import Loss, VoltageReads
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.solution import Solution, gather, own_spikes, places_of
@@ -72,7 +72,7 @@ class AdjointStates(Frozen):
             for name, places in places_of(layer, own).items():
                 first, last = solution.spikes[name].offsets[[low, high]]
                 totals[places] = self.spike_times[name][first:last]
-            left, _, _ = call(
+            left = call(
                 slopes_of,
                 layer.neurons,
                 layer.afferents,

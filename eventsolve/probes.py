@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.kernels.tables import Probes
 from eventsolve.losses import VoltageReads
@@ -52,20 +51,3 @@ def joined_probes(layer: Layer, reads: Mapping[str, Probes], n_samples: int) -> 
         np.concatenate([p.arrival for p in parts])[order],
         np.concatenate([p.cotangents for p in parts])[order],
     )
-
-
-def parted_probes(probes: Probes) -> tuple[Probes, Probes]:
-    """Return the probes whose places move with arrivals, and those that are fixed."""
-    moving = probes.arrival != -1
-    samples = np.repeat(np.arange(probes.offsets.size - 1), np.diff(probes.offsets))
-
-    def of(chosen: NDArray[np.bool_]) -> Probes:
-        return Probes(
-            probes.times[chosen],
-            probes.neurons[chosen],
-            np.searchsorted(samples[chosen], np.arange(probes.offsets.size)),
-            probes.arrival[chosen],
-            probes.cotangents[chosen],
-        )
-
-    return of(moving), of(~moving)

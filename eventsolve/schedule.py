@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -111,12 +111,43 @@ class Layer:
         """Split values per synapse, (..., n_synapses) in the order of ``afferents``, by projection key."""
         return {key: values[..., place] for key, place in self._synapses.items()}
 
+    def bundles_by_projection(self, values: NDArray[np.float64]) -> dict[Key, NDArray[np.float64]]:
+        """Split values per synapse, (..., n_synapses) in the order of ``efferents``, by projection key."""
+        return {key: values[..., place] for key, place in self._bundled_synapses.items()}
+
+    @cached_property
+    def n_synapses(self) -> int:
+        """Number of synapses."""
+        return sum(p.weights.size for p in self.projections)
+
     @cached_property
     def _synapses(self) -> Mapping[Key, slice | Integers]:
         """Where every projection's synapses are in ``afferents``, in the projection's own order."""
         if len(self.projections) == 1:
             return {self.projections[0].key: slice(None)}  # which is by target already
-        place = np.argsort(self.order)
+        return self._by_key(self.order)
+
+    @cached_property
+    def _bundled_synapses(self) -> Mapping[Key, Integers]:
+        """The same of those of ``efferents``, which are laid out once more for it, with numbers for weights."""
+        stops = np.cumsum([p.weights.size for p in self.projections])
+        numbers = np.split(np.arange(self.n_synapses, dtype=np.float64), stops[:-1])
+        first_source = _first_sources(self.sources, self.source_offsets, self.name, self.offsets)
+        laid_out = _efferents(
+            self.neurons,
+            self.projections,
+            numbers,
+            self.offsets,
+            dict(zip(self.name, self.offsets.tolist(), strict=False)),
+            first_source,
+            self.n_sources,
+        )
+        return self._by_key(laid_out.weight.astype(np.int64))
+
+    def _by_key(self, order: Integers) -> dict[Key, Integers]:
+        """Return by key which synapses are a projection's, of which ``order`` says where they stand among all."""
+        place = np.empty_like(order)
+        place[order] = np.arange(order.size)
         stops = np.cumsum([p.weights.size for p in self.projections])
         return {
             p.key: place[stop - p.weights.size : stop]
@@ -195,6 +226,7 @@ def _layer(network: Network, names: list[str], rank: Mapping[str, int], *, cycli
         _efferents(
             neurons,
             projections,
+            [p.weights for p in projections],
             offsets,
             dict(zip(names, offsets.tolist(), strict=False)),
             _first_sources(sources, source_offsets, names, offsets),
@@ -271,13 +303,17 @@ def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
 def _efferents(
     neurons: Neurons,
     projections: tuple[Projection, ...],
+    weights_of: Sequence[NDArray[np.float64]],
     offsets: Integers,
     first_target: Mapping[str, int],
     first_source: Mapping[str, int],
     n_sources: int,
 ) -> Efferents:
-    """Group the synapses of every source into bundles of one delay and one projection."""
-    laid_out = [_bundles(p, first_target[p.post], first_source[p.pre]) for p in projections]
+    """Group the synapses of every source into bundles of one delay and one projection; weights are by projection."""
+    laid_out = [
+        _bundles(p, w, first_target[p.post], first_source[p.pre])
+        for p, w in zip(projections, weights_of, strict=True)
+    ]
     sizes = np.diff(offsets)
     block_of = {name: k for k, name in enumerate(first_target)}
     blocks = [np.full(b.sources.size, block_of[p.post]) for p, b in zip(projections, laid_out, strict=True)]
@@ -336,12 +372,14 @@ class _Bundles(NamedTuple):
     weights: NDArray[np.float64]
 
 
-def _bundles(projection: Projection, first_target: int, first_source: int) -> _Bundles:
+def _bundles(
+    projection: Projection, weights: NDArray[np.float64], first_target: int, first_source: int
+) -> _Bundles:
     n_post, n_pre = projection.weight.shape
     delay = projection.delay
     one_delay = bool((delay == delay[:1]).all())
     if sp.issparse(projection.weight):
-        by_source = projection.weight.tocsc()
+        by_source = projection.shaped(weights).tocsc()
         starts, targets, weights = (
             by_source.indptr,
             by_source.indices.astype(np.int32, copy=False),
@@ -352,7 +390,7 @@ def _bundles(projection: Projection, first_target: int, first_source: int) -> _B
     else:
         starts = np.arange(n_pre + 1) * n_post
         targets = np.tile(np.arange(n_post, dtype=np.int32), n_pre)
-        weights = np.array(projection.weight.T).reshape(-1)
+        weights = np.array(weights.reshape(n_post, n_pre).T).reshape(-1)
         delay = delay.reshape(n_post, n_pre).T.reshape(-1)
     targets += np.int32(first_target)  # which are a copy
     if one_delay:

@@ -35,11 +35,11 @@ from eventsolve.testing import network_of
 from validation import check as checking
 from validation import report
 from validation.junit import to_junit
+from validation.recipes import checkpoint
+from validation.recipes.exact_engine import ExactEngine
+from validation.recipes.recipe import WUNDERLICH
+from validation.recipes.trainer import initial_state
 from validation.terminal import console
-from validation.training import checkpoint
-from validation.training.exact_engine import ExactEngine
-from validation.training.recipes import WUNDERLICH
-from validation.training.trainer import initial_state
 
 MAX_BYTES = 2**25
 PATIENCE = 120.0

@@ -19,8 +19,9 @@ from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
 from validation.cli.template import template
+from validation.cli.train import train_task
 from validation.options import InFolder, duration, file, finite, folder, wrong
-from validation.training import commands as training
+from validation.recipes import commands as training
 
 app = typer.Typer(
     name="eventsolve-validate",
@@ -57,6 +58,7 @@ app.command(cls=InFolder)(attribute)
 app.command(cls=InFolder)(converge)
 app.command()(recommend)
 app.command()(localise)
+training.app.command("task")(train_task)
 app.add_typer(training.app, name="train")
 
 

@@ -5,8 +5,8 @@ operation forms its exact integer result first, rounds it once, and then brings 
 format. It works in int64 where the formats prove that the exact result fits, and on Python integers
 otherwise (two unsigned 32-bit fractions, for example): slower, never different.
 
-The rounding modes are those of the SpiNNaker software stack (spinn_common ``round.h``) and of common
-hardware. With n bits dropped from the integer p:
+The rounding modes are those of spinn_common (``round.h``) and of common hardware. With n bits
+dropped from the integer p:
 
 - "down"           p >> n, towards minus infinity, what a plain shift does
 - "to_zero"        towards zero
@@ -102,7 +102,7 @@ class FixedFormat:
 
 
 S16_15 = FixedFormat(16, 15)
-"""``accum``, the number of the SpiNNaker numeric stack."""
+"""``accum`` of ISO/IEC TR 18037, as ARM compilers have it."""
 S0_31 = FixedFormat(0, 31)
 """``long fract``."""
 U0_32 = FixedFormat(0, 32, signed=False)

@@ -164,6 +164,13 @@ def apart(expected: float, got: float) -> str:
     return text
 
 
+class Trainable(Target, Protocol):
+    """A target that holds weights in numbers of its own."""
+
+    def held(self, network: es.Network) -> es.Network:
+        """Return the network with its weights to the nearest that the target holds, from one update to the next."""
+
+
 class Localisable(Target, Protocol):
     """A target whose steps can be held against the record of an implementation of it."""
 
@@ -194,6 +201,7 @@ TOOLS: Mapping[str, tuple[type, ...]] = {
     "converge": (Resolved, Refinable),
     "recommend": (Resolved, Costed),
     "localise": (Localisable,),
+    "train": (Target,),
 }
 """What each command asks of a target."""
 

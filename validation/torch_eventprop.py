@@ -1,7 +1,7 @@
 """Discretised EventProp in PyTorch, as Béna et al. (2024, arXiv 2412.15021) run it off the chip; the extra ``torch``.
 
-Written anew from the equations of GabrielBena/pytorch-eventprop; ``validation.spinnaker2.layer_program`` has them, and
-is the same algorithm packet by packet. Here it is one ``torch.autograd.Function`` per layer, whole batches at a time.
+Written anew from the equations of GabrielBena/pytorch-eventprop; the chip model's layer program has them, and is the
+same algorithm packet by packet. Here it is one ``torch.autograd.Function`` per layer, whole batches at a time.
 A raster's gradient is the error dL/dt_k of its spikes in 1/s, so that weights get dL/dw of the loss in seconds; the
 authors write the loss in steps and get time_step times that (:mod:`validation.conventions`).
 """
@@ -111,7 +111,7 @@ class _EventProp(torch.autograd.Function):
 
     ``alpha`` and ``beta`` are the decay factors of current and voltage over a step, ``rests`` 1 - alpha and 1 - beta,
     each rounded from float64 as in the published code: if float32 subtracted them from 1, 60 of the 357 spikes of two
-    samples of both Yin-Yang networks would be at another step of 10 us, and none at another one of 0.1 ms. tau_syn is
+    samples of both published networks would be at another step of 10 us, and none at another one of 0.1 ms. tau_syn is
     in seconds. All are (n_neurons,), like v_threshold and v_reset, and rests (2, n_neurons). Rasters are
     (n_steps, n_samples, n).
     """

@@ -38,16 +38,16 @@ def no_crossing_before(t, u, i, free_at, c, tau_mem):
     """Return a time before which V does not reach the threshold, nor seem to, if nothing arrives; inf if it never does.
 
     u' = (i - u)/tau_mem, where the current does not exceed d = max(i, 0): so u(s) <= d - (d - u) exp(-s/tau_mem). That
-    is at the level l not before s = tau_mem log((d - u)/(d - l)) >= tau_mem (l - u)/(d - u). Half of that leaves room
-    for roundings, and for arrivals that bring it nearer. Conversely, V can seem to be there only within the undecided
-    band, which l leaves out.
+    is at the level l not before s = -tau_mem log(1 - x) >= tau_mem (x + x^2/2 + x^3/3), x = (l - u)/(d - u). Three
+    quarters of that leave room for roundings, and for arrivals that bring it nearer. Conversely, V can seem to be there
+    only within the undecided band, which l leaves out.
     """
     level = c - undecided_band(u, i, c)
     highest = i if i > 0.0 else 0.0
     if not highest > level:
         return math.inf
-    distance = level - u
-    wait = 0.5 * tau_mem * (distance / (highest - u)) if distance > 0.0 else 0.0
+    way = (level - u) / (highest - u) if level > u else 0.0
+    wait = 0.75 * tau_mem * way * (1.0 + way * (0.5 + way * (1.0 / 3.0)))
     return (free_at if free_at > t else t) + wait
 
 

@@ -1,406 +1,765 @@
-"""Kernels: what every spike of a cyclic layer is worth to the loss, backwards through all of its spikes (compiled).
+"""Kernel: the adjoint of a cyclic layer, backwards through its events in the reverse of their order (compiled).
 
-The adjoint (p_V, p_I) of a neuron is smooth between its knots, its own spikes and the places at which a loss reads its
-voltage: arrivals do not change it. So it is enough to keep it just before every knot. Knots are taken in the reverse of
-the order in which they occurred; a spike's deliveries are all later, where the adjoint of their targets is known: it is
-that of the target's next knot, brought back. Once dL/dt_k of every spike is known, neurons no longer depend on each
-other, and :func:`eventsolve.kernels.layered_adjoint.march_back` has their gradients.
+It is the mirror of the event queue. A block whose neurons advance together goes back together, with one pair of
+exponentials for each delivery: the row of p_I is added to the row of dL/dW, and the error of the spike that was
+delivered is one product of two rows. Other neurons go back alone, when something has arrived at them. The jumps are
+those of :mod:`eventsolve.kernels.layered_adjoint`.
+
+No state is kept but the adjoint. Of the states that the neurons had it needs V' at spikes and releases, for which
+:func:`follow` runs through the events once more, forward. And the derivatives for time constants come from how the
+adjoint itself depends on them: with whatever happens at its knots held fixed, the loss is linear in what is added to V
+and I, a weight at an arrival or V at a reset, and p_V and p_I are by what. So as dp_V and dp_I are carried along, the
+derivatives of p by tau_mem and tau_syn,
+
+    dL/dtau += w dp_I/dtau at an arrival,   u_reset dp_V/dtau at a reset,   u dp_V/dtau + i dp_I/dtau at the start.
+
+Order of events, as the queue has it: a release and a crossing, then a read, then the deliveries of one time, each
+followed by the spikes that it triggers.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import compiled
-from eventsolve.kernels.arrivals import group_by, order_by_time, schedule_of
-from eventsolve.kernels.lives import (
-    ARRIVAL,
-    CURRENT,
-    DECAY_MEM,
-    DECAY_SYN,
-    ENDING,
-    RELEASE,
-    RESPONSE,
-    SPIKE,
-    VOLTAGE,
-    WHICH,
-    no_probes,
-    replay,
-)
-from eventsolve.kernels.membrane import propagator
-from eventsolve.kernels.queues import tied_before
-from eventsolve.kernels.tables import NONE
+from eventsolve.compiled import borrowing, compiled, inlined
+from eventsolve.kernels.arrivals import order_by_time, order_exactly
+from eventsolve.kernels.cells import advance
+from eventsolve.kernels.deliveries import deliveries_of, edges_of
+from eventsolve.kernels.elementary import decay
+from eventsolve.kernels.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
+TRIGGERED, RELEASE, CROSSING, INSTANT_RELEASE, READ = 0, 1, 2, 3, 4
+"""Kinds of knots, in the order in which those of one neuron come between two deliveries at one time."""
 
-@compiled
-def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, stop):
-    """Return V' before every own spike, where V moves on after it (at once or at its release), and before its trigger.
 
-    Each (n_own,) in 1/s: left, right (0 if V is not released up to t_end) and ahead (of triggered spikes).
+class Releases(NamedTuple):
+    """When V is free again, up to t_end, in order: times, what they leave of exact sums, neurons, and spikes or -1."""
+
+    times: Reals
+    low: Reals
+    neurons: Integers
+    spikes: Integers
+
+
+class Knots(NamedTuple):
+    """Where adjoints jump, in order: times, kinds, neurons, and which spike, read or release's spike each is.
+
+    ``places`` say how many deliveries of the sample come before.
     """
-    left = np.zeros(own.times.size)
-    right = np.zeros(own.times.size)
-    ahead = np.zeros(own.times.size)
-    n_samples = spikes.offsets.size - 1
-    unread = no_probes(n_samples)
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
-    for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(
-            own.neurons, own.offsets[sample], own.offsets[sample + 1], neurons.tau_mem.size
-        )
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
-            schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, representative],
-                after,
-                t_end,
-            )
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
-                neuron = cohorts.members[member]
-                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                if n_own == 0:
-                    continue
-                if stop[0] != 0:
-                    break
-                room = schedule.times.size + 2 * n_own + 2
-                if room > states.shape[0]:
-                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
-                n_segments = replay(
-                    neuron,
-                    neurons,
-                    afferents,
-                    schedule,
-                    schedule.times.size,
-                    start.time[sample, neuron],
-                    start.u[sample, neuron],
-                    start.i[sample, neuron],
-                    start.free_at[sample, neuron],
-                    start.free_low[sample, neuron],
-                    own,
-                    own_places,
-                    by_neuron[neuron],
-                    n_own,
-                    unread,
-                    own_places,
-                    NONE,
-                    NONE,
-                    t_end,
-                    states,
-                    events,
-                )
-                tau_mem, t_ref = neurons.tau_mem[neuron], neurons.t_ref[neuron]
-                c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
-                spike = -1
-                slope = 0.0
-                for g in range(n_segments):
-                    u, i = states[g, VOLTAGE], states[g, CURRENT]
-                    if spike >= 0 and t_ref == 0.0 and events[g - 1, ENDING] == SPIKE:
-                        right[spike] = (i - u) / tau_mem
-                    ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
-                    if events[g, ENDING] == ARRIVAL:
-                        slope = (i * eb - (u * ea + i * k)) / tau_mem
-                    elif events[g, ENDING] == SPIKE:
-                        spike = events[g, WHICH]
-                        left[spike] = (i * eb - c) / tau_mem
-                        ahead[spike] = slope
-                    elif events[g, ENDING] == RELEASE and spike >= 0:
-                        right[spike] = (i * eb - u) / tau_mem
-    return left, right, ahead
+
+    times: Reals
+    kinds: Integers
+    neurons: Integers
+    which: Integers
+    places: Integers
 
 
 @compiled
-def knots_of(own, probes, low, high, probe_low, probe_high, t_refs, start_free_at):
-    """Return one sample's knots by neuron, then time: offsets, spikes and reads (-1 for the other kind), held reads.
-
-    A read at the time of a spike comes after it. One while V is held is no knot: it reads the voltage that the spike
-    before it has set, and its cotangent is among that spike's held reads; before any spike it reads that of the start.
-    """
-    n = t_refs.size
-    by_neuron, own_places = group_by(own.neurons, low, high, n)
-    by_reader, read_places = group_by(probes.neurons, probe_low, probe_high, n)
-    offsets = np.zeros(n + 1, np.int64)
-    spikes = np.full(own_places.size + read_places.size, -1)
-    reads = np.full(own_places.size + read_places.size, -1)
-    held_reads = np.zeros(high - low)
+def releases_of(neurons, start, own, sample, t_end):
+    """Return the Releases of one sample."""
+    low, high = own.offsets[sample], own.offsets[sample + 1]
+    n = neurons.t_ref.size
+    times, rests = np.empty(n + high - low), np.empty(n + high - low)
+    who, spikes = np.empty(n + high - low, np.int64), np.empty(n + high - low, np.int64)
     k = 0
     for m in range(n):
-        a, b = by_neuron[m], by_reader[m]
-        held_to = start_free_at[m]
-        while a < by_neuron[m + 1] or b < by_reader[m + 1]:
-            if b == by_reader[m + 1] or (
-                a < by_neuron[m + 1] and own.times[own_places[a]] <= probes.times[read_places[b]]
-            ):
-                spikes[k] = own_places[a]
-                held_to = own.times[own_places[a]] + t_refs[m]
-                a += 1
+        free_at, rest = start.free_at[sample, m], start.free_low[sample, m]
+        if is_after(free_at, rest, start.time[sample, m], 0.0) and not is_after(free_at, rest, t_end, 0.0):
+            times[k], rests[k], who[k], spikes[k] = free_at, rest, m, -1
+            k += 1
+    for spike in range(low, high):
+        m = own.neurons[spike]
+        if neurons.t_ref[m] > 0.0:
+            free_at, rest = later(own.times[spike], own.low[spike], neurons.t_ref[m])
+            if not is_after(free_at, rest, t_end, 0.0):
+                times[k], rests[k], who[k], spikes[k] = free_at, rest, m, spike
                 k += 1
-            elif probes.times[read_places[b]] < held_to:
-                if a > by_neuron[m]:
-                    held_reads[own_places[a - 1] - low] += probes.cotangents[read_places[b]]
-                b += 1
-            else:
-                reads[k] = read_places[b]
-                b += 1
-                k += 1
-        offsets[m + 1] = k
-    return offsets, spikes[:k], reads[:k], held_reads
+    order = order_exactly(times[:k], rests[:k], np.arange(k))
+    return Releases(times[order], rests[order], who[order], spikes[order])
 
 
 @compiled
-def spike_errors(
+def knots_in_order(own, probes, releases, reads, sample, places):
+    """Return the Knots of one sample; ``places`` are those of its own spikes, its releases and its ``reads``."""
+    low = own.offsets[sample]
+    n_own, n_releases = own.offsets[sample + 1] - low, releases.times.size
+    n = n_own + n_releases + reads.size
+    times, kinds = np.empty(n), np.empty(n, np.int64)
+    neurons, which = np.empty(n, np.int64), np.empty(n, np.int64)
+    for k in range(n):
+        if k < n_own:
+            times[k], neurons[k], which[k] = own.times[low + k], own.neurons[low + k], low + k
+            kinds[k] = TRIGGERED if own.trigger[low + k] >= 0 else CROSSING
+        elif k < n_own + n_releases:
+            r = k - n_own
+            times[k], neurons[k], which[k] = releases.times[r], releases.neurons[r], releases.spikes[r]
+            at_once = which[k] >= 0 and own.times[which[k]] == times[k]
+            kinds[k] = INSTANT_RELEASE if at_once else RELEASE
+        else:
+            read = reads[k - n_own - n_releases]
+            times[k], neurons[k], which[k], kinds[k] = probes.times[read], probes.neurons[read], read, READ
+    order = order_by_time(times, kinds)
+    order = order[order_by_time(1.0 * places[order], np.arange(n))]
+    return Knots(times[order], kinds[order], neurons[order], which[order], places[order])
+
+
+@compiled
+def follow(
     neurons,
     efferents,
-    n_external,
-    given,
-    start_free_at,
-    start_free_low,
-    slopes,
+    spikes,
+    own_of,
+    start,
+    own,
+    releases,
+    read_times,
+    sample,
+    edges,
+    longest,
+    together,
+    left,
+    right,
+    ahead,
+    stop,
+):
+    """Run forward through the events of one sample, for what the way back asks of them.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        Of the sources and of the layer itself, in order of time, exactly; ``own_of`` says which own spike each is.
+    left, right, ahead : (n_own,)
+        Written: V' before every own spike, where V moves on after it (at once or at its release), and, of a triggered
+        one, before its trigger; in 1/s.
+
+    Returns
+    -------
+    places : (n_own + n_releases + n_reads,)
+        How many deliveries come before each of the sample's own spikes, releases and reads.
+    n_deliveries : int
+    """
+    tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
+    subtracts, c = neurons.subtracts, neurons.v_threshold - neurons.v_leak
+    u_reset, drop = neurons.v_reset - neurons.v_leak, neurons.v_threshold - neurons.v_reset
+    source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
+    targets, weights = efferents.target, efferents.weight
+    bundle_block, bundle_delta, blocks = efferents.block, efferents.delta, efferents.blocks
+    own_times, own_neurons, own_trigger, own_arrivals = own.times, own.neurons, own.trigger, own.arrivals
+    n, n_blocks, n_bundles = tau_mem.size, blocks.size - 1, delays.size
+    voltages = bundle_delta.any()  # V is needed only where a delivery moves it
+    low, high = own.offsets[sample], own.offsets[sample + 1]
+    first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
+    n_own, n_releases = high - low, releases.times.size
+    places = np.empty(n_own + n_releases + read_times.size, np.int64)
+    t, u, i = start.time[sample].copy(), start.u[sample].copy(), start.i[sample].copy()
+    free_at, free_low = start.free_at[sample].copy(), start.free_low[sample].copy()
+    held_u = u_reset[own_neurons[low:high]]  # at which V is held after each spike
+    approach = np.zeros(n)  # V' before the last arrival that moved V
+    received, all_received = np.zeros(n, np.int64), np.zeros(n_blocks, np.int64)
+    block_of = np.empty(n, np.int64)
+    for block in range(n_blocks):
+        a, b = blocks[block], blocks[block + 1]
+        block_of[a:b] = block
+        if together[block]:
+            latest = t[a:b].max()
+            for m in range(a, b):
+                i[m] *= decay((latest - t[m]) / tau_syn[m])
+                t[m] = latest
+    clock = np.zeros(n_blocks)
+    for block in range(n_blocks):
+        clock[block] = t[blocks[block]] if blocks[block + 1] > blocks[block] else 0.0
+    given_rank, rank = np.empty(last_spike - first_spike, np.int64), 0
+    for g in range(first_spike, last_spike):
+        given_rank[g - first_spike] = rank
+        rank += own_of[g] < 0
+    n_given = rank
+    k, r, q, place = low, 0, 0, 0
+    for piece in range(edges.size):
+        last_piece = piece == edges.size - 1  # nothing is delivered any more
+        begin, end = (edges[piece], edges[piece]) if last_piece else (edges[piece], edges[piece + 1])
+        coming = deliveries_of(spikes, first_spike, last_spike, source_bundles, delays, longest, begin, end)
+        times, lows, causes, bundles = coming.times, coming.low, coming.spikes, coming.bundles
+        for d in range(times.size + last_piece):
+            if stop[0] != 0:
+                return places, place
+            now, now_low, cause, bundle, key = math.inf, 0.0, -1, -1, -1
+            if d < times.size:
+                now, now_low, bundle = times[d], lows[d], bundles[d]
+                cause = own_of[causes[d]]
+                rank = given_rank[causes[d] - first_spike] if cause < 0 else n_given + cause - low
+                key = rank * n_bundles + bundle
+            delivered = False
+            while True:
+                # what comes before the delivery, and once it is made what it triggers
+                while k < high:
+                    m = own_neurons[k]
+                    if delivered:
+                        due = own_trigger[k] == key
+                    else:
+                        due = own_times[k] < now or (
+                            own_times[k] == now
+                            and own_trigger[k] < 0
+                            and own_arrivals[k] <= received[m] + all_received[block_of[m]]
+                        )
+                        due = due or cause >= k  # a spike comes before its deliveries
+                    if not due:
+                        break
+                    here = own_times[k]
+                    since = clock[block_of[m]] if together[block_of[m]] else t[m]
+                    current = i[m] * decay((here - since) / tau_syn[m])
+                    if voltages:
+                        u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], here, tau_mem[m], tau_syn[m])
+                        t[m], current = here, i[m]
+                        if own_trigger[k] >= 0 and subtracts[m] > 0.0:
+                            held_u[k - low] = u[m] - drop[m]
+                        u[m] = held_u[k - low]
+                        free_at[m], free_low[m] = later(here, own.low[k], t_ref[m])
+                        if t_ref[m] == 0.0:
+                            free_low[m] = -math.inf
+                        ahead[k] = approach[m]
+                    left[k] = (current - c[m]) / tau_mem[m]
+                    if t_ref[m] == 0.0:
+                        right[k] = (current - held_u[k - low]) / tau_mem[m]
+                    places[k - low] = place
+                    k += 1
+                if delivered or bundle < 0:
+                    break
+                while r < n_releases and not is_after(releases.times[r], releases.low[r], now, now_low):
+                    r = release(
+                        r,
+                        releases,
+                        low,
+                        place,
+                        n_own,
+                        places,
+                        right,
+                        held_u,
+                        i,
+                        t,
+                        clock,
+                        block_of,
+                        together,
+                        neurons,
+                    )
+                while q < read_times.size and read_times[q] <= now:
+                    places[n_own + n_releases + q] = place
+                    q += 1
+                block = bundle_block[bundle]
+                lowest, highest = first[bundle], first[bundle + 1]
+                a, b = blocks[block], blocks[block + 1]
+                if together[block]:
+                    eb = decay((now - clock[block]) / tau_syn[a])
+                    clock[block] = now
+                    if highest - lowest == b - a:
+                        decay_and_add(i, a, b - a, eb, weights, lowest)
+                        all_received[block] += 1
+                    else:
+                        for m in range(a, b):
+                            i[m] *= eb
+                        for s in range(lowest, highest):
+                            i[targets[s]] += weights[s]
+                            received[targets[s]] += 1
+                else:
+                    for s in range(lowest, highest):
+                        m = targets[s]
+                        if voltages:
+                            u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], now, tau_mem[m], tau_syn[m])
+                        else:
+                            i[m] *= decay((now - t[m]) / tau_syn[m])
+                        t[m] = now
+                        received[m] += 1
+                        if not bundle_delta[bundle]:
+                            i[m] += weights[s]
+                        elif not is_after(free_at[m], free_low[m], now, now_low):
+                            approach[m] = (i[m] - u[m]) / tau_mem[m]
+                            u[m] += weights[s]
+                place += 1
+                delivered = True
+    while r < n_releases:
+        r = release(
+            r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, together, neurons
+        )
+    places[n_own + n_releases + q :] = place
+    return places, place
+
+
+@borrowing
+def release(r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, together, neurons):
+    """Write the place of a release, and V' where V moves on; return the number of the next one."""
+    m, spike, time = releases.neurons[r], releases.spikes[r], releases.times[r]
+    places[n_own + r] = place
+    if spike >= 0:
+        since = clock[block_of[m]] if together[block_of[m]] else t[m]
+        current = i[m] * decay((time - since) / neurons.tau_syn[m])
+        right[spike] = (current - held_u[spike - low]) / neurons.tau_mem[m]
+    return r + 1
+
+
+@inlined
+def place_of(first, m):
+    """Return first + m, unsigned: no index counts from the end, so that loops are vectorised."""
+    return np.uint64(first) + np.uint64(m)
+
+
+@borrowing
+def decay_and_add(i, first, n, eb, weights, lowest):
+    """Let the currents of a block decay, and add a row of weights."""
+    for m in range(n):
+        j = place_of(first, m)
+        i[j] = i[j] * eb + weights[place_of(lowest, m)]
+
+
+@borrowing
+def row_back(p_v, p_i, first, n, ea, eb, k):
+    """Take the adjoint of a block back over a time of which the propagator is given."""
+    for m in range(n):
+        j = place_of(first, m)
+        v = p_v[j]
+        p_i[j] = p_i[j] * eb + v * k
+        p_v[j] = v * ea
+
+
+@borrowing
+def flow_back(p_v, p_i, s_v, s_i, r_i, first, n, ea, eb, k, by_mem, by_syn, k_mem, k_syn):
+    """Take back with the adjoint of a block its derivatives by tau_mem (s) and by tau_syn (r; that of p_V is 0).
+
+    ``by_mem`` and ``by_syn`` are the derivatives of the decays, ``k_mem`` and ``k_syn`` those of K.
+    """
+    for m in range(n):
+        j = place_of(first, m)
+        v, i, s = p_v[j], p_i[j], s_v[j]
+        s_i[j] = s_i[j] * eb + (s * k + v * k_mem)
+        s_v[j] = s * ea + v * by_mem
+        r_i[j] = r_i[j] * eb + (i * by_syn + v * k_syn)
+
+
+@borrowing
+def add_row(row, lowest, column, first, n):
+    """Add one row to another."""
+    for m in range(n):
+        row[place_of(lowest, m)] += column[place_of(first, m)]
+
+
+@borrowing
+def add_products(d_tau_mem, d_tau_syn, weights, lowest, s_i, r_i, first, n):
+    """Add w dp_I/dtau of every neuron of a block, for both time constants."""
+    for m in range(n):
+        j = place_of(first, m)
+        w = weights[place_of(lowest, m)]
+        d_tau_mem[j] += w * s_i[j]
+        d_tau_syn[j] += w * r_i[j]
+
+
+@borrowing
+def row_error(weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn):
+    """Return sum_m w_m (p_I/tau_syn - p_V/tau_mem) of a block: eight sums side by side, then those."""
+    e0, e1, e2, e3, e4, e5, e6, e7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    whole = n - n % 8
+    for m in range(0, whole, 8):
+        e0 += error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn)
+        e1 += error_of(weights, lowest, p_v, p_i, first, m + 1, rate_mem, rate_syn)
+        e2 += error_of(weights, lowest, p_v, p_i, first, m + 2, rate_mem, rate_syn)
+        e3 += error_of(weights, lowest, p_v, p_i, first, m + 3, rate_mem, rate_syn)
+        e4 += error_of(weights, lowest, p_v, p_i, first, m + 4, rate_mem, rate_syn)
+        e5 += error_of(weights, lowest, p_v, p_i, first, m + 5, rate_mem, rate_syn)
+        e6 += error_of(weights, lowest, p_v, p_i, first, m + 6, rate_mem, rate_syn)
+        e7 += error_of(weights, lowest, p_v, p_i, first, m + 7, rate_mem, rate_syn)
+    error = ((e0 + e1) + (e2 + e3)) + ((e4 + e5) + (e6 + e7))
+    for m in range(whole, n):
+        error += error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn)
+    return error
+
+
+@borrowing
+def add_errors(row, weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn):
+    """Add w (p_I/tau_syn - p_V/tau_mem) of every neuron of a block to a row."""
+    for m in range(n):
+        row[place_of(lowest, m)] += error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn)
+
+
+@inlined
+def error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn):
+    """Return w (p_I/tau_syn - p_V/tau_mem) of one neuron of a block."""
+    j = place_of(first, m)
+    return weights[place_of(lowest, m)] * (p_i[j] * rate_syn - p_v[j] * rate_mem)
+
+
+@borrowing
+def step_back(m, h, p_v, p_i, s_v, s_i, r_i, tau_mem, tau_syn, flow):
+    """Take the adjoint of one neuron back by a time h, and with ``flow`` its derivatives."""
+    v, i = p_v[m], p_i[m]
+    if v == 0.0 and i == 0.0 and not (flow and (s_v[m] != 0.0 or s_i[m] != 0.0 or r_i[m] != 0.0)):
+        return
+    ea, eb, k = propagator(h, tau_mem, tau_syn)
+    if flow:
+        _, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
+        s = s_v[m]
+        s_i[m] = s_i[m] * eb + (s * k + v * k_mem)
+        s_v[m] = s * ea + v * (ea * h / (tau_mem * tau_mem))
+        r_i[m] = r_i[m] * eb + (i * (eb * h / (tau_syn * tau_syn)) + v * k_syn)
+    p_i[m] = i * eb + v * k
+    p_v[m] = v * ea
+
+
+@borrowing
+def by_leak(h, tau_mem):
+    """Return dV/dv_leak = 1 - exp(-h/tau_mem) after a time h."""
+    return -math.expm1(-h / tau_mem)
+
+
+@compiled
+def back(
+    neurons,
+    efferents,
+    spikes,
+    own_of,
+    start,
+    own,
+    cotangents,
+    probes,
+    knots,
+    sample,
+    edges,
+    longest,
+    n_deliveries,
+    together,
+    left,
+    right,
+    ahead,
+    t_end,
+    judged,
+    wanted,
+    errors,
+    totals,
+    d_weight,
+    d_delay,
+    d_parameters,
+    row,
+    stop,
+):
+    """Go back through the events of one sample; add to the gradients, and return the first own spike without a slope.
+
+    ``judged`` says of which sources dL/dt is asked for. The rest is as in :func:`mirror` and :func:`follow`.
+    """
+    tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
+    subtracts, v_leak = neurons.subtracts, neurons.v_leak
+    u_reset, drop = neurons.v_reset - v_leak, neurons.v_threshold - neurons.v_reset
+    source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
+    targets, weights = efferents.target, efferents.weight
+    bundle_block, bundle_delta, blocks = efferents.block, efferents.delta, efferents.blocks
+    spike_neurons, spike_of = spikes.neurons, np.empty(totals.size, np.int64)
+    first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
+    for g in range(first_spike, last_spike):
+        if own_of[g] >= 0:
+            spike_of[own_of[g]] = g
+    n, n_blocks = tau_mem.size, blocks.size - 1
+    want_weight, want_delay, flow = wanted.weight, wanted.delay, wanted.flow
+    weight_row, delay_row = d_weight[row], d_delay[row]
+    d_tau_mem, d_tau_syn, d_threshold, d_reset = (
+        d_parameters[row, 0],
+        d_parameters[row, 1],
+        d_parameters[row, 2],
+        d_parameters[row, 3],
+    )
+    d_leak, d_ref = d_parameters[row, 4], d_parameters[row, 5]
+    p_v, p_i = np.zeros(n), np.zeros(n)
+    s_v, s_i, r_i = np.zeros(n), np.zeros(n), np.zeros(n)
+    since = np.full(n, t_end)  # the time of a neuron's adjoint, if it goes alone
+    clock = np.full(n_blocks, t_end)  # and of a block's
+    strays, is_stray = np.empty(n, np.int64), np.zeros(n, np.bool_)
+    n_strays = np.zeros(n_blocks, np.int64)
+    spare = np.empty((5, n))
+    alive = np.zeros(n_blocks, np.bool_)
+    block_of = np.empty(n, np.int64)
+    for block in range(n_blocks):
+        block_of[blocks[block] : blocks[block + 1]] = block
+    # while V is held: p_V of the voltage at which it is held, its derivative by tau_mem
+    held, held_v, held_s = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
+    released = np.zeros(n)  # p_V where V was released
+    anchor_p, anchor_t = np.zeros(n), np.full(n, t_end)  # p_V at the last knot
+    inherited, lifted = (
+        np.zeros(n),
+        np.zeros(n, np.bool_),
+    )  # of a triggered spike, for the arrival that triggers it
+    for m in range(n):
+        held[m] = is_after(start.free_at[sample, m], start.free_low[sample, m], t_end, 0.0)
+    for spike in range(own.offsets[sample], own.offsets[sample + 1]):
+        m = own.neurons[spike]
+        free_at, free_low = later(own.times[spike], own.low[spike], t_ref[m])
+        held[m] = t_ref[m] > 0.0 and is_after(free_at, free_low, t_end, 0.0)
+    grazing = -1
+    knot = knots.times.size - 1
+    place = n_deliveries
+    for piece in range(edges.size - 2, -2, -1):
+        begin = edges[0] if piece < 0 else edges[piece]
+        end = edges[0] if piece < 0 else edges[piece + 1]
+        coming = deliveries_of(spikes, first_spike, last_spike, source_bundles, delays, longest, begin, end)
+        times, causes, bundles = coming.times, coming.spikes, coming.bundles
+        for d in range(times.size - 1, -1 if piece >= 0 else -2, -1):
+            if stop[0] != 0:
+                return grazing
+            place -= 1
+            while knot >= 0 and knots.places[knot] > place:
+                m, here, kind, which = (
+                    knots.neurons[knot],
+                    knots.times[knot],
+                    knots.kinds[knot],
+                    knots.which[knot],
+                )
+                knot -= 1
+                block = block_of[m]
+                gone = since[m]
+                if together[block] and not is_stray[m]:
+                    gone = clock[block]
+                    strays[blocks[block] + n_strays[block]] = m
+                    n_strays[block] += 1
+                    is_stray[m] = True
+                step_back(m, gone - here, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+                since[m] = here
+                if flow:
+                    d_leak[m] += anchor_p[m] * by_leak(anchor_t[m] - here, tau_mem[m])
+                if kind == READ:
+                    if held[m]:
+                        held_v[m] += probes.cotangents[which]
+                    else:
+                        p_v[m] += probes.cotangents[which]
+                elif kind in (RELEASE, INSTANT_RELEASE):
+                    held[m], held_v[m], held_s[m] = True, p_v[m], s_v[m]
+                    released[m] = p_v[m]
+                    p_v[m], s_v[m] = 0.0, 0.0
+                else:
+                    after, s_after, moved = p_v[m], s_v[m], p_v[m]
+                    if t_ref[m] > 0.0:
+                        after, s_after, moved = held_v[m], held_s[m], released[m]
+                        held[m], held_v[m], held_s[m], released[m] = False, 0.0, 0.0, 0.0
+                    error = cotangents[which] + errors[spike_of[which]] - moved * right[which]
+                    totals[which] = error
+                    d_ref[m] -= moved * right[which]
+                    d_reset[m] += after
+                    p_v[m], s_v[m] = 0.0, 0.0
+                    if kind == TRIGGERED:
+                        if subtracts[m] > 0.0:
+                            p_v[m], s_v[m] = after, s_after
+                            d_threshold[m] -= after
+                            d_tau_mem[m] -= drop[m] * s_after
+                        else:
+                            d_tau_mem[m] += u_reset[m] * s_after
+                        inherited[m], lifted[m] = error + p_v[m] * ahead[which], True
+                    else:
+                        d_tau_mem[m] += u_reset[m] * s_after
+                        if error != 0.0:
+                            if left[which] > 0.0:
+                                p_v[m] = -error / left[which]
+                                d_threshold[m] -= p_v[m]
+                            elif grazing < 0 or which < grazing:
+                                grazing = which
+                anchor_p[m], anchor_t[m] = p_v[m], here
+                alive[block] |= p_v[m] != 0.0 or p_i[m] != 0.0 or lifted[m]
+            if d < 0:
+                break
+            now, cause, bundle = times[d], causes[d], bundles[d]
+            block = bundle_block[bundle]
+            if not alive[block]:
+                continue
+            lowest, highest = first[bundle], first[bundle + 1]
+            a, b = blocks[block], blocks[block + 1]
+            asked = judged[spike_neurons[cause]]
+            if together[block]:
+                for w in range(n_strays[block]):
+                    m = strays[a + w]
+                    step_back(m, since[m] - now, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+                    spare[0, w], spare[1, w], is_stray[m] = p_v[m], p_i[m], False
+                    if flow:
+                        spare[2, w], spare[3, w], spare[4, w] = s_v[m], s_i[m], r_i[m]
+                h = clock[block] - now
+                ea, eb, k = propagator(h, tau_mem[a], tau_syn[a])
+                if flow:
+                    _, k_mem, k_syn = propagator_derivatives(h, tau_mem[a], tau_syn[a], ea, eb, k)
+                    by_mem = ea * h / (tau_mem[a] * tau_mem[a])
+                    by_syn = eb * h / (tau_syn[a] * tau_syn[a])
+                    flow_back(p_v, p_i, s_v, s_i, r_i, a, b - a, ea, eb, k, by_mem, by_syn, k_mem, k_syn)
+                row_back(p_v, p_i, a, b - a, ea, eb, k)
+                for w in range(n_strays[block]):
+                    m = strays[a + w]
+                    p_v[m], p_i[m] = spare[0, w], spare[1, w]
+                    if flow:
+                        s_v[m], s_i[m], r_i[m] = spare[2, w], spare[3, w], spare[4, w]
+                n_strays[block] = 0
+                clock[block] = now
+            if together[block] and highest - lowest == b - a:
+                rate_mem, rate_syn = 1.0 / tau_mem[a], 1.0 / tau_syn[a]
+                if want_weight:
+                    add_row(weight_row, lowest, p_i, a, b - a)
+                if asked:
+                    errors[cause] += row_error(weights, lowest, p_v, p_i, a, b - a, rate_mem, rate_syn)
+                if want_delay:
+                    add_errors(delay_row, weights, lowest, p_v, p_i, a, b - a, rate_mem, rate_syn)
+                if flow:
+                    add_products(d_tau_mem, d_tau_syn, weights, lowest, s_i, r_i, a, b - a)
+                continue
+            delta = bundle_delta[bundle]
+            total = 0.0
+            for s in range(lowest, highest):
+                m = targets[s]
+                if not together[block]:
+                    step_back(m, since[m] - now, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+                    since[m] = now
+                if not delta:
+                    by_weight = p_i[m]
+                    error = weights[s] * (p_i[m] / tau_syn[m] - p_v[m] / tau_mem[m])
+                elif lifted[m]:
+                    by_weight, error, lifted[m] = p_v[m], inherited[m], False
+                else:
+                    by_weight, error = p_v[m], weights[s] * p_v[m] / tau_mem[m]
+                total += error
+                if want_weight:
+                    weight_row[s] += by_weight
+                if want_delay:
+                    delay_row[s] += error
+                if flow:
+                    d_tau_mem[m] += weights[s] * (s_v[m] if delta else s_i[m])
+                    d_tau_syn[m] += 0.0 if delta else weights[s] * r_i[m]
+            errors[cause] += total
+    for m in range(n):
+        block, begin = block_of[m], start.time[sample, m]
+        gone = clock[block] if together[block] and not is_stray[m] else since[m]
+        step_back(m, gone - begin, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+        by_v, by_s = (held_v[m], held_s[m]) if held[m] else (p_v[m], s_v[m])
+        d_parameters[row, 6, m] += by_v
+        d_parameters[row, 7, m] += p_i[m]
+        if flow:
+            d_leak[m] += anchor_p[m] * by_leak(anchor_t[m] - begin, tau_mem[m])
+            d_tau_mem[m] += start.u[sample, m] * by_s + start.i[sample, m] * s_i[m]
+            d_tau_syn[m] += start.i[sample, m] * r_i[m]
+    return grazing
+
+
+@compiled
+def mirror(
+    neurons,
+    efferents,
+    spikes,
+    own_of,
+    start,
+    after,
     own,
     cotangents,
     probes,
     t_end,
+    judged,
+    wanted,
+    per_sample,
     stop,
 ):
-    """Return for every spike of a cyclic layer its cotangent and what its deliveries are worth, (n_own,).
+    """Return the gradients that a cyclic layer contributes.
 
     Parameters
     ----------
-    given : Spikes
-        Those given to the layer: they come first in the ranks of spikes.
-    start_free_at, start_free_low : (n_samples, n)
-        Until when V is held from the start.
-    slopes : tuple of (n_own,)
-        From :func:`slopes_of`.
+    spikes : Spikes
+        Of the sources and of the layer itself, in order of time, exactly; ``own_of`` says which own spike each is, -1
+        for those of sources and those before ``after``.
+    start : States
+        With which it began; arrivals in (after, t_end] were taken.
     own : Spikes
         Of the layer, in order of occurrence.
     cotangents : (n_own,)
-        dL/dt of every spike from the loss and from everything downstream of the layer.
+        dL/dt of every own spike from the loss and from everything downstream of the layer.
     probes : Probes
         Where a loss reads the voltages of the layer.
-    """
-    left, right, ahead = slopes
-    tau_mems, tau_syns, t_refs = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
-    subtracts = neurons.subtracts
-    source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
-    targets, weights, bundle_delta = efferents.target, efferents.weight, efferents.delta
-    n_bundles = delays.size
-    own_times, own_low, triggers = own.times, own.low, own.trigger
-    given_times, given_low = given.times, given.low
-    read_times, read_cotangents = probes.times, probes.cotangents
-    result = cotangents.copy()
-    for sample in range(own.offsets.size - 1):
-        low, high = own.offsets[sample], own.offsets[sample + 1]
-        n_given = given.offsets[sample + 1] - given.offsets[sample]
-        sent, sent_low = np.empty(n_given + high - low), np.empty(n_given + high - low)  # by rank
-        for k in range(n_given):
-            sent[k], sent_low[k] = (
-                given_times[given.offsets[sample] + k],
-                given_low[given.offsets[sample] + k],
-            )
-        for k in range(low, high):
-            sent[n_given + k - low], sent_low[n_given + k - low] = own_times[k], own_low[k]
-        offsets, spikes, reads, held_reads = knots_of(
-            own,
-            probes,
-            low,
-            high,
-            probes.offsets[sample],
-            probes.offsets[sample + 1],
-            t_refs,
-            start_free_at[sample],
-        )
-        n_knots = spikes.size
-        knot_times = np.empty(n_knots)
-        neuron_of = np.empty(n_knots, np.int64)
-        keys = np.empty(n_knots, np.int64)  # at one time spikes come in their order, then reads
-        for m in range(t_refs.size):
-            for k in range(offsets[m], offsets[m + 1]):
-                neuron_of[k] = m
-                knot_times[k] = own_times[spikes[k]] if spikes[k] >= 0 else read_times[reads[k]]
-                keys[k] = spikes[k] - low if spikes[k] >= 0 else high - low
-        p_v = np.zeros(n_knots)
-        p_i = np.zeros(n_knots)
-        worth = np.zeros(n_knots)  # of a triggered spike: dL/dt of the arrival that triggers it
-        order = order_by_time(knot_times, keys)
-        for o in range(n_knots - 1, -1, -1):
-            if stop[0] != 0:
-                break
-            knot = order[o]
-            n = neuron_of[knot]
-            now = knot_times[knot]
-            if spikes[knot] < 0:
-                v, i = adjoint_at(
-                    now, knot + 1, offsets[n + 1], knot_times, p_v, p_i, tau_mems[n], tau_syns[n]
-                )
-                p_v[knot] = v + read_cotangents[reads[knot]]
-                p_i[knot] = i
-                continue
-            spike = spikes[knot]
-            error = result[spike]
-            rank = n_given + spike - low
-            source = n_external + n
-            for bundle in range(source_bundles[source], source_bundles[source + 1]):
-                arrival, arrival_low = later(now, own_low[spike], delays[bundle])
-                if is_after(arrival, arrival_low, t_end, 0.0):
-                    break
-                key = rank * n_bundles + bundle
-                delta = bundle_delta[bundle]
-                for s in range(first[bundle], first[bundle + 1]):
-                    m = targets[s]
-                    a, b = offsets[m], offsets[m + 1]
-                    while a < b:  # the target's first knot after the arrival
-                        middle = (a + b) >> 1
-                        t = knot_times[middle]
-                        earlier = t <= arrival
-                        if t == arrival and spikes[middle] >= 0 and triggers[spikes[middle]] >= 0:
-                            trigger = triggers[spikes[middle]]
-                            cause = trigger // n_bundles
-                            earlier = trigger < key
-                            if cause != rank:
-                                earlier = tied_before(
-                                    own_low[spikes[middle]], cause, arrival_low, rank, sent, sent_low
-                                )
-                        if earlier:
-                            a = middle + 1
-                        else:
-                            b = middle
-                    last = offsets[m + 1]
-                    if a < last and spikes[a] >= 0 and triggers[spikes[a]] == key:
-                        error += worth[a]
-                        continue
-                    before = a - 1
-                    while before >= offsets[m] and spikes[before] < 0:
-                        before -= 1
-                    held_to, held_low = start_free_at[sample, m], start_free_low[sample, m]
-                    if before >= offsets[m]:
-                        held_to, held_low = later(knot_times[before], own_low[spikes[before]], t_refs[m])
-                    held = is_after(held_to, held_low, arrival, arrival_low)
-                    if held and (before < offsets[m] or t_refs[m] > 0.0):
-                        if delta or held_to > t_end:
-                            continue
-                        _, i = adjoint_at(held_to, a, last, knot_times, p_v, p_i, tau_mems[m], tau_syns[m])
-                        error += weights[s] * i * math.exp(-(held_to - arrival) / tau_syns[m]) / tau_syns[m]
-                        continue
-                    v, i = adjoint_at(arrival, a, last, knot_times, p_v, p_i, tau_mems[m], tau_syns[m])
-                    if delta:
-                        error += weights[s] * v / tau_mems[m]
-                    else:
-                        error += weights[s] * (i / tau_syns[m] - v / tau_mems[m])
-            result[spike] = error
-            free_at, free_low = later(now, own_low[spike], t_refs[n])
-            v, i = 0.0, 0.0
-            if not is_after(free_at, free_low, t_end, 0.0):
-                v, i = adjoint_at(
-                    free_at, knot + 1, offsets[n + 1], knot_times, p_v, p_i, tau_mems[n], tau_syns[n]
-                )
-                i *= math.exp(-t_refs[n] / tau_syns[n])
-            error -= v * right[spike]
-            p_i[knot] = i
-            if triggers[spike] >= 0:
-                p_v[knot] = v + held_reads[spike - low] if subtracts[n] > 0.0 else 0.0
-                worth[knot] = error + p_v[knot] * ahead[spike]
-            elif error != 0.0 and left[spike] > 0.0:
-                p_v[knot] = -error / left[spike]
-    return result
+    judged : (n_sources,)
+        Whether dL/dt is asked for of what a source sends.
+    per_sample : bool
+        One row of gradients for each sample, or a single one for their sum, added in the order of the samples.
 
-
-@compiled
-def adjoint_at(time, knot, last, knot_times, p_v, p_i, tau_mem, tau_syn):
-    """Return (p_V, p_I) at a time from those just before the neuron's next knot, 0 if there is none."""
-    if knot == last:
-        return 0.0, 0.0
-    ea, eb, k = propagator(knot_times[knot] - time, tau_mem, tau_syn)
-    return p_v[knot] * ea, p_i[knot] * eb + p_v[knot] * k
-
-
-@compiled
-def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_end, stop):
-    """Return p_V and p_I at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
-
-    Parameters
-    ----------
-    start_free_at : (n_samples, n)
-        Until when V is held from the start.
-    left : (n_own,)
-        V' before every own spike, from :func:`slopes_of`.
-    own : Spikes
-        Of a layer, in order of occurrence.
+    Returns
+    -------
+    errors : (n_spikes,)
+        dL/dt of every source spike through this layer, 0 where it is not asked for.
     totals : (n_own,)
         e = dL/dt of every own spike, with everything that the spike changes.
-    probes : Probes
-        Where a loss reads the voltages of the layer.
-    times
-        Those of a sample are sorted.
+    d_weight, d_delay : (n_rows, n_synapses), or (n_rows, 0) if not wanted
+        In the order of ``efferents``.
+    d_parameters : (n_rows, 8, n)
+        As of :func:`eventsolve.kernels.layered_adjoint.march_back`.
+    grazing : int
+        The first own spike with an error whose slope is not positive, where no gradient exists; -1 if there is none.
     """
-    n_samples = own.offsets.size - 1
-    n = neurons.tau_mem.size
-    voltage = np.zeros((n_samples, n, times.shape[1]))
-    current = np.zeros((n_samples, n, times.shape[1]))
-    for sample in range(n_samples):
-        low, high = own.offsets[sample], own.offsets[sample + 1]
-        offsets, spikes, reads, held_reads = knots_of(
-            own,
-            probes,
-            low,
-            high,
-            probes.offsets[sample],
-            probes.offsets[sample + 1],
-            neurons.t_ref,
-            start_free_at[sample],
+    n_rows = own.offsets.size - 1 if per_sample else 1
+    n, n_synapses = neurons.tau_mem.size, efferents.weight.size
+    errors = np.zeros(spikes.times.size)
+    totals = np.zeros(own.times.size)
+    d_weight = np.zeros((n_rows, n_synapses if wanted.weight else 0))
+    d_delay = np.zeros((n_rows, n_synapses if wanted.delay else 0))
+    d_parameters = np.zeros((n_rows, 8, n))
+    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size), np.zeros(own.times.size)
+    longest = efferents.delay.max() if efferents.delay.size else 0.0
+    together = efferents.together.copy()
+    if efferents.delta.any():
+        together[:] = False
+    grazing = -1
+    for sample in range(own.offsets.size - 1):
+        if stop[0] != 0:
+            break
+        first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
+        edges = edges_of(spikes, first_spike, last_spike, efferents.offsets, after, t_end)
+        releases = releases_of(neurons, start, own, sample, t_end)
+        first_read, last_read = probes.offsets[sample], probes.offsets[sample + 1]
+        reads = first_read + order_by_time(
+            probes.times[first_read:last_read], probes.neurons[first_read:last_read]
         )
-        knot_times = np.empty(spikes.size)
-        p_v = np.empty(spikes.size)
-        p_i = np.empty(spikes.size)
-        for m in range(n):
-            if stop[0] != 0:
-                break
-            tau_mem, tau_syn, t_ref = neurons.tau_mem[m], neurons.tau_syn[m], neurons.t_ref[m]
-            first, last = offsets[m], offsets[m + 1]
-            for knot in range(last - 1, first - 1, -1):
-                spike, read = spikes[knot], reads[knot]
-                if spike < 0:
-                    now = probes.times[read]
-                    v, i = adjoint_at(now, knot + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
-                    p_v[knot] = v + probes.cotangents[read]
-                else:
-                    now = own.times[spike]
-                    v, i = 0.0, 0.0
-                    if now + t_ref <= t_end:
-                        v, i = adjoint_at(now + t_ref, knot + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
-                        i *= math.exp(-t_ref / tau_syn)
-                    p_v[knot] = 0.0
-                    if own.trigger[spike] >= 0:
-                        if neurons.subtracts[m] > 0.0:
-                            p_v[knot] = v + held_reads[spike - low]
-                    elif totals[spike] != 0.0:
-                        p_v[knot] = -totals[spike] / left[spike]
-                p_i[knot] = i
-                knot_times[knot] = now
-            following = first
-            held_to = start_free_at[sample, m]
-            for q in range(times.shape[1]):
-                now = times[sample, q]
-                while following < last and knot_times[following] <= now:
-                    if spikes[following] >= 0:
-                        held_to = knot_times[following] + t_ref
-                    following += 1
-                if held_to <= now:
-                    v, i = adjoint_at(now, following, last, knot_times, p_v, p_i, tau_mem, tau_syn)
-                    voltage[sample, m, q], current[sample, m, q] = v, i
-                elif held_to <= t_end:
-                    _, i = adjoint_at(held_to, following, last, knot_times, p_v, p_i, tau_mem, tau_syn)
-                    current[sample, m, q] = i * math.exp(-(held_to - now) / tau_syn)
-    return voltage, current
+        places, n_deliveries = follow(
+            neurons,
+            efferents,
+            spikes,
+            own_of,
+            start,
+            own,
+            releases,
+            probes.times[reads],
+            sample,
+            edges,
+            longest,
+            together,
+            left,
+            right,
+            ahead,
+            stop,
+        )
+        knots = knots_in_order(own, probes, releases, reads, sample, places)
+        found = back(
+            neurons,
+            efferents,
+            spikes,
+            own_of,
+            start,
+            own,
+            cotangents,
+            probes,
+            knots,
+            sample,
+            edges,
+            longest,
+            n_deliveries,
+            together,
+            left,
+            right,
+            ahead,
+            t_end,
+            judged,
+            wanted,
+            errors,
+            totals,
+            d_weight,
+            d_delay,
+            d_parameters,
+            sample if per_sample else 0,
+            stop,
+        )
+        if found >= 0 and (grazing < 0 or found < grazing):
+            grazing = found
+    return errors, totals, d_weight, d_delay, d_parameters, grazing

@@ -182,20 +182,8 @@ def go_through(
                 cause = causes[arrival]
                 knots.shift[knot] = rise * (steps.delay[synapse] + moves[cause])
                 knots.cause[knot] = origin[cause]
-                # a read just after an arrival of the layer's own comes before what that, by moving, does to V, and
-                # before what others of the same spike do that come at the same time
-                same = arrival
-                while (
-                    riding < 0
-                    and same >= 0
-                    and causes[same] == cause
-                    and (schedule.times[same] == schedule.times[arrival])
-                ):
-                    beside = first_synapse + slots[same]
-                    jump = afferents.weight[beside] / tau_mem
-                    rise += jump if afferents.delta[beside] else -jump
-                    same -= 1
-                knots.rise[knot] = rise
+                # a read just after an arrival comes before what the layer's own arrival, by moving, does to V
+                knots.rise[knot] = rise if riding >= 0 else rise + afferents.weight[synapse] / tau_mem
             if not held:
                 v, i = 0.0, 0.0
             knot += 1

@@ -382,7 +382,8 @@ class SilentHinge(Frozen):
     where losses on spikes have none, and is exact. With the level at the threshold it goes to 0 as a neuron starts to
     spike, so that it is continuous there; above it, such a neuron leaves the sum with a jump. The level is a constant:
     a gradient for v_threshold does not move it. Published codes wake neurons by raising all of their weights (Goeltz et
-    al. 2021) or by kicking voltages (Nowotny et al. 2024), which is the gradient of nothing.
+    al. 2021) or by kicking voltages (Nowotny et al. 2024), which is the gradient of nothing. Within a cycle a peak that
+    moves with an arrival is refused.
 
     Parameters
     ----------

@@ -37,6 +37,19 @@ def cyclic(n_samples=2):
     return solution, es.losses.SpikeTimeLoss(lambda spikes: quadratic(spikes))
 
 
+def together(n_samples=2):
+    rng = np.random.default_rng(3)
+    net = es.Network()
+    net.add_input("in", 3)
+    net.add_population("loop", 6, es.LIF(20e-3, 5e-3, t_ref=1e-3, v_leak=0.5))
+    net.connect("in", "loop", rng.normal(5.0, 0.5, (6, 3)), delay=1e-3)
+    net.connect("loop", "loop", rng.normal(0.0, 0.4, (6, 6)), delay=1e-3)
+    trains = es.SpikeTrains.from_dense(rng.uniform(0, 10e-3, (n_samples, 3)))
+    solution = es.solve(net, {"in": trains}, 40e-3)
+    assert solution.layer("loop").efferents.together.all()
+    return solution, es.losses.SpikeTimeLoss(lambda spikes: quadratic(spikes))
+
+
 def quadratic(spikes):
     trains = spikes["loop"]
     values = np.bincount(trains.samples, weights=50.0 * trains.times**2, minlength=trains.n_samples)
@@ -49,7 +62,7 @@ def flat(gradient):
     return gradient.data if sp.issparse(gradient) else gradient
 
 
-@pytest.mark.parametrize("problem", [layered, cyclic])
+@pytest.mark.parametrize("problem", [layered, cyclic, together])
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 def test_what_is_asked_for_has_the_bits_that_it_has_among_all(problem, reduction):
     solution, loss = problem()

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from validation.recipes import trainer
+from validation.recipes.exact_engine import ExactEngine
+from validation.recipes.recipe import BENA, WUNDERLICH, Cosine
 from validation.spinnaker2 import Adam
-from validation.training import trainer
-from validation.training.exact_engine import ExactEngine
-from validation.training.recipes import BENA, WUNDERLICH, Cosine
 
 SMALL = replace(
     WUNDERLICH,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import eventsolve as es
 from validation.attribution import Study, attribute
+from validation.attribution.causes import LEAST_PAIRS
 from validation.attribution.changes import changed
 from validation.attribution.shapley import changes, estimated, order_pairs
 from validation.compare import agreement
@@ -147,6 +148,25 @@ def test_sampled_shapley_values_are_those_of_all_sets_of_switches(found):
     assert (many.shapley.standard_errors[:, :n] <= allowed).all()
     assert (np.abs(many.shapley.values - exact)[:, :n] <= 5 * allowed).all()
     np.testing.assert_array_equal(many.alone[0], worth[frozenset({s.causes[0]})] - worth[frozenset()])
+
+
+def test_it_ends_with_enough_pairs_of_orders_however_exact_the_first_ones_are(monkeypatch):
+    """A game that any pair of orders solves exactly: each player is worth 1, and two of them another 3 together."""
+
+    class Game:
+        causes = ("a", "b", "c")
+        quantities = ("together", "each")
+
+    def observe(study, on):
+        return np.array([10.0 + 3.0 * on.issuperset("ab"), 1.0 + len(on)])
+
+    monkeypatch.setattr("validation.attribution.causes.observe", observe)
+    found = list(attribute(Game(), tolerance=1e-3))
+    assert [one.settled for one in found] == [False] * LEAST_PAIRS + [True]
+    assert LEAST_PAIRS == 16
+    np.testing.assert_allclose(found[-1].shapley.values, [[1.5, 1.0], [1.5, 1.0], [0.0, 1.0]], rtol=1e-14)
+    np.testing.assert_array_equal(found[0].alone, [[0.0, 1.0]] * 3)
+    np.testing.assert_array_equal(found[0].without, [[3.0, 1.0], [3.0, 1.0], [0.0, 1.0]])
 
 
 def test_an_executor_changes_no_bit():

@@ -63,10 +63,14 @@ COMMANDS = {
     ),
     "check": ("eventsolve.io.records.read", ["check", str(ROOT / "setup.cfg")]),
     "chip": ("validation.spinnaker2.cli.chip._built", CHIP),
-    "train yinyang": ("validation.training.campaign.start", ["train", "yinyang"]),
+    "train task": (
+        "validation.training.trained",
+        ["train", "task", "random", "--set", "layers=1", "--samples", "2", "--out", "network.json"],
+    ),
+    "train yinyang": ("validation.recipes.campaign.start", ["train", "yinyang"]),
     "train recipes": ("rich.table.Table.add_row", ["train", "recipes"]),
-    "train table": ("validation.training.table.run_row", ["train", "table"]),
-    "train search": ("validation.training.search.search", ["train", "search"]),
+    "train table": ("validation.recipes.table.run_row", ["train", "table"]),
+    "train search": ("validation.recipes.search.search", ["train", "search"]),
 }
 WITHOUT = {"recommend", "localise", "chip", "targets", "tasks", "train recipes"}
 WITH_OUT = set(COMMANDS) - WITHOUT
@@ -75,7 +79,9 @@ WITH_OUT = set(COMMANDS) - WITHOUT
 def test_every_command_is_here():
     names = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
     (group,) = cli.app.registered_groups
-    inner = {command.callback.__name__ for command in group.typer_instance.registered_commands}
+    inner = {
+        command.name or command.callback.__name__ for command in group.typer_instance.registered_commands
+    }
     assert names | {f"train {name}" for name in inner} == set(COMMANDS)
 
 

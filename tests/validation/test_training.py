@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainings import DELAYED, SMALL, same, states
 
+from validation.recipes import optimizer, silence, trainer
+from validation.recipes.engines import Activity
+from validation.recipes.exact_engine import ExactEngine
+from validation.recipes.recipe import Cosine, Exponential, Parameters, initial_parameters
 from validation.spinnaker2 import FLOAT32, FLOAT64, SGD, Adam, Arithmetic, OptimizerProgram
 from validation.spinnaker2.image import GradientBlock, WeightBlock
-from validation.training import optimizer, silence, trainer
-from validation.training.engines import Activity
-from validation.training.exact_engine import ExactEngine
-from validation.training.recipes import Cosine, Exponential, Parameters, initial_parameters
 
 # -- training
 

@@ -10,9 +10,9 @@ from trainings import CODED, SMALL
 from typer.testing import CliRunner
 
 from validation import __main__ as cli
-from validation.training import campaign, search, table
-from validation.training.exact_engine import ExactEngine
-from validation.training.recipes import RECIPES, VALIDATION_SEED
+from validation.recipes import campaign, search, table
+from validation.recipes.exact_engine import ExactEngine
+from validation.recipes.recipe import RECIPES, VALIDATION_SEED
 
 QUICK = ["train", "yinyang", "--epochs", 2, "--train-samples", 64, "--test-samples", 32, "--threads", 1]
 

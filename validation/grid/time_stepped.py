@@ -38,7 +38,7 @@ from validation.grid.kernels.forward import forward
 from validation.grid.kernels.numbers import FIXED, Number
 from validation.grid.kernels.tables import N_QUANTITIES, Events, Fired, Rules, Sums
 from validation.grid.localisation import Departure, localised
-from validation.grid.number import kernel_number, noise_of, overflows, quantum
+from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum
 from validation.grid.scheme import Propagators
 from validation.grid.solution import GridSolution, States
 from validation.grid.steps import (
@@ -193,6 +193,16 @@ class TimeStepped:
     def cost(self, problem: es.Problem, record: Record) -> Cost:
         """Return what a sample costs on average, as :func:`validation.grid.cost.cost` counts it."""
         return cost(self, problem, record)
+
+    def held(self, network: Network) -> Network:
+        """Return the network with its weights in the number format, to the nearest, ties to the even one."""
+        number = kernel_number(self.number, self.rounding, self.overflow)
+        return network.with_weights(
+            {
+                key: p.shaped(as_number(f"weight of {key}", p.weights, number))
+                for key, p in network.projections.items()
+            }
+        )
 
     @staticmethod
     def settings() -> tuple[dict[str, Any], ...]:

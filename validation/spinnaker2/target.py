@@ -148,6 +148,12 @@ class SpiNNaker2Core:
         size = number_bytes(self.formats.state)
         return Cost(found.macs, found.bytes, found.macs * size + found.bytes)
 
+    def held(self, network: Network) -> Network:
+        """Return the network with its weights as the layer programs hold them."""
+        image = self.image(network)
+        blocks = [block for layer in image.layers.values() for block in layer.afferents]
+        return network.with_weights({b.key: decode(b.values, b.number).T for b in blocks})
+
     @staticmethod
     def settings() -> tuple[dict[str, Any], ...]:
         """Return time steps from 1 ms to 10 us with formats of 16 to 32 bits, each rounding, and float32."""

@@ -1,7 +1,7 @@
-"""Training on three engines with one interface: the exact solver, the chip model, and its float twin.
+"""Training of any network on any target, by gradient descent: ``optimizers``, then ``descent``."""
 
-Files, each importing only from those before it: ``recipes`` (what is trained, on what, how), ``engines`` (what all
-three offer), ``exact_engine``, ``chip_engine``, ``choices`` (recipes and engines by name), ``optimizer``, ``silence``
-(what is done about silent neurons), ``trainer``, ``checkpoint``, ``campaign`` (trainings as jobs), ``search``,
-``pictures``, ``report``, ``table`` (of ``docs/training.md``), ``commands``.
-"""
+from validation.training.descent import Epoch as Epoch
+from validation.training.descent import trained as trained
+from validation.training.optimizers import SGD as SGD
+from validation.training.optimizers import Adam as Adam
+from validation.training.optimizers import Optimizer as Optimizer

@@ -335,3 +335,23 @@ def test_hdf5_that_points_elsewhere_or_holds_other_things_is_refused(tmp_path):
         file.create_dataset("document", shape=(1 << 40,), dtype="u1", chunks=(1 << 20,))  # nothing is stored
     with pytest.raises(records.RecordError, match="at most max_bytes"):
         records.read(path)
+
+
+def test_a_comment_is_no_key_and_a_population_may_have_its_name(tmp_path):
+    document = {
+        "//": {"name": "of mine"},
+        "format": "eventsolve-record",
+        "version": 1,
+        "name": "mine",
+        "t_end": 1.0,
+        "conventions": {"//": "in seconds", "time_unit": "s"},
+        "spikes": {"//": {"//": ["who", "when"], "n_neurons": 1, "times": [0.5], "neurons": [0]}},
+    }
+    SCHEMA.validate(document)
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    record = records.read(path)
+    assert list(record.spikes) == ["//"]
+    path.write_text(json.dumps({**document, "/": 1}), encoding="utf-8")
+    with pytest.raises(records.RecordError, match="'/', which is none of"):
+        records.read(path)

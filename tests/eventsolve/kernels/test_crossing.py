@@ -120,26 +120,26 @@ def test_crossings_are_those_of_a_bracketed_search(seed):
     assert found > 20
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_no_voltage_comes_near_the_threshold_before_it(seed):
+def test_no_voltage_comes_near_the_threshold_before_it():
     """V first seems to cross at c less the band. In a tenth of the cases or more, twice the time would be too late."""
     near = asked = 0
-    for u, i, c, tau_mem, tau_syn in states(seed, 300):
-        level = c - undecided_band(u, i, c)
-        if not u < level:
-            assert no_crossing_before(0.0, u, i, -1.0, c, tau_mem) in (0.0, math.inf)
-            continue
-        wait = no_crossing_before(0.0, u, i, -1.0, c, tau_mem)
-        found, peak = first_crossing(u, i, level, tau_mem, tau_syn)
-        asked += 1
-        if found is None:
-            assert peak is None or peak <= level
-            continue
-        assert wait < math.inf
-        assert mpf(wait) <= found
-        near += mpf(2.1 * wait) > found
-        assert voltage(mpf(u), mpf(i), mpf(wait), mpf(tau_mem), mpf(tau_syn)) < level
-    assert asked > 100
+    with mp.workdps(45):
+        for u, i, c, tau_mem, tau_syn in map(np.float64, states(0, 100)):
+            level = c - undecided_band(u, i, c)
+            wait = no_crossing_before(0.0, u, i, -1.0, c, tau_mem)
+            if not u < level:
+                assert wait in (0.0, math.inf)
+                continue
+            found, peak = first_crossing(u, i, level, tau_mem, tau_syn)
+            asked += 1
+            if found is None:
+                assert peak is None or peak <= level
+                continue
+            assert wait < math.inf
+            assert mpf(wait) <= found
+            near += mpf(2.1 * wait) > found
+            assert voltage(mpf(u), mpf(i), mpf(wait), mpf(tau_mem), mpf(tau_syn)) < level
+    assert asked > 60
     assert near > 0.1 * asked
 
 

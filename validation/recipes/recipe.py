@@ -81,7 +81,7 @@ class Recipe:
         Seconds by which the spikes of a hidden neuron are earlier or later than that at most, drawn anew for every
         neuron and batch of training.
     remedy : {"none", "bump", "lift", "raise"}
-        What is done about silent neurons: see :mod:`validation.training.silence`.
+        What is done about silent neurons: see :mod:`validation.recipes.silence`.
     """
 
     name: str

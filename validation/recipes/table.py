@@ -16,10 +16,10 @@ import numpy as np
 
 from eventsolve.files import write_texts
 from validation.pages import page
-from validation.training.campaign import Job, Result, run_all
-from validation.training.recipes import RECIPES, described
-from validation.training.report import ceiling
-from validation.training.trainer import seconds_of
+from validation.recipes.campaign import Job, Result, run_all
+from validation.recipes.recipe import RECIPES, described
+from validation.recipes.report import ceiling
+from validation.recipes.trainer import seconds_of
 
 SEEDS = (42, 43, 44)
 
@@ -127,7 +127,7 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
         "ceiling": ceiling("code"),
         "rows": list(documents),
     }
-    contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS}
+    contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS, "chip": "spinnaker2"}
     texts = {
         "training.json": json.dumps(content, indent=1) + "\n",
         "training.md": page("training.md.j2", contents, html=False),

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, opened, parsed
 from eventsolve.checks import printable, shown
 from eventsolve.files import whole
-from validation.training.engines import Engine
-from validation.training.optimizer import Moments
-from validation.training.recipes import Parameters, Reals, Recipe, described
-from validation.training.silence import Bump
-from validation.training.trainer import Epoch, State, initial_state
+from validation.recipes.engines import Engine
+from validation.recipes.optimizer import Moments
+from validation.recipes.recipe import Parameters, Reals, Recipe, described
+from validation.recipes.silence import Bump
+from validation.recipes.trainer import Epoch, State, initial_state
 
 FORMAT = "eventsolve-training-1"
 _LONGEST_TEXT = 1 << 20

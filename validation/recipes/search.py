@@ -13,9 +13,9 @@ from typing import Any
 
 import optuna
 
-from validation.training.campaign import Job, Result, run
-from validation.training.recipes import VALIDATION_SEED
-from validation.training.trainer import DivergedError
+from validation.recipes.campaign import Job, Result, run
+from validation.recipes.recipe import VALIDATION_SEED
+from validation.recipes.trainer import DivergedError
 
 BATCH_SIZES = (16, 22, 32, 64, 128)
 

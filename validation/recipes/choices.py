@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from validation.training.chip_engine import ChipEngine
-from validation.training.engines import Engine
-from validation.training.exact_engine import ExactEngine
-from validation.training.recipes import BENA, RECIPES, WUNDERLICH, Recipe
+from validation.recipes.chip_engine import ChipEngine
+from validation.recipes.engines import Engine
+from validation.recipes.exact_engine import ExactEngine
+from validation.recipes.recipe import BENA, RECIPES, WUNDERLICH, Recipe
 
 DEFAULTS: Mapping[str, Recipe] = {"exact": WUNDERLICH, "float32": BENA, "spinnaker2": BENA}
 """By engine: the published recipe."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.network import Key
+from validation.recipes.recipe import Parameters, Reals, Recipe
 from validation.spinnaker2.arithmetic import Number
-from validation.training.recipes import Parameters, Reals, Recipe
 
 Integers = NDArray[np.int64]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import eventsolve as es
+from validation.recipes.engines import KEYS, Activity, Integers, Outcome, network_of
+from validation.recipes.recipe import Parameters, Reals, Recipe
 from validation.spinnaker2 import FLOAT64, FloatFormat
 from validation.tasks.yin_yang import encoded
-from validation.training.engines import KEYS, Activity, Integers, Outcome, network_of
-from validation.training.recipes import Parameters, Reals, Recipe
 
 _SAMPLES_AT_ONCE = 1024
 

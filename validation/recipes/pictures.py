@@ -11,9 +11,9 @@ from validation.report.colours import AREAS
 from validation.report.document import Key, Picture
 
 if TYPE_CHECKING:
-    from validation.training.engines import Integers
-    from validation.training.recipes import Reals
-    from validation.training.trainer import Epoch
+    from validation.recipes.engines import Integers
+    from validation.recipes.recipe import Reals
+    from validation.recipes.trainer import Epoch
 
 CLASSES = ("exact", "model", "green")
 """Colours of yin, yang and dots."""

@@ -15,9 +15,9 @@ from validation.options import InFolder, folder, wrong
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from validation.training.campaign import Job
-    from validation.training.engines import Engine
-    from validation.training.trainer import State
+    from validation.recipes.campaign import Job
+    from validation.recipes.engines import Engine
+    from validation.recipes.trainer import State
 
 ENGINES = ("exact", "float32", "spinnaker2")
 
@@ -74,11 +74,11 @@ def yinyang(
     """
     _known_engine(engine)
 
+    from validation.recipes import campaign
+    from validation.recipes.checkpoint import CheckpointError
+    from validation.recipes.choices import choose_recipe
+    from validation.recipes.trainer import DivergedError
     from validation.terminal import console
-    from validation.training import campaign
-    from validation.training.checkpoint import CheckpointError
-    from validation.training.choices import choose_recipe
-    from validation.training.trainer import DivergedError
 
     changes = {
         "epochs": epochs,
@@ -121,8 +121,8 @@ def recipes() -> None:
     """List the recipes."""
     from rich.table import Table
 
+    from validation.recipes.recipe import RECIPES
     from validation.terminal import console
-    from validation.training.recipes import RECIPES
 
     table = Table("recipe", "network", "epochs", "batch", "samples", "learning rate", "whence", box=None)
     for r in RECIPES.values():
@@ -152,8 +152,8 @@ def table(
 
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from validation.recipes import table as trainings
     from validation.terminal import console
-    from validation.training import table as trainings
 
     rows = [row for row in trainings.ROWS if not only or row.name in only]
     for name in only or []:
@@ -215,7 +215,7 @@ def search(
     """Search for learning rate, batch size and weight decay on the validation set; needs eventsolve[optuna]."""
     _known_engine(engine)
     try:
-        from validation.training import search as searching
+        from validation.recipes import search as searching
     except ModuleNotFoundError as error:
         raise typer.BadParameter(
             f"searching needs {error.name}: pip install 'eventsolve[optuna]'", param_hint="'search'"
@@ -227,10 +227,10 @@ def search(
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from eventsolve.files import LOCK, write_texts
+    from validation.recipes import campaign
+    from validation.recipes.choices import choose_recipe
+    from validation.recipes.recipe import described
     from validation.terminal import console
-    from validation.training import campaign
-    from validation.training.choices import choose_recipe
-    from validation.training.recipes import described
 
     changes = {"epochs": epochs, "n_train": train_samples, "n_test": test_samples}
     try:
@@ -302,7 +302,7 @@ def _trained(job: Job, engine: Engine, state: State, console: Console) -> tuple[
         TimeRemainingColumn,
     )
 
-    from validation.training import campaign, trainer
+    from validation.recipes import campaign, trainer
 
     columns = (
         TextColumn("{task.description}"),
@@ -333,9 +333,9 @@ def _words(state: State) -> str:
 
 
 def _report(job: Job, engine: Engine, state: State, console: Console, *, complete: bool) -> None:
+    from validation.recipes import report
+    from validation.recipes.trainer import seconds_of
     from validation.report import provenance, write
-    from validation.training import report
-    from validation.training.trainer import seconds_of
 
     recipe, seed = job.recipe, job.seed
     origin = provenance(

@@ -10,11 +10,11 @@ from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from validation.training import checkpoint, trainer
-from validation.training.choices import build_engine
-from validation.training.engines import Engine
-from validation.training.recipes import Recipe
-from validation.training.trainer import Data, Progress, State
+from validation.recipes import checkpoint, trainer
+from validation.recipes.choices import build_engine
+from validation.recipes.engines import Engine
+from validation.recipes.recipe import Recipe
+from validation.recipes.trainer import Data, Progress, State
 
 CHECKPOINT = "checkpoint.npz"
 
