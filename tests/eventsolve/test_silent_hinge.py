@@ -1,4 +1,4 @@
-"""The hinge on the peaks of silent neurons: against the multiprecision solver, at kinks and jumps, and within cycles."""
+"""The hinge on the peaks of silent neurons: against the multiprecision solver, at kinks and jumps, and in cycles."""
 
 import numpy as np
 import pytest
