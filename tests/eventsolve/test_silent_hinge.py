@@ -23,12 +23,15 @@ def quiet(kind):
     weight = np.array(
         [[0.9, 0.1, 0.0], [0.9, -7.0, 0.2], [6.0, 1.0, 1.0], [0.2, -0.3, -0.2], [0.1, 0.2, 2.5]]
     )
+    if kind == "loop":
+        weight[1, 1] = 0.3
     net.connect("in", "out", weight, delay=[[1e-3, 2e-3, 0.5e-3]] * 5)
     if kind == "delta":
         net.connect(
             "in",
             "out",
-            [[0.1, 0.3, 0.0], [0.0, 0.1, 0.0], *[[0.0, 0.0, 0.05]] * 3],
+            [[0.1, 0.0, 0.7], [0.0, 0.1, 0.0], *[[0.0, 0.0, 0.05]] * 3],
+            delay=1e-3,
             synapse="delta",
             name="d",
         )
