@@ -173,10 +173,12 @@ class GeNN:
         return ", ".join(parts)
 
     def resolution(self, network: Network) -> Resolution:
-        """Return its step, one step of transport everywhere, and the distance of its numbers near 1."""
+        """Return its step, one step of transport on its grid, and the distance of its numbers near 1."""
         kind = np.float32 if self.present.single_precision else np.float64
         return Resolution(
-            self.time_step, dict.fromkeys(network.projections, 1), quantum=float(np.finfo(kind).eps)
+            self.time_step,
+            dict.fromkeys(network.projections, int(self.present.grid)),
+            quantum=float(np.finfo(kind).eps),
         )
 
     def run(self, problem: es.Problem) -> Record:
