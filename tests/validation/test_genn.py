@@ -525,7 +525,7 @@ def test_the_losses_of_genn_eventprop_approach_the_exact_ones(tau_syn):
         trains = es.SpikeTrains.from_lists([[[0.3e-3], [2.1e-3]]])
         problem = es.Problem(network, {"in": trains}, 40e-3, loss)
         off = []
-        for step in (1e-4, 1e-5):
+        for step in (1e-5, 2e-6):
             target = GeNN(
                 step, variant="genn_eventprop", faithful=False, without="single_precision", traces=False
             )
