@@ -103,6 +103,11 @@ def compare(
         differing[match.exact.samples[felt_spikes(exact, match.population, match.missed)]] = True
         differing[match.model.samples[felt_spikes(model, match.population, match.extra)]] = True
     limit = _default_tolerance(exact, model, depth) if tolerance is None else tolerance
+    partial = _without_own_reset(exact, model, depth)
+    not_given += tuple(
+        f"dL/dt of {printable(name)}, as one of the two has no term of the neuron's own reset"
+        for name in partial
+    )
     stages = _spike_stages(spikes, depth)
     per_sample = exact.reduction == model.reduction == "none"
     loss = None
@@ -114,7 +119,7 @@ def compare(
     times: dict[str, TimesComparison] = {}
     gradients: dict[str, dict[Any, GradientComparison]] = {}
     for name in sorted(depth, key=lambda name: -depth[name]):
-        if name in spikes and name in exact.spike_times and name in model.spike_times:
+        if name in spikes and name in exact.spike_times and name in model.spike_times and name not in partial:
             times[name] = found = _compare_times(exact, model, spikes[name], differing)
             margin = margin_of(found.exact, limit, 0.0)
             match = spikes[name]
@@ -152,6 +157,13 @@ def compare(
         tuple(stages),
         not_given,
     )
+
+
+def _without_own_reset(exact: Record, model: Record, depth: Mapping[str, int]) -> list[str]:
+    """Return the populations whose dL/dt the two records give in different conventions; inputs have no reset."""
+    if exact.own_reset == model.own_reset:
+        return []
+    return [name for name in model.spike_times if name in exact.spike_times and depth[name]]
 
 
 def _stage(kind: str, where: str, found: Split, limit: float, worst: Divergence | None) -> Stage:
