@@ -145,7 +145,7 @@ def pytest_runtest_makereport(
 
 def _mismatches(error: BaseException | None) -> Iterator[Any]:
     """Yield the mismatches in an error, which may be a group."""
-    divergence = sys.modules.get("eventsolve.testing.divergence")
+    divergence = sys.modules.get("eventsolve.testing.mismatch")
     if divergence is not None and isinstance(error, divergence.Mismatch):
         yield error
     elif isinstance(error, BaseExceptionGroup):

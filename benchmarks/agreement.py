@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare.matching import match_spikes
 from eventsolve.files import write_text
 from eventsolve.io.records import Record
-from eventsolve.matching import match_spikes
 from validation.grid import TimeStepped
 from validation.oracle import oracle
 from validation.peers import Peer

@@ -26,9 +26,9 @@ import matplotlib
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare.matching import match_spikes
 from eventsolve.files import whole, write_text
 from eventsolve.io.datasets import encode_latency, yin_yang
-from eventsolve.matching import match_spikes
 from validation.peers import RUNNERS, execute, sorted_trains
 
 HERE = Path(__file__).resolve().parent

@@ -95,9 +95,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_condition.py",
     ),
     "eventsolve/estimates.py": ("tests/eventsolve/test_trust.py",),
-    "validation/compare.py": (
-        "tests/validation/test_compare_numbers.py",
-        "tests/validation/test_compare.py",
+    "eventsolve/compare/comparison.py": (
+        "tests/eventsolve/compare/test_compare_numbers.py",
+        "tests/eventsolve/compare/test_compare.py",
+        "tests/eventsolve/compare/test_one_rule.py",
     ),
     "eventsolve/io/records/record.py": ("tests/eventsolve/io/test_records.py",),
     "eventsolve/io/records/fields.py": ("tests/eventsolve/io/test_records.py",),
@@ -110,7 +111,11 @@ QUICK = [
         f"eventsolve/certify/{name}.py"
         for name in ("balls", "enclosures", "moments", "flow", "membranes", "crossing")
     ),
-    *("eventsolve/losses/spike_times.py", "validation/compare.py", "eventsolve/io/records/fields.py"),
+    *(
+        "eventsolve/losses/spike_times.py",
+        "eventsolve/compare/comparison.py",
+        "eventsolve/io/records/fields.py",
+    ),
 ]
 """Those whose tests take seconds, from which a sample is drawn."""
 

@@ -7,34 +7,21 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.bounded import Budget, content_of, opened
-from eventsolve.checks import printable
+from eventsolve.compare import Comparison, SpikeMatch, Stage, agreement, compare, label_of, worst_spike
+from eventsolve.compare.divergence import NAMES
 from eventsolve.io import records
-from eventsolve.io.records.record import NEURONAL, SYNAPTIC, check_fit
-from eventsolve.matching import Reals, SpikeMatch
-from eventsolve.network import Key
+from eventsolve.io.records.record import QUANTITIES, check_fit
 from eventsolve.problem import Problem
-from eventsolve.synapses import by_synapse, synapses_of
-from eventsolve.testing import Divergence
-from eventsolve.testing.divergence import (
-    first_spike_divergence,
-    margin_of,
-    number_divergence,
-    spike_time_divergence,
-)
-from validation.compare import Comparison, Stage, agreement, compare, depths, label_of, worst_spike
 from validation.diagnosis import diagnose
 from validation.diagnosis.diagnose import ROUNDING
 from validation.excerpt import excerpt_around
 from validation.report import Run
 
-_COMPARED = ("weight", "spike_times")
-"""Gradients that :func:`validation.compare.compare` compares; the others are compared here, by their norm."""
 MOST_SPIKES = 2**20
 """Of the exact solution over all samples, unless more than a tenth of them are recorded."""
 
@@ -122,7 +109,7 @@ def check(
         Any part of it may be missing but the inputs, and the loss if there are gradients.
     network : Network
     window, tolerance : float, optional
-        As for :func:`validation.compare.compare`; in continuous time the window is by default t_end times the square
+        As for :func:`eventsolve.compare.compare`; in continuous time the window is by default t_end times the square
         root of the rounding error.
     max_spikes : int, optional
         How many spikes a sample of the exact solution may have: a few numbers in a file can ask for any number. By
@@ -146,16 +133,20 @@ def check(
     """
     start = time.perf_counter()
     problem = record.problem(network)
-    graded = {quantity: dict(places) for quantity, places in record.gradients.items() if places}
+    graded = any(record.gradients.values())
     if not (record.spikes or graded or record.loss_values is not None or record.traces):
         raise records.RecordError("the record has nothing to compare: no spikes, loss, gradients or traces")
     homeless: list[str] = []
     if record.loss is None and (graded or record.loss_values is not None):
         if not (record.spikes or record.traces):
             raise records.RecordError("the record has gradients or loss values, but no loss that they are of")
-        homeless = [_label(quantity, place) for quantity, places in graded.items() for place in places]
+        homeless = [
+            f"{NAMES.get(quantity, f'dL/d{quantity}')} of {label_of(place)}"
+            for quantity, places in record.gradients.items()
+            for place in places
+        ]
         homeless += ["loss"] * (record.loss_values is not None)
-        record, graded = replace(record, gradients={}, loss_values=None), {}
+        record, graded = replace(record, gradients={}, loss_values=None), False
     if max_spikes is None:
         recorded = sum(trains.n_spikes for trains in record.spikes.values())
         max_spikes = max(MOST_SPIKES // max(1, record.n_samples), 10 * recorded)
@@ -173,23 +164,10 @@ def check(
         network,
         record.loss,
         None if value is None else np.asarray(value, dtype=np.float64),
-        {} if grads is None else {name: getattr(grads, name) for name in _COMPARED},
+        {} if grads is None else {name: getattr(grads, name) for name in QUANTITIES},
         record.reduction,
     )
-    comparison = compare(
-        exact,
-        replace(record, network=network),
-        window=window,
-        tolerance=tolerance,
-        depth=depths(network.populations, network.projections),
-    )
-    others = [
-        Stage(f"dL/d{quantity}", _name(place), error, error, comparison.tolerance)
-        for quantity, places in graded.items()
-        if quantity not in _COMPARED
-        for place, got in places.items()
-        for error in [agreement(_flat(getattr(grads, quantity)[place]), got).relative_error]
-    ]
+    comparison = compare(exact, replace(record, network=network), window=window, tolerance=tolerance)
     traces = [
         _trace_stage(
             problem, name, trace, comparison.spikes.get(name), window or 1.5 * float(record.time_step or 0)
@@ -199,17 +177,8 @@ def check(
     not_given = [
         *(f"{label}, as the record gives no loss that it is of" for label in homeless),
         *comparison.not_given,
-        *(
-            f"{_label(quantity, place)}, which {printable(record.name)} does not give"
-            for quantity in (() if grads is None else (*SYNAPTIC, *NEURONAL))
-            if quantity not in _COMPARED
-            for place in getattr(grads, quantity)
-            if place not in graded.get(quantity, {})
-        ),
     ]
-    comparison = replace(
-        comparison, stages=(*traces, *comparison.stages, *others), not_given=tuple(not_given)
-    )
+    comparison = replace(comparison, stages=(*traces, *comparison.stages), not_given=tuple(not_given))
     verdict = None
     if record.spikes or graded or record.loss_values is not None:
         verdict = diagnose(problem, record, tolerance=ROUNDING if tolerance is None else tolerance)
@@ -225,18 +194,13 @@ def check(
         comparison=replace(comparison, model=replace(comparison.model, traces={})),
         excerpt=excerpt_around(culprit, comparison, network, record.inputs, problem.t_end),
         seconds=time.perf_counter() - start,
-        findings={} if accepted else _findings(record, problem, comparison, value, grads),
+        findings={} if accepted else _findings(comparison),
         diagnosis=verdict,
         accepted=accepted,
     )
 
 
 # -- beside what is compared -------------------------------------------------------------------------------------------
-
-
-def _flat(exact: Any) -> Reals:
-    """Return an exact gradient in the layout of a record: of a sparse projection by synapse."""
-    return by_synapse("the exact gradient", exact, exact)
 
 
 def _trace_stage(
@@ -271,65 +235,6 @@ def _settings(record: records.Record) -> dict[str, str | int | float]:
     return settings
 
 
-# -- what it looks like ------------------------------------------------------------------------------------------------
-
-
-def _findings(
-    record: records.Record, problem: Problem, comparison: Comparison, value: Any, grads: es.Gradients | None
-) -> dict[str, str]:
-    """Return a sentence for each stage that parts: its first divergence."""
-    found: dict[str, str] = {}
-    window = max((match.window for match in comparison.computed), default=0.0)
-    first = first_spike_divergence(problem.solution.spikes, record.spikes, window)
-    if first is not None:
-        found[Stage("spikes", str(first.place), 0.0, 0.0, 0.0).label] = str(first)
-    labels = {(stage.kind, stage.where): stage.label for stage in comparison.stages if not stage.agrees}
-    places = [("loss", "")] + [(quantity, place) for quantity, of in record.gradients.items() for place in of]
-    for quantity, place in places:
-        label = labels.get((_kind(quantity), _name(place)))
-        if label is None:
-            continue
-        divergence = _worst(record, problem, comparison, quantity, place, value, grads)
-        if divergence is not None:
-            found[label] = str(divergence)
-    return found
-
-
-def _worst(
-    record: records.Record,
-    problem: Problem,
-    comparison: Comparison,
-    quantity: str,
-    place: Any,
-    value: Any,
-    grads: es.Gradients | None,
-) -> Divergence | None:
-    """Return the entry that is furthest off."""
-    per_sample = record.reduction == "none"
-    if quantity == "loss":
-        exact, got = np.asarray(value, dtype=np.float64), np.asarray(record.loss_values)
-    else:
-        exact, got = getattr(grads, quantity)[place], record.gradients[quantity][place]
-    if quantity == "spike_times":
-        match = comparison.spikes[place]
-        if match.missed.size or match.extra.size:
-            return None  # spikes are the cause, and named already
-        paired = np.empty(match.exact.n_spikes)
-        paired[match.exact_index] = got[match.model_index]
-        margin = margin_of(exact, comparison.tolerance, 0.0)
-        return spike_time_divergence(place, match.exact, exact, paired, margin)
-    synapses, exact = synapses_of(exact), _flat(exact)
-    margin = margin_of(exact, comparison.tolerance, 0.0)
-    return number_divergence(quantity, place, exact, got, margin, per_sample=per_sample, synapses=synapses)
-
-
-def _name(place: str | Key) -> str:
-    return place if isinstance(place, str) else label_of(place)
-
-
-def _kind(quantity: str) -> str:
-    return {"loss": "loss", "weight": "dL/dw", "spike_times": "dL/dt"}.get(quantity, f"dL/d{quantity}")
-
-
-def _label(quantity: str, place: Any) -> str:
-    return printable(f"{_kind(quantity)} of {_name(place)}")
+def _findings(comparison: Comparison) -> dict[str, str]:
+    """Return a sentence for each stage that parts: its first spike, or its number that is furthest off."""
+    return {stage.label: str(stage.divergence) for stage in comparison.stages if stage.divergence is not None}

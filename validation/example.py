@@ -68,10 +68,15 @@ def example(network: es.Network, seed: int = 0) -> records.Record:
         for name, size in inputs.items()
     }
     got = TimeStepped(TIME_STEP).run(es.Problem(network, trains, T_END, loss))
+    held = {
+        key: p.weight if isinstance(p.weight, np.ndarray) else p.weights
+        for key, p in network.projections.items()
+    }
     return replace(
         got,
         name="my implementation, 1 ms",
         spikes={name: spikes for name, spikes in got.spikes.items() if name not in inputs},
+        weights={when: held for when in ("forward", "backward")},
         notes=(
             "An example: put your own numbers in the place of these, and leave out what you do not have.",
         ),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare import Comparison, Culprit
 from eventsolve.io.records import Record
-from validation.compare import Comparison, Culprit
 from validation.report import Excerpt
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare.matching import Booleans, Reals, SpikeMatch
 from eventsolve.margins import Margin
-from eventsolve.matching import Booleans, Reals, SpikeMatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class SpikeOrder:
         n, other, unexplained = self.radius.size, int(self.other_spikes.sum()), int(self.unexplained.sum())
         text = (
             f"The model's resolution leaves {int(self.within.sum())} of {n} samples in the smooth piece of the exact "
-            f"network; {other} {'has' if other == 1 else 'have'} other spikes"
+            f"network; {other} {'has' if other == 1 else 'have'} a neuron with more or fewer spikes"
         )
         if unexplained:
             first = int(np.argmax(self.unexplained))
@@ -76,7 +76,7 @@ def spike_order(
     solution : Solution
         The exact one.
     spikes : mapping of str to SpikeMatch
-        Of a :class:`~validation.compare.Comparison`.
+        Of a :class:`~eventsolve.compare.Comparison`.
     resolution : mapping of str to mapping
         By how much the model may be off, as ``of`` of :func:`eventsolve.estimate_radius`.
     """

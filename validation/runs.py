@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import eventsolve as es
-from validation.compare import compare, worst_spike
+from eventsolve.compare import compare, worst_spike
 from validation.excerpt import excerpt_around
 from validation.oracle import oracle
 from validation.order import spike_order
@@ -37,7 +37,7 @@ def compared(
     title, group, series, settings, next_command
         As :class:`validation.report.Run` has them.
     window, tolerance : float, optional
-        As for :func:`validation.compare.compare`.
+        As for :func:`eventsolve.compare.compare`.
 
     Raises
     ------

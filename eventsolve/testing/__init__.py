@@ -12,14 +12,14 @@ What does not match is a :class:`Mismatch`: it names the first place where the t
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from eventsolve.compare.divergence import Divergence as Divergence
 from eventsolve.problem import Problem as Problem
 from eventsolve.problem import network_of as network_of
 from eventsolve.testing.assertions import Unsupported as Unsupported
 from eventsolve.testing.assertions import assert_gradients_match as assert_gradients_match
 from eventsolve.testing.assertions import assert_spikes_match as assert_spikes_match
 from eventsolve.testing.assertions import check_implementation as check_implementation
-from eventsolve.testing.divergence import Divergence as Divergence
-from eventsolve.testing.divergence import Mismatch as Mismatch
+from eventsolve.testing.mismatch import Mismatch as Mismatch
 
 if _TYPE_CHECKING:
     from eventsolve.testing import strategies as strategies

@@ -21,20 +21,22 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
 from eventsolve.checks import duration, real, real_array, seconds, shown
+from eventsolve.compare.divergence import (
+    first_spike_divergence,
+    margin_of,
+    number_divergence,
+    spike_time_divergence,
+)
+from eventsolve.compare.matching import match_spikes
+from eventsolve.compare.records import depths
 from eventsolve.io.records.record import QUANTITIES
+from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse, synapses_of
-from eventsolve.testing.divergence import (
-    Mismatch,
-    first_spike_divergence,
-    margin_of,
-    number_divergence,
-    paired,
-    spike_time_divergence,
-)
+from eventsolve.testing.mismatch import Mismatch
 from eventsolve.testing.slips import Evidence, Reduction, recognised
 from eventsolve.testing.spike_slips import recognised_spikes
 from eventsolve.units import UnitWarning
@@ -75,7 +77,8 @@ def assert_spikes_match(
         raise ValueError("actual and expected must both be SpikeTrains, or both have populations by name")
     _check_names("actual", got, wanted)
     _check_sizes(got, wanted)
-    first = first_spike_divergence(wanted, got, atol)
+    network = expected.network if isinstance(expected, Solution) else None
+    first = first_spike_divergence(wanted, got, atol, None if network is None else _depths(network))
     if first is None:
         return
     slips: tuple[str, ...] = ()
@@ -232,7 +235,7 @@ def check_implementation(
             trains, got = None, gradients[quantity][place]
             if quantity == "spike_times":
                 trains = problem.solution.spikes[place]
-                got = _in_order(place, got, spikes.get(place, trains), trains)
+                got = _in_order(place, got, spikes.get(place, trains), trains, spikes_atol)
             agreed[f"{quantity} of {place!r}"] = _matching(
                 terms, quantity, place, getattr(exact, quantity)[place], got, trains, agreed
             )
@@ -269,11 +272,12 @@ def _matching_spikes(
     exact = problem.solution.spikes
     _check_names("the implementation's spikes", spikes, exact)
     _check_sizes(spikes, exact)
-    first = first_spike_divergence(exact, spikes, atol)
+    first = first_spike_divergence(exact, spikes, atol, _depths(problem.network))
     if first is not None:
         raise Mismatch(first, recognised_spikes(problem, spikes, first, atol=atol, time_step=time_step))
     return {
-        f"spikes of {name!r}": paired(name, exact[name], trains).max_shift for name, trains in spikes.items()
+        f"spikes of {name!r}": match_spikes(name, exact[name], trains, atol).max_shift
+        for name, trains in spikes.items()
     }
 
 
@@ -316,12 +320,12 @@ def _matching(
     raise Mismatch(first, slips, tuple(agreed))
 
 
-def _in_order(place: str, values: Any, got: SpikeTrains, expected: SpikeTrains) -> Reals:
+def _in_order(place: str, values: Any, got: SpikeTrains, expected: SpikeTrains, atol: float) -> Reals:
     """Return dL/dt of an implementation's spikes in the order of the expected ones, with which they pair."""
     array = real_array(_named("spike_times", place), values)
     if array.shape != (got.n_spikes,):
         raise ValueError(f"dL/dt of {place!r} must have shape ({got.n_spikes},); got {array.shape}")
-    match = paired(place, expected, got)
+    match = match_spikes(place, expected, got, atol)
     ordered = np.empty(expected.n_spikes)
     ordered[match.exact_index] = array[match.model_index]
     return ordered
@@ -344,6 +348,10 @@ def _backward(problem: Problem | None, got: Mapping[str, Mapping[Any, Any]]) -> 
             if place in got[quantity] and (quantity, place) not in seen:
                 seen.add((quantity, place))
                 yield quantity, place
+
+
+def _depths(network: Network) -> dict[str, int]:
+    return depths(network.populations, network.projections)
 
 
 def _trains(name: str, spikes: Spikes) -> Mapping[str, SpikeTrains]:

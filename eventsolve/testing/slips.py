@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import value_and_grad
+from eventsolve.compare.divergence import margin_of, within
 from eventsolve.network import Key
 from eventsolve.problem import Problem
 from eventsolve.synapses import Synapses, by_synapse
 from eventsolve.testing import plain_adjoint
-from eventsolve.testing.divergence import margin_of, within
 from eventsolve.testing.plain_adjoint import Rules
 
 Reals = NDArray[np.float64]

@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from eventsolve.compare.divergence import Divergence
+from eventsolve.compare.matching import all_paired
 from eventsolve.network import Key, Network, Projection
 from eventsolve.problem import Problem
 from eventsolve.solve import StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.testing.divergence import Divergence, first_spike_divergence
 from eventsolve.testing.slips import SHOWN, Evidence, factors
 from eventsolve.units import UnitWarning
 
@@ -153,11 +154,12 @@ def _stamped(expected: Trains, got: Trains, factor: float, shift: float) -> Trai
     return whole if len(whole) == len(found) else None
 
 
-def _renumbered(expected: Trains, got: Trains, atol: float) -> str | None:
+def _renumbered(expected: Trains, got: Trains, windows: Mapping[str, float]) -> str | None:
     """Say in which order the neurons are, if another order makes them agree."""
     for name, trains in got.items():
         n = trains.n_neurons
-        if first_spike_divergence({name: expected[name]}, {name: trains}, atol) is None:
+        atol = windows[name]
+        if all_paired(expected[name], trains, atol):
             continue
         cost = np.array(
             [[not _same_neuron(expected[name], i, trains, j, atol) for j in range(n)] for i in range(n)]
@@ -178,7 +180,12 @@ def _same_neuron(a: SpikeTrains, i: int, b: SpikeTrains, j: int, atol: float) ->
 
 
 def recognised_spikes(
-    problem: Problem, got: Trains, first: Divergence, *, atol: float, time_step: float | None
+    problem: Problem,
+    got: Trains,
+    first: Divergence,
+    *,
+    atol: float | Mapping[str, float],
+    time_step: float | None,
 ) -> tuple[str, ...]:
     """Return what wrong spikes look like.
 
@@ -188,29 +195,34 @@ def recognised_spikes(
     got : mapping of population to SpikeTrains
     first : Divergence
         The first of them that is off: by how much it is late is tried as a delay.
-    atol : float
+    atol : float or mapping of population to float
         Seconds.
     time_step : float or None
         Seconds, of the implementation.
     """
     expected = problem.solution.spikes
+    windows = atol if isinstance(atol, Mapping) else dict.fromkeys(got, atol)
     if any(expected[name].n_spikes for name in got) and not any(trains.n_spikes for trains in got.values()):
         return ("no neuron spikes at all",)  # which any network does that is wrong enough
     steps = _steps(first, time_step)
     found = [
         f"times in milliseconds: {factor:g} times the seconds"
         for factor in (1e3, 1e-3)
-        if _fits(_stamped(expected, got, factor, 0.0), got, atol * max(1.0, factor))
+        if _fits(
+            _stamped(expected, got, factor, 0.0),
+            got,
+            {name: window * max(1.0, factor) for name, window in windows.items()},
+        )
     ]
-    order = _renumbered(expected, got, atol)
+    order = _renumbered(expected, got, windows)
     found += [order] if order else []
     for step in steps:
-        if _fits(_stamped(expected, got, 1.0, step), got, atol):
+        if _fits(_stamped(expected, got, 1.0, step), got, windows):
             found.append(f"a step of delay: every spike is written down {step:+.6g} s off, and acts in time")
     for words, network in (*networks(problem, steps), *scaled(problem, time_step)):
         if len(found) >= SHOWN:
             break
-        if _fits(_solved(problem, network), got, atol):
+        if _fits(_solved(problem, network), got, windows):
             found.append(words)
     return tuple(dict.fromkeys(found))[:SHOWN]
 
@@ -224,5 +236,7 @@ def _steps(first: Divergence, time_step: float | None) -> tuple[float, ...]:
     return tuple(dict.fromkeys(step for step in steps if step))
 
 
-def _fits(predicted: Trains | None, got: Trains, atol: float) -> bool:
-    return predicted is not None and first_spike_divergence(predicted, got, atol) is None
+def _fits(predicted: Trains | None, got: Trains, windows: Mapping[str, float]) -> bool:
+    return predicted is not None and all(
+        all_paired(predicted[name], trains, windows[name]) for name, trains in got.items()
+    )

@@ -8,9 +8,10 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
+from eventsolve import compare
 from eventsolve.io.records import Record
 from eventsolve.problem import Problem
-from validation import compare, oracle
+from validation import oracle
 
 HOSTILE = "o\x1b[31m<b>\n\u202eut" + "x" * 300
 LOSS = {"tau0": 0.5e-3, "tau1": 6.4e-3, "alpha": 3e-3}

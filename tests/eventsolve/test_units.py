@@ -18,11 +18,11 @@ import eventsolve as es
 from eventsolve.adapters.arrays import array_problem
 from eventsolve.certify import certify
 from eventsolve.checks import index_vector, real, real_array, seconds, seconds_array
+from eventsolve.compare.matching import match_spikes
 from eventsolve.io.datasets import encode_latency, encode_steps
 from eventsolve.io.neo import from_neo, to_neo
 from eventsolve.io.nir import to_nir
 from eventsolve.io.pynn import from_events
-from eventsolve.matching import match_spikes
 from eventsolve.multiprecision import problem
 from eventsolve.testing import assert_spikes_match, check_implementation, strategies
 

@@ -22,7 +22,7 @@ def assert_same(a: Record, b: Record) -> None:
     """Assert that two records are equal in every bit."""
     assert [f.name for f in fields(Record)] == [
         *("name", "t_end", "inputs", "spikes", "network", "loss", "loss_values", "gradients", "reduction"),
-        *("time_step", "traces", "notes", "counters"),
+        *("time_step", "traces", "notes", "counters", "scheme", "own_reset", "weights", "trials"),
     ]
     assert a.name == b.name
     assert a.counters == b.counters

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventsolve as es
+from eventsolve.compare import agreement
 from validation.attribution import Study, attribute
 from validation.attribution.causes import LEAST_PAIRS
 from validation.attribution.changes import changed
 from validation.attribution.shapley import changes, estimated, order_pairs
-from validation.compare import agreement
 from validation.fixedpoint import ArithmeticUnit, FixedFormat
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, Switches

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventsolve as es
+from eventsolve.compare import compare
 from validation.attribution.convergence import (
     converge,
     crossover,
     errors,
     observed_order,
 )
-from validation.compare import compare
 from validation.fixedpoint import FixedFormat
 from validation.oracle import oracle
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core

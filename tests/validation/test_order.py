@@ -5,7 +5,7 @@ import pytest
 from networks import random_case
 
 import eventsolve as es
-from eventsolve.matching import match_spikes
+from eventsolve.compare.matching import match_spikes
 from validation.order import spike_order
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.tasks.yin_yang import SETUPS, network
@@ -37,7 +37,9 @@ def test_a_lost_spike_is_a_bug_below_the_radius_and_explained_above_it():
     assert "look for a bug, first in sample 0" in str(fine)
     coarse = spike_order(solution, lost, {"weight": dict.fromkeys(keys, 1.01 * radius.max())})
     np.testing.assert_array_equal(coarse.unexplained, [False, False])
-    assert str(coarse).endswith("1 has other spikes, all of which its resolution explains.")
+    assert str(coarse).endswith(
+        "1 has a neuron with more or fewer spikes, all of which its resolution explains."
+    )
     assert coarse.limits == es.estimate_radius(solution).limits
 
 
@@ -47,7 +49,8 @@ def test_the_same_spikes_need_no_explanation():
     assert same.within.all()
     assert not same.unexplained.any()
     assert str(same) == (
-        "The model's resolution leaves 2 of 2 samples in the smooth piece of the exact network; 0 have other spikes."
+        "The model's resolution leaves 2 of 2 samples in the smooth piece of the exact network; "
+        "0 have a neuron with more or fewer spikes."
     )
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import eventsolve as es
-from eventsolve.matching import match_spikes
-from validation.compare import compare
+from eventsolve.compare import compare
+from eventsolve.compare.matching import match_spikes
 from validation.oracle import oracle
 from validation.peers import Peer
 

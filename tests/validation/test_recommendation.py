@@ -7,6 +7,7 @@ import pytest
 from cores import chain_problem
 
 import eventsolve as es
+from eventsolve.compare import compare
 from validation.attribution.recommendation import (
     Candidate,
     Setting,
@@ -16,7 +17,6 @@ from validation.attribution.recommendation import (
     recommended,
     tried,
 )
-from validation.compare import compare
 from validation.oracle import oracle
 from validation.spinnaker2 import SGD, Chip, SpiNNaker2Core
 from validation.target import Cost

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 import eventsolve as es
+from eventsolve.compare import compare, worst_spike
 from eventsolve.io.records import Record
 from tests.shared.records import altered
 from validation import report
-from validation.compare import compare, worst_spike
 from validation.report import colours
 from validation.report import html as html_face
 from validation.report.document import Document, Picture, Table, sentences

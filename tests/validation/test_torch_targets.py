@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import eventsolve as es
-from validation.compare import compare
+from eventsolve.compare import compare
 from validation.grid import TimeStepped
 from validation.oracle import oracle
 from validation.spinnaker2 import SpiNNaker2Core

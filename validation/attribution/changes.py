@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare import Comparison, compare
 from eventsolve.margins import Distances
 from eventsolve.network import Key
 from validation.attribution.study import Study
-from validation.compare import Comparison, compare
 
 
 class ChangedSpike(NamedTuple):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from eventsolve.compare import label_of
 from eventsolve.network import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.convergence import Errors
 from validation.attribution.report import spoken, unit_of
-from validation.compare import label_of
 from validation.report import document, plots
 from validation.report.document import Picture
 from validation.report.pictures import MAP_LEGEND, gradient_map
@@ -59,10 +59,18 @@ def blame(found: Attribution, quantity: str) -> Picture | None:
         return None
     names = sorted(values, key=lambda name: -values[name][0])
     worth, errors = (np.array([values[name][k] for name in names]) for k in (0, 1))
-    plot = plots.axes("", f"Shapley value ({unit_of(quantity)})", height=340, x_range=names)
+    reach = 2 * np.where(np.isfinite(errors), errors, 0.0)
+    low, high = min(0.0, float((worth - reach).min())), max(0.0, float((worth + reach).max()))
+    room = 0.05 * (high - low)
+    plot = plots.axes(
+        "",
+        f"Shapley value ({unit_of(quantity)})",
+        height=340,
+        x_range=names,
+        y_range=(low - room, high + room),
+    )
     colours = ["model" if value > 0 else "green" for value in worth]
     plots.bars(plot, names, np.minimum(worth, 0.0), np.maximum(worth, 0.0), worth, colours)
-    reach = 2 * np.where(np.isfinite(errors), errors, 0.0)
     plots.whiskers(plot, names, worth - reach, worth + reach)
     return Picture(
         f"Error of {spoken(quantity)}, averaged over orders",

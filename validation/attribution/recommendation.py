@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import eventsolve as es
+from eventsolve.compare import agreement
 from validation.attribution.study import batch_means, late
-from validation.compare import agreement
 from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.target import Cost, Costed

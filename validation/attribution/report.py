@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 
+from eventsolve.compare import depths, label_of
 from eventsolve.network import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
 from validation.attribution.convergence import Errors, Order, crossover, observed_order
-from validation.compare import depths, label_of
 from validation.report.comparison import SAME
 from validation.report.document import Block, Document, Picture, Points, Section, Table, Words, where_from
 from validation.report.words import joined, number, percent

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import seconds
+from eventsolve.compare import depths, label_of
+from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records import Record
-from eventsolve.matching import match_spikes
 from eventsolve.network import Key
-from validation.compare import depths, label_of
 from validation.oracle import oracle
 from validation.target import Ablatable, Resolution
 

@@ -63,9 +63,9 @@ def compare(
     width = None if window is None else duration("window", window)
     found = given(task, target, options, tool="compare", samples=samples, seed=seed)
 
+    from eventsolve.compare import broken_limits
     from eventsolve.files import write_text
     from validation import report
-    from validation.compare import broken_limits
     from validation.junit import to_junit
     from validation.runs import compared
     from validation.terminal import console

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare import agreement
+from eventsolve.compare.divergence import first_spike_divergence
 from eventsolve.io import records
-from eventsolve.testing.divergence import first_spike_divergence
-from validation.compare import agreement
 from validation.diagnosis import backward, forward
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import Answer, Evidence, Place, evidence_of, misfit, misfits, on_grid

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.compare import depths, label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Network
-from validation.compare import depths, label_of
 from validation.fixedpoint import Overflow, Rounding
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding, Reals

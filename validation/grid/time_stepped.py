@@ -25,7 +25,7 @@ import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.chunks import joined, map_chunks
 from eventsolve.interrupts import call
-from eventsolve.io.records import Record, Trace
+from eventsolve.io.records import Record, Scheme, Trace
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Network
@@ -280,6 +280,17 @@ class TimeStepped:
             self.name,
             spikes=spikes,
             time_step=self.time_step,
+            scheme=Scheme(
+                propagators=self.propagators,
+                order=self.order,
+                input_rounding=self.input_rounding,
+                transport=self.transport,
+                inclusive=self.inclusive,
+                slope=self.slope,
+                number=self.number,
+                reset_between_samples=True,
+                one_spike=False,
+            ),
             traces=_traces(network, tables, self.time_step * np.arange(n_steps + 1.0), traces)
             if self.traces
             else {},

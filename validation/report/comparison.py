@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.compare import Comparison, Split
+from eventsolve.compare import Comparison, Split
 from validation.report.data import data_of
 from validation.report.document import Block, Cell, Document, Points, Section, Table, Words, where_from
 from validation.report.runs import READING, Run

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from validation.compare import Agreement, Split, WeightComparison
+from eventsolve.compare import Agreement, GradientComparison, Split
 from validation.order import SpikeOrder
 from validation.report.runs import Run
 from validation.report.words import steps, summary
@@ -94,7 +94,7 @@ def _order_document(order: SpikeOrder) -> dict[str, Any]:
     }
 
 
-def _weight_document(weight: WeightComparison) -> dict[str, Any]:
+def _weight_document(weight: GradientComparison) -> dict[str, Any]:
     return {
         "projection": list(weight.key),
         "mean": asdict(weight.mean),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.compare import Comparison, GradientComparison, label_of
+from eventsolve.compare.agreement import differing_rows
+from eventsolve.compare.matching import SpikeMatch
 from eventsolve.io.records import Record
-from eventsolve.matching import SpikeMatch
-from validation.compare import Comparison, WeightComparison, differing_rows, label_of
 from validation.report import plots
 from validation.report.colours import LINES
 from validation.report.document import Key, Panel, Picture
@@ -77,7 +78,7 @@ def _synapses(comparison: Comparison) -> Picture:
     )
 
 
-def _scatter(weight: WeightComparison) -> Panel:
+def _scatter(weight: GradientComparison) -> Panel:
     exact, model = weight.mean_exact.reshape(-1), weight.mean_model.reshape(-1)
     post, pre = synapses_of(weight)
     error = np.where(np.isfinite(exact) & np.isfinite(model), np.abs(model - exact), -1.0)
@@ -102,7 +103,7 @@ def _scatter(weight: WeightComparison) -> Panel:
     return plots.panel(plot, f"dL/dw of {weight.label}{few}")
 
 
-def synapses_of(weight: WeightComparison) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def synapses_of(weight: GradientComparison) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return target and source neuron of every number of a gradient, flat."""
     if weight.synapses is not None:
         return weight.synapses
@@ -110,7 +111,7 @@ def synapses_of(weight: WeightComparison) -> tuple[NDArray[np.int64], NDArray[np
     return post, pre
 
 
-def _synapse(weight: WeightComparison, post: int, pre: int) -> str:
+def _synapse(weight: GradientComparison, post: int, pre: int) -> str:
     return f"{weight.key[1]} {post} ← {weight.key[0]} {pre}"
 
 

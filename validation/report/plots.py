@@ -39,7 +39,8 @@ def axes(xlabel: str, ylabel: str, *, height: int = HEIGHT, **options: Any) -> A
     )
     plot.toolbar.logo = None
     plot.toolbar.autohide = True
-    plot.outline_line_color = None
+    # the ground is the page's; what is painted once leaves a fringe where it is cleared
+    plot.background_fill_color = plot.border_fill_color = plot.outline_line_color = None
     for grid in plot.grid:
         grid.grid_line_alpha = 0.5
     for axis in plot.axis:
@@ -179,7 +180,7 @@ def area_map(plot: Any, classes: NDArray[np.float64], low: float, high: float) -
             palette=[light for light, _ in AREAS.values()],
             low=-0.5,
             high=len(AREAS) - 0.5,
-            nan_color="transparent",
+            nan_color="#00000000",
             tags=["areas"],
         ),
     )

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.compare import Comparison, Culprit
+from eventsolve.compare import Comparison, Culprit
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.order import SpikeOrder
 

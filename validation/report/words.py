@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from eventsolve.checks import printable
-from validation.compare import Comparison, Stage
+from eventsolve.compare import Comparison, Stage
 
 
 def summary(comparison: Comparison) -> str:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.compare import label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from eventsolve.testing.slips import Evidence, recognised
-from validation.compare import label_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import Reals, number_of_samples, number_of_steps

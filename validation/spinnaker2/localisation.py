@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
+from eventsolve.compare import label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Key
-from validation.compare import label_of
 from validation.grid.steps import Reals
 from validation.spinnaker2 import SpiNNaker2Core, faults
 from validation.spinnaker2.faults import Case, raster

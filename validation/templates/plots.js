@@ -32,7 +32,6 @@
       for (const [property, colour] of Object.entries({
         axis_label_text_color: quiet, major_label_text_color: quiet, axis_line_color: quiet,
         major_tick_line_color: quiet, grid_line_color: line,
-        background_fill_color: null, border_fill_color: null, outline_line_color: null, border_line_color: null,
       })) {
         if (property in one) change[property] = colour;
       }

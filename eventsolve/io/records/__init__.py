@@ -28,3 +28,4 @@ from eventsolve.io.records.losses import GivenErrors as GivenErrors
 from eventsolve.io.records.record import Record as Record
 from eventsolve.io.records.record import Reference as Reference
 from eventsolve.io.records.record import Trace as Trace
+from eventsolve.io.records.scheme import Scheme as Scheme

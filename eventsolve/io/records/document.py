@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import resources
 from typing import Any
 
@@ -27,7 +28,16 @@ from eventsolve.io.records.fields import (
 )
 from eventsolve.io.records.losses import SQUARED, loss_document, loss_of
 from eventsolve.io.records.networks import network_document, network_of
-from eventsolve.io.records.record import NEURONAL, SYNAPTIC, Record, Reference, Trace
+from eventsolve.io.records.record import (
+    PASSES,
+    QUANTITIES,
+    STATES,
+    SYNAPTIC,
+    Record,
+    Reference,
+    Trace,
+)
+from eventsolve.io.records.scheme import CHOICES, Scheme
 from eventsolve.network import Key, Network
 from eventsolve.spiketrains import SpikeTrains
 
@@ -37,15 +47,17 @@ FORMAT, VERSION = "eventsolve-record", 1
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 """Of time; a fourth one, "step", is the time step."""
 _PER_TIME = ("delay", "tau_mem", "tau_syn", "t_ref", "spike_times")
+_CONVENTIONS = (*("time_unit", "time_step", "reduction", "stamp", "own_reset", "factors", "trials"),)
 _STATE_BYTES = 64
 """What solving takes for each neuron of each sample, at least."""
-_SPIKE_BYTES = 80
+_SPIKE_BYTES = 120
 """What sorting and checking a spike takes besides what is given of it."""
+_SMALLEST = 1e-100
 _MOST_COUNTED = 2**63 - 1
 _REQUIRED = ("format", "version", "name")
 _OPTIONAL = (
     *("t_end", "n_samples", "conventions", "network", "inputs", "spikes", "loss", "loss_values"),
-    *("gradients", "traces", "notes", "counters"),
+    *("gradients", "traces", "notes", "counters", "scheme", "weights"),
 )
 
 
@@ -70,6 +82,12 @@ def document_of(record: Record) -> dict[str, Any]:
     }
     if record.t_end is not None:
         document["t_end"] = float(record.t_end)
+    if not record.own_reset:
+        document["conventions"]["own_reset"] = False
+    if record.trials != 1:
+        document["conventions"]["trials"] = record.trials
+    if record.scheme.said:
+        document["scheme"] = record.scheme.said
     if record.time_step is not None:
         document["conventions"]["time_step"] = float(record.time_step)
     if isinstance(record.network, Network):
@@ -93,12 +111,21 @@ def document_of(record: Record) -> dict[str, Any]:
     if record.counters:
         document["counters"] = dict(record.counters)
     if record.traces:
-        document["traces"] = {
-            name: {key: value for key, value in vars(trace).items() if value is not None}
-            for name, trace in record.traces.items()
+        document["traces"] = {name: _trace_document(trace) for name, trace in record.traces.items()}
+    if record.weights:
+        document["weights"] = {
+            when: [_synaptic(key, values) for key, values in matrices.items()]
+            for when, matrices in record.weights.items()
         }
     if record.notes:
         document["notes"] = "\n".join(record.notes)
+    return document
+
+
+def _trace_document(trace: Trace) -> dict[str, Any]:
+    document = {key: value for key, value in vars(trace).items() if value is not None and key != "currents"}
+    if trace.currents:
+        document["currents"] = [_synaptic(key, values) for key, values in trace.currents.items()]
     return document
 
 
@@ -139,7 +166,7 @@ def record_of(document: object, budget: Budget) -> Record:
     if isinstance(top["version"], bool) or top["version"] != VERSION:
         raise RecordError(f"version must be {VERSION}, which this release reads; got {shown(top['version'])}")
     mapping("the record", top, _REQUIRED, _OPTIONAL)
-    said = mapping("conventions", top.get("conventions", {}), (), ("time_unit", "time_step", "reduction"))
+    said = mapping("conventions", top.get("conventions", {}), (), _CONVENTIONS)
     step = number("conventions.time_step", said["time_step"], positive=True) if "time_step" in said else None
     unit = text("conventions.time_unit", said.get("time_unit", "s"), (*UNITS, "step"))
     if unit == "step" and step is None:
@@ -150,16 +177,30 @@ def record_of(document: object, budget: Budget) -> Record:
     n_samples = size("n_samples", top.get("n_samples", 1), largest)
     most = largest // max(1, n_samples)
 
-    inputs, orders = _all_trains("inputs", top, n_samples, seconds, most, budget)
-    spikes, spike_orders = _all_trains("spikes", top, n_samples, seconds, most, budget)
+    stamp = text("conventions.stamp", said.get("stamp", "end"), ("end", "start"))
+    if stamp == "start" and step is None:
+        raise RecordError("conventions must have 'time_step', for times that are the start of their step")
+    later = float(step or 0.0) / seconds if stamp == "start" else 0.0
+    own_reset = said.get("own_reset", True)
+    if not isinstance(own_reset, bool):
+        raise RecordError(f"conventions.own_reset must be true or false; got {shown(own_reset)}")
+    factors, remarks = _factors(said.get("factors", {}))
+    inputs, orders = _all_trains("inputs", top, n_samples, seconds, 0.0, most, budget)
+    spikes, spike_orders = _all_trains("spikes", top, n_samples, seconds, later, most, budget)
     orders |= spike_orders
     trains = inputs | spikes
-    loss = loss_of("loss", top["loss"], seconds, trains, orders, budget) if "loss" in top else None
+    loss = None
+    if "loss" in top:
+        loss, other = loss_of("loss", top["loss"], seconds, trains, orders, budget)
+        remarks += other
     scale = seconds**2 if type(loss).__name__ in SQUARED else 1.0
     values = None
     if "loss_values" in top:
         values = scaled(
-            "loss_values", reals("loss_values", top["loss_values"], budget, gaps=True), scale, budget
+            "loss_values",
+            reals("loss_values", top["loss_values"], budget, gaps=True),
+            scale / factors.get("loss", 1.0),
+            budget,
         )
     return Record(
         name=text("name", top["name"]),
@@ -169,18 +210,25 @@ def record_of(document: object, budget: Budget) -> Record:
         network=_network(top["network"], seconds, most, budget) if "network" in top else None,
         loss=loss,
         loss_values=values,
-        gradients=_gradients(top.get("gradients", {}), seconds, scale, orders, budget),
+        gradients=_gradients(top.get("gradients", {}), seconds, scale, factors, orders, budget),
         reduction=reduction,
         time_step=step,
         traces={
-            name: _trace(f"traces of {name!r}", entry, seconds, budget)
+            name: _trace(f"traces of {name!r}", entry, seconds, later, budget)
             for name, entry in mapping("traces", top.get("traces", {})).items()
         },
         counters={
             name: size(f"counters of {name!r}", count, _MOST_COUNTED)
             for name, count in mapping("counters", top.get("counters", {})).items()
         },
-        notes=tuple(text("notes", top["notes"]).splitlines()) if "notes" in top else (),
+        notes=(*(text("notes", top["notes"]).splitlines() if "notes" in top else ()), *remarks),
+        scheme=_scheme(top["scheme"]) if "scheme" in top else Scheme(),
+        own_reset=own_reset,
+        weights={
+            when: _by_projection(f"weights.{when}", matrices, 1.0, budget)
+            for when, matrices in mapping("weights", top.get("weights", {}), (), PASSES).items()
+        },
+        trials=size("conventions.trials", said["trials"], largest) if "trials" in said else 1,
     )
 
 
@@ -195,8 +243,40 @@ def _network(document: object, seconds: float, largest: int, budget: Budget) -> 
     return Reference(text("network.file", parts["file"]), digest)
 
 
+def _factors(document: object) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return by what numbers of each quantity are to be divided, and a sentence on each."""
+    factors, remarks = {}, []
+    for quantity, given in mapping("conventions.factors", document, (), ("loss", *QUANTITIES)).items():
+        where = f"conventions.factors.{quantity}"
+        entry = mapping(where, given, ("factor",), ("name",))
+        factor = entry["factor"]
+        real = isinstance(factor, int | float) and not isinstance(factor, bool)
+        if not real or not _SMALLEST <= abs(factor) <= 1.0 / _SMALLEST:
+            raise RecordError(
+                f"{where}.factor must be a number with {_SMALLEST:g} <= |factor| <= {1 / _SMALLEST:g}; "
+                f"got {shown(factor)}"
+            )
+        factors[quantity] = float(factor)
+        name = text(f"{where}.name", entry["name"]) if "name" in entry else f"{factor!r} times it"
+        remarks.append(f"{quantity} was written as {name}, and divided by {float(factor)!r}.")
+    return factors, tuple(remarks)
+
+
+def _scheme(document: object) -> Scheme:
+    entry = mapping("scheme", document, (), tuple(field.name for field in fields(Scheme)))
+    for name, value in entry.items():
+        if value is None:
+            raise RecordError(f"scheme.{name} must be left out where it is not known; got null")
+    if "number" in entry:
+        text("scheme.number", entry["number"])
+    for name, choices in CHOICES.items():
+        if name in entry:
+            text(f"scheme.{name}", entry[name], choices)
+    return Scheme(**entry)
+
+
 def _all_trains(
-    where: str, top: Document, n_samples: int, seconds: float, most: int, budget: Budget
+    where: str, top: Document, n_samples: int, seconds: float, later: float, most: int, budget: Budget
 ) -> tuple[dict[str, SpikeTrains], dict[str, NDArray[np.int64]]]:
     """Return spikes by population, and where each stood in the document."""
     found, orders = {}, {}
@@ -205,7 +285,7 @@ def _all_trains(
         entry = mapping(place, document, ("n_neurons", "times", "neurons"), ("samples",))
         n_neurons = size(f"{place}.n_neurons", entry["n_neurons"], most)
         most -= n_neurons
-        times = scaled(f"{place}.times", reals(f"{place}.times", entry["times"], budget), seconds, budget)
+        times = _times(f"{place}.times", entry["times"], seconds, later, budget)
         if times.ndim != 1:
             raise RecordError(f"{place}.times must be a vector; got shape {times.shape}")
         budget.take(_SPIKE_BYTES * times.size + 8 * n_samples, place)
@@ -220,6 +300,7 @@ def _all_trains(
                 f"got {times.size}, {neurons.size} and {samples.size}"
             )
         orders[name] = np.lexsort((neurons, times, samples))
+        _check_once(place, times, neurons, samples)
         columns = (column[orders[name]] for column in (times, neurons, samples))
         try:
             found[name] = SpikeTrains.from_arrays(*columns, n_neurons=n_neurons, n_samples=n_samples)
@@ -228,29 +309,35 @@ def _all_trains(
     return found, orders
 
 
+def _check_once(place: str, times: Reals, neurons: NDArray[np.int64], samples: NDArray[np.int64]) -> None:
+    """Raise a RecordError if a neuron spikes twice at one time, which on a clock is in one step."""
+    order = np.lexsort((times, neurons, samples))
+    columns = [column[order] for column in (times, neurons, samples)]
+    twice = np.flatnonzero(np.logical_and.reduce([column[1:] == column[:-1] for column in columns]))
+    if twice.size:
+        time, neuron, sample = (column[twice[0]].item() for column in columns)
+        raise RecordError(
+            f"{place}: neuron {neuron} spikes twice at {time!r} s in sample {sample}; {twice.size} spikes repeat a "
+            "time of their neuron in all. A record has one spike of a neuron at one time: give times within the step, "
+            "or leave out all but the first and count the others in 'counters'"
+        )
+
+
 def _gradients(
     document: object,
     seconds: float,
     scale: float,
+    factors: Mapping[str, float],
     orders: Mapping[str, NDArray[np.int64]],
     budget: Budget,
 ) -> dict[str, dict[Any, Reals]]:
-    known = (*SYNAPTIC, *NEURONAL, "spike_times")
     found: dict[str, dict[Any, Reals]] = {}
-    for quantity, places in mapping("gradients", document, (), known).items():
-        by = scale / seconds if quantity in _PER_TIME else scale
+    for quantity, places in mapping("gradients", document, (), QUANTITIES).items():
+        by = (scale / seconds if quantity in _PER_TIME else scale) / factors.get(quantity, 1.0)
         where = f"gradients.{quantity}"
         values: dict[Any, Reals] = {}
         if quantity in SYNAPTIC:
-            for k, entry in enumerate(listed(where, places)):
-                parts = mapping(f"{where}[{k}]", entry, ("pre", "post", "values"), ("name",))
-                key = tuple(
-                    text(f"{where}[{k}].{end}", parts[end]) for end in ("pre", "post", "name") if end in parts
-                )
-                if key in values:
-                    raise RecordError(f"{where} has {key!r} twice")
-                place = f"{where}[{k}].values"
-                values[key] = scaled(place, reals(place, parts["values"], budget, gaps=True), by, budget)
+            values = _by_projection(where, places, by, budget)
         else:
             for name, given in mapping(where, places).items():
                 place = f"{where} of {name!r}"
@@ -262,11 +349,42 @@ def _gradients(
     return found
 
 
-def _trace(where: str, document: object, seconds: float, budget: Budget) -> Trace:
-    entry = mapping(where, document, ("times", "voltage"), ("current",))
-    times = reals(f"{where}.times", entry["times"], budget)
+def _times(where: str, value: object, seconds: float, later: float, budget: Budget) -> Reals:
+    """Return times in seconds, which are given in another unit and are that much ``later``, in that unit."""
+    given = reals(where, value, budget)
+    if later:
+        budget.take(given.nbytes, where)
+        given = given + later
+    return scaled(where, given, seconds, budget)
+
+
+def _by_projection(where: str, document: object, by: float, budget: Budget) -> dict[Any, Reals]:
+    values: dict[Any, Reals] = {}
+    for k, entry in enumerate(listed(where, document)):
+        parts = mapping(f"{where}[{k}]", entry, ("pre", "post", "values"), ("name",))
+        key = tuple(
+            text(f"{where}[{k}].{end}", parts[end]) for end in ("pre", "post", "name") if end in parts
+        )
+        if key in values:
+            raise RecordError(f"{where} has {key!r} twice")
+        place = f"{where}[{k}].values"
+        values[key] = scaled(place, reals(place, parts["values"], budget, gaps=True), by, budget)
+    return values
+
+
+def _trace(where: str, document: object, seconds: float, later: float, budget: Budget) -> Trace:
+    entry = mapping(where, document, ("times", "voltage"), (*STATES, "currents"))
+    times = _times(f"{where}.times", entry["times"], seconds, later, budget)
+    states = {
+        name: scaled(
+            f"{where}.{name}",
+            reals(f"{where}.{name}", entry[name], budget, gaps=True),
+            1.0 / seconds if name == "slope" else 1.0,
+            budget,
+        )
+        for name in ("voltage", *STATES)
+        if name in entry
+    }
     return Trace(
-        scaled(f"{where}.times", times, seconds, budget),
-        reals(f"{where}.voltage", entry["voltage"], budget, gaps=True),
-        reals(f"{where}.current", entry["current"], budget, gaps=True) if "current" in entry else None,
+        times, **states, currents=_by_projection(f"{where}.currents", entry.get("currents", []), 1.0, budget)
     )

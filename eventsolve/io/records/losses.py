@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from eventsolve import losses
 from eventsolve.bounded import Budget
 from eventsolve.checks import shown
+from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records.fields import RecordError, indices, mapping, number, reals, scaled, text
 from eventsolve.losses import Evaluation, Loss
-from eventsolve.matching import match_spikes
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "SumVoltageCrossEntropy": ("time_step",),
     "InstantCrossEntropy": (),
     "SpikeCountLoss": (),
+    "SilentHinge": (),
 }
 """Losses by the names of their classes, and which of their fields are times."""
 SQUARED = ("TargetTimeMSE", "RelativeMSE")
@@ -104,8 +105,10 @@ def loss_of(
     spikes: Mapping[str, SpikeTrains],
     orders: Mapping[str, NDArray[np.int64]],
     budget: Budget,
-) -> Loss:
-    """Return the loss of a document whose unit of time lasts ``seconds``.
+) -> tuple[Loss | None, tuple[str, ...]]:
+    """Return the loss of a document whose unit of time lasts ``seconds``, and what is to be said of it.
+
+    One of another tool, which there is only a name of, is None.
 
     ``spikes`` are the record's, to which given errors belong, and ``orders`` where each stands in the document.
 
@@ -115,7 +118,13 @@ def loss_of(
         If it is not a loss.
     """
     entry = mapping(where, document, ("kind",))
-    kind = text(f"{where}.kind", entry["kind"], (*KINDS, "GivenErrors"))
+    kind = text(f"{where}.kind", entry["kind"], (*KINDS, "GivenErrors", "Other"))
+    if kind == "Other":
+        mapping(where, entry, ("kind", "name"), ())
+        name = text(f"{where}.name", entry["name"])
+        return None, (
+            f"The loss is {name}, which is none of {', '.join(KINDS)}: nothing is known of its gradients.",
+        )
     if kind == "GivenErrors":
         mapping(where, entry, ("kind", "errors"), ())
         errors = {}
@@ -130,7 +139,7 @@ def loss_of(
                     f"{where}.errors of {name!r} must be {spikes[name].n_spikes} finite numbers, one per spike"
                 )
             errors[name] = errors[name][orders[name]]
-        return GivenErrors({name: spikes[name] for name in errors}, errors)
+        return GivenErrors({name: spikes[name] for name in errors}, errors), ()
     made: Any = getattr(losses, kind)
     required = [f.name for f in fields(made) if f.default is MISSING]
     optional = [f.name for f in fields(made) if f.default is not MISSING]
@@ -147,12 +156,12 @@ def loss_of(
             values[name] = indices(f"{where}.labels", values[name], 2**31, budget)
         elif name in ("alpha", "upper", "lower"):
             values[name] = number(f"{where}.{name}", values[name])
-        elif name == "target":
-            values[name] = reals(f"{where}.target", values[name], budget)
+        elif name in ("target", "level"):
+            values[name] = reals(f"{where}.{name}", values[name], budget)
         elif name in ("silent", "weighting"):
             text(f"{where}.{name}", values[name])
     try:
         loss: Loss = made(**values)
     except (ValueError, TypeError, OverflowError) as error:
         raise RecordError(f"{where}: {error}") from error
-    return loss
+    return loss, ()

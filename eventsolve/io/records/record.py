@@ -11,9 +11,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import printable
+from eventsolve.checks import printable, shown
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.io.records.fields import RecordError
+from eventsolve.io.records.scheme import Scheme
 from eventsolve.losses import Loss
 from eventsolve.network import Key, Network
 from eventsolve.problem import Problem
@@ -28,6 +29,10 @@ SYNAPTIC = ("weight", "delay")
 """Gradients that are by projection."""
 NEURONAL = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")
 """Gradients that are by population, one number per neuron."""
+STATES = ("current", "adjoint_voltage", "adjoint_current", "slope")
+"""What a trace may have beside the voltage, of the same shape."""
+PASSES = ("forward", "backward", "updated")
+"""When weights were as a record says."""
 QUANTITIES = (*SYNAPTIC, *NEURONAL, "spike_times")
 """What gradients there are: the attributes of :class:`eventsolve.Gradients`."""
 
@@ -51,11 +56,21 @@ class Trace(Frozen):
         In the unit of the weights; in a step that spikes the one that crossed, before the reset.
     current : ndarray of float64, (n_samples, n_neurons, n_times), or None
         In the unit of the weights.
+    adjoint_voltage, adjoint_current : ndarray of float64, as voltage, or None
+        lambda_V and lambda_I of the way back, as the implementation scales them.
+    slope : ndarray of float64, as voltage, or None
+        V', 1/s, by which the way back divides at spikes.
+    currents : mapping of (pre, post) to ndarray of float64, as voltage
+        The part of the current that each projection brought.
     """
 
     times: Reals
     voltage: Reals
     current: Reals | None = None
+    adjoint_voltage: Reals | None = None
+    adjoint_current: Reals | None = None
+    slope: Reals | None = None
+    currents: Mapping[Key, Reals] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,7 +105,19 @@ class Record(Frozen):
     notes : tuple of str
         Anything else, for readers, in a sentence each: such as what the implementation changed of the problem.
     counters : mapping of str to int
-        Events worth knowing about, by name, such as saturations.
+        Events worth knowing about, by name, such as saturations, dropped packets, or spikes left out because another of
+        the neuron was in the same step.
+    scheme : Scheme
+        How it computes, as far as it says so.
+    own_reset : bool
+        Whether dL/dt_k of a neuron's spike has the term of its own reset, as the exact one; some implementations give
+        what later layers and the loss send back alone.
+    weights : mapping of {"forward", "backward", "updated"} to mapping of (pre, post) to ndarray of float64
+        The weights that each pass saw, and those after the update that followed, (n_post, n_pre), or (n_synapses,) of a
+        sparse projection.
+    trials : int
+        How often each sample was run, of an implementation that is noisy: sample k of trial j is sample
+        j * (n_samples // trials) + k of everything above.
 
     Raises
     ------
@@ -111,6 +138,10 @@ class Record(Frozen):
     traces: Mapping[str, Trace] = field(default_factory=dict)
     notes: Sequence[str] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
+    scheme: Scheme = field(default_factory=Scheme)
+    own_reset: bool = True
+    weights: Mapping[str, Mapping[Key, Reals]] = field(default_factory=dict)
+    trials: int = 1
 
     @classmethod
     def of(cls, problem: Problem, name: str, **results: Any) -> Record:
@@ -145,6 +176,13 @@ class Record(Frozen):
             raise RecordError(f"time_step must be finite and > 0, or left out; got {self.time_step!r}")
         if self.reduction not in ("mean", "sum", "none"):
             raise RecordError(f"reduction must be one of mean, sum, none; got {self.reduction!r}")
+        if not isinstance(self.scheme, Scheme):
+            raise RecordError(f"scheme must be a Scheme; got {shown(self.scheme)}")
+        if not isinstance(self.own_reset, bool):
+            raise RecordError(f"own_reset must be True or False; got {shown(self.own_reset)}")
+        for name in self.weights:
+            if name not in PASSES:
+                raise RecordError(f"weights has {name!r}, which is none of {', '.join(PASSES)}")
         for name in self.gradients:
             if name not in QUANTITIES:
                 raise RecordError(f"gradients has {name!r}, which is none of {', '.join(QUANTITIES)}")
@@ -247,6 +285,15 @@ def _array(quantity: str, place: Any, values: Any, reduction: Reduction, network
 
 def _check_batch(record: Record) -> None:
     n = record.n_samples
+    if (
+        isinstance(record.trials, bool)
+        or not isinstance(record.trials, int)
+        or record.trials < 1
+        or n % record.trials
+    ):
+        raise RecordError(
+            f"trials must be an integer >= 1 that divides {n} samples; got {shown(record.trials)}"
+        )
     for what in ("inputs", "spikes"):
         for name, trains in getattr(record, what).items():
             if trains.n_samples != n:
@@ -267,10 +314,14 @@ def _check_batch(record: Record) -> None:
                 f"voltage of {name!r} must have shape (n_samples, n_neurons, n_times) = "
                 f"({n}, n, {trace.times.size}); got {held}"
             )
-        if trace.current is not None and trace.current.shape != held:
-            raise RecordError(
-                f"current of {name!r} must have the voltage's shape, {held}; got {trace.current.shape}"
-            )
+        others = {what: getattr(trace, what) for what in STATES} | {
+            f"current over {key!r}": values for key, values in trace.currents.items()
+        }
+        for what, values in others.items():
+            if values is not None and values.shape != held:
+                raise RecordError(
+                    f"{what} of {name!r} must have the voltage's shape, {held}; got {values.shape}"
+                )
 
 
 def check_spikes_of_gradients(record: Record) -> None:
@@ -306,6 +357,17 @@ def check_fit(record: Record, network: Network) -> None:
             raise RecordError(
                 f"voltage of {name!r} must be of {populations[name].size} neurons; got {trace.voltage.shape[1]}"
             )
+        for key in trace.currents:
+            if key not in projections or key[1] != name:
+                raise RecordError(f"currents of {name!r} has {key!r}, which is no projection to it")
+    for when, matrices in record.weights.items():
+        for key, values in matrices.items():
+            if key not in projections:
+                raise RecordError(f"weights, {when}, has {key!r}; there are {list(projections)}")
+            if values.shape != _shape(network, key):
+                raise RecordError(
+                    f"weights, {when}, of {key!r} must have shape {_shape(network, key)}; got {values.shape}"
+                )
     for quantity, places in record.gradients.items():
         known: Mapping[Any, Any] = projections if quantity in SYNAPTIC else populations
         for place, values in places.items():

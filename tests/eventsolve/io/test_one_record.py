@@ -8,10 +8,10 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
+from eventsolve.compare import compare
 from eventsolve.io import records
 from eventsolve.io.records.record import QUANTITIES
 from tests.eventsolve.io.test_records import assert_same, example
-from validation.compare import compare
 from validation.grid.time_stepped import TimeStepped
 from validation.oracle import oracle
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 
 import eventsolve as es
 from eventsolve.io import records
+from eventsolve.io.records.record import STATES
 from eventsolve.testing import Problem, network_of, strategies
 
 CONTAINERS = ("json", "npz", "h5")
@@ -57,7 +58,17 @@ def example():
 
 
 def assert_same(one, other):
-    for name in ("name", "t_end", "reduction", "time_step", "notes"):
+    for name in (
+        "name",
+        "t_end",
+        "reduction",
+        "time_step",
+        "notes",
+        "scheme",
+        "own_reset",
+        "trials",
+        "counters",
+    ):
         assert getattr(one, name) == getattr(other, name)
     assert repr(Problem(one.network, one.inputs, one.t_end, one.loss)) == repr(
         Problem(other.network, other.inputs, other.t_end, other.loss)
@@ -75,8 +86,19 @@ def assert_same(one, other):
         for place, values in places.items():
             np.testing.assert_array_equal(values, other.gradients[quantity][place])
     for population, trace in one.traces.items():
-        for name in ("times", "voltage", "current"):
-            np.testing.assert_array_equal(getattr(trace, name), getattr(other.traces[population], name))
+        again = other.traces[population]
+        for name in ("times", "voltage", *STATES):
+            np.testing.assert_array_equal(getattr(trace, name), getattr(again, name))
+        assert_same_values(trace.currents, again.currents)
+    assert list(one.weights) == list(other.weights)
+    for when, matrices in one.weights.items():
+        assert_same_values(matrices, other.weights[when])
+
+
+def assert_same_values(one, other):
+    assert list(one) == list(other)
+    for key, values in one.items():
+        np.testing.assert_array_equal(values, other[key])
 
 
 @settings(max_examples=4)
@@ -284,6 +306,7 @@ def test_a_loss_that_computes_what_it_likes_is_not_written(tmp_path):
         es.losses.SumVoltageCrossEntropy("out", [0, 1], time_step=1e-3),
         es.losses.SpikeCountLoss("out", 14.0, upper=0.5),
         es.losses.SpikeCountLoss("out", [14.0, 3.0], lower=0.25),
+        es.losses.SilentHinge("out", 1.0),
     ],
     ids=repr,
 )
@@ -384,7 +407,10 @@ def network(**changes):
             "as many times as neurons and samples; got 3, 4 and 4",
         ),
         ({"inputs": {"in": {**TRAINS, "times": [0, 1, 2, -1]}}}, "times must be finite and >= 0"),
-        ({"inputs": {"in": {**TRAINS, "times": [0, 0, 2, 2], "neurons": [0] * 4}}}, "times must not repeat"),
+        (
+            {"inputs": {"in": {**TRAINS, "times": [0, 0, 2, 2], "neurons": [0] * 4}}},
+            "neuron 0 spikes twice at 0.0 s in sample 0; 2 spikes repeat",
+        ),
         ({"inputs": {"in": {**TRAINS, "neurons": [0, 1, 0, 2]}}}, "neurons must lie in 0..1; entry .3. is 2"),
         ({"inputs": {"in": {**TRAINS, "samples": [0, 0, 1, 2]}}}, "samples must lie in 0..1"),
         ({"inputs": {"in": {**TRAINS, "n_neurons": 3}}}, "inputs of 'in' must be of 2 neurons; got 3"),

@@ -1,19 +1,19 @@
 """Where two results part first: a place, what was expected there, what was got, and the margin.
 
-Spikes are paired neuron by neuron, in order, so that one that is missed is not taken for all later ones being late;
-of those that are off, missed or extra the earliest of the first sample is named, as what comes later may follow from
-it. Of gradients the entry furthest beyond its margin is named. A number that is not finite is within no margin.
+Spikes are paired as :func:`eventsolve.compare.match_spikes` does; what is left over, missed or extra, is off. Of one
+population the earliest of the first sample is named, as what comes later may follow from it. Of gradients the entry
+furthest beyond its margin is named. A number that is not finite is within no margin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.matching import SpikeMatch, match_spikes
+from eventsolve.compare.matching import SpikeMatch, match_spikes
 from eventsolve.network import Key
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import Synapses
@@ -44,7 +44,9 @@ class Divergence:
     margin : float
         By how much ``got`` may differ.
     count, size : int
-        How many entries of this quantity and place are off, of how many.
+        How many entries of this quantity and place are off, of how many; of spikes, of the expected ones.
+    extra : int
+        How many spikes are not among the expected ones.
     """
 
     quantity: str
@@ -58,6 +60,7 @@ class Divergence:
     margin: float
     count: int
     size: int
+    extra: int = 0
 
     @property
     def where(self) -> str:
@@ -84,80 +87,85 @@ class Divergence:
             unit = " s" if self.quantity == "spikes" else ""
             difference = self.got - self.expected
             off = f"expected {self.expected!r}{unit}, got {self.got!r}{unit}, off by {difference:+.3g}{unit}"
-        return (
-            f"{what} differ at {self.where}: {off} (margin {self.margin:.3g}); "
-            f"{self.count} of {self.size} are off"
-        )
+        many = f"{self.count} of {self.size} are off" if self.count else f"none of {self.size} by itself"
+        if self.quantity == "spikes":
+            many = f"{self.count} of {self.size} are off or missing, {self.extra} got are not expected"
+        return f"{what} differ at {self.where}: {off} (margin {self.margin:.3g}); {many}"
 
 
 NAMES = {"spikes": "spikes", "loss": "losses", "weight": "dL/dw", "spike_times": "dL/dt"}
 """Quantities whose symbol is not ``dL/d`` and their name."""
 
 
-class Mismatch(AssertionError):
-    """An implementation departs from the exact result.
-
-    Attributes
-    ----------
-    divergence : Divergence
-        Where, first.
-    slips : tuple of str
-        What it looks like: convention slips that would give this result.
-    """
-
-    def __init__(self, divergence: Divergence, slips: tuple[str, ...], agreed: tuple[str, ...] = ()) -> None:
-        lines = [str(divergence)]
-        lines += [f"looks like: {slip}" for slip in slips] or ["it looks like none of the known slips"]
-        if agreed:
-            lines.append(f"what comes before agrees: {', '.join(agreed)}")
-        super().__init__("\n  ".join(lines))
-        self.divergence, self.slips = divergence, slips
-
-
 # -- spikes --------------------------------------------------------------------------------------------------------
 
 
-def paired(population: str, expected: SpikeTrains, got: SpikeTrains) -> SpikeMatch:
-    """Pair the spikes of every neuron in order, however far apart: as many as can be, moved as little as can be."""
-    latest = max(float(trains.times.max(initial=0.0)) for trains in (expected, got))
-    return match_spikes(population, expected, got, latest)
+def spike_divergence(match: SpikeMatch) -> Divergence | None:
+    """Return the earliest spike of the first sample that is missed or extra, or None.
+
+    One that has another one without partner in the same neuron and sample is taken to be that one, early or late.
+    """
+    missed, extra = match.missed, match.extra
+    if not (missed.size or extra.size):
+        return None
+    sides = ((match.exact, missed), (match.model, extra))
+    samples, times, side, places = (
+        np.concatenate(columns)
+        for columns in zip(
+            *(
+                (trains.samples[k], trains.times[k], np.full(k.size, which), k)
+                for which, (trains, k) in enumerate(sides)
+            ),
+            strict=True,
+        )
+    )
+    first = int(np.lexsort((side, times, samples))[0])
+    trains, k = sides[side[first]][0], int(places[first])
+    sample, neuron, time = int(trains.samples[k]), int(trains.neurons[k]), float(trains.times[k])
+    others, left = sides[1 - side[first]]
+    own = left[(others.samples[left] == sample) & (others.neurons[left] == neuron)]
+    other = float(others.times[own[np.argmin(np.abs(others.times[own] - time))]]) if own.size else None
+    here = (trains.samples == sample) & (trains.neurons == neuron)
+    expected, got = (time, other) if trains is match.exact else (other, time)
+    return Divergence(
+        "spikes",
+        match.population,
+        sample,
+        neuron,
+        None,
+        int(np.count_nonzero(here[:k])),
+        expected,
+        got,
+        match.window,
+        int(missed.size),
+        match.exact.n_spikes,
+        int(extra.size),
+    )
 
 
 def first_spike_divergence(
-    expected: Mapping[str, SpikeTrains], got: Mapping[str, SpikeTrains], atol: float
+    expected: Mapping[str, SpikeTrains],
+    got: Mapping[str, SpikeTrains],
+    atol: float | Mapping[str, float],
+    depth: Mapping[str, int] | None = None,
 ) -> Divergence | None:
-    """Return the earliest spike of the first sample that is off by more than atol, missed or extra, or None."""
-    found: list[tuple[tuple[int, float], Divergence]] = []
+    """Return the first spike that is off by more than atol, missed or extra, or None.
+
+    First are populations near the inputs, if their ``depth`` is known; then samples, then times.
+    """
+    found: list[tuple[tuple[int, int, float], Divergence]] = []
     for name in got:
-        match = paired(name, expected[name], got[name])
-        off = np.flatnonzero(~(np.abs(match.shift) <= atol))
-        count, size = off.size + match.missed.size + match.extra.size, match.exact.n_spikes
-        candidates = [(match.exact, match.exact_index[k], match.model_index[k]) for k in off]
-        candidates += [(match.exact, k, None) for k in match.missed]
-        candidates += [(match.model, k, None) for k in match.extra]
-        if not candidates:
-            continue
-        trains, k, partner = min(
-            candidates, key=lambda entry: (int(entry[0].samples[entry[1]]), float(entry[0].times[entry[1]]))
-        )
-        time, sample, neuron = float(trains.times[k]), int(trains.samples[k]), int(trains.neurons[k])
-        other = None if partner is None else float(match.model.times[partner])
-        here = (trains.samples == sample) & (trains.neurons == neuron)
-        divergence = Divergence(
-            "spikes",
-            name,
-            sample,
-            neuron,
-            None,
-            int(np.count_nonzero(here[:k])),
-            time if trains is match.exact else None,
-            other if trains is match.exact else time,
-            atol,
-            count,
-            size,
-        )
-        found.append(((sample, time), divergence))
+        window = atol[name] if isinstance(atol, Mapping) else atol
+        divergence = spike_divergence(match_spikes(name, expected[name], got[name], window))
+        if divergence is not None:
+            found.append(((0 if depth is None else depth[name], *when(divergence)), divergence))
     return min(found, key=lambda entry: entry[0])[1] if found else None
+
+
+def when(divergence: Divergence) -> tuple[int, float]:
+    """Return the sample and the time at which a spike is off."""
+    times = [time for time in (divergence.expected, divergence.got) if time is not None]
+    return divergence.sample or 0, min(times)
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
@@ -183,8 +191,9 @@ def number_divergence(
     *,
     per_sample: bool,
     synapses: Synapses | None = None,
+    always: bool = False,
 ) -> Divergence | None:
-    """Return the entry that is furthest off if one is off by more than the margin, else None.
+    """Return the entry that is furthest off if one is off by more than the margin or it is asked for ``always``.
 
     Axes are, as far as there are any: sample (if ``per_sample``), neuron, source neuron; or, after the sample, one for
     the ``synapses``.
@@ -192,7 +201,7 @@ def number_divergence(
     with np.errstate(invalid="ignore"):
         error = np.abs(got - expected)
     off = ~(error <= margin)
-    if not off.any():
+    if not (off.any() or (always and off.size)):
         return None
     worst = np.unravel_index(int(np.argmax(np.where(np.isfinite(error), error, np.inf))), error.shape)
     index = [int(i) for i in worst]
@@ -216,25 +225,23 @@ def number_divergence(
 
 
 def spike_time_divergence(
-    place: str, trains: SpikeTrains, expected: Reals, got: Reals, margin: float
+    place: str,
+    trains: SpikeTrains,
+    expected: Reals,
+    got: Reals,
+    margin: float,
+    *,
+    of: NDArray[np.int64] | None = None,
+    always: bool = False,
 ) -> Divergence | None:
-    """Return the spike whose dL/dt is furthest off if one is off by more than the margin, else None."""
-    found = number_divergence("spike_times", place, expected, got, margin, per_sample=False)
+    """Return the spike whose dL/dt is furthest off, as :func:`number_divergence`.
+
+    Numbers are of all spikes of the trains, in their order, or of some: those at the places ``of``.
+    """
+    found = number_divergence("spike_times", place, expected, got, margin, per_sample=False, always=always)
     if found is None or found.neuron is None:
         return found
-    k = found.neuron
+    k = found.neuron if of is None else int(of[found.neuron])
     sample, neuron = int(trains.samples[k]), int(trains.neurons[k])
     here = (trains.samples == sample) & (trains.neurons == neuron)
-    return Divergence(
-        "spike_times",
-        place,
-        sample,
-        neuron,
-        None,
-        int(np.count_nonzero(here[:k])),
-        found.expected,
-        found.got,
-        margin,
-        found.count,
-        found.size,
-    )
+    return replace(found, sample=sample, neuron=neuron, spike=int(np.count_nonzero(here[:k])))

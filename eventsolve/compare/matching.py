@@ -101,6 +101,14 @@ def match_spikes(population: str, exact: SpikeTrains, model: SpikeTrains, window
     return SpikeMatch(population, exact, model, window, index_e[rank], index_m[rank], missed, extra)
 
 
+def all_paired(exact: SpikeTrains, model: SpikeTrains, window: float) -> bool:
+    """Say whether :func:`match_spikes` would leave no spike without partner: no neuron has one more or one less."""
+    mine, theirs = (_by_train(trains, trains.n_samples * trains.n_neurons) for trains in (exact, model))
+    if not np.array_equal(mine[1], theirs[1]):
+        return False
+    return bool((np.abs(model.times[theirs[0]] - exact.times[mine[0]]) <= window).all())
+
+
 def _by_train(trains: SpikeTrains, n_trains: int) -> tuple[Integers, Integers, Integers]:
     train = trains.samples * trains.n_neurons + trains.neurons
     order = np.lexsort((trains.times, train))

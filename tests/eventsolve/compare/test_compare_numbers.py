@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import eventsolve as es
-from eventsolve.matching import match_spikes
+from eventsolve.compare import Stage, agreement, broken_limits, compare, depths, worst_spike
+from eventsolve.compare.matching import match_spikes
+from tests.eventsolve.compare.test_compare import FIRST, SECOND, STEP, exact_record, model_of, with_train
 from tests.shared.records import altered
-from tests.validation.test_compare import FIRST, SECOND, STEP, exact_record, model_of, with_train
-from validation.compare import Stage, agreement, broken_limits, compare, depths, worst_spike
 
 
 def test_an_agreement_by_hand():

@@ -8,10 +8,10 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
+from eventsolve.compare import agreement, broken_limits, compare, worst_spike
+from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records import Record
-from eventsolve.matching import match_spikes
 from tests.shared.records import altered
-from validation.compare import agreement, broken_limits, compare, worst_spike
 from validation.oracle import oracle
 
 STEP = 1e-3

@@ -1,0 +1,86 @@
+"""How an implementation computes, as far as it says so: what a record is held against depends on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from eventsolve.io.records.fields import RecordError
+
+Propagators = Literal["exact", "exponential", "euler"]
+InputRounding = Literal["none", "nearest", "up", "down"]
+Order = Literal["voltage_first", "current_first"]
+Slope = Literal["grid", "threshold"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "propagators": get_args(Propagators),
+    "order": get_args(Order),
+    "input_rounding": get_args(InputRounding),
+    "slope": get_args(Slope),
+}
+TRUTHS = ("inclusive", "reset_between_samples", "one_spike")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What an implementation on a clock says of how it computes; None where it says nothing.
+
+    Attributes
+    ----------
+    propagators : {"exact", "exponential", "euler"} or None
+        How states move over a step: exactly; with exponential decays, V driven by (1 - exp(-h/tau_mem)) I; by forward
+        Euler.
+    order : {"voltage_first", "current_first"} or None
+        Whether over a step V moves with the current at its beginning, or with that at its end, after arrivals.
+    input_rounding : {"none", "nearest", "up", "down"} or None
+        To which point of the grid an input spike is moved.
+    transport : int or None
+        After how many steps a spike arrives, beyond its delay: 0 acts in its own step, 1 in the next one.
+    inclusive : bool or None
+        Whether V equal to the threshold is a spike, or only V above it.
+    slope : {"grid", "threshold"} or None
+        Whether V' at a spike, by which the way back divides, is that of the V that was seen, or of V at threshold.
+    number : str or None
+        Format of numbers, such as "float32" or "s16.15".
+    reset_between_samples : bool or None
+        Whether states begin anew in each sample, or go on from the one before.
+    one_spike : bool or None
+        Whether a neuron spikes at most once in a sample.
+
+    Raises
+    ------
+    RecordError
+        If a value is none of these.
+    """
+
+    propagators: Propagators | None = None
+    order: Order | None = None
+    input_rounding: InputRounding | None = None
+    transport: int | None = None
+    inclusive: bool | None = None
+    slope: Slope | None = None
+    number: str | None = None
+    reset_between_samples: bool | None = None
+    one_spike: bool | None = None
+
+    def __post_init__(self) -> None:
+        said: dict[str, Any] = self.said
+        for name, choices in CHOICES.items():
+            if name in said and said[name] not in choices:
+                raise RecordError(
+                    f"{name} of the scheme must be one of {', '.join(choices)}; got {said[name]!r}"
+                )
+        for name in TRUTHS:
+            if name in said and not isinstance(said[name], bool):
+                raise RecordError(f"{name} of the scheme must be true or false; got {said[name]!r}")
+        steps = said.get("transport", 0)
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps < 2**31:
+            raise RecordError(f"transport of the scheme must be an integer >= 0; got {steps!r}")
+        if "number" in said and not (isinstance(self.number, str) and self.number):
+            raise RecordError(f"number of the scheme must be the name of a format; got {self.number!r}")
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What is known, by name."""
+        known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: value for name, value in known.items() if value is not None}
