@@ -54,6 +54,16 @@ class Maxima(NamedTuple):
     arrival: NDArray[np.int64]
 
 
+class SilentMaxima(NamedTuple):
+    """Largest voltages of neurons that do not spike, each (n_silent,), by sample, then neuron; as in Maxima."""
+
+    samples: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    value: NDArray[np.float64]
+    time: NDArray[np.float64]
+    arrival: NDArray[np.int64]
+
+
 class UnderWay(NamedTuple):
     """Spikes that have not arrived everywhere, and of those of a cycle when they occurred, as in :class:`State`."""
 
@@ -321,11 +331,41 @@ class Solution(Frozen):
             If the population is not an LI readout: a spiking neuron's largest voltage is its threshold.
         """
         self.require_whole("maxima")
-        layer = self.layer(population)
         neuron = self.network.population(population).neuron
         if neuron is None or neuron.spiking:
+            self.layer(population)
             raise ValueError(f"maxima are of LI populations; {population!r} spikes")
-        n = layer.size
+        return self._maxima(population)
+
+    def silent_maxima(self, population: str) -> SilentMaxima:
+        """Return the largest voltage of every LIF neuron in every sample in which it does not spike, as :meth:`maxima`.
+
+        Raises
+        ------
+        ValueError
+            If the population does not spike at all.
+        """
+        self.require_whole("maxima")
+        neuron = self.network.population(population).neuron
+        if neuron is None or not neuron.spiking:
+            self.layer(population)
+            raise ValueError(f"silent_maxima are of populations that spike; {population!r} is LI")
+        silent = self.spikes[population].counts() == 0
+        held = silent & (self.start_states(population).free_at > self.t_start)
+        if held.any():
+            sample, n = (int(k) for k in np.argwhere(held)[0])
+            raise ValueError(
+                f"neuron {n} of {population!r} in sample {sample} is held as this stream goes on, at {self.t_start!r} "
+                "s, by a spike before; its largest voltage is not looked for: solve in one go, or go on later"
+            )
+        samples, neurons = at = np.nonzero(silent)
+        found = self._maxima(population)
+        return SilentMaxima(samples, neurons, found.value[at], found.time[at], found.arrival[at])
+
+    def _maxima(self, population: str) -> Maxima:
+        """Return the largest voltages of a population as if no neuron of it spiked."""
+        layer = self.layer(population)
+        place = layer.slice_of(population)
         parts = [
             call(
                 lives.maxima,
@@ -334,14 +374,28 @@ class Solution(Frozen):
                 layer.cohorts,
                 layer.n_sources,
                 gather(layer, chunk).spikes,
-                chunk.start[layer.name],
+                self._starts(layer, chunk, low),
                 self.after,
                 self.t_end,
             )
-            for chunk in self._chunks
+            for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
         ]
+        n = layer.size
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
-        return Maxima(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
+        return Maxima(*(np.concatenate(columns)[:, place] for columns in zip(empty, *parts, strict=True)))
+
+    def _starts(self, layer: Layer, chunk: Chunk, low: int) -> States:
+        """Return the states of a layer at t_start, where those of a stream that went on are of earlier events."""
+        start = chunk.start[layer.name]
+        if not (start.time < self.t_start).any():
+            return start
+        u, i = np.empty_like(start.u), np.empty_like(start.i)
+        here = np.full((self.n_samples, 1), self.t_start)
+        for name in layer.name:
+            place = layer.slice_of(name)
+            v, current = (x[low : low + chunk.n_samples, :, 0].copy() for x in self.states_at(name, here))
+            u[:, place], i[:, place] = v - layer.neurons.v_leak[place], current
+        return start._replace(time=np.full_like(start.time, self.t_start), u=u, i=i)
 
     def nodes(self, population: str) -> Nodes:
         """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""

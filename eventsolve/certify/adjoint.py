@@ -73,12 +73,23 @@ def adjoint(
         costate = costates[enclosed.history[which].cell]
         while _step_back(box, enclosed, found, costate) not in (End.ARRIVAL, End.SPIKE):
             pass
+        # what is read just before this arrival moves with it: its spike has to know before its own turn comes
+        while _is_read_before(costate, which):
+            _step_back(box, enclosed, found, costate)
     for costate in costates.values():
         while costate.left:
             _step_back(box, enclosed, found, costate)
         found.parameters["v_initial"][costate.life.cell] += costate.v
         found.parameters["i_initial"][costate.life.cell] += costate.i
     return found
+
+
+def _is_read_before(costate: _Costate, which: int) -> bool:
+    """Say whether the event that is next to be undone is a read that moves with an arrival, just before it."""
+    if not costate.left:
+        return False
+    segment = costate.life.segments[costate.left - 1]
+    return segment.end is End.READ and costate.life.reads[segment.which].arrival == which
 
 
 def _step_back(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate) -> End:

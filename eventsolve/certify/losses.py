@@ -8,7 +8,7 @@ as the numbers that they are in float64, and what is enclosed is the gradient th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -90,7 +90,7 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
     if isinstance(gradients, ON_FIRST_SPIKES):
         skips = gradients.silent == "skip"
         return [Task(divisor, gradients, skipped=skips and s in silent) for s in range(n)]
-    if isinstance(gradients, losses.MaxVoltageCrossEntropy):
+    if isinstance(gradients, losses.MaxVoltageCrossEntropy | losses.SilentHinge):
         return [Task(divisor, gradients)] * n
     if isinstance(gradients, ON_NODES) and _has_nodes(solution, gradients):
         return _on_nodes(solution, gradients, divisor)
@@ -101,7 +101,7 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
         if (reads.arrivals != -1).any():
             raise ValueError(
                 f"gradients of {type(gradients).__name__} have no enclosure, as it reads {name!r} at a place that "
-                "moves with an arrival; MaxVoltageCrossEntropy by itself has one"
+                "moves with an arrival; MaxVoltageCrossEntropy and SilentHinge by themselves have one"
             )
         for s, *reading in zip(
             *(column.tolist() for column in (reads.samples, reads.neurons, reads.times, reads.cotangents)),
@@ -183,6 +183,8 @@ def derivative(
         return Derivative(value, scaled, lives_of(box, sample, enclosed, ()))
     if isinstance(task.loss, losses.MaxVoltageCrossEntropy):
         return _of_maxima(box, sample, enclosed, task)
+    if isinstance(task.loss, losses.SilentHinge):
+        return _of_silent(box, sample, enclosed, matched, task)
     lives = lives_of(box, sample, enclosed, reads)
     return Derivative(_over_nodes(box, sample, lives, task), {}, lives)
 
@@ -313,30 +315,59 @@ def _weighting(name: str, x: arb) -> arb:
 
 def _of_maxima(box: Box, sample: int, enclosed: Enclosed, task: Task) -> Derivative:
     place, label = box.populations[task.loss.population], _label(task.loss, sample)
-    # a read at t_end, of no weight, makes lives reach to the end
-    ends = [Read(cell, at_time(box.t_end), ZERO) for cell in range(place.start, place.stop)]
-    lives = lives_of(box, sample, enclosed, ends)
-    deltas = {
-        which for which, e in enumerate(enclosed.history) if e.synapse >= 0 and box.synapses.delta[e.synapse]
-    }
-    maxima = [_largest(lives[cell], deltas) for cell in range(place.start, place.stop)]
+    maxima = _maxima(box, sample, enclosed, range(place.start, place.stop))
     value, slope = cross_entropy([height for height, _ in maxima], label)
     reads = [read._replace(cotangent=s / task.divisor) for (_, read), s in zip(maxima, slope, strict=True)]
     return Derivative(value, {}, lives_of(box, sample, enclosed, reads))
 
 
-def _largest(life: Life, deltas: set[int]) -> tuple[arb, Read]:
-    """Return a readout's largest voltage, and how to read it; of several that are exactly as large the first.
+def _of_silent(
+    box: Box, sample: int, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], task: Task
+) -> Derivative:
+    place = box.populations[task.loss.population]
+    level = np.broadcast_to(task.loss.level, (place.stop - place.start,))
+    spiked = {enclosed.spikes[k].cell for k in matched[task.loss.population]}
+    silent = [cell for cell in range(place.start, place.stop) if cell not in spiked]
+    value, reads = ZERO, []
+    for cell, (height, read) in zip(silent, _maxima(box, sample, enclosed, silent), strict=True):
+        missing = (ball(float(level[cell - place.start])) - height).max(ZERO)
+        value += missing**2 / 2
+        reads.append(read._replace(cotangent=-missing / task.divisor))
+    return Derivative(value, {}, lives_of(box, sample, enclosed, reads))
 
-    ``deltas`` are the places of arrivals that may lift V.
+
+def _maxima(box: Box, sample: int, enclosed: Enclosed, cells: Iterable[int]) -> list[tuple[arb, Read]]:
+    """Return the largest voltages of cells that do not spike, from the start of the trial on, and how to read them."""
+    cells = list(cells)
+    goes_on = surely_less(ZERO, ball(box.t_start))
+    # reads at both ends, of no weight, make lives reach to the end, and begin a segment where the trial begins
+    times = [float(box.t_start)] * goes_on + [float(box.t_end)]
+    ends = [Read(cell, at_time(time), ZERO) for cell in cells for time in times]
+    lives = lives_of(box, sample, enclosed, ends)
+    deltas = {
+        which for which, e in enumerate(enclosed.history) if e.synapse >= 0 and box.synapses.delta[e.synapse]
+    }
+    return [_largest(lives[cell], deltas, len(times) - 1) for cell in cells]
+
+
+def _largest(life: Life, deltas: set[int], n_before: int) -> tuple[arb, Read]:
+    """Return the largest voltage of a life between reads, and how to read it; of several exactly as large the first.
+
+    ``deltas`` are the places of arrivals that may lift V. The trial begins after ``n_before`` reads, and ends with the
+    next.
     """
-    candidates = [(life.segments[0].voltage, Read(life.cell, life.segments[0].begin, ZERO))]
+    segments, n_read = life.segments, 0
+    while n_read < n_before:
+        n_read += segments[0].end is End.READ
+        segments = segments[1:]
+    candidates = [(segments[0].voltage, Read(life.cell, segments[0].begin, ZERO))]
     before: Segment | None = None
-    for segment in life.segments:
-        if before is not None and before.end is End.ARRIVAL and before.which in deltas:
-            lifted = Read(life.cell, before.moment, ZERO, before.which, after=True)
-            candidates.append((segment.voltage, lifted))
-        candidates.append(_top(life, segment))
+    for segment in segments:
+        if not segment.held:
+            if before is not None and before.end is End.ARRIVAL and before.which in deltas:
+                lifted = Read(life.cell, before.moment, ZERO, before.which, after=True)
+                candidates.append((segment.voltage, lifted))
+            candidates.append(_top(life, segment))
         before = segment
         if segment.end is End.READ:
             break

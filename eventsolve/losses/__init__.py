@@ -10,6 +10,7 @@ A loss is evaluated per sample; ``value_and_grad`` reduces. With t_k the first s
 - :class:`SpikeTimeLoss`            any function of spike times, with its derivative
 - :class:`MaxVoltageCrossEntropy`   -ln softmax(max_t V(t))_l
 - :class:`MaxVoltageLoss`           any function of max_t V(t), with its derivative
+- :class:`SilentHinge`              1/2 sum_j max(0, level_j - max_t V_j(t))^2 over the neurons j that do not spike
 - :class:`MeanVoltageCrossEntropy`  -ln softmax(1/T int weight(t) V(t) dt)_l
 - :class:`SumVoltageCrossEntropy`   -ln softmax(1/dt int V(t) dt)_l
 - :class:`MeanVoltageLoss`          any function of 1/T int weight(t) V(t) dt, with its derivative
@@ -46,6 +47,7 @@ from eventsolve.losses.voltages import MeanVoltageCrossEntropy as MeanVoltageCro
 from eventsolve.losses.voltages import MeanVoltageLoss as MeanVoltageLoss
 from eventsolve.losses.voltages import RunningLoss as RunningLoss
 from eventsolve.losses.voltages import SampledVoltage as SampledVoltage
+from eventsolve.losses.voltages import SilentHinge as SilentHinge
 from eventsolve.losses.voltages import SumVoltageCrossEntropy as SumVoltageCrossEntropy
 from eventsolve.losses.voltages import TrajectoryMSE as TrajectoryMSE
 

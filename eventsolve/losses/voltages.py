@@ -9,8 +9,8 @@ A running loss is an integral over the trial [0, T], here of
 - :class:`MeanVoltageCrossEntropy`   -ln softmax(m)_label
 - :class:`SumVoltageCrossEntropy`    -ln softmax(m T/dt)_label
 
-Also :class:`MaxVoltageLoss` and :class:`MaxVoltageCrossEntropy`, of largest voltages, and :class:`SampledVoltage`, any
-function of voltages at fixed times (Nowotny et al. 2024 has most of these).
+Also :class:`MaxVoltageLoss`, :class:`MaxVoltageCrossEntropy` and :class:`SilentHinge`, of largest voltages, and
+:class:`SampledVoltage`, any function of voltages at fixed times (Nowotny et al. 2024 has most of these).
 
 Integrals are sums over nodes, which the solution chooses (:mod:`eventsolve.quadrature`: exact to rounding). Every node
 is a place at which the adjoint p_V jumps by its weight times dl/dV, as in dp_V/dt = p_V/tau_mem - dl/dV. Moving an
@@ -34,9 +34,12 @@ from eventsolve.losses.evaluation import (
     VoltageReads,
     check_callable,
     cross_entropy,
+    fitting,
     fitting_labels,
     label_vector,
+    per_neuron,
     spikes_of,
+    spiking_of,
 )
 from eventsolve.quadrature import Nodes
 from eventsolve.shown import called
@@ -369,6 +372,45 @@ class MaxVoltageCrossEntropy(Frozen):
             return cross_entropy(largest, labels)
 
         return MaxVoltageLoss(self.population, loss).evaluate(solution)
+
+
+@dataclass(frozen=True, eq=False)
+class SilentHinge(Frozen):
+    """Half the squared distance below a level of the largest voltages of neurons that did not spike.
+
+    1/2 sum_j max(0, level_j - max_t V_j(t))^2 over the neurons j that are silent in a sample. Its gradient wakes them,
+    where losses on spikes have none, and is exact. With the level at the threshold it goes to 0 as a neuron starts to
+    spike, so that it is continuous there; above it, such a neuron leaves the sum with a jump. The level is a constant:
+    a gradient for v_threshold does not move it. Published codes wake neurons by raising all of their weights (Goeltz et
+    al. 2021) or by kicking voltages (Nowotny et al. 2024), which is the gradient of nothing. Within a cycle a peak that
+    moves with an arrival is refused.
+
+    Parameters
+    ----------
+    population : str
+        A spiking population.
+    level : float or array_like, (n_neurons,)
+        In the unit of voltages; usually the threshold.
+    """
+
+    population: str
+    level: ArrayLike
+
+    __repr__ = called
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "level", per_neuron("level", self.level))
+
+    def evaluate(self, solution: Solution) -> Evaluation:
+        """Return each sample's loss and its derivative by the voltages of silent neurons at their maxima."""
+        trains = spiking_of(solution, self.population)
+        level = fitting("level", self.level, trains.n_neurons)
+        samples, neurons, value, time, arrival = solution.silent_maxima(self.population)
+        missing = np.maximum(level[neurons] - value, 0.0)
+        values: Reals = 0.5 * np.bincount(samples, missing**2, solution.n_samples).astype(np.float64)
+        some = missing > 0
+        reads = VoltageReads(samples[some], neurons[some], time[some], arrival[some], -missing[some])
+        return Evaluation(values, voltages={self.population: reads})
 
 
 @dataclass(frozen=True, eq=False)

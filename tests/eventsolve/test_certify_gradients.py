@@ -153,6 +153,23 @@ def test_the_largest_voltage_is_found_and_enclosed():
     assert abs(float(middle) - value) <= float(radius) + 2 * 10 / 90e-6 * 25e-6**2
 
 
+def test_a_largest_voltage_that_rides_on_an_arrival_moves_the_spike_that_arrives():
+    """No other event of the readout lies between a spike and its arrival, which ends the rise of the voltage."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("a", 1, es.LIF(20e-3, 5e-3))
+    net.add_population("out", 2, es.LI(20e-3, 5e-3))
+    net.connect("in", "a", [[7.5]])
+    net.connect("in", "out", [[5.0], [1.0]], delay=1e-3)
+    net.connect("a", "out", [[-30.0], [0.0]], delay=1e-3)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 10e-3)
+    assert solution.spikes["a"].n_spikes == 1
+    assert solution.maxima("out").arrival[0, 0] >= 0
+    certificate = es.certify(solution, gradients=es.losses.MaxVoltageCrossEntropy("out", [0]))
+    assert certificate.proven, str(certificate)
+    assert abs(certificate.gradients.weight["in", "a"].midpoints[0, 0]) > 1e-3
+
+
 def losses(labels, n):
     first = {"tau0": 1e-3, "tau1": 6e-3, "alpha": 0.01}
     weightings = ("uniform", "exponential", "linear", "sigmoid")

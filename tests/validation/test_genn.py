@@ -498,3 +498,45 @@ def test_the_temperature_divides_slopes_and_not_times():
         abs(half.weight["hid", "out"] - mended.weight["hid", "out"]).max()
         > 1e-3 * abs(mended.weight["hid", "out"]).max()
     )
+
+
+# -- genn_eventprop
+
+
+@pytest.mark.parametrize("tau_syn", [5e-3, 20e-3])
+def test_the_losses_of_genn_eventprop_approach_the_exact_ones(tau_syn):
+    """With the factors that are read in its source, to first order of the step, and where time constants are equal."""
+    losses = es.losses
+    made = [
+        losses.MeanVoltageCrossEntropy("out", [0], weighting=w)
+        for w in ("uniform", "exponential", "linear", "sigmoid")
+    ]
+    made += [losses.InstantCrossEntropy("out", [0]), losses.MaxVoltageCrossEntropy("out", [0])]
+    made += [losses.FirstSpikeCrossEntropy("out", [0], tau0=2e-3, alpha=1e-3)]
+    made += [losses.TTFSCrossEntropy("out", [0], tau0=2e-3, tau1=20e-3, alpha=0.1)]
+    for loss in made:
+        spiking = isinstance(loss, losses.FirstSpikeCrossEntropy | losses.TTFSCrossEntropy)
+        network = es.Network()
+        network.add_input("in", 2)
+        network.add_population("hid", 2, es.LIF(20e-3, tau_syn))
+        network.add_population("out", 2, es.LIF(20e-3, tau_syn) if spiking else es.LI(20e-3, tau_syn))
+        network.connect("in", "hid", [[12.0, 1.0], [2.0, 9.0]])
+        network.connect("hid", "out", [[9.0, 3.0], [6.0, 8.0]])
+        trains = es.SpikeTrains.from_lists([[[0.3e-3], [2.1e-3]]])
+        problem = es.Problem(network, {"in": trains}, 40e-3, loss)
+        off = []
+        for step in (1e-5, 2e-6):
+            target = GeNN(
+                step, variant="genn_eventprop", faithful=False, without="single_precision", traces=False
+            )
+            exact = target.with_causes(["late_inputs"]).run(problem)
+            record = target.run(problem)
+            off.append(max(distance(record, exact, key) for key in exact.weight))
+        assert off[0] < 0.1, loss
+        assert off[1] < 0.02, loss
+    with pytest.raises(ValueError, match="genn_eventprop has no loss like RelativeMSE"):
+        target.run(replace(problem, loss=losses.RelativeMSE("out", [0], gap=1e-3)))
+    with pytest.raises(ValueError, match="genn_eventprop delays inputs alone"):
+        target.run(small(delay=1e-3))
+    with pytest.raises(ValueError, match="variant must be one of mlgenn, genn_eventprop; got 'genn'"):
+        GeNN(1e-3, variant="genn")

@@ -27,8 +27,13 @@ def gradient_factor(readout: Name, *, tau_mem: float, time_step: float, t_end: f
 
     ``tau_mem`` is the readout's. Of "RelativeMSE" the loss is in s^2, of which mlGeNN's has a million times as many.
     """
-    name = {"AvgVarExpWeight": "AvgVar", "RelativeMSE": "FirstSpikeTime"}.get(readout, readout)
-    convention = conventions.of("mlGeNN", name)
+    shared = {
+        "AvgVarExpWeight": "AvgVar",
+        "RelativeMSE": "FirstSpikeTime",
+        "sum": "sum, exp, linear, sigmoid",
+    }
+    system = "genn_eventprop" if readout in ("sum", "max", "avg_xentropy", "first_spike") else "mlGeNN"
+    convention = conventions.of(system, shared.get(readout, readout))
     assert convention.gradient_factor is not None
     constants = conventions.Constants(tau_mem=tau_mem, time_step=time_step, t_end=t_end)
     factor = float(np.asarray(convention.gradient_factor(constants)))

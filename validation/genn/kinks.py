@@ -12,14 +12,17 @@ import numpy as np
 
 from validation.genn.clock import Floats
 from validation.genn.outcome import Outcome
-from validation.genn.readouts import Trial
+from validation.genn.readouts import Answer, Reading, Trial
 
 
-def worth(outcome: Outcome, trial: Trial, drive: Floats, population: str) -> Floats:
-    """Return what jumps have beside their formula, (n_spikes,), from the drives of MaxVar's maxima.
+def worth(outcome: Outcome, trial: Trial, answer: Answer, reading: Reading) -> Floats:
+    """Return what jumps have beside their formula, (n_spikes,), of the maxima of MaxVar, or of genn_eventprop's.
 
-    A drive D = g/(tau_mem B T) acts for one step; dL/dt of the arrival is -g V' by GeNN's factor T/(1 - alpha).
+    dL/dt of the arrival is -g V'. By GeNN's factor T/(1 - alpha) it is -D tau_mem (1 - alpha) V', D = g/(tau_mem B T)
+    being the drive of one step; by that of genn_eventprop, T, it is -tau_mem V' times its kick, which is
+    of the voltage after the step before.
     """
+    population = reading.population
     kind, clock = trial.clock.kind, trial.clock
     added = np.zeros(trial.found.steps.size)
     network = outcome.tables.network
@@ -29,14 +32,22 @@ def worth(outcome: Outcome, trial: Trial, drive: Floats, population: str) -> Flo
         start=np.zeros(trial.voltage.shape),
     )
     lasting = -np.expm1(-clock.time_step / trial.tau_mem.astype(np.float64))
-    for sample, step, output in zip(*np.nonzero(drive), strict=True):
+    if reading.paper:
+        places = [
+            (s, j, int(answer.kick_step[s, j]) - 1) for s, j in zip(*np.nonzero(answer.kick), strict=True)
+        ]
+        sizes = [float(answer.kick[s, j]) for s, j, _ in places]
+    else:
+        places = [(s, j, int(n)) for s, n, j in zip(*np.nonzero(answer.drive), strict=True)]
+        sizes = [float(answer.drive[s, n, j] * lasting[j]) for s, j, n in places]
+    for (sample, output, step), size in zip(places, sizes, strict=True):
         before = v_leak[output] + current[sample, step, output] - trial.voltage[sample, step, output]
         after = before
         for spike, weight in _arrivals(outcome, population, sample, step, output):
             after += weight
             if before > 0 >= after and spike >= 0:
                 slope = before / float(trial.tau_mem[output])
-                jump = -drive[sample, step, output] * trial.tau_mem[output] * lasting[output] * slope
+                jump = -size * float(trial.tau_mem[output]) * slope
                 added[spike] += jump / trial.found.slopes[spike]
             if before > 0 >= after:
                 break

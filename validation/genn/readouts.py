@@ -14,7 +14,7 @@ voltage after step n, p the softmax of the scores m and g_j = (1 if j is the lab
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,14 +23,19 @@ from scipy.special import logsumexp
 
 import eventsolve as es
 from eventsolve.losses.evaluation import fitting_labels
-from eventsolve.network import Network
+from eventsolve.losses.voltages import WEIGHTINGS
+from eventsolve.network import Network, Population
 from validation.genn.causes import Causes
 from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Fired
+from validation.genn.tables import Variant
 from validation.grid.first_spikes import refuse_silent
 from validation.grid.steps import Integers, Reals
 
-Name = Literal["AvgVar", "AvgVarExpWeight", "SumVar", "MaxVar", "Var", "FirstSpikeTime", "RelativeMSE"]
+Name = Literal[
+    "AvgVar", "AvgVarExpWeight", "SumVar", "MaxVar", "Var", "FirstSpikeTime", "RelativeMSE",
+    "sum", "max", "avg_xentropy", "first_spike",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,10 @@ class Reading:
         ``softmax_temperature``, ``ttfs_alpha`` and ``delta``.
     target : callable or None
         As of :class:`eventsolve.losses.TrajectoryMSE`.
+    weighting : callable or None
+        genn_eventprop's, of t/T.
+    tau1 : float or None
+        Of genn_eventprop's exponential term for early spikes.
     """
 
     name: Name
@@ -60,11 +69,18 @@ class Reading:
     alpha: float = 0.0
     gap: float = 0.0
     target: Callable[[Reals, int], Any] | None = None
+    weighting: Callable[[Any], Any] | None = None
+    tau1: float | None = None
 
     @property
     def of_spikes(self) -> bool:
         """Whether first spikes are read, and no voltages."""
-        return self.name in ("FirstSpikeTime", "RelativeMSE")
+        return self.name in ("FirstSpikeTime", "RelativeMSE", "first_spike")
+
+    @property
+    def paper(self) -> bool:
+        """Whether it is one of genn_eventprop's."""
+        return self.name in ("sum", "max", "avg_xentropy", "first_spike")
 
     @property
     def divided(self) -> bool:
@@ -95,7 +111,9 @@ class Answer:
     at_spike: Floats
 
 
-def reading_of(loss: Any, network: Network, n_samples: int, time_step: float) -> Reading:
+def reading_of(
+    loss: Any, network: Network, n_samples: int, time_step: float, variant: Variant = "mlgenn"
+) -> Reading:
     """Return a loss as mlGeNN knows it; ``time_step`` in seconds.
 
     Raises
@@ -117,6 +135,8 @@ def reading_of(loss: Any, network: Network, n_samples: int, time_step: float) ->
             f"mlGeNN's EventProp compiler reads first spikes of LIF and voltages of LI populations; got "
             f"{type(loss).__name__} of {population.name!r}, which is {type(population.neuron).__name__}"
         )
+    if variant == "genn_eventprop":
+        return _paper_reading(loss, population, labels)
     if isinstance(loss, losses.MeanVoltageCrossEntropy):
         names: dict[Any, Name] = {"uniform": "AvgVar", "exponential": "AvgVarExpWeight"}
         if loss.weighting not in names:
@@ -185,6 +205,7 @@ class Trial:
         All spikes of neurons.
     first : int
         The first output neuron.
+    v_initial : ndarray, (n_outputs,)
     time_step : float
         Seconds.
     """
@@ -197,6 +218,7 @@ class Trial:
     samples: Integers
     found: Fired
     first: int
+    v_initial: Floats
     time_step: float
 
     @property
@@ -220,6 +242,8 @@ def answer(reading: Reading, trial: Trial) -> Answer:
     """
     if reading.of_spikes:
         return _first_spikes(reading, trial)
+    if reading.paper:
+        return _paper(reading, trial)
     clock, kind = trial.clock, trial.clock.kind
     share = trial.tau_mem * kind(trial.batch) * kind(clock.trial)
     if reading.name == "Var":
@@ -315,7 +339,8 @@ def _first_spikes(reading: Reading, trial: Trial) -> Answer:
     first = _firsts(trial)
     silent = first < 0
     rows, labels = np.arange(trial.n_samples), reading.labels
-    times = np.where(silent, kind(-np.finfo(np.float32).min), clock.times[np.maximum(first, 0)])
+    never = clock.trial + 1.0 if reading.paper else -np.finfo(np.float32).min
+    times = np.where(silent, kind(never), clock.times[np.maximum(first, 0)])
     counted: NDArray[np.bool_] = np.ones(trial.n_samples, dtype=bool)
     if not causes.silence:
         needed = silent if reading.name == "RelativeMSE" else silent[rows, labels][:, None]
@@ -333,7 +358,7 @@ def _first_spikes(reading: Reading, trial: Trial) -> Answer:
         divisors = np.ones_like(numerators)
     else:
         temperature = kind(reading.temperature)
-        scores = -times if causes.temperature else -times / temperature
+        scores = -times if causes.temperature and not reading.paper else -times / temperature
         p = softmax(scores)
         early = _early(reading, times[rows, labels], clock)
         numerators = -p
@@ -341,10 +366,10 @@ def _first_spikes(reading: Reading, trial: Trial) -> Answer:
         divisors = np.full_like(p, reading.temperature * trial.batch)
         divisors[rows, labels] = trial.batch
         values = _cross_entropy(scores, labels)
-        values += reading.alpha / (1.01 * clock.trial - times[rows, labels].astype(np.float64))
+        values += _early_values(reading, times[rows, labels].astype(np.float64), clock)
         if causes.silence:
             unheard = silent[rows, labels]
-            strength = reading.alpha / (0.0001 * clock.trial * clock.trial)
+            strength = _phantom(reading, clock)
             kick[rows, labels] = np.where(unheard, kind(strength / trial.batch), kind(0))
             values[unheard] = np.inf
     numerators[~counted] = 0
@@ -353,7 +378,7 @@ def _first_spikes(reading: Reading, trial: Trial) -> Answer:
         scores=-times,
         softmax=p,
         drive=np.empty((0, clock.n_steps, trial.n_outputs), kind),
-        kick_step=np.where(kick != 0, clock.n_steps - 1, -1),
+        kick_step=np.where(kick != 0, clock.n_steps - (2 if reading.paper else 1), -1),
         kick=kick,
         at_spike=_at_firsts(trial, first, numerators, divisors),
     )
@@ -361,10 +386,27 @@ def _first_spikes(reading: Reading, trial: Trial) -> Answer:
 
 def _early(reading: Reading, times: Floats, clock: Clock) -> Floats:
     """Return the slope of the term alpha/(1.01 T - t); 0 for a silent output, whose time is beyond all numbers."""
+    if reading.tau1 is not None:
+        early: Floats = clock.kind(reading.alpha / reading.tau1) * np.exp(times / clock.kind(reading.tau1))
+        return early
     late = clock.kind(1.01 * clock.trial) - times
     with np.errstate(over="ignore"):
         slope: Floats = clock.kind(reading.alpha) / (late * late)
     return slope
+
+
+def _early_values(reading: Reading, times: Any, clock: Clock) -> Any:
+    """Return the term for early spikes."""
+    if reading.tau1 is not None:
+        return reading.alpha * np.expm1(times / reading.tau1)
+    return reading.alpha / (1.01 * clock.trial - times)
+
+
+def _phantom(reading: Reading, clock: Clock) -> float:
+    """Return by what a silent label's lambda_V is kicked: the slope of the term for early spikes, at T."""
+    if reading.tau1 is not None:
+        return float(reading.alpha / reading.tau1 * np.exp(clock.trial / reading.tau1))
+    return reading.alpha / (0.0001 * clock.trial * clock.trial)
 
 
 def _relative(reading: Reading, times: Floats, at_zero: NDArray[np.bool_]) -> tuple[Floats, Reals]:
@@ -407,3 +449,61 @@ def _at_firsts(trial: Trial, first: Integers, numerators: Floats, divisors: Floa
     recip = kind(1.0) / found.slopes[own]
     added[own] = recip * numerators[samples, outputs] / divisors[samples, outputs]
     return added
+
+
+# -- genn_eventprop
+
+
+def _paper_reading(loss: Any, population: Population, labels: Integers) -> Reading:
+    losses = es.losses
+    if isinstance(loss, losses.MeanVoltageCrossEntropy):
+        weighting = loss.weighting if callable(loss.weighting) else WEIGHTINGS[loss.weighting]
+        return Reading("sum", population.name, labels, weighting=weighting)
+    if isinstance(loss, losses.MaxVoltageCrossEntropy):
+        return Reading("max", population.name, labels)
+    if isinstance(loss, losses.InstantCrossEntropy):
+        return Reading("avg_xentropy", population.name, labels)
+    if isinstance(loss, losses.FirstSpikeCrossEntropy | losses.TTFSCrossEntropy):
+        tau1 = getattr(loss, "tau1", None)
+        return Reading(
+            "first_spike",
+            population.name,
+            labels,
+            silent=loss.silent,
+            temperature=milliseconds(loss.tau0),
+            alpha=milliseconds(loss.alpha) if tau1 is None else loss.alpha,
+            tau1=None if tau1 is None else milliseconds(tau1),
+        )
+    raise ValueError(f"genn_eventprop has no loss like {type(loss).__name__}")
+
+
+def _paper(reading: Reading, trial: Trial) -> Answer:
+    """Return what a voltage readout of genn_eventprop says: of V before the update of each step, at its time."""
+    clock, kind, v = trial.clock, trial.clock.kind, trial.voltage
+    share = trial.tau_mem * kind(trial.batch) * kind(clock.trial)
+    if reading.name == "avg_xentropy":  # which keeps V after the update
+        flat = v.reshape(-1, trial.n_outputs)
+        g = _one_hot(reading.labels, trial)[:, None] - softmax(flat).reshape(v.shape)
+        each = _cross_entropy(flat, np.repeat(reading.labels, clock.n_steps))
+        return _plain(each.reshape(v.shape[:2]).mean(axis=1), v[:, -1], None, g / share, trial)
+    start = np.broadcast_to(trial.v_initial, (trial.n_samples, 1, trial.n_outputs))
+    before: Any = np.concatenate([start, v[:, :-1]], axis=1)
+    if reading.name == "max":
+        steps = before.argmax(axis=1)
+        top = np.take_along_axis(before, steps[:, None], axis=1)[:, 0]
+        scores = np.maximum(top, kind(0))
+        p = softmax(scores)
+        answer = _plain(_cross_entropy(scores, reading.labels), scores, p, v[:0], trial)
+        met = (top > 0) & (clock.met_by_step[steps] | (not trial.causes.matching))
+        kick = ((_one_hot(reading.labels, trial) - p) / share).astype(kind)
+        return replace(answer, kick_step=np.where(met, steps, -1), kick=np.where(met, kick, kind(0)))
+    assert reading.weighting is not None
+    x = clock.times / kind(clock.trial)
+    terms = (
+        np.asarray(reading.weighting(x), kind)[:, None] * before / kind(clock.trial) * kind(clock.time_step)
+    )
+    scores = np.add.accumulate(terms, axis=1)[:, -1]
+    p = softmax(scores)
+    g = (_one_hot(reading.labels, trial) - p) / share
+    weights = np.asarray(reading.weighting((kind(1.0) - x)[::-1]), kind)
+    return _plain(_cross_entropy(scores, reading.labels), scores, p, weights[:, None] * g[:, None], trial)

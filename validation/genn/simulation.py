@@ -19,7 +19,7 @@ from validation.genn.kernels.forward import forward
 from validation.genn.kernels.tables import Fired, Found, Push, Rules, States
 from validation.genn.kinks import worth
 from validation.genn.outcome import Outcome
-from validation.genn.tables import Tables, sent_inputs, tables_of
+from validation.genn.tables import Tables, Variant, sent_inputs, tables_of
 from validation.grid.steps import Integers, number_of_samples, number_of_steps
 from validation.grid.tables import part
 
@@ -46,6 +46,7 @@ class Settings:
     regulariser: Regulariser
     batched: bool
     consecutive: bool
+    variant: Variant
     threads: int | None
 
     @property
@@ -60,6 +61,7 @@ class Settings:
             zeroed=self.causes.early_zero,
             consecutive=self.consecutive,
             late_jump=self.causes.late_jump,
+            inputs_met=self.variant != "mlgenn",
             room=self.max_spikes - 1 if self.causes.ring_buffer else -1,
         )
 
@@ -81,13 +83,13 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
         )
     reading = None
     if problem.loss is not None:
-        reading = readouts.reading_of(problem.loss, network, n_samples, settings.time_step)
+        reading = readouts.reading_of(problem.loss, network, n_samples, settings.time_step, settings.variant)
     clock = Clock(milliseconds(settings.time_step), n_steps, kind)
-    tables = tables_of(network, settings.time_step, kind, causes)
+    tables = tables_of(network, settings.time_step, kind, causes, settings.variant)
     warn_of_step(settings.time_step, network)
     sent = sent_inputs(tables.sources, problem.inputs, clock, settings.time_step, causes.late_inputs)
     voltages = traces or (reading is not None and not reading.of_spikes)
-    kinks = reading is not None and reading.name == "MaxVar" and not causes.kinks
+    kinks = reading is not None and reading.name in ("MaxVar", "max") and not causes.kinks
     bounds, fired, states = _forward(tables, clock, sent.events, settings, voltages, traces or kinks)
     outcome = Outcome(tables, clock, sent, bounds, fired, states)
     if reading is None:
@@ -103,11 +105,12 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
         outcome.samples,
         fired,
         tables.populations[reading.population],
+        outcome.of(reading.population, tables.neurons.v_initial),
         settings.time_step,
     )
     answer = readouts.answer(reading, trial)
     if kinks:
-        answer = replace(answer, at_spike=worth(outcome, trial, answer.drive, reading.population))
+        answer = replace(answer, at_spike=worth(outcome, trial, answer, reading))
     with np.errstate(divide="ignore"):
         reciprocals = kind(1.0) / fired.slopes
     push = Push(
@@ -132,9 +135,13 @@ def _regularised(outcome: Outcome, settings: Settings, readout: str) -> Floats:
     batch = n_samples if settings.batched else 1
     if settings.batched:
         counts[:] = counts.sum(axis=0)
-    excess = counts - int(regulariser.nu * batch)
-    strengths = (kind(k / (batch * batch)) for k in (regulariser.upper, regulariser.lower))
-    upper, lower = strengths
+    if settings.variant == "mlgenn":
+        excess: Any = counts - int(regulariser.nu * batch)
+        share = batch * batch
+    else:
+        excess = counts / batch - regulariser.nu
+        share = batch
+    upper, lower = (kind(k / share) for k in (regulariser.upper, regulariser.lower))
     push: Floats = np.where(excess > 0, upper, lower) * excess.astype(kind)
     outcome.of(readout, push)[:] = 0
     return push

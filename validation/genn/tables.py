@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Neurons, Projections, Synapses
 from validation.grid.kernels.tables import Events
 from validation.grid.steps import Integers, grid_trains, in_steps
+
+Variant: TypeAlias = Literal["mlgenn", "genn_eventprop"]
 
 LONGEST_DELAY = 65534
 """Steps: mlGeNN's compiler refuses more than 65535, counting one for a spike without delay."""
@@ -64,7 +66,7 @@ class Tables:
         return found
 
 
-def tables_of(network: Network, time_step: float, kind: Any, causes: Causes) -> Tables:
+def tables_of(network: Network, time_step: float, kind: Any, causes: Causes, variant: Variant) -> Tables:
     """Return the tables of a network.
 
     Parameters
@@ -75,6 +77,7 @@ def tables_of(network: Network, time_step: float, kind: Any, causes: Causes) -> 
     kind : type
         Of the floats.
     causes : Causes
+    variant : {"mlgenn", "genn_eventprop"}
 
     Raises
     ------
@@ -82,6 +85,7 @@ def tables_of(network: Network, time_step: float, kind: Any, causes: Causes) -> 
         If GeNN cannot run the network.
     """
     check_network(network)
+    (check_mlgenn if variant == "mlgenn" else check_paper)(network)
     populations = [p for p in network.populations.values() if p.neuron is not None]
     inputs = [p for p in network.populations.values() if p.neuron is None]
     sources, firsts = {}, {}
@@ -136,7 +140,7 @@ def tables_of(network: Network, time_step: float, kind: Any, causes: Causes) -> 
     by_projection = np.array(places, dtype=np.int64).reshape(-1, 4)
     return Tables(
         network,
-        _neurons(populations, time_step, kind, causes),
+        _neurons(populations, time_step, kind, causes, not causes.gain or variant != "mlgenn"),
         Projections(*(by_projection[:, k].copy() for k in range(3))),
         synapses,
         sources,
@@ -146,7 +150,9 @@ def tables_of(network: Network, time_step: float, kind: Any, causes: Causes) -> 
     )
 
 
-def _neurons(populations: list[Population], time_step: float, kind: Any, causes: Causes) -> Neurons:
+def _neurons(
+    populations: list[Population], time_step: float, kind: Any, causes: Causes, exact: bool
+) -> Neurons:
     """Return the constants of all neurons, computed in float64 and rounded once, as mlGeNN's compiler does."""
     dt, columns = milliseconds(time_step), []
     for p in populations:
@@ -155,9 +161,10 @@ def _neurons(populations: list[Population], time_step: float, kind: Any, causes:
             np.array([milliseconds(x) for x in p.parameter(name)]) for name in ("tau_mem", "tau_syn", "t_ref")
         )
         alpha, beta = np.exp(-dt / tau_mem), np.exp(-dt / tau_syn)
+        same = tau_mem == tau_syn
         scale, slope = tau_syn / dt * (1.0 - beta), dt / (tau_syn * (1.0 - beta))
         drive = kind(1.0) - alpha.astype(kind)
-        if not causes.gain:
+        if exact:
             drive = dt / tau_mem * alpha * exprel(dt / tau_mem - dt / tau_syn)
             scale = slope = np.ones(p.size)
         if not causes.late_current:
@@ -170,7 +177,8 @@ def _neurons(populations: list[Population], time_step: float, kind: Any, causes:
                 scale=scale,
                 drive=drive,
                 slope=slope,
-                a=tau_mem / (tau_mem - tau_syn),
+                a=np.where(same, dt / tau_syn, tau_mem / np.where(same, 1.0, tau_mem - tau_syn)),
+                spread=np.where(same, beta, alpha.astype(kind) - beta.astype(kind)),
                 tau_syn=tau_syn,
                 bias=(1.0 - alpha) * of["v_leak"],
                 v_initial=of["v_initial"],
@@ -222,6 +230,18 @@ def check_network(network: Network) -> None:
             raise ValueError(
                 f"v_leak of population {name!r} must be 0: mlGeNN's LIF has no bias, only its LI has"
             )
+    for projection in network.projections.values():
+        if projection.synapse != "exponential":
+            raise ValueError(
+                f"synapse of {projection.key} must be 'exponential': mlGeNN's EventProp compiler knows no other"
+            )
+
+
+def check_mlgenn(network: Network) -> None:
+    """Raise a ValueError unless mlGeNN's EventProp compiler takes the time constants."""
+    for name, population in network.populations.items():
+        if population.neuron is None:
+            continue
         for parameter in ("tau_mem", "tau_syn"):
             values = population.parameter(parameter)
             if np.unique(values).size > 1:
@@ -235,11 +255,19 @@ def check_network(network: Network) -> None:
                 f"tau_mem and tau_syn of population {name!r} are equal at neuron {int(np.argmax(same))}, where "
                 "GeNN divides tau_mem by their difference: mlGeNN ends with a ZeroDivisionError"
             )
+
+
+def check_paper(network: Network) -> None:
+    """Raise a ValueError unless genn_eventprop has the network: without bias, refractory period and delays."""
+    for name, population in network.populations.items():
+        for parameter in ("t_ref", "v_leak"):
+            if np.any(population.parameter(parameter) != 0):
+                raise ValueError(f"{parameter} of population {name!r} must be 0: genn_eventprop has none")
+        if getattr(population.neuron, "reset", "value") != "value":
+            raise ValueError(f"reset of population {name!r} must be 'value': genn_eventprop has no other")
     for projection in network.projections.values():
-        if projection.synapse != "exponential":
-            raise ValueError(
-                f"synapse of {projection.key} must be 'exponential': mlGeNN's EventProp compiler knows no other"
-            )
+        if projection.delay.any():
+            raise ValueError(f"delay of {projection.key} must be 0: genn_eventprop delays inputs alone")
 
 
 @dataclass(frozen=True, eq=False)

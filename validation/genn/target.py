@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from validation.genn.causes import FAULTS, MEANINGS, Causes
 from validation.genn.clock import Clock, milliseconds
 from validation.genn.outcome import Outcome, record_of
 from validation.genn.simulation import Regulariser, Settings, simulate
-from validation.genn.tables import sent_inputs, shifted
+from validation.genn.tables import Variant, sent_inputs, shifted
 from validation.grid.steps import number_of_steps
 from validation.oracle import oracle
 from validation.target import Grain, Resolution
@@ -69,6 +69,12 @@ class GeNN:
     trials : {"separate", "consecutive"}
         Whether each sample is run from rest, or they follow each other in one run, and each finds what the one before
         has left in currents and ring buffers.
+    variant : {"mlgenn", "genn_eventprop"}
+        The compiler, or the code of Nowotny et al. (tnowotny/genn_eventprop at 7cf409a), read and not run:
+        exact propagators, any time constants, and of ``MeanVoltageCrossEntropy`` every weighting (sum, sum_weigh_exp,
+        sum_weigh_linear, sum_weigh_sigmoid), ``MaxVoltageCrossEntropy`` (max), ``InstantCrossEntropy`` (avg_xentropy),
+        ``FirstSpikeCrossEntropy`` (first_spike) and ``TTFSCrossEntropy`` (first_spike_exp). It has no refractory
+        periods, delays and biases.
     traces : bool
         Whether the record has V and I of every step.
     threads : int, optional
@@ -84,6 +90,7 @@ class GeNN:
     reg_nu_upper: float = field(default=0.0, kw_only=True)
     batched: bool = field(default=False, kw_only=True)
     trials: Trials = field(default="separate", kw_only=True)
+    variant: Variant = field(default="mlgenn", kw_only=True)
     traces: bool = field(default=True, kw_only=True)
     threads: int | None = field(default=None, kw_only=True)
 
@@ -108,6 +115,8 @@ class GeNN:
             object.__setattr__(self, name, value)
         if self.trials not in ("separate", "consecutive"):
             raise ValueError(f"trials must be 'separate' or 'consecutive'; got {self.trials!r}")
+        if self.variant not in get_args(Variant):
+            raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}; got {self.variant!r}")
         if self.batched and self.trials == "consecutive":
             raise ValueError("trials 'consecutive' are batches of one sample each; got batched True")
 
@@ -157,7 +166,8 @@ class GeNN:
     @property
     def name(self) -> str:
         """Of the implementation and its settings, where they are not the defaults."""
-        parts = [f"GeNN, {self.time_step * 1e3:g} ms"]
+        system = "GeNN" if self.variant == "mlgenn" else "genn_eventprop"
+        parts = [f"{system}, {self.time_step * 1e3:g} ms"]
         if not self.faithful:
             parts.append("faults mended")
         if self.without:
@@ -238,5 +248,6 @@ class GeNN:
             regulariser=Regulariser(self.reg_lambda_upper, self.reg_lambda_lower, self.reg_nu_upper),
             batched=self.batched,
             consecutive=self.trials == "consecutive",
+            variant=self.variant,
             threads=self.threads,
         )

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 import eventsolve as es
 from eventsolve.network import Network
 from eventsolve.quadrature import Nodes, require_continuous
-from eventsolve.solution import Maxima
+from eventsolve.solution import Maxima, SilentMaxima
 from validation.grid.steps import Integers, Reals
 
 States = tuple[Reals, Reals]
@@ -81,6 +81,14 @@ class GridSolution:
         steps = voltages.argmax(axis=1)
         values = np.take_along_axis(voltages, steps[:, None], axis=1)[:, 0]
         return Maxima(values, steps * self.time_step, np.full(steps.shape, -1))
+
+    def silent_maxima(self, population: str) -> SilentMaxima:
+        """Return the largest voltage of every neuron in every sample in which it does not spike."""
+        samples, neurons = np.nonzero(self.spikes[population].counts() == 0)
+        voltages = self._of(population, 0)[samples, :, neurons]
+        steps = voltages.argmax(axis=1)
+        values = voltages[np.arange(steps.size), steps]
+        return SilentMaxima(samples, neurons, values, steps * self.time_step, np.full(steps.shape, -1))
 
     def nodes(self, population: str) -> Nodes:
         """Return the points after 0, each with one step's share of the mean."""

@@ -92,7 +92,8 @@ def decisions(grid: Reals, predicted: Integers, points: Reals, labels: Integers,
 def _disk(grid: Reals, predicted: Integers) -> Any:
     """Return a plot of the decided classes, with the true borders."""
     low, high = float(grid[0]), float(grid[-1])
-    plot = plots.axes("x", "y", height=420, x_range=(-0.02, 1.02), y_range=(-0.02, 1.02), match_aspect=True)
+    plot = plots.axes("x", "y", height=440, x_range=(-0.02, 1.02), y_range=(-0.02, 1.02))
+    plot.update(sizing_mode="scale_width", width=440, max_width=520)  # a disk is as high as it is wide
     plots.area_map(plot, np.where(predicted < 0, np.nan, predicted), low, high)
     turn = np.linspace(0, 2 * np.pi, 200)
     for x, radius, angle in (

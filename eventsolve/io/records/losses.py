@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "SumVoltageCrossEntropy": ("time_step",),
     "InstantCrossEntropy": (),
     "SpikeCountLoss": (),
+    "SilentHinge": (),
 }
 """Losses by the names of their classes, and which of their fields are times."""
 SQUARED = ("TargetTimeMSE", "RelativeMSE")
@@ -155,8 +156,8 @@ def loss_of(
             values[name] = indices(f"{where}.labels", values[name], 2**31, budget)
         elif name in ("alpha", "upper", "lower"):
             values[name] = number(f"{where}.{name}", values[name])
-        elif name == "target":
-            values[name] = reals(f"{where}.target", values[name], budget)
+        elif name in ("target", "level"):
+            values[name] = reals(f"{where}.{name}", values[name], budget)
         elif name in ("silent", "weighting"):
             text(f"{where}.{name}", values[name])
     try:

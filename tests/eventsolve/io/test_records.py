@@ -306,6 +306,7 @@ def test_a_loss_that_computes_what_it_likes_is_not_written(tmp_path):
         es.losses.SumVoltageCrossEntropy("out", [0, 1], time_step=1e-3),
         es.losses.SpikeCountLoss("out", 14.0, upper=0.5),
         es.losses.SpikeCountLoss("out", [14.0, 3.0], lower=0.25),
+        es.losses.SilentHinge("out", 1.0),
     ],
     ids=repr,
 )

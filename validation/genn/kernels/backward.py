@@ -76,21 +76,15 @@ def decayed(neurons, push, sample, step, lambda_v, lambda_i):
     driven = push.drive.shape[0] > 0
     last = push.first + n_outputs if driven else push.first
     for j in range(push.first):
-        lambda_i[j] = (
-            neurons.a[j] * lambda_v[j] * (neurons.alpha[j] - neurons.beta[j]) + lambda_i[j] * neurons.beta[j]
-        )
+        lambda_i[j] = neurons.a[j] * lambda_v[j] * neurons.spread[j] + lambda_i[j] * neurons.beta[j]
         lambda_v[j] *= neurons.alpha[j]
     for j in range(last, neurons.alpha.size):
-        lambda_i[j] = (
-            neurons.a[j] * lambda_v[j] * (neurons.alpha[j] - neurons.beta[j]) + lambda_i[j] * neurons.beta[j]
-        )
+        lambda_i[j] = neurons.a[j] * lambda_v[j] * neurons.spread[j] + lambda_i[j] * neurons.beta[j]
         lambda_v[j] *= neurons.alpha[j]
     for j in range(push.first, last):
         d = push.drive[sample, step, j - push.first]
         lambda_i[j] = (
-            d
-            + (lambda_i[j] - d) * neurons.beta[j]
-            + neurons.a[j] * (lambda_v[j] - d) * (neurons.alpha[j] - neurons.beta[j])
+            d + (lambda_i[j] - d) * neurons.beta[j] + neurons.a[j] * (lambda_v[j] - d) * neurons.spread[j]
         )
         lambda_v[j] = d + (lambda_v[j] - d) * neurons.alpha[j]
     for k in range(n_outputs):
@@ -166,7 +160,8 @@ def backward(neurons, synapses, rules, inputs, n_steps, bounds, found, matched, 
             while at >= inputs.bounds[sample] and inputs.steps[at] == step:
                 source = inputs.places[at]
                 if input_heard[at]:
-                    blocked[source] = blocked[source] or (step >= 0 and not matched[step])
+                    missed = step >= 0 and not matched[step] and not rules.inputs_met
+                    blocked[source] = blocked[source] or missed
                     if not blocked[source]:
                         answer(
                             source,

@@ -23,8 +23,9 @@ class Neurons(NamedTuple):
         V becomes alpha V + drive (sum of scale I) + bias.
     slope : ndarray
         What spikes are divided by is slope (sum of scale I) - V.
-    a, tau_syn : ndarray
-        tau_mem/(tau_mem - tau_syn), and tau_syn.
+    a, spread, tau_syn : ndarray
+        tau_mem/(tau_mem - tau_syn), alpha - beta, and tau_syn. Of the first two, which are only multiplied with each
+        other, the limits where the constants are equal: dt/tau_syn and beta.
     bias, v_initial, theta, v_reset, t_ref : ndarray
         The threshold of a readout is inf.
     swing : ndarray
@@ -39,6 +40,7 @@ class Neurons(NamedTuple):
     drive: Array
     slope: Array
     a: Array
+    spread: Array
     tau_syn: Array
     bias: Array
     v_initial: Array
@@ -100,6 +102,8 @@ class Rules(NamedTuple):
         Whether samples are trials that follow each other in one run.
     late_jump : bool
         Whether backwards a spike's jump comes after the decay of its step.
+    inputs_met : bool
+        Whether inputs are always met backwards.
     room : int
         Of how many spikes of a neuron the ring buffer knows, in two consecutive trials together; -1 for all.
     """
@@ -107,6 +111,7 @@ class Rules(NamedTuple):
     zeroed: bool
     consecutive: bool
     late_jump: bool
+    inputs_met: bool
     room: int
 
 
