@@ -121,3 +121,17 @@ def test_the_exact_solution_agrees_and_two_things_wrong_have_no_name():
     found = diagnose(problem, replace(exact, gradients={"weight": noisy}))
     assert found.verdict == "unexplained"
     assert "dL/dw" in found.where
+
+
+def test_a_spike_that_is_somewhere_else_is_not_the_time_steps_doing():
+    """It was accepted, as the furthest of all schemes is as far from the exact spikes."""
+    problem, record = seen("a01.json")
+    trains = record.spikes["hidden"]
+    late = trains.times.copy()
+    late[3] += 6e-3
+    order = np.lexsort((trains.neurons, late, trains.samples))
+    moved = replace(trains, times=late[order], neurons=trains.neurons[order], samples=trains.samples[order])
+    record = replace(record, spikes={**record.spikes, "hidden": moved}, gradients={}, loss_values=None)
+    found = diagnose(problem, record)
+    assert found.verdict == "unexplained"
+    assert "hidden" in found.where
