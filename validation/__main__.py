@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from validation import exits
 from validation.cli.attribute import attribute
 from validation.cli.compare import compare
 from validation.cli.converge import converge
+from validation.cli.diagnose import diagnose
 from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
@@ -57,6 +59,7 @@ app.command()(template)
 app.command(cls=InFolder)(attribute)
 app.command(cls=InFolder)(converge)
 app.command()(recommend)
+app.command(cls=InFolder)(diagnose)
 app.command()(localise)
 training.app.command("task")(train_task)
 app.add_typer(training.app, name="train")
@@ -145,6 +148,8 @@ def check(
         run = checking.check(given, net, window=width, tolerance=tolerance, max_spikes=max_spikes)
     except (ValueError, StoppedError, OSError, ImportError) as error:
         raise wrong(error, "'RECORD'") from None
+    if run.diagnosis is not None:
+        run = replace(run, next_command=run.diagnosis.following.replace("RECORD", str(record)))
     origin = report.provenance(
         {"record": str(record)} | ({} if network is None else {"network": str(network)}),
         command=shlex.join(["eventsolve-validate", *sys.argv[1:]]),

@@ -34,8 +34,8 @@ class Diagnosis:
         What the time step does to this network, in a sentence; empty if that was not worked out.
     rivals : tuple of str
         Other names that explain as much.
-    following : str
-        The command to run next.
+    settings : tuple of str
+        Options ``name=value`` with which the target ``timestepped`` is that twin; empty if another target is, or none.
     untried : int
         How many guesses there was no time for.
     """
@@ -47,8 +47,18 @@ class Diagnosis:
     twin: str = ""
     costs: str = ""
     rivals: tuple[str, ...] = ()
-    following: str = ""
+    settings: tuple[str, ...] = ()
     untried: int = 0
+
+    @property
+    def following(self) -> str:
+        """The command to run next, on the record that is called RECORD there."""
+        if self.verdict == "agrees":
+            return ""
+        if not self.settings:
+            return "eventsolve-validate diagnose RECORD"
+        tool = "converge" if self.accepted else "localise"
+        return f"eventsolve-validate {tool} RECORD --target timestepped --set {','.join(self.settings)}"
 
     @property
     def accepted(self) -> bool:

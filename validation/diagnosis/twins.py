@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import get_args
 
 import eventsolve as es
@@ -90,6 +90,14 @@ class Twin:
         back = ", adjoint by a recursion of its own" if self.adjoint == "recursion" else ""
         slope = ", slope at the threshold" if self.slope == "threshold" else ""
         return f"{self.scheme}{back}{slope}, {self.number}"
+
+    def settings(self, time_step: float) -> tuple[str, ...]:
+        """Return the options of :class:`validation.grid.TimeStepped` with which it is this twin, as text."""
+        target = self.scheme.target(time_step, self.number, adjoint=self.adjoint, slope=self.slope)
+        default = {f.name: f.default for f in fields(target)}
+        found = {name: getattr(target, name) for name in default if name not in ("time_step", "traces")}
+        others = (f"{name}={value}" for name, value in found.items() if value != default[name])
+        return (f"time_step={time_step!r}", *others)
 
     def answer(self, evidence: Evidence, problem: es.Problem, flaws: Flaws = NONE) -> Answer:
         """Return what it says of a problem.

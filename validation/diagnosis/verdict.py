@@ -18,7 +18,7 @@ from validation.diagnosis import backward, forward
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import Answer, Evidence, Place, evidence_of, misfit, misfits, on_grid
 from validation.diagnosis.guesses import Kind
-from validation.diagnosis.twins import Scheme, published
+from validation.diagnosis.twins import Scheme, Twin, published
 from validation.diagnosis.writing import label, slips_of, sparse_synapses
 
 ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
@@ -27,8 +27,6 @@ MOST_NAMES = 12
 """Guesses of which it is looked whether they have the recorded numbers, too."""
 PATIENCE = 40.0
 """CPU seconds for which guesses are tried, unless told otherwise."""
-CONVERGE = "eventsolve-validate converge RECORD"
-LOCALISE = "eventsolve-validate localise RECORD"
 
 
 def diagnose(
@@ -102,10 +100,8 @@ def _continuous(evidence: Evidence, truth: Answer, tolerance: float) -> Diagnosi
         if named:
             told = named[0].startswith(("times", "neurons", "a step of delay: every"))
             where = f"spikes of {first.place}"
-            return Diagnosis(
-                "convention" if told else "fault", named[0], 1.0, where, rivals=named[1:], following=LOCALISE
-            )
-        return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}", following=LOCALISE)
+            return Diagnosis("convention" if told else "fault", named[0], 1.0, where, rivals=named[1:])
+        return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}")
     values = misfits(evidence, truth)
     off = [place for place, value in values.items() if not value <= tolerance]
     by_place: dict[Place, tuple[str, ...]] = {}
@@ -122,16 +118,16 @@ def _continuous(evidence: Evidence, truth: Answer, tolerance: float) -> Diagnosi
     shared = [n for n in by_place[off[0]] if all(n in found for found in by_place.values())]
     loose = None if all(by_place.values()) else backward.loosely(evidence, truth, off)
     if loose is not None:
-        return _named([loose], "")
+        return _named([loose], None)
     if shared:
         kind: Kind = "fault" if shared[0] in slips.ADJOINTS else "convention"
-        return Diagnosis(kind, shared[0], 1.0, where, rivals=tuple(shared[1:3]), following=LOCALISE)
+        return Diagnosis(kind, shared[0], 1.0, where, rivals=tuple(shared[1:3]))
     if all(by_place.values()):
         name = "; ".join(f"{found[0]}, at {label(place)}" for place, found in by_place.items())
         kind = "fault" if any(f[0] in slips.ADJOINTS for f in by_place.values()) else "convention"
-        return Diagnosis(kind, name, 1.0, where, following=LOCALISE)
+        return Diagnosis(kind, name, 1.0, where)
     text = ", ".join(f"{label(place)} off by {100 * values[place]:.3g} %" for place in off)
-    return Diagnosis("unexplained", text, 0.0, where, following=LOCALISE)
+    return Diagnosis("unexplained", text, 0.0, where)
 
 
 # -- against twins on the clock --------------------------------------------------------------------------------------
@@ -160,28 +156,28 @@ def _clocked(evidence: Evidence, truth: Answer, step: float, until: float) -> Di
 def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], until: float) -> Diagnosis:
     """Judge loss and gradients where the spikes are those of some schemes."""
     if not evidence.numbers:
-        return _explained(evidence, truth, None, str(schemes[0]))
+        return _explained(evidence, truth, None, Twin(schemes[0]))
     every = backward.fits(evidence, schemes, evidence.problem)
     best = every[0]
     if not best.off:
-        return _explained(evidence, truth, best.answer, str(best.twin))
+        return _explained(evidence, truth, best.answer, best.twin)
     known = _published(evidence, truth)
     if known is not None:
         return known
     written = backward.slips(evidence, every)
     if written and written[0].edits == 1:
-        return _named(written)
+        return _named(written, evidence.time_step)
     guessed = backward.guessed(evidence, every, evidence.problem, until)
     found = guessed.whole or written or guessed.halves
     if found:
-        return _named(found)
+        return _named(found, evidence.time_step)
     loose = backward.loosely(evidence, every[0].answer, every[0].off)
     if loose is not None:
-        return _named([loose], str(every[0].twin))
+        return _named([loose], evidence.time_step, every[0].twin)
     return _unexplained_numbers(evidence, truth, every, guessed.untried)
 
 
-def _named(found: Sequence[backward.Found], twin: str | None = None) -> Diagnosis:
+def _named(found: Sequence[backward.Found], time_step: float | None, twin: Twin | None = None) -> Diagnosis:
     best = found[0]
     near = [f.name for f in found if f.edits == best.edits and f.after <= 100 * best.after + 1e-24]
     rivals = tuple(name for name in dict.fromkeys(near) if name != best.name)[:3]
@@ -190,9 +186,9 @@ def _named(found: Sequence[backward.Found], twin: str | None = None) -> Diagnosi
         best.name,
         max(0.0, 1.0 - math.sqrt(best.after / best.before)) if best.before else 1.0,
         best.where,
-        str(best.twin) if twin is None else twin,
+        "" if time_step is None else str(twin or best.twin),
         rivals=rivals,
-        following=LOCALISE,
+        settings=() if time_step is None else (twin or best.twin).settings(time_step),
     )
 
 
@@ -228,26 +224,27 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
         if besides:
             name = f"{name}; besides, {besides[0].name}, at {besides[0].where}"
     near = [r.moved.name for r in ranked if r.off == best.off and r.total <= 100 * best.total + 1e-24]
+    twin = best.fits[0].twin if best.fits else Twin(moved.schemes[0])
     return Diagnosis(
         moved.kind,
         name,
         1.0,
         moved.where,
-        str(best.fits[0].twin if best.fits else moved.schemes[0]),
+        str(twin),
         rivals=tuple(n for n in dict.fromkeys(near) if n != moved.name)[:3],
-        following=LOCALISE,
+        settings=twin.settings(moved.evidence.time_step),
     )
 
 
-def _explained(evidence: Evidence, truth: Answer, twin: Answer | None, name: str) -> Diagnosis:
-    h = evidence.time_step
+def _explained(evidence: Evidence, truth: Answer, answer: Answer | None, twin: Twin | str) -> Diagnosis:
+    h, name = evidence.time_step, str(twin)
     return Diagnosis(
         "explained",
         f"equals the discretized algorithm at a time step of {h * 1e3:g} ms ({name}); nothing is wrong",
         1.0,
         twin=name,
-        costs=_costs(evidence, truth, twin),
-        following=CONVERGE,
+        costs=_costs(evidence, truth, answer),
+        settings=twin.settings(h) if isinstance(twin, Twin) else (),
     )
 
 
@@ -295,7 +292,6 @@ def _published(evidence: Evidence, truth: Answer) -> Diagnosis | None:
                     backward.places(evidence, off),
                     target.name,
                     rivals=tuple(shared[1:3]),
-                    following=LOCALISE,
                 )
     return None
 
@@ -316,7 +312,7 @@ def _unexplained_numbers(
             1.0 - max(best.misfits[p] / apart[p] if apart[p] else 1.0 for p in best.off) / 2,
             twin=str(best.twin),
             costs=_costs(evidence, truth, best.answer),
-            following=CONVERGE,
+            settings=best.twin.settings(evidence.time_step),
         )
     text = ", ".join(f"{label(p)} off by {100 * best.misfits[p]:.3g} % of its twin's" for p in best.off)
     return Diagnosis(
@@ -325,7 +321,7 @@ def _unexplained_numbers(
         0.0,
         backward.places(evidence, best.off),
         str(best.twin),
-        following=LOCALISE,
+        settings=best.twin.settings(evidence.time_step),
         untried=untried,
     )
 
@@ -353,13 +349,13 @@ def _unexplained_spikes(
             "scheme that is known here",
             0.5,
             twin=str(nearest.scheme),
-            following=CONVERGE,
+            settings=Twin(nearest.scheme).settings(evidence.time_step),
         )
     if beside:
         off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
         loose = backward.loosely(evidence, truth, off) if off else None
         if loose is not None:
-            return _named([loose], str(nearest.scheme))
+            return _named([loose], evidence.time_step, Twin(nearest.scheme))
     for name in evidence.problem.network.populations:
         if name in evidence.spikes:
             got, said = evidence.spikes[name], nearest.spikes[name]
@@ -376,10 +372,10 @@ def _unexplained_spikes(
                     0.0,
                     f"spikes of {name}",
                     str(nearest.scheme),
-                    following=LOCALISE,
+                    settings=Twin(nearest.scheme).settings(evidence.time_step),
                     untried=untried,
                 )
-    return Diagnosis("unexplained", "nothing that is known here explains it", 0.0, following=LOCALISE)
+    return Diagnosis("unexplained", "nothing that is known here explains it", 0.0)
 
 
 def _is_beside(evidence: Evidence, base: forward.Base) -> bool:

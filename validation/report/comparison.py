@@ -62,8 +62,7 @@ def headline(runs: Sequence[Run], *, complete: bool = True) -> tuple[Block, ...]
     ]
     if said:
         blocks.append(Points(tuple(said)))
-    commands = [run.diagnosis.following for run in judged if run.diagnosis is not None]
-    following = next((text for text in (*(run.next_command for run in runs), *commands) if text), "")
+    following = next((run.next_command for run in runs if run.next_command), "")
     if following:
         blocks.append(Words(following, "command"))
     return tuple(blocks)
