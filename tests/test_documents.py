@@ -20,7 +20,7 @@ PAGES = [
     *sorted(p.relative_to(ROOT) for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts),
 ]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-ELSEWHERE = {"bash", "c", "json", "text", "yaml"}
+ELSEWHERE = {"bash", "cfg", "c", "json", "text", "yaml"}
 
 
 def blocks(page):

@@ -89,6 +89,12 @@ def explained(record: records.Record) -> str:
     document: dict[str, Any] = json.loads(
         json.dumps(document_of(record), default=lambda array: array.tolist())
     )
+    document["conventions"] |= {
+        "stamp": "end",
+        "own_reset": record.own_reset,
+        "factors": {"weight": {"factor": 1.0, "name": "dL/dw itself"}},
+        "trials": record.trials,
+    }
     return "\n".join(_lines(_commented(document, schema, schema, []))) + "\n"
 
 
