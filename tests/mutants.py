@@ -81,7 +81,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_integrator.py",
     ),
     "eventsolve/kernels/layered_adjoint.py": ("tests/eventsolve/test_laws.py",),
-    "eventsolve/kernels/recurrent_adjoint.py": ("tests/eventsolve/test_recurrent.py",),
+    "eventsolve/kernels/recurrent_adjoint.py": (
+        "tests/eventsolve/test_mirror.py",
+        "tests/eventsolve/test_recurrent.py",
+    ),
     "eventsolve/losses/spike_times.py": ("tests/eventsolve/test_losses.py",),
     "eventsolve/losses/voltages.py": ("tests/eventsolve/test_voltage_losses.py",),
     "eventsolve/first_spikes.py": (
