@@ -16,7 +16,7 @@ from validation import exits
 from validation.cli.attribute import attribute
 from validation.cli.compare import compare
 from validation.cli.converge import converge
-from validation.cli.diagnose import diagnose
+from validation.cli.diagnose import Patience, diagnose, processor_time
 from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
@@ -123,6 +123,7 @@ def check(
             "and at least a million over all samples)",
         ),
     ] = None,
+    patience: Patience = None,
 ) -> None:
     """Compare what an implementation recorded with the exact solution.
 
@@ -145,7 +146,14 @@ def check(
         most = max_bytes or records.MAX_BYTES
         given = records.read(record, max_bytes=most)
         net = checking.network_of(given, network, nir_step=step, max_bytes=most)
-        run = checking.check(given, net, window=width, tolerance=tolerance, max_spikes=max_spikes)
+        run = checking.check(
+            given,
+            net,
+            window=width,
+            tolerance=tolerance,
+            max_spikes=max_spikes,
+            patience=processor_time(patience),
+        )
     except (ValueError, StoppedError, OSError, ImportError) as error:
         raise wrong(error, "'RECORD'") from None
     if run.diagnosis is not None:

@@ -18,7 +18,7 @@ from eventsolve.io import records
 from eventsolve.io.records.record import QUANTITIES, check_fit
 from eventsolve.problem import Problem
 from validation.diagnosis import diagnose
-from validation.diagnosis.verdict import ROUNDING
+from validation.diagnosis.verdict import PATIENCE, ROUNDING
 from validation.excerpt import excerpt_around
 from validation.report import Run
 
@@ -100,6 +100,7 @@ def check(
     window: float | None = None,
     tolerance: float | None = None,
     max_spikes: int | None = None,
+    patience: float = PATIENCE,
 ) -> Run:
     """Solve what a record says it solved, and put the two side by side.
 
@@ -114,6 +115,8 @@ def check(
     max_spikes : int, optional
         How many spikes a sample of the exact solution may have: a few numbers in a file can ask for any number. By
         default ten times as many as are recorded, and at least a million over all samples.
+    patience : float
+        CPU seconds for which guesses are tried, as for :func:`validation.diagnosis.diagnose`.
 
     Returns
     -------
@@ -181,7 +184,9 @@ def check(
     comparison = replace(comparison, stages=(*traces, *comparison.stages), not_given=tuple(not_given))
     verdict = None
     if record.spikes or graded or record.loss_values is not None:
-        verdict = diagnose(problem, record, tolerance=ROUNDING if tolerance is None else tolerance)
+        verdict = diagnose(
+            problem, record, tolerance=ROUNDING if tolerance is None else tolerance, patience=patience
+        )
     accepted = all(stage.agrees for stage in comparison.stages)
     if tolerance is None and window is None and verdict is not None:
         accepted = verdict.accepted

@@ -132,6 +132,6 @@ def test_a_spike_that_is_somewhere_else_is_not_the_time_steps_doing():
     order = np.lexsort((trains.neurons, late, trains.samples))
     moved = replace(trains, times=late[order], neurons=trains.neurons[order], samples=trains.samples[order])
     record = replace(record, spikes={**record.spikes, "hidden": moved}, gradients={}, loss_values=None)
-    found = diagnose(problem, record)
+    found = diagnose(problem, record, patience=3.0)
     assert found.verdict == "unexplained"
     assert "hidden" in found.where

@@ -62,6 +62,7 @@ COMMANDS = {
         ["localise", str(ROOT / "setup.cfg"), "--target", "spinnaker2"],
     ),
     "check": ("eventsolve.io.records.read", ["check", str(ROOT / "setup.cfg")]),
+    "diagnose": ("eventsolve.io.records.read", ["diagnose", str(ROOT / "setup.cfg")]),
     "chip": ("validation.spinnaker2.cli.chip._built", CHIP),
     "train task": (
         "validation.training.trained",

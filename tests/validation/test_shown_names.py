@@ -82,7 +82,7 @@ def assert_plain(text, *, lines=True):
 @pytest.mark.parametrize("name", TOGETHER, ids=["markup", "scripts", "long", "halves"])
 def test_every_report_shows_the_name_as_it_is(name, tmp_path, capsys):
     record = record_of(name)
-    run = checking.check(record, record.network)
+    run = checking.check(record, record.network, patience=0.1)
     assert len(run.findings) > 4
     document = report.document_of([run], report.provenance({"record": name}, name))
     html, data = report.write(document, tmp_path)
@@ -110,6 +110,8 @@ def test_the_command_shows_the_name_as_it_is(name, tmp_path):
     records.write(record_of(name), tmp_path / "r.json")
     arguments = [
         "check",
+        "--patience",
+        "0.1s",
         str(tmp_path / "r.json"),
         "--out",
         str(tmp_path),
@@ -142,7 +144,7 @@ def test_what_is_refused_is_named_as_it_is(name, where, tmp_path):
         document["version"] = 2
         file = f"{name.translate({0: None, ord('/'): '|'})[:100]}.json"
     (tmp_path / file).write_text(json.dumps(document), "utf-8")
-    result = CliRunner().invoke(cli.app, ["check", str(tmp_path / file)])
+    result = CliRunner().invoke(cli.app, ["check", str(tmp_path / file), "--patience", "0.1s"])
     assert result.exit_code == 2, result.output
     assert_plain(result.output)
     assert "is not a record" in " ".join(result.output.replace("│", " ").split())

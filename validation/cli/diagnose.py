@@ -11,7 +11,7 @@ import typer
 
 from validation import exits
 from validation.cli.running import Json, Out, command
-from validation.options import wrong
+from validation.options import duration, wrong
 
 if TYPE_CHECKING:
     import eventsolve as es
@@ -19,10 +19,24 @@ if TYPE_CHECKING:
     from validation.diagnosis import Diagnosis
     from validation.report.document import Section
 
+Patience = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DURATION",
+        help="Processor time for which guesses at what is wrong are tried, where something is. (default: 20s)",
+    ),
+]
 PAIRS = 4
 """Pairs of orders in which causes are put on and off, at most."""
 WANTED = 0.99
 """The cosine for which the cheapest setting is looked for."""
+
+
+def processor_time(patience: str | None) -> float:
+    """Return a patience in seconds, the usual one if none is given."""
+    from validation.diagnosis.verdict import PATIENCE
+
+    return PATIENCE if patience is None else duration("patience", patience)
 
 
 def diagnose(
@@ -33,6 +47,7 @@ def diagnose(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A record or NIR graph with the network of this one."),
     ] = None,
+    patience: Patience = None,
     out: Out = Path("diagnosis-report"),
     json: Json = False,
 ) -> None:
@@ -49,7 +64,7 @@ def diagnose(
     try:
         given = records.read(record)
         net = check.network_of(given, network)
-        run = check.check(given, net)
+        run = check.check(given, net, patience=processor_time(patience))
     except (ValueError, StoppedError, OSError, ImportError) as error:
         raise wrong(error, "'RECORD'") from None
     verdict = run.diagnosis

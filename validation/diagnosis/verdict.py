@@ -25,7 +25,7 @@ ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
 """Relative error within which float64 implementations agree."""
 MOST_NAMES = 12
 """Guesses of which it is looked whether they have the recorded numbers, too."""
-PATIENCE = 40.0
+PATIENCE = 20.0
 """CPU seconds for which guesses are tried, unless told otherwise."""
 
 

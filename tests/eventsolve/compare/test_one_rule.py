@@ -94,7 +94,7 @@ def test_the_first_place_is_one_and_the_same():
         "out": moved(solution.spikes["out"], 0, 0, -3.2 * STEP),
     }
     record = Record("mine", 30e-3, problem.inputs, spikes, problem.network, time_step=STEP)
-    run = check.check(record, problem.network, tolerance=0.1)
+    run = check.check(record, problem.network, tolerance=0.1, patience=0.1)
     first = run.comparison.first
     assert first.label == "spikes of hidden"
     assert (first.divergence.place, first.divergence.sample, first.divergence.neuron) == ("hidden", 1, 1)
@@ -109,7 +109,7 @@ def test_every_place_that_parts_says_where():
     problem = layers()
     spikes = {name: moved(problem.solution.spikes[name], 0, 1, 6e-3) for name in ("hidden", "out")}
     record = Record("mine", 30e-3, problem.inputs, spikes, problem.network, time_step=STEP)
-    run = check.check(record, problem.network, tolerance=0.1)
+    run = check.check(record, problem.network, tolerance=0.1, patience=0.1)
     parting = [stage for stage in run.comparison.stages if not stage.agrees]
     assert [stage.label for stage in parting] == ["spikes of hidden", "spikes of out"] == list(run.findings)
     for stage in parting:
@@ -169,7 +169,7 @@ def test_gradients_of_delays_and_neurons_are_compared_too(quantity):
     (worst,) = result.gradients[quantity][place].worst(1)
     assert (worst.post, worst.pre) == ((0, 0) if quantity == "delay" else (0, None))
     assert worst.error == pytest.approx(0.5)
-    run = check.check(record, problem.network, window=1e-9)
+    run = check.check(record, problem.network, window=1e-9, patience=0.1)
     assert [stage.label for stage in run.comparison.stages if not stage.agrees] == [result.first.label]
 
     def theirs(problem):
