@@ -60,6 +60,7 @@ def diagnose(
     from eventsolve.io import records
     from eventsolve.solve import StoppedError
     from validation import check, report
+    from validation.report.document import Points, Words
 
     try:
         given = records.read(record)
@@ -69,13 +70,19 @@ def diagnose(
         raise wrong(error, "'RECORD'") from None
     verdict = run.diagnosis
     origin = report.provenance({"record": str(record)}, command())
-    sections: Sequence[Section] = ()
+    sections: list[Section] = []
     if verdict is not None:
-        run = replace(run, next_command=verdict.following.replace("RECORD", str(record)))
+        if verdict.accepted:
+            run = replace(run, next_command=verdict.following.replace("RECORD", str(record)))
         if verdict.settings:
-            sections = _more(given, given.problem(net), verdict, origin)
+            sections = list(_more(given, given.problem(net), verdict, origin))
     document = report.document_of([run], origin)
     *of_run, last = document.sections
+    said = [b.text for s in sections[:1] + sections[-1:] for b in s.blocks if isinstance(b, Words)]
+    if said:
+        told, head = Points(tuple(dict.fromkeys(said))), document.headline
+        at = len(head) - bool(run.next_command)  # which comes last
+        document = replace(document, headline=(*head[:at], told, *head[at:]))
     report.publish(replace(document, sections=(*of_run, *sections, last)), out, "diagnosis", json=json)
     if not run.accepted:
         raise typer.Exit(exits.DIFFERS)
@@ -90,6 +97,8 @@ def _more(
 
     twin: Any = registry.target("timestepped", **registry.settings(list(verdict.settings)))
     if not verdict.accepted:
+        if verdict.verdict != "unexplained":
+            return []  # what has a name needs no place to be looked at
         try:
             departure = twin.localised(problem, record)
         except ValueError as error:  # a record without traces of every step has no place to be found

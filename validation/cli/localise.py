@@ -33,8 +33,13 @@ def localise(
         ),
     ] = None,
     rtol: Annotated[
-        float, typer.Option(min=0, help="How far numbers may be off, relative to the largest of their kind.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="How far numbers may be off, relative to the largest of their kind. (default: nothing, but for "
+            "floating-point numbers of 'timestepped' a rounding per step)",
+        ),
+    ] = None,
 ) -> None:
     """Name the first number in which an implementation departs from a target, and what it looks like.
 
@@ -58,7 +63,7 @@ def localise(
         net = check.network_of(given, network)
         old = None if before is None else check.network_of(records.read(before), None)
         problem = given.problem(net)
-        found = model.localised(problem, given, previous=old, rtol=rtol)
+        found = model.localised(problem, given, previous=old, **({} if rtol is None else {"rtol": rtol}))
     except (ValueError, TypeError, StoppedError, OSError, ImportError) as error:
         raise wrong(error) from None
     if found is None:

@@ -55,10 +55,9 @@ class Diagnosis:
         """The command to run next, on the record that is called RECORD there."""
         if self.verdict == "agrees":
             return ""
-        if not self.settings:
+        if not (self.accepted and self.settings):
             return "eventsolve-validate diagnose RECORD"
-        tool = "converge" if self.accepted else "localise"
-        return f"eventsolve-validate {tool} RECORD --target timestepped --set {','.join(self.settings)}"
+        return f"eventsolve-validate attribute RECORD --target timestepped --set {','.join(self.settings)}"
 
     @property
     def accepted(self) -> bool:

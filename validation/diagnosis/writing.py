@@ -50,7 +50,11 @@ class Rewriting:
 def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
     """Yield what spikes say if a slip of writing is undone."""
     record, h = evidence.record, evidence.time_step
-    for factor, name in {**UNITS, h: "times in steps"}.items():
+    units = {
+        **UNITS,
+        h: f"{UNITS[h]}; or in steps, which is the same here" if h in UNITS else "times in steps",
+    }
+    for factor, name in units.items():
         yield Rewriting(name, "times of all spikes", _with_times(evidence, factor, 0.0))
     sets = [list(evidence.spikes), *([name] for name in evidence.spikes)]
     for whose in sets if len(sets) > 2 else sets[:1]:

@@ -185,9 +185,14 @@ class TimeStepped:
         return with_causes(self, on)
 
     def at(self, grain: Grain) -> TimeStepped:
-        """Return it at another time step, in fixed point with as many fraction bits, or in float64."""
+        """Return it at another time step, in fixed point with as many fraction bits, or in float64.
+
+        Integer bits are those that it has, or 16, and fewer where 52 bits do not hold them beside the fraction.
+        """
         whole = 16 if self.number.startswith("float") else FixedFormat.parse(self.number).integer_bits
-        number = "float64" if grain.bits is None else FixedFormat(whole, grain.bits).name
+        number = (
+            "float64" if grain.bits is None else FixedFormat(min(whole, 52 - grain.bits), grain.bits).name
+        )
         return replace(self, time_step=grain.time_step, number=number, traces=False)
 
     def cost(self, problem: es.Problem, record: Record) -> Cost:
@@ -216,9 +221,20 @@ class TimeStepped:
         return tuple({"time_step": h} | n for h in steps for n in [*numbers, {"number": "float32"}])
 
     def localised(
-        self, problem: es.Problem, record: Record, *, previous: Network | None = None, rtol: float = 0.0
+        self,
+        problem: es.Problem,
+        record: Record,
+        *,
+        previous: Network | None = None,
+        rtol: float | None = None,
     ) -> Departure | None:
-        """Return where a record departs from what this does first; see :mod:`validation.grid.localisation`."""
+        """Return where a record departs from what this does first; see :mod:`validation.grid.localisation`.
+
+        By default floating-point numbers may be off by a rounding per step, fixed-point ones by nothing.
+        """
+        if rtol is None:
+            number = kernel_number(self.number, self.rounding, self.overflow)
+            rtol = 0.0 if number.kind == FIXED else problem.t_end / self.time_step * quantum(number)
         return localised(self, problem, record, previous=previous, rtol=rtol)
 
     def run(self, problem: es.Problem) -> Record:
