@@ -10,7 +10,9 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 
 import eventsolve as es
+from eventsolve.bounded import Budget
 from eventsolve.io import records
+from eventsolve.io.records import fields
 from eventsolve.io.records.record import STATES
 from eventsolve.testing import Problem, network_of, strategies
 
@@ -438,3 +440,14 @@ def test_what_is_not_a_record_is_refused_by_name(changes, words, tmp_path):
     with pytest.raises(records.RecordError, match=words) as caught:
         read(tmp_path, document(**changes))
     assert str(caught.value).startswith("record.json is not a record: ")
+
+
+def test_an_array_that_cannot_be_written_is_shared_and_any_other_is_copied_and_counted():
+    held = np.arange(3.0)
+    held.setflags(write=False)
+    budget = Budget(100)
+    assert fields.reals("held", held, budget) is held
+    assert budget.left == 100
+    copied = fields.reals("open", np.arange(3.0), budget)
+    assert budget.left == 100 - 24
+    assert not copied.flags.writeable
