@@ -54,8 +54,8 @@ def diagnose(
     """Say what is wrong with what an implementation recorded, if something is, and write all about it into one report.
 
     First the verdict, as 'check' gives it. Where the time step explains every difference, it is attributed to what the
-    implementation approximates, and the cheapest setting is named whose gradients are good; where something is wrong,
-    it is localised step by step. Exits as 'check' does.
+    implementation approximates, and the cheapest step is named whose gradients are good; where nothing explains the
+    record, it is localised step by step. Exits as 'check' does.
     """
     from eventsolve.io import records
     from eventsolve.solve import StoppedError

@@ -156,6 +156,12 @@ def loosely(evidence: Evidence, answer: Answer, off: Sequence[Place]) -> Found |
     return Found(best, where, "convention", Twin(Scheme()), before, float(after[best]))
 
 
+def shared(by_place: Mapping[Place, Sequence[Slip]]) -> list[str]:
+    """Return the names of slips that explain every one of some places, in the order of the first."""
+    first = next(iter(by_place.values()))
+    return [s.name for s in first if all(any(s.name == t.name for t in found) for found in by_place.values())]
+
+
 def _wide(fit: Fit, place: Place, every: Sequence[Fit]) -> float:
     """Return the tolerance of float32 of the same way back: a slip of rounding's size has no name."""
     of = [f for f in every if replace(f.twin, number="float32") == replace(fit.twin, number="float32")]
@@ -164,11 +170,7 @@ def _wide(fit: Fit, place: Place, every: Sequence[Fit]) -> float:
 
 def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) -> Found:
     """Return slips of several places as few words as possible: one name that all share, or each its own."""
-    common = [
-        name
-        for name in (slip.name for slip in next(iter(by_place.values())))
-        if all(any(slip.name == name for slip in found) for found in by_place.values())
-    ]
+    common = shared(by_place)
     after = sum(
         min(1.0, min(s.misfit for s in by_place[p]) if p in by_place else value) ** 2
         for p, value in fit.misfits.items()
@@ -223,9 +225,7 @@ class Guessed:
     untried: int
 
 
-def guessed(
-    evidence: Evidence, every: Sequence[Fit], base: es.Problem, until: float, flaws: Flaws = NONE
-) -> Guessed:
+def guessed(evidence: Evidence, every: Sequence[Fit], until: float) -> Guessed:
     """Return the guesses that make a twin's numbers the recorded ones, best first.
 
     Parameters
@@ -233,24 +233,21 @@ def guessed(
     evidence : Evidence
     every : sequence of Fit
         From :func:`fits`. Once a guess leaves nothing on one way back, others are tried on that one alone.
-    base : Problem
     until : float
         When to end, by :func:`time.process_time`.
-    flaws : Flaws
-        What is wrong on the way there.
     """
     whole: list[Found] = []
     halves: list[Found] = []
     untried = 0
     ways = [(fit, {place: _wide(fit, place, every) for place in fit.misfits}) for fit in _ways(every)]
     known = [(guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways]
-    for guess, fit, wide in itertools.chain(known, _stale_on(evidence, ways, base, flaws, whole)):
+    for guess, fit, wide in itertools.chain(known, _stale_on(evidence, ways, whole)):
         if whole and fit.twin != whole[0].twin:
             continue
         if time.process_time() > until:
             untried += 1
             continue
-        answer = tried(evidence, fit.twin, *_merged(guess, base, flaws))
+        answer = tried(evidence, fit.twin, guess.problem, guess.flaws)
         if answer is None:
             continue
         values = misfits(evidence, answer)
@@ -278,12 +275,12 @@ Way: TypeAlias = tuple[Fit, Mapping[Place, float]]
 
 
 def _stale_on(
-    evidence: Evidence, ways: Sequence[Way], base: es.Problem, flaws: Flaws, found: Sequence[Found]
+    evidence: Evidence, ways: Sequence[Way], found: Sequence[Found]
 ) -> Iterator[tuple[Guess, Fit, Mapping[Place, float]]]:
     """Yield stale weights, which have to be searched for, on every way back, unless something else was found."""
     for fit, wide in ways:
         if not found:
-            for guess in _stale(evidence, fit, base, flaws):
+            for guess in _stale(evidence, fit):
                 yield guess, fit, wide
 
 
@@ -305,30 +302,23 @@ def _moved_by(answer: Answer, other: Answer, place: Place) -> float:
     return misfit(answer.numbers[place], other.numbers[place], other.scale[place])
 
 
-def _merged(guess: Guess, base: es.Problem, flaws: Flaws) -> tuple[es.Problem, Flaws]:
-    """Return a guess of the way back on top of one of the way there."""
-    changed = {name: value for name, value in vars(guess.flaws).items() if value != getattr(NONE, name)}
-    problem = base if guess.problem.loss is base.loss else replace(base, loss=guess.problem.loss)
-    return problem, replace(flaws, **changed)
-
-
-def _stale(evidence: Evidence, fit: Fit, base: es.Problem, flaws: Flaws) -> Iterator[Guess]:
+def _stale(evidence: Evidence, fit: Fit) -> Iterator[Guess]:
     """Yield the weights w + eta g that explain the way back best, g being the gradient of an update or its signs."""
-    network = base.network
+    network = evidence.problem.network
     places = [("weight", key) for key in network.projections if ("weight", key) in fit.answer.samples]
     if not places:
         return
     for how, change in (("", lambda g: g), (", by the signs of the gradient", np.sign)):
         steps: dict[Any, Any] = {key: change(fit.answer.samples[q, key].mean(axis=0)) for q, key in places}
-        eta = _fitted(evidence, fit, base, flaws, steps)
+        eta = _fitted(evidence, fit, steps)
         if eta is None:
             continue
         yield Guess(
             f"stale weights on the way back: it sees other weights than the way there, w {eta:+.3g} dL/dw{how}, "
             f"as {'before' if eta > 0 else 'after'} an update",
             "",
-            base,
-            replace(flaws, back=_moved(network, steps, eta)),
+            evidence.problem,
+            Flaws(back=_moved(network, steps, eta)),
         )
 
 
@@ -343,13 +333,12 @@ def _moved(network: es.Network, steps: Mapping[Any, Any], eta: float) -> es.Netw
     return network.with_weights(changed)
 
 
-def _fitted(
-    evidence: Evidence, fit: Fit, base: es.Problem, flaws: Flaws, steps: Mapping[Any, Any]
-) -> float | None:
+def _fitted(evidence: Evidence, fit: Fit, steps: Mapping[Any, Any]) -> float | None:
     """Return the eta at which the way back with w + eta step fits best, by secants from 0; None if there is none."""
+    problem = evidence.problem
 
     def numbers(eta: float) -> np.ndarray[Any, Any] | None:
-        answer = tried(evidence, fit.twin, base, replace(flaws, back=_moved(base.network, steps, eta)))
+        answer = tried(evidence, fit.twin, problem, Flaws(back=_moved(problem.network, steps, eta)))
         if answer is None:
             return None
         return np.concatenate(
@@ -366,7 +355,7 @@ def _fitted(
     if not np.isfinite(got).all():
         return None
     size = max((float(np.abs(s).max(initial=0.0)) for s in steps.values()), default=0.0)
-    weight = max(float(np.abs(p.weights).max(initial=0.0)) for p in base.network.projections.values())
+    weight = max(float(np.abs(p.weights).max(initial=0.0)) for p in problem.network.projections.values())
     if size == 0 or weight == 0:
         return None
     eta, small = 0.0, 1e-4 * weight / size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,8 +54,6 @@ class Evidence:
     spikes : mapping of str to ndarray of int64, (n_spikes, 3)
         Of computed populations, as in :class:`Answer`.
     numbers : mapping of Place to ndarray of float64
-    suspects : mapping of str to tuple of int
-        Neurons with other spikes than the nearest scheme's, of a population in which these are few; as far as known.
     """
 
     problem: es.Problem
@@ -63,7 +61,6 @@ class Evidence:
     time_step: float
     spikes: Mapping[str, Integers]
     numbers: Mapping[Place, Reals]
-    suspects: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:

@@ -91,8 +91,6 @@ class Moved:
         What they run, and how.
     evidence : Evidence
         What the record says if its spikes are written down as is usual.
-    before : int
-        Spikes that are off without it.
     """
 
     name: str
@@ -102,7 +100,6 @@ class Moved:
     problem: es.Problem
     flaws: Flaws
     evidence: Evidence
-    before: int
 
 
 def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
@@ -111,25 +108,15 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     for rewriting in writing.rewritings(evidence):
         right = tuple(b.scheme for b in found if mismatch(rewriting.evidence.spikes, b.spikes) == 0)
         if right:
-            result.append(
-                Moved(
-                    rewriting.name,
-                    rewriting.where,
-                    "convention",
-                    right,
-                    problem,
-                    NONE,
-                    rewriting.evidence,
-                    found[0].off,
-                )
-            )
+            where, told = rewriting.where, rewriting.evidence
+            result.append(Moved(rewriting.name, where, "convention", right, problem, NONE, told))
     if result:
         return result
     for base in found:
         said = writing.left_out(evidence.spikes, base.spikes)
         if said is not None:
             shown = replace(evidence, spikes=base.spikes)
-            return [Moved(*said, "fault", (base.scheme,), problem, NONE, shown, base.off)]
+            return [Moved(*said, "fault", (base.scheme,), problem, NONE, shown)]
     for base in found:
         off = [name for name, rows in evidence.spikes.items() if differing(rows, base.spikes[name])]
         texts = [
@@ -141,18 +128,8 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
         if texts and all(texts):
             shown = replace(evidence, spikes=base.spikes)
             name = "; ".join(text for text in texts if text)
-            return [
-                Moved(
-                    name,
-                    f"spikes of {', '.join(off)}",
-                    "convention",
-                    (base.scheme,),
-                    problem,
-                    NONE,
-                    shown,
-                    base.off,
-                )
-            ]
+            where = f"spikes of {', '.join(off)}"
+            return [Moved(name, where, "convention", (base.scheme,), problem, NONE, shown)]
     return []
 
 
@@ -176,21 +153,7 @@ def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[li
             if off is None or off > NEARLY * max(total, 10):
                 continue
             if (number := _right(evidence, base.scheme, guess)) is not None:
-                same = tuple(
-                    b.scheme for b in found if b.off == base.off and _has(evidence, b.scheme, guess, number)
-                )
-                result.append(
-                    Moved(
-                        guess.name,
-                        guess.where,
-                        guess.kind,
-                        same or (base.scheme,),
-                        guess.problem,
-                        guess.flaws,
-                        evidence,
-                        found[0].off,
-                    )
-                )
+                result.append(_on_all_like(evidence, found, base, guess, number))
         if result:
             return result, untried
     return _searched(evidence, found, until, untried)
@@ -202,10 +165,8 @@ def _searched(
     """Return the guesses with a number that is searched for, on the nearest schemes."""
     few = _few(evidence)
     for base in different(found):
-        suspects = _suspects(evidence, base)
-        suspected = replace(evidence, suspects=suspects)
         result = []
-        for family in scans.families(suspected):
+        for family in scans.families(evidence.problem.network, _suspects(evidence, base)):
             if time.process_time() > until:
                 untried += 1
                 continue
@@ -213,26 +174,17 @@ def _searched(
                 continue
             guess = scans.searched(evidence, base.scheme, family)
             if guess is not None:
-                same = tuple(
-                    b.scheme
-                    for b in found
-                    if b.off == base.off and _has(evidence, b.scheme, guess, "float64")
-                )
-                result.append(
-                    Moved(
-                        guess.name,
-                        guess.where,
-                        guess.kind,
-                        same or (base.scheme,),
-                        guess.problem,
-                        guess.flaws,
-                        evidence,
-                        found[0].off,
-                    )
-                )
+                result.append(_on_all_like(evidence, found, base, guess, "float64"))
         if result:
             return result, untried
     return [], untried
+
+
+def _on_all_like(evidence: Evidence, found: Sequence[Base], base: Base, guess: Guess, number: str) -> Moved:
+    """Return what a guess gives a scheme, and all that are as near to the record, as far as it gives it to them."""
+    alike = (b.scheme for b in found if b.off == base.off)
+    schemes = tuple(scheme for scheme in alike if _has(evidence, scheme, guess, number))
+    return Moved(guess.name, guess.where, guess.kind, schemes, guess.problem, guess.flaws, evidence)
 
 
 def _suspects(evidence: Evidence, base: Base) -> dict[str, tuple[int, ...]]:

@@ -164,13 +164,13 @@ def networks(network: es.Network, time_step: float) -> Iterator[Changed]:
         spiking = [p for p in network.populations.values() if p.neuron is not None]
         if name in ("t_ref", "v_reset", "reset"):
             spiking = [p for p in spiking if p.neuron is not None and p.neuron.spiking]
-        for whose in _sets([p.name for p in spiking]):
+        for whose in together_and_alone([p.name for p in spiking]):
             neurons: dict[str, Any] = {q: network.population(q).neuron for q in whose}
             other = network.with_neurons({q: replace(n, **change(n)) for q, n in neurons.items()})
             yield f"{words}: {', '.join(whose)}", f"spikes of {whose[0]}", other
 
 
-def _sets(names: list[Any]) -> list[list[Any]]:
+def together_and_alone(names: list[Any]) -> list[list[Any]]:
     """Return all, then each alone."""
     return [names, *([name] for name in names)] if len(names) > 1 else [names] if names else []
 
@@ -184,7 +184,7 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
         return network.with_weights({key: p.shaped(change(p.weights)) for key, p in of.items()})
 
     dense = [key for key, p in projections.items() if isinstance(p.weight, np.ndarray)]
-    for keys in _sets(dense):
+    for keys in together_and_alone(dense):
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
         where = f"weights {of}; spikes of {post}"
         yield (
@@ -204,7 +204,7 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
                 where,
                 changed(keys, partial(np.roll, shift=by, axis=0)),
             )
-    for keys in _sets(list(projections)):
+    for keys in together_and_alone(list(projections)):
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
         where = f"weights {of}; spikes of {post}"
         for words, change in (
@@ -232,7 +232,7 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
 def _rounded(network: es.Network) -> Iterator[Changed]:
     """Yield weights as few bits hold them."""
     projections = network.projections
-    for keys in _sets(list(projections)):
+    for keys in together_and_alone(list(projections)):
         of = ", ".join(map(arrow, keys))
         where = f"weights {of}; spikes of {keys[0][1]}"
         held = {key: projections[key] for key in keys}
@@ -250,11 +250,11 @@ def _rounded(network: es.Network) -> Iterator[Changed]:
 
 def _delays(projections: Mapping[Key, Projection], network: es.Network, h: float) -> Iterator[Changed]:
     delayed = [key for key, p in projections.items() if p.delay.any()]
-    for keys in _sets(delayed):
+    for keys in together_and_alone(delayed):
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
         none = {key: projections[key].shaped(np.zeros_like(projections[key].delay)) for key in keys}
         yield f"delays forgotten: {of}", f"delay of {of}; spikes of {post}", network.with_delays(none)
-    for keys in _sets(list(projections)):
+    for keys in together_and_alone(list(projections)):
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
         for steps in (1, -1, 2, -2):
             by = f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} too {'long' if steps > 0 else 'short'}"

@@ -7,7 +7,7 @@ found by trying many, and then more around the best.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 import eventsolve as es
 from validation.diagnosis.evidence import Evidence
-from validation.diagnosis.guesses import Guess, arrow
+from validation.diagnosis.guesses import Guess, arrow, together_and_alone
 from validation.diagnosis.twins import Scheme, spikes_off
 from validation.grid.steps import Reals
 
@@ -46,23 +46,20 @@ class Family:
     numbers: tuple[float, ...]
 
 
-def families(evidence: Evidence) -> Iterator[Family]:
-    """Yield all families of guesses."""
-    network = evidence.problem.network
+def families(network: es.Network, suspects: Mapping[str, Sequence[int]]) -> Iterator[Family]:
+    """Yield all families of guesses; of single neurons those of the suspects, which are by population."""
     projections = network.projections
-    keys = list(projections)
-    for whose in [keys, *([key] for key in keys)] if len(keys) > 1 else [keys]:
+    for whose in together_and_alone(list(projections)):
         of = ", ".join(map(arrow, whose))
+        top = max(float(np.abs(projections[k].weights).max(initial=0.0)) for k in whose)
 
         def scaled(x: float, whose: list[Any] = whose) -> es.Network:
             return network.with_weights({k: projections[k].shaped(projections[k].weights * x) for k in whose})
 
-        def clipped(x: float, whose: list[Any] = whose) -> es.Network:
-            top = max(float(np.abs(projections[k].weights).max(initial=0.0)) for k in whose)
+        def clipped(x: float, whose: list[Any] = whose, top: float = top) -> es.Network:
             of = {k: np.clip(projections[k].weights, -x * top, x * top) for k in whose}
             return network.with_weights({k: projections[k].shaped(w) for k, w in of.items()})
 
-        top = max(float(np.abs(projections[k].weights).max(initial=0.0)) for k in whose)
         where = f"weights {of}; spikes of {whose[0][1]}"
         yield Family(lambda x, of=of: f"weights multiplied by about {x:.4g}: {of}", where, scaled, FACTORS)  # type: ignore[misc]
         yield Family(
@@ -74,18 +71,12 @@ def families(evidence: Evidence) -> Iterator[Family]:
     for p in network.populations.values():
         if p.neuron is None:
             continue
-        names = ["tau_mem", "tau_syn", *(["v_threshold"] if p.neuron.spiking else [])]
-        for name in names:
+        for name in ("tau_mem", "tau_syn", *(["v_threshold"] if p.neuron.spiking else [])):
             yield _of_neurons(network, p.name, name, None)
-    yield from _single(evidence)
-
-
-def _single(evidence: Evidence) -> Iterator[Family]:
-    """Yield the same of one neuron alone, for the neurons of the first population in which few have other spikes."""
-    for population, neurons in evidence.suspects.items():
+    for population, neurons in suspects.items():
         for neuron in neurons:
             for name in ("v_threshold", "tau_mem", "tau_syn"):
-                yield _of_neurons(evidence.problem.network, population, name, neuron)
+                yield _of_neurons(network, population, name, neuron)
 
 
 def _of_neurons(network: es.Network, population: str, name: str, neuron: int | None) -> Family:

@@ -138,15 +138,6 @@ def spikes_off(
     return mismatch(evidence.spikes, answer.spikes)
 
 
-def tolerance(number: str, n_steps: int) -> float:
-    """Return how far numbers may be off by rounding: an adjoint of n steps by n units in the last place.
-
-    Each step rounds V, I, p_V and p_I once or twice, errors of a step decay or are carried on, and so add up to at most
-    a few n u of the largest term.
-    """
-    return 4 * n_steps * (2.0**-24 if number == "float32" else 2.0**-53)
-
-
 def published(evidence: Evidence) -> Iterator[Target]:
     """Yield registered targets of the same step that say which variants of theirs there are."""
     from validation import registry

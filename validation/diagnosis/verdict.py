@@ -14,12 +14,24 @@ from eventsolve.compare import agreement
 from eventsolve.compare.divergence import first_spike_divergence
 from eventsolve.compare.records import depths
 from eventsolve.io import records
+from eventsolve.testing import slips, spike_slips
 from validation.diagnosis import backward, forward
 from validation.diagnosis.diagnosis import Diagnosis
-from validation.diagnosis.evidence import Answer, Evidence, Place, evidence_of, misfit, misfits, on_grid
+from validation.diagnosis.evidence import (
+    Answer,
+    Evidence,
+    Place,
+    answer_of,
+    evidence_of,
+    misfit,
+    misfits,
+    mismatch,
+    on_grid,
+)
 from validation.diagnosis.guesses import Kind
 from validation.diagnosis.twins import Scheme, Twin, published
 from validation.diagnosis.writing import label, slips_of, sparse_synapses
+from validation.oracle import oracle
 
 ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
 """Relative error within which float64 implementations agree."""
@@ -73,9 +85,6 @@ def diagnose(
 
 
 def _exact(evidence: Evidence) -> Answer:
-    from validation.diagnosis.evidence import answer_of
-    from validation.oracle import oracle
-
     return answer_of(oracle(evidence.problem), evidence)
 
 
@@ -89,8 +98,6 @@ def _agrees(evidence: Evidence, truth: Answer, tolerance: float) -> bool:
 
 def _continuous(evidence: Evidence, truth: Answer, tolerance: float) -> Diagnosis:
     """Judge an implementation without a clock: slips of convention, and wrong adjoints of the exact solution."""
-    from eventsolve.testing import slips, spike_slips
-
     problem, record = evidence.problem, evidence.record
     width = problem.t_end * tolerance
     spikes = {name: t for name, t in record.spikes.items() if name not in problem.inputs}
@@ -167,7 +174,7 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], until
     written = backward.slips(evidence, every)
     if written and written[0].edits == 1:
         return _named(written, evidence.time_step)
-    guessed = backward.guessed(evidence, every, evidence.problem, until)
+    guessed = backward.guessed(evidence, every, until)
     found = guessed.whole or written or guessed.halves
     if found:
         return _named(found, evidence.time_step)
@@ -264,8 +271,6 @@ def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
 
 def _published(evidence: Evidence, truth: Answer) -> Diagnosis | None:
     """Return a verdict if a registered target computes what the record says, with or without slips of writing."""
-    from validation.diagnosis.evidence import answer_of, mismatch
-
     for target in published(evidence):
         try:
             answer = answer_of(target.run(evidence.problem), evidence)
@@ -279,11 +284,7 @@ def _published(evidence: Evidence, truth: Answer) -> Diagnosis | None:
             return _explained(evidence, truth, answer, target.name)
         by_place = {place: slips_of(evidence, answer, place, single) for place in off}
         if all(by_place.values()):
-            shared = [
-                s.name
-                for s in by_place[off[0]]
-                if all(any(s.name == t.name for t in f) for f in by_place.values())
-            ]
+            shared = backward.shared(by_place)
             if shared:
                 return Diagnosis(
                     "convention",

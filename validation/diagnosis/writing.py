@@ -21,7 +21,7 @@ from validation.diagnosis.evidence import (
     misfit,
     reduced,
 )
-from validation.diagnosis.guesses import arrow
+from validation.diagnosis.guesses import arrow, together_and_alone
 from validation.grid.steps import Integers, Reals
 
 UNITS = {
@@ -56,8 +56,7 @@ def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
     }
     for factor, name in units.items():
         yield Rewriting(name, "times of all spikes", _with_times(evidence, factor, 0.0))
-    sets = [list(evidence.spikes), *([name] for name in evidence.spikes)]
-    for whose in sets if len(sets) > 2 else sets[:1]:
+    for whose in together_and_alone(list(evidence.spikes)):
         of = "all spikes" if len(whose) == len(evidence.spikes) else f"spikes of {whose[0]}"
         for by in (1, -1):
             name = f"times a step {'late' if by > 0 else 'early'}: the other end of the step is written down"
@@ -186,13 +185,19 @@ class Slip:
     misfit: float
 
 
+def _comparable(evidence: Evidence, answer: Answer, place: Place) -> bool:
+    """Say whether an answer has numbers there that are not all 0, and the record finite ones of the same shape."""
+    if place not in answer.numbers or answer.scale[place] == 0:
+        return False
+    got = evidence.numbers[place]
+    return got.shape == answer.numbers[place].shape and bool(np.isfinite(got).all())
+
+
 def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
     """Return the slips with which an answer's numbers are the recorded ones, best first."""
-    if place not in answer.numbers:
+    if not _comparable(evidence, answer, place):
         return []
     got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
-    if got.shape != said.shape or not np.isfinite(got).all() or scale == 0:
-        return []
     found = []
     with np.errstate(over="ignore", invalid="ignore"):
         for name, values, size in _candidates(evidence, answer, place):
@@ -210,11 +215,9 @@ def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float)
 
 def loose_slips(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
     """Return the slips that have a name and bring numbers within a tolerance of their own size."""
-    if place not in answer.numbers:
+    if not _comparable(evidence, answer, place):
         return []
-    got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
-    if got.shape != said.shape or not np.isfinite(got).all() or scale == 0:
-        return []
+    got = evidence.numbers[place]
     found = []
     with np.errstate(over="ignore", invalid="ignore"):
         for name, values, _ in _candidates(evidence, answer, place):

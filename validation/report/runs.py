@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compare import Comparison, Culprit
-from validation.diagnosis.diagnosis import Diagnosis
 from validation.order import SpikeOrder
+
+if TYPE_CHECKING:  # a report of something else need not load what makes diagnoses
+    from validation.diagnosis import Diagnosis
 
 READING = "howto/validate_a_chip#how-to-read-it"
 """The page of the documentation that says how to read a comparison."""
