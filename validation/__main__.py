@@ -20,9 +20,10 @@ from validation.cli.diagnose import Patience, diagnose, processor_time
 from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
+from validation.cli.running import Json, Junit, ReportFolder
 from validation.cli.template import template
 from validation.cli.train import train_task
-from validation.options import InFolder, duration, file, finite, folder, wrong
+from validation.options import InFolder, duration, finite, wrong
 from validation.recipes import commands as training
 
 app = typer.Typer(
@@ -102,13 +103,9 @@ def check(
             help="Relative error that loss and gradients may have, whatever explains it. (default: none is set)",
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
-    ] = Path("validation-report"),
-    junit: Annotated[
-        Path | None, typer.Option(dir_okay=False, callback=file, help="File for JUnit XML.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+    out: ReportFolder = Path("validation-report"),
+    junit: Junit = None,
+    json: Json = False,
     max_bytes: Annotated[
         int | None,
         typer.Option(

@@ -11,8 +11,8 @@ import typer
 
 from validation import exits
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
-from validation.cli.running import again
-from validation.options import duration, file, finite, folder, wrong
+from validation.cli.running import Json, Junit, ReportFolder, again
+from validation.options import duration, finite, wrong
 
 
 def compare(
@@ -36,13 +36,9 @@ def compare(
             help="Relative error within which loss and gradients agree. (default: what the time step allows)",
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
-    ] = Path("validation-report"),
-    junit: Annotated[
-        Path | None, typer.Option(dir_okay=False, callback=file, help="File for JUnit XML.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+    out: ReportFolder = Path("validation-report"),
+    junit: Junit = None,
+    json: Json = False,
     max_error: Annotated[
         float | None,
         typer.Option(

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from validation.options import folder, wrong
+from validation.options import file, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 Out = Annotated[Path, typer.Option(file_okay=False, callback=folder, help="Folder for HTML and JSON.")]
+ReportFolder = Annotated[
+    Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
+]
+Junit = Annotated[Path | None, typer.Option(dir_okay=False, callback=file, help="File for JUnit XML.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")]
 
 

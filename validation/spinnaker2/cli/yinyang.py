@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from validation import exits
-from validation.options import duration, finite, folder
+from validation.cli.running import Json, ReportFolder
+from validation.options import duration, finite
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,10 +55,8 @@ def yinyang(
             help="Spikes further apart are not paired. (default: 3.5 time steps, but at least 1ms)",
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(file_okay=False, callback=folder, help="Folder for report.html and report.json.")
-    ] = Path("validation-report"),
-    json: Annotated[bool, typer.Option("--json", help="Print the JSON report to standard output.")] = False,
+    out: ReportFolder = Path("validation-report"),
+    json: Json = False,
     max_error: Annotated[
         float | None,
         typer.Option(
