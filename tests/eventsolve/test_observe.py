@@ -113,7 +113,7 @@ def test_gradients_are_the_derivatives_that_the_documentation_says(kind, slope):
     ctx = multiprecision.problems.context(50)
     for seed in range(8):
         found = measured_case(seed, kind, slope)
-        if found is None:
+        if found is None or seen == 2:
             continue
         observed, inputs = found
         seen += 1
@@ -151,7 +151,7 @@ def test_gradients_are_the_derivatives_that_the_documentation_says(kind, slope):
         backwards = products(es.vjp(observed, cotangents), direction)
         size = np.abs(forwards).sum() + np.abs(backwards).sum()
         compare.close(forwards.sum(), backwards.sum(), 64 * EPS * size * len(places), (kind, slope, seed))
-    assert seen >= 2
+    assert seen == 2
     compare.demand(0.95)
 
 
@@ -230,7 +230,7 @@ DOORS = {
     r"spikes\['hidden'\] must have 1 samples of 2 neurons; got 2 of 2": {
         "hidden": es.SpikeTrains.from_lists([[[], []]] * 2)
     },
-    r"spikes\['hidden'\] must not be after t_end = 0.05 s; entry \\[0\\] is 0.06": {
+    r"spikes\['hidden'\] must not be after t_end = 0.05 s; entry \[0\] is 0.06": {
         "hidden": trains([60e-3], [])
     },
     r"neuron 1 in sample 0 spikes at 0.01 and 0.0119 s, and its t_ref is 0.002 s": {
@@ -290,7 +290,7 @@ def test_crossings_that_nobody_reported_are_listed_where_they_begin():
     after = es.observe(net, inputs, {"hidden": late}, 50e-3).residual  # V is beyond the threshold still
     assert (after.voltage["hidden"] > 0).all()
     assert after.unreported["hidden"].n_spikes == own.n_spikes - 2
-    too_late = es.SpikeTrains(own.times[first] + 30e-3, own.neurons[first], own.samples[first], 1, 2)
+    too_late = es.SpikeTrains(own.times[first] + 40e-3, own.neurons[first], own.samples[first], 1, 2)
     after = es.observe(net, inputs, {"hidden": too_late}, 50e-3).residual
     assert (after.voltage["hidden"] < 0).all()
     np.testing.assert_array_equal(after.unreported["hidden"].times, own.times[first])
