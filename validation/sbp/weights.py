@@ -105,7 +105,7 @@ def matrices(weights: Weights, rule: Rule) -> Matrices:
         for name, values in zip(("w1", "w2"), reals, strict=True):
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite; {first_entry(values, ~np.isfinite(values))}")
-        return Matrices(*reals, np.empty((0, 0)), np.empty((0, 0)))
+        return Matrices(reals[0], reals[1], np.empty((0, 0)), np.empty((0, 0)))
     w1 = on_grid("w1", weights.w1, rule)
     w2 = on_grid("w2", weights.w2, rule, (w1.shape[1], None))
     return Matrices(w1, w2, np.ascontiguousarray(w2.T), mirrored(w2, rule))
