@@ -39,7 +39,8 @@ class Study:
         Causes that are on throughout and get no blame; by default those that the target means to be so. The steps of
         transport that they make are delays of the exact network, too: what remains is error.
     window : float, optional
-        Seconds within which spikes are paired; by default one and a half time steps, and another one per layer.
+        Seconds within which spikes are paired; by default one and a half time steps, and another one, and the spread of
+        an analog target, per layer.
 
     Raises
     ------
@@ -104,7 +105,8 @@ class Study:
         """Seconds within which spikes are paired, by population, inputs apart; shallow ones first."""
         depth = depths(self.exact.spikes, self.exact.weight)
         computed = sorted((name for name in depth if depth[name]), key=lambda name: depth[name])
-        wide = {name: (depth[name] + 1.5) * self.resolution.time_step for name in computed}
+        step, spread = self.resolution.time_step, self.resolution.spread
+        wide = {name: (depth[name] + 1.5) * step + depth[name] * spread for name in computed}
         return wide if self.window is None else dict.fromkeys(wide, self.window)
 
     @cached_property

@@ -94,8 +94,9 @@ def _more(
     """Return the sections of a report that the twin of a record gives."""
     from validation import registry
     from validation.report.document import Section, Words
+    from validation.target import missing
 
-    twin: Any = registry.target("timestepped", **registry.settings(list(verdict.settings)))
+    twin: Any = registry.target(verdict.target, **registry.settings(list(verdict.settings)))
     if not verdict.accepted:
         if verdict.verdict != "unexplained":
             return []  # what has a name needs no place to be looked at
@@ -107,7 +108,10 @@ def _more(
         return [Section("Where it departs first", (Words(said),))]
     if problem.loss is None:
         return []
-    return [*_causes(problem, twin, verdict, origin), *_cheapest(problem, twin)]
+    return [
+        *(_causes(problem, twin, verdict, origin) if not missing(twin, "attribute") else ()),
+        *(_cheapest(problem, twin) if not missing(twin, "recommend") else ()),
+    ]
 
 
 def _causes(problem: es.Problem, twin: Any, verdict: Diagnosis, origin: dict[str, Any]) -> Sequence[Section]:
