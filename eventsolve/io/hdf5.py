@@ -56,8 +56,8 @@ def read_arrays(
     names : mapping of path to sequence of int or None, optional
         Read only these. A dataset of vectors, one per row, is returned as :class:`Rows`: these, or all.
     matching : str, optional
-        Read only datasets whose whole path, with slashes, matches this regular expression, and of these only such as hold
-        something: others may be of any kind. With ``groups``.
+        Read only datasets whose whole path, with slashes, matches this regular expression, and of these only such as
+        hold something: others may be of any kind. With ``groups``.
 
     Raises
     ------
