@@ -52,7 +52,8 @@ class Study:
         Causes that are on throughout and get no blame; by default those that the target means to be so. The steps of
         transport that they make are delays of the exact network, too: what remains is error.
     window : float, optional
-        Seconds within which spikes are paired; by default one and a half time steps, and another one per layer.
+        Seconds within which spikes are paired; by default one and a half time steps, and another one, and the spread of
+        an analog target, per layer.
 
     Raises
     ------
@@ -119,7 +120,8 @@ class Study:
         depth = depths(network.populations, network.projections)
         spiking = (n for n, p in network.populations.items() if p.neuron is not None and p.neuron.spiking)
         computed = sorted(spiking, key=lambda name: depth[name])
-        wide = {name: (depth[name] + 1.5) * self.resolution.time_step for name in computed}
+        step, spread = self.resolution.time_step, self.resolution.spread
+        wide = {name: (depth[name] + 1.5) * step + depth[name] * spread for name in computed}
         return wide if self.window is None else dict.fromkeys(wide, self.window)
 
     @cached_property

@@ -95,8 +95,9 @@ def _more(
     """Return the sections of a report that the twin of a record gives."""
     from validation import registry
     from validation.report.document import Section, Words
+    from validation.target import missing
 
-    twin: Any = registry.target("timestepped", **registry.settings(list(verdict.settings)))
+    twin: Any = registry.target(verdict.target, **registry.settings(list(verdict.settings)))
     if not verdict.accepted:
         if verdict.verdict != "unexplained":
             return []  # what has a name needs no place to be looked at
@@ -109,10 +110,12 @@ def _more(
     if problem.loss is None:
         return []
     found: list[Section] = []
-    for title, sections in (
-        ("What makes the error", partial(_causes, problem, twin, verdict, origin)),
-        ("Which step would do", partial(_cheapest, problem, twin)),
+    for tool, title, sections in (
+        ("attribute", "What makes the error", partial(_causes, problem, twin, verdict, origin)),
+        ("recommend", "Which step would do", partial(_cheapest, problem, twin)),
     ):
+        if missing(twin, tool):
+            continue
         try:
             found += sections()
         except ValueError as error:  # the twin, made finer or with an approximation less, refuses the problem

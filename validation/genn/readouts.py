@@ -161,7 +161,7 @@ def reading_of(
         if loss.alpha != 0:
             raise ValueError(
                 "mlGeNN's term for early spikes is that of FirstSpikeCrossEntropy, alpha/(1.01 t_end - t); alpha of "
-                f"TTFSCrossEntropy must be 0; got {loss.alpha!r}"
+                f"TTFSCrossEntropy must be 0, or variant 'genn_eventprop', which has its term; got {loss.alpha!r}"
             )
         return Reading(
             "FirstSpikeTime",

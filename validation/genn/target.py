@@ -7,7 +7,7 @@ the bits of GeNN's single-threaded CPU backend, the backward pass its numbers to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -17,11 +17,14 @@ import eventsolve as es
 from eventsolve.checks import count, duration, real
 from eventsolve.io.records import Record
 from eventsolve.network import Network
+from validation.genn.adapters import gradient_factor
 from validation.genn.causes import FAULTS, MEANINGS, Causes
 from validation.genn.clock import Clock, milliseconds
 from validation.genn.outcome import Outcome, record_of
+from validation.genn.readouts import reading_of
 from validation.genn.simulation import Regulariser, Settings, simulate
 from validation.genn.tables import Variant, sent_inputs, shifted
+from validation.genn.tuning import tuned
 from validation.grid.steps import number_of_steps
 from validation.oracle import oracle
 from validation.target import Grain, Resolution
@@ -129,6 +132,22 @@ class GeNN:
         """Return what each approximation and fault that is in place does, by name."""
         return {name: MEANINGS[name] for name in self.present.on}
 
+    def faults(self) -> tuple[str, ...]:
+        """Return those of its causes that its scheme does not need."""
+        return tuple(name for name in FAULTS if name in self.present.on)
+
+    @classmethod
+    def variants(cls, time_step: float) -> Iterator[GeNN]:
+        """Yield what a record may come from: either code, consecutive trials or not, in float32 or float64."""
+        for without in ("", "single_precision"):
+            for variant in get_args(Variant):
+                for trials in get_args(Trials):
+                    yield cls(time_step, without=without, variant=variant, trials=trials, traces=False)
+
+    def tuned(self, problem: es.Problem, record: Record) -> Iterator[GeNN]:
+        """Yield the same with other settings from which a record's gradients may come, given that its spikes do."""
+        return tuned(self, problem, record)
+
     def kept(self) -> tuple[str, ...]:
         """Return nothing: none of them is how the network is meant."""
         return ()
@@ -176,6 +195,8 @@ class GeNN:
             parts.append(
                 f"regulariser {self.reg_lambda_upper:g}/{self.reg_lambda_lower:g} at {self.reg_nu_upper:g}"
             )
+        if self.max_spikes != 500:
+            parts.append(f"max_spikes {self.max_spikes}")
         if self.batched:
             parts.append("one batch")
         if self.trials != "separate":
@@ -189,6 +210,24 @@ class GeNN:
             self.time_step,
             dict.fromkeys(network.projections, int(self.present.grid)),
             quantum=float(np.finfo(kind).eps),
+        )
+
+    def gradient_factor(self, problem: es.Problem) -> float:
+        """Return by what GeNN's own ``Gradient`` of a sample has to be multiplied to be dL/dw.
+
+        Raises
+        ------
+        ValueError
+            If the problem has no loss, or one that GeNN has not.
+        """
+        network, loss = problem.network, problem.loss
+        if loss is None:
+            raise ValueError("problem must have a loss, on which the factor depends; it has none")
+        reading = reading_of(loss, network, problem.n_samples, self.time_step, self.variant)
+        tau_mem = float(network.population(reading.population).parameter("tau_mem")[0])
+        n_steps = number_of_steps(problem.t_end, self.time_step)
+        return gradient_factor(
+            reading.name, tau_mem=tau_mem, time_step=self.time_step, t_end=n_steps * self.time_step
         )
 
     def run(self, problem: es.Problem) -> Record:
