@@ -47,6 +47,7 @@ class Settings:
     batched: bool
     consecutive: bool
     variant: Variant
+    accumulator: float
     threads: int | None
 
     @property
@@ -84,6 +85,8 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
     reading = None
     if problem.loss is not None:
         reading = readouts.reading_of(problem.loss, network, n_samples, settings.time_step, settings.variant)
+        if settings.accumulator:
+            reading = readouts.weighed_by_inputs(reading, problem.loss)
     clock = Clock(milliseconds(settings.time_step), n_steps, kind)
     tables = tables_of(network, settings.time_step, kind, causes, settings.variant)
     warn_of_step(settings.time_step, network)
@@ -110,6 +113,9 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
         tables.populations[reading.population],
         outcome.of(reading.population, tables.neurons.v_initial),
         settings.time_step,
+        readouts.accumulated(sent.events, clock, milliseconds(settings.accumulator), settings.consecutive)
+        if reading.accumulated
+        else np.zeros((0, clock.n_steps), kind),
     )
     answer = readouts.answer(reading, trial)
     if kinks:
