@@ -25,6 +25,8 @@ T_END = 30.0
 """tau: the time that the chip gives a sample."""
 EARLIEST, LATEST = 0.15, 2.0
 """tau: the time of an input of 0, and of 1."""
+RAISED = (0.6, 0.3)
+"""By how much the weights of each layer on the chip are raised, for neurons that spike."""
 Delays = Literal["axonal", "dendritic", "synaptic"]
 
 
@@ -216,6 +218,9 @@ def encoded(points: Reals) -> Reals:
 class DelGrad:
     """DelGrad's networks for Yin-Yang, by the time of the first output spike.
 
+    The published trainings on the chip start with weights of which no neuron spikes, and raise them first; here the initial
+    weights are those, raised by :data:`RAISED`.
+
     Attributes
     ----------
     setup : str
@@ -243,7 +248,11 @@ class DelGrad:
         """Return points and initial parameters that ``seed`` draws; silent outputs are skipped."""
         setup = SETUPS[self.setup]
         data = datasets.yin_yang(count("n_samples", n_samples), seed)
-        return problem(setup, initial(setup, seed), data)
+        parameters = initial(setup, seed)
+        if setup.on_chip:
+            weights = tuple(w + more for w, more in zip(parameters.weights, RAISED, strict=True))
+            parameters = Parameters(weights, parameters.delays)
+        return problem(setup, parameters, data)
 
 
 def problem(setup: Setup, parameters: Parameters, data: datasets.YinYang) -> es.Problem:
