@@ -218,8 +218,8 @@ def encoded(points: Reals) -> Reals:
 class DelGrad:
     """DelGrad's networks for Yin-Yang, by the time of the first output spike.
 
-    The published trainings on the chip start with weights of which no neuron spikes, and raise them first; here the initial
-    weights are those, raised by :data:`RAISED`.
+    The published trainings on the chip start with weights of which no neuron spikes, and raise them first; here the
+    initial weights are those, raised by :data:`RAISED`.
 
     Attributes
     ----------
