@@ -258,7 +258,7 @@ def test_chips_and_one_data_set_are_named_where_they_belong_and_nowhere_else():
         if file.suffix in (".py", ".j2", ".css", ".js", ".json")
         and file.relative_to(ROOT).parts[1] not in own
         and re.search(
-            r"brainscales|bss-?2|delgrad|spinnaker|loihi|yin.?yang",
+            r"brainscales|bss-?2|spinnaker|loihi|yin.?yang",
             file.read_text(encoding="utf-8"),
             re.IGNORECASE,
         )
