@@ -15,7 +15,6 @@ from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding
-from validation.target import Target
 
 
 @dataclass(frozen=True)
@@ -136,14 +135,3 @@ def spikes_off(
     except ValueError:
         return None
     return mismatch(evidence.spikes, answer.spikes)
-
-
-def published(evidence: Evidence) -> Iterator[Target]:
-    """Yield registered targets of the same step that say which variants of theirs there are."""
-    from validation import registry
-
-    for name in registry.names(registry.TARGETS):
-        made = registry.kind(registry.TARGETS, name)
-        variants = getattr(made, "variants", None)
-        if variants is not None:
-            yield from variants(evidence.time_step)
