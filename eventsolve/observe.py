@@ -410,16 +410,22 @@ def _follow(
 
 def _listed(layer: Layer, trains: Mapping[str, SpikeTrains], low: int, high: int) -> Spikes:
     """Return the spikes of a layer's populations in samples low to high, by sample, time and neuron."""
-    parts = []
-    for name in layer.name:
-        piece = slice(trains[name].offsets[low], trains[name].offsets[high])
-        columns = trains[name].times, trains[name].neurons, trains[name].samples
-        times, neurons, samples = (column[piece] for column in columns)
-        parts.append((times, neurons + layer.slice_of(name).start, samples - low))
-    times, neurons, samples = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    pieces = [slice(trains[name].offsets[low], trains[name].offsets[high]) for name in layer.name]
+    times = np.concatenate(
+        [trains[name].times[piece] for name, piece in zip(layer.name, pieces, strict=True)]
+    )
+    neurons = np.concatenate(
+        [
+            trains[name].neurons[piece] + layer.slice_of(name).start
+            for name, piece in zip(layer.name, pieces, strict=True)
+        ]
+    )
+    samples = np.concatenate(
+        [trains[name].samples[piece] for name, piece in zip(layer.name, pieces, strict=True)]
+    )
     order = np.lexsort((neurons, times, samples))
     n = order.size
-    offsets = np.searchsorted(samples[order], np.arange(high - low + 1))
+    offsets = np.searchsorted(samples[order], np.arange(low, high + 1))
     return Spikes(times[order], neurons[order], offsets, np.zeros(n, np.int64), np.full(n, -1), np.zeros(n))
 
 
