@@ -28,12 +28,15 @@ class Resolution:
         The distance of two of its numbers near 1, in the unit of the weights.
     floating : bool
         Whether that of other numbers is in proportion to them, or the same everywhere.
+    spread : float
+        Seconds by which spikes may be off besides, as those of analog circuits are.
     """
 
     time_step: float
     transport: Mapping[Key, int]
     quantum: float
     floating: bool = True
+    spread: float = 0.0
 
     def radii(self, network: es.Network) -> dict[str, dict[Any, Any]]:
         """Return by how much an implementation may be off, as ``of`` of :func:`eventsolve.estimate_radius`.
@@ -48,7 +51,7 @@ class Resolution:
         outward = {key[0] for key in self.transport}
         return {
             "spike_times": {
-                name: (1.0 + (steps if name in outward else longest)) * self.time_step
+                name: (1.0 + (steps if name in outward else longest)) * self.time_step + self.spread
                 for name, steps in late.items()
             },
             "weight": {

@@ -27,6 +27,7 @@ def made(name, **options):
 
 
 LIF = es.LIF(20e-3, 5e-3)
+ONCE = es.LIF(10e-3, 5e-3, t_ref=1.0)
 TIMES = es.SpikeTrains.from_lists([[[1e-3], [4e-3]], [[2e-3], [1e-3]]])
 W_IN, W_OUT = [[7.0, 4.0], [5.0, 6.0], [3.0, 8.0]], [[3.0, 2.0, 2.5], [1.5, 3.5, 2.0]]
 
@@ -51,6 +52,7 @@ PROBLEMS = {
     "readout": small(out=es.LI(20e-3, 5e-3), loss=es.losses.MaxVoltageCrossEntropy("out", [0, 1])),
     "subtraction": small(hidden=es.LIF(20e-3, 5e-3, reset="subtract")),
     "no loss": dataclasses.replace(small(), loss=None),
+    "one spike": small(hidden=ONCE, out=ONCE),
 }
 
 

@@ -35,9 +35,11 @@ class Diagnosis:
     rivals : tuple of str
         Other names that explain as much.
     settings : tuple of str
-        Options ``name=value`` with which the target ``timestepped`` is that twin; empty if another target is, or none.
+        Options ``name=value`` with which ``target`` is that twin; empty if there is none.
     untried : int
         How many guesses there was no time for.
+    target : str
+        The registered target that the twin is.
     """
 
     verdict: Verdict
@@ -49,6 +51,7 @@ class Diagnosis:
     rivals: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     untried: int = 0
+    target: str = "timestepped"
 
     @property
     def following(self) -> str:
@@ -57,7 +60,7 @@ class Diagnosis:
             return ""
         if not (self.accepted and self.settings):
             return "eventsolve-validate diagnose RECORD"
-        return f"eventsolve-validate attribute RECORD --target timestepped --set {','.join(self.settings)}"
+        return f"eventsolve-validate attribute RECORD --target {self.target} --set {','.join(self.settings)}"
 
     @property
     def accepted(self) -> bool:

@@ -21,7 +21,6 @@ from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding
 from validation.oracle import oracle
-from validation.target import Target
 
 
 @dataclass(frozen=True)
@@ -204,14 +203,3 @@ def spikes_off(
     """Return how many spikes a scheme gets otherwise, None if it cannot run the problem."""
     answer = Twin(scheme, number=number).answer(evidence, replace(problem, loss=None), flaws)
     return None if answer is None else mismatch(evidence, answer.spikes)
-
-
-def published(evidence: Evidence) -> Iterator[Target]:
-    """Yield registered targets of the same step that say which variants of theirs there are."""
-    from validation import registry
-
-    for name in registry.names(registry.TARGETS):
-        made = registry.kind(registry.TARGETS, name)
-        variants = getattr(made, "variants", None)
-        if variants is not None:
-            yield from variants(evidence.time_step)

@@ -13,7 +13,7 @@ from eventsolve.compare import agreement
 from eventsolve.compare.divergence import first_spike_divergence
 from eventsolve.compare.records import depths
 from eventsolve.io import records
-from validation.diagnosis import backward, forward
+from validation.diagnosis import backward, forward, published
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import (
     Answer,
@@ -23,12 +23,11 @@ from validation.diagnosis.evidence import (
     evidence_of,
     misfit,
     misfits,
-    mismatch,
     on_grid,
 )
-from validation.diagnosis.twins import Scheme, Twin, published
+from validation.diagnosis.twins import Scheme, Twin
 from validation.diagnosis.work import Work
-from validation.diagnosis.writing import label, slips_of
+from validation.diagnosis.writing import label
 from validation.oracle import oracle
 
 ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
@@ -137,7 +136,7 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     schemes = forward.matching(evidence, bases) if fits_grid else []
     if schemes:
         return _numbers(evidence, truth, schemes, work)
-    known = _published(evidence, truth)
+    known = _published(evidence, truth, work)
     if known is not None:
         return known
     if not bases:
@@ -162,7 +161,7 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
     best = every[0]
     if not best.off:
         return _explained(evidence, truth, best.answer, best.twin)
-    known = _published(evidence, truth)
+    known = _published(evidence, truth, work)
     if known is not None:
         return known
     written = backward.slips(evidence, every)
@@ -238,16 +237,20 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
     )
 
 
-def _explained(evidence: Evidence, truth: Answer, answer: Answer | None, twin: Twin | str) -> Diagnosis:
-    h, name = evidence.time_step, str(twin)
+def _explained(evidence: Evidence, truth: Answer, answer: Answer | None, twin: Twin) -> Diagnosis:
     return Diagnosis(
         "explained",
-        f"equals the discretized algorithm at a time step of {h * 1e3:g} ms ({name}); nothing is wrong",
+        _equal(evidence, str(twin)),
         1.0,
-        twin=name,
+        twin=str(twin),
         costs=_costs(evidence, truth, answer),
-        settings=twin.settings(h) if isinstance(twin, Twin) else (),
+        settings=twin.settings(evidence.time_step),
     )
+
+
+def _equal(evidence: Evidence, twin: str) -> str:
+    h = evidence.time_step
+    return f"equals the discretized algorithm at a time step of {h * 1e3:g} ms ({twin}); nothing is wrong"
 
 
 def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
@@ -264,34 +267,29 @@ def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
     return f"what {h * 1e3:g} ms does to this network: {', '.join(texts)}" if texts else ""
 
 
-def _published(evidence: Evidence, truth: Answer) -> Diagnosis | None:
+def _published(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis | None:
     """Return a verdict if a registered target computes what the record says, with or without slips of writing."""
     if not evidence.clocked:
         return None
-    for target in published(evidence):
-        try:
-            answer = answer_of(target.run(evidence.problem), evidence)
-        except ValueError:
-            continue
-        if mismatch(evidence, answer.spikes) or not all(p in answer.numbers for p in evidence.numbers):
-            continue
-        single = 4 * math.sqrt(evidence.n_steps) * 2.0**-24
-        off = [place for place, value in misfits(evidence, answer).items() if not value <= single]
-        if not off:
-            return _explained(evidence, truth, answer, target.name)
-        by_place = {place: slips_of(evidence, answer, place, single) for place in off}
-        if all(by_place.values()):
-            shared = backward.shared(by_place)
-            if shared:
-                return Diagnosis(
-                    "convention",
-                    shared[0],
-                    1.0,
-                    backward.places(evidence, off),
-                    target.name,
-                    rivals=tuple(shared[1:3]),
-                )
-    return None
+    found = published.recognised(evidence, work)
+    if found is None:
+        return None
+    if found.slips:
+        shared, where = backward.shared(found.slips), backward.places(evidence, list(found.slips))
+        said = Diagnosis("convention", shared[0], 1.0, where, rivals=tuple(shared[1:3]))
+    else:
+        left = f", but for rounding of {found.rounding:.1g}" if found.rounding else ""
+        acting = published.faults(evidence, found)
+        if acting:
+            texts = "; ".join(f"{fault.name}: {fault.meaning}" for fault in acting)
+            where = "; ".join(dict.fromkeys(fault.where for fault in acting))
+            said = Diagnosis(
+                "fault", f"{texts}; so does {found.target.name}, and all is equal to it{left}", 1.0, where
+            )
+        else:
+            said = Diagnosis("explained", _equal(evidence, f"{found.target.name}{left}"), 1.0)
+        said = replace(said, costs=_costs(evidence, truth, found.answer))
+    return replace(said, twin=found.target.name, settings=found.settings, target=found.entry)
 
 
 # -- what nothing explains ------------------------------------------------------------------------------------------

@@ -7,21 +7,24 @@ the bits of GeNN's single-threaded CPU backend, the backward pass its numbers to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 import eventsolve as es
-from eventsolve.checks import count, duration, real
+from eventsolve.checks import count, duration, real, seconds
 from eventsolve.io.records import Record
 from eventsolve.network import Network
+from validation.genn.adapters import gradient_factor
 from validation.genn.causes import FAULTS, MEANINGS, Causes
 from validation.genn.clock import Clock, milliseconds
 from validation.genn.outcome import Outcome, record_of
+from validation.genn.readouts import reading_of
 from validation.genn.simulation import Regulariser, Settings, simulate
 from validation.genn.tables import Variant, sent_inputs, shifted
+from validation.genn.tuning import tuned
 from validation.grid.steps import number_of_steps
 from validation.oracle import oracle
 from validation.target import Grain, Resolution
@@ -75,6 +78,10 @@ class GeNN:
         sum_weigh_linear, sum_weigh_sigmoid), ``MaxVoltageCrossEntropy`` (max), ``InstantCrossEntropy`` (avg_xentropy),
         ``FirstSpikeCrossEntropy`` (first_spike) and ``TTFSCrossEntropy`` (first_spike_exp). It has no refractory
         periods, delays and biases.
+    accumulator : float
+        Seconds: genn_eventprop's TAU_ACCUMULATOR. Not 0, it makes of ``MeanVoltageCrossEntropy`` its sum_weigh_input,
+        whose weight is a low-pass of the sample's own input activity; no loss of :mod:`eventsolve.losses` has it but,
+        for a sample alone, one with that function of t/T for its weighting.
     traces : bool
         Whether the record has V and I of every step.
     threads : int, optional
@@ -91,6 +98,7 @@ class GeNN:
     batched: bool = field(default=False, kw_only=True)
     trials: Trials = field(default="separate", kw_only=True)
     variant: Variant = field(default="mlgenn", kw_only=True)
+    accumulator: float = field(default=0.0, kw_only=True)
     traces: bool = field(default=True, kw_only=True)
     threads: int | None = field(default=None, kw_only=True)
 
@@ -117,6 +125,13 @@ class GeNN:
             raise ValueError(f"trials must be 'separate' or 'consecutive'; got {self.trials!r}")
         if self.variant not in get_args(Variant):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}; got {self.variant!r}")
+        value = seconds("accumulator", self.accumulator)
+        if not 0 <= value < np.inf or (value and self.variant != "genn_eventprop"):
+            raise ValueError(
+                "accumulator must be finite and >= 0 s, and 0 unless variant is 'genn_eventprop', which has it; got "
+                f"{value!r} with {self.variant!r}"
+            )
+        object.__setattr__(self, "accumulator", value)
         if self.batched and self.trials == "consecutive":
             raise ValueError("trials 'consecutive' are batches of one sample each; got batched True")
 
@@ -128,6 +143,22 @@ class GeNN:
     def causes(self) -> Mapping[str, str]:
         """Return what each approximation and fault that is in place does, by name."""
         return {name: MEANINGS[name] for name in self.present.on}
+
+    def faults(self) -> tuple[str, ...]:
+        """Return those of its causes that its scheme does not need."""
+        return tuple(name for name in FAULTS if name in self.present.on)
+
+    @classmethod
+    def variants(cls, time_step: float) -> Iterator[GeNN]:
+        """Yield what a record may come from: either code, consecutive trials or not, in float32 or float64."""
+        for without in ("", "single_precision"):
+            for variant in get_args(Variant):
+                for trials in get_args(Trials):
+                    yield cls(time_step, without=without, variant=variant, trials=trials, traces=False)
+
+    def tuned(self, problem: es.Problem, record: Record) -> Iterator[GeNN]:
+        """Yield the same with other settings from which a record's gradients may come, given that its spikes do."""
+        return tuned(self, problem, record)
 
     def kept(self) -> tuple[str, ...]:
         """Return nothing: none of them is how the network is meant."""
@@ -176,6 +207,10 @@ class GeNN:
             parts.append(
                 f"regulariser {self.reg_lambda_upper:g}/{self.reg_lambda_lower:g} at {self.reg_nu_upper:g}"
             )
+        if self.accumulator:
+            parts.append(f"accumulator {self.accumulator * 1e3:g} ms")
+        if self.max_spikes != 500:
+            parts.append(f"max_spikes {self.max_spikes}")
         if self.batched:
             parts.append("one batch")
         if self.trials != "separate":
@@ -189,6 +224,24 @@ class GeNN:
             self.time_step,
             dict.fromkeys(network.projections, int(self.present.grid)),
             quantum=float(np.finfo(kind).eps),
+        )
+
+    def gradient_factor(self, problem: es.Problem) -> float:
+        """Return by what GeNN's own ``Gradient`` of a sample has to be multiplied to be dL/dw.
+
+        Raises
+        ------
+        ValueError
+            If the problem has no loss, or one that GeNN has not.
+        """
+        network, loss = problem.network, problem.loss
+        if loss is None:
+            raise ValueError("problem must have a loss, on which the factor depends; it has none")
+        reading = reading_of(loss, network, problem.n_samples, self.time_step, self.variant)
+        tau_mem = float(network.population(reading.population).parameter("tau_mem")[0])
+        n_steps = number_of_steps(problem.t_end, self.time_step)
+        return gradient_factor(
+            reading.name, tau_mem=tau_mem, time_step=self.time_step, t_end=n_steps * self.time_step
         )
 
     def run(self, problem: es.Problem) -> Record:
@@ -231,6 +284,10 @@ class GeNN:
     def _exact(self, problem: es.Problem) -> Record:
         """Return the exact record, of inputs that arrive when GeNN lets them arrive."""
         inputs = problem.inputs
+        if self.accumulator:
+            raise ValueError(
+                "accumulator must be 0 s without the grid: no exact loss weighs by input activity"
+            )
         if self.present.late_inputs:
             clock = Clock(
                 milliseconds(self.time_step), number_of_steps(problem.t_end, self.time_step), np.float64
@@ -249,5 +306,6 @@ class GeNN:
             batched=self.batched,
             consecutive=self.trials == "consecutive",
             variant=self.variant,
+            accumulator=self.accumulator,
             threads=self.threads,
         )

@@ -1,0 +1,1 @@
+"""Spiking backpropagation on Loihi: what a chip that learns computes, update by update, to the last bit."""

@@ -1,0 +1,1 @@
+"""Compiled loops of the learning rule and of its circuit."""
