@@ -77,7 +77,7 @@ def _text(value: Any) -> str:
 def recognised(evidence: Evidence, work: Work) -> Recognised | None:
     """Return the registered implementation that computes what a record says, if there is one.
 
-    One without slips is preferred to one with some. The search for settings that a record alone shows takes of ``work``.
+    One without slips is preferred to one with some. Settings that a record alone shows are searched for within ``work``.
     """
     slipped = None
     for entry, target in _variants(evidence):

@@ -23,6 +23,7 @@ from validation.diagnosis.evidence import (
     evidence_of,
     misfit,
     misfits,
+    mismatch,
     on_grid,
 )
 from validation.diagnosis.twins import Scheme, Twin
