@@ -77,7 +77,7 @@ def _text(value: Any) -> str:
 def recognised(evidence: Evidence, work: Work) -> Recognised | None:
     """Return the registered implementation that computes what a record says, if there is one.
 
-    One without slips is preferred to one with some. Settings that a record alone shows are searched for within ``work``.
+    One without slips is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
     """
     slipped = None
     for entry, target in _variants(evidence):
