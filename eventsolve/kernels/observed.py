@@ -236,7 +236,7 @@ def follow_given(
                         u = v
                         free_at, free_low = later(t, rest, neurons.t_ref[neuron])
                         held = neurons.t_ref[neuron] > 0.0
-                        above, fell = False, False
+                        above = False  # reported, unless V fell back before
                         chosen, trigger, at_once = False, -1, False
                         k += 1
                     elif kind == RELEASE:
