@@ -12,7 +12,7 @@ from eventsolve.checks import duration
 from eventsolve.frozen import Frozen
 from eventsolve.network import Key, Network
 from eventsolve.shown import Summary, arrow
-from validation.loihi2.causes import ALL, PARAMETERS
+from validation.loihi2.causes import PARAMETERS
 from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, LSB, Program, Reals
 from validation.loihi2.quantities import (
     MLGENN_READOUT,
@@ -98,10 +98,8 @@ class Export(Frozen):
             )
         if self.program.notes:
             rows.append(("notes", " ".join(self.program.notes)))
-        return (
-            f"Export({'-'.join(map(str, (self.program.n_inputs, *self.program.sizes)))}, {self.settings.weight_bits} bits)",
-            rows,
-        )
+        sizes = "-".join(map(str, (self.program.n_inputs, *self.program.sizes)))
+        return f"Export({sizes}, {self.settings.weight_bits} bits)", rows
 
 
 def export(network: Network, settings: Settings) -> Export:
@@ -152,8 +150,8 @@ def _warnings(part: Part, roundings: dict[Key, Rounding]) -> list[str]:
     name, said = part.population.name, []
     if any(wire.projection.pre == name and wire.steps.any() for wire in part.wires):
         said.append(
-            f"{name!r} is recurrent with delays: lava-dl 0.6.0 reads such a layer wrongly, so that it is written for other "
-            "loaders only."
+            f"{name!r} is recurrent with delays: lava-dl 0.6.0 reads such a layer wrongly, so that it is written for "
+            "other loaders only."
         )
     for wire in part.wires:
         key, meant = wire.projection.key, wire.meant
@@ -176,9 +174,10 @@ def _warnings(part: Part, roundings: dict[Key, Rounding]) -> list[str]:
 
 
 def network_of(program: Program, time_step: float, *, quanta: float | Sequence[float] = 1.0) -> Network:
-    """Return the network that a program stands for, in continuous time: at steps its solution is what the chip computes.
+    """Return the network that a program stands for, in continuous time.
 
-    But for the grid, on which the chip sees spikes late, for states that are whole numbers and for their 24 bits.
+    At steps its solution is what the chip computes, but for the grid, on which the chip sees spikes late, for states
+    that are whole numbers, and for their 24 bits.
 
     Parameters
     ----------
@@ -192,8 +191,8 @@ def network_of(program: Program, time_step: float, *, quanta: float | Sequence[f
     Raises
     ------
     ValueError
-        If a decay is none or whole, which is no time constant, weights are shifted after they are summed, or a layer has
-        initial states or resets.
+        If a decay is none or whole, which is no time constant, weights are shifted after they are summed, or a layer
+        has initial states or resets.
     """
     dt = duration("time_step", time_step)
     units = [float(q) for q in np.broadcast_to(np.asarray(quanta, float), len(program.layers))]
@@ -212,7 +211,7 @@ def network_of(program: Program, time_step: float, *, quanta: float | Sequence[f
             raise ValueError(
                 f"weights of layer {k} are shifted after they are summed, or multiplied by payloads"
             )
-        tau_syn, tau_mem = tau_of(dt, layer.du + 1.0), tau_of(dt, layer.dv.astype(np.float64))
+        tau_syn, tau_mem = tau_of(dt, np.asarray(layer.du + 1.0)), tau_of(dt, layer.dv.astype(np.float64))
         leak = unit * layer.bias / LSB / -np.expm1(-dt / tau_mem)
         silent = layer.vth > LARGEST_THRESHOLD
         if silent.any() and not silent.all():

@@ -1,15 +1,15 @@
 """A network in Loihi 2's quantities, each rounded or not.
 
-With a = exp(-dt/tau_mem), b = exp(-dt/tau_syn) and weights times K(dt), what a current of 1 makes of a voltage in a step,
-u := b u + K w, v := a v + u is the exact solution at steps: v of row k is V(k dt) - v_reset. mlGeNN's exporter takes
-k = (1 - a) (tau_syn/dt) (1 - b) for K, the response of GeNN's own update.
+With a = exp(-dt/tau_mem), b = exp(-dt/tau_syn) and weights times K(dt), what a current of 1 makes of a voltage in a
+step, u := b u + K w, v := a v + u is the exact solution at steps: v of row k is V(k dt) - v_reset. mlGeNN's exporter
+takes k = (1 - a) (tau_syn/dt) (1 - b) for K, the response of GeNN's own update.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ from scipy.special import exprel
 
 import eventsolve as es
 from eventsolve.checks import duration, real
-from eventsolve.network import LI, LIF, Key, Network, Population, Projection
+from eventsolve.network import LI, LIF, Network, Population, Projection
 from validation.loihi2.causes import ALL
 from validation.loihi2.netx import BIAS_EXP, NETX_DELAY, netx_weights
 from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, Dense, Integers, Layer, Reals, integer
@@ -46,7 +46,7 @@ class Settings:
         Whether a population's quantum is a power of two, as mlGeNN chooses it, or such that the largest weight is the
         largest integer.
     percentile : float
-        Of the positive weights, and of minus the others, whose larger one is represented; weights beyond may be clipped.
+        Of the positive weights, and of minus the others: the larger one is represented, weights beyond may be clipped.
     kernel : {"exact", "mlgenn"}
         By what weights are scaled; of "mlgenn" the readout has the threshold of mlGeNN's exporter, too, which can be
         reached.
@@ -198,7 +198,8 @@ def chain_of(network: Network) -> list[str]:
             continue
         if projection.pre in follows:
             raise ValueError(
-                f"NetX holds a chain of layers; {projection.pre!r} leads to {follows[projection.pre]!r} and {projection.post!r}"
+                f"NetX holds a chain of layers; {projection.pre!r} leads to {follows[projection.pre]!r} and to "
+                f"{projection.post!r}"
             )
         follows[projection.pre] = projection.post
     chain = inputs
@@ -222,7 +223,7 @@ def _part(network: Network, name: str, settings: Settings, on: Collection[str]) 
     if isinstance(neuron, LIF):
         if population.parameter("t_ref").any():
             raise ValueError(
-                f"t_ref of population {name!r} must be 0: Lava has no refractory period of integers, and NetX ignores it"
+                f"t_ref of population {name!r} must be 0: Lava has no integer refractory period, and NetX ignores it"
             )
         if neuron.reset != "value":
             raise ValueError(
@@ -239,8 +240,8 @@ def _part(network: Network, name: str, settings: Settings, on: Collection[str]) 
             if (whole == 0).any() or (whole == DECAY).any():
                 bad = float(tau[(whole == 0) | (whole == DECAY)][0])
                 raise ValueError(
-                    f"{what} of population {name!r} is {bad!r} s, which at steps of {dt!r} s decays by less than 1/{DECAY}, or "
-                    "wholly, in a step"
+                    f"{what} of population {name!r} is {bad!r} s: at steps of {dt!r} s a state decays by less than "
+                    f"1/{DECAY}, or wholly, in a step"
                 )
             decay = whole
         decays.append(decay)
@@ -268,13 +269,12 @@ def _part(network: Network, name: str, settings: Settings, on: Collection[str]) 
     if "threshold" in on:
         bias = np.rint(bias)
         if (np.abs(bias) >= 2**12).any():
+            most = float(bias[np.argmax(np.abs(bias))])
             raise ValueError(
-                f"v_leak of population {name!r} is a bias of {bias[np.argmax(np.abs(bias))]:.0f} weight units in each step, beyond 13 bits"
+                f"v_leak of population {name!r} is a bias of {most:.0f} weight units in each step, beyond 13 bits"
             )
         if isinstance(neuron, LI):
-            threshold = np.full(
-                population.size, MLGENN_READOUT if settings.kernel == "mlgenn" else NEVER, float
-            )
+            threshold = np.full(population.size, MLGENN_READOUT if settings.kernel == "mlgenn" else np.inf)
         else:
             threshold = np.rint(threshold)
             _check_threshold(network, name, threshold, settings)
@@ -285,7 +285,8 @@ def _part(network: Network, name: str, settings: Settings, on: Collection[str]) 
         population,
         quantum,
         tuple(wires),
-        *decays,
+        decay_u=decays[0],
+        decay_v=decays[1],
         threshold=threshold,
         bias=bias,
         v_reset=v_reset,
@@ -306,7 +307,7 @@ def quantum_of(name: str, scaled: Reals, settings: Settings) -> float:
     if settings.scale == "full":
         return largest / (2 ** (settings.weight_bits - 1) - 1)
     top = math.frexp(largest)[1] - 1
-    return math.ldexp(1.0, top - (settings.weight_bits - 2))
+    return float(2.0 ** (top - (settings.weight_bits - 2)))
 
 
 def _steps(projection: Projection, dt: float, on: Collection[str]) -> Reals:
@@ -359,35 +360,39 @@ def _by_synapse(projection: Projection, matrix: Reals) -> Reals:
 def _check_threshold(network: Network, name: str, threshold: Reals, settings: Settings) -> None:
     if (threshold > LARGEST_THRESHOLD).any():
         least = least_time_step(network, settings)
+        fitting = f"steps of {least:.3g} s or more fit" if np.isfinite(least) else "no time step fits"
         raise ValueError(
-            f"v_threshold of population {name!r} is {threshold.max():.0f} weight units at steps of {settings.time_step!r} s, "
-            f"beyond the 17 bits of a threshold, so that it would never fire; steps of {least:.3g} s or more fit"
+            f"v_threshold of population {name!r} is {threshold.max():.0f} weight units at steps of "
+            f"{settings.time_step!r} s, beyond 17 bits, so that it would never fire; {fitting}"
         )
     if (threshold < 1).any():
         raise ValueError(
-            f"v_threshold of population {name!r} is less than half a weight unit at steps of {settings.time_step!r} s"
+            f"v_threshold of population {name!r} is less than half a weight unit at steps of {settings.time_step!r} s, "
+            "so that any voltage would fire"
         )
 
 
 def least_time_step(network: Network, settings: Settings) -> float:
-    """Return the shortest step in seconds, to 1 %, at which every threshold fits 17 bits.
+    """Return the shortest step in seconds, to 1 %, at which every threshold fits 17 bits; inf if none does.
 
-    A quantum is about in proportion to the step, so that thresholds in quanta grow as steps become shorter.
+    A quantum is about in proportion to the step, as long as that is shorter than the time constants: thresholds in
+    quanta grow as steps become shorter. Steps beyond the time constants are not looked at.
     """
 
     def fits(step: float) -> bool:
-        at = Settings(step, settings.weight_bits, settings.scale, settings.percentile, settings.kernel)
-        for part in parts_of(network, at, ()):
-            if not part.readout and (np.rint(part.threshold) > LARGEST_THRESHOLD).any():
-                return False
-        return True
+        parts = parts_of(network, replace(settings, time_step=step), ())
+        return all((np.rint(p.threshold) <= LARGEST_THRESHOLD).all() for p in parts if not p.readout)
 
-    low = high = settings.time_step
-    while not fits(high):
-        low, high = high, 2 * high
-        if high > 1e3 * max(settings.time_step, 1.0):
-            raise ValueError("no time step is long enough for the thresholds of this network")
-    while fits(low) and low > 1e-12:
+    high = min(
+        float(p.parameter(tau).min())
+        for p in network.populations.values()
+        if p.neuron is not None
+        for tau in ("tau_mem", "tau_syn")
+    )
+    if not fits(high):
+        return math.inf
+    low = high
+    while fits(low):
         low, high = low / 2, low
     while high > 1.01 * low:
         middle = math.sqrt(low * high)
@@ -401,7 +406,7 @@ def least_time_step(network: Network, settings: Settings) -> float:
 def network_of_parts(
     network: Network, parts: tuple[Part, ...], settings: Settings, on: Collection[str]
 ) -> Network:
-    """Return the network in continuous time whose solution at steps is what the chip would compute without rounding states.
+    """Return the network in continuous time that is left once parameters are rounded, and states are not.
 
     Numbers that no cause touched are those of the network, bit for bit.
     """
@@ -463,7 +468,7 @@ def layer_of(part: Part) -> Layer:
         matrices[1] if len(matrices) > 1 else None,
         du=part.decay_u.astype(np.int64) - 1,
         dv=part.decay_v.astype(np.int64),
-        vth=part.threshold.astype(np.int64),
+        vth=np.minimum(part.threshold, NEVER).astype(np.int64),
         bias_mant=part.bias.astype(np.int64),
         bias_exp=BIAS_EXP,  # type: ignore[arg-type]
         v0=np.rint(part.v_initial * 64).astype(np.int64),

@@ -27,7 +27,7 @@ from validation.grid.steps import (
 from validation.loihi2.causes import ALL, MEANINGS, checked
 from validation.loihi2.export import Export, export
 from validation.loihi2.kernels.tables import Layers, Neurons, Rules, Sent
-from validation.loihi2.program import DECAY, LSB, Integers, Reals
+from validation.loihi2.program import DECAY, LSB, Reals
 from validation.loihi2.quantities import (
     Kernel,
     Part,
@@ -39,7 +39,7 @@ from validation.loihi2.quantities import (
     response,
 )
 from validation.loihi2.running import Fired, Matrix, Tables, marched, matrices_of, refuse_inexact
-from validation.target import Cost, Grain, Resolution
+from validation.target import Cost, Resolution
 
 Samples = Literal["separate", "consecutive"]
 
@@ -48,9 +48,9 @@ Samples = Literal["separate", "consecutive"]
 class Loihi2:
     """A network on Loihi 2, by Lava's integers.
 
-    It runs LIF and LI populations in a chain behind one input, each of which may lead to itself, with exponential synapses
-    and delays up to 62 steps; v_leak becomes a bias, v_reset is 0 on the chip. Refused are refractory periods, resets by
-    subtraction, delta synapses, other topologies, and thresholds beyond 17 bits.
+    It runs LIF and LI populations in a chain behind one input, each of which may lead to itself, with exponential
+    synapses and delays up to 62 steps; v_leak becomes a bias, v_reset is 0 on the chip. Refused are refractory periods,
+    resets by subtraction, delta synapses, other topologies, and thresholds beyond 17 bits.
 
     Spikes are seen at the end of the step in which V is beyond its threshold, which is the time that the record gives
     them. A loss has its values from the states after each step; there are no gradients.
@@ -66,13 +66,13 @@ class Loihi2:
     percentile : float
         Of weights, whose absolute value is represented; weights beyond may be clipped. mlGeNN takes 99.
     kernel : {"exact", "mlgenn"}
-        Whether weights are scaled by the response of the membrane to a current, or by mlGeNN's k; of the latter a readout
-        has the threshold of mlGeNN's exporter, too, which it may reach.
+        Whether weights are scaled by the response of the membrane to a current, or by mlGeNN's k; of the latter a
+        readout has the threshold of mlGeNN's exporter, too, which it may reach.
     input_rounding : {"nearest", "up", "down"}
         To which step an input spike is moved. Of two of a channel in one step one is sent.
     samples : {"separate", "consecutive"}
-        Whether nothing is under way when a sample begins, or what the sample before has sent last arrives in it: states are
-        set to 0 between samples either way.
+        Whether nothing is under way when a sample begins, or what the sample before has sent last arrives in it: states
+        are set to 0 between samples either way.
     without : sequence of str, or str
         Causes (:data:`validation.loihi2.causes.MEANINGS`) that are left out, as text with + between them.
     traces : bool
@@ -147,35 +147,13 @@ class Loihi2:
         chosen = checked(on)
         return replace(self, without=tuple(name for name in ALL if name not in chosen))
 
-    def at(self, grain: Grain) -> Loihi2:
-        """Return the same at another time step, and with so many fraction bits of weights: one less than weight bits.
-
-        Without bits, weights are not rounded.
-        """
-        if grain.bits is None:
-            return replace(
-                self,
-                time_step=grain.time_step,
-                without=checked(
-                    {
-                        *self.without,
-                        "weight_rounding",
-                        "weight_clipping",
-                        "threshold",
-                        "truncation",
-                        "decays",
-                        "limits",
-                    }
-                ),
-            )
-        return replace(self, time_step=grain.time_step, weight_bits=grain.bits + 1)
-
     def variants(self) -> tuple[Loihi2, ...]:
         """Return the same with other settings of the export and of its inputs, of which one may be meant."""
         return tuple(
             replace(self, kernel=kernel, scale=scale, percentile=percentile, input_rounding=rounding)
             for kernel in get_args(Kernel)
-            for scale, percentile in (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0))
+            for scale in get_args(Scale)
+            for percentile in (99.0, 100.0)
             for rounding in get_args(InputRounding)
         )
 
@@ -208,9 +186,9 @@ class Loihi2:
         )
 
     def cost(self, problem: es.Problem, record: Record) -> Cost:
-        """Return what a sample costs: an update of every neuron in every step, and an addition for each synapse of a spike.
+        """Return what a sample costs: two operations for a neuron and step, and one for each synapse of a spike.
 
-        Counted operations, not measured time or energy. Weights have a byte or less, states three.
+        They are counted; nothing here is measured time or energy. Weights have a byte or less, states three.
         """
         network, n = problem.network, max(record.n_samples, 1)
         rows = number_of_steps(problem.t_end, self.time_step) + 1
@@ -247,10 +225,10 @@ class Loihi2:
         Returns
         -------
         Record
-            Spikes, the values of the loss if there is one, and voltages of readouts after each step. ``counters``: currents
-            that turned over ("wraps"), that were more than one turn out ("beyond_one_turn"), voltages that were clipped
-            ("voltage_clips"), spikes of readouts ("readout_resets"), weights that were clipped ("clipped_weights"), and
-            inputs that shared their step with another of their channel ("merged_inputs").
+            Spikes, the values of the loss if there is one, and voltages of readouts after each step. ``counters``:
+            currents that turned over ("wraps"), that were more than one turn out ("beyond_one_turn"), voltages that
+            were clipped ("voltage_clips"), spikes of readouts ("readout_resets"), weights that were clipped
+            ("clipped_weights"), and inputs that shared their step with another of their channel ("merged_inputs").
 
         Raises
         ------
@@ -327,7 +305,8 @@ class Loihi2:
         if last.readout and self.traces:
             voltage = last.v_reset + fired.v * (last.quantum / LSB)
             traces[last.population.name] = Trace(
-                self.time_step * np.arange(n_rows), np.ascontiguousarray(voltage.transpose(0, 2, 1))
+                self.time_step * np.arange(n_rows, dtype=np.float64),
+                np.ascontiguousarray(voltage.transpose(0, 2, 1)),
             )
         values = None
         if problem.loss is not None:
@@ -411,14 +390,14 @@ def _matrix(wire: Any, between: bool) -> Matrix:
 def _trains(
     parts: tuple[Part, ...], fired: Fired, firsts: Mapping[str, int], n_samples: int, time_step: float
 ) -> tuple[dict[str, es.SpikeTrains], int]:
-    """Return the spikes of every population that spikes, and how many a readout had."""
+    """Return the spikes of every population, none of a readout, and how many times a readout was reset."""
     spikes, resets, samples = {}, 0, fired.samples
     for part in parts:
         first, size = firsts[part.population.name], part.population.size
         own = (fired.neurons >= first) & (fired.neurons < first + size)
         if part.readout:
             resets += int(np.count_nonzero(own))
-            continue
+            own[:] = False
         spikes[part.population.name], _ = grid_trains(
             fired.rows[own], fired.neurons[own] - first, samples[own], (n_samples, size), time_step
         )

@@ -6,9 +6,9 @@ Row r holds the states after step r + 1. In its order, of every neuron, with rtz
     v := rtz(v keep_v) + u + bias;   v is clipped to +-(2**23 - 1)
     if v > threshold: a spike, v := 0
 
-A spike of row r arrives in row r + 1 + its delay. One that is not on the grid, a part f of a step later, does what it would
-do there in continuous time: with the response K, w exp(f/tau_syn) arrives at u, and w (K(1 - f)/K(1) - exp(f/tau_syn)) at v
-alone, in units of a step.
+A spike of row r arrives in row r + 1 + its delay. One that is not on the grid, a part f of a step later, does what it
+would do there in continuous time: with the response K, w exp(f/tau_syn) arrives at u, and at v alone w (K(1 - f)/K(1) -
+exp(f/tau_syn)), in units of a step.
 """
 
 from __future__ import annotations

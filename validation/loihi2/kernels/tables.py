@@ -21,7 +21,8 @@ class Neurons(NamedTuple):
         What is left of u and of v after a step: whole 4096ths of a program.
     bias, threshold, u0, v0 : ndarray
     tau_mem, tau_syn, response : ndarray
-        Time constants in steps, and what a current of 1 makes of a voltage in a step: for spikes between two steps only.
+        Time constants in steps, and what a current of 1 makes of a voltage in a step.
+        Empty unless spikes may arrive between two steps.
     """
 
     keep_u: Array
