@@ -305,9 +305,9 @@ def quantum_of(name: str, scaled: Reals, settings: Settings) -> float:
             f"weights to population {name!r} are 0 up to their percentile {settings.percentile:g}"
         )
     if settings.scale == "full":
-        return largest / (2 ** (settings.weight_bits - 1) - 1)
+        return largest / ((1 << (settings.weight_bits - 1)) - 1)
     top = math.frexp(largest)[1] - 1
-    return float(2.0 ** (top - (settings.weight_bits - 2)))
+    return math.ldexp(1.0, top - (settings.weight_bits - 2))
 
 
 def _steps(projection: Projection, dt: float, on: Collection[str]) -> Reals:
