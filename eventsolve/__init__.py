@@ -10,6 +10,8 @@ from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
 from eventsolve.adjoint_states import AdjointStates as AdjointStates
 from eventsolve.adjoint_states import adjoint_states as adjoint_states
+from eventsolve.calibrate import Calibration as Calibration
+from eventsolve.calibrate import calibrate as calibrate
 from eventsolve.certify import Certificate as Certificate
 from eventsolve.certify import certify as certify
 from eventsolve.condition import Condition as Condition
