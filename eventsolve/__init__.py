@@ -38,6 +38,8 @@ from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
 from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
+from eventsolve.spread import Spread as Spread
+from eventsolve.spread import spread as spread
 from eventsolve.tangents import Tangents as Tangents
 from eventsolve.tangents import jvp as jvp
 from eventsolve.trust import TrustRadius as TrustRadius

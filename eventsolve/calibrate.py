@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,53 +13,45 @@ from scipy.optimize import least_squares
 
 from eventsolve.adjoint import check_choice
 from eventsolve.checks import shown
+from eventsolve.free_numbers import (
+    FACTORS,
+    Number,
+    Undetermined,
+    bounds_of,
+    checked_populations,
+    direction_of_numbers,
+    flat,
+    jacobian_of,
+    jacobian_of_reach,
+    levels_of,
+    moved_network,
+    numbers_of,
+    reach_of,
+    sizes_of,
+    undetermined,
+)
 from eventsolve.frozen import Frozen, FrozenMapping
-from eventsolve.network import TIMES, Key, Network, Projection
+from eventsolve.matched_spikes import (
+    among,
+    chosen,
+    firsts,
+    free_for,
+    from_first,
+    joined_spikes,
+    none_of,
+    without_early,
+)
+from eventsolve.network import Network
 from eventsolve.observe import Observation, observe
-from eventsolve.shown import Summary, arrow, several
+from eventsolve.shown import Summary, several
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
-
-FACTORS = ("tau_mem", "tau_syn", "gain")
-SHIFTS = ("v_threshold", "v_reset", "v_leak", "v_initial", "i_initial", "t_ref", "delay")
-OF_SYNAPSES = ("gain", "delay")
-LEVELS = ("neuron", "layer", "chip", "source", "synapse")
-ROUNDS = 8
+ROUNDS = 12
 """How often lost and extra spikes are looked for at most."""
 FAR = 6.0
 """Of how many standard deviations a residual is that no noise makes."""
-
-
-class Part(NamedTuple):
-    """What one number moves: of a population or a projection, which neurons or synapses; ``posts`` hear of it.
-
-    Parts with the same ``colour`` of one place touch different posts.
-    """
-
-    place: str | Key
-    mask: Booleans
-    posts: Booleans
-    colour: int
-
-
-class Number(NamedTuple):
-    """A number that is free: a factor or a shift of one quantity in some places."""
-
-    quantity: str
-    name: str
-    parts: tuple[Part, ...]
-
-
-class Undetermined(NamedTuple):
-    """A direction that the spikes cannot tell: numbers by name, with how far each goes (of its own unit) along it."""
-
-    numbers: tuple[str, ...]
-    steps: tuple[float, ...]
-
-    def __str__(self) -> str:
-        return " ".join(f"{step:+.3g} {name}" for name, step in zip(self.numbers, self.steps, strict=True))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,7 +99,7 @@ class Calibration(Frozen):
         found = []
         for variance, axis in zip(size, axes.T, strict=True):
             if variance > 1e-30 * size[-1]:
-                found.append(_direction(self.network, self._numbers, math.sqrt(variance) * axis))
+                found.append(direction_of_numbers(self.network, self._numbers, math.sqrt(variance) * axis))
         return found
 
     def _summary(self) -> Summary:
@@ -208,27 +200,27 @@ def calibrate(
             raise ValueError(f"{what} must be finite and >= 0; got {shown(noise)}")
     if voltage_noise == 0.0 and time_noise == 0.0:
         raise ValueError("voltage_noise must be > 0, or None to be estimated, if time_noise is 0")
-    spikes, early = _without_early(network, spikes) if unmatched else (dict(spikes), {})
+    spikes, early = without_early(network, spikes) if unmatched else (dict(spikes), {})
     first = observe(network, inputs, spikes, t_end, threads=threads)
     given = tuple(first.slopes)
-    numbers = _numbers(network, _levels(free), given if of is None else _checked_of(of, given))
+    numbers = numbers_of(network, levels_of(free), given if of is None else checked_populations(of, given))
     fit = _Fit(network, inputs, t_end, numbers, threads, time_noise, voltage_noise, loss)
     apart = len(given) == sum(getattr(p.neuron, "spiking", False) for p in network.populations.values())
     x = np.zeros(len(numbers))
-    taken, added = {name: spikes[name] for name in given}, {name: _nothing(spikes[name]) for name in given}
-    removed = {name: early.get(name, _nothing(spikes[name])) for name in given}
-    for _ in range(ROUNDS if unmatched else 1):
-        now = _Spikes(taken, added)
-        x, scale = fit.solved(x, now, apart)
-        if not unmatched:
+    measured = {name: spikes[name] for name in given}
+    before, now = None, _Spikes(measured, {name: none_of(trains) for name, trains in measured.items()})
+    for _ in range(ROUNDS):
+        if unmatched:
+            now = fit.matched(x, measured, fit.scales(x, now))
+        if now == before:
             break
-        again = fit.unmatched(x, now, scale)
-        if all(again[0][n] == taken[n] and again[1][n] == added[n] for n in given):
-            break
-        left_out = {name: _chosen(taken[name], ~_among(taken[name], again[0][name])) for name in given}
-        removed = {name: _joined(removed[name], left_out[name]) for name in given}
-        taken, added = again
-    return fit.result(x, _Spikes(taken, added), apart, removed)
+        x = fit.solved(x, now, apart)
+        before = now
+    extra = {
+        name: joined_spikes(early.get(name, none_of(trains)), chosen(trains, ~among(trains, now.taken[name])))
+        for name, trains in measured.items()
+    }
+    return fit.result(x, now, apart, extra)
 
 
 class _Spikes(NamedTuple):
@@ -238,7 +230,7 @@ class _Spikes(NamedTuple):
     added: Mapping[str, SpikeTrains]
 
     def all(self) -> dict[str, SpikeTrains]:
-        return {name: _joined(trains, self.added[name]) for name, trains in self.taken.items()}
+        return {name: joined_spikes(trains, self.added[name]) for name, trains in self.taken.items()}
 
 
 @dataclass(frozen=True)
@@ -256,7 +248,11 @@ class _Fit:
 
     def observed(self, x: Reals, spikes: _Spikes) -> Observation:
         return observe(
-            _moved(self.network, self.numbers, x), self.inputs, spikes.all(), self.t_end, threads=self.threads
+            moved_network(self.network, self.numbers, x),
+            self.inputs,
+            spikes.all(),
+            self.t_end,
+            threads=self.threads,
         )
 
     def noise(self, observation: Observation) -> dict[str, Reals]:
@@ -274,9 +270,7 @@ class _Fit:
         """Return one over the noise of every residual, 0 for spikes that were put in and ones that arrivals trigger."""
         weights = [np.empty(0)]
         for name, noise in self.noise(observation).items():
-            known = ~_among(observation.spikes[name], spikes.added[name]) & ~np.isnan(
-                observation.slopes[name]
-            )
+            known = ~among(observation.spikes[name], spikes.added[name]) & ~np.isnan(observation.slopes[name])
             weights.append(np.where(known, 1.0 / noise, 0.0))
         return np.concatenate(weights)
 
@@ -287,23 +281,39 @@ class _Fit:
         these are free, smaller residuals in a smaller unit would else be taken for better ones.
         """
         return (
-            _flat(observation.residual.voltage)
-            * _reach(self.network, observation)
-            / _reach(observation.network, observation)
+            flat(observation.residual.voltage)
+            * reach_of(self.network, observation)
+            / reach_of(observation.network, observation)
         )
 
     def jacobian(self, observation: Observation, apart: bool) -> Reals:
         """Return the derivatives of :meth:`residuals`."""
-        own, nominal = _reach(observation.network, observation), _reach(self.network, observation)
-        by_reach = (
-            _jacobian_of_reach(observation, self.numbers) * _flat(observation.residual.voltage)[:, None]
-        )
-        return (_jacobian(observation, self.numbers, apart, self.threads) - by_reach / own[:, None]) * (
+        own, nominal = reach_of(observation.network, observation), reach_of(self.network, observation)
+        by_reach = jacobian_of_reach(observation, self.numbers) * flat(observation.residual.voltage)[:, None]
+        return (jacobian_of(observation, self.numbers, apart, self.threads) - by_reach / own[:, None]) * (
             nominal / own
         )[:, None]
 
-    def solved(self, x: Reals, spikes: _Spikes, apart: bool) -> tuple[Reals, float]:
-        """Return the numbers with the least squares, and the robust scale of what is left in units of the noise."""
+    def scales(self, x: Reals, spikes: _Spikes) -> dict[str, Reals]:
+        """Return how large each neuron's residuals are, in units of their noise: its own, or that of all if larger.
+
+        A neuron that does not fit yet has no spikes that are far off.
+        """
+        observation = self.observed(x, spikes)
+        weights = self.weights(observation, spikes)
+        residuals, start, found = weights * self.residuals(observation), 0, {}
+        every = _spread_of(residuals[weights > 0.0])
+        for name in observation.slopes:
+            trains = observation.spikes[name]
+            place = slice(start, start + trains.n_spikes)
+            known, who, start = weights[place] > 0.0, trains.neurons, place.stop
+            found[name] = np.full(trains.n_neurons, every)
+            for n in np.flatnonzero(np.bincount(who[known], minlength=trains.n_neurons) >= _ENOUGH):
+                found[name][n] = max(every, _spread_of(residuals[place][known & (who == n)]))
+        return found
+
+    def solved(self, x: Reals, spikes: _Spikes, apart: bool) -> Reals:
+        """Return the numbers with the least squares."""
         weights = self.weights(self.observed(x, spikes), spikes)
         n = int(np.count_nonzero(weights))
         if n < len(self.numbers):
@@ -317,7 +327,11 @@ class _Fit:
         def jacobian(x: Reals) -> Reals:
             return weights[:, None] * self.jacobian(self.observed(x, spikes), apart)
 
-        scale = _spread_of(residuals(x)[weights > 0.0])
+        # below it there is no noise, but rounding, and every residual counts
+        floor = 1e-6 * float(
+            np.median((weights * reach_of(self.network, self.observed(x, spikes)))[weights > 0.0])
+        )
+        scale = float(flat(self.scales(x, spikes)).max())
         for _ in range(3):
             if scale == 0.0:
                 break
@@ -325,49 +339,59 @@ class _Fit:
                 residuals,
                 x,
                 jacobian,
-                bounds=_bounds(self.network, self.numbers, spikes.all()),
+                bounds=bounds_of(self.network, self.numbers, spikes.all()),
                 x_scale="jac",
                 loss=self.loss,
-                f_scale=2.0 * scale,
-                xtol=1e-12,
-                ftol=1e-12,
-                gtol=1e-12,
+                f_scale=2.0 * max(scale, floor),
+                xtol=1e-10,
+                ftol=1e-10,
+                gtol=1e-14,
+                max_nfev=50,
             )
             x, before = found.x, scale
-            scale = _spread_of(residuals(x)[weights > 0.0])
-            if self.loss == "linear" or scale > 0.9 * before:
+            scale = float(flat(self.scales(x, spikes)).max())
+            if self.loss == "linear" or scale > 0.5 * before or scale < floor:
                 break
-        return x, scale
+        return x
 
-    def unmatched(
-        self, x: Reals, spikes: _Spikes, scale: float
-    ) -> tuple[dict[str, SpikeTrains], dict[str, SpikeTrains]]:
+    def matched(self, x: Reals, measured: Mapping[str, SpikeTrains], scales: Mapping[str, Reals]) -> _Spikes:
+        """Return which of the measured spikes a network near the numbers makes, and those that it makes besides."""
+        now = _Spikes(measured, {name: none_of(trains) for name, trains in measured.items()})
+        for _ in range(ROUNDS):
+            again = self.unmatched(x, now, scales)
+            if again == now:
+                break
+            now = again
+        return now
+
+    def unmatched(self, x: Reals, spikes: _Spikes, scales: Mapping[str, Reals]) -> _Spikes:
         """Return the spikes anew: without measured ones at which V is far below, with crossings nobody reported."""
         observation = self.observed(x, spikes)
         limits = {
-            name: np.maximum(FAR * scale * noise, _ROUNDING)
+            name: np.maximum(FAR * scales[name][observation.spikes[name].neurons] * noise, _ROUNDING)
             for name, noise in self.noise(observation).items()
         }
         # where V is far beyond the threshold a spike is lost before, but none after it is known to be
         until = {
-            name: _chosen(
-                observation.spikes[name], ~_from_first(observation.spikes[name], residual > limits[name])
+            name: chosen(
+                observation.spikes[name], ~from_first(observation.spikes[name], residual > limits[name])
             )
             for name, residual in observation.residual.voltage.items()
         }
-        short = self.observed(x, _Spikes(until, {name: _nothing(trains) for name, trains in until.items()}))
+        short = self.observed(x, _Spikes(until, {name: none_of(trains) for name, trains in until.items()}))
         taken, added = {}, {}
         for name, limit in limits.items():
             trains, residual = observation.spikes[name], observation.residual.voltage[name]
-            put_in = _among(trains, spikes.added[name])
+            put_in = among(trains, spikes.added[name])
             # what comes after a wrong spike is wrong by it: of each neuron only the first is taken at its word
-            wrong = _firsts(trains, np.abs(residual) > limit) & (residual < 0.0)
+            wrong = firsts(trains, np.abs(residual) > limit) & (residual < 0.0)
             lost, excess = short.residual.unreported[name], short.residual.excess[name]
-            missing = excess > (float(np.median(limit)) if limit.size else _ROUNDING)
-            missing &= _free_for(lost, trains, observation.network.population(name).parameter("t_ref"))
-            taken[name] = _chosen(trains, ~put_in & ~wrong)
-            added[name] = _joined(_chosen(trains, put_in & ~wrong), _chosen(lost, _firsts(lost, missing)))
-        return taken, added
+            typical = float(np.median(limit / scales[name][trains.neurons])) if limit.size else 0.0
+            missing = excess > np.maximum(typical * scales[name][lost.neurons], _ROUNDING)
+            missing &= free_for(lost, trains, observation.network.population(name).parameter("t_ref"))
+            taken[name] = chosen(trains, ~put_in & ~wrong)
+            added[name] = joined_spikes(chosen(trains, put_in & ~wrong), chosen(lost, firsts(lost, missing)))
+        return _Spikes(taken, added)
 
     def correction(self, x: Reals, spikes: _Spikes, apart: bool) -> Reals:
         """Return the step from the least squares to the most likely numbers, to first order.
@@ -376,17 +400,17 @@ class _Fit:
         V', and least squares leave out the latter, which biases them in the second order of the noise.
         """
         observation = self.observed(x, spikes)
-        weights, noise = self.weights(observation, spikes), _flat(self.noise(observation))
+        weights, noise = self.weights(observation, spikes), flat(self.noise(observation))
         steady = (
             np.concatenate([np.empty(0), *(s > 0.0 for s in observation.slopes.values())]) * (weights > 0.0)
             > 0.0
         )
-        of_threshold = 1.0 - (self.time_noise * _flat(observation.slopes) / noise) ** 2
+        of_threshold = 1.0 - (self.time_noise * flat(observation.slopes) / noise) ** 2
         bend = np.zeros(x.size)
-        for k, step in enumerate(np.eye(x.size) * 1e-6 * _sizes(self.network, self.numbers)):
+        for k, step in enumerate(np.eye(x.size) * 1e-6 * sizes_of(self.network, self.numbers)):
             sides = [self.observed(x + sign * step, spikes) for sign in (1.0, -1.0)]
             logs = [
-                np.log(np.abs(_flat(side.slopes)[steady]) / _reach(side.network, side)[steady])
+                np.log(np.abs(flat(side.slopes)[steady]) / reach_of(side.network, side)[steady])
                 for side in sides
             ]
             bend[k] = float(of_threshold[steady] @ (logs[0] - logs[1])) / (2.0 * step[k])
@@ -419,11 +443,11 @@ class _Fit:
             values=values,
             errors=np.where(factors, values, 1.0) * errors,
             covariance=covariance,
-            undetermined=tuple(_undetermined(direction, self.numbers) for direction in blind),
+            undetermined=tuple(undetermined(direction, self.numbers) for direction in blind),
             observation=observation,
             lost=FrozenMapping(dict(spikes.added)),
             extra=FrozenMapping(
-                {name: extra.get(name, _nothing(trains)) for name, trains in spikes.taken.items()}
+                {name: extra.get(name, none_of(trains)) for name, trains in spikes.taken.items()}
             ),
             noise=scale,
             n_spikes=residuals.size,
@@ -476,366 +500,9 @@ _ROUNDING = 1e-9
 _BLIND = 1e-9
 """Singular values, of columns of length 1, that are smaller beside the largest are no information, but rounding."""
 _ENOUGH = 10
-"""How many samples say how far their sums of scores vary."""
+"""How many samples say how far their sums of scores vary, and how many spikes how far a neuron's residuals do."""
 
 
 def _spread_of(residuals: Reals) -> float:
     """Return the standard deviation of a normal distribution with this median absolute residual."""
     return float(np.median(np.abs(residuals))) / 0.6744897501960817
-
-
-def _flat(by_population: Mapping[str, Reals]) -> Reals:
-    return np.concatenate([np.empty(0), *by_population.values()])
-
-
-def _reach(network: Network, observation: Observation) -> Reals:
-    """Return v_threshold - v_reset of a network's neurons, for every spike that was given."""
-    found = [np.empty(0)]
-    for name in observation.slopes:
-        population = network.population(name)
-        reach = population.parameter("v_threshold") - population.parameter("v_reset")
-        found.append(reach[observation.spikes[name].neurons])
-    return np.concatenate(found)
-
-
-def _jacobian_of_reach(observation: Observation, numbers: tuple[Number, ...]) -> Reals:
-    """Return the derivatives of v_threshold - v_reset for every spike that was given."""
-    columns = []
-    for number in numbers:
-        sign = {"v_threshold": 1.0, "v_reset": -1.0}.get(number.quantity, 0.0)
-        of = {part.place: sign * part.mask for part in number.parts} if sign else {}
-        rows = [
-            of[name][trains.neurons] if name in of else np.zeros(trains.n_spikes)
-            for name in observation.slopes
-            for trains in [observation.spikes[name]]
-        ]
-        columns.append(np.concatenate([np.empty(0), *rows]))
-    return np.stack(columns, axis=1)
-
-
-def _sizes(network: Network, numbers: tuple[Number, ...]) -> Reals:
-    """Return how large a step of each number is: 1 of a factor, the membrane time constant or the reach of a shift."""
-    found = []
-    for number in numbers:
-        place = number.parts[0].place
-        population = network.population(place[1] if number.quantity in OF_SYNAPSES else place)  # type: ignore[arg-type]
-        if number.quantity in FACTORS:
-            found.append(1.0)
-        elif number.quantity in TIMES:
-            found.append(float(population.parameter("tau_mem").min()))
-        else:
-            found.append(float((population.parameter("v_threshold") - population.parameter("v_reset")).min()))
-    return np.array(found)
-
-
-# -- the numbers that are free ---------------------------------------------------------------------------------------
-
-
-def _levels(free: object) -> dict[str, str]:
-    """Return the level of each quantity that is free, or raise an error that says which there are."""
-    if isinstance(free, str) or not isinstance(free, Mapping | Collection):
-        raise TypeError(
-            f"free must be a mapping of quantity to level, or names of quantities; got {shown(free)}"
-        )
-    levels = dict(free) if isinstance(free, Mapping) else dict.fromkeys(free, "layer")
-    for quantity, level in levels.items():
-        if quantity not in (*FACTORS, *SHIFTS):
-            raise ValueError(f"free must name some of {(*FACTORS, *SHIFTS)}; got {shown(quantity)}")
-        levels_of_it = LEVELS if quantity in OF_SYNAPSES else LEVELS[:3]
-        if level not in levels_of_it:
-            raise ValueError(f"free[{quantity!r}] must be one of {levels_of_it}; got {shown(level)}")
-    if not levels:
-        raise ValueError(f"free must name at least one of {(*FACTORS, *SHIFTS)}")
-    return levels
-
-
-def _checked_of(of: Collection[str], given: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(of, str) or not set(of) <= set(given):
-        raise ValueError(
-            f"of must name some of the populations whose spikes are given, {given}; got {shown(of)}"
-        )
-    return tuple(name for name in given if name in of)
-
-
-def _numbers(network: Network, levels: Mapping[str, str], names: tuple[str, ...]) -> tuple[Number, ...]:
-    """Return all numbers that are free, in the order of the quantities, then of the places."""
-    found: list[Number] = []
-    for quantity, level in levels.items():
-        places = (
-            [
-                (p.key, arrow(p.key), list(_of_projection(p, level)))
-                for p in network.projections.values()
-                if p.post in names
-            ]
-            if quantity in OF_SYNAPSES
-            else [(name, name, list(_of_neurons(network.population(name).size, level))) for name in names]
-        )
-        if level == "chip":
-            parts = tuple(Part(key, *pieces[0][1:]) for key, _, pieces in places)
-            found.append(Number(quantity, f"{quantity} of the chip", parts))
-            continue
-        for key, label, pieces in places:
-            for which, *part in pieces:
-                found.append(Number(quantity, f"{quantity} of {label}{which}", (Part(key, *part),)))
-    return tuple(found)
-
-
-def _of_neurons(n: int, level: str) -> Iterator[tuple[str, Booleans, Booleans, int]]:
-    """Yield which neurons a number is of: its name, the neurons, who hear of it, a colour."""
-    for mask, which in (
-        [(row, f"[{k}]") for k, row in enumerate(np.eye(n, dtype=bool))]
-        if level == "neuron"
-        else [(np.ones(n, bool), "")]
-    ):
-        yield which, mask, mask, 0
-
-
-def _of_projection(p: Projection, level: str) -> Iterator[tuple[str, Booleans, Booleans, int]]:
-    """Yield which synapses a number is of: its name, the synapses, the neurons that hear of it, and a colour."""
-    n_post, n_pre = p.weight.shape
-    posts = np.repeat(np.arange(n_post), np.diff(p.row_offsets))
-    every = np.ones(n_post, bool)
-    if level == "neuron":
-        for n in range(n_post):
-            yield f"[{n}]", posts == n, np.arange(n_post) == n, 0
-    elif level == "source":
-        for n in range(n_pre):
-            yield f"[:, {n}]", p.sources == n, every, n
-    elif level == "synapse":
-        for k, (post, pre) in enumerate(zip(posts.tolist(), p.sources.tolist(), strict=True)):
-            yield f"[{post}, {pre}]", np.arange(posts.size) == k, np.arange(n_post) == post, pre
-    else:
-        yield "", np.ones(posts.size, bool), every, 0
-
-
-def _moved(network: Network, numbers: tuple[Number, ...], x: Reals) -> Network:
-    """Return the network with its free numbers moved."""
-    neurons: dict[str, dict[str, Reals]] = {}
-    weights: dict[Key, Reals] = {}
-    delays: dict[Key, Reals] = {}
-    projections = network.projections
-    for number, step in zip(numbers, x.tolist(), strict=True):
-        for part in number.parts:
-            if number.quantity == "gain":
-                values = weights.setdefault(part.place, projections[part.place].weights.copy())
-            elif number.quantity == "delay":
-                values = delays.setdefault(part.place, projections[part.place].delay.copy())
-            else:
-                population = network.population(part.place)  # type: ignore[arg-type]
-                of = neurons.setdefault(population.name, {})
-                values = of.setdefault(number.quantity, population.parameter(number.quantity))
-            values[part.mask] = (
-                values[part.mask] * math.exp(step) if number.quantity in FACTORS else values[part.mask] + step
-            )
-    if weights:
-        network = network.with_weights({key: projections[key].shaped(w) for key, w in weights.items()})
-    if delays:
-        network = network.with_delays(
-            {key: projections[key].shaped(np.maximum(d, 0.0)) for key, d in delays.items()}
-        )
-    if neurons:
-        network = network.with_neurons(
-            {name: replace(network.population(name).neuron, **values) for name, values in neurons.items()}  # type: ignore[type-var]
-        )
-    return network
-
-
-def _steps(network: Network, quantity: str, part: Part) -> tuple[str, Any, Reals]:
-    """Return the kind, the place and how far each of its numbers goes for a step of 1 of a free number."""
-    if quantity in OF_SYNAPSES:
-        p = network.projections[part.place]
-        return (
-            ("weight", part.place, p.weights * part.mask)
-            if quantity == "gain"
-            else ("delay", part.place, 1.0 * part.mask)
-        )
-    size = network.population(part.place).parameter(quantity) if quantity in FACTORS else 1.0  # type: ignore[arg-type]
-    return quantity, part.place, size * part.mask
-
-
-def _direction(network: Network, numbers: tuple[Number, ...], steps: Reals) -> dict[str, dict[Any, Any]]:
-    """Return how far all numbers of a network go as its free ones make these steps."""
-    found: dict[str, dict[Any, Any]] = {}
-    for number, step in zip(numbers, steps.tolist(), strict=True):
-        for part in number.parts:
-            kind, place, values = _steps(network, number.quantity, part)
-            found.setdefault(kind, {})
-            found[kind][place] = found[kind].get(place, 0.0) + step * values
-    for kind in {"weight", "delay"} & found.keys():
-        found[kind] = {key: network.projections[key].shaped(values) for key, values in found[kind].items()}
-    return found
-
-
-def _jacobian(
-    observation: Observation, numbers: tuple[Number, ...], apart: bool, threads: int | None
-) -> Reals:
-    """Return the derivatives of all residuals by all free numbers, (n_spikes, n).
-
-    A neuron whose spikes are all held, and all of whose sources' are, hears of its own numbers alone: if all
-    populations are given (``apart``), those of one colour are moved together, and told apart by whose the spike is.
-    """
-    network, trains = observation.network, observation.spikes
-    sizes = [trains[name].n_spikes for name in observation.slopes]
-    starts = dict(zip(observation.slopes, np.cumsum([0, *sizes]).tolist(), strict=False))
-    jacobian = np.zeros((sum(sizes), len(numbers)))
-    together: dict[Any, list[tuple[int, Part]]] = {}
-    for k, number in enumerate(numbers):
-        for part in number.parts:
-            together.setdefault(
-                (number.quantity, part.place, part.colour) if apart else (k, part.place), []
-            ).append((k, part))
-    for group in together.values():
-        quantity, place = numbers[group[0][0]].quantity, group[0][1].place
-        steps = np.zeros(len(numbers))
-        steps[[k for k, _ in group]] = 1.0
-        direction = _direction(
-            network, tuple(Number(quantity, "", (part,)) for _, part in group), np.ones(len(group))
-        )
-        moved = observation.residual_along(direction, threads=threads)
-        if not apart:
-            jacobian[:, group[0][0]] += _flat(moved)
-            continue
-        post = place[1] if quantity in OF_SYNAPSES else place
-        rows = slice(starts[post], starts[post] + trains[post].n_spikes)
-        for k, part in group:
-            jacobian[rows, k] += moved[post] * part.posts[trains[post].neurons]
-    return jacobian
-
-
-def _bounds(
-    network: Network, numbers: tuple[Number, ...], spikes: Mapping[str, SpikeTrains]
-) -> tuple[Reals, Reals]:
-    """Return between which limits the numbers stay: factors of e^3, and whatever makes a neuron and a delay."""
-    low, high = np.full(len(numbers), -np.inf), np.full(len(numbers), np.inf)
-    for k, number in enumerate(numbers):
-        if number.quantity in FACTORS:
-            low[k], high[k] = -3.0, 3.0
-        for part in number.parts:
-            if number.quantity == "delay":
-                low[k] = max(low[k], -network.projections[part.place].delay[part.mask].min(initial=np.inf))
-                continue
-            if number.quantity not in ("v_threshold", "v_reset", "v_initial", "t_ref"):
-                continue
-            population = network.population(part.place)  # type: ignore[arg-type]
-            of = {
-                name: population.parameter(name)[part.mask]
-                for name in ("v_threshold", "v_reset", "v_initial", "t_ref")
-            }
-            room = 0.999 * np.minimum(
-                of["v_threshold"] - np.maximum(of["v_reset"], of["v_initial"]), of["v_threshold"]
-            )
-            if number.quantity == "v_threshold":
-                low[k] = max(low[k], -room.min(initial=np.inf))
-            elif number.quantity == "t_ref":
-                low[k] = max(low[k], -of["t_ref"].min(initial=np.inf))
-                shortest = _shortest_intervals(spikes[population.name])[part.mask]
-                high[k] = min(high[k], (shortest - of["t_ref"]).min(initial=np.inf))
-            else:
-                high[k] = min(
-                    high[k], (0.999 * (of["v_threshold"] - of[number.quantity])).min(initial=np.inf)
-                )
-    return low, high
-
-
-def _undetermined(direction: Reals, numbers: tuple[Number, ...]) -> Undetermined:
-    """Return a direction by the names of the numbers that it is made of, the largest step being 1."""
-    largest = int(np.argmax(np.abs(direction)))
-    steps = direction / direction[largest]
-    told = np.flatnonzero(np.abs(steps) > 1e-6)
-    return Undetermined(tuple(numbers[k].name for k in told), tuple(steps[told].tolist()))
-
-
-# -- spikes that are lost or extra -----------------------------------------------------------------------------------
-
-
-def _nothing(trains: SpikeTrains) -> SpikeTrains:
-    return _chosen(trains, np.zeros(trains.n_spikes, bool))
-
-
-def _chosen(trains: SpikeTrains, which: Booleans) -> SpikeTrains:
-    return SpikeTrains(
-        trains.times[which], trains.neurons[which], trains.samples[which], trains.n_samples, trains.n_neurons
-    )
-
-
-def _joined(one: SpikeTrains, other: SpikeTrains) -> SpikeTrains:
-    times, neurons, samples = (
-        np.concatenate([getattr(trains, column) for trains in (one, other)])
-        for column in ("times", "neurons", "samples")
-    )
-    order = np.lexsort((neurons, times, samples))
-    return SpikeTrains(times[order], neurons[order], samples[order], one.n_samples, one.n_neurons)
-
-
-def _who(trains: SpikeTrains) -> list[tuple[int, int, float]]:
-    return list(zip(trains.samples.tolist(), trains.neurons.tolist(), trains.times.tolist(), strict=True))
-
-
-def _among(trains: SpikeTrains, others: SpikeTrains) -> Booleans:
-    """Return which spikes are among others."""
-    known = set(_who(others))
-    return np.array([spike in known for spike in _who(trains)], dtype=bool)
-
-
-def _firsts(trains: SpikeTrains, which: Booleans) -> Booleans:
-    """Return which of some spikes are the first of these of their neuron and sample."""
-    found = np.zeros(trains.n_spikes, bool)
-    places = np.flatnonzero(which)
-    of = trains.samples[places] * trains.n_neurons + trains.neurons[places]
-    found[places[np.unique(of, return_index=True)[1]]] = True
-    return found
-
-
-def _from_first(trains: SpikeTrains, which: Booleans) -> Booleans:
-    """Return which spikes are the first of some of their neuron and sample, or after it."""
-    first = {(s, n): t for s, n, t in _who(_chosen(trains, _firsts(trains, which)))}
-    return np.array([t >= first.get((s, n), math.inf) for s, n, t in _who(trains)], dtype=bool)
-
-
-def _by_neuron(trains: SpikeTrains) -> dict[tuple[int, int], list[float]]:
-    found: dict[tuple[int, int], list[float]] = {}
-    for sample, neuron, time in _who(trains):
-        found.setdefault((sample, neuron), []).append(time)
-    return found
-
-
-def _free_for(new: SpikeTrains, trains: SpikeTrains, t_ref: Reals) -> Booleans:
-    """Return which spikes could be put between those that there are, without one in a refractory period."""
-    times = _by_neuron(trains)
-    return np.array(
-        [
-            all(abs(t - time) > t_ref[neuron] for t in times.get((sample, neuron), []))
-            for sample, neuron, time in _who(new)
-        ],
-        dtype=bool,
-    )
-
-
-def _shortest_intervals(trains: SpikeTrains) -> Reals:
-    """Return each neuron's shortest interval between two spikes, inf without any."""
-    shortest = np.full(trains.n_neurons, np.inf)
-    for (_, neuron), times in _by_neuron(trains).items():
-        if len(times) > 1:
-            shortest[neuron] = min(shortest[neuron], float(np.diff(times).min()))
-    return shortest
-
-
-def _without_early(
-    network: Network, spikes: Mapping[str, SpikeTrains]
-) -> tuple[dict[str, SpikeTrains], dict[str, SpikeTrains]]:
-    """Return the spikes without those in a refractory period, which no parameters explain, and those."""
-    kept, early = {}, {}
-    for name, trains in spikes.items():
-        known = isinstance(trains, SpikeTrains) and name in network.populations
-        if not known or trains.n_neurons != network.population(name).size:
-            kept[name] = trains  # for observe to refuse
-            continue
-        t_ref = network.population(name).parameter("t_ref").tolist()
-        free: dict[tuple[int, int], float] = {}
-        good = np.ones(trains.n_spikes, bool)
-        for k, (sample, neuron, time) in enumerate(_who(trains)):
-            good[k] = t_ref[neuron] == 0.0 or time >= free.get((sample, neuron), 0.0)
-            if good[k]:
-                free[sample, neuron] = time + t_ref[neuron]
-        kept[name], early[name] = _chosen(trains, good), _chosen(trains, ~good)
-    return kept, early
