@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from validation.oracle import oracle
-from validation.target import Ablatable, Resolution
+from validation.target import Ablatable, Resolution, Resolved
 
 Reals = NDArray[np.float64]
 What = TypeVar("What")
@@ -93,8 +93,7 @@ class Study:
     @cached_property
     def exact_problem(self) -> es.Problem:
         """The problem whose solution has no error."""
-        kept = self.target.with_causes(self.kept)
-        return late(self.problem, kept.resolution(self.problem.network))
+        return meant(self.problem, self.target, self.kept)
 
     @cached_property
     def exact(self) -> Record:
@@ -199,6 +198,14 @@ def _turned(got: Reals, exact: Reals) -> float:
     if size == 0:
         return 1.0
     return 0.5 * float(np.sum((got / size - exact / np.linalg.norm(exact)) ** 2))
+
+
+def meant(problem: es.Problem, target: Resolved, kept: Iterable[str] | None = None) -> es.Problem:
+    """Return the problem whose exact solution has no error, with what is kept of a target, by default what it keeps."""
+    made: Any = target
+    if hasattr(made, "kept"):
+        target = made.with_causes(made.kept() if kept is None else kept)
+    return late(problem, target.resolution(problem.network))
 
 
 def late(problem: es.Problem, resolution: Resolution) -> es.Problem:
