@@ -158,11 +158,12 @@ def calibrated(batch: es.Problem, chips: int, shares: Sequence[float]) -> dict[f
     }
 
 
-def blame(batch: es.Problem, slope: Slope, chips: int, pairs: int, seed: int = 0) -> Shapley:
-    """Return what each fixed cause adds to the bias of a slope, as Shapley values of the mean error over chips."""
+def blame(batch: es.Problem, chips: int, pairs: int, seed: int = 0) -> Shapley:
+    """Return what each fixed cause adds to the bias of each slope, as Shapley values of the mean error over chips."""
 
     def worth(on: Coalition) -> Reals:
-        return np.array([np.mean([g.error for g in biases(batch, chips, sorted(on), {})[slope]])])
+        found = biases(batch, chips, sorted(on), {})
+        return np.array([np.mean([one.error for one in found[slope]]) for slope in SLOPES])
 
     return _shapley(worth, pairs, seed)
 

@@ -28,6 +28,7 @@ from validation.diagnosis.evidence import (
     on_grid,
 )
 from validation.diagnosis.guesses import Kind
+from validation.diagnosis.replays import replayed
 from validation.diagnosis.twins import Scheme, Twin
 from validation.diagnosis.writing import label, slips_of, sparse_synapses
 from validation.oracle import oracle
@@ -75,6 +76,9 @@ def diagnose(
     truth = _exact(exact)
     if _agrees(exact, truth, tolerance):
         return Diagnosis("agrees", "equal within rounding", 1.0)
+    measured = replayed(exact, tolerance)
+    if measured is not None:
+        return measured
     if step is None:
         return _continuous(exact, truth, tolerance)
     return _clocked(exact, truth, step, time.process_time() + patience)

@@ -16,7 +16,7 @@ def loop_bias(
     samples: Annotated[int, typer.Option(min=1, help="Points of the published test set.")] = 1000,
     epochs: Annotated[int, typer.Option(min=1, help="For which the ideal network is trained before.")] = 20,
     trials: Annotated[int, typer.Option(min=2, help="Of noise.")] = 20,
-    pairs: Annotated[int, typer.Option(min=2, help="Of orders, for Shapley values.")] = 8,
+    pairs: Annotated[int, typer.Option(min=1, help="Of orders, for Shapley values.")] = 8,
 ) -> None:
     """Say how far gradients in the loop are from the true gradient of a chip of BrainScaleS-2, and what makes it so.
 
@@ -77,13 +77,14 @@ def report(chips: int, samples: int, epochs: int, trials: int, pairs: int) -> It
     yield ""
     yield f"Shapley values of fixed causes, ± 1 standard error of {pairs} pairs of orders"
     part = bias.batch_of(bias.SETUP, parameters, min(samples, 200))
-    blames = {slope: bias.blame(part, slope, min(chips, 4), pairs) for slope in SLOPES}
+    blame = bias.blame(part, min(chips, 4), pairs)
     rights = bias.accuracies(bias.SETUP, parameters, chips, pairs)
     yield f"{'cause':22}" + "".join(f"{'bias, ' + slope:>22}" for slope in SLOPES) + f"{'accuracy':>22}"
     for k, name in enumerate(bias.FIXED):
-        every = [*blames.values(), rights]
+        values = [*blame.values[k], *rights.values[k]]
+        errors = [*blame.standard_errors[k], *rights.standard_errors[k]]
         yield f"{name:22}" + "".join(
-            f"{f'{one.values[k, 0]:+.3f} ± {one.standard_errors[k, 0]:.3f}':>22}" for one in every
+            f"{f'{value:+.3f} ± {error:.3f}':>22}" for value, error in zip(values, errors, strict=True)
         )
 
 
