@@ -59,11 +59,14 @@ def test_the_command_prints_the_table():
         "loop-bias",
         "--chips",
         "2",
-        "--samples", "12",
-        "--epochs", "1",
+        "--samples",
+        "12",
+        "--epochs",
+        "1",
         "--trials",
         "2",
-        "--pairs", "1",
+        "--pairs",
+        "1",
     ]
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 0, found.output
