@@ -58,7 +58,7 @@ def test_the_command_prints_the_table():
     arguments = [
         "loop-bias",
         "--chips",
-        "2",
+        "1",
         "--samples",
         "12",
         "--epochs",
@@ -72,4 +72,4 @@ def test_the_command_prints_the_table():
     assert found.exit_code == 0, found.output
     for words in ("threshold sd 0.3", "all fixed causes", "a cap of 0.2", "after calibration", "accuracy"):
         assert words in found.output
-    assert CliRunner().invoke(app, ["loop-bias", "--chips", "1"]).exit_code == 2
+    assert CliRunner().invoke(app, ["loop-bias", "--chips", "0"]).exit_code == 2

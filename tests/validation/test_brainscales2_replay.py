@@ -157,7 +157,7 @@ def test_numbers_that_nothing_here_explains_get_no_name_of_a_loop(seed):
     record = BrainScaleS2(seed, without="unrounded").run(problem)
     bent = {key: w * (1 + 1e-3 * rng.standard_normal(w.shape)) for key, w in record.weight.items()}
     wrong = replace(record, gradients={**record.gradients, "weight": bent}, time_step=None)
-    verdict = diagnose(problem, wrong)
+    verdict = diagnose(problem, wrong, patience=0.5)
     assert verdict.verdict == "unexplained", verdict
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def loop_bias(
-    chips: Annotated[int, typer.Option(min=2, help="Chips, of the seeds 0, 1, ...")] = 8,
+    chips: Annotated[int, typer.Option(min=1, help="Chips, of the seeds 0, 1, ...")] = 8,
     samples: Annotated[int, typer.Option(min=1, help="Points of the published test set.")] = 1000,
     epochs: Annotated[int, typer.Option(min=1, help="For which the ideal network is trained before.")] = 20,
     trials: Annotated[int, typer.Option(min=2, help="Of noise.")] = 20,
