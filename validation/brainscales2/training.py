@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from eventsolve.interrupts import call
+from eventsolve.interrupts import call, interruptible
 from eventsolve.io import datasets
 from validation.brainscales2.chip import Mismatch
 from validation.brainscales2.closed_forms import SLOPES, Reals, Slope
@@ -367,7 +367,17 @@ def train(plan: Plan) -> Iterator[Trained]:
         for start in range(0, len(order) - setup.batch + 1, setup.batch):
             batch = order[start : start + setup.batch]
             parameters = Parameters(tuple(arrays[:n_layers]), tuple(arrays[n_layers:]))
-            measured = forward(setup, parameters, times[batch], circuit, rng)
+            at, chosen = times[batch], labels[batch]
+            state = rng.bit_generator.state
+
+            def once(
+                parameters: Parameters = parameters, at: Reals = at, chosen: Any = chosen, state: Any = state
+            ) -> tuple[Pass, Step]:
+                rng.bit_generator.state = state  # also of a step that was interrupted, and is begun again
+                measured = forward(setup, parameters, at, circuit, rng)
+                return measured, backward(setup, parameters, measured, chosen, circuit, plan.engine)
+
+            measured, step = interruptible(once)
             steps += 1
             quiet = [k for k, t in enumerate(measured.spikes) if np.isinf(t).mean() > setup.silence[k]]
             if quiet:
@@ -376,7 +386,6 @@ def train(plan: Plan) -> Iterator[Trained]:
                 row, bumps = row + 1, bumps + 1
             else:
                 row, taken = 0, taken + 1
-                step = backward(setup, parameters, measured, labels[batch], circuit, plan.engine)
                 dropped += step.dropped
                 for k, gradient in enumerate(step.gradients):
                     for moment, beta, power in zip(moments, BETAS, (1, 2), strict=True):
