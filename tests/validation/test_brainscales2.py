@@ -294,6 +294,7 @@ def test_the_cap_drops_what_a_sample_gives_too_much():
     assert max(np.abs(w).max() for w in capped.weight.values()) <= largest / 2
     kept = np.isclose(free.weight["hidden", "out"], capped.weight["hidden", "out"], rtol=0, atol=0)
     assert ((capped.weight["hidden", "out"] == 0) | kept).all()
+    np.testing.assert_array_equal(capped.spike_times["in"], free.spike_times["in"])
 
 
 # -- what it refuses -----------------------------------------------------------------------------------------
