@@ -1,9 +1,9 @@
 """DelGrad's trainings, exactly and on noisy chips in the loop: Adam on small batches, with their remedies for silence.
 
 A step is what :class:`validation.brainscales2.BrainScaleS2` does, but compiled, and but for spikes that a neuron
-repeats after the chip's refractory period. As in DelGrad's code a sample's part in the gradient of a neuron's weights is
-dropped if a weight gets more than :data:`CAP`; a batch in which too many spikes are missing makes no gradient step:
-in the first layer that misses them the weights of the neurons that miss some rise, by twice as much each time in a row.
+repeats after the chip's refractory period. As in DelGrad's code a sample's part in the gradient of a neuron's weights
+is dropped if a weight gets more than :data:`CAP`; a batch in which too many spikes are missing makes no gradient step:
+in the first layer that misses them, weights of neurons that miss some rise, by twice as much each time in a row.
 """
 
 from __future__ import annotations
