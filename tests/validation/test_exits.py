@@ -65,6 +65,7 @@ COMMANDS = {
     "check": ("eventsolve.io.records.read", ["check", str(ROOT / "setup.cfg")]),
     "diagnose": ("eventsolve.io.records.read", ["diagnose", str(ROOT / "setup.cfg")]),
     "chip": ("validation.spinnaker2.cli.chip._built", CHIP),
+    "delgrad": ("validation.brainscales2.training.train", ["delgrad", "--seeds", "1", "--epochs", "1"]),
     "train task": (
         "validation.training.trained",
         ["train", "task", "random", "--set", "layers=1", "--samples", "2", "--out", "network.json"],
