@@ -18,7 +18,7 @@ types:
 	$(BIN)mypy
 
 test:
-	$(BIN)python -m pytest
+	$(BIN)python -m pytest -n 2 --dist worksteal
 
 # executes the notebooks and the code of the documents from clean; python notebooks/rerun.py writes what they give
 notebooks:

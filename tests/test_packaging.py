@@ -248,15 +248,19 @@ def test_certificates_share_nothing_with_what_they_certify():
             assert not shared, file
 
 
-def test_one_chip_and_one_data_set_are_named_where_they_belong_and_nowhere_else():
+def test_chips_and_one_data_set_are_named_where_they_belong_and_nowhere_else():
     """Sources of the oracle and of the tools; the data set itself is one of ``eventsolve.io.datasets``."""
-    own = ("spinnaker2", "tasks", "recipes")
+    own = ("brainscales2", "sbp", "spinnaker2", "loihi2", "tasks", "recipes")
     found = [
         str(file.relative_to(ROOT))
         for package in ("eventsolve", "validation")
         for file in sorted((ROOT / package).rglob("*.*"))
         if file.suffix in (".py", ".j2", ".css", ".js", ".json")
         and file.relative_to(ROOT).parts[1] not in own
-        and re.search(r"spinnaker|yin.?yang", file.read_text(encoding="utf-8"), re.IGNORECASE)
+        and re.search(
+            r"brainscales|bss-?2|spinnaker|loihi|yin.?yang",
+            file.read_text(encoding="utf-8"),
+            re.IGNORECASE,
+        )
     ]
     assert found == [str(Path("eventsolve", "io", "datasets.py"))]

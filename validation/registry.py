@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import NoneType, UnionType
@@ -96,7 +97,8 @@ def settings(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _entries(group: str) -> dict[str, EntryPoint]:
+@functools.cache
+def _entries(group: str) -> Mapping[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=group)}
 
 

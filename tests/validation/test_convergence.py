@@ -122,7 +122,11 @@ def test_fifteen_bits_are_those_of_the_preset():
 @pytest.mark.parametrize(
     ("steps", "bits", "message"),
     [
-        ([3e-3], [15], r"time_steps must divide the 0.032 s of the run .*; got 0.003 s"),
+        (
+            [3e-3],
+            [15],
+            r"time_steps must divide the 0.032 s of the run .*; got 0.003 s, of which 0.0029\d* s is the nearest",
+        ),
         ([0.0], [15], "got 0.0 s"),
         ([1e-3], [41], "bits must be 0 to 40, or None for float64; got 41"),
     ],

@@ -451,6 +451,122 @@ def test_what_mlgenn_cannot_compile_is_refused_as_it_fails():
         GeNN(1e-3).at(Grain(1e-4, 8))
 
 
+@pytest.mark.parametrize("variant", ["mlgenn", "genn_eventprop"])
+def test_losses_that_genn_has_not_are_refused_with_what_it_has(variant):
+    losses = es.losses
+    for loss, message in [
+        (
+            losses.SilentHinge("hid", 1.0),
+            "has no loss like SilentHinge: .* reg_lambda_lower, and the phantom spike",
+        ),
+        (
+            losses.SpikeCountLoss("hid", 3.0),
+            "like SpikeCountLoss: its regulariser of spike counts is a setting",
+        ),
+        (
+            losses.Sum([losses.MeanVoltageCrossEntropy("out", [0]), losses.SpikeCountLoss("hid", 3.0)]),
+            "like Sum: it takes one loss of one population, and adds its regulariser itself",
+        ),
+        (losses.MeanVoltageLoss("out", len), "of means it has the cross-entropy alone"),
+        (losses.MaxVoltageLoss("out", len), "of largest voltages it has the cross-entropy alone"),
+        (losses.RunningLoss("out", len), "the distance from a trajectory alone, TrajectoryMSE"),
+        (losses.TargetTimeMSE("hid", [[1e-3, 2e-3]]), "relative to the label's alone, RelativeMSE"),
+        (losses.SpikeTimeLoss(len), "FirstSpikeCrossEntropy and RelativeMSE alone"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            GeNN(1e-3, variant=variant).run(replace(small(), loss=loss))
+    digits = losses.TTFSCrossEntropy("out", [0], tau0=1e-3, tau1=1e-2, alpha=0.1)
+    with pytest.raises(
+        ValueError, match=r"must be 0, or variant 'genn_eventprop', which has its term; got 0\.1"
+    ):
+        GeNN(1e-3).run(replace(small(readout=es.LIF(20e-3, 5e-3)), loss=digits))
+
+
+# -- silent outputs, and batches
+
+
+def silenced(loss):
+    """Two outputs of which one never fires in the first sample, and both do in the second."""
+    network = es.Network()
+    network.add_input("in", 2)
+    network.add_population("out", 2, es.LIF(20e-3, 5e-3))
+    network.connect("in", "out", [[9.0, 3.0], [0.5, 8.0]])
+    trains = es.SpikeTrains.from_lists([[[0.4e-3], []], [[0.4e-3], [2e-3]]])
+    return es.Problem(network, {"in": trains}, 30e-3, loss)
+
+
+@pytest.mark.parametrize("variant", ["mlgenn", "genn_eventprop"])
+def test_mended_silent_outputs_are_what_the_loss_says(variant):
+    """The label of the first sample is silent: refused, left out, or at t_end; the other is as if it were alone."""
+
+    def loss(silent):
+        return es.losses.FirstSpikeCrossEntropy("out", [1, 1], tau0=2e-3, alpha=1e-3, silent=silent)
+
+    options = {"variant": variant, "without": "single_precision+temperature", "traces": False}
+    with pytest.raises(ValueError, match="out"):
+        GeNN(1e-4, faithful=False, **options).run(silenced(loss("raise")))
+    for silent in ("skip", "t_end"):
+        problem = silenced(loss(silent))
+        target = GeNN(1e-5, faithful=False, **options)
+        exact, record = oracle(problem), target.run(problem)
+        key = ("in", "out")
+        assert distance(record, exact, key) < 0.01  # steps of 10 us beside 2 ms
+        np.testing.assert_allclose(record.loss_values, exact.loss_values, rtol=0.02)
+        assert not record.weight[key][0, 1].any()  # a silent output has no gradient of its own
+        if silent == "skip":
+            assert not record.weight[key][0].any()
+    faithful = GeNN(1e-4, **options).run(silenced(loss("raise")))
+    assert faithful.weight[key][0, 1].any()  # the phantom spike
+    assert np.isinf(faithful.loss_values[0])
+
+
+def test_mended_relative_errors_know_silent_outputs():
+    """GeNN takes them for spikes at t = 0; mended, at t_end, it is the exact loss but for the step."""
+    problem = silenced(es.losses.RelativeMSE("out", [0, 0], gap=1e-3, silent="t_end"))
+    exact = oracle(problem)
+    mended, faithful = (
+        GeNN(1e-5, faithful=f, without="single_precision", traces=False).run(problem) for f in (False, True)
+    )
+    assert distance(mended, exact, ("in", "out")) < 0.01
+    assert distance(faithful, exact, ("in", "out")) > 0.5
+
+
+def test_a_batch_is_its_samples_but_for_the_regulariser():
+    """Records hold each sample's own gradients; GeNN's are divided by the size of its batch, and add up to the mean."""
+    problem = reference("rec", "first", 1.0)
+    alone, batch = GeNN(1e-3).run(problem), GeNN(1e-3, batched=True).run(problem)
+    raw = GeNN(1e-3, batched=True).simulate(problem)
+    for key, values in alone.weight.items():
+        assert abs(batch.weight[key] - values).max() <= 3e-5 * abs(values).max()
+        mean = raw.gradient(key).sum(axis=0).T
+        assert abs(mean - values.mean(axis=0)).max() <= 3e-5 * abs(values).max()
+
+
+@pytest.mark.parametrize(("upper", "lower", "nu"), [(1e-3, 2e-3, 1.7), (3e-3, 1e-3, 0.6)])
+def test_the_regulariser_of_a_batch_counts_spikes_of_the_batch(upper, lower, nu):
+    """Backwards the first jump of a neuron, at its last spike, is less by k/B^2 (S - int(nu B)), S of the batch."""
+    problem = reference("ff", "avg", 1.0)
+    regular = {"reg_lambda_upper": upper, "reg_lambda_lower": lower, "reg_nu_upper": nu}
+    plain, pushed = (
+        GeNN(1e-3, batched=True, without="single_precision", **o).simulate(problem, adjoints=True)
+        for o in ({}, regular)
+    )
+    hidden = plain.tables.populations["hid"] + np.arange(4)
+    fired, n_steps, seen = plain.fired, plain.clock.n_steps, 0
+    for j in hidden:
+        total = np.count_nonzero(fired.neurons == j)
+        excess = total - int(nu * 2)
+        expected = (upper if excess > 0 else lower) / 4 * excess
+        for s in range(2):
+            own = fired.steps[(plain.samples == s) & (fired.neurons == j)]
+            if own.size:
+                m = n_steps - 1 - own.max()
+                off = plain.found.lambda_v[s, m, j] - pushed.found.lambda_v[s, m, j]
+                assert off == pytest.approx(expected, rel=1e-9, abs=1e-15)
+                seen += 1
+    assert seen >= 4
+
+
 def test_two_spikes_of_an_input_in_one_step_are_sent_one_after_the_other():
     record = GeNN(1e-3).run(small())
     assert record.counters["waiting_inputs"] == 1

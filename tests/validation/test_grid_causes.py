@@ -152,6 +152,49 @@ def test_nothing_is_found_where_nothing_is_wrong():
     assert localised(MODEL, PROBLEM, bare) is None
 
 
+def test_states_that_a_step_leaves_are_those_from_which_the_next_begins():
+    target = TimeStepped(DT)
+    seen, left = (replace(target, traced=traced).run(PROBLEM) for traced in ("seen", "left"))
+    for name, trace in seen.traces.items():
+        after, tau_syn = left.traces[name], PROBLEM.network.population(name).parameter("tau_syn")[:, None]
+        np.testing.assert_allclose(
+            after.current[..., :-1], trace.current[..., 1:] * np.exp(DT / tau_syn), atol=1e-12
+        )
+        reset = np.zeros(trace.voltage.shape, bool)
+        spikes = seen.spikes[name]
+        reset[spikes.samples, spikes.neurons, np.rint(spikes.times / DT).astype(int)] = True
+        np.testing.assert_array_equal(after.voltage, np.where(reset, 0.0, trace.voltage))
+        assert reset.any()
+        assert np.any(after.current != trace.current)
+
+
+def read_as(voltage, current, problem=PROBLEM, **options):
+    """A record whose traces are in another convention, which its scheme says or not."""
+    v, i = (planted(problem, traced=traced, **options) for traced in (voltage, current))
+    traces = {name: replace(t, current=i.traces[name].current) for name, t in v.traces.items()}
+    said = replace(v.scheme, traced_voltage=voltage, traced_current=current)
+    return replace(v, traces=traces, scheme=said)
+
+
+@pytest.mark.parametrize(("voltage", "current"), [("left", "seen"), ("seen", "left"), ("left", "left")])
+def test_traces_in_any_convention_are_read_as_they_are(voltage, current):
+    right = read_as(voltage, current)
+    assert localised(MODEL, PROBLEM, right) is None
+    silent = replace(right.scheme, traced_voltage=None, traced_current=None)
+    assert localised(MODEL, PROBLEM, replace(right, scheme=silent)) is None
+    lies = replace(right.scheme, traced_voltage="seen", traced_current="seen")
+    found = localised(MODEL, PROBLEM, replace(right, scheme=lies))
+    assert found.quantity == ("current" if current == "left" else "voltage")
+
+
+def test_a_convention_that_was_found_out_is_said():
+    wrong = read_as("left", "left", transport=1)
+    found = localised(MODEL, PROBLEM, replace(wrong, scheme=replace(wrong.scheme, traced_current=None)))
+    assert "(traces are read as V after resets and I after arrivals)" in str(found)
+    with pytest.raises(ValueError, match="traced must be one of seen, left; got 'after'"):
+        TimeStepped(DT, traced="after")
+
+
 def test_numbers_that_differ_are_printed_so_that_they_do():
     got = MODEL.run(PROBLEM)
     weight = {k: w * (1 + 1e-9) for k, w in got.weight.items()}

@@ -97,6 +97,8 @@ def changed(study: Study) -> Changes:
     spikes = []
     for match in comparison.computed:
         name = match.population
+        if name not in margins.voltage:
+            continue  # a readout has no threshold
         for kind, record, trains, lone, distances in (
             ("missed", study.exact, match.exact, match.missed, margins.surplus[name]),
             ("extra", comparison.model, match.model, match.extra, margins.voltage[name]),

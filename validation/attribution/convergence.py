@@ -7,6 +7,7 @@ order. Where spikes change, it is on another piece, and its error has no order.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -19,12 +20,16 @@ from scipy import stats
 import eventsolve as es
 from eventsolve.checks import real_array
 from eventsolve.io.records import Record
-from validation.attribution.study import Reals, batch_means, late
+from validation.attribution.study import Reals, Refusal, batch_means, late
 from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.target import Grain, Refinable
 
 Booleans = NDArray[np.bool_]
+N_STEPS = 8
+"""Time steps that are tried where none are asked for: over more than two orders of magnitude."""
+BITS = range(4, 41, 4)
+"""Fraction bits that are tried where none are asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +63,35 @@ class Errors:
     beside: float
 
 
-def errors(job: tuple[es.Problem, Refinable, Grain]) -> Errors:
+def time_steps(problem: es.Problem) -> tuple[float, ...]:
+    """Return time steps worth trying, in seconds, coarsest first.
+
+    A series 1, 2, 5 from two fifths of the shortest time constant down, each to the next that divides the run.
+    """
+    neurons = [p for p in problem.network.populations.values() if p.neuron is not None]
+    shortest = min(
+        (float(p.parameter(name).min()) for p in neurons for name in ("tau_mem", "tau_syn") if p.size),
+        default=problem.t_end,
+    )
+    top = math.floor(math.log10(0.4 * shortest * (1 + 1e-9)))
+    series = (m * 10.0**k for k in range(top, top - 5, -1) for m in (5, 2, 1))
+    chosen = itertools.islice((h for h in series if h <= 0.4 * shortest * (1 + 1e-9)), N_STEPS)
+    parts = dict.fromkeys(max(round(problem.t_end / step), 2) for step in chosen)
+    return tuple(float(f"{problem.t_end / n:.12g}") for n in parts)
+
+
+def errors(job: tuple[es.Problem, Refinable, Grain]) -> Errors | Refusal[Grain]:
     """Run a target at one grain, beside the exact network and beside float64: a job for any executor.
 
     Its steps of transport are delays of the exact network.
     """
-    problem, target, grain = job
+    try:
+        return _errors(*job)
+    except ValueError as error:
+        return Refusal(job[2], str(error))
+
+
+def _errors(problem: es.Problem, target: Refinable, grain: Grain) -> Errors:
     made = target.at(grain)
     exact = oracle(late(problem, made.resolution(problem.network)))
     model = made.run(problem)
@@ -102,28 +130,37 @@ def converge(
     time_steps: Sequence[float],
     bits: Sequence[int | None],
     executor: Executor | None = None,
-) -> Iterator[Errors]:
-    """Yield the errors of every time step with every number of fraction bits, as they finish.
+) -> Iterator[Errors | Refusal[Grain]]:
+    """Yield the errors of every time step with every number of fraction bits, or why there are none, as they finish.
 
     Raises
     ------
     ValueError
         If a time step is not > 0 and does not divide ``t_end`` into at least two whole steps, or fraction bits are not
-        0 to 40.
+        0 to 40. At the end, if the target can be run at none of them.
     """
     for step in real_array("time_steps", list(time_steps)).tolist():
         n = problem.t_end / step if step > 0 else 0.0
         if n < 1.5 or abs(n - round(n)) > 1e-9 * n:
             raise ValueError(
                 f"time_steps must divide the {problem.t_end!r} s of the run into two or more whole steps; "
-                f"got {step!r} s"
+                f"got {step!r} s{_nearest(problem.t_end, n)}"
             )
     for b in bits:
         if b is not None and not 0 <= b <= 40:
             raise ValueError(f"bits must be 0 to 40, or None for float64; got {b!r}")
     jobs = [(problem, target, Grain(step, b)) for step, b in itertools.product(time_steps, bits)]
+    refused: list[Refusal[Grain]] = []
     for _, found in as_finished(errors, jobs, executor):
         yield found
+        if isinstance(found, Refusal):
+            refused.append(found)
+    if refused and len(refused) == len(jobs):
+        raise ValueError(refused[0].why)
+
+
+def _nearest(t_end: float, n: float) -> str:
+    return f", of which {t_end / max(round(n), 2):.12g} s is the nearest that does" if n > 0 else ""
 
 
 class Order(NamedTuple):

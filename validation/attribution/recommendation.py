@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import eventsolve as es
 from eventsolve.compare import agreement
-from validation.attribution.study import batch_means, late
+from validation.attribution.study import Refusal, batch_means, late
 from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.target import Cost, Costed
@@ -66,14 +66,15 @@ class Recommendation(NamedTuple):
     checked: float
 
 
-def tried(problem: es.Problem, setting: Setting) -> Candidate:
-    """Return what a setting gives and costs on a problem: a job for any executor.
+def tried(problem: es.Problem, setting: Setting) -> Candidate | Refusal[Setting]:
+    """Return what a setting gives and costs on a problem, or why it cannot be run: a job for any executor."""
+    try:
+        return _tried(problem, setting)
+    except ValueError as error:
+        return Refusal(setting, str(error))
 
-    Raises
-    ------
-    ValueError
-        If the target cannot represent the problem, or no gradient is other than 0.
-    """
+
+def _tried(problem: es.Problem, setting: Setting) -> Candidate:
     target = setting.target
     exact = batch_means(oracle(late(problem, target.resolution(problem.network))))
     model = target.run(problem)
@@ -86,10 +87,21 @@ def tried(problem: es.Problem, setting: Setting) -> Candidate:
 
 def candidates(
     problem: es.Problem, settings: Sequence[Setting], executor: Executor | None = None
-) -> Iterator[Candidate]:
-    """Yield what every setting gives and costs, as it finishes."""
-    for _, candidate in as_finished(functools.partial(tried, problem), settings, executor):
-        yield candidate
+) -> Iterator[Candidate | Refusal[Setting]]:
+    """Yield what every setting gives and costs, or why it cannot be run, as it finishes.
+
+    Raises
+    ------
+    ValueError
+        At the end, if none of them can be run.
+    """
+    refused: list[Refusal[Setting]] = []
+    for _, found in as_finished(functools.partial(tried, problem), settings, executor):
+        yield found
+        if isinstance(found, Refusal):
+            refused.append(found)
+    if refused and len(refused) == len(settings):
+        raise ValueError(refused[0].why)
 
 
 def ranked(found: Sequence[Candidate]) -> list[Candidate]:
@@ -121,13 +133,23 @@ def recommended(found: Sequence[Candidate], wanted: float, problem: es.Problem) 
     Returns
     -------
     Recommendation or None
-        None if no candidate gives it on both.
+        None if no candidate gives it on both; one that cannot be run on the others does not.
+
+    Raises
+    ------
+    ValueError
+        If none that gives it on some can be run on the others.
     """
     if not -1 <= wanted <= 1:
         raise ValueError(f"wanted must be a cosine from -1 to 1; got {wanted!r}")
-    for candidate in ranked(found):
-        if candidate.cosine >= wanted:
-            checked = tried(problem, candidate.setting).cosine
-            if checked >= wanted:
-                return Recommendation(candidate, checked)
+    good = [candidate for candidate in ranked(found) if candidate.cosine >= wanted]
+    refused: list[Refusal[Setting]] = []
+    for candidate in good:
+        again = tried(problem, candidate.setting)
+        if isinstance(again, Refusal):
+            refused.append(again)
+        elif again.cosine >= wanted:
+            return Recommendation(candidate, again.cosine)
+    if refused and len(refused) == len(good):
+        raise ValueError(f"on other samples {refused[0].of} cannot be run: {refused[0].why}")
     return None

@@ -17,7 +17,7 @@ The JSON file of an attribution has these keys; null stands for a number that is
 
 That of a convergence: ``errors[]``, as :class:`validation.attribution.convergence.Errors`; ``orders[]``, in float64:
 ``of``, ``up_to`` (a time step), ``order``, ``low``, ``high``, ``samples``; ``crossovers[]``: ``bits``, ``time_step`` or
-null.
+null; ``refused[]``: ``time_step``, ``bits``, ``why``, where the target could not be run.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from eventsolve.network import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
 from validation.attribution.convergence import Errors, Order, crossover, observed_order
+from validation.attribution.study import Refusal
 from validation.report.comparison import SAME
 from validation.report.document import Block, Document, Picture, Points, Section, Table, Words, where_from
 from validation.report.words import joined, number, percent
+from validation.target import Grain
 
 LISTED, MOST = 20, 400
 """Changed spikes that a page shows at once, and on request; the JSON file has all."""
@@ -88,16 +90,26 @@ def projections(found: Attribution) -> list[Key]:
 
 
 def _verdict(found: Attribution) -> list[Block]:
-    said = []
-    for key in projections(found):
-        quantity = f"direction of dL/dw of {label_of(key)}"
+    """Say what makes most of the first quantities' errors, in one sentence."""
+    largest: dict[str, list[str]] = {}
+    for quantity in headline(found):
         blamed, error = found.blame(quantity), found.errors[quantity]
         if blamed and error:
             name, (value, _) = max(blamed.items(), key=lambda entry: entry[1][0])
-            said.append(f"{name} for {label_of(key)} ({percent(value / error)} of 1 - cosine)")
-    if not said:
+            of, unit = (
+                quantity.removeprefix("direction of dL/dw of ").removeprefix("spike times of "),
+                unit_of(quantity),
+            )
+            part = percent(value / error) if value <= error else "more than all, which others undo"
+            part += f" of {unit}" if unit == "1 - cosine" and value <= error else ""
+            largest.setdefault(name, []).append(f"{of} ({part})")
+    if not largest:
         return []
-    return [Words(f"The largest cause is {joined(said)}.", "verdict")]
+    if len(largest) == 1:
+        ((name, parts),) = largest.items()
+        return [Words(f"The largest cause of every layer is {name}: {joined(parts)}.", "verdict")]
+    said = [f"{name} for {joined(parts)}" for name, parts in largest.items()]
+    return [Words(f"The largest cause is {'; '.join(said)}.", "verdict")]
 
 
 def data_of(
@@ -278,7 +290,12 @@ def crossovers(found: Sequence[Errors]) -> dict[int, float | None]:
 
 
 def convergence_of(
-    found: Sequence[Errors], title: str, origin: Mapping[str, Any], *, complete: bool
+    found: Sequence[Errors],
+    refused: Sequence[Refusal[Grain]],
+    title: str,
+    origin: Mapping[str, Any],
+    *,
+    complete: bool,
 ) -> Document:
     """Return what a convergence found."""
     from validation.attribution import pictures
@@ -287,9 +304,11 @@ def convergence_of(
     if not complete:
         blocks.append(Words("The convergence was interrupted; it holds what was finished.", "notice"))
     said = convergence_summary(found)
+    n_formats = len({grain.bits for grain in (*(e.grain for e in found), *(r.of for r in refused))})
+    points = [*said[1:], *([left_out(refused, n_formats)] if refused else [])]
     blocks += [Words(said[0], "verdict")] if said else []
     blocks += [_formats(found)] if found else []
-    blocks += [Points(tuple(said[1:]))] if said[1:] else []
+    blocks += [Points(tuple(points))] if points else []
     drawn = [pictures.steps(found), pictures.bits(found)]
     shown: list[Block] = [picture for picture in drawn if picture is not None]
     return Document(
@@ -297,12 +316,35 @@ def convergence_of(
         headline=tuple(blocks),
         sections=(Section("Errors", (*shown, _resolutions(found))), where_from(origin)),
         origin=origin,
-        data=convergence_data(found, title, origin, complete=complete),
+        data=convergence_data(found, refused, title, origin, complete=complete),
     )
 
 
+def left_out(refused: Sequence[Refusal[Grain]], n_formats: int) -> str:
+    """Say in a sentence at which grains the target could not be run, and why at the first of them."""
+    by_step: dict[float, list[str]] = {}
+    for refusal in refused:
+        by_step.setdefault(refusal.of.time_step, []).append(format_of(refusal.of.bits))
+    alike: dict[str, list[str]] = {}
+    for step, formats in by_step.items():
+        words = "" if len(formats) == n_formats else f" with {joined(formats)}"
+        alike.setdefault(words, []).append(f"{step * 1e3:.4g}")
+    parts = [f"{joined(steps)} ms{words}" for words, steps in alike.items()]
+    return f"Left out: {'; '.join(parts)}. The first of them: {refused[0].why}."
+
+
+def format_of(bits: int | None) -> str:
+    """Return a number of fraction bits in words."""
+    return "float64" if bits is None else f"{bits} bits"
+
+
 def convergence_data(
-    found: Sequence[Errors], title: str, origin: Mapping[str, Any], *, complete: bool
+    found: Sequence[Errors],
+    refused: Sequence[Refusal[Grain]],
+    title: str,
+    origin: Mapping[str, Any],
+    *,
+    complete: bool,
 ) -> dict[str, Any]:
     """Return a convergence as data."""
     return {
@@ -328,6 +370,7 @@ def convergence_data(
             for kind, dt, o in orders(found)
         ],
         "crossovers": [{"bits": b, "time_step": step} for b, step in crossovers(found).items()],
+        "refused": [{**r.of._asdict(), "why": r.why} for r in refused],
     }
 
 
@@ -335,8 +378,8 @@ def _resolutions(found: Sequence[Errors]) -> Table:
     """Return a row per resolution."""
     rows = [
         (
-            f"{e.grain.time_step * 1e3:g}",
-            "float64" if e.grain.bits is None else str(e.grain.bits),
+            f"{e.grain.time_step * 1e3:.4g}",
+            format_of(e.grain.bits),
             f"{int(e.same.sum())} of {e.same.size}",
             number(e.mean),
             f"{e.cosine:.5f}",
@@ -346,7 +389,7 @@ def _resolutions(found: Sequence[Errors]) -> Table:
     ]
     heads = (
         "time step\n(ms)",
-        "fraction\nbits",
+        "format",
         "samples with\nall spikes",
         "relative\nerror",
         "cosine",
@@ -359,7 +402,15 @@ def _resolutions(found: Sequence[Errors]) -> Table:
 def convergence_summary(found: Sequence[Errors]) -> list[str]:
     """Say of which order errors are, and where bits dominate."""
     lines = []
-    for kind, up_to, o in orders(found):
+    known = orders(found)
+    if found and not known:
+        lines.append(
+            f"No order in the time step can be told: for that {LEAST_SAMPLES} samples have to keep their spikes at the "
+            f"finest two."
+            if len({e.grain.time_step for e in found}) > 1
+            else "No order can be told from one time step."
+        )
+    for kind, up_to, o in known:
         what = {"spike_times": "spike times", "gradient": "gradients"}[kind]
         lines.append(
             f"In float64 errors of {what} are of order {o.order:.3g} in the time step (95 %: {o.low:.3g} to "
@@ -378,19 +429,29 @@ def convergence_summary(found: Sequence[Errors]) -> list[str]:
 
 
 def _formats(found: Sequence[Errors]) -> Table:
-    """Return the error of the batch mean, a row per time step and a column per format."""
+    """Return the error of the batch mean, a row per time step and a column for all formats that show the same."""
     formats = list(dict.fromkeys(e.grain.bits for e in found))
-    by = {(e.grain.time_step, e.grain.bits): e for e in found}
-    rows = []
-    for step in dict.fromkeys(e.grain.time_step for e in found):
-        row = [by.get((step, bits)) for bits in formats]
-        first = next(e for e in row if e is not None)
-        cells = ("" if e is None else f"{e.mean:.2g}" for e in row)
-        rows.append((f"{step * 1e3:g} ms", f"{int(first.same.sum())} of {first.same.size}", *cells))
+    by = {e.grain: e for e in found}
+    steps = list(dict.fromkeys(e.grain.time_step for e in found))
+    columns: list[tuple[list[int | None], list[str]]] = []
+    for bits in formats:
+        there = [by.get(Grain(step, bits)) for step in steps]
+        cells = ["-" if e is None else f"{e.mean:.2g}" for e in there]
+        if len(columns) > 1 and columns[-1][1] == cells:  # never with float64, which comes first
+            columns[-1][0].append(bits)
+        else:
+            columns.append(([bits], cells))
+    heads = [str(b[0]) if len(b) == 1 else f"{b[0]} to {b[-1]}" for b, _ in columns]
+    same = {e.grain.time_step: f"{int(e.same.sum())} of {e.same.size}" for e in reversed(found)}
     return Table(
         "Relative error of the batch-mean dL/dw, by fraction bits",
-        ("time step", "same spikes", *("float64" if bits is None else str(bits) for bits in formats)),
-        tuple(rows),
+        ("time step", "same spikes", *("float64" if head == "None" else head for head in heads)),
+        tuple(
+            (f"{step * 1e3:.4g} ms", same[step], *(cells[k] for _, cells in columns))
+            for k, step in enumerate(steps)
+        ),
         words=(),
+        note="Samples with the same spikes are those in which every neuron spikes as often as in the exact network, in "
+        "the first format that could be run; - where none could.",
         about="concepts/number_formats",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,18 @@ from validation.oracle import oracle
 from validation.target import Ablatable, Resolution
 
 Reals = NDArray[np.float64]
+What = TypeVar("What")
+
+
+@dataclass(frozen=True)
+class Refusal(Generic[What]):
+    """A time step, or a setting, at which a target cannot run a problem, and why.
+
+    Bits may silence an output, or two spikes of an input fall into one step.
+    """
+
+    of: What
+    why: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +115,11 @@ class Study:
 
     @cached_property
     def windows(self) -> dict[str, float]:
-        """Seconds within which spikes are paired, by population, inputs apart; shallow ones first."""
-        depth = depths(self.exact.spikes, self.exact.weight)
-        computed = sorted((name for name in depth if depth[name]), key=lambda name: depth[name])
+        """Seconds within which spikes are paired, by population of spiking neurons; shallow ones first."""
+        network = self.problem.network
+        depth = depths(network.populations, network.projections)
+        spiking = (n for n, p in network.populations.items() if p.neuron is not None and p.neuron.spiking)
+        computed = sorted(spiking, key=lambda name: depth[name])
         step, spread = self.resolution.time_step, self.resolution.spread
         wide = {name: (depth[name] + 1.5) * step + depth[name] * spread for name in computed}
         return wide if self.window is None else dict.fromkeys(wide, self.window)

@@ -189,9 +189,10 @@ class BrainScaleS2:
 
     def causes(self) -> Mapping[str, str]:
         """Return what each cause that is in place does, by name."""
-        return {name: text for name, text in MEANINGS.items() if self._has(name)}
+        return {name: text for name, text in MEANINGS.items() if self.has(name)}
 
-    def _has(self, cause: str) -> bool:
+    def has(self, cause: str) -> bool:
+        """Return whether a cause is in place."""
         if cause in self.without:
             return False
         if cause == "unrounded":
@@ -230,10 +231,10 @@ class BrainScaleS2:
             if p.neuron is not None
         ]
         return Resolution(
-            self.time_stamp if self._has("time_grid") else 0.0,
+            self.time_stamp if self.has("time_grid") else 0.0,
             dict.fromkeys(network.projections, 0),
-            quantum=self.weight_step if self._has("weight_grid") else float(np.finfo(np.float64).eps),
-            floating=not self._has("weight_grid"),
+            quantum=self.weight_step if self.has("weight_grid") else float(np.finfo(np.float64).eps),
+            floating=not self.has("weight_grid"),
             spread=float(max(taus, default=0.0)),
         )
 
@@ -241,14 +242,14 @@ class BrainScaleS2:
         """Return how this chip differs from its data sheet, where a network is on it."""
         if self.mismatch is not None:
             left_out: dict[str, Any] = {
-                part: {} for part, cause in OF_MISMATCH.items() if not self._has(cause)
+                part: {} for part, cause in OF_MISMATCH.items() if not self.has(cause)
             }
             return replace(self.mismatch, **left_out)
 
         def normal(what: str, place: object, shape: int | tuple[int, ...]) -> Reals:
             return np.asarray(random(self.seed, what, str(place)).standard_normal(shape))
 
-        size = {name: getattr(self, name) if self._has(name) else 0.0 for name in SIZES}
+        size = {name: getattr(self, name) if self.has(name) else 0.0 for name in SIZES}
         own = [p for p in network.populations.values() if p.neuron is not None]
         return Mismatch(
             threshold={
@@ -276,7 +277,7 @@ class BrainScaleS2:
             As :meth:`run`.
         """
         lines = self._placed(network)
-        if self._has("weight_grid"):
+        if self.has("weight_grid"):
             most = self.weight_max
             network = network.with_weights(
                 {
@@ -285,11 +286,12 @@ class BrainScaleS2:
                     for key, p in network.projections.items()
                 }
             )
-        if self._has("delay_grid") and lines:
-            network = with_lines(network, {name: self._line(delays) for name, delays in lines.items()})
+        if self.has("delay_grid") and lines:
+            network = with_lines(network, {name: self.line(delays) for name, delays in lines.items()})
         return network
 
-    def _line(self, delays: Reals) -> Reals:
+    def line(self, delays: Reals) -> Reals:
+        """Return delays, seconds, as circuits have them."""
         held: Reals = (
             np.rint(np.clip(delays, self.delay_min, self.delay_max) / self.delay_step) * self.delay_step
         )
@@ -341,12 +343,12 @@ class BrainScaleS2:
             if p.neuron is not None
         }
         held = self.held(problem.network)
-        seen = problem.network if self._has("unrounded") else held
+        seen = problem.network if self.has("unrounded") else held
         record = Record.of(
             whole,
             self.name,
             spikes=spikes,
-            time_step=self.time_stamp if self._has("time_grid") else None,
+            time_step=self.time_stamp if self.has("time_grid") else None,
             trials=self.trials,
             weights={
                 "forward": {key: p.weight for key, p in held.projections.items()},
@@ -377,12 +379,12 @@ class BrainScaleS2:
         self._check(problem)
         chip = self.chip(network)
         noise = Noise(
-            threshold=self.threshold_noise if self._has("threshold_noise") else 0.0,
-            jitter=self.jitter if self._has("jitter") else 0.0,
-            lost=self.lost if self._has("lost") else 0.0,
-            extra=self.extra if self._has("extra") else 0.0,
-            t_ref=self.refractory if self._has("refractory") else None,
-            time_stamp=self.time_stamp if self._has("time_grid") else 0.0,
+            threshold=self.threshold_noise if self.has("threshold_noise") else 0.0,
+            jitter=self.jitter if self.has("jitter") else 0.0,
+            lost=self.lost if self.has("lost") else 0.0,
+            extra=self.extra if self.has("extra") else 0.0,
+            t_ref=self.refractory if self.has("refractory") else None,
+            time_stamp=self.time_stamp if self.has("time_grid") else 0.0,
         )
         counters = Counters()
         runs = [
@@ -403,12 +405,12 @@ class BrainScaleS2:
 
     def _out_of_range(self, network: Network) -> dict[str, int]:
         found = {}
-        if self._has("weight_grid"):
+        if self.has("weight_grid"):
             most = (self.weight_max + 0.5) * self.weight_step
             found["weights_out_of_range"] = int(
                 sum(np.count_nonzero(np.abs(p.weights) > most) for p in network.projections.values())
             )
-        if self._has("delay_grid"):
+        if self.has("delay_grid"):
             low, high = self.delay_min - self.delay_step / 2, self.delay_max + self.delay_step / 2
             found["delays_out_of_range"] = int(
                 sum(np.count_nonzero((d < low) | (d > high)) for d in lines_of(network).values())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
-from validation.cli.running import Json, Out, Workers, again, command, pool, progress, refusals
+from validation.cli.running import SEED, Json, Out, Workers, again, command, pool, progress, refusals
 
 if TYPE_CHECKING:
     from validation.attribution.causes import Attribution
@@ -19,7 +19,7 @@ def attribute(
     target: TargetName,
     options: Options = None,
     samples: Samples = None,
-    seed: Seed = 42,
+    seed: Seed = SEED,
     keep: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,7 +86,7 @@ def attribute(
         {"task": task, "target": target, "set": list(options or []), "samples": samples, "seed": seed},
         command(),
     )
-    following = again("converge", task, target, options) if hasattr(of, "at") else ""
+    following = again("converge", task, target, options, samples, seed) if hasattr(of, "at") else ""
     document = report.document_of(found, changes, title, origin, complete=complete, following=following)
     publish(document, out, "attribution", json=json, everything=everything)
     if not complete:

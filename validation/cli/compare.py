@@ -11,7 +11,7 @@ import typer
 
 from validation import exits
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
-from validation.cli.running import Json, Junit, ReportFolder, again
+from validation.cli.running import SEED, Json, Junit, ReportFolder, again
 from validation.options import duration, finite, wrong
 
 
@@ -20,7 +20,7 @@ def compare(
     target: TargetName,
     options: Options = None,
     samples: Samples = None,
-    seed: Seed = 42,
+    seed: Seed = SEED,
     window: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +85,9 @@ def compare(
             settings=settings,
             window=width,
             tolerance=tolerance,
-            next_command=again("attribute", task, target, options) if hasattr(found.target, "causes") else "",
+            next_command=again("attribute", task, target, options, samples, seed)
+            if hasattr(found.target, "causes")
+            else "",
         )
     except (ValueError, ImportError) as error:
         raise wrong(error) from None

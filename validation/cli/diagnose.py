@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,10 +109,18 @@ def _more(
         return [Section("Where it departs first", (Words(said),))]
     if problem.loss is None:
         return []
-    return [
-        *(_causes(problem, twin, verdict, origin) if not missing(twin, "attribute") else ()),
-        *(_cheapest(problem, twin) if not missing(twin, "recommend") else ()),
-    ]
+    found: list[Section] = []
+    for tool, title, sections in (
+        ("attribute", "What makes the error", partial(_causes, problem, twin, verdict, origin)),
+        ("recommend", "Which step would do", partial(_cheapest, problem, twin)),
+    ):
+        if missing(twin, tool):
+            continue
+        try:
+            found += sections()
+        except ValueError as error:  # the twin, made finer or with an approximation less, refuses the problem
+            found.append(Section(title, (Words(f"Not found out: {error}", "quiet"),)))
+    return found
 
 
 def _causes(problem: es.Problem, twin: Any, verdict: Diagnosis, origin: dict[str, Any]) -> Sequence[Section]:
@@ -132,7 +141,7 @@ def _causes(problem: es.Problem, twin: Any, verdict: Diagnosis, origin: dict[str
 
 
 def _cheapest(problem: es.Problem, twin: Any) -> Sequence[Section]:
-    from validation.attribution.recommendation import Setting, candidates, recommended
+    from validation.attribution.recommendation import Candidate, Setting, candidates, recommended
     from validation.report.document import Section, Words
 
     half = problem.n_samples // 2
@@ -141,7 +150,8 @@ def _cheapest(problem: es.Problem, twin: Any) -> Sequence[Section]:
     chosen, others = problem.select(range(half)), problem.select(range(half, problem.n_samples))
     steps = [replace(twin, time_step=twin.time_step / k) for k in (1, 2, 5, 10)]
     settings = [Setting(rank, target.name, target) for rank, target in enumerate(steps)]
-    best = recommended(list(candidates(chosen, settings, None)), WANTED, others)
+    found = [one for one in candidates(chosen, settings) if isinstance(one, Candidate)]
+    best = recommended(found, WANTED, others)
     said = (
         f"No step down to {steps[-1].time_step * 1e3:g} ms gives a cosine of {WANTED:g} on both halves of the batch."
         if best is None

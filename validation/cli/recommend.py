@@ -10,7 +10,7 @@ import typer
 
 from validation import exits
 from validation.cli.given import Options, Seed, Source, TargetName, given
-from validation.cli.running import Workers, consoles, pool, progress, refusals
+from validation.cli.running import SEED, Workers, consoles, pool, progress, refusals
 from validation.options import wrong
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def recommend(
             min=1, help="To choose by, and as many others to check on. (default: 32, or half of a record)"
         ),
     ] = None,
-    seed: Seed = 42,
+    seed: Seed = SEED,
     workers: Workers = 1,
 ) -> None:
     """Recommend the cheapest setting of a target that gives a gradient cosine, checked on other samples.
 
-    Exits with 1 if none does.
+    A setting that cannot be run, such as bits so coarse that an output falls silent, is left out. Exits with 1 if none
+    is good enough.
     """
     from validation import registry
 
@@ -68,10 +69,12 @@ def recommend(
     from rich.table import Table
 
     from validation.attribution.recommendation import candidates, frontier, ranked, recommended
+    from validation.attribution.study import Refusal
     from validation.report import number
 
     errors, tables = consoles()
     found: list[Candidate] = []
+    refused: list[Refusal[Setting]] = []
     with refusals():
         problem = found_given.problem
         half = problem.n_samples // 2
@@ -79,11 +82,16 @@ def recommend(
         settings = _settings(target, found_given.options, tried)
         with pool(workers) as executor, progress(errors, "settings", len(settings)) as advance:
             try:
-                for candidate in candidates(chosen, settings, executor):
-                    found.append(candidate)
+                for one in candidates(chosen, settings, executor):
+                    if isinstance(one, Refusal):
+                        refused.append(one)
+                    else:
+                        found.append(one)
                     advance()
             except KeyboardInterrupt:
-                errors.print(f"interrupted: {len(found)} of {len(settings)} settings were tried")
+                errors.print(
+                    f"interrupted: {len(found) + len(refused)} of {len(settings)} settings were tried"
+                )
                 raise typer.Exit(exits.INTERRUPTED) from None
         best = recommended(found, cosine, others)
     title = "settings that are better than all cheaper ones; costs per sample"
@@ -96,6 +104,12 @@ def recommend(
         cells = (f"{c.cosine:.4f}", *(number(value) for value in c.cost))
         shown.add_row(str(c.setting), *cells, style=style)
     tables.print(shown)
+    if refused:
+        first = min(refused, key=lambda refusal: refusal.of.rank)
+        tables.print(
+            f"{len(refused)} of {len(settings)} settings cannot be run; the first, {first.of}: {first.why}",
+            soft_wrap=True,
+        )
     if best is None:
         errors.print(f"no setting gives a cosine of {cosine:g} on both batches")
         raise typer.Exit(exits.DIFFERS)

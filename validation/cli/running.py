@@ -17,6 +17,8 @@ from validation.options import file, folder, wrong
 if TYPE_CHECKING:
     from rich.console import Console
 
+SEED = 42
+"""Of all that a task and a command draw, unless it is given."""
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 Out = Annotated[Path, typer.Option(file_okay=False, callback=folder, help="Folder for HTML and JSON.")]
 ReportFolder = Annotated[
@@ -31,9 +33,13 @@ def command() -> str:
     return shlex.join(["eventsolve-validate", *sys.argv[1:]])
 
 
-def again(tool: str, task: str, target: str, options: Sequence[str] | None) -> str:
-    """Return the command line of another tool on the same task and target."""
+def again(
+    tool: str, task: str, target: str, options: Sequence[str] | None, samples: int | None, seed: int
+) -> str:
+    """Return the command line of another tool on the same samples of a task, and the same target."""
     given = [part for option in options or [] for part in ("--set", option)]
+    given += [] if samples is None else ["--samples", str(samples)]
+    given += [] if seed == SEED else ["--seed", str(seed)]
     return shlex.join(["eventsolve-validate", tool, task, "--target", target, *given])
 
 

@@ -10,7 +10,7 @@ import typer
 
 from validation import exits
 from validation.cli.given import SUFFIXES, Options, Seed, Source, TargetName, given
-from validation.cli.running import consoles, refusals
+from validation.cli.running import SEED, consoles, refusals
 from validation.options import file, wrong
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def train_task(
     samples: Annotated[
         int | None, typer.Option(min=2, help="To train on. (default: 256 of a task; half of a record)")
     ] = None,
-    seed: Seed = 42,
+    seed: Seed = SEED,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -33,8 +33,8 @@ class Outcome:
     fired : Fired
         Spikes of neurons: steps, neurons (numbered through), I - V, and V before the reset.
     states : States
-        V after each step and reset, (n_samples, n_steps, n_neurons), and the currents of each projection after their
-        decay; without samples unless asked for.
+        V after each step and reset, and the currents of each projection after their decay; without traces, V of a
+        readout whose voltage is read, and no currents.
     answer : Answer or None
         What the readout says; None without a loss.
     found : Found or None
@@ -60,6 +60,13 @@ class Outcome:
         """The sample of each spike."""
         return np.repeat(np.arange(self.bounds.size - 1), np.diff(self.bounds))
 
+    @property
+    def traced(self) -> bool:
+        """Whether V of all neurons and all currents were kept."""
+        n_samples = self.bounds.size - 1
+        whole = self.states.voltage.shape[2] == self.tables.neurons.alpha.size
+        return whole and len(self.states.current) == len(self.states.voltage) == n_samples
+
     def gradient(self, key: Key) -> Reals:
         """Return GeNN's raw ``Gradient`` of a dense projection, (n_samples, n_pre, n_post)."""
         assert self.found is not None
@@ -70,6 +77,14 @@ class Outcome:
         """Return the part of an array (..., n_neurons) that is a population's."""
         first = self.tables.populations[population]
         part: Floats = values[..., first : first + self.tables.network.population(population).size]
+        return part
+
+    def voltage(self, population: str) -> Floats:
+        """Return V of a population after each step and reset, (n_samples, n_steps, n), where it was kept."""
+        first = self.tables.populations[population] - self.states.first
+        part: Floats = self.states.voltage[
+            ..., first : first + self.tables.network.population(population).size
+        ]
         return part
 
     def current(self, key: Key) -> Floats:
@@ -122,7 +137,7 @@ def record_of(outcome: Outcome, problem: es.Problem, name: str, time_step: float
         name,
         spikes=spikes,
         time_step=time_step,
-        traces=_traces(outcome, time_step) if outcome.states.current.shape[0] == n_samples else {},
+        traces=_traces(outcome, time_step) if outcome.traced else {},
         counters={"waiting_inputs": outcome.sent.waiting, "lost_inputs": outcome.sent.lost},
         notes=notes,
     )

@@ -30,6 +30,7 @@ from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Fired
 from validation.genn.tables import Variant
 from validation.grid.first_spikes import refuse_silent
+from validation.grid.kernels.tables import Events
 from validation.grid.steps import Integers, Reals
 
 Name = Literal[
@@ -59,6 +60,8 @@ class Reading:
         genn_eventprop's, of t/T.
     tau1 : float or None
         Of genn_eventprop's exponential term for early spikes.
+    accumulated : bool
+        Whether genn_eventprop weighs by input activity, and not by ``weighting``.
     """
 
     name: Name
@@ -71,6 +74,7 @@ class Reading:
     target: Callable[[Reals, int], Any] | None = None
     weighting: Callable[[Any], Any] | None = None
     tau1: float | None = None
+    accumulated: bool = False
 
     @property
     def of_spikes(self) -> bool:
@@ -111,6 +115,21 @@ class Answer:
     at_spike: Floats
 
 
+NEAREST = {
+    "Sum": "it takes one loss of one population, and adds its regulariser itself (reg_lambda_upper, reg_lambda_lower)",
+    "SpikeCountLoss": "its regulariser of spike counts is a setting, not a loss: reg_lambda_upper, reg_lambda_lower, "
+    "reg_nu_upper",
+    "SilentHinge": "what it has for neurons that are silent is a setting, reg_lambda_lower, and the phantom spike of a "
+    "silent label",
+    "MeanVoltageLoss": "of means it has the cross-entropy alone, MeanVoltageCrossEntropy",
+    "MaxVoltageLoss": "of largest voltages it has the cross-entropy alone, MaxVoltageCrossEntropy",
+    "RunningLoss": "of voltages at every instant it has the distance from a trajectory alone, TrajectoryMSE",
+    "TargetTimeMSE": "of target times it has those relative to the label's alone, RelativeMSE",
+    "SpikeTimeLoss": "of first spikes it has FirstSpikeCrossEntropy and RelativeMSE alone",
+}
+"""Of losses that no variant has: what there is instead."""
+
+
 def reading_of(
     loss: Any, network: Network, n_samples: int, time_step: float, variant: Variant = "mlgenn"
 ) -> Reading:
@@ -122,7 +141,12 @@ def reading_of(
         If mlGeNN has no such loss, or it does not fit the network.
     """
     losses, labels = es.losses, np.empty(0, np.int64)
-    population = network.population(getattr(loss, "population", ""))
+    kind = type(loss).__name__
+    if kind in NEAREST or not isinstance(getattr(loss, "population", None), str):
+        code = "mlGeNN's EventProp compiler" if variant == "mlgenn" else "genn_eventprop"
+        instead = f": {NEAREST[kind]}" if kind in NEAREST else ""
+        raise ValueError(f"{code} has no loss like {kind}{instead}")
+    population = network.population(loss.population)
     if population.neuron is None:
         raise ValueError(f"the loss reads {population.name!r}, which is an input")
     if hasattr(loss, "labels"):
@@ -208,6 +232,8 @@ class Trial:
     v_initial : ndarray, (n_outputs,)
     time_step : float
         Seconds.
+    activity : ndarray, (n_samples, n_steps)
+        Of the inputs, by which a readout of genn_eventprop weighs; without samples unless asked for.
     """
 
     clock: Clock
@@ -220,6 +246,7 @@ class Trial:
     first: int
     v_initial: Floats
     time_step: float
+    activity: Floats
 
     @property
     def n_samples(self) -> int:
@@ -477,6 +504,40 @@ def _paper_reading(loss: Any, population: Population, labels: Integers) -> Readi
     raise ValueError(f"genn_eventprop has no loss like {type(loss).__name__}")
 
 
+def weighed_by_inputs(reading: Reading, loss: Any) -> Reading:
+    """Return a reading that is weighed by input activity instead of by time."""
+    if reading.name != "sum" or getattr(loss, "weighting", None) != "uniform":
+        raise ValueError(
+            "accumulator weighs MeanVoltageCrossEntropy with weighting 'uniform' by input activity, and nothing else; "
+            f"got {type(loss).__name__}"
+            + (f" with weighting {loss.weighting!r}" if hasattr(loss, "weighting") else "")
+        )
+    return replace(reading, accumulated=True)
+
+
+def accumulated(events: Events, clock: Clock, tau: float, consecutive: bool) -> Floats:
+    """Return the mean input activity that a readout of genn_eventprop is told of in every step, (n_samples, n_steps).
+
+    A neuron V += (0.01 spikes - V) dt/tau adds up the inputs of the step before, and is heard a step later; so that
+    w(t) is their low-pass, and goes with dt. ``tau`` in ms.
+    """
+    kind, n_samples = clock.kind, events.bounds.size - 1
+    samples = np.repeat(np.arange(n_samples), np.diff(events.bounds))
+    inside = events.steps >= 0
+    codes = samples[inside] * clock.n_steps + events.steps[inside]
+    spikes = np.bincount(codes, minlength=n_samples * clock.n_steps).reshape(n_samples, clock.n_steps)
+    before = np.zeros(n_samples, np.int64)
+    if consecutive:  # spikes of a trial's last step are added in the next one's first
+        before[1:] = spikes[:-1, -1]
+    told = np.zeros((n_samples, clock.n_steps), kind)
+    v = np.zeros(n_samples, kind)
+    for step in range(clock.n_steps):
+        told[:, step] = v
+        arriving = (spikes[:, step - 1] if step else before).astype(kind) * kind(0.01)
+        v = v + (arriving - v) / kind(tau) * kind(clock.time_step)
+    return told
+
+
 def _paper(reading: Reading, trial: Trial) -> Answer:
     """Return what a voltage readout of genn_eventprop says: of V before the update of each step, at its time."""
     clock, kind, v = trial.clock, trial.clock.kind, trial.voltage
@@ -497,13 +558,15 @@ def _paper(reading: Reading, trial: Trial) -> Answer:
         met = (top > 0) & (clock.met_by_step[steps] | (not trial.causes.matching))
         kick = ((_one_hot(reading.labels, trial) - p) / share).astype(kind)
         return replace(answer, kick_step=np.where(met, steps, -1), kick=np.where(met, kick, kind(0)))
-    assert reading.weighting is not None
-    x = clock.times / kind(clock.trial)
-    terms = (
-        np.asarray(reading.weighting(x), kind)[:, None] * before / kind(clock.trial) * kind(clock.time_step)
-    )
+    if reading.accumulated:
+        forward = backward = trial.activity
+    else:
+        assert reading.weighting is not None
+        x = clock.times / kind(clock.trial)
+        forward = np.asarray(reading.weighting(x), kind)[None]
+        backward = np.asarray(reading.weighting((kind(1.0) - x)[::-1]), kind)[None]
+    terms = forward[:, :, None] * before / kind(clock.trial) * kind(clock.time_step)
     scores = np.add.accumulate(terms, axis=1)[:, -1]
     p = softmax(scores)
     g = (_one_hot(reading.labels, trial) - p) / share
-    weights = np.asarray(reading.weighting((kind(1.0) - x)[::-1]), kind)
-    return _plain(_cross_entropy(scores, reading.labels), scores, p, weights[:, None] * g[:, None], trial)
+    return _plain(_cross_entropy(scores, reading.labels), scores, p, backward[:, :, None] * g[:, None], trial)

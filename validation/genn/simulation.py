@@ -47,6 +47,7 @@ class Settings:
     batched: bool
     consecutive: bool
     variant: Variant
+    accumulator: float
     threads: int | None
 
     @property
@@ -84,13 +85,18 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
     reading = None
     if problem.loss is not None:
         reading = readouts.reading_of(problem.loss, network, n_samples, settings.time_step, settings.variant)
+        if settings.accumulator:
+            reading = readouts.weighed_by_inputs(reading, problem.loss)
     clock = Clock(milliseconds(settings.time_step), n_steps, kind)
     tables = tables_of(network, settings.time_step, kind, causes, settings.variant)
     warn_of_step(settings.time_step, network)
     sent = sent_inputs(tables.sources, problem.inputs, clock, settings.time_step, causes.late_inputs)
-    voltages = traces or (reading is not None and not reading.of_spikes)
     kinks = reading is not None and reading.name in ("MaxVar", "max") and not causes.kinks
-    bounds, fired, states = _forward(tables, clock, sent.events, settings, voltages, traces or kinks)
+    watched = slice(0, tables.neurons.alpha.size if traces else 0)
+    if reading is not None and not reading.of_spikes and not traces:
+        first = tables.populations[reading.population]
+        watched = slice(first, first + network.population(reading.population).size)
+    bounds, fired, states = _forward(tables, clock, sent.events, settings, watched, traces or kinks)
     outcome = Outcome(tables, clock, sent, bounds, fired, states)
     if reading is None:
         return outcome
@@ -101,12 +107,15 @@ def simulate(problem: es.Problem, settings: Settings, *, traces: bool, adjoints:
         np.array(
             [kind(milliseconds(x)) for x in network.population(reading.population).parameter("tau_mem")]
         ),
-        outcome.of(reading.population, states.voltage) if voltages else np.zeros((n_samples, 0, 0), kind),
+        np.zeros((n_samples, 0, 0), kind) if reading.of_spikes else outcome.voltage(reading.population),
         outcome.samples,
         fired,
         tables.populations[reading.population],
         outcome.of(reading.population, tables.neurons.v_initial),
         settings.time_step,
+        readouts.accumulated(sent.events, clock, milliseconds(settings.accumulator), settings.consecutive)
+        if reading.accumulated
+        else np.zeros((0, clock.n_steps), kind),
     )
     answer = readouts.answer(reading, trial)
     if kinks:
@@ -154,19 +163,18 @@ def _ranges(n_samples: int, settings: Settings) -> list[tuple[int, int]]:
 
 
 def _forward(
-    tables: Tables, clock: Clock, events: Any, settings: Settings, voltages: bool, currents: bool
+    tables: Tables, clock: Clock, events: Any, settings: Settings, watched: slice, currents: bool
 ) -> tuple[Integers, Fired, States]:
-    n, kind = tables.neurons.alpha.size, settings.kind
-    n_channels = int(tables.projections.size.sum())
-    ranges = _ranges(events.bounds.size - 1, settings)
+    """Run forward; V is kept of some neurons, if they are any, and the currents of all or none."""
+    kind, n_samples = settings.kind, events.bounds.size - 1
+    n_channels, n_watched = int(tables.projections.size.sum()), watched.stop - watched.start
+    ranges = _ranges(n_samples, settings)
     any_held = bool((tables.neurons.t_ref > 0).any())
+    voltage = np.empty((n_samples if n_watched else 0, clock.n_steps, n_watched), kind)
+    current = np.empty((n_samples if currents else 0, clock.n_steps, n_channels), kind)
 
-    def work(k: int) -> tuple[Integers, Fired, States]:
+    def work(k: int) -> tuple[Integers, Fired]:
         low, high = ranges[k]
-        states = States(
-            np.empty((high - low if voltages else 0, clock.n_steps, n), kind),
-            np.empty((high - low if currents else 0, clock.n_steps, n_channels), kind),
-        )
         bounds, fired = call(
             forward,
             tables.neurons,
@@ -176,17 +184,16 @@ def _forward(
             part(events, low, high)[0],
             clock.n_steps,
             np.array([clock.time_step], kind),
-            states,
+            States(voltage[low:high], current[low:high], watched.start),
             any_held,
         )
-        return bounds, fired, states
+        return bounds, fired
 
     results = map_chunks(work, len(ranges), settings.threads)
     counts = np.concatenate([np.diff(r[0]) for r in results])
     bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     fired = Fired(*(joined(columns) for columns in zip(*(r[1] for r in results), strict=True)))
-    states = States(*(joined(columns) for columns in zip(*(r[2] for r in results), strict=True)))
-    return bounds, fired, states
+    return bounds, fired, States(voltage, current, watched.start)
 
 
 def _backward(outcome: Outcome, push: Push, settings: Settings, adjoints: bool) -> Found:
@@ -200,17 +207,29 @@ def _backward(outcome: Outcome, push: Push, settings: Settings, adjoints: bool) 
     if not settings.causes.last_spike:
         matched[-1] = True
 
-    def work(k: int) -> Found:
+    n_samples, n_spikes = bounds.size - 1, int(bounds[-1])
+    kept = n_samples if adjoints else 0
+    whole = Found(
+        np.empty((n_samples, n_synapses), kind),
+        np.empty((n_samples, n_synapses if tables.synapses.longest else 0), kind),
+        np.empty(n_spikes, kind),
+        np.empty(n_spikes, np.bool_),
+        *(np.empty((kept, clock.n_steps, n), kind) for _ in range(2)),
+    )
+
+    def work(k: int) -> None:
         low, high = ranges[k]
         own = slice(int(bounds[low]), int(bounds[high]))
-        size = own.stop - own.start
         out = Found(
-            np.zeros((high - low, n_synapses), kind),
-            np.zeros((high - low, n_synapses if tables.synapses.longest else 0), kind),
-            np.zeros(size, kind),
-            np.zeros(size, np.bool_),
-            *(np.empty((high - low if adjoints else 0, clock.n_steps, n), kind) for _ in range(2)),
+            whole.weight[low:high],
+            whole.delay[low:high],
+            whole.error[own],
+            whole.heard[own],
+            whole.lambda_v[low:high],
+            whole.lambda_i[low:high],
         )
+        for values in (out.weight, out.delay, out.error, out.heard):
+            values[:] = 0
         call(
             backward,
             tables.neurons,
@@ -232,7 +251,6 @@ def _backward(outcome: Outcome, push: Push, settings: Settings, adjoints: bool) 
             ),
             out,
         )
-        return out
 
-    results = map_chunks(work, len(ranges), settings.threads)
-    return Found(*(joined(columns) for columns in zip(*results, strict=True)))
+    map_chunks(work, len(ranges), settings.threads)
+    return whole

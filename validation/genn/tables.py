@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import exprel
 
 import eventsolve as es
@@ -16,7 +15,7 @@ from validation.genn.causes import Causes
 from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Neurons, Projections, Synapses
 from validation.grid.kernels.tables import Events
-from validation.grid.steps import Integers, grid_trains, in_steps
+from validation.grid.steps import Integers, in_steps
 
 Variant: TypeAlias = Literal["mlgenn", "genn_eventprop"]
 
@@ -36,9 +35,9 @@ class Tables:
     synapses : Synapses
     sources, populations : mapping of str to int
         The first source, and the first neuron, of each population.
-    order : ndarray of int64, (n_synapses,)
-        Which synapse, by projection and then as :class:`eventsolve.network.Projection` has them, each of the kernels'
-        is.
+    order : tuple of ndarray of int64
+        For every projection which of its synapses, as :class:`eventsolve.network.Projection` has them, each of the
+        kernels' is; these have the projections one after the other.
     rounded : mapping of (pre, post) to (int, float)
         How many of a projection's delays are no whole numbers of steps, and by how many seconds at most they are moved.
     """
@@ -49,7 +48,7 @@ class Tables:
     synapses: Synapses
     sources: Mapping[str, int]
     populations: Mapping[str, int]
-    order: Integers
+    order: tuple[Integers, ...]
     rounded: Mapping[Key, tuple[int, float]]
 
     def by_projection(self, values: Floats, factor: float = 1.0) -> dict[Key, Any]:
@@ -57,12 +56,18 @@ class Tables:
 
         They are float64, and multiplied by a factor.
         """
-        places = np.argsort(self.order)
         found, first = {}, 0
-        for key, p in self.network.projections.items():
-            own = np.take(values, places[first : first + p.weights.size], axis=1).astype(np.float64)
-            found[key] = p.shaped(np.multiply(own, factor, out=own))
+        for (key, p), order in zip(self.network.projections.items(), self.order, strict=True):
+            own = values[:, first : first + p.weights.size]
             first += p.weights.size
+            if isinstance(p.weight, np.ndarray):  # whose order is that of the other layout
+                n_post, n_pre = p.weight.shape
+                by_source = np.multiply(own, factor, dtype=np.float64).reshape(-1, n_pre, n_post)
+                found[key] = by_source.transpose(0, 2, 1)
+                continue
+            sorted_back: Any = np.empty(own.shape)
+            sorted_back[:, order] = own
+            found[key] = p.shaped(sorted_back * factor)
         return found
 
 
@@ -98,46 +103,58 @@ def tables_of(network: Network, time_step: float, kind: Any, causes: Causes, var
         sources[p.name], firsts[p.name] = count, count - n_inputs
         count += p.size
     rounded: dict[Key, tuple[int, float]] = {}
-    channel, columns, places = 0, [], []
-    for index, projection in enumerate(network.projections.values()):
+    channel, places, columns, rows, orders = 0, [], [], [], []
+    n_synapses = 0
+    for projection in network.projections.values():
         steps = _delays(projection, time_step, rounded)
-        size, n_targets = projection.weights.size, network.population(projection.post).size
+        n_targets, first = network.population(projection.post).size, firsts[projection.post]
         targets = np.repeat(np.arange(n_targets), np.diff(projection.row_offsets))
-        columns.append(
+        pre = projection.sources + sources[projection.pre]
+        if isinstance(projection.weight, np.ndarray):
+            order = np.arange(pre.size).reshape(projection.weight.shape).T.ravel()
+        else:
+            order = np.lexsort((targets, pre))
+        pre, targets = pre[order], targets[order]
+        begins = np.flatnonzero(np.diff(pre, prepend=-1))
+        length = np.diff(np.append(begins, pre.size))
+        same = np.ones_like(begins)
+        rows.append(
             (
-                projection.sources + sources[projection.pre],
-                np.full(size, index),
-                targets,
-                steps,
-                projection.weights.astype(kind),
+                pre[begins],
+                begins + n_synapses,
+                length,
+                channel * same,
+                first * same,
+                length == n_targets,
+                np.full(begins.size, steps.any()),
             )
         )
-        places.append((channel, firsts[projection.post], n_targets, steps.any()))
+        columns.append((projection.weights[order].astype(kind), targets, steps[order]))
+        places.append((channel, first, n_targets))
+        orders.append(order)
         channel += n_targets
-    nothing: list[Any] = [np.empty(0, np.int64)] * 4 + [np.empty(0, kind)]
-    pre, place, target, steps, weights = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
-    order = np.lexsort((target, place, pre))
-    pre, place, target, steps, weights = (c[order] for c in (pre, place, target, steps, weights))
-    begins = np.ones(pre.size, dtype=bool)
-    begins[1:] = (np.diff(pre) != 0) | (np.diff(place) != 0)
-    first = np.flatnonzero(begins)
-    length = np.diff(np.append(first, pre.size))
-    of_row = np.array(places, dtype=np.int64).reshape(-1, 4)[place[first]]
+        n_synapses += pre.size
+    nothing: list[Any] = [np.empty(0, kind)] + [np.empty(0, np.int64)] * 2
+    weights, target, steps = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
+    no_row: list[Any] = [np.empty(0, np.int64)] * 5 + [np.empty(0, np.bool_)] * 2
+    by_column = [np.concatenate(c) for c in zip(no_row, *rows, strict=True)]
+    by_source = np.argsort(by_column[0], kind="stable")
+    of_source, begin, length, of_channel, of_post, dense, delayed = (c[by_source] for c in by_column)
     synapses = Synapses(
         weights,
         target,
         steps,
-        np.searchsorted(pre[first], np.arange(count + 1)),
-        first,
+        np.searchsorted(of_source, np.arange(count + 1)),
+        begin,
         length,
-        of_row[:, 0].copy(),
-        of_row[:, 1].copy(),
-        length == of_row[:, 2],
-        of_row[:, 3] > 0,
+        of_channel,
+        of_post,
+        dense,
+        delayed,
         n_inputs,
         int(steps.max(initial=0)),
     )
-    by_projection = np.array(places, dtype=np.int64).reshape(-1, 4)
+    by_projection = np.array(places, dtype=np.int64).reshape(-1, 3)
     return Tables(
         network,
         _neurons(populations, time_step, kind, causes, not causes.gain or variant != "mlgenn"),
@@ -145,7 +162,7 @@ def tables_of(network: Network, time_step: float, kind: Any, causes: Causes, var
         synapses,
         sources,
         firsts,
-        order,
+        tuple(orders),
         rounded,
     )
 
@@ -311,22 +328,24 @@ def sent_inputs(
             first = in_steps(trains.times, time_step, "up")
         else:
             first = np.searchsorted(clock.times, (trains.times * 1e3).astype(np.float32))
-        # trains are sorted by sample and time, which a stable order of neurons leaves
-        order = np.argsort(trains.samples * trains.n_neurons + trains.neurons, kind="stable")
-        first, neurons, samples = first[order], trains.neurons[order], trains.samples[order]
-        steps = _one_per_step(first, (np.diff(neurons) != 0) | (np.diff(samples) != 0))
-        in_trial = steps < clock.n_steps
-        waiting += int(np.count_nonzero(steps[in_trial] > first[in_trial]))
-        lost += int(np.count_nonzero(~in_trial))
-        steps, neurons, samples = steps[in_trial], neurons[in_trial], samples[in_trial]
+        steps = _one_per_step(np.minimum(first, clock.n_steps), trains, clock.n_steps)
+        order = _in_order(trains.samples, steps, trains.neurons, trains.n_neurons, clock.n_steps)
+        order = order[steps[order] < clock.n_steps]
+        lost += steps.size - order.size
+        waiting += int(np.count_nonzero(steps[order] > first[order]))
+        steps, neurons, samples = steps[order], trains.neurons[order], trains.samples[order]
         columns.append((samples, steps, neurons + sources[name]))
-        shape = (trains.n_samples, trains.n_neurons)
-        spikes[name] = grid_trains(steps + (0 if late else 1), neurons, samples, shape, time_step)[0]
+        spikes[name] = es.SpikeTrains.from_arrays(
+            (steps + (0 if late else 1)) * time_step,
+            neurons,
+            samples,
+            n_samples=trains.n_samples,
+            n_neurons=trains.n_neurons,
+        )
     nothing = (np.empty(0, np.int64),) * 3
     samples, steps, places = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
     n_samples = next(iter(inputs.values())).n_samples
-    n_sources = int(places.max(initial=0)) + 1
-    order = np.argsort((samples * (clock.n_steps + 1) + steps + 1) * n_sources + places, kind="stable")
+    order = _in_order(samples, steps, places, int(places.max(initial=0)) + 1, clock.n_steps)
     bounds = np.searchsorted(samples[order], np.arange(n_samples + 1))
     return Sent(Events(bounds, steps[order], places[order]), spikes, waiting, lost)
 
@@ -342,14 +361,26 @@ def shifted(trains: es.SpikeTrains, by: float) -> es.SpikeTrains:
     )
 
 
-def _one_per_step(first: Integers, parted: NDArray[np.bool_]) -> Integers:
-    """Return the steps in which spikes are sent, the next free one of their neuron each."""
-    if not first.size:
-        return first
-    rank = np.arange(first.size)
-    begins = np.flatnonzero(np.concatenate([[True], parted]))
+def _in_order(samples: Integers, steps: Integers, places: Integers, n_places: int, n_steps: int) -> Integers:
+    """Return the order by sample, step, from -1 to ``n_steps``, and place."""
+    keys = (samples * (n_steps + 2) + steps + 1) * n_places + places
+    return np.argsort(keys, kind="stable")
+
+
+def _one_per_step(first: Integers, trains: es.SpikeTrains, n_steps: int) -> Integers:
+    """Return the steps in which spikes are sent: of each neuron the next free one."""
+    whose = trains.samples * trains.n_neurons + trains.neurons
+    order = _in_order(trains.samples, first, trains.neurons, trains.n_neurons, n_steps)
+    crowded = np.zeros(trains.n_samples * trains.n_neurons, dtype=bool)
+    twice = (np.diff(first[order]) == 0) & (np.diff(whose[order]) == 0)
+    crowded[whose[order][1:][twice]] = True
+    own = np.flatnonzero(crowded[whose])
+    # trains are sorted by sample and time, which a stable order of neurons leaves
+    own = own[np.argsort(whose[own], kind="stable")]
+    steps = first.copy()
+    rank, group = np.arange(own.size), np.cumsum(np.diff(whose[own], prepend=-1) != 0)
     # between two neurons the slack is so large that none waits for a spike of the one before
-    group = np.repeat(np.arange(begins.size), np.diff(np.append(begins, first.size)))
-    far = int(np.abs(first).max()) + first.size + 1
-    slack = np.maximum.accumulate(first - rank + 2 * far * group)
-    return slack - 2 * far * group + rank
+    far = n_steps + own.size + 2
+    slack = np.maximum.accumulate(first[own] - rank + 2 * far * group) if own.size else rank
+    steps[own] = slack - 2 * far * group + rank
+    return np.minimum(steps, n_steps)

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 import eventsolve as es
-from eventsolve.checks import count, duration, real
+from eventsolve.checks import count, duration, real, seconds
 from eventsolve.io.records import Record
 from eventsolve.network import Network
 from validation.genn.adapters import gradient_factor
@@ -78,6 +78,10 @@ class GeNN:
         sum_weigh_linear, sum_weigh_sigmoid), ``MaxVoltageCrossEntropy`` (max), ``InstantCrossEntropy`` (avg_xentropy),
         ``FirstSpikeCrossEntropy`` (first_spike) and ``TTFSCrossEntropy`` (first_spike_exp). It has no refractory
         periods, delays and biases.
+    accumulator : float
+        Seconds: genn_eventprop's TAU_ACCUMULATOR. Not 0, it makes of ``MeanVoltageCrossEntropy`` its sum_weigh_input,
+        whose weight is a low-pass of the sample's own input activity; no loss of :mod:`eventsolve.losses` has it but,
+        for a sample alone, one with that function of t/T for its weighting.
     traces : bool
         Whether the record has V and I of every step.
     threads : int, optional
@@ -94,6 +98,7 @@ class GeNN:
     batched: bool = field(default=False, kw_only=True)
     trials: Trials = field(default="separate", kw_only=True)
     variant: Variant = field(default="mlgenn", kw_only=True)
+    accumulator: float = field(default=0.0, kw_only=True)
     traces: bool = field(default=True, kw_only=True)
     threads: int | None = field(default=None, kw_only=True)
 
@@ -120,6 +125,13 @@ class GeNN:
             raise ValueError(f"trials must be 'separate' or 'consecutive'; got {self.trials!r}")
         if self.variant not in get_args(Variant):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}; got {self.variant!r}")
+        value = seconds("accumulator", self.accumulator)
+        if not 0 <= value < np.inf or (value and self.variant != "genn_eventprop"):
+            raise ValueError(
+                "accumulator must be finite and >= 0 s, and 0 unless variant is 'genn_eventprop', which has it; got "
+                f"{value!r} with {self.variant!r}"
+            )
+        object.__setattr__(self, "accumulator", value)
         if self.batched and self.trials == "consecutive":
             raise ValueError("trials 'consecutive' are batches of one sample each; got batched True")
 
@@ -195,6 +207,8 @@ class GeNN:
             parts.append(
                 f"regulariser {self.reg_lambda_upper:g}/{self.reg_lambda_lower:g} at {self.reg_nu_upper:g}"
             )
+        if self.accumulator:
+            parts.append(f"accumulator {self.accumulator * 1e3:g} ms")
         if self.max_spikes != 500:
             parts.append(f"max_spikes {self.max_spikes}")
         if self.batched:
@@ -270,6 +284,10 @@ class GeNN:
     def _exact(self, problem: es.Problem) -> Record:
         """Return the exact record, of inputs that arrive when GeNN lets them arrive."""
         inputs = problem.inputs
+        if self.accumulator:
+            raise ValueError(
+                "accumulator must be 0 s without the grid: no exact loss weighs by input activity"
+            )
         if self.present.late_inputs:
             clock = Clock(
                 milliseconds(self.time_step), number_of_steps(problem.t_end, self.time_step), np.float64
@@ -288,5 +306,6 @@ class GeNN:
             batched=self.batched,
             consecutive=self.trials == "consecutive",
             variant=self.variant,
+            accumulator=self.accumulator,
             threads=self.threads,
         )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.compare import depths, label_of
 from eventsolve.io.records import Record
+from eventsolve.io.records.scheme import Traced
 from eventsolve.network import Network
 from validation.fixedpoint import Overflow, Rounding
 from validation.grid.scheme import Propagators
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
     from validation.grid.time_stepped import TimeStepped
 
 Booleans = NDArray[np.bool_]
+
+
+class Reading(NamedTuple):
+    """Of which states traces are: as spikes were looked for, "seen", or as a step left them, "left"."""
+
+    voltage: Traced = "seen"
+    current: Traced = "seen"
+
+    def __str__(self) -> str:
+        words = {"voltage": "V after resets", "current": "I after arrivals"}
+        left = [words[name] for name, traced in self._asdict().items() if traced == "left"]
+        return f" (traces are read as {' and '.join(left)})" if left else ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,8 @@ class Departure:
         There; of spikes 1 or 0.
     looks_like : tuple of str
         What would explain it, best first.
+    reading : Reading
+        Of which states the traces were taken to be.
     """
 
     quantity: str
@@ -58,13 +73,14 @@ class Departure:
     expected: float
     got: float
     looks_like: tuple[str, ...]
+    reading: Reading
 
     def __str__(self) -> str:
         place = f"sample {self.sample}, neuron {self.neuron}"
         if self.step is not None:
             place += f", step {self.step}"
         text = f"{self.quantity}{f' of {self.of}' if self.of else ''}, first off at {place}: "
-        text += apart(self.expected, self.got)
+        text += f"{apart(self.expected, self.got)}{self.reading}"
         return "\n  ".join([text, *(f"looks like: {words}" for words in self.looks_like)])
 
 
@@ -74,6 +90,51 @@ class _Seen(NamedTuple):
     quantity: str
     of: str
     values: Reals
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What is compared with what: as the arguments of :func:`localised`, with traces read in one way."""
+
+    target: TimeStepped
+    problem: es.Problem
+    record: Record
+    previous: Network | None
+    rtol: float
+    reading: Reading
+
+    @property
+    def order(self) -> list[str]:
+        """Populations, inputs first, by their distance from the inputs."""
+        network = self.problem.network
+        depth = depths(network.populations, network.projections)
+        return sorted(network.populations, key=lambda name: depth[name])
+
+    def run(self, target: TimeStepped, problem: es.Problem) -> Record:
+        """Run a problem, traced as the record is."""
+        made = replace(target, traced=self.reading.voltage).run(problem)
+        if not target.traces or self.reading.current == self.reading.voltage:
+            return made
+        other = replace(target, traced=self.reading.current).run(replace(problem, loss=None))
+        traces = {name: replace(t, current=other.traces[name].current) for name, t in made.traces.items()}
+        return replace(made, traces=traces)
+
+    def seen(self, record: Record) -> list[_Seen]:
+        """Return states and spikes in the order of the computation, as many as the record under test has."""
+        found, having = [], self.record
+        for name in self.order:
+            if name in having.traces:
+                for quantity in ("current", "voltage"):
+                    held = getattr(having.traces[name], quantity)
+                    if held is not None and not np.isnan(held).all():
+                        found.append(_Seen(quantity, name, getattr(record.traces[name], quantity)))
+            if name in having.spikes:
+                found.append(_Seen("spikes", name, _raster(record, having, name, self.target)))
+        return found
+
+    def first(self, made: Record) -> tuple[int, tuple[int, int, int]] | None:
+        """Return which quantity is off first beside what was made, by step and then in order, and where."""
+        return _first(self.seen(made), self.seen(self.record), self.rtol)
 
 
 def localised(
@@ -108,47 +169,47 @@ def localised(
             f"the record has a time step of {record.time_step!r} s, the target one of {target.time_step!r} s"
         )
     shown = replace(target, traces=bool(record.traces))
-    expected = shown.run(problem)
-    order = _forward_order(problem.network)
-    want, got = _seen(expected, record, target, order), _seen(record, record, target, order)
+    departures = []
+    for reading in _readings(record):
+        case = _Case(shown, problem, record, previous, rtol, reading)
+        expected = case.run(shown, problem)
+        _check_shapes(case, expected)
+        first = case.first(expected)
+        if first is None:
+            return _backward(case, expected)
+        k, place = first
+        fit, looks_like = _explained(case, (place[2], k))
+        want, got = case.seen(expected)[k], case.seen(record)[k]
+        values = float(want.values[place]), float(got.values[place])
+        found = Departure(want.quantity, want.of, *place, *values, looks_like, reading)
+        departures.append(((fit, place[2], k), found))
+    return max(departures, key=lambda entry: entry[0])[1]
+
+
+def _readings(record: Record) -> list[Reading]:
+    """Return how the traces of a record may be read: as its scheme says, or else in either way, the usual one first."""
+    both: tuple[Traced, ...] = ("seen", "left")
+
+    def either(said: Traced | None, traced: bool) -> tuple[Traced, ...]:
+        return (said,) if said is not None else both if traced else both[:1]
+
+    currents = any(trace.current is not None for trace in record.traces.values())
+    voltages = either(record.scheme.traced_voltage, bool(record.traces))
+    return [Reading(v, i) for v in voltages for i in either(record.scheme.traced_current, currents)]
+
+
+def _check_shapes(case: _Case, expected: Record) -> None:
+    want, got = case.seen(expected), case.seen(case.record)
     if not got:
-        raise ValueError(f"spikes or traces are needed to localise a fault; {record.name!r} has none")
+        raise ValueError(f"spikes or traces are needed to localise a fault; {case.record.name!r} has none")
     for one, other in zip(want, got, strict=True):
         if one.values.shape != other.values.shape:
             raise ValueError(
                 f"{one.quantity} of {one.of!r} must have shape {one.values.shape}; got {other.values.shape}"
             )
-    first = _first(want, got, rtol)
-    if first is not None:
-        k, (sample, neuron, step) = first
-        looks = _explained(shown, problem, record, previous, order, (k, step), rtol)
-        values = float(want[k].values[sample, neuron, step]), float(got[k].values[sample, neuron, step])
-        return Departure(want[k].quantity, want[k].of, sample, neuron, step, *values, looks)
-    return _backward(shown, problem, expected, record, previous, order, rtol)
-
-
-def _forward_order(network: Network) -> list[str]:
-    """Return populations, inputs first, by their distance from the inputs."""
-    depth = depths(network.populations, network.projections)
-    return sorted(network.populations, key=lambda name: depth[name])
 
 
 # -- forward
-
-
-def _seen(record: Record, having: Record, target: TimeStepped, order: list[str]) -> list[_Seen]:
-    """Return states and spikes in the order of the computation, as many as another record has."""
-    found = []
-    for name in order:
-        if name in having.traces:
-            trace = record.traces[name]
-            for quantity in ("current", "voltage"):
-                held = getattr(having.traces[name], quantity)
-                if held is not None and not np.isnan(held).all():
-                    found.append(_Seen(quantity, name, getattr(trace, quantity)))
-        if name in having.spikes:
-            found.append(_Seen("spikes", name, _raster(record, having, name, target)))
-    return found
 
 
 def _raster(record: Record, having: Record, name: str, target: TimeStepped) -> Reals:
@@ -184,40 +245,28 @@ def _first(want: list[_Seen], got: list[_Seen], rtol: float) -> tuple[int, tuple
     return k, where
 
 
-def _explained(
-    target: TimeStepped,
-    problem: es.Problem,
-    record: Record,
-    previous: Network | None,
-    order: list[str],
-    place: tuple[int, int],
-    rtol: float,
-) -> tuple[str, ...]:
-    """Return the others that agree with a record for longer, best first."""
+def _explained(case: _Case, place: tuple[int, int]) -> tuple[tuple[float, int], tuple[str, ...]]:
+    """Return the others that agree with a record longer than what is expected, and of all longest, after how long."""
     fits = []
-    got = _seen(record, record, target, order)
-    for words, other, variant in _others(target, problem, previous):
+    for words, other, variant in _others(case):
         try:
-            made = _seen(other.run(variant), record, target, order)
+            first = case.first(case.run(other, variant))
         except ValueError:
             continue  # it cannot be run at all, so it is not what was done
-        first = _first(made, got, rtol)
         if first is None:
             fits.append(((np.inf, 0), words))
-        elif (first[1][2], first[0]) > (place[1], place[0]):
+        elif (first[1][2], first[0]) > place:
             fits.append(((float(first[1][2]), first[0]), words))
-    best = max((fit for fit, _ in fits), default=(0.0, 0))
-    return tuple(words for fit, words in fits if fit == best)
+    best = max((fit for fit, _ in fits), default=(float(place[0]), place[1]))
+    return best, tuple(words for fit, words in fits if fit == best)
 
 
-def _others(
-    target: TimeStepped, problem: es.Problem, previous: Network | None
-) -> Iterator[tuple[str, TimeStepped, es.Problem]]:
+def _others(case: _Case) -> Iterator[tuple[str, TimeStepped, es.Problem]]:
     """Yield what may be done otherwise: one option of the scheme, or other weights."""
-    for words, options in _options(target):
-        yield words, replace(target, **options), problem
-    for words, network in _networks(problem.network, previous):
-        yield words, target, replace(problem, network=network)
+    for words, options in _options(case.target):
+        yield words, replace(case.target, **options), case.problem
+    for words, network in _networks(case.problem.network, case.previous):
+        yield words, case.target, replace(case.problem, network=network)
 
 
 def _options(target: TimeStepped) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -276,20 +325,12 @@ def _networks(network: Network, previous: Network | None) -> Iterator[tuple[str,
 # -- backward
 
 
-def _backward(
-    target: TimeStepped,
-    problem: es.Problem,
-    expected: Record,
-    record: Record,
-    previous: Network | None,
-    order: list[str],
-    rtol: float,
-) -> Departure | None:
+def _backward(case: _Case, expected: Record) -> Departure | None:
     """Return the first number of the way back that is off, from the outputs inwards."""
     if expected.loss_values is None:
         return None
-    for quantity, of, want, got in _gradients(expected, record, order):
-        off = _off(want, got, rtol)
+    for quantity, of, want, got in _gradients(expected, case.record, case.order):
+        off = _off(want, got, case.rtol)
         if not off.any():
             continue
         worst = int(np.argmax(np.where(off, np.nan_to_num(np.abs(got - want), nan=np.inf), -1.0)))
@@ -298,10 +339,10 @@ def _backward(
         if quantity == "dL/dt":
             trains = expected.trains[of]
             sample, neuron = int(trains.samples[worst]), int(trains.neurons[worst])
-            step = round(float(trains.times[worst]) / target.time_step)
-        looks = _explained_backward(target, problem, record, previous, order, (quantity, of), rtol)
+            step = round(float(trains.times[worst]) / case.target.time_step)
+        looks = _explained_backward(case, expected, (quantity, of))
         values = float(want[where]), float(got[where])
-        return Departure(quantity, of, sample, neuron, step, *values, looks)
+        return Departure(quantity, of, sample, neuron, step, *values, looks, case.reading)
     return None
 
 
@@ -326,32 +367,22 @@ def _alike(want: Reals, got: Reals, record: Record) -> tuple[Reals, Reals]:
     return np.asarray(reduced)[None], np.asarray(got)[None]
 
 
-def _explained_backward(
-    target: TimeStepped,
-    problem: es.Problem,
-    record: Record,
-    previous: Network | None,
-    order: list[str],
-    place: tuple[str, str],
-    rtol: float,
-) -> tuple[str, ...]:
+def _explained_backward(case: _Case, expected: Record, place: tuple[str, str]) -> tuple[str, ...]:
     """Return the others that do the same forward and make of the way back what was recorded, at that place at least."""
-    got_forward = _seen(record, record, target, order)
     found = []
-    for words, other, variant in _others(target, problem, previous):
+    for words, other, variant in _others(case):
         try:
-            made = other.run(variant)
+            made = case.run(other, variant)
         except ValueError:
             continue  # it cannot be run at all, so it is not what was done
         same = {
-            (quantity, of): not _off(want, got, rtol).any() if want.shape == got.shape else False
-            for quantity, of, want, got in _gradients(made, record, order)
+            (quantity, of): not _off(want, got, case.rtol).any() if want.shape == got.shape else False
+            for quantity, of, want, got in _gradients(made, case.record, case.order)
         }
-        if same.get(place) and _first(_seen(made, record, target, order), got_forward, rtol) is None:
+        if same.get(place) and case.first(made) is None:
             found.append((sum(same.values()), words))
-    for factor, words in ((-1.0, "the wrong sign"), (target.time_step, "a factor of the time step")):
-        scaled = target.run(problem)
-        for quantity, of, want, got in _gradients(scaled, record, order):
-            if (quantity, of) == place and not _off(factor * want, got, max(rtol, 1e-12)).any():
+    for factor, words in ((-1.0, "the wrong sign"), (case.target.time_step, "a factor of the time step")):
+        for quantity, of, want, got in _gradients(expected, case.record, case.order):
+            if (quantity, of) == place and not _off(factor * want, got, max(case.rtol, 1e-12)).any():
                 found.append((0, words))
     return tuple(words for _, words in sorted(found, key=lambda fit: -fit[0]))

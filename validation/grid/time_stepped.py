@@ -26,6 +26,7 @@ from eventsolve.checks import duration
 from eventsolve.chunks import joined, map_chunks
 from eventsolve.interrupts import call
 from eventsolve.io.records import Record, Scheme, Trace
+from eventsolve.io.records.scheme import Traced
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Network
@@ -100,6 +101,8 @@ class TimeStepped:
         Of stochastic rounding; every sample has random words of its own.
     traces : bool
         Whether the record has V and I of every step.
+    traced : {"seen", "left"}
+        Whether traces are V and I as spikes are looked for, or as a step leaves them, after resets and arrivals.
     threads : int, optional
         As in :func:`eventsolve.solve`.
     """
@@ -117,6 +120,7 @@ class TimeStepped:
     overflow: Overflow = "saturate"
     seed: int = 0
     traces: bool = True
+    traced: Traced = "seen"
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -129,6 +133,7 @@ class TimeStepped:
             "adjoint": ("transpose", "recursion"),
             "rounding": get_args(Rounding),
             "overflow": get_args(Overflow),
+            "traced": get_args(Traced),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -249,9 +254,9 @@ class TimeStepped:
         Returns
         -------
         Record
-            Traces are V before the reset, and I as spikes are looked for. ``counters["falling_crossings"]`` counts
-            spikes whose voltage had passed its peak when the grid saw it above threshold; their slope, and with it the
-            sign of their gradient, is wrong. ``counters["overflows"]``, in fixed point, counts results out of range.
+            ``counters["falling_crossings"]`` counts spikes whose voltage had passed its peak when the grid saw it above
+            threshold; their slope, and with it the sign of their gradient, is wrong. ``counters["overflows"]``, in
+            fixed point, counts results out of range.
 
         Raises
         ------
@@ -279,7 +284,9 @@ class TimeStepped:
         steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
         events, input_order = inputs_of(tables, inputs, steps, n_samples)
         forwards = partial(self._forward, tables, flaws, number, events, n_steps)
-        fired, bounds, traces, _, _ = forwards(traced=self.traces)
+        left = self.traced == "left"
+        fired, bounds, seen, kept, _ = forwards(traced=self.traces and not left, kept=self.traces and left)
+        traces = kept if left else seen
         samples = np.repeat(np.arange(n_samples), np.diff(bounds))
         spikes, places = _trains(network, tables, inputs, steps, samples, fired, self.time_step)
         solution = GridSolution(
@@ -306,6 +313,8 @@ class TimeStepped:
                 number=self.number,
                 reset_between_samples=True,
                 one_spike=False,
+                traced_voltage=self.traced if self.traces else None,
+                traced_current=self.traced if self.traces else None,
             ),
             traces=_traces(network, tables, self.time_step * np.arange(n_steps + 1.0), traces)
             if self.traces

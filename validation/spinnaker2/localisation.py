@@ -107,8 +107,13 @@ def localised(
     ------
     ValueError
         If the core cannot represent the network, the inputs or the loss, the record has no spikes or traces of a layer,
-        or they have another shape than the model's, or nothing is off forward and it lacks gradients of samples.
+        or they have another shape than the model's or are of other states, or nothing is off forward and it lacks
+        gradients of samples.
     """
+    if "left" in (got.scheme.traced_voltage, got.scheme.traced_current):
+        raise ValueError(
+            "traces must hold V and I as spikes were looked for; the record's scheme says 'left'"
+        )
     case = Case.of(core, problem, previous)
     for name, trace in case.expected.traces.items():
         for what, there in (("traces", got.traces), ("spikes", got.trains)):

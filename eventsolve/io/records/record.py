@@ -53,7 +53,8 @@ class Trace(Frozen):
     times : ndarray of float64, (n_times,)
         Seconds.
     voltage : ndarray of float64, (n_samples, n_neurons, n_times)
-        In the unit of the weights; in a step that spikes the one that crossed, before the reset.
+        In the unit of the weights; in a step that spikes the one that crossed, before the reset, unless the record's
+        scheme says otherwise.
     current : ndarray of float64, (n_samples, n_neurons, n_times), or None
         In the unit of the weights.
     adjoint_voltage, adjoint_current : ndarray of float64, as voltage, or None

@@ -11,12 +11,15 @@ Propagators = Literal["exact", "exponential", "euler"]
 InputRounding = Literal["none", "nearest", "up", "down"]
 Order = Literal["voltage_first", "current_first"]
 Slope = Literal["grid", "threshold"]
+Traced = Literal["seen", "left"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "propagators": get_args(Propagators),
     "order": get_args(Order),
     "input_rounding": get_args(InputRounding),
     "slope": get_args(Slope),
+    "traced_voltage": get_args(Traced),
+    "traced_current": get_args(Traced),
 }
 TRUTHS = ("inclusive", "reset_between_samples", "one_spike")
 
@@ -46,6 +49,9 @@ class Scheme:
         Whether states begin anew in each sample, or go on from the one before.
     one_spike : bool or None
         Whether a neuron spikes at most once in a sample.
+    traced_voltage, traced_current : {"seen", "left"} or None
+        Whether traces hold V and I as they were seen when spikes were looked for, or as a step left them: V after the
+        reset, I after what arrived.
 
     Raises
     ------
@@ -62,6 +68,8 @@ class Scheme:
     number: str | None = None
     reset_between_samples: bool | None = None
     one_spike: bool | None = None
+    traced_voltage: Traced | None = None
+    traced_current: Traced | None = None
 
     def __post_init__(self) -> None:
         said: dict[str, Any] = self.said

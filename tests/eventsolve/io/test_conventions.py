@@ -39,7 +39,13 @@ def everything():
         trials=2,
         notes=("First.", "Second."),
         weights={"forward": {KEY: weight}, "backward": {KEY: weight + 0.5}, "updated": {KEY: weight - 0.01}},
-        scheme=replace(record.scheme, number="s16.15", one_spike=True, reset_between_samples=False),
+        scheme=replace(
+            record.scheme,
+            number="s16.15",
+            one_spike=True,
+            reset_between_samples=False,
+            traced_current="left",
+        ),
     )
 
 
@@ -50,7 +56,7 @@ def test_everything_comes_back(tmp_path, ending):
     again = records.read(tmp_path / f"r.{ending}")
     assert_same(record, again)
     assert again.scheme == records.Scheme(
-        "euler", "voltage_first", "nearest", 1, False, "grid", "s16.15", False, True
+        "euler", "voltage_first", "nearest", 1, False, "grid", "s16.15", False, True, "seen", "left"
     )
 
 

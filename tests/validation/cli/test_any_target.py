@@ -1,7 +1,7 @@
 """Do the commands take any task, any record and any target, and say what is wrong with what they are given?"""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -285,6 +285,86 @@ class TestTools:
         assert result.exit_code == 2
         assert f"{tool} needs a target with" in said(result)
         assert "it can compare" in said(result)
+
+
+def coarse():
+    """A cycle whose label falls silent with few bits, and two spikes of an input within a millisecond."""
+    trains = es.SpikeTrains.from_lists([[[0.0004, 0.0010], [0.0021]], [[0.0013], [0.0002]]])
+    loss = es.losses.TTFSCrossEntropy("out", [0, 1], tau0=2e-3, tau1=1e-2, alpha=3e-3)
+    return es.Problem(recurrent().network, {"in": trains}, 17.3e-3, loss)
+
+
+def readout():
+    """A readout, which has no threshold."""
+    net = network_of(
+        {"in": 2, "hidden": (3, es.LIF(20e-3, 5e-3)), "out": (2, es.LI(20e-3, 5e-3))},
+        {
+            ("in", "hidden"): {"weight": [[6.0, 3.0], [5.0, 4.5], [2.5, 6.0]], "delay": 1.25e-3},
+            ("hidden", "out"): {"weight": [[1.2, 0.8, 0.6], [0.5, 1.0, 1.4]]},
+        },
+    )
+    loss = es.losses.MaxVoltageCrossEntropy("out", [0, 1])
+    return es.Problem(net, {"in": es.SpikeTrains.from_dense([[4e-4, 2e-3], [1e-3, 0.0]])}, 20e-3, loss)
+
+
+SOURCES = {
+    "cycle": coarse,
+    "readout": readout,
+    "spikes alone": lambda: replace(coarse(), loss=None),
+    "digits": lambda: task("digits", hidden=12).problem(8),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+class TestEveryTool:
+    """On a user's record; with all that a tool tries by itself on the one of which some cannot be run."""
+
+    @pytest.fixture
+    def path(self, source, tmp_path):
+        path = tmp_path / "mine.npz"
+        problem = SOURCES[source]()
+        records.write(target("timestepped", time_step=2e-4, number="s16.15").run(problem), path)
+        return path
+
+    def test_attribute(self, source, path, tmp_path):
+        options = ["--target", "timestepped", "--set", "time_step=0.2ms,number=s16.15", "--pairs", 2]
+        result = invoke("attribute", path, *options, "--out", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("The largest cause of every layer is ")
+        of = "spike times" if source == "spikes alone" else "direction of dL/dw"
+        assert of in result.stdout.split("Error of ")[1]
+
+    def test_converge(self, source, path, tmp_path):
+        few = ["--dt", "0.1ms", "--dt", "50us", "--bits", 16]
+        options = ["--target", "timestepped", *([] if source == "cycle" else few)]
+        result = invoke("converge", path, *options, "--json", "--out", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert ("No order in the time step" in result.stderr) is (found["orders"] == [])
+        if source == "cycle":
+            assert len(found["errors"]) > 60
+            assert len(found["errors"]) + len(found["refused"]) == 8 * 11
+            assert "ms with 4 bits. The first of them: the label's output in 'out' is silent" in result.stderr
+
+    def test_recommend(self, source, path, tmp_path):
+        few = ["--vary", "time_step=0.5ms,20us", "--vary", "number=s16.15,float32"]
+        options = ["--target", "timestepped", *([] if source == "cycle" else few)]
+        result = invoke("recommend", 0.5, path, *options)
+        if source == "spikes alone":
+            assert result.exit_code == 2
+            assert "no weight has a gradient other than 0" in said(result)
+            return
+        assert result.exit_code == 0, result.output
+        assert "on other samples" in result.stdout.splitlines()[-1]
+        assert ("settings cannot be run; the first, 0.2 ms, s8.7" in result.stdout) is (source == "cycle")
+
+    def test_localise(self, source, path):
+        assert invoke("localise", path, "--target", "timestepped", "--set", "number=s16.15").exit_code == 0
+        other = invoke(
+            "localise", path, "--target", "timestepped", "--set", "number=s16.15,propagators=euler"
+        )
+        assert other.exit_code == 1
+        assert "propagators 'exact' in place of 'euler'" in other.stdout
 
 
 class TestTemplate:

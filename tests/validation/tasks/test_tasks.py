@@ -4,7 +4,13 @@ import pytest
 import eventsolve as es
 from validation import registry
 
-SMALL = {"digits": {"hidden": 20}, "keywords": {"hidden": 12}, "random": {"size": 2}, "yinyang": {}}
+SMALL = {
+    "delgrad": {},
+    "digits": {"hidden": 20},
+    "keywords": {"hidden": 12},
+    "random": {"size": 2},
+    "yinyang": {},
+}
 
 
 def test_every_task_has_a_small_version_here():

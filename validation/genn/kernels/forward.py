@@ -174,8 +174,8 @@ def forward(neurons, projections, synapses, rules, inputs, n_steps, time_step, s
                             v[j] = neurons.v_reset[j]
                         held[j] = neurons.t_ref[j]
             if states.voltage.shape[0] > 0:
-                for j in range(n):
-                    states.voltage[sample, step, j] = v[j]
+                for j in range(states.voltage.shape[2]):
+                    states.voltage[sample, step, j] = v[states.first + j]
             if states.current.shape[0] > 0:
                 for c in range(n_channels):
                     states.current[sample, step, c] = currents[c]

@@ -125,13 +125,21 @@ class Fired(NamedTuple):
 
 
 class States(NamedTuple):
-    """(n_samples, n_steps, n), or without samples where nobody asks.
+    """What is kept of every step, or without samples where nobody asks.
 
-    After each step V (after the reset) of each neuron, and I of each channel (after its decay).
+    Attributes
+    ----------
+    voltage : ndarray, (n_samples, n_steps, n_watched)
+        V of some neurons after the step, and its reset.
+    current : ndarray, (n_samples, n_steps, n_channels)
+        I of each channel after its decay.
+    first : int
+        The first of the neurons that are watched; the others follow.
     """
 
     voltage: Array
     current: Array
+    first: int
 
 
 class Push(NamedTuple):

@@ -1,0 +1,1 @@
+"""Commands about BrainScaleS-2."""

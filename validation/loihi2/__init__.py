@@ -1,0 +1,1 @@
+"""Loihi 2 by the integers that Lava computes."""

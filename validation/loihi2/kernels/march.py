@@ -1,0 +1,208 @@
+"""Loihi 2's step, one sample after the other (compiled).
+
+Row r holds the states after step r + 1. In its order, of every neuron, with rtz cutting towards 0:
+
+    u := rtz(u keep_u) + 64 arriving;   one turn of 2**24 is taken off u beyond (-2**23, 2**23]
+    v := rtz(v keep_v) + u + bias;   v is clipped to +-(2**23 - 1)
+    if v > threshold: a spike, v := 0
+
+A spike of row r arrives in row r + 1 + its delay.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsolve.compiled import borrowing, compiled, embedded
+
+TURN, EDGE = 2.0**24, 2.0**23
+
+
+@compiled
+def grown(array):
+    """Return an array twice as long with the same beginning."""
+    longer = np.empty(2 * array.size, array.dtype)
+    for k in range(array.size):
+        longer[k] = array[k]
+    return longer
+
+
+@embedded
+def moved_freely(neurons, arriving, u, v):
+    """Move all states over a step, without rounding or limits; return how many voltages are beyond their threshold."""
+    fired = 0
+    for j in range(u.size):
+        u[j] = u[j] * neurons.keep_u[j] + 64.0 * arriving[j]
+        v[j] = v[j] * neurons.keep_v[j] + u[j] + neurons.bias[j]
+        fired += v[j] > neurons.threshold[j]
+    return fired
+
+
+@embedded
+def moved(neurons, rules, arriving, u, v, counters):
+    """Move all states over a step; return how many voltages are beyond their threshold."""
+    fired = turns = clips = beyond = 0
+    for j in range(u.size):
+        current = u[j] * neurons.keep_u[j]
+        if rules.truncated:
+            current = np.trunc(current)
+        current += 64.0 * arriving[j]
+        voltage = v[j] * neurons.keep_v[j]
+        if rules.truncated:
+            voltage = np.trunc(voltage)
+        if rules.limited:
+            high, low = current > EDGE, current <= -EDGE
+            current += TURN * low - TURN * high
+            turns += high | low
+            beyond += (current > EDGE) | (current <= -EDGE)
+        voltage = voltage + current + neurons.bias[j]
+        if rules.limited:
+            clips += (voltage > EDGE - 1.0) | (voltage < 1.0 - EDGE)
+            voltage = min(max(voltage, 1.0 - EDGE), EDGE - 1.0)
+        fired += voltage > neurons.threshold[j]
+        u[j], v[j] = current, voltage
+    counters[0] += turns
+    counters[1] += clips
+    counters[2] += beyond
+    return fired
+
+
+@borrowing
+def cleared(row):
+    """Fill a row with zeros."""
+    for k in range(row.size):
+        row[k] = 0.0
+
+
+@borrowing
+def sent(matrices, matrix, place, payload, row, waiting):
+    """Add a spike's weights to what waits for its arrival."""
+    first, post = matrices.first[matrix] + place * matrices.size[matrix], matrices.post[matrix]
+    base = (row + 1) % waiting.shape[0]
+    if not matrices.delayed[matrix]:
+        arriving = waiting[base]
+        for k in range(matrices.size[matrix]):
+            arriving[post + k] += payload * matrices.weights[first + k]
+    else:
+        for k in range(matrices.size[matrix]):
+            slot = base + matrices.delays[first + k]
+            if slot >= waiting.shape[0]:
+                slot -= waiting.shape[0]
+            waiting[slot, post + k] += payload * matrices.weights[first + k]
+
+
+@borrowing
+def summed(matrices, matrix, low, high, base, places, payloads, row, waiting, sums):
+    """Add the weights of all spikes of a row over a matrix, shifted once they are summed, delay by delay."""
+    size, post = matrices.size[matrix], matrices.post[matrix]
+    for d in range(sums.shape[0]):
+        for k in range(size):
+            sums[d, k] = 0.0
+    for s in range(low, high):
+        first = matrices.first[matrix] + (places[s] - base) * size
+        for k in range(size):
+            d = matrices.delays[first + k] if matrices.delayed[matrix] else 0
+            sums[d, k] += payloads[s] * matrices.weights[first + k]
+    for d in range(sums.shape[0]):
+        arriving = waiting[(row + 1 + d) % waiting.shape[0]]
+        for k in range(size):
+            arriving[post + k] += np.floor(sums[d, k] * matrices.shift[matrix])
+
+
+@borrowing
+def delivered(matrices, source, low, high, base, places, payloads, row, waiting, sums):
+    """Send the spikes low..high of a row, whose source layer begins at ``base``, over all matrices that lead away."""
+    if low == high:
+        return
+    for matrix in range(matrices.bounds[source], matrices.bounds[source + 1]):
+        if matrices.summed[matrix]:
+            summed(matrices, matrix, low, high, base, places, payloads, row, waiting, sums)
+        else:
+            for s in range(low, high):
+                sent(matrices, matrix, places[s] - base, payloads[s], row, waiting)
+
+
+@compiled
+def march(neurons, layers, matrices, rules, inputs, n_rows, keep, stop):
+    """Run all samples.
+
+    Parameters
+    ----------
+    neurons : Neurons
+    layers : Layers
+    matrices : Matrices
+    rules : Rules
+    inputs : Sent
+    n_rows : int
+    keep : ndarray of float64, (n_samples, 2, n_rows, n_neurons)
+        Filled with u, and with v after its reset; without samples where nobody asks.
+    stop : ndarray of int64, (1,)
+        As :func:`eventsolve.interrupts.call` passes it.
+
+    Returns
+    -------
+    bounds : ndarray of int64, (n_samples + 1,)
+        Which spikes are a sample's.
+    rows, fired : ndarray of int64, (n_spikes,)
+        Row and neuron, in order.
+    counters : ndarray of int64, (3,)
+        Currents that were turned over, voltages that were clipped, currents that were more than one turn out.
+    """
+    n, n_layers, n_samples = neurons.bias.size, layers.first.size, inputs.bounds.size - 1
+    u, v = np.zeros(n), np.zeros(n)
+    waiting = np.zeros((matrices.longest + 2, n))
+    sums = np.zeros((matrices.longest + 1, n))
+    ones = np.ones(n)
+    rows, fired = np.empty(64, np.int64), np.empty(64, np.int64)
+    bounds, counters = np.zeros(n_samples + 1, np.int64), np.zeros(3, np.int64)
+    count = 0
+    for sample in range(n_samples):
+        phase = sample * n_rows if rules.consecutive else 0
+        if not rules.consecutive:
+            for k in range(waiting.shape[0]):
+                cleared(waiting[k])
+        for j in range(n):
+            u[j], v[j] = neurons.u0[j], neurons.v0[j]
+        at = inputs.bounds[sample]
+        for row in range(n_rows):
+            if stop[0] != 0:
+                break
+            for k in range(n_layers):
+                if layers.interval[k] > 0 and (row + 1) % layers.interval[k] == layers.offset[k]:
+                    cleared(u[layers.first[k] : layers.first[k] + layers.size[k]])
+                    cleared(v[layers.first[k] : layers.first[k] + layers.size[k]])
+            clock = phase + row
+            arriving = waiting[clock % waiting.shape[0]]
+            if rules.truncated or rules.limited:
+                crossed = moved(neurons, rules, arriving, u, v, counters)
+            else:
+                crossed = moved_freely(neurons, arriving, u, v)
+            cleared(arriving)
+            begin = at
+            while at < inputs.bounds[sample + 1] and inputs.rows[at] == row:
+                at += 1
+            delivered(matrices, 0, begin, at, 0, inputs.places, inputs.payloads, clock, waiting, sums)
+            if crossed > 0:
+                low = count
+                for j in range(n):
+                    if v[j] > neurons.threshold[j]:
+                        if count == rows.size:
+                            rows, fired = grown(rows), grown(fired)
+                        rows[count], fired[count] = row, j
+                        count += 1
+                        v[j] = 0.0
+                for k in range(n_layers):
+                    high = low
+                    while high < count and fired[high] < layers.first[k] + layers.size[k]:
+                        high += 1
+                    part = fired[low:high]
+                    delivered(
+                        matrices, k + 1, 0, part.size, layers.first[k], part, ones, clock, waiting, sums
+                    )
+                    low = high
+            if keep.shape[0] > 0:
+                for j in range(n):
+                    keep[sample, 0, row, j] = u[j]
+                    keep[sample, 1, row, j] = v[j]
+        bounds[sample + 1] = count
+    return bounds, rows[:count], fired[:count], counters

@@ -1,0 +1,100 @@
+"""What the kernel of Loihi 2's step takes (compiled with it).
+
+Neurons of all layers are numbered through, sources are the inputs and then the neurons. All numbers are float64, which
+holds integers up to 2**53: a program's stay below (``validation.loihi2.running``), so that they are exact, and numbers
+that are not rounded take the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Array = Any
+
+
+class Neurons(NamedTuple):
+    """Of every neuron, (n_neurons,); states in their own units, 64ths of a weight unit.
+
+    Attributes
+    ----------
+    keep_u, keep_v : ndarray
+        What is left of u and of v after a step: whole 4096ths of a program.
+    bias, threshold, u0, v0 : ndarray
+    """
+
+    keep_u: Array
+    keep_v: Array
+    bias: Array
+    threshold: Array
+    u0: Array
+    v0: Array
+
+
+class Layers(NamedTuple):
+    """Of every layer, (n_layers,), int64: its first neuron, how many, and in which steps it is set to 0."""
+
+    first: Array
+    size: Array
+    interval: Array
+    offset: Array
+
+
+class Matrices(NamedTuple):
+    """Of every matrix, by the layer from which it leads, inputs first.
+
+    Attributes
+    ----------
+    bounds : ndarray of int64, (n_layers + 2,)
+        Which matrices lead away from each.
+    first, size, post : ndarray of int64, (n_matrices,)
+        Where its weights start, for how many targets, and which is the first of them.
+    delayed, summed : ndarray of bool, (n_matrices,)
+        Whether it has delays, and whether weights have to be summed, spikes of equal delay by themselves, before they
+        are shifted.
+    shift : ndarray, (n_matrices,)
+        By which sums are multiplied, and then rounded down.
+    weights : ndarray, (n_synapses,)
+        By source, and by target, in weight units; not shifted where they are summed.
+    delays : ndarray of int64
+        As weights, or empty if there are none.
+    longest : int
+        Steps.
+    """
+
+    bounds: Array
+    first: Array
+    size: Array
+    post: Array
+    delayed: Array
+    summed: Array
+    shift: Array
+    weights: Array
+    delays: Array
+    longest: int
+
+
+class Rules(NamedTuple):
+    """What a run does.
+
+    Attributes
+    ----------
+    truncated : bool
+        Whether what is left of a state is cut towards 0 to a whole number.
+    limited : bool
+        Whether u turns over and v ends at 24 bits.
+    consecutive : bool
+        Whether spikes that are under way at the end of a sample arrive in the next one.
+    """
+
+    truncated: bool
+    limited: bool
+    consecutive: bool
+
+
+class Sent(NamedTuple):
+    """Input spikes by sample, row and channel; of each sample ``bounds``, (n_samples + 1,), and payloads of weights."""
+
+    bounds: Array
+    rows: Array
+    places: Array
+    payloads: Array
