@@ -8,16 +8,16 @@ A package adds a format of records by an entry point that has the format's name:
     eventsolve.records =
         my-format = mypackage.records:judged
 
-An entry is a function of a document, as :func:`eventsolve.io.records.document_in` reads it from JSON, a zip of arrays or
-HDF5, and of the memory that may still be taken. It returns what fulfils :class:`Judged`, or raises a ValueError.
+An entry is a function of a document, as :func:`eventsolve.io.records.document_in` reads it from JSON, a zip of arrays
+or HDF5, and of the memory that may still be taken. It returns what fulfils :class:`Judged`, or raises a ValueError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import typer
 
@@ -56,16 +56,21 @@ def tell(
     tool: str,
     record: OtherRecord,
     origin: Mapping[str, Any],
-    options: list[str] | None = None,
+    options: Sequence[str] | None = None,
     *,
     out: Path | None = None,
     name: str = "report",
     json: bool = False,
     junit: Path | None = None,
-) -> NoReturn:
-    """Say what a record of another format says to a command, in all faces of a report, and end the command.
+) -> typer.Exit:
+    """Say what a record of another format says to a command, in all faces of a report; return how the command ends.
 
     With no folder ``out`` it is only printed.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it cannot be read, or has no answer.
     """
     from validation import registry, report
     from validation.junit import of_judgement
@@ -84,4 +89,4 @@ def tell(
         report.publish(judgement.document, out, name, json=json)
     if junit is not None:
         write_text(junit, of_judgement(judgement.document, judgement.accepted))
-    raise typer.Exit(0 if judgement.accepted else exits.DIFFERS)
+    return typer.Exit(0 if judgement.accepted else exits.DIFFERS)

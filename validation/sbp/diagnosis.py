@@ -18,7 +18,7 @@ from eventsolve.frozen import FrozenMapping
 from validation.sbp import circuit
 from validation.sbp.guesses import Guess, guesses, right
 from validation.sbp.record import Record
-from validation.sbp.rule import Read
+from validation.sbp.rule import CHIP, Read
 from validation.sbp.weights import Integers
 from validation.sbp.wiring import LEARNING
 
@@ -148,7 +148,7 @@ def simulated(record: Record, guess: Guess, consecutive: bool) -> Iterator[Trial
 
 def _begun(record: Record, guess: Guess) -> circuit.State:
     """Return a circuit before the first trial, with what was recorded, and what follows from it for all else."""
-    held = guess.began(circuit.held(record.weights(0))) | {name: w[0] for name, w in record.before.items()}
+    held = guess.began(record.derived) | {name: w[0] for name, w in record.before.items()}
     return circuit.begun(held, guess.wiring)
 
 
@@ -200,7 +200,7 @@ def starts_so(record: Record, guess: Guess) -> bool:
 
     +W2^T and the copies for the box are always equal to what they copy; -W2^T may have parted where W2 was at a limit.
     """
-    expected = guess.began(circuit.held(record.weights(0)))
+    expected = guess.began(record.derived)
     found = {name: record.before[name][0] for name in record.before}
     for name, values in found.items():
         started = guess.start is not None and guess.start.projection == name
@@ -336,9 +336,19 @@ def _notes(record: Record) -> Iterator[str]:
     if minus is not None:
         apart = int((minus[-1] != -w2[-1].T).sum())
         if apart:
-            yield f"-W2^T and W2 have parted in {apart} of {minus[-1].size} weights: some were at a limit."
-    limit = int(
-        ((w2[-1] <= -256) | (w2[-1] >= 254)).sum() + (np.abs(record.after["x->h"][-1] + 1) >= 255).sum()
-    )
+            yield (
+                f"-W2^T is not the negative of W2 in {apart} of {minus[-1].size} weights after the last trial; in a "
+                "right circuit that is so where one was at a limit."
+            )
+    low, high = CHIP.bounds
+    limit = sum(int(((w[-1] <= low) | (w[-1] >= high)).sum()) for w in (record.after["x->h"], w2))
     if limit:
         yield f"{limit} weights of W1 and W2 are at a limit after the last trial."
+    strays = sum(
+        int(values[:, phase].sum())
+        for name, values in record.spikes.items()
+        for phase in PHASES
+        if not is_lifted(name, phase)
+    )
+    if strays:
+        yield f"{strays} spikes are strays, of neurons that nothing lifts."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def attributed(record: Record, origin: Mapping[str, Any]) -> Judgement:
     said = (
         f"Nothing is left of the difference from exact backpropagation once there is: {nearest.cause}."
         if nearest is not None
-        else f"No approximation explains the updates: {rungs[-1].trials} of {record.n_trials} trials differ from the circuit's."
+        else f"No approximation explains the updates: {rungs[-1].trials} of {record.n_trials} are not the circuit's."
     )
     data = {
         "format": "eventsolve-learning-attribution",
@@ -108,7 +109,7 @@ def attributed(record: Record, origin: Mapping[str, Any]) -> Judgement:
         "rungs": [rung._asdict() for rung in rungs],
         "verdict": found.verdict,
     }
-    headline = [Words(said, "verdict", good=nearest is not None), _rungs(rungs)]
+    headline: list[Block] = [Words(said, "verdict", good=nearest is not None), _rungs(rungs)]
     return Judgement(_document(record, headline, [], origin, data), True)
 
 
@@ -206,7 +207,15 @@ def _place_data(found: Diagnosis) -> dict[str, Any] | None:
 
 
 def _rungs(rungs: list[Rung]) -> Table:
-    heads = ("with, on top", "trials\nunequal", "weights\nunequal", "error\nof dW1", "cosine", "error\nof dW2", "cosine")
+    heads = (
+        "with, on top",
+        "trials\nunequal",
+        "weights\nunequal",
+        "error\nof dW1",
+        "cosine",
+        "error\nof dW2",
+        "cosine",
+    )
     rows = tuple(
         (
             rung.cause,
@@ -231,15 +240,14 @@ def _picture(record: Record, found: Diagnosis) -> list[Section]:
 
     if not record.spikes:
         return []
-    at = 0
-    if found.place is not None:
-        at = min(place.trial for place in (found.place.spike, found.place.weight) if place is not None) if (
-            found.place.spike or found.place.weight
-        ) else 0
+    trials = (
+        [p.trial for p in (found.place.spike, found.place.weight) if p is not None]
+        if found.place is not None
+        else []
+    )
+    at = min(trials, default=0)
     read = found.reads[0] if found.reads else (record.read or "before")
-    for trial, run in enumerate(simulated(record, right(read), record.consecutive is not False)):
-        if trial == at:
-            break
+    run = next(islice(simulated(record, right(read), record.consecutive is not False), at, None))
     names = [name for name in LEARNING.names if name in record.spikes]
     rows: dict[str, list[tuple[int, int, str, int]]] = {"both": [], "only recorded": [], "only expected": []}
     base = 0
@@ -248,8 +256,10 @@ def _picture(record: Record, found: Diagnosis) -> list[Section]:
         for place, phase in enumerate(PHASES):
             for i in range(min(recorded.shape[1], MOST_NEURONS)):
                 if recorded[phase, i] or expected[phase, i]:
-                    which = "both" if recorded[phase, i] and expected[phase, i] else (
-                        "only recorded" if recorded[phase, i] else "only expected"
+                    which = (
+                        "both"
+                        if recorded[phase, i] and expected[phase, i]
+                        else ("only recorded" if recorded[phase, i] else "only expected")
                     )
                     rows[which].append((place + 1, base + i, name, i))
         base += min(recorded.shape[1], MOST_NEURONS) + 1
@@ -267,11 +277,19 @@ def _picture(record: Record, found: Diagnosis) -> list[Section]:
 
 
 def _document(
-    record: Record, headline: list[Block], sections: list[Section], origin: Mapping[str, Any], data: dict[str, Any]
+    record: Record,
+    headline: list[Block],
+    sections: list[Section],
+    origin: Mapping[str, Any],
+    data: dict[str, Any],
 ) -> Document:
     sizes = "-".join(map(str, record.sizes))
     about = {"name": record.name, "network": sizes, "trials": record.n_trials}
     title = f"{record.name}: {record.n_trials} trials of {sizes}"
     return Document(
-        title, tuple(headline), (*sections, where_from(origin)), origin, {"provenance": dict(origin), **about, **data}
+        title,
+        tuple(headline),
+        (*sections, where_from(origin)),
+        origin,
+        {"provenance": dict(origin), **about, **data},
     )

@@ -74,7 +74,11 @@ def ladder(record: Record, read: Read) -> list[Rung]:
             if rule.limits == "chip":
                 copies = _copies(record, trial, copies)
             one = reference.learned(
-                weights, record.inputs[trial : trial + 1], record.targets[trial : trial + 1], rule, copies=copies
+                weights,
+                record.inputs[trial : trial + 1],
+                record.targets[trial : trial + 1],
+                rule,
+                copies=copies,
             )
             if rule.limits == "chip":
                 copies = (one.plus, one.minus)
@@ -91,7 +95,7 @@ def ladder(record: Record, read: Read) -> list[Rung]:
 def _copies(
     record: Record, trial: int, before: tuple[NDArray[np.int32], NDArray[np.int32]] | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
-    """Return +W2^T and -W2^T before a trial: as they were recorded, or else as they have become, None if they follow W2."""
+    """Return +W2^T and -W2^T before a trial: as they were recorded, or have become since; None if as W2 is."""
     if "o->hT" in record.before and "oTm->hT" in record.before:
         return record.before["o->hT"][trial], record.before["oTm->hT"][trial]
     if before is None or record.consecutive is False:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,11 @@ class Record(Frozen):
     def weights(self, trial: int) -> Weights:
         """Return W1 and W2 before a trial."""
         return Weights(self.before["x->h"][trial], self.before["h->o"][trial])
+
+    @cached_property
+    def derived(self) -> dict[str, Integers]:
+        """What every projection holds before the first trial, if W1 and W2 are copied as they should be."""
+        return circuit.held(self.weights(0))
 
     def _summary(self) -> tuple[str, list[tuple[str, object]]]:
         return f"Record of learning: {self.name}", [

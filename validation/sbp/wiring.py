@@ -98,12 +98,12 @@ class Wiring:
         """Steps of a trial."""
         return len(self.chain)
 
-    @property
+    @cached_property
     def gates(self) -> tuple[str, ...]:
         """Their names."""
         return tuple(f"g{k:02d}" for k in range(self.n_phases))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Of populations, gates last."""
         return (*(p.name for p in self.populations), *self.gates)
@@ -113,10 +113,14 @@ class Wiring:
         """The longest delay."""
         return max((*(r.delay for r in self.relays), *(r.delay for r in self.lifts), *self.chain), default=0)
 
+    @cached_property
+    def _layer(self) -> dict[str, int]:
+        return {p.name: LAYERS.index(p.layer) for p in self.populations}
+
     def size(self, name: str, sizes: tuple[int, int, int]) -> int:
         """Return the neurons of a population, 1 of a gate."""
-        layers = {p.name: p.layer for p in self.populations}
-        return sizes[LAYERS.index(layers[name])] if name in layers else 1
+        layer = self._layer.get(name)
+        return 1 if layer is None else sizes[layer]
 
     def bounds(self, sizes: tuple[int, int, int]) -> dict[str, slice]:
         """Return which neurons are a population's, by name."""
