@@ -11,6 +11,7 @@ eventsolve only for tests that use it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Generator, Iterator
 from functools import wraps
@@ -95,6 +96,36 @@ def eventsolve_check(pytestconfig: pytest.Config) -> Callable[..., Any]:
             raise
 
     return counted
+
+
+class _Said(logging.Handler):
+    """Shows at once what explains the first problem of a test that fails: shrinking it may take minutes."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line to the terminal."""
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        if terminal is None:
+            return
+        shown = contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled()
+        with shown:
+            terminal.ensure_newline()
+            terminal.write_line(f"eventsolve: {record.getMessage()}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Show what is said while a test runs."""
+    logger, said = logging.getLogger("eventsolve.testing"), _Said(item.config)
+    logger.addHandler(said)
+    try:
+        return (yield)
+    finally:
+        logger.removeHandler(said)
 
 
 # -- examples ------------------------------------------------------------------------------------------------------

@@ -136,6 +136,41 @@ def test_the_summary_names_what_differs(pytester):
     )
 
 
+def test_the_first_problem_that_fails_is_named_at_once_and_shrinking_has_a_budget(pytester):
+    """A factor is told from others on the problem that was drawn, not on the smallest one."""
+    result = run(
+        pytester,
+        """
+    from dataclasses import replace
+
+    from eventsolve.testing import failing
+    from eventsolve.testing.canonical import PROBLEMS
+
+    shown = []
+
+    def wrong(problem):
+        shown.append(problem)
+        return mine(problem, 5e-3)
+
+    @settings(max_examples=5, deadline=None)
+    @given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
+    def test_mine(numbers):
+        problem = PROBLEMS["two layers"]()
+        problem = replace(problem, t_end=problem.t_end + 1e-6 * sum(n * n for n in numbers))
+        check_implementation(wrong, problem, spikes_atol=1e-9, rtol=1e-9)
+
+    def test_ends():
+        assert len(shown) <= failing.SHRINKING + 20
+    """,
+        "-p",
+        "no:randomly",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    said = result.stdout.str()
+    assert re.search(r"eventsolve: the first problem that fails looks like: a factor tau_syn", said)
+    assert re.search(r"explains 100 % of the misfit of 3 failing problems, and is found in 3 of them", said)
+
+
 COUNTED = """
     count = others = own = 0
 

@@ -16,7 +16,7 @@ from validation import exits
 from validation.cli.attribute import attribute
 from validation.cli.compare import compare
 from validation.cli.converge import converge
-from validation.cli.diagnose import Patience, diagnose, processor_time
+from validation.cli.diagnose import Patience, diagnose, usual_time
 from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
@@ -150,7 +150,7 @@ def check(
             window=width,
             tolerance=tolerance,
             max_spikes=max_spikes,
-            patience=processor_time(patience),
+            patience=usual_time(patience),
         )
     except (ValueError, StoppedError, OSError, ImportError) as error:
         raise wrong(error, "'RECORD'") from None

@@ -116,7 +116,7 @@ def check(
         How many spikes a sample of the exact solution may have: a few numbers in a file can ask for any number. By
         default ten times as many as are recorded, and at least a million over all samples.
     patience : float
-        CPU seconds for which guesses are tried, as for :func:`validation.diagnosis.diagnose`.
+        For how long guesses are tried, as for :func:`validation.diagnosis.diagnose`.
 
     Returns
     -------

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import exprel
 
-from eventsolve.losses import Loss
-from eventsolve.network import Key, Projection
+from eventsolve.losses import Evaluation
+from eventsolve.network import Key, Network, Projection
 from eventsolve.solution import Solution
 
 Reals = NDArray[np.float64]
@@ -28,22 +28,34 @@ class Rules(NamedTuple):
     ----------
     current_share, voltage_share : float
         Of p_I/tau_syn and of p_V/tau_mem in dL/dt_del = w (p_I/tau_syn - p_V/tau_mem).
+    reset_share : float
+        Of the term -p_V+ V'+ in e_k.
+    told_share : float
+        Of the same in the dL/dt_k that is returned, if it is left out there alone.
     slope_after : bool
         Divide by V'+, the slope after the reset, in place of V'-.
-    reset_term : bool
-        Whether e_k has the term -p_V+ V'+.
     carries : bool
         Add -e_k/V'- to p_V at a spike, in place of setting p_V to it.
-    delayed : bool
-        Read the adjoint of the target at t_k + d, when the spike arrives, or at t_k.
+    drives : float
+        Share of I in the slopes at a spike.
+    level : bool
+        Divide by 1/tau_mem, no slope.
+    first_only : bool
+        No -e_k/V'- at any spike of a neuron but its first.
+    back : Network or None
+        The network that the way back sees, if it is another one: its weights, delays and neurons.
     """
 
     current_share: float = 1.0
     voltage_share: float = 1.0
+    reset_share: float = 1.0
+    told_share: float = 1.0
     slope_after: bool = False
-    reset_term: bool = True
     carries: bool = False
-    delayed: bool = True
+    drives: float = 1.0
+    level: bool = False
+    first_only: bool = False
+    back: Network | None = None
 
 
 RIGHT = Rules()
@@ -70,10 +82,20 @@ class _Arrival(NamedTuple):
     spike: int
 
 
+def work(solution: Solution) -> int:
+    """Return about how many steps of plain Python an adjoint takes: neurons of all samples, and arrivals of spikes."""
+    network, spikes = solution.network, solution.spikes
+    arrivals = sum(
+        spikes[p.pre].n_spikes * -(-p.weights.size // max(1, network.population(p.pre).size))
+        for p in network.projections.values()
+    )
+    return arrivals + solution.n_samples * sum(p.size for p in network.populations.values())
+
+
 def gradients(
-    solution: Solution, loss: Loss, rules: Rules = RIGHT
+    solution: Solution, evaluation: Evaluation, rules: Rules = RIGHT
 ) -> Mapping[str, Mapping[Any, Reals]] | None:
-    """Return every sample's gradients by weights, delays and spike times.
+    """Return every sample's gradients by weights, delays and spike times, of a loss that was evaluated.
 
     Returns
     -------
@@ -82,9 +104,8 @@ def gradients(
         "spike_times" by population, (n_spikes,). None for what is not written out here: delta synapses, and losses
         that read a voltage at a place that moves with an arrival.
     """
-    network = solution.network
+    network = rules.back or solution.network
     projections = network.projections
-    evaluation = loss.evaluate(solution)
     if any(p.synapse == "delta" for p in projections.values()):
         return None
     if any((reads.arrivals != -1).any() for reads in evaluation.voltages.values()):
@@ -93,16 +114,18 @@ def gradients(
     weight = {key: np.zeros(shape) for key, shape in shapes.items()}
     delay = {key: np.zeros(shape) for key, shape in shapes.items()}
     errors = {name: np.zeros(trains.n_spikes) for name, trains in solution.spikes.items()}
+    untold = {name: np.zeros(trains.n_spikes) for name, trains in solution.spikes.items()}
     for name, explicit in evaluation.spike_times.items():
         errors[name] += explicit
     neurons = {
-        name: _parameters(solution, name) for name, p in network.populations.items() if p.neuron is not None
+        name: _parameters(network, name) for name, p in network.populations.items() if p.neuron is not None
     }
-    slopes = {name: _slopes(solution, name) for name in neurons}
+    slopes = {name: _slopes(solution, network, name, rules) for name in neurons}
+    firsts = {name: _firsts(solution, name) for name in neurons}
     for sample in range(solution.n_samples):
         state = {name: np.zeros((2, network.population(name).size)) for name in neurons}
         since = {name: np.full(network.population(name).size, solution.t_end) for name in neurons}
-        events, arrivals = _events(solution, evaluation.voltages, sample, rules)
+        events, arrivals = _events(solution, network, evaluation.voltages, sample)
         held: dict[tuple[str, int], float] = {}
         for event in sorted(events, key=lambda e: (-e.time, e.kind)):
             name, n = event.population, event.neuron
@@ -127,12 +150,17 @@ def gradients(
             else:
                 before, after, released = (column[event.place] for column in slopes[name])
                 freed = held.pop((name, event.place), p_v if p["t_ref"][n] == 0 else 0.0)
-                if rules.reset_term:
-                    errors[name][event.place] -= freed * released
+                own = -rules.reset_share * freed * released
+                errors[name][event.place] += own
+                untold[name][event.place] = (1.0 - rules.told_share) * own
+                slope = 1.0 / tau_mem if rules.level else after if rules.slope_after else before
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    jump = -errors[name][event.place] / (after if rules.slope_after else before)
+                    jump = -errors[name][event.place] / slope
+                if rules.first_only and not firsts[name][event.place]:
+                    jump = 0.0
                 state[name][0, n] = (freed if rules.carries else 0.0) + jump
-    return {"weight": weight, "delay": delay, "spike_times": errors}
+    told = {name: values - untold[name] for name, values in errors.items()}
+    return {"weight": weight, "delay": delay, "spike_times": told}
 
 
 def _step_back(state: Reals, n: int, length: float, tau_mem: float, tau_syn: float) -> None:
@@ -143,28 +171,35 @@ def _step_back(state: Reals, n: int, length: float, tau_mem: float, tau_syn: flo
     state[:, n] = p_v * math.exp(-a), p_i * math.exp(-b) + p_v * drive
 
 
-def _parameters(solution: Solution, name: str) -> dict[str, Reals]:
-    population = solution.network.population(name)
+def _parameters(network: Network, name: str) -> dict[str, Reals]:
+    population = network.population(name)
     return {
         key: population.parameter(key)
         for key in ("tau_mem", "tau_syn", "v_reset", "v_threshold", "v_leak", "t_ref")
     }
 
 
-def _slopes(solution: Solution, name: str) -> tuple[Reals, Reals, Reals]:
+def _firsts(solution: Solution, name: str) -> NDArray[np.bool_]:
+    """Say which spikes are the first of their neuron in their sample, (n_spikes,)."""
+    trains = solution.spikes[name]
+    found = np.zeros(trains.n_spikes, dtype=np.bool_)
+    found[np.unique(np.stack([trains.samples, trains.neurons]), axis=1, return_index=True)[1]] = True
+    return found
+
+
+def _slopes(solution: Solution, network: Network, name: str, rules: Rules) -> tuple[Reals, Reals, Reals]:
     """Return V' of every spike just before it, with V at the reset, and when V is free again (0 after t_end)."""
-    trains, p = solution.spikes[name], _parameters(solution, name)
+    trains, p = solution.spikes[name], _parameters(network, name)
     if not trains.n_spikes:
         return np.empty(0), np.empty(0), np.empty(0)
     n = trains.neurons
     leak, tau = p["v_leak"][n], p["tau_mem"][n]
     free = trains.times + p["t_ref"][n]
     rows = np.arange(trains.n_spikes)
-    at = solution.current(name, trains.times)[trains.samples, n, rows]
-    own = _arriving_with(solution, name)
+    at = solution.current(name, trains.times)[trains.samples, n, rows] - _arriving_with(solution, name)
     later = solution.current(name, np.minimum(free, solution.t_end))[trains.samples, n, rows]
-    before = (leak - p["v_threshold"][n] + at - own) / tau
-    after = (leak - p["v_reset"][n] + at - own) / tau
+    before = (leak - solution.network.population(name).parameter("v_threshold")[n] + rules.drives * at) / tau
+    after = (leak - p["v_reset"][n] + rules.drives * at) / tau
     released = np.where(p["t_ref"][n] > 0, (leak - p["v_reset"][n] + later) / tau, after)
     return before, after, np.where(free <= solution.t_end, released, 0.0)
 
@@ -193,13 +228,13 @@ def _by_source(projection: Projection) -> dict[int, list[int]]:
 
 
 def _events(
-    solution: Solution, reads: Mapping[str, Any], sample: int, rules: Rules
+    solution: Solution, network: Network, reads: Mapping[str, Any], sample: int
 ) -> tuple[list[_Event], list[_Arrival]]:
     """Return all events of a sample up to t_end, in no order, and what arrives."""
     events: list[_Event] = []
     arrivals: list[_Arrival] = []
     for name, read in reads.items():
-        t_ref, own = solution.network.population(name).parameter("t_ref"), solution.spikes[name]
+        t_ref, own = network.population(name).parameter("t_ref"), solution.spikes[name]
         for k in np.flatnonzero(read.samples == sample):
             last = own.times[
                 (own.samples == sample) & (own.neurons == read.neurons[k]) & (own.times <= read.times[k])
@@ -208,10 +243,10 @@ def _events(
                 continue  # V is held: what is read there is v_reset
             events.append(_Event(float(read.times[k]), _READ, name, int(read.neurons[k]), int(k)))
     for name, trains in solution.spikes.items():
-        t_ref = solution.network.population(name).parameter("t_ref")
+        t_ref = network.population(name).parameter("t_ref")
         efferents = [
             (p, np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets)), _by_source(p))
-            for p in solution.network.projections.values()
+            for p in network.projections.values()
             if p.pre == name
         ]
         for k in np.flatnonzero(trains.samples == sample):
@@ -226,7 +261,6 @@ def _events(
                 for s in synapses.get(neuron, []):
                     arrival = time + float(p.delay[s])
                     if arrival <= solution.t_end:
-                        felt = arrival if rules.delayed else time
-                        events.append(_Event(felt, _ARRIVAL, p.post, int(posts[s]), len(arrivals)))
+                        events.append(_Event(arrival, _ARRIVAL, p.post, int(posts[s]), len(arrivals)))
                         arrivals.append(_Arrival(p.key, int(s), float(p.weights[s]), name, int(k)))
     return events, arrivals

@@ -7,7 +7,7 @@ ones. Beside them stand the gradients themselves, in which contributions add up 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -21,7 +21,7 @@ from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from validation.oracle import oracle
-from validation.target import Ablatable, Resolution
+from validation.target import Ablatable, Resolution, forward_only
 
 Reals = NDArray[np.float64]
 What = TypeVar("What")
@@ -45,7 +45,7 @@ class Study:
     Parameters
     ----------
     problem : Problem
-        Without a loss, spike times alone are attributed.
+        Without a loss, and of a target that is forward only, spike times alone are attributed.
     target : Ablatable
         Whose approximations are asked for.
     kept : tuple of str, optional
@@ -94,7 +94,8 @@ class Study:
     def exact_problem(self) -> es.Problem:
         """The problem whose solution has no error."""
         kept = self.target.with_causes(self.kept)
-        return late(self.problem, kept.resolution(self.problem.network))
+        problem = replace(self.problem, loss=None) if forward_only(self.target) else self.problem
+        return late(problem, kept.resolution(self.problem.network))
 
     @cached_property
     def exact(self) -> Record:

@@ -24,7 +24,8 @@ Patience = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        help="Processor time for which guesses at what is wrong are tried, where something is. (default: 20s)",
+        help="For how long guesses at what is wrong are tried, where something is, on a usual machine: their cost is "
+        "counted, so that the verdict is the same on any other. (default: 20s)",
     ),
 ]
 PAIRS = 4
@@ -33,8 +34,8 @@ WANTED = 0.99
 """The cosine for which the cheapest setting is looked for."""
 
 
-def processor_time(patience: str | None) -> float:
-    """Return a patience in seconds, the usual one if none is given."""
+def usual_time(patience: str | None) -> float:
+    """Return a patience in seconds of a usual machine, the default if none is given."""
     from validation.diagnosis.verdict import PATIENCE
 
     return PATIENCE if patience is None else duration("patience", patience)
@@ -67,7 +68,7 @@ def diagnose(
         with handed_over("diagnose", out=out, name="diagnosis", json=json):
             given = records.read(record)
         net = check.network_of(given, network)
-        run = check.check(given, net, patience=processor_time(patience))
+        run = check.check(given, net, patience=usual_time(patience))
     except (ValueError, StoppedError, OSError, ImportError) as error:
         raise wrong(error, "'RECORD'") from None
     verdict = run.diagnosis

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -14,12 +13,17 @@ import eventsolve as es
 from validation.diagnosis import guesses
 from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfits
 from validation.diagnosis.guesses import Guess
-from validation.diagnosis.twins import Scheme, Twin, ways_back
-from validation.diagnosis.writing import Slip, label, loose_slips, slips_of
+from validation.diagnosis.twins import Scheme, Twin
+from validation.diagnosis.work import Work, cost
+from validation.diagnosis.writing import PLAIN_FACTOR, Slip, label, loose_slips, slips_of
 from validation.grid.flaws import NONE, Flaws
 
 LOOSE = 0.25
 """Misfit beyond which no slip is believed."""
+GIVEN = ("weight", "delay", "spike_times", "loss")
+"""What every way back gives, with whatever is wrong in it."""
+FEW = 4
+"""Numbers of which fewer are explained by almost anything."""
 LARGEST = 1e-3
 """Beyond this no rounding of float32 is believed."""
 
@@ -63,8 +67,8 @@ def fits(
     found = []
     for scheme in schemes:
         pairs: dict[tuple[str, str], dict[str, tuple[Twin, Answer]]] = {}
-        for twin in ways_back(scheme):
-            answer = tried(evidence, twin, problem, flaws)
+        for twin in scheme.ways_back():
+            answer = twin.answer(evidence, problem, flaws)
             if answer is not None:
                 pairs.setdefault((twin.adjoint, twin.slope), {})[twin.number] = twin, answer
         for of in pairs.values():
@@ -76,16 +80,10 @@ def fits(
     return sorted(found, key=lambda fit: (len(fit.off), fit.total))
 
 
-def tried(evidence: Evidence, twin: Twin, problem: es.Problem, flaws: Flaws = NONE) -> Answer | None:
-    """Return what a twin says, None if it cannot run the problem."""
-    try:
-        return twin.answer(evidence, problem, flaws)
-    except ValueError:
-        return None
-
-
 def _limits(evidence: Evidence, of: Mapping[str, tuple[Twin, Answer]]) -> dict[str, dict[Place, float]]:
     """Return how much of each number may be rounding, by number format."""
+    if not evidence.clocked:
+        return {"float64": dict.fromkeys(evidence.numbers, evidence.tolerance)}
     least = np.sqrt(evidence.n_steps) * 2.0**-24
     single: dict[Place, float] = {}
     for place in evidence.numbers:
@@ -110,6 +108,8 @@ class Found:
         Total misfit without and with it.
     edits : int
         How many things it supposes.
+    rivals : tuple of str
+        Other names of the same.
     """
 
     name: str
@@ -119,6 +119,7 @@ class Found:
     before: float
     after: float
     edits: int = 1
+    rivals: tuple[str, ...] = ()
 
 
 def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
@@ -133,7 +134,7 @@ def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
     return sorted(found, key=lambda f: (f.edits, f.after))
 
 
-def loosely(evidence: Evidence, answer: Answer, off: Sequence[Place]) -> Found | None:
+def loosely(evidence: Evidence, answer: Answer, twin: Twin, off: Sequence[Place]) -> Found | None:
     """Return the slip that leaves a tenth of every number's misfit at most, if one does so for all that are off.
 
     So a factor is seen through what else is off, as in an implementation whose scheme is not known.
@@ -153,13 +154,21 @@ def loosely(evidence: Evidence, answer: Answer, off: Sequence[Place]) -> Found |
     best = min(common, key=lambda name: after[name])
     before = float(sum(min(1.0, left[place]) ** 2 for place in off))
     where = places(evidence, off)
-    return Found(best, where, "convention", Twin(Scheme()), before, float(after[best]))
+    return Found(best, where, "convention", twin, before, float(after[best]))
 
 
 def shared(by_place: Mapping[Place, Sequence[Slip]]) -> list[str]:
     """Return the names of slips that explain every one of some places, in the order of the first."""
     first = next(iter(by_place.values()))
-    return [s.name for s in first if all(any(s.name == t.name for t in found) for found in by_place.values())]
+    return telling(
+        s.name for s in first if all(any(s.name == t.name for t in found) for found in by_place.values())
+    )
+
+
+def telling(names: Iterable[str]) -> list[str]:
+    """Return names without that of a mere factor, unless there is no other."""
+    every = list(dict.fromkeys(names))
+    return [name for name in every if not name.startswith(PLAIN_FACTOR)] or every
 
 
 def _wide(fit: Fit, place: Place, every: Sequence[Fit]) -> float:
@@ -179,13 +188,12 @@ def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) ->
         best = min(
             common, key=lambda name: max(s.misfit for f in by_place.values() for s in f if s.name == name)
         )
-        near = [best, *(name for name in common if name != best)]
-        return Found(
-            " or ".join(near[:3]), places(evidence, list(by_place)), "convention", fit.twin, fit.total, after
-        )
+        others = tuple(name for name in common if name != best)
+        where = places(evidence, list(by_place))
+        return Found(best, where, "convention", fit.twin, fit.total, after, rivals=others)
     texts: dict[str, list[Place]] = {}
     for place, found in by_place.items():
-        texts.setdefault(" or ".join(dict.fromkeys(slip.name for slip in found[:2])), []).append(place)
+        texts.setdefault(" or ".join(telling(slip.name for slip in found)[:2]), []).append(place)
     name = "; ".join(f"{text}, at {places(evidence, of)}" for text, of in texts.items())
     return Found(name, places(evidence, list(by_place)), "convention", fit.twin, fit.total, after, len(texts))
 
@@ -216,16 +224,13 @@ class Guessed:
         Guesses that leave nothing but rounding.
     halves : tuple of Found
         Those that do so together with a slip of writing.
-    untried : int
-        Guesses for which there was no time.
     """
 
     whole: tuple[Found, ...]
     halves: tuple[Found, ...]
-    untried: int
 
 
-def guessed(evidence: Evidence, every: Sequence[Fit], until: float) -> Guessed:
+def guessed(evidence: Evidence, every: Sequence[Fit], work: Work) -> Guessed:
     """Return the guesses that make a twin's numbers the recorded ones, best first.
 
     Parameters
@@ -233,32 +238,57 @@ def guessed(evidence: Evidence, every: Sequence[Fit], until: float) -> Guessed:
     evidence : Evidence
     every : sequence of Fit
         From :func:`fits`. Once a guess leaves nothing on one way back, others are tried on that one alone.
-    until : float
-        When to end, by :func:`time.process_time`.
+    work : Work
+        What they may cost.
     """
     whole: list[Found] = []
-    halves: list[Found] = []
-    untried = 0
     ways = [(fit, {place: _wide(fit, place, every) for place in fit.misfits}) for fit in _ways(every)]
-    known = [(guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways]
-    for guess, fit, wide in itertools.chain(known, _stale_on(evidence, ways, whole)):
+    known = ((guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways)
+    return _tried(evidence, itertools.chain(known, _stale_on(evidence, ways, whole)), work, whole)
+
+
+def alike(evidence: Evidence, every: Sequence[Fit], slip: Found, work: Work) -> list[Found]:
+    """Return the wrong adjoints that give the same numbers as a slip of writing, where that is likely.
+
+    It is where some gradients are right, which begin nearer to the loss, or where few numbers are off.
+    """
+    fit = next(f for f in every if f.twin == slip.twin)
+    few = sum(int(np.count_nonzero(evidence.numbers[place])) for place in fit.off) < FEW
+    if not few and not any(q == "weight" and (q, where) not in fit.off for q, where in evidence.numbers):
+        return []
+    wide = {place: _wide(fit, place, every) for place in fit.misfits}
+    known = ((guess, fit, wide) for guess in guesses.adjoints(evidence))
+    return list(_tried(evidence, known, work, []).whole)
+
+
+def _tried(
+    evidence: Evidence,
+    candidates: Iterable[tuple[Guess, Fit, Mapping[Place, float]]],
+    work: Work,
+    whole: list[Found],
+) -> Guessed:
+    """Return which guesses on which ways back leave nothing but rounding; those are added to ``whole`` on the way."""
+    halves: list[Found] = []
+    price = cost(evidence, back=True)
+    for guess, fit, wide in candidates:
         if whole and fit.twin != whole[0].twin:
             continue
-        if time.process_time() > until:
-            untried += 1
+        if not work.allows(price):
             continue
-        answer = tried(evidence, fit.twin, guess.problem, guess.flaws)
+        answer = fit.twin.answer(evidence, guess.problem, guess.flaws)
         if answer is None:
             continue
         values = misfits(evidence, answer)
+        if not evidence.clocked:  # whose adjoint event by event gives no gradients of neurons
+            values = {place: value for place, value in values.items() if place in answer.numbers}
         if not any(_moved_by(answer, fit.answer, place) > wide[place] for place in values):
             continue
         off = [place for place in values if not values[place] <= wide[place]]
         after = sum(min(1.0, value) ** 2 for value in values.values())
         where = places(evidence, fit.off)
-        if not off:
+        if not off and any(place in values for place in fit.off):
             whole.append(Found(guess.name, where, guess.kind, fit.twin, fit.total, after))
-        elif len(off) < len(values) and not whole:
+        elif 0 < len(off) < len(values) and not whole:
             by_place = {place: slips_of(evidence, answer, place, wide[place]) for place in off}
             if all(by_place.values()):
                 slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
@@ -267,7 +297,6 @@ def guessed(evidence: Evidence, every: Sequence[Fit], until: float) -> Guessed:
     return Guessed(
         tuple(sorted(whole, key=lambda f: f.after)),
         tuple(sorted(halves, key=lambda f: (f.edits, f.after))),
-        untried,
     )
 
 
@@ -338,7 +367,7 @@ def _fitted(evidence: Evidence, fit: Fit, steps: Mapping[Any, Any]) -> float | N
     problem = evidence.problem
 
     def numbers(eta: float) -> np.ndarray[Any, Any] | None:
-        answer = tried(evidence, fit.twin, problem, Flaws(back=_moved(problem.network, steps, eta)))
+        answer = fit.twin.answer(evidence, problem, Flaws(back=_moved(problem.network, steps, eta)))
         if answer is None:
             return None
         return np.concatenate(
@@ -349,10 +378,10 @@ def _fitted(evidence: Evidence, fit: Fit, steps: Mapping[Any, Any]) -> float | N
             ]
         )
 
-    if not all(place in fit.answer.numbers for place in fit.off):
+    if not all(place[0] in GIVEN and place in fit.answer.numbers for place in fit.off):
         return None
     got = np.concatenate([np.ravel(evidence.numbers[p]) / (fit.answer.scale[p] or 1.0) for p in fit.off])
-    if not np.isfinite(got).all():
+    if not np.isfinite(got).all() or np.count_nonzero(got) < FEW:
         return None
     size = max((float(np.abs(s).max(initial=0.0)) for s in steps.values()), default=0.0)
     weight = max(float(np.abs(p.weights).max(initial=0.0)) for p in problem.network.projections.values())

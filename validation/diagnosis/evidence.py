@@ -54,6 +54,12 @@ class Evidence:
     spikes : mapping of str to ndarray of int64, (n_spikes, 3)
         Of computed populations, as in :class:`Answer`.
     numbers : mapping of Place to ndarray of float64
+    within : int
+        By how many steps a spike may be off: none on a clock.
+    lags : tuple of float
+        Seconds by which spikes may be late as a whole: the step of a clock, or what the first one suggests.
+    tolerance : float
+        Relative error of numbers in continuous time.
     """
 
     problem: es.Problem
@@ -61,11 +67,33 @@ class Evidence:
     time_step: float
     spikes: Mapping[str, Integers]
     numbers: Mapping[Place, Reals]
+    within: int = 0
+    lags: tuple[float, ...] = ()
+    tolerance: float = 0.0
+
+    @property
+    def clocked(self) -> bool:
+        """Whether the steps are those of a clock."""
+        return self.within == 0
 
     @property
     def n_steps(self) -> int:
         """Steps of a sample."""
         return round(self.problem.t_end / self.time_step)
+
+    @property
+    def n_spikes(self) -> int:
+        """Recorded spikes; without any, as many as the problem allows."""
+        return sum(map(len, self.spikes.values())) if self.spikes else self.problem.max_spikes
+
+    def beside(self, said: Mapping[str, Integers]) -> Mapping[str, Integers]:
+        """Return the recorded spikes, those within so many steps of an answer's moved onto them."""
+        if self.clocked:
+            return self.spikes
+        return {
+            name: moved_beside(rows, said[name], self.within) if name in said else rows
+            for name, rows in self.spikes.items()
+        }
 
     def first_samples(self, count: int) -> Evidence:
         """Return the same of the first samples alone, spikes only."""
@@ -171,9 +199,9 @@ def reduced(rows: Reals, reduction: str) -> Reals:
 # -- how far they are apart ------------------------------------------------------------------------------------------
 
 
-def mismatch(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> int:
-    """Return how many spikes of the two are not those of the other."""
-    return sum(differing(rows, said[name]) for name, rows in got.items() if name in said)
+def mismatch(evidence: Evidence, said: Mapping[str, Integers]) -> int:
+    """Return how many recorded spikes are not those of an answer, or the reverse."""
+    return sum(differing(rows, said[name]) for name, rows in evidence.beside(said).items() if name in said)
 
 
 def differing(got: Integers, said: Integers) -> int:
@@ -187,11 +215,34 @@ def differing(got: Integers, said: Integers) -> int:
     return int(a.size + b.size - 2 * np.minimum(first[i], second[j]).sum()) if both.size else a.size + b.size
 
 
+def moved_beside(got: Integers, said: Integers, within: int, *, of_any: bool = False) -> Integers:
+    """Return rows moved to the nearest of the same neuron, or ``of_any``, in another list, where one is so near."""
+    if not (within and got.size and said.size):
+        return got
+    whose = np.concatenate([got[:, [0] if of_any else [0, 2]], said[:, [0] if of_any else [0, 2]]])
+    group = np.unique(whose, axis=0, return_inverse=True)[1].reshape(-1)
+    span = 2 * int(
+        max(got[:, 1].max(), said[:, 1].max()) - min(got[:, 1].min(), said[:, 1].min()) + within + 1
+    )
+    mine, theirs = group[: len(got)] * span + got[:, 1], group[len(got) :] * span + said[:, 1]
+    order = np.argsort(theirs)
+    after = np.clip(np.searchsorted(theirs[order], mine), 0, order.size - 1)
+    before = np.maximum(after - 1, 0)
+    a, b = theirs[order[before]], theirs[order[after]]
+    nearest = np.where(np.abs(a - mine) <= np.abs(b - mine), a, b)
+    moved = got.copy()
+    moved[:, 1] += np.where(np.abs(nearest - mine) <= within, nearest - mine, 0)
+    return moved[np.lexsort((moved[:, 2], moved[:, 1], moved[:, 0]))]
+
+
 def _codes(*rows: Integers) -> list[Integers]:
     """Return every row as one number."""
     low = np.min([r.min(axis=0) for r in rows if r.size], axis=0, initial=0)
     high = np.max([r.max(axis=0) for r in rows if r.size], axis=0, initial=0)
-    _, steps, neurons = high - low + 1
+    samples, steps, neurons = high - low + 1
+    if float(samples) * float(steps) * float(neurons) > 2.0**62:
+        whole = np.unique(np.concatenate(rows), axis=0, return_inverse=True)[1].reshape(-1)
+        return np.split(whole, np.cumsum([len(r) for r in rows])[:-1])
     return [((r[:, 0] - low[0]) * steps + (r[:, 1] - low[1])) * neurons + (r[:, 2] - low[2]) for r in rows]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,9 +9,10 @@ import numpy as np
 
 import eventsolve as es
 from validation.diagnosis import guesses, scans, writing
-from validation.diagnosis.evidence import Evidence, answer_of, differing, mismatch
+from validation.diagnosis.evidence import Evidence, differing, mismatch
 from validation.diagnosis.guesses import Guess, Kind
-from validation.diagnosis.twins import Scheme, schemes, spikes_off
+from validation.diagnosis.twins import Clock, Scheme, Twin, schemes, spikes_off
+from validation.diagnosis.work import Work, cost
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.steps import Integers
 
@@ -45,25 +45,24 @@ class Base:
 def bases(evidence: Evidence) -> list[Base]:
     """Return the schemes that can run the problem, nearest first; of those that have the same spikes all."""
     found = []
-    for scheme in schemes():
-        try:
-            target = scheme.target(evidence.time_step)
-            computed = target.run(replace(evidence.problem, loss=None))
-        except ValueError:
+    spikes_only = replace(evidence, numbers={})
+    for scheme in schemes(evidence):
+        answer = Twin(scheme).answer(spikes_only, replace(evidence.problem, loss=None))
+        if answer is None:
             continue
-        spikes = answer_of(computed, replace(evidence, numbers={})).spikes
-        found.append(Base(scheme, spikes, mismatch(evidence.spikes, spikes)))
+        spikes = answer.spikes
+        found.append(Base(scheme, spikes, mismatch(evidence, spikes)))
     return sorted(found, key=lambda base: base.off)
 
 
 def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     """Return the schemes that have the recorded spikes, in float64 or else in float32."""
     exactly = [base.scheme for base in found if base.off == 0]
-    if exactly or not found:
+    if exactly or not found or not evidence.clocked:
         return exactly
     near = [base.scheme for base in found if base.off <= 4 * found[0].off]
     single = [s for s in near if spikes_off(evidence, s, evidence.problem, number="float32") == 0]
-    at_threshold = [replace(s, inclusive=True) for s in near]
+    at_threshold = [replace(s, inclusive=True) for s in near if isinstance(s, Clock)]
     return single or [s for s in at_threshold if spikes_off(evidence, s, evidence.problem) == 0]
 
 
@@ -106,24 +105,24 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     """Return the slips of writing spikes down that make a scheme right."""
     problem, result = evidence.problem, []
     for rewriting in writing.rewritings(evidence):
-        right = tuple(b.scheme for b in found if mismatch(rewriting.evidence.spikes, b.spikes) == 0)
+        right = tuple(b.scheme for b in found if mismatch(rewriting.evidence, b.spikes) == 0)
         if right:
             where, told = rewriting.where, rewriting.evidence
             result.append(Moved(rewriting.name, where, "convention", right, problem, NONE, told))
     if result:
         return result
     for base in found:
-        said = writing.left_out(evidence.spikes, base.spikes)
+        said = writing.left_out(evidence.beside(base.spikes), base.spikes)
         if said is not None:
             shown = replace(evidence, spikes=base.spikes)
             return [Moved(*said, "fault", (base.scheme,), problem, NONE, shown)]
     for base in found:
-        off = [name for name, rows in evidence.spikes.items() if differing(rows, base.spikes[name])]
+        near = evidence.beside(base.spikes)
+        off = [name for name, rows in near.items() if differing(rows, base.spikes[name])]
+        sizes = {name: problem.network.population(name).size for name in off}
         texts = [
-            writing.renumbered(
-                name, evidence.spikes[name], base.spikes[name], problem.network.population(name).size
-            )
-            for name in off
+            writing.renumbered(name, evidence.spikes[name], base.spikes[name], n, evidence.within)
+            for name, n in sizes.items()
         ]
         if texts and all(texts):
             shown = replace(evidence, spikes=base.spikes)
@@ -133,19 +132,15 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     return []
 
 
-def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[list[Moved], int]:
-    """Return the guesses with which a scheme has the recorded spikes, and for how many there was no time.
-
-    ``until`` is by :func:`time.process_time`.
-    """
-    untried = 0
+def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
+    """Return the guesses with which a scheme has the recorded spikes, as far as the work allows to try them."""
     few = _few(evidence)
     every = list(guesses.forward(evidence))
+    price = cost(few)
     for base in different(found):
         result = []
         for guess in every:
-            if time.process_time() > until:
-                untried += 1
+            if not work.allows(price):
                 continue
             small = few.of_first_samples(guess.problem)
             off = spikes_off(few, base.scheme, small, guess.flaws)
@@ -155,20 +150,18 @@ def guessed(evidence: Evidence, found: Sequence[Base], until: float) -> tuple[li
             if (number := _right(evidence, base.scheme, guess)) is not None:
                 result.append(_on_all_like(evidence, found, base, guess, number))
         if result:
-            return result, untried
-    return _searched(evidence, found, until, untried)
+            return result
+    return _searched(evidence, found, work)
 
 
-def _searched(
-    evidence: Evidence, found: Sequence[Base], until: float, untried: int
-) -> tuple[list[Moved], int]:
+def _searched(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
     """Return the guesses with a number that is searched for, on the nearest schemes."""
     few = _few(evidence)
+    price = scans.RUNS * cost(few)
     for base in different(found):
         result = []
         for family in scans.families(evidence.problem.network, _suspects(evidence, base)):
-            if time.process_time() > until:
-                untried += 1
+            if not work.allows(price):
                 continue
             if scans.searched(few, base.scheme, family) is None:
                 continue
@@ -176,8 +169,8 @@ def _searched(
             if guess is not None:
                 result.append(_on_all_like(evidence, found, base, guess, "float64"))
         if result:
-            return result, untried
-    return [], untried
+            return result
+    return []
 
 
 def _on_all_like(evidence: Evidence, found: Sequence[Base], base: Base, guess: Guess, number: str) -> Moved:
@@ -192,7 +185,7 @@ def _suspects(evidence: Evidence, base: Base) -> dict[str, tuple[int, ...]]:
     for name in evidence.problem.network.populations:
         if name not in evidence.spikes:
             continue
-        got, said = evidence.spikes[name], base.spikes[name]
+        got, said = evidence.beside(base.spikes)[name], base.spikes[name]
         neurons = np.union1d(got[:, 2], said[:, 2])
         off = [n for n in neurons.tolist() if differing(got[got[:, 2] == n], said[said[:, 2] == n])]
         if off:
@@ -213,7 +206,8 @@ def _few(evidence: Evidence) -> Evidence:
 
 def _right(evidence: Evidence, scheme: Scheme, guess: Guess) -> str | None:
     """Return the number format in which a guess has the recorded spikes, if there is one."""
-    return next((n for n in ("float64", "float32") if _has(evidence, scheme, guess, n)), None)
+    numbers = ("float64", "float32") if evidence.clocked else ("float64",)
+    return next((n for n in numbers if _has(evidence, scheme, guess, n)), None)
 
 
 def _has(evidence: Evidence, scheme: Scheme, guess: Guess, number: str) -> bool:

@@ -12,8 +12,8 @@ import numpy as np
 import eventsolve as es
 from eventsolve.network import Key, Projection
 from eventsolve.problem import Problem
-from eventsolve.testing import spike_slips
 from validation.diagnosis.evidence import Evidence
+from validation.diagnosis.factors import Numbers, factors
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.steps import Reals
 
@@ -102,12 +102,22 @@ def in_the_machine(evidence: Evidence) -> Iterator[Guess]:
 def in_the_network(evidence: Evidence) -> Iterator[Guess]:
     """Yield what may be wrong in the network that runs."""
     problem, network = evidence.problem, evidence.problem.network
-    for name, where, changed in networks(network, evidence.time_step):
+    for name, where, changed in networks(evidence):
         yield Guess(name, where, replace(problem, network=changed))
-    for name, other in spike_slips.scaled(problem, evidence.time_step):
-        yield Guess(name, "all weights", replace(problem, network=other))
+    for name, changed in _scaled(evidence):
+        yield Guess(name, "all weights", replace(problem, network=changed))
     for name, where, changed in _rounded(network):
         yield Guess(name, where, replace(problem, network=changed))
+    spiking = [p.name for p in _neurons(problem) if p.neuron.spiking]
+    for whose in together_and_alone(spiking):
+        other = network
+        for name in whose:
+            other = _with(other, name, t_ref=2 * problem.t_end)
+        yield Guess(
+            f"one spike per neuron: silence after the first: {', '.join(whose)}",
+            f"spikes of {whose[0]}",
+            replace(problem, network=other),
+        )
     for p in _neurons(problem):
         if p.neuron.spiking:
             drop = p.parameter("v_threshold") * (1 - 1e-9)
@@ -118,11 +128,6 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
     for p in _neurons(problem):
         if not p.neuron.spiking:
             continue
-        yield Guess(
-            "one spike per neuron: silence after the first",
-            f"spikes of {p.name}",
-            replace(problem, network=_with(network, p.name, t_ref=2 * problem.t_end)),
-        )
         rows = evidence.spikes.get(p.name)
         silent = np.setdiff1d(np.arange(p.size), rows[:, 2]) if rows is not None else np.empty(0, np.int64)
         for neuron in silent[:MOST_CHANNELS].tolist():
@@ -138,20 +143,28 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
 Changed: TypeAlias = tuple[str, str, es.Network]
 
 
-def networks(network: es.Network, time_step: float) -> Iterator[Changed]:
+def lags(evidence: Evidence, most: int = 1) -> Iterator[tuple[str, float]]:
+    """Yield by how much a time may be off, in words and in seconds: by ``most`` steps of a clock at most."""
+    if not evidence.clocked:
+        yield from ((f"{abs(lag):.6g} s too {'long' if lag > 0 else 'short'}", lag) for lag in evidence.lags)
+        return
+    for steps in (n * sign for n in range(1, most + 1) for sign in (1, -1)):
+        by = "a step" if abs(steps) == 1 else f"{abs(steps)} steps"
+        yield f"{by} too {'long' if steps > 0 else 'short'}", steps * evidence.time_step
+
+
+def networks(evidence: Evidence) -> Iterator[Changed]:
     """Yield other networks, with what is wrong in them and where."""
+    network = evidence.problem.network
     projections = network.projections
     yield from _weights(projections, network)
-    yield from _delays(projections, network, time_step)
-    for name, words, change in (
+    yield from _delays(evidence)
+    changes: list[tuple[str, str, Callable[[Any], dict[str, Any]]]] = [
+        ("t_ref", f"refractory period {by}", partial(_held_longer, lag)) for by, lag in lags(evidence)
+    ]
+    changes += [
         ("tau", "tau_mem and tau_syn swapped", lambda n: {"tau_mem": n.tau_syn, "tau_syn": n.tau_mem}),
         ("t_ref", "refractory period ignored (t_ref = 0)", lambda n: {"t_ref": 0.0}),
-        ("t_ref", "refractory period a step too long", lambda n: {"t_ref": n.t_ref + time_step}),
-        (
-            "t_ref",
-            "refractory period a step too short",
-            lambda n: {"t_ref": np.maximum(np.asarray(n.t_ref) - time_step, 0.0)},
-        ),
         ("v_leak", "leak ignored (v_leak = 0)", lambda n: {"v_leak": 0.0}),
         ("v_reset", "reset to 0 in place of v_reset", lambda n: {"v_reset": 0.0}),
         (
@@ -160,7 +173,8 @@ def networks(network: es.Network, time_step: float) -> Iterator[Changed]:
             lambda n: {"reset": "value" if n.reset == "subtract" else "subtract"},
         ),
         ("v_initial", "initial state ignored", lambda n: {"v_initial": 0.0, "i_initial": 0.0}),
-    ):
+    ]
+    for name, words, change in changes:
         spiking = [p for p in network.populations.values() if p.neuron is not None]
         if name in ("t_ref", "v_reset", "reset"):
             spiking = [p for p in spiking if p.neuron is not None and p.neuron.spiking]
@@ -168,6 +182,10 @@ def networks(network: es.Network, time_step: float) -> Iterator[Changed]:
             neurons: dict[str, Any] = {q: network.population(q).neuron for q in whose}
             other = network.with_neurons({q: replace(n, **change(n)) for q, n in neurons.items()})
             yield f"{words}: {', '.join(whose)}", f"spikes of {whose[0]}", other
+
+
+def _held_longer(lag: float, neuron: Any) -> dict[str, Any]:
+    return {"t_ref": np.maximum(np.asarray(neuron.t_ref) + lag, 0.0)}
 
 
 def together_and_alone(names: list[Any]) -> list[list[Any]]:
@@ -248,21 +266,42 @@ def _rounded(network: es.Network) -> Iterator[Changed]:
             yield f"weights rounded to {bits} bits: {of}", where, network.with_weights(rounded)
 
 
-def _delays(projections: Mapping[Key, Projection], network: es.Network, h: float) -> Iterator[Changed]:
+def _scaled(evidence: Evidence) -> Iterator[tuple[str, es.Network]]:
+    """Yield the network with all weights multiplied by a factor between conventions."""
+    problem = evidence.problem
+    projections = problem.network.projections
+    step = evidence.time_step if evidence.clocked else evidence.record.time_step
+    found: dict[str, dict[Any, Any]] = {}
+    for key, p in projections.items():
+        for name, reason, factor in factors(Numbers("weight", key, problem, step)):
+            rows = np.broadcast_to(factor if factor.ndim else factor[None, None], (p.weight.shape[0], 1))
+            per_synapse = np.repeat(rows[:, 0], np.diff(p.row_offsets))
+            words = f"weights multiplied by {name}" + (f" ({reason})" if reason else "")
+            found.setdefault(words, {})[key] = p.shaped(p.weights * per_synapse)
+    for words, weights in found.items():
+        if len(weights) == len(projections):
+            yield words, problem.network.with_weights(weights)
+
+
+def _delays(evidence: Evidence) -> Iterator[Changed]:
+    network = evidence.problem.network
+    projections = network.projections
     delayed = [key for key, p in projections.items() if p.delay.any()]
     for keys in together_and_alone(delayed):
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
         none = {key: projections[key].shaped(np.zeros_like(projections[key].delay)) for key in keys}
         yield f"delays forgotten: {of}", f"delay of {of}; spikes of {post}", network.with_delays(none)
-    for keys in together_and_alone(list(projections)):
+    inner = [key for key in projections if key[0] not in evidence.problem.inputs]
+    groups = together_and_alone(list(projections))
+    if 1 < len(inner) < len(projections):
+        groups.insert(1, inner)
+    for keys in groups:
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
-        for steps in (1, -1, 2, -2):
-            by = f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} too {'long' if steps > 0 else 'short'}"
+        for by, lag in lags(evidence, 2):
             late = {
-                key: projections[key].shaped(np.maximum(projections[key].delay + steps * h, 0.0))
-                for key in keys
+                key: projections[key].shaped(np.maximum(projections[key].delay + lag, 0.0)) for key in keys
             }
-            if any(projections[key].delay.any() or steps > 0 for key in keys):
+            if any(projections[key].delay.any() or lag > 0 for key in keys):
                 yield (
                     f"delay {by}: {of}",
                     f"delay of {of}; spikes of {post}",
@@ -366,8 +405,8 @@ SHARES: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def backward(evidence: Evidence) -> Iterator[Guess]:
-    """Yield everything that moves gradients and no spike."""
+def adjoints(evidence: Evidence) -> Iterator[Guess]:
+    """Yield what may be wrong in the equations of the way back."""
     problem, network = evidence.problem, evidence.problem.network
     deepest = [p.name for p in network.populations.values() if p.neuron is not None]
     hidden = deepest[0] if deepest else ""
@@ -388,8 +427,14 @@ def backward(evidence: Evidence) -> Iterator[Guess]:
             problem,
             Flaws(adjoint_carried=True),
         )
+
+
+def backward(evidence: Evidence) -> Iterator[Guess]:
+    """Yield everything that moves gradients and no spike."""
+    yield from adjoints(evidence)
+    problem = evidence.problem
     held = any(p.parameter("t_ref").any() for p in _neurons(problem))
-    for name, where, changed in networks(network, evidence.time_step):
+    for name, where, changed in networks(evidence):
         if name.startswith("refractory") and not (held and "ignored" in name):
             continue  # the way back has no rule for a V that was not held on the way there
         place = where.partition(";")[0]

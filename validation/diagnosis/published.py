@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from validation.diagnosis.evidence import (
     misfits,
     mismatch,
 )
+from validation.diagnosis.work import Work, cost
 from validation.diagnosis.writing import Slip, label, slips_of
 from validation.target import Grain, Target
 
@@ -74,11 +74,10 @@ def _text(value: Any) -> str:
     return "+".join(value) if isinstance(value, tuple) else str(value)
 
 
-def recognised(evidence: Evidence, until: float) -> Recognised | None:
+def recognised(evidence: Evidence, work: Work) -> Recognised | None:
     """Return the registered implementation that computes what a record says, if there is one.
 
-    One without slips is preferred to one with some. ``until`` is by :func:`time.process_time`; it ends the search for
-    settings that a record alone shows.
+    One without slips is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
     """
     slipped = None
     for entry, target in _variants(evidence):
@@ -86,7 +85,7 @@ def recognised(evidence: Evidence, until: float) -> Recognised | None:
         if found is not None and not found.slips:
             return found
         slipped = slipped or found
-    return slipped or next(_tuned(evidence, until), None)
+    return slipped or next(_tuned(evidence, work), None)
 
 
 def _variants(evidence: Evidence) -> Iterator[tuple[str, Target]]:
@@ -98,15 +97,15 @@ def _variants(evidence: Evidence) -> Iterator[tuple[str, Target]]:
                 yield entry, target
 
 
-def _tuned(evidence: Evidence, until: float) -> Iterator[Recognised]:
+def _tuned(evidence: Evidence, work: Work) -> Iterator[Recognised]:
     """Yield what fits of the targets whose spikes are right, with settings that change gradients alone."""
     for entry, target in _variants(evidence):
         tuned = getattr(target, "tuned", None)
         if tuned is None or _answered(evidence, target) is None:
             continue
         for other in tuned(evidence.problem, evidence.record):
-            if time.process_time() > until:
-                return
+            if not work.allows(cost(evidence, back=True)):
+                continue
             found = _judged(evidence, entry, other)
             if found is not None and not found.slips:
                 yield found
@@ -118,7 +117,7 @@ def _answered(evidence: Evidence, target: Target) -> Answer | None:
         answer = _answer(evidence, target)
     except ValueError:
         return None
-    return None if mismatch(evidence.spikes, answer.spikes) else answer
+    return None if mismatch(evidence, answer.spikes) else answer
 
 
 def _answer(evidence: Evidence, target: Target) -> Answer:
@@ -190,7 +189,7 @@ def faults(evidence: Evidence, found: Recognised) -> list[Fault]:
         except ValueError as error:
             acting.append(Fault(name, meanings[name], f"the loss, which asks to refuse it: {error}"))
             continue
-        if mismatch(found.answer.spikes, other.spikes):
+        if any(differing(rows, other.spikes[key]) for key, rows in found.answer.spikes.items()):
             acting.append(Fault(name, meanings[name], _moved(evidence, found.answer, other)))
     others = [name for name in target.faults() if name not in {fault.name for fault in acting}]
     kept = [cause for cause in meanings if cause not in others]

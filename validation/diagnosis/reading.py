@@ -21,7 +21,7 @@ def readings(evidence: Evidence) -> Iterator[tuple[str, Reading]]:
     yield "error on the last spike of an output, not on the first", _on_the_last
     yield "error on every spike of an output, not on the first alone", _on_every
     yield "readout read at the end of the run", _at_the_end
-    for steps in LATE:
+    for steps in LATE if evidence.clocked else ():
         late = f"{abs(steps)} step{'s' if abs(steps) > 1 else ''} {'late' if steps > 0 else 'early'}"
         yield f"readout read {late}", _late(steps)
 

@@ -23,6 +23,8 @@ FACTORS = (0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 1.01, 1.05, 1.1, 1.2, 1.2
 LIMITS = tuple(np.linspace(0.1, 0.95, 18).tolist())
 ROUNDS = 4
 """Of which each tries numbers between the best one and its neighbours."""
+RUNS = len(FACTORS) + 1 + 8 * ROUNDS
+"""Of a search, at most about."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,30 @@
-"""Schemes that clocked implementations follow: which of them computes what a record says."""
+"""What a record may come from: schemes that clocked implementations follow, and the exact solver."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import get_args
+from typing import Any, ClassVar, TypeAlias, cast, get_args
+
+import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
+from eventsolve.losses import Evaluation
+from eventsolve.solve import StoppedError
+from eventsolve.testing import plain_adjoint
 from eventsolve.units import UnitWarning
 from validation.diagnosis.evidence import Answer, Evidence, answer_of, mismatch
 from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding
+from validation.oracle import oracle
 
 
 @dataclass(frozen=True)
-class Scheme:
+class Clock:
     """What decides where spikes are on a clock.
 
     Attributes
@@ -59,23 +65,97 @@ class Scheme:
             **settings,  # type: ignore[arg-type]
         )
 
+    def run(
+        self, time_step: float, problem: es.Problem, flaws: Flaws, number: str, **settings: str
+    ) -> Record:
+        """Run a problem; raises a ValueError if it cannot be run."""
+        return self.target(time_step, number, **settings).run_flawed(problem, flaws)
 
-def schemes() -> Iterator[Scheme]:
+    def ways_back(self) -> Iterator[Twin]:
+        """Yield every way in which its gradients may be computed."""
+        for adjoint in ("transpose", "recursion") if self.order == "current_first" else ("transpose",):
+            for slope in ("grid", "threshold"):
+                for number in ("float64", "float32"):
+                    yield Twin(self, adjoint, slope, number)
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """The exact solver, and its adjoint event by event with something wrong."""
+
+    inclusive: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return "continuous time"
+
+    def run(
+        self, time_step: float, problem: es.Problem, flaws: Flaws, number: str, **settings: str
+    ) -> Record:
+        """Run a problem; raises a ValueError if it cannot be run, or not with these flaws."""
+        if flaws == NONE:
+            return oracle(problem)
+        rules, reading = rules_of(flaws), flaws.reading
+        solution, loss = problem.solution, problem.loss
+        if loss is None or rules is None:
+            raise ValueError("the exact solver has no such flaws")
+        if plain_adjoint.work(solution) > MOST_WORK:
+            raise ValueError("the adjoint event by event would take too long")
+        evaluation: Evaluation = loss.evaluate(solution)
+        if reading is not None:
+            evaluation = reading(evaluation, cast(Any, solution))  # which is read as one on a grid is
+        found = plain_adjoint.gradients(solution, evaluation, rules)
+        if found is None:
+            raise ValueError("the adjoint event by event cannot run this problem")
+        projections = problem.network.projections
+        gradients = {
+            quantity: {
+                place: values if isinstance(place, str) else projections[place].shaped(values)
+                for place, values in places.items()
+            }
+            for quantity, places in found.items()
+        }
+        values = np.asarray(evaluation.values, dtype=np.float64)
+        return Record.of(
+            problem, "exact, flawed", spikes=solution.spikes, loss_values=values, gradients=gradients
+        )
+
+    def ways_back(self) -> Iterator[Twin]:
+        """Yield the one way in which its gradients are computed."""
+        yield Twin(self)
+
+
+Scheme: TypeAlias = Clock | Continuous
+MOST_WORK = 200_000
+"""Steps of plain Python, of some microseconds each, for one adjoint event by event."""
+
+
+def rules_of(flaws: Flaws) -> plain_adjoint.Rules | None:
+    """Return what the adjoint event by event does wrong, None if it is something that it has no rule for."""
+    known = plain_adjoint.Rules._fields
+    if replace(flaws, reading=None, **{name: getattr(NONE, name) for name in known}) != NONE:
+        return None
+    return plain_adjoint.Rules(**{name: getattr(flaws, name) for name in known})
+
+
+def schemes(evidence: Evidence) -> Iterator[Scheme]:
     """Yield all schemes, usual ones first."""
+    if not evidence.clocked:
+        yield Continuous()
+        return
     for rounding in ("nearest", "up", "down"):
         assert rounding in get_args(InputRounding)
         for order, transport in (("voltage_first", 0), ("current_first", 1), ("voltage_first", 1)):
             for propagators in get_args(Propagators):
-                yield Scheme(propagators, order, transport, rounding)
+                yield Clock(propagators, order, transport, rounding)
 
 
 @dataclass(frozen=True)
 class Twin:
-    """A way in which a clocked implementation may compute: a scheme, its way back, and its number format.
+    """A way in which an implementation may compute: a scheme, its way back, and its number format.
 
     Attributes
     ----------
-    scheme : Scheme
+    scheme : Clock or Continuous
     adjoint, slope, number
         As of :class:`validation.grid.TimeStepped`.
     """
@@ -86,52 +166,40 @@ class Twin:
     number: str = "float64"
 
     def __str__(self) -> str:
+        if isinstance(self.scheme, Continuous):
+            return str(self.scheme)
         back = ", adjoint by a recursion of its own" if self.adjoint == "recursion" else ""
         slope = ", slope at the threshold" if self.slope == "threshold" else ""
         return f"{self.scheme}{back}{slope}, {self.number}"
 
     def settings(self, time_step: float) -> tuple[str, ...]:
         """Return the options of :class:`validation.grid.TimeStepped` with which it is this twin, as text."""
+        if isinstance(self.scheme, Continuous):
+            return ()
         target = self.scheme.target(time_step, self.number, adjoint=self.adjoint, slope=self.slope)
         default = {f.name: f.default for f in fields(target)}
         found = {name: getattr(target, name) for name in default if name not in ("time_step", "traces")}
         others = (f"{name}={value}" for name, value in found.items() if value != default[name])
         return (f"time_step={time_step!r}", *others)
 
-    def answer(self, evidence: Evidence, problem: es.Problem, flaws: Flaws = NONE) -> Answer:
-        """Return what it says of a problem.
-
-        Raises
-        ------
-        ValueError
-            If it cannot run the problem.
-        """
-        target = self.scheme.target(evidence.time_step, self.number, adjoint=self.adjoint, slope=self.slope)
-        return answer_of(run_unwarned(target, problem, flaws), evidence)
-
-
-def ways_back(scheme: Scheme) -> Iterator[Twin]:
-    """Yield every way in which a scheme's gradients may be computed."""
-    for adjoint in ("transpose", "recursion") if scheme.order == "current_first" else ("transpose",):
-        for slope in ("grid", "threshold"):
-            for number in ("float64", "float32"):
-                yield Twin(scheme, adjoint, slope, number)
-
-
-def run_unwarned(target: TimeStepped, problem: es.Problem, flaws: Flaws) -> Record:
-    """Return what a twin computes; what looks like a slip of unit is tried because it may be one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnitWarning)
-        return target.run_flawed(problem, flaws)
+    def answer(self, evidence: Evidence, problem: es.Problem, flaws: Flaws = NONE) -> Answer | None:
+        """Return what it says of a problem, None if it cannot run it, or has far more spikes than were recorded."""
+        settings: dict[str, Any] = {"adjoint": self.adjoint, "slope": self.slope}
+        bounded = problem
+        if problem is not evidence.problem:
+            bounded = replace(problem, max_spikes=min(problem.max_spikes, 100 + 10 * evidence.n_spikes))
+        try:
+            with warnings.catch_warnings():  # what looks like a slip of unit is tried because it may be one
+                warnings.simplefilter("ignore", UnitWarning)
+                found = self.scheme.run(evidence.time_step, bounded, flaws, self.number, **settings)
+        except (ValueError, StoppedError):
+            return None
+        return answer_of(found, evidence)
 
 
 def spikes_off(
     evidence: Evidence, scheme: Scheme, problem: es.Problem, flaws: Flaws = NONE, number: str = "float64"
 ) -> int | None:
     """Return how many spikes a scheme gets otherwise, None if it cannot run the problem."""
-    try:
-        target = scheme.target(evidence.time_step, number)
-        answer = answer_of(run_unwarned(target, replace(problem, loss=None), flaws), evidence)
-    except ValueError:
-        return None
-    return mismatch(evidence.spikes, answer.spikes)
+    answer = Twin(scheme, number=number).answer(evidence, replace(problem, loss=None), flaws)
+    return None if answer is None else mismatch(evidence, answer.spikes)

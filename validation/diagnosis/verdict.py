@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,6 @@ from eventsolve.compare import agreement
 from eventsolve.compare.divergence import first_spike_divergence
 from eventsolve.compare.records import depths
 from eventsolve.io import records
-from eventsolve.testing import slips, spike_slips
 from validation.diagnosis import backward, forward, published
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import (
@@ -25,11 +23,13 @@ from validation.diagnosis.evidence import (
     evidence_of,
     misfit,
     misfits,
+    mismatch,
     on_grid,
 )
-from validation.diagnosis.guesses import Kind
+from validation.diagnosis.replays import replayed
 from validation.diagnosis.twins import Scheme, Twin
-from validation.diagnosis.writing import label, slips_of, sparse_synapses
+from validation.diagnosis.work import Work
+from validation.diagnosis.writing import label
 from validation.oracle import oracle
 
 ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
@@ -37,11 +37,20 @@ ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
 MOST_NAMES = 12
 """Guesses of which it is looked whether they have the recorded numbers, too."""
 PATIENCE = 20.0
-"""CPU seconds for which guesses are tried, unless told otherwise."""
+"""For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
+RIVALS = 4
+"""Names that explain as much as the first, of which at most so many are told."""
+FINE = 64
+"""Parts of the window within which times are told apart in continuous time."""
 
 
 def diagnose(
-    problem: es.Problem, record: records.Record, *, tolerance: float = ROUNDING, patience: float = PATIENCE
+    problem: es.Problem,
+    record: records.Record,
+    *,
+    tolerance: float = ROUNDING,
+    window: float | None = None,
+    patience: float = PATIENCE,
 ) -> Diagnosis:
     """Say what explains how a record differs from the exact solution.
 
@@ -54,8 +63,11 @@ def diagnose(
         clock, too.
     tolerance : float
         Relative error of numbers, and of times against t_end, within which an implementation equals the exact solution.
+    window : float, optional
+        Seconds by which a spike may be off in continuous time; by default ``tolerance`` times t_end.
     patience : float
-        CPU seconds for which guesses are tried. Those for which there was no time are counted in ``untried``.
+        For how long guesses are tried, in seconds of a usual machine: what they cost is counted, not timed, so that a
+        verdict is the same everywhere. Those for which not enough was left are counted in ``untried``.
 
     Raises
     ------
@@ -70,96 +82,83 @@ def diagnose(
         raise ValueError(
             "the record has nothing to judge: no spikes, and no loss or gradients with the loss they are of"
         )
-    step = record.time_step
-    exact = evidence_of(problem, record, step or problem.t_end * ROUNDING)
-    truth = _exact(exact)
-    if _agrees(exact, truth, tolerance):
+    exact = _continuous(problem, record, problem.t_end * tolerance if window is None else window, tolerance)
+    truth = answer_of(oracle(problem), exact)
+    if _agrees(exact, truth):
         return Diagnosis("agrees", "equal within rounding", 1.0)
-    if step is None:
-        return _continuous(exact, truth, tolerance)
-    return _clocked(exact, truth, step, time.process_time() + patience)
+    measured = replayed(exact, tolerance)
+    if measured is not None:
+        return measured
+    work, step = Work(patience), record.time_step
+    if step is None or not exact.spikes or not on_grid(record, step):
+        found = _judged(exact, truth, work)
+        if step is None or found.verdict != "unexplained":
+            return found
+    clocked = replace(evidence_of(problem, record, step), lags=(step, -step))
+    return _judged(clocked, answer_of(oracle(problem), clocked), work)
 
 
 # -- against the exact solution ----------------------------------------------------------------------------------------
 
 
-def _exact(evidence: Evidence) -> Answer:
-    return answer_of(oracle(evidence.problem), evidence)
+def _continuous(problem: es.Problem, record: records.Record, window: float, tolerance: float) -> Evidence:
+    """Return what a record says beside the exact solution, whose times are told apart by parts of a window."""
+    window = max(window, problem.t_end * 2.0**-40)
+    solution, computed = (
+        problem.solution.spikes,
+        {n: t for n, t in record.spikes.items() if n not in problem.inputs},
+    )
+    depth = depths(problem.network.populations, problem.network.projections)
+    first = first_spike_divergence(solution, computed, window, depth)
+    lags = [] if record.time_step is None else [record.time_step, -record.time_step]
+    if first is not None and first.got is not None and first.expected is not None:
+        late = first.got - first.expected
+        lags += [late, float(f"{late:.0e}")]
+    evidence = evidence_of(problem, record, window / FINE)
+    told = tuple(dict.fromkeys(lag for lag in lags if abs(lag) > window))
+    return replace(evidence, within=FINE, lags=told, tolerance=tolerance)
 
 
-def _agrees(evidence: Evidence, truth: Answer, tolerance: float) -> bool:
-    solution = evidence.problem.solution
-    spikes = {name: t for name, t in evidence.record.spikes.items() if name not in evidence.problem.inputs}
-    if first_spike_divergence(solution.spikes, spikes, evidence.problem.t_end * tolerance) is not None:
+def _agrees(evidence: Evidence, truth: Answer) -> bool:
+    if mismatch(evidence, truth.spikes):
         return False
-    return all(value <= tolerance for value in misfits(evidence, truth).values())
+    return all(value <= evidence.tolerance for value in misfits(evidence, truth).values())
 
 
-def _continuous(evidence: Evidence, truth: Answer, tolerance: float) -> Diagnosis:
-    """Judge an implementation without a clock: slips of convention, and wrong adjoints of the exact solution."""
-    problem, record = evidence.problem, evidence.record
-    width = problem.t_end * tolerance
-    spikes = {name: t for name, t in record.spikes.items() if name not in problem.inputs}
-    first = first_spike_divergence(problem.solution.spikes, spikes, width)
-    if first is not None:
-        named = spike_slips.recognised_spikes(problem, spikes, first, atol=width, time_step=None)
-        if named:
-            told = named[0].startswith(("times", "neurons", "a step of delay: every"))
-            where = f"spikes of {first.place}"
-            return Diagnosis("convention" if told else "fault", named[0], 1.0, where, rivals=named[1:])
-        return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}")
-    values = misfits(evidence, truth)
-    off = [place for place, value in values.items() if not value <= tolerance]
-    by_place: dict[Place, tuple[str, ...]] = {}
-    for place in off:
-        quantity, place_of = place
-        written = tuple(slip.name for slip in slips_of(evidence, truth, place, tolerance))
-        synapses = sparse_synapses(evidence, place)
-        of = slips.Evidence(
-            quantity, place_of, truth.numbers[place], record.reduction, problem, synapses=synapses
-        )
-        wrong = slips.recognised(of, evidence.numbers[place], rtol=tolerance, atol=0.0) if not written else ()
-        by_place[place] = written or wrong
-    where = backward.places(evidence, off)
-    shared = [n for n in by_place[off[0]] if all(n in found for found in by_place.values())]
-    loose = None if all(by_place.values()) else backward.loosely(evidence, truth, off)
-    if loose is not None:
-        return _named([loose], None)
-    if shared:
-        kind: Kind = "fault" if shared[0] in slips.ADJOINTS else "convention"
-        return Diagnosis(kind, shared[0], 1.0, where, rivals=tuple(shared[1:3]))
-    if all(by_place.values()):
-        name = "; ".join(f"{found[0]}, at {label(place)}" for place, found in by_place.items())
-        kind = "fault" if any(f[0] in slips.ADJOINTS for f in by_place.values()) else "convention"
-        return Diagnosis(kind, name, 1.0, where)
-    text = ", ".join(f"{label(place)} off by {100 * values[place]:.3g} %" for place in off)
-    return Diagnosis("unexplained", text, 0.0, where)
+# -- against twins -----------------------------------------------------------------------------------------------------
 
 
-# -- against twins on the clock --------------------------------------------------------------------------------------
-
-
-def _clocked(evidence: Evidence, truth: Answer, step: float, until: float) -> Diagnosis:
+def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
+    if (
+        evidence.spikes
+        and not any(map(len, evidence.spikes.values()))
+        and any(map(len, truth.spikes.values()))
+    ):
+        name = "no neuron spikes at all, which any network does that is wrong enough"
+        return Diagnosis("unexplained", name, 0.0, "spikes of all populations")
     bases = forward.bases(evidence)
-    schemes = forward.matching(evidence, bases) if on_grid(evidence.record, step) else []
+    fits_grid = not evidence.clocked or on_grid(evidence.record, evidence.time_step)
+    schemes = forward.matching(evidence, bases) if fits_grid else []
     if schemes:
-        return _numbers(evidence, truth, schemes, until)
-    known = _published(evidence, truth, until)
+        return _numbers(evidence, truth, schemes, work)
+    known = _published(evidence, truth, work)
     if known is not None:
         return known
     if not bases:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
     written = _ranked(forward.written(evidence, bases))
-    if written and written[0].off == 0 and written[0].fits:
+    if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
         return _moved(written)
-    found, untried = forward.guessed(evidence, bases, until)
-    ranked = sorted([*written, *_ranked(found)], key=lambda r: (r.off, r.total))
+    guessed = (
+        forward.guessed(evidence, bases, work) if fits_grid else []
+    )  # off the grid no twin has the spikes
+    ranked = sorted([*written, *_ranked(guessed)], key=lambda r: (r.off, r.total))
     if ranked:
         return _moved(ranked)
-    return _unexplained_spikes(evidence, truth, bases, untried)
+    return _unexplained_spikes(evidence, truth, bases, work.untried)
 
 
-def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], until: float) -> Diagnosis:
+def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work: Work) -> Diagnosis:
     """Judge loss and gradients where the spikes are those of some schemes."""
     if not evidence.numbers:
         return _explained(evidence, truth, None, Twin(schemes[0]))
@@ -167,34 +166,35 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], until
     best = every[0]
     if not best.off:
         return _explained(evidence, truth, best.answer, best.twin)
-    known = _published(evidence, truth, until)
+    known = _published(evidence, truth, work)
     if known is not None:
         return known
     written = backward.slips(evidence, every)
     if written and written[0].edits == 1:
-        return _named(written, evidence.time_step)
-    guessed = backward.guessed(evidence, every, until)
+        return _named([*written, *backward.alike(evidence, every, written[0], work)], evidence)
+    guessed = backward.guessed(evidence, every, work)
     found = guessed.whole or written or guessed.halves
     if found:
-        return _named(found, evidence.time_step)
-    loose = backward.loosely(evidence, every[0].answer, every[0].off)
+        return _named(found, evidence)
+    loose = backward.loosely(evidence, every[0].answer, every[0].twin, every[0].off)
     if loose is not None:
-        return _named([loose], evidence.time_step, every[0].twin)
-    return _unexplained_numbers(evidence, truth, every, guessed.untried)
+        return _named([loose], evidence)
+    return _unexplained_numbers(evidence, truth, every, work.untried)
 
 
-def _named(found: Sequence[backward.Found], time_step: float | None, twin: Twin | None = None) -> Diagnosis:
+def _named(found: Sequence[backward.Found], evidence: Evidence) -> Diagnosis:
     best = found[0]
-    near = [f.name for f in found if f.edits == best.edits and f.after <= 100 * best.after + 1e-24]
-    rivals = tuple(name for name in dict.fromkeys(near) if name != best.name)[:3]
+    near = [f for f in found if f.edits == best.edits and f.after <= 100 * best.after + 1e-24]
+    names = dict.fromkeys(name for f in near for name in (f.name, *f.rivals))
+    rivals = tuple(name for name in names if name != best.name)[:RIVALS]
     return Diagnosis(
         best.kind,
         best.name,
         max(0.0, 1.0 - math.sqrt(best.after / best.before)) if best.before else 1.0,
         best.where,
-        "" if time_step is None else str(twin or best.twin),
+        str(best.twin) if evidence.clocked else "",
         rivals=rivals,
-        settings=() if time_step is None else (twin or best.twin).settings(time_step),
+        settings=best.twin.settings(evidence.time_step),
     )
 
 
@@ -236,8 +236,8 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
         name,
         1.0,
         moved.where,
-        str(twin),
-        rivals=tuple(n for n in dict.fromkeys(near) if n != moved.name)[:3],
+        str(twin) if moved.evidence.clocked else "",
+        rivals=tuple(n for n in dict.fromkeys(near) if n != moved.name)[:RIVALS],
         settings=twin.settings(moved.evidence.time_step),
     )
 
@@ -272,9 +272,11 @@ def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
     return f"what {h * 1e3:g} ms does to this network: {', '.join(texts)}" if texts else ""
 
 
-def _published(evidence: Evidence, truth: Answer, until: float) -> Diagnosis | None:
+def _published(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis | None:
     """Return a verdict if a registered target computes what the record says, with or without slips of writing."""
-    found = published.recognised(evidence, until)
+    if not evidence.clocked:
+        return None
+    found = published.recognised(evidence, work)
     if found is None:
         return None
     if found.slips:
@@ -302,6 +304,12 @@ def _unexplained_numbers(
     evidence: Evidence, truth: Answer, every: Sequence[backward.Fit], untried: int
 ) -> Diagnosis:
     best = every[0]
+    if not evidence.clocked:
+        text = ", ".join(f"{label(p)} off by {100 * best.misfits[p]:.3g} %" for p in best.off)
+        right = "every spike is right, but " if evidence.spikes else ""
+        return Diagnosis(
+            "unexplained", right + text, 0.0, backward.places(evidence, best.off), untried=untried
+        )
     apart = {p: _apart(best.answer, truth, p) for p in best.misfits}
     if not untried and all(best.misfits[place] <= apart[place] for place in best.off):
         return Diagnosis(
@@ -338,6 +346,8 @@ def _unexplained_spikes(
     evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], untried: int
 ) -> Diagnosis:
     """Say where spikes part first, or that all of them are where the time step allows."""
+    if not evidence.clocked:
+        return _first_spike(evidence, untried)
     nearest = bases[0]
     beside = _is_beside(evidence, nearest)
     if beside and not untried and _off_within(evidence, truth, bases):
@@ -352,9 +362,9 @@ def _unexplained_spikes(
         )
     if beside:
         off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
-        loose = backward.loosely(evidence, truth, off) if off else None
+        loose = backward.loosely(evidence, truth, Twin(nearest.scheme), off) if off else None
         if loose is not None:
-            return _named([loose], evidence.time_step, Twin(nearest.scheme))
+            return _named([loose], evidence)
     for name in evidence.problem.network.populations:
         if name in evidence.spikes:
             got, said = evidence.spikes[name], nearest.spikes[name]
@@ -375,6 +385,21 @@ def _unexplained_spikes(
                     untried=untried,
                 )
     return Diagnosis("unexplained", "nothing that is known here explains it", 0.0)
+
+
+def _first_spike(evidence: Evidence, untried: int) -> Diagnosis:
+    """Say which spike parts first from the exact ones."""
+    problem = evidence.problem
+    computed = {name: evidence.record.spikes[name] for name in evidence.spikes}
+    depth = depths(problem.network.populations, problem.network.projections)
+    first = first_spike_divergence(
+        problem.solution.spikes, computed, evidence.within * evidence.time_step, depth
+    )
+    if first is None:  # within the rounding of the window
+        return Diagnosis(
+            "unexplained", "spikes are off by about as much as they may be", 0.0, untried=untried
+        )
+    return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}", untried=untried)
 
 
 def _is_beside(evidence: Evidence, base: forward.Base) -> bool:

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from eventsolve.synapses import Synapses, synapses_of
-from eventsolve.testing import slips
 from validation.diagnosis.evidence import (
     Answer,
     Evidence,
@@ -19,8 +18,10 @@ from validation.diagnosis.evidence import (
     differing,
     evidence_of,
     misfit,
+    moved_beside,
     reduced,
 )
+from validation.diagnosis.factors import Numbers, factors
 from validation.diagnosis.guesses import arrow, together_and_alone
 from validation.grid.steps import Integers, Reals
 
@@ -31,6 +32,8 @@ UNITS = {
     1e6: "times too small by 1e6",
 }
 """By what recorded times are to be multiplied, and what that says."""
+PLAIN_FACTOR = "a common factor of"
+"""Which no convention explains."""
 MOST_NEURONS = 400
 """Of a population whose order of neurons is searched for."""
 
@@ -50,20 +53,23 @@ class Rewriting:
 def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
     """Yield what spikes say if a slip of writing is undone."""
     record, h = evidence.record, evidence.time_step
-    units = {
-        **UNITS,
-        h: f"{UNITS[h]}; or in steps, which is the same here" if h in UNITS else "times in steps",
-    }
+    units = dict(UNITS)
+    if evidence.clocked:
+        units[h] = f"{UNITS[h]}; or in steps, which is the same here" if h in UNITS else "times in steps"
     for factor, name in units.items():
         yield Rewriting(name, "times of all spikes", _with_times(evidence, factor, 0.0))
     for whose in together_and_alone(list(evidence.spikes)):
         of = "all spikes" if len(whose) == len(evidence.spikes) else f"spikes of {whose[0]}"
-        for by in (1, -1):
-            name = f"times a step {'late' if by > 0 else 'early'}: the other end of the step is written down"
+        for lag in evidence.lags:
+            by = round(lag / h)
+            how = "late" if by > 0 else "early"
+            name = f"times {abs(lag):.6g} s {how}, while spikes act in time"
+            if evidence.clocked:
+                name = f"times a step {how}: the other end of the step is written down"
             yield Rewriting(name, f"times of {of}", _changed(evidence, whose, (0, -by, 0)))
     for population, rows in evidence.spikes.items():
         n = record.spikes[population].n_neurons
-        for by in (1, -1):
+        for by in (1, -1) if n > 2 else ():  # of two neurons it is another order
             rolled = rows.copy()
             rolled[:, 2] = (rolled[:, 2] - by) % n
             j = "+ 1" if by > 0 else "- 1"
@@ -108,8 +114,8 @@ def _with_times(evidence: Evidence, factor: float, shift: float) -> Evidence:
         return replace(trains, times=trains.times * factor + shift)
 
     spikes = {name: moved(trains) for name, trains in evidence.record.spikes.items()}
-    found = evidence_of(evidence.problem, replace(evidence.record, spikes=spikes), evidence.time_step)
-    return replace(evidence, spikes=found.spikes)
+    moved_record = replace(evidence.record, spikes={**evidence.record.spikes, **spikes})
+    return replace(evidence, spikes=evidence_of(evidence.problem, moved_record, evidence.time_step).spikes)
 
 
 def left_out(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> tuple[str, str] | None:
@@ -147,8 +153,9 @@ def _pattern(name: str, got: Integers, said: Integers) -> str | None:
     return None
 
 
-def renumbered(name: str, got: Integers, said: Integers, n: int) -> str | None:
+def renumbered(name: str, got: Integers, said: Integers, n: int, within: int) -> str | None:
     """Say in which order the neurons of a population are written down, if that explains everything."""
+    got = moved_beside(got, said, within, of_any=True)
     if n > MOST_NEURONS or got.shape != said.shape:
         return None
     mine = [set(map(tuple, got[got[:, 2] == j][:, :2].tolist())) for j in range(n)]
@@ -162,19 +169,6 @@ def renumbered(name: str, got: Integers, said: Integers, n: int) -> str | None:
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Entries(slips.Evidence):
-    """The same for dL/dt of spikes as a clocked implementation has them."""
-
-    neurons: Integers | None = None
-
-    def per_entry(self, values: Reals) -> Reals:
-        if self.quantity == "spike_times" and self.neurons is not None:
-            entries: Reals = values[self.neurons]
-            return entries
-        return super().per_entry(values)
 
 
 @dataclass(frozen=True)
@@ -194,7 +188,7 @@ def _comparable(evidence: Evidence, answer: Answer, place: Place) -> bool:
 
 
 def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
-    """Return the slips with which an answer's numbers are the recorded ones, best first."""
+    """Return the slips with which an answer's numbers are the recorded ones, best first, a mere factor last."""
     if not _comparable(evidence, answer, place):
         return []
     got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
@@ -204,13 +198,14 @@ def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float)
             off = misfit(got, values, size)
             if off <= tolerance and misfit(values, said, scale) > tolerance:
                 found.append(Slip(name, off))
-    if found:
-        return sorted(found, key=lambda slip: slip.misfit)
+    found.sort(key=lambda slip: slip.misfit)
     square = float(np.vdot(said, said))
     ratio = float(np.vdot(said, got)) / square if square else 0.0
-    if ratio and got.size > 1 and misfit(got, said * ratio, scale * abs(ratio)) <= tolerance:
-        return [Slip(f"a common factor of {ratio:.6g}", misfit(got, said * ratio, scale * abs(ratio)))]
-    return []
+    if ratio and got.size > 1 and not misfit(got, said, scale) <= tolerance:
+        off = misfit(got, said * ratio, scale * abs(ratio))
+        if off <= tolerance:
+            found.append(Slip(f"{PLAIN_FACTOR} {ratio:.4g}", off))
+    return found
 
 
 def loose_slips(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
@@ -242,16 +237,10 @@ def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tu
             neurons = spikes[np.lexsort((spikes[:, 1], spikes[:, 2], spikes[:, 0])), 2]
         elif trains is not None:
             neurons = trains.neurons[by_neuron(trains)]
-    own = _Entries(
-        quantity, where, said, record.reduction, problem, evidence.time_step, synapses, neurons=neurons
-    )
-    for name, _, factor in slips.factors(own):
-        values = said * factor
-        yield (
-            f"a factor {name}{REASONS.get(name.lstrip('-').removeprefix('1/'), '')}",
-            values,
-            float(scale * np.abs(factor).max()),
-        )
+    step = evidence.time_step if evidence.clocked else record.time_step
+    for name, reason, factor in factors(Numbers(quantity, where, problem, step, synapses, neurons)):
+        because = f" ({reason})" if reason else ""
+        yield f"a factor {name}{because}", said * factor, float(scale * np.abs(factor).max())
     if not got.any():
         yield (
             "all numbers are 0: never computed, or nothing goes back through spikes",
@@ -303,14 +292,6 @@ def sparse_synapses(evidence: Evidence, place: Place) -> Synapses | None:
     if quantity not in ("weight", "delay") or isinstance(where, str):
         return None
     return synapses_of(evidence.problem.network.projections[where].weight)
-
-
-REASONS = {
-    "N": " (the number of samples of the batch: sum or mean)",
-    "time_step": " (times in steps, or a sum over steps)",
-    "1000": " (milliseconds for seconds)",
-    "1": " (a sign)",
-}
 
 
 def label(place: Place) -> str:

@@ -20,7 +20,8 @@ import eventsolve as es
 from eventsolve.compare import label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Key
-from eventsolve.testing.slips import Evidence, recognised
+from validation.diagnosis.evidence import answer_of, evidence_of
+from validation.diagnosis.writing import slips_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import Reals, number_of_samples, number_of_steps
@@ -351,15 +352,11 @@ def adjoint_faults(case: Case, got: Record, name: str) -> tuple[str, ...]:
 
 def gradient_faults(case: Case, got: Record, key: Key) -> tuple[str, ...]:
     """Say what a wrong gradient looks like, by its convention slips."""
-    evidence = Evidence(
-        "weight",
-        key,
-        case.expected.weight[key],
-        "none",
-        case.problem,
-        case.dt,
+    place = ("weight", key)
+    evidence = evidence_of(case.problem, replace(got, gradients={"weight": {key: got.weight[key]}}), case.dt)
+    return tuple(
+        slip.name for slip in slips_of(evidence, answer_of(case.expected, evidence), place, 1e-6)[:3]
     )
-    return recognised(evidence, got.weight[key], rtol=1e-6, atol=0.0)
 
 
 def common_factor(case: Case, got: Record, keys: list[Key]) -> tuple[str, ...]:

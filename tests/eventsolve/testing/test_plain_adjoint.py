@@ -14,7 +14,7 @@ EPS = np.finfo(float).eps
 def assert_same(solution, loss):
     """Either takes a few roundings per event, of numbers as large as the largest of their kind, amplified by 1/V'."""
     _, exact = es.value_and_grad(solution, loss, reduction="none")
-    plain = plain_adjoint.gradients(solution, loss)
+    plain = plain_adjoint.gradients(solution, loss.evaluate(solution))
     events = 1000 * (1 + sum(trains.n_spikes for trains in solution.spikes.values()))
     steepest = max(float(np.abs(v).max(initial=0.0)) for v in plain["spike_times"].values())
     for quantity in ("weight", "delay", "spike_times"):
@@ -65,4 +65,4 @@ def test_what_is_not_written_out_gives_nothing():
     delta = Loop(0).solve()
     labels = np.zeros(delta.n_samples, dtype=int)
     loss = es.losses.TTFSCrossEntropy("b", labels, tau0=1e-3, tau1=1e-2, alpha=0.0, silent="skip")
-    assert plain_adjoint.gradients(delta, loss) is None
+    assert plain_adjoint.gradients(delta, loss.evaluate(delta)) is None
