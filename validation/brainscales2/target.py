@@ -99,7 +99,8 @@ class BrainScaleS2:
         Seconds, of recorded times.
     cap : float
         A sample's part in the gradient of a neuron's weights is dropped if a weight gets more, as loss per weight; inf
-        for no cap. DelGrad trains with 0.2 of a loss in tau_syn^2.
+        for no cap. DelGrad trains with 0.2 of the mean loss of a batch in tau_syn^2, which is as many times more of a
+        sample's own loss as there are samples.
     mismatch : Mismatch, optional
         The chip itself, in place of one that is drawn; causes of it that are left out are left out of it.
     """
