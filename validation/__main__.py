@@ -20,7 +20,7 @@ from validation.cli.diagnose import Patience, diagnose, usual_time
 from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
-from validation.cli.running import Json, Junit, ReportFolder
+from validation.cli.running import Json, Junit, ReportFolder, handed_over
 from validation.cli.template import template
 from validation.cli.train import train_task
 from validation.options import InFolder, duration, finite, wrong
@@ -141,7 +141,8 @@ def check(
 
     try:
         most = max_bytes or records.MAX_BYTES
-        given = records.read(record, max_bytes=most)
+        with handed_over("check", out=out, json=json, junit=junit):
+            given = records.read(record, max_bytes=most)
         net = checking.network_of(given, network, nir_step=step, max_bytes=most)
         run = checking.check(
             given,

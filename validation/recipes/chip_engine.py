@@ -42,7 +42,7 @@ class ChipEngine:
     Raises
     ------
     ValueError
-        If the recipe trains delays or has a jitter, or the arithmetic is unknown.
+        If the recipe trains delays, has a jitter or a loss that the chip has not, or the arithmetic is unknown.
     """
 
     recipe: Recipe
@@ -52,6 +52,8 @@ class ChipEngine:
     gradient_unit: float = field(default=TIME_STEP, init=False)
 
     def __post_init__(self) -> None:
+        if self.recipe.setup.gap is not None:
+            raise ValueError(f"recipe {self.recipe.name!r} has a loss of relative times; the chip has none")
         if self.recipe.delays is not None or self.recipe.jitter:
             what = "trains delays" if self.recipe.delays is not None else "has a jitter"
             raise ValueError(

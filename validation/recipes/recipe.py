@@ -285,6 +285,47 @@ SHORT = replace(
     source="Béna et al. (2024), with the 5000 samples of its first versions",
     n_train=5000,
 )
+MLGENN = Recipe(
+    name="mlgenn",
+    source="mlGeNN's example for EventProp on Yin-Yang; there at 0.01 ms",
+    setup=Setup(
+        name="4-100-3",
+        encoding="continuous",
+        sizes=(4, 100, 3),
+        moments=((1.5, 0.78), (0.93, 0.1)),
+        t_end=30e-3,
+        tau0=1e-3,
+        tau1=1e-3,
+        alpha=0.0,
+        silent="t_end",
+        t_max=29.96e-3,
+        gap=1e-3,
+    ),
+    rule=Adam(3e-3, betas=(0.9, 0.99)),
+    schedule=Exponential(0.998),
+    epochs=300,
+    batch_size=512,
+    n_train=5120,
+)
+MLGENN_QUICK = replace(
+    MLGENN,
+    name="mlgenn-quick",
+    source="mlGeNN's example for EventProp on Yin-Yang, but a seventh of the epochs, in batches of 128",
+    epochs=40,
+    batch_size=128,
+    n_test=2000,
+)
+WUNDERLICH_QUICK = replace(
+    WUNDERLICH,
+    name="wunderlich2021-quick",
+    source="Wunderlich & Pehle (2021), but a seventh of the epochs",
+    epochs=15,
+    n_test=2000,
+)
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe for recipe in (WUNDERLICH, SLOW, DELAYS, BENA, SHORT, ALONE, CODED, TUNED)
+    recipe.name: recipe
+    for recipe in (
+        *(WUNDERLICH, SLOW, DELAYS, BENA, SHORT, ALONE, CODED, TUNED),
+        *(MLGENN, MLGENN_QUICK, WUNDERLICH_QUICK),
+    )
 }

@@ -35,6 +35,8 @@ class Setup:
         Seconds.
     t_max : float
         Seconds at which the continuous encoding has a coordinate of 1.
+    gap : float, optional
+        Seconds: the loss is of times relative to the label's (``RelativeMSE``), and no cross-entropy.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Setup:
     tau_mem: float = 20e-3
     tau_syn: float = 5e-3
     t_max: float = 30e-3
+    gap: float | None = None
 
 
 SETUPS = {
@@ -115,9 +118,12 @@ class YinYang:
 
 
 def encoded(setup: Setup, points: NDArray[np.float64]) -> es.SpikeTrains:
-    """Return the input spikes of some points, (n_samples, 4)."""
+    """Return the input spikes of some points, (n_samples, 4), with a bias where the network has an input for it."""
     if setup.encoding == "continuous":
-        return datasets.encode_latency(points, t_max=setup.t_max)
+        trains = datasets.encode_latency(points, t_max=setup.t_max)
+        if setup.sizes[0] == trains.n_neurons:
+            return trains
+        return es.SpikeTrains.from_dense(trains.first()[:, : setup.sizes[0]])  # the last one is a bias
     return datasets.encode_steps(points)
 
 
