@@ -174,13 +174,17 @@ def check(
 def _add_commands_of_packages() -> None:
     """Add the commands that packages bring along, from the entry points ``eventsolve.commands``.
 
-    An entry is a function as typer takes it; it keeps its folder from other runs if it has one to write into.
+    An entry is a function as typer takes it, which keeps its folder from other runs if it has one to write into, or a
+    ``typer.Typer`` with commands of its own.
     """
     for entry in sorted(entry_points(group="eventsolve.commands"), key=lambda entry: entry.name):
         try:
             command = entry.load()
         except ImportError as error:
             typer.echo(f"warning: the command {entry.name} cannot be loaded: {error}", err=True)
+            continue
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
             continue
         writes = {"out", "runs"} & set(inspect.signature(command).parameters)
         app.command(entry.name, cls=InFolder if writes else None)(command)

@@ -49,8 +49,10 @@ class Gap:
 
 
 def gap(got: Reals, want: Reals) -> Gap:
-    """Return how far one vector is from another."""
+    """Return how far one vector is from another, which must not be 0."""
     size = float(np.linalg.norm(want))
+    if size == 0:
+        raise ValueError("the true gradient is 0, as of outputs that are silent: train for more epochs")
     both = size * float(np.linalg.norm(got))
     return Gap(float(np.linalg.norm(got - want)) / size, float(got @ want) / both if both else 0.0)
 

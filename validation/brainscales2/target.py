@@ -281,7 +281,11 @@ class BrainScaleS2:
         ValueError
             As :meth:`run`.
         """
-        lines = self._placed(network)
+        self._place(network)
+        return self._held(network)
+
+    def _held(self, network: Network) -> Network:
+        lines = lines_of(network)
         if self.has("weight_grid"):
             most = self.weight_max
             network = network.with_weights(
@@ -348,13 +352,12 @@ class BrainScaleS2:
             if self.trials == 1
             else problem.select(np.tile(np.arange(problem.n_samples), self.trials))
         )
-        measured, counters = self.measured(problem)
+        held, measured, counters = self._trials(problem)
         spikes = {
             name: measured.trains(name)
             for name, p in problem.network.populations.items()
             if p.neuron is not None
         }
-        held = self.held(problem.network)
         seen = problem.network if self.has("unrounded") else held
         record = Record.of(
             whole,
@@ -391,9 +394,14 @@ class BrainScaleS2:
 
     def measured(self, problem: es.Problem) -> tuple[Measured, Counters]:
         """Return what is recorded of all trials of a batch, and what happened on the way."""
+        return self._trials(problem)[1:]
+
+    def _trials(self, problem: es.Problem) -> tuple[Network, Measured, Counters]:
+        """Return the network as it is programmed, what is recorded, and what happened."""
         network = problem.network
         self.check(problem)
-        chip = self.chip(network)
+        held = self._held(network)
+        chip = mismatched(held, self.drawn(network))
         noise = Noise(
             threshold=self.threshold_noise if self.has("threshold_noise") else 0.0,
             jitter=self.jitter if self.has("jitter") else 0.0,
@@ -409,15 +417,11 @@ class BrainScaleS2:
             )
             for trial in range(self.trials)
         ]
-        return Measured(
-            *(
-                {
-                    name: np.concatenate([getattr(run, what)[name] for run in runs])
-                    for name in network.populations
-                }
-                for what in ("spikes", "arrivals")
-            )
-        ), counters
+        spikes, arrivals = (
+            {name: np.concatenate([getattr(run, what)[name] for run in runs]) for name in network.populations}
+            for what in ("spikes", "arrivals")
+        )
+        return held, Measured(spikes, arrivals), counters
 
     def _out_of_range(self, network: Network) -> dict[str, int]:
         found = {}
@@ -433,8 +437,8 @@ class BrainScaleS2:
             )
         return found
 
-    def _placed(self, network: Network) -> dict[str, Reals]:
-        """Return the delay circuits of a network, or raise a ValueError that says what the chip cannot hold."""
+    def _place(self, network: Network) -> None:
+        """Raise a ValueError that says what of a network the chip cannot hold, if there is something."""
         for names in layers_of(network):
             if len(names) > 1 or any(p.pre == p.post for p in network.afferents(names[0])):
                 raise ValueError(
@@ -459,12 +463,12 @@ class BrainScaleS2:
                         f"neurons on the chip start at rest; {name} of {population.name!r} is not there"
                     )
         check_way(network, self.way.slope)
-        return lines_of(network)
+        lines_of(network)
 
     def check(self, problem: es.Problem) -> None:
         """Raise a ValueError that says what the chip cannot represent, if there is something."""
         network = problem.network
-        self._placed(network)
+        self._place(network)
         for name, population in network.populations.items():
             if population.neuron is None:
                 given = problem.inputs.get(name)

@@ -23,7 +23,7 @@ from validation.diagnosis.evidence import (
 )
 from validation.diagnosis.work import Work, cost
 from validation.diagnosis.writing import Slip, label, slips_of
-from validation.target import Grain, Target
+from validation.target import Grain, Target, forward_only
 
 MATTERS = 0.01
 """Of a gradient: what a fault has to move to be named, as other causes have to be to be listed."""
@@ -90,9 +90,11 @@ def recognised(evidence: Evidence, work: Work) -> Recognised | None:
 
 def _variants(evidence: Evidence) -> Iterator[tuple[str, Target]]:
     """Yield registered targets of the same step that say which variants of theirs there are."""
+    graded = any(quantity != "loss" for quantity, _ in evidence.numbers)
     for entry in registry.names(registry.TARGETS):
-        variants = getattr(registry.kind(registry.TARGETS, entry), "variants", None)
-        if variants is not None:
+        kind = registry.kind(registry.TARGETS, entry)
+        variants = getattr(kind, "variants", None)
+        if variants is not None and not (graded and forward_only(kind)):
             for target in variants(evidence.time_step):
                 yield entry, target
 
