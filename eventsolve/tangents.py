@@ -20,13 +20,14 @@ from eventsolve.margins import origins
 from eventsolve.patterns import Pattern, direction_of, scales_of
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
+from eventsolve.shown import Summary, brief, listed, several
 from eventsolve.solution import Solution, gather, own_spikes
 from eventsolve.studies import given, places_in
 
 Reals = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tangents(Frozen, Mapping[str, Reals]):
     """Derivatives along a direction: a mapping of population to how its spikes move, and how a loss does.
 
@@ -43,6 +44,14 @@ class Tangents(Frozen, Mapping[str, Reals]):
     spike_times: Mapping[str, Reals]
     loss: Any
     solution: Solution = field(repr=False)
+
+    def _summary(self) -> Summary:
+        title = f"Tangents({several(sum(times.size for times in self.spike_times.values()), 'spike')})"
+        largest = {name: np.abs(times).max(initial=0.0) for name, times in self.spike_times.items()}
+        rows: list[tuple[str, object]] = [
+            ("spike_times", listed(f"{name} by up to {most:.3g} s" for name, most in largest.items()))
+        ]
+        return title, [*rows, ("loss", "none" if self.loss is None else brief(self.loss))]
 
     def __getitem__(self, population: str) -> Reals:
         return self.spike_times[population]
