@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from validation.training import Epoch, Optimizer
 
 OPTIMIZERS = ("adam", "sgd")
+SLOPES = ("measured", "threshold", "crossing")
 
 
 def train_task(
@@ -31,6 +32,14 @@ def train_task(
         int | None, typer.Option(min=2, help="To train on. (default: 256 of a task; half of a record)")
     ] = None,
     seed: Seed = SEED,
+    along: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SLOPE",
+            help=f"Take exact gradients along the target's spikes, which need be all that it gives: one of "
+            f"{', '.join(SLOPES)}. (default: the target's own gradients)",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -46,13 +55,15 @@ def train_task(
         raise typer.BadParameter(
             f"{optimizer!r} is not one of {', '.join(OPTIMIZERS)}", param_hint="'--optimizer'"
         )
+    if along is not None and along not in SLOPES:
+        raise typer.BadParameter(f"{along!r} is not one of {', '.join(SLOPES)}", param_hint="'--along'")
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{out} must end with {', '.join(SUFFIXES)}", param_hint="'--out'")
     found = given(
         task,
         target,
         options,
-        tool="train",
+        tool="train" if along is None else "compare",
         samples=None if samples is None else 2 * samples,
         task_samples=512,
         seed=seed,
@@ -60,8 +71,9 @@ def train_task(
     )
 
     from eventsolve.io import records
-    from validation.training import SGD, Adam, trained
+    from validation.training import SGD, Adam, InTheLoop, trained
 
+    learner: Any = found.target if along is None else InTheLoop(found.target, along)  # type: ignore[arg-type]
     errors, tables = consoles()
     last: Epoch | None = None
     with refusals():
@@ -70,13 +82,11 @@ def train_task(
         training, test = (
             found.problem.select(range(low, high)) for low, high in ((0, half), (half, 2 * half))
         )
-        for last in trained(
-            training, found.target, rule, epochs=epochs, batch_size=batch, test=test, seed=seed
-        ):
+        for last in trained(training, learner, rule, epochs=epochs, batch_size=batch, test=test, seed=seed):
             tables.print(_line(last), soft_wrap=True)
     assert last is not None
     if out is not None:
-        name = f"{found.title}, trained on {found.target.name} for {epochs} epochs"
+        name = f"{found.title}, trained on {learner.name} for {epochs} epochs"
         try:
             records.write(records.Record(name, network=last.network), out)
         except (ValueError, ImportError) as error:
