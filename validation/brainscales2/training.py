@@ -138,7 +138,7 @@ def forward(
                 * chip.weight_step
             )
         own = np.zeros((post, pre))
-        measured = sent
+        measured = spikes[-1] if spikes else sent
         if setup.delays == "axonal":
             line = delay_of(setup, parameters.delays[k])
             if chip is not None and chip.has("delay_grid"):
