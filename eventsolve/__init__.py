@@ -24,6 +24,9 @@ from eventsolve.margins import margins as margins
 from eventsolve.network import LI as LI
 from eventsolve.network import LIF as LIF
 from eventsolve.network import Network as Network
+from eventsolve.observe import Observation as Observation
+from eventsolve.observe import Residual as Residual
+from eventsolve.observe import observe as observe
 from eventsolve.one_sided import OneSided as OneSided
 from eventsolve.problem import Problem as Problem
 from eventsolve.sides import gradient_sides as gradient_sides

@@ -152,6 +152,7 @@ class Gradients(Frozen):
     def coincidences(self) -> list[Coincidence]:
         """The places of ``one_sided``, each with what moves its two events."""
         self._require_spike_times("one_sided")
+        self.solution.require_solved("coincidences are")
         probes = [
             {name: probes_of(reads, low, high) for name, reads in self.reads.items()}
             for low, high in chunk_ranges(self.solution.n_samples)
@@ -444,7 +445,7 @@ def _backward(
         return _chunk_back(
             solution,
             layers,
-            chunk,
+            k,
             low,
             errors,
             {n: probes_of(r, low, high) for n, r in reads.items()},
@@ -490,7 +491,7 @@ def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stop
 def _chunk_back(
     solution: Solution,
     layers: tuple[Layer, ...],
-    chunk: Chunk,
+    k: int,
     low: int,
     errors: dict[str, Reals],
     reads: Mapping[str, Probes],
@@ -498,10 +499,11 @@ def _chunk_back(
     judged: bool,
     per_sample: bool,
 ) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
-    """Return dL/dt of every spike of the chunk, and per layer the gradients (weights, delays, parameters)."""
+    """Return dL/dt of every spike of chunk k, and per layer the gradients (weights, delays, parameters)."""
+    chunk = solution._chunks[k]
     results: list[tuple[Reals, Reals, Reals]] = []
     for layer in reversed(layers):
-        own = own_spikes(layer, chunk)
+        own, slopes = own_spikes(layer, chunk), solution.slopes_of_layer(k, layer)
         sources = gather(layer, chunk)
         places = places_of(layer, own) if layer.efferents is not None else {layer.name[0]: slice(None)}
         cotangents = np.empty(own.times.size)
@@ -510,7 +512,7 @@ def _chunk_back(
         probes = joined_probes(layer, reads, chunk.n_samples)
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = (
             _around_cycle(
-                solution, layer, chunk, sources, own, cotangents, probes, wanted, judged, per_sample
+                solution, layer, chunk, sources, own, slopes, cotangents, probes, wanted, judged, per_sample
             )
             if layer.cyclic
             else call(
@@ -523,6 +525,7 @@ def _chunk_back(
                 chunk.start[layer.name],
                 solution.after,
                 own,
+                slopes,
                 cotangents,
                 probes,
                 solution.t_end,
@@ -536,8 +539,8 @@ def _chunk_back(
             sample = low + int(np.searchsorted(own.offsets, grazing, side="right")) - 1
             name, neuron = layer.neuron_of(int(own.neurons[grazing]))
             raise UndefinedGradientError(
-                f"the gradient is not defined: neuron {neuron} of {name!r} in sample {sample} grazes its "
-                f"threshold at {float(own.times[grazing])!r} s with no slope, and the loss depends on that spike"
+                f"the gradient is not defined: neuron {neuron} of {name!r} in sample {sample} "
+                f"{solution.without_slope(float(own.times[grazing]))}, and the loss depends on that spike"
             )
         for name, place in places.items():
             errors[name] = totals[place]
@@ -561,6 +564,7 @@ def _around_cycle(
     chunk: Chunk,
     sources: Gathered,
     own: Spikes,
+    slopes: Reals,
     cotangents: Reals,
     probes: Probes,
     wanted: Wanted,
@@ -583,6 +587,7 @@ def _around_cycle(
         chunk.start[layer.name],
         solution.after,
         own,
+        slopes,
         cotangents,
         probes,
         solution.t_end,

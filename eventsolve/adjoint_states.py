@@ -65,25 +65,28 @@ class AdjointStates(Frozen):
         layer = solution.layer(population)
         everywhere, back = solution.in_order(times)
         parts = []
-        for chunk, (low, high) in zip(solution._chunks, chunk_ranges(solution.n_samples), strict=True):
+        for k, (low, high) in enumerate(chunk_ranges(solution.n_samples)):
+            chunk = solution._chunks[k]
             own = own_spikes(layer, chunk)
             start = chunk.start[layer.name]
             totals = np.empty(own.times.size)
             for name, places in places_of(layer, own).items():
                 first, last = solution.spikes[name].offsets[[low, high]]
                 totals[places] = self.spike_times[name][first:last]
-            left = call(
-                slopes_of,
-                layer.neurons,
-                layer.afferents,
-                layer.cohorts,
-                layer.n_sources,
-                gather(layer, chunk).spikes,
-                start,
-                solution.after,
-                own,
-                solution.t_end,
-            )
+            left = solution.slopes_of_layer(k, layer)
+            if left.size < totals.size:
+                left = call(
+                    slopes_of,
+                    layer.neurons,
+                    layer.afferents,
+                    layer.cohorts,
+                    layer.n_sources,
+                    gather(layer, chunk).spikes,
+                    start,
+                    solution.after,
+                    own,
+                    solution.t_end,
+                )
             reads = {name: probes_of(r, low, high) for name, r in self.reads.items()}
             probes = joined_probes(layer, reads, chunk.n_samples)
             parts.append(

@@ -176,6 +176,7 @@ def gradient_condition(solution: Solution, *, threads: int | None = None) -> Con
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     solution.require_whole("the condition of gradients")
+    solution.require_solved("the condition of gradients is that")
     layers, ranges = spiking_layers(solution), part_ranges(solution)
     parts = map_chunks(lambda k: _condition(part_of(solution, *ranges[k]), layers), len(ranges), threads)
     columns: dict[str, list[Reals]] = {

@@ -99,6 +99,7 @@ def estimate_radius(
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     solution.require_whole("trust radii")
+    solution.require_solved("trust radii are")
     pattern = pattern_of(solution, of)
     layers = spiking_layers(solution)
     ranges = part_ranges(solution)

@@ -220,6 +220,7 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     solution.require_whole("margins")
+    solution.require_solved("margins are")
     if nearest is not None and (isinstance(nearest, bool) or not isinstance(nearest, int) or nearest < 1):
         raise ValueError(f"nearest must be None or an integer >= 1; got {nearest!r}")
     layers = spiking_layers(solution)

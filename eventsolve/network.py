@@ -7,7 +7,7 @@ assembled with ``add_input``, ``add_population`` and ``connect``, and cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -391,6 +391,19 @@ class Network(Shown):
                 other._add(population)
         for projection in self.projections.values():
             other._join(projection)
+        return other
+
+    def cut_at(self, names: Collection[str], without: Collection[str] = ()) -> Network:
+        """Return the network in which some populations are inputs; others, of which nothing is heard, are left out."""
+        other = Network()
+        for name, population in self.populations.items():
+            if name in names:
+                other.add_input(name, population.size)
+            elif name not in without:
+                other._add(population)
+        for projection in self.projections.values():
+            if projection.post not in names and projection.post not in without:
+                other._join(projection)
         return other
 
     def _reweighted(self, projection: Projection, weight: Weights) -> Projection:

@@ -144,6 +144,16 @@ class Layer:
         )
         return self._by_key(laid_out.weight.astype(np.int64))
 
+    @cached_property
+    def bundles(self) -> Integers:
+        """The bundle of ``efferents`` that each of ``afferents`` is in, (n_synapses,)."""
+        assert self.efferents is not None
+        bundles = np.empty(self.n_synapses, np.int64)
+        for p in self.projections:
+            places = self._bundled_synapses[p.key]
+            bundles[self._synapses[p.key]] = np.searchsorted(self.efferents.first, places, side="right") - 1
+        return bundles
+
     def _by_key(self, order: Integers) -> dict[Key, Integers]:
         """Return by key which synapses are a projection's, of which ``order`` says where they stand among all."""
         place = np.empty_like(order)

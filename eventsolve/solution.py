@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -195,7 +195,7 @@ class Solution(Frozen):
         after: float,
         chunks: tuple[Chunk, ...],
         stopped: Stopped | None = None,
-    ) -> Solution:
+    ) -> Self:
         """Return the solution whose spikes were joined from its chunks by the solver itself: nothing is compared."""
         solution = cls.__new__(cls)
         vars(solution).update(
@@ -245,6 +245,7 @@ class Solution(Frozen):
     def final_state(self) -> State:
         """Where this solution stopped, for ``solve(..., initial=...)``."""
         self.require_whole("final_state")
+        self.require_solved("final_state is that")
         delays: dict[str, float] = {}
         for p in self.network.projections.values():
             delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
@@ -408,6 +409,17 @@ class Solution(Frozen):
                 f"this solution ends with the first spikes of {self.stopped.population!r}, in some sample at "
                 f"{float(self.stopped.until.min())!r} s; for {what} use eventsolve.solve"
             )
+
+    def require_solved(self, what: str) -> None:
+        """Raise a ValueError that says what is asked of the network's own spikes if some were given: here none were."""
+
+    def without_slope(self, time: float) -> str:
+        """Return what a neuron does whose spike at a time has no derivative."""
+        return f"grazes its threshold at {time!r} s with no slope"
+
+    def slopes_of_layer(self, k: int, layer: Layer) -> NDArray[np.float64]:
+        """Return V' before every spike of a layer in chunk k, in 1/s; empty where I and the threshold say it."""
+        return np.empty(0)
 
     def layer(self, population: str) -> Layer:
         """Return the layer that a population of neurons is in, or raise a ValueError that says why there is none."""

@@ -69,7 +69,7 @@ def solve_chunk(
             )
             chunk.queued[layer.name] = found
             for name, places in places_of(layer, found).items():
-                chunk.spikes[name] = _population_spikes(found, places, layer.slice_of(name).start)
+                chunk.spikes[name] = spikes_of_population(found, places, layer.slice_of(name).start)
         chunk.end[layer.name] = end
         for sample, where, time in zip(samples.tolist(), neurons.tolist(), times.tolist(), strict=True):
             population, neuron = layer.neuron_of(where)
@@ -80,7 +80,8 @@ def solve_chunk(
     return doubts, None
 
 
-def _population_spikes(own: Spikes, places: NDArray[np.int64], first: int) -> Spikes:
+def spikes_of_population(own: Spikes, places: NDArray[np.int64], first: int) -> Spikes:
+    """Return those of a layer's spikes that are at some places, their neurons numbered from ``first`` on."""
     samples = np.repeat(np.arange(own.offsets.size - 1), np.diff(own.offsets))[places]
     return Spikes(
         own.times[places],

@@ -20,13 +20,14 @@ from eventsolve.margins import origins
 from eventsolve.patterns import Pattern, direction_of, scales_of
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Chunk, Solution, gather, own_spikes
+from eventsolve.shown import Summary, brief, listed, several
+from eventsolve.solution import Solution, gather, own_spikes
 from eventsolve.studies import given, places_in
 
 Reals = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tangents(Frozen, Mapping[str, Reals]):
     """Derivatives along a direction: a mapping of population to how its spikes move, and how a loss does.
 
@@ -43,6 +44,14 @@ class Tangents(Frozen, Mapping[str, Reals]):
     spike_times: Mapping[str, Reals]
     loss: Any
     solution: Solution = field(repr=False)
+
+    def _summary(self) -> Summary:
+        title = f"Tangents({several(sum(times.size for times in self.spike_times.values()), 'spike')})"
+        largest = {name: np.abs(times).max(initial=0.0) for name, times in self.spike_times.items()}
+        rows: list[tuple[str, object]] = [
+            ("spike_times", listed(f"{name} by up to {most:.3g} s" for name, most in largest.items()))
+        ]
+        return title, [*rows, ("loss", "none" if self.loss is None else brief(self.loss))]
 
     def __getitem__(self, population: str) -> Reals:
         return self.spike_times[population]
@@ -154,7 +163,7 @@ def _forward(
             piece = slice(trains.offsets[low], trains.offsets[high])
             emitted[name] = moved[name][piece][solved[name][piece]]
         probes = {name: probes_of(r, low, high) for name, r in reads.items()}
-        return _chunk_forward(solution, layers, solution._chunks[k], low, emitted, probes, steps)
+        return _chunk_forward(solution, layers, k, low, emitted, probes, steps)
 
     parts = map_chunks(work, len(solution._chunks), threads)
     for name, values in moved.items():
@@ -165,13 +174,14 @@ def _forward(
 def _chunk_forward(
     solution: Solution,
     layers: tuple[Layer, ...],
-    chunk: Chunk,
+    k: int,
     low: int,
     emitted: Mapping[str, Reals],
     reads: Mapping[str, Probes],
     steps: Pattern,
 ) -> tuple[dict[str, Reals], Reals]:
-    """Return how far every spike of a chunk moves and what reads add to its losses; sources before targets."""
+    """Return how far every spike of chunk k moves and what reads add to its losses; sources before targets."""
+    chunk = solution._chunks[k]
     moved, loss = dict(emitted), np.zeros(chunk.n_samples)
     for layer in layers:
         own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
@@ -194,6 +204,7 @@ def _chunk_forward(
             chunk.start[layer.name],
             solution.after,
             own,
+            solution.slopes_of_layer(k, layer),
             joined_probes(layer, reads, chunk.n_samples),
             solution.t_end,
             origins(layer, gathered, own),
@@ -202,19 +213,21 @@ def _chunk_forward(
             scales_of(layer, steps),
         )
         if grazing >= 0:
-            raise _undefined(layer, own, grazing, low)
+            raise _undefined(solution, layer, own, grazing, low)
         for name, place in places.items():
             moved[name] = found[place]
         loss += change
     return moved, loss
 
 
-def _undefined(layer: Layer, own: Spikes, grazing: int, low: int) -> UndefinedGradientError:
+def _undefined(
+    solution: Solution, layer: Layer, own: Spikes, grazing: int, low: int
+) -> UndefinedGradientError:
     sample = low + int(np.searchsorted(own.offsets, grazing, side="right")) - 1
     name, neuron = layer.neuron_of(int(own.neurons[grazing]))
     return UndefinedGradientError(
-        f"the derivative is not defined: neuron {neuron} of {name!r} in sample {sample} grazes its threshold at "
-        f"{float(own.times[grazing])!r} s with no slope, and the direction moves it"
+        f"the derivative is not defined: neuron {neuron} of {name!r} in sample {sample} "
+        f"{solution.without_slope(float(own.times[grazing]))}, and the direction moves it"
     )
 
 

@@ -13,19 +13,26 @@ _LONG = 0.1
 """Seconds from which on a number without a unit is probably one of milliseconds: no time step is so long."""
 
 
-def seconds(text: str) -> float:
-    """Read a duration such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
+def number(text: str) -> float | None:
+    """Read a number of seconds with a unit or without, of either sign; None where it is none."""
     match = re.fullmatch(r"\s*([^\sa-zµ]*(?:e[-+]?\d+)?)\s*([a-zµ]*)\s*", text)
     try:
         value = float(match[1]) * _UNITS[match[2]] if match else math.nan
     except (ValueError, KeyError):
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
+        return None
+    # 0.1 ms is 1e-4 s, not the product of two rounded numbers
+    return float(f"{value:.12g}") if math.isfinite(value) else None
+
+
+def seconds(text: str) -> float:
+    """Read a duration > 0 such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
+    value = number(text)
+    if value is None or not value > 0:
         raise typer.BadParameter(
             f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us"
         )
-    if value >= _LONG and not match[2]:  # type: ignore[index]
+    if value >= _LONG and not re.search(r"[a-zµ]\s*$", text):
         typer.echo(
             f"warning: {text.strip()} is {value:g} s; write {text.strip()}ms for milliseconds", err=True
         )
-    return float(f"{value:.12g}")  # 0.1 ms is 1e-4 s, not the product of two rounded numbers
+    return value

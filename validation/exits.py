@@ -6,6 +6,7 @@
 2     the input or the usage is wrong, or the output can't be written
 70    an internal error, with its traceback on standard error
 130   interrupted
+141   whoever read standard output stopped reading, as head does; reports are written before anything is printed
 ====  ================================================================================================================
 """
 
@@ -20,10 +21,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-DIFFERS, WRONG, INTERNAL, INTERRUPTED = 1, 2, 70, 130
+DIFFERS, WRONG, INTERNAL, INTERRUPTED, UNREAD = 1, 2, 70, 130, 141
 STATUS = (
     "Exit status: 0 it agrees, 1 it differs or a limit is broken, 2 the input or usage is wrong or the output can't "
-    "be written, 70 an internal error, 130 interrupted."
+    "be written, 70 an internal error, 130 interrupted, 141 nobody reads standard output any more."
 )
 
 
@@ -59,10 +60,14 @@ class Commands(TyperGroup):
 
 
 def _unwritable(error: OSError) -> int:
-    """Say what can't be read or written, and keep Python from trying it again at its end."""
-    print(f"Error: {str(error) or 'standard output is closed'}", file=sys.stderr)
+    """Say what can't be read or written, and keep Python from trying it again at its end.
+
+    Of a pipe that nobody reads any more nothing is said.
+    """
+    if not isinstance(error, BrokenPipeError):
+        print(f"Error: {error}", file=sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return WRONG
+    return UNREAD if isinstance(error, BrokenPipeError) else WRONG

@@ -22,10 +22,8 @@ from importlib.metadata import EntryPoint, entry_points
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import typer
-
 from eventsolve.checks import shown
-from validation.durations import seconds
+from validation.durations import number
 from validation.target import Target
 from validation.tasks.task import Task
 
@@ -153,8 +151,8 @@ def _parsed(option: str, text: str, kind: Any) -> Any:
             return text.lower() == "true"
         if one is int and text.removeprefix("-").isdecimal():
             return int(text)
-        if one is float and (number := _number(text)) is not None:
-            return number
+        if one is float and (read := _number(text)) is not None:
+            return read
     choices = [one for one in kinds if get_origin(one) is Literal]
     if not choices and any(one not in (bool, int, float, NoneType) for one in kinds):
         return text  # which the entry judges itself
@@ -166,11 +164,7 @@ def _number(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        pass
-    try:
-        return seconds(text)
-    except typer.BadParameter:
-        return None
+        return number(text)
 
 
 def _word(kind: Any) -> str:

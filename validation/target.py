@@ -62,7 +62,7 @@ class Resolution:
 
 
 class Target(Protocol):
-    """An implementation under test."""
+    """An implementation under test; one that has no gradients says so by an attribute ``forward_only``, True."""
 
     @property
     def name(self) -> str:
@@ -74,7 +74,8 @@ class Target(Protocol):
         Returns
         -------
         Record
-            As :meth:`eventsolve.io.records.Record.of` makes it: of the problem, with each sample's own gradients.
+            As :meth:`eventsolve.io.records.Record.of` makes it: of the problem, with each sample's own gradients,
+            unless it is forward only.
 
         Raises
         ------
@@ -125,6 +126,31 @@ class Ablatable(Resolved, Protocol):
         ValueError
             If there is no such cause.
         """
+
+
+class Varied(Target, Protocol):
+    """A target that a record may turn out to be a run of, in one of its variants."""
+
+    @classmethod
+    def variants(cls, time_step: float) -> Iterable[Varied]:
+        """Return what a record of a time step, in seconds, may come from, likely ones first."""
+
+
+class Faulty(Varied, Ablatable, Protocol):
+    """A target some of whose causes are faults, which a diagnosis names where they act."""
+
+    def faults(self) -> tuple[str, ...]:
+        """Return those of its causes that its scheme does not need."""
+
+
+class Tuned(Varied, Protocol):
+    """A target with settings that spikes do not show, but gradients do."""
+
+    def tuned(self, problem: es.Problem, record: Record) -> Iterable[Tuned]:
+        """Return the same with other settings from which a record's gradients may come, given that its spikes do."""
+
+    def gradient_factor(self, problem: es.Problem) -> float:
+        """Return by what the implementation's own gradient of a sample has to be multiplied to be dL/dw."""
 
 
 class Cost(NamedTuple):
@@ -207,17 +233,25 @@ TOOLS: Mapping[str, tuple[type, ...]] = {
     "train": (Target,),
 }
 """What each command asks of a target."""
+OF_GRADIENTS = ("converge", "recommend", "train")
+"""Commands that a forward-only target is of no use to."""
+
+
+def forward_only(target: object) -> bool:
+    """Return whether a target, or its class, has no gradients."""
+    return bool(getattr(target, "forward_only", False))
 
 
 def missing(target: object, tool: str) -> tuple[str, ...]:
-    """Return the methods that a target, or its class, lacks for a command."""
+    """Return what a target, or its class, lacks for a command: methods, by their names with (), and gradients."""
     names = dict.fromkeys(
         name
         for protocol in (Target, *TOOLS[tool])
         for name in vars(protocol)
         if not name.startswith("_") and name != "name"
     )
-    return tuple(name for name in names if not callable(getattr(target, name, None)))
+    lacking = [f"{name}()" for name in names if not callable(getattr(target, name, None))]
+    return (*lacking, *(["gradients"] if tool in OF_GRADIENTS and forward_only(target) else []))
 
 
 def require(target: object, tool: str) -> None:
@@ -227,6 +261,6 @@ def require(target: object, tool: str) -> None:
         name = target.__name__ if isinstance(target, type) else getattr(target, "name", type(target).__name__)
         able = [other for other in TOOLS if not missing(target, other)]
         raise ValueError(
-            f"{tool} needs a target with {' and '.join(f'{method}()' for method in lacking)}, which {name} has not; "
+            f"{tool} needs a target with {' and '.join(lacking)}, which {name} has not; "
             f"it can {', '.join(able) or 'do nothing'}"
         )

@@ -353,6 +353,7 @@ def certify(
     """
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {shown(solution)}")
+    solution.require_solved("a certificate is")
     if count("digits", digits) < 1:
         raise ValueError("digits must be >= 1; got 0")
     if tolerance is not None:

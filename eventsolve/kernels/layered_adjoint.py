@@ -48,6 +48,7 @@ def back_through(
     events,
     n_segments,
     own_trigger,
+    slopes,
     cotangents,
     probes,
     errors,
@@ -129,7 +130,7 @@ def back_through(
             else:
                 p_v = 0.0
                 if error != 0.0:
-                    slope_left = (current - c) / tau_mem
+                    slope_left = slopes[which] if slopes.size > 0 else (current - c) / tau_mem
                     if slope_left > 0.0:
                         p_v = -error / slope_left
                         d_threshold -= p_v
@@ -181,6 +182,7 @@ def cohort_back(
     start,
     sample,
     own,
+    slopes,
     by_neuron,
     own_places,
     cotangents,
@@ -243,6 +245,7 @@ def cohort_back(
             events,
             n_segments,
             own_triggers,
+            slopes,
             cotangents,
             probes,
             errors,
@@ -269,6 +272,7 @@ def march_back(
     start,
     after,
     own,
+    slopes,
     cotangents,
     probes,
     t_end,
@@ -286,6 +290,8 @@ def march_back(
         Of the sources, numbered through, and of the layer itself.
     start : States
         With which it began; arrivals in (after, t_end] were taken.
+    slopes : (n_own,) or (0,)
+        V' before every own spike where it was observed; by default it follows from I and the threshold.
     cotangents : (n_own,)
         dL/dt of every own spike from the loss and from everything downstream.
     probes : Probes
@@ -371,6 +377,7 @@ def march_back(
                 start,
                 sample,
                 own,
+                slopes,
                 by_neuron,
                 own_places,
                 cotangents,

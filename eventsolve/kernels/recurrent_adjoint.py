@@ -648,6 +648,7 @@ def mirror(
     start,
     after,
     own,
+    slopes,
     cotangents,
     probes,
     t_end,
@@ -667,6 +668,8 @@ def mirror(
         With which it began; arrivals in (after, t_end] were taken.
     own : Spikes
         Of the layer, in order of occurrence.
+    slopes : (n_own,) or (0,)
+        V' before every own spike where it was observed; by default it follows from I and the threshold.
     cotangents : (n_own,)
         dL/dt of every own spike from the loss and from everything downstream of the layer.
     probes : Probes
@@ -746,7 +749,7 @@ def mirror(
             longest,
             n_deliveries,
             together,
-            left,
+            slopes if slopes.size > 0 else left,
             right,
             ahead,
             t_end,

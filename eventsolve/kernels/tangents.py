@@ -101,6 +101,7 @@ def go_through(
     events,
     n_segments,
     own_trigger,
+    slopes,
     probe_arrival,
     origin,
     moves,
@@ -153,7 +154,7 @@ def go_through(
             knots.spike[knot] = which
             knots.time[knot] = states[g, START] + h
             knots.v[knot], knots.i[knot] = v, i
-            knots.left[knot] = (current * eb - c) / tau_mem
+            knots.left[knot] = slopes[which] if slopes.size > 0 else (current * eb - c) / tau_mem
             if triggered:
                 knots.ahead[knot], knots.shift[knot] = slope, inherited
             v, i = d[V_RESET, neuron], 0.0
@@ -376,6 +377,7 @@ def move(
     start,
     after,
     own,
+    slopes,
     probes,
     t_end,
     origin,
@@ -393,6 +395,8 @@ def move(
         of the layer itself, in order of occurrence.
     start : States
         With which it began; arrivals in (after, t_end] were taken.
+    slopes : (n_own,) or (0,)
+        V' before every own spike where it was observed; by default it follows from I and the threshold.
     probes : Probes
         Where a loss reads the voltages of the layer.
     origin, moves : (n_spikes,)
@@ -513,6 +517,7 @@ def move(
                     events,
                     n_segments,
                     own.trigger,
+                    slopes,
                     probes.arrival,
                     origin,
                     moves,

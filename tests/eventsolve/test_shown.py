@@ -75,3 +75,17 @@ def test_trains_go_to_pandas_and_back(trains):
     )
     with pytest.raises(ValueError, match="frame must have the columns neuron, time; it has"):
         es.SpikeTrains.from_pandas(frame[["neuron"]], n_neurons=2)
+
+
+def test_tangents_say_how_far_spikes_move_and_print_no_arrays():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "out", [[9.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 30e-3)
+    loss = es.losses.TargetTimeMSE("out", [[5e-3]])
+    tangents = es.jvp(solution, {"weight": {("in", "out"): 1.0}}, loss)
+    lines = repr(tangents).splitlines()
+    assert lines[0] == "Tangents(2 spikes)"
+    assert lines[1] == f"  spike_times  in by up to 0 s, out by up to {abs(tangents['out'][0]):.3g} s"
+    assert lines[2] == f"  loss         {tangents.loss:.6g}"

@@ -61,7 +61,7 @@ def test_unknown_names_and_options_are_told_with_those_that_there_are():
         ValueError, match=r"there is no target 'spinaker2'; there are .*: was 'spinnaker2' meant\?"
     ):
         target("spinaker2")
-    with pytest.raises(ValueError, match="there is no task 'mnist'; there are digits, keywords"):
+    with pytest.raises(ValueError, match="there is no task 'mnist'; there are delgrad, digits, keywords"):
         task("mnist")
     with pytest.raises(ValueError, match=r"the task 'yinyang' has no option 'size'; it has setup"):
         task("yinyang", size=3)

@@ -13,7 +13,7 @@ from eventsolve.problem import network_of
 from validation import registry
 from validation.attribution.study import late
 from validation.oracle import oracle
-from validation.target import TOOLS, Grain, missing
+from validation.target import TOOLS, Grain, forward_only, missing
 
 NAMES = registry.names(registry.TARGETS)
 SOME = {"time_step": 1e-3}
@@ -101,6 +101,9 @@ def test_it_runs_what_it_can_completely_and_refuses_the_rest(name):
             continue
         assert record.loss_values.shape == (n,)
         assert np.isfinite(record.loss_values).all()
+        if forward_only(target):
+            assert not any(record.gradients.values())
+            continue
         for key, p in net.projections.items():
             assert record.weight[key].shape[0] == n
             assert record.weight[key][0].size == p.weights.size
@@ -112,6 +115,8 @@ def test_it_runs_what_it_can_completely_and_refuses_the_rest(name):
 def test_the_same_problem_gives_the_same_bits(name):
     case = next(case for case in PROBLEMS if run(name, case) is not None and PROBLEMS[case].loss is not None)
     one, two = run(name, case), run(name, case)
+    assert one.loss_values.tobytes() == two.loss_values.tobytes()
+    assert bool(one.weight) != forward_only(made(name))
     for key, weight in one.weight.items():
         assert weight.tobytes() == two.weight[key].tobytes()
     for population, trains in one.trains.items():
@@ -155,12 +160,18 @@ def test_with_all_causes_it_is_itself_and_without_any_nearer_to_the_oracle(name)
     assert set(kept) <= set(causes)
     assert all(text for text in causes.values())
     whole, own = target.with_causes(causes).run(problem), target.run(problem)
+    for population, trains in own.spikes.items():
+        assert trains == whole.spikes[population]
     for key, weight in own.weight.items():
         np.testing.assert_array_equal(weight, whole.weight[key])
     bare = target.with_causes(kept)
     exact = oracle(late(problem, bare.resolution(problem.network)))
     without = bare.run(problem)
-    for key, weight in exact.weight.items():
+    if forward_only(target):
+        for population, trains in exact.spikes.items():
+            assert trains == without.spikes[population]
+            assert problem.network.population(population).neuron is None or trains != own.spikes[population]
+    for key, weight in exact.weight.items() if not forward_only(target) else ():
         off, none = (np.linalg.norm(r.weight[key] - weight) for r in (own, without))
         assert none < off or none <= 1e-9 * np.linalg.norm(weight)
     with pytest.raises(ValueError, match="no such"):

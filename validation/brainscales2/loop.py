@@ -48,7 +48,8 @@ class Way:
     least : float
         A denominator I - v_threshold closer to 0 is replaced by this, in the unit of the weights (1e-6 in jaxsnn).
     cap : float
-        Of a sample, what a neuron's weights get is dropped if one of them gets more, as loss per weight.
+        Of a sample, what a neuron's weights get is dropped if one of them gets more, as loss per weight; not what goes
+        on to delays and to the spikes before.
     """
 
     slope: Slope
@@ -186,7 +187,6 @@ def gradient(
         if np.isfinite(way.cap):
             over = np.abs(by_weight).max(axis=1) > way.cap
             dropped += int(np.count_nonzero(over))
-            push = np.where(over, 0.0, push)
             by_weight = np.where(over[:, None, :], 0.0, by_weight)
         by_time = np.where(causal, flaws.arrival_sign * rows * rise, 0.0) * push[:, None, :] / tau
         first = 0

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.checks import count, duration, real, seconds
 from eventsolve.frozen import FrozenMapping
-from eventsolve.io.records import Record
+from eventsolve.io.records import Record, Scheme
 from eventsolve.network import Network
 from validation.brainscales2.causes import MEANINGS, NAMES, checked
 from validation.brainscales2.chip import (
@@ -33,6 +33,10 @@ from validation.brainscales2.chip import (
 from validation.brainscales2.closed_forms import SLOPES, Reals, Slope
 from validation.brainscales2.loop import Found, Measured, Way, check_way, gradient, layers_of, ratio_of
 from validation.target import Resolution
+
+if TYPE_CHECKING:
+    from validation.brainscales2.replay import Finding
+    from validation.diagnosis.evidence import Evidence
 
 Flavour = Literal["delgrad", "jaxsnn"]
 
@@ -95,7 +99,8 @@ class BrainScaleS2:
         Seconds, of recorded times.
     cap : float
         A sample's part in the gradient of a neuron's weights is dropped if a weight gets more, as loss per weight; inf
-        for no cap. DelGrad trains with 0.2 of a loss in tau_syn^2.
+        for no cap. DelGrad trains with 0.2 of the mean loss of a batch in tau_syn^2, which is as many times more of a
+        sample's own loss as there are samples.
     mismatch : Mismatch, optional
         The chip itself, in place of one that is drawn; causes of it that are left out are left out of it.
     """
@@ -276,7 +281,11 @@ class BrainScaleS2:
         ValueError
             As :meth:`run`.
         """
-        lines = self._placed(network)
+        self._place(network)
+        return self._held(network)
+
+    def _held(self, network: Network) -> Network:
+        lines = lines_of(network)
         if self.has("weight_grid"):
             most = self.weight_max
             network = network.with_weights(
@@ -309,6 +318,13 @@ class BrainScaleS2:
         gains = self.drawn(network).gain
         return {key: values * gains[key] if key in gains else values for key, values in weight.items()}
 
+    @staticmethod
+    def replay(evidence: Evidence, tolerance: float) -> Finding | None:
+        """Return what explains a record of such a chip; see :mod:`validation.brainscales2.replay`."""
+        from validation.brainscales2.replay import found
+
+        return found(evidence, tolerance)
+
     # -- what it does ---------------------------------------------------------------------------------------------
 
     def run(self, problem: es.Problem) -> Record:
@@ -336,19 +352,22 @@ class BrainScaleS2:
             if self.trials == 1
             else problem.select(np.tile(np.arange(problem.n_samples), self.trials))
         )
-        measured, counters = self.measured(problem)
+        held, measured, counters = self._trials(problem)
         spikes = {
             name: measured.trains(name)
             for name, p in problem.network.populations.items()
             if p.neuron is not None
         }
-        held = self.held(problem.network)
         seen = problem.network if self.has("unrounded") else held
         record = Record.of(
             whole,
             self.name,
             spikes=spikes,
+            arrivals={
+                name: es.SpikeTrains.from_dense(measured.arrivals[name]) for name in lines_of(problem.network)
+            },
             time_step=self.time_stamp if self.has("time_grid") else None,
+            scheme=Scheme(one_spike=True, reset_between_samples=True),
             trials=self.trials,
             weights={
                 "forward": {key: p.weight for key, p in held.projections.items()},
@@ -375,9 +394,14 @@ class BrainScaleS2:
 
     def measured(self, problem: es.Problem) -> tuple[Measured, Counters]:
         """Return what is recorded of all trials of a batch, and what happened on the way."""
+        return self._trials(problem)[1:]
+
+    def _trials(self, problem: es.Problem) -> tuple[Network, Measured, Counters]:
+        """Return the network as it is programmed, what is recorded, and what happened."""
         network = problem.network
-        self._check(problem)
-        chip = self.chip(network)
+        self.check(problem)
+        held = self._held(network)
+        chip = mismatched(held, self.drawn(network))
         noise = Noise(
             threshold=self.threshold_noise if self.has("threshold_noise") else 0.0,
             jitter=self.jitter if self.has("jitter") else 0.0,
@@ -393,15 +417,11 @@ class BrainScaleS2:
             )
             for trial in range(self.trials)
         ]
-        return Measured(
-            *(
-                {
-                    name: np.concatenate([getattr(run, what)[name] for run in runs])
-                    for name in network.populations
-                }
-                for what in ("spikes", "arrivals")
-            )
-        ), counters
+        spikes, arrivals = (
+            {name: np.concatenate([getattr(run, what)[name] for run in runs]) for name in network.populations}
+            for what in ("spikes", "arrivals")
+        )
+        return held, Measured(spikes, arrivals), counters
 
     def _out_of_range(self, network: Network) -> dict[str, int]:
         found = {}
@@ -417,8 +437,8 @@ class BrainScaleS2:
             )
         return found
 
-    def _placed(self, network: Network) -> dict[str, Reals]:
-        """Return the delay circuits of a network, or raise a ValueError that says what the chip cannot hold."""
+    def _place(self, network: Network) -> None:
+        """Raise a ValueError that says what of a network the chip cannot hold, if there is something."""
         for names in layers_of(network):
             if len(names) > 1 or any(p.pre == p.post for p in network.afferents(names[0])):
                 raise ValueError(
@@ -443,11 +463,12 @@ class BrainScaleS2:
                         f"neurons on the chip start at rest; {name} of {population.name!r} is not there"
                     )
         check_way(network, self.way.slope)
-        return lines_of(network)
+        lines_of(network)
 
-    def _check(self, problem: es.Problem) -> None:
+    def check(self, problem: es.Problem) -> None:
+        """Raise a ValueError that says what the chip cannot represent, if there is something."""
         network = problem.network
-        self._placed(network)
+        self._place(network)
         for name, population in network.populations.items():
             if population.neuron is None:
                 given = problem.inputs.get(name)

@@ -1,9 +1,9 @@
 """DelGrad's trainings, exactly and on noisy chips in the loop: Adam on small batches, with their remedies for silence.
 
 A step is what :class:`validation.brainscales2.BrainScaleS2` does, but compiled, and but for spikes that a neuron
-repeats after the chip's refractory period. As in DelGrad's code a sample's part in the gradient of a neuron is dropped
-if a weight gets more than :data:`CAP`, and a batch in which too many spikes are missing makes no gradient step: the
-weights of the neurons that miss some rise, by twice as much each time in a row.
+repeats after the chip's refractory period. As in DelGrad's code a sample's part in the gradient of a neuron's weights
+is dropped if a weight gets more than :data:`CAP`; a batch in which too many spikes are missing makes no gradient step:
+in the first layer that misses them, weights of neurons that miss some rise, by twice as much each time in a row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from eventsolve.interrupts import call
+from eventsolve.interrupts import call, interruptible
 from eventsolve.io import datasets
 from validation.brainscales2.chip import Mismatch
 from validation.brainscales2.closed_forms import SLOPES, Reals, Slope
@@ -39,7 +39,7 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 """The ideal network; a chip in the loop with one of the slopes; a chip whose parameters are known."""
 
 CAP = 0.2
-"""Of a sample's dL/dw, where weights are DelGrad's and times are in tau."""
+"""Of a sample's part in dL/dw of the mean loss, where weights are DelGrad's and times are in tau."""
 SILENT = 100.0
 """What an output that is silent adds to the loss of a sample."""
 BUMP = 5e-4
@@ -245,7 +245,7 @@ def backward(
             circuit.factors[k] if known else bare.factors[k],
             setup.ratio,
             SLOPES.index(kind),
-            cap / setup.ratio,
+            cap * len(labels) / setup.ratio,
             dw,
             dd,
             dt,
@@ -359,7 +359,8 @@ def train(plan: Plan) -> Iterator[Trained]:
     most = data_sheet.weight_max * data_sheet.weight_step if setup.on_chip else np.inf
     arrays = [a.copy() for a in parameters.arrays]
     moments = [[np.zeros_like(a) for a in arrays] for _ in range(2)]
-    n_layers, taken, row, bumps, steps, dropped = len(parameters.weights), 0, 0, 0, 0, 0
+    n_layers, taken, bumps, steps, dropped = len(parameters.weights), 0, 0, 0, 0
+    lifted, lift = -1, 0.0
     history: list[float] = []
     for epoch in range(plan.epochs):
         rates = [r * FALL ** (epoch // EVERY) for r in setup.rates]
@@ -367,16 +368,25 @@ def train(plan: Plan) -> Iterator[Trained]:
         for start in range(0, len(order) - setup.batch + 1, setup.batch):
             batch = order[start : start + setup.batch]
             parameters = Parameters(tuple(arrays[:n_layers]), tuple(arrays[n_layers:]))
-            measured = forward(setup, parameters, times[batch], circuit, rng)
+            at, chosen = times[batch], labels[batch]
+            state = rng.bit_generator.state
+
+            def once(
+                parameters: Parameters = parameters, at: Reals = at, chosen: Any = chosen, state: Any = state
+            ) -> tuple[Pass, Step]:
+                rng.bit_generator.state = state  # also of a step that was interrupted, and is begun again
+                measured = forward(setup, parameters, at, circuit, rng)
+                return measured, backward(setup, parameters, measured, chosen, circuit, plan.engine)
+
+            measured, step = interruptible(once)
             steps += 1
             quiet = [k for k, t in enumerate(measured.spikes) if np.isinf(t).mean() > setup.silence[k]]
             if quiet:
                 k = quiet[0]
-                arrays[k][:, np.isinf(measured.spikes[k]).any(axis=0)] += BUMP * 2.0**row
-                row, bumps = row + 1, bumps + 1
+                lifted, lift, bumps = k, 2.0 * lift if k == lifted else BUMP, bumps + 1
+                arrays[k][:, np.isinf(measured.spikes[k]).any(axis=0)] += lift
             else:
-                row, taken = 0, taken + 1
-                step = backward(setup, parameters, measured, labels[batch], circuit, plan.engine)
+                lifted, taken = -1, taken + 1
                 dropped += step.dropped
                 for k, gradient in enumerate(step.gradients):
                     for moment, beta, power in zip(moments, BETAS, (1, 2), strict=True):

@@ -73,7 +73,7 @@ class Diagnosis:
         if self.verdict == "agrees":
             return f"agrees with the exact solution: {self.name}"
         if self.verdict == "explained":
-            return f"explained by its time step: {self.name}"
+            return f"explained by its time step: {self.name}" if self.twin else f"explained: {self.name}"
         at = f", at {self.where}" if self.where else ""
         if self.verdict == "unexplained":
             left = f"; {self.untried} guesses were not tried for lack of time" if self.untried else ""

@@ -26,6 +26,7 @@ from validation.diagnosis.evidence import (
     mismatch,
     on_grid,
 )
+from validation.diagnosis.replays import replayed
 from validation.diagnosis.twins import Scheme, Twin
 from validation.diagnosis.work import Work
 from validation.diagnosis.writing import label
@@ -88,6 +89,9 @@ def diagnose(
     truth = answer_of(oracle(problem), exact)
     if _agrees(exact, truth):
         return Diagnosis("agrees", "equal within rounding", 1.0)
+    measured = replayed(exact, tolerance)
+    if measured is not None:
+        return measured
     work, step = Work(patience), record.time_step
     if step is None or not exact.spikes or not on_grid(record, step):
         found = _judged(exact, truth, work)

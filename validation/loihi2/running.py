@@ -29,7 +29,7 @@ SAMPLES = 8
 """Of a chunk: a thread takes so many at once."""
 EXACT = 2**52
 """Products and sums below are exact in float64."""
-CHIP = Rules(truncated=True, limited=True, consecutive=False)
+CHIP = Rules(truncated=True, limited=True, consecutive=False, between=False)
 """What Loihi 2 does."""
 
 
@@ -49,8 +49,8 @@ class Fired(NamedTuple):
     bounds : ndarray of int64, (n_samples + 1,)
         Which spikes are a sample's.
     rows, neurons : ndarray of int64, (n_spikes,)
-    u, v : ndarray of float64, (n_samples, n_rows, n_neurons)
-        Without samples where they were not asked for.
+    u, v : ndarray of float64, (n_samples, n_rows, n_kept)
+        Of the neurons that were asked for.
     wraps, clips, beyond : int
     """
 
@@ -125,7 +125,11 @@ def run(program: Program, inputs: object, *, threads: int | None = None) -> Run:
     refuse_inexact(program, n_rows, largest)
     bounds = np.searchsorted(samples, np.arange(n_samples + 1))
     fired = marched(
-        tables_of(program), CHIP, Sent(bounds, rows, places, payloads), n_rows, kept=True, threads=threads
+        tables_of(program),
+        CHIP,
+        Sent(bounds, rows, places, payloads, np.zeros(rows.size)),
+        n_rows,
+        threads=threads,
     )
     u, v, s = [], [], []
     flags = np.zeros((n_samples, n_rows, sum(program.sizes)), np.uint8)
@@ -170,6 +174,9 @@ def tables_of(program: Program) -> Tables:
         threshold=joined([layer.vth.astype(np.float64) * LSB for layer in layers]),
         u0=joined([layer.u0.astype(np.float64) for layer in layers]),
         v0=joined([layer.v0.astype(np.float64) for layer in layers]),
+        tau_mem=np.empty(0),
+        tau_syn=np.empty(0),
+        response=np.empty(0),
     )
     intervals = np.array([layer.reset_interval for layer in layers])
     offsets = np.array([layer.reset_offset for layer in layers])
@@ -187,11 +194,15 @@ def tables_of(program: Program) -> Tables:
 
 
 class Matrix(NamedTuple):
-    """Weights, (n_post, n_pre), in weight units; delays in steps; what says how sums are shifted, if they are."""
+    """Weights, (n_post, n_pre), in weight units; delays in steps; what says how sums are shifted, if they are.
+
+    Of delays between two steps ``rests`` are the parts beyond whole ones, (n_post, n_pre), at most 1.
+    """
 
     weights: Any
     delays: Integers
     shifted: Dense | None = None
+    rests: Reals | None = None
 
 
 def matrices_of(layers: Sequence[Sequence[Matrix]]) -> Matrices:
@@ -205,26 +216,31 @@ def matrices_of(layers: Sequence[Sequence[Matrix]]) -> Matrices:
     every = [entry for source in leaving for entry in source]
     weights = [np.ascontiguousarray(m.weights.T, dtype=np.float64).ravel() for m, _ in every]
     lengths = np.array([w.size for w in weights])
-    any_delay = any(m.delays.any() for m, _ in every)
+    delayed = [bool(m.delays.any() or m.rests is not None) for m, _ in every]
+    rests = [np.zeros(m.weights.shape) if m.rests is None else m.rests for m, _ in every]
+    between = any(m.rests is not None for m, _ in every)
     summed = np.array([m.shifted is not None and not m.shifted.linear for m, _ in every])
     return Matrices(
         bounds=np.cumsum([0, *(len(source) for source in leaving)]),
         first=np.cumsum(lengths) - lengths,
         size=np.array([m.weights.shape[0] for m, _ in every]),
         post=np.array([post for _, post in every]),
-        delayed=np.array([bool(m.delays.any()) for m, _ in every]),
+        delayed=np.array(delayed),
         summed=summed,
         shift=np.array([2.0**m.shifted.weight_exp if m.shifted is not None else 1.0 for m, _ in every]),
         weights=np.concatenate(weights),
         delays=np.concatenate([np.ascontiguousarray(m.delays.T).ravel() for m, _ in every])
-        if any_delay
+        if any(delayed)
         else np.empty(0, np.int64),
+        rests=np.concatenate([np.ascontiguousarray(rest.T).ravel() for rest in rests])
+        if between
+        else np.empty(0),
         longest=max(int(m.delays.max()) for m, _ in every),
     )
 
 
 def marched(
-    tables: Tables, rules: Rules, inputs: Sent, n_rows: int, *, kept: bool, threads: int | None
+    tables: Tables, rules: Rules, inputs: Sent, n_rows: int, *, kept_from: int = 0, threads: int | None = None
 ) -> Fired:
     """Run samples, on several threads unless one goes on where the other ended.
 
@@ -234,20 +250,20 @@ def marched(
     rules : Rules
     inputs : Sent
     n_rows : int
-    kept : bool
-        Whether states of every row are returned.
-    threads : int or None
+    kept_from : int
+        States of every row are returned of this neuron and those behind it.
+    threads : int, optional
         As in :func:`eventsolve.solve`.
     """
     n_samples, n = inputs.bounds.size - 1, tables.neurons.bias.size
-    states = np.empty((n_samples if kept else 0, 2, n_rows, n))
+    states = np.empty((n_samples, 2, n_rows, n - kept_from))
     size = max(1, n_samples) if rules.consecutive else SAMPLES
 
     def work(chunk: int) -> tuple[Integers, Integers, Integers, Integers]:
         low, high = chunk * size, min((chunk + 1) * size, n_samples)
         begin, end = inputs.bounds[low], inputs.bounds[high]
         own = Sent(inputs.bounds[low : high + 1] - begin, *(x[begin:end] for x in inputs[1:]))
-        bounds, rows, fired, counters = call(march, *tables, rules, own, n_rows, states[low:high])
+        bounds, rows, fired, counters = call(march, *tables, rules, own, n_rows, states[low:high], kept_from)
         return np.diff(bounds), rows, fired, counters
 
     found = map_chunks(work, -(-n_samples // size), threads)

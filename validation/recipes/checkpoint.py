@@ -14,12 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import eventsolve as es
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, opened, parsed
 from eventsolve.checks import printable, shown
 from eventsolve.files import whole
-from validation.recipes.engines import Engine
+from validation.recipes.engines import Engine, network_of
+from validation.recipes.exact_engine import ExactEngine
 from validation.recipes.optimizer import Moments
-from validation.recipes.recipe import Parameters, Reals, Recipe, described
+from validation.recipes.recipe import (
+    RECIPES,
+    Parameters,
+    Reals,
+    Recipe,
+    described,
+    initial_parameters,
+)
 from validation.recipes.silence import Bump
 from validation.recipes.trainer import Epoch, State, initial_state
 
@@ -104,6 +113,35 @@ def load_weights(path: Path, like: Parameters, engine: Engine) -> Parameters:
     if not charge > 0:
         raise CheckpointError(f"charge in {where} must be > 0; got {charge!r}")
     return Parameters(tuple(w * (charge / engine.charge) for w in weights), like.delays)
+
+
+def network_in(path: Path) -> es.Network:
+    """Return the network with the best weights of a checkpoint, of any engine, as the exact engine has it.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no checkpoint, or of a training of no known recipe.
+    """
+    where = printable(str(path))
+    arrays = _arrays(path, MAX_BYTES // 4)
+    try:
+        document = parsed(_text(where, arrays, "identity").encode("utf-8", "replace"), Budget(_LONGEST_TEXT))
+    except Unreadable:
+        document = None
+    said = document.get("recipe") if isinstance(document, dict) else None
+    for recipe in RECIPES.values():
+        known = json.loads(json.dumps(described(recipe)))
+        if isinstance(said, dict) and all(said.get(name) == known[name] for name in ("setup", "delays")):
+            break
+    else:
+        raise CheckpointError(f"{where} is of a training of no known recipe")
+    like = initial_parameters(recipe, 0)
+    held = load_weights(path, like, ExactEngine(recipe))
+    delays = tuple(
+        _array(where, arrays, f"best_{k + len(like.weights)}", delay) for k, delay in enumerate(like.delays)
+    )
+    return network_of(recipe, Parameters(held.weights, delays), recipe.transport)
 
 
 def _identity(recipe: Recipe, engine: Engine, seed: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from validation import exits
-from validation.options import InFolder, folder, wrong
+from validation.options import InFolder, duration, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from validation.recipes.engines import Engine
     from validation.recipes.trainer import State
 
-ENGINES = ("exact", "float32", "spinnaker2")
+ENGINES = ("exact", "float32", "spinnaker2", "genn")
 
-app = typer.Typer(no_args_is_help=True, help="Train on the exact engine, the chip model, or its float twin.")
+app = typer.Typer(
+    no_args_is_help=True, help="Train on the exact engine, the chip model, its float twin, or GeNN's."
+)
 
 
 @app.callback()
@@ -43,6 +45,9 @@ def yinyang(
             metavar="FORMAT",
             help="Of the chip model: s16.15, float32, float64. (default: s16.15)",
         ),
+    ] = None,
+    time_step: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Of the engine genn. (default: 1ms)")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initial weights and batches.")] = 42,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
@@ -89,7 +94,16 @@ def yinyang(
     }
     try:
         chosen = choose_recipe(engine, recipe, {k: v for k, v in changes.items() if v is not None})
-        job = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic, weights=weights, threads=threads)
+        job = campaign.Job(
+            engine,
+            chosen,
+            seed,
+            out,
+            arithmetic=arithmetic,
+            weights=weights,
+            threads=threads,
+            time_step=None if time_step is None else duration("time-step", time_step),
+        )
         machine = job.build()
     except ValueError as error:
         raise wrong(error) from None
@@ -143,7 +157,10 @@ def table(
         Path, typer.Option(file_okay=False, callback=folder, help="Folder for training.md and training.json.")
     ] = Path("docs"),
     only: Annotated[
-        list[str] | None, typer.Option(metavar="ROW", help="Some rows only; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="ROW", help="Some rows only, may be repeated; the others of the table in --out stay."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each a process on one thread.")] = 1,
 ) -> None:
@@ -181,7 +198,7 @@ def table(
                 f"interrupted: {len(documents)} of {len(rows)} rows were finished; the same command goes on"
             )
             raise typer.Exit(130) from None
-    data, page = trainings.write(documents, out)
+    data, page = trainings.write(trainings.merged(documents, out) if only else documents, out)
     errors.print(f"table: {page}\n       {data}", soft_wrap=True)
 
 

@@ -97,14 +97,14 @@ def to_html(document: Document) -> str:
 def publish(
     document: Document, folder: Path, name: str = "report", *, json: bool = False, everything: bool = False
 ) -> None:
-    """Show a document in all its faces: print its headline, write its files and say where they are.
+    """Show a document in all its faces: write its files, print its headline and say where the files are.
 
     With ``json`` the JSON is printed to standard output, and all else to standard error.
     """
     from validation.terminal import console
 
+    page, data = write(document, folder, name)  # first: whoever reads what is printed may stop
     to_terminal(document.headline, console(stderr=json), everything=everything)
-    page, data = write(document, folder, name)
     console(stderr=True).print(f"report: {page}\n        {data}", soft_wrap=True)
     if json:
         print(to_json(document), end="")

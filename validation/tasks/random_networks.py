@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import count
 from eventsolve.problem import Problem
+from eventsolve.solve import StoppedError
+
+Reals: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
 
 _EXAMPLES = 10
 """Of which the last one is taken whose loss depends on a weight: Hypothesis begins with the smallest there is."""
+_DRAWN = 2
+"""Samples that Hypothesis draws: margins that hold in many at once are hardly ever found."""
+_REACHES = (0.1, 0.03, 0.01, 0.0)
+"""By how much input spikes of further samples are moved, in parts of t_end, until their loss is defined."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Random:
         return f"random networks of up to {self.layers} layers of up to {self.size} neurons"
 
     def problem(self, n_samples: int = 4, seed: int = 42) -> Problem:
-        """Return the problem that a seed draws.
+        """Return the problem that a seed draws; samples beyond the second have moved inputs of the first two.
 
         Raises
         ------
@@ -75,7 +84,7 @@ class Random:
                 size=(1, self.size),
                 recurrent=self.recurrent,
                 delays=self.delays,
-                samples=(n, n),
+                samples=(min(n, _DRAWN),) * 2,
                 t_end=self.t_end,
             )
         )
@@ -83,7 +92,54 @@ class Random:
             drawn.append(problem)
 
         take()
-        return next((problem for problem in reversed(drawn) if _moves(problem)), drawn[-1])
+        found = next((problem for problem in reversed(drawn) if _moves(problem)), drawn[-1])
+        return _enlarged(found, n, np.random.default_rng(seed))
+
+
+def _enlarged(problem: Problem, n: int, random: np.random.Generator) -> Problem:
+    """Return the problem with n samples, the first of which are its own; others are like them, with moved inputs."""
+    own = problem.n_samples
+    samples = [problem.select([k]) for k in range(own)]
+    samples += [_moved(samples[k % own], random) for k in range(own, n)]
+    inputs = {
+        name: _spikes(
+            np.concatenate([one.inputs[name].times for one in samples]),
+            np.concatenate([one.inputs[name].neurons for one in samples]),
+            np.repeat(np.arange(n), [one.inputs[name].n_spikes for one in samples]),
+            (n, trains.n_neurons),
+        )
+        for name, trains in problem.inputs.items()
+    }
+    return replace(problem.select(np.arange(n) % own), inputs=inputs)
+
+
+def _spikes(times: Reals, neurons: Integers, samples: Integers, shape: tuple[int, int]) -> es.SpikeTrains:
+    order = np.lexsort((neurons, times, samples))
+    sizes = {"n_samples": shape[0], "n_neurons": shape[1]}
+    return es.SpikeTrains.from_arrays(times[order], neurons[order], samples[order], **sizes)
+
+
+def _moved(sample: Problem, random: np.random.Generator) -> Problem:
+    """Return a sample with inputs moved as far as its loss remains defined."""
+    assert sample.loss is not None
+    for reach in _REACHES:
+        inputs = {
+            name: _spikes(
+                np.abs(t.times + reach * sample.t_end * random.uniform(-1, 1, t.n_spikes)),
+                t.neurons,
+                t.samples,
+                (1, t.n_neurons),
+            )
+            for name, t in sample.inputs.items()
+        }
+        moved = replace(sample, inputs=inputs)
+        try:
+            value, _ = es.value_and_grad(moved.solution, sample.loss)
+        except (ValueError, StoppedError):
+            continue
+        if np.isfinite(value):
+            return moved
+    return sample
 
 
 def _moves(problem: Problem) -> bool:

@@ -57,7 +57,7 @@ _MOST_COUNTED = 2**63 - 1
 _REQUIRED = ("format", "version", "name")
 _OPTIONAL = (
     *("t_end", "n_samples", "conventions", "network", "inputs", "spikes", "loss", "loss_values"),
-    *("gradients", "traces", "notes", "counters", "scheme", "weights"),
+    *("gradients", "traces", "notes", "counters", "scheme", "weights", "arrivals"),
 )
 
 
@@ -94,7 +94,7 @@ def document_of(record: Record) -> dict[str, Any]:
         document["network"] = network_document(record.network)
     elif record.network is not None:
         document["network"] = {key: value for key, value in record.network._asdict().items() if value}
-    for name in ("inputs", "spikes"):
+    for name in ("inputs", "spikes", "arrivals"):
         if getattr(record, name):
             document[name] = {key: _trains_document(trains) for key, trains in getattr(record, name).items()}
     if record.loss is not None:
@@ -229,6 +229,7 @@ def record_of(document: object, budget: Budget) -> Record:
             for when, matrices in mapping("weights", top.get("weights", {}), (), PASSES).items()
         },
         trials=size("conventions.trials", said["trials"], largest) if "trials" in said else 1,
+        arrivals=_all_trains("arrivals", top, n_samples, seconds, later, most, budget)[0],
     )
 
 

@@ -119,6 +119,8 @@ class Record(Frozen):
     trials : int
         How often each sample was run, of an implementation that is noisy: sample k of trial j is sample
         j * (n_samples // trials) + k of everything above.
+    arrivals : mapping of str to SpikeTrains
+        When the spikes of a population came out of delays that belong to its neurons, where that was measured.
 
     Raises
     ------
@@ -143,6 +145,7 @@ class Record(Frozen):
     own_reset: bool = True
     weights: Mapping[str, Mapping[Key, Reals]] = field(default_factory=dict)
     trials: int = 1
+    arrivals: Mapping[str, SpikeTrains] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, name: str, **results: Any) -> Record:
@@ -238,7 +241,8 @@ class Record(Frozen):
 
     def _sizes(self) -> Iterator[int]:
         """Yield the size of the batch as every part of the record says it."""
-        yield from (trains.n_samples for trains in (*self.inputs.values(), *self.spikes.values()))
+        for given in (self.inputs, self.spikes, self.arrivals):
+            yield from (trains.n_samples for trains in given.values())
         yield from (trace.voltage.shape[0] for trace in self.traces.values() if trace.voltage.ndim)
         if self.reduction == "none":
             yield from () if self.loss_values is None else self.loss_values.shape[:1]
@@ -295,7 +299,7 @@ def _check_batch(record: Record) -> None:
         raise RecordError(
             f"trials must be an integer >= 1 that divides {n} samples; got {shown(record.trials)}"
         )
-    for what in ("inputs", "spikes"):
+    for what in ("inputs", "spikes", "arrivals"):
         for name, trains in getattr(record, what).items():
             if trains.n_samples != n:
                 raise RecordError(f"{what} of {name!r} has {trains.n_samples} samples, where others have {n}")
@@ -338,13 +342,13 @@ def check_spikes_of_gradients(record: Record) -> None:
 def check_fit(record: Record, network: Network) -> None:
     """Raise a RecordError unless a record can be of that network."""
     populations, projections = network.populations, network.projections
-    for what in ("inputs", "spikes", "traces"):
+    for what in ("inputs", "spikes", "traces", "arrivals"):
         for name in getattr(record, what):
             if name not in populations:
                 raise RecordError(
                     f"{what} has {name!r}, which is not a population; there are {sorted(populations)}"
                 )
-    for what in ("inputs", "spikes"):
+    for what in ("inputs", "spikes", "arrivals"):
         for name, trains in getattr(record, what).items():
             if trains.n_neurons != populations[name].size:
                 raise RecordError(

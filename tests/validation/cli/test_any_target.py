@@ -165,6 +165,10 @@ class TestCompare:
             ([*DIGITS, "--target", "timestepped", "--set", "step=1"], "there is no option 'step'"),
             ([*DIGITS, "--target", "timestepped", "--set", "task.step=1"], "the task has no option 'step'"),
             ([*DIGITS, "--target", "timestepped", "--set", "time_step=soon"], "time_step must be"),
+            (
+                [*DIGITS, "--target", "timestepped", "--set", "time_step=-0.1ms"],
+                "time_step must be finite and > 0; got -0.0001",
+            ),
             ([*DIGITS, "--target", "timestepped", "--set", "time_step"], "an option must be name=value"),
         ],
     )

@@ -39,3 +39,11 @@ def test_a_task_gives_a_batch_with_gradients_which_its_seed_draws(name):
 def test_a_task_says_how_many_samples_it_has(name):
     with pytest.raises(ValueError, match=r"n(_samples)? must be at most"):
         registry.task(name).problem(n_samples=10**6)
+
+
+def test_many_samples_of_a_random_network_differ_and_have_a_loss():
+    problem = registry.task("random", size=2, layers=1).problem(n_samples=24, seed=1)
+    trains = problem.inputs["in"]
+    assert len({tuple(trains[k].times) for k in range(24)}) == 24
+    values, _ = es.value_and_grad(problem.solution, problem.loss, reduction="none")
+    assert np.isfinite(values).all()

@@ -118,7 +118,7 @@ def along(arrivals, delays, weights, spikes, errors, levels, factors, ratio, slo
         As they are believed to be.
     slope : int
     cap : float
-        Of abs(dL/dw) of a sample and a neuron.
+        Of abs(dL/dw) of a sample and a neuron, whose part in dL/dw is dropped if one is larger.
     dw, dd : ndarray, (n_neurons, n_inputs)
         dL/dw and dL/d(delay), summed over samples.
     dt : ndarray, (n_samples, n_inputs)
@@ -161,11 +161,12 @@ def along(arrivals, delays, weights, spikes, errors, levels, factors, ratio, slo
             largest = 0.0
             for k in range(n_inputs):
                 largest = max(largest, abs(values[k] * push))
-            if largest > cap:
+            kept = largest <= cap
+            if not kept:
                 dropped += 1
-                continue
             for k in range(n_inputs):
-                dw[p, k] -= values[k] * push
+                if kept:
+                    dw[p, k] -= values[k] * push
                 by_time = weights[p, k] * rises[k] * push / factors[p]
                 dd[p, k] += by_time
                 dt[s, k] += by_time

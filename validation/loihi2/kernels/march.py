@@ -6,7 +6,9 @@ Row r holds the states after step r + 1. In its order, of every neuron, with rtz
     v := rtz(v keep_v) + u + bias;   v is clipped to +-(2**23 - 1)
     if v > threshold: a spike, v := 0
 
-A spike of row r arrives in row r + 1 + its delay.
+A spike of row r arrives in row r + 1 + its delay. One that is not on the grid, a part f of a step later, does what it
+would do there in continuous time: with the response K, w exp(f/tau_syn) arrives at u, and at v alone w (K(1 - f)/K(1) -
+exp(f/tau_syn)), in units of a step.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled, embedded
+from eventsolve.kernels.membrane import propagator
 
 TURN, EDGE = 2.0**24, 2.0**23
 
@@ -28,18 +31,18 @@ def grown(array):
 
 
 @embedded
-def moved_freely(neurons, arriving, u, v):
+def moved_freely(neurons, arriving, bias, u, v):
     """Move all states over a step, without rounding or limits; return how many voltages are beyond their threshold."""
     fired = 0
     for j in range(u.size):
         u[j] = u[j] * neurons.keep_u[j] + 64.0 * arriving[j]
-        v[j] = v[j] * neurons.keep_v[j] + u[j] + neurons.bias[j]
+        v[j] = v[j] * neurons.keep_v[j] + u[j] + bias[j]
         fired += v[j] > neurons.threshold[j]
     return fired
 
 
 @embedded
-def moved(neurons, rules, arriving, u, v, counters):
+def moved(neurons, rules, arriving, bias, u, v, counters):
     """Move all states over a step; return how many voltages are beyond their threshold."""
     fired = turns = clips = beyond = 0
     for j in range(u.size):
@@ -55,7 +58,7 @@ def moved(neurons, rules, arriving, u, v, counters):
             current += TURN * low - TURN * high
             turns += high | low
             beyond += (current > EDGE) | (current <= -EDGE)
-        voltage = voltage + current + neurons.bias[j]
+        voltage = voltage + current + bias[j]
         if rules.limited:
             clips += (voltage > EDGE - 1.0) | (voltage < 1.0 - EDGE)
             voltage = min(max(voltage, 1.0 - EDGE), EDGE - 1.0)
@@ -77,18 +80,42 @@ def cleared(row):
 @borrowing
 def sent(matrices, matrix, place, payload, row, waiting):
     """Add a spike's weights to what waits for its arrival."""
-    first, post = matrices.first[matrix] + place * matrices.size[matrix], matrices.post[matrix]
+    size, post = matrices.size[matrix], matrices.post[matrix]
+    first = matrices.first[matrix] + place * size
+    weights = matrices.weights[first : first + size]
     base = (row + 1) % waiting.shape[0]
     if not matrices.delayed[matrix]:
-        arriving = waiting[base]
-        for k in range(matrices.size[matrix]):
-            arriving[post + k] += payload * matrices.weights[first + k]
+        arriving = waiting[base, post : post + size]
+        for k in range(size):
+            arriving[k] += payload * weights[k]
     else:
-        for k in range(matrices.size[matrix]):
-            slot = base + matrices.delays[first + k]
+        delays = matrices.delays[first : first + size]
+        for k in range(size):
+            slot = base + delays[k]
             if slot >= waiting.shape[0]:
                 slot -= waiting.shape[0]
-            waiting[slot, post + k] += payload * matrices.weights[first + k]
+            waiting[slot, post + k] += payload * weights[k]
+
+
+@borrowing
+def sent_between(neurons, matrices, matrix, place, payload, rest, row, waiting, jumps):
+    """Add what a spike between two steps brings to what waits for its arrival at u, and at v alone."""
+    first, post = matrices.first[matrix] + place * matrices.size[matrix], matrices.post[matrix]
+    for k in range(matrices.size[matrix]):
+        j, delay, late = post + k, 0, rest
+        if matrices.delayed[matrix]:
+            delay, late = matrices.delays[first + k], rest + matrices.rests[first + k]
+        if late >= 1.0:
+            delay, late = delay + 1, late - 1.0
+        slot = (row + 1 + delay) % waiting.shape[0]
+        weight = payload * matrices.weights[first + k]
+        if late > 0.0:
+            grown_by = np.exp(late / neurons.tau_syn[j])
+            _, _, left = propagator(1.0 - late, neurons.tau_mem[j], neurons.tau_syn[j])
+            waiting[slot, j] += weight * grown_by
+            jumps[slot, j] += 64.0 * weight * (left / neurons.response[j] - grown_by)
+        else:
+            waiting[slot, j] += weight
 
 
 @borrowing
@@ -110,12 +137,19 @@ def summed(matrices, matrix, low, high, base, places, payloads, row, waiting, su
 
 
 @borrowing
-def delivered(matrices, source, low, high, base, places, payloads, row, waiting, sums):
+def delivered(
+    neurons, matrices, rules, source, low, high, base, places, payloads, rests, row, waiting, jumps, sums
+):
     """Send the spikes low..high of a row, whose source layer begins at ``base``, over all matrices that lead away."""
     if low == high:
         return
     for matrix in range(matrices.bounds[source], matrices.bounds[source + 1]):
-        if matrices.summed[matrix]:
+        if rules.between:
+            for s in range(low, high):
+                sent_between(
+                    neurons, matrices, matrix, places[s] - base, payloads[s], rests[s], row, waiting, jumps
+                )
+        elif matrices.summed[matrix]:
             summed(matrices, matrix, low, high, base, places, payloads, row, waiting, sums)
         else:
             for s in range(low, high):
@@ -123,7 +157,7 @@ def delivered(matrices, source, low, high, base, places, payloads, row, waiting,
 
 
 @compiled
-def march(neurons, layers, matrices, rules, inputs, n_rows, keep, stop):
+def march(neurons, layers, matrices, rules, inputs, n_rows, keep, kept_from, stop):
     """Run all samples.
 
     Parameters
@@ -134,8 +168,9 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, stop):
     rules : Rules
     inputs : Sent
     n_rows : int
-    keep : ndarray of float64, (n_samples, 2, n_rows, n_neurons)
-        Filled with u, and with v after its reset; without samples where nobody asks.
+    keep : ndarray of float64, (n_samples, 2, n_rows, n_kept)
+        Filled with u, and with v after its reset, of the neurons from ``kept_from`` on.
+    kept_from : int
     stop : ndarray of int64, (1,)
         As :func:`eventsolve.interrupts.call` passes it.
 
@@ -150,9 +185,10 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, stop):
     """
     n, n_layers, n_samples = neurons.bias.size, layers.first.size, inputs.bounds.size - 1
     u, v = np.zeros(n), np.zeros(n)
-    waiting = np.zeros((matrices.longest + 2, n))
+    waiting = np.zeros((matrices.longest + 3, n))
+    jumps = np.zeros((waiting.shape[0] if rules.between else 0, n))
     sums = np.zeros((matrices.longest + 1, n))
-    ones = np.ones(n)
+    ones, zeros, drive = np.ones(n), np.zeros(n), np.zeros(n)
     rows, fired = np.empty(64, np.int64), np.empty(64, np.int64)
     bounds, counters = np.zeros(n_samples + 1, np.int64), np.zeros(3, np.int64)
     count = 0
@@ -161,6 +197,8 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, stop):
         if not rules.consecutive:
             for k in range(waiting.shape[0]):
                 cleared(waiting[k])
+            for k in range(jumps.shape[0]):
+                cleared(jumps[k])
         for j in range(n):
             u[j], v[j] = neurons.u0[j], neurons.v0[j]
         at = inputs.bounds[sample]
@@ -173,15 +211,37 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, stop):
                     cleared(v[layers.first[k] : layers.first[k] + layers.size[k]])
             clock = phase + row
             arriving = waiting[clock % waiting.shape[0]]
+            bias = neurons.bias
+            if rules.between:
+                jumping = jumps[clock % jumps.shape[0]]
+                for j in range(n):
+                    drive[j] = neurons.bias[j] + jumping[j]
+                cleared(jumping)
+                bias = drive
             if rules.truncated or rules.limited:
-                crossed = moved(neurons, rules, arriving, u, v, counters)
+                crossed = moved(neurons, rules, arriving, bias, u, v, counters)
             else:
-                crossed = moved_freely(neurons, arriving, u, v)
+                crossed = moved_freely(neurons, arriving, bias, u, v)
             cleared(arriving)
             begin = at
             while at < inputs.bounds[sample + 1] and inputs.rows[at] == row:
                 at += 1
-            delivered(matrices, 0, begin, at, 0, inputs.places, inputs.payloads, clock, waiting, sums)
+            delivered(
+                neurons,
+                matrices,
+                rules,
+                0,
+                begin,
+                at,
+                0,
+                inputs.places,
+                inputs.payloads,
+                inputs.rests,
+                clock,
+                waiting,
+                jumps,
+                sums,
+            )
             if crossed > 0:
                 low = count
                 for j in range(n):
@@ -197,12 +257,24 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, stop):
                         high += 1
                     part = fired[low:high]
                     delivered(
-                        matrices, k + 1, 0, part.size, layers.first[k], part, ones, clock, waiting, sums
+                        neurons,
+                        matrices,
+                        rules,
+                        k + 1,
+                        0,
+                        part.size,
+                        layers.first[k],
+                        part,
+                        ones,
+                        zeros,
+                        clock,
+                        waiting,
+                        jumps,
+                        sums,
                     )
                     low = high
-            if keep.shape[0] > 0:
-                for j in range(n):
-                    keep[sample, 0, row, j] = u[j]
-                    keep[sample, 1, row, j] = v[j]
+            for k in range(keep.shape[3]):
+                keep[sample, 0, row, k] = u[kept_from + k]
+                keep[sample, 1, row, k] = v[kept_from + k]
         bounds[sample + 1] = count
     return bounds, rows[:count], fired[:count], counters

@@ -20,6 +20,9 @@ class Neurons(NamedTuple):
     keep_u, keep_v : ndarray
         What is left of u and of v after a step: whole 4096ths of a program.
     bias, threshold, u0, v0 : ndarray
+    tau_mem, tau_syn, response : ndarray
+        Time constants in steps, and what a current of 1 makes of a voltage in a step.
+        Empty unless spikes may arrive between two steps.
     """
 
     keep_u: Array
@@ -28,6 +31,9 @@ class Neurons(NamedTuple):
     threshold: Array
     u0: Array
     v0: Array
+    tau_mem: Array
+    tau_syn: Array
+    response: Array
 
 
 class Layers(NamedTuple):
@@ -57,6 +63,8 @@ class Matrices(NamedTuple):
         By source, and by target, in weight units; not shifted where they are summed.
     delays : ndarray of int64
         As weights, or empty if there are none.
+    rests : ndarray of float64
+        As weights: what delays have beyond whole steps; for spikes between two steps only.
     longest : int
         Steps.
     """
@@ -70,6 +78,7 @@ class Matrices(NamedTuple):
     shift: Array
     weights: Array
     delays: Array
+    rests: Array
     longest: int
 
 
@@ -84,17 +93,30 @@ class Rules(NamedTuple):
         Whether u turns over and v ends at 24 bits.
     consecutive : bool
         Whether spikes that are under way at the end of a sample arrive in the next one.
+    between : bool
+        Whether spikes may be sent, and arrive, between two steps.
     """
 
     truncated: bool
     limited: bool
     consecutive: bool
+    between: bool
 
 
 class Sent(NamedTuple):
-    """Input spikes by sample, row and channel; of each sample ``bounds``, (n_samples + 1,), and payloads of weights."""
+    """Input spikes by sample, row and channel.
+
+    Attributes
+    ----------
+    bounds : ndarray of int64, (n_samples + 1,)
+        Which are a sample's.
+    rows, places : ndarray of int64, (n_spikes,)
+    payloads, rests : ndarray of float64, (n_spikes,)
+        By what weights are multiplied, and how far behind its row a spike is, in steps.
+    """
 
     bounds: Array
     rows: Array
     places: Array
     payloads: Array
+    rests: Array

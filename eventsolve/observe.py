@@ -1,0 +1,491 @@
+"""observe(): what a network's neurons did if their spikes are given, and gradients along spikes that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.adjoint import check_choice
+from eventsolve.checks import first_entry, shown
+from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.interrupts import call
+from eventsolve.kernels.observed import follow_given
+from eventsolve.kernels.tables import Spikes
+from eventsolve.kernels.times import time_later
+from eventsolve.margins import origins
+from eventsolve.network import Network
+from eventsolve.schedule import Layer
+from eventsolve.shown import Summary
+from eventsolve.solution import Chunk, Gathered, Solution, Undecided, gather, places_of
+from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solve
+from eventsolve.solve_chunk import new_chunk, spikes_of_population
+from eventsolve.spiketrains import SpikeTrains
+from eventsolve.studies import places_in
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+SLOPES = ("measured", "threshold", "crossing")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Residual(Frozen):
+    """What given spikes and a network say differently, of the populations whose spikes were given.
+
+    Attributes
+    ----------
+    voltage : mapping of population to ndarray of float64, (n_spikes,)
+        V - v_threshold just before every given spike, in the order of ``solution.spikes``: 0 to rounding where the
+        network would spike just then. A spike that an arrival over a delta synapse triggers lifts V beyond the
+        threshold: its residual is 0, or what V is short of the threshold even then.
+    unreported : mapping of population to SpikeTrains
+        When V comes to the threshold and is below it again, or the end is reached, without a spike that was given.
+    """
+
+    voltage: Mapping[str, Reals]
+    unreported: Mapping[str, SpikeTrains]
+
+    def _summary(self) -> Summary:
+        rows: list[tuple[str, object]] = []
+        for name, values in self.voltage.items():
+            size = np.abs(values)
+            beside = f"median {np.median(size):.3g}, largest {size.max():.3g}" if size.size else "no spikes"
+            rows.append((name, f"|V - v_threshold|: {beside}; {self.unreported[name].n_spikes} not reported"))
+        return "Residual", rows
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Observation(Solution):
+    """What :func:`observe` gives: a :class:`Solution` whose spikes, or some of them, were given.
+
+    ``voltage``, ``current``, ``vjp``, ``value_and_grad``, ``jvp``, ``adjoint_states`` and losses take it as any
+    solution. What asks about the order of events of a network that was solved (``certify``, ``margins``, trust radii,
+    ``condition``, ``one_sided``, ``final_state``) is a ValueError.
+
+    Attributes
+    ----------
+    slope : {"measured", "threshold", "crossing"}
+    residual : Residual
+    slopes : mapping of population to ndarray of float64, (n_spikes,)
+        V' in 1/s that each given spike is taken to have, whatever its sign; NaN where there is none: a spike that an
+        arrival triggers moves with the arrival, and of "crossing" the ideal neuron may have none.
+    undefined : {"raise", "zero"}
+        What spikes whose slope is not positive do to a gradient.
+    """
+
+    slope: str = "measured"
+    undefined: str = "raise"
+    residual: Residual
+    slopes: Mapping[str, Reals]
+    _slopes: tuple[Mapping[tuple[str, ...], Reals], ...] = field(repr=False)
+
+    def _summary(self) -> Summary:
+        title, rows = super()._summary()
+        observed = set(self.residual.voltage)
+        said = [(name, f"{words}, given" if name in observed else words) for name, words in rows]
+        said.append(("(slope)", self.slope))
+        return title.replace("Solution", "Observation", 1), [*said, *self.residual._summary()[1]]
+
+    @property
+    def warnings(self) -> tuple[Any, ...]:
+        """Grazing peaks of the populations that were solved; given times are what they are."""
+        return self.grazing
+
+    def require_solved(self, what: str) -> None:
+        """Raise a ValueError that says what is asked of the network's own spikes if some were given."""
+        given = ", ".join(map(repr, self.residual.voltage))
+        if given:
+            raise ValueError(
+                f"{what} of a network's own spikes, and those of {given} were given to eventsolve.observe; "
+                "use eventsolve.solve"
+            )
+
+    def without_slope(self, time: float) -> str:
+        """Return what a neuron does whose spike at a time has no derivative."""
+        return (
+            f"spiked at {time!r} s, where by slope={self.slope!r} its voltage does not rise (undefined='zero' takes "
+            "no gradient through such spikes)"
+        )
+
+    def slopes_of_layer(self, k: int, layer: Layer) -> Reals:
+        """Return V' before every spike of a layer in chunk k as gradients take it; empty where the threshold says."""
+        return self._slopes[k].get(layer.name, np.empty(0))
+
+
+def observe(
+    network: Network,
+    inputs: Mapping[str, SpikeTrains],
+    spikes: Mapping[str, SpikeTrains],
+    t_end: float,
+    slope: Literal["measured", "threshold", "crossing"] = "measured",
+    *,
+    undefined: Literal["raise", "zero"] = "raise",
+    max_spikes: int = MAX_SPIKES,
+    threads: int | None = None,
+) -> Observation:
+    r"""Return what follows for a network from spikes that are given, such as those that a chip was seen to make.
+
+    V and I are those that the given spikes make where they arrive, and V is reset where a neuron's own are: nothing
+    is compared with a threshold. Populations whose spikes are not given are solved, with what the given ones send
+    them.
+
+    Gradients along an observation are those of what was measured, at the network's parameters. For a spike at
+    :math:`t_k`, with the slope :math:`s_k` that is chosen, they are the exact derivatives of the spike times of the
+    network whose thresholds are moved, spike by spike, so that it spikes when it was measured:
+
+    .. math:: V(t) + (s_k - V'(t_k^-))\,(t - t_k^{given}) = v_{threshold} + r_k
+
+    with :math:`r_k` (the residual), :math:`s_k - V'(t_k^-)` and :math:`t_k^{given}` held constant. The slopes are
+
+    ``"measured"``
+        :math:`s_k = V'(t_k^-) = (I - (V - v_{leak}))/\tau_{mem}` of the modelled V and I at the measured time. There
+        is no term in t: the spikes move as those of a network with thresholds of its own for each. Whatever threshold
+        the chip has, fixed or anew for each spike, this is its own gradient.
+    ``"threshold"``
+        :math:`s_k = (I - (v_{threshold} - v_{leak}))/\tau_{mem}`: modelled I, nominal threshold, as EventProp has it
+        when measured spikes are replayed in the model (jaxsnn).
+    ``"crossing"``
+        The ideal neuron's own: V' at the time :math:`t^*` at which V of the last segment before the spike, carried on
+        in both directions without another arrival, crosses v_threshold, times
+        :math:`\exp(-(t_k - t^*)/\tau_{mem})`: what the closed forms of DelGrad take (Göltz et al., 2025).
+
+    On the network's own spikes all three are the ordinary gradient, to rounding.
+
+    Parameters
+    ----------
+    network : Network
+        Cannot be changed afterwards.
+    inputs : mapping of str to SpikeTrains
+        As in :func:`solve`.
+    spikes : mapping of str to SpikeTrains
+        The spikes of some or all populations. An input may be among them if it is the same; an LI has none.
+    t_end : float
+        Seconds.
+    slope : {"measured", "threshold", "crossing"}
+    undefined : {"raise", "zero"}
+        A gradient through a spike at which the slope is not positive, or does not exist, does not: either it is an
+        UndefinedGradientError when it is asked for, or nothing flows through such spikes, which ``slopes`` shows.
+    max_spikes : int
+        Of populations that are solved, as in :func:`solve`.
+    threads : int, optional
+        As in :func:`solve`.
+
+    Returns
+    -------
+    Observation
+
+    Raises
+    ------
+    ValueError
+        As :func:`solve`; and if spikes name no population, are of another size or number of samples, lie after t_end,
+        within the refractory period after the neuron's spike before, or are those of an LI or other than the inputs.
+    TypeError
+        If spikes are no mapping to SpikeTrains.
+    SpikeBudgetError, RepeatedSpikeError
+        As :func:`solve`, of populations that are solved.
+
+    Notes
+    -----
+    A given spike comes before what arrives at its very time, as a crossing does. Only where V is below the threshold
+    then, and something arrives just then over a delta synapse that lifts V, that arrival triggers it: the spike moves
+    with the arrival, and has no slope.
+
+    Examples
+    --------
+    >>> import eventsolve as es
+    >>> net = es.Network()
+    >>> net.add_input("in", 1)
+    >>> net.add_population("out", 1, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    >>> net.connect("in", "out", [[9.0]])
+    >>> inputs = {"in": es.SpikeTrains.from_lists([[[0.0]]])}
+    >>> measured = es.observe(net, inputs, {"out": es.SpikeTrains.from_lists([[[4e-3]]])}, t_end=20e-3)
+    >>> measured.residual.voltage["out"].round(3)  # V is beyond the threshold: the chip's is higher, or it is slower
+    array([0.108])
+    >>> float(es.vjp(measured, {"out": [1.0]}).v_threshold["out"][0].round(5))  # in seconds
+    0.00524
+    """
+    check_choice("slope", slope, SLOPES)
+    check_choice("undefined", undefined, ("raise", "zero"))
+    t_end, n_samples, layers = checked_problem(Problem(network, inputs, None, max_spikes), t_end)
+    given = _checked_spikes(network, inputs, spikes, n_samples, t_end)
+    trains, grazing = _all_spikes(network, inputs, given, t_end, max_spikes, threads)
+    ranges = chunk_ranges(n_samples)
+
+    def work(k: int) -> tuple[Chunk, list[Life]]:
+        chunk = new_chunk(layers, inputs, None, *ranges[k])
+        return chunk, [_follow(layer, chunk, trains, *ranges[k], t_end) for layer in layers]
+
+    followed = map_chunks(work, len(ranges), threads)
+    residual, slopes = _by_population(layers, [lives for _, lives in followed], given, slope)
+    observation = Observation._trusted(
+        network, 0.0, t_end, trains, grazing, n_samples, -1.0, tuple(chunk for chunk, _ in followed)
+    )
+    vars(observation).update(
+        slope=slope,
+        undefined=undefined,
+        residual=residual,
+        slopes=FrozenMapping(slopes),
+        _slopes=tuple(
+            {
+                layer.name: _for_kernels(layer, life, given, slope, undefined)
+                for layer, life in zip(layers, lives, strict=True)
+                if not given.keys().isdisjoint(layer.name)
+                and (slope, undefined) != ("threshold", "raise")  # which is what kernels do anyhow
+            }
+            for _, lives in followed
+        ),
+    )
+    return observation
+
+
+def _checked_spikes(
+    network: Network, inputs: Mapping[str, SpikeTrains], spikes: object, n_samples: int, t_end: float
+) -> dict[str, SpikeTrains]:
+    """Return the given spikes of neurons by population, or raise an error that says what is wrong with them."""
+    if not isinstance(spikes, Mapping):
+        raise TypeError(f"spikes must be a mapping of population to SpikeTrains; got {shown(spikes)}")
+    given: dict[str, SpikeTrains] = {}
+    for name, trains in spikes.items():
+        where = f"spikes[{name!r}]"
+        if name not in network.populations:
+            raise ValueError(
+                f"spikes name {shown(name)}, which is not a population; there are {list(network.populations)}"
+            )
+        population = network.population(name)
+        if not isinstance(trains, SpikeTrains):
+            raise TypeError(f"{where} must be SpikeTrains; got {shown(trains)}")
+        if (trains.n_samples, trains.n_neurons) != (n_samples, population.size):
+            raise ValueError(
+                f"{where} must have {n_samples} samples of {population.size} neurons; "
+                f"got {trains.n_samples} of {trains.n_neurons}"
+            )
+        if population.neuron is None:
+            if trains != inputs[name]:
+                raise ValueError(f"{where} must be the spikes of inputs[{name!r}], or be left out")
+            continue
+        if not population.neuron.spiking:
+            if trains.n_spikes:
+                raise ValueError(f"{where} must be empty: {name!r} are LI neurons, which do not spike")
+            continue
+        if (trains.times > t_end).any():
+            raise ValueError(
+                f"{where} must not be after t_end = {t_end!r} s; {first_entry(trains.times, trains.times > t_end)}"
+            )
+        _check_refractory(where, trains, population.parameter("t_ref"), t_end)
+        given[name] = trains
+    return given
+
+
+def _check_refractory(where: str, trains: SpikeTrains, t_ref: Reals, t_end: float) -> None:
+    order = np.lexsort((trains.times, trains.neurons, trains.samples))
+    times, neurons, samples = trains.times[order], trains.neurons[order], trains.samples[order]
+    free_at, rest = time_later(times[:-1], 0.0, t_ref[neurons[:-1]])
+    early = (times[1:] < free_at) | ((times[1:] == free_at) & (free_at == t_end) & (rest > 0.0))
+    early &= (neurons[1:] == neurons[:-1]) & (samples[1:] == samples[:-1])
+    if early.any():
+        k = int(np.argmax(early))
+        raise ValueError(
+            f"{where} must not lie within the neuron's refractory period: neuron {neurons[k]} in sample {samples[k]} "
+            f"spikes at {float(times[k])!r} and {float(times[k + 1])!r} s, and its t_ref is "
+            f"{float(t_ref[neurons[k]])!r} s"
+        )
+
+
+def _all_spikes(
+    network: Network,
+    inputs: Mapping[str, SpikeTrains],
+    given: Mapping[str, SpikeTrains],
+    t_end: float,
+    max_spikes: int,
+    threads: int | None,
+) -> tuple[FrozenMapping[str, SpikeTrains], tuple[Undecided, ...]]:
+    """Return the spikes of all populations: inputs, given ones, and solved ones, which take given ones as inputs."""
+    populations = network.populations
+    silent = [name for name, p in populations.items() if p.neuron is not None and not p.neuron.spiking]
+    solved = [name for name in populations if name not in (*inputs, *given, *silent)]
+    found: dict[str, SpikeTrains] = {**inputs, **given}
+    grazing: tuple[Undecided, ...] = ()
+    n_samples = next((trains.n_samples for trains in found.values()), 1)
+    for name in silent:
+        nothing = np.empty(0, np.int64)
+        found[name] = SpikeTrains(np.empty(0), nothing, nothing, n_samples, populations[name].size)
+    if solved:
+        cut = solve(
+            network.cut_at(given, without=silent),
+            {**inputs, **given},
+            t_end,
+            max_spikes=max_spikes,
+            threads=threads,
+        )
+        found.update({name: cut.spikes[name] for name in solved})
+        grazing = cut.grazing
+    return FrozenMapping({name: found[name] for name in populations}), grazing
+
+
+class Life(NamedTuple):
+    """A layer of a chunk whose spikes are known: of each V - v_threshold, V' and the ideal neuron's V'.
+
+    ``missed`` are sample, neuron and beginning of excursions that were not reported, (n_missed, 3).
+    """
+
+    own: Spikes
+    residual: Reals
+    measured: Reals
+    threshold: Reals
+    crossing: Reals
+    missed: Reals
+
+
+def _follow(
+    layer: Layer, chunk: Chunk, trains: Mapping[str, SpikeTrains], low: int, high: int, t_end: float
+) -> Life:
+    """Put a layer's spikes into a chunk, in the order in which they occur, and return what its neurons are at each.
+
+    What triggers a spike is known once it is known which spikes of the layer come before it at its own time: so they
+    are gone through again, as often as that has changed.
+    """
+    own = _listed(layer, trains, low, high)
+    placed = np.zeros(own.times.size, np.bool_)
+    while True:
+        if layer.cyclic:
+            chunk.queued[layer.name] = own
+        gathered = gather(layer, chunk)
+        origin = origins(layer, gathered, own)
+        received, rests, causes, synapses, waiting, u, i, ideal, missed = call(
+            follow_given,
+            layer.neurons,
+            layer.afferents,
+            layer.cohorts,
+            layer.n_sources,
+            gathered.spikes,
+            origin,
+            placed,
+            chunk.start[layer.name],
+            -1.0,
+            own,
+            t_end,
+        )
+        own = own._replace(arrivals=received, low=rests)
+        order = np.arange(own.times.size)
+        triggered = causes >= 0
+        if layer.efferents is not None:
+            bundles = np.full(order.size, -1)
+            bundles[triggered] = layer.bundles[synapses[triggered]]
+            ranks = _ranks(gathered, origin, own)
+            own = own._replace(
+                trigger=np.where(triggered, ranks[causes] * layer.efferents.delay.size + bundles, -1)
+            )
+            order = np.lexsort((own.neurons, bundles, causes, rests, triggered, own.times, _samples(own)))
+        if np.array_equal(order, np.arange(order.size)) and np.array_equal(placed, ~waiting):
+            break
+        placed = ~waiting[order]
+        own = Spikes(
+            own.times[order],
+            own.neurons[order],
+            own.offsets,
+            own.arrivals[order],
+            own.trigger[order],
+            own.low[order],
+        )
+    if layer.efferents is None:
+        chunk.spikes[layer.name[0]] = own
+    else:
+        chunk.queued[layer.name] = own
+        for name, places in places_of(layer, own).items():
+            chunk.spikes[name] = spikes_of_population(own, places, layer.slice_of(name).start)
+    neurons = layer.neurons
+    c = (neurons.v_threshold - neurons.v_leak)[own.neurons]
+    rate = 1.0 / neurons.tau_mem[own.neurons]
+    measured, threshold, crossing = (
+        np.where(triggered, np.nan, slope) for slope in ((i - u) * rate, (i - c) * rate, ideal)
+    )
+    residual = np.where(triggered, np.minimum(u - c, 0.0), u - c)
+    return Life(own, residual, measured, threshold, crossing, missed)
+
+
+def _listed(layer: Layer, trains: Mapping[str, SpikeTrains], low: int, high: int) -> Spikes:
+    """Return the spikes of a layer's populations in samples low to high, by sample, time and neuron."""
+    pieces = [slice(trains[name].offsets[low], trains[name].offsets[high]) for name in layer.name]
+    times = np.concatenate(
+        [trains[name].times[piece] for name, piece in zip(layer.name, pieces, strict=True)]
+    )
+    neurons = np.concatenate(
+        [
+            trains[name].neurons[piece] + layer.slice_of(name).start
+            for name, piece in zip(layer.name, pieces, strict=True)
+        ]
+    )
+    samples = np.concatenate(
+        [trains[name].samples[piece] for name, piece in zip(layer.name, pieces, strict=True)]
+    )
+    order = np.lexsort((neurons, times, samples))
+    n = order.size
+    offsets = np.searchsorted(samples[order], np.arange(low, high + 1))
+    return Spikes(times[order], neurons[order], offsets, np.zeros(n, np.int64), np.full(n, -1), np.zeros(n))
+
+
+def _samples(own: Spikes) -> Integers:
+    return np.repeat(np.arange(own.offsets.size - 1), np.diff(own.offsets))
+
+
+def _ranks(gathered: Gathered, origin: Integers, own: Spikes) -> Integers:
+    """Return where each spike stands in its sample as the event queue numbers them: from outside, then own ones."""
+    spikes = gathered.spikes
+    outside = np.concatenate([[0], np.cumsum(origin < 0)])
+    before = np.repeat(outside[spikes.offsets[:-1]], np.diff(spikes.offsets))
+    n_outside = np.repeat(np.diff(outside[spikes.offsets]), np.diff(spikes.offsets))
+    first_own = np.repeat(own.offsets[:-1], np.diff(spikes.offsets))
+    ranks: Integers = np.where(origin < 0, outside[:-1] - before, n_outside + origin - first_own)
+    return ranks
+
+
+def _by_population(
+    layers: tuple[Layer, ...],
+    lives: list[list[Life]],
+    given: Mapping[str, SpikeTrains],
+    slope: str,
+) -> tuple[Residual, dict[str, Reals]]:
+    """Return what is said of the spikes of every given population."""
+    voltage: dict[str, Reals] = {}
+    slopes: dict[str, Reals] = {}
+    unreported: dict[str, SpikeTrains] = {}
+    for k, layer in enumerate(layers):
+        for name in layer.name:
+            if name not in given:
+                continue
+            place = layer.slice_of(name)
+            residuals, chosen, missed = [np.empty(0)], [np.empty(0)], [np.empty((0, 3))]
+            for (low, _), chunk in zip(chunk_ranges(given[name].n_samples), lives, strict=True):
+                life = chunk[k]
+                places = places_in(layer, life.own)[name]
+                residuals.append(life.residual[places])
+                chosen.append(getattr(life, slope)[places])
+                here = life.missed[(life.missed[:, 1] >= place.start) & (life.missed[:, 1] < place.stop)]
+                missed.append(here + np.array([low, -place.start, 0.0]))
+            voltage[name], slopes[name] = np.concatenate(residuals), np.concatenate(chosen)
+            rows = np.unique(np.concatenate(missed)[:, [0, 2, 1]], axis=0)  # by sample, time and neuron
+            unreported[name] = SpikeTrains(
+                rows[:, 1],
+                rows[:, 2].astype(np.int64),
+                rows[:, 0].astype(np.int64),
+                given[name].n_samples,
+                given[name].n_neurons,
+            )
+    return Residual(FrozenMapping(voltage), FrozenMapping(unreported)), slopes
+
+
+def _for_kernels(
+    layer: Layer, life: Life, given: Mapping[str, SpikeTrains], slope: str, undefined: str
+) -> Reals:
+    """Return V' before every spike of a layer as gradients take it; the network's own of populations not given."""
+    slopes = life.threshold.copy()
+    for name, places in places_in(layer, life.own).items():
+        if name in given:
+            chosen = getattr(life, slope)[places]
+            slopes[places] = np.where(chosen > 0.0, chosen, np.inf) if undefined == "zero" else chosen
+    return slopes

@@ -1,0 +1,454 @@
+"""Loihi 2 as a target: a network is exported, run as the integers that Lava computes, and read out.
+
+Forward only: the chip has no gradients on this path, on which networks are trained elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, cast, get_args
+
+import numpy as np
+
+import eventsolve as es
+from eventsolve.checks import real
+from eventsolve.io.records import Record, Trace
+from eventsolve.io.records.scheme import Scheme
+from eventsolve.network import Network
+from validation.grid.solution import GridSolution
+from validation.grid.steps import (
+    InputRounding,
+    grid_trains,
+    in_steps,
+    number_of_samples,
+    number_of_steps,
+)
+from validation.loihi2.causes import ALL, MEANINGS, checked
+from validation.loihi2.export import Export, export, export_of
+from validation.loihi2.kernels.tables import Layers, Neurons, Rules, Sent
+from validation.loihi2.program import DECAY, LSB, Reals
+from validation.loihi2.quantities import (
+    Kernel,
+    Part,
+    Scale,
+    Settings,
+    chain_of,
+    network_of_parts,
+    parts_of,
+    response,
+)
+from validation.loihi2.running import Fired, Matrix, Tables, marched, matrices_of, refuse_inexact
+from validation.target import Cost, Resolution
+
+Samples = Literal["separate", "consecutive"]
+
+
+@dataclass(frozen=True)
+class Loihi2:
+    """A network on Loihi 2, by Lava's integers.
+
+    It runs LIF and LI populations in a chain behind one input, each of which may lead to itself, with exponential
+    synapses and delays up to 62 steps; v_leak becomes a bias, v_reset is 0 on the chip. Refused are refractory periods,
+    resets by subtraction, delta synapses, other topologies, and thresholds beyond 17 bits.
+
+    Spikes are seen at the end of the step in which V is beyond its threshold, which is the time that the record gives
+    them. A loss has its values from the states after each step; there are no gradients.
+
+    Parameters
+    ----------
+    time_step : float
+        Seconds.
+    weight_bits : int, tuple of int, or str
+        2..8, signs included; of all layers, or of each, as text with + between them.
+    scale : {"power_of_two", "full"}
+        Whether a population's weight unit is a power of two, or such that its largest weight is the largest integer.
+    percentile : float
+        Of weights, whose absolute value is represented; weights beyond may be clipped. mlGeNN takes 99.
+    kernel : {"exact", "mlgenn"}
+        Whether weights are scaled by the response of the membrane to a current, or by mlGeNN's k; of the latter a
+        readout has the threshold of mlGeNN's exporter, too, which it may reach.
+    input_rounding : {"nearest", "up", "down"}
+        To which step an input spike is moved. Of two of a channel in one step one is sent.
+    samples : {"separate", "consecutive"}
+        Whether nothing is under way when a sample begins, or what the sample before has sent last arrives in it: states
+        are set to 0 between samples either way.
+    without : sequence of str, or str
+        Causes (:data:`validation.loihi2.causes.MEANINGS`) that are left out, as text with + between them.
+    traces : bool
+        Whether the record has voltages of readouts.
+    threads : int, optional
+        As in :func:`eventsolve.solve`.
+    """
+
+    time_step: float
+    weight_bits: int | str | tuple[int, ...] = field(default=8, kw_only=True)
+    scale: Scale = field(default="power_of_two", kw_only=True)
+    percentile: float = field(default=100.0, kw_only=True)
+    kernel: Kernel = field(default="exact", kw_only=True)
+    input_rounding: InputRounding = field(default="nearest", kw_only=True)
+    samples: Samples = field(default="separate", kw_only=True)
+    without: str | tuple[str, ...] = field(default="", kw_only=True)
+    traces: bool = field(default=True, kw_only=True)
+    threads: int | None = field(default=None, kw_only=True)
+
+    forward_only: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        bits = self.weight_bits
+        if isinstance(bits, str):
+            parts = [part.strip() for part in bits.split("+")]
+            if not all(part.isdecimal() for part in parts):
+                raise ValueError(
+                    f"weight_bits must be an integer, or several with + between them; got {bits!r}"
+                )
+            bits = tuple(int(part) for part in parts)
+        settings = Settings(self.time_step, bits, self.scale, self.percentile, self.kernel)
+        object.__setattr__(self, "weight_bits", settings.weight_bits)
+        object.__setattr__(self, "time_step", settings.time_step)
+        object.__setattr__(self, "percentile", settings.percentile)
+        for name, allowed in (("input_rounding", InputRounding), ("samples", Samples)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(allowed))}; got {getattr(self, name)!r}"
+                )
+        if not isinstance(self.traces, bool):
+            raise ValueError(f"traces must be True or False; got {self.traces!r}")
+        named = self.without
+        if isinstance(named, str):
+            named = tuple(part.strip() for part in named.split("+") if part.strip())
+        object.__setattr__(self, "without", checked(named))
+
+    @property
+    def settings_of_export(self) -> Settings:
+        """How the network becomes integers."""
+        bits = self.weight_bits
+        assert not isinstance(bits, str)
+        return Settings(self.time_step, bits, self.scale, self.percentile, self.kernel)
+
+    @property
+    def _bits(self) -> str:
+        bits = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,)
+        return "-".join(map(str, bits))
+
+    @property
+    def on(self) -> frozenset[str]:
+        """The causes that are in place."""
+        return frozenset(ALL) - frozenset(self.without)
+
+    def export(self, network: Network) -> Export:
+        """Return the program that a network becomes, whatever is left out of a run."""
+        return export(network, self.settings_of_export)
+
+    def causes(self) -> Mapping[str, str]:
+        """Return what each approximation that is in place does, by name; mlGeNN's kernel only where it is used."""
+        return {
+            name: said
+            for name, said in MEANINGS.items()
+            if name in self.on and (name != "kernel" or self.kernel == "mlgenn")
+        }
+
+    def kept(self) -> tuple[str, ...]:
+        """Return nothing: none of them is how the network is meant."""
+        return ()
+
+    def with_causes(self, on: Iterable[str]) -> Loihi2:
+        """Return the same with some causes in place and all others left out; with none, it solves the network exactly.
+
+        Raises
+        ------
+        ValueError
+            If there is no such cause.
+        """
+        chosen = checked(on)
+        return replace(self, without=tuple(name for name in ALL if name not in chosen))
+
+    @classmethod
+    def variants(cls, time_step: float) -> Iterator[Loihi2]:
+        """Yield what a record may come from: either kernel, each scale, inputs moved in each way."""
+        for kernel in get_args(Kernel):
+            for scale, percentile in (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0)):
+                for rounding in get_args(InputRounding):
+                    yield cls(
+                        time_step,
+                        kernel=kernel,
+                        scale=cast(Scale, scale),
+                        percentile=percentile,
+                        input_rounding=rounding,
+                    )
+
+    @property
+    def name(self) -> str:
+        """Of the implementation and its settings, where they are not the defaults."""
+        parts = [f"Loihi 2, {self.time_step * 1e3:g} ms, {self._bits} bits"]
+        if self.scale != "power_of_two":
+            parts.append("full scale")
+        if self.percentile != 100:
+            parts.append(f"percentile {self.percentile:g}")
+        if self.kernel != "exact":
+            parts.append("mlGeNN's kernel")
+        if self.input_rounding != "nearest":
+            parts.append(f"inputs {self.input_rounding}")
+        if self.samples != "separate":
+            parts.append("consecutive samples")
+        if self.without:
+            parts.append("without " + " and ".join(self.without))
+        return ", ".join(parts)
+
+    def resolution(self, network: Network) -> Resolution:
+        """Return its step, no further step of transport, and the largest quantum of all weights."""
+        parts = parts_of(network, self.settings_of_export, ())
+        quanta = [
+            part.quantum / float(response(self.time_step, part.tau_mem, part.tau_syn).min()) for part in parts
+        ]
+        return Resolution(
+            self.time_step, dict.fromkeys(network.projections, 0), quantum=max(quanta), floating=False
+        )
+
+    def cost(self, problem: es.Problem, record: Record) -> Cost:
+        """Return what a sample costs: two operations for a neuron and step, and one for each synapse of a spike.
+
+        They are counted; nothing here is measured time or energy. Weights have a byte or less, states three.
+        """
+        network, n = problem.network, max(record.n_samples, 1)
+        chain = chain_of(network)
+        bits = dict(zip(chain[1:], self.settings_of_export.bits_of(len(chain) - 1), strict=True))
+        rows = number_of_steps(problem.t_end, self.time_step) + 1
+        updates = float(rows * sum(network.population(name).size for name in chain[1:]))
+        reached = weight_bytes = packets = 0.0
+        for projection in network.projections.values():
+            fan_out = np.bincount(projection.sources, minlength=network.population(projection.pre).size)
+            sent = np.bincount(record.trains[projection.pre].neurons, minlength=fan_out.size)
+            reached += float(fan_out @ sent) / n
+            weight_bytes += float(fan_out @ sent) / n * bits[projection.post] / 8
+            packets += float(sent.sum()) / n
+        packet_bytes = 4.0 * packets
+        return Cost(2 * updates + reached, packet_bytes, 6 * updates + weight_bytes + packet_bytes)
+
+    @staticmethod
+    def settings() -> tuple[dict[str, Any], ...]:
+        """Return time steps with fewer bits, simplest first."""
+        return tuple(
+            {"time_step": step, "weight_bits": bits}
+            for step in (2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5)
+            for bits in range(8, 1, -1)
+        )
+
+    def run(self, problem: es.Problem) -> Record:
+        """Run a network forward on a batch.
+
+        Parameters
+        ----------
+        problem : Problem
+            Its t_end is rounded to steps.
+
+        Returns
+        -------
+        Record
+            Spikes, the values of the loss if there is one, and voltages of readouts after each step. ``counters``:
+            currents that turned over ("wraps"), that were more than one turn out ("beyond_one_turn"), voltages that
+            were clipped ("voltage_clips"), spikes of readouts ("readout_resets"), weights that were clipped
+            ("clipped_weights"), and inputs that shared their step with another of their channel ("merged_inputs").
+
+        Raises
+        ------
+        ValueError
+            If Loihi 2 or NetX cannot represent the network, or the inputs do not fit.
+        """
+        number_of_samples(problem.network, problem.inputs)
+        chain_of(problem.network)
+        if "grid" not in self.on:
+            return self._exact(problem)
+        return self._gridded(problem)
+
+    def _exact(self, problem: es.Problem) -> Record:
+        """Return the spikes of the network that is left, solved exactly."""
+        on = self.on - {"truncation", "limits"}
+        network, inputs = problem.network, problem.inputs
+        parts = parts_of(network, self.settings_of_export, on)
+        if on - {"input_rounding"}:
+            network = network_of_parts(network, parts, self.settings_of_export, on)
+        if "input_rounding" in on:
+            inputs = {name: self._sent(trains)[0] for name, trains in inputs.items()}
+        left = replace(problem, network=network, inputs=inputs)
+        values = None if problem.loss is None else problem.loss.evaluate(left.solution).values
+        return Record.of(
+            problem,
+            self.name,
+            spikes={**left.solution.spikes, **inputs},
+            loss_values=None if values is None else np.asarray(values, dtype=np.float64),
+        )
+
+    def _sent(self, trains: es.SpikeTrains) -> tuple[es.SpikeTrains, Sent, int]:
+        """Return inputs as they are sent, to the kernel too, and how many shared their step with another."""
+        bounds = np.asarray(trains.offsets, dtype=np.int64)
+        if "input_rounding" not in self.on:
+            exact = trains.times / self.time_step
+            whole = in_steps(trains.times, self.time_step, "down")
+            rests = np.clip(exact - whole, 0.0, np.nextafter(1.0, 0.0))
+            rests[whole > exact] = 0.0
+            return trains, Sent(bounds, whole, np.array(trains.neurons), np.ones(whole.size), rests), 0
+        steps = in_steps(trains.times, self.time_step, self.input_rounding)
+        places = np.unique(np.stack([trains.samples, steps, trains.neurons]), axis=1)
+        samples, rows, neurons = (np.ascontiguousarray(column) for column in places)
+        moved, _ = grid_trains(rows, neurons, samples, (trains.n_samples, trains.n_neurons), self.time_step)
+        bounds = np.searchsorted(samples, np.arange(trains.n_samples + 1))
+        n = rows.size
+        return moved, Sent(bounds, rows, neurons, np.ones(n), np.zeros(n)), steps.size - n
+
+    def _gridded(self, problem: es.Problem) -> Record:
+        network, on = problem.network, self.on
+        parts = parts_of(network, self.settings_of_export, on)
+        n_rows = number_of_steps(problem.t_end, self.time_step) + 1
+        given = next(iter(problem.inputs))
+        moved, sent, merged = self._sent(problem.inputs[given])
+        tables = _tables(parts, self.time_step, on)
+        rules = Rules(
+            truncated="truncation" in on,
+            limited="limits" in on,
+            consecutive=self.samples == "consecutive",
+            between="input_rounding" not in on or "delays" not in on,
+        )
+        exported = None
+        if on == frozenset(ALL):
+            exported = export_of(network, self.settings_of_export, parts)
+            refuse_inexact(exported.program, n_rows)
+        sizes = [part.population.size for part in parts]
+        firsts = dict(
+            zip((part.population.name for part in parts), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True)
+        )
+        last = parts[-1]
+        kept_from = firsts[last.population.name] if last.readout else sum(sizes)
+        fired = marched(tables, rules, sent, n_rows, kept_from=kept_from, threads=self.threads)
+        spikes, readout_resets = _trains(parts, fired, firsts, moved.n_samples, self.time_step)
+        traces = {}
+        if last.readout and self.traces:
+            voltage = last.v_reset + fired.v * (last.quantum / LSB)
+            traces[last.population.name] = Trace(
+                self.time_step * np.arange(n_rows, dtype=np.float64),
+                np.ascontiguousarray(voltage.transpose(0, 2, 1)),
+            )
+        values = None
+        if problem.loss is not None:
+
+            def states() -> tuple[Reals, Reals]:
+                everything = (
+                    fired if kept_from == 0 else marched(tables, rules, sent, n_rows, threads=self.threads)
+                )
+                return _in_units(parts, everything, self.time_step)
+
+            solution = GridSolution(
+                network, {**spikes, given: moved}, moved.n_samples, n_rows - 1, self.time_step, states, firsts
+            )
+            values = np.asarray(problem.loss.evaluate(cast(Any, solution)).values, dtype=np.float64)
+        counters = {
+            "wraps": fired.wraps,
+            "beyond_one_turn": fired.beyond,
+            "voltage_clips": fired.clips,
+            "readout_resets": readout_resets,
+            "clipped_weights": sum(
+                int(np.count_nonzero(np.rint(wire.scaled) != wire.meant))
+                for part in parts
+                for wire in part.wires
+                if "weight_clipping" in on and "weight_rounding" in on
+            ),
+            "merged_inputs": merged,
+        }
+        return Record.of(
+            problem,
+            self.name,
+            spikes={**spikes, given: moved},
+            loss_values=values,
+            time_step=self.time_step,
+            traces=traces,
+            counters=counters,
+            notes=() if exported is None else exported.program.notes,
+            scheme=Scheme(
+                propagators="exact",
+                input_rounding=self.input_rounding if "input_rounding" in on else "none",
+                transport=0,
+                inclusive=False,
+                number=f"{self._bits}-bit weights, 24-bit states",
+                reset_between_samples=self.samples == "separate",
+                one_spike=False,
+            ),
+        )
+
+
+def _tables(parts: tuple[Part, ...], dt: float, on: frozenset[str]) -> Tables:
+    """Return what the kernel takes of populations, whatever of them is rounded."""
+    join = np.concatenate
+    keep_u, keep_v = (
+        join([(DECAY - getattr(part, name)) / DECAY for part in parts]) for name in ("decay_u", "decay_v")
+    )
+    neurons = Neurons(
+        keep_u=keep_u,
+        keep_v=keep_v,
+        bias=join([part.bias * LSB for part in parts]),
+        threshold=join([np.where(np.isinf(part.threshold), np.inf, part.threshold * LSB) for part in parts]),
+        u0=np.zeros(keep_u.size),
+        v0=join([part.v_initial * LSB for part in parts]),
+        tau_mem=join([part.tau_mem / dt for part in parts]),
+        tau_syn=join([part.tau_syn / dt for part in parts]),
+        response=join([response(dt, part.tau_mem, part.tau_syn) for part in parts]),
+    )
+    sizes = np.array([part.population.size for part in parts])
+    nothing = np.zeros(sizes.size, np.int64)
+    return Tables(
+        neurons,
+        Layers(np.cumsum(sizes) - sizes, sizes, nothing, nothing),
+        matrices_of([[_matrix(wire, "delays" not in on) for wire in part.wires] for part in parts]),
+    )
+
+
+def _matrix(wire: Any, between: bool) -> Matrix:
+    steps = wire.matrix(wire.steps)
+    whole = np.floor(steps).astype(np.int64) if between else steps.astype(np.int64)
+    return Matrix(wire.matrix(wire.weights), whole, None, steps - whole if between else None)
+
+
+def _trains(
+    parts: tuple[Part, ...], fired: Fired, firsts: Mapping[str, int], n_samples: int, time_step: float
+) -> tuple[dict[str, es.SpikeTrains], int]:
+    """Return the spikes of every population, none of a readout, and how many times a readout was reset."""
+    spikes, resets, samples = {}, 0, fired.samples
+    for part in parts:
+        first, size = firsts[part.population.name], part.population.size
+        own = (fired.neurons >= first) & (fired.neurons < first + size)
+        if part.readout:
+            resets += int(np.count_nonzero(own))
+            own[:] = False
+        spikes[part.population.name], _ = grid_trains(
+            fired.rows[own], fired.neurons[own] - first, samples[own], (n_samples, size), time_step
+        )
+    return spikes, resets
+
+
+def _in_units(parts: tuple[Part, ...], fired: Fired, dt: float) -> tuple[Reals, Reals]:
+    """Return V and I after each step, (n_samples, n_rows, n_neurons), in the unit of the network.
+
+    u of a row is K(dt) times the current at the beginning of its step, of which exp(-dt/tau_syn) is left at the end.
+    """
+    join = np.concatenate
+    scale = join([np.full(part.population.size, part.quantum / LSB) for part in parts])
+    reset = join([part.v_reset for part in parts])
+    left = join([np.exp(-dt / part.tau_syn) / response(dt, part.tau_mem, part.tau_syn) for part in parts])
+    return reset + scale * fired.v, scale * left * fired.u
+
+
+def logits(record: Record, population: str) -> Reals:
+    """Return what the deployment makes of a readout's voltages, sum over steps of V exp(-t/T), (n_samples, n_neurons).
+
+    T is the end of the run; mlGeNN divides by T, too. The class is the largest.
+
+    Raises
+    ------
+    ValueError
+        If the record has no trace of the population, or no end.
+    """
+    trace = record.traces.get(population)
+    if trace is None or record.t_end is None:
+        raise ValueError(
+            f"the record has no voltages of {population!r}; it has {', '.join(record.traces) or 'none'}"
+        )
+    return np.asarray(trace.voltage @ np.exp(-trace.times / real("t_end", record.t_end)))
