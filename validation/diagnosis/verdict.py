@@ -41,8 +41,7 @@ PATIENCE = 20.0
 RIVALS = 4
 """Names that explain as much as the first, of which at most so many are told."""
 MANY = 20
-"""Spikes that a guess puts right at least to be believed though its numbers are off by little, as in fixed point."""
-LITTLE = 0.02
+"""Spikes that a guess puts right at least to be believed though loss and gradients are off."""
 FINE = 64
 """Parts of the window within which times are told apart in continuous time."""
 
@@ -218,11 +217,10 @@ class _Ranked:
 
     @property
     def believed(self) -> bool:
-        """Whether it leaves nothing, or not much where it put many spikes right."""
+        """Whether it leaves nothing, or puts so many spikes right that what it leaves has another reason."""
         if not self.off or self.besides:
             return True
-        largest = max(self.fits[0].misfits[place] for place in self.fits[0].off)
-        return self.moved.moves >= MANY and largest <= LITTLE
+        return self.moved.moves >= MANY
 
 
 def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
@@ -256,14 +254,19 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
         said = "; ".join(dict.fromkeys(near))
         return Diagnosis("unexplained", f"too much would explain it: {said}", 0.0, moved.where, str(twin))
     left = best.fits[0] if best.fits and not besides else None
+    off = left.off if left is not None else []
+    remains = tuple(
+        f"{label(place)} is off by {100 * left.misfits[place]:.3g} %" for place in off if left is not None
+    )
     return Diagnosis(
         moved.kind,
         name,
-        1.0 if left is None else 1.0 - max((left.misfits[place] for place in left.off), default=0.0),
+        1.0,
         moved.where,
         str(twin) if moved.evidence.clocked else "",
         rivals=tuple(n for n in dict.fromkeys(near) if n != moved.name)[:RIVALS],
         settings=twin.settings(moved.evidence.time_step),
+        remains=remains,
     )
 
 
