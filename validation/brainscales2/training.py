@@ -128,7 +128,8 @@ def forward(
     """Return what the network does with inputs at ``times``, (n_samples, 4)."""
     chip = circuit.settings
     noise = _Noise(chip, rng)
-    arrivals, delays, spikes, levels, weights = [], [], [], [], []
+    spikes: list[Reals] = []
+    arrivals, delays, levels, weights = [], [], [], []
     sent = times
     for k, (_, post, pre) in enumerate(setup.layers):
         held = parameters.weights[k] * setup.ratio
