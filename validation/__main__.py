@@ -14,13 +14,14 @@ import typer
 
 from validation import exits
 from validation.cli.attribute import attribute
+from validation.cli.calibrate import calibrate
 from validation.cli.compare import compare
 from validation.cli.converge import converge
 from validation.cli.diagnose import Patience, diagnose, usual_time
 from validation.cli.listing import targets, tasks
 from validation.cli.localise import localise
 from validation.cli.recommend import recommend
-from validation.cli.running import Json, Junit, ReportFolder
+from validation.cli.running import Json, Junit, ReportFolder, handed_over
 from validation.cli.template import template
 from validation.cli.train import train_task
 from validation.options import InFolder, duration, finite, wrong
@@ -62,6 +63,7 @@ app.command(cls=InFolder)(converge)
 app.command()(recommend)
 app.command(cls=InFolder)(diagnose)
 app.command()(localise)
+app.command(cls=InFolder)(calibrate)
 training.app.command("task")(train_task)
 app.add_typer(training.app, name="train")
 
@@ -141,7 +143,8 @@ def check(
 
     try:
         most = max_bytes or records.MAX_BYTES
-        given = records.read(record, max_bytes=most)
+        with handed_over("check", out=out, json=json, junit=junit):
+            given = records.read(record, max_bytes=most)
         net = checking.network_of(given, network, nir_step=step, max_bytes=most)
         run = checking.check(
             given,
@@ -173,13 +176,17 @@ def check(
 def _add_commands_of_packages() -> None:
     """Add the commands that packages bring along, from the entry points ``eventsolve.commands``.
 
-    An entry is a function as typer takes it; it keeps its folder from other runs if it has one to write into.
+    An entry is a function as typer takes it, which keeps its folder from other runs if it has one to write into, or a
+    ``typer.Typer`` with commands of its own.
     """
     for entry in sorted(entry_points(group="eventsolve.commands"), key=lambda entry: entry.name):
         try:
             command = entry.load()
         except ImportError as error:
             typer.echo(f"warning: the command {entry.name} cannot be loaded: {error}", err=True)
+            continue
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
             continue
         writes = {"out", "runs"} & set(inspect.signature(command).parameters)
         app.command(entry.name, cls=InFolder if writes else None)(command)

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from eventsolve.checks import printable
 from validation.report import Run, number, summary
+from validation.report.document import Document, sentences
 
 
 def to_junit(run: Run) -> str:
@@ -40,4 +41,18 @@ def to_junit(run: Run) -> str:
             failure = ElementTree.SubElement(case, "failure", message=said, type="difference")
             failure.text = printable(run.findings.get(stage.label, said))
     ElementTree.SubElement(suite, "system-out").text = printable(summary(run.comparison))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def of_judgement(document: Document, accepted: bool) -> str:
+    """Return one test suite with one test case, the verdict of a record that judges itself."""
+    title, said = printable(document.title), " ".join(sentences(document.headline))
+    suite = ElementTree.Element(
+        "testsuite", name=title, tests="1", failures=str(int(not accepted)), errors="0", time="0"
+    )
+    case = ElementTree.SubElement(suite, "testcase", classname=title, name="verdict", time="0")
+    if not accepted:
+        failure = ElementTree.SubElement(case, "failure", message=printable(said), type="difference")
+        failure.text = printable(said)
+    ElementTree.SubElement(suite, "system-out").text = printable(said)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

@@ -7,6 +7,28 @@ backward, with ring buffers, read and write pointers and flags. A silent trial a
 import math
 
 import numpy as np
+import scipy.sparse as sp
+
+import eventsolve as es
+
+LOSSES = {
+    "AvgVar": lambda labels, *_: es.losses.MeanVoltageCrossEntropy("out", labels),
+    "AvgVarExpWeight": lambda labels, *_: es.losses.MeanVoltageCrossEntropy(
+        "out", labels, weighting="exponential"
+    ),
+    "SumVar": lambda labels, _, dt: es.losses.SumVoltageCrossEntropy("out", labels, time_step=dt * 1e-3),
+    "MaxVar": lambda labels, *_: es.losses.MaxVoltageCrossEntropy("out", labels),
+    "Var": lambda _, targets, dt: es.losses.TrajectoryMSE(
+        "out", lambda t, s: targets[s][np.rint(t / (dt * 1e-3)).astype(int) - 1].T
+    ),
+    "RelativeMSE": lambda labels, *_: es.losses.RelativeMSE("out", labels, gap=1e-3),
+    "FirstSpikeTime": lambda labels, *_: es.losses.FirstSpikeCrossEntropy(
+        "out", labels, tau0=1.5e-3, alpha=0.3e-3
+    ),
+}
+"""By mlGeNN's names: of labels, targets and dt in ms."""
+READOUT = {"population": "out", "temperature": 1.5, "alpha": 0.3, "gap": 1.0}
+"""Their constants, as :class:`Plain` takes them."""
 
 
 class Neuron:
@@ -300,3 +322,83 @@ class Plain:
         if kind == "AvgVarExpWeight":
             return g * np.exp(-(f(1) - time * f(1 / trial))) / share
         return g / share
+
+
+def trials_of(problem, readout, labels, targets, dt, n_steps, max_spikes, consecutive):
+    """Run a problem, its samples one after the other or each by itself; ``dt`` in ms."""
+    network, populations, projections = problem.network, {}, []
+    for name, p in network.populations.items():
+        constants = None
+        if p.neuron is not None:
+            constants = {
+                "tau_mem": p.parameter("tau_mem")[0] * 1e3,
+                "tau_syn": p.parameter("tau_syn")[0] * 1e3,
+                "v_initial": p.parameter("v_initial"),
+            }
+            if p.neuron.spiking:
+                constants |= {"theta": p.parameter("v_threshold"), "v_reset": p.parameter("v_reset")}
+                constants |= {"t_ref": p.parameter("t_ref") * 1e3, "subtract": p.neuron.reset == "subtract"}
+            else:
+                constants["v_leak"] = float(p.parameter("v_leak")[0])
+        populations[name] = (p.size, constants)
+    for key, p in network.projections.items():
+        post = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
+        steps = np.rint(p.delay / (dt * 1e-3)).astype(int)
+        synapses = {
+            (int(i), int(j)): (np.float32(w), int(d))
+            for i, j, w, d in zip(p.sources, post, p.weights, steps, strict=True)
+        }
+        projections.append((key, p.pre, p.post, synapses))
+    lists = {name: trains.to_lists() for name, trains in problem.inputs.items()}
+    samples = range(problem.n_samples)
+    found = []
+    for chunk in [list(samples)] if consecutive else [[s] for s in samples]:
+        plain = Plain(populations, projections, readout, dt=dt, n_steps=n_steps, max_spikes=max_spikes)
+        inputs = [
+            {name: [[t * 1e3 for t in train] for train in rows[s]] for name, rows in lists.items()}
+            for s in chunk
+        ]
+        found += plain.trials(inputs, [labels[s] for s in chunk], [targets[s] for s in chunk])
+    return found
+
+
+def assert_same(outcome, samples):
+    """Compare a run with what :func:`trials_of` gives, bit for bit."""
+    tables, events = outcome.tables, outcome.sent.events
+    network = tables.network
+    names = {first: name for name, first in tables.populations.items()}
+    sources = {tables.sources[name]: name for name, p in network.populations.items() if p.neuron is None}
+    for s, plain in enumerate(samples):
+        own = outcome.samples == s
+        fired = []
+        for j, step, slope in zip(
+            outcome.fired.neurons[own], outcome.fired.steps[own], outcome.fired.slopes[own], strict=True
+        ):
+            first = max(x for x in names if x <= j)
+            fired.append((names[first], int(j - first), int(step), slope))
+        assert sorted(fired) == sorted(plain["spikes"])
+        sent = []
+        for k in range(events.bounds[s], events.bounds[s + 1]):
+            first = max(x for x in sources if x <= events.places[k])
+            sent.append((sources[first], int(events.places[k] - first), int(events.steps[k])))
+        assert sorted(sent) == sorted(plain["sent"])
+        for name in tables.populations:
+            np.testing.assert_array_equal(outcome.voltage(name)[s], plain["v"][name])
+            both = np.stack(
+                [outcome.of(name, outcome.found.lambda_v)[s], outcome.of(name, outcome.found.lambda_i)[s]], -1
+            )
+            np.testing.assert_array_equal(both, np.array(plain["lambda"][name]))
+        # without any delay there are no gradients of delays
+        by_key = [tables.by_projection(x) for x in (outcome.found.weight, outcome.found.delay) if x.size]
+        for key, p in network.projections.items():
+            post = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
+            for which in (0, 1):
+                if which == 1 and not p.delay.any():
+                    continue
+                values = by_key[which][key][s]
+                values = values.data if sp.issparse(values) else values.ravel()
+                wanted = [
+                    plain["gradient"][key][int(i), int(j)][which]
+                    for i, j in zip(p.sources, post, strict=True)
+                ]
+                np.testing.assert_array_equal(values, wanted)

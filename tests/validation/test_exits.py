@@ -65,6 +65,8 @@ COMMANDS = {
     "check": ("eventsolve.io.records.read", ["check", str(ROOT / "setup.cfg")]),
     "diagnose": ("eventsolve.io.records.read", ["diagnose", str(ROOT / "setup.cfg")]),
     "chip": ("validation.spinnaker2.cli.chip._built", CHIP),
+    "export": ("validation.loihi2.target.export", ["export", "digits"]),
+    "loihi2": ("validation.loihi2.recommendation.over_steps", ["loihi2", "digits", "--samples", "2"]),
     "delgrad": ("validation.brainscales2.training.train", ["delgrad", "--seeds", "1", "--epochs", "1"]),
     "train task": (
         "validation.training.trained",
@@ -75,7 +77,7 @@ COMMANDS = {
     "train table": ("validation.recipes.table.run_row", ["train", "table"]),
     "train search": ("validation.recipes.search.search", ["train", "search"]),
 }
-WITHOUT = {"recommend", "localise", "chip", "targets", "tasks", "train recipes"}
+WITHOUT = {"recommend", "localise", "chip", "export", "loihi2", "targets", "tasks", "train recipes"}
 WITH_OUT = set(COMMANDS) - WITHOUT
 
 

@@ -147,73 +147,18 @@ def drawn(rng, loss):
     return network
 
 
-def plain_run(network, trains, readout, labels, targets, n_steps, max_spikes, consecutive):
-    populations = {}
-    for name, p in network.populations.items():
-        constants = None
-        if p.neuron is not None:
-            constants = {
-                "tau_mem": p.parameter("tau_mem")[0] * 1e3,
-                "tau_syn": p.parameter("tau_syn")[0] * 1e3,
-            }
-            constants["v_initial"] = p.parameter("v_initial")
-            if p.neuron.spiking:
-                constants |= {"theta": p.parameter("v_threshold"), "v_reset": p.parameter("v_reset")}
-                constants |= {"t_ref": p.parameter("t_ref") * 1e3, "subtract": p.neuron.reset == "subtract"}
-            else:
-                constants["v_leak"] = float(p.parameter("v_leak")[0])
-        populations[name] = (p.size, constants)
-    projections = []
-    for key, p in network.projections.items():
-        post = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
-        steps = np.rint(p.delay / (H * 1e-3)).astype(int)
-        synapses = {
-            (int(i), int(j)): (np.float32(w), int(d))
-            for i, j, w, d in zip(p.sources, post, p.weights, steps, strict=True)
-        }
-        projections.append((key, p.pre, p.post, synapses))
-    lists = trains.to_lists()
-    chunks = [list(range(len(lists)))] if consecutive else [[s] for s in range(len(lists))]
-    found = []
-    for chunk in chunks:
-        plain = plain_genn.Plain(
-            populations, projections, readout, dt=H, n_steps=n_steps, max_spikes=max_spikes
-        )
-        inputs = [{"in": [[t * 1e3 for t in train] for train in lists[s]]} for s in chunk]
-        found += plain.trials(inputs, [labels[s] for s in chunk], [targets[s] for s in chunk])
-    return found
-
-
-LOSSES = {
-    "AvgVar": lambda labels, _: es.losses.MeanVoltageCrossEntropy("out", labels),
-    "AvgVarExpWeight": lambda labels, _: es.losses.MeanVoltageCrossEntropy(
-        "out", labels, weighting="exponential"
-    ),
-    "SumVar": lambda labels, _: es.losses.SumVoltageCrossEntropy("out", labels, time_step=H * 1e-3),
-    "MaxVar": lambda labels, _: es.losses.MaxVoltageCrossEntropy("out", labels),
-    "Var": lambda _, targets: es.losses.TrajectoryMSE(
-        "out", lambda t, s: targets[s][np.rint(t / (H * 1e-3)).astype(int) - 1].T
-    ),
-    "RelativeMSE": lambda labels, _: es.losses.RelativeMSE("out", labels, gap=1e-3),
-    "FirstSpikeTime": lambda labels, _: es.losses.FirstSpikeCrossEntropy(
-        "out", labels, tau0=1.5e-3, alpha=0.3e-3
-    ),
-}
-
-
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", plain_genn.LOSSES)
 @pytest.mark.parametrize(("max_spikes", "consecutive"), [(500, False), (4, False), (9, True)])
 def test_the_plain_twin_has_the_same_bits(loss, max_spikes, consecutive):
     """Three samples of 50 steps, some with spikes in the last, waiting inputs, full ring buffers and silent outputs."""
-    rng = np.random.default_rng([max_spikes, list(LOSSES).index(loss)])
+    rng = np.random.default_rng([max_spikes, list(plain_genn.LOSSES).index(loss)])
     network, n_steps, labels = drawn(rng, loss), 50, [0, 2, 1]
     times = np.sort(rng.uniform(0, n_steps * H, (3, 4, 9)), axis=2)
     times[:, 0, -1] = (n_steps - 1.2) * H
     times[:, 1, 3] = times[:, 1, 2] + 0.01 * H
     trains = es.SpikeTrains.from_dense(np.sort(times, axis=2) * 1e-3)
     targets = rng.normal(0, 1, (3, n_steps, 3))
-    readout = {"kind": loss, "population": "out", "temperature": 1.5, "alpha": 0.3, "gap": 1.0}
-    readout |= {"nu": 3.7, "upper": 1e-3, "lower": 2e-3}
+    readout = plain_genn.READOUT | {"kind": loss, "nu": 3.7, "upper": 1e-3, "lower": 2e-3}
     target = GeNN(
         H * 1e-3,
         max_spikes=max_spikes,
@@ -222,46 +167,14 @@ def test_the_plain_twin_has_the_same_bits(loss, max_spikes, consecutive):
         reg_lambda_lower=2e-3,
         reg_nu_upper=3.7,
     )
-    problem = es.Problem(network, {"in": trains}, n_steps * H * 1e-3, LOSSES[loss](labels, targets))
+    problem = es.Problem(
+        network, {"in": trains}, n_steps * H * 1e-3, plain_genn.LOSSES[loss](labels, targets, H)
+    )
     outcome = target.simulate(problem, adjoints=True)
     assert outcome.sent.waiting > 0
     assert max_spikes == 500 or not outcome.found.heard.all()
-    samples = plain_run(network, trains, readout, labels, targets, n_steps, max_spikes, consecutive)
-    for s, plain in enumerate(samples):
-        own = outcome.samples == s
-        names = {first: name for name, first in outcome.tables.populations.items()}
-        firsts = sorted(names)
-        fired = []
-        for j, step, slope in zip(
-            outcome.fired.neurons[own], outcome.fired.steps[own], outcome.fired.slopes[own], strict=True
-        ):
-            first = max(x for x in firsts if x <= j)
-            fired.append((names[first], int(j - first), int(step), slope))
-        assert sorted(fired) == sorted(plain["spikes"])
-        events = outcome.sent.events
-        here = slice(events.bounds[s], events.bounds[s + 1])
-        assert sorted(
-            ("in", int(j), int(n)) for j, n in zip(events.places[here], events.steps[here], strict=True)
-        ) == sorted(plain["sent"])
-        for name in outcome.tables.populations:
-            np.testing.assert_array_equal(outcome.of(name, outcome.states.voltage)[s], plain["v"][name])
-            both = np.stack(
-                [outcome.of(name, outcome.found.lambda_v)[s], outcome.of(name, outcome.found.lambda_i)[s]], -1
-            )
-            np.testing.assert_array_equal(both, np.array(plain["lambda"][name]))
-        by_key = [outcome.tables.by_projection(x) for x in (outcome.found.weight, outcome.found.delay)]
-        for key, p in network.projections.items():
-            post = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
-            for which in (0, 1):
-                if which == 1 and not p.delay.any():
-                    continue
-                values = by_key[which][key][s]
-                values = values.data if sp.issparse(values) else values.ravel()
-                wanted = [
-                    plain["gradient"][key][int(i), int(j)][which]
-                    for i, j in zip(p.sources, post, strict=True)
-                ]
-                np.testing.assert_array_equal(values, wanted)
+    samples = plain_genn.trials_of(problem, readout, labels, targets, H, n_steps, max_spikes, consecutive)
+    plain_genn.assert_same(outcome, samples)
 
 
 # -- causes

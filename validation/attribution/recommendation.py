@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import eventsolve as es
 from eventsolve.compare import agreement
-from validation.attribution.study import Refusal, batch_means, late
+from eventsolve.network import Key
+from validation.attribution.study import Reals, Refusal, batch_means, meant
 from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.target import Cost, Costed
@@ -48,8 +49,8 @@ class Candidate(NamedTuple):
     ----------
     setting : Setting
     cosine : float
-        The least of all projections, of the batch-mean gradient with the exact one, to whose synapses the target's
-        steps of transport belong.
+        The least of all projections, of the batch-mean gradient with the exact one, to whose synapses the steps of
+        transport belong that the target means to have.
     cost : Cost
         Of a sample, on average.
     """
@@ -76,13 +77,19 @@ def tried(problem: es.Problem, setting: Setting) -> Candidate | Refusal[Setting]
 
 def _tried(problem: es.Problem, setting: Setting) -> Candidate:
     target = setting.target
-    exact = batch_means(oracle(late(problem, target.resolution(problem.network))))
     model = target.run(problem)
     got = batch_means(model)
+    exact = _exact_means(meant(problem, target))
     cosines = [agreement(mean, got[key]).cosine for key, mean in exact.items() if mean.any()]
     if not cosines:
         raise ValueError("no weight has a gradient other than 0, of which a cosine could be asked")
     return Candidate(setting, min(cosines), target.cost(problem, model))
+
+
+@functools.lru_cache(maxsize=1)
+def _exact_means(problem: es.Problem) -> dict[Key, Reals]:
+    """Return the exact batch means, once for all settings that approximate the same problem."""
+    return batch_means(oracle(problem))
 
 
 def candidates(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from validation.oracle import oracle
-from validation.target import Ablatable, Resolution, forward_only
+from validation.target import Ablatable, Resolution, Resolved, forward_only
 
 Reals = NDArray[np.float64]
 What = TypeVar("What")
@@ -93,9 +93,8 @@ class Study:
     @cached_property
     def exact_problem(self) -> es.Problem:
         """The problem whose solution has no error."""
-        kept = self.target.with_causes(self.kept)
         problem = replace(self.problem, loss=None) if forward_only(self.target) else self.problem
-        return late(problem, kept.resolution(self.problem.network))
+        return meant(problem, self.target, self.kept)
 
     @cached_property
     def exact(self) -> Record:
@@ -200,6 +199,14 @@ def _turned(got: Reals, exact: Reals) -> float:
     if size == 0:
         return 1.0
     return 0.5 * float(np.sum((got / size - exact / np.linalg.norm(exact)) ** 2))
+
+
+def meant(problem: es.Problem, target: Resolved, kept: Iterable[str] | None = None) -> es.Problem:
+    """Return the problem whose exact solution has no error, with what is kept of a target, by default what it keeps."""
+    made: Any = target
+    if hasattr(made, "kept"):
+        target = made.with_causes(made.kept() if kept is None else kept)
+    return late(problem, target.resolution(problem.network))
 
 
 def late(problem: es.Problem, resolution: Resolution) -> es.Problem:

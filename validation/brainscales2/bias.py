@@ -49,8 +49,10 @@ class Gap:
 
 
 def gap(got: Reals, want: Reals) -> Gap:
-    """Return how far one vector is from another."""
+    """Return how far one vector is from another, which must not be 0."""
     size = float(np.linalg.norm(want))
+    if size == 0:
+        raise ValueError("the true gradient is 0, as of outputs that are silent: train for more epochs")
     both = size * float(np.linalg.norm(got))
     return Gap(float(np.linalg.norm(got - want)) / size, float(got @ want) / both if both else 0.0)
 
@@ -73,7 +75,7 @@ def in_the_loop(
         name: measured.trains(name) for name, p in batch.network.populations.items() if p.neuron is not None
     }
     _, errors = judged(batch, spikes)
-    seen = batch.network if chip.has("unrounded") else chip.held(batch.network)
+    seen = batch.network if chip.has("unrounded") else chip.programmed(batch.network)
 
     def mean(found: Found) -> Reals:
         weight, delay = ({key: v.mean(axis=0) for key, v in of.items()} for of in (found.weight, found.delay))

@@ -246,6 +246,7 @@ class BrainScaleS2:
     def drawn(self, network: Network) -> Mismatch:
         """Return how this chip differs from its data sheet, where a network is on it."""
         if self.mismatch is not None:
+            self.mismatch.check(network)
             left_out: dict[str, Any] = {
                 part: {} for part, cause in OF_MISMATCH.items() if not self.has(cause)
             }
@@ -273,7 +274,7 @@ class BrainScaleS2:
             },
         )
 
-    def held(self, network: Network) -> Network:
+    def programmed(self, network: Network) -> Network:
         """Return the network as it is programmed: weights and delays to the nearest that the chip has.
 
         Raises
@@ -281,7 +282,11 @@ class BrainScaleS2:
         ValueError
             As :meth:`run`.
         """
-        lines = self._placed(network)
+        self._place(network)
+        return self._programmed(network)
+
+    def _programmed(self, network: Network) -> Network:
+        lines = lines_of(network)
         if self.has("weight_grid"):
             most = self.weight_max
             network = network.with_weights(
@@ -307,7 +312,7 @@ class BrainScaleS2:
 
         A weight acts times its gain: :meth:`by_programmed` gives the gradient by what was programmed.
         """
-        return mismatched(self.held(network), self.drawn(network))
+        return mismatched(self.programmed(network), self.drawn(network))
 
     def by_programmed(self, network: Network, weight: Mapping[Any, Reals]) -> dict[Any, Reals]:
         """Return gradients of the weights of :meth:`chip` by the programmed weights, and so times the gains."""
@@ -348,14 +353,14 @@ class BrainScaleS2:
             if self.trials == 1
             else problem.select(np.tile(np.arange(problem.n_samples), self.trials))
         )
-        measured, counters = self.measured(problem)
+        held, measured, counters = self._trials(problem)
         spikes = {
             name: measured.trains(name)
             for name, p in problem.network.populations.items()
             if p.neuron is not None
         }
-        held = self.held(problem.network)
         seen = problem.network if self.has("unrounded") else held
+        out_of_range = self._out_of_range(problem.network)
         record = Record.of(
             whole,
             self.name,
@@ -371,7 +376,8 @@ class BrainScaleS2:
                 "backward": {key: p.weight for key, p in seen.projections.items()},
             },
             counters={"lost": counters.lost, "extra": counters.extra, "repeated": counters.repeated}
-            | self._out_of_range(problem.network),
+            | out_of_range,
+            notes=self._notes(out_of_range),
         )
         if whole.loss is None:
             return record
@@ -391,9 +397,14 @@ class BrainScaleS2:
 
     def measured(self, problem: es.Problem) -> tuple[Measured, Counters]:
         """Return what is recorded of all trials of a batch, and what happened on the way."""
+        return self._trials(problem)[1:]
+
+    def _trials(self, problem: es.Problem) -> tuple[Network, Measured, Counters]:
+        """Return the network as it is programmed, what is recorded, and what happened."""
         network = problem.network
         self.check(problem)
-        chip = self.chip(network)
+        held = self._programmed(network)
+        chip = mismatched(held, self.drawn(network))
         noise = Noise(
             threshold=self.threshold_noise if self.has("threshold_noise") else 0.0,
             jitter=self.jitter if self.has("jitter") else 0.0,
@@ -409,15 +420,22 @@ class BrainScaleS2:
             )
             for trial in range(self.trials)
         ]
-        return Measured(
-            *(
-                {
-                    name: np.concatenate([getattr(run, what)[name] for run in runs])
-                    for name in network.populations
-                }
-                for what in ("spikes", "arrivals")
-            )
-        ), counters
+        spikes, arrivals = (
+            {name: np.concatenate([getattr(run, what)[name] for run in runs]) for name in network.populations}
+            for what in ("spikes", "arrivals")
+        )
+        return held, Measured(spikes, arrivals), counters
+
+    def _notes(self, out_of_range: Mapping[str, int]) -> list[str]:
+        bounds = {
+            "weights_out_of_range": f"{self.weight_max * self.weight_step:.6g}",
+            "delays_out_of_range": f"{self.delay_min!r} to {self.delay_max!r} s",
+        }
+        return [
+            f"{many} {what.partition('_')[0]} are beyond what the chip holds, {bounds[what]}, and held at its end"
+            for what, many in out_of_range.items()
+            if many
+        ]
 
     def _out_of_range(self, network: Network) -> dict[str, int]:
         found = {}
@@ -433,8 +451,8 @@ class BrainScaleS2:
             )
         return found
 
-    def _placed(self, network: Network) -> dict[str, Reals]:
-        """Return the delay circuits of a network, or raise a ValueError that says what the chip cannot hold."""
+    def _place(self, network: Network) -> None:
+        """Raise a ValueError that says what of a network the chip cannot hold, if there is something."""
         for names in layers_of(network):
             if len(names) > 1 or any(p.pre == p.post for p in network.afferents(names[0])):
                 raise ValueError(
@@ -459,12 +477,12 @@ class BrainScaleS2:
                         f"neurons on the chip start at rest; {name} of {population.name!r} is not there"
                     )
         check_way(network, self.way.slope)
-        return lines_of(network)
+        lines_of(network)
 
     def check(self, problem: es.Problem) -> None:
         """Raise a ValueError that says what the chip cannot represent, if there is something."""
         network = problem.network
-        self._placed(network)
+        self._place(network)
         for name, population in network.populations.items():
             if population.neuron is None:
                 given = problem.inputs.get(name)

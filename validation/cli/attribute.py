@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
-from validation.cli.running import SEED, Json, Out, Workers, again, command, pool, progress, refusals
+from validation.cli.running import (
+    SEED,
+    Json,
+    Out,
+    Workers,
+    again,
+    command,
+    handed_over,
+    pool,
+    progress,
+    refusals,
+)
 
 if TYPE_CHECKING:
     from validation.attribution.causes import Attribution
@@ -16,7 +27,7 @@ if TYPE_CHECKING:
 
 def attribute(
     task: Source,
-    target: TargetName,
+    target: TargetName = "",
     options: Options = None,
     samples: Samples = None,
     seed: Seed = SEED,
@@ -46,7 +57,10 @@ def attribute(
 
     Exits with 2 on a bad option and with 130 if interrupted; the report then holds what was finished.
     """
-    found_given = given(task, target, options, tool="attribute", samples=samples, task_samples=16, seed=seed)
+    with handed_over("attribute", options, out=out, name="attribution", json=json):
+        found_given = given(
+            task, target, options, tool="attribute", samples=samples, task_samples=16, seed=seed
+        )
 
     from validation.attribution import report
     from validation.attribution.causes import attribute as attributions

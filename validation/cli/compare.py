@@ -11,13 +11,13 @@ import typer
 
 from validation import exits
 from validation.cli.given import Options, Samples, Seed, Source, TargetName, given
-from validation.cli.running import SEED, Json, Junit, ReportFolder, again
+from validation.cli.running import SEED, Json, Junit, ReportFolder, again, handed_over
 from validation.options import duration, finite, wrong
 
 
 def compare(
     task: Source,
-    target: TargetName,
+    target: TargetName = "",
     options: Options = None,
     samples: Samples = None,
     seed: Seed = SEED,
@@ -57,7 +57,8 @@ def compare(
     Exits with 1 if a limit is broken, and with 2 on a bad option, or what the target cannot run.
     """
     width = None if window is None else duration("window", window)
-    found = given(task, target, options, tool="compare", samples=samples, seed=seed)
+    with handed_over("compare", options, out=out, json=json, junit=junit):
+        found = given(task, target, options, tool="compare", samples=samples, seed=seed)
 
     from eventsolve.compare import broken_limits
     from eventsolve.files import write_text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from validation import exits
-from validation.cli.running import Json, Out, command
+from validation.cli.running import Json, Out, command, handed_over
 from validation.options import duration, wrong
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def diagnose(
     from validation.report.document import Points, Words
 
     try:
-        given = records.read(record)
+        with handed_over("diagnose", out=out, name="diagnosis", json=json):
+            given = records.read(record)
         net = check.network_of(given, network)
         run = check.check(given, net, patience=usual_time(patience))
     except (ValueError, StoppedError, OSError, ImportError) as error:

@@ -30,7 +30,9 @@ Source = Annotated[
 TargetName = Annotated[
     str,
     typer.Option(
-        "--target", help="By its name; 'eventsolve-validate targets' lists them.", show_default=False
+        "--target",
+        help="By its name; 'eventsolve-validate targets' lists them. Needed, but for a record that judges itself.",
+        show_default=False,
     ),
 ]
 Options = Annotated[
@@ -95,6 +97,7 @@ def given(
         A target's name.
     options : sequence of str, optional
         As ``--set`` takes them.
+        "" is refused, unless the record is of another format.
     tool : str
         What the target has to be able to do, one of :data:`validation.target.TOOLS`.
     samples : int, optional
@@ -105,10 +108,16 @@ def given(
     defaults : mapping of str to value, optional
         Of options that the target has to be given, where they are not.
     """
+    from eventsolve.io.records import OtherRecord
     from validation import registry
     from validation.target import require
 
     try:
+        read = _read(source) if _is_file(source) else None
+        if not target:
+            raise typer.BadParameter(
+                "it must be given, but for a record that judges itself", param_hint="'--target'"
+            )
         chosen = registry.settings(list(options or []))
         of_target, of_task = _shared(chosen, target, source)
         require(registry.kind(registry.TARGETS, target), tool)
@@ -118,9 +127,11 @@ def given(
             if registry.options_of(registry.TARGETS, target).get(name) is MISSING
         }
         made = registry.target(target, **{**needed, **of_target})
-        title, problem, record = _problem(source, of_task, samples, task_samples, seed)
+        title, problem, record = _problem(source, read, of_task, samples, task_samples, seed)
         if problem.n_samples < least:
             raise ValueError(f"{tool} needs at least {least} samples; {source} gives {problem.n_samples}")
+    except OtherRecord:
+        raise
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise wrong(error) from None
     return Given(title, problem, made, of_target, record)
@@ -160,15 +171,19 @@ def _shared(chosen: dict[str, str], target: str, source: str) -> tuple[dict[str,
 
 
 def _problem(
-    source: str, options: dict[str, str], samples: int | None, task_samples: int, seed: int
+    source: str,
+    record: records.Record | None,
+    options: dict[str, str],
+    samples: int | None,
+    task_samples: int,
+    seed: int,
 ) -> tuple[str, es.Problem, records.Record | None]:
     """Return the title and the problem of a task or a record."""
     from validation import registry
 
-    if not _is_file(source):
+    if record is None:
         task = registry.task(source, **options)
         return task.name, task.problem(n_samples=samples or task_samples, seed=seed), None
-    record = _read(source)
     problem = record.problem()
     if samples is not None:
         if samples > problem.n_samples:

@@ -9,7 +9,7 @@ import typer
 
 from validation import exits
 from validation.cli.given import Options, TargetName
-from validation.cli.running import consoles
+from validation.cli.running import consoles, handed_over
 from validation.options import wrong
 
 
@@ -20,7 +20,7 @@ def localise(
             exists=True, dir_okay=False, help="A record of an implementation: .json, .npz, .h5 or .hdf5."
         ),
     ],
-    target: TargetName,
+    target: TargetName = "",
     options: Options = None,
     network: Annotated[
         Path | None,
@@ -54,7 +54,12 @@ def localise(
 
     _, tables = consoles()
     try:
-        given = records.read(record)
+        with handed_over("localise", options):
+            given = records.read(record)
+        if not target:
+            raise typer.BadParameter(
+                "it must be given, but for a record that judges itself", param_hint="'--target'"
+            )
         chosen = registry.settings(list(options or []))
         if given.time_step is not None and "time_step" in registry.options_of(registry.TARGETS, target):
             chosen.setdefault("time_step", repr(given.time_step))

@@ -146,9 +146,11 @@ def _settings(target: str, options: Mapping[str, str], tried: Sequence[Mapping[s
     from validation import registry
     from validation.attribution.recommendation import Setting
 
+    # traces, which nobody looks at here, are gigabytes of fine steps
+    untraced = {"traces": False} if "traces" in registry.options_of(registry.TARGETS, target) else {}
     settings = []
     for rank, varied in enumerate(tried):
-        made: Any = registry.target(target, **{**options, **varied})
+        made: Any = registry.target(target, **{**untraced, **options, **varied})
         settings.append(Setting(rank, _label(varied), made))
     return settings
 

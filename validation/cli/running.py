@@ -43,6 +43,22 @@ def again(
     return shlex.join(["eventsolve-validate", tool, task, "--target", target, *given])
 
 
+@contextmanager
+def handed_over(tool: str, options: Sequence[str] | None = None, **faces: Any) -> Iterator[None]:
+    """Let a record of another format, which is read in this context, answer the command; ``faces`` as of ``tell``."""
+    from eventsolve.io.records import OtherRecord
+
+    try:
+        yield
+    except OtherRecord as other:
+        from validation.kinds import tell
+        from validation.report import provenance
+
+        raise tell(
+            tool, other, provenance({"set": list(options or [])}, command()), options, **faces
+        ) from None
+
+
 def consoles() -> tuple[Console, Console]:
     """Return where progress and errors go, and where tables go."""
     from validation.terminal import console

@@ -23,7 +23,7 @@ from validation.diagnosis.evidence import (
 )
 from validation.diagnosis.work import Work, cost
 from validation.diagnosis.writing import Slip, label, slips_of
-from validation.target import Grain, Target
+from validation.target import Grain, Target, forward_only
 
 MATTERS = 0.01
 """Of a gradient: what a fault has to move to be named, as other causes have to be to be listed."""
@@ -90,9 +90,11 @@ def recognised(evidence: Evidence, work: Work) -> Recognised | None:
 
 def _variants(evidence: Evidence) -> Iterator[tuple[str, Target]]:
     """Yield registered targets of the same step that say which variants of theirs there are."""
+    graded = any(quantity != "loss" for quantity, _ in evidence.numbers)
     for entry in registry.names(registry.TARGETS):
-        variants = getattr(registry.kind(registry.TARGETS, entry), "variants", None)
-        if variants is not None:
+        kind = registry.kind(registry.TARGETS, entry)
+        variants = getattr(kind, "variants", None)
+        if variants is not None and not (graded and forward_only(kind)):
             for target in variants(evidence.time_step):
                 yield entry, target
 
@@ -104,8 +106,10 @@ def _tuned(evidence: Evidence, work: Work) -> Iterator[Recognised]:
         if tuned is None or _answered(evidence, target) is None:
             continue
         for other in tuned(evidence.problem, evidence.record):
-            if not work.allows(cost(evidence, back=True)):
-                continue
+            if not work.allows(
+                3 * cost(evidence, back=True)
+            ):  # two runs to make the next one, and one to judge it
+                return
             found = _judged(evidence, entry, other)
             if found is not None and not found.slips:
                 yield found
@@ -149,7 +153,7 @@ def _unscaled(evidence: Evidence, target: Any, answer: Answer, place: Place, tol
     off = misfit(evidence.numbers[place] * factor, answer.numbers[place], answer.scale[place])
     if not off <= tolerance:
         return []
-    return [Slip(f"{target.name}'s own Gradient, which times {factor:.6g} is dL/dw", off)]
+    return [Slip(f"the raw gradient of {target.name}: times {factor:.6g} it is dL/dw", off)]
 
 
 def _limits(evidence: Evidence, target: Any, answer: Answer) -> dict[Place, float]:

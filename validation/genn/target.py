@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -25,9 +25,10 @@ from validation.genn.readouts import reading_of
 from validation.genn.simulation import Regulariser, Settings, simulate
 from validation.genn.tables import Variant, sent_inputs, shifted
 from validation.genn.tuning import tuned
+from validation.grid.cost import cost
 from validation.grid.steps import number_of_steps
 from validation.oracle import oracle
-from validation.target import Grain, Resolution
+from validation.target import Cost, Grain, Resolution
 
 Trials = Literal["separate", "consecutive"]
 
@@ -243,6 +244,15 @@ class GeNN:
         return gradient_factor(
             reading.name, tau_mem=tau_mem, time_step=self.time_step, t_end=n_steps * self.time_step
         )
+
+    def cost(self, problem: es.Problem, record: Record) -> Cost:
+        """Return what a sample costs on average, as :func:`validation.grid.cost.cost` counts it."""
+        return cost(problem, record, self.time_step, "float32")
+
+    @staticmethod
+    def settings() -> tuple[dict[str, Any], ...]:
+        """Return time steps from 2 ms to 20 us."""
+        return tuple({"time_step": h} for h in (2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5))
 
     def run(self, problem: es.Problem) -> Record:
         """Run the network forward and backward on a batch.

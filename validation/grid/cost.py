@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 import eventsolve as es
@@ -11,9 +9,6 @@ from eventsolve.io.records import Record
 from validation.fixedpoint import FixedFormat
 from validation.grid.steps import number_of_steps
 from validation.target import Cost
-
-if TYPE_CHECKING:
-    from validation.grid.time_stepped import TimeStepped
 
 PER_STEP = 3
 """Multiply-accumulates of a neuron in a step, either way: the current decays, the voltage decays and is driven."""
@@ -29,15 +24,15 @@ def number_bytes(number: str) -> int:
     return int(2 ** np.ceil(np.log2((given.value_bits + given.signed) / 8)))
 
 
-def cost(target: TimeStepped, problem: es.Problem, record: Record) -> Cost:
-    """Return what a sample of a run costs on average.
+def cost(problem: es.Problem, record: Record, time_step: float, number: str) -> Cost:
+    """Return what a sample of a run costs on average, in steps of some seconds and in a number format.
 
     Every neuron and step costs :data:`PER_STEP` multiply-accumulates, and every spike one for each synapse that it
     reaches; where gradients are asked for the way back costs as much again, and another accumulation per synapse for
     the gradient. A spike is a packet for each of its projections, and so is the error that answers it.
     """
     network, trains = problem.network, record.trains
-    n_steps = number_of_steps(problem.t_end, target.time_step)
+    n_steps = number_of_steps(problem.t_end, time_step)
     neurons = sum(p.size for p in network.populations.values() if p.neuron is not None)
     reached = packets = 0.0
     for projection in network.projections.values():
@@ -49,6 +44,6 @@ def cost(target: TimeStepped, problem: es.Problem, record: Record) -> Cost:
     forward = float(PER_STEP * neurons * n_steps) + reached * per
     graded = problem.loss is not None
     operations = forward * (2 if graded else 1) + (reached * per if graded else 0.0)
-    size = number_bytes(target.number)
+    size = number_bytes(number)
     packet_bytes = packets * per * (KEY_BYTES + (KEY_BYTES + size if graded else 0))
     return Cost(operations, packet_bytes, operations * size + packet_bytes)

@@ -202,7 +202,7 @@ class TimeStepped:
 
     def cost(self, problem: es.Problem, record: Record) -> Cost:
         """Return what a sample costs on average, as :func:`validation.grid.cost.cost` counts it."""
-        return cost(self, problem, record)
+        return cost(problem, record, self.time_step, self.number)
 
     def held(self, network: Network) -> Network:
         """Return the network with its weights in the number format, to the nearest, ties to the even one."""

@@ -99,7 +99,8 @@ class Export(Frozen):
         if self.program.notes:
             rows.append(("notes", " ".join(self.program.notes)))
         sizes = "-".join(map(str, (self.program.n_inputs, *self.program.sizes)))
-        return f"Export({sizes}, {self.settings.weight_bits} bits)", rows
+        bits = "-".join(str(n) for n in dict.fromkeys(self.settings.bits_of(len(self.program.layers))))
+        return f"Export({sizes}, {bits} bits)", rows
 
 
 def export(network: Network, settings: Settings) -> Export:
@@ -116,7 +117,11 @@ def export(network: Network, settings: Settings) -> Export:
     ValueError
         If Loihi 2 or NetX cannot represent the network: the sentence says what.
     """
-    parts = parts_of(network, settings)
+    return export_of(network, settings, parts_of(network, settings))
+
+
+def export_of(network: Network, settings: Settings, parts: tuple[Part, ...]) -> Export:
+    """Return the program of a network whose quantities all causes have rounded."""
     notes: list[str] = []
     roundings = {}
     for part in parts:

@@ -238,7 +238,8 @@ def netx_weights(
         raise ValueError(
             f"weights of {where} are of one sign and beyond 8 bits, {low} to {high}: lava-dl would shift them by {b}"
         )
-    zeros = next(n for n in range(8, -1, -1) if not (flat & ((1 << n) - 1)).any())
+    bits = int(np.bitwise_or.reduce(flat))
+    zeros = min(8, (bits & -bits).bit_length() - 1)
     return [np.asarray(m << b) for m in matrices], -b, 8 - b - (zeros - signed)
 
 

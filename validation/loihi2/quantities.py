@@ -21,7 +21,7 @@ from eventsolve.checks import duration, real
 from eventsolve.network import LI, LIF, Network, Population, Projection
 from validation.loihi2.causes import ALL
 from validation.loihi2.netx import BIAS_EXP, NETX_DELAY, netx_weights
-from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, Dense, Integers, Layer, Reals, integer
+from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, Dense, Layer, Reals, integer
 
 Scale: TypeAlias = Literal["power_of_two", "full"]
 Kernel: TypeAlias = Literal["exact", "mlgenn"]
@@ -40,8 +40,8 @@ class Settings:
     ----------
     time_step : float
         Seconds.
-    weight_bits : int
-        2..8, signs included.
+    weight_bits : int or tuple of int
+        2..8, signs included; of all layers, or of each.
     scale : {"power_of_two", "full"}
         Whether a population's quantum is a power of two, as mlGeNN chooses it, or such that the largest weight is the
         largest integer.
@@ -53,20 +53,33 @@ class Settings:
     """
 
     time_step: float
-    weight_bits: int = 8
+    weight_bits: int | tuple[int, ...] = 8
     scale: Scale = "power_of_two"
     percentile: float = 100.0
     kernel: Kernel = "exact"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "time_step", duration("time_step", self.time_step))
-        object.__setattr__(self, "weight_bits", integer("weight_bits", self.weight_bits, 2, 8))
+        if isinstance(self.weight_bits, tuple | list):
+            bits: int | tuple[int, ...] = tuple(integer("weight_bits", n, 2, 8) for n in self.weight_bits)
+        else:
+            bits = integer("weight_bits", self.weight_bits, 2, 8)
+        object.__setattr__(self, "weight_bits", bits)
         object.__setattr__(self, "percentile", real("percentile", self.percentile))
         if not 0 < self.percentile <= 100:
             raise ValueError(f"percentile must be in (0, 100]; got {self.percentile!r}")
         for name, allowed in (("scale", ("power_of_two", "full")), ("kernel", ("exact", "mlgenn"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+
+    def bits_of(self, n_layers: int) -> tuple[int, ...]:
+        """Return the bits of each layer, or raise a ValueError if they are given for another number of layers."""
+        bits = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,) * n_layers
+        if len(bits) != n_layers:
+            raise ValueError(
+                f"weight_bits must be one number, or one for each of {n_layers} layers; got {bits}"
+            )
+        return bits
 
 
 def response(time_step: float, tau_mem: Reals, tau_syn: Reals) -> Reals:
@@ -106,6 +119,8 @@ class Wires(NamedTuple):
         Its delays.
     scaled : ndarray of float64, (n_synapses,)
         Weights in quanta before they are rounded or clipped.
+    dense : Dense or None
+        The matrix that the chip holds, where weights are rounded and clipped; with delays, where these are.
     """
 
     projection: Projection
@@ -113,11 +128,19 @@ class Wires(NamedTuple):
     meant: Reals
     steps: Reals
     scaled: Reals
+    dense: Dense | None = None
 
     def matrix(self, values: Reals) -> Reals:
         """Return one value per synapse as a matrix (n_post, n_pre), 0 where there is no synapse."""
         shaped = self.projection.shaped(values)
         return np.asarray(shaped.toarray() if sp.issparse(shaped) else shaped)
+
+    def by_synapse(self, matrix: Reals) -> Reals:
+        """Return the entries of a matrix (n_post, n_pre) where there are synapses, (n_synapses,)."""
+        if not sp.issparse(self.projection.weight):
+            return matrix.reshape(-1)
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(self.projection.row_offsets))
+        return np.asarray(matrix[rows, self.projection.sources])
 
 
 class Part(NamedTuple):
@@ -175,7 +198,9 @@ def parts_of(network: Network, settings: Settings, on: Collection[str] = ALL) ->
     ValueError
         If Loihi 2 or NetX cannot represent the network.
     """
-    return tuple(_part(network, name, settings, on) for name in chain_of(network)[1:])
+    names = chain_of(network)[1:]
+    bits = settings.bits_of(len(names))
+    return tuple(_part(network, name, settings, n, on) for name, n in zip(names, bits, strict=True))
 
 
 def chain_of(network: Network) -> list[str]:
@@ -217,7 +242,7 @@ def chain_of(network: Network) -> list[str]:
     return chain
 
 
-def _part(network: Network, name: str, settings: Settings, on: Collection[str]) -> Part:
+def _part(network: Network, name: str, settings: Settings, bits: int, on: Collection[str]) -> Part:
     population, dt = network.population(name), settings.time_step
     neuron = population.neuron
     if isinstance(neuron, LIF):
@@ -253,13 +278,13 @@ def _part(network: Network, name: str, settings: Settings, on: Collection[str]) 
     gain = mlgenn_response(dt, tau_mem, tau_syn) if settings.kernel == "mlgenn" and "kernel" in on else meant
     projections = sorted(network.afferents(name), key=lambda p: p.pre == name)
     scaled = [np.repeat(gain, np.diff(p.row_offsets)) * p.weights for p in projections]
-    quantum = quantum_of(name, np.concatenate(scaled), settings)
+    quantum = quantum_of(name, np.concatenate(scaled), settings, bits)
     wires = _rounded(
         [
             Wires(p, w / quantum, w / quantum, _steps(p, dt, on), w / quantum)
             for p, w in zip(projections, scaled, strict=True)
         ],
-        settings,
+        bits,
         on,
     )
     v_reset = population.parameter("v_reset")
@@ -296,7 +321,7 @@ def _part(network: Network, name: str, settings: Settings, on: Collection[str]) 
     )
 
 
-def quantum_of(name: str, scaled: Reals, settings: Settings) -> float:
+def quantum_of(name: str, scaled: Reals, settings: Settings, bits: int) -> float:
     """Return a population's weight unit, from the weights of all its synapses times their response."""
     positive, others = scaled[scaled > 0], -scaled[scaled <= 0]
     largest = max(float(np.percentile(part, settings.percentile)) for part in (positive, others) if part.size)
@@ -305,9 +330,9 @@ def quantum_of(name: str, scaled: Reals, settings: Settings) -> float:
             f"weights to population {name!r} are 0 up to their percentile {settings.percentile:g}"
         )
     if settings.scale == "full":
-        return largest / ((1 << (settings.weight_bits - 1)) - 1)
+        return largest / ((1 << (bits - 1)) - 1)
     top = math.frexp(largest)[1] - 1
-    return math.ldexp(1.0, top - (settings.weight_bits - 2))
+    return math.ldexp(1.0, top - (bits - 2))
 
 
 def _steps(projection: Projection, dt: float, on: Collection[str]) -> Reals:
@@ -323,9 +348,9 @@ def _steps(projection: Projection, dt: float, on: Collection[str]) -> Reals:
     return steps
 
 
-def _rounded(wires: list[Wires], settings: Settings, on: Collection[str]) -> list[Wires]:
+def _rounded(wires: list[Wires], bits: int, on: Collection[str]) -> list[Wires]:
     """Return the weights that a layer's bits hold, as lava-dl makes them act."""
-    limit, found = 2 ** (settings.weight_bits - 1), []
+    limit, found = 1 << (bits - 1), []
     for wire in wires:
         weights = wire.scaled
         if "weight_rounding" in on:
@@ -336,25 +361,13 @@ def _rounded(wires: list[Wires], settings: Settings, on: Collection[str]) -> lis
     if not {"weight_rounding", "weight_clipping"} <= set(on):
         return found
     whole = [wire.matrix(wire.meant).astype(np.int64) for wire in found]
-    held = dense_of(whole, wires[0].projection.post)
-    return [
-        wire._replace(weights=_by_synapse(wire.projection, dense.effective))
-        for wire, dense in zip(found, held, strict=True)
-    ]
-
-
-def dense_of(whole: list[Integers], name: str, delays: list[Integers] | None = None) -> list[Dense]:
-    """Return the matrices of a layer as NetX makes them of whole quanta."""
-    scaled, exponent, bits = netx_weights(whole, f"population {name!r}")
-    return [
-        Dense(w, 0 if delays is None else delays[k], exponent, bits)  # type: ignore[arg-type]
-        for k, w in enumerate(scaled)
-    ]
-
-
-def _by_synapse(projection: Projection, matrix: Reals) -> Reals:
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(projection.row_offsets))
-    return np.asarray(matrix[rows, projection.sources])
+    shifted, exponent, n_bits = netx_weights(whole, f"population {wires[0].projection.post!r}")
+    held = []
+    for wire, values in zip(found, shifted, strict=True):
+        delays = wire.matrix(wire.steps).astype(np.int64) if "delays" in on else np.int64(0)
+        dense = Dense(values, delays, exponent, n_bits)  # type: ignore[arg-type]
+        held.append(wire._replace(weights=wire.by_synapse(dense.effective), dense=dense))
+    return held
 
 
 def _check_threshold(network: Network, name: str, threshold: Reals, settings: Settings) -> None:
@@ -460,9 +473,8 @@ def _neuron(part: Part, settings: Settings, on: Collection[str]) -> LIF | LI:
 
 def layer_of(part: Part) -> Layer:
     """Return the layer of integers of a population that all causes have rounded."""
-    whole = [wire.matrix(wire.meant).astype(np.int64) for wire in part.wires]
-    delays = [wire.matrix(wire.steps).astype(np.int64) for wire in part.wires]
-    matrices = dense_of(whole, part.population.name, delays)
+    matrices = [wire.dense for wire in part.wires]
+    assert matrices[0] is not None
     return Layer(
         matrices[0],
         matrices[1] if len(matrices) > 1 else None,

@@ -5,7 +5,7 @@ Forward only: the chip has no gradients on this path, on which networks are trai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, cast, get_args
 
@@ -25,7 +25,7 @@ from validation.grid.steps import (
     number_of_steps,
 )
 from validation.loihi2.causes import ALL, MEANINGS, checked
-from validation.loihi2.export import Export, export
+from validation.loihi2.export import Export, export, export_of
 from validation.loihi2.kernels.tables import Layers, Neurons, Rules, Sent
 from validation.loihi2.program import DECAY, LSB, Reals
 from validation.loihi2.quantities import (
@@ -59,8 +59,8 @@ class Loihi2:
     ----------
     time_step : float
         Seconds.
-    weight_bits : int
-        2..8, signs included.
+    weight_bits : int, tuple of int, or str
+        2..8, signs included; of all layers, or of each, as text with + between them.
     scale : {"power_of_two", "full"}
         Whether a population's weight unit is a power of two, or such that its largest weight is the largest integer.
     percentile : float
@@ -82,7 +82,7 @@ class Loihi2:
     """
 
     time_step: float
-    weight_bits: int = field(default=8, kw_only=True)
+    weight_bits: int | str | tuple[int, ...] = field(default=8, kw_only=True)
     scale: Scale = field(default="power_of_two", kw_only=True)
     percentile: float = field(default=100.0, kw_only=True)
     kernel: Kernel = field(default="exact", kw_only=True)
@@ -95,7 +95,16 @@ class Loihi2:
     forward_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        settings = Settings(self.time_step, self.weight_bits, self.scale, self.percentile, self.kernel)
+        bits = self.weight_bits
+        if isinstance(bits, str):
+            parts = [part.strip() for part in bits.split("+")]
+            if not all(part.isdecimal() for part in parts):
+                raise ValueError(
+                    f"weight_bits must be an integer, or several with + between them; got {bits!r}"
+                )
+            bits = tuple(int(part) for part in parts)
+        settings = Settings(self.time_step, bits, self.scale, self.percentile, self.kernel)
+        object.__setattr__(self, "weight_bits", settings.weight_bits)
         object.__setattr__(self, "time_step", settings.time_step)
         object.__setattr__(self, "percentile", settings.percentile)
         for name, allowed in (("input_rounding", InputRounding), ("samples", Samples)):
@@ -113,7 +122,14 @@ class Loihi2:
     @property
     def settings_of_export(self) -> Settings:
         """How the network becomes integers."""
-        return Settings(self.time_step, self.weight_bits, self.scale, self.percentile, self.kernel)
+        bits = self.weight_bits
+        assert not isinstance(bits, str)
+        return Settings(self.time_step, bits, self.scale, self.percentile, self.kernel)
+
+    @property
+    def _bits(self) -> str:
+        bits = self.weight_bits if isinstance(self.weight_bits, tuple) else (self.weight_bits,)
+        return "-".join(map(str, bits))
 
     @property
     def on(self) -> frozenset[str]:
@@ -147,20 +163,24 @@ class Loihi2:
         chosen = checked(on)
         return replace(self, without=tuple(name for name in ALL if name not in chosen))
 
-    def variants(self) -> tuple[Loihi2, ...]:
-        """Return the same with other settings of the export and of its inputs, of which one may be meant."""
-        return tuple(
-            replace(self, kernel=kernel, scale=scale, percentile=percentile, input_rounding=rounding)
-            for kernel in get_args(Kernel)
-            for scale in get_args(Scale)
-            for percentile in (99.0, 100.0)
-            for rounding in get_args(InputRounding)
-        )
+    @classmethod
+    def variants(cls, time_step: float) -> Iterator[Loihi2]:
+        """Yield what a record may come from: either kernel, each scale, inputs moved in each way."""
+        for kernel in get_args(Kernel):
+            for scale, percentile in (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0)):
+                for rounding in get_args(InputRounding):
+                    yield cls(
+                        time_step,
+                        kernel=kernel,
+                        scale=cast(Scale, scale),
+                        percentile=percentile,
+                        input_rounding=rounding,
+                    )
 
     @property
     def name(self) -> str:
         """Of the implementation and its settings, where they are not the defaults."""
-        parts = [f"Loihi 2, {self.time_step * 1e3:g} ms, {self.weight_bits} bits"]
+        parts = [f"Loihi 2, {self.time_step * 1e3:g} ms, {self._bits} bits"]
         if self.scale != "power_of_two":
             parts.append("full scale")
         if self.percentile != 100:
@@ -191,19 +211,19 @@ class Loihi2:
         They are counted; nothing here is measured time or energy. Weights have a byte or less, states three.
         """
         network, n = problem.network, max(record.n_samples, 1)
+        chain = chain_of(network)
+        bits = dict(zip(chain[1:], self.settings_of_export.bits_of(len(chain) - 1), strict=True))
         rows = number_of_steps(problem.t_end, self.time_step) + 1
-        neurons = sum(p.size for p in network.populations.values() if p.neuron is not None)
-        reached = packets = 0.0
+        updates = float(rows * sum(network.population(name).size for name in chain[1:]))
+        reached = weight_bytes = packets = 0.0
         for projection in network.projections.values():
             fan_out = np.bincount(projection.sources, minlength=network.population(projection.pre).size)
             sent = np.bincount(record.trains[projection.pre].neurons, minlength=fan_out.size)
             reached += float(fan_out @ sent) / n
+            weight_bytes += float(fan_out @ sent) / n * bits[projection.post] / 8
             packets += float(sent.sum()) / n
-        updates = float(neurons * rows)
         packet_bytes = 4.0 * packets
-        return Cost(
-            2 * updates + reached, packet_bytes, 6 * updates + reached * self.weight_bits / 8 + packet_bytes
-        )
+        return Cost(2 * updates + reached, packet_bytes, 6 * updates + weight_bytes + packet_bytes)
 
     @staticmethod
     def settings() -> tuple[dict[str, Any], ...]:
@@ -291,7 +311,7 @@ class Loihi2:
         )
         exported = None
         if on == frozenset(ALL):
-            exported = self.export(network)
+            exported = export_of(network, self.settings_of_export, parts)
             refuse_inexact(exported.program, n_rows)
         sizes = [part.population.size for part in parts]
         firsts = dict(
@@ -348,7 +368,7 @@ class Loihi2:
                 input_rounding=self.input_rounding if "input_rounding" in on else "none",
                 transport=0,
                 inclusive=False,
-                number=f"{self.weight_bits}-bit weights, 24-bit states",
+                number=f"{self._bits}-bit weights, 24-bit states",
                 reset_between_samples=self.samples == "separate",
                 one_spike=False,
             ),

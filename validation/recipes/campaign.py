@@ -26,7 +26,7 @@ class Job:
     Attributes
     ----------
     engine : str
-        "exact", "float32" or "spinnaker2".
+        "exact", "float32", "spinnaker2" or "genn".
     recipe : Recipe
     seed : int
     folder : Path
@@ -36,6 +36,8 @@ class Job:
     weights : Path, optional
         A checkpoint from whose weights to start.
     threads : int, optional
+    time_step : float, optional
+        Of the engine "genn", seconds; 1 ms unless given.
     """
 
     engine: str
@@ -45,6 +47,7 @@ class Job:
     arithmetic: str | None = field(default=None, kw_only=True)
     weights: Path | None = field(default=None, kw_only=True)
     threads: int | None = field(default=1, kw_only=True)
+    time_step: float | None = field(default=None, kw_only=True)
 
     @property
     def checkpoint(self) -> Path:
@@ -53,7 +56,7 @@ class Job:
 
     def build(self) -> Engine:
         """Return the engine, or raise a ValueError if it cannot do what the recipe asks for."""
-        return build_engine(self.engine, self.recipe, self.arithmetic, self.threads)
+        return build_engine(self.engine, self.recipe, self.arithmetic, self.threads, self.time_step)
 
 
 def start(job: Job, engine: Engine) -> State:

@@ -14,11 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import eventsolve as es
 from eventsolve.bounded import MAX_BYTES
 from eventsolve.checks import printable
-from validation.recipes.engines import Engine
+from validation.recipes.engines import Engine, network_of
+from validation.recipes.exact_engine import ExactEngine
 from validation.recipes.optimizer import Moments
-from validation.recipes.recipe import Parameters, Reals, Recipe, described
+from validation.recipes.recipe import (
+    RECIPES,
+    Parameters,
+    Reals,
+    Recipe,
+    described,
+    initial_parameters,
+)
 from validation.recipes.silence import Bump
 from validation.recipes.trainer import Epoch, State, initial_state
 from validation.training.archive import CheckpointError as CheckpointError
@@ -29,6 +38,7 @@ from validation.training.archive import (
     check_surplus,
     held_in,
     text_in,
+    told,
     write,
 )
 
@@ -105,6 +115,32 @@ def load_weights(path: Path, like: Parameters, engine: Engine) -> Parameters:
     if not charge > 0:
         raise CheckpointError(f"charge in {where} must be > 0; got {charge!r}")
     return Parameters(tuple(w * (charge / engine.charge) for w in weights), like.delays)
+
+
+def network_in(path: Path) -> es.Network:
+    """Return the network with the best weights of a checkpoint, of any engine, as the exact engine has it.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no checkpoint, or of a training of no known recipe.
+    """
+    where = printable(str(path))
+    arrays = arrays_in(path, MAX_BYTES // 4)
+    document = told(text_in(where, arrays, "identity"))
+    said = document.get("recipe") if isinstance(document, dict) else None
+    for recipe in RECIPES.values():
+        known = json.loads(json.dumps(described(recipe)))
+        if isinstance(said, dict) and all(said.get(name) == known[name] for name in ("setup", "delays")):
+            break
+    else:
+        raise CheckpointError(f"{where} is of a training of no known recipe")
+    like = initial_parameters(recipe, 0)
+    held = load_weights(path, like, ExactEngine(recipe))
+    delays = tuple(
+        array_in(where, arrays, f"best_{k + len(like.weights)}", delay) for k, delay in enumerate(like.delays)
+    )
+    return network_of(recipe, Parameters(held.weights, delays), recipe.transport)
 
 
 def _identity(recipe: Recipe, engine: Engine, seed: int) -> str:

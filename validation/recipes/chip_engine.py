@@ -42,7 +42,7 @@ class ChipEngine:
     Raises
     ------
     ValueError
-        If the recipe trains delays or has a jitter, or the arithmetic is unknown.
+        If the recipe trains delays, has a jitter or a loss that the chip has not, or the arithmetic is unknown.
     """
 
     recipe: Recipe
@@ -52,6 +52,10 @@ class ChipEngine:
     gradient_unit: float = field(default=TIME_STEP, init=False)
 
     def __post_init__(self) -> None:
+        if self.recipe.setup.loss != "ttfs":
+            raise ValueError(
+                f"recipe {self.recipe.name!r} has the loss {self.recipe.setup.loss!r}; the chip has 'ttfs' alone"
+            )
         if self.recipe.delays is not None or self.recipe.jitter:
             what = "trains delays" if self.recipe.delays is not None else "has a jitter"
             raise ValueError(

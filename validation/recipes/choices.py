@@ -9,9 +9,10 @@ from typing import Any
 from validation.recipes.chip_engine import ChipEngine
 from validation.recipes.engines import Engine
 from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.recipe import BENA, RECIPES, WUNDERLICH, Recipe
+from validation.recipes.genn_engine import GeNNEngine
+from validation.recipes.recipe import BENA, MLGENN, RECIPES, WUNDERLICH, Recipe
 
-DEFAULTS: Mapping[str, Recipe] = {"exact": WUNDERLICH, "float32": BENA, "spinnaker2": BENA}
+DEFAULTS: Mapping[str, Recipe] = {"exact": WUNDERLICH, "float32": BENA, "spinnaker2": BENA, "genn": MLGENN}
 """By engine: the published recipe."""
 
 
@@ -32,20 +33,30 @@ def choose_recipe(engine: str, name: str | None, changes: Mapping[str, Any]) -> 
     return replace(recipe, **fields)
 
 
-def build_engine(name: str, recipe: Recipe, arithmetic: str | None, threads: int | None) -> Engine:
-    """Return the engine "exact", "float32" or "spinnaker2" for a recipe.
+def build_engine(
+    name: str,
+    recipe: Recipe,
+    arithmetic: str | None,
+    threads: int | None,
+    time_step: float | None = None,
+) -> Engine:
+    """Return the engine "exact", "float32", "spinnaker2" or "genn" for a recipe.
 
-    ``arithmetic`` is a choice of the last one, s16.15 by default.
+    ``arithmetic`` is a choice of "spinnaker2", s16.15 by default, and ``time_step``, in seconds, one of "genn", 1 ms.
 
     Raises
     ------
     ValueError
-        If the engine cannot do what the recipe asks for, or has no choice of arithmetic.
+        If the engine cannot do what the recipe asks for, or has no choice of arithmetic or time step.
     """
     if arithmetic is not None and name != "spinnaker2":
         raise ValueError(
             f"the number format is a choice of the engine 'spinnaker2' alone; got {arithmetic!r}"
         )
+    if time_step is not None and name != "genn":
+        raise ValueError(f"the time step is a choice of the engine 'genn' alone; got {time_step!r} s")
+    if name == "genn":
+        return GeNNEngine(recipe, 1e-3 if time_step is None else time_step, threads=threads)
     if name == "exact":
         return ExactEngine(recipe, threads=threads)
     return ChipEngine(recipe, "float32" if name == "float32" else arithmetic or "s16.15", threads=threads)

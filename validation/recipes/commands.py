@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from validation import exits
-from validation.options import InFolder, folder, wrong
+from validation.options import InFolder, duration, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from validation.recipes.engines import Engine
     from validation.recipes.trainer import State
 
-ENGINES = ("exact", "float32", "spinnaker2")
+ENGINES = ("exact", "float32", "spinnaker2", "genn")
 
 
 class _Trainings(TyperGroup):
@@ -58,6 +58,9 @@ def yinyang(
             metavar="FORMAT",
             help="Of the chip model: s16.15, float32, float64. (default: s16.15)",
         ),
+    ] = None,
+    time_step: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Of the engine genn. (default: 1ms)")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initial weights and batches.")] = 42,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
@@ -104,7 +107,16 @@ def yinyang(
     }
     try:
         chosen = choose_recipe(engine, recipe, {k: v for k, v in changes.items() if v is not None})
-        job = campaign.Job(engine, chosen, seed, out, arithmetic=arithmetic, weights=weights, threads=threads)
+        job = campaign.Job(
+            engine,
+            chosen,
+            seed,
+            out,
+            arithmetic=arithmetic,
+            weights=weights,
+            threads=threads,
+            time_step=None if time_step is None else duration("time-step", time_step),
+        )
         machine = job.build()
     except ValueError as error:
         raise wrong(error) from None
@@ -158,7 +170,10 @@ def table(
         Path, typer.Option(file_okay=False, callback=folder, help="Folder for training.md and training.json.")
     ] = Path("docs"),
     only: Annotated[
-        list[str] | None, typer.Option(metavar="ROW", help="Some rows only; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="ROW", help="Some rows only, may be repeated; the others of the table in --out stay."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each a process on one thread.")] = 1,
 ) -> None:
@@ -196,7 +211,7 @@ def table(
                 f"interrupted: {len(documents)} of {len(rows)} rows were finished; the same command goes on"
             )
             raise typer.Exit(130) from None
-    data, page = trainings.write(documents, out)
+    data, page = trainings.write(trainings.merged(documents, out) if only else documents, out)
     errors.print(f"table: {page}\n       {data}", soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ import eventsolve as es
 from eventsolve.network import Key
 from validation.recipes.recipe import Parameters, Reals, Recipe
 from validation.spinnaker2.arithmetic import Number
+from validation.tasks.yin_yang import Setup
 
 Integers = NDArray[np.int64]
 
@@ -42,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 class Engine(Protocol):
-    """One of the three; frozen, so that what it returns depends on its arguments alone."""
+    """One of them; frozen, so that what it returns depends on its arguments alone."""
 
     @property
     def name(self) -> str:
@@ -72,6 +73,25 @@ class Engine(Protocol):
 
     def gradient(self, parameters: Parameters, samples: NDArray[Any], labels: Integers) -> Outcome:
         """Run forward and backward."""
+
+
+def loss_of(setup: Setup, labels: Integers) -> es.losses.Loss:
+    """Return the loss of a set-up."""
+    if setup.loss == "relative":
+        return es.losses.RelativeMSE("out", labels, gap=setup.gap, silent=setup.silent)
+    if setup.loss == "first_spike":
+        return es.losses.FirstSpikeCrossEntropy(
+            "out", labels, tau0=setup.tau0, alpha=setup.alpha, silent=setup.silent
+        )
+    return es.losses.TTFSCrossEntropy(
+        "out", labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
+    )
+
+
+def first_output(trains: es.SpikeTrains) -> Integers:
+    """Return the output that spiked first in every sample, -1 where none did."""
+    first = trains.first()
+    return np.where(np.isfinite(first).any(axis=1), first.argmin(axis=1), -1)
 
 
 def network_of(recipe: Recipe, parameters: Parameters, transport: float = 0.0) -> es.Network:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import eventsolve as es
-from validation.recipes.engines import KEYS, Activity, Integers, Outcome, network_of
+from validation.recipes.engines import KEYS, Activity, Integers, Outcome, first_output, loss_of, network_of
 from validation.recipes.recipe import Parameters, Reals, Recipe
 from validation.spinnaker2 import FLOAT64, FloatFormat
 from validation.tasks.yin_yang import encoded
@@ -54,11 +54,8 @@ class ExactEngine:
 
     def gradient(self, parameters: Parameters, samples: Reals, labels: Integers) -> Outcome:
         """Solve, and go back."""
-        setup = self.recipe.setup
         solution = self._solve(network_of(self.recipe, parameters, self.recipe.transport), samples)
-        loss = es.losses.TTFSCrossEntropy(
-            "out", labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
-        )
+        loss = loss_of(self.recipe.setup, labels)
         wrt = ("weight", "delay") if parameters.delays else ("weight",)
         value, grads = es.value_and_grad(solution, loss, wrt=wrt, threads=self.threads)
         arrays = [grads.weight[key] for key in KEYS]
@@ -72,6 +69,5 @@ class ExactEngine:
 
 
 def _activity(solution: es.Solution) -> Activity:
-    first = solution.spikes["out"].first()
-    predictions = np.where(np.isfinite(first).any(axis=1), first.argmin(axis=1), -1)
-    return Activity(predictions, (solution.spikes["hidden"].counts(), solution.spikes["out"].counts()))
+    spikes = solution.spikes
+    return Activity(first_output(spikes["out"]), (spikes["hidden"].counts(), spikes["out"].counts()))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from eventsolve.files import write_texts
+from validation.durations import seconds
 from validation.pages import page
 from validation.recipes.campaign import Job, Result, run_all
 from validation.recipes.recipe import RECIPES, described
@@ -35,16 +36,20 @@ class Row:
     engine, recipe : str
     follows : str
         The row from whose weights, seed by seed, it starts; "" if it starts anew.
+    time_step : str
+        Of the engine "genn", as on the command line; "" elsewhere.
     """
 
     name: str
     engine: str
     recipe: str
     follows: str = ""
+    time_step: str = ""
 
     def command(self, seed: int | str) -> str:
         """Return the command line of one of its trainings."""
         words = ["eventsolve-validate", "train", "yinyang", "--engine", self.engine, "--recipe", self.recipe]
+        words += ["--time-step", self.time_step] if self.time_step else []
         words += ["--seed", str(seed)]
         if self.follows:
             words += ["--weights", f"{self.follows}-{seed}/checkpoint.npz"]
@@ -61,6 +66,12 @@ ROWS = (
     Row("chip-alone", "spinnaker2", "alone"),
     Row("float32-hybrid", "float32", "tuned", follows="exact-coded"),
     Row("chip-hybrid", "spinnaker2", "tuned", follows="exact-coded"),
+    Row("exact-first", "exact", "genn-eventprop-quick"),
+    Row("genn-first-0.1ms", "genn", "genn-eventprop-quick", time_step="0.1ms"),
+    Row("genn-first-1ms", "genn", "genn-eventprop-quick", time_step="1ms"),
+    Row("exact-relative", "exact", "mlgenn-quick"),
+    Row("genn-relative-0.1ms", "genn", "mlgenn-quick", time_step="0.1ms"),
+    Row("genn-relative-1ms", "genn", "mlgenn-quick", time_step="1ms"),
 )
 
 
@@ -73,6 +84,7 @@ def jobs(row: Row, folder: Path, seeds: Sequence[int] = SEEDS) -> list[Job]:
             seed,
             folder / f"{row.name}-{seed}",
             weights=folder / f"{row.follows}-{seed}" / "checkpoint.npz" if row.follows else None,
+            time_step=seconds(row.time_step) if row.time_step else None,
         )
         for seed in seeds
     ]
@@ -95,6 +107,7 @@ def document(row: Row, results: Sequence[Result], seeds: Sequence[int] = SEEDS) 
     return {
         "name": row.name,
         "engine": row.engine,
+        "time_step": row.time_step,
         "follows": row.follows,
         "recipe": described(recipe),
         "runs": [
@@ -112,6 +125,16 @@ def document(row: Row, results: Sequence[Result], seeds: Sequence[int] = SEEDS) 
             for seed, result in zip(seeds, results, strict=True)
         ],
     }
+
+
+def merged(documents: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Return rows with those of the table that a folder has, if it has one, in the order of :data:`ROWS`."""
+    known = {}
+    if (folder / "training.json").is_file():
+        table = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        known = {row["name"]: row for row in table["rows"]}
+    known |= {row["name"]: row for row in documents}
+    return [known[row.name] for row in ROWS if row.name in known]
 
 
 def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path]:
@@ -142,7 +165,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     recipe = row["recipe"]
     return {
         "name": row["name"],
-        "engine": row["engine"],
+        "engine": row["engine"] + (f", {row['time_step']}" if row.get("time_step") else ""),
         "follows": row["follows"],
         "recipe": recipe["name"],
         "source": recipe["source"],

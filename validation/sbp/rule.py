@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from eventsolve.checks import shown
 from validation.sbp.kernels.tables import Numbers
@@ -16,6 +16,9 @@ RANGE = 256
 """Of plastic weights: from -RANGE to RANGE less a unit."""
 NO_LIMIT = 2**30
 """Beyond all weights that learning reaches."""
+
+Read: TypeAlias = Literal["before", "after"]
+"""Whether a spike has the weight before the learning of its own step, or after it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Rule:
     """
 
     error: Literal["sign", "real"] = "sign"
-    read: Literal["before", "after"] = "before"
+    read: Read = "before"
     edge: int = THRESHOLD
     limits: Literal["chip", "symmetric", "none"] = "chip"
     bits: int = BITS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,12 +98,12 @@ class Wiring:
         """Steps of a trial."""
         return len(self.chain)
 
-    @property
+    @cached_property
     def gates(self) -> tuple[str, ...]:
         """Their names."""
         return tuple(f"g{k:02d}" for k in range(self.n_phases))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Of populations, gates last."""
         return (*(p.name for p in self.populations), *self.gates)
@@ -113,10 +113,14 @@ class Wiring:
         """The longest delay."""
         return max((*(r.delay for r in self.relays), *(r.delay for r in self.lifts), *self.chain), default=0)
 
+    @cached_property
+    def _layer(self) -> dict[str, int]:
+        return {p.name: LAYERS.index(p.layer) for p in self.populations}
+
     def size(self, name: str, sizes: tuple[int, int, int]) -> int:
         """Return the neurons of a population, 1 of a gate."""
-        layers = {p.name: p.layer for p in self.populations}
-        return sizes[LAYERS.index(layers[name])] if name in layers else 1
+        layer = self._layer.get(name)
+        return 1 if layer is None else sizes[layer]
 
     def bounds(self, sizes: tuple[int, int, int]) -> dict[str, slice]:
         """Return which neurons are a population's, by name."""
@@ -134,12 +138,17 @@ class Wiring:
             first = found[p.name].stop
         return found
 
+    @lru_cache(maxsize=8)  # noqa: B019, as wirings are few and small
     def tables(self, sizes: tuple[int, int, int]) -> Tables:
         """Return the circuit as the kernel takes it."""
         at = self.bounds(sizes)
         names = {name: k for k, name in enumerate(self.names)}
         settings = {p.name: (p.bias, p.pause) for p in self.populations} | dict.fromkeys(self.gates, (0, 1))
-        neurons = [settings[name] for name in self.names for _ in range(self.size(name, sizes))]
+        n_each = [self.size(name, sizes) for name in self.names]
+        bias, pause = (
+            np.repeat(np.array(column, dtype=np.int64), n_each)
+            for column in zip(*(settings[name] for name in self.names), strict=True)
+        )
         rows = [
             (at[r.pre].start, at[r.post].start, self.size(r.post, sizes), r.weight, r.delay, False)
             for r in self.relays
@@ -161,7 +170,6 @@ class Wiring:
         ]
         connections = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
         places = self.places(sizes)
-        bias, pause = (np.array(column, dtype=np.int64) for column in zip(*neurons, strict=True))
         pre, post, size, weight, delay, fans = connections
         return Tables(
             np.array([0, *(at[name].stop for name in self.names)]),

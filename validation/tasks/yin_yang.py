@@ -28,13 +28,17 @@ class Setup:
     t_end, tau0, tau1 : float
         Seconds: end of the run, and the time constants of the time-to-first-spike cross-entropy.
     alpha : float
-        Weight of its early-spike term.
+        Weight of its early-spike term, of "first_spike" in seconds.
     silent : str
         What it does with outputs that never spike.
     tau_mem, tau_syn : float
         Seconds.
     t_max : float
         Seconds at which the continuous encoding has a coordinate of 1.
+    loss : {"ttfs", "first_spike", "relative"}
+        ``TTFSCrossEntropy``, ``FirstSpikeCrossEntropy``, which has no tau1, or ``RelativeMSE``, which has ``gap``.
+    gap : float
+        Seconds.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Setup:
     tau_mem: float = 20e-3
     tau_syn: float = 5e-3
     t_max: float = 30e-3
+    loss: Literal["ttfs", "first_spike", "relative"] = "ttfs"
+    gap: float = 0.0
 
 
 SETUPS = {
@@ -115,9 +121,12 @@ class YinYang:
 
 
 def encoded(setup: Setup, points: NDArray[np.float64]) -> es.SpikeTrains:
-    """Return the input spikes of some points, (n_samples, 4)."""
+    """Return the input spikes of some points, (n_samples, 4), with a bias where the network has an input for it."""
     if setup.encoding == "continuous":
-        return datasets.encode_latency(points, t_max=setup.t_max)
+        trains = datasets.encode_latency(points, t_max=setup.t_max)
+        if setup.sizes[0] == trains.n_neurons:
+            return trains
+        return es.SpikeTrains.from_dense(trains.first()[:, : setup.sizes[0]])  # the last one is a bias
     return datasets.encode_steps(points)
 
 

@@ -38,14 +38,21 @@ def check_surplus(where: str, arrays: Mapping[str, NDArray[Any]], known: Mapping
         raise CheckpointError(f"{where} holds {shown(surplus[0])}, which no checkpoint has")
 
 
+def told(identity: str) -> Any:
+    """Return what an identity says as JSON, None if it is none."""
+    try:
+        return parsed(identity.encode("utf-8", "replace"), Budget(_LONGEST_TEXT))
+    except Unreadable:
+        return None
+
+
 def check_identity(where: str, found: str, wanted: str) -> None:
     """Raise a CheckpointError that says in what two trainings differ, if they do."""
     if found == wanted:
         return
-    try:
-        document = parsed(found.encode("utf-8", "replace"), Budget(_LONGEST_TEXT))
-    except Unreadable:
-        raise CheckpointError(f"{where} does not say what training it is of") from None
+    document = told(found)
+    if document is None:
+        raise CheckpointError(f"{where} does not say what training it is of")
     there, here = _flat(document), _flat(json.loads(wanted))
     for name in here:
         if there.get(name) != here[name]:

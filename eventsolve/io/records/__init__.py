@@ -22,8 +22,12 @@ array([[0.007]])
 from eventsolve.bounded import MAX_BYTES as MAX_BYTES
 from eventsolve.io.records.document import schema as schema
 from eventsolve.io.records.fields import RecordError as RecordError
+from eventsolve.io.records.files import KINDS as KINDS
+from eventsolve.io.records.files import OtherRecord as OtherRecord
+from eventsolve.io.records.files import document_in as document_in
 from eventsolve.io.records.files import read as read
 from eventsolve.io.records.files import write as write
+from eventsolve.io.records.files import write_document as write_document
 from eventsolve.io.records.losses import GivenErrors as GivenErrors
 from eventsolve.io.records.record import Record as Record
 from eventsolve.io.records.record import Reference as Reference

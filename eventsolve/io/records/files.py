@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -23,6 +25,8 @@ from eventsolve.io.records.record import Record
 Document = dict[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
 
+KINDS = "eventsolve.records"
+"""The entry points of other formats of records, each by its name."""
 _DOCUMENT = "document"
 
 
@@ -36,9 +40,14 @@ def write(record: Record, path: str | os.PathLike[str]) -> None:
     NotWrittenError
         If the file system refuses; what was there before is there still.
     """
+    write_document(document_of(record), path)
+
+
+def write_document(document: Document, path: str | os.PathLike[str]) -> None:
+    """Write any document of objects, lists, strings, numbers and arrays; raises as :func:`write`."""
     form = _form_of(Path(path))
     with whole(path) as beside:
-        form.write(beside, document_of(record))
+        form.write(beside, document)
 
 
 def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Record:
@@ -60,13 +69,55 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Record:
         If it cannot be opened.
     """
     path = Path(path)
+    document, budget = document_in(path, max_bytes=max_bytes)
+    with _named(path):
+        if isinstance(document, dict) and document.get("format") in _formats():
+            raise OtherRecord(document["format"], document, budget)
+        return record_of(document, budget)
+
+
+class OtherRecord(RecordError):
+    """A document of another format of records, which an entry point of the group ``eventsolve.records`` reads.
+
+    Attributes
+    ----------
+    format : str
+        Its format, the name of the entry point.
+    document : object
+        What the file holds.
+    budget : Budget
+        What is left for reading it.
+    """
+
+    def __init__(self, format: str, document: object, budget: Budget) -> None:
+        super().__init__(
+            f"it is a record of the format {format!r}, which says nothing of a network in continuous time"
+        )
+        self.format, self.document, self.budget = format, document, budget
+
+
+def document_in(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> tuple[Any, Budget]:
+    """Return the document of a file, whatever it says, and what may still be taken; raises as :func:`read`."""
+    path = Path(path)
     form = _form_of(path)
+    budget = Budget(max_bytes)
+    with _named(path), opened(path, max_bytes) as file:
+        return form.read(file, budget), budget
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file it is that something is unreadable."""
     try:
-        with opened(path, max_bytes) as file:
-            budget = Budget(max_bytes)
-            return record_of(form.read(file, budget), budget)
+        yield
+    except OtherRecord:
+        raise
     except Unreadable as error:
         raise RecordError(f"{printable(path.name)} is not a record: {error}") from error
+
+
+def _formats() -> set[str]:
+    return {entry.name for entry in entry_points(group=KINDS)}
 
 
 # -- JSON ----------------------------------------------------------------------------------------------------------
@@ -111,7 +162,7 @@ def _apart(document: Document) -> dict[str, NDArray[Any]]:
 
     def named(values: NDArray[Any]) -> Any:
         name = f"array_{len(arrays)}"
-        arrays[name] = values if values.dtype.kind == "f" else values.astype(np.int64)
+        arrays[name] = values if values.dtype.kind in "iuf" else values.astype(np.int64)
         return {"array": name}
 
     text = _text(document, named)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from validation.cli.running import refusals
+
 if TYPE_CHECKING:
     from validation.brainscales2.bias import Gap
 
@@ -23,8 +25,9 @@ def loop_bias(
     Median over chips, and the middle half of them; then what averaging trials does, what calibration has to reach, and
     the share of each cause in the bias and in the accuracy of weights that come from the ideal network.
     """
-    for line in report(chips, samples, epochs, trials, pairs):
-        typer.echo(line)
+    with refusals():
+        for line in report(chips, samples, epochs, trials, pairs):
+            typer.echo(line)
 
 
 def report(chips: int, samples: int, epochs: int, trials: int, pairs: int) -> Iterator[str]:

@@ -80,18 +80,21 @@ def cleared(row):
 @borrowing
 def sent(matrices, matrix, place, payload, row, waiting):
     """Add a spike's weights to what waits for its arrival."""
-    first, post = matrices.first[matrix] + place * matrices.size[matrix], matrices.post[matrix]
+    size, post = matrices.size[matrix], matrices.post[matrix]
+    first = matrices.first[matrix] + place * size
+    weights = matrices.weights[first : first + size]
     base = (row + 1) % waiting.shape[0]
     if not matrices.delayed[matrix]:
-        arriving = waiting[base]
-        for k in range(matrices.size[matrix]):
-            arriving[post + k] += payload * matrices.weights[first + k]
+        arriving = waiting[base, post : post + size]
+        for k in range(size):
+            arriving[k] += payload * weights[k]
     else:
-        for k in range(matrices.size[matrix]):
-            slot = base + matrices.delays[first + k]
+        delays = matrices.delays[first : first + size]
+        for k in range(size):
+            slot = base + delays[k]
             if slot >= waiting.shape[0]:
                 slot -= waiting.shape[0]
-            waiting[slot, post + k] += payload * matrices.weights[first + k]
+            waiting[slot, post + k] += payload * weights[k]
 
 
 @borrowing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from validation.tasks.keywords.speech import WORDS, Split
 
 @dataclass(frozen=True)
 class Keywords:
-    """Spoken digits, 700-hidden-20: recurrent LIF neurons, LI readout, cross-entropy of the mean voltage.
+    """Spoken digits, 700-hidden-20: recurrent LIF neurons, LI readout, cross-entropy of a mean voltage.
 
     Time constants, threshold and initial weights are those of Nowotny, Turner & Knight (2024): normal, of mean and
     standard deviation 0.03 and 0.01 from the inputs, 0 and 0.02 recurrent, 0 and 0.03 to the readout. There, too, a
@@ -33,6 +34,10 @@ class Keywords:
     split : {"train", "validation", "test"}
     t_end : float
         Seconds; spikes after it are cut, as they are there.
+    weighting : {"uniform", "exponential", "linear", "sigmoid"}
+        Of the mean voltage. What a spike adds to a uniform mean does not depend on its time, unless the trial ends
+        within some tau_mem after it, so that its gradient hardly reaches hidden neurons; "exponential" is that of the
+        published results.
     """
 
     hidden: int = 256
@@ -40,6 +45,7 @@ class Keywords:
     delays: float = 0.0
     split: Split = "train"
     t_end: float = 1.0
+    weighting: Literal["uniform", "exponential", "linear", "sigmoid"] = "uniform"
 
     def __post_init__(self) -> None:
         if not 0 <= seconds("delays", self.delays) < self.t_end:
@@ -61,7 +67,7 @@ class Keywords:
             n_neurons=N_CHANNELS,
             n_samples=n_samples,
         )
-        loss = es.losses.MeanVoltageCrossEntropy("out", heard.labels, weighting="exponential")
+        loss = es.losses.MeanVoltageCrossEntropy("out", heard.labels, weighting=self.weighting)
         return Problem(self._network(seed), {"in": trains}, self.t_end, loss)
 
     def _network(self, seed: int) -> es.Network:

@@ -1,0 +1,239 @@
+"""Is what exact solutions add to Loihi 2 right: separation, prediction, recommendation; and do its commands say it?"""
+
+import json
+
+import numpy as np
+import pytest
+from loihi2_reference import EXAMPLE
+from typer.testing import CliRunner
+
+import eventsolve as es
+from eventsolve.io import records
+from validation.__main__ import app
+from validation.diagnosis import diagnose
+from validation.loihi2 import Loihi2, read_netx, run
+from validation.loihi2 import network_of as network_of_program
+from validation.loihi2.adapters import record
+from validation.loihi2.recommendation import agreement_of, best_step, cheapest_bits, over_steps
+from validation.loihi2.separation import direction_to, separate, shifts
+from validation.recipes import checkpoint
+from validation.recipes.choices import choose_recipe
+from validation.recipes.engines import network_of
+from validation.recipes.exact_engine import ExactEngine
+from validation.recipes.trainer import initial_state
+
+DT = 1e-3
+
+
+def small(seed=1, n_samples=4, spiking=True):
+    rng = np.random.default_rng(seed)
+    net = es.Network()
+    net.add_input("in", 5)
+    net.add_population("hidden", 12, es.LIF(20e-3, 5e-3))
+    net.add_population("out", 3, es.LIF(20e-3, 5e-3) if spiking else es.LI(20e-3, 5e-3))
+    net.connect("in", "hidden", rng.normal(1.5, 1.5, (12, 5)))
+    net.connect("hidden", "out", rng.normal(0.5, 0.7, (3, 12)))
+    times = np.sort(rng.uniform(0, 30e-3, (n_samples, 5, 3)), axis=2)
+    return es.Problem(net, {"in": es.SpikeTrains.from_dense(times)}, 50e-3)
+
+
+def test_shifts_are_of_neurons_with_as_many_spikes():
+    one = es.SpikeTrains.from_lists([[[1e-3, 4e-3], [2e-3], []], [[5e-3], [], []]])
+    two = es.SpikeTrains.from_lists([[[2e-3, 6e-3], [2e-3, 3e-3], []], [[4e-3], [], [1e-3]]])
+    late, share = shifts(one, two)
+    np.testing.assert_allclose(late, [1e-3, 2e-3, -1e-3])
+    assert share == 2 / 4  # of four that spike in either, two have as many
+
+
+def test_the_direction_is_that_in_which_small_changes_move_spikes():
+    problem = small()
+    direction = direction_to(problem.network, Loihi2(DT).export(problem.network).dequantized())
+    assert set(direction) == {"weight", "tau_mem", "tau_syn", "v_threshold"} - {"v_threshold"}
+    weights, step = direction["weight"], 1e-4
+    near = {key: problem.network.projections[key].weight + step * change for key, change in weights.items()}
+    closer = es.solve(problem.network.with_weights(near), problem.inputs, problem.t_end).spikes["out"]
+    exact = problem.solution.spikes["out"]
+    late, share = shifts(exact, closer)
+    assert share == 1
+    moved = es.jvp(problem.solution, {"weight": weights})["out"]
+    order = np.lexsort((exact.times, exact.neurons, exact.samples))
+    # what is left is of second order: of changes of 1e-4 about 1e-4 times how curved crossings are
+    assert np.linalg.norm(late - step * moved[order]) < 0.02 * np.linalg.norm(late)
+
+
+def test_what_first_order_foresees_lies_beside_what_happens():
+    problem, weights = small(seed=2, n_samples=16), ("weight_rounding", "weight_clipping")
+    every = separate(problem, Loihi2(DT), "out", weights)
+    first = separate(problem, Loihi2(DT), "out", weights, first=True)
+    assert (
+        every.of_parameters.size == every.foreseen.size > first.of_parameters.size == first.foreseen.size > 20
+    )
+    assert np.corrcoef(first.of_parameters, first.foreseen)[0, 1] > 0.5
+    fine = separate(problem, Loihi2(DT, weight_bits=8), "hidden", ("decays",))
+    assert np.corrcoef(fine.of_parameters, fine.foreseen)[0, 1] > 0.9
+
+
+def test_parameters_are_told_apart_from_grid_and_states():
+    problem = small()
+    found = separate(problem, Loihi2(DT), "hidden")
+    alone = es.solve(Loihi2(DT).export(problem.network).dequantized(), problem.inputs, problem.t_end)
+    late, share = shifts(problem.solution.spikes["hidden"], alone.spikes["hidden"])
+    np.testing.assert_array_equal(found.of_parameters, late)
+    assert found.same_parameters == share
+    chip, _ = shifts(problem.solution.spikes["hidden"], Loihi2(DT).run(problem).spikes["hidden"])
+    np.testing.assert_array_equal(found.of_all, chip)
+    assert np.abs(found.of_parameters).mean() < np.abs(found.of_all).mean()
+    assert found.radius < 1
+    assert "parameters" in repr(found)
+    with pytest.raises(ValueError, match="causes must be of kernel"):
+        separate(problem, Loihi2(DT), "hidden", ["grid"])
+    with pytest.raises(ValueError, match="'in' has no spikes of its own"):
+        separate(problem, Loihi2(DT), "in")
+
+
+def test_a_step_is_best_that_is_neither_long_nor_short():
+    problem = small(n_samples=8)
+    found = over_steps(problem, Loihi2(DT), (5e-3, 1e-3, 1e-4, 2e-5, 5e-6, 1e-6))
+    assert found[-1].agreement is None
+    assert "tau_mem" in found[-1].why
+    best = best_step(found)
+    assert 5e-6 < best.target.time_step < 5e-3
+    with pytest.raises(ValueError, match="tau_mem"):
+        best_step(found[-1:])
+
+
+@pytest.mark.parametrize("spiking", [True, False])
+def test_bits_are_taken_off_until_they_are_missed(spiking):
+    problem, target = small(spiking=spiking), Loihi2(DT)
+    least = 0.5
+    found = cheapest_bits(problem, target, least, "spikes")
+    assert found is not None
+    first, second = found.target.weight_bits
+    assert agreement_of(problem, found.target.run(problem)).spikes >= least
+    assert min(first, second) < 8
+    assert cheapest_bits(problem, target, 1.0, "spikes") is None
+    with pytest.raises(ValueError, match="least must be a share"):
+        cheapest_bits(problem, target, 2.0)
+    whole = agreement_of(problem, Loihi2(DT).with_causes([]).run(problem)) if spiking else None
+    assert whole is None or whole == (1.0, 0.0, 1.0)
+
+
+def test_bits_may_be_given_for_each_layer():
+    problem = small()
+    one, two = Loihi2(DT, weight_bits="8+4"), Loihi2(DT, weight_bits=(8, 4))
+    assert one == two
+    assert "8-4 bits" in one.name
+    layers = one.export(problem.network).program.layers
+    assert [
+        int(np.abs(layer.ff.effective).max()) <= limit for layer, limit in zip(layers, (128, 8), strict=True)
+    ]
+    assert np.abs(layers[1].ff.effective).max() in (4, 5, 6, 7)
+    with pytest.raises(ValueError, match="one for each of 2 layers"):
+        Loihi2(DT, weight_bits="8+4+2").export(problem.network)
+    with pytest.raises(ValueError, match="several with \\+ between them"):
+        Loihi2(DT, weight_bits="8+x")
+
+
+# -- records of Lava or hardware
+
+
+def dumped(problem, target):
+    """What Lava would have recorded, by the program alone."""
+    made = target.export(problem.network)
+    moved = target.run(problem).trains["in"]
+    sent = np.zeros((problem.n_samples, 51, 5), int)
+    sent[moved.samples, np.rint(moved.times / DT).astype(int), moved.neurons] = 1
+    found = run(made.program, sent)
+    return record("dump", problem, made, {"hidden": found.s[0], "out": found.s[1]}), found
+
+
+def test_a_dump_is_the_record_of_the_target_and_recognised_with_its_settings():
+    problem = small()
+    target = Loihi2(DT, kernel="mlgenn", percentile=99.0, input_rounding="up")
+    held, found = dumped(problem, target)
+    assert held.spikes["hidden"] == target.run(problem).spikes["hidden"]
+    verdict = diagnose(problem, held)
+    assert "Loihi 2" in str(verdict)
+    one = es.Problem(problem.network, {"in": problem.inputs["in"].select([0])}, problem.t_end)
+    single = record("one", one, target.export(problem.network), {"hidden": found.s[0][0]})
+    assert single.spikes["hidden"].n_spikes == found.s[0][0].sum()
+    with pytest.raises(ValueError, match=r"spikes of 'hidden' must have shape \(4, 51, 12\)"):
+        record("bad", problem, target.export(problem.network), {"hidden": found.s[0][:, :50]})
+
+
+def test_voltages_of_a_dump_are_in_the_unit_of_the_network():
+    problem, target = small(spiking=False), Loihi2(DT)
+    made = target.export(problem.network)
+    moved = target.run(problem).trains["in"]
+    sent = np.zeros((problem.n_samples, 51, 5), int)
+    sent[moved.samples, np.rint(moved.times / DT).astype(int), moved.neurons] = 1
+    found = run(made.program, sent)
+    held = record("dump", problem, made, {"hidden": found.s[0]}, {"out": found.v[1]})
+    np.testing.assert_array_equal(held.traces["out"].voltage, target.run(problem).traces["out"].voltage)
+
+
+# -- commands
+
+
+def test_export_writes_what_lava_reads_and_says_what_rounding_did(tmp_path):
+    path = tmp_path / "digits.net"
+    result = CliRunner().invoke(app, ["export", "digits", "--set", "time_step=0.5ms", "--out", str(path)])
+    assert result.exit_code == 0, result.output
+    for part in ("Loihi 2, 0.5 ms, 8 bits", "quanta rms", "quantum", f"file: {path}"):
+        assert part in result.output
+    assert read_netx(path).sizes == (100, 10)
+    network = small().network
+    records.write(records.Record("a network", network=network), tmp_path / "net.json")
+    result = CliRunner().invoke(
+        app, ["export", str(tmp_path / "net.json"), "--set", "weight_bits=4", "--json", "--out", str(path)]
+    )
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.output)
+    assert said["roundings"]["in->hidden"]["n_synapses"] == 60
+    assert read_netx(path) == Loihi2(DT, weight_bits=4).export(network).program
+
+
+def test_export_takes_a_checkpoint_of_a_training(tmp_path):
+    recipe = choose_recipe("exact", None, {"epochs": 1})
+    engine = ExactEngine(recipe)
+    state = initial_state(recipe, engine, 3)
+    path = tmp_path / "state.npz"
+    checkpoint.save(path, state, recipe, engine, 3)
+    net = checkpoint.network_in(path)
+    want = network_of(recipe, state.best)
+    for key, projection in want.projections.items():
+        np.testing.assert_array_equal(net.projections[key].weight, projection.weight)
+    result = CliRunner().invoke(app, ["export", str(path), "--out", str(tmp_path / "a.net")])
+    assert result.exit_code == 0, result.output
+    assert read_netx(tmp_path / "a.net") == Loihi2(DT).export(want).program
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits", "--set", "weight_bits=1"], "weight_bits must be an integer in 2..8"),
+        (["digits", "--target", "genn"], "has no file to be exported to"),
+        (["nothing.npz"], "there is no file"),
+        (["digits", "--set", "time_step=1us"], "decays by less than"),
+        (["setup.cfg.npz"], "there is no file"),
+    ],
+)
+def test_export_refuses_by_a_sentence(arguments, message):
+    result = CliRunner().invoke(app, ["export", *arguments])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_the_command_says_which_step_and_which_bits():
+    result = CliRunner().invoke(app, ["loihi2", "digits", "--samples", "2", "--wanted", "0.5", "--json"])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.output)
+    assert said["best"]["time_step"] in [one["time_step"] for one in said["steps"]]
+    assert 0 < said["thresholds_fit_from"] < 1e-3
+
+
+def test_the_example_stands_for_a_network_only_with_its_readout():
+    net = network_of_program(read_netx(EXAMPLE), DT)
+    assert [p.size for p in net.populations.values()] == [8, 10, 6, 3]
+    assert not net.population("layer2").neuron.spiking
+    assert float(net.population("layer0").parameter("v_threshold")[0]) == 500.0

@@ -1,0 +1,231 @@
+"""What only exact solutions can do: errors of parameters told apart from those of grid and states, and foreseen.
+
+The network that a program stands for is solved in continuous time. How its spikes lie beside those of the network that
+was meant is what rounding of parameters does; how the chip's lie beside them is what its grid and its states do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+import eventsolve as es
+from eventsolve.compare.matching import match_spikes
+from eventsolve.frozen import Frozen
+from eventsolve.network import Network
+from eventsolve.shown import Summary
+from validation.loihi2.causes import PARAMETERS
+from validation.loihi2.program import Integers, Reals
+from validation.loihi2.quantities import network_of_parts, parts_of
+from validation.loihi2.target import Loihi2
+
+
+def shifts(exact: es.SpikeTrains, other: es.SpikeTrains) -> tuple[Reals, float]:
+    """Return how much later spikes are, neuron by neuron, in seconds, and the share of neurons that this is known of.
+
+    These have as many spikes in both; the others are not in the shifts. The share is of those that spike in either.
+    """
+    one, two = exact.counts(), other.counts()
+    same = one == two
+    late = []
+    for trains in (exact, other):
+        order = _by_neuron(trains)
+        kept = order[same[trains.samples[order], trains.neurons[order]]]
+        late.append(trains.times[kept])
+    spiking = (one > 0) | (two > 0)
+    return late[1] - late[0], float(same[spiking].mean()) if spiking.any() else 1.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Separation(Frozen):
+    """The spikes of one population, by what moves them; seconds, over neurons with the right number of spikes.
+
+    Attributes
+    ----------
+    population : str
+    of_parameters : ndarray of float64
+        Shifts by rounded parameters alone.
+    of_all : ndarray of float64
+        Shifts on the chip.
+    same_parameters, same_all : float
+        Shares of neurons with the right number of spikes.
+    foreseen : ndarray of float64
+        Of the spikes of ``of_parameters``, to first order: the exact derivative along the rounding errors.
+    missed, extra : int
+        Spikes that rounded parameters alone take away and add.
+    margin, margin_missed : float
+        Median of how far V goes beyond the threshold with a spike, in the unit of the voltage: of all, and of the
+        spikes that rounded parameters take away; NaN where there are none.
+    radius : float
+        Median over samples, as a factor of the rounding errors: so many of them change the order of events, to first
+        order, if they are free to be of either sign. Below 1 there can hardly be a certificate.
+    """
+
+    population: str
+    of_parameters: Reals
+    of_all: Reals
+    same_parameters: float
+    same_all: float
+    foreseen: Reals
+    missed: int
+    extra: int
+    margin: float
+    margin_missed: float
+    radius: float
+
+    def _summary(self) -> Summary:
+        of, rest = self.of_parameters, self.of_parameters - self.foreseen
+        right = "of neurons with the right number of spikes"
+        correlation = np.corrcoef(of, self.foreseen)[0, 1] if of.size > 1 and of.any() else np.nan
+        rows: list[tuple[str, object]] = [
+            ("parameters", f"{_ms(of)}, {self.same_parameters:.1%} {right}"),
+            (
+                "foreseen",
+                f"{_ms(self.foreseen)}, leaves {1e3 * _rms(rest):.3g} ms rms, correlation {correlation:.2f}",
+            ),
+            ("chip", f"{_ms(self.of_all)}, {self.same_all:.1%} {right}"),
+            ("changed", f"{self.missed} spikes missed, {self.extra} extra, by parameters alone"),
+            (
+                "margins",
+                f"{self.margin_missed:.2g} of the missed spikes, {self.margin:.2g} of all (median surplus of V)",
+            ),
+            (
+                "order",
+                f"kept up to {self.radius:.2g} of the rounding errors to first order"
+                + ("" if self.radius >= 1 else ": hardly a certificate at so few bits"),
+            ),
+        ]
+        return f"Separation({self.population})", rows
+
+
+def _rms(values: Reals) -> float:
+    return float(np.sqrt(np.mean(values**2))) if values.size else 0.0
+
+
+def _ms(values: Reals) -> str:
+    mean = float(values.mean()) if values.size else 0.0
+    return f"mean {1e3 * mean:+.3g} ms, rms {1e3 * _rms(values):.3g} ms"
+
+
+def separate(
+    problem: es.Problem,
+    target: Loihi2,
+    population: str,
+    causes: Collection[str] = PARAMETERS,
+    *,
+    first: bool = False,
+) -> Separation:
+    """Tell what rounding of parameters does to a population's spikes from what grid and states do, and foresee it.
+
+    Parameters
+    ----------
+    problem : Problem
+    target : Loihi2
+    population : str
+    causes : collection of str
+        Of :data:`validation.loihi2.causes.PARAMETERS`: which of them are looked at.
+    first : bool
+        Whether of each neuron its first spike alone is looked at.
+
+    Raises
+    ------
+    ValueError
+        If a cause is none of parameters, the population has no spikes of its own, or the target cannot represent the
+        network.
+    """
+    other = sorted(set(causes) - set(PARAMETERS))
+    if other:
+        raise ValueError(f"causes must be of {', '.join(PARAMETERS)}; got {', '.join(map(repr, other))}")
+    neuron = problem.network.population(population).neuron
+    if neuron is None or not neuron.spiking:
+        raise ValueError(f"{population!r} has no spikes of its own")
+    settings = target.settings_of_export
+    rounded = network_of_parts(problem.network, parts_of(problem.network, settings, causes), settings, causes)
+    solution = problem.solution
+    direction = direction_to(problem.network, rounded)
+    moved = np.asarray(es.jvp(solution, direction)[population])
+    distances = es.margins(solution).surplus[population]
+    exact = solution.spikes[population]
+    surplus = np.empty(exact.n_spikes)  # of every spike, in the order of the spikes
+    surplus[_by_neuron(exact)] = distances.values[
+        np.lexsort((distances.times, distances.neurons, distances.samples))
+    ]
+    alone = es.solve(rounded, problem.inputs, problem.t_end).spikes[population]
+    chip = target.run(problem).spikes[population]
+    if first:
+        kept = _places(exact)
+        moved, surplus = moved[kept], surplus[kept]
+        exact, alone, chip = (_firsts(trains) for trains in (exact, alone, chip))
+    same = (exact.counts() == alone.counts())[exact.samples, exact.neurons]
+    order = _by_neuron(exact)
+    of_parameters, share = shifts(exact, alone)
+    of_all, share_all = shifts(exact, chip)
+    match = match_spikes(population, exact, alone, problem.t_end)
+    estimate = es.estimate_radius(solution, of=_sizes(direction))
+    return Separation(
+        population,
+        of_parameters,
+        of_all,
+        share,
+        share_all,
+        moved[order[same[order]]],
+        int(match.missed.size),
+        int(match.extra.size),
+        float(np.median(surplus)) if surplus.size else np.nan,
+        float(np.median(surplus[match.missed])) if match.missed.size else np.nan,
+        float(np.median(estimate.radius)),
+    )
+
+
+def _by_neuron(trains: es.SpikeTrains) -> Integers:
+    """Return the order of spikes by sample, neuron and time."""
+    return np.lexsort((trains.times, trains.neurons, trains.samples))
+
+
+def _places(trains: es.SpikeTrains) -> Integers:
+    """Return where first spikes are, in order."""
+    index = trains.first_index()
+    return np.sort(index[index >= 0])
+
+
+def _firsts(trains: es.SpikeTrains) -> es.SpikeTrains:
+    """Return the first spike of every neuron."""
+    kept = _places(trains)
+    return es.SpikeTrains.from_arrays(
+        trains.times[kept],
+        trains.neurons[kept],
+        trains.samples[kept],
+        n_neurons=trains.n_neurons,
+        n_samples=trains.n_samples,
+    )
+
+
+def direction_to(network: Network, other: Network) -> dict[str, dict[object, object]]:
+    """Return by how much the numbers of another network differ, as :func:`eventsolve.jvp` takes a direction."""
+    found: dict[str, dict[object, object]] = {}
+    for key, projection in network.projections.items():
+        for name, one, two in (
+            ("weight", projection.weights, other.projections[key].weights),
+            ("delay", projection.delay, other.projections[key].delay),
+        ):
+            if (one != two).any():
+                found.setdefault(name, {})[key] = projection.shaped(two - one)
+    for place, population in network.populations.items():
+        if population.neuron is None:
+            continue
+        for name in ("tau_mem", "tau_syn", "v_threshold", "v_leak"):
+            before, after = population.parameter(name), other.population(place).parameter(name)
+            if (before != after).any():
+                found.setdefault(name, {})[place] = after - before
+    return found
+
+
+def _sizes(direction: dict[str, dict[object, object]]) -> dict[str, dict[object, object]]:
+    """Return the sizes of changes, sparse ones by their entries."""
+    return {
+        name: {place: abs(v) if sp.issparse(v) else np.abs(np.asarray(v)) for place, v in places.items()}  # type: ignore[arg-type]
+        for name, places in direction.items()
+    }
