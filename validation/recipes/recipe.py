@@ -348,8 +348,8 @@ GENN_EVENTPROP_QUICK = replace(
 GENN_EVENTPROP_RAISED = replace(
     GENN_EVENTPROP_QUICK,
     name="genn-eventprop-raised",
-    source="Nowotny, Turner & Knight (2024), the settings of their code for Yin-Yang, but six epochs of a quarter of the "
-    "samples, and silent neurons raised",
+    source="Nowotny, Turner & Knight (2024), the settings of their code for Yin-Yang, but six epochs of a quarter of "
+    "the samples, and silent neurons raised",
     epochs=6,
     remedy="raise",
 )
