@@ -7,6 +7,7 @@ last bit. What several explain is not told apart, and is said to be one of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -241,7 +242,7 @@ def diagnosed(record: Record) -> Diagnosis:
     if not matching:
         said = f"{record.name} does not learn as the circuit does, and no single fault that is known explains it."
         return Diagnosis("unexplained", said, (), (), (), place, notes)
-    names = tuple(matching)
+    names = tuple(_each_kind_first(matching))
     kinds = tuple(dict.fromkeys(guess.kind for guess in matching.values()))
     if len(names) == 1:
         said = f"{record.name} has a fault that explains every bit: {names[0]}."
@@ -249,12 +250,22 @@ def diagnosed(record: Record) -> Diagnosis:
         said = (
             f"{record.name} has one of {len(names)} faults, each of which explains every bit, and which these trials "
             f"do not tell apart: {'; or '.join(names[:MOST_NAMES])}"
-            + (f"; or one of {len(names) - MOST_NAMES} others." if len(names) > MOST_NAMES else ".")
+            + (f"; and {len(names) - MOST_NAMES} more." if len(names) > MOST_NAMES else ".")
         )
         silent = [name for name in LEARNING.names if name not in record.spikes]
         if silent:
             notes = (*notes, f"Spikes that were not recorded may tell them apart: of {', '.join(silent)}.")
     return Diagnosis("fault", said, names, kinds, (), place, notes)
+
+
+def _each_kind_first(matching: Mapping[str, Guess]) -> list[str]:
+    """Return names in such an order that the first of each kind come before the second ones."""
+    seen: Counter[str] = Counter()
+    places = {}
+    for name, guess in matching.items():
+        places[name] = seen[guess.kind]
+        seen[guess.kind] += 1
+    return sorted(matching, key=places.__getitem__)
 
 
 def departure(record: Record, guess: Guess) -> Place:
