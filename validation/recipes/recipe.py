@@ -345,18 +345,10 @@ GENN_EVENTPROP_QUICK = replace(
     n_train=8000,
     n_test=2000,
 )
-GENN_EVENTPROP_RAISED = replace(
-    GENN_EVENTPROP_QUICK,
-    name="genn-eventprop-raised",
-    source="Nowotny, Turner & Knight (2024), the settings of their code for Yin-Yang, but six epochs of a quarter of "
-    "the samples, and silent neurons raised",
-    epochs=6,
-    remedy="raise",
-)
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         *(WUNDERLICH, SLOW, DELAYS, BENA, SHORT, ALONE, CODED, TUNED),
-        *(MLGENN, MLGENN_QUICK, GENN_EVENTPROP, GENN_EVENTPROP_QUICK, GENN_EVENTPROP_RAISED),
+        *(MLGENN, MLGENN_QUICK, GENN_EVENTPROP, GENN_EVENTPROP_QUICK),
     )
 }
