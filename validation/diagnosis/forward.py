@@ -120,6 +120,11 @@ class Moved:
     moves: int
     numbers: scans.Range | None = None
 
+    @property
+    def late(self) -> bool:
+        """Whether times are a constant off, which a delay before the first population does to all spikes, too."""
+        return self.where.startswith("times of") and (" late" in self.name or " early" in self.name)
+
 
 def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     """Return the slips of writing spikes down that make a scheme right."""
@@ -194,6 +199,13 @@ def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved
                 if result:
                     return result
     return []
+
+
+def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
+    """Return the delays with which the nearest scheme has the recorded spikes."""
+    every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
+    nearest = min(found, key=lambda base: base.off)
+    return list(_plain(evidence, _few(evidence), found, nearest, every, work))
 
 
 def _plain(

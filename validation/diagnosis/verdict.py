@@ -155,7 +155,8 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
     written = _ranked(forward.written(evidence, bases))
     if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
-        return _moved(written)
+        late = _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
+        return _moved(sorted([*written, *late], key=lambda r: (r.off, r.total)))
     guessed = (
         forward.guessed(evidence, bases, work) if fits_grid else []
     )  # off the grid no twin has the spikes
