@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs twin campaign faults mutants mutated-files perturbations interrupts training bench peers agreement ci
+.PHONY: check lint format types test notebooks docs twin campaign faults planted mutants mutated-files perturbations interrupts training bench peers agreement ci
 
 check: lint types test
 
@@ -39,6 +39,10 @@ campaign:
 # faults planted in random networks, each of which a certificate has to refuse
 faults:
 	$(BIN)python -m tests.planted_faults --each 1000
+
+# records of an implementation of its own, right ones and with faults planted in them: what is the verdict on each?
+planted:
+	$(BIN)python -m tests.planted_records
 
 # small errors planted one by one in the sources, each of which a test has to notice; goes on where it was interrupted
 mutants:

@@ -10,6 +10,8 @@ from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
 from eventsolve.adjoint_states import AdjointStates as AdjointStates
 from eventsolve.adjoint_states import adjoint_states as adjoint_states
+from eventsolve.calibrate import Calibration as Calibration
+from eventsolve.calibrate import calibrate as calibrate
 from eventsolve.certify import Certificate as Certificate
 from eventsolve.certify import certify as certify
 from eventsolve.condition import Condition as Condition
@@ -36,6 +38,8 @@ from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
 from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
 from eventsolve.spiketrains import SpikeTrains as SpikeTrains
+from eventsolve.spread import Spread as Spread
+from eventsolve.spread import spread as spread
 from eventsolve.tangents import Tangents as Tangents
 from eventsolve.tangents import jvp as jvp
 from eventsolve.trust import TrustRadius as TrustRadius

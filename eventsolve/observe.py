@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -19,18 +20,21 @@ from eventsolve.kernels.tables import Spikes
 from eventsolve.kernels.times import time_later
 from eventsolve.margins import origins
 from eventsolve.network import Network
-from eventsolve.schedule import Layer
+from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary
-from eventsolve.solution import Chunk, Gathered, Solution, Undecided, gather, places_of
+from eventsolve.solution import Chunk, Gathered, Solution, Undecided, gather, own_spikes, places_of
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solve
 from eventsolve.solve_chunk import new_chunk, spikes_of_population
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.studies import places_in
+from eventsolve.tangents import jvp
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 SLOPES = ("measured", "threshold", "crossing")
+STEEP = 2.0**100
+"""In 1/s: with such slopes spikes stay where they are, and what they would move is exact all the same."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,10 +49,13 @@ class Residual(Frozen):
         threshold: its residual is 0, or what V is short of the threshold even then.
     unreported : mapping of population to SpikeTrains
         When V comes to the threshold and is below it again, or the end is reached, without a spike that was given.
+    excess : mapping of population to ndarray of float64
+        How far V comes beyond the threshold until then, in the order of ``unreported``.
     """
 
     voltage: Mapping[str, Reals]
     unreported: Mapping[str, SpikeTrains]
+    excess: Mapping[str, Reals]
 
     def _summary(self) -> Summary:
         rows: list[tuple[str, object]] = []
@@ -112,8 +119,61 @@ class Observation(Solution):
             "no gradient through such spikes)"
         )
 
+    def residual_along(
+        self, direction: Mapping[str, Mapping[Any, Any]], *, threads: int | None = None
+    ) -> dict[str, Reals]:
+        """Return the derivative of the voltages of ``residual`` along a direction in the network's numbers.
+
+        All given spikes are held at their times, whatever ``slope`` is; those of populations that are solved move.
+
+        Parameters
+        ----------
+        direction : mapping of str to mapping
+            As of :func:`eventsolve.jvp`, but for ``"spike_times"``.
+        threads : int, optional
+            As in :func:`eventsolve.solve`.
+
+        Returns
+        -------
+        dict of population to ndarray, (n_spikes,)
+            0 for a spike that an arrival triggers.
+
+        Raises
+        ------
+        ValueError
+            As :func:`eventsolve.jvp`; and if delays move which trigger spikes, as those move with them.
+        """
+        if "spike_times" in direction:
+            raise ValueError("direction must not move spike_times: given spikes are held at their times")
+        triggered = {
+            name: np.concatenate(
+                [np.empty(0, np.bool_), *(c.spikes[name].trigger >= 0 for c in self._chunks)]
+            )
+            for name in self.slopes
+        }
+        if "delay" in direction and any(these.any() for these in triggered.values()):
+            raise ValueError(
+                "delays cannot move where arrivals over delta synapses trigger spikes that are held"
+            )
+        held = copy(self)
+        vars(held).update(slope="measured", _slopes=tuple(map(self._held, range(len(self._chunks)))))
+        moved = jvp(held, direction, threads=threads)
+        return {name: np.where(these, 0.0, -STEEP * moved[name]) for name, these in triggered.items()}
+
+    def _held(self, k: int) -> dict[tuple[str, ...], Reals]:
+        """Return the slopes of chunk k with which given spikes do not move: by |dV| / STEEP, which no bit knows."""
+        slopes = {name: values.copy() for name, values in self._slopes[k].items()}
+        for layer in layers_of(self.network):
+            if layer.name in slopes:
+                for name, places in places_in(layer, own_spikes(layer, self._chunks[k])).items():
+                    if name in self.slopes:
+                        slopes[layer.name][places] = STEEP
+        return slopes
+
     def slopes_of_layer(self, k: int, layer: Layer) -> Reals:
         """Return V' before every spike of a layer in chunk k as gradients take it; empty where the threshold says."""
+        if (self.slope, self.undefined) == ("threshold", "raise"):
+            return np.empty(0)
         return self._slopes[k].get(layer.name, np.empty(0))
 
 
@@ -235,7 +295,6 @@ def observe(
                 layer.name: _for_kernels(layer, life, given, slope, undefined)
                 for layer, life in zip(layers, lives, strict=True)
                 if not given.keys().isdisjoint(layer.name)
-                and (slope, undefined) != ("threshold", "raise")  # which is what kernels do anyhow
             }
             for _, lives in followed
         ),
@@ -330,7 +389,7 @@ def _all_spikes(
 class Life(NamedTuple):
     """A layer of a chunk whose spikes are known: of each V - v_threshold, V' and the ideal neuron's V'.
 
-    ``missed`` are sample, neuron and beginning of excursions that were not reported, (n_missed, 3).
+    ``missed`` are sample, neuron, beginning and excess of excursions that were not reported, (n_missed, 4).
     """
 
     own: Spikes
@@ -454,29 +513,33 @@ def _by_population(
     voltage: dict[str, Reals] = {}
     slopes: dict[str, Reals] = {}
     unreported: dict[str, SpikeTrains] = {}
+    excess: dict[str, Reals] = {}
     for k, layer in enumerate(layers):
         for name in layer.name:
             if name not in given:
                 continue
             place = layer.slice_of(name)
-            residuals, chosen, missed = [np.empty(0)], [np.empty(0)], [np.empty((0, 3))]
+            residuals, chosen, missed = [np.empty(0)], [np.empty(0)], [np.empty((0, 4))]
             for (low, _), chunk in zip(chunk_ranges(given[name].n_samples), lives, strict=True):
                 life = chunk[k]
                 places = places_in(layer, life.own)[name]
                 residuals.append(life.residual[places])
                 chosen.append(getattr(life, slope)[places])
                 here = life.missed[(life.missed[:, 1] >= place.start) & (life.missed[:, 1] < place.stop)]
-                missed.append(here + np.array([low, -place.start, 0.0]))
+                missed.append(here + np.array([low, -place.start, 0.0, 0.0]))
             voltage[name], slopes[name] = np.concatenate(residuals), np.concatenate(chosen)
-            rows = np.unique(np.concatenate(missed)[:, [0, 2, 1]], axis=0)  # by sample, time and neuron
+            rows = np.concatenate(missed)
+            rows = rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
+            rows = rows[np.append(True, (np.diff(rows[:, :3], axis=0) != 0.0).any(axis=1))[: len(rows)]]
+            excess[name] = rows[:, 3].copy()
             unreported[name] = SpikeTrains(
-                rows[:, 1],
-                rows[:, 2].astype(np.int64),
+                rows[:, 2],
+                rows[:, 1].astype(np.int64),
                 rows[:, 0].astype(np.int64),
                 given[name].n_samples,
                 given[name].n_neurons,
             )
-    return Residual(FrozenMapping(voltage), FrozenMapping(unreported)), slopes
+    return Residual(FrozenMapping(voltage), FrozenMapping(unreported), FrozenMapping(excess)), slopes
 
 
 def _for_kernels(

@@ -14,6 +14,7 @@ import typer
 
 from validation import exits
 from validation.cli.attribute import attribute
+from validation.cli.calibrate import calibrate
 from validation.cli.compare import compare
 from validation.cli.converge import converge
 from validation.cli.diagnose import Patience, diagnose, usual_time
@@ -62,6 +63,7 @@ app.command(cls=InFolder)(converge)
 app.command()(recommend)
 app.command(cls=InFolder)(diagnose)
 app.command()(localise)
+app.command(cls=InFolder)(calibrate)
 training.app.command("task")(train_task)
 app.add_typer(training.app, name="train")
 

@@ -128,6 +128,31 @@ class Ablatable(Resolved, Protocol):
         """
 
 
+class Varied(Target, Protocol):
+    """A target that a record may turn out to be a run of, in one of its variants."""
+
+    @classmethod
+    def variants(cls, time_step: float) -> Iterable[Varied]:
+        """Return what a record of a time step, in seconds, may come from, likely ones first."""
+
+
+class Faulty(Varied, Ablatable, Protocol):
+    """A target some of whose causes are faults, which a diagnosis names where they act."""
+
+    def faults(self) -> tuple[str, ...]:
+        """Return those of its causes that its scheme does not need."""
+
+
+class Tuned(Varied, Protocol):
+    """A target with settings that spikes do not show, but gradients do."""
+
+    def tuned(self, problem: es.Problem, record: Record) -> Iterable[Tuned]:
+        """Return the same with other settings from which a record's gradients may come, given that its spikes do."""
+
+    def gradient_factor(self, problem: es.Problem) -> float:
+        """Return by what the implementation's own gradient of a sample has to be multiplied to be dL/dw."""
+
+
 class Cost(NamedTuple):
     """What a sample costs on average.
 

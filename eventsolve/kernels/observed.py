@@ -16,7 +16,7 @@ import numpy as np
 from eventsolve.compiled import borrowing, compiled
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.crossing import crossing_time
-from eventsolve.kernels.membrane import propagator
+from eventsolve.kernels.membrane import extremum, propagator
 from eventsolve.kernels.times import is_after, later
 
 END, ARRIVAL, SPIKE, RELEASE, CHOICE = 0, 1, 2, 3, 4
@@ -85,13 +85,13 @@ def trigger_at(j, u, schedule, first_synapse, afferents, spikes, sent_by, placed
 
 
 @compiled
-def noted(missed, n, sample, neuron, time):
+def noted(missed, n, sample, neuron, time, excess):
     """Return the table of excursions, twice as long if it is full, with one more in row n."""
     if n == missed.shape[0]:
-        longer = np.empty((2 * n, 3))
+        longer = np.empty((2 * n, 4))
         longer[:n] = missed
         missed = longer
-    missed[n, 0], missed[n, 1], missed[n, 2] = sample, neuron, time
+    missed[n, 0], missed[n, 1], missed[n, 2], missed[n, 3] = sample, neuron, time, excess
     return missed
 
 
@@ -133,8 +133,8 @@ def follow_given(
         V - v_leak and I just before each, of a triggered one after its arrival.
     ideal : (n_own,)
         :func:`ideal_slope`.
-    missed : (n_missed, 3)
-        Sample, neuron and beginning of every excursion that was not reported.
+    missed : (n_missed, 4)
+        Sample, neuron, beginning and largest V - v_threshold of every excursion that was not reported.
     """
     n_samples = spikes.offsets.size - 1
     n, n_own = neurons.tau_mem.size, own.times.size
@@ -142,7 +142,7 @@ def follow_given(
     causes, synapses = np.full(n_own, -1), np.full(n_own, -1)
     waiting = np.zeros(n_own, np.bool_)
     at_u, at_i, ideal = np.zeros(n_own), np.zeros(n_own), np.full(n_own, np.nan)
-    missed, n_missed = np.empty((16, 3)), 0
+    missed, n_missed = np.empty((16, 4)), 0
     for sample in range(n_samples):
         by_source, places = group_by(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
@@ -175,7 +175,7 @@ def follow_given(
                 free_at, free_low = start.free_at[sample, neuron], start.free_low[sample, neuron]
                 held = is_after(free_at, free_low, t, 0.0)
                 k, last = by_neuron[neuron], by_neuron[neuron + 1]
-                above, since = False, t  # whether V is on an excursion, and from when on
+                above, since, excess = False, t, 0.0  # whether V is on an excursion, since when and how far
                 chosen, trigger, at_once = False, -1, False
                 j = 0
                 kind = ARRIVAL
@@ -195,16 +195,22 @@ def follow_given(
                     h = until - t
                     if not held and not above:
                         if u >= c:
-                            above, since = True, t
+                            above, since, excess = True, t, 0.0
                         elif h > 0.0:
                             s, _ = crossing_time(u, i, c, tau_mem, tau_syn)
-                            above, since = s <= h, t + s
+                            above, since, excess = s <= h, t + s, 0.0
                     ea, eb, response = propagator(h, tau_mem, tau_syn)
                     u_before, i_before = u, i
                     if not held:
                         u = u * ea + i * response
                     i *= eb
                     t = until
+                    if above:
+                        turn = extremum(u_before, i_before, tau_mem, tau_syn)
+                        excess = max(excess, u_before - c, u - c)
+                        if turn < h:
+                            decay, _, rise = propagator(turn, tau_mem, tau_syn)
+                            excess = max(excess, u_before * decay + i_before * rise - c)
                     fell = above and ((u < c and i <= u) or kind == END)
                     if kind == CHOICE:
                         trigger, waits = trigger_at(
@@ -242,7 +248,7 @@ def follow_given(
                     elif kind == RELEASE:
                         held = False
                     if fell:
-                        missed = noted(missed, n_missed, sample, neuron, since)
+                        missed = noted(missed, n_missed, sample, neuron, since, excess)
                         n_missed += 1
                         above = False
     return received, low, causes, synapses, waiting, at_u, at_i, ideal, missed[:n_missed]

@@ -38,6 +38,8 @@ class Rules(NamedTuple):
         Add -e_k/V'- to p_V at a spike, in place of setting p_V to it.
     drives : float
         Share of I in the slopes at a spike.
+    jump_share : float
+        Of -e_k/V'- at a spike.
     level : bool
         Divide by 1/tau_mem, no slope.
     first_only : bool
@@ -53,6 +55,7 @@ class Rules(NamedTuple):
     slope_after: bool = False
     carries: bool = False
     drives: float = 1.0
+    jump_share: float = 1.0
     level: bool = False
     first_only: bool = False
     back: Network | None = None
@@ -155,7 +158,7 @@ def gradients(
                 untold[name][event.place] = (1.0 - rules.told_share) * own
                 slope = 1.0 / tau_mem if rules.level else after if rules.slope_after else before
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    jump = -errors[name][event.place] / slope
+                    jump = -rules.jump_share * errors[name][event.place] / slope
                 if rules.first_only and not firsts[name][event.place]:
                     jump = 0.0
                 state[name][0, n] = (freed if rules.carries else 0.0) + jump

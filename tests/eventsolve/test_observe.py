@@ -286,6 +286,13 @@ def test_crossings_that_nobody_reported_are_listed_where_they_begin():
     silent = es.observe(net, inputs, {"hidden": trains([], [])}, 50e-3).residual.unreported["hidden"]
     np.testing.assert_array_equal(silent.times, own.times[first])  # without a reset V comes there once
     np.testing.assert_array_equal(silent.neurons, own.neurons[first])
+    free = es.observe(net, inputs, {"hidden": trains([], [])}, 50e-3)
+    height = (
+        free.voltage("hidden", np.linspace(0, 50e-3, 5001)).max(axis=2)[0] - 1.0
+    )  # its grid misses by h^2 |V''|/8
+    np.testing.assert_allclose(
+        free.residual.excess["hidden"], height[silent.neurons], atol=(1e-5) ** 2 * 17 / 1e-4
+    )
     late = es.SpikeTrains(own.times[first] + 1e-4, own.neurons[first], own.samples[first], 1, 2)
     after = es.observe(net, inputs, {"hidden": late}, 50e-3).residual  # V is beyond the threshold still
     assert (after.voltage["hidden"] > 0).all()

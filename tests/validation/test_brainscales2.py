@@ -198,7 +198,7 @@ def test_the_gradient_in_the_loop_is_that_along_the_observed_spikes(slope, ratio
         assert record.counters["falling"] == 0  # which observe refuses, or takes no gradient through
         spikes = {name: record.spikes[name] for name in ("hidden", "out")}
         seen = es.observe(
-            chip.held(problem.network), problem.inputs, spikes, problem.t_end, slope, undefined="zero"
+            chip.programmed(problem.network), problem.inputs, spikes, problem.t_end, slope, undefined="zero"
         )
         _, grads = es.value_and_grad(seen, problem.loss, reduction="none")
         for key, got in record.weight.items():
@@ -285,7 +285,7 @@ def test_spikes_are_lost_and_extra_as_often_as_it_says():
 def test_grids_hold_what_is_programmed_and_recorded():
     problem = small(2)
     chip = BrainScaleS2(1, without="lost")
-    held = chip.held(problem.network)
+    held = chip.programmed(problem.network)
     for p in held.projections.values():
         np.testing.assert_allclose(p.weights * 30, np.rint(p.weights * 30), rtol=0, atol=1e-12)
         assert np.abs(p.weights).max() <= 2.1 + 1e-12
@@ -297,6 +297,8 @@ def test_grids_hold_what_is_programmed_and_recorded():
     counters = BrainScaleS2(delay_max=15e-6).run(far).counters
     assert counters["weights_out_of_range"] == 18
     assert counters["delays_out_of_range"] > 0
+    notes = " ".join(BrainScaleS2(delay_max=15e-6).run(far).notes)
+    assert "18 weights are beyond what the chip holds, 2.1, and held at its end" in notes
 
 
 def test_a_neuron_that_may_spike_again_is_recorded_once():
@@ -396,3 +398,23 @@ def test_two_projections_of_a_neuron_share_its_delay_circuit():
 def test_settings_that_make_no_sense_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         BrainScaleS2(**options)
+
+
+@pytest.mark.parametrize(
+    ("mismatch", "words"),
+    [
+        (Mismatch(threshold={"readout": np.zeros(2)}), "threshold of the mismatch names 'readout'"),
+        (Mismatch(tau={"in": np.ones(4)}), "tau of the mismatch names 'in'"),
+        (
+            Mismatch(tau={"out": np.ones(4)}),
+            r"tau of 'out' in the mismatch must be finite numbers of shape \(3,\)",
+        ),
+        (Mismatch(gain={("hidden", "out"): np.ones((6, 3))}), "shape \\(3, 6\\); got shape \\(6, 3\\)"),
+        (Mismatch(delay={"in": np.full(4, np.nan)}), "delay of 'in' in the mismatch must be finite"),
+        (Mismatch(delay={"in": np.full(4, -1.0)}), "delay of"),
+        (Mismatch(threshold={"out": np.full(3, -5.0)}), "v_threshold"),
+    ],
+)
+def test_a_mismatch_that_no_chip_of_the_network_has_is_refused(mismatch, words):
+    with pytest.raises(ValueError, match=words):
+        BrainScaleS2(mismatch=mismatch).run(small())

@@ -28,7 +28,7 @@ def looped(chip, problem, flaws=None, weights=None):
     """The record of a chip whose loop has something wrong: flaws of the measured batch, or other weights."""
     record = chip.run(problem)
     measured, _ = chip.measured(problem)
-    held = chip.held(problem.network)
+    held = chip.programmed(problem.network)
     _, errors = judged(problem, {name: measured.trains(name) for name in record.spikes})
     wrong = flaws(held, measured) if flaws else Flaws()
     found = gradient(held if weights is None else weights, measured, errors, chip.way, wrong)

@@ -25,6 +25,7 @@ FIXED = (
     "delay_spread",
     "weight_grid",
     "delay_grid",
+    "time_grid",
 )
 N = 12
 
@@ -96,7 +97,8 @@ def test_a_step_on_a_chip_is_the_targets(name, engine):
     setup = SETUPS[name]
     parameters, data = firing(setup), datasets.yin_yang(N, 7)
     times, labels = points(N, 7)
-    off = tuple(cause for cause in MEANINGS if cause not in FIXED)
+    exact = engine == "true"  # compared with the gradient at times that nobody has rounded
+    off = tuple(cause for cause in MEANINGS if cause not in FIXED or (exact and cause == "time_grid"))
     chip = BrainScaleS2(5, slope="measured" if engine == "true" else engine, without=off)
     batch = problem(setup, parameters, data)
     record = chip.run(batch)
@@ -107,7 +109,7 @@ def test_a_step_on_a_chip_is_the_targets(name, engine):
         np.testing.assert_allclose(found, want, rtol=1e-11)  # grazing spikes apart, which this batch has not
     step = backward(setup, parameters, measured, labels, circuit, engine, cap=np.inf)
     weight, delay = record.weight, record.delay
-    if engine == "true":
+    if exact:
         real = replace(batch, network=chip.chip(batch.network))
         _, grads = es.value_and_grad(real.solution, batch.loss, reduction="none")
         weight, delay = chip.by_programmed(batch.network, grads.weight), grads.delay

@@ -207,7 +207,7 @@ def test_slips_of_writing_are_seen_through_genn():
     raw = {key: values / 20.0 for key, values in record.weight.items()}
     found = diagnose(problem, replace(record, gradients={"weight": raw}))
     assert found.verdict == "convention"
-    assert found.name == "GeNN, 1 ms's own Gradient, which times 20 is dL/dw"
+    assert found.name == "the raw gradient of GeNN, 1 ms: times 20 it is dL/dw"
     negative = {key: -values for key, values in record.weight.items()}
     found = diagnose(problem, replace(record, gradients={"weight": negative}))
     assert found.verdict == "convention"

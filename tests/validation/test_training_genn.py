@@ -27,7 +27,10 @@ RELATIVE = replace(
 )
 
 
-@pytest.mark.parametrize("recipe", [SMALL, RELATIVE], ids=["first spikes", "relative times"])
+FIRST = replace(RELATIVE, setup=replace(RELATIVE.setup, loss="first_spike", tau0=0.5e-3, alpha=3e-6))
+
+
+@pytest.mark.parametrize("recipe", [SMALL, FIRST, RELATIVE], ids=["ttfs", "first_spike", "relative"])
 def test_at_a_fine_step_loss_and_gradient_are_those_of_the_exact_engine(recipe):
     """Every output spikes: at 10 us the gradients are within 2 %, at 1 ms 10 % away or more, so that this can fail."""
     exact, parameters = ExactEngine(recipe, threads=1), initial_parameters(recipe, 3)
@@ -76,8 +79,8 @@ def test_what_an_engine_cannot_do_is_refused():
         GeNNEngine(DELAYED, 1e-3)
     with pytest.raises(ValueError, match=r"time_step must be finite and > 0; got -0\.001"):
         GeNNEngine(SMALL, -1e-3)
-    with pytest.raises(ValueError, match="has a loss of relative times; the chip has none"):
-        ChipEngine(replace(CODED, setup=replace(CODED.setup, gap=1e-3)), "float32")
+    with pytest.raises(ValueError, match="has the loss 'relative'; the chip has 'ttfs' alone"):
+        ChipEngine(replace(CODED, setup=replace(CODED.setup, loss="relative")), "float32")
     with pytest.raises(
         ValueError, match=r"the time step is a choice of the engine 'genn' alone; got 0\.001 s"
     ):
@@ -97,8 +100,8 @@ def test_a_table_of_some_rows_keeps_the_others(tmp_path):
     assert [row["runs"] for row in found] == [4, 3, 1]
     assert table.merged(new, tmp_path / "nowhere") == [new[1], new[0]]
     steps = {row.name: row.command(7) for row in table.ROWS if row.time_step}
-    assert "--engine genn" in steps["genn-ttfs-0.1ms"]
-    assert "--time-step 0.1ms" in steps["genn-ttfs-0.1ms"]
+    assert "--engine genn" in steps["genn-first-0.1ms"]
+    assert "--time-step 0.1ms" in steps["genn-first-0.1ms"]
     assert (
-        table.jobs(next(r for r in table.ROWS if r.name == "genn-ttfs-0.1ms"), tmp_path)[0].time_step == 1e-4
+        table.jobs(next(r for r in table.ROWS if r.name == "genn-first-0.1ms"), tmp_path)[0].time_step == 1e-4
     )

@@ -75,7 +75,7 @@ def in_the_loop(
         name: measured.trains(name) for name, p in batch.network.populations.items() if p.neuron is not None
     }
     _, errors = judged(batch, spikes)
-    seen = batch.network if chip.has("unrounded") else chip.held(batch.network)
+    seen = batch.network if chip.has("unrounded") else chip.programmed(batch.network)
 
     def mean(found: Found) -> Reals:
         weight, delay = ({key: v.mean(axis=0) for key, v in of.items()} for of in (found.weight, found.delay))

@@ -36,6 +36,26 @@ class Mismatch:
     gain: Mapping[Key, Reals] = field(default_factory=dict)
     delay: Mapping[str, Reals] = field(default_factory=dict)
 
+    def check(self, network: es.Network) -> None:
+        """Raise a ValueError unless it fits a network."""
+        sizes: dict[Any, tuple[int, ...]] = {name: (p.size,) for name, p in network.populations.items()}
+        neurons = {name: sizes[name] for name, p in network.populations.items() if p.neuron is not None}
+        shapes: dict[str, dict[Any, tuple[int, ...]]] = {
+            "threshold": neurons,
+            "tau": neurons,
+            "gain": {key: p.weight.shape for key, p in network.projections.items()},
+            "delay": sizes,
+        }
+        for what, known in shapes.items():
+            for place, values in getattr(self, what).items():
+                if place not in known:
+                    raise ValueError(f"{what} of the mismatch names {place!r}; there are {list(known)}")
+                if np.shape(values) != known[place] or not np.isfinite(values).all():
+                    raise ValueError(
+                        f"{what} of {place!r} in the mismatch must be finite numbers of shape {known[place]}; got "
+                        f"shape {np.shape(values)}"
+                    )
+
 
 @dataclass(frozen=True)
 class Noise:

@@ -59,7 +59,7 @@ class Way:
 
 @dataclass(frozen=True, eq=False)
 class Flaws:
-    """What may be wrong in it; see :mod:`validation.brainscales2.faults`.
+    """What may be wrong in it; see :mod:`validation.brainscales2.replay`.
 
     Attributes
     ----------

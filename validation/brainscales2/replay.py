@@ -74,9 +74,8 @@ def found(evidence: Evidence, tolerance: float) -> Finding | None:
     scores = [score(replace(problem, network=wiring.network), record, measured) for wiring in wirings]
     odds = np.log(ODDS * len(wirings))
     likeliest = sorted(range(len(wirings)), key=lambda k: -scores[k] - odds * (k == 0))
-    for wiring in (
-        wirings[k] for k in likeliest
-    ):  # where arrivals are recorded, gradients are the same of all
+    for k in likeliest:  # where arrivals are recorded, gradients are the same of all
+        wiring = wirings[k]
         there = replace(problem, network=wiring.network)
         seen = measured if record.arrivals else measured_of(there, record)
         finding = _along(evidence, there, seen, wiring, tolerance)
@@ -291,7 +290,7 @@ def _held(problem: es.Problem, record: Record) -> Mapping[Key, Any]:
     """Return the weights as the chip holds them: as the record says, or to the nearest of the model's."""
     if "forward" in record.weights:
         return record.weights["forward"]
-    network = BrainScaleS2(slope="measured").held(problem.network)
+    network = BrainScaleS2(slope="measured").programmed(problem.network)
     return {key: p.weight for key, p in network.projections.items()}
 
 

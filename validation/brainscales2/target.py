@@ -246,6 +246,7 @@ class BrainScaleS2:
     def drawn(self, network: Network) -> Mismatch:
         """Return how this chip differs from its data sheet, where a network is on it."""
         if self.mismatch is not None:
+            self.mismatch.check(network)
             left_out: dict[str, Any] = {
                 part: {} for part, cause in OF_MISMATCH.items() if not self.has(cause)
             }
@@ -273,7 +274,7 @@ class BrainScaleS2:
             },
         )
 
-    def held(self, network: Network) -> Network:
+    def programmed(self, network: Network) -> Network:
         """Return the network as it is programmed: weights and delays to the nearest that the chip has.
 
         Raises
@@ -282,9 +283,9 @@ class BrainScaleS2:
             As :meth:`run`.
         """
         self._place(network)
-        return self._held(network)
+        return self._programmed(network)
 
-    def _held(self, network: Network) -> Network:
+    def _programmed(self, network: Network) -> Network:
         lines = lines_of(network)
         if self.has("weight_grid"):
             most = self.weight_max
@@ -311,7 +312,7 @@ class BrainScaleS2:
 
         A weight acts times its gain: :meth:`by_programmed` gives the gradient by what was programmed.
         """
-        return mismatched(self.held(network), self.drawn(network))
+        return mismatched(self.programmed(network), self.drawn(network))
 
     def by_programmed(self, network: Network, weight: Mapping[Any, Reals]) -> dict[Any, Reals]:
         """Return gradients of the weights of :meth:`chip` by the programmed weights, and so times the gains."""
@@ -359,6 +360,7 @@ class BrainScaleS2:
             if p.neuron is not None
         }
         seen = problem.network if self.has("unrounded") else held
+        out_of_range = self._out_of_range(problem.network)
         record = Record.of(
             whole,
             self.name,
@@ -374,7 +376,8 @@ class BrainScaleS2:
                 "backward": {key: p.weight for key, p in seen.projections.items()},
             },
             counters={"lost": counters.lost, "extra": counters.extra, "repeated": counters.repeated}
-            | self._out_of_range(problem.network),
+            | out_of_range,
+            notes=self._notes(out_of_range),
         )
         if whole.loss is None:
             return record
@@ -400,7 +403,7 @@ class BrainScaleS2:
         """Return the network as it is programmed, what is recorded, and what happened."""
         network = problem.network
         self.check(problem)
-        held = self._held(network)
+        held = self._programmed(network)
         chip = mismatched(held, self.drawn(network))
         noise = Noise(
             threshold=self.threshold_noise if self.has("threshold_noise") else 0.0,
@@ -422,6 +425,17 @@ class BrainScaleS2:
             for what in ("spikes", "arrivals")
         )
         return held, Measured(spikes, arrivals), counters
+
+    def _notes(self, out_of_range: Mapping[str, int]) -> list[str]:
+        bounds = {
+            "weights_out_of_range": f"{self.weight_max * self.weight_step:.6g}",
+            "delays_out_of_range": f"{self.delay_min!r} to {self.delay_max!r} s",
+        }
+        return [
+            f"{many} {what.partition('_')[0]} are beyond what the chip holds, {bounds[what]}, and held at its end"
+            for what, many in out_of_range.items()
+            if many
+        ]
 
     def _out_of_range(self, network: Network) -> dict[str, int]:
         found = {}

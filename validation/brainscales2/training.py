@@ -128,7 +128,8 @@ def forward(
     """Return what the network does with inputs at ``times``, (n_samples, 4)."""
     chip = circuit.settings
     noise = _Noise(chip, rng)
-    arrivals, delays, spikes, levels, weights = [], [], [], [], []
+    spikes: list[Reals] = []
+    arrivals, delays, levels, weights = [], [], [], []
     sent = times
     for k, (_, post, pre) in enumerate(setup.layers):
         held = parameters.weights[k] * setup.ratio
@@ -138,7 +139,7 @@ def forward(
                 * chip.weight_step
             )
         own = np.zeros((post, pre))
-        measured = sent
+        measured = spikes[-1] if spikes else sent
         if setup.delays == "axonal":
             line = delay_of(setup, parameters.delays[k])
             if chip is not None and chip.has("delay_grid"):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 import eventsolve as es
-from validation.diagnosis import guesses
-from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfits
+from validation.diagnosis import fitting, guesses
+from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfits, mismatch
 from validation.diagnosis.guesses import Guess
 from validation.diagnosis.twins import Scheme, Twin
 from validation.diagnosis.work import Work, cost
@@ -20,10 +21,6 @@ from validation.grid.flaws import NONE, Flaws
 
 LOOSE = 0.25
 """Misfit beyond which no slip is believed."""
-GIVEN = ("weight", "delay", "spike_times", "loss")
-"""What every way back gives, with whatever is wrong in it."""
-FEW = 4
-"""Numbers of which fewer are explained by almost anything."""
 LARGEST = 1e-3
 """Beyond this no rounding of float32 is believed."""
 
@@ -195,7 +192,8 @@ def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) ->
     for place, found in by_place.items():
         texts.setdefault(" or ".join(telling(slip.name for slip in found)[:2]), []).append(place)
     name = "; ".join(f"{text}, at {places(evidence, of)}" for text, of in texts.items())
-    return Found(name, places(evidence, list(by_place)), "convention", fit.twin, fit.total, after, len(texts))
+    kinds = {re.split(r"\d", text)[0] for text in texts}  # of the same kind with other numbers
+    return Found(name, places(evidence, list(by_place)), "convention", fit.twin, fit.total, after, len(kinds))
 
 
 def places(evidence: Evidence, off: Sequence[Place]) -> str:
@@ -244,7 +242,10 @@ def guessed(evidence: Evidence, every: Sequence[Fit], work: Work) -> Guessed:
     whole: list[Found] = []
     ways = [(fit, {place: _wide(fit, place, every) for place in fit.misfits}) for fit in _ways(every)]
     known = ((guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways)
-    return _tried(evidence, itertools.chain(known, _stale_on(evidence, ways, whole)), work, whole)
+    rounded = ((guess, fit, wide) for guess in guesses.rounded(evidence) for fit, wide in ways if not whole)
+    return _tried(
+        evidence, itertools.chain(known, rounded, _fitted_on(evidence, ways, whole, work)), work, whole
+    )
 
 
 def alike(evidence: Evidence, every: Sequence[Fit], slip: Found, work: Work) -> list[Found]:
@@ -253,7 +254,7 @@ def alike(evidence: Evidence, every: Sequence[Fit], slip: Found, work: Work) -> 
     It is where some gradients are right, which begin nearer to the loss, or where few numbers are off.
     """
     fit = next(f for f in every if f.twin == slip.twin)
-    few = sum(int(np.count_nonzero(evidence.numbers[place])) for place in fit.off) < FEW
+    few = sum(int(np.count_nonzero(evidence.numbers[place])) for place in fit.off) < fitting.FEW
     if not few and not any(q == "weight" and (q, where) not in fit.off for q, where in evidence.numbers):
         return []
     wide = {place: _wide(fit, place, every) for place in fit.misfits}
@@ -276,7 +277,7 @@ def _tried(
         if not work.allows(price):
             continue
         answer = fit.twin.answer(evidence, guess.problem, guess.flaws)
-        if answer is None:
+        if answer is None or mismatch(evidence, answer.spikes):
             continue
         values = misfits(evidence, answer)
         if not evidence.clocked:  # whose adjoint event by event gives no gradients of neurons
@@ -303,13 +304,17 @@ def _tried(
 Way: TypeAlias = tuple[Fit, Mapping[Place, float]]
 
 
-def _stale_on(
-    evidence: Evidence, ways: Sequence[Way], found: Sequence[Found]
+def _fitted_on(
+    evidence: Evidence, ways: Sequence[Way], found: Sequence[Found], work: Work
 ) -> Iterator[tuple[Guess, Fit, Mapping[Place, float]]]:
-    """Yield stale weights, which have to be searched for, on every way back, unless something else was found."""
+    """Yield guesses with a number, which has to be searched for, on every way back, unless something else was found."""
+    price = fitting.RUNS * cost(evidence, back=True)
     for fit, wide in ways:
-        if not found:
-            for guess in _stale(evidence, fit):
+        for family in fitting.families(evidence, fit.answer):
+            if found or not work.allows(price):
+                continue
+            guess = fitting.fitted(evidence, fit.twin, fit.answer, fit.off, family)
+            if guess is not None:
                 yield guess, fit, wide
 
 
@@ -329,77 +334,3 @@ def _moved_by(answer: Answer, other: Answer, place: Place) -> float:
     if place not in answer.numbers or place not in other.numbers:
         return 0.0 if place not in answer.numbers and place not in other.numbers else np.inf
     return misfit(answer.numbers[place], other.numbers[place], other.scale[place])
-
-
-def _stale(evidence: Evidence, fit: Fit) -> Iterator[Guess]:
-    """Yield the weights w + eta g that explain the way back best, g being the gradient of an update or its signs."""
-    network = evidence.problem.network
-    places = [("weight", key) for key in network.projections if ("weight", key) in fit.answer.samples]
-    if not places:
-        return
-    for how, change in (("", lambda g: g), (", by the signs of the gradient", np.sign)):
-        steps: dict[Any, Any] = {key: change(fit.answer.samples[q, key].mean(axis=0)) for q, key in places}
-        eta = _fitted(evidence, fit, steps)
-        if eta is None:
-            continue
-        yield Guess(
-            f"stale weights on the way back: it sees other weights than the way there, w {eta:+.3g} dL/dw{how}, "
-            f"as {'before' if eta > 0 else 'after'} an update",
-            "",
-            evidence.problem,
-            Flaws(back=_moved(network, steps, eta)),
-        )
-
-
-def _moved(network: es.Network, steps: Mapping[Any, Any], eta: float) -> es.Network:
-    changed = {}
-    for key, step in steps.items():
-        p = network.projections[key]
-        flat = np.asarray(step)
-        changed[key] = (
-            p.weight + eta * flat if isinstance(p.weight, np.ndarray) else p.shaped(p.weights + eta * flat)
-        )
-    return network.with_weights(changed)
-
-
-def _fitted(evidence: Evidence, fit: Fit, steps: Mapping[Any, Any]) -> float | None:
-    """Return the eta at which the way back with w + eta step fits best, by secants from 0; None if there is none."""
-    problem = evidence.problem
-
-    def numbers(eta: float) -> np.ndarray[Any, Any] | None:
-        answer = fit.twin.answer(evidence, problem, Flaws(back=_moved(problem.network, steps, eta)))
-        if answer is None:
-            return None
-        return np.concatenate(
-            [
-                np.ravel(answer.numbers[p]) / (fit.answer.scale[p] or 1.0)
-                for p in fit.off
-                if p in answer.numbers
-            ]
-        )
-
-    if not all(place[0] in GIVEN and place in fit.answer.numbers for place in fit.off):
-        return None
-    got = np.concatenate([np.ravel(evidence.numbers[p]) / (fit.answer.scale[p] or 1.0) for p in fit.off])
-    if not np.isfinite(got).all() or np.count_nonzero(got) < FEW:
-        return None
-    size = max((float(np.abs(s).max(initial=0.0)) for s in steps.values()), default=0.0)
-    weight = max(float(np.abs(p.weights).max(initial=0.0)) for p in problem.network.projections.values())
-    if size == 0 or weight == 0:
-        return None
-    eta, small = 0.0, 1e-4 * weight / size
-    for _ in range(6):
-        here, beside = numbers(eta), numbers(eta + small)
-        if here is None or beside is None or here.shape != got.shape:
-            return None
-        slope = (beside - here) / small
-        square = float(slope @ slope)
-        if square == 0:
-            return None
-        step = float(slope @ (got - here)) / square
-        eta += step
-        if not np.isfinite(eta) or abs(eta) * size > 10 * weight:
-            return None
-        if abs(step) <= 1e-9 * abs(eta):
-            break
-    return eta if eta else None

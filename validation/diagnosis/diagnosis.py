@@ -40,6 +40,8 @@ class Diagnosis:
         How many guesses there was no time for.
     target : str
         The registered target that the twin is.
+    remains : tuple of str
+        What of loss and gradients is off for another reason, of a fault that puts all spikes right.
     """
 
     verdict: Verdict
@@ -52,6 +54,7 @@ class Diagnosis:
     settings: tuple[str, ...] = ()
     untried: int = 0
     target: str = "timestepped"
+    remains: tuple[str, ...] = ()
 
     @property
     def following(self) -> str:
@@ -79,7 +82,10 @@ class Diagnosis:
             left = f"; {self.untried} guesses were not tried for lack of time" if self.untried else ""
             return f"unexplained{at}: {self.name}{left}"
         others = f" (or: {'; or: '.join(self.rivals)})" if self.rivals else ""
-        return f"{self.verdict}: looks like {self.name}{others}{at}; explains {100 * self.explains:.3g} % of the misfit"
+        share = f"explains {100 * self.explains:.3g} % of the misfit"
+        if self.remains:
+            share = f"{share} of the spikes, but not why {', '.join(self.remains)}"
+        return f"{self.verdict}: looks like {self.name}{others}{at}; {share}"
 
     def __str__(self) -> str:
         return self.sentence

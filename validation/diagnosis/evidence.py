@@ -15,6 +15,8 @@ from validation.grid.steps import Integers, Reals
 
 Place: TypeAlias = tuple[str, str | Key]
 """A quantity, and the population or projection that it is of; ("loss", "")."""
+FAR = 50
+"""Steps beyond which a spike is not the same one moved."""
 ON_GRID = 1e-3
 """Of a step: how far a time may lie from a point of the grid to be one of it."""
 
@@ -213,6 +215,34 @@ def differing(got: Integers, said: Integers) -> int:
     two, second = np.unique(b, return_counts=True)
     both, i, j = np.intersect1d(one, two, assume_unique=True, return_indices=True)
     return int(a.size + b.size - 2 * np.minimum(first[i], second[j]).sum()) if both.size else a.size + b.size
+
+
+def distance(evidence: Evidence, said: Mapping[str, Integers]) -> float:
+    """Return by how many steps recorded spikes are from those of an answer, neuron by neuron in their order.
+
+    One too many, or one too few, counts as much as one that is far away.
+    """
+    far = FAR if evidence.clocked else max(1, round(evidence.problem.t_end / evidence.time_step / 50))
+    return sum(
+        _distance(rows, said[name], far) for name, rows in evidence.beside(said).items() if name in said
+    )
+
+
+def _distance(got: Integers, said: Integers, far: int) -> float:
+    one, two = (_ranked(rows) for rows in (got, said))
+    a, b = _codes(*(rows[:, [0, 3, 2]] for rows in (one, two)))  # sample, rank and neuron
+    _, i, j = np.intersect1d(a, b, assume_unique=True, return_indices=True)
+    apart = np.minimum(np.abs(one[i, 1] - two[j, 1]), far)
+    return float(apart.sum()) + far * (len(a) + len(b) - 2 * len(i))
+
+
+def _ranked(rows: Integers) -> Integers:
+    """Return rows with the rank of each spike among those of its neuron in its sample."""
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))]
+    new = np.ones(len(rows), dtype=np.bool_)
+    new[1:] = (np.diff(rows[:, [0, 2]], axis=0) != 0).any(axis=1)
+    first = np.maximum.accumulate(np.where(new, np.arange(len(rows)), 0))
+    return np.column_stack([rows, np.arange(len(rows)) - first])
 
 
 def moved_beside(got: Integers, said: Integers, within: int, *, of_any: bool = False) -> Integers:

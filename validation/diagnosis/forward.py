@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,8 @@ from validation.grid.steps import Integers
 
 ENOUGH = 40
 """Spikes with which a guess is tried first."""
+NEAREST = 3
+"""Schemes on which guesses are tried first."""
 FEW = 3
 """Neurons of which each may be the one that is wrong."""
 NEARLY = 0.1
@@ -43,7 +45,7 @@ class Base:
 
 
 def bases(evidence: Evidence) -> list[Base]:
-    """Return the schemes that can run the problem, nearest first; of those that have the same spikes all."""
+    """Return the schemes that can run the problem: those that are as the record says it is first, the nearest first."""
     found = []
     spikes_only = replace(evidence, numbers={})
     for scheme in schemes(evidence):
@@ -52,7 +54,8 @@ def bases(evidence: Evidence) -> list[Base]:
             continue
         spikes = answer.spikes
         found.append(Base(scheme, spikes, mismatch(evidence, spikes)))
-    return sorted(found, key=lambda base: base.off)
+    said = evidence.record.scheme.said
+    return sorted(found, key=lambda base: (not base.scheme.is_as(said), base.off))
 
 
 def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
@@ -60,7 +63,7 @@ def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     exactly = [base.scheme for base in found if base.off == 0]
     if exactly or not found or not evidence.clocked:
         return exactly
-    near = [base.scheme for base in found if base.off <= 4 * found[0].off]
+    near = [base.scheme for base in found if base.off <= 4 * min(other.off for other in found)]
     single = [s for s in near if spikes_off(evidence, s, evidence.problem, number="float32") == 0]
     at_threshold = [replace(s, inclusive=True) for s in near if isinstance(s, Clock)]
     return single or [s for s in at_threshold if spikes_off(evidence, s, evidence.problem) == 0]
@@ -90,6 +93,10 @@ class Moved:
         What they run, and how.
     evidence : Evidence
         What the record says if its spikes are written down as is usual.
+    moves : int
+        Recorded spikes that the scheme has otherwise without it.
+    numbers : Range or None
+        Of a guess with a number, those with which the spikes are right.
     """
 
     name: str
@@ -99,6 +106,8 @@ class Moved:
     problem: es.Problem
     flaws: Flaws
     evidence: Evidence
+    moves: int
+    numbers: scans.Range | None = None
 
 
 def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
@@ -108,76 +117,111 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
         right = tuple(b.scheme for b in found if mismatch(rewriting.evidence, b.spikes) == 0)
         if right:
             where, told = rewriting.where, rewriting.evidence
-            result.append(Moved(rewriting.name, where, "convention", right, problem, NONE, told))
+            result.append(
+                Moved(rewriting.name, where, "convention", right, problem, NONE, told, found[0].off)
+            )
     if result:
         return result
     for base in found:
         said = writing.left_out(evidence.beside(base.spikes), base.spikes)
         if said is not None:
-            shown = replace(evidence, spikes=base.spikes)
-            return [Moved(*said, "fault", (base.scheme,), problem, NONE, shown)]
+            numbers = {p: v for p, v in evidence.numbers.items() if p[0] != "spike_times"}
+            shown = replace(evidence, spikes=base.spikes, numbers=numbers)
+            return [Moved(*said, "fault", (base.scheme,), problem, NONE, shown, base.off)]
     for base in found:
-        near = evidence.beside(base.spikes)
-        off = [name for name, rows in near.items() if differing(rows, base.spikes[name])]
-        sizes = {name: problem.network.population(name).size for name in off}
-        texts = [
-            writing.renumbered(name, evidence.spikes[name], base.spikes[name], n, evidence.within)
-            for name, n in sizes.items()
-        ]
-        if texts and all(texts):
-            shown = replace(evidence, spikes=base.spikes)
-            name = "; ".join(text for text in texts if text)
-            where = f"spikes of {', '.join(off)}"
-            return [Moved(name, where, "convention", (base.scheme,), problem, NONE, shown)]
+        for how in (_renumbered, _reordered):
+            moved = how(evidence, base)
+            if moved is not None:
+                return [moved]
     return []
+
+
+def _renumbered(evidence: Evidence, base: Base) -> Moved | None:
+    """Return in which order the neurons of populations are written down, if that is all that is off."""
+    near, network = evidence.beside(base.spikes), evidence.problem.network
+    off = [name for name, rows in near.items() if differing(rows, base.spikes[name])]
+    columns, texts = {}, []
+    for name in off:
+        n = network.population(name).size
+        order = writing.renumbered(evidence.spikes[name], base.spikes[name], n, evidence.within)
+        if order is None:
+            return None
+        columns[name] = {"neurons": order[evidence.record.spikes[name].neurons]}
+        texts.append(f"of {name!r}, 0..{n - 1} are written down as {np.argsort(order).tolist()}")
+    if not off:
+        return None
+    name, where = f"neurons in another order: {'; '.join(texts)}", f"spikes of {', '.join(off)}"
+    shown = writing.rewritten(evidence, columns)
+    return Moved(name, where, "convention", (base.scheme,), evidence.problem, NONE, shown, base.off)
+
+
+def _reordered(evidence: Evidence, base: Base) -> Moved | None:
+    """Return in which order the samples are written down, if that is all that is off."""
+    n = evidence.record.n_samples
+    order = writing.reordered(evidence.spikes, base.spikes, n) if evidence.clocked and n > 1 else None
+    if order is None or not base.off:
+        return None
+    name = f"samples in another order: of the spikes, 0..{n - 1} are written down as {np.argsort(order).tolist()}"
+    columns = {p: {"samples": order[evidence.record.spikes[p].samples]} for p in evidence.spikes}
+    shown = writing.rewritten(evidence, columns)
+    where = "spikes of all populations"
+    return Moved(name, where, "convention", (base.scheme,), evidence.problem, NONE, shown, base.off)
 
 
 def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
-    """Return the guesses with which a scheme has the recorded spikes, as far as the work allows to try them."""
+    """Return the guesses with which a scheme has the recorded spikes, as far as the work allows to try them.
+
+    On the nearest schemes all of them are tried, those with a number that is searched for last; then on the others.
+    """
     few = _few(evidence)
     every = list(guesses.forward(evidence))
-    price = cost(few)
-    for base in different(found):
-        result = []
-        for guess in every:
-            if not work.allows(price):
-                continue
-            small = few.of_first_samples(guess.problem)
-            off = spikes_off(few, base.scheme, small, guess.flaws)
-            total = sum(len(rows) for rows in few.spikes.values())
-            if off is None or off > NEARLY * max(total, 10):
-                continue
-            if (number := _right(evidence, base.scheme, guess)) is not None:
-                result.append(_on_all_like(evidence, found, base, guess, number))
-        if result:
-            return result
-    return _searched(evidence, found, work)
-
-
-def _searched(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
-    """Return the guesses with a number that is searched for, on the nearest schemes."""
-    few = _few(evidence)
-    price = scans.RUNS * cost(few)
-    for base in different(found):
-        result = []
-        for family in scans.families(evidence.problem.network, _suspects(evidence, base)):
-            if not work.allows(price):
-                continue
-            if scans.searched(few, base.scheme, family) is None:
-                continue
-            guess = scans.searched(evidence, base.scheme, family)
-            if guess is not None:
-                result.append(_on_all_like(evidence, found, base, guess, "float64"))
-        if result:
-            return result
+    bases = different(found)
+    for group in (bases[:NEAREST], bases[NEAREST:]):
+        for of in (_plain, _searched):
+            for base in group:
+                result = list(of(evidence, few, found, base, every, work))
+                if result:
+                    return result
     return []
+
+
+def _plain(
+    evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
+) -> Iterator[Moved]:
+    price = cost(few)
+    for guess in every:
+        if not work.allows(price):
+            continue
+        small = few.of_first_samples(guess.problem)
+        off = spikes_off(few, base.scheme, small, guess.flaws)
+        total = sum(len(rows) for rows in few.spikes.values())
+        if off is None or off > NEARLY * max(total, 10):
+            continue
+        if (number := _right(evidence, base.scheme, guess)) is not None:
+            yield _on_all_like(evidence, found, base, guess, number)
+
+
+def _searched(
+    evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
+) -> Iterator[Moved]:
+    """Yield the guesses with a number that is searched for."""
+    price = scans.RUNS * cost(few)
+    for family in scans.families(evidence.problem.network, _suspects(evidence, base)):
+        if not work.allows(price):
+            continue
+        if scans.searched(few, base.scheme, family) is None:
+            continue
+        numbers = scans.searched(evidence, base.scheme, family)
+        if numbers is not None:
+            guess = numbers.guess(evidence.problem, numbers.roundest)
+            yield replace(_on_all_like(evidence, found, base, guess, "float64"), numbers=numbers)
 
 
 def _on_all_like(evidence: Evidence, found: Sequence[Base], base: Base, guess: Guess, number: str) -> Moved:
     """Return what a guess gives a scheme, and all that are as near to the record, as far as it gives it to them."""
     alike = (b.scheme for b in found if b.off == base.off)
     schemes = tuple(scheme for scheme in alike if _has(evidence, scheme, guess, number))
-    return Moved(guess.name, guess.where, guess.kind, schemes, guess.problem, guess.flaws, evidence)
+    return Moved(guess.name, guess.where, guess.kind, schemes, guess.problem, guess.flaws, evidence, base.off)
 
 
 def _suspects(evidence: Evidence, base: Base) -> dict[str, tuple[int, ...]]:

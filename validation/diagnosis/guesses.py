@@ -60,6 +60,7 @@ def in_the_machine(evidence: Evidence) -> Iterator[Guess]:
     """Yield what may be wrong in how states move and packets go."""
     problem = evidence.problem
     first = next((p.name for p in problem.network.populations.values() if p.neuron is not None), "")
+    said = ", as the record says" if evidence.record.scheme.reset_between_samples is False else ""
     if problem.n_samples > 1:
         for what, flaws in (
             ("V and I are", Flaws(carries_voltage=True, carries_current=True)),
@@ -67,7 +68,7 @@ def in_the_machine(evidence: Evidence) -> Iterator[Guess]:
             ("V is", Flaws(carries_voltage=True)),
         ):
             yield Guess(
-                f"state carried from sample to sample: {what} not reset between samples",
+                f"state carried from sample to sample: {what} not reset between samples{said}",
                 f"spikes of {first}, from sample 1 on",
                 problem,
                 flaws,
@@ -106,8 +107,7 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
         yield Guess(name, where, replace(problem, network=changed))
     for name, changed in _scaled(evidence):
         yield Guess(name, "all weights", replace(problem, network=changed))
-    for name, where, changed in _rounded(network):
-        yield Guess(name, where, replace(problem, network=changed))
+    yield from rounded(evidence)
     spiking = [p.name for p in _neurons(problem) if p.neuron.spiking]
     for whose in together_and_alone(spiking):
         other = network
@@ -247,23 +247,29 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
             )
 
 
-def _rounded(network: es.Network) -> Iterator[Changed]:
+def rounded(evidence: Evidence) -> Iterator[Guess]:
     """Yield weights as few bits hold them."""
-    projections = network.projections
-    for keys in together_and_alone(list(projections)):
+    network = evidence.problem.network
+    changes: list[tuple[str, Callable[[Projection], Reals]]] = [
+        ("weights rounded to float16", lambda p: p.weights.astype(np.float16).astype(np.float64)),
+        *((f"weights rounded to multiples of {2.0**-b:g}", partial(_in_units, 2.0**-b)) for b in range(9)),
+        *((f"weights rounded to {bits} bits", partial(_in_bits, bits)) for bits in range(2, 9)),
+    ]
+    for keys in together_and_alone(list(network.projections)):
         of = ", ".join(map(arrow, keys))
         where = f"weights {of}; spikes of {keys[0][1]}"
-        held = {key: projections[key] for key in keys}
-        for bits in range(9):
-            unit = 2.0**-bits
-            rounded = {k: p.shaped(np.rint(p.weights / unit) * unit) for k, p in held.items()}
-            yield f"weights rounded to multiples of {unit:g}: {of}", where, network.with_weights(rounded)
-        for bits in range(2, 9):
-            rounded = {}
-            for key, p in held.items():
-                unit = float(np.abs(p.weights).max(initial=0.0)) / (2 ** (bits - 1) - 1) or 1.0
-                rounded[key] = p.shaped(np.rint(p.weights / unit) * unit)
-            yield f"weights rounded to {bits} bits: {of}", where, network.with_weights(rounded)
+        held = {key: network.projections[key] for key in keys}
+        for words, change in changes:
+            found = network.with_weights({k: p.shaped(change(p)) for k, p in held.items()})
+            yield Guess(f"{words}: {of}", where, replace(evidence.problem, network=found))
+
+
+def _in_units(unit: float, p: Projection) -> Reals:
+    return np.asarray(np.rint(p.weights / unit) * unit)
+
+
+def _in_bits(bits: int, p: Projection) -> Reals:
+    return _in_units((float(np.abs(p.weights).max(initial=0.0)) or 1.0) / (2 ** (bits - 1) - 1), p)
 
 
 def _scaled(evidence: Evidence) -> Iterator[tuple[str, es.Network]]:
@@ -400,6 +406,7 @@ SHARES: tuple[tuple[str, dict[str, Any]], ...] = (
         {"current_share": 0.0, "voltage_share": 0.0},
     ),
     ("no current in V' at a spike", {"drives": 0.0}),
+    ("the wrong sign of the jump e/V' at a spike", {"jump_share": -1.0}),
     ("no V' in the jump at a spike: -e in place of -e/V'", {"level": True}),
     ("only the first spike of a neuron is seen on the way back", {"first_only": True}),
 )

@@ -106,8 +106,10 @@ def _tuned(evidence: Evidence, work: Work) -> Iterator[Recognised]:
         if tuned is None or _answered(evidence, target) is None:
             continue
         for other in tuned(evidence.problem, evidence.record):
-            if not work.allows(cost(evidence, back=True)):
-                continue
+            if not work.allows(
+                3 * cost(evidence, back=True)
+            ):  # two runs to make the next one, and one to judge it
+                return
             found = _judged(evidence, entry, other)
             if found is not None and not found.slips:
                 yield found
@@ -151,7 +153,7 @@ def _unscaled(evidence: Evidence, target: Any, answer: Answer, place: Place, tol
     off = misfit(evidence.numbers[place] * factor, answer.numbers[place], answer.scale[place])
     if not off <= tolerance:
         return []
-    return [Slip(f"{target.name}'s own Gradient, which times {factor:.6g} is dL/dw", off)]
+    return [Slip(f"the raw gradient of {target.name}: times {factor:.6g} it is dL/dw", off)]
 
 
 def _limits(evidence: Evidence, target: Any, answer: Answer) -> dict[Place, float]:

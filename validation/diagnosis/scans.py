@@ -12,19 +12,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 import eventsolve as es
-from validation.diagnosis.evidence import Evidence
+from validation.diagnosis.evidence import Evidence, distance, misfits
 from validation.diagnosis.guesses import Guess, arrow, together_and_alone
-from validation.diagnosis.twins import Scheme, spikes_off
+from validation.diagnosis.twins import Scheme, Twin
 from validation.grid.steps import Reals
 
 FACTORS = (0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 1.01, 1.05, 1.1, 1.2, 1.25, 1.5, 2.0, 4.0, 10.0)
 LIMITS = tuple(np.linspace(0.1, 0.95, 18).tolist())
-ROUNDS = 4
+ROUNDS = 7
 """Of which each tries numbers between the best one and its neighbours."""
-RUNS = len(FACTORS) + 1 + 8 * ROUNDS
-"""Of a search, at most about."""
+BETTER = 0.8
+"""Share of all that spikes are off, of which the best of the first numbers leaves less for more to be tried."""
+RUNS = len(FACTORS) + 1 + 2 * ROUNDS
+"""Of a search, on average about: most end with the first numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,20 +102,38 @@ def _of_neurons(network: es.Network, population: str, name: str, neuron: int | N
     return Family(lambda x: f"{name} multiplied by about {x:.4g}: {whose}", where, changed, FACTORS)
 
 
-def searched(evidence: Evidence, scheme: Scheme, family: Family) -> Guess | None:
-    """Return the guess of a family with which all spikes are right, if there is one."""
+@dataclass(frozen=True, eq=False)
+class Range:
+    """The numbers of a family, least to most, with which all spikes are right, and the roundest of them."""
+
+    family: Family
+    least: float
+    most: float
+    roundest: float
+
+    def guess(self, problem: es.Problem, number: float) -> Guess:
+        """Return the guess with one of its numbers."""
+        family = self.family
+        return Guess(family.words(number), family.where, replace(problem, network=family.network(number)))
+
+
+def searched(evidence: Evidence, scheme: Scheme, family: Family) -> Range | None:
+    """Return the numbers of a family with which all spikes are right, if there are any."""
     problem = evidence.problem
 
     def off(x: float) -> float:
         try:
-            other = replace(problem, network=family.network(x))
+            other = replace(problem, network=family.network(x), loss=None)
         except ValueError:
             return np.inf
-        found = spikes_off(evidence, scheme, other)
-        return np.inf if found is None else float(found)
+        answer = Twin(scheme).answer(evidence, other)
+        if answer is None:
+            return np.inf
+        return distance(evidence, answer.spikes)
 
     tried = {x: off(x) for x in (*family.numbers, 1.0)}
-    for _ in range(ROUNDS):
+    rounds = ROUNDS if evidence.clocked else 2 * ROUNDS
+    for _ in range(rounds if min(tried.values()) < BETTER * tried[1.0] else 0):
         best = min(tried, key=lambda x: (tried[x], abs(np.log(x))))
         if tried[best] == 0 or best == 1.0:
             break
@@ -120,11 +141,25 @@ def searched(evidence: Evidence, scheme: Scheme, family: Family) -> Guess | None
         k = ordered.index(best)
         around = [ordered[max(0, k - 1)], best, ordered[min(len(ordered) - 1, k + 1)]]
         for low, high in itertools.pairwise(around):
-            for x in np.linspace(low, high, 6)[1:-1].tolist():
+            for x in np.linspace(low, high, 5)[1:-1].tolist():
                 tried[x] = off(x)
     right = [x for x, value in tried.items() if value == 0 and x != 1.0]
     if not right:
         return None
-    # of the range that is right the roundest number
     chosen = min(right, key=lambda x: (len(f"{x:.6g}"), abs(np.log(x))))
-    return Guess(family.words(chosen), family.where, replace(problem, network=family.network(chosen)))
+    return Range(family, min(right), max(right), chosen)
+
+
+def nearest(evidence: Evidence, twin: Twin, found: Range) -> Guess | None:
+    """Return the guess whose number leaves least of the misfit of loss and gradients, None if there is but one."""
+
+    def left(x: float) -> float:
+        answer = twin.answer(evidence, found.guess(evidence.problem, x).problem)
+        return np.inf if answer is None else sum(min(1.0, v) ** 2 for v in misfits(evidence, answer).values())
+
+    if found.least == found.most:
+        return None
+    best = minimize_scalar(left, bounds=(found.least, found.most), method="bounded", options={"xatol": 1e-9})
+    return found.guess(
+        evidence.problem, float(f"{best.x:.6g}") if left(float(f"{best.x:.6g}")) <= best.fun else best.x
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeAlias, cast, get_args
 
@@ -51,6 +51,11 @@ class Clock:
         equal = ", V at the threshold spikes" if self.inclusive else ""
         return f"{how}{first}{late}, inputs to {inputs[self.input_rounding]}{equal}"
 
+    def is_as(self, said: Mapping[str, Any]) -> bool:
+        """Say whether it is what a record says of its scheme, as far as it does."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        return all(mine[name] == value for name, value in said.items() if name in mine)
+
     def target(self, time_step: float, number: str = "float64", **settings: str) -> TimeStepped:
         """Return the time-stepped network that follows it."""
         return TimeStepped(
@@ -84,6 +89,10 @@ class Continuous:
     """The exact solver, and its adjoint event by event with something wrong."""
 
     inclusive: ClassVar[bool] = False
+
+    def is_as(self, said: Mapping[str, Any]) -> bool:
+        """Say that nothing which a record says of a scheme on a clock is about this."""
+        return True
 
     def __str__(self) -> str:
         return "continuous time"

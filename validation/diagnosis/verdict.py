@@ -13,7 +13,7 @@ from eventsolve.compare import agreement
 from eventsolve.compare.divergence import first_spike_divergence
 from eventsolve.compare.records import depths
 from eventsolve.io import records
-from validation.diagnosis import backward, forward, published
+from validation.diagnosis import backward, forward, published, scans
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import (
     Answer,
@@ -40,6 +40,8 @@ PATIENCE = 20.0
 """For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
 RIVALS = 4
 """Names that explain as much as the first, of which at most so many are told."""
+MANY = 20
+"""Spikes that a guess puts right at least to be believed though loss and gradients are off."""
 FINE = 64
 """Parts of the window within which times are told apart in continuous time."""
 
@@ -153,8 +155,9 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         forward.guessed(evidence, bases, work) if fits_grid else []
     )  # off the grid no twin has the spikes
     ranked = sorted([*written, *_ranked(guessed)], key=lambda r: (r.off, r.total))
-    if ranked:
-        return _moved(ranked)
+    believed = [r for r in ranked if r.believed]
+    if believed:
+        return _moved(believed)
     return _unexplained_spikes(evidence, truth, bases, work.untried)
 
 
@@ -207,6 +210,18 @@ class _Ranked:
     off: int
     total: float
 
+    @property
+    def besides(self) -> Sequence[backward.Found]:
+        """What explains those numbers that are off, too."""
+        return backward.slips(self.moved.evidence, self.fits) if self.off else []
+
+    @property
+    def believed(self) -> bool:
+        """Whether it leaves nothing, or puts so many spikes right that what it leaves has another reason."""
+        if not self.off or self.besides:
+            return True
+        return self.moved.moves >= MANY
+
 
 def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
     """Return what has the recorded numbers, too, first."""
@@ -215,6 +230,11 @@ def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
         fits = []
         if moved.evidence.numbers:
             fits = backward.fits(moved.evidence, moved.schemes, moved.problem, moved.flaws)
+            if moved.numbers is not None and fits and fits[0].off:
+                guess = scans.nearest(moved.evidence, fits[0].twin, moved.numbers)
+                if guess is not None:
+                    moved = replace(moved, name=guess.name, problem=guess.problem)
+                    fits = backward.fits(moved.evidence, moved.schemes, moved.problem, moved.flaws)
         ranked.append(
             _Ranked(moved, fits, len(fits[0].off), fits[0].total) if fits else _Ranked(moved, fits, 0, 0.0)
         )
@@ -225,12 +245,19 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
     """Tell what gives a scheme the recorded spikes."""
     best = ranked[0]
     name, moved = best.moved.name, best.moved
-    if best.off:
-        besides = backward.slips(moved.evidence, best.fits)
-        if besides:
-            name = f"{name}; besides, {besides[0].name}, at {besides[0].where}"
+    besides = best.besides
+    if besides:
+        name = f"{name}; besides, {besides[0].name}, at {besides[0].where}"
     near = [r.moved.name for r in ranked if r.off == best.off and r.total <= 100 * best.total + 1e-24]
     twin = best.fits[0].twin if best.fits else Twin(moved.schemes[0])
+    if len({n.partition(":")[0] for n in near}) > RIVALS:
+        said = "; ".join(dict.fromkeys(near))
+        return Diagnosis("unexplained", f"too much would explain it: {said}", 0.0, moved.where, str(twin))
+    left = best.fits[0] if best.fits and not besides else None
+    off = left.off if left is not None else []
+    remains = tuple(
+        f"{label(place)} is off by {100 * left.misfits[place]:.3g} %" for place in off if left is not None
+    )
     return Diagnosis(
         moved.kind,
         name,
@@ -239,6 +266,7 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
         str(twin) if moved.evidence.clocked else "",
         rivals=tuple(n for n in dict.fromkeys(near) if n != moved.name)[:RIVALS],
         settings=twin.settings(moved.evidence.time_step),
+        remains=remains,
     )
 
 

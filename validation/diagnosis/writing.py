@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+import eventsolve as es
 from eventsolve.synapses import Synapses, synapses_of
 from validation.diagnosis.evidence import (
     Answer,
@@ -57,65 +58,70 @@ def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
     if evidence.clocked:
         units[h] = f"{UNITS[h]}; or in steps, which is the same here" if h in UNITS else "times in steps"
     for factor, name in units.items():
-        yield Rewriting(name, "times of all spikes", _with_times(evidence, factor, 0.0))
+        scaled = {p: {"times": record.spikes[p].times * factor} for p in evidence.spikes}
+        yield from _rewriting(name, "times of all spikes", evidence, scaled)
     for whose in together_and_alone(list(evidence.spikes)):
         of = "all spikes" if len(whose) == len(evidence.spikes) else f"spikes of {whose[0]}"
         for lag in evidence.lags:
-            by = round(lag / h)
-            how = "late" if by > 0 else "early"
+            how = "late" if lag > 0 else "early"
             name = f"times {abs(lag):.6g} s {how}, while spikes act in time"
             if evidence.clocked:
                 name = f"times a step {how}: the other end of the step is written down"
-            yield Rewriting(name, f"times of {of}", _changed(evidence, whose, (0, -by, 0)))
-    for population, rows in evidence.spikes.items():
-        n = record.spikes[population].n_neurons
+            moved = {p: {"times": record.spikes[p].times - lag} for p in whose}
+            yield from _rewriting(name, f"times of {of}", evidence, moved)
+    for population in evidence.spikes:
+        trains = record.spikes[population]
+        n = trains.n_neurons
         for by in (1, -1) if n > 2 else ():  # of two neurons it is another order
-            rolled = rows.copy()
-            rolled[:, 2] = (rolled[:, 2] - by) % n
             j = "+ 1" if by > 0 else "- 1"
-            yield Rewriting(
-                f"neuron index off by one in what is written down: neuron j of {population!r} as j {j}",
-                f"spikes of {population}",
-                replace(evidence, spikes={**evidence.spikes, population: _sorted(rolled)}),
-            )
+            name = f"neuron index off by one in what is written down: neuron j of {population!r} as j {j}"
+            rolled = {population: {"neurons": (trains.neurons - by) % n}}
+            yield from _rewriting(name, f"spikes of {population}", evidence, rolled)
         for other in evidence.spikes:
-            if other != population and record.spikes[other].n_neurons == n and other > population:
-                swapped = {**evidence.spikes, population: evidence.spikes[other], other: rows}
+            theirs = record.spikes[other]
+            if other > population and theirs.n_neurons == n and (trains.n_spikes or theirs.n_spikes):
+                swapped = {population: evidence.spikes[other], other: evidence.spikes[population]}
+                numbers = {p: v for p, v in evidence.numbers.items() if p[0] != "spike_times"}
+                told = replace(evidence, spikes={**evidence.spikes, **swapped}, numbers=numbers)
                 yield Rewriting(
-                    f"spikes of {population!r} and {other!r} exchanged",
-                    f"spikes of {population}",
-                    replace(evidence, spikes=swapped),
+                    f"spikes of {population!r} and {other!r} exchanged", f"spikes of {population}", told
                 )
     n = record.n_samples
     for by in (1, -1) if n > 1 else ():
-        moved = {}
-        for population, rows in evidence.spikes.items():
-            rolled = rows.copy()
-            rolled[:, 0] = (rolled[:, 0] - by) % n
-            moved[population] = _sorted(rolled)
-        yield Rewriting(
-            f"samples in another order: sample s is written down as s {'+ 1' if by > 0 else '- 1'}",
-            "spikes of all populations",
-            replace(evidence, spikes=moved),
+        name = f"samples in another order: sample s is written down as s {'+ 1' if by > 0 else '- 1'}"
+        columns = {p: {"samples": (record.spikes[p].samples - by) % n} for p in evidence.spikes}
+        yield from _rewriting(name, "spikes of all populations", evidence, columns)
+
+
+def _rewriting(
+    name: str, where: str, evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Rewriting]:
+    """Yield a rewriting by which spikes of populations have other times, neurons or samples, if it is one."""
+    try:
+        told = rewritten(evidence, columns)
+    except ValueError:  # two spikes of a neuron at one time, or one before the start
+        return
+    yield Rewriting(name, where, told)
+
+
+def rewritten(evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]) -> Evidence:
+    """Return what is recorded if spikes of populations have other times, neurons or samples; dL/dt goes with them."""
+    record = evidence.record
+    spikes, of_times = dict(record.spikes), dict(record.spike_times)
+    for name, changed in columns.items():
+        trains = record.spikes[name]
+        new = {what: changed.get(what, getattr(trains, what)) for what in ("times", "neurons", "samples")}
+        order = np.lexsort((new["neurons"], new["times"], new["samples"]))
+        times, neurons, samples = (new[what][order] for what in ("times", "neurons", "samples"))
+        spikes[name] = es.SpikeTrains.from_arrays(
+            times, neurons, samples, n_samples=trains.n_samples, n_neurons=trains.n_neurons
         )
-
-
-def _sorted(rows: Integers) -> Integers:
-    return rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
-
-
-def _changed(evidence: Evidence, whose: list[str], by: tuple[int, int, int]) -> Evidence:
-    spikes = {name: rows + np.array(by) if name in whose else rows for name, rows in evidence.spikes.items()}
-    return replace(evidence, spikes=spikes)
-
-
-def _with_times(evidence: Evidence, factor: float, shift: float) -> Evidence:
-    def moved(trains: Any) -> Any:
-        return replace(trains, times=trains.times * factor + shift)
-
-    spikes = {name: moved(trains) for name, trains in evidence.record.spikes.items()}
-    moved_record = replace(evidence.record, spikes={**evidence.record.spikes, **spikes})
-    return replace(evidence, spikes=evidence_of(evidence.problem, moved_record, evidence.time_step).spikes)
+        if name in of_times:
+            of_times[name] = of_times[name][order]
+    gradients = {**record.gradients, "spike_times": of_times} if of_times else record.gradients
+    moved = replace(record, spikes=spikes, gradients=gradients, traces={})
+    found = evidence_of(evidence.problem, moved, evidence.time_step)
+    return replace(evidence, record=moved, spikes=found.spikes, numbers=found.numbers)
 
 
 def left_out(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> tuple[str, str] | None:
@@ -153,19 +159,41 @@ def _pattern(name: str, got: Integers, said: Integers) -> str | None:
     return None
 
 
-def renumbered(name: str, got: Integers, said: Integers, n: int, within: int) -> str | None:
-    """Say in which order the neurons of a population are written down, if that explains everything."""
+def renumbered(got: Integers, said: Integers, n: int, within: int) -> Integers | None:
+    """Return which neuron each of those that are recorded is, (n,), if that explains everything."""
     got = moved_beside(got, said, within, of_any=True)
     if n > MOST_NEURONS or got.shape != said.shape:
         return None
-    mine = [set(map(tuple, got[got[:, 2] == j][:, :2].tolist())) for j in range(n)]
-    theirs = [set(map(tuple, said[said[:, 2] == j][:, :2].tolist())) for j in range(n)]
-    cost = np.array([[mine[j] != theirs[k] for j in range(n)] for k in range(n)], dtype=np.float64)
-    cost -= 1e-6 * np.eye(n)  # neurons without spikes stay where they are
-    rows, columns = linear_sum_assignment(cost)
-    if (cost[rows, columns] > 0.5).any():
+    return _order(*([rows[rows[:, 2] == j][:, :2] for j in range(n)] for rows in (got, said)))
+
+
+def reordered(got: Mapping[str, Integers], said: Mapping[str, Integers], n: int) -> Integers | None:
+    """Return which sample each of those that are recorded is, (n,), if that explains everything."""
+    if n > MOST_NEURONS or any(rows.shape != said[name].shape for name, rows in got.items()):
         return None
-    return f"neurons in another order: of {name!r}, 0..{n - 1} are written down as {columns.tolist()}"
+    mine, theirs = (
+        [
+            np.concatenate([_marked(k, rows[rows[:, 0] == s][:, 1:]) for k, rows in enumerate(of)])
+            for s in range(n)
+        ]
+        for of in (got.values(), [said[name] for name in got])
+    )
+    return _order(mine, theirs)
+
+
+def _marked(mark: int, rows: Integers) -> Integers:
+    return np.column_stack([np.full(len(rows), mark), rows])
+
+
+def _order(mine: Sequence[Integers], theirs: Sequence[Integers]) -> Integers | None:
+    """Return which of theirs each of mine is, None if one is none of them."""
+    ours = [frozenset(map(tuple, rows.tolist())) for rows in mine]
+    others = [frozenset(map(tuple, rows.tolist())) for rows in theirs]
+    n = len(ours)
+    cost = np.array([[ours[j] != others[k] for k in range(n)] for j in range(n)], dtype=np.float64)
+    cost -= 1e-6 * np.eye(n)  # those without spikes stay where they are
+    rows, columns = linear_sum_assignment(cost)
+    return None if (cost[rows, columns] > 0.5).any() else np.asarray(columns, dtype=np.int64)
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------
@@ -198,6 +226,11 @@ def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float)
             off = misfit(got, values, size)
             if off <= tolerance and misfit(values, said, scale) > tolerance:
                 found.append(Slip(name, off))
+    off = misfit(got, said, scale)
+    with np.errstate(over="ignore"):
+        short = np.array_equal(got, got.astype(np.float16).astype(np.float64))
+    if off > tolerance and short and (np.abs(got - said) <= 2.0**-10 * np.abs(said) + 2.0**-24).all():
+        found.append(Slip("rounded to float16", 0.0))
     found.sort(key=lambda slip: slip.misfit)
     square = float(np.vdot(said, said))
     ratio = float(np.vdot(said, got)) / square if square else 0.0

@@ -44,6 +44,8 @@ class Flaws:
         The jump is added to p_V in place of replacing it.
     drives : float
         Share of I in the slopes at a spike.
+    jump_share : float
+        Of the jump at a spike.
     level : bool
         The jump divides by 1/tau_mem, no slope.
     first_only : bool
@@ -67,6 +69,7 @@ class Flaws:
     slope_after: bool = False
     carries: bool = False
     drives: float = 1.0
+    jump_share: float = 1.0
     level: bool = False
     first_only: bool = False
     back: Network | None = None

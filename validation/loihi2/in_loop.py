@@ -30,8 +30,8 @@ class Loihi2InLoop:
         As of :class:`validation.loihi2.Loihi2`.
     gradient : {"along_spikes", "straight_through"}
         Whether the gradient is taken along the spikes that the integers made (:func:`eventsolve.observe`, with the
-        slopes that V has there), or at the exact solution of the network that the program stands for, whose own spikes the
-        chip's grid and states do not move.
+        slopes that V has there), or at the exact solution of the network that the program stands for, whose own spikes
+        the chip's grid and states do not move.
     threads : int, optional
         As in :func:`eventsolve.solve`.
     """

@@ -52,8 +52,10 @@ class ChipEngine:
     gradient_unit: float = field(default=TIME_STEP, init=False)
 
     def __post_init__(self) -> None:
-        if self.recipe.setup.gap is not None:
-            raise ValueError(f"recipe {self.recipe.name!r} has a loss of relative times; the chip has none")
+        if self.recipe.setup.loss != "ttfs":
+            raise ValueError(
+                f"recipe {self.recipe.name!r} has the loss {self.recipe.setup.loss!r}; the chip has 'ttfs' alone"
+            )
         if self.recipe.delays is not None or self.recipe.jitter:
             what = "trains delays" if self.recipe.delays is not None else "has a jitter"
             raise ValueError(

@@ -77,8 +77,12 @@ class Engine(Protocol):
 
 def loss_of(setup: Setup, labels: Integers) -> es.losses.Loss:
     """Return the loss of a set-up."""
-    if setup.gap is not None:
+    if setup.loss == "relative":
         return es.losses.RelativeMSE("out", labels, gap=setup.gap, silent=setup.silent)
+    if setup.loss == "first_spike":
+        return es.losses.FirstSpikeCrossEntropy(
+            "out", labels, tau0=setup.tau0, alpha=setup.alpha, silent=setup.silent
+        )
     return es.losses.TTFSCrossEntropy(
         "out", labels, tau0=setup.tau0, tau1=setup.tau1, alpha=setup.alpha, silent=setup.silent
     )

@@ -20,7 +20,7 @@ _SAMPLES_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class GeNNEngine:
-    """:class:`validation.genn.GeNN` with its faults: mlGeNN for relative times, genn_eventprop for the cross-entropy.
+    """:class:`validation.genn.GeNN` with its faults: mlGeNN for relative times, genn_eventprop for the cross-entropies.
 
     That is whose losses they are. An input without a spike of an output decides for none of the classes; the mean loss
     is over the samples that have one, since GeNN has none where a label is silent. mlGeNN learns nothing from the last
@@ -89,7 +89,7 @@ class GeNNEngine:
 
     @property
     def _target(self) -> GeNN:
-        variant: Variant = "genn_eventprop" if self.recipe.setup.gap is None else "mlgenn"
+        variant: Variant = "mlgenn" if self.recipe.setup.loss == "relative" else "genn_eventprop"
         return GeNN(self.time_step, variant=variant, traces=False, threads=self.threads)
 
 

@@ -299,6 +299,7 @@ MLGENN = Recipe(
         alpha=0.0,
         silent="t_end",
         t_max=29.96e-3,
+        loss="relative",
         gap=1e-3,
     ),
     rule=Adam(3e-3, betas=(0.9, 0.99)),
@@ -310,22 +311,44 @@ MLGENN = Recipe(
 MLGENN_QUICK = replace(
     MLGENN,
     name="mlgenn-quick",
-    source="mlGeNN's example for EventProp on Yin-Yang, but a seventh of the epochs, in batches of 128",
-    epochs=40,
+    source="mlGeNN's example for EventProp on Yin-Yang, but 20 epochs, in batches of 128",
+    epochs=20,
     batch_size=128,
     n_test=2000,
 )
-WUNDERLICH_QUICK = replace(
-    WUNDERLICH,
-    name="wunderlich2021-quick",
-    source="Wunderlich & Pehle (2021), but a seventh of the epochs",
-    epochs=15,
+GENN_EVENTPROP = Recipe(
+    name="genn-eventprop",
+    source="Nowotny, Turner & Knight (2024), the settings of their code for Yin-Yang",
+    setup=Setup(
+        name="5-100-3",
+        encoding="continuous",
+        sizes=(5, 100, 3),
+        moments=((1.5, 0.78), (0.93, 0.1)),
+        t_end=30e-3,
+        tau0=0.5e-3,
+        tau1=6.4e-3,
+        alpha=3e-6,
+        silent="skip",
+        t_max=29.96e-3,
+        loss="first_spike",
+    ),
+    rule=Adam(5e-3),
+    schedule=Exponential(0.95),
+    epochs=10,
+    batch_size=32,
+    n_train=32000,
+)
+GENN_EVENTPROP_QUICK = replace(
+    GENN_EVENTPROP,
+    name="genn-eventprop-quick",
+    source="Nowotny, Turner & Knight (2024), the settings of their code for Yin-Yang, but a quarter of the samples",
+    n_train=8000,
     n_test=2000,
 )
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         *(WUNDERLICH, SLOW, DELAYS, BENA, SHORT, ALONE, CODED, TUNED),
-        *(MLGENN, MLGENN_QUICK, WUNDERLICH_QUICK),
+        *(MLGENN, MLGENN_QUICK, GENN_EVENTPROP, GENN_EVENTPROP_QUICK),
     )
 }

@@ -7,6 +7,7 @@ last bit. What several explain is not told apart, and is said to be one of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -169,7 +170,7 @@ def explains(record: Record, guess: Guess) -> bool:
 
 def _n_equal(record: Record, guess: Guess, consecutive: bool) -> int:
     """Return a number of trials from the first on that a circuit gives: all, or at most as many as it does."""
-    if not consecutive or _handed_on(record):
+    if not consecutive or record.between:
         for trial, found in enumerate(simulated(record, guess, consecutive)):
             weights = {name: values[np.newaxis] for name, values in found.weights.items()}
             spikes = {name: values[np.newaxis] for name, values in found.spikes.items()}
@@ -208,7 +209,8 @@ def starts_so(record: Record, guess: Guess) -> bool:
             return False
     if "oTm->hT" in found and not (guess.start and guess.start.projection == "oTm->hT"):
         w2 = record.before["h->o"][0]
-        return not (np.array_equal(found["oTm->hT"], w2.T) and w2.any())
+        wrong = np.array_equal(found["oTm->hT"], w2.T) or not found["oTm->hT"].any()
+        return not (wrong and w2.any())
     return True
 
 
@@ -217,7 +219,7 @@ def diagnosed(record: Record) -> Diagnosis:
     reads: tuple[Read, ...] = (record.read,) if record.read is not None else ("before", "after")
     notes = tuple(_notes(record))
     found = tuple(read for read in reads if explains(record, right(read)))
-    if found and not _handed_on(record):
+    if found and not (record.consecutive and record.between):
         how = (
             f"with spikes weighted {found[0]} their step's learning"
             if len(found) == 1
@@ -228,7 +230,7 @@ def diagnosed(record: Record) -> Diagnosis:
     base = found[0] if found else min(reads, key=lambda read: departure(record, right(read)).unequal)
     place = departure(record, right(base))
     if found:
-        said = f"{record.name} does not keep its weights from one trial to the next: {_handed_on(record)}."
+        said = f"{record.name} does not keep its weights from one trial to the next: {record.between}."
         return Diagnosis("fault", said, ("weights change between trials",), ("between",), found, place, notes)
     matching: dict[str, Guess] = {}
     for read in reads:
@@ -241,7 +243,7 @@ def diagnosed(record: Record) -> Diagnosis:
     if not matching:
         said = f"{record.name} does not learn as the circuit does, and no single fault that is known explains it."
         return Diagnosis("unexplained", said, (), (), (), place, notes)
-    names = tuple(matching)
+    names = tuple(_each_kind_first(matching))
     kinds = tuple(dict.fromkeys(guess.kind for guess in matching.values()))
     if len(names) == 1:
         said = f"{record.name} has a fault that explains every bit: {names[0]}."
@@ -249,12 +251,22 @@ def diagnosed(record: Record) -> Diagnosis:
         said = (
             f"{record.name} has one of {len(names)} faults, each of which explains every bit, and which these trials "
             f"do not tell apart: {'; or '.join(names[:MOST_NAMES])}"
-            + (f"; or one of {len(names) - MOST_NAMES} others." if len(names) > MOST_NAMES else ".")
+            + (f"; and {len(names) - MOST_NAMES} more." if len(names) > MOST_NAMES else ".")
         )
         silent = [name for name in LEARNING.names if name not in record.spikes]
         if silent:
             notes = (*notes, f"Spikes that were not recorded may tell them apart: of {', '.join(silent)}.")
     return Diagnosis("fault", said, names, kinds, (), place, notes)
+
+
+def _each_kind_first(matching: Mapping[str, Guess]) -> list[str]:
+    """Return names in such an order that the first of each kind come before the second ones."""
+    seen: Counter[str] = Counter()
+    places = {}
+    for name, guess in matching.items():
+        places[name] = seen[guess.kind]
+        seen[guess.kind] += 1
+    return sorted(matching, key=places.__getitem__)
 
 
 def departure(record: Record, guess: Guess) -> Place:
@@ -315,23 +327,9 @@ def is_lifted(population: str, phase: int) -> bool:
     )
 
 
-def _handed_on(record: Record) -> str:
-    """Say which weight is first another one before a trial than after the one before it; "" if none is."""
-    if not record.consecutive:
-        return ""
-    for trial in range(1, record.n_trials):
-        for name in record.before:
-            apart = np.argwhere(record.before[name][trial] != record.after[name][trial - 1])
-            if len(apart):
-                i, j = map(int, apart[0])
-                return (
-                    f"{name}[{i}, {j}] is {record.after[name][trial - 1][i, j]} after trial {trial - 1} and "
-                    f"{record.before[name][trial][i, j]} before trial {trial}"
-                )
-    return ""
-
-
 def _notes(record: Record) -> Iterator[str]:
+    if record.between and record.consecutive is None:
+        yield f"Trials are taken one by one, as weights change between them: {record.between}."
     w2, minus = record.after["h->o"], record.after.get("oTm->hT")
     if minus is not None:
         apart = int((minus[-1] != -w2[-1].T).sum())
@@ -351,4 +349,4 @@ def _notes(record: Record) -> Iterator[str]:
         if not is_lifted(name, phase)
     )
     if strays:
-        yield f"{strays} spikes are strays, of neurons that nothing lifts."
+        yield f"Stray spikes, of neurons that nothing lifts: {strays}."

@@ -28,15 +28,17 @@ class Setup:
     t_end, tau0, tau1 : float
         Seconds: end of the run, and the time constants of the time-to-first-spike cross-entropy.
     alpha : float
-        Weight of its early-spike term.
+        Weight of its early-spike term, of "first_spike" in seconds.
     silent : str
         What it does with outputs that never spike.
     tau_mem, tau_syn : float
         Seconds.
     t_max : float
         Seconds at which the continuous encoding has a coordinate of 1.
-    gap : float, optional
-        Seconds: the loss is of times relative to the label's (``RelativeMSE``), and no cross-entropy.
+    loss : {"ttfs", "first_spike", "relative"}
+        ``TTFSCrossEntropy``, ``FirstSpikeCrossEntropy``, which has no tau1, or ``RelativeMSE``, which has ``gap``.
+    gap : float
+        Seconds.
     """
 
     name: str
@@ -51,7 +53,8 @@ class Setup:
     tau_mem: float = 20e-3
     tau_syn: float = 5e-3
     t_max: float = 30e-3
-    gap: float | None = None
+    loss: Literal["ttfs", "first_spike", "relative"] = "ttfs"
+    gap: float = 0.0
 
 
 SETUPS = {

@@ -175,7 +175,7 @@ def retreat(
                 if rules.recursion:
                     swing = flaws.reset_share * p_v[j] * drop * neurons.rate_mem[j]
                     gap = neurons.rate_mem[j] if flaws.level else slope
-                    jumps[j] = into((swing - error) / gap, number, noise, sample)
+                    jumps[j] = into(flaws.jump_share * (swing - error) / gap, number, noise, sample)
                     if flaws.first_only and not_first(found, spike, j):
                         jumps[j] = 0.0
                 error += after
@@ -187,6 +187,7 @@ def retreat(
             elif lift == 0.0:
                 falling += slope <= 0.0
                 jump = error / (neurons.rate_mem[j] if flaws.level else slope) if error != 0.0 else 0.0
+                jump *= flaws.jump_share
                 if flaws.first_only and not_first(found, spike, j):
                     jump = 0.0
                 of_neurons[THRESHOLD, j] += jump

@@ -60,6 +60,8 @@ class Flaws(NamedTuple):
         Whether the jump is added to p_V, or takes its place.
     drives : float
         Share of I in the slope by which the jump divides.
+    jump_share : float
+        Of the jump at a spike.
     level : bool
         Whether the jump divides by 1/tau_mem in place of a slope.
     first_only : bool
@@ -80,6 +82,7 @@ class Flaws(NamedTuple):
     slope_after: bool
     carries: bool
     drives: float
+    jump_share: float
     level: bool
     first_only: bool
 

@@ -1,0 +1,508 @@
+"""calibrate(): which parameters explain spikes that were measured, how well they are known, and what cannot be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from eventsolve.adjoint import check_choice
+from eventsolve.checks import shown
+from eventsolve.free_numbers import (
+    FACTORS,
+    Number,
+    Undetermined,
+    bounds_of,
+    checked_populations,
+    direction_of_numbers,
+    flat,
+    jacobian_of,
+    jacobian_of_reach,
+    levels_of,
+    moved_network,
+    numbers_of,
+    reach_of,
+    sizes_of,
+    undetermined,
+)
+from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.matched_spikes import (
+    among,
+    chosen,
+    firsts,
+    free_for,
+    from_first,
+    joined_spikes,
+    none_of,
+    without_early,
+)
+from eventsolve.network import Network
+from eventsolve.observe import Observation, observe
+from eventsolve.shown import Summary, several
+from eventsolve.spiketrains import SpikeTrains
+
+Reals = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+ROUNDS = 12
+"""How often lost and extra spikes are looked for at most."""
+FAR = 6.0
+"""Of how many standard deviations a residual is that no noise makes."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(Frozen):
+    """What :func:`calibrate` finds.
+
+    Attributes
+    ----------
+    network : Network
+        With the numbers that were found.
+    names : tuple of str, (n,)
+    values, errors : ndarray of float64, (n,)
+        Of each free number: a factor of time constants and gains, and a shift (in its own unit) of everything else,
+        with its standard error. The error is inf where the spikes cannot tell the number at all.
+    covariance : ndarray of float64, (n, n)
+        Of the shifts and of the logarithms of the factors, in what the spikes can tell.
+    undetermined : tuple of Undetermined
+    observation : Observation
+        Of the measured spikes, as they were taken, along the calibrated network.
+    lost, extra : mapping of population to SpikeTrains
+        Spikes that the network makes and that were not measured, put where it makes them; and measured ones that no
+        network near makes, which were left out, those within a refractory period among them.
+    noise : float
+        The standard deviation of what is left of the residuals, in the unit of the voltage, or in the given noise.
+    n_spikes : int
+        How many residuals there are.
+    """
+
+    network: Network
+    names: tuple[str, ...]
+    values: Reals
+    errors: Reals
+    covariance: Reals
+    undetermined: tuple[Undetermined, ...]
+    observation: Observation
+    lost: Mapping[str, SpikeTrains]
+    extra: Mapping[str, SpikeTrains]
+    noise: float
+    n_spikes: int
+    _numbers: tuple[Number, ...] = field(repr=False)
+
+    def directions(self) -> list[dict[str, dict[Any, Any]]]:
+        """Return the uncertainty as directions, as :func:`eventsolve.spread` takes them: one for each that is told."""
+        size, axes = np.linalg.eigh(self.covariance)
+        found = []
+        for variance, axis in zip(size, axes.T, strict=True):
+            if variance > 1e-30 * size[-1]:
+                found.append(direction_of_numbers(self.network, self._numbers, math.sqrt(variance) * axis))
+        return found
+
+    def _summary(self) -> Summary:
+        rows: list[tuple[str, object]] = [
+            (name, f"{'x ' if quantity.quantity in FACTORS else ''}{value:.6g} +- {error:.2g}")
+            for name, value, error, quantity in zip(
+                self.names, self.values, self.errors, self._numbers, strict=True
+            )
+        ]
+        rows += [("(cannot be told)", str(direction)) for direction in self.undetermined]
+        beside = [sum(t.n_spikes for t in kind.values()) for kind in (self.lost, self.extra)]
+        rows.append(("(spikes)", f"{self.n_spikes} explained, {beside[0]} lost, {beside[1]} extra"))
+        rows.append(("(noise)", f"{self.noise:.3g}"))
+        return f"Calibration({several(len(self.names), 'number')})", rows
+
+
+def calibrate(
+    network: Network,
+    inputs: Mapping[str, SpikeTrains],
+    spikes: Mapping[str, SpikeTrains],
+    t_end: float,
+    free: Mapping[str, str] | Collection[str],
+    *,
+    of: Collection[str] | None = None,
+    time_noise: float = 0.0,
+    voltage_noise: float | None = None,
+    loss: Literal["linear", "soft_l1", "cauchy"] = "soft_l1",
+    unmatched: bool = True,
+    threads: int | None = None,
+) -> Calibration:
+    """Find the parameters with which a network makes spikes that were measured.
+
+    Along the measured spikes (:func:`eventsolve.observe`) each spike says V = v_threshold: the parameters are those
+    with the least squares of the residuals V - v_threshold, each divided by its noise. As V at a spike follows from
+    spikes that were measured, not from ones that the model makes, errors do not pile up from spike to spike and from
+    layer to layer, and no spike appears or vanishes while parameters move.
+
+    Parameters
+    ----------
+    network : Network
+        What is believed of the chip: its data sheet.
+    inputs, spikes : mapping of str to SpikeTrains
+        As in :func:`eventsolve.observe`. Populations whose spikes are not given are solved.
+    t_end : float
+        Seconds.
+    free : mapping of str to str, or collection of str
+        Which quantities are free, and whether each ``"neuron"`` (a gain or delay: of all its synapses of one
+        projection), ``"layer"`` (a population or projection), the ``"chip"``, or of gains and delays each ``"source"``
+        (neuron that sends) or ``"synapse"`` has its own. Quantities are factors of tau_mem, tau_syn and gain (of
+        weights), and shifts of v_threshold, v_reset, v_leak, v_initial, i_initial, t_ref and delay. Names alone are
+        free per layer.
+    of : collection of str, optional
+        Only these populations, and projections to them; by default all whose spikes are given.
+    time_noise, voltage_noise : float, optional
+        Standard deviations of spike times in seconds (of a jitter, or of a grid: its step / sqrt(12)) and of
+        thresholds. What a spike's residual may be is what both make of it. By default times are exact, and the noise
+        of thresholds is estimated from the residuals.
+    loss : {"linear", "soft_l1", "cauchy"}
+        As of ``scipy.optimize.least_squares``: how far residuals count that are larger than the noise.
+    unmatched : bool
+        Whether spikes may be lost and extra: measured ones at which V is far from any threshold are left out, and
+        crossings that are far beyond it and were not reported are put in, until neither is found any more.
+    threads : int, optional
+        As in :func:`eventsolve.solve`.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    ValueError
+        As :func:`eventsolve.observe`; for unknown quantities, levels or populations; if nothing is free or there are
+        fewer spikes than free numbers.
+
+    Notes
+    -----
+    Standard errors are those of the least squares: the spread of the residuals, sample by sample where there are at
+    least ten (which allows for noise that is not the same for all, and is common to a sample), else of all of them.
+
+    Examples
+    --------
+    >>> import eventsolve as es
+    >>> net = es.Network()
+    >>> net.add_input("in", 1)
+    >>> net.add_population("out", 1, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    >>> net.connect("in", "out", [[9.0]])
+    >>> inputs = {"in": es.SpikeTrains.from_lists([[[0.0, 11e-3, 18e-3]], [[0.0, 3e-3, 18e-3]]])}
+    >>> chip = net.with_neurons({"out": es.LIF(tau_mem=22e-3, tau_syn=5e-3, v_threshold=1.1)})
+    >>> spikes = es.solve(chip, inputs, 40e-3).spikes
+    >>> found = es.calibrate(net, inputs, spikes, 40e-3, free=("tau_mem", "v_threshold"))
+    >>> [f"{name} {value:.3f}" for name, value in zip(found.names, found.values, strict=True)]
+    ['tau_mem of out 1.100', 'v_threshold of out 0.100']
+    """
+    check_choice("loss", loss, ("linear", "soft_l1", "cauchy"))
+    for what, noise in (("time_noise", time_noise), ("voltage_noise", voltage_noise)):
+        if noise is not None and not (isinstance(noise, int | float) and 0.0 <= noise < math.inf):
+            raise ValueError(f"{what} must be finite and >= 0; got {shown(noise)}")
+    if voltage_noise == 0.0 and time_noise == 0.0:
+        raise ValueError("voltage_noise must be > 0, or None to be estimated, if time_noise is 0")
+    spikes, early = without_early(network, spikes) if unmatched else (dict(spikes), {})
+    first = observe(network, inputs, spikes, t_end, threads=threads)
+    given = tuple(first.slopes)
+    numbers = numbers_of(network, levels_of(free), given if of is None else checked_populations(of, given))
+    fit = _Fit(network, inputs, t_end, numbers, threads, time_noise, voltage_noise, loss)
+    apart = len(given) == sum(getattr(p.neuron, "spiking", False) for p in network.populations.values())
+    x = np.zeros(len(numbers))
+    measured = {name: spikes[name] for name in given}
+    before, now = None, _Spikes(measured, {name: none_of(trains) for name, trains in measured.items()})
+    for _ in range(ROUNDS):
+        if unmatched:
+            now = fit.matched(x, measured, fit.scales(x, now))
+        if now == before:
+            break
+        x = fit.solved(x, now, apart)
+        before = now
+    extra = {
+        name: joined_spikes(early.get(name, none_of(trains)), chosen(trains, ~among(trains, now.taken[name])))
+        for name, trains in measured.items()
+    }
+    return fit.result(x, now, apart, extra)
+
+
+class _Spikes(NamedTuple):
+    """The measured spikes that are taken, and those that are put in, by population."""
+
+    taken: Mapping[str, SpikeTrains]
+    added: Mapping[str, SpikeTrains]
+
+    def all(self) -> dict[str, SpikeTrains]:
+        return {name: joined_spikes(trains, self.added[name]) for name, trains in self.taken.items()}
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What is fitted, and to what noise."""
+
+    network: Network
+    inputs: Mapping[str, SpikeTrains]
+    t_end: float
+    numbers: tuple[Number, ...]
+    threads: int | None
+    time_noise: float
+    voltage_noise: float | None
+    loss: str
+
+    def observed(self, x: Reals, spikes: _Spikes) -> Observation:
+        return observe(
+            moved_network(self.network, self.numbers, x),
+            self.inputs,
+            spikes.all(),
+            self.t_end,
+            threads=self.threads,
+        )
+
+    def noise(self, observation: Observation) -> dict[str, Reals]:
+        """Return what the noise of every residual is taken to be, by population; in units of its scale by default."""
+        found = {}
+        for name, slopes in observation.slopes.items():
+            rises = self.time_noise * np.where(slopes > 0.0, slopes, 0.0)
+            level = self.voltage_noise
+            if level is None:  # where V hardly rises, a spike is not known without end
+                level = 0.1 * float(np.median(rises)) if rises.any() else 1.0
+            found[name] = np.hypot(level, rises)
+        return found
+
+    def weights(self, observation: Observation, spikes: _Spikes) -> Reals:
+        """Return one over the noise of every residual, 0 for spikes that were put in and ones that arrivals trigger."""
+        weights = [np.empty(0)]
+        for name, noise in self.noise(observation).items():
+            known = ~among(observation.spikes[name], spikes.added[name]) & ~np.isnan(observation.slopes[name])
+            weights.append(np.where(known, 1.0 / noise, 0.0))
+        return np.concatenate(weights)
+
+    def residuals(self, observation: Observation) -> Reals:
+        """Return V - v_threshold at all spikes, in the network's own unit of the voltage, in which none shrinks.
+
+        Spikes say nothing of a unit, in which v_threshold - v_reset, gains and all else are larger or smaller: where
+        these are free, smaller residuals in a smaller unit would else be taken for better ones.
+        """
+        return (
+            flat(observation.residual.voltage)
+            * reach_of(self.network, observation)
+            / reach_of(observation.network, observation)
+        )
+
+    def jacobian(self, observation: Observation, apart: bool) -> Reals:
+        """Return the derivatives of :meth:`residuals`."""
+        own, nominal = reach_of(observation.network, observation), reach_of(self.network, observation)
+        by_reach = jacobian_of_reach(observation, self.numbers) * flat(observation.residual.voltage)[:, None]
+        return (jacobian_of(observation, self.numbers, apart, self.threads) - by_reach / own[:, None]) * (
+            nominal / own
+        )[:, None]
+
+    def scales(self, x: Reals, spikes: _Spikes) -> dict[str, Reals]:
+        """Return how large each neuron's residuals are, in units of their noise: its own, or that of all if larger.
+
+        A neuron that does not fit yet has no spikes that are far off.
+        """
+        observation = self.observed(x, spikes)
+        weights = self.weights(observation, spikes)
+        residuals, start, found = weights * self.residuals(observation), 0, {}
+        every = _spread_of(residuals[weights > 0.0])
+        for name in observation.slopes:
+            trains = observation.spikes[name]
+            place = slice(start, start + trains.n_spikes)
+            known, who, start = weights[place] > 0.0, trains.neurons, place.stop
+            found[name] = np.full(trains.n_neurons, every)
+            for n in np.flatnonzero(np.bincount(who[known], minlength=trains.n_neurons) >= _ENOUGH):
+                found[name][n] = max(every, _spread_of(residuals[place][known & (who == n)]))
+        return found
+
+    def solved(self, x: Reals, spikes: _Spikes, apart: bool) -> Reals:
+        """Return the numbers with the least squares."""
+        weights = self.weights(self.observed(x, spikes), spikes)
+        n = int(np.count_nonzero(weights))
+        if n < len(self.numbers):
+            raise ValueError(
+                f"free must be at most as many numbers as there are spikes: {len(self.numbers)} and {n}"
+            )
+
+        def residuals(x: Reals) -> Reals:
+            return weights * self.residuals(self.observed(x, spikes))
+
+        def jacobian(x: Reals) -> Reals:
+            return weights[:, None] * self.jacobian(self.observed(x, spikes), apart)
+
+        # below it there is no noise, but rounding, and every residual counts
+        floor = 1e-6 * float(
+            np.median((weights * reach_of(self.network, self.observed(x, spikes)))[weights > 0.0])
+        )
+        scale = float(flat(self.scales(x, spikes)).max())
+        for _ in range(3):
+            if scale == 0.0:
+                break
+            found = least_squares(
+                residuals,
+                x,
+                jacobian,
+                bounds=bounds_of(self.network, self.numbers, spikes.all()),
+                x_scale="jac",
+                loss=self.loss,
+                f_scale=2.0 * max(scale, floor),
+                xtol=1e-10,
+                ftol=1e-10,
+                gtol=1e-14,
+                max_nfev=50,
+            )
+            x, before = found.x, scale
+            scale = float(flat(self.scales(x, spikes)).max())
+            if self.loss == "linear" or scale > 0.5 * before or scale < floor:
+                break
+        return x
+
+    def matched(self, x: Reals, measured: Mapping[str, SpikeTrains], scales: Mapping[str, Reals]) -> _Spikes:
+        """Return which of the measured spikes a network near the numbers makes, and those that it makes besides."""
+        now = _Spikes(measured, {name: none_of(trains) for name, trains in measured.items()})
+        for _ in range(ROUNDS):
+            again = self.unmatched(x, now, scales)
+            if again == now:
+                break
+            now = again
+        return now
+
+    def unmatched(self, x: Reals, spikes: _Spikes, scales: Mapping[str, Reals]) -> _Spikes:
+        """Return the spikes anew: without measured ones at which V is far below, with crossings nobody reported."""
+        observation = self.observed(x, spikes)
+        limits = {
+            name: np.maximum(FAR * scales[name][observation.spikes[name].neurons] * noise, _ROUNDING)
+            for name, noise in self.noise(observation).items()
+        }
+        # where V is far beyond the threshold a spike is lost before, but none after it is known to be
+        until = {
+            name: chosen(
+                observation.spikes[name], ~from_first(observation.spikes[name], residual > limits[name])
+            )
+            for name, residual in observation.residual.voltage.items()
+        }
+        short = self.observed(x, _Spikes(until, {name: none_of(trains) for name, trains in until.items()}))
+        taken, added = {}, {}
+        for name, limit in limits.items():
+            trains, residual = observation.spikes[name], observation.residual.voltage[name]
+            put_in = among(trains, spikes.added[name])
+            # what comes after a wrong spike is wrong by it: of each neuron only the first is taken at its word
+            wrong = firsts(trains, np.abs(residual) > limit) & (residual < 0.0)
+            lost, excess = short.residual.unreported[name], short.residual.excess[name]
+            typical = float(np.median(limit / scales[name][trains.neurons])) if limit.size else 0.0
+            missing = excess > np.maximum(typical * scales[name][lost.neurons], _ROUNDING)
+            missing &= free_for(lost, trains, observation.network.population(name).parameter("t_ref"))
+            taken[name] = chosen(trains, ~put_in & ~wrong)
+            added[name] = joined_spikes(chosen(trains, put_in & ~wrong), chosen(lost, firsts(lost, missing)))
+        return _Spikes(taken, added)
+
+    def correction(self, x: Reals, spikes: _Spikes, apart: bool) -> Reals:
+        """Return the step from the least squares to the most likely numbers, to first order.
+
+        A threshold that is noisy moves the spike: how dense spikes are in time goes with the noise's density and with
+        V', and least squares leave out the latter, which biases them in the second order of the noise.
+        """
+        observation = self.observed(x, spikes)
+        weights, noise = self.weights(observation, spikes), flat(self.noise(observation))
+        steady = (
+            np.concatenate([np.empty(0), *(s > 0.0 for s in observation.slopes.values())]) * (weights > 0.0)
+            > 0.0
+        )
+        of_threshold = 1.0 - (self.time_noise * flat(observation.slopes) / noise) ** 2
+        bend = np.zeros(x.size)
+        for k, step in enumerate(np.eye(x.size) * 1e-6 * sizes_of(self.network, self.numbers)):
+            sides = [self.observed(x + sign * step, spikes) for sign in (1.0, -1.0)]
+            logs = [
+                np.log(np.abs(flat(side.slopes)[steady]) / reach_of(side.network, side)[steady])
+                for side in sides
+            ]
+            bend[k] = float(of_threshold[steady] @ (logs[0] - logs[1])) / (2.0 * step[k])
+        jacobian = (weights[:, None] * self.jacobian(observation, apart))[weights > 0.0]
+        scale = _spread_of((weights * self.residuals(observation))[weights > 0.0])
+        inverse = _inverse(jacobian)[0]
+        return scale**2 * inverse @ bend
+
+    def result(self, x: Reals, spikes: _Spikes, apart: bool, extra: Mapping[str, SpikeTrains]) -> Calibration:
+        x = x + self.correction(x, spikes, apart)
+        observation = self.observed(x, spikes)
+        weights = self.weights(observation, spikes)
+        known = weights > 0.0
+        residuals = (weights * self.residuals(observation))[known]
+        jacobian = (weights[:, None] * self.jacobian(observation, apart))[known]
+        samples = np.concatenate([observation.spikes[name].samples for name in observation.slopes])[known]
+        scale = _spread_of(residuals)
+        covariance, blind = _uncertainty(
+            jacobian, residuals, samples, observation.n_samples, scale, self.loss
+        )
+        errors = np.sqrt(np.diag(covariance))
+        errors[(np.abs(blind) > 1e-6 * np.abs(blind).max(axis=1, initial=0.0, keepdims=True)).any(axis=0)] = (
+            np.inf
+        )
+        factors = np.array([number.quantity in FACTORS for number in self.numbers])
+        values = np.where(factors, np.exp(x), x)
+        return Calibration(
+            network=observation.network,
+            names=tuple(number.name for number in self.numbers),
+            values=values,
+            errors=np.where(factors, values, 1.0) * errors,
+            covariance=covariance,
+            undetermined=tuple(undetermined(direction, self.numbers) for direction in blind),
+            observation=observation,
+            lost=FrozenMapping(dict(spikes.added)),
+            extra=FrozenMapping(
+                {name: extra.get(name, none_of(trains)) for name, trains in spikes.taken.items()}
+            ),
+            noise=scale,
+            n_spikes=residuals.size,
+            _numbers=self.numbers,
+        )
+
+
+def _uncertainty(
+    jacobian: Reals, residuals: Reals, samples: NDArray[np.int64], n_samples: int, scale: float, loss: str
+) -> tuple[Reals, Reals]:
+    """Return the covariance of the numbers in what the residuals tell, and the directions of which they tell nothing.
+
+    Of an M-estimator (Huber 1981): the inverse curvature on both sides of how much the score varies, from sample to
+    sample (clusters) where there are enough of them, which allows for what is common to a sample.
+    """
+    inverse, blind = _inverse(jacobian)
+    n, p = residuals.size, len(inverse) - len(blind)
+    ratio = residuals / (2.0 * scale) if scale > 0.0 else np.zeros(n)
+    scores = {
+        "linear": residuals,
+        "soft_l1": residuals / np.sqrt(1.0 + ratio**2),
+        "cauchy": residuals / (1.0 + ratio**2),
+    }[loss]
+    bends = {
+        "linear": np.ones(n),
+        "soft_l1": (1.0 + ratio**2) ** -1.5,
+        "cauchy": (1.0 - ratio**2) / (1.0 + ratio**2) ** 2,
+    }[loss]
+    varies = jacobian.T @ jacobian * (float(scores @ scores) / max(n - p, 1))
+    if n_samples >= _ENOUGH:
+        sums = np.zeros((n_samples, len(inverse)))
+        np.add.at(sums, samples, jacobian * scores[:, None])
+        varies = sums.T @ sums * (n_samples / (n_samples - 1) * (n - 1) / max(n - p, 1))
+    inverse = inverse / float(bends.mean())
+    return inverse @ varies @ inverse, blind
+
+
+def _inverse(jacobian: Reals) -> tuple[Reals, Reals]:
+    """Return the inverse of J^T J in what J tells, and the directions that it does not tell, (n_blind, n)."""
+    size = np.linalg.norm(jacobian, axis=0)
+    size[size == 0.0] = 1.0
+    _, singular, axes = np.linalg.svd(jacobian / size, full_matrices=False)
+    told = singular > _BLIND * singular[0]
+    inverse = axes[told].T / singular[told] ** 2 @ axes[told]
+    return inverse / np.outer(size, size), axes[~told] / size
+
+
+_ROUNDING = 1e-9
+"""Of the unit of the voltage: what no residual is looked at below."""
+_BLIND = 1e-9
+"""Singular values, of columns of length 1, that are smaller beside the largest are no information, but rounding."""
+_ENOUGH = 10
+"""How many samples say how far their sums of scores vary, and how many spikes how far a neuron's residuals do."""
+
+
+def _spread_of(residuals: Reals) -> float:
+    """Return the standard deviation of a normal distribution with this median absolute residual."""
+    return float(np.median(np.abs(residuals))) / 0.6744897501960817
