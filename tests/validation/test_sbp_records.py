@@ -103,6 +103,9 @@ def test_trials_with_pauses_between_them_and_a_record_from_the_middle_are_accept
         consecutive=False,
     )
     assert diagnosed(mixed).accepted
+    found = diagnosed(replace(mixed, consecutive=None))
+    assert found.accepted
+    assert found.notes[0].startswith("Trials are taken one by one, as weights change between them")
     found = diagnosed(replace(mixed, consecutive=True))
     assert (found.verdict, found.kinds) == ("fault", ("between",))
     assert "after trial 0 and" in found.sentence
@@ -254,7 +257,7 @@ def test_a_stray_spike_is_called_so():
     spikes["h"][1, 4, 2] = True
     found = diagnosed(replace(record, spikes=spikes))
     assert str(found.place.spike) == "trial 1, phase 4: h[2] fires, which nothing lifts: a stray spike"
-    assert "1 spikes are strays, of neurons that nothing lifts." in found.notes
+    assert "Stray spikes, of neurons that nothing lifts: 1." in found.notes
     assert not is_lifted("x", 2)
     assert is_lifted("dp", 4)
 
@@ -265,7 +268,7 @@ def test_strays_of_a_large_network_are_the_circuits_own():
         recorded(Weights(np.full((40, 2), 254), np.full((2, 2), 200)), np.ones((1, 40)), [[1, 0]])
     )
     assert found.accepted
-    assert any("strays" in note for note in found.notes)
+    assert any("Stray spikes" in note for note in found.notes)
 
 
 def test_where_it_begins_is_told_from_a_weight_if_there_are_no_spikes():
