@@ -71,6 +71,19 @@ def warn_of_loss(name: str, value: float, t_end: float) -> None:
         _warn(name, value, f"t_end is {t_end!r} s")
 
 
+def shortest_constant(network: Network) -> float:
+    """Return the shortest time constant of a network in seconds, inf without neurons."""
+    return min(
+        (
+            float(np.min(getattr(p.neuron, name)))
+            for p in network.populations.values()
+            if p.neuron is not None and p.size
+            for name in ("tau_mem", "tau_syn")
+        ),
+        default=np.inf,
+    )
+
+
 def warn_of_step(time_step: float, network: Network) -> None:
     """Warn of a time step that is longer than a time constant."""
     for name, population in network.populations.items():

@@ -31,6 +31,7 @@ import scipy.sparse as sp
 import eventsolve as es
 from eventsolve.io import nir as graphs
 from eventsolve.io import records
+from eventsolve.io.records.record import PASSES
 from eventsolve.testing import network_of
 from validation import check as checking
 from validation import report
@@ -40,11 +41,17 @@ from validation.recipes.exact_engine import ExactEngine
 from validation.recipes.recipe import WUNDERLICH
 from validation.recipes.trainer import initial_state
 from validation.terminal import console
+from validation.training import checkpoint as descents
+from validation.training.descent import Epoch, Row
+from validation.training.optimizers import Memory
+from validation.training.parameters import Parameters
 
 MAX_BYTES = 2**25
 PATIENCE = 120.0
 """Seconds after which a file hangs."""
-SHARES = {"json": 25, "npz": 20, "h5": 7, "certificate": 20, "nir": 8, "checkpoint": 20}
+GUESSES = 0.2
+"""Processor seconds for guesses at what is wrong in a record that was read: they are tried, and not all of them."""
+SHARES = {"json": 30, "npz": 20, "h5": 7, "certificate": 18, "nir": 7, "checkpoint": 9, "descent": 9}
 """Of a hundred files, so many of each kind; HDF5 files take longest, as each is read in a process of its own."""
 
 Reader = Callable[[Path], str]
@@ -74,6 +81,8 @@ def _record() -> records.Record:
     loss = es.losses.TTFSCrossEntropy("out", [0, 1], tau0=2e-3, tau1=10e-3, alpha=3e-3)
     value, grads = es.value_and_grad(solution, loss)
     spikes = {name: solution.spikes[name] for name in ("a", "out")}
+    times = np.array([0.0, 1e-2])
+    voltage = solution.voltage("a", times)
     flat = {key: w.data if sp.issparse(w) else w for key, w in grads.weight.items()}
     return records.Record(
         "whole",
@@ -85,8 +94,23 @@ def _record() -> records.Record:
         np.asarray(value),
         {"weight": flat, "tau_syn": dict(grads.tau_syn), "spike_times": dict(grads.spike_times)},
         time_step=1e-3,
-        traces={"a": records.Trace(np.array([0.0, 1e-2]), solution.voltage("a", [0.0, 1e-2]))},
+        traces={
+            "a": records.Trace(
+                times,
+                voltage,
+                solution.current("a", times),
+                *(voltage - k for k in (1.0, 2.0, 3.0)),
+                {("in", "a"): voltage},
+            )
+        },
         notes="whole",
+        counters={"dropped packets": 3},
+        scheme=records.Scheme(
+            "euler", "voltage_first", "nearest", 1, False, "grid", "s16.15", True, False, "seen", "left"
+        ),
+        own_reset=False,
+        trials=2,
+        weights={name: {("in", "a"): _network().projections["in", "a"].weight} for name in PASSES},
     )
 
 
@@ -120,6 +144,19 @@ RECIPE = replace(
 )
 
 
+PARAMETERS = Parameters(_network(), ("weight", "delay", "tau_mem", "t_ref"))
+IDENTITY = json.dumps({"format": descents.FORMAT, "settings": {"seed": 1, "rate": 0.1}})
+DESCENT = Epoch(
+    1,
+    0.5,
+    0.6,
+    None,
+    _network(),
+    Memory(2, (PARAMETERS.values(_network()),) * 2),
+    (Row(float("nan"), 0.7, float("nan")), Row(0.5, 0.6, float("nan"))),
+)
+
+
 def originals(folder: Path) -> dict[str, bytes]:
     """Return the bytes of one good file of each kind."""
     for ending in ("json", "npz", "h5"):
@@ -128,6 +165,7 @@ def originals(folder: Path) -> dict[str, bytes]:
     _graph(folder / "good.nir")
     engine = ExactEngine(RECIPE)
     checkpoint.save(folder / "good.checkpoint", initial_state(RECIPE, engine, 1), RECIPE, engine, 1)
+    descents.save(folder / "good.descent", DESCENT, PARAMETERS, IDENTITY)
     return {kind: (folder / f"good.{kind}").read_bytes() for kind in SHARES}
 
 
@@ -279,7 +317,7 @@ def changed(kind: str, content: bytes, rng: random.Random) -> bytes:
     """Return a mutated file."""
     if kind in ("json", "certificate") and rng.random() < 0.7:
         return changed_document(content.decode(), rng).encode("utf-8", "surrogatepass")
-    if kind in ("npz", "checkpoint") and rng.random() < 0.6:
+    if kind in ("npz", "checkpoint", "descent") and rng.random() < 0.6:
         return changed_archive(content, rng)
     return changed_bytes(content, rng)
 
@@ -289,7 +327,8 @@ def changed(kind: str, content: bytes, rng: random.Random) -> bytes:
 
 def _checked(path: Path) -> str:
     record = records.read(path, max_bytes=MAX_BYTES)
-    run = checking.check(record, checking.network_of(record, None), max_spikes=MAX_BYTES // 1024)
+    net = checking.network_of(record, None)
+    run = checking.check(record, net, max_spikes=MAX_BYTES // 1024, patience=GUESSES)
     report.to_terminal(report.headline([run]), console(stderr=True))
     to_junit(run)
     return "accepted"
@@ -307,6 +346,11 @@ def _resumed(path: Path) -> str:
     return "accepted"
 
 
+def _went_on(path: Path) -> str:
+    descents.load(path, PARAMETERS, IDENTITY)
+    return "accepted"
+
+
 def _connected(path: Path) -> str:
     graphs.read(path, max_bytes=MAX_BYTES)
     return "accepted"
@@ -317,6 +361,7 @@ READERS: dict[str, Reader] = {
     "certificate": _proven,
     "nir": _connected,
     "checkpoint": _resumed,
+    "descent": _went_on,
 }
 
 

@@ -14,10 +14,24 @@ from eventsolve.problem import network_of
 from validation import __main__ as cli
 from validation.grid import TimeStepped
 from validation.oracle import Exact, oracle
+from validation.registry import target
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.training import SGD, Adam, trained
+from validation.training import SGD, Adam, checkpoint, choices, trained
+from validation.training.descent import accuracy, raised
 from validation.training.optimizers import Memory
+from validation.training.parameters import Parameters
 
+EVERYTHING = (
+    "weight",
+    "delay",
+    "tau_mem",
+    "tau_syn",
+    "v_threshold",
+    "v_reset",
+    "v_leak",
+    "t_ref",
+    "v_initial",
+)
 PROBLEM = es.Problem(*chain_problem(n_samples=12))
 
 
@@ -123,7 +137,7 @@ def test_a_step_is_the_rule_on_the_exact_mean_gradient():
 def test_the_loss_falls_on_any_network_and_target(problem, target):
     *_, found = (epochs := list(trained(problem, target, Adam(0.1), epochs=10, batch_size=4, test=problem)))
     assert found.test_loss < 0.9 * epochs[0].test_loss
-    assert (found.accuracy is None) == (problem is not PROBLEM)
+    assert (found.accuracy is None) == isinstance(target, TimeStepped)  # whose readouts decide nothing here
 
 
 def test_weights_stay_in_the_numbers_that_a_target_holds():
@@ -147,7 +161,108 @@ def test_the_same_seed_gives_the_same_weights():
     assert not np.array_equal(one.network.projections[key].weight, other.network.projections[key].weight)
 
 
+def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path):
+    parameters = Parameters(recurrent().network, EVERYTHING)
+    arguments = {"epochs": 3, "batch_size": 4, "test": recurrent(), "quantities": EVERYTHING}
+    *_, middle, end = trained(recurrent(), Exact(), Adam(0.01), **arguments)
+    said = checkpoint.identity(recurrent(), parameters, {"seed": 0})
+    checkpoint.save(tmp_path / "c.npz", middle, parameters, said)
+    again = checkpoint.load(tmp_path / "c.npz", parameters, said)
+    assert again.history[1:] == middle.history[1:]
+    found = last(trained(recurrent(), Exact(), Adam(0.01), **arguments, begin=again))
+    for one, other in zip(parameters.values(found.network), parameters.values(end.network), strict=True):
+        assert np.array_equal(one, other)
+    assert found.history[1:] == end.history[1:]
+    other = checkpoint.identity(recurrent(), parameters, {"seed": 1})
+    with pytest.raises(checkpoint.CheckpointError, match=r"its settings\.seed is 0, not 1"):
+        checkpoint.load(tmp_path / "c.npz", parameters, other)
+    other = checkpoint.identity(recurrent(5), parameters, {"seed": 0})
+    with pytest.raises(checkpoint.CheckpointError, match="its problem is"):
+        checkpoint.load(tmp_path / "c.npz", parameters, other)
+
+
+@pytest.mark.parametrize("quantity", EVERYTHING)
+def test_a_step_in_any_quantity_is_its_exact_gradient_in_its_unit(quantity):
+    problem = recurrent()
+    found = last(trained(problem, Exact(), SGD(1e-3), epochs=1, batch_size=6, quantities=(quantity,)))
+    parameters, record = Parameters(problem.network, (quantity,)), oracle(problem)
+    unit = 5e-3 if quantity in ("delay", "tau_mem", "tau_syn", "t_ref") else 1.0
+    moved = 0.0
+    for place, before, after in zip(
+        parameters.places,
+        parameters.values(problem.network),
+        parameters.values(found.network),
+        strict=True,
+    ):
+        gradient = record.gradients[quantity][place[1]].mean(axis=0).reshape(-1)
+        step = -1e-3 * unit * gradient
+        if quantity == "t_ref":
+            step = np.maximum(step, -before)
+        np.testing.assert_allclose(after - before, step, rtol=1e-6, atol=1e-13)
+        moved += np.abs(step).sum()
+    assert moved > 0
+
+
+def test_steps_end_where_a_network_would():
+    parameters = Parameters(recurrent().network, ("delay", "tau_mem", "t_ref", "v_threshold", "v_reset"))
+    values = [
+        np.full(v.shape, 9.0 if q == "v_reset" else -9.0)
+        for (q, _), v in zip(parameters.places, parameters.values(recurrent().network), strict=True)
+    ]
+    net = parameters.applied(recurrent().network, values)
+    assert not any(p.delay.any() for p in net.projections.values())
+    a = net.population("a")
+    assert np.allclose(a.parameter("tau_mem"), 0.01 * 20e-3)
+    assert np.allclose(a.parameter("v_threshold"), 9.01)
+    assert not a.parameter("t_ref").any()
+
+
+def test_weights_onto_silent_neurons_grow():
+    net = recurrent().network
+    quiet = net.with_weights({("in", "a"): net.projections["in", "a"].weight * [[0.0], [1.0], [1.0], [1.0]]})
+    quiet = quiet.with_weights({("a", "a"): 0.0 * net.projections["a", "a"].weight})
+    record = oracle(replace(recurrent(), network=quiet))
+    assert (record.spikes["a"].counts().sum(axis=0) == 0).tolist() == [True, False, False, False]
+    moved = raised(quiet, record, 0.5)
+    for pre in ("in", "a"):
+        grown = moved.projections[pre, "a"].weight - quiet.projections[pre, "a"].weight
+        assert (grown[0] == 0.5).all()
+        assert not grown[1:].any()
+
+
+def test_a_readout_decides_by_its_largest_mean_voltage():
+    problem = recurrent()
+    solution, labels = problem.solution, np.asarray(problem.loss.labels)
+    times = np.linspace(0.0, 40e-3, 4001)
+    means = solution.voltage("out", times).mean(axis=2)
+    found = accuracy(problem, solution.spikes, problem.loss.evaluate(solution))
+    assert found == np.mean(means.argmax(axis=1) == labels)
+    assert 0 < found < 1
+
+
+def test_the_exact_target_gives_the_gradients_that_are_asked_for():
+    assert set(target("exact", wrt="weight+delay").run(recurrent()).gradients) == {"weight", "delay"}
+    assert target("exact").wrt is None
+
+
+def test_a_loss_and_an_optimizer_by_name():
+    other = choices.loss("MeanVoltageCrossEntropy:weighting=exponential", recurrent()).loss
+    assert (other.population, other.weighting) == ("out", "exponential")
+    assert choices.optimizer("sgd:momentum=0.9", 0.1) == SGD(0.1, momentum=0.9)
+    for text, message in (
+        ("Mean", "loss 'Mean' is not one of"),
+        ("TTFSCrossEntropy:tau0=1ms", "the loss TTFSCrossEntropy needs tau1=... and alpha=..."),
+        ("MeanVoltageCrossEntropy:tau=1", "has no option 'tau'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            choices.loss(text, recurrent())
+
+
 def test_what_cannot_be_trained():
+    with pytest.raises(ValueError, match="what is trained must be some of weight, delay"):
+        Parameters(PROBLEM.network, ("weights",))
+    with pytest.raises(ValueError, match="the network has no delay to train"):
+        Parameters(PROBLEM.network, ("delay",))
     with pytest.raises(ValueError, match="problem must have a loss to be trained on"):
         next(trained(replace(PROBLEM, loss=None), Exact(), SGD(1.0), epochs=1))
     with pytest.raises(ValueError, match="epochs and batch_size must be >= 1; got 0 and 32"):
@@ -182,7 +297,46 @@ def test_a_trained_network_is_written_and_can_be_compared(tmp_path):
     assert "trained on exact for 2 epochs" in json.loads(out.read_text("utf-8"))["name"]
 
 
+BRIEF = ["digits", "--set", "hidden=10", "--samples", "8", "--batch", "4", "--train", "weight,tau_mem"]
+
+
+def train(*arguments):
+    return CliRunner().invoke(cli.app, ["train", *map(str, arguments)])
+
+
+def test_the_name_of_a_task_is_enough_and_a_checkpoint_goes_on(tmp_path, monkeypatch):
+    whole = train(*BRIEF, "--epochs", 3, "--out", tmp_path / "whole.npz")
+    assert whole.exit_code == 0, whole.output
+    kept = ["--epochs", 3, "--checkpoint", tmp_path / "c.npz", "--out", tmp_path / "part.npz"]
+    real, saved = checkpoint.save, []
+
+    def save(*given):
+        real(*given)
+        saved.append(given)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    part = train(*BRIEF, *kept)
+    assert part.exit_code == 130, part.output
+    assert "interrupted: 1 of 3 epochs were finished; --resume goes on" in part.stderr
+    again = train(*BRIEF, *kept)
+    assert again.exit_code == 2
+    assert "--resume goes on from it" in " ".join(again.stderr.replace("│", " ").split())
+    resumed = train(*BRIEF, *kept, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+    one, other = (records.read(tmp_path / f"{name}.npz").network for name in ("whole", "part"))
+    assert np.array_equal(one.population("out").neuron.tau_mem, other.population("out").neuron.tau_mem)
+
+
+def test_another_loss_is_trained_on_request():
+    result = train(*BRIEF, "--epochs", 1, "--loss", "TTFSCrossEntropy:tau0=1ms,tau1=5ms,alpha=0,silent=skip")
+    assert result.exit_code == 0, result.output
+    assert train("digit").exit_code == 2
+
+
 def test_an_optimizer_that_is_none():
     result = CliRunner().invoke(cli.app, ["train", "task", "digits", "--optimizer", "lion"])
     assert result.exit_code == 2
-    assert "'lion' is not one of adam, sgd" in " ".join(result.stderr.replace("│", " ").split())
+    assert "optimizer 'lion' is not one of adam, sgd" in " ".join(result.stderr.replace("│", " ").split())

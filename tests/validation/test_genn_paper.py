@@ -149,6 +149,23 @@ def test_input_activity_is_a_weight_of_time_for_one_sample():
     np.testing.assert_allclose(one.loss_values, other.loss_values, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("late", "leaks"), [(16.8, False), (17.8, False), (18.8, True)])
+def test_only_spikes_of_the_last_step_leak_into_the_next_trial(late, leaks):
+    """It clears currents before the last step, as mlGeNN does, and again after it: of step 18 mlGeNN leaks, too."""
+    network = es.Network()
+    network.add_input("in", 1)
+    network.add_population("hid", 1, es.LIF(20e-3, 5e-3))
+    network.connect("in", "hid", [[30.0]])
+    trains = es.SpikeTrains.from_lists([[[late * 1e-3]], [[]]])
+    problem = es.Problem(network, {"in": trains}, 20e-3)
+    counts = {
+        variant: GeNN(1e-3, variant=variant, trials="consecutive").run(problem).spikes["hid"].counts()[1, 0]
+        for variant in ("mlgenn", "genn_eventprop")
+    }
+    assert (counts["genn_eventprop"] > 0) == leaks
+    assert (counts["mlgenn"] > 0) == (late > 17)
+
+
 def test_an_accumulator_that_means_nothing_is_refused():
     with pytest.raises(ValueError, match=r"accumulator must be finite and >= 0 s.*; got 0.02 with 'mlgenn'"):
         GeNN(1e-3, accumulator=20e-3)

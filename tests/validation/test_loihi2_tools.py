@@ -14,6 +14,7 @@ from validation.diagnosis import diagnose
 from validation.loihi2 import Loihi2, read_netx, run
 from validation.loihi2 import network_of as network_of_program
 from validation.loihi2.adapters import record
+from validation.loihi2.in_loop import Loihi2InLoop
 from validation.loihi2.recommendation import agreement_of, best_step, cheapest_bits, over_steps
 from validation.loihi2.separation import direction_to, separate, shifts
 from validation.recipes import checkpoint
@@ -21,6 +22,8 @@ from validation.recipes.choices import choose_recipe
 from validation.recipes.engines import network_of
 from validation.recipes.exact_engine import ExactEngine
 from validation.recipes.trainer import initial_state
+from validation.target import require
+from validation.training import Adam, trained
 
 DT = 1e-3
 
@@ -237,3 +240,45 @@ def test_the_example_stands_for_a_network_only_with_its_readout():
     assert [p.size for p in net.populations.values()] == [8, 10, 6, 3]
     assert not net.population("layer2").neuron.spiking
     assert float(net.population("layer0").parameter("v_threshold")[0]) == 500.0
+
+
+# -- in the loop
+
+
+@pytest.mark.parametrize("gradient", ["along_spikes", "straight_through"])
+def test_a_gradient_in_the_loop_is_that_of_the_exact_adjoint(gradient):
+    problem = small(n_samples=2)
+    loss = es.losses.TTFSCrossEntropy("out", [0, 1], tau0=2e-3, tau1=0.1, alpha=0.0, silent="t_end")
+    problem = es.Problem(problem.network, problem.inputs, problem.t_end, loss)
+    loop = Loihi2InLoop(DT, gradient=gradient)
+    record = loop.run(problem)
+    chip = Loihi2(DT).run(problem)
+    assert record.spikes["out"] == chip.spikes["out"]
+    np.testing.assert_array_equal(record.loss_values, chip.loss_values)
+    left = Loihi2(DT).export(problem.network).dequantized()
+    if gradient == "straight_through":
+        moved = es.Problem(left, {"in": chip.spikes["in"]}, problem.t_end, loss)
+        _, want = es.value_and_grad(moved.solution, loss, reduction="none")
+        for key, values in want.weight.items():
+            np.testing.assert_allclose(record.weight[key], values, rtol=1e-12)
+        return
+    # along the spikes that were made, the loss is theirs, and so is its derivative by their times
+    given = {name: chip.spikes[name] for name in ("hidden", "out")}
+    seen = es.observe(left, {"in": chip.spikes["in"]}, given, problem.t_end + DT, undefined="zero")
+    value, _ = es.value_and_grad(seen, loss, reduction="none")
+    np.testing.assert_allclose(value, chip.loss_values, rtol=1e-12)
+    assert any(values.any() for values in record.weight.values())
+
+
+def test_training_in_the_loop_lowers_the_loss_of_the_chip():
+    problem = small(n_samples=6)
+    loss = es.losses.TTFSCrossEntropy(
+        "out", [0, 1, 2, 0, 1, 2], tau0=2e-3, tau1=0.1, alpha=0.0, silent="t_end"
+    )
+    problem = es.Problem(problem.network, problem.inputs, problem.t_end, loss)
+    epochs = list(trained(problem, Loihi2InLoop(DT, weight_bits=5), Adam(0.02), epochs=10, batch_size=6))
+    assert epochs[-1].loss < epochs[1].loss
+    with pytest.raises(ValueError, match="gradient must be one of along_spikes, straight_through"):
+        Loihi2InLoop(DT, gradient="none")
+    with pytest.raises(ValueError, match="train needs a target with gradients, which Loihi2 has not"):
+        require(Loihi2, "train")

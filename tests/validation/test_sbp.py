@@ -123,6 +123,18 @@ def test_the_circuit_computes_the_closed_form(seed):
     assert np.array_equal(trials.spikes["o"][:, 3], found.z2 > 512)
 
 
+@given(
+    seeds, st.sampled_from([SCRIPT, Rule(dead=20), Rule(bits=6), Rule(limits="none"), Rule(edge=600, dead=2)])
+)
+def test_the_circuit_of_a_rule_computes_it(seed, rule):
+    """The edge of the box, and errors that have no sign, are weights of gates; the grid is the rule's."""
+    _, weights, x, t = lesson(seed, largest=LARGEST, rule=Rule(limits="symmetric"))
+    weights = Weights(*(np.trunc(w / rule.unit) * rule.unit for w in weights))
+    trials, found = circuit.learned(weights, x, t, rule), reference.learned(weights, x, t, rule)
+    assert np.array_equal(trials.weights["x->h"][-1], found.weights.w1)
+    assert np.array_equal(trials.weights["h->o"][-1], found.weights.w2)
+
+
 @given(seeds)
 def test_four_steps_answer_what_twelve_answer_in_their_third(seed):
     rule, weights, x, t = lesson(seed, largest=LARGEST, n_samples=1)
@@ -347,7 +359,7 @@ def test_a_rule_is_one_that_there_is(options, said):
 
 def test_a_circuit_has_no_real_error():
     with pytest.raises(
-        ValueError, match="a circuit computes the sign of the error on a grid of integers; got exact"
+        ValueError, match="a circuit has a box, and computes the sign of the error in integers; got exact"
     ):
         circuit.learned(Weights([[2]], [[2]]), [[1]], [[1]], Rule(error="real"))
     with pytest.raises(ValueError, match="targets must be given to a circuit that learns"):

@@ -20,6 +20,7 @@ from scipy import stats
 import eventsolve as es
 from eventsolve.checks import real_array
 from eventsolve.io.records import Record
+from eventsolve.magnitudes import shortest_constant
 from validation.attribution.study import Reals, Refusal, batch_means, late
 from validation.jobs import as_finished
 from validation.oracle import oracle
@@ -68,11 +69,7 @@ def time_steps(problem: es.Problem) -> tuple[float, ...]:
 
     A series 1, 2, 5 from two fifths of the shortest time constant down, each to the next that divides the run.
     """
-    neurons = [p for p in problem.network.populations.values() if p.neuron is not None]
-    shortest = min(
-        (float(p.parameter(name).min()) for p in neurons for name in ("tau_mem", "tau_syn") if p.size),
-        default=problem.t_end,
-    )
+    shortest = min(shortest_constant(problem.network), problem.t_end)
     top = math.floor(math.log10(0.4 * shortest * (1 + 1e-9)))
     series = (m * 10.0**k for k in range(top, top - 5, -1) for m in (5, 2, 1))
     chosen = itertools.islice((h for h in series if h <= 0.4 * shortest * (1 + 1e-9)), N_STEPS)

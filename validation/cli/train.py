@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,23 +15,59 @@ from validation.cli.running import SEED, consoles, refusals
 from validation.options import file, wrong
 
 if TYPE_CHECKING:
-    from validation.training import Epoch, Optimizer
+    from rich.console import Console
 
-OPTIMIZERS = ("adam", "sgd")
+    from validation.training import Epoch
 
 
 def train_task(
     task: Source,
     target: TargetName = "exact",
     options: Options = None,
-    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(OPTIMIZERS)}.")] = "adam",
-    rate: Annotated[float, typer.Option(help="The optimizer's learning rate.")] = 1e-3,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:OPTION=VALUE,...]",
+            help="A loss of a record, such as MeanVoltageCrossEntropy or TTFSCrossEntropy:tau0=0.5ms,tau1=6ms,alpha=0; "
+            "population and labels are those of the task's own. (default: that)",
+        ),
+    ] = None,
+    parameters: Annotated[
+        str,
+        typer.Option(
+            "--train",
+            metavar="WHAT,WHAT,...",
+            help="weight, delay, tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, v_initial, i_initial.",
+        ),
+    ] = "weight",
+    optimizer: Annotated[
+        str,
+        typer.Option(metavar="NAME[:OPTION=VALUE,...]", help="adam or sgd, such as sgd:momentum=0.9."),
+    ] = "adam",
+    rate: Annotated[
+        float,
+        typer.Option(help="The learning rate; times are trained in units of the shortest time constant."),
+    ] = 1e-3,
+    raise_silent: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="By how much, after each batch, weights grow onto neurons that were silent in all of it.",
+        ),
+    ] = 0.0,
     epochs: Annotated[int, typer.Option(min=1, help="How often every sample is seen.")] = 10,
     batch: Annotated[int, typer.Option(min=1, help="Samples per batch.")] = 32,
     samples: Annotated[
         int | None, typer.Option(min=2, help="To train on. (default: 256 of a task; half of a record)")
     ] = None,
     seed: Seed = SEED,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, callback=file, help="File in which the training is kept after every epoch, .npz."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -40,14 +77,24 @@ def train_task(
 ) -> None:
     """Train the network of a task or a record on a target, and test it on as many other samples.
 
-    Exits with 1 if the loss is not finite at the end, and with 2 on a bad option, or what the target cannot run.
+    The name of a task may stand for 'task NAME'. Exits with 1 if the loss is not finite at the end, with 2 on a bad
+    option, or what the target cannot run, and with 130 if interrupted; the checkpoint then holds the last whole epoch,
+    and --resume goes on from it to the bits that an uninterrupted training has.
     """
-    if optimizer not in OPTIMIZERS:
-        raise typer.BadParameter(
-            f"{optimizer!r} is not one of {', '.join(OPTIMIZERS)}", param_hint="'--optimizer'"
-        )
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{out} must end with {', '.join(SUFFIXES)}", param_hint="'--out'")
+    if resume and (checkpoint is None or not checkpoint.exists()):
+        raise typer.BadParameter("there is no checkpoint to go on from", param_hint="'--resume'")
+    if checkpoint is not None and checkpoint.exists() and not resume:
+        raise typer.BadParameter(
+            f"{checkpoint} exists; --resume goes on from it, another file begins anew",
+            param_hint="'--checkpoint'",
+        )
+
+    from validation.training import choices
+
+    with refusals():
+        rule = choices.optimizer(optimizer, rate)
     found = given(
         task,
         target,
@@ -60,30 +107,101 @@ def train_task(
     )
 
     from eventsolve.io import records
-    from validation.training import SGD, Adam, trained
+    from validation.training import checkpoint as checkpoints
+    from validation.training import trained
+    from validation.training.parameters import Parameters
 
     errors, tables = consoles()
     last: Epoch | None = None
+    interrupted = False
     with refusals():
-        rule: Optimizer = Adam(rate) if optimizer == "adam" else SGD(rate)
-        half = found.problem.n_samples // 2
-        training, test = (
-            found.problem.select(range(low, high)) for low, high in ((0, half), (half, 2 * half))
+        problem = found.problem if loss is None else choices.loss(loss, found.problem)
+        half = problem.n_samples // 2
+        training, test = (problem.select(range(low, high)) for low, high in ((0, half), (half, 2 * half)))
+        wanted = Parameters(problem.network, tuple(name.strip() for name in parameters.split(",")))
+        settings = {"target": found.target.name, "loss": loss, "optimizer": repr(rule), "batch": batch}
+        said = checkpoints.identity(
+            problem,
+            wanted,
+            {**settings, "raise_silent": raise_silent, "seed": seed, "options": found.options},
         )
-        for last in trained(
-            training, found.target, rule, epochs=epochs, batch_size=batch, test=test, seed=seed
-        ):
+        if resume and checkpoint is not None:
+            last = checkpoints.load(checkpoint, wanted, said)
             tables.print(_line(last), soft_wrap=True)
-    assert last is not None
-    if out is not None:
-        name = f"{found.title}, trained on {found.target.name} for {epochs} epochs"
+        shown = _Shown(errors, math.ceil(half / batch))
+        following = trained(
+            training,
+            found.target,
+            rule,
+            epochs=epochs,
+            batch_size=batch,
+            test=test,
+            seed=seed,
+            quantities=wanted.quantities,
+            raise_silent=raise_silent,
+            begin=last,
+            told=shown.told,
+        )
         try:
-            records.write(records.Record(name, network=last.network), out)
+            for last in shown.each(following):
+                if checkpoint is not None:
+                    checkpoints.save(checkpoint, last, wanted, said)
+                tables.print(_line(last), soft_wrap=True)
+        except KeyboardInterrupt:
+            interrupted = True
+    if out is not None and last is not None:
+        name = f"{found.title}, trained on {found.target.name} for {last.number} epochs"
+        record = records.Record(name, test.t_end, test.inputs, network=last.network, loss=test.loss)
+        try:
+            records.write(record, out)
         except (ValueError, ImportError) as error:
             raise wrong(error, "'--out'") from None
         errors.print(f"network: {out}", soft_wrap=True)
-    if not math.isfinite(last.loss):
+    if interrupted:
+        done = 0 if last is None else last.number
+        goes_on = "; --resume goes on" if checkpoint is not None and last is not None else ""
+        errors.print(f"interrupted: {done} of {epochs} epochs were finished{goes_on}", soft_wrap=True)
+        raise typer.Exit(exits.INTERRUPTED)
+    if last is None or (last.number and not math.isfinite(last.loss)):
         raise typer.Exit(exits.DIFFERS)
+
+
+class _Shown:
+    """A bar for every epoch, gone when its line is printed."""
+
+    def __init__(self, console: Console, n_batches: int) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("batches"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._make, self._console, self._n = Progress, console, n_batches
+        self._bar: Progress | None = None
+
+    def told(self, batches: int, loss: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=batches, description=f"loss {loss:.4f}")
+
+    def each(self, epochs: Iterator[Epoch]) -> Iterator[Epoch]:
+        while True:
+            with self._make(*self._columns, console=self._console, transient=True) as self._bar:
+                self._bar.add_task("", total=self._n)
+                found = next(epochs, None)
+            if found is None:
+                return
+            yield found
 
 
 def _line(epoch: Epoch) -> str:

@@ -61,6 +61,7 @@ class Settings:
         return Rules(
             zeroed=self.causes.early_zero,
             consecutive=self.consecutive,
+            cleared=self.variant != "mlgenn",
             late_jump=self.causes.late_jump,
             inputs_met=self.variant != "mlgenn",
             room=self.max_spikes - 1 if self.causes.ring_buffer else -1,

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
-from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, opened, parsed
-from eventsolve.checks import printable, shown
-from eventsolve.files import whole
+from eventsolve.bounded import MAX_BYTES
+from eventsolve.checks import printable
 from validation.recipes.engines import Engine, network_of
 from validation.recipes.exact_engine import ExactEngine
 from validation.recipes.optimizer import Moments
@@ -31,13 +30,19 @@ from validation.recipes.recipe import (
 )
 from validation.recipes.silence import Bump
 from validation.recipes.trainer import Epoch, State, initial_state
+from validation.training.archive import CheckpointError as CheckpointError
+from validation.training.archive import (
+    array_in,
+    arrays_in,
+    check_identity,
+    check_surplus,
+    held_in,
+    text_in,
+    told,
+    write,
+)
 
 FORMAT = "eventsolve-training-1"
-_LONGEST_TEXT = 1 << 20
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or is of another training."""
 
 
 def save(path: Path, state: State, recipe: Recipe, engine: Engine, seed: int) -> None:
@@ -51,8 +56,7 @@ def save(path: Path, state: State, recipe: Recipe, engine: Engine, seed: int) ->
     arrays["charge"] = np.array(engine.charge)
     arrays["bump_amount"] = np.array(state.bump.amount)
     arrays["history"] = np.array(state.history, dtype=np.float64).reshape(-1, len(Epoch._fields))
-    with whole(path) as beside, beside.open("wb") as file:
-        np.savez(file, **arrays)
+    write(path, arrays)
 
 
 def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
@@ -71,15 +75,13 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
         like |= {f"{name}_{k}": array for k, array in enumerate(getattr(fresh.moments, name))}
     like |= {"counters": np.zeros(2, np.int64), "bump_amount": np.zeros(()), "charge": np.zeros(())}
     where = printable(str(path))
-    arrays = _arrays(
+    arrays = arrays_in(
         path, sum(array.nbytes for array in like.values()) + 8 * len(Epoch._fields) * recipe.epochs
     )
-    _check_identity(where, _text(where, arrays, "identity"), _identity(recipe, engine, seed))
+    check_identity(where, text_in(where, arrays, "identity"), _identity(recipe, engine, seed))
     like["history"] = np.zeros((_rows(where, arrays, recipe.epochs), len(Epoch._fields)))
-    surplus = sorted(set(arrays) - set(like) - {"identity"})
-    if surplus:
-        raise CheckpointError(f"{where} holds {shown(surplus[0])}, which no checkpoint has")
-    arrays = {name: _array(where, arrays, name, expected) for name, expected in like.items()}
+    check_surplus(where, arrays, like)
+    arrays = {name: array_in(where, arrays, name, expected) for name, expected in like.items()}
     count, layer = (int(n) for n in arrays["counters"])
     if count < 0 or not -1 <= layer < len(fresh.parameters.weights):
         raise CheckpointError(
@@ -106,10 +108,10 @@ def load_weights(path: Path, like: Parameters, engine: Engine) -> Parameters:
         If the file is no checkpoint, or of another network.
     """
     where = printable(str(path))
-    arrays = _arrays(path, MAX_BYTES // 4)
-    _text(where, arrays, "identity")
-    charge = float(_array(where, arrays, "charge", np.zeros(())))
-    weights = tuple(_array(where, arrays, f"best_{k}", w) for k, w in enumerate(like.weights))
+    arrays = arrays_in(path, MAX_BYTES // 4)
+    text_in(where, arrays, "identity")
+    charge = float(array_in(where, arrays, "charge", np.zeros(())))
+    weights = tuple(array_in(where, arrays, f"best_{k}", w) for k, w in enumerate(like.weights))
     if not charge > 0:
         raise CheckpointError(f"charge in {where} must be > 0; got {charge!r}")
     return Parameters(tuple(w * (charge / engine.charge) for w in weights), like.delays)
@@ -124,11 +126,8 @@ def network_in(path: Path) -> es.Network:
         If the file is no checkpoint, or of a training of no known recipe.
     """
     where = printable(str(path))
-    arrays = _arrays(path, MAX_BYTES // 4)
-    try:
-        document = parsed(_text(where, arrays, "identity").encode("utf-8", "replace"), Budget(_LONGEST_TEXT))
-    except Unreadable:
-        document = None
+    arrays = arrays_in(path, MAX_BYTES // 4)
+    document = told(text_in(where, arrays, "identity"))
     said = document.get("recipe") if isinstance(document, dict) else None
     for recipe in RECIPES.values():
         known = json.loads(json.dumps(described(recipe)))
@@ -139,7 +138,7 @@ def network_in(path: Path) -> es.Network:
     like = initial_parameters(recipe, 0)
     held = load_weights(path, like, ExactEngine(recipe))
     delays = tuple(
-        _array(where, arrays, f"best_{k + len(like.weights)}", delay) for k, delay in enumerate(like.delays)
+        array_in(where, arrays, f"best_{k + len(like.weights)}", delay) for k, delay in enumerate(like.delays)
     )
     return network_of(recipe, Parameters(held.weights, delays), recipe.transport)
 
@@ -152,80 +151,13 @@ def _identity(recipe: Recipe, engine: Engine, seed: int) -> str:
     )
 
 
-def _check_identity(where: str, found: str, wanted: str) -> None:
-    if found == wanted:
-        return
-    try:
-        document = parsed(found.encode("utf-8", "replace"), Budget(_LONGEST_TEXT))
-    except Unreadable:
-        raise CheckpointError(f"{where} does not say what training it is of") from None
-    there, here = _flat(document), _flat(json.loads(wanted))
-    for name in here:
-        if there.get(name) != here[name]:
-            raise CheckpointError(
-                f"{where} is of another training: its {printable(name)} is {shown(there.get(name))}, "
-                f"not {shown(here[name])}"
-            )
-    beside = sorted(set(there) - set(here))
-    if beside:
-        raise CheckpointError(f"{where} is of another training: it has {shown(beside[0])} beside")
-    raise CheckpointError(f"{where} says of what training it is in other words than are written")
-
-
-def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(document, Mapping):
-        return {prefix.rstrip("."): document}
-    flat: dict[str, Any] = {}
-    for name, value in document.items():
-        flat |= _flat(value, f"{prefix}{name}.")
-    return flat
-
-
-def _arrays(path: Path, most: int) -> Mapping[str, NDArray[Any]]:
-    """Return what a file holds, if that is no more than so much and a text."""
-    limit = 2 * most + _LONGEST_TEXT  # and the headers of the archive
-    try:
-        with opened(path, limit) as file:
-            return arrays_of(file, Budget(limit))
-    except Unreadable as error:
-        raise CheckpointError(f"{printable(str(path))} is no checkpoint: {error}") from None
-
-
-def _text(where: str, arrays: Mapping[str, NDArray[Any]], name: str) -> str:
-    array = _held(where, arrays, name)
-    if array.shape != () or array.dtype.kind != "U":
-        raise CheckpointError(f"{name} in {where} must be text; got {array.dtype} of shape {array.shape}")
-    try:
-        return str(array)
-    except ValueError as error:  # numbers that are no characters
-        raise CheckpointError(f"{name} in {where} must be text: {error}") from None
-
-
-def _array(where: str, arrays: Mapping[str, NDArray[Any]], name: str, expected: NDArray[Any]) -> NDArray[Any]:
-    array = _held(where, arrays, name)
-    if array.shape != expected.shape or array.dtype != expected.dtype:
-        raise CheckpointError(
-            f"{name} in {where} must be {expected.dtype} of shape {expected.shape}; "
-            f"got {array.dtype} of shape {array.shape}"
-        )
-    if not np.isfinite(array).all():
-        raise CheckpointError(f"{name} in {where} must be finite")
-    return array
-
-
 def _rows(where: str, arrays: Mapping[str, NDArray[Any]], most: int) -> int:
-    history = _held(where, arrays, "history")
+    history = held_in(where, arrays, "history")
     if history.ndim != 2 or not 0 <= len(history) <= most:
         raise CheckpointError(
             f"history in {where} must have one row for each of up to {most} epochs; got {history.shape}"
         )
     return len(history)
-
-
-def _held(where: str, arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
-    if name not in arrays:
-        raise CheckpointError(f"{where} is no checkpoint: it has no {name!r}")
-    return arrays[name]
 
 
 def _numbered(arrays: Mapping[str, Reals], name: str) -> tuple[Reals, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from validation import exits
 from validation.options import InFolder, duration, folder, wrong
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
 
 ENGINES = ("exact", "float32", "spinnaker2", "genn")
 
+
+class _Trainings(TyperGroup):
+    """Commands, and any task or record by its name in place of ``task NAME``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is meant."""
+        known = not args or args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
+        return super().resolve_command(ctx, args if known else ["task", *args])
+
+
 app = typer.Typer(
-    no_args_is_help=True, help="Train on the exact engine, the chip model, its float twin, or GeNN's."
+    cls=_Trainings,
+    no_args_is_help=True,
+    help="Train any network of a task or a record on any target (train TASK), or Yin-Yang as published.",
 )
 
 
@@ -80,10 +93,10 @@ def yinyang(
     _known_engine(engine)
 
     from validation.recipes import campaign
-    from validation.recipes.checkpoint import CheckpointError
     from validation.recipes.choices import choose_recipe
     from validation.recipes.trainer import DivergedError
     from validation.terminal import console
+    from validation.training.archive import CheckpointError
 
     changes = {
         "epochs": epochs,

@@ -112,6 +112,6 @@ TITLES = {
     "concepts/adjoint": "The adjoint",
     "concepts/discretization": "Discretization",
     "concepts/number_formats": "Number formats",
-    "training": "Training on three engines",
+    "training": "Training on four engines",
 }
 """Of the pages that reports refer to."""

@@ -14,7 +14,7 @@ from validation.sbp.kernels.circuit import run
 from validation.sbp.kernels.tables import Arriving, Fired, Lines
 from validation.sbp.rule import CHIP, Rule
 from validation.sbp.weights import Integers, Weights, binary, mirrored, on_grid
-from validation.sbp.wiring import CHAIN, INFERENCE, LEARNING, RELAY, Wiring
+from validation.sbp.wiring import CHAIN, INFERENCE, LEARNING, RELAY, Wiring, wired
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def ran(
     state: State,
     inputs: ArrayLike,
     targets: ArrayLike | None = None,
-    wiring: Wiring = LEARNING,
+    wiring: Wiring | None = None,
     rule: Rule = CHIP,
     *,
     record: bool = True,
@@ -104,19 +104,20 @@ def ran(
         Zeros and ones.
     targets : array_like, (n_trials, n_out), optional
         Zeros and ones, of a circuit that learns.
-    wiring : Wiring
+    wiring : Wiring, optional
+        By default that of the rule.
     rule : Rule
-        Its ``read``, limits and bits hold; all else is the wiring's.
+        With a wiring of one's own, its ``read``, limits and bits hold; all else is the wiring's.
     record : bool
         Whether to keep spikes and the weights after each trial.
 
     Raises
     ------
     ValueError
-        If inputs or targets are not binary or of another size, or a rule is of real numbers.
+        If inputs or targets are not binary or of another size, or no circuit learns by the rule.
     """
-    if rule.error != "sign" or rule.fine != 1:
-        raise ValueError(f"a circuit computes the sign of the error on a grid of integers; got {rule.name}")
+    if wiring is None or rule.error != "sign" or rule.fine != 1:
+        wiring = wired(rule)
     sizes = _sizes(state.weights, wiring)
     given = {"x": binary("inputs", inputs, sizes[0])}
     if targets is not None:
@@ -174,7 +175,7 @@ def learned(
     weights: Weights, inputs: ArrayLike, targets: ArrayLike, rule: Rule = CHIP, **options: Any
 ) -> Trials:
     """Learn samples from weights on, in a circuit that nothing has gone through yet; options as of :func:`ran`."""
-    wiring = options.pop("wiring", LEARNING)
+    wiring = options.pop("wiring", None) or wired(rule)
     return ran(begun(held(weights, wiring, rule), wiring), inputs, targets, wiring, rule, **options)
 
 

@@ -170,7 +170,7 @@ def explains(record: Record, guess: Guess) -> bool:
 
 def _n_equal(record: Record, guess: Guess, consecutive: bool) -> int:
     """Return a number of trials from the first on that a circuit gives: all, or at most as many as it does."""
-    if not consecutive or _handed_on(record):
+    if not consecutive or record.between:
         for trial, found in enumerate(simulated(record, guess, consecutive)):
             weights = {name: values[np.newaxis] for name, values in found.weights.items()}
             spikes = {name: values[np.newaxis] for name, values in found.spikes.items()}
@@ -209,7 +209,8 @@ def starts_so(record: Record, guess: Guess) -> bool:
             return False
     if "oTm->hT" in found and not (guess.start and guess.start.projection == "oTm->hT"):
         w2 = record.before["h->o"][0]
-        return not (np.array_equal(found["oTm->hT"], w2.T) and w2.any())
+        wrong = np.array_equal(found["oTm->hT"], w2.T) or not found["oTm->hT"].any()
+        return not (wrong and w2.any())
     return True
 
 
@@ -218,7 +219,7 @@ def diagnosed(record: Record) -> Diagnosis:
     reads: tuple[Read, ...] = (record.read,) if record.read is not None else ("before", "after")
     notes = tuple(_notes(record))
     found = tuple(read for read in reads if explains(record, right(read)))
-    if found and not _handed_on(record):
+    if found and not (record.consecutive and record.between):
         how = (
             f"with spikes weighted {found[0]} their step's learning"
             if len(found) == 1
@@ -229,7 +230,7 @@ def diagnosed(record: Record) -> Diagnosis:
     base = found[0] if found else min(reads, key=lambda read: departure(record, right(read)).unequal)
     place = departure(record, right(base))
     if found:
-        said = f"{record.name} does not keep its weights from one trial to the next: {_handed_on(record)}."
+        said = f"{record.name} does not keep its weights from one trial to the next: {record.between}."
         return Diagnosis("fault", said, ("weights change between trials",), ("between",), found, place, notes)
     matching: dict[str, Guess] = {}
     for read in reads:
@@ -326,23 +327,9 @@ def is_lifted(population: str, phase: int) -> bool:
     )
 
 
-def _handed_on(record: Record) -> str:
-    """Say which weight is first another one before a trial than after the one before it; "" if none is."""
-    if not record.consecutive:
-        return ""
-    for trial in range(1, record.n_trials):
-        for name in record.before:
-            apart = np.argwhere(record.before[name][trial] != record.after[name][trial - 1])
-            if len(apart):
-                i, j = map(int, apart[0])
-                return (
-                    f"{name}[{i}, {j}] is {record.after[name][trial - 1][i, j]} after trial {trial - 1} and "
-                    f"{record.before[name][trial][i, j]} before trial {trial}"
-                )
-    return ""
-
-
 def _notes(record: Record) -> Iterator[str]:
+    if record.between and record.consecutive is None:
+        yield f"Trials are taken one by one, as weights change between them: {record.between}."
     w2, minus = record.after["h->o"], record.after.get("oTm->hT")
     if minus is not None:
         apart = int((minus[-1] != -w2[-1].T).sum())
@@ -362,4 +349,4 @@ def _notes(record: Record) -> Iterator[str]:
         if not is_lifted(name, phase)
     )
     if strays:
-        yield f"{strays} spikes are strays, of neurons that nothing lifts."
+        yield f"Stray spikes, of neurons that nothing lifts: {strays}."

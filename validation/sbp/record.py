@@ -97,6 +97,19 @@ class Record(Frozen):
         """What every projection holds before the first trial, if W1 and W2 are copied as they should be."""
         return circuit.held(self.weights(0))
 
+    @cached_property
+    def between(self) -> str:
+        """Which weight is first another one before a trial than after the one before it; "" if none is."""
+        for trial in range(1, self.n_trials):
+            for name in self.before:
+                old, new = self.after[name][trial - 1], self.before[name][trial]
+                apart = np.argwhere(old != new)
+                if len(apart):
+                    i, j = map(int, apart[0])
+                    was, now = f"{old[i, j]} after trial {trial - 1}", f"{new[i, j]} before trial {trial}"
+                    return f"{name}[{i}, {j}] is {was} and {now}"
+        return ""
+
     def _summary(self) -> tuple[str, list[tuple[str, object]]]:
         return f"Record of learning: {self.name}", [
             ("network", "-".join(map(str, self.sizes))),

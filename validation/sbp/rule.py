@@ -15,7 +15,7 @@ BITS = 8
 RANGE = 256
 """Of plastic weights: from -RANGE to RANGE less a unit."""
 NO_LIMIT = 2**30
-"""Beyond all weights that learning reaches."""
+"""Steps of the grid, beyond all weights that learning reaches."""
 
 Read: TypeAlias = Literal["before", "after"]
 """Whether a spike has the weight before the learning of its own step, or after it."""
@@ -89,7 +89,7 @@ class Rule:
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest weight."""
         if self.limits == "none":
-            return -float(NO_LIMIT), float(NO_LIMIT)
+            return -NO_LIMIT / self.fine, NO_LIMIT / self.fine
         high = RANGE - self.unit
         return (-RANGE if self.limits == "chip" else -high), high
 

@@ -114,7 +114,7 @@ def trained(
         order = random.permutation(len(training.inputs))
         if engine == "circuit":
             state = state or circuit.begun(circuit.held(weights, rule=rule))
-            ran = circuit.ran(state, training.inputs[order], targets[order], rule=rule, record=False)
+            ran = circuit.ran(state, training.inputs[order], targets[order], None, rule, record=False)
             state = ran.state
             weights = Weights(state.weights["x->h"], state.weights["h->o"])
             learning = int((ran.counts[:, 3] > 0).sum())

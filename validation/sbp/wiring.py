@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from validation.sbp.kernels.tables import Tables
-from validation.sbp.rule import THRESHOLD
+from validation.sbp.rule import THRESHOLD, Rule
 
 SILENCE = -8192
 """The bias of everything that computes: nothing fires unless it is lifted."""
@@ -262,10 +262,26 @@ INFERENCE = Wiring(
 """Inference alone: four phases."""
 
 
-def changed(wiring: Wiring, kind: str, was: object, **values: object) -> Wiring:
-    """Return a circuit with one entry of a table changed."""
-    rows = getattr(wiring, kind)
-    if was not in rows:
-        raise ValueError(f"{was!r} is not one of the circuit's {kind}")
-    new: Any = {kind: tuple(row._replace(**values) if row == was else row for row in rows)}
-    return replace(wiring, **new)
+def wired(rule: Rule) -> Wiring:
+    """Return the circuit that learns by a rule of signs.
+
+    An edge at 1023 is a unit more for what looks at it; an error up to ``dead`` has no sign if hT is lifted less by it.
+
+    Raises
+    ------
+    ValueError
+        If no circuit does, as the error is the real one, or there is no box, or weights need a finer unit than 1.
+    """
+    if rule.error != "sign" or rule.fine != 1 or not rule.box:
+        raise ValueError(
+            f"a circuit has a box, and computes the sign of the error in integers; got {rule.name}"
+        )
+    lifts = tuple(
+        f._replace(weight=f.weight + THRESHOLD - rule.edge)
+        if f.weight == OPEN
+        else f._replace(weight=f.weight - rule.dead)
+        if f.post == "hT" and f.weight > GATE
+        else f
+        for f in LEARNING.lifts
+    )
+    return replace(LEARNING, lifts=lifts)

@@ -1,4 +1,8 @@
-"""Training of any network on any target, by gradient descent: ``optimizers``, then ``descent``."""
+"""Training of any network on any target, by gradient descent.
+
+Files, each importing only from those before it: ``optimizers``, ``parameters`` (what is trained), ``descent``,
+``archive`` (checkpoints as files), ``checkpoint`` (of a descent), ``choices`` (optimizers and losses by name).
+"""
 
 from validation.training.descent import Epoch as Epoch
 from validation.training.descent import trained as trained

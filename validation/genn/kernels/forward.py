@@ -8,7 +8,7 @@ neuron,
     if V >= theta: the spike is noted with slope Isyn - V, and V := v_reset
 
 All currents are set to 0 as the last step begins, before the spikes of the last but one arrive: what these and those of
-the last step add is left to the next trial.
+the last step add is left to the next trial, unless currents are cleared again in between, as genn_eventprop does.
 """
 
 from __future__ import annotations
@@ -121,6 +121,8 @@ def forward(neurons, projections, synapses, rules, inputs, n_steps, time_step, s
             for row in range(waiting.shape[0]):
                 cleared(waiting[row])
             before, last_input = count, at
+        elif rules.cleared:
+            cleared(currents)
         for j in range(n):
             v[j], held[j] = neurons.v_initial[j], 0
         for step in range(n_steps):

@@ -100,6 +100,8 @@ class Rules(NamedTuple):
         Whether currents are set to 0 at the start of the last step, or at the end of the trial.
     consecutive : bool
         Whether samples are trials that follow each other in one run.
+    cleared : bool
+        Whether currents are set to 0 between them, so that only what spikes of the last step add is left to the next.
     late_jump : bool
         Whether backwards a spike's jump comes after the decay of its step.
     inputs_met : bool
@@ -110,6 +112,7 @@ class Rules(NamedTuple):
 
     zeroed: bool
     consecutive: bool
+    cleared: bool
     late_jump: bool
     inputs_met: bool
     room: int

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 import eventsolve as es
+from eventsolve.checks import seconds
 from eventsolve.problem import Problem
 from validation.tasks.keywords.ear import N_CHANNELS
 from validation.tasks.keywords.recordings import recordings
@@ -26,6 +27,10 @@ class Keywords:
     ----------
     hidden : int
         Neurons.
+    recurrent : bool
+        Whether hidden neurons project to each other.
+    delays : float
+        Seconds up to which every synapse onto a hidden neuron has a delay, drawn uniformly.
     split : {"train", "validation", "test"}
     t_end : float
         Seconds; spikes after it are cut, as they are there.
@@ -36,9 +41,15 @@ class Keywords:
     """
 
     hidden: int = 256
+    recurrent: bool = True
+    delays: float = 0.0
     split: Split = "train"
     t_end: float = 1.0
     weighting: Literal["uniform", "exponential", "linear", "sigmoid"] = "uniform"
+
+    def __post_init__(self) -> None:
+        if not 0 <= seconds("delays", self.delays) < self.t_end:
+            raise ValueError(f"delays must be >= 0 and below t_end = {self.t_end!r} s; got {self.delays!r}")
 
     @property
     def name(self) -> str:
@@ -65,7 +76,14 @@ class Keywords:
         net.add_input("in", N_CHANNELS)
         net.add_population("hidden", self.hidden, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
         net.add_population("out", len(WORDS), es.LI(tau_mem=20e-3, tau_syn=5e-3))
-        net.connect("in", "hidden", random.normal(0.03, 0.01, (self.hidden, N_CHANNELS)))
-        net.connect("hidden", "hidden", random.normal(0.0, 0.02, (self.hidden, self.hidden)))
-        net.connect("hidden", "out", random.normal(0.0, 0.03, (len(WORDS), self.hidden)))
+        weights = {
+            "in": random.normal(0.03, 0.01, (self.hidden, N_CHANNELS)),
+            "hidden": random.normal(0.0, 0.02, (self.hidden, self.hidden)),
+        }
+        readout = random.normal(0.0, 0.03, (len(WORDS), self.hidden))
+        for pre, weight in weights.items():
+            if pre == "in" or self.recurrent:
+                late = random.uniform(0.0, self.delays, weight.shape) if self.delays else 0.0
+                net.connect(pre, "hidden", weight, delay=late)
+        net.connect("hidden", "out", readout)
         return net
