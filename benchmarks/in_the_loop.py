@@ -18,7 +18,7 @@ STEPS = ("1ms", "0.1ms")
 
 
 def mean_gradients(record, network):
-    """The batch-mean dL/dw of every synapse, by projection."""
+    """Return the batch-mean dL/dw of every synapse, by projection."""
     return {key: record.weight[key].mean(axis=0).reshape(-1) for key in network.projections}
 
 
