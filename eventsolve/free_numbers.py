@@ -318,12 +318,12 @@ def undetermined(directions: Reals, numbers: tuple[Number, ...]) -> tuple[Undete
     rows, found = directions.copy(), []
     pivots: list[int] = []
     for k in range(len(rows)):
-        at, pivot = np.unravel_index(np.argmax(np.abs(rows[k:])), rows[k:].shape)
+        at, pivot = divmod(int(np.argmax(np.abs(rows[k:]))), rows.shape[1])
         rows[[k, k + at]] = rows[[k + at, k]]
         rows[k] /= rows[k, pivot]
         others = np.arange(len(rows)) != k
         rows[others] -= rows[others, pivot][:, None] * rows[k]
-        pivots.append(int(pivot))
+        pivots.append(pivot)
     for row in rows[np.argsort(pivots)]:
         told = np.flatnonzero(np.abs(row) > 1e-6)
         found.append(Undetermined(tuple(numbers[k].name for k in told), tuple(row[told].tolist())))
