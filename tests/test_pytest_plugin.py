@@ -137,7 +137,7 @@ def test_the_summary_names_what_differs(pytester):
 
 
 def test_the_first_problem_that_fails_is_named_at_once_and_shrinking_has_a_budget(pytester):
-    """A factor is told from others on the problem that was drawn, not on the smallest one."""
+    """A factor that is tau_syn of one layer and not of the other is told as the number that it is."""
     result = run(
         pytester,
         """
@@ -167,7 +167,7 @@ def test_the_first_problem_that_fails_is_named_at_once_and_shrinking_has_a_budge
     )
     result.assert_outcomes(passed=1, failed=1)
     said = result.stdout.str()
-    assert re.search(r"eventsolve: the first problem that fails looks like: a factor tau_syn", said)
+    assert re.search(r"eventsolve: the first problem that fails looks like: a common factor of 0.005", said)
     assert re.search(r"explains 100 % of the misfit of 3 failing problems, and is found in 3 of them", said)
 
 
