@@ -65,11 +65,15 @@ class Exact:
     Parameters
     ----------
     wrt : collection of str, optional
-        Of which quantities it gives gradients, by default of all: fewer take less time.
+        Of which quantities it gives gradients, by default of all: fewer take less time. In a text they are parted by +.
     """
 
     name: ClassVar[str] = "exact"
     wrt: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.wrt, str):
+            object.__setattr__(self, "wrt", tuple(self.wrt.split("+")))
 
     def run(self, problem: es.Problem) -> Record:
         """Return what :func:`oracle` does."""
