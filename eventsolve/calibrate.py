@@ -443,7 +443,7 @@ class _Fit:
             values=values,
             errors=np.where(factors, values, 1.0) * errors,
             covariance=covariance,
-            undetermined=tuple(undetermined(direction, self.numbers) for direction in blind),
+            undetermined=undetermined(blind, self.numbers),
             observation=observation,
             lost=FrozenMapping(dict(spikes.added)),
             extra=FrozenMapping(

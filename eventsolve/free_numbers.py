@@ -313,9 +313,18 @@ def bounds_of(
     return low, high
 
 
-def undetermined(direction: Reals, numbers: tuple[Number, ...]) -> Undetermined:
-    """Return a direction by the names of the numbers that it is made of, the largest step being 1."""
-    largest = int(np.argmax(np.abs(direction)))
-    steps = direction / direction[largest]
-    told = np.flatnonzero(np.abs(steps) > 1e-6)
-    return Undetermined(tuple(numbers[k].name for k in told), tuple(steps[told].tolist()))
+def undetermined(directions: Reals, numbers: tuple[Number, ...]) -> tuple[Undetermined, ...]:
+    """Return a basis of what cannot be told, (n_blind, n), of as few numbers each as elimination finds, by name."""
+    rows, found = directions.copy(), []
+    pivots: list[int] = []
+    for k in range(len(rows)):
+        at, pivot = divmod(int(np.argmax(np.abs(rows[k:]))), rows.shape[1])
+        rows[[k, k + at]] = rows[[k + at, k]]
+        rows[k] /= rows[k, pivot]
+        others = np.arange(len(rows)) != k
+        rows[others] -= rows[others, pivot][:, None] * rows[k]
+        pivots.append(pivot)
+    for row in rows[np.argsort(pivots)]:
+        told = np.flatnonzero(np.abs(row) > 1e-6)
+        found.append(Undetermined(tuple(numbers[k].name for k in told), tuple(row[told].tolist())))
+    return tuple(found)

@@ -267,7 +267,7 @@ def observe(
     >>> measured.residual.voltage["out"].round(3)  # V is beyond the threshold: the chip's is higher, or it is slower
     array([0.108])
     >>> float(es.vjp(measured, {"out": [1.0]}).v_threshold["out"][0].round(5))  # in seconds
-    0.00524
+    0.00681
     """
     check_choice("slope", slope, SLOPES)
     check_choice("undefined", undefined, ("raise", "zero"))

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import settings
 
 import eventsolve as es
+from eventsolve.testing import failing
 from eventsolve.testing.canonical import PROBLEMS
+from eventsolve.testing.mismatch import Joint
 
 pytest_plugins = ["pytester"]
 
@@ -137,7 +139,7 @@ def test_the_summary_names_what_differs(pytester):
 
 
 def test_the_first_problem_that_fails_is_named_at_once_and_shrinking_has_a_budget(pytester):
-    """A factor is told from others on the problem that was drawn, not on the smallest one."""
+    """A factor that is tau_syn of one layer and not of the other is told as the number that it is."""
     result = run(
         pytester,
         """
@@ -167,8 +169,23 @@ def test_the_first_problem_that_fails_is_named_at_once_and_shrinking_has_a_budge
     )
     result.assert_outcomes(passed=1, failed=1)
     said = result.stdout.str()
-    assert re.search(r"eventsolve: the first problem that fails looks like: a factor tau_syn", said)
-    assert re.search(r"explains 100 % of the misfit of 3 failing problems, and is found in 3 of them", said)
+    assert re.search(r"eventsolve: the first problem that fails looks like: a common factor of 0.005", said)
+    assert re.search(
+        r"explains 100 % of the misfit( of [23] failing problems, and is found in [23] of them)?", said
+    )
+
+
+def test_of_several_problems_the_name_that_explains_most_is_told():
+    def said(name, *rivals, explains=1.0, verdict="fault"):
+        return Joint(verdict, name, rivals, explains, 1, 1)
+
+    first = said("a factor 2", "delay a step too long: in → out")
+    second = said("delay a step too long: in → hidden, hidden → out", explains=0.5)
+    neither = said("nothing", explains=0.0, verdict="unexplained")
+    found = failing.joint([first, second, neither])
+    assert (found.name, found.count, found.of) == ("delay a step too long: in → out", 2, 3)
+    assert found.explains == 0.5
+    assert failing.joint([first]) is first
 
 
 COUNTED = """

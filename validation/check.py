@@ -15,11 +15,12 @@ from eventsolve.bounded import Budget, content_of, opened
 from eventsolve.compare import Comparison, SpikeMatch, Stage, agreement, compare, label_of, worst_spike
 from eventsolve.compare.divergence import NAMES
 from eventsolve.io import records
-from eventsolve.io.records.record import QUANTITIES, check_fit
+from eventsolve.io.records.record import check_fit
 from eventsolve.problem import Problem
 from validation.diagnosis import diagnose
 from validation.diagnosis.verdict import PATIENCE, ROUNDING
 from validation.excerpt import excerpt_around
+from validation.oracle import oracle, reduced
 from validation.report import Run
 
 MOST_SPIKES = 2**20
@@ -154,22 +155,10 @@ def check(
         recorded = sum(trains.n_spikes for trains in record.spikes.values())
         max_spikes = max(MOST_SPIKES // max(1, record.n_samples), 10 * recorded)
     problem = replace(problem, max_spikes=max_spikes, loss=record.loss)
-    value, grads = None, None
-    if record.loss is not None:
-        value, grads = es.value_and_grad(problem.solution, record.loss, reduction=record.reduction)
     if window is None and record.time_step is None:
         window = problem.t_end * math.sqrt(float(np.finfo(np.float64).eps))
-    exact = records.Record(
-        "exact",
-        record.t_end,
-        record.inputs,
-        problem.solution.spikes,
-        network,
-        record.loss,
-        None if value is None else np.asarray(value, dtype=np.float64),
-        {} if grads is None else {name: getattr(grads, name) for name in QUANTITIES},
-        record.reduction,
-    )
+    truth = oracle(problem)
+    exact = reduced(truth, record.reduction)
     comparison = compare(exact, replace(record, network=network), window=window, tolerance=tolerance)
     traces = [
         _trace_stage(
@@ -184,9 +173,8 @@ def check(
     comparison = replace(comparison, stages=(*traces, *comparison.stages), not_given=tuple(not_given))
     verdict = None
     if record.spikes or graded or record.loss_values is not None:
-        verdict = diagnose(
-            problem, record, tolerance=ROUNDING if tolerance is None else tolerance, patience=patience
-        )
+        tolerated = ROUNDING if tolerance is None else tolerance
+        verdict = diagnose(problem, record, tolerance=tolerated, patience=patience, exact=truth)
     accepted = all(stage.agrees for stage in comparison.stages)
     if tolerance is None and window is None and verdict is not None:
         accepted = verdict.accepted

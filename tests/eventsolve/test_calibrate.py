@@ -111,6 +111,15 @@ def test_what_spikes_cannot_tell_is_named_with_its_error_infinite():
     assert np.isfinite(alone.errors).all()
 
 
+def test_directions_that_cannot_be_told_are_of_as_few_numbers_as_may_be():
+    """The gain and the threshold of each neuron, and not a mixture of all."""
+    _, given, spikes = planted(0)
+    found = es.calibrate(chip(WEIGHT), given, spikes, T_END, {"gain": "neuron", "v_threshold": "neuron"})
+    assert [set(direction.numbers) for direction in found.undetermined] == [
+        {f"gain of in → hidden[{n}]", f"v_threshold of hidden[{n}]"} for n in range(4)
+    ]
+
+
 @pytest.mark.parametrize(
     ("quantity", "level", "value"),
     [

@@ -145,7 +145,8 @@ def test_spikes_that_are_off_are_named_with_their_slip():
     )
     run = checking.check(record, record.network)
     assert parted(run) == ["spikes of hidden"]
-    assert "a step of delay: 0.001 s more on projections from inputs" in run.diagnosis.sentence
+    assert "delay 0.001 s too long: in → hidden" in run.diagnosis.sentence
+    assert "times 0.001 s late, while spikes act in time" in run.diagnosis.sentence  # of one population alone
 
 
 def test_a_loss_that_is_off_is_named():

@@ -14,6 +14,7 @@ from eventsolve.problem import network_of
 from validation import __main__ as cli
 from validation.grid import TimeStepped
 from validation.oracle import Exact, oracle
+from validation.registry import target
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.training import SGD, Adam, checkpoint, choices, trained
 from validation.training.descent import accuracy, raised
@@ -237,6 +238,11 @@ def test_a_readout_decides_by_its_largest_mean_voltage():
     found = accuracy(problem, solution.spikes, problem.loss.evaluate(solution))
     assert found == np.mean(means.argmax(axis=1) == labels)
     assert 0 < found < 1
+
+
+def test_the_exact_target_gives_the_gradients_that_are_asked_for():
+    assert set(target("exact", wrt="weight+delay").run(recurrent()).gradients) == {"weight", "delay"}
+    assert target("exact").wrt is None
 
 
 def test_a_loss_and_an_optimizer_by_name():

@@ -1,6 +1,7 @@
 """Records of learning: files, verdicts, planted faults by their names, and where a record departs first."""
 
 import json
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from learning import lesson
 from typer.testing import CliRunner
 
 from eventsolve.io import records
+from tests import mutated_files
 from validation.__main__ import app
 from validation.sbp import circuit, reference
 from validation.sbp.diagnosis import departure, diagnosed, explains, is_lifted, simulated
@@ -387,6 +389,25 @@ def test_a_file_that_is_no_such_record_is_refused_by_sentence(tmp_path, changes,
         read(tmp_path / "r.json")
     ran = RUN.invoke(app, ["check", str(tmp_path / "r.json"), "--out", str(tmp_path / "out")])
     assert ran.exit_code == 2, ran.output
+
+
+def test_a_changed_file_is_read_or_refused(tmp_path):
+    """Bytes, what the document says, and arrays changed at random: nothing but a sentence comes of it."""
+    small = recorded(Weights([[254, 8], [2, 4]], [[100], [200]]), [[1, 0], [1, 1]], [[1], [0]])
+    chance, ends = random.Random(1), {"read": 0, "refused": 0}
+    for ending in ("json", "npz"):
+        path = tmp_path / f"r.{ending}"
+        write(small, path)
+        content = path.read_bytes()
+        for _ in range(60):
+            path.write_bytes(mutated_files.changed(ending, content, chance))
+            try:
+                read(path, max_bytes=2**22)
+                ends["read"] += 1
+            except records.RecordError:
+                ends["refused"] += 1
+    assert ends["read"] > 0
+    assert ends["refused"] > 60
 
 
 def test_a_small_record_by_hand_is_read():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from validation.training import Epoch
+
+SLOPES = ("measured", "threshold", "crossing")
 
 
 def train_task(
@@ -61,6 +63,14 @@ def train_task(
         int | None, typer.Option(min=2, help="To train on. (default: 256 of a task; half of a record)")
     ] = None,
     seed: Seed = SEED,
+    along: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SLOPE",
+            help=f"Take exact gradients along the target's spikes, which need be all that it gives: one of "
+            f"{', '.join(SLOPES)}. (default: the target's own gradients)",
+        ),
+    ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -81,6 +91,8 @@ def train_task(
     option, or what the target cannot run, and with 130 if interrupted; the checkpoint then holds the last whole epoch,
     and --resume goes on from it to the bits that an uninterrupted training has.
     """
+    if along is not None and along not in SLOPES:
+        raise typer.BadParameter(f"{along!r} is not one of {', '.join(SLOPES)}", param_hint="'--along'")
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{out} must end with {', '.join(SUFFIXES)}", param_hint="'--out'")
     if resume and (checkpoint is None or not checkpoint.exists()):
@@ -99,7 +111,7 @@ def train_task(
         task,
         target,
         options,
-        tool="train",
+        tool="train" if along is None else "compare",
         samples=None if samples is None else 2 * samples,
         task_samples=512,
         seed=seed,
@@ -107,10 +119,11 @@ def train_task(
     )
 
     from eventsolve.io import records
+    from validation.training import InTheLoop, trained
     from validation.training import checkpoint as checkpoints
-    from validation.training import trained
     from validation.training.parameters import Parameters
 
+    learner: Any = found.target if along is None else InTheLoop(found.target, along)  # type: ignore[arg-type]
     errors, tables = consoles()
     last: Epoch | None = None
     interrupted = False
@@ -119,7 +132,7 @@ def train_task(
         half = problem.n_samples // 2
         training, test = (problem.select(range(low, high)) for low, high in ((0, half), (half, 2 * half)))
         wanted = Parameters(problem.network, tuple(name.strip() for name in parameters.split(",")))
-        settings = {"target": found.target.name, "loss": loss, "optimizer": repr(rule), "batch": batch}
+        settings = {"target": learner.name, "loss": loss, "optimizer": repr(rule), "batch": batch}
         said = checkpoints.identity(
             problem,
             wanted,
@@ -131,7 +144,7 @@ def train_task(
         shown = _Shown(errors, math.ceil(half / batch))
         following = trained(
             training,
-            found.target,
+            learner,
             rule,
             epochs=epochs,
             batch_size=batch,
@@ -150,7 +163,7 @@ def train_task(
         except KeyboardInterrupt:
             interrupted = True
     if out is not None and last is not None:
-        name = f"{found.title}, trained on {found.target.name} for {last.number} epochs"
+        name = f"{found.title}, trained on {learner.name} for {last.number} epochs"
         record = records.Record(name, test.t_end, test.inputs, network=last.network, loss=test.loss)
         try:
             records.write(record, out)

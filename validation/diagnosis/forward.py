@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,15 +45,26 @@ class Base:
 
 
 def bases(evidence: Evidence) -> list[Base]:
-    """Return the schemes that can run the problem: those that are as the record says it is first, the nearest first."""
+    """Return the schemes that can run the problem: those that are as the record says it is first, the nearest first.
+
+    If some have the recorded spikes, others that do not have those of a few samples are left out.
+    """
+    few = _few(evidence)
+    if few is not evidence:
+        near = [base.scheme for base in _bases(few, schemes(evidence)) if base.off == 0]
+        found = _bases(evidence, near)
+        if any(base.off == 0 for base in found):
+            return found
+    return _bases(evidence, schemes(evidence))
+
+
+def _bases(evidence: Evidence, of: Iterable[Scheme]) -> list[Base]:
     found = []
     spikes_only = replace(evidence, numbers={})
-    for scheme in schemes(evidence):
+    for scheme in of:
         answer = Twin(scheme).answer(spikes_only, replace(evidence.problem, loss=None))
-        if answer is None:
-            continue
-        spikes = answer.spikes
-        found.append(Base(scheme, spikes, mismatch(evidence, spikes)))
+        if answer is not None:
+            found.append(Base(scheme, answer.spikes, mismatch(evidence, answer.spikes)))
     said = evidence.record.scheme.said
     return sorted(found, key=lambda base: (not base.scheme.is_as(said), base.off))
 
@@ -108,6 +119,11 @@ class Moved:
     evidence: Evidence
     moves: int
     numbers: scans.Range | None = None
+
+    @property
+    def late(self) -> bool:
+        """Whether times are a constant off, which a delay before the first population does to all spikes, too."""
+        return self.where.startswith("times of") and (" late" in self.name or " early" in self.name)
 
 
 def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
@@ -183,6 +199,13 @@ def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved
                 if result:
                     return result
     return []
+
+
+def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
+    """Return the delays with which the nearest scheme has the recorded spikes."""
+    every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
+    nearest = min(found, key=lambda base: base.off)
+    return list(_plain(evidence, _few(evidence), found, nearest, every, work))
 
 
 def _plain(

@@ -53,6 +53,7 @@ def diagnose(
     tolerance: float = ROUNDING,
     window: float | None = None,
     patience: float = PATIENCE,
+    exact: records.Record | None = None,
 ) -> Diagnosis:
     """Say what explains how a record differs from the exact solution.
 
@@ -70,6 +71,8 @@ def diagnose(
     patience : float
         For how long guesses are tried, in seconds of a usual machine: what they cost is counted, not timed, so that a
         verdict is the same everywhere. Those for which not enough was left are counted in ``untried``.
+    exact : eventsolve.io.records.Record, optional
+        What :func:`validation.oracle.oracle` gives of the problem, if it is there already.
 
     Raises
     ------
@@ -84,20 +87,22 @@ def diagnose(
         raise ValueError(
             "the record has nothing to judge: no spikes, and no loss or gradients with the loss they are of"
         )
-    exact = _continuous(problem, record, problem.t_end * tolerance if window is None else window, tolerance)
-    truth = answer_of(oracle(problem), exact)
-    if _agrees(exact, truth):
+    truth = oracle(problem) if exact is None else exact
+    window = problem.t_end * tolerance if window is None else window
+    beside = _continuous(problem, record, window, tolerance)
+    answer = answer_of(truth, beside)
+    if _agrees(beside, answer):
         return Diagnosis("agrees", "equal within rounding", 1.0)
-    measured = replayed(exact, tolerance)
+    measured = replayed(beside, tolerance)
     if measured is not None:
         return measured
     work, step = Work(patience), record.time_step
-    if step is None or not exact.spikes or not on_grid(record, step):
-        found = _judged(exact, truth, work)
+    if step is None or not beside.spikes or not on_grid(record, step):
+        found = _judged(beside, answer, work)
         if step is None or found.verdict != "unexplained":
             return found
     clocked = replace(evidence_of(problem, record, step), lags=(step, -step))
-    return _judged(clocked, answer_of(oracle(problem), clocked), work)
+    return _judged(clocked, answer_of(truth, clocked), work)
 
 
 # -- against the exact solution ----------------------------------------------------------------------------------------
@@ -150,7 +155,8 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
     written = _ranked(forward.written(evidence, bases))
     if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
-        return _moved(written)
+        late = _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
+        return _moved(sorted([*written, *late], key=lambda r: (r.off, r.total)))
     guessed = (
         forward.guessed(evidence, bases, work) if fits_grid else []
     )  # off the grid no twin has the spikes
