@@ -77,10 +77,33 @@ def example(network: es.Network, seed: int = 0) -> records.Record:
         name="my implementation, 1 ms",
         spikes={name: spikes for name, spikes in got.spikes.items() if name not in inputs},
         weights={when: held for when in ("forward", "backward")},
+        arrivals=_arrivals(network, got.spikes, T_END),
         notes=(
             "An example: put your own numbers in the place of these, and leave out what you do not have.",
         ),
     )
+
+
+def _arrivals(
+    network: es.Network, spikes: Mapping[str, es.SpikeTrains], t_end: float
+) -> dict[str, es.SpikeTrains]:
+    """Return when spikes arrive of the populations that send all of theirs with one delay."""
+    delays: dict[str, set[float]] = {}
+    for projection in network.projections.values():
+        delays.setdefault(projection.pre, set()).update(np.unique(projection.delay))
+    found = {}
+    for name, (delay, *others) in delays.items():
+        if not others:
+            sent = spikes[name]
+            there = sent.times + delay <= t_end
+            found[name] = es.SpikeTrains.from_arrays(
+                sent.times[there] + delay,
+                sent.neurons[there],
+                sent.samples[there],
+                n_samples=sent.n_samples,
+                n_neurons=sent.n_neurons,
+            )
+    return found
 
 
 def explained(record: records.Record) -> str:

@@ -4,5 +4,20 @@ Files, each importing only from those before it: ``closed_forms`` (first spikes 
 ``causes`` (what can be left out), ``chip`` (mismatch, noise, a run), ``target``.
 """
 
-from validation.brainscales2.chip import Mismatch as Mismatch
-from validation.brainscales2.target import BrainScaleS2 as BrainScaleS2
+from typing import TYPE_CHECKING
+
+from validation.lazily import names_of
+
+if TYPE_CHECKING:
+    from validation.brainscales2.chip import Mismatch
+    from validation.brainscales2.target import BrainScaleS2
+
+__all__ = ["BrainScaleS2", "Mismatch"]
+
+__getattr__ = names_of(
+    __name__,
+    {
+        "chip": ["Mismatch"],
+        "target": ["BrainScaleS2"],
+    },
+)

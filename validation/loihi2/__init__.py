@@ -2,19 +2,45 @@
 
 Files, each importing only from those before it: ``program`` (layers of integers), ``kernels`` (what is compiled),
 ``running``, ``netx`` (files), ``causes`` (what can be left out), ``quantities`` (a network in the chip's quantities),
-``export``, ``target``.
+``exporting``, ``target``.
 """
 
-from validation.loihi2.export import Export as Export
-from validation.loihi2.export import export as export
-from validation.loihi2.export import network_of as network_of
-from validation.loihi2.netx import read_netx as read_netx
-from validation.loihi2.netx import write_netx as write_netx
-from validation.loihi2.program import Dense as Dense
-from validation.loihi2.program import Layer as Layer
-from validation.loihi2.program import Program as Program
-from validation.loihi2.quantities import Settings as Settings
-from validation.loihi2.running import Run as Run
-from validation.loihi2.running import run as run
-from validation.loihi2.target import Loihi2 as Loihi2
-from validation.loihi2.target import logits as logits
+from typing import TYPE_CHECKING
+
+from validation.lazily import names_of
+
+if TYPE_CHECKING:
+    from validation.loihi2.exporting import Export, export, network_of
+    from validation.loihi2.netx import read_netx, write_netx
+    from validation.loihi2.program import Dense, Layer, Program
+    from validation.loihi2.quantities import Settings
+    from validation.loihi2.running import Run, run
+    from validation.loihi2.target import Loihi2, logits
+
+__all__ = [
+    "Dense",
+    "Export",
+    "Layer",
+    "Loihi2",
+    "Program",
+    "Run",
+    "Settings",
+    "export",
+    "logits",
+    "network_of",
+    "read_netx",
+    "run",
+    "write_netx",
+]
+
+__getattr__ = names_of(
+    __name__,
+    {
+        "exporting": ["Export", "export", "network_of"],
+        "netx": ["read_netx", "write_netx"],
+        "program": ["Dense", "Layer", "Program"],
+        "quantities": ["Settings"],
+        "running": ["Run", "run"],
+        "target": ["Loihi2", "logits"],
+    },
+)

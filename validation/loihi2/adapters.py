@@ -11,7 +11,7 @@ import eventsolve as es
 from eventsolve.io.records import Record, Trace
 from eventsolve.io.records.scheme import Scheme
 from validation.grid.steps import grid_trains, number_of_steps
-from validation.loihi2.export import Export
+from validation.loihi2.exporting import Export
 from validation.loihi2.program import LSB
 
 

@@ -25,7 +25,7 @@ from validation.grid.steps import (
     number_of_steps,
 )
 from validation.loihi2.causes import ALL, MEANINGS, checked
-from validation.loihi2.export import Export, export, export_of
+from validation.loihi2.exporting import Export, export, export_of
 from validation.loihi2.kernels.tables import Layers, Neurons, Rules, Sent
 from validation.loihi2.program import DECAY, LSB, Reals
 from validation.loihi2.quantities import (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eventsolve.files import write_texts
+from eventsolve.files import NotWrittenError, write_texts
 from validation.report.document import Block, Cell, Document, Points, Table, Words, sentences
 
 if TYPE_CHECKING:
@@ -103,8 +103,13 @@ def publish(
     """
     from validation.terminal import console
 
-    page, data = write(document, folder, name)  # first: whoever reads what is printed may stop
-    to_terminal(document.headline, console(stderr=json), everything=everything)
+    headline = console(stderr=json)
+    try:
+        page, data = write(document, folder, name)  # first: whoever reads what is printed may stop
+    except NotWrittenError:
+        to_terminal(document.headline, headline, everything=everything)
+        raise
+    to_terminal(document.headline, headline, everything=everything)
     console(stderr=True).print(f"report: {page}\n        {data}", soft_wrap=True)
     if json:
         print(to_json(document), end="")

@@ -1,7 +1,8 @@
 """A model of discretised EventProp on SpiNNaker2 cores: programs that talk by packets, in a chosen arithmetic."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from validation.lazily import names_of
 
 if TYPE_CHECKING:
     from validation.spinnaker2.arithmetic import FLOAT32, FLOAT64, Arithmetic, FloatFormat
@@ -28,25 +29,15 @@ __all__ = [
     "Switches",
 ]
 
-_MODULES = {
-    "FLOAT32": "arithmetic",
-    "FLOAT64": "arithmetic",
-    "SGD": "optimizer_program",
-    "Adam": "optimizer_program",
-    "Arithmetic": "arithmetic",
-    "Batch": "chip_state",
-    "Chip": "chip",
-    "ChipState": "chip_state",
-    "FloatFormat": "arithmetic",
-    "OptimizerProgram": "optimizer_program",
-    "SpiNNaker2Core": "target",
-    "SwitchedCore": "switched",
-    "Switches": "switches",
-}
-"""Imported when they are asked for: the command line names this package's commands, and helps without numpy."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = names_of(
+    __name__,
+    {
+        "arithmetic": ["FLOAT32", "FLOAT64", "Arithmetic", "FloatFormat"],
+        "chip": ["Chip"],
+        "chip_state": ["Batch", "ChipState"],
+        "optimizer_program": ["SGD", "Adam", "OptimizerProgram"],
+        "switched": ["SwitchedCore"],
+        "switches": ["Switches"],
+        "target": ["SpiNNaker2Core"],
+    },
+)

@@ -35,6 +35,7 @@ def everything():
         record,
         traces={"out": replace(trace, **states, currents={KEY: trace.current - 1.0})},
         counters={"dropped packets": 3, "spikes left out": 0},
+        arrivals={"out": record.spikes["out"]},
         own_reset=False,
         trials=2,
         notes=("First.", "Second."),
