@@ -23,8 +23,10 @@ def assert_same(a: Record, b: Record) -> None:
     assert [f.name for f in fields(Record)] == [
         *("name", "t_end", "inputs", "spikes", "network", "loss", "loss_values", "gradients", "reduction"),
         *("time_step", "traces", "notes", "counters", "scheme", "own_reset", "weights", "trials"),
+        "arrivals",
     ]
     assert a.name == b.name
+    assert not a.arrivals and not b.arrivals
     assert a.counters == b.counters
     assert a.notes == b.notes
     assert a.reduction == b.reduction == "none"
