@@ -26,7 +26,8 @@ def assert_same(a: Record, b: Record) -> None:
         "arrivals",
     ]
     assert a.name == b.name
-    assert not a.arrivals and not b.arrivals
+    assert not a.arrivals
+    assert not b.arrivals
     assert a.counters == b.counters
     assert a.notes == b.notes
     assert a.reduction == b.reduction == "none"

@@ -33,7 +33,7 @@ class Rung(NamedTuple):
     weights : int
         That are other ones after their trial, over all trials.
     error : tuple of float
-        |dW - dW recorded| / |dW recorded|, Frobenius over all trials, of W1 and of W2; nan if nothing was learned.
+        ``|dW - dW recorded| / |dW recorded|``, Frobenius over all trials, of W1 and of W2; nan if nothing was learned.
     cosine : tuple of float
         Of dW and dW recorded, of W1 and of W2.
     first : int or None

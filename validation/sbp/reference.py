@@ -1,11 +1,13 @@
 """The closed form of a learning sample, which the circuit takes twelve steps for: in integers, or with the real error.
 
+::
+
     z1 = x W1     h = [z1 > 512]     z2 = h W2     o = [z2 > 512]
     d2 = (t - o) f'(z2)              f'(z) = [0 < z <= 1024]
     d1 = sign(W2 d2) f'(z1)          the one approximation: the real error has no sign function there
     W2 += 2 h d2                     W1 += 2 x d1
 
-That is backpropagation of L = |t - o|^2 / 2 with batch 1 through the clipped ramp min(max(z/1024, 0), 1), at which
+That is backpropagation of ``L = |t - o|^2 / 2`` with batch 1 through the clipped ramp min(max(z/1024, 0), 1), at which
 the step at 512 stands. Source: Renner, Sheldon, Zlotnik, Tao & Sornborger, *The backpropagation algorithm implemented
 on spiking neuromorphic hardware* (2024), and the wiring tables of the authors' program.
 """
@@ -144,7 +146,7 @@ def outputs(weights: Weights, inputs: ArrayLike, rule: Rule = CHIP) -> NDArray[A
 def loss(
     weights: Weights, inputs: ArrayLike, targets: ArrayLike, activation: Literal["step", "ramp"] = "step"
 ) -> Reals:
-    """Return |t - o|^2 / 2 of each sample, (n_samples,), with neurons that are steps or clipped ramps."""
+    """Return ``|t - o|^2 / 2`` of each sample, (n_samples,), with neurons that are steps or clipped ramps."""
     _, _, _, o = _forward(weights, np.asarray(inputs, dtype=np.float64), activation)
     return np.asarray(((np.asarray(targets) - o) ** 2).sum(axis=1) / 2)
 
