@@ -45,7 +45,7 @@ class Keywords:
     delays: float = 0.0
     split: Split = "train"
     t_end: float = 1.0
-    weighting: Literal["uniform", "exponential", "linear", "sigmoid"] = "uniform"
+    weighting: Literal["uniform", "exponential", "linear", "sigmoid"] = "exponential"
 
     def __post_init__(self) -> None:
         if not 0 <= seconds("delays", self.delays) < self.t_end:
