@@ -203,6 +203,8 @@ def calibrate(
     spikes, early = without_early(network, spikes) if unmatched else (dict(spikes), {})
     first = observe(network, inputs, spikes, t_end, threads=threads)
     given = tuple(first.slopes)
+    if not given:
+        raise ValueError(f"spikes must be those of a population that spikes; got {shown(sorted(spikes))}")
     numbers = numbers_of(network, levels_of(free), given if of is None else checked_populations(of, given))
     fit = _Fit(network, inputs, t_end, numbers, threads, time_noise, voltage_noise, loss)
     apart = len(given) == sum(getattr(p.neuron, "spiking", False) for p in network.populations.values())

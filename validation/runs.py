@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import eventsolve as es
 from eventsolve.compare import compare, worst_spike
+from eventsolve.compare.records import depths
 from validation.excerpt import excerpt_around
 from validation.oracle import oracle
 from validation.order import spike_order
@@ -37,7 +38,8 @@ def compared(
     title, group, series, settings, next_command
         As :class:`validation.report.Run` has them.
     window, tolerance : float, optional
-        As for :func:`eventsolve.compare.compare`.
+        As for :func:`eventsolve.compare.compare`; where spikes of the target scatter, the window is by default as much
+        wider, for each layer.
 
     Raises
     ------
@@ -46,11 +48,16 @@ def compared(
     """
     start = time.perf_counter()
     exact, model = oracle(problem), target.run(problem)
+    of = getattr(target, "resolution", None)
+    resolution = of(problem.network) if callable(of) else None
+    spread = 0.0 if resolution is None else resolution.spread
+    if window is None and resolution is not None and spread:
+        deepest = max(depths(problem.network.populations, problem.network.projections).values())
+        window = (deepest + 1.5) * resolution.time_step + deepest * spread
     comparison = compare(exact, model, window=window, tolerance=tolerance)
     order = None
-    if callable(resolution := getattr(target, "resolution", None)):
-        radii = resolution(problem.network).radii(problem.network)
-        order = spike_order(problem.solution, comparison.spikes, radii)
+    if resolution is not None:
+        order = spike_order(problem.solution, comparison.spikes, resolution.radii(problem.network))
     return Run(
         title=title,
         group=group,
@@ -63,5 +70,6 @@ def compared(
         ),
         seconds=time.perf_counter() - start,
         order=order,
+        spread=spread,
         next_command=next_command,
     )

@@ -228,5 +228,7 @@ def test_more_numbers_than_spikes_are_refused():
     few = {"hidden": es.SpikeTrains.from_lists([[[20e-3], [], [], []]])}
     with pytest.raises(ValueError, match="at most as many numbers as there are spikes: 4 and"):
         es.calibrate(chip(WEIGHT), given, few, T_END, {"tau_mem": "neuron"}, unmatched=False)
+    with pytest.raises(ValueError, match=r"spikes must be those of a population that spikes; got \[\]"):
+        es.calibrate(chip(WEIGHT), given, {}, T_END, {"tau_mem": "layer"})
     with pytest.raises(TypeError, match="free must be a mapping"):
         es.calibrate(chip(WEIGHT), given, spikes, T_END, "tau_mem")

@@ -1,5 +1,7 @@
 """The bias of gradients in the loop: do its table and its averages say what laws say they must?"""
 
+import re
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -63,3 +65,15 @@ def test_the_command_prints_the_table():
     silent = CliRunner().invoke(app, [*arguments, "--epochs", "1"])
     assert silent.exit_code == 2
     assert "the true gradient is 0" in silent.output
+
+
+def test_a_comparison_pairs_spikes_within_their_scatter_and_does_not_blame_the_clock(tmp_path):
+    """Spikes are recorded to 8 ns, which is no time step that anything is due to."""
+    command = ["compare", "delgrad", "--target", "brainscales2", "--samples", "4", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "they scatter enough to change the order of events" in said
+    assert "a time step of" not in said
+    missed, total = re.search(r"(\d+), \d+ .*? of (\d+)", said).groups()
+    assert int(missed) < int(total) / 10

@@ -235,6 +235,23 @@ def test_the_command_says_which_step_and_which_bits():
     assert 0 < said["thresholds_fit_from"] < 1e-3
 
 
+def test_the_command_keeps_to_a_step_and_to_bits_that_are_given():
+    command = [
+        "loihi2",
+        "digits",
+        "--samples",
+        "2",
+        "--set",
+        "time_step=5ms",
+        "--set",
+        "target.weight_bits=2",
+    ]
+    result = CliRunner().invoke(app, [*command, "--wanted", "1"])
+    assert result.exit_code == 1, result.output
+    assert result.output.count(" ms, ") == 1
+    assert "2 bits do not decide 100% of the samples" in result.output
+
+
 def test_the_example_stands_for_a_network_only_with_its_readout():
     net = network_of_program(read_netx(EXAMPLE), DT)
     assert [p.size for p in net.populations.values()] == [8, 10, 6, 3]

@@ -1,5 +1,7 @@
 """Verdicts on records of an implementation that shares no code with the diagnosis; `make planted` judges all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,15 @@ def test_a_fault_is_named(given, name):
     verdict, found = judged(Case(name, "plain", STEP, "exact", fault.words, record, given))
     assert verdict == "named", found
     assert found.explains > 0.99
+
+
+def test_what_is_off_by_less_than_the_step_costs_is_not_the_steps_doing(given):
+    """A way back of one's own looks so, and so does a small fault: neither is told to be the other."""
+    right, rng = Program(h=STEP).run(given), np.random.default_rng(0)
+    noisy = {key: g * (1.0 + 0.01 * rng.standard_normal(g.shape)) for key, g in right.weight.items()}
+    found = diagnose(given, replace(right, gradients={**right.gradients, "weight": noisy}))
+    assert (found.verdict, found.accepted) == ("unexplained", False)
+    assert "less than a time step of 1 ms costs: a way back that is not known here, or a fault" in found.name
 
 
 def test_neurons_and_their_gradients_in_another_order_go_together(given):

@@ -467,6 +467,19 @@ def test_the_other_commands_answer_too(tmp_path):
     assert json.loads((tmp_path / "d" / "diagnosis.json").read_text())["verdict"] == "agrees"
 
 
+@pytest.mark.parametrize(
+    "before",
+    [["loihi2"], ["converge", "--target", "genn"], ["recommend", "0.5", "--target", "genn"], ["train"]],
+    ids=lambda before: before[0],
+)
+def test_commands_that_have_no_answer_refuse_it_by_a_sentence(tmp_path, before, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(drawn(), tmp_path / "r.npz")
+    ran = RUN.invoke(app, [*before, "r.npz"])
+    assert ran.exit_code == 2, ran.output
+    assert "eventsolve-learning-record" in ran.output
+
+
 def test_a_target_is_asked_for_where_a_record_does_not_judge_itself(tmp_path):
     ran = RUN.invoke(app, ["compare", "random", "--out", str(tmp_path)])
     assert ran.exit_code == 2

@@ -59,7 +59,7 @@ def attribute(
     """
     with handed_over("attribute", options, out=out, name="attribution", json=json):
         found_given = given(
-            task, target, options, tool="attribute", samples=samples, task_samples=16, seed=seed
+            task, target, options, tool="attribute", samples=samples, task_samples=16, seed=seed, others=True
         )
 
     from validation.attribution import report

@@ -58,7 +58,7 @@ def compare(
     """
     width = None if window is None else duration("window", window)
     with handed_over("compare", options, out=out, json=json, junit=junit):
-        found = given(task, target, options, tool="compare", samples=samples, seed=seed)
+        found = given(task, target, options, tool="compare", samples=samples, seed=seed, others=True)
 
     from eventsolve.compare import broken_limits
     from eventsolve.files import write_text

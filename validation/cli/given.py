@@ -86,6 +86,7 @@ def given(
     seed: int = 42,
     least: int = 1,
     defaults: Mapping[str, Any] | None = None,
+    others: bool = False,
 ) -> Given:
     """Return what a command is given, or say as a bad option what is wrong with it.
 
@@ -107,6 +108,8 @@ def given(
         Samples that the command needs.
     defaults : mapping of str to value, optional
         Of options that the target has to be given, where they are not.
+    others : bool
+        Whether a record of another format is the caller's to hand over; it is refused otherwise.
     """
     from eventsolve.io.records import OtherRecord
     from validation import registry
@@ -130,8 +133,10 @@ def given(
         title, problem, record = _problem(source, read, of_task, samples, task_samples, seed)
         if problem.n_samples < least:
             raise ValueError(f"{tool} needs at least {least} samples; {source} gives {problem.n_samples}")
-    except OtherRecord:
-        raise
+    except OtherRecord as other:
+        if others:
+            raise
+        raise wrong(other) from None
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise wrong(error) from None
     return Given(title, problem, made, of_target, record)

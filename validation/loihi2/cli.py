@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from validation import exits
 from validation.cli.given import Options, Samples, Seed, Source, given
 from validation.options import file, wrong
 
@@ -120,18 +121,19 @@ def loihi2(
 ) -> None:
     """Say which time step and how many bits a network needs on Loihi 2, and what rounding does to it.
 
-    Every step is tried, as a finer one is not a better one there; the fewest bits of each layer are sought at the best
-    step. Exits with 2 if no step can be run.
+    Steps are tried unless one is given, as a finer one is not a better one there; the fewest bits of each layer are
+    sought at the best step. Exits with 1 if no bits are enough, with 2 if no step can be run.
     """
     from validation.loihi2.quantities import least_time_step
-    from validation.loihi2.recommendation import best_step, cheapest_bits, over_steps
+    from validation.loihi2.recommendation import STEPS, best_step, cheapest_bits, over_steps
     from validation.loihi2.target import Loihi2
 
     found = given(task, "loihi2", options, tool="compare", samples=samples, seed=seed, defaults=NEEDED)
     target = found.target
     assert isinstance(target, Loihi2)
     try:
-        steps = over_steps(found.problem, target)
+        alone = (target.time_step,) if "time_step" in found.options else STEPS
+        steps = over_steps(found.problem, target, alone)
         best = best_step(steps)
         bits = cheapest_bits(found.problem, best.target, wanted)
         least = least_time_step(found.problem.network, target.settings_of_export)
@@ -149,15 +151,16 @@ def loihi2(
                 indent=2,
             )
         )
-        return
+        raise typer.Exit(0 if bits else exits.DIFFERS)
     typer.echo(f"{found.title}, {found.problem.n_samples} samples")
     for one in steps:
         typer.echo(_line(one) + (" <- best" if one is best else ""))
     typer.echo(f"thresholds fit 17 bits at steps of {least:.3g} s and more")
     if bits is None:
-        typer.echo(f"8 bits do not decide {wanted:.0%} of the samples as the exact network does")
-    else:
-        typer.echo(f"cheapest for {wanted:.0%} of decisions: {_line(bits)}")
+        held = best.target.name.split(", ")[2]
+        typer.echo(f"{held} do not decide {wanted:.0%} of the samples as the exact network does")
+        raise typer.Exit(exits.DIFFERS)
+    typer.echo(f"fewest bits for {wanted:.0%} of decisions at that step: {_line(bits)}")
 
 
 def _document(one: Tried) -> dict[str, Any]:

@@ -118,9 +118,13 @@ def _verdict(runs: Sequence[Run]) -> Words:
     if orders and len(orders) == len(parted):
         strange = [run for run in parted if run.order is not None and run.order.unexplained.any()]
         if not strange:
+            what = (
+                "they scatter enough"
+                if any(run.spread for run in parted)
+                else "the time step and the number format are coarse enough"
+            )
             return Words(
-                "explained: where spikes differ from the exact ones, the time step and the number format "
-                "are coarse enough to change the order of events.",
+                f"explained: where spikes differ from the exact ones, {what} to change the order of events.",
                 "verdict",
             )
         return Words(
@@ -206,14 +210,15 @@ def _ms(step: float | None) -> str:
 
 def _time_steps(alike: Sequence[Sequence[Run]]) -> Iterator[str]:
     """Say of each network what a time step does to it."""
-    stepped = [same[0] for same in alike if same[0].comparison.model.time_step is not None]
+    first = [same[0] for same in alike]
+    stepped = [run for run in first if run.comparison.model.time_step is not None and not run.spread]
     for group in dict.fromkeys(run.group for run in stepped):
         of_group = [run for run in stepped if run.group == group]
-        first: dict[float, Run] = {}
+        steps: dict[float, Run] = {}
         for run in of_group:
-            first.setdefault(float(run.comparison.model.time_step or 0), run)
+            steps.setdefault(float(run.comparison.model.time_step or 0), run)
         said = [
-            _effect(run.comparison, k == 0) for k, (_, run) in enumerate(sorted(first.items(), reverse=True))
+            _effect(run.comparison, k == 0) for k, (_, run) in enumerate(sorted(steps.items(), reverse=True))
         ]
         yield f"{group}: {'; '.join(said)}."
 

@@ -63,6 +63,8 @@ class Run:
         Wall-clock time of the run.
     order : SpikeOrder or None
         Whether the model's resolution explains its other spikes, where that was asked.
+    spread : float
+        Seconds by which spikes may be off besides, as those of analog circuits are.
     findings : mapping of str to str
         By the label of the stage that parts: where first.
     diagnosis : Diagnosis or None
@@ -81,6 +83,7 @@ class Run:
     excerpt: Excerpt | None
     seconds: float
     order: SpikeOrder | None = None
+    spread: float = 0.0
     findings: Mapping[str, str] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
     accepted: bool = True
