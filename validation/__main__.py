@@ -143,7 +143,11 @@ def check(
 
     try:
         most = max_bytes or records.MAX_BYTES
-        with handed_over("check", out=out, json=json, junit=junit):
+        without = {
+            **{"network": network, "nir-step": nir_step, "window": window, "tolerance": tolerance},
+            **{"max-spikes": max_spikes, "patience": patience},
+        }
+        with handed_over("check", record, without=without, out=out, json=json, junit=junit):
             given = records.read(record, max_bytes=most)
         net = checking.network_of(given, network, nir_step=step, max_bytes=most)
         run = checking.check(

@@ -14,7 +14,9 @@ or HDF5, and of the memory that may still be taken. It returns what fulfils :cla
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -25,7 +27,7 @@ from eventsolve.files import write_text
 from eventsolve.io.records import KINDS, OtherRecord
 from validation import exits
 from validation.options import wrong
-from validation.report.document import Document
+from validation.report.document import Document, Words
 
 
 class Judgement(NamedTuple):
@@ -55,6 +57,7 @@ class Judged(Protocol):
 def tell(
     tool: str,
     record: OtherRecord,
+    source: str,
     origin: Mapping[str, Any],
     options: Sequence[str] | None = None,
     *,
@@ -65,7 +68,7 @@ def tell(
 ) -> typer.Exit:
     """Say what a record of another format says to a command, in all faces of a report; return how the command ends.
 
-    With no folder ``out`` it is only printed.
+    With no folder ``out`` it is only printed. Commands to type next name the file, ``source``, for RECORD.
 
     Raises
     ------
@@ -83,10 +86,16 @@ def tell(
         judgement = own.judged(tool, origin, registry.settings(list(options or [])))
     except (ValueError, ImportError) as error:
         raise wrong(error) from None
+    headline = tuple(
+        replace(block, text=block.text.replace("RECORD", shlex.quote(source)))
+        if isinstance(block, Words) and block.tone == "command"
+        else block
+        for block in judgement.document.headline
+    )
     if out is None:
-        to_terminal(judgement.document.headline, console())
+        to_terminal(headline, console())
     else:
-        report.publish(judgement.document, out, name, json=json)
+        report.publish(replace(judgement.document, headline=headline), out, name, json=json)
     if junit is not None:
         write_text(junit, of_judgement(judgement.document, judgement.accepted))
     return typer.Exit(0 if judgement.accepted else exits.DIFFERS)

@@ -480,6 +480,31 @@ def test_commands_that_have_no_answer_refuse_it_by_a_sentence(tmp_path, before, 
     assert "eventsolve-learning-record" in ran.output
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "--tolerance", "0.5"],
+        ["check", "--window", "1ms"],
+        ["diagnose", "--patience", "1s"],
+        ["compare", "--target", "loihi2"],
+        ["attribute", "--target", "genn"],
+        ["localise", "--target", "loihi2"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_it_has_no_use_for_are_refused(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = invoke(tmp_path, drawn(), *command)
+    assert ran.exit_code == 2, ran.output
+    assert "judges itself" in " ".join(ran.output.split())
+    assert command[1] in ran.output
+
+
+def test_the_next_command_names_the_file(tmp_path):
+    ran = invoke(tmp_path, drawn(wiring=late(5)), "check", "--out", str(tmp_path / "out"))
+    assert f"attribute {tmp_path / 'r.npz'}" in ran.output.replace("\n", "")
+
+
 def test_a_target_is_asked_for_where_a_record_does_not_judge_itself(tmp_path):
     ran = RUN.invoke(app, ["compare", "random", "--out", str(tmp_path)])
     assert ran.exit_code == 2

@@ -166,6 +166,10 @@ def test_a_record_with_a_fault_is_written_and_checked(tmp_path):
     ran = RUN.invoke(app, ["localise", path])
     assert ran.exit_code == 0, ran.output
     assert "mine learns as the circuit does, in every bit of 3 trials" in ran.output
+    fault = "gate 6 to o and o_hi and o_lo comes one step late"
+    ran = RUN.invoke(app, [*made[:4], "--trials", "10", "--hidden", "15", "--fault", fault])
+    assert ran.exit_code == 0, ran.output
+    assert "the fault leaves no trace in these trials" in ran.output
     ran = RUN.invoke(app, [*made, "--fault", "nothing"])
     assert ran.exit_code == 2
     assert "there is no fault 'nothing'" in " ".join(ran.output.split())

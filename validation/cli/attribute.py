@@ -57,7 +57,8 @@ def attribute(
 
     Exits with 2 on a bad option and with 130 if interrupted; the report then holds what was finished.
     """
-    with handed_over("attribute", options, out=out, name="attribution", json=json):
+    without = {"target": target, "samples": samples, "keep": keep, "order": order}
+    with handed_over("attribute", task, options, without=without, out=out, name="attribution", json=json):
         found_given = given(
             task, target, options, tool="attribute", samples=samples, task_samples=16, seed=seed, others=True
         )

@@ -57,7 +57,9 @@ def compare(
     Exits with 1 if a limit is broken, and with 2 on a bad option, or what the target cannot run.
     """
     width = None if window is None else duration("window", window)
-    with handed_over("compare", options, out=out, json=json, junit=junit):
+    limits = {"max-error": max_error, "min-cosine": min_cosine}
+    without = {"target": target, "samples": samples, "window": window, "tolerance": tolerance, **limits}
+    with handed_over("compare", task, options, without=without, out=out, json=json, junit=junit):
         found = given(task, target, options, tool="compare", samples=samples, seed=seed, others=True)
 
     from eventsolve.compare import broken_limits

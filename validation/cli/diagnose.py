@@ -65,7 +65,8 @@ def diagnose(
     from validation.report.document import Points, Words
 
     try:
-        with handed_over("diagnose", out=out, name="diagnosis", json=json):
+        without = {"network": network, "patience": patience}
+        with handed_over("diagnose", record, without=without, out=out, name="diagnosis", json=json):
             given = records.read(record)
         net = check.network_of(given, network)
         run = check.check(given, net, patience=usual_time(patience))

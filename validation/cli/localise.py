@@ -54,7 +54,8 @@ def localise(
 
     _, tables = consoles()
     try:
-        with handed_over("localise", options):
+        without = {"target": target, "network": network, "before": before, "rtol": rtol}
+        with handed_over("localise", record, options, without=without):
             given = records.read(record)
         if not target:
             raise typer.BadParameter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,8 +44,19 @@ def again(
 
 
 @contextmanager
-def handed_over(tool: str, options: Sequence[str] | None = None, **faces: Any) -> Iterator[None]:
-    """Let a record of another format, which is read in this context, answer the command; ``faces`` as of ``tell``."""
+def handed_over(
+    tool: str,
+    source: object,
+    options: Sequence[str] | None = None,
+    *,
+    without: Mapping[str, object],
+    **faces: Any,
+) -> Iterator[None]:
+    """Let a record of another format, which is read in this context, answer the command.
+
+    ``without`` are options that such a record has no use for, which is said where one is given; ``faces`` are those of
+    ``tell``.
+    """
     from eventsolve.io.records import OtherRecord
 
     try:
@@ -54,9 +65,14 @@ def handed_over(tool: str, options: Sequence[str] | None = None, **faces: Any) -
         from validation.kinds import tell
         from validation.report import provenance
 
-        raise tell(
-            tool, other, provenance({"set": list(options or [])}, command()), options, **faces
-        ) from None
+        for name, value in without.items():
+            if value is not None and value != "":
+                raise typer.BadParameter(
+                    f"a record of the format {other.format!r} judges itself and has no use for it",
+                    param_hint=f"'--{name}'",
+                ) from None
+        origin = provenance({"set": list(options or [])}, command())
+        raise tell(tool, other, str(source), origin, options, **faces) from None
 
 
 def consoles() -> tuple[Console, Console]:

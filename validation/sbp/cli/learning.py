@@ -63,6 +63,7 @@ def record(
     """
     from validation.sbp import circuit, images
     from validation.sbp import record as records
+    from validation.sbp.diagnosis import explains
     from validation.sbp.guesses import guesses, right
     from validation.sbp.weights import initial
 
@@ -80,6 +81,10 @@ def record(
         records.write(written, out)
     except (ValueError, ImportError, OSError) as error:
         raise wrong(error) from None
+    if fault is not None and explains(written, right("before")):
+        typer.echo(
+            "the fault leaves no trace in these trials: the record is that of the right circuit", err=True
+        )
 
 
 @app.command()
