@@ -81,6 +81,30 @@ def count_of(flags):
     return count
 
 
+@borrowing
+def answered(x, t, w1, w2, numbers, flags, z1, z2):
+    """Set what fires, where the derivatives are not 0, and the errors of the output."""
+    h, inside1, _, _, inside2, up2, down2 = flags
+    summed(x, w1, z1)
+    boxed(z1, numbers, inside1)
+    for j in range(h.size):
+        h[j] = z1[j] > numbers.half
+    summed(h, w2, z2)
+    boxed(z2, numbers, inside2)
+    for k in range(t.size):
+        fired = z2[k] > numbers.half
+        up2[k] = t[k] and not fired and inside2[k]
+        down2[k] = fired and not t[k] and inside2[k]
+
+
+@borrowing
+def counted(x, flags, counts):
+    """Set how many spikes each population had."""
+    h, _, up1, down1, _, up2, down2 = flags
+    counts[0], counts[1], counts[2] = count_of(x), count_of(h), count_of(up2)
+    counts[3], counts[4], counts[5] = count_of(down2), count_of(up1), count_of(down1)
+
+
 @compiled
 def learn(order, inputs, targets, matrices, numbers, flags, sums, answers, stop):
     """Learn the samples of an order, and change the matrices.
@@ -88,7 +112,7 @@ def learn(order, inputs, targets, matrices, numbers, flags, sums, answers, stop)
     ``flags`` are arrays for h, its box, d1+, d1- (hidden,), the box of the output, d2+, d2- (out,); ``sums`` for z1,
     e (hidden,).
     """
-    h, inside1, up1, down1, inside2, up2, down2 = flags
+    h, inside1, up1, down1, _, up2, down2 = flags
     z1, e = sums
     w1, w2, plus, minus = matrices
     step, low, high = numbers.step, numbers.low, numbers.high
@@ -96,16 +120,7 @@ def learn(order, inputs, targets, matrices, numbers, flags, sums, answers, stop)
         if stop[0]:
             return
         x, t, z2 = inputs[order[n]], targets[order[n]], answers.z2[n]
-        summed(x, w1, z1)
-        boxed(z1, numbers, inside1)
-        for j in range(h.size):
-            h[j] = z1[j] > numbers.half
-        summed(h, w2, z2)
-        boxed(z2, numbers, inside2)
-        for k in range(t.size):
-            fired = z2[k] > numbers.half
-            up2[k] = t[k] and not fired and inside2[k]
-            down2[k] = fired and not t[k] and inside2[k]
+        answered(x, t, w1, w2, numbers, flags, z1, z2)
         for j in range(h.size):
             up1[j] = down1[j] = 0
         if any_of(up2) or any_of(down2):
@@ -131,9 +146,7 @@ def learn(order, inputs, targets, matrices, numbers, flags, sums, answers, stop)
                 learned(x, up1, w1, step, low, high)
             if any_of(down1):
                 learned(x, down1, w1, -step, low, high)
-        counts = answers.counts[n]
-        counts[0], counts[1], counts[2] = count_of(x), count_of(h), count_of(up2)
-        counts[3], counts[4], counts[5] = count_of(down2), count_of(up1), count_of(down1)
+        counted(x, flags, answers.counts[n])
 
 
 @compiled
@@ -142,7 +155,7 @@ def learn_exactly(order, inputs, targets, matrices, numbers, rate, flags, sums, 
 
     ``plus`` and ``minus`` are not used: there is one W2. ``up1`` and ``down1`` only count the signs of e.
     """
-    h, inside1, up1, down1, inside2, up2, down2 = flags
+    h, inside1, up1, down1, _, up2, down2 = flags
     z1, e = sums
     w1, w2 = matrices.w1, matrices.w2
     step, low, high = numbers.step, numbers.low, numbers.high
@@ -150,16 +163,7 @@ def learn_exactly(order, inputs, targets, matrices, numbers, rate, flags, sums, 
         if stop[0]:
             return
         x, t, z2 = inputs[order[n]], targets[order[n]], answers.z2[n]
-        summed(x, w1, z1)
-        boxed(z1, numbers, inside1)
-        for j in range(h.size):
-            h[j] = z1[j] > numbers.half
-        summed(h, w2, z2)
-        boxed(z2, numbers, inside2)
-        for k in range(t.size):
-            fired = z2[k] > numbers.half
-            up2[k] = t[k] and not fired and inside2[k]
-            down2[k] = fired and not t[k] and inside2[k]
+        answered(x, t, w1, w2, numbers, flags, z1, z2)
         for round_ in range(2):
             if (round_ == 1) == numbers.after:
                 for j in range(h.size):
@@ -181,9 +185,7 @@ def learn_exactly(order, inputs, targets, matrices, numbers, rate, flags, sums, 
                 if x[i]:
                     for j in range(h.size):
                         w1[i, j] = min(max(w1[i, j] + rate * e[j], low), high)
-        counts = answers.counts[n]
-        counts[0], counts[1], counts[2] = count_of(x), count_of(h), count_of(up2)
-        counts[3], counts[4], counts[5] = count_of(down2), count_of(up1), count_of(down1)
+        counted(x, flags, answers.counts[n])
 
 
 @compiled
