@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from eventsolve.adjoint import check_choice
 from eventsolve.checks import shown
@@ -207,7 +206,7 @@ def calibrate(
         raise ValueError(f"spikes must be those of a population that spikes; got {shown(sorted(spikes))}")
     numbers = numbers_of(network, levels_of(free), given if of is None else checked_populations(of, given))
     fit = _Fit(network, inputs, t_end, numbers, threads, time_noise, voltage_noise, loss)
-    apart = len(given) == sum(getattr(p.neuron, "spiking", False) for p in network.populations.values())
+    apart = len(given) == sum(p.spiking for p in network.populations.values())
     x = np.zeros(len(numbers))
     measured = {name: spikes[name] for name in given}
     before, now = None, _Spikes(measured, {name: none_of(trains) for name, trains in measured.items()})
@@ -316,6 +315,8 @@ class _Fit:
 
     def solved(self, x: Reals, spikes: _Spikes, apart: bool) -> Reals:
         """Return the numbers with the least squares."""
+        from scipy.optimize import least_squares  # slow to import, and wanted here alone
+
         weights = self.weights(self.observed(x, spikes), spikes)
         n = int(np.count_nonzero(weights))
         if n < len(self.numbers):

@@ -18,7 +18,7 @@ from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, content
 from eventsolve.checks import printable, shown
 from eventsolve.files import whole
 from eventsolve.io.hdf5 import read_arrays
-from eventsolve.io.records.document import document_of, record_of
+from eventsolve.io.records.document import FORMAT, document_of, record_of
 from eventsolve.io.records.fields import RecordError
 from eventsolve.io.records.record import Record
 
@@ -71,8 +71,9 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Record:
     path = Path(path)
     document, budget = document_in(path, max_bytes=max_bytes)
     with _named(path):
-        if isinstance(document, dict) and document.get("format") in _formats():
-            raise OtherRecord(document["format"], document, budget)
+        told = document.get("format") if isinstance(document, dict) else None
+        if told != FORMAT and told in _formats():  # what is installed is searched for others alone
+            raise OtherRecord(told, document, budget)
         return record_of(document, budget)
 
 
