@@ -29,7 +29,8 @@ import eventsolve as es
 from eventsolve.compare.matching import match_spikes
 from eventsolve.files import whole, write_text
 from eventsolve.io.datasets import encode_latency, yin_yang
-from validation.peers import RUNNERS, execute, sorted_trains
+from eventsolve.spiketrains import sorted_trains
+from validation.peers import RUNNERS, execute
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

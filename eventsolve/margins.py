@@ -274,11 +274,7 @@ _NO_ROWS = Rows(np.empty((0, 4)), np.empty((0, 6), np.int64), np.empty(0, np.int
 
 def spiking_layers(solution: Solution) -> list[Layer]:
     """Return the layers that spike."""
-    return [
-        layer
-        for layer in layers_of(solution.network)
-        if any(p.neuron is not None and p.neuron.spiking for p in layer.populations)
-    ]
+    return [layer for layer in layers_of(solution.network) if any(p.spiking for p in layer.populations)]
 
 
 def origins(layer: Layer, gathered: Gathered, own: Spikes) -> Integers:

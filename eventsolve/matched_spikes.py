@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.network import Network
-from eventsolve.spiketrains import SpikeTrains
+from eventsolve.spiketrains import SpikeTrains, sorted_trains
 
 Reals = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -33,8 +33,7 @@ def joined_spikes(one: SpikeTrains, other: SpikeTrains) -> SpikeTrains:
         np.concatenate([getattr(trains, column) for trains in (one, other)])
         for column in ("times", "neurons", "samples")
     )
-    order = np.lexsort((neurons, times, samples))
-    return SpikeTrains(times[order], neurons[order], samples[order], one.n_samples, one.n_neurons)
+    return sorted_trains(times, neurons, samples, (one.n_samples, one.n_neurons))
 
 
 def each_spike(trains: SpikeTrains) -> list[tuple[int, int, float]]:

@@ -115,6 +115,11 @@ class Population:
     size: int
     neuron: LIF | LI | None
 
+    @property
+    def spiking(self) -> bool:
+        """Whether its neurons spike by a threshold; those of an input do not."""
+        return self.neuron is not None and self.neuron.spiking
+
     def parameter(self, name: str) -> NDArray[np.float64]:
         """Return the parameter for every neuron, (size,); a non-spiking neuron's v_threshold is inf."""
         value = getattr(self.neuron, name, {"v_threshold": np.inf}.get(name, 0.0))

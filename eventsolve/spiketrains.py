@@ -204,11 +204,7 @@ class SpikeTrains(Frozen):
         array = np.sort(array, axis=2)
         samples, neurons, slots = np.nonzero(np.isfinite(array))
         flat = array[samples, neurons, slots]
-        order = np.lexsort((neurons, flat, samples))
-        n_samples, n_neurons = array.shape[:2]
-        return cls.from_arrays(
-            flat[order], neurons[order], samples[order], n_neurons=n_neurons, n_samples=n_samples
-        )
+        return sorted_trains(flat, neurons, samples, (array.shape[0], array.shape[1]))
 
     @classmethod
     def _sorted(
@@ -225,8 +221,7 @@ class SpikeTrains(Frozen):
             if columns
             else np.empty(0, np.int64)
         )
-        order = np.lexsort((n, t, s))
-        return cls.from_arrays(t[order], n[order], s[order], n_neurons=n_neurons, n_samples=n_samples)
+        return sorted_trains(t, n, s, (n_samples, n_neurons))
 
     @property
     def n_spikes(self) -> int:
@@ -486,3 +481,15 @@ def _length(name: str, values: object, of: str) -> int:
             f"{name} must be a list of {of}, as trains are {_NESTED}; got {shown(values)}"
             + (": give one train as [[train]]" if isinstance(values, Real) else "")
         ) from error
+
+
+def sorted_trains(times: Any, neurons: Any, samples: Any, shape: tuple[int, int]) -> SpikeTrains:
+    """Return spikes in any order, times in seconds, as those of (n_samples, n_neurons) neurons."""
+    order = np.lexsort((neurons, times, samples))
+    return SpikeTrains.from_arrays(
+        np.asarray(times, dtype=np.float64)[order],
+        np.asarray(neurons, dtype=np.int64)[order],
+        np.asarray(samples, dtype=np.int64)[order],
+        n_samples=shape[0],
+        n_neurons=shape[1],
+    )

@@ -54,11 +54,11 @@ def example(network: es.Network, seed: int = 0) -> records.Record:
     if not read or not inputs:
         raise ValueError("the network must have an input, and a population for a loss to read")
     random = np.random.default_rng(seed)
-    output = next((p for p in reversed(read) if p.neuron is not None and p.neuron.spiking), read[-1])
+    output = next((p for p in reversed(read) if p.spiking), read[-1])
     labels = random.integers(0, output.size, N_SAMPLES)
     loss: Any = (
         es.losses.TTFSCrossEntropy(output.name, labels, tau0=2e-3, tau1=10e-3, alpha=3e-3, silent="t_end")
-        if output.neuron is not None and output.neuron.spiking
+        if output.spiking
         else es.losses.MaxVoltageCrossEntropy(output.name, labels)
     )
     trains = {

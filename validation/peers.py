@@ -26,6 +26,7 @@ import eventsolve as es
 from eventsolve.checks import duration, first_entry, seconds
 from eventsolve.io.records import Record
 from eventsolve.network import LIF, Key, Network
+from eventsolve.spiketrains import sorted_trains
 from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
 from validation.grid.steps import check_network, number_of_samples
 
@@ -204,15 +205,3 @@ def execute(command: list[Any], timeout: float | None = None, **more: Any) -> No
         errors = [line for line in lines if re.match(r"[\w.]*(Error|ERROR)[\w.]*: ", line)]
         last = (errors or lines or [f"exit status {process.returncode}"])[-1]
         raise RuntimeError(last[:200])
-
-
-def sorted_trains(times: Any, neurons: Any, samples: Any, shape: tuple[int, int]) -> es.SpikeTrains:
-    """Return spikes in any order, times in seconds, as those of (n_samples, n_neurons) neurons."""
-    order = np.lexsort((neurons, times, samples))
-    return es.SpikeTrains.from_arrays(
-        np.asarray(times, dtype=np.float64)[order],
-        np.asarray(neurons, dtype=np.int64)[order],
-        np.asarray(samples, dtype=np.int64)[order],
-        n_samples=shape[0],
-        n_neurons=shape[1],
-    )

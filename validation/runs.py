@@ -52,8 +52,9 @@ def compared(
     resolution = of(problem.network) if callable(of) else None
     spread = 0.0 if resolution is None else resolution.spread
     if window is None and resolution is not None and spread:
-        deepest = max(depths(problem.network.populations, problem.network.projections).values())
-        window = (deepest + 1.5) * resolution.time_step + deepest * spread
+        window = resolution.window(
+            max(depths(problem.network.populations, problem.network.projections).values())
+        )
     comparison = compare(exact, model, window=window, tolerance=tolerance)
     order = None
     if resolution is not None:

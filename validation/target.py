@@ -60,6 +60,13 @@ class Resolution:
             },
         }
 
+    def window(self, depth: int) -> float:
+        """Return the seconds within which spikes of a population are paired, so many layers behind the inputs.
+
+        One and a half steps, and for each layer another one and the spread.
+        """
+        return (depth + 1.5) * self.time_step + depth * self.spread
+
 
 class Target(Protocol):
     """An implementation under test; one that has no gradients says so by an attribute ``forward_only``, True."""

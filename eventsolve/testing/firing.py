@@ -80,7 +80,7 @@ def _firing_layer(network: Network, layer: Layer, wanted: Wanted) -> Network | N
     Neurons that do not project to each other are independent of each other's gain. Connections within a cycle are
     left out at first, and then as strong as they can be.
     """
-    sizes = {p.name: p.size for p in layer.populations if p.neuron is not None and p.neuron.spiking}
+    sizes = {p.name: p.size for p in layer.populations if p.spiking}
     weights = {key: p.weight for key, p in network.projections.items() if key[1] in sizes}
     within = {key: weight for key, weight in weights.items() if key[0] in layer.name}
     driving = {key: weight for key, weight in weights.items() if key not in within}

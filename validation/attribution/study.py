@@ -118,10 +118,9 @@ class Study:
         """Seconds within which spikes are paired, by population of spiking neurons; shallow ones first."""
         network = self.problem.network
         depth = depths(network.populations, network.projections)
-        spiking = (n for n, p in network.populations.items() if p.neuron is not None and p.neuron.spiking)
+        spiking = (n for n, p in network.populations.items() if p.spiking)
         computed = sorted(spiking, key=lambda name: depth[name])
-        step, spread = self.resolution.time_step, self.resolution.spread
-        wide = {name: (depth[name] + 1.5) * step + depth[name] * spread for name in computed}
+        wide = {name: self.resolution.window(depth[name]) for name in computed}
         return wide if self.window is None else dict.fromkeys(wide, self.window)
 
     @cached_property

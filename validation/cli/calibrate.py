@@ -67,9 +67,7 @@ def calibrate(
         given = records.read(record)
         problem = given.problem(check.network_of(given, network))
         spiking = {
-            name: trains
-            for name, trains in given.spikes.items()
-            if getattr(problem.network.population(name).neuron, "spiking", False)
+            name: trains for name, trains in given.spikes.items() if problem.network.population(name).spiking
         }
         found = es.calibrate(
             problem.network,

@@ -177,7 +177,7 @@ def networks(evidence: Evidence) -> Iterator[Changed]:
     for name, words, change in changes:
         spiking = [p for p in network.populations.values() if p.neuron is not None]
         if name in ("t_ref", "v_reset", "reset"):
-            spiking = [p for p in spiking if p.neuron is not None and p.neuron.spiking]
+            spiking = [p for p in spiking if p.spiking]
         for whose in together_and_alone([p.name for p in spiking]):
             neurons: dict[str, Any] = {q: network.population(q).neuron for q in whose}
             other = network.with_neurons({q: replace(n, **change(n)) for q, n in neurons.items()})

@@ -43,7 +43,7 @@ def _regularised(target: GeNN, problem: es.Problem, record: Record) -> Iterator[
     hidden = [
         record.trains[name].counts()
         for name, p in problem.network.populations.items()
-        if p.neuron is not None and p.neuron.spiking and name in record.trains
+        if p.spiking and name in record.trains
     ]
     most = max((int((c.sum(axis=0) if target.batched else c).max(initial=0)) for c in hidden), default=0)
     if most == 0:

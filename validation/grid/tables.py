@@ -85,7 +85,7 @@ class Tables:
                 "v_initial": of[:, V_INITIAL],
                 "i_initial": of[:, I_INITIAL],
             }
-            if population.neuron is not None and population.neuron.spiking:
+            if population.spiking:
                 gradients |= {
                     "v_threshold": of[:, THRESHOLD],
                     "v_reset": of[:, RESET],

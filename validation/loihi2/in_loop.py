@@ -88,7 +88,7 @@ class Loihi2InLoop:
             given = {
                 name: record.spikes[name]
                 for name, population in problem.network.populations.items()
-                if population.neuron is not None and population.neuron.spiking
+                if population.spiking
             }
             solution: es.Solution = es.observe(
                 left, inputs, given, problem.t_end + self.time_step, undefined="zero", threads=self.threads

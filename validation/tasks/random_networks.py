@@ -12,6 +12,7 @@ import eventsolve as es
 from eventsolve.checks import count
 from eventsolve.problem import Problem
 from eventsolve.solve import StoppedError
+from eventsolve.spiketrains import sorted_trains
 
 Reals: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -102,7 +103,7 @@ def _enlarged(problem: Problem, n: int, random: np.random.Generator) -> Problem:
     samples = [problem.select([k]) for k in range(own)]
     samples += [_moved(samples[k % own], random) for k in range(own, n)]
     inputs = {
-        name: _spikes(
+        name: sorted_trains(
             np.concatenate([one.inputs[name].times for one in samples]),
             np.concatenate([one.inputs[name].neurons for one in samples]),
             np.repeat(np.arange(n), [one.inputs[name].n_spikes for one in samples]),
@@ -113,18 +114,12 @@ def _enlarged(problem: Problem, n: int, random: np.random.Generator) -> Problem:
     return replace(problem.select(np.arange(n) % own), inputs=inputs)
 
 
-def _spikes(times: Reals, neurons: Integers, samples: Integers, shape: tuple[int, int]) -> es.SpikeTrains:
-    order = np.lexsort((neurons, times, samples))
-    sizes = {"n_samples": shape[0], "n_neurons": shape[1]}
-    return es.SpikeTrains.from_arrays(times[order], neurons[order], samples[order], **sizes)
-
-
 def _moved(sample: Problem, random: np.random.Generator) -> Problem:
     """Return a sample with inputs moved as far as its loss remains defined."""
     assert sample.loss is not None
     for reach in _REACHES:
         inputs = {
-            name: _spikes(
+            name: sorted_trains(
                 np.abs(t.times + reach * sample.t_end * random.uniform(-1, 1, t.n_spikes)),
                 t.neurons,
                 t.samples,

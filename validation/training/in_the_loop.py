@@ -45,9 +45,7 @@ class InTheLoop:
             :func:`eventsolve.observe` refuses.
         """
         record = self.target.run(problem)
-        spiking = [
-            name for name, p in problem.network.populations.items() if getattr(p.neuron, "spiking", False)
-        ]
+        spiking = [name for name, p in problem.network.populations.items() if p.spiking]
         missing = [name for name in spiking if name not in record.spikes]
         if missing:
             raise ValueError(f"{record.name!r} gives no spikes of {missing[0]!r} to take gradients along")

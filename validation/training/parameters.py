@@ -16,13 +16,13 @@ import eventsolve as es
 from eventsolve.io.records import Record
 from eventsolve.io.records.record import NEURONAL, SYNAPTIC
 from eventsolve.magnitudes import shortest_constant
+from eventsolve.network import TIMES
 
 Reals = NDArray[np.float64]
 Place = tuple[str, Any]
 """A quantity, and the projection or population that has it."""
 
 TRAINABLE = (*SYNAPTIC, *NEURONAL)
-TIMES = ("delay", "tau_mem", "tau_syn", "t_ref")
 LEAST = 0.01
 """Of a time constant, and of the threshold above the reset, in parts of what it was: there a step ends."""
 
