@@ -132,7 +132,7 @@ def test_packages_show_no_modules_but_those_for_users(name):
 def test_packages_are_imported_when_they_are_asked_for():
     program = (
         "import sys, eventsolve as es\n"
-        f"assert not {{'matplotlib', *('eventsolve.' + n for n in {LAZY})}} & {{*sys.modules}}\n"
+        f"assert not {{'matplotlib', 'scipy.optimize', *('eventsolve.' + n for n in {LAZY})}} & {{*sys.modules}}\n"
         "assert es.__version__ and es.plot.raster and es.multiprecision.solve and es.io.records.read\n"
         "assert es.testing.check_implementation and es.testing.strategies and es.io.datasets\n"
         "try:\n    es.nothing\nexcept AttributeError as error:\n    print(error)"
