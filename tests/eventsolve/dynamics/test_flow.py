@@ -139,7 +139,10 @@ def test_every_coordinate_of_a_state_in_the_middle_is_what_differences_say():
     for seed in LOOPS[:7]:
         drawn = loop(seed)
         net, inputs = drawn.network(), drawn.trains()
-        middle, t_end = 20e-3, 26e-3
+        held = [name for name in "ab" if net.population(name).parameter("t_ref")[0] > 0.0]
+        times = np.concatenate([solved(drawn).spikes[name].times for name in held or "ab"])
+        middle = times[times.size // 2] + 0.4e-3  # most have just spiked
+        t_end = middle + 6e-3
         first, second = pieces_of(net, inputs, (middle, t_end))
         state = first.final_state
         late = {"in": between(inputs["in"], middle, t_end)}
@@ -175,7 +178,7 @@ def test_every_coordinate_of_a_state_in_the_middle_is_what_differences_say():
             )
             kinds.append(kind)
     compare.demand(0.8)
-    assert np.bincount(kinds, minlength=4).min() >= 10
+    assert np.bincount(kinds, minlength=4).min() >= 6
 
 
 @pytest.mark.parametrize("seed", LOOPS[:6])
