@@ -83,35 +83,39 @@ def circuit_of(network: Network) -> Circuit:
     def parameter(name: str) -> Reals:
         return np.concatenate([np.empty(0), *(p.parameter(name) for p in cells)])
 
-    columns: list[list[Any]] = [[] for _ in range(5)]
-    for p in network.projections.values():
-        if not p.weights.size:
+    columns: list[tuple[NDArray[Any], ...]] = [(np.empty(0),) * 5]
+    for projection in network.projections.values():
+        if not projection.weights.size:
             continue
-        rows = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
-        matters = p.weights != 0.0
-        for column, values in zip(
-            columns,
-            (
-                p.sources + first[p.pre],
-                rows + first[p.post] - n_channels,
-                p.weights,
-                p.delay,
-                np.full(p.weights.size, p.synapse == "delta"),
-            ),
-            strict=True,
-        ):
-            column.append(values[matters])
-    kinds = (np.int64, np.int64, np.float64, np.float64, np.bool_)
+        rows = np.repeat(np.arange(projection.row_offsets.size - 1), np.diff(projection.row_offsets))
+        matters = projection.weights != 0.0
+        column = (
+            projection.sources + first[projection.pre],
+            rows + first[projection.post] - n_channels,
+            projection.weights,
+            projection.delay,
+            np.full(projection.weights.size, projection.synapse == "delta"),
+        )
+        columns.append(tuple(values[matters] for values in column))
+    source, target, weight, delay, delta = (np.concatenate(column) for column in zip(*columns, strict=True))
+    subtracts = [getattr(p.neuron, "reset", "value") == "subtract" for p in cells]
     return Circuit(
         network,
         first,
         n_channels,
         n - n_channels,
-        *(parameter(name) for name in ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref")),
-        np.repeat(
-            [getattr(p.neuron, "reset", "value") == "subtract" for p in cells], [p.size for p in cells]
-        ).astype(np.bool_),
-        *(np.concatenate([np.empty(0), *c]).astype(k) for c, k in zip(columns, kinds, strict=True)),
+        parameter("tau_mem"),
+        parameter("tau_syn"),
+        parameter("v_threshold"),
+        parameter("v_reset"),
+        parameter("v_leak"),
+        parameter("t_ref"),
+        np.repeat(subtracts, [p.size for p in cells]).astype(np.bool_),
+        source.astype(np.int64),
+        target.astype(np.int64),
+        weight,
+        delay,
+        delta.astype(np.bool_),
     )
 
 
@@ -236,8 +240,9 @@ class Pattern:
     def triggers(self, spike: int) -> Booleans:
         """Say which of the arrivals at its cell triggers a spike, by its event and delay; none does a crossing."""
         arriving = self.arrivals[int(self.cells[spike])]
-        same: Booleans = (arriving.event == self.cause[spike]) & (arriving.delay == self.lag[spike])
-        return same & arriving.delta & (arriving.weight == self.lift[spike])
+        same = (arriving.event == self.cause[spike]) & (arriving.delay == self.lag[spike])
+        found: Booleans = same & arriving.delta & (arriving.weight == self.lift[spike])
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +325,8 @@ class Rhythm:
         total = current * decay_syn + float(late[~delta] @ late_syn[~delta])
         by_late = late * np.where(delta, late_mem, late_k - late_syn) / tau_mem
         by_early = early / tau_syn * k
-        by_event = np.bincount(event, by_late + by_early, minlength=self.events.size)
+        by_event: Reals = np.zeros(self.events.size)
+        by_event += np.bincount(event, by_late + by_early, minlength=self.events.size)
         by_period = float((laps * by_late + (laps - inside) * by_early).sum())
         by_period -= current * k * kept / tau_syn / lost
         if last is None:
