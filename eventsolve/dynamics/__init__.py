@@ -7,3 +7,6 @@ from eventsolve.dynamics.flow import displaced as displaced
 from eventsolve.dynamics.flow import flow_derivative as flow_derivative
 from eventsolve.dynamics.flow import position as position
 from eventsolve.dynamics.flow import velocity as velocity
+from eventsolve.dynamics.lyapunov import LyapunovError as LyapunovError
+from eventsolve.dynamics.lyapunov import LyapunovSpectrum as LyapunovSpectrum
+from eventsolve.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
