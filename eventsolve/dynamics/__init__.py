@@ -10,3 +10,6 @@ from eventsolve.dynamics.flow import velocity as velocity
 from eventsolve.dynamics.lyapunov import LyapunovError as LyapunovError
 from eventsolve.dynamics.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from eventsolve.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from eventsolve.dynamics.orbit import NoOrbitError as NoOrbitError
+from eventsolve.dynamics.orbit import Orbit as Orbit
+from eventsolve.dynamics.orbit import periodic_orbit as periodic_orbit
