@@ -309,7 +309,7 @@ def test_exponents_are_drawn_with_their_errors_and_lost_ones_at_the_edge(ax):
     from eventsolve.dynamics import LyapunovSpectrum
 
     rng = np.random.default_rng(0)
-    rates = rng.normal(0, 1, (1, 32, 3)) + [20.0, -5.0, 0.0]
+    rates = rng.normal([20.0, -5.0, 0.0], 1, (1, 32, 3))
     rates[..., 2] = -np.inf
     found = LyapunovSpectrum(rates, 0.1, 1.0, 100, 32)
     plot.spectrum(found, ax=ax)
