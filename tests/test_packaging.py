@@ -27,6 +27,8 @@ PUBLIC = (
         "Calibration",
         "Certificate",
         "Condition",
+        "Continuation",
+        "ContinuationError",
         "Gradients",
         "Interrupted",
         "LI",
@@ -52,6 +54,7 @@ PUBLIC = (
         "adjoint_states",
         "calibrate",
         "certify",
+        "continuation",
         "estimate_radius",
         "gradient_condition",
         "gradient_sides",
@@ -114,7 +117,7 @@ def test_public_names(name):
     assert getattr(eventsolve, name).__doc__
 
 
-LAZY = ("adapters", "io", "multiprecision", "plot", "testing")
+LAZY = ("adapters", "dynamics", "io", "multiprecision", "plot", "testing")
 
 
 def test_nothing_else_is_shown():

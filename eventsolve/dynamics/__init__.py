@@ -5,3 +5,13 @@ from eventsolve.dynamics.continuation import Continuation as Continuation
 from eventsolve.dynamics.continuation import ContinuationError as ContinuationError
 from eventsolve.dynamics.continuation import continuation as continuation
 from eventsolve.dynamics.crossings import Event as Event
+from eventsolve.dynamics.flow import Coordinates as Coordinates
+from eventsolve.dynamics.flow import FlowDerivative as FlowDerivative
+from eventsolve.dynamics.flow import coordinates as coordinates
+from eventsolve.dynamics.flow import displaced as displaced
+from eventsolve.dynamics.flow import flow_derivative as flow_derivative
+from eventsolve.dynamics.flow import position as position
+from eventsolve.dynamics.flow import velocity as velocity
+from eventsolve.dynamics.orbit import NoOrbitError as NoOrbitError
+from eventsolve.dynamics.orbit import Orbit as Orbit
+from eventsolve.dynamics.orbit import periodic_orbit as periodic_orbit

@@ -1,8 +1,8 @@
 r"""continuation(): a solution followed along a parameter through every change of the order of its events.
 
-As long as every neuron's spikes, ends of refractory periods and arrivals keep their order, spike times are smooth. Where
-they do not, a distance of :func:`eventsolve.margins` is 0: threshold minus the largest voltage of an interval, or the
-time between two events. Distances are functions of the value whose derivatives are as exact as they are, so that where
+As long as every neuron's spikes, ends of refractory periods and arrivals keep their order, spike times are smooth.
+Where they do not, a distance of :func:`eventsolve.margins` is 0: threshold minus the largest voltage of an interval, or
+the time between two events. Distances are functions of the value whose derivatives are as exact as they are, so that where
 one vanishes is found by Newton's method, from both sides and within a bracket: the order is that of before at its one
 end, and another one at its other. It ends where no number of the network lies in between.
 
@@ -186,9 +186,9 @@ def continuation(
     parameter : tuple or mapping
         ``(name, key, place)`` is one number, whose value runs over the range: ``("weight", ("in", "out"), (0, 3))``,
         by (post, pre), ``("delay", ...)`` alike, ``("tau_mem", "out", 2)`` or another parameter of a neuron, and
-        ``("spike_times", "in", 5)``, the sixth spike in the order of the trains. Without a place it is all these numbers
-        at once. A mapping is a direction, as :func:`eventsolve.jvp` takes it, and the value how far the network and its
-        inputs are moved along it: 0 is where they are.
+        ``("spike_times", "in", 5)``, the sixth spike in the order of the trains. Without a place it is all of these
+        numbers at once. A mapping is a direction, as :func:`eventsolve.jvp` takes it, and the value how far the network
+        and its inputs are moved along it: 0 is where they are.
     over : (float, float)
         From the smaller to the larger value.
     of : Solution or Problem

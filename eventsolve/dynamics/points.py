@@ -1,4 +1,4 @@
-"""One value on a path: the solution there, the order of its events, and how near and how fast each other order comes."""
+"""One value on a path: the solution there, the order of its events, and how near and fast every other order comes."""
 
 from __future__ import annotations
 
