@@ -2,9 +2,9 @@ r"""continuation(): a solution followed along a parameter through every change o
 
 As long as every neuron's spikes, ends of refractory periods and arrivals keep their order, spike times are smooth.
 Where they do not, a distance of :func:`eventsolve.margins` is 0: threshold minus the largest voltage of an interval, or
-the time between two events. Distances are functions of the value whose derivatives are as exact as they are, so that where
-one vanishes is found by Newton's method, from both sides and within a bracket: the order is that of before at its one
-end, and another one at its other. It ends where no number of the network lies in between.
+the time between two events. Distances are functions of the value whose derivatives are as exact as they are, so that
+where one vanishes is found by Newton's method, from both sides and within a bracket: the order is that of before at its
+one end, and another one at its other. It ends where no number of the network lies in between.
 
 None is stepped over, to first order. A point with distances m and derivatives m' is good for half the way on which a
 distance would vanish if it were linear, min m / 2|m'|, forwards by those that fall and backwards by those that grow;
@@ -310,4 +310,4 @@ def _asked(
         max_spikes = of.max_spikes if isinstance(of, Problem) else MAX_SPIKES
     start = 0.0 if initial is None else initial.time
     unmoved = solve(network, inputs, start, initial=initial, max_spikes=max_spikes)
-    return Task(path_of(unmoved, parameter), of.t_end, initial, max_spikes), *map(float, ends)
+    return Task(path_of(unmoved, parameter), of.t_end, initial, max_spikes), float(ends[0]), float(ends[1])

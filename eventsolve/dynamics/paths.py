@@ -61,13 +61,13 @@ class Path(Frozen):
         for name in NEURON_PARAMETERS:
             for population, values in moved.get(name, {}).items():
                 neurons.setdefault(population, {})[name] = values
-        if neurons:
-            network = network.with_neurons(
-                {
-                    name: replace(network.population(name).neuron, **changed)  # type: ignore[type-var]
-                    for name, changed in neurons.items()
-                }
-            )
+        changed = {}
+        for name, parameters in neurons.items():
+            neuron = network.population(name).neuron
+            assert neuron is not None
+            changed[name] = replace(neuron, **parameters)  # type: ignore[arg-type]
+        if changed:
+            network = network.with_neurons(changed)
         inputs = dict(self.inputs)
         for name, times in moved.get("spike_times", {}).items():
             trains, order = inputs[name], self._order(name, times)

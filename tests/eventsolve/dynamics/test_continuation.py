@@ -223,7 +223,7 @@ def exact_order(found, value):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=1, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @example(0)
 def test_multiprecision_has_another_order_on_either_side_of_every_event(seed):
     problem, parameter, over = pair(seed)
@@ -240,12 +240,12 @@ def test_multiprecision_has_another_order_on_either_side_of_every_event(seed):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @example(1)
 def test_a_dense_sweep_has_the_spikes_of_the_branches(seed):
     problem, parameter, over = pair(seed)
     found = followed_far(problem, parameter, over)
-    for value in np.linspace(over[0], found.branches[-1].values[-1], 120):
+    for value in np.linspace(over[0], found.branches[-1].values[-1], 100):
         solution, branch = found.solution_at(value), found.branch_at(value)
         for name, neurons in branch.neurons.items():
             want = solution.spikes[name].counts()[0]
