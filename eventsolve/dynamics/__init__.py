@@ -1,0 +1,9 @@
+"""What a network does in the long run, from exact derivatives of its flow through all events."""
+
+from eventsolve.dynamics.flow import Coordinates as Coordinates
+from eventsolve.dynamics.flow import FlowDerivative as FlowDerivative
+from eventsolve.dynamics.flow import coordinates as coordinates
+from eventsolve.dynamics.flow import displaced as displaced
+from eventsolve.dynamics.flow import flow_derivative as flow_derivative
+from eventsolve.dynamics.flow import position as position
+from eventsolve.dynamics.flow import velocity as velocity
