@@ -14,6 +14,7 @@ a label is named by ``ax.legend()``; ``matplotlib.rc_context(plot.STYLE)`` gives
 """
 
 from eventsolve.lazily import attached as _attached
+from eventsolve.plot import _matplotlib as _matplotlib
 from eventsolve.plot.decisions import decision_boundary as decision_boundary
 from eventsolve.plot.errors import convergence as convergence
 from eventsolve.plot.errors import waterfall as waterfall
