@@ -53,8 +53,11 @@ if _TYPE_CHECKING:
     from eventsolve import multiprecision as multiprecision
     from eventsolve import plot as plot
     from eventsolve import testing as testing
+    from eventsolve.dynamics import Continuation as Continuation
+    from eventsolve.dynamics import ContinuationError as ContinuationError
     from eventsolve.dynamics import LyapunovError as LyapunovError
     from eventsolve.dynamics import LyapunovSpectrum as LyapunovSpectrum
+    from eventsolve.dynamics import continuation as continuation
     from eventsolve.dynamics import lyapunov_spectrum as lyapunov_spectrum
 else:
     from eventsolve.lazily import attached as _attached
@@ -63,6 +66,10 @@ else:
         __name__,
         *("adapters", "dynamics", "io", "losses", "multiprecision", "plot", "testing"),
         names=dict.fromkeys(
-            ("LyapunovError", "LyapunovSpectrum", "lyapunov_spectrum"), "eventsolve.dynamics"
+            (
+                *("Continuation", "ContinuationError", "LyapunovError", "LyapunovSpectrum"),
+                *("continuation", "lyapunov_spectrum"),
+            ),
+            "dynamics",
         ),
     )

@@ -1,4 +1,4 @@
-"""Parts and names of a package that are there once it is imported, but are imported when they are first asked for."""
+"""Parts of a package that are there once the package is imported, but are imported when they are first asked for."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ def attached(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the ``__getattr__`` and ``__dir__`` of a package that shows its names and these modules, and no others.
 
-    ``names`` are further ones that it shows, each with the module that has it.
+    ``names`` are those of functions and classes, by the module of the package that has them.
     """
-    elsewhere = names or {}
+    homes = names or {}
 
     def __getattr__(name: str) -> Any:
         if name in parts:
             return import_module(f"{package}.{name}")
-        if name in elsewhere:
-            return getattr(import_module(elsewhere[name]), name)
+        if name in homes:
+            return getattr(import_module(f"{package}.{homes[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        shown = vars(sys.modules[package]).items()
-        inner = {n for n, value in shown if isinstance(value, ModuleType) or n.startswith("@")}
-        own = {n for n, _ in shown if n not in inner and (n[:1] != "_" or n[:2] == "__")}
-        return sorted(own | {*parts, *elsewhere})
+        names = vars(sys.modules[package]).items()
+        inner = {n for n, value in names if isinstance(value, ModuleType) or n.startswith("@")}
+        return sorted(
+            {n for n, _ in names if n not in inner and (n[:1] != "_" or n[:2] == "__")} | {*parts, *homes}
+        )
 
     return __getattr__, __dir__
