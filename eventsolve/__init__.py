@@ -48,13 +48,28 @@ from eventsolve.units import UnitWarning as UnitWarning
 
 if _TYPE_CHECKING:
     from eventsolve import adapters as adapters
+    from eventsolve import dynamics as dynamics
     from eventsolve import io as io
     from eventsolve import multiprecision as multiprecision
     from eventsolve import plot as plot
     from eventsolve import testing as testing
+    from eventsolve.dynamics import Continuation as Continuation
+    from eventsolve.dynamics import ContinuationError as ContinuationError
+    from eventsolve.dynamics import LyapunovError as LyapunovError
+    from eventsolve.dynamics import LyapunovSpectrum as LyapunovSpectrum
+    from eventsolve.dynamics import continuation as continuation
+    from eventsolve.dynamics import lyapunov_spectrum as lyapunov_spectrum
 else:
     from eventsolve.lazily import attached as _attached
 
     __getattr__, __dir__ = _attached(
-        __name__, "adapters", "io", "losses", "multiprecision", "plot", "testing"
+        __name__,
+        *("adapters", "dynamics", "io", "losses", "multiprecision", "plot", "testing"),
+        names=dict.fromkeys(
+            (
+                *("Continuation", "ContinuationError", "LyapunovError", "LyapunovSpectrum"),
+                *("continuation", "lyapunov_spectrum"),
+            ),
+            "dynamics",
+        ),
     )
