@@ -793,8 +793,8 @@ def _wrong_multipliers(orbit: Orbit, rhythm: Rhythm, rows: list[list[arb]], prov
     """Return which multipliers are further off than rounding explains.
 
     Each claim is held against the one that is left and nearest. Rounding moves a matrix by its size, and an eigenvalue
-    by that times its condition; what is lost for good, which is so after as many periods as spikes may be on their way and
-    two more, by the root of as many.
+    by that times its condition; what is lost for good, which is so after as many periods as spikes may be on their way
+    and two more, by the root of as many.
     """
     claimed = [complex(x) for x in orbit.multipliers]
     middles = [complex(float(x.real), float(x.imag)) for x in proven]
