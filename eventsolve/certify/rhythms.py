@@ -278,8 +278,8 @@ def monodromy(rhythm: Rhythm) -> list[Row]:
     """Return the derivative of the state a period after time 0 by that at time 0.
 
     The state is V of every cell, I of every cell with exponential synapses, the releases of cells that are held, and
-    the times of spikes on their way. It is found spike by spike: what moves V at the time of a spike moves the spike, by
-    1/V', and whatever follows.
+    the times of spikes on their way. It is found spike by spike: what moves V at the time of a spike moves the spike,
+    by 1/V', and whatever follows.
 
     Raises
     ------
