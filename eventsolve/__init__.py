@@ -61,9 +61,11 @@ if _TYPE_CHECKING:
     from eventsolve.dynamics import LyapunovSpectrum as LyapunovSpectrum
     from eventsolve.dynamics import NoOrbitError as NoOrbitError
     from eventsolve.dynamics import Orbit as Orbit
+    from eventsolve.dynamics import PhaseResponse as PhaseResponse
     from eventsolve.dynamics import continuation as continuation
     from eventsolve.dynamics import lyapunov_spectrum as lyapunov_spectrum
     from eventsolve.dynamics import periodic_orbit as periodic_orbit
+    from eventsolve.dynamics import phase_response as phase_response
 else:
     from eventsolve.lazily import attached as _attached
 
@@ -73,7 +75,8 @@ else:
         names=dict.fromkeys(
             (
                 *("Continuation", "ContinuationError", "LyapunovError", "LyapunovSpectrum"),
-                *("NoOrbitError", "Orbit", "continuation", "lyapunov_spectrum", "periodic_orbit"),
+                *("NoOrbitError", "Orbit", "PhaseResponse"),
+                *("continuation", "lyapunov_spectrum", "periodic_orbit", "phase_response"),
             ),
             "dynamics",
         ),

@@ -18,6 +18,8 @@ from eventsolve.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from eventsolve.dynamics.orbit import NoOrbitError as NoOrbitError
 from eventsolve.dynamics.orbit import Orbit as Orbit
 from eventsolve.dynamics.orbit import periodic_orbit as periodic_orbit
+from eventsolve.dynamics.phase import PhaseResponse as PhaseResponse
+from eventsolve.dynamics.phase import phase_response as phase_response
 from eventsolve.lazily import attached as _attached
 
 __dir__ = _attached(__name__)[1]
