@@ -38,8 +38,8 @@ def response_curve(
 ) -> Axes:
     """Draw by how much a kick brings forward all later spikes, over the phase at which it comes.
 
-    In milliseconds, of an infinitesimal kick per unit of it. Kicks after which a trajectory does not settle on the orbit
-    again are left out.
+    In milliseconds, of an infinitesimal kick per unit of it. Kicks after which a trajectory does not settle on the
+    orbit again are left out.
     """
     ax = axes(ax, 4.5, 2.6)
     order = np.argsort(response.phases)
