@@ -2,8 +2,8 @@ r"""How a kick moves the phase of a periodic orbit: exactly, for infinitesimal a
 
 A kick that comes once moves all later spikes, in the end, by one time: the phase response Z. The same kick, if it
 came once in every period, would change the period by as much with the other sign, to first order. So the response to
-an infinitesimal one is a derivative of the period: with F(t, T) = 0 the equations of the orbit (:mod:`eventsolve.dynamics.pattern`),
-and f what a unit of the periodic kick adds to them,
+an infinitesimal one is a derivative of the period: with F(t, T) = 0 the equations of the orbit
+(:mod:`eventsolve.dynamics.pattern`), and f what a unit of the periodic kick adds to them,
 
 .. math:: Z = -\frac{dT}{d\epsilon} = \left[ (F_t, F_T)^{-1} f \right]_T
 
