@@ -154,9 +154,9 @@ class OrbitCertificate(Frozen):
             rows.append(("undecided", self.undecided))
         else:
             n = sum(times.midpoints.size for times in self.spike_times.values())
-            rows.append(("period", f"{ms(self.period[0])} +/- {self.period[1]:.3g} s"))
+            rows.append(("period", f"{ms(self.period[0])} +/- {self.period[1]:.1g} s"))
             rows.append(
-                ("spikes", f"{several(n, 'spike')} and no other, no other orbit within {self.radius:.3g} s")
+                ("spikes", f"{several(n, 'spike')} and no other, no other orbit within {self.radius:.2g} s")
             )
             words = {True: "stable", False: "not stable", None: "stability not decided"}[self.stable]
             rows.append(("multipliers", f"{self.multipliers.radii.size} enclosed: {words}"))
