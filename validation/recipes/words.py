@@ -18,7 +18,7 @@ from validation.training import checkpoint, choices, trained
 from validation.training.descent import Epoch
 from validation.training.parameters import Parameters
 
-HIDDEN, SAMPLES, EPOCHS, BATCH, RATE = 64, 150, 12, 10, 2e-3
+HIDDEN, SAMPLES, EPOCHS, BATCH, RATE = 64, 150, 32, 5, 2e-3
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,19 @@ class WordsRow:
         As on the command line; None is the task's own, the mean voltage with weight exp(-t/T).
     said : str
         What the loss reads.
+    first_spikes : bool
+        Whether the outputs spike, as the task's option.
     """
 
     name: str
     loss: str | None
     said: str
+    first_spikes: bool = False
 
     def command(self, seed: int) -> str:
         """Return the command line of one of its trainings."""
         words = ["eventsolve-validate", "train", "keywords", "--set", f"hidden={HIDDEN}"]
+        words += ["--set", "first_spikes=true"] if self.first_spikes else []
         words += ["--loss", self.loss] if self.loss else []
         words += ["--samples", str(SAMPLES), "--epochs", str(EPOCHS), "--batch", str(BATCH)]
         words += ["--rate", f"{RATE:g}", "--seed", str(seed), "--checkpoint", f"{self.name}-{seed}.npz"]
@@ -53,13 +57,15 @@ ROWS = (
     WordsRow("words-mean", "MeanVoltageCrossEntropy", "mean voltage"),
     WordsRow("words-sum", "SumVoltageCrossEntropy:time_step=1ms", "sum of voltages over steps of 1 ms"),
     WordsRow("words-max", "MaxVoltageCrossEntropy", "largest voltage"),
+    WordsRow("words-first", None, "times of first spikes, of LIF outputs", first_spikes=True),
 )
 
 
 def train(row: WordsRow, seed: int, folder: Path) -> Epoch:
     """Train to the end, from the checkpoint that is there, which is that of the row's command."""
     rule, exact = choices.optimizer("adam", RATE), target("exact")
-    problem = task("keywords", hidden=HIDDEN).problem(n_samples=2 * SAMPLES, seed=seed)
+    words = task("keywords", hidden=HIDDEN, first_spikes=row.first_spikes)
+    problem = words.problem(n_samples=2 * SAMPLES, seed=seed)
     problem = problem if row.loss is None else choices.loss(row.loss, problem)
     parameters = Parameters(problem.network, ("weight",))
     settings = {"target": exact.name, "loss": row.loss, "optimizer": repr(rule), "batch": BATCH}
