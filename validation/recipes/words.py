@@ -18,7 +18,7 @@ from validation.training import checkpoint, choices, trained
 from validation.training.descent import Epoch
 from validation.training.parameters import Parameters
 
-HIDDEN, SAMPLES, EPOCHS, BATCH, RATE = 64, 150, 32, 5, 2e-3
+HIDDEN, SAMPLES, EPOCHS, BATCH, RATE = 64, 150, 20, 5, 2e-3
 
 
 @dataclass(frozen=True)
