@@ -55,12 +55,16 @@ if _TYPE_CHECKING:
     from eventsolve import testing as testing
     from eventsolve.dynamics import Continuation as Continuation
     from eventsolve.dynamics import ContinuationError as ContinuationError
+    from eventsolve.dynamics import Sensitivity as Sensitivity
     from eventsolve.dynamics import continuation as continuation
+    from eventsolve.dynamics import sensitivity as sensitivity
 else:
     from eventsolve.lazily import attached as _attached
 
     __getattr__, __dir__ = _attached(
         __name__,
         *("adapters", "dynamics", "io", "losses", "multiprecision", "plot", "testing"),
-        names=dict.fromkeys(("Continuation", "ContinuationError", "continuation"), "dynamics"),
+        names=dict.fromkeys(
+            ("Continuation", "ContinuationError", "Sensitivity", "continuation", "sensitivity"), "dynamics"
+        ),
     )

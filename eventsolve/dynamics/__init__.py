@@ -15,6 +15,8 @@ from eventsolve.dynamics.flow import velocity as velocity
 from eventsolve.dynamics.orbit import NoOrbitError as NoOrbitError
 from eventsolve.dynamics.orbit import Orbit as Orbit
 from eventsolve.dynamics.orbit import periodic_orbit as periodic_orbit
+from eventsolve.dynamics.sensitivity import Sensitivity as Sensitivity
+from eventsolve.dynamics.sensitivity import sensitivity as sensitivity
 from eventsolve.lazily import attached as _attached
 
 __dir__ = _attached(__name__)[1]
