@@ -55,8 +55,10 @@ if _TYPE_CHECKING:
     from eventsolve import testing as testing
     from eventsolve.dynamics import Continuation as Continuation
     from eventsolve.dynamics import ContinuationError as ContinuationError
+    from eventsolve.dynamics import FluxTube as FluxTube
     from eventsolve.dynamics import Sensitivity as Sensitivity
     from eventsolve.dynamics import continuation as continuation
+    from eventsolve.dynamics import flux_tube as flux_tube
     from eventsolve.dynamics import sensitivity as sensitivity
 else:
     from eventsolve.lazily import attached as _attached
@@ -65,6 +67,10 @@ else:
         __name__,
         *("adapters", "dynamics", "io", "losses", "multiprecision", "plot", "testing"),
         names=dict.fromkeys(
-            ("Continuation", "ContinuationError", "Sensitivity", "continuation", "sensitivity"), "dynamics"
+            (
+                *("Continuation", "ContinuationError", "FluxTube", "Sensitivity"),
+                *("continuation", "flux_tube", "sensitivity"),
+            ),
+            "dynamics",
         ),
     )

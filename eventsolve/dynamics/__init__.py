@@ -12,6 +12,8 @@ from eventsolve.dynamics.flow import displaced as displaced
 from eventsolve.dynamics.flow import flow_derivative as flow_derivative
 from eventsolve.dynamics.flow import position as position
 from eventsolve.dynamics.flow import velocity as velocity
+from eventsolve.dynamics.flux_tubes import FluxTube as FluxTube
+from eventsolve.dynamics.flux_tubes import flux_tube as flux_tube
 from eventsolve.dynamics.orbit import NoOrbitError as NoOrbitError
 from eventsolve.dynamics.orbit import Orbit as Orbit
 from eventsolve.dynamics.orbit import periodic_orbit as periodic_orbit

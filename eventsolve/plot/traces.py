@@ -154,7 +154,8 @@ def states_drawn(
 ) -> Reals:
     """Return one neuron's states as they are drawn, (n_pieces, n_points): every piece between two events a row."""
     pieces = _checked_pieces(solution, population, neuron, sample, solution.event_times)
-    return states(population, pieces.reshape(-1))[sample, neuron].reshape(pieces.shape)
+    values: Reals = states(population, pieces.reshape(-1))[sample, neuron].reshape(pieces.shape)
+    return values
 
 
 def _checked_pieces(
