@@ -28,18 +28,28 @@ PUBLIC = (
         "Calibration",
         "Certificate",
         "Condition",
+        "Continuation",
+        "ContinuationError",
+        "FluxTube",
         "Gradients",
         "Interrupted",
         "LI",
         "LIF",
+        "LyapunovError",
+        "LyapunovSpectrum",
         "Margin",
         "Margins",
         "Network",
+        "NoOrbitError",
         "Observation",
         "OneSided",
+        "Orbit",
+        "OrbitCertificate",
+        "PhaseResponse",
         "Problem",
         "RadiusEstimate",
         "Residual",
+        "Sensitivity",
         "Solution",
         "SpikeTrains",
         "Spread",
@@ -53,13 +63,20 @@ PUBLIC = (
         "adjoint_states",
         "calibrate",
         "certify",
+        "certify_orbit",
+        "continuation",
         "estimate_radius",
+        "flux_tube",
         "gradient_condition",
         "gradient_sides",
         "jvp",
         "losses",
+        "lyapunov_spectrum",
         "margins",
         "observe",
+        "sensitivity",
+        "periodic_orbit",
+        "phase_response",
         "solve",
         "solve_first_spikes",
         "spread",
@@ -115,7 +132,7 @@ def test_public_names(name):
     assert getattr(eventsolve, name).__doc__
 
 
-LAZY = ("adapters", "io", "multiprecision", "plot", "testing")
+LAZY = ("adapters", "dynamics", "io", "multiprecision", "plot", "testing")
 
 
 def test_nothing_else_is_shown():
