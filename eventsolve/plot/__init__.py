@@ -12,11 +12,18 @@ a label is named by ``ax.legend()``; ``matplotlib.rc_context(plot.STYLE)`` gives
 - :func:`floquet_multipliers`, :func:`response_curve`                   of periodic orbits: stability, and kicks
 - :func:`network`                                                        populations and projections
 - :func:`decision_boundary`                                              what a classifier says of every point
+- :func:`branches`                                                     a bifurcation diagram, with its events marked
+- :func:`phase_portrait`, :func:`return_map`                            I over V with jumps; each number over the last
+- :func:`sensitivity`                                                   which number moves which spike
 - :func:`explore`                                                        any of these with sliders, in a notebook
 """
 
 from eventsolve.lazily import attached as _attached
 from eventsolve.plot import _matplotlib as _matplotlib
+from eventsolve.plot.branches import branches as branches
+from eventsolve.plot.branches import phase_portrait as phase_portrait
+from eventsolve.plot.branches import return_map as return_map
+from eventsolve.plot.branches import sensitivity as sensitivity
 from eventsolve.plot.decisions import decision_boundary as decision_boundary
 from eventsolve.plot.errors import convergence as convergence
 from eventsolve.plot.errors import waterfall as waterfall
