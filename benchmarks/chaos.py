@@ -88,7 +88,7 @@ def show_exponents(n, k_in, t, n_networks):
         rate, variation = np.mean(seen, axis=0)
         sign = "stable" if mean < -3 * error else "chaotic" if mean > 3 * error else "undecided"
         name = "delta" if tau_syn is None else f"{tau_syn * 1e3:g}"
-        print(f"| {name} | {rate:.1f} | {variation:.2f} | {mean:.1f} | {error:.1f} | {sign} |", flush=True)
+        print(f"| {name} | {rate:.1f} | {variation:.2f} | {mean:.2f} | {error:.2f} | {sign} |", flush=True)
 
 
 def parted(net, state, by, t):
