@@ -28,15 +28,22 @@ PUBLIC = (
         "Calibration",
         "Certificate",
         "Condition",
+        "Continuation",
+        "ContinuationError",
         "Gradients",
         "Interrupted",
         "LI",
         "LIF",
+        "LyapunovError",
+        "LyapunovSpectrum",
         "Margin",
         "Margins",
         "Network",
+        "NoOrbitError",
         "Observation",
         "OneSided",
+        "Orbit",
+        "OrbitCertificate",
         "Problem",
         "RadiusEstimate",
         "Residual",
@@ -53,13 +60,17 @@ PUBLIC = (
         "adjoint_states",
         "calibrate",
         "certify",
+        "certify_orbit",
+        "continuation",
         "estimate_radius",
         "gradient_condition",
         "gradient_sides",
         "jvp",
         "losses",
+        "lyapunov_spectrum",
         "margins",
         "observe",
+        "periodic_orbit",
         "solve",
         "solve_first_spikes",
         "spread",
@@ -115,7 +126,7 @@ def test_public_names(name):
     assert getattr(eventsolve, name).__doc__
 
 
-LAZY = ("adapters", "io", "multiprecision", "plot", "testing")
+LAZY = ("adapters", "dynamics", "io", "multiprecision", "plot", "testing")
 
 
 def test_nothing_else_is_shown():

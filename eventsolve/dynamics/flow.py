@@ -390,7 +390,7 @@ def _under_way(times: Reals, low: Reals, longest: float, now: float) -> NDArray[
     return under_way
 
 
-def _with_current(layer: Layer) -> NDArray[np.bool_]:
+def with_current(layer: Layer) -> NDArray[np.bool_]:
     """Return which neurons of a layer have exponential synapses."""
     found = np.zeros(layer.size, np.bool_)
     for p in layer.projections:
@@ -408,7 +408,7 @@ def _coordinates(
         row = rows[layer.name]
         held = time_after(row.free_at[0], row.free_low[0], time, 0.0)
         free = ~held | (layer.neurons.subtracts > 0.0)
-        flows = _with_current(layer)
+        flows = with_current(layer)
         for name, place in layer.slices.items():
             for kind, there in ((VOLTAGE, free), (RELEASE, held), (CURRENT, flows)):
                 parts.append((names.index(name), kind, np.flatnonzero(there[place]), False))

@@ -8,6 +8,7 @@ a label is named by ``ax.legend()``; ``matplotlib.rc_context(plot.STYLE)`` gives
 - :func:`adjoint_voltage`, :func:`adjoint_current`                       dL/dV and dL/dI alike
 - :func:`gradient_scatter`, :func:`gradient_map`                         a gradient beside another; synapse by synapse
 - :func:`convergence`, :func:`waterfall`                                 errors over a resolution, and by their causes
+- :func:`spectrum`, :func:`exponent_convergence`                         Lyapunov exponents, and how they converge
 - :func:`network`                                                        populations and projections
 - :func:`decision_boundary`                                              what a classifier says of every point
 - :func:`explore`                                                        any of these with sliders, in a notebook
@@ -18,6 +19,8 @@ from eventsolve.plot import _matplotlib as _matplotlib
 from eventsolve.plot.decisions import decision_boundary as decision_boundary
 from eventsolve.plot.errors import convergence as convergence
 from eventsolve.plot.errors import waterfall as waterfall
+from eventsolve.plot.exponents import exponent_convergence as exponent_convergence
+from eventsolve.plot.exponents import spectrum as spectrum
 from eventsolve.plot.gradients import gradient_map as gradient_map
 from eventsolve.plot.gradients import gradient_scatter as gradient_scatter
 from eventsolve.plot.graph import network as network

@@ -303,3 +303,22 @@ def test_bad_input_is_refused(sentence, solution):
 def test_axes_are_axes():
     with pytest.raises(TypeError, match="ax must be matplotlib Axes or None; got Figure"):
         plot.waterfall({"a": 1.0}, ylabel="", ax=Figure())
+
+
+def test_exponents_are_drawn_with_their_errors_and_lost_ones_at_the_edge(ax):
+    from eventsolve.dynamics import LyapunovSpectrum
+
+    rng = np.random.default_rng(0)
+    rates = rng.normal([20.0, -5.0, 0.0], 1, (1, 32, 3))
+    rates[..., 2] = -np.inf
+    found = LyapunovSpectrum(rates, 0.1, 1.0, 100, 32)
+    plot.spectrum(found, ax=ax)
+    drawn = {tuple(line.get_xdata()): line.get_ydata() for line in ax.lines if line.get_marker() == "o"}
+    assert (drawn[(1,)], drawn[(2,)]) == (found.exponents[0], found.exponents[1])
+    bars = [np.ptp(c.get_segments()[0][:, 1]) for c in ax.collections]
+    np.testing.assert_allclose(sorted(bars), sorted(4 * found.errors[:2]))
+    (lost,) = (line for line in ax.lines if line.get_marker() == "v")
+    assert lost.get_xdata().tolist() == [3]
+    other = plot.exponent_convergence(found, ax=Figure().add_subplot())
+    assert len(other.lines) == 3
+    np.testing.assert_array_equal(other.lines[1].get_ydata(), found.convergence[:, 1])
