@@ -57,13 +57,19 @@ if _TYPE_CHECKING:
     from eventsolve import testing as testing
     from eventsolve.dynamics import Continuation as Continuation
     from eventsolve.dynamics import ContinuationError as ContinuationError
+    from eventsolve.dynamics import FluxTube as FluxTube
     from eventsolve.dynamics import LyapunovError as LyapunovError
     from eventsolve.dynamics import LyapunovSpectrum as LyapunovSpectrum
     from eventsolve.dynamics import NoOrbitError as NoOrbitError
     from eventsolve.dynamics import Orbit as Orbit
+    from eventsolve.dynamics import PhaseResponse as PhaseResponse
+    from eventsolve.dynamics import Sensitivity as Sensitivity
     from eventsolve.dynamics import continuation as continuation
+    from eventsolve.dynamics import flux_tube as flux_tube
     from eventsolve.dynamics import lyapunov_spectrum as lyapunov_spectrum
     from eventsolve.dynamics import periodic_orbit as periodic_orbit
+    from eventsolve.dynamics import phase_response as phase_response
+    from eventsolve.dynamics import sensitivity as sensitivity
 else:
     from eventsolve.lazily import attached as _attached
 
@@ -72,8 +78,10 @@ else:
         *("adapters", "dynamics", "io", "losses", "multiprecision", "plot", "testing"),
         names=dict.fromkeys(
             (
-                *("Continuation", "ContinuationError", "LyapunovError", "LyapunovSpectrum"),
-                *("NoOrbitError", "Orbit", "continuation", "lyapunov_spectrum", "periodic_orbit"),
+                *("Continuation", "ContinuationError", "FluxTube", "LyapunovError", "LyapunovSpectrum"),
+                *("NoOrbitError", "Orbit", "PhaseResponse", "Sensitivity"),
+                *("continuation", "flux_tube", "lyapunov_spectrum", "periodic_orbit", "phase_response"),
+                "sensitivity",
             ),
             "dynamics",
         ),
