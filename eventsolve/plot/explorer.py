@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -144,7 +144,7 @@ class Explorer:
         """Draw once all that does not move; of the rest, only lines are drawn anew for every picture."""
         with mpl.rc_context(STYLE):
             self.figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
-            self._canvas: Any = FigureCanvasAgg(self.figure)
+            self._canvas = cast(Any, FigureCanvasAgg(self.figure))
             raster, traces, strips = self.figure.subplots(3, 1, height_ratios=(3, 3, 1.4))
         network, t_end = self.solution.network, self.solution.t_end * 1e3
         spiking = [p for p in network.populations.values() if p.neuron is None or p.spiking]
