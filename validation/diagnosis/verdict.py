@@ -13,7 +13,7 @@ from eventsolve.compare import agreement
 from eventsolve.compare.divergence import first_spike_divergence
 from eventsolve.compare.records import depths
 from eventsolve.io import records
-from validation.diagnosis import backward, forward, published, scans
+from validation.diagnosis import backward, forward, published, scans, trials
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import (
     Answer,
@@ -98,6 +98,9 @@ def diagnose(
     measured = replayed(beside, tolerance)
     if measured is not None:
         return measured
+    scattered = trials.judged(beside, truth)
+    if scattered is not None:
+        return scattered
     work, step = Work(patience), record.time_step
     if step is None or not beside.spikes or not on_grid(record, step):
         found = _judged(beside, answer, work)
@@ -161,10 +164,11 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         return _moved(sorted([*written, *late], key=lambda r: (r.off, r.total)))
     found: list[_Ranked] = list(written)
     believed, reached = [r for r in written if r.believed], -1
-    for stage, guessed in (
+    guesses = (
         forward.guessed(evidence, bases, work) if fits_grid else ()
-    ):  # else no twin has the spikes
-        if stage != reached and believed:
+    )  # off the grid no twin has the spikes
+    for stage, guessed in guesses:
+        if stage != reached and any(r not in written for r in believed):
             break
         reached, ranked = stage, _ranked(guessed)
         found += ranked
