@@ -197,21 +197,18 @@ def _reordered(evidence: Evidence, base: Base) -> Moved | None:
     return Moved(name, where, "convention", (base.scheme,), evidence.problem, NONE, shown, base.off)
 
 
-def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> Iterator[tuple[int, list[Moved]]]:
+def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> Iterator[Iterator[list[Moved]]]:
     """Yield the guesses with which a scheme has the recorded spikes, as far as the work allows to try them.
 
-    They come in stages, which are numbered: on the nearest schemes all of them are tried, those with a number that is
-    searched for last; then on the others.
+    They come in stages, and in each scheme by scheme, and are tried as they are asked for: on the nearest schemes all
+    of them, those with a number that is searched for last; then on the others.
     """
     few = _few(evidence)
     every = list(guesses.forward(evidence))
     bases = different(found)
     stages = itertools.product((bases[:NEAREST], bases[NEAREST:]), ((_short, _plain, _placed), (_searched,)))
-    for stage, (group, kinds) in enumerate(stages):
-        for base in group:
-            result = [m for of in kinds for m in of(evidence, few, found, base, every, work)]
-            if result:
-                yield stage, result
+    for group, kinds in stages:
+        yield ([m for of in kinds for m in of(evidence, few, found, base, every, work)] for base in group)
 
 
 def _short(

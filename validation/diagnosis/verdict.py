@@ -163,20 +163,18 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         late = _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
         return _moved(sorted([*written, *late], key=lambda r: (r.off, r.total)))
     found: list[_Ranked] = list(written)
-    believed, reached = [r for r in written if r.believed], -1
-    guesses = (
-        forward.guessed(evidence, bases, work) if fits_grid else ()
-    )  # off the grid no twin has the spikes
-    for stage, guessed in guesses:
-        if stage != reached and any(r not in written for r in believed):
+    believed = [r for r in written if r.believed]
+    for stage in forward.guessed(evidence, bases, work) if fits_grid else ():  # else no twin has the spikes
+        for guessed in stage:
+            ranked = _ranked(guessed)
+            found += ranked
+            believed += [r for r in ranked if r.believed]
+            if any(r.confirmed for r in ranked):
+                break
+        if any(r not in written for r in believed):
             break
-        reached, ranked = stage, _ranked(guessed)
-        found += ranked
-        believed += [r for r in ranked if r.believed]
-        if any(r.confirmed for r in believed):
-            break
-    if not believed:
-        believed = list(_with_another(found, work))
+    if all(r.off and not r.besides for r in believed):
+        believed = list(_with_another(sorted(found, key=_order), work)) or believed
     if believed:
         return _moved(sorted(believed, key=_order))
     return _unexplained_spikes(evidence, truth, bases, work.untried)
