@@ -44,7 +44,7 @@ def row(
 
     def score(net: es.Network, target) -> float:
         given = replace(test, network=net)
-        return accuracy(given, target.run(given)) or 0.0
+        return accuracy(given, target.run(given).spikes)
 
     found = {}
     further = last(replace(training, network=network), Exact(), 5e-4, more, test, seed)

@@ -178,16 +178,25 @@ def keywords(repeat: int) -> None:
     times = np.sort(rng.uniform(0, 1.0, n_spikes))
     inputs = {"in": es.SpikeTrains.from_arrays(times, rng.integers(0, n_in, n_spikes), n_neurons=n_in)}
     forward, solution = median_time(lambda: es.solve(net, inputs, 1.0, threads=1), repeat)
-    loss = es.losses.MaxVoltageCrossEntropy("out", [0])
     print(
         f"keyword spotting size, 1 sample: {solution.spikes['hidden'].n_spikes} hidden spikes; forward {forward:.3f} s"
     )
-    for wrt in (("weight",), ("weight", "delay"), None):
-        backward, _ = median_time(
-            lambda wrt=wrt: es.value_and_grad(solution, loss, wrt=wrt, threads=1), repeat
-        )
-        what = "all" if wrt is None else " and ".join(wrt)
-        print(f"  gradient for {what}: {backward:.3f} s, {backward / forward:.1f} times forward")
+    losses = {
+        "largest voltages": es.losses.MaxVoltageCrossEntropy("out", [0]),
+        "mean voltages, in closed form": es.losses.MeanVoltageCrossEntropy(
+            "out", [0], weighting="exponential"
+        ),
+        "mean voltages, at nodes": es.losses.MeanVoltageCrossEntropy("out", [0], weighting="sigmoid"),
+    }
+    for said, loss in losses.items():
+        for wrt in (("weight",), ("weight", "delay"), None):
+            backward, _ = median_time(
+                lambda wrt=wrt, loss=loss: es.value_and_grad(solution, loss, wrt=wrt, threads=1), repeat
+            )
+            what = "all" if wrt is None else " and ".join(wrt)
+            print(
+                f"  {said}: loss and gradient for {what} {backward:.3f} s, {backward / forward:.1f} times forward"
+            )
 
 
 def main() -> None:

@@ -13,7 +13,9 @@ from eventsolve.adjoint_states import adjoint_states as adjoint_states
 from eventsolve.calibrate import Calibration as Calibration
 from eventsolve.calibrate import calibrate as calibrate
 from eventsolve.certify import Certificate as Certificate
+from eventsolve.certify import OrbitCertificate as OrbitCertificate
 from eventsolve.certify import certify as certify
+from eventsolve.certify import certify_orbit as certify_orbit
 from eventsolve.condition import Condition as Condition
 from eventsolve.condition import gradient_condition as gradient_condition
 from eventsolve.estimates import RadiusEstimate as RadiusEstimate
@@ -48,13 +50,42 @@ from eventsolve.units import UnitWarning as UnitWarning
 
 if _TYPE_CHECKING:
     from eventsolve import adapters as adapters
+    from eventsolve import dynamics as dynamics
     from eventsolve import io as io
     from eventsolve import multiprecision as multiprecision
     from eventsolve import plot as plot
     from eventsolve import testing as testing
+    from eventsolve.dynamics import Continuation as Continuation
+    from eventsolve.dynamics import ContinuationError as ContinuationError
+    from eventsolve.dynamics import FluxTube as FluxTube
+    from eventsolve.dynamics import LyapunovError as LyapunovError
+    from eventsolve.dynamics import LyapunovSpectrum as LyapunovSpectrum
+    from eventsolve.dynamics import NoOrbitError as NoOrbitError
+    from eventsolve.dynamics import Orbit as Orbit
+    from eventsolve.dynamics import PhaseResponse as PhaseResponse
+    from eventsolve.dynamics import Sensitivity as Sensitivity
+    from eventsolve.dynamics import continuation as continuation
+    from eventsolve.dynamics import flux_tube as flux_tube
+    from eventsolve.dynamics import lyapunov_spectrum as lyapunov_spectrum
+    from eventsolve.dynamics import periodic_orbit as periodic_orbit
+    from eventsolve.dynamics import phase_response as phase_response
+    from eventsolve.dynamics import sensitivity as sensitivity
+    from eventsolve.plot.explorer import Explorer as Explorer
+    from eventsolve.plot.explorer import explore as explore
 else:
     from eventsolve.lazily import attached as _attached
 
     __getattr__, __dir__ = _attached(
-        __name__, "adapters", "io", "losses", "multiprecision", "plot", "testing"
+        __name__,
+        *("adapters", "dynamics", "io", "losses", "multiprecision", "plot", "testing"),
+        names=dict.fromkeys(
+            (
+                *("Continuation", "ContinuationError", "FluxTube", "LyapunovError", "LyapunovSpectrum"),
+                *("NoOrbitError", "Orbit", "PhaseResponse", "Sensitivity"),
+                *("continuation", "flux_tube", "lyapunov_spectrum", "periodic_orbit", "phase_response"),
+                "sensitivity",
+            ),
+            "dynamics",
+        )
+        | dict.fromkeys(("Explorer", "explore"), "plot.explorer"),
     )

@@ -22,6 +22,7 @@ from eventsolve.kernels.layered_adjoint import march_back
 from eventsolve.kernels.recurrent_adjoint import mirror
 from eventsolve.kernels.tables import Probes, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageReads
+from eventsolve.mean_voltages import Means, is_readout, means_back, scaled
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
@@ -230,7 +231,7 @@ def vjp(
         require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
     nothing = np.empty(0, np.int64)
-    return _backward(solution, checked, {}, asked, reduction == "none", nothing, threads)
+    return _backward(solution, checked, {}, {}, asked, reduction == "none", nothing, threads)
 
 
 def value_and_grad(
@@ -279,8 +280,9 @@ def value_and_grad(
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     scale = 1.0 / n if reduction == "mean" else 1.0
     spike_times, reads = _scaled(evaluation, scale)
+    means = scaled(evaluation.means, scale)
     gradients = _backward(
-        solution, spike_times, reads, asked, reduction == "none", evaluation.silent_samples, threads
+        solution, spike_times, reads, means, asked, reduction == "none", evaluation.silent_samples, threads
     )
     value: Any = evaluation.values
     if reduction != "none":
@@ -332,11 +334,33 @@ def evaluated(solution: Solution, loss: Loss) -> Evaluation:
     for name, given in evaluation.voltages.items():
         require_population("the loss reads voltages of", name, solution)
         reads[name] = _checked_reads(name, given, solution)
+    means = {key: _checked_means(key, slopes, solution) for key, slopes in evaluation.means.items()}
     times = {
         name: _cotangent(name, slopes, solution.spikes[name].n_spikes)
         for name, slopes in evaluation.spike_times.items()
     }
-    return replace(evaluation, values=values, spike_times=times, voltages=reads)
+    return replace(evaluation, values=values, spike_times=times, voltages=reads, means=means)
+
+
+def _checked_means(key: tuple[str, float], slopes: Reals, solution: Solution) -> Reals:
+    name, rate = key
+    require_population("the loss reads mean voltages of", name, solution)
+    if not is_readout(solution, name):
+        raise ValueError(f"mean voltages have a closed form for LI populations; {name!r} is none")
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(f"the rate of a mean voltage of {name!r} must be finite and >= 0; got {rate!r}")
+    checked = real_array(f"the cotangent of the mean voltages of {name!r}", slopes)
+    shape = (solution.n_samples, solution.network.population(name).size)
+    if checked.shape != shape:
+        raise ValueError(
+            f"the cotangent of the mean voltages of {name!r} must have shape {shape}; got {checked.shape}"
+        )
+    if not np.isfinite(checked).all():
+        raise ValueError(
+            f"the cotangent of the mean voltages of {name!r} must be finite; "
+            f"{first_entry(checked, ~np.isfinite(checked))}"
+        )
+    return checked
 
 
 def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> VoltageReads:
@@ -413,6 +437,7 @@ def _backward(
     solution: Solution,
     cotangents: Mapping[str, Reals],
     reads: Mapping[str, VoltageReads],
+    means: Means,
     wrt: tuple[str, ...],
     per_sample: bool,
     silent_samples: NDArray[np.int64],
@@ -449,6 +474,7 @@ def _backward(
             low,
             errors,
             {n: probes_of(r, low, high) for n, r in reads.items()},
+            means,
             wanted,
             "spike_times" in wrt,
             per_sample,
@@ -495,6 +521,7 @@ def _chunk_back(
     low: int,
     errors: dict[str, Reals],
     reads: Mapping[str, Probes],
+    means: Means,
     wanted: Wanted,
     judged: bool,
     per_sample: bool,
@@ -542,6 +569,10 @@ def _chunk_back(
                 f"the gradient is not defined: neuron {neuron} of {name!r} in sample {sample} "
                 f"{solution.without_slope(float(own.times[grazing]))}, and the loss depends on that spike"
             )
+        found = (source_errors, d_weight, d_delay, d_parameters)
+        for more in means_back(solution, layer, k, sources, means, wanted, per_sample):
+            for into, term in zip(found, more, strict=True):
+                into += term
         for name, place in places.items():
             errors[name] = totals[place]
         if sources.order is not None:

@@ -14,6 +14,7 @@ from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels.adjoint_states import sample_adjoint, slopes_of
 from eventsolve.losses import Loss, VoltageReads
+from eventsolve.mean_voltages import Means, mean_adjoint_of
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.solution import Solution, gather, own_spikes, places_of
 
@@ -35,11 +36,14 @@ class AdjointStates(Frozen):
         dL/dt_k in 1/s of each sample's own loss, with all that the spike changes.
     reads : mapping of population to VoltageReads
         Where the loss reads voltages, at which p_V jumps; a running loss is read at the nodes of its quadrature.
+    means : mapping of (population, rate) to ndarray of float64, (n_samples, n_neurons)
+        Derivatives by mean voltages in closed form: with those dp_V/dt has its source, and no nodes.
     """
 
     solution: Solution
     spike_times: Mapping[str, Reals]
     reads: Mapping[str, VoltageReads]
+    means: Means
 
     def voltage(self, population: str, times: ArrayLike) -> Reals:
         """Return p_V = dL/dV of each sample's own loss at ``times`` in [t_start, t_end].
@@ -89,19 +93,19 @@ class AdjointStates(Frozen):
                 )
             reads = {name: probes_of(r, low, high) for name, r in self.reads.items()}
             probes = joined_probes(layer, reads, chunk.n_samples)
-            parts.append(
-                call(
-                    sample_adjoint,
-                    layer.neurons,
-                    start.free_at,
-                    left,
-                    own,
-                    totals,
-                    probes,
-                    everywhere[low:high],
-                    solution.t_end,
-                )
+            p_v, p_i = call(
+                sample_adjoint,
+                layer.neurons,
+                start.free_at,
+                left,
+                own,
+                totals,
+                probes,
+                everywhere[low:high],
+                solution.t_end,
             )
+            by_v, by_i = mean_adjoint_of(solution, layer, k, self.means, everywhere[low:high])
+            parts.append((p_v + by_v, p_i + by_i))
         place = layer.slice_of(population)
         empty = np.empty((0, layer.size, everywhere.shape[1]))
         p_v, p_i = (
@@ -138,4 +142,5 @@ def adjoint_states(solution: Solution, loss: Loss) -> AdjointStates:
     """
     solution.require_whole("adjoint states")
     gradients = value_and_grad(solution, loss, wrt=("spike_times",), reduction="sum")[1]
-    return AdjointStates(solution, gradients.spike_times, loss.evaluate(solution).voltages)
+    evaluation = loss.evaluate(solution)
+    return AdjointStates(solution, gradients.spike_times, evaluation.voltages, evaluation.means)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 
-def attached(package: str, *parts: str) -> tuple[Callable[[str], ModuleType], Callable[[], list[str]]]:
-    """Return the ``__getattr__`` and ``__dir__`` of a package that shows its names and these modules, and no others."""
+def attached(
+    package: str, *parts: str, names: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the ``__getattr__`` and ``__dir__`` of a package that shows its names and these modules, and no others.
 
-    def __getattr__(name: str) -> ModuleType:
+    ``names`` are those of functions and classes, by the module of the package that has them.
+    """
+    homes = names or {}
+
+    def __getattr__(name: str) -> Any:
         if name in parts:
             return import_module(f"{package}.{name}")
+        if name in homes:
+            return getattr(import_module(f"{package}.{homes[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
         names = vars(sys.modules[package]).items()
         inner = {n for n, value in names if isinstance(value, ModuleType) or n.startswith("@")}
-        return sorted({n for n, _ in names if n not in inner and (n[:1] != "_" or n[:2] == "__")} | {*parts})
+        return sorted(
+            {n for n, _ in names if n not in inner and (n[:1] != "_" or n[:2] == "__")} | {*parts, *homes}
+        )
 
     return __getattr__, __dir__

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Reals = NDArray[np.float64]
 
 NODES = 12
-"""Per piece: with V within a piece as :func:`_pieces` cuts it, the sum is right to 1e-18 of the integrand's size."""
+"""Of the longest pieces, as :func:`_pieces` cuts them: the sum is right to 1e-18 of the integrand's size."""
 
 
 class Nodes(NamedTuple):
@@ -59,16 +59,37 @@ def nodes_of(solution: Solution, population: str) -> Nodes:
         padded[s, : e.size] = e
     voltage, current = solution.states_at(population, padded)
     swing = np.maximum(np.abs(voltage), np.abs(current)).max(axis=(1, 2), initial=0.0)
-    x, w = np.polynomial.legendre.leggauss(NODES)
-    x, w = 0.5 * (x + 1.0), 0.5 * w
-    pieces = [_pieces(e, shortest / (1.0 + 0.5 * a)) for e, a in zip(edges, swing, strict=True)]
-    n_nodes = max(p.size - 1 for p in pieces) * NODES
-    times, weights = np.full((len(pieces), n_nodes), solution.t_end), np.zeros((len(pieces), n_nodes))
-    for s, p in enumerate(pieces):
-        length = np.diff(p)
-        times[s, : length.size * NODES] = (p[:-1, None] + length[:, None] * x).reshape(-1)
-        weights[s, : length.size * NODES] = (length[:, None] * w).reshape(-1) / span
+    longest = shortest / (1.0 + 0.5 * swing)
+    found = [_nodes_between(_pieces(e, most), most) for e, most in zip(edges, longest, strict=True)]
+    n_nodes = max(places.size for places, _ in found)
+    times, weights = np.full((len(found), n_nodes), solution.t_end), np.zeros((len(found), n_nodes))
+    for s, (places, shares) in enumerate(found):
+        times[s, : places.size] = places
+        weights[s, : places.size] = shares / span
     return Nodes(times, weights, solution.states_at(population, times)[0])
+
+
+def _nodes_between(edges: Reals, longest: float) -> tuple[Reals, Reals]:
+    """Return the nodes of all pieces, in order, and their weights.
+
+    A rule of n nodes is right to rho^(-2n), rho the sum of the half axes of the largest ellipse, its foci at the ends
+    of the piece, in which what is integrated is analytic (Trefethen 2008, theorem 4.5). For the longest pieces, of half
+    length 1, that reaches 2.9, so that rho = 5.6; for pieces r times as long it reaches 1 + 1.9/r of their half length.
+    """
+    length = np.diff(edges)
+    # an empty piece has no length, and one node of weight 0
+    away = 1.0 + 1.9 * longest / np.maximum(length, 1e-9 * longest)
+    digits = np.log10(away + np.sqrt(away * away - 1.0))
+    n = np.clip(np.ceil(9.0 / digits), 1, NODES).astype(np.int64)
+    first = np.concatenate([[0], np.cumsum(n)])
+    times, weights = np.empty(first[-1]), np.empty(first[-1])
+    for count in np.unique(n):
+        x, w = np.polynomial.legendre.leggauss(int(count))
+        of = np.flatnonzero(n == count)
+        places = first[of][:, None] + np.arange(count)
+        times[places] = edges[of][:, None] + length[of][:, None] * (0.5 * (x + 1.0))
+        weights[places] = length[of][:, None] * (0.5 * w)
+    return times, weights
 
 
 def _pieces(edges: Reals, longest: float) -> Reals:

@@ -66,6 +66,22 @@ class Layer:
         return self._by_target[1]
 
     @cached_property
+    def by_source(self) -> Efferents:
+        """Synapses by source, also where the layer is marched through."""
+        if self.efferents is not None:
+            return self.efferents
+        first_source = _first_sources(self.sources, self.source_offsets, self.name, self.offsets)
+        return _efferents(
+            self.neurons,
+            self.projections,
+            [p.weights for p in self.projections],
+            self.offsets,
+            dict(zip(self.name, self.offsets.tolist(), strict=False)),
+            first_source,
+            self.n_sources,
+        )
+
+    @cached_property
     def cohorts(self) -> Cohorts:
         """Neurons that hear the same after the same delays, with the same time constants."""
         return _cohorts(self.neurons, self.afferents)

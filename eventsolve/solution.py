@@ -18,6 +18,7 @@ from eventsolve.interrupts import call
 from eventsolve.kernels import lives
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.kernels.times import time_after, time_later
+from eventsolve.mean_voltages import is_readout, mean_voltages_of
 from eventsolve.network import Network
 from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
@@ -397,6 +398,15 @@ class Solution(Frozen):
             v, current = (x[low : low + chunk.n_samples, :, 0].copy() for x in self.states_at(name, here))
             u[:, place], i[:, place] = v - layer.neurons.v_leak[place], current
         return start._replace(time=np.full_like(start.time, self.t_start), u=u, i=i)
+
+    def mean_voltages(self, population: str, rate: float) -> NDArray[np.float64] | None:
+        """Return the means 1/T int exp(-rate t/T) V(t) dt of a readout over the trial, rate >= 0, in closed form.
+
+        (n_samples, n_neurons), t from the start of the trial; None of a population that spikes, which has none.
+        """
+        self.require_whole("a mean voltage")
+        self.layer(population)
+        return mean_voltages_of(self, population, rate) if is_readout(self, population) else None
 
     def nodes(self, population: str) -> Nodes:
         """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""

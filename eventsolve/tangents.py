@@ -17,6 +17,7 @@ from eventsolve.kernels.tables import Efferents, Probes, Spikes
 from eventsolve.kernels.tangents import move
 from eventsolve.losses import Loss, VoltageReads
 from eventsolve.margins import origins
+from eventsolve.mean_voltages import Means, means_forward
 from eventsolve.patterns import Pattern, direction_of, scales_of
 from eventsolve.probes import joined_probes, probes_of
 from eventsolve.schedule import Layer, layers_of
@@ -130,7 +131,8 @@ def jvp(
     if evaluation is not None and reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     reads = {} if evaluation is None else evaluation.voltages
-    moved, by_sample = _forward(solution, steps, reads, threads)
+    means = {} if evaluation is None else evaluation.means
+    moved, by_sample = _forward(solution, steps, reads, means, threads)
     derivative: Any = None
     if evaluation is not None:
         for name, slopes in evaluation.spike_times.items():
@@ -142,7 +144,11 @@ def jvp(
 
 
 def _forward(
-    solution: Solution, steps: Pattern, reads: Mapping[str, VoltageReads], threads: int | None
+    solution: Solution,
+    steps: Pattern,
+    reads: Mapping[str, VoltageReads],
+    means: Means,
+    threads: int | None,
 ) -> tuple[dict[str, Reals], Reals]:
     """Return how far every spike moves, by population, and what the reads add to each sample's loss, (n_samples,)."""
     layers = layers_of(solution.network)
@@ -163,7 +169,7 @@ def _forward(
             piece = slice(trains.offsets[low], trains.offsets[high])
             emitted[name] = moved[name][piece][solved[name][piece]]
         probes = {name: probes_of(r, low, high) for name, r in reads.items()}
-        return _chunk_forward(solution, layers, k, low, emitted, probes, steps)
+        return _chunk_forward(solution, layers, k, low, emitted, probes, means, steps)
 
     parts = map_chunks(work, len(solution._chunks), threads)
     for name, values in moved.items():
@@ -178,6 +184,7 @@ def _chunk_forward(
     low: int,
     emitted: Mapping[str, Reals],
     reads: Mapping[str, Probes],
+    means: Means,
     steps: Pattern,
 ) -> tuple[dict[str, Reals], Reals]:
     """Return how far every spike of chunk k moves and what reads add to its losses; sources before targets."""
@@ -190,6 +197,7 @@ def _chunk_forward(
         for name, place in places.items():
             late[place] = emitted[name]
         outside = gather(layer, chunk._replace(queued={})).spikes if layer.cyclic else gathered.spikes
+        sent, scales = given(gathered, moved), scales_of(layer, steps)
         found, change, grazing = call(
             move,
             layer.neurons,
@@ -208,15 +216,15 @@ def _chunk_forward(
             joined_probes(layer, reads, chunk.n_samples),
             solution.t_end,
             origins(layer, gathered, own),
-            given(gathered, moved),
+            sent,
             late,
-            scales_of(layer, steps),
+            scales,
         )
         if grazing >= 0:
             raise _undefined(solution, layer, own, grazing, low)
+        loss += change + means_forward(solution, layer, k, gathered, means, sent, scales)
         for name, place in places.items():
             moved[name] = found[place]
-        loss += change
     return moved, loss
 
 

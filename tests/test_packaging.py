@@ -19,6 +19,7 @@ import pytest
 
 import eventsolve
 import validation
+from eventsolve.certify import batches
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = (
@@ -27,18 +28,29 @@ PUBLIC = (
         "Calibration",
         "Certificate",
         "Condition",
+        "Continuation",
+        "ContinuationError",
+        "Explorer",
+        "FluxTube",
         "Gradients",
         "Interrupted",
         "LI",
         "LIF",
+        "LyapunovError",
+        "LyapunovSpectrum",
         "Margin",
         "Margins",
         "Network",
+        "NoOrbitError",
         "Observation",
         "OneSided",
+        "Orbit",
+        "OrbitCertificate",
+        "PhaseResponse",
         "Problem",
         "RadiusEstimate",
         "Residual",
+        "Sensitivity",
         "Solution",
         "SpikeTrains",
         "Spread",
@@ -52,13 +64,21 @@ PUBLIC = (
         "adjoint_states",
         "calibrate",
         "certify",
+        "certify_orbit",
+        "continuation",
         "estimate_radius",
+        "explore",
+        "flux_tube",
         "gradient_condition",
         "gradient_sides",
         "jvp",
         "losses",
+        "lyapunov_spectrum",
         "margins",
         "observe",
+        "sensitivity",
+        "periodic_orbit",
+        "phase_response",
         "solve",
         "solve_first_spikes",
         "spread",
@@ -114,7 +134,7 @@ def test_public_names(name):
     assert getattr(eventsolve, name).__doc__
 
 
-LAZY = ("adapters", "io", "multiprecision", "plot", "testing")
+LAZY = ("adapters", "dynamics", "io", "multiprecision", "plot", "testing")
 
 
 def test_nothing_else_is_shown():
@@ -216,6 +236,43 @@ def test_the_schema_of_records_is_shipped():
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     assert "io/records/schema.json" in parser["options.package_data"]["eventsolve"]
     assert (importlib.resources.files("eventsolve.io.records") / "schema.json").is_file()
+
+
+def test_what_is_computed_needs_no_pictures_reports_or_command_line():
+    """Targets and verdicts included: a test suite has them with the extra ``testing`` alone."""
+    script = (
+        "import sys\n"
+        "import eventsolve.certify, eventsolve.testing, eventsolve.io.records, validation.diagnosis\n"
+        "from validation.registry import target\n"
+        "from validation import __main__ as door\n"
+        "target('timestepped', time_step=1e-3)\n"
+        "found = {*door.NEEDED, 'PIL'} & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_what_is_not_installed_is_said_in_a_sentence(monkeypatch, capsys):
+    door = importlib.import_module("validation.__main__")
+    monkeypatch.setattr(door, "find_spec", lambda name: None if name in ("rich", "typer") else object())
+    with pytest.raises(SystemExit) as ended:
+        door.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "eventsolve-validate needs rich, typer: pip install 'eventsolve[validate]'\n"
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pictures need matplotlib: pip install 'eventsolve"):
+        importlib.reload(importlib.import_module("eventsolve.plot._matplotlib"))
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with pytest.raises(ImportError, match="progress bars need rich: pip install 'eventsolve"):
+        batches.finished(list, [[]], None, ("counting", 1))
+    assert batches.finished(list, [[1]], None, None) == ([1], None)
+
+
+def test_the_extra_brings_what_the_command_line_asks_for():
+    brought = {re.match(r"[\w-]+", line)[0] for line in setup()["options.extras_require"]["validate"].split()}
+    assert brought == {*importlib.import_module("validation.__main__").NEEDED, "pillow"}
 
 
 def test_assertions_and_records_need_no_extra():

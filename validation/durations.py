@@ -1,11 +1,9 @@
-"""Durations as the command line takes them."""
+"""Durations as they are written, with a unit or without."""
 
 from __future__ import annotations
 
 import math
 import re
-
-import typer
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
@@ -25,14 +23,19 @@ def number(text: str) -> float | None:
 
 
 def seconds(text: str) -> float:
-    """Read a duration > 0 such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds)."""
+    """Read a duration > 0 such as ``1ms``, ``0.1 ms``, ``100us`` or ``1e-3`` (seconds).
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
     value = number(text)
     if value is None or not value > 0:
-        raise typer.BadParameter(
-            f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us"
-        )
-    if value >= _LONG and not re.search(r"[a-zµ]\s*$", text):
-        typer.echo(
-            f"warning: {text.strip()} is {value:g} s; write {text.strip()}ms for milliseconds", err=True
-        )
+        raise ValueError(f"{text!r} is not a duration > 0; write seconds, or a unit as in 1ms or 100us")
     return value
+
+
+def looks_like_milliseconds(text: str) -> bool:
+    """Say whether a duration has no unit and is too long for seconds."""
+    return seconds(text) >= _LONG and not re.search(r"[a-zµ]\s*$", text)

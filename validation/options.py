@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from validation.durations import seconds
+from validation.durations import looks_like_milliseconds, seconds
 
 
 def wrong(error: object, hint: str | None = None) -> typer.BadParameter:
@@ -24,9 +24,14 @@ def wrong(error: object, hint: str | None = None) -> typer.BadParameter:
 def duration(option: str, text: str) -> float:
     """Read the duration of an option, in seconds."""
     try:
-        return seconds(text)
-    except typer.BadParameter as error:
-        raise typer.BadParameter(error.message, param_hint=f"'--{option}'") from None
+        value = seconds(text)
+    except ValueError as error:
+        raise wrong(error, f"'--{option}'") from None
+    if looks_like_milliseconds(text):
+        typer.echo(
+            f"warning: {text.strip()} is {value:g} s; write {text.strip()}ms for milliseconds", err=True
+        )
+    return value
 
 
 def finite(value: float | None) -> float | None:

@@ -13,4 +13,6 @@ from eventsolve.certify.claims import Refutation as Refutation
 from eventsolve.certify.enclosures import Enclosures as Enclosures
 from eventsolve.certify.gradients import GradientEnclosures as GradientEnclosures
 from eventsolve.certify.gradients import Misfit as Misfit
+from eventsolve.certify.orbits import OrbitCertificate as OrbitCertificate
+from eventsolve.certify.orbits import certify_orbit as certify_orbit
 from eventsolve.certify.samples import Doubt as Doubt

@@ -83,6 +83,13 @@ def is_less(a: arb, b: arb) -> bool:
     raise undecided(a, b)
 
 
+def positive(a: arb) -> arb:
+    """Return a ball that is proven to be above 0, or raise Undecided."""
+    if not a > 0:
+        raise undecided(a, ZERO)
+    return a
+
+
 def distance(a: arb, number: float) -> float:
     """Return how far a float64 number may be from a ball's number, rounded up."""
     return upward(abs(a - arb(number)).upper())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from eventsolve.certify.boxes import Box, only
 from eventsolve.certify.claims import Claims, by_sample
@@ -90,18 +90,37 @@ def finished(
     """Return what the work gives for all jobs; after a KeyboardInterrupt what is done, and the interrupt.
 
     A bar is shown for its name and how many results there will be.
+
+    Raises
+    ------
+    ImportError
+        If a bar is wanted and rich, which draws it, is not installed.
     """
     done: list[Result] = []
-    name, total = bar or ("", 0)
-    with Progress(console=Console(stderr=True), disable=bar is None, transient=True) as progress:
-        task = progress.add_task(name, total=total)
+    with nullcontext(_unseen) if bar is None else _advancing(*bar) as advance:
         try:
             for results in _results(work, jobs, executor):
                 done += results
-                progress.advance(task, len(results))
+                advance(len(results))
         except KeyboardInterrupt as interrupt:
             return done, interrupt
     return done, None
+
+
+def _unseen(n: int) -> None:
+    pass
+
+
+@contextmanager
+def _advancing(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on stderr, and give what takes it further."""
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError as error:
+        raise ImportError("progress bars need rich: pip install 'eventsolve[validate]'") from error
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield partial(progress.advance, progress.add_task(name, total=total))
 
 
 def _results(

@@ -96,6 +96,7 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
         return _on_nodes(solution, gradients, divisor)
     if isinstance(gradients, losses.SpikeCountLoss):
         return [Task(divisor, gradients)] * n
+    evaluation = losses.read_at_nodes(solution, evaluation)
     readings: list[list[Reading]] = [[] for _ in range(n)]
     for name, reads in evaluation.voltages.items():
         if (reads.arrivals != -1).any():

@@ -285,8 +285,12 @@ def fill_propagators(tau_mem, tau_syn, decay_mem, decay_syn, response):
 def schedules_of(
     neuron, neurons, afferents, n_sources, spikes, first_sample, last_sample, start_times, after, t_end
 ):
-    """Return the Schedules of a neuron, which are those of its whole cohort, in a range of samples."""
+    """Return the Schedules of a neuron, which are those of its whole cohort, in a range of samples.
+
+    The last gap goes one number beyond t_end: a crossing there may be rounded to t_end.
+    """
     n_samples = last_sample - first_sample
+    beyond = np.nextafter(t_end, np.inf)
     n_arrivals = np.empty(n_samples, np.int64)
     firsts = np.empty(n_samples, np.int64)
     room = 1
@@ -314,7 +318,7 @@ def schedules_of(
         n_arrivals[k] = write_arrivals(
             neuron, afferents, spikes, sample, by_source, places, after, t_end, n, times, low, slots, causes
         )
-        write_gaps(times[n : n + n_arrivals[k]], start_times[sample, neuron], t_end, gaps[n + k :])
+        write_gaps(times[n : n + n_arrivals[k]], start_times[sample, neuron], beyond, gaps[n + k :])
         n += n_arrivals[k]
     decay_mem = gaps[: n + n_samples]
     decay_syn = np.empty(n + n_samples)

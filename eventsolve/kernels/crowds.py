@@ -129,12 +129,12 @@ def look_ahead(
     crossings,
     t_delivery,
     bundle,
-    t_end,
+    beyond,
     doubt_times,
     doubt_senders,
     n_doubts,
 ):
-    """Find who in a crowd crosses before the next delivery, and write its other row if that goes to it.
+    """Find who in a crowd crosses before the next delivery, up to ``beyond``, and write its other row if it gets that.
 
     Returns the number of doubts, to which undecided peaks are added.
     """
@@ -147,7 +147,7 @@ def look_ahead(
         if efferents.first[bundle + 1] - efferents.first[bundle] == n and not efferents.delta[bundle]:
             carries = bundle
     else:
-        far = min(max(t_delivery, clock + 2.0 * (known - clock)), t_end)
+        far = min(max(t_delivery, clock + 2.0 * (known - clock)), beyond)
     crowds.ready[block], crowds.ready_for[block] = carries, far
     crowds.horizon[block] = max(known, far)
     now = crowds.row[block]

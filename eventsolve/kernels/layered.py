@@ -151,6 +151,9 @@ def march_block(
     to look for; the crossings of those are sought together. Those that spike are strays from then on, as are those that
     were held when the gap began: they go on from there to the end of the gap together, until none spikes any more.
 
+    Who crosses is asked up to ``beyond``, the number after t_end: a crossing there may be rounded to t_end, and is then
+    before the end, where else the piece that goes on from there would have it before its own start.
+
     Arrays are taken out of their tuples once: in a loop that would count references, atomically, at more cost than the
     mathematics.
     """
@@ -165,6 +168,7 @@ def march_block(
     n = members.size
     n_out, n_doubts = count[0], doubt_count[0]
     j, active, n_strays, n_seen, apart = progress
+    beyond = np.nextafter(t_end, math.inf)
     while active > 0 and stop[0] == 0:
         remaining = active  # those for whom this is not the last gap
         while remaining > 0 and n_arrivals[remaining - 1] == j:
@@ -175,7 +179,7 @@ def march_block(
         for p in range(active if begins else 0):
             gap = first_gaps[p] + j
             ea, eb, k = decay_mem[gap], decay_syn[gap], response[gap]
-            t_next = arrival_times[firsts[p] + j] if p < remaining else t_end
+            t_next = arrival_times[firsts[p] + j] if p < remaining else beyond
             for lane in range(p * n, p * n + n):
                 lanes[DECAY_MEM, lane], lanes[DECAY_SYN, lane], lanes[RESPONSE, lane] = ea, eb, k
                 lanes[T_NEXT, lane] = t_next
@@ -256,7 +260,8 @@ def march_block(
             for w in range(n_seen):
                 lane, t, s, c = seen_lane[w], seen[SEEN_T, w], crossing[w], seen[SEEN_C, w]
                 p = lane // n
-                sample, member, t_next = samples[p], members[lane - p * n], lanes[T_NEXT, lane]
+                sample, member = samples[p], members[lane - p * n]
+                t_next = lanes[T_NEXT, lane] if p < remaining else t_end
                 if grazing[w]:
                     peak = t + turn_time(seen[SEEN_U, w], seen[SEEN_I, w], c, tau_mem, tau_syn)
                     doubt_times[n_doubts], doubt_senders[n_doubts] = peak, member

@@ -190,6 +190,7 @@ def go_on(
     cyclic = offsets.size - 1 > n_external
     n_out, n_doubts, n_lifted, at = counts
     status, where, when = 0, -1, t_end
+    beyond = np.nextafter(t_end, math.inf)  # a crossing before it may be rounded to t_end, and is then due
     while status == 0 and stop[0] == 0:
         full = max(n_out, n_doubts) + most > times.size or under_way[WAITING] + most > due.shape[1]
         if not full and under_way[FRESH] < under_way[WAITING]:
@@ -234,7 +235,7 @@ def go_on(
                     ready_for[block] == t_delivery and (ready[block] == -1 or ready[block] == bundle)
                 )
             else:
-                known = horizon[block] >= min(t_delivery, t_end)
+                known = horizon[block] >= min(t_delivery, beyond)
             if known:
                 continue
             n_doubts = look_ahead(
@@ -245,7 +246,7 @@ def go_on(
                 crossings,
                 t_delivery,
                 bundle,
-                t_end,
+                beyond,
                 doubt_times,
                 doubt_senders,
                 n_doubts,

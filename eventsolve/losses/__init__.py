@@ -33,6 +33,7 @@ from eventsolve.lazily import attached as _attached
 from eventsolve.losses.evaluation import Evaluation as Evaluation
 from eventsolve.losses.evaluation import Loss as Loss
 from eventsolve.losses.evaluation import VoltageReads as VoltageReads
+from eventsolve.losses.evaluation import read_at_nodes as read_at_nodes
 from eventsolve.losses.spike_times import FirstSpikeCrossEntropy as FirstSpikeCrossEntropy
 from eventsolve.losses.spike_times import RelativeMSE as RelativeMSE
 from eventsolve.losses.spike_times import SpikeCountLoss as SpikeCountLoss

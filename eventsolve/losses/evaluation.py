@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real_array, refuse_units, shown
+from eventsolve.quadrature import Nodes
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 
@@ -31,12 +32,50 @@ class VoltageReads(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A loss on one solution: values (n_samples,), and its derivative by what it reads, of each sample's own loss."""
+    """A loss on one solution: values (n_samples,), and its derivative by what it reads, of each sample's own loss.
+
+    ``means`` are those by ``solution.mean_voltages(population, rate)``, (n_samples, n_neurons), by population and rate.
+    """
 
     values: Reals
     spike_times: Mapping[str, Reals] = field(default_factory=dict)
     voltages: Mapping[str, VoltageReads] = field(default_factory=dict)
+    means: Mapping[tuple[str, float], Reals] = field(default_factory=dict)
     silent_samples: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def read_at_nodes(solution: Solution, evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation whose means are read as voltages at the nodes of the solution's quadrature."""
+    voltages = dict(evaluation.voltages)
+    for (name, rate), slopes in evaluation.means.items():
+        nodes = solution.nodes(name)
+        x = (nodes.times - solution.t_start) / (solution.t_end - solution.t_start)
+        weights = nodes.weights * np.exp(-rate * x)
+        reads = reads_of(nodes, slopes[:, :, None] * weights[:, None, :])
+        voltages[name] = merged([voltages[name], reads]) if name in voltages else reads
+    return replace(evaluation, voltages=voltages, means={})
+
+
+def reads_of(nodes: Nodes, slopes: Reals) -> VoltageReads:
+    """Return the reads of the nodes, sorted by sample, neuron and time, with dL/dV (n_samples, n_neurons, n_nodes)."""
+    read = np.broadcast_to((nodes.weights != 0)[:, None, :], slopes.shape)
+    samples, neurons, points = np.nonzero(read)
+    return VoltageReads(
+        samples, neurons, nodes.times[samples, points], np.full(samples.size, -1), slopes[read]
+    )
+
+
+def merged(parts: Sequence[VoltageReads]) -> VoltageReads:
+    """Return all reads as one, in the order in which a life comes by: at one time fixed ones, then by their arrivals.
+
+    One just before an arrival, whose number it has, comes before one just after it, which has -2 less that number.
+    """
+    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    samples, neurons, times, arrivals, cotangents = columns
+    just_after = arrivals < -1
+    number = np.where(just_after, -2 - arrivals, arrivals)
+    order = np.lexsort((just_after, number, times, neurons, samples))
+    return VoltageReads(samples[order], neurons[order], times[order], arrivals[order], cotangents[order])
 
 
 class Loss(Protocol):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real_array, shown
 from eventsolve.frozen import Frozen
-from eventsolve.losses.evaluation import Evaluation, Loss, VoltageReads
+from eventsolve.losses.evaluation import Evaluation, Loss, VoltageReads, merged
 from eventsolve.shown import called
 from eventsolve.solution import Solution
 
@@ -64,6 +63,7 @@ class Sum(Frozen):
         values = np.zeros(solution.n_samples)
         times: dict[str, Reals] = {}
         reads: dict[str, list[VoltageReads]] = {}
+        means: dict[tuple[str, float], Reals] = {}
         silent = np.empty(0, np.int64)
         for weight, term in zip(np.asarray(self.weights), self.terms, strict=True):
             evaluation = term.evaluate(solution)
@@ -72,18 +72,9 @@ class Sum(Frozen):
                 times[name] = times.get(name, 0.0) + weight * slopes
             for name, read in evaluation.voltages.items():
                 reads.setdefault(name, []).append(read._replace(cotangents=weight * read.cotangents))
+            for key, slopes in evaluation.means.items():
+                means[key] = means.get(key, 0.0) + weight * slopes
             silent = np.union1d(silent, evaluation.silent_samples)
-        return Evaluation(values, times, {name: _merged(parts) for name, parts in reads.items()}, silent)
-
-
-def _merged(parts: Sequence[VoltageReads]) -> VoltageReads:
-    """Return all reads as one, in the order in which a life comes by: at one time fixed ones, then by their arrivals.
-
-    One just before an arrival, whose number it has, comes before one just after it, which has -2 less that number.
-    """
-    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    samples, neurons, times, arrivals, cotangents = columns
-    just_after = arrivals < -1
-    number = np.where(just_after, -2 - arrivals, arrivals)
-    order = np.lexsort((just_after, number, times, neurons, samples))
-    return VoltageReads(samples[order], neurons[order], times[order], arrivals[order], cotangents[order])
+        return Evaluation(
+            values, times, {name: merged(parts) for name, parts in reads.items()}, means, silent
+        )

@@ -12,10 +12,11 @@ A running loss is an integral over the trial [0, T], here of
 Also :class:`MaxVoltageLoss`, :class:`MaxVoltageCrossEntropy` and :class:`SilentHinge`, of largest voltages, and
 :class:`SampledVoltage`, any function of voltages at fixed times (Nowotny et al. 2024 has most of these).
 
-Integrals are sums over nodes, which the solution chooses (:mod:`eventsolve.quadrature`: exact to rounding). Every node
-is a place at which the adjoint p_V jumps by its weight times dl/dV, as in dp_V/dt = p_V/tau_mem - dl/dV. Moving an
-arrival moves no boundary term, since V is continuous there; moving a spike moves the place where V jumps from the
-threshold to the reset: dL/dt_k has l(V-) - l(V+) besides.
+The means of a readout with weight 1 or exp(-t/T) are in closed form, arrival by arrival
+(:mod:`eventsolve.mean_voltages`). Other integrals are sums over nodes, which the solution chooses
+(:mod:`eventsolve.quadrature`: exact to rounding). Every node is a place at which the adjoint p_V jumps by its weight
+times dl/dV, as in dp_V/dt = p_V/tau_mem - dl/dV. Moving an arrival moves no boundary term, since V is continuous there;
+moving a spike moves the place where V jumps from the threshold to the reset: dL/dt_k has l(V-) - l(V+) besides.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from eventsolve.losses.evaluation import (
     fitting_labels,
     label_vector,
     per_neuron,
+    reads_of,
     spikes_of,
     spiking_of,
 )
@@ -56,6 +58,8 @@ WEIGHTINGS: dict[str, Callable[[Reals], Reals]] = {
     "sigmoid": lambda x: 1.0 / (1.0 + np.exp((x - 0.5) / 0.2)),
 }
 """The weights of Nowotny et al. (2024), of t/T."""
+CLOSED_FORMS = {"uniform": 0.0, "exponential": 1.0}
+"""Those with which the mean voltage of a readout has a closed form, by the rate of exp(-rate t/T)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +97,7 @@ class RunningLoss:
 
         span = solution.t_end - solution.t_start
         spikes = {self.population: _at_spikes(solution, self.population, jump) / span}
-        return Evaluation(values, spikes, {self.population: _reads(nodes, slopes)})
+        return Evaluation(values, spikes, {self.population: reads_of(nodes, slopes)})
 
     def _called(self, voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
         loss, slope = _two_arrays(self.function(voltages, times, sample))
@@ -199,6 +203,11 @@ class MeanVoltageLoss(Frozen):
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
+        rate = None if callable(self.weighting) else CLOSED_FORMS.get(self.weighting)
+        closed = None if rate is None else solution.mean_voltages(self.population, rate)
+        if rate is not None and closed is not None:
+            values, slope = _scored(self.function, closed)
+            return Evaluation(values, means={(self.population, rate): slope})
         span = solution.t_end - solution.t_start
         nodes = solution.nodes(self.population)
         weights = nodes.weights * self._weight(nodes.times, solution)
@@ -209,7 +218,7 @@ class MeanVoltageLoss(Frozen):
             return float(slope[sample] @ (before - after) * weight)
 
         spikes = {self.population: _at_spikes(solution, self.population, jump) / span}
-        reads = _reads(nodes, slope[:, :, None] * weights[:, None, :])
+        reads = reads_of(nodes, slope[:, :, None] * weights[:, None, :])
         return Evaluation(values, spikes, {self.population: reads})
 
     def _weight(self, times: Reals, solution: Solution) -> Reals:
@@ -452,7 +461,7 @@ class SampledVoltage(Frozen):
                 f"got {values.shape} and {slopes.shape}"
             )
         everywhere = np.broadcast_to(times, (solution.n_samples, times.size))
-        reads = _reads(Nodes(everywhere, np.ones_like(everywhere), voltages), slopes)
+        reads = reads_of(Nodes(everywhere, np.ones_like(everywhere), voltages), slopes)
         return Evaluation(values, voltages={self.population: reads})
 
 
@@ -500,12 +509,3 @@ def _at_spikes(
             before[trains.neurons[k]] = threshold[trains.neurons[k]]
             gaps[k] = jump(before, after, float(times[q]), s)
     return gaps
-
-
-def _reads(nodes: Nodes, slopes: Reals) -> VoltageReads:
-    """Return the reads of the nodes, sorted by sample, neuron and time, with dL/dV (n_samples, n_neurons, n_nodes)."""
-    read = np.broadcast_to((nodes.weights != 0)[:, None, :], slopes.shape)
-    samples, neurons, points = np.nonzero(read)
-    return VoltageReads(
-        samples, neurons, nodes.times[samples, points], np.full(samples.size, -1), slopes[read]
-    )

@@ -8,18 +8,32 @@ a label is named by ``ax.legend()``; ``matplotlib.rc_context(plot.STYLE)`` gives
 - :func:`adjoint_voltage`, :func:`adjoint_current`                       dL/dV and dL/dI alike
 - :func:`gradient_scatter`, :func:`gradient_map`                         a gradient beside another; synapse by synapse
 - :func:`convergence`, :func:`waterfall`                                 errors over a resolution, and by their causes
+- :func:`spectrum`, :func:`exponent_convergence`                         Lyapunov exponents, and how they converge
+- :func:`floquet_multipliers`, :func:`response_curve`                   of periodic orbits: stability, and kicks
 - :func:`network`                                                        populations and projections
 - :func:`decision_boundary`                                              what a classifier says of every point
+- :func:`branches`                                                     a bifurcation diagram, with its events marked
+- :func:`phase_portrait`, :func:`return_map`                            I over V with jumps; each number over the last
+- :func:`sensitivity`                                                   which number moves which spike
 - :func:`explore`                                                        any of these with sliders, in a notebook
 """
 
 from eventsolve.lazily import attached as _attached
+from eventsolve.plot import _matplotlib as _matplotlib
+from eventsolve.plot.branches import branches as branches
+from eventsolve.plot.branches import phase_portrait as phase_portrait
+from eventsolve.plot.branches import return_map as return_map
+from eventsolve.plot.branches import sensitivity as sensitivity
 from eventsolve.plot.decisions import decision_boundary as decision_boundary
 from eventsolve.plot.errors import convergence as convergence
 from eventsolve.plot.errors import waterfall as waterfall
+from eventsolve.plot.exponents import exponent_convergence as exponent_convergence
+from eventsolve.plot.exponents import spectrum as spectrum
 from eventsolve.plot.gradients import gradient_map as gradient_map
 from eventsolve.plot.gradients import gradient_scatter as gradient_scatter
 from eventsolve.plot.graph import network as network
+from eventsolve.plot.orbits import floquet_multipliers as floquet_multipliers
+from eventsolve.plot.orbits import response_curve as response_curve
 from eventsolve.plot.sliders import explore as explore
 from eventsolve.plot.spikes import margin_strips as margin_strips
 from eventsolve.plot.spikes import raster as raster

@@ -137,10 +137,7 @@ def _drawn(
     color: str,
     label: str | None,
 ) -> Axes:
-    solution.layer(population)
-    neuron = index("neuron", neuron, solution.network.population(population).size)
-    sample = index("sample", sample, solution.n_samples)
-    pieces = _pieces(event_times(population)[sample])
+    pieces = _checked_pieces(solution, population, neuron, sample, event_times)
     values = states(population, pieces.reshape(-1))[sample, neuron].reshape(pieces.shape)
     # a NaN after every piece lifts the pen
     gap = np.full((pieces.shape[0], 1), np.nan)
@@ -150,6 +147,24 @@ def _drawn(
     if solution.t_end > solution.t_start:
         ax.set_xlim(solution.t_start * 1e3, solution.t_end * 1e3)
     return ax
+
+
+def states_drawn(
+    solution: Solution, population: str, neuron: int, sample: int, states: Callable[[str, Reals], Reals]
+) -> Reals:
+    """Return one neuron's states as they are drawn, (n_pieces, n_points): every piece between two events a row."""
+    pieces = _checked_pieces(solution, population, neuron, sample, solution.event_times)
+    values: Reals = states(population, pieces.reshape(-1))[sample, neuron].reshape(pieces.shape)
+    return values
+
+
+def _checked_pieces(
+    solution: Solution, population: str, neuron: int, sample: int, event_times: Callable[[str], list[Reals]]
+) -> Reals:
+    """Return the times of all pieces, or raise a ValueError if there is no such neuron or sample."""
+    solution.layer(population)
+    index("neuron", neuron, solution.network.population(population).size)
+    return _pieces(event_times(population)[index("sample", sample, solution.n_samples)])
 
 
 def _pieces(edges: Reals) -> Reals:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import exprel
 
-from eventsolve.losses import Evaluation
+from eventsolve.losses import Evaluation, read_at_nodes
 from eventsolve.network import Key, Network, Projection
 from eventsolve.solution import Solution
 
@@ -108,6 +108,7 @@ def gradients(
         that read a voltage at a place that moves with an arrival.
     """
     network = rules.back or solution.network
+    evaluation = read_at_nodes(solution, evaluation)
     projections = network.projections
     if any(p.synapse == "delta" for p in projections.values()):
         return None

@@ -1,5 +1,6 @@
 """Do pictures hold what they are said to show? What is drawn is read back from the Axes."""
 
+import dataclasses
 import sys
 import types
 from itertools import pairwise
@@ -303,3 +304,51 @@ def test_bad_input_is_refused(sentence, solution):
 def test_axes_are_axes():
     with pytest.raises(TypeError, match="ax must be matplotlib Axes or None; got Figure"):
         plot.waterfall({"a": 1.0}, ylabel="", ax=Figure())
+
+
+def test_exponents_are_drawn_with_their_errors_and_lost_ones_at_the_edge(ax):
+    from eventsolve.dynamics import LyapunovSpectrum
+
+    rng = np.random.default_rng(0)
+    rates = rng.normal([20.0, -5.0, 0.0], 1, (1, 32, 3))
+    rates[..., 2] = -np.inf
+    found = LyapunovSpectrum(rates, 0.1, 1.0, 100, 32)
+    plot.spectrum(found, ax=ax)
+    drawn = {tuple(line.get_xdata()): line.get_ydata() for line in ax.lines if line.get_marker() == "o"}
+    assert (drawn[(1,)], drawn[(2,)]) == (found.exponents[0], found.exponents[1])
+    bars = [np.ptp(c.get_segments()[0][:, 1]) for c in ax.collections]
+    np.testing.assert_allclose(sorted(bars), sorted(4 * found.errors[:2]))
+    (lost,) = (line for line in ax.lines if line.get_marker() == "v")
+    assert lost.get_xdata().tolist() == [3]
+    other = plot.exponent_convergence(found, ax=Figure().add_subplot())
+    assert len(other.lines) == 3
+    np.testing.assert_array_equal(other.lines[1].get_ydata(), found.convergence[:, 1])
+
+
+def test_multipliers_outside_of_the_circle_have_another_colour_and_that_of_time_is_a_ring(ax):
+    net = es.Network()
+    net.add_population("n", 2, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3))
+    net.connect("n", "n", [[0.0, 0.4], [0.4, 0.0]], delay=3e-3)
+    orbit = es.periodic_orbit(net)
+    assert plot.floquet_multipliers(orbit, ax=ax, label="in phase") is ax
+    circle, inside, outside, ring = ax.lines
+    np.testing.assert_allclose(np.hypot(*circle.get_xydata().T), 1.0)
+    drawn = np.concatenate([inside.get_xydata(), outside.get_xydata()]) @ [1.0, 1j]
+    np.testing.assert_array_equal(np.sort(drawn), np.sort(orbit.transverse))
+    assert (np.hypot(*inside.get_xydata().T) < 1.0).all()
+    assert len(outside.get_xydata()) == 1
+    assert inside.get_color() != outside.get_color()
+    assert ring.get_markerfacecolor() == "none"
+
+
+@pytest.mark.parametrize("kick", [None, 0.1])
+def test_a_response_curve_is_over_the_phase_and_leaves_out_what_did_not_settle(kick, ax):
+    net = es.Network()
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3))
+    found = es.phase_response(es.periodic_orbit(net), "n", kick=kick, phases=[0.7, 0.2, 0.5])
+    found = dataclasses.replace(found, settled=np.array([True, True, False]))
+    plot.response_curve(found, ax=ax)
+    x, y = ax.lines[0].get_xydata().T
+    np.testing.assert_array_equal(x, [0.2, 0.5, 0.7])
+    np.testing.assert_array_equal(y, [found.advance[1] * 1e3, np.nan, found.advance[0] * 1e3])
+    assert ax.get_ylabel() == ("advance (ms per unit)" if kick is None else "advance (ms)")

@@ -60,3 +60,30 @@ def test_streams_cut_at_spikes_have_the_bits_of_one_run(seed):
         for column in ("times", "neurons"):
             joined = np.concatenate([getattr(piece.spikes[name], column) for piece in pieces])
             np.testing.assert_array_equal(joined, getattr(whole.spikes[name], column))
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+def test_a_spike_is_in_the_piece_that_ends_at_its_time(cycle):
+    """Of neurons so fast that V tells a crossing from the number next to it, which is that of the end."""
+    at_an_end = late = 0
+    for seed in range(20):
+        rng = np.random.default_rng([11, seed])
+        net = es.Network()
+        net.add_input("in", 3)
+        net.add_population("a", 4, es.LIF(10 ** rng.uniform(-4.5, -3), 10e-3, t_ref=0.3e-3))
+        net.add_population("b", 2, es.LIF(20e-3, 5e-3))
+        net.connect("in", "a", rng.uniform(1, 4, (4, 3)))
+        net.connect("a", "b", rng.uniform(0, 0.5, (2, 4)))
+        if cycle:
+            net.connect("a", "a", rng.uniform(-0.3, 0.3, (4, 4)), delay=1e-3)
+        trains = es.SpikeTrains.from_lists([[np.sort(rng.uniform(0, 0.1, 6)) for _ in range(3)]])
+        whole = es.solve(net, {"in": trains}, 0.12)
+        end = float(rng.choice(whole.spikes["a"].times))
+        pieces = solved_in_pieces(net, {"in": trains}, [end, 0.12])
+        for name in ("a", "b"):
+            parts = [piece.spikes[name].times for piece in pieces]
+            np.testing.assert_array_equal(np.concatenate(parts), whole.spikes[name].times)
+        at_an_end += end in pieces[0].spikes["a"].times
+        late += pieces[1].spikes["b"].n_spikes > 0
+    assert at_an_end == 20
+    assert late > 10

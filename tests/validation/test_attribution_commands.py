@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 import eventsolve as es
 from eventsolve.io import records
 from tests.shared.records import altered
-from validation import __main__ as cli
 from validation.attribution import convergence, study
+from validation.cli import app as cli
 from validation.spinnaker2 import SpiNNaker2Core
 
 TASK = ["yinyang", "--set", "setup=5-120-3", "--target", "spinnaker2"]

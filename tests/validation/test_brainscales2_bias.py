@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from validation import registry
-from validation.__main__ import app
 from validation.brainscales2 import BrainScaleS2, bias
 from validation.brainscales2.causes import NAMES
 from validation.brainscales2.closed_forms import SLOPES
+from validation.cli.app import app
 
 ROUNDING = 1e-9
 """Far above what a dozen spikes' conditioning makes of float64, far below every bias of the table."""

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 import eventsolve as es
 from eventsolve.io import datasets
 from validation import registry
-from validation.__main__ import app
 from validation.brainscales2 import BrainScaleS2
 from validation.brainscales2.causes import MEANINGS
 from validation.brainscales2.networks import SETUPS, TAU, by_parameter, initial, keys, network, problem
 from validation.brainscales2.training import Plan, backward, circuits, forward, ideal, loss, points, train
+from validation.cli.app import app
 
 FIXED = (
     "threshold_mean",

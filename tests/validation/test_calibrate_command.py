@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import eventsolve as es
 from eventsolve.io import records
-from validation.__main__ import app
+from validation.cli.app import app
 
 
 def test_a_clocked_record_tells_its_numbers_with_their_errors(tmp_path):

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import eventsolve as es
 from eventsolve.io import records
 from eventsolve.testing import Problem, network_of
-from validation import __main__ as cli
 from validation import check as checking
+from validation.cli import app as cli
 from validation.grid import TimeStepped
 from validation.junit import to_junit
 

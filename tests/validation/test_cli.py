@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from typer.testing import CliRunner
 
-from validation import __main__ as cli
+from validation.cli import app as cli
 from validation.durations import seconds
 from validation.spinnaker2 import yinyang
 
@@ -148,7 +148,7 @@ def test_the_campaign_is_every_combination_once(monkeypatch, tmp_path):
 
 def test_help_is_fast_and_imports_nothing_heavy():
     script = (
-        "import sys, validation.__main__ as m\n"
+        "import sys, validation.cli.app as m\n"
         "try: m.app(['yinyang', '--help'])\n"
         "except SystemExit: pass\n"
         "assert not {'numba', 'numpy', 'matplotlib', 'eventsolve'} & set(sys.modules)\n"

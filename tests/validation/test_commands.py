@@ -4,8 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from eventsolve.files import NotWrittenError, claimed
-from validation import __main__ as cli
 from validation import report
+from validation.cli import app as cli
 
 SMALL = ["yinyang", "--samples", "2", "--dt", "1ms", "--format", "float32", "--setup", "5-120-3"]
 

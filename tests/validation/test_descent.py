@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import eventsolve as es
 from eventsolve.io import records
 from eventsolve.problem import network_of
-from validation import __main__ as cli
+from validation.cli import app as cli
 from validation.grid import TimeStepped
 from validation.oracle import Exact, oracle
 from validation.registry import target

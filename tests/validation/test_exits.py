@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import eventsolve as es
-from validation import __main__ as cli
 from validation import exits
+from validation.cli import app as cli
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["yinyang", "--samples", "2", "--dt", "1ms", "--format", "float64", "--setup", "5-120-3"]

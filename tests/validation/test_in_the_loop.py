@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import eventsolve as es
 from eventsolve.io.records import Record
-from validation.__main__ import app
+from validation.cli.app import app
 from validation.oracle import Exact, oracle
 from validation.registry import target, task
 from validation.target import Resolution

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import eventsolve as es
 from eventsolve.io import records
-from validation.__main__ import app
+from validation.cli.app import app
 from validation.diagnosis import diagnose
 from validation.loihi2 import Loihi2, read_netx, run
 from validation.loihi2 import network_of as network_of_program

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from eventsolve.io import records
 from tests import mutated_files
-from validation.__main__ import app
+from validation.cli.app import app
 from validation.sbp import circuit, reference
 from validation.sbp.diagnosis import departure, diagnosed, explains, is_lifted, simulated
 from validation.sbp.guesses import guesses, right

@@ -9,7 +9,7 @@ from learning import digits
 from typer.testing import CliRunner
 
 from eventsolve.bounded import Unreadable
-from validation.__main__ import app
+from validation.cli.app import app
 from validation.sbp import circuit, images
 from validation.sbp.rule import CHIP, EXACT, Rule
 from validation.sbp.training import ROWS, Operations, accuracy, operations, table, trained

@@ -11,9 +11,9 @@ import eventsolve as es
 from eventsolve.checks import printable, shown
 from eventsolve.io import records
 from eventsolve.testing import network_of
-from validation import __main__ as cli
 from validation import check as checking
 from validation import report
+from validation.cli import app as cli
 from validation.junit import to_junit
 from validation.terminal import console
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import eventsolve as es
-from validation import __main__ as cli
+from validation.cli import app as cli
 from validation.fixedpoint import S8_7, S16_15, U0_32, FixedFormat
 from validation.spinnaker2 import FLOAT32, SGD, Adam, Arithmetic, Chip, OptimizerProgram, SpiNNaker2Core
 from validation.spinnaker2.memory import KEY_BYTES, DoesNotFit, Hardware, fewest_parts, number_bytes

@@ -9,7 +9,7 @@ import pytest
 from trainings import CODED, SMALL
 from typer.testing import CliRunner
 
-from validation import __main__ as cli
+from validation.cli import app as cli
 from validation.recipes import campaign, search, table
 from validation.recipes.exact_engine import ExactEngine
 from validation.recipes.recipe import RECIPES, VALIDATION_SEED

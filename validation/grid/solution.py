@@ -90,6 +90,9 @@ class GridSolution:
         values = voltages[np.arange(steps.size), steps]
         return SilentMaxima(samples, neurons, values, steps * self.time_step, np.full(steps.shape, -1))
 
+    def mean_voltages(self, population: str, rate: float) -> None:
+        """Return nothing: a mean of the points is a sum over nodes."""
+
     def nodes(self, population: str) -> Nodes:
         """Return the points after 0, each with one step's share of the mean."""
         require_continuous(self.network, population, 0.0, self.t_end)

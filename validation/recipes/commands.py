@@ -183,12 +183,14 @@ def table(
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from validation.recipes import table as trainings
+    from validation.recipes import words
     from validation.terminal import console
 
-    rows = [row for row in trainings.ROWS if not only or row.name in only]
+    all_rows: list[trainings.Row | words.WordsRow] = [*trainings.ROWS, *words.ROWS]
+    rows = [row for row in all_rows if not only or row.name in only]
     for name in only or []:
-        if name not in {row.name for row in trainings.ROWS}:
-            known = ", ".join(row.name for row in trainings.ROWS)
+        if name not in {row.name for row in all_rows}:
+            known = ", ".join(row.name for row in all_rows)
             raise typer.BadParameter(f"{name!r} is not one of {known}", param_hint="'--only'")
     errors = console(stderr=True)
     documents = []
@@ -203,6 +205,10 @@ def table(
         try:
             for row in rows:
                 bar.update(task, description=row.name)
+                if isinstance(row, words.WordsRow):
+                    ends = words.run_row(row, runs, pool, lambda: bar.advance(task), trainings.SEEDS)
+                    documents.append(words.document(row, ends, trainings.SEEDS))
+                    continue
                 results = trainings.run_row(row, runs, pool, lambda: bar.advance(task))
                 documents.append(trainings.document(row, results))
         except KeyboardInterrupt:

@@ -17,6 +17,7 @@ import numpy as np
 from eventsolve.files import write_texts
 from validation.durations import seconds
 from validation.pages import page
+from validation.recipes import words
 from validation.recipes.campaign import Job, Result, run_all
 from validation.recipes.recipe import RECIPES, described
 from validation.recipes.report import ceiling
@@ -132,14 +133,15 @@ def merged(documents: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, 
     known = {}
     if (folder / "training.json").is_file():
         table = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        known = {row["name"]: row for row in table["rows"]}
+        known = {row["name"]: row for row in [*table["rows"], *table.get("words", ())]}
     known |= {row["name"]: row for row in documents}
-    return [known[row.name] for row in ROWS if row.name in known]
+    return [known[row.name] for row in (*ROWS, *words.ROWS) if row.name in known]
 
 
 def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path]:
     """Write ``training.json`` and ``training.md`` into a folder, made if needed; return their paths."""
-    content = {
+    of_words = {row.name for row in words.ROWS}
+    content: dict[str, Any] = {
         "format": "eventsolve-training-table",
         "version": 1,
         "machine": {
@@ -148,9 +150,15 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
             "python": platform.python_version(),
         },
         "ceiling": ceiling("code"),
-        "rows": list(documents),
+        "rows": [row for row in documents if row["name"] not in of_words],
+        "words": [row for row in documents if row["name"] in of_words],
     }
-    contents = content | {"rows": [_shown(row) for row in documents], "seeds": SEEDS, "chip": "spinnaker2"}
+    contents = content | {
+        "rows": [_shown(row) for row in content["rows"]],
+        "words": [_shown_words(row) for row in content["words"]],
+        "seeds": SEEDS,
+        "chip": "spinnaker2",
+    }
     texts = {
         "training.json": json.dumps(content, indent=1) + "\n",
         "training.md": page("training.md.j2", contents, html=False),
@@ -177,6 +185,24 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "silent": f"{np.mean([run['silent'] for run in row['runs']]):.0f}",
         "work": f"{recipe['epochs']} x {recipe['n_train']}",
         "seconds": f"{np.mean([run['seconds'] for run in row['runs']]):.0f}",
+        "command": row["runs"][0]["command"],
+    }
+
+
+def _shown_words(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the cells of a row of the table of losses."""
+    accuracies = [100 * np.array(run["test_accuracies"]) for run in row["runs"]]
+    return {
+        "name": row["name"],
+        "said": row["said"],
+        "network": row["network"],
+        "samples": row["samples"],
+        "epochs": row["epochs"],
+        "before": _spread([found[0] for found in accuracies], 1),
+        "accuracy": _spread([found[-1] for found in accuracies], 1),
+        "each": ", ".join(f"{found[-1]:.1f}" for found in accuracies),
+        "loss": _spread([run["losses"][-1] for run in row["runs"]], 2),
+        "test_loss": _spread([run["test_losses"][-1] for run in row["runs"]], 2),
         "command": row["runs"][0]["command"],
     }
 

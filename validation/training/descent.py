@@ -211,9 +211,12 @@ def accuracy(
         return float(np.mean(np.isfinite(first).any(axis=1) & (first.argmin(axis=1) == labels)))
     if evaluation is None or not isinstance(problem.loss, OF_VOLTAGES):
         return float("nan")
-    reads = evaluation.voltages[name]
     slopes = np.zeros((labels.size, problem.network.population(name).size))
-    np.add.at(slopes, (reads.samples, reads.neurons), reads.cotangents)
+    for (of, _), cotangents in evaluation.means.items():
+        slopes += cotangents if of == name else 0.0
+    if name in evaluation.voltages:
+        reads = evaluation.voltages[name]
+        np.add.at(slopes, (reads.samples, reads.neurons), reads.cotangents)
     share, all_others = np.exp(-evaluation.values), -slopes[rows, labels]
     slopes[rows, labels] = 0.0
     largest = np.divide(slopes.max(axis=1), all_others, out=np.zeros(labels.size), where=all_others > 0)

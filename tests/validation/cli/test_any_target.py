@@ -13,8 +13,8 @@ import eventsolve as es
 from eventsolve.compare import compare
 from eventsolve.io import records
 from eventsolve.problem import network_of
-from validation import __main__ as cli
 from validation import registry
+from validation.cli import app as cli
 from validation.oracle import oracle
 from validation.registry import target, task
 from validation.target import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from validation.__main__ import app
+from validation.cli.app import app
 
 DATA = Path(__file__).parents[2] / "data" / "diagnose"
 

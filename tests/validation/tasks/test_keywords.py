@@ -150,6 +150,16 @@ def test_the_task_is_a_recurrent_network_with_a_readout():
     assert problem.solution.spikes["hidden"].n_spikes > 0
 
 
+def test_outputs_may_spike_and_then_the_loss_is_of_first_spikes():
+    problem = Keywords(hidden=16, first_spikes=True).problem(n_samples=20)
+    first = problem.solution.spikes["out"].first()
+    assert np.isfinite(first).all()  # no output is out of reach of the gradient, at first
+    slopes = problem.loss.evaluate(problem.solution).spike_times["out"]
+    assert np.count_nonzero(slopes) > first.shape[0]
+    with pytest.raises(ValueError, match="with first_spikes it is left alone; got 'uniform'"):
+        Keywords(first_spikes=True, weighting="uniform")
+
+
 def test_a_wav_file_of_unknown_length_is_read_whole():
     from scipy.io import wavfile
 

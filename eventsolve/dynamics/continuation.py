@@ -1,0 +1,313 @@
+r"""continuation(): a solution followed along a parameter through every change of the order of its events.
+
+As long as every neuron's spikes, ends of refractory periods and arrivals keep their order, spike times are smooth.
+Where they do not, a distance of :func:`eventsolve.margins` is 0: threshold minus the largest voltage of an interval, or
+the time between two events. Distances are functions of the value whose derivatives are as exact as they are, so that
+where one vanishes is found by Newton's method, from both sides and within a bracket: the order is that of before at its
+one end, and another one at its other. It ends where no number of the network lies in between.
+
+None is stepped over, to first order. A point with distances m and derivatives m' is good for half the way on which a
+distance would vanish if it were linear, min m / 2|m'|, forwards by those that fall and backwards by those that grow;
+between two points with one order, what the two are good for has to cover all. Else there is a point halfway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.checks import count, real_array, shown
+from eventsolve.dynamics.crossings import Event
+from eventsolve.dynamics.paths import Parameter, path_of
+from eventsolve.dynamics.points import Point, Task, solved
+from eventsolve.dynamics.walks import Halted, Walk, reach
+from eventsolve.frozen import Frozen
+from eventsolve.interrupts import Interrupted
+from eventsolve.network import Network
+from eventsolve.problem import Problem
+from eventsolve.shown import Summary, several
+from eventsolve.solution import Solution, State
+from eventsolve.solve import MAX_SPIKES, solve
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+MOST_SOLVES = 100_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Branch(Frozen):
+    """A smooth piece: at each of some values, all spikes of all populations, which are the same ones on all of it.
+
+    Attributes
+    ----------
+    values : ndarray of float64, (n_values,)
+        Increasing; the first and the last are the ends of the range, or lie beside an event.
+    neurons : mapping of population to ndarray of int64, (n_spikes,)
+        Whose spike each is, by neuron and then in the order in which it makes them.
+    spike_times : mapping of population to ndarray of float64, (n_values, n_spikes)
+        In seconds.
+    derivatives : mapping of population to ndarray of float64, (n_values, n_spikes)
+        Of the spike times by the value, exact; one-sided at the ends. Beside the value at which a spike appears they
+        grow without bound for that spike, and for all that it moves.
+    reach : ndarray of float64, (n_values,)
+        How far from each value the first distance of :func:`eventsolve.margins` would vanish if all were linear.
+    """
+
+    values: Reals
+    neurons: Mapping[str, Integers]
+    spike_times: Mapping[str, Reals]
+    derivatives: Mapping[str, Reals]
+    reach: Reals
+
+    def _summary(self) -> Summary:
+        counts = [(name, several(neurons.size, "spike")) for name, neurons in self.neurons.items()]
+        title = f"Branch({self.values[0]:.6g} to {self.values[-1]:.6g}, {several(self.values.size, 'value')})"
+        return title, list(counts)
+
+    def counts(self, population: str, n_neurons: int) -> Integers:
+        """Return how many spikes each of a population's neurons has, (n_neurons,)."""
+        return np.bincount(self.neurons[population], minlength=n_neurons)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Continuation(Frozen):
+    """A solution along a parameter: smooth branches, and the events between them.
+
+    Attributes
+    ----------
+    parameter : str
+        What has the value, or moves with it.
+    over : (float, float)
+        The range that was asked for.
+    branches : tuple of Branch
+        By value. Neighbours differ in the order of events; they meet at an event.
+    events : tuple of Event
+        By value; those at one value, as of neurons that are alike, by time.
+    n_solved : int
+        How many networks were solved.
+    complete : bool
+        Whether the branches reach to the end of the range; if not, :class:`ContinuationError` says why.
+    """
+
+    parameter: str
+    over: tuple[float, float]
+    branches: tuple[Branch, ...]
+    events: tuple[Event, ...]
+    n_solved: int
+    complete: bool
+    _task: Task = field(repr=False)
+
+    def _summary(self) -> Summary:
+        low, high = self.over
+        reached = "" if self.complete else f", followed to {self.branches[-1].values[-1]:.6g}"
+        title = (
+            f"Continuation({self.parameter} from {low:.6g} to {high:.6g}{reached}: "
+            f"{several(len(self.branches), 'branch', 'branches')}, {several(len(self.events), 'event')})"
+        )
+        return title, [(f"{event.value:.9g}", event.what()) for event in self.events]
+
+    def solution_at(self, value: float) -> Solution:
+        """Return the exact solution at a value, solved anew."""
+        return solved(self._task, float(value))
+
+    def branch_at(self, value: float) -> Branch:
+        """Return the branch that a value is on; at an event, or within its brackets, that of the smaller values.
+
+        Raises
+        ------
+        ValueError
+            If the value was not reached.
+        """
+        for branch, following in zip(self.branches, (*self.branches[1:], None), strict=True):
+            end = branch.values[-1] if following is None else np.nextafter(following.values[0], -np.inf)
+            if branch.values[0] <= value <= end:
+                return branch
+        first, last = float(self.branches[0].values[0]), float(self.branches[-1].values[-1])
+        raise ValueError(f"value must lie in {first!r}..{last!r}; got {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as lists and numbers, ready for JSON."""
+        return {
+            "parameter": self.parameter,
+            "over": list(self.over),
+            "complete": self.complete,
+            "branches": [
+                {
+                    "values": branch.values.tolist(),
+                    "reach": branch.reach.tolist(),
+                    "neurons": {name: n.tolist() for name, n in branch.neurons.items()},
+                    "spike_times": {name: t.tolist() for name, t in branch.spike_times.items()},
+                    "derivatives": {name: d.tolist() for name, d in branch.derivatives.items()},
+                }
+                for branch in self.branches
+            ],
+            "events": [event.to_dict() for event in self.events],
+        }
+
+
+class ContinuationError(RuntimeError):
+    """A solution could not be followed to the end of the range; the cause says why.
+
+    Attributes
+    ----------
+    value : float
+        How far it was followed.
+    so_far : Continuation
+        Up to there.
+    """
+
+    def __init__(self, why: str, so_far: Continuation) -> None:
+        self.value = float(so_far.branches[-1].values[-1]) if so_far.branches else float(so_far.over[0])
+        super().__init__(f"{why}; followed to {self.value!r}, which is in the attribute so_far of this error")
+        self.so_far = so_far
+
+
+def continuation(
+    network: Network,
+    parameter: Parameter,
+    over: tuple[float, float],
+    of: Solution | Problem,
+    *,
+    initial: State | None = None,
+    max_spikes: int | None = None,
+    max_solves: int = MOST_SOLVES,
+) -> Continuation:
+    """Follow a solution along a parameter, through every value where the order of its events changes.
+
+    Parameters
+    ----------
+    network : Network
+        Whose numbers are those that do not move.
+    parameter : tuple or mapping
+        ``(name, key, place)`` is one number, whose value runs over the range: ``("weight", ("in", "out"), (0, 3))``,
+        by (post, pre), ``("delay", ...)`` alike, ``("tau_mem", "out", 2)`` or another parameter of a neuron, and
+        ``("spike_times", "in", 5)``, the sixth spike in the order of the trains. Without a place it is all of these
+        numbers at once. A mapping is a direction, as :func:`eventsolve.jvp` takes it, and the value how far the network
+        and its inputs are moved along it: 0 is where they are.
+    over : (float, float)
+        From the smaller to the larger value.
+    of : Solution or Problem
+        Of one sample: gives inputs and t_end. Its own network need not be this one.
+    initial : State, optional
+        As for :func:`eventsolve.solve`; needed if ``of`` went on from one.
+    max_spikes : int, optional
+        As for :func:`eventsolve.solve`; by default that of a problem.
+    max_solves : int
+        How many networks may be solved.
+
+    Returns
+    -------
+    Continuation
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is something else, or the network at the first value is none: of the wrong sign, say.
+    ContinuationError
+        If the parameter leaves its bounds on the way, a network runs away or does not let its spikes be differentiated,
+        or ``max_solves`` is reached: ``so_far`` is what was followed until then.
+    Interrupted
+        After a KeyboardInterrupt, which it is, with what was followed until then.
+
+    Notes
+    -----
+    That there is no further event is no proof: two that cancel, close together, and without a sign in any distance or
+    its derivative at the points beside them, would be missed. :func:`eventsolve.trust_radius` proves it of a box.
+
+    Examples
+    --------
+    >>> import eventsolve as es
+    >>> net = es.Network()
+    >>> net.add_input("in", 1)
+    >>> net.add_population("out", 1, es.LIF(tau_mem=20e-3, tau_syn=10e-3))
+    >>> net.connect("in", "out", [[0.0]])
+    >>> problem = es.Problem(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 50e-3)
+    >>> followed = es.continuation(net, ("weight", ("in", "out"), (0, 0)), (0.0, 5.0), of=problem)
+    >>> print(followed.events[0])  # the peak of V is w/4 with these time constants
+    at 4: neuron 0 of 'out' gains a spike at 0.0138629 s, where V grazes its threshold
+    """
+    task, low, high = _asked(network, parameter, over, of, initial, max_spikes)
+    walk = Walk(task, count("max_solves", max_solves))
+    branches: list[Branch] = []
+    events: list[Event] = []
+    points: list[Point] = []
+
+    def so_far(complete: bool) -> Continuation:
+        every = (*branches, *([branch_of(points)] if points else []))
+        words = task.path.words
+        return Continuation(words, (low, high), every, tuple(events), walk.n_solved, complete, task)
+
+    try:
+        for step in walk.steps(low, high):
+            if isinstance(step, Point):
+                points.append(step)
+            else:
+                branches.append(branch_of(points))
+                events += step
+                points = []
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(so_far(complete=False)) from interrupt
+    except Halted as halted:
+        raise ContinuationError(str(halted), so_far(complete=False)) from halted.__cause__
+    return so_far(complete=True)
+
+
+def branch_of(points: list[Point]) -> Branch:
+    """Return the branch of points with one order of events."""
+    last = points[-1]
+    names = last.spikes
+    trains = [point.solution.spikes for point in points]
+
+    def stacked(numbers: Callable[[int, str], Reals]) -> dict[str, Reals]:
+        return {
+            name: np.stack([numbers(k, name)[points[k].spikes[name]] for k in range(len(points))])
+            for name in names
+        }
+
+    return Branch(
+        np.array([point.value for point in points]),
+        {name: last.solution.spikes[name].neurons[order] for name, order in names.items()},
+        stacked(lambda k, name: trains[k][name].times),
+        stacked(lambda k, name: points[k].moved[name]),
+        np.array([min(reach(point, 1.0), reach(point, -1.0)) for point in points]),
+    )
+
+
+def _asked(
+    network: Network,
+    parameter: Parameter,
+    over: tuple[float, float],
+    of: Solution | Problem,
+    initial: State | None,
+    max_spikes: int | None,
+) -> tuple[Task, float, float]:
+    """Return what is to be solved, and the range, or raise as :func:`continuation` does."""
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network; got {shown(network)}")
+    if not isinstance(of, Solution | Problem):
+        raise TypeError(f"of must be a Solution or a Problem; got {shown(of)}")
+    ends = real_array("over", over, "two numbers, the smaller first")
+    if ends.shape != (2,) or not np.isfinite(ends).all() or not ends[0] < ends[1]:
+        raise ValueError(f"over must be two finite numbers, the smaller first; got {shown(over)}")
+    if isinstance(of, Solution):
+        of.require_whole("a continuation")
+        of.require_solved("a continuation is")
+        if of.t_start > 0.0 and initial is None:
+            raise ValueError(
+                f"initial must be given, as this solution went on at {of.t_start!r} s from a state"
+            )
+        inputs = {n: t for n, t in of.spikes.items() if of.network.population(n).neuron is None}
+    else:
+        inputs = dict(of.inputs)
+    if of.n_samples != 1:
+        raise ValueError(f"of must have one sample; got {of.n_samples}: take Problem.select([k]), one by one")
+    if max_spikes is None:
+        max_spikes = of.max_spikes if isinstance(of, Problem) else MAX_SPIKES
+    start = 0.0 if initial is None else initial.time
+    unmoved = solve(network, inputs, start, initial=initial, max_spikes=max_spikes)
+    return Task(path_of(unmoved, parameter), of.t_end, initial, max_spikes), float(ends[0]), float(ends[1])

@@ -1,0 +1,229 @@
+"""One value on a path: the solution there, the order of its events, and how near and fast every other order comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.dynamics.paths import Path
+from eventsolve.interrupts import call
+from eventsolve.kernels import distance_tangents, distances
+from eventsolve.kernels.lives import ARRIVAL, ENDING, HELD, SPIKE
+from eventsolve.margins import rows_of, spiking_layers
+from eventsolve.patterns import Pattern, scales_of
+from eventsolve.solution import Solution, State
+from eventsolve.solve import solve
+from eventsolve.studies import Study, given, places_in, study_of
+from eventsolve.tangents import jvp
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+ROUNDINGS = 2.0**-44
+"""Relative to the terms of which a difference is, or of which a time is made, below which it may be nothing."""
+
+
+class Distances(NamedTuple):
+    """All distances of a point, layer by layer: how far, when, how fast that changes with the value, and what it is.
+
+    A distance is named by integers that are the same wherever the order of events is: its layer, kind and neuron, how
+    often that has spiked before, and the arrival that it is about or that began its interval: synapse, and which spike
+    of its source. ``labels`` are the kernel's, and the layer; ``causes`` are places among the spikes of its sources.
+    """
+
+    values: Reals
+    slopes: Reals
+    times: Reals
+    names: Integers
+    labels: Integers
+    causes: Integers
+
+
+class Point(NamedTuple):
+    """A value on a path with all that is known of it.
+
+    ``order`` says in which order every neuron has its events: of each spike the neuron and whether an arrival triggers
+    it, of each arrival the synapse, which spike of its source it is, and between which spikes of its target it comes.
+    ``tied`` are arrivals that come at one time with a spike or a release, whatever the value.
+    """
+
+    value: float
+    solution: Solution
+    spikes: dict[str, Integers]
+    moved: Mapping[str, Reals]
+    order: tuple[Integers, ...]
+    tied: frozenset[tuple[int, ...]]
+    distances: Distances
+
+
+class Task(NamedTuple):
+    """What is solved at every value."""
+
+    path: Path
+    t_end: float
+    initial: State | None
+    max_spikes: int
+
+
+def solved(task: Task, value: float) -> Solution:
+    """Return the solution at a value, or raise as :func:`eventsolve.solve` and :meth:`Path.at` do."""
+    network, inputs = task.path.at(value)
+    return solve(network, inputs, task.t_end, initial=task.initial, max_spikes=task.max_spikes, threads=1)
+
+
+def point_at(task: Task, value: float) -> Point:
+    """Return all that is known at a value; errors as of :func:`solved` and :func:`eventsolve.jvp`."""
+    solution = solved(task, value)
+    direction = task.path.direction_at(value)
+    moved = jvp(solution, shaped(direction, solution), threads=1).spike_times
+    order: list[Integers] = []
+    found = []
+    for number, layer in enumerate(spiking_layers(solution)):
+        study = study_of(solution, layer)
+        heard = (layer.afferents.weight != 0.0) | (scales_of(layer, direction).weight != 0.0)
+        order += _order(study, heard)
+        found.append(_distances(solution, study, heard, direction, moved, number))
+    joined = Distances(*(np.concatenate(columns) for columns in zip(_NOTHING, *found, strict=True)))
+    spikes = {
+        name: np.lexsort((trains.times, trains.neurons))
+        for name, trains in solution.spikes.items()
+        if solution.network.population(name).spiking
+    }
+    return Point(value, solution, spikes, moved, tuple(order), _ties(joined), joined)
+
+
+def shaped(pattern: Pattern, solution: Solution) -> dict[str, dict[Any, Any]]:
+    """Return numbers by name and key like what they are of."""
+    projections = solution.network.projections
+    return {
+        name: {
+            key: projections[key].shaped(values) if name in ("weight", "delay") else values
+            for key, values in by_key.items()
+        }
+        for name, by_key in pattern.items()
+    }
+
+
+_NOTHING = Distances(
+    np.empty(0),
+    np.empty(0),
+    np.empty(0),
+    np.empty((0, 6), np.int64),
+    np.empty((0, 7), np.int64),
+    np.empty(0, np.int64),
+)
+
+
+def same_order(one: Point, other: Point) -> bool:
+    """Return whether two points have their events in one order, but for those that are at one time anyway."""
+    for k, (a, b) in enumerate(zip(one.order, other.order, strict=True)):
+        if a.shape != b.shape:
+            return False
+        differ = np.flatnonzero((a != b).any(axis=1))
+        both = one.tied & other.tied
+        if differ.size and not (
+            k % 2
+            and all((k // 2, *map(int, a[d, :2])) in both and (a[d, :2] == b[d, :2]).all() for d in differ)
+        ):
+            return False
+    return True
+
+
+def _order(study: Study, heard: Booleans) -> list[Integers]:
+    """Return a layer's spikes, (n_spikes, 2), and arrivals, (n_arrivals, 3), as Point has them."""
+    own, (lives,) = study.own, study.lives
+    by_neuron = np.argsort(own.neurons, kind="stable")
+    spikes = np.stack([own.neurons, own.trigger >= 0], axis=1)[by_neuron]
+    before, arrives = _before(study), lives.events[:, ENDING] == ARRIVAL
+    arrives[arrives] = heard[lives.synapses[arrives]]
+    slots = 2 * before[arrives] - lives.events[arrives, HELD]
+    ordinals = _ordinals(study.gathered.spikes.neurons)[lives.causes[arrives]]
+    arrivals = np.stack([lives.synapses[arrives], ordinals, slots], axis=1)
+    return [spikes, arrivals[np.lexsort(arrivals.T[::-1])]]
+
+
+def _before(study: Study) -> Integers:
+    """Return how often its neuron has spiked before each segment ends."""
+    (lives,) = study.lives
+    spikes = np.concatenate([[0], np.cumsum(lives.events[:, ENDING] == SPIKE)])
+    before = np.empty(lives.events.shape[0], np.int64)
+    for first, last in zip(lives.first.tolist(), lives.last.tolist(), strict=True):
+        before[first:last] = spikes[first:last] - spikes[first]
+    return before
+
+
+def _ordinals(neurons: Integers) -> Integers:
+    """Return for spikes in the order of time how many of the same neuron came before."""
+    order = np.argsort(neurons, kind="stable")
+    ranked = neurons[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if ranked.size else ranked
+    ordinals = np.empty(neurons.size, np.int64)
+    ordinals[order] = np.arange(neurons.size) - np.repeat(starts, np.diff([*starts, neurons.size]))
+    return ordinals
+
+
+def _distances(
+    solution: Solution,
+    study: Study,
+    heard: Booleans,
+    direction: Pattern,
+    moved: Mapping[str, Reals],
+    number: int,
+) -> Distances:
+    """Return the distances of a layer."""
+    layer, own, (lives,) = study.layer, study.own, study.lives
+    rows, _ = rows_of(solution, layer, solution._chunks[0], heard, np.iinfo(np.int64).max)
+    own_moves = np.zeros(own.times.size)
+    for name, place in places_in(layer, own).items():
+        own_moves[place] = moved[name]
+    sources = given(study.gathered, moved)
+    inside = study.origin >= 0
+    sources[inside] = own_moves[study.origin[inside]]
+    slopes, sizes = call(
+        distance_tangents.tangents_of,
+        layer.neurons,
+        layer.afferents,
+        lives,
+        own.trigger,
+        sources,
+        own_moves,
+        scales_of(layer, direction),
+        rows.numbers,
+        rows.labels,
+    )
+    labels, numbers = rows.labels, rows.numbers
+    slopes[np.abs(slopes) <= ROUNDINGS * sizes] = 0.0
+    counts = labels[:, distances.KIND] != distances.SLOPE
+    neurons = labels[:, distances.NEURON]
+    segments = lives.first[neurons] + labels[:, distances.SEGMENT]
+    gaps = labels[:, distances.KIND] == distances.GAP
+    about = lives.first[neurons] + labels[:, distances.OTHER]
+    # what is below the threshold is told by the arrival before it, and that of a spike by the spike
+    about[~gaps] = segments[~gaps] - 1
+    about[(about < lives.first[neurons]) | (labels[:, distances.KIND] == distances.SURPLUS)] = -1
+    synapses, causes = (np.where(about >= 0, column[about], -1) for column in (lives.synapses, lives.causes))
+    ordinal = np.append(_ordinals(study.gathered.spikes.neurons), -1)[causes]
+    whose = labels[:, distances.WHOSE]
+    counted = np.where(whose >= 0, np.append(_ordinals(own.neurons), -1)[whose], _before(study)[segments])
+    kind = 8 * labels[:, distances.KIND] + np.where(gaps, labels[:, distances.PLACE], 0)
+    names = np.stack([np.full(kind.size, number), kind, neurons, counted, synapses, ordinal], axis=1)
+    return Distances(
+        numbers[counts, distances.VALUE],
+        slopes[counts],
+        numbers[counts, distances.TIME],
+        names[counts],
+        np.column_stack([labels, np.full(neurons.size, number)])[counts],
+        rows.causes[counts],
+    )
+
+
+def _ties(distances_of: Distances) -> frozenset[tuple[int, ...]]:
+    """Return the arrivals, by layer, synapse and spike, that are at one time with another event and stay there."""
+    gaps = distances_of.labels[:, distances.KIND] == distances.GAP
+    still = gaps & (distances_of.slopes == 0.0)
+    still &= distances_of.values <= ROUNDINGS * np.abs(distances_of.times)
+    return frozenset((n[0], n[4], n[5]) for n in distances_of.names[still].tolist())

@@ -1,0 +1,155 @@
+"""Weighted mean voltages of readouts over the trial in closed form, forward, back, and along a direction.
+
+What one arrival adds depends on no other, as a readout has no threshold: there are no pieces and no nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.chunks import chunk_ranges
+from eventsolve.interrupts import call
+from eventsolve.kernels import mean_voltages as kernels
+from eventsolve.kernels.tables import Wanted
+from eventsolve.quadrature import require_continuous
+from eventsolve.schedule import Layer
+
+if TYPE_CHECKING:
+    from eventsolve.kernels.perturbation import Scales
+    from eventsolve.solution import Chunk, Gathered, Solution
+
+Reals = NDArray[np.float64]
+Means = Mapping[tuple[str, float], Reals]
+"""Numbers (n_samples, n_neurons) by population and rate: of its means 1/T int exp(-rate x) V dt with x = t/T."""
+
+
+def window_of(solution: Solution, rate: float) -> kernels.Window:
+    """Return the mean over the trial with a weight of exp(-rate x), x from 0 to 1, as kernels take it."""
+    span = solution.t_end - solution.t_start
+    return kernels.Window(float(solution.t_start), float(solution.t_end), 1.0 / span, rate / span)
+
+
+def is_readout(solution: Solution, population: str) -> bool:
+    """Return whether a population is one of neurons without threshold."""
+    neuron = solution.network.population(population).neuron
+    return neuron is not None and not neuron.spiking
+
+
+def mean_voltages_of(solution: Solution, population: str, rate: float) -> Reals:
+    """Return the weighted mean voltages of a readout, (n_samples, n_neurons)."""
+    from eventsolve.solution import gather
+
+    layer = solution.layer(population)
+    require_continuous(solution.network, population, solution.t_start, solution.t_end)
+    window = window_of(solution, rate)
+    parts = [
+        call(
+            kernels.mean_voltages,
+            layer.neurons,
+            layer.afferents,
+            layer.cohorts,
+            layer.n_sources,
+            gather(layer, chunk).spikes,
+            chunk.start[layer.name],
+            solution.after,
+            window,
+        )
+        for chunk in solution._chunks
+    ]
+    return np.concatenate([np.empty((0, layer.size)), *parts])
+
+
+def means_back(
+    solution: Solution,
+    layer: Layer,
+    k: int,
+    sources: Gathered,
+    means: Means,
+    wanted: Wanted,
+    per_sample: bool,
+) -> list[tuple[Reals, Reals, Reals, Reals]]:
+    """Return what every mean of a layer's readouts, by its cotangents, adds in chunk k to what ``march_back`` returns.
+
+    (errors of the sources' spikes, d_weight, d_delay, d_parameters)
+    """
+    low, high = chunk_ranges(solution.n_samples)[k]
+    return [
+        call(
+            kernels.mean_voltages_back,
+            layer.neurons,
+            layer.afferents,
+            layer.cohorts,
+            layer.n_sources,
+            sources.spikes,
+            solution._chunks[k].start[layer.name],
+            solution.after,
+            window_of(solution, rate),
+            cotangents[low:high].copy(),
+            wanted,
+            per_sample,
+            layer.n_synapses,
+        )
+        for (population, rate), cotangents in means.items()
+        if population in layer.name
+    ]
+
+
+def means_forward(
+    solution: Solution,
+    layer: Layer,
+    k: int,
+    sources: Gathered,
+    means: Means,
+    moved: Reals,
+    steps: Scales,
+) -> Reals:
+    """Return the derivative of every sample's sum of means times cotangents along a direction, in chunk k.
+
+    ``moved`` says how far the spikes of the sources move. A mean is linear in what it is the sum of: the derivative is
+    the product of its gradient with the direction.
+    """
+    chunk: Chunk = solution._chunks[k]
+    total = np.zeros(chunk.n_samples)
+    of = np.repeat(np.arange(chunk.n_samples), np.diff(sources.spikes.offsets))
+    everything = Wanted(True, True, True)
+    for errors, d_weight, d_delay, d_parameters in means_back(
+        solution, layer, k, sources, means, everything, True
+    ):
+        np.add.at(total, of, errors * moved)
+        for row in range(chunk.n_samples):
+            total[row] += (
+                np.sum(d_weight[row] * steps.weight)
+                + np.sum(d_delay[row] * steps.delay)
+                + np.sum(d_parameters[row] * steps.neurons)
+            )
+    return total
+
+
+def mean_adjoint_of(
+    solution: Solution, layer: Layer, k: int, means: Means, times: Reals
+) -> tuple[Reals, Reals]:
+    """Return what means contribute to p_V and p_I of a layer in chunk k at times, (n_samples, n, n_times)."""
+    low, high = chunk_ranges(solution.n_samples)[k]
+    shape = (high - low, layer.size, times.shape[1])
+    p_v, p_i = np.zeros(shape), np.zeros(shape)
+    for (population, rate), cotangents in means.items():
+        if population in layer.name:
+            by_v, by_i = call(
+                kernels.mean_adjoint,
+                layer.neurons,
+                window_of(solution, rate),
+                cotangents[low:high].copy(),
+                times,
+            )
+            p_v += by_v
+            p_i += by_i
+    return p_v, p_i
+
+
+def scaled(means: Means, scale: float) -> dict[tuple[str, float], Any]:
+    """Return all cotangents times a number."""
+    return {key: scale * cotangents for key, cotangents in means.items()}

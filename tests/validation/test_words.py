@@ -1,0 +1,53 @@
+"""Rows of words in the table of trainings: are they what their commands train, and does the page say so?"""
+
+import json
+import shlex
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from validation.cli import app as cli
+from validation.recipes import table, words
+from validation.recipes.campaign import CHECKPOINT
+
+SEEDS = (42, 43)
+
+
+def test_a_row_of_words_is_what_its_command_trains_and_stands_on_the_page(tmp_path, monkeypatch):
+    for name, value in {"HIDDEN": 4, "SAMPLES": 2, "EPOCHS": 1, "BATCH": 2}.items():
+        monkeypatch.setattr(words, name, value)
+    row, told = words.ROWS[1], []
+    with ThreadPoolExecutor(1) as pool:
+        ends = words.run_row(row, tmp_path, pool, lambda: told.append(1), SEEDS)
+    assert len(told) == 2
+    # the row's command goes on from the row's checkpoint, which it would refuse of any other training
+    shutil.copy(tmp_path / f"{row.name}-42" / CHECKPOINT, tmp_path / f"{row.name}-42.npz")
+    monkeypatch.chdir(tmp_path)
+    command = [*shlex.split(row.command(42))[1:], "--resume"]
+    result = CliRunner().invoke(cli.app, command)
+    assert result.exit_code == 0, result.output
+    assert f"loss {ends[0].loss:.4f}" in result.stdout
+    other = command[: command.index("--loss")] + command[command.index("--loss") + 2 :]
+    refused = CliRunner().invoke(cli.app, other)
+    assert refused.exit_code == 2
+    # and so does the table
+    monkeypatch.setattr(
+        words,
+        "trained",
+        lambda *_, begin, **__: iter(()) if begin is not None else pytest.fail("it has ended"),
+    )
+    again = [words.train(row, seed, tmp_path / f"{row.name}-{seed}") for seed in SEEDS]
+    documents = [words.document(row, again, SEEDS)]
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "training.json").write_text(json.dumps({"rows": [{"name": "exact-slow"}]}))
+    assert [found["name"] for found in table.merged(documents, tmp_path / "docs")] == ["exact-slow", row.name]
+    data, page = table.write(documents, tmp_path / "docs")
+    assert json.loads(data.read_text())["words"] == documents
+    assert table.merged([], tmp_path / "docs") == documents
+    text = page.read_text()
+    assert row.command(42) in text
+    accuracies = [100 * end.accuracy for end in ends]
+    assert f"| {np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f} |" in text
