@@ -347,6 +347,9 @@ def test_a_spike_where_the_voltage_falls_is_not_one(known):
 
         (time,) = orbits._polished(system, falling, rhythm.period)
         assert abs(float(system([time])[0][0])) < 1e-25
+        names = orbits._read(orbit).names
+        with pytest.raises((orbits.NotAnOrbit, balls.Undecided)):
+            orbits._require_no_other(orbits._with(rhythm, [time + arb(1e-25) * UNIT]), names)
     assert time > orbit.spikes["n"].times[0] + 5e-3
     later = es.SpikeTrains.from_lists([[[float(time)]]])
     certificate = certify_orbit(dataclasses.replace(orbit, spikes={**orbit.spikes, "n": later}))
