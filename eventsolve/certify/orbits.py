@@ -188,7 +188,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     Notes
     -----
     Krawczyk's operator: R. E. Moore, R. B. Kearfott and M. J. Cloud, Introduction to Interval Analysis (2009), section
-    8.1. Eigenvalues: F. Johansson's acb_mat_eig_multiple of Arb.
+    8.1. Eigenvalues: Gershgorin's theorem, in the basis of approximate eigenvectors.
     """
     digits = count("digits", digits)
     if digits < 1:
@@ -744,13 +744,49 @@ def _eigenvalues(rows: list[list[arb]]) -> list[acb]:
         if len(at) == 1:
             found.append(acb(rows[at[0]][at[0]]))
             continue
-        try:
-            found += acb_mat(arb_mat([[rows[i][j] for j in at] for i in at])).eig(multiple=True)
-        except ValueError as error:
-            raise Undecided(math.inf) from error
+        found += _block_eigenvalues(acb_mat(arb_mat([[rows[i][j] for j in at] for i in at])))
     return sorted(
         found, key=lambda x: (-abs(complex(float(x.real), float(x.imag))), -float(x.real), -float(x.imag))
     )
+
+
+def _block_eigenvalues(matrix: acb_mat) -> list[acb]:
+    """Return a ball around each eigenvalue, by Gershgorin's discs in about a basis of eigenvectors.
+
+    Discs that overlap have as many eigenvalues together as they are, each somewhere in them: so multiple ones are.
+    """
+    n = matrix.nrows()
+    try:
+        _, basis = matrix.eig(right=True, algorithm="approx")
+        middle = [[acb(basis[i, j].real.mid(), basis[i, j].imag.mid()) for j in range(n)] for i in range(n)]
+        similar = acb_mat(middle).inv() * matrix * acb_mat(middle)
+    except (ValueError, ZeroDivisionError) as error:
+        raise Undecided(math.inf) from error
+    boxes = []
+    for i in range(n):
+        reach = sum((abs(similar[i, j]).upper() for j in range(n) if j != i), ZERO) * UNIT
+        boxes.append(acb(similar[i, i].real + reach, similar[i, i].imag + reach))
+    near = nx.Graph()
+    near.add_nodes_from(range(n))
+    near.add_edges_from(
+        (i, j) for i, j in itertools.combinations(range(n), 2) if not _apart(boxes[i], boxes[j])
+    )
+    found: list[acb] = []
+    for group in nx.connected_components(near):
+        first, *others = sorted(group)
+        real, imag = boxes[first].real, boxes[first].imag
+        for i in others:
+            real, imag = real.union(boxes[i].real), imag.union(boxes[i].imag)
+        if not (real.is_finite() and imag.is_finite()):
+            raise Undecided(math.inf)
+        found += [acb(real, imag)] * len(group)
+    return found
+
+
+def _apart(a: acb, b: acb) -> bool:
+    """Say whether two boxes have no number in common."""
+    pairs = ((a.real, b.real), (b.real, a.real), (a.imag, b.imag), (b.imag, a.imag))
+    return any(surely_less(low, high) for low, high in pairs)
 
 
 def _disc(x: acb, middle: complex) -> float:

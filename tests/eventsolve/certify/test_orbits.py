@@ -388,3 +388,36 @@ def test_events_of_other_periods_have_roots_of_their_own(known):
         roots = [rhythm.moment(k, laps).root for k in range(2) for laps in range(-300, 300)]
     assert len({*roots, rhythms.AT_END}) == len(roots) + 1
     assert max(roots) < orbits.OTHER_ROOTS
+
+
+@pytest.mark.parametrize(
+    ("rows", "truth"),
+    [
+        ([[0.0, -1.0], [1.0, 0.0]], [1j, -1j]),
+        ([[2.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 2.0]], [4.0, 1.0, 1.0]),
+        ([[3.0, 1.0], [-1.0, 1.0]], [2.0, 2.0]),
+    ],
+)
+def test_eigenvalues_are_within_their_balls_also_where_they_are_multiple(rows, truth):
+    """A rotation, a symmetric matrix with a double eigenvalue, and one whose double eigenvalue has one eigenvector."""
+    with working_precision(100):
+        found = orbits._eigenvalues([[arb(x) for x in row] for row in rows])
+        left = list(found)
+        for value in truth:
+            near = [x for x in left if x.contains(acb(value))]
+            assert near, (value, found)
+            left.remove(near[0])
+        assert max(float(x.real.rad()) for x in found) < 1e-9
+
+
+def test_the_splay_state_of_five_neurons_that_are_alike_is_proven():
+    """Symmetry makes multipliers multiple, and they are enclosed in common."""
+    net = es.Network()
+    neuron = es.LIF(TAU_MEM, TAU_SYN, v_leak=LEAK, t_ref=T_REF, v_initial=[0.64, 0.27, 0.04, 0.01, 0.81])
+    net.add_population("n", 5, neuron)
+    net.connect("n", "n", -0.1 * (1.0 - np.eye(5)), delay=1.5e-3)
+    orbit = periodic_orbit(net, transient=5.0)
+    certificate = certify_orbit(orbit)
+    assert certificate.proven, certificate
+    assert certificate.stable
+    assert orbit.n_spikes == 5
