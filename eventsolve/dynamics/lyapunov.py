@@ -141,7 +141,9 @@ class LyapunovSpectrum(Frozen):
                 f"{ms(n_blocks * self.block)} after {ms(self.transient)}, {several(self.n_spikes, 'spike')}",
             ),
         ]
-        if not self.settled:
+        if n_blocks < 4:
+            rows.append(("(not settled)", "ended too early to compare the two halves of the time"))
+        elif not self.settled:
             rows.append(("(not settled)", "the two halves of the time differ: wait for a longer transient"))
         return title, rows
 
@@ -212,7 +214,7 @@ def lyapunov_spectrum(
         If the network falls silent, has more than max_spikes, or would spike twice at one time, or a spike grazes its
         threshold so that no derivative exists; with what was found until then.
     Interrupted
-        At a KeyboardInterrupt, with the spectrum of the trajectories that were done.
+        At a KeyboardInterrupt, with the spectrum of the trajectories that were done; if none was, of the one under way.
 
     Examples
     --------
@@ -234,11 +236,12 @@ def lyapunov_spectrum(
     given: Inputs = {} if inputs is None else inputs
     starts = _starts(initial)
     size = _dimension(network)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
+    k = count("k", k)
+    if not 1 <= k <= size:
         raise ValueError(
             f"k must be an integer from 1 to the number of voltages and currents, {size}; got {k!r}"
         )
-    seed = count("seed", seed)
+    seed, max_spikes = count("seed", seed), count("max_spikes", max_spikes)
     if not callable(given):
         if not isinstance(given, Mapping):
             raise TypeError(
@@ -396,6 +399,9 @@ class _Walk:
         assert self.vectors is not None
         grown = np.zeros(self.job.k)
         grown[self.vectors.shape[1] :] = -math.inf
+        if not self.vectors.shape[1]:  # all are lost
+            self.wait(end)
+            return grown
         shortest = 2.0**-40 * max(end, 1e-300)
         while self.state.time < end:
             to = min(end, self.state.time + self.length)
@@ -437,7 +443,7 @@ class _Walk:
             self.n_intervals += 1
             self.state = solution.final_state
             if not whole.any():
-                self.length = _next_length(self.length, step, n)
+                self.wait(end)
             elif kept[whole].min() > math.sqrt(LOST):
                 self.length = _next_length(max(self.length, step), step, n)
         return grown
@@ -454,14 +460,14 @@ def _trajectory(job: _Job) -> list[LyapunovSpectrum]:
     """Return the spectrum of one trajectory: a job for any executor."""
     rates: list[Reals] = []
     block = job.t / BLOCKS
-    walk: _Walk | None = None
-    counted, begin = (0, 0), 0.0
+    begin = 0.0
+    counts: list[tuple[int, int]] = []  # of spikes and intervals, when stretches began and ended
 
     def so_far(until: float = math.inf) -> LyapunovSpectrum | None:
         done = rates[: int(min(max((until - begin) / block, 0.0), len(rates)))]
-        if not done or walk is None:
+        if not done:
             return None
-        n_spikes, n_intervals = walk.n_spikes - counted[0], walk.n_intervals - counted[1]
+        n_spikes, n_intervals = (b - a for a, b in zip(counts[0], counts[len(done)], strict=True))
         return LyapunovSpectrum(np.array(done)[None], block, job.transient, n_spikes, n_intervals)
 
     where = f"the trajectory of sample {job.sample}"
@@ -472,10 +478,12 @@ def _trajectory(job: _Job) -> list[LyapunovSpectrum]:
         walk.wait(start + job.transient / 2)
         walk.turn()
         walk.carry(begin)
-        counted = (walk.n_spikes, walk.n_intervals)
+        counts.append((walk.n_spikes, walk.n_intervals))
         for number in range(1, BLOCKS + 1):
             end = begin + job.t * (number / BLOCKS)
-            rates.append(walk.carry(end) / block)
+            rate = walk.carry(end) / block
+            counts.append((walk.n_spikes, walk.n_intervals))
+            rates.append(rate)
             silent = end - max(walk.last_spike, begin)
             if silent > job.t / 2 and _spikes(job.network):
                 last = (
