@@ -70,6 +70,8 @@ if _TYPE_CHECKING:
     from eventsolve.dynamics import periodic_orbit as periodic_orbit
     from eventsolve.dynamics import phase_response as phase_response
     from eventsolve.dynamics import sensitivity as sensitivity
+    from eventsolve.plot.explorer import Explorer as Explorer
+    from eventsolve.plot.explorer import explore as explore
 else:
     from eventsolve.lazily import attached as _attached
 
@@ -84,5 +86,6 @@ else:
                 "sensitivity",
             ),
             "dynamics",
-        ),
+        )
+        | dict.fromkeys(("Explorer", "explore"), "plot.explorer"),
     )

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eventsolve.network import LI, LIF, Network
-from eventsolve.schedule import layers_of
+from eventsolve.schedule import Layer, layers_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.units import UnitWarning
 
@@ -48,9 +48,22 @@ def warn_of_times(network: Network, inputs: Mapping[str, SpikeTrains], t_end: fl
         for key, projection in network.projections.items():
             if projection.delay.size and (value := _typical(projection.delay)) >= delay_bound:
                 _warn(f"delay of {key}", value, f"t_end is {t_end!r} s, so that no spike arrives")
+    last = max((float(t.times.max()) for t in inputs.values() if t.n_spikes), default=np.inf)
+    if t_end >= _THOUSAND * max(last, slowest, longest) and not any(map(_goes_on, layers)):
+        meant = f"the last input spike is at {last!r} s, the slowest time constant {slowest!r} s"
+        _warn("t_end", t_end, f"{meant}, and nothing goes on by itself")
     first = min((float(t.times.min()) for t in inputs.values() if t.n_spikes), default=0.0)
     if first >= max(_INPUT[0] * t_end, _INPUT[1]):
         _warn("the first input spike", first, f"t_end is {t_end!r} s, so that no input has an effect")
+
+
+def _goes_on(layer: Layer) -> bool:
+    """Return whether neurons may spike for ever after their last input: in a cycle, or with a leak at the threshold."""
+    return layer.cyclic or any(
+        bool(np.any(np.asarray(p.neuron.v_leak) >= p.neuron.v_threshold))
+        for p in layer.populations
+        if isinstance(p.neuron, LIF)
+    )
 
 
 def _warn_of_taus(network: Network, bound: float, t_end: float) -> None:

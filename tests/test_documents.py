@@ -89,9 +89,9 @@ def test_the_reference_has_every_public_name():
 
     text = "".join(
         (ROOT / "docs" / "api" / f"{name}.md").read_text(encoding="utf-8")
-        for name in ("networks", "solving", "gradients", "proof")
+        for name in ("networks", "solving", "gradients", "proof", "dynamics")
     )
-    for name in vars(eventsolve):
+    for name in dir(eventsolve):
         value = getattr(eventsolve, name)
         if not name.startswith("_") and getattr(value, "__module__", "").startswith("eventsolve"):
             assert f"eventsolve.{name}\n" in text, name

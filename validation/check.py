@@ -123,8 +123,9 @@ def check(
     -------
     Run
         Its ``comparison.stages`` are all that was compared; its ``findings`` name the first divergence of each stage
-        that parts, unless it is ``accepted``: by its diagnosis, or, where a tolerance is given, because every stage is
-        within it, or, where a window is given, because no spike is outside.
+        that parts from the exact solution, unless its diagnosis has a name for what is wrong, or it is ``accepted``: by
+        its diagnosis, or, where a tolerance is given, because every stage is within it, or, where a window is given,
+        because no spike is outside.
 
     Raises
     ------
@@ -178,6 +179,7 @@ def check(
     accepted = all(stage.agrees for stage in comparison.stages)
     if tolerance is None and window is None and verdict is not None:
         accepted = verdict.accepted
+    named = verdict is not None and verdict.verdict in ("fault", "convention")
     culprit = worst_spike(comparison)
     return Run(
         title=record.name,
@@ -187,7 +189,9 @@ def check(
         comparison=replace(comparison, model=replace(comparison.model, traces={})),
         excerpt=excerpt_around(culprit, comparison, network, record.inputs, problem.t_end),
         seconds=time.perf_counter() - start,
-        findings={} if accepted else _findings(comparison),
+        findings={}
+        if accepted or (named and tolerance is None and window is None)
+        else _findings(comparison),
         diagnosis=verdict,
         accepted=accepted,
     )

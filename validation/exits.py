@@ -1,13 +1,16 @@
 """How a command of ``eventsolve-validate`` ends, and what it prints on.
 
 ====  ================================================================================================================
-0     what was compared agrees, every limit holds, what was asked for is done
-1     it differs, or a limit is broken: no setting is good enough, a network does not fit, a training diverges
+0     a record that was judged is accepted, every limit holds, what was asked for is done
+1     it is not, or a limit is broken: no setting is good enough, a network does not fit, a training diverges
 2     the input or the usage is wrong, or the output can't be written
 70    an internal error, with its traceback on standard error
 130   interrupted
 141   whoever read standard output stopped reading, as head does; reports are written before anything is printed
 ====  ================================================================================================================
+
+``check`` and ``diagnose`` judge. ``compare``, ``yinyang`` and ``attribute`` measure, and a target on a clock is never
+equal to the exact network: only limits make them fail, whatever they say of it.
 """
 
 from __future__ import annotations

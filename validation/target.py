@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
 from eventsolve.network import Key
+
+if TYPE_CHECKING:
+    from validation.diagnosis.diagnosis import Diagnosis
+    from validation.diagnosis.evidence import Evidence
 
 
 @dataclass(frozen=True)
@@ -228,6 +232,22 @@ class Localisable(Target, Protocol):
         ------
         ValueError
             If the target cannot represent the problem, or the record has not enough to tell.
+        """
+
+
+class Replayable(Target, Protocol):
+    """A target in the loop: nothing here computes the spikes of its records, but their gradients follow from these."""
+
+    @staticmethod
+    def replay(evidence: Evidence, tolerance: float) -> Diagnosis | None:
+        """Return the verdict on a record whose gradients follow from its own spikes; None if they do not.
+
+        Parameters
+        ----------
+        evidence : Evidence
+            What the record says.
+        tolerance : float
+            Relative error of numbers within which they are the record's.
         """
 
 

@@ -154,9 +154,9 @@ class OrbitCertificate(Frozen):
             rows.append(("undecided", self.undecided))
         else:
             n = sum(times.midpoints.size for times in self.spike_times.values())
-            rows.append(("period", f"{ms(self.period[0])} +/- {self.period[1]:.3g} s"))
+            rows.append(("period", f"{ms(self.period[0])} +/- {self.period[1]:.1g} s"))
             rows.append(
-                ("spikes", f"{several(n, 'spike')} and no other, no other orbit within {self.radius:.3g} s")
+                ("spikes", f"{several(n, 'spike')} and no other, no other orbit within {self.radius:.2g} s")
             )
             words = {True: "stable", False: "not stable", None: "stability not decided"}[self.stable]
             rows.append(("multipliers", f"{self.multipliers.radii.size} enclosed: {words}"))
@@ -242,6 +242,8 @@ def _read(orbit: Orbit) -> _Claim:
     network, period = orbit.network, float(orbit.period)
     if not 0.0 < period < math.inf:
         raise NotAnOrbit(f"the period must be finite and > 0; it is {period!r}")
+    if orbit.free and any(trains.n_spikes for trains in orbit.inputs.values()):
+        raise NotAnOrbit("an orbit that is said to be free has inputs, which fix its period")
     populations = network.populations
     names, constants, sources = _cells(network)
     arriving: list[list[tuple[int, float, float, bool]]] = [[] for _ in names]
@@ -404,7 +406,9 @@ def _fingerprint(orbit: Orbit) -> str:
                     for p in ("tau_mem", "tau_syn", "v_leak", "v_threshold", "v_reset", "t_ref")
                 )
             )
-        add(orbit.spikes[name].times, orbit.spikes[name].neurons)
+        for trains in (orbit.spikes, orbit.inputs):
+            if name in trains:
+                add(name, trains[name].times, trains[name].neurons)
     for p in orbit.network.projections.values():
         add(p.key, p.synapse, p.sources, p.row_offsets, p.weights, p.delay)
     add(float(orbit.period), orbit.free, orbit.multipliers)
@@ -616,8 +620,11 @@ def _follow(
     rhythm: Rhythm, number: int, constant: Constant, name: tuple[str, int], roots: itertools.count[int]
 ) -> None:
     due: list[Moment] = []
+    made = 0
 
     def fired(_: Cell, moment: Moment, triggered: bool) -> None:
+        nonlocal made
+        made += 1
         if not due or order(moment, due[-1]) != 0:
             raise NotAnOrbit(
                 f"neuron {name[1]} of {name[0]!r} spikes at about {moment.key!r} s, which the orbit does not have"
@@ -687,8 +694,14 @@ def _follow(
         if own is not None and order(moment, end) == 1:
             continue
         cell.receive(moment, arriving.weight, arriving.delta)
-    if own is None and order(end, cell.last) == 1:
-        cell.settle(end)
+    if own is None:
+        side = order(end, cell.last)
+        if side is None:
+            raise Unproven(number, end.key, Question.TIE, 0.0)
+        if side == 1:
+            cell.settle(end)
+    elif made != len(spikes):
+        raise NotAnOrbit(f"neuron {name[1]} of {name[0]!r} makes {made} of {len(spikes)} spikes in a period")
 
 
 def _end_of(rhythm: Rhythm, start: Moment, own: list[int] | None) -> Moment:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from scipy.special import betaincinv
 
 from eventsolve.adjoint import require_solution
 from eventsolve.checks import count, first_entry, real_array
+from eventsolve.dynamics.paths import numbers_of, rebuilt
 from eventsolve.estimates import estimate_radius
 from eventsolve.frozen import Frozen
 from eventsolve.margins import Margin
@@ -244,7 +245,11 @@ def outcomes(
     parted, changed = [], []
     for size in sizes:
         factor = size / (top or 1.0)
-        network = _perturbed(solution.network, draws, factor)
+        moved = {
+            name: {key: numbers_of(solution, name, key) + factor * d for key, d in by_key.items()}
+            for name, by_key in draws.items()
+        }
+        network, _ = rebuilt(solution.network, inputs, moved)
         try:
             other = solve(network, inputs, solution.t_end, threads=1)
         except (SpikeBudgetError, RepeatedSpikeError):
@@ -254,19 +259,6 @@ def outcomes(
         parted.append(have_parted(solution.spikes, other.spikes))
         changed.append(_counts_differ(solution.spikes, other.spikes))
     return parted, changed
-
-
-def _perturbed(network: Network, draws: Mapping[str, Mapping[Any, Reals]], factor: float) -> Network:
-    changed: dict[str, dict[str, Reals]] = {}
-    for name, by_key in draws.items():
-        for key, values in by_key.items():
-            changed.setdefault(key, {})[name] = network.population(key).parameter(name) + factor * values
-    neurons = {}
-    for key, parameters in changed.items():
-        neuron = network.population(key).neuron
-        assert neuron is not None
-        neurons[key] = replace(neuron, **parameters)  # type: ignore[arg-type]
-    return network.with_neurons(neurons)
 
 
 def have_parted(one: Mapping[str, SpikeTrains], other: Mapping[str, SpikeTrains]) -> bool:

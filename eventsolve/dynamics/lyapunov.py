@@ -234,11 +234,12 @@ def lyapunov_spectrum(
     given: Inputs = {} if inputs is None else inputs
     starts = _starts(initial)
     size = _dimension(network)
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
+    k = count("k", k)
+    if not 1 <= k <= size:
         raise ValueError(
             f"k must be an integer from 1 to the number of voltages and currents, {size}; got {k!r}"
         )
-    seed = count("seed", seed)
+    seed, max_spikes = count("seed", seed), count("max_spikes", max_spikes)
     if not callable(given):
         if not isinstance(given, Mapping):
             raise TypeError(
@@ -396,6 +397,9 @@ class _Walk:
         assert self.vectors is not None
         grown = np.zeros(self.job.k)
         grown[self.vectors.shape[1] :] = -math.inf
+        if not self.vectors.shape[1]:  # all are lost
+            self.wait(end)
+            return grown
         shortest = 2.0**-40 * max(end, 1e-300)
         while self.state.time < end:
             to = min(end, self.state.time + self.length)
@@ -437,7 +441,7 @@ class _Walk:
             self.n_intervals += 1
             self.state = solution.final_state
             if not whole.any():
-                self.length = _next_length(self.length, step, n)
+                self.wait(end)
             elif kept[whole].min() > math.sqrt(LOST):
                 self.length = _next_length(max(self.length, step), step, n)
         return grown

@@ -31,6 +31,8 @@ NEAR = 0.05
 CLOSE = 1e-9
 """As a part of the period: how close an arrival may come to a spike or release before they count as a tie."""
 
+ROUNDED = 64 * EPS
+"""What may be left of V at a spike for the equations to count as solved, beside the threshold and the leak."""
 SINGULAR = 1e13
 """Condition number of the equations, rows scaled to 1, from which float64 does not tell their solution."""
 ASTRAY = 1e-6
@@ -565,6 +567,8 @@ def _solved(rhythm: Rhythm, free: bool) -> Rhythm:
     """Return the solution of the equations near a rhythm; of a free one the first spike keeps its time."""
     size = rhythm.times.size + rhythm.pattern.chained.size + 1
     columns = np.arange(1, size) if free else np.arange(size - 1)
+    of = rhythm.pattern.circuit
+    level = float((np.abs(of.v_leak) + np.abs(of.v_threshold))[rhythm.pattern.cells].max(initial=0.0))
     smallest = math.inf
     equations = rhythm.equations()
     for _ in range(STEPS):
@@ -580,8 +584,11 @@ def _solved(rhythm: Rhythm, free: bool) -> Rhythm:
         length = float(np.abs(step[: rhythm.times.size]).max(initial=0.0)) + abs(float(step[-1]))
         if not length < rhythm.period:
             raise NoOrbitError("does not settle", "Newton's method leaves the guess by more than a period")
-        if length >= 0.5 * smallest and smallest <= 1e-9 * rhythm.period:
-            return rhythm  # rounding, as steps do not get shorter any more
+        exact = float(np.abs(equations.residual).max(initial=0.0)) <= ROUNDED * level
+        if length >= 0.5 * smallest and (exact or smallest <= CLOSE * rhythm.period):
+            return (
+                rhythm  # rounding, as steps do not get shorter any more; next to a bifurcation they are long
+            )
         smallest = min(smallest, length)
         following = _damped(rhythm, equations, step)
         rhythm, equations = following, following.equations()

@@ -52,33 +52,7 @@ class Path(Frozen):
             name: {key: start + value * self.step[name][key] for key, start in by_key.items()}
             for name, by_key in self.start.items()
         }
-        network, projections = self.network, self.network.projections
-        if "weight" in moved:
-            network = network.with_weights({k: projections[k].shaped(w) for k, w in moved["weight"].items()})
-        if "delay" in moved:
-            network = network.with_delays({k: projections[k].shaped(d) for k, d in moved["delay"].items()})
-        neurons: dict[str, dict[str, Reals]] = {}
-        for name in NEURON_PARAMETERS:
-            for population, values in moved.get(name, {}).items():
-                neurons.setdefault(population, {})[name] = values
-        changed = {}
-        for name, parameters in neurons.items():
-            neuron = network.population(name).neuron
-            assert neuron is not None
-            changed[name] = replace(neuron, **parameters)  # type: ignore[arg-type]
-        if changed:
-            network = network.with_neurons(changed)
-        inputs = dict(self.inputs)
-        for name, times in moved.get("spike_times", {}).items():
-            trains, order = inputs[name], self._order(name, times)
-            inputs[name] = SpikeTrains.from_arrays(
-                times[order],
-                trains.neurons[order],
-                trains.samples[order],
-                n_neurons=trains.n_neurons,
-                n_samples=trains.n_samples,
-            )
-        return network, inputs
+        return rebuilt(self.network, self.inputs, moved)
 
     def direction_at(self, value: float) -> Pattern:
         """Return how far each number moves for a step of 1, input spikes in the order that they have at a value."""
@@ -105,8 +79,44 @@ class Path(Frozen):
         return max(finest, float(np.spacing(abs(value))))
 
     def _order(self, name: str, times: Reals) -> NDArray[np.intp]:
-        trains = self.inputs[name]
-        return np.lexsort((trains.neurons, times, trains.samples))
+        return _in_order(self.inputs[name], times)
+
+
+def _in_order(trains: SpikeTrains, times: Reals) -> NDArray[np.intp]:
+    return np.lexsort((trains.neurons, times, trains.samples))
+
+
+def rebuilt(
+    network: Network, inputs: Mapping[str, SpikeTrains], numbers: Mapping[str, Mapping[Any, Reals]]
+) -> tuple[Network, dict[str, SpikeTrains]]:
+    """Return a network and inputs with other numbers, flat, by name and key; errors as of what takes them."""
+    projections = network.projections
+    if "weight" in numbers:
+        network = network.with_weights({k: projections[k].shaped(w) for k, w in numbers["weight"].items()})
+    if "delay" in numbers:
+        network = network.with_delays({k: projections[k].shaped(d) for k, d in numbers["delay"].items()})
+    neurons: dict[str, dict[str, Reals]] = {}
+    for name in NEURON_PARAMETERS:
+        for population, values in numbers.get(name, {}).items():
+            neurons.setdefault(population, {})[name] = values
+    changed = {}
+    for name, parameters in neurons.items():
+        neuron = network.population(name).neuron
+        assert neuron is not None
+        changed[name] = replace(neuron, **parameters)  # type: ignore[arg-type]
+    if changed:
+        network = network.with_neurons(changed)
+    moved = dict(inputs)
+    for name, times in numbers.get("spike_times", {}).items():
+        trains, order = inputs[name], _in_order(inputs[name], times)
+        moved[name] = SpikeTrains.from_arrays(
+            times[order],
+            trains.neurons[order],
+            trains.samples[order],
+            n_neurons=trains.n_neurons,
+            n_samples=trains.n_samples,
+        )
+    return network, moved
 
 
 def path_of(solution: Solution, parameter: Parameter) -> Path:
@@ -136,7 +146,7 @@ def path_of(solution: Solution, parameter: Parameter) -> Path:
         name: {
             key: np.where(array != 0.0, 0.0, values) if one else values
             for key, array in by_key.items()
-            for values in [_numbers(solution, name, key)]
+            for values in [numbers_of(solution, name, key)]
         }
         for name, by_key in step.items()
     }
@@ -177,7 +187,7 @@ def _named(solution: Solution, parameter: tuple[Any, ...]) -> tuple[Pattern, str
     return FrozenMapping({name: FrozenMapping({key: only})}), words
 
 
-def _numbers(solution: Solution, name: str, key: Any) -> Reals:
+def numbers_of(solution: Solution, name: str, key: Any) -> Reals:
     """Return the numbers of one name and key, flat."""
     network = solution.network
     if name == "weight":

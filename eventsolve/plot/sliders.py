@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from eventsolve.checks import real_array, shown
 
 STEPS = 100
 """Of a slider, from end to end."""
+
+
+def ipywidgets() -> ModuleType | None:
+    """Return the module, or None where it is not installed."""
+    try:
+        return importlib.import_module("ipywidgets")
+    except ImportError:
+        return None
 
 
 def explore(draw: Callable[..., Any], **ranges: tuple[float, float, float]) -> None:
@@ -33,9 +42,8 @@ def explore(draw: Callable[..., Any], **ranges: tuple[float, float, float]) -> N
             raise ValueError(
                 f"{name} must be (low, high, start) with low <= start <= high; got {shown(given)}"
             )
-    try:
-        widgets = importlib.import_module("ipywidgets")
-    except ImportError:
+    widgets = ipywidgets()
+    if widgets is None:
         draw(**{name: start for name, (_, _, start) in ranges.items()})
         return
 

@@ -18,6 +18,12 @@ def network(tau_mem=20e-3, tau_syn=5e-3, delay=1e-3, kind=es.LIF, **neuron):
     return net
 
 
+def cycle():
+    net = network()
+    net.connect("out", "out", [[0.0, 1.0], [1.0, 0.0]], delay=1e-3)
+    return net
+
+
 def solved(t_end=60e-3, trains=TRAINS, **constants):
     return es.solve(network(**constants), {"in": trains}, t_end)
 
@@ -38,6 +44,10 @@ SLIPS = {
     "were milliseconds meant (0.001)?": lambda: solved(delay=1.0),
     "the first input spike is 5.0 s and t_end is 0.06 s, so that no input has an effect: "
     "were milliseconds meant (0.005)?": lambda: solved(trains=es.SpikeTrains.from_lists([[[5, 7]], [[]]])),
+    "t_end is 50.0 s and the last input spike is at 0.05 s, the slowest time constant 0.02 s, and nothing goes on by "
+    "itself: were milliseconds meant (0.05)?": lambda: solved(
+        50.0, es.SpikeTrains.from_lists([[[5e-3, 50e-3]]])
+    ),
     "tau0 is 0.5 s and t_end is 0.06 s: were milliseconds meant (0.0005)?": lambda: es.value_and_grad(
         solved(), ttfs(tau0=0.5)
     ),
@@ -75,6 +85,11 @@ SILENT = {
         60e-6, es.SpikeTrains.from_lists([[[1e-6]]]), tau_mem=20e-6, tau_syn=5e-6, delay=1e-6
     ),
     "one synapse that is never used": lambda: solved(delay=[[1e-3], [9.0]]),
+    "a long silence": lambda: solved(10.0),
+    "a long run that goes on by itself": lambda: solved(50.0, v_leak=1.2, t_ref=0.5),
+    "a long run in a cycle": lambda: es.solve(cycle(), {"in": TRAINS}, 50.0),
+    "a long run without inputs": lambda: solved(50.0, es.SpikeTrains.from_lists([[[]]])),
+    "a long stream": lambda: solved(50.0, es.SpikeTrains.from_lists([[[5e-3, 40.0]]])),
     "a flat loss": lambda: es.value_and_grad(solved(), ttfs(tau0=0.2, tau1=0.2)),
     "a target that is never": lambda: es.value_and_grad(
         solved(), es.losses.TargetTimeMSE("out", [[10e-3, 1e3]])

@@ -330,7 +330,7 @@ def test_the_compiled_kernels_are_their_python_twins_bit_for_bit():
         "g = es.vjp(s, {'a': np.ones(s.spikes['a'].n_spikes)})\n"
         "parts += [s.spikes['a'].times, s.spikes['b'].times, g.tau_mem['a'], g.delay['b', 'a'], g.v_initial['b']]\n"
         "dt = es.jvp(s, {'weight': dict.fromkeys(s.network.projections, 1.0), 'tau_mem': {'a': 1e-3}})\n"
-        "parts += [dt['a'], dt['b']]\n"
+        "parts += [dt['a'], dt['b'], es.dynamics.flow_derivative(s).vectors]\n"
         "print(b''.join(np.ascontiguousarray(p).tobytes() for p in parts).hex())\n"
     )
     outputs = []

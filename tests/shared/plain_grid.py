@@ -18,6 +18,8 @@ def rounding_of(target):
         return lambda x: x
     if target.number == "float32":
         return lambda x: float(np.float32(x))
+    if target.number == "float16":
+        return lambda x: float(np.float16(x))
     unit, number = ArithmeticUnit(target.rounding, target.overflow), FixedFormat.parse(target.number)
     return lambda x: float(to_float(unit.quantize(x, number), number))
 
@@ -28,6 +30,8 @@ def nearest_of(target):
         return (lambda x: x), (lambda x: x)
     if target.number == "float32":
         return (lambda x: float(np.float32(x))), (lambda x: float(np.float32(x)))
+    if target.number == "float16":
+        return (lambda x: float(np.float16(x))), (lambda x: x)
     unit, number = ArithmeticUnit("nearest_even"), FixedFormat.parse(target.number)
     return (lambda x: float(to_float(unit.quantize(x, number), number)) if np.isfinite(x) else x), (
         lambda x: x
@@ -101,7 +105,10 @@ class Sample:
         def send(cell, step):
             for _, _, post, w, steps, delta in self.synapses[cell]:
                 if step + steps <= self.n_steps:
-                    arriving[step + steps, post, delta] = self.r(arriving[step + steps, post, delta] + w)
+                    total = arriving[step + steps, post, delta] + w
+                    arriving[step + steps, post, delta] = (
+                        total if self.target.number == "float16" else self.r(total)
+                    )
 
         def fire(c, step, lift):
             p = self.p[c]

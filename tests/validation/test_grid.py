@@ -7,6 +7,7 @@ import pytest
 
 import eventsolve as es
 from validation.grid import TimeStepped
+from validation.grid.kernels.numbers import halved
 from validation.grid.steps import in_steps
 from validation.spinnaker2 import SpiNNaker2Core
 
@@ -218,7 +219,7 @@ def test_fixed_point_counts_what_is_out_of_range_and_draws_words_by_sample():
         ({"order": "current_first"}, "transport must be an integer >= 1"),
         ({"transport": -1}, "transport must be an integer >= 0"),
         ({"adjoint": "recursion"}, "needs order 'current_first'"),
-        ({"number": "float16"}, "number must be 'float64', 'float32' or a fixed-point format"),
+        ({"number": "float8"}, "number must be 'float64', 'float32', 'float16' or a fixed-point format"),
         ({"number": "s32.31"}, "at most 52 bits"),
         ({"rounding": "even"}, "rounding must be one of"),
     ],
@@ -297,3 +298,19 @@ def test_without_a_loss_there_are_spikes_alone():
     assert alone.loss_values is None
     assert not alone.weight
     assert not alone.spike_times
+
+
+def test_a_float16_is_the_nearest_one():
+    """Over its whole range: halves of its last bit, subnormals, what is out of range, and 0."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [
+            rng.standard_normal(20_000) * 2.0 ** rng.integers(-27, 18, 20_000),
+            (np.arange(4096) + 0.5) * 2.0**-24,
+            [65519.99, 65520.0, 1e300, 0.0, 2.0**-25, np.nextafter(2.0**-25, 1), np.inf],
+        ]
+    )
+    x = np.concatenate([x, -x])
+    with np.errstate(over="ignore"):
+        expected = x.astype(np.float16).astype(np.float64)
+    assert np.array_equal([halved(value) for value in x], expected)

@@ -23,6 +23,7 @@ SCHEMES = [
     {"number": "s8.10", "rounding": "down", "order": "current_first", "transport": 1, "propagators": "euler"},
     {"number": "s6.12", "rounding": "nearest_even", "overflow": "wrap"},
     {"number": "s6.12", "rounding": "to_zero"},
+    {"number": "float16"},
 ]
 
 

@@ -36,6 +36,10 @@ def test_a_right_implementation_is_accepted(given, name):
         "slope of the wrong sign",
         "tau_syn back",
         "no p_V",
+        "one spike not written",
+        "one spike too many",
+        "one weight 0",
+        "one packet lost",
     ],
 )
 def test_a_fault_is_named(given, name):
@@ -53,6 +57,26 @@ def test_what_is_off_by_less_than_the_step_costs_is_not_the_steps_doing(given):
     found = diagnose(given, replace(right, gradients={**right.gradients, "weight": noisy}))
     assert (found.verdict, found.accepted) == ("unexplained", False)
     assert "less than a time step of 1 ms costs: a way back that is not known here, or a fault" in found.name
+
+
+def test_two_faults_that_only_together_leave_nothing_are_named(given):
+    ran = replace(given, network=given.network.with_delays({("in", "hidden"): STEP}))
+    found = diagnose(given, Program(h=STEP, p_v=0.0).run(given, ran))
+    assert found.verdict == "fault"
+    assert "delay a step too long" in found.name
+    assert "besides, no p_V in dL/dt of an arrival" in found.name
+    assert found.remains == ()
+
+
+def test_spikes_near_those_of_a_scheme_are_not_accepted_for_that(given):
+    """Every spike is within a step of a scheme's, and it was accepted; so were weights that are off by a little."""
+    right = Program(h=STEP).run(given)
+    trains = right.spikes["out"]
+    late = trains.times + STEP * (np.arange(trains.n_spikes) == trains.n_spikes - 1)
+    moved = {**right.spikes, "out": planted_records.rebuilt(trains, times=late)}
+    found = diagnose(given, replace(right, spikes=moved, gradients={}, loss_values=None), patience=0.1)
+    assert (found.verdict, found.accepted) == ("unexplained", False)
+    assert "a finer step tells them apart" in found.name
 
 
 def test_neurons_and_their_gradients_in_another_order_go_together(given):

@@ -9,9 +9,9 @@ what arrived there: they scatter around these by as much as the chip's circuits 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from validation.brainscales2.chip import lines_of, with_lines
 from validation.brainscales2.closed_forms import RATIOS, SLOPES, Reals, Slope, first_spikes
 from validation.brainscales2.loop import Flaws, Measured, Way, gradient, ratio_of
 from validation.brainscales2.target import BrainScaleS2, as_gradients, judged
+from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import Evidence, answer_of, misfits
 
 CHIPS, FEW = 8, 32
@@ -34,15 +35,6 @@ ODDS = 1e3
 """By which spikes have to be likelier with something wrong than without, for each thing that is tried."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What explains a record of a chip in the loop; as of :class:`validation.diagnosis.diagnosis.Diagnosis`."""
-
-    verdict: Literal["explained", "fault", "convention", "unexplained"]
-    name: str
-    where: str = ""
-
-
 class _Wiring(NamedTuple):
     """A network whose spikes a chip's may be, what is wrong in it, if anything, and where."""
 
@@ -51,7 +43,7 @@ class _Wiring(NamedTuple):
     where: str = ""
 
 
-def found(evidence: Evidence, tolerance: float) -> Finding | None:
+def found(evidence: Evidence, tolerance: float) -> Diagnosis | None:
     """Return what explains a record of a chip in the loop; None if nothing here has its gradients, or it has none.
 
     Parameters
@@ -86,7 +78,7 @@ def found(evidence: Evidence, tolerance: float) -> Finding | None:
 
 def _along(
     evidence: Evidence, problem: es.Problem, measured: Measured, wiring: _Wiring, tolerance: float
-) -> Finding | None:
+) -> Diagnosis | None:
     """Return what explains a record if its gradient is one along the spikes of a wiring."""
     record = evidence.record
     spikes = {name: measured.trains(name) for name in record.spikes if name not in problem.inputs}
@@ -111,14 +103,14 @@ def _along(
         wrong = [(name, where) for name, where in wrong if name]
         if wrong:
             where = "; ".join(dict.fromkeys(where for _, where in wrong))
-            return Finding("fault", "; besides, ".join(name for name, _ in wrong), where)
+            return Diagnosis("fault", "; besides, ".join(name for name, _ in wrong), 1.0, where)
         if bending:
-            return Finding("convention", GIVEN, "dL/d(delay)")
+            return Diagnosis("convention", GIVEN, 1.0, "dL/d(delay)")
         return _accepted(problem, record, measured, slope)
     return None
 
 
-def _accepted(problem: es.Problem, record: Record, measured: Measured, slope: Slope) -> Finding:
+def _accepted(problem: es.Problem, record: Record, measured: Measured, slope: Slope) -> Diagnosis:
     """Judge spikes whose gradient is right."""
     held = problem.network.with_weights(_held(problem, record))
     scatter = deviation(held, measured)
@@ -132,11 +124,13 @@ def _accepted(problem: es.Problem, record: Record, measured: Measured, slope: Sl
         f"{scatter / tau:.2g} tau_syn (median) from the ideal neurons', given what arrived"
     )
     if scatter <= WIDER * widest:
-        return Finding(
-            "explained", f"{words}, as on chips of the model ({widest / tau:.2g} at most); nothing is wrong"
+        return Diagnosis(
+            "explained",
+            f"{words}, as on chips of the model ({widest / tau:.2g} at most); nothing is wrong",
+            1.0,
         )
-    return Finding(
-        "unexplained", f"{words}, more than {WIDER:g} times as far as on chips of the model", "spikes"
+    return Diagnosis(
+        "unexplained", f"{words}, more than {WIDER:g} times as far as on chips of the model", 0.0, "spikes"
     )
 
 

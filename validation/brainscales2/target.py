@@ -35,7 +35,7 @@ from validation.brainscales2.loop import Found, Measured, Way, check_way, gradie
 from validation.target import Resolution
 
 if TYPE_CHECKING:
-    from validation.brainscales2.replay import Finding
+    from validation.diagnosis.diagnosis import Diagnosis
     from validation.diagnosis.evidence import Evidence
 
 Flavour = Literal["delgrad", "jaxsnn"]
@@ -320,7 +320,7 @@ class BrainScaleS2:
         return {key: values * gains[key] if key in gains else values for key, values in weight.items()}
 
     @staticmethod
-    def replay(evidence: Evidence, tolerance: float) -> Finding | None:
+    def replay(evidence: Evidence, tolerance: float) -> Diagnosis | None:
         """Return what explains a record of such a chip; see :mod:`validation.brainscales2.replay`."""
         from validation.brainscales2.replay import found
 

@@ -54,7 +54,8 @@ def compare(
 ) -> None:
     """Compare a target with the exact solver on a task or a record, spike by spike and gradient by gradient.
 
-    Exits with 1 if a limit is broken, and with 2 on a bad option, or what the target cannot run.
+    It measures: without limits it ends with 0, whatever the verdict that it prints. Exits with 1 if a limit is broken,
+    and with 2 on a bad option, or what the target cannot run.
     """
     width = None if window is None else duration("window", window)
     limits = {"max-error": max_error, "min-cosine": min_cosine}

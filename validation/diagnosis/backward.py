@@ -54,9 +54,13 @@ class Fit:
 
 
 def fits(
-    evidence: Evidence, schemes: Sequence[Scheme], problem: es.Problem, flaws: Flaws = NONE
+    evidence: Evidence,
+    schemes: Sequence[Scheme],
+    problem: es.Problem,
+    flaws: Flaws = NONE,
+    number: str = "float64",
 ) -> list[Fit]:
-    """Return how well every way back of some schemes fits, best first.
+    """Return how well every way back of some schemes fits, best first, in float64 and float32 or another format.
 
     How much rounding may do is measured: what float32 does to this problem's numbers against float64 is what another
     float32 may do, several times; float64 does as much less as its roundings are finer.
@@ -64,7 +68,7 @@ def fits(
     found = []
     for scheme in schemes:
         pairs: dict[tuple[str, str], dict[str, tuple[Twin, Answer]]] = {}
-        for twin in scheme.ways_back():
+        for twin in scheme.ways_back(("float64", "float32") if number == "float64" else (number,)):
             answer = twin.answer(evidence, problem, flaws)
             if answer is not None:
                 pairs.setdefault((twin.adjoint, twin.slope), {})[twin.number] = twin, answer
@@ -90,7 +94,8 @@ def _limits(evidence: Evidence, of: Mapping[str, tuple[Twin, Answer]]) -> dict[s
             if place in a.numbers and place in b.numbers:
                 moved = misfit(a.numbers[place], b.numbers[place], b.scale[place])
         single[place] = min(LARGEST, 8 * (moved if np.isfinite(moved) else 0.0) + 4 * least)
-    return {"float32": single, "float64": {place: 16 * 2.0**-29 * value for place, value in single.items()}}
+    double = {place: 16 * 2.0**-29 * value for place, value in single.items()}
+    return {"float64": double} | dict.fromkeys(of.keys() - {"float64"}, single)
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ class Guessed:
     halves: tuple[Found, ...]
 
 
-def guessed(evidence: Evidence, every: Sequence[Fit], work: Work) -> Guessed:
+def guessed(evidence: Evidence, every: Sequence[Fit], work: Work, flaws: Flaws = NONE) -> Guessed:
     """Return the guesses that make a twin's numbers the recorded ones, best first.
 
     Parameters
@@ -238,14 +243,19 @@ def guessed(evidence: Evidence, every: Sequence[Fit], work: Work) -> Guessed:
         From :func:`fits`. Once a guess leaves nothing on one way back, others are tried on that one alone.
     work : Work
         What they may cost.
+    flaws : Flaws
+        What is wrong with it all, if something is.
     """
     whole: list[Found] = []
     ways = [(fit, {place: _wide(fit, place, every) for place in fit.misfits}) for fit in _ways(every)]
     known = ((guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways)
     rounded = ((guess, fit, wide) for guess in guesses.rounded(evidence) for fit, wide in ways if not whole)
-    return _tried(
-        evidence, itertools.chain(known, rounded, _fitted_on(evidence, ways, whole, work)), work, whole
+    fitted = () if flaws != NONE else _fitted_on(evidence, ways, whole, work)
+    every_way = (
+        (replace(guess, flaws=flaws.joined(guess.flaws)), fit, wide)
+        for guess, fit, wide in itertools.chain(known, rounded, fitted)
     )
+    return _tried(evidence, every_way, work, whole)
 
 
 def alike(evidence: Evidence, every: Sequence[Fit], slip: Found, work: Work) -> list[Found]:

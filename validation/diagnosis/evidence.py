@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -103,6 +103,15 @@ class Evidence:
             return self
         spikes = {name: rows[rows[:, 0] < count] for name, rows in self.spikes.items()}
         return replace(self, problem=cut(self.problem, count), spikes=spikes, numbers={})
+
+    def only(self, samples: Sequence[int]) -> Evidence:
+        """Return the same of some samples alone, ascending, spikes only."""
+        spikes = {}
+        for name, rows in self.spikes.items():
+            own = rows[np.isin(rows[:, 0], samples)]
+            spikes[name] = np.column_stack([np.searchsorted(samples, own[:, 0]), own[:, 1:]])
+        problem = replace(self.problem, loss=None).select(samples)
+        return replace(self, problem=problem, spikes=spikes, numbers={})
 
     def of_first_samples(self, problem: es.Problem) -> es.Problem:
         """Return another problem of as many samples as this one has."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 import eventsolve as es
-from validation.diagnosis import guesses, scans, writing
+from eventsolve.compare.records import depths
+from validation.diagnosis import guesses, places, scans, writing
 from validation.diagnosis.evidence import Evidence, differing, mismatch
 from validation.diagnosis.guesses import Guess, Kind
 from validation.diagnosis.twins import Clock, Scheme, Twin, schemes, spikes_off
@@ -22,6 +24,10 @@ NEAREST = 3
 """Schemes on which guesses are tried first."""
 FEW = 3
 """Neurons of which each may be the one that is wrong."""
+SURE, OF_NUMBERS, OF_PLACES = 4, 8, 12
+"""Spikes that differ at least where nothing but they tells a guess, one with a number, or one at a place."""
+SOME = 3
+"""Samples that part, with which a place is tried first."""
 NEARLY = 0.1
 """Share of spikes that may be off where a guess is tried on a few samples, as float32 may have them."""
 
@@ -108,6 +114,10 @@ class Moved:
         Recorded spikes that the scheme has otherwise without it.
     numbers : Range or None
         Of a guess with a number, those with which the spikes are right.
+    number : str
+        Format of states, of which there are others where it is "float64".
+    alone : bool
+        Whether the spikes that it puts right are so many that they alone tell it from other guesses.
     """
 
     name: str
@@ -119,6 +129,8 @@ class Moved:
     evidence: Evidence
     moves: int
     numbers: scans.Range | None = None
+    number: str = "float64"
+    alone: bool = True
 
     @property
     def late(self) -> bool:
@@ -139,7 +151,8 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     if result:
         return result
     for base in found:
-        said = writing.left_out(evidence.beside(base.spikes), base.spikes)
+        near = evidence.beside(base.spikes)
+        said = writing.left_out(near, base.spikes) or writing.stray(evidence, base.spikes)
         if said is not None:
             numbers = {p: v for p, v in evidence.numbers.items() if p[0] != "spike_times"}
             shown = replace(evidence, spikes=base.spikes, numbers=numbers)
@@ -184,21 +197,49 @@ def _reordered(evidence: Evidence, base: Base) -> Moved | None:
     return Moved(name, where, "convention", (base.scheme,), evidence.problem, NONE, shown, base.off)
 
 
-def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
-    """Return the guesses with which a scheme has the recorded spikes, as far as the work allows to try them.
+def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> Iterator[Iterator[list[Moved]]]:
+    """Yield the guesses with which a scheme has the recorded spikes, as far as the work allows to try them.
 
-    On the nearest schemes all of them are tried, those with a number that is searched for last; then on the others.
+    They come in stages, and in each scheme by scheme, and are tried as they are asked for: on the nearest schemes all
+    of them, those with a number that is searched for last; then on the others.
     """
     few = _few(evidence)
     every = list(guesses.forward(evidence))
     bases = different(found)
-    for group in (bases[:NEAREST], bases[NEAREST:]):
-        for of in (_plain, _searched):
-            for base in group:
-                result = list(of(evidence, few, found, base, every, work))
-                if result:
-                    return result
-    return []
+    stages = itertools.product((bases[:NEAREST], bases[NEAREST:]), ((_short, _plain, _placed), (_searched,)))
+    for group, kinds in stages:
+        yield ([m for of in kinds for m in of(evidence, few, found, base, every, work)] for base in group)
+
+
+def _short(
+    evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
+) -> Iterator[Moved]:
+    """Yield that states are held in few bits, if the spikes are those that they have then."""
+    if not evidence.clocked or not work.allows(cost(few)):
+        return
+    if spikes_off(few, base.scheme, few.problem, number="float16") == 0:
+        name, where = "states in float16: V and I are held in 11 bits", "spikes of all populations"
+        moved = _on_all_like(evidence, found, base, Guess(name, where, evidence.problem), "float16")
+        if moved.schemes:
+            yield replace(moved, number="float16", alone=_alone(evidence, base, SURE))
+
+
+def _placed(
+    evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
+) -> Iterator[Moved]:
+    """Yield what is wrong with one synapse, or with one packet."""
+    alone = _alone(evidence, base, OF_PLACES)
+    parted = places.partings(evidence, base.spikes)
+    some = [parting.sample for parting in parted[:SOME]]
+    part, price = evidence.only(some), cost(evidence) * len(some) / evidence.problem.n_samples
+    for guess in itertools.chain(
+        places.synapses(evidence, parted), places.packets(evidence, base.spikes, parted)
+    ):
+        if not work.allows(price):
+            continue
+        small = replace(guess.problem, loss=None).select(some)
+        if spikes_off(part, base.scheme, small) == 0 and (number := _right(evidence, base.scheme, guess)):
+            yield replace(_on_all_like(evidence, found, base, guess, number), alone=alone)
 
 
 def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
@@ -206,6 +247,20 @@ def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
     nearest = min(found, key=lambda base: base.off)
     return list(_plain(evidence, _few(evidence), found, nearest, every, work))
+
+
+def _alone(evidence: Evidence, base: Base, least: int) -> bool:
+    """Say whether so many spikes differ in the first populations where some do that a guess is hardly right by chance.
+
+    Later ones follow from these. A time in continuous time tells more than a step of a clock.
+    """
+    network = evidence.problem.network
+    depth = depths(network.populations, network.projections)
+    near, off = evidence.beside(base.spikes), dict[int, int]()
+    for name, rows in near.items():
+        off[depth[name]] = off.get(depth[name], 0) + differing(rows, base.spikes[name])
+    first = next((off[level] for level in sorted(off) if off[level]), 0)
+    return first >= (least if evidence.clocked else least // 4)
 
 
 def _plain(
@@ -221,7 +276,8 @@ def _plain(
         if off is None or off > NEARLY * max(total, 10):
             continue
         if (number := _right(evidence, base.scheme, guess)) is not None:
-            yield _on_all_like(evidence, found, base, guess, number)
+            moved = _on_all_like(evidence, found, base, guess, number)
+            yield replace(moved, alone=_alone(evidence, base, SURE))
 
 
 def _searched(
@@ -237,7 +293,8 @@ def _searched(
         numbers = scans.searched(evidence, base.scheme, family)
         if numbers is not None:
             guess = numbers.guess(evidence.problem, numbers.roundest)
-            yield replace(_on_all_like(evidence, found, base, guess, "float64"), numbers=numbers)
+            moved = _on_all_like(evidence, found, base, guess, "float64")
+            yield replace(moved, numbers=numbers, alone=_alone(evidence, base, OF_NUMBERS))
 
 
 def _on_all_like(evidence: Evidence, found: Sequence[Base], base: Base, guess: Guess, number: str) -> Moved:

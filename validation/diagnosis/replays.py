@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from validation import registry
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import Evidence
+from validation.target import Replayable
 
 
 def replayed(evidence: Evidence, tolerance: float) -> Diagnosis | None:
-    """Return the verdict of the registered target that computes the recorded gradient from the recorded spikes.
-
-    Such a target has a method ``replay(evidence, tolerance)``, which returns a verdict, its name and where, or None.
-    """
+    """Return the verdict of the registered target that computes the recorded gradient from the recorded spikes."""
     for entry in registry.names(registry.TARGETS):
-        replay: Any = getattr(registry.kind(registry.TARGETS, entry), "replay", None)
-        found = replay(evidence, tolerance) if replay is not None else None
+        kind: type[Replayable] = registry.kind(registry.TARGETS, entry)
+        found = kind.replay(evidence, tolerance) if hasattr(kind, "replay") else None
         if found is not None:
-            explains = 0.0 if found.verdict == "unexplained" else 1.0
-            return Diagnosis(found.verdict, found.name, explains, found.where, target=entry)
+            return replace(found, target=entry)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeAlias, cast, get_args
 
@@ -76,11 +76,11 @@ class Clock:
         """Run a problem; raises a ValueError if it cannot be run."""
         return self.target(time_step, number, **settings).run_flawed(problem, flaws)
 
-    def ways_back(self) -> Iterator[Twin]:
-        """Yield every way in which its gradients may be computed."""
+    def ways_back(self, numbers: Sequence[str] = ("float64", "float32")) -> Iterator[Twin]:
+        """Yield every way in which its gradients may be computed, in some number formats."""
         for adjoint in ("transpose", "recursion") if self.order == "current_first" else ("transpose",):
             for slope in ("grid", "threshold"):
-                for number in ("float64", "float32"):
+                for number in numbers:
                     yield Twin(self, adjoint, slope, number)
 
 
@@ -128,7 +128,7 @@ class Continuous:
             problem, "exact, flawed", spikes=solution.spikes, loss_values=values, gradients=gradients
         )
 
-    def ways_back(self) -> Iterator[Twin]:
+    def ways_back(self, numbers: Sequence[str] = ("float64",)) -> Iterator[Twin]:
         """Yield the one way in which its gradients are computed."""
         yield Twin(self)
 

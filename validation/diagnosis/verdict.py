@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from eventsolve.compare import agreement
 from eventsolve.compare.divergence import first_spike_divergence
 from eventsolve.compare.records import depths
 from eventsolve.io import records
-from validation.diagnosis import backward, forward, published, scans
+from validation.diagnosis import backward, forward, published, scans, trials
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import (
     Answer,
@@ -40,6 +40,8 @@ PATIENCE = 20.0
 """For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
 RIVALS = 4
 """Names that explain as much as the first, of which at most so many are told."""
+PAIRED = 3
+"""Guesses at spikes beside each of which another is looked for on the way back."""
 MANY = 20
 """Spikes that a guess puts right at least to be believed though loss and gradients are off."""
 FINE = 64
@@ -96,6 +98,9 @@ def diagnose(
     measured = replayed(beside, tolerance)
     if measured is not None:
         return measured
+    scattered = trials.judged(beside, truth)
+    if scattered is not None:
+        return scattered
     work, step = Work(patience), record.time_step
     if step is None or not beside.spikes or not on_grid(record, step):
         found = _judged(beside, answer, work)
@@ -157,13 +162,21 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
         late = _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
         return _moved(sorted([*written, *late], key=lambda r: (r.off, r.total)))
-    guessed = (
-        forward.guessed(evidence, bases, work) if fits_grid else []
-    )  # off the grid no twin has the spikes
-    ranked = sorted([*written, *_ranked(guessed)], key=lambda r: (r.off, r.total))
-    believed = [r for r in ranked if r.believed]
+    found: list[_Ranked] = list(written)
+    believed = [r for r in written if r.believed]
+    for stage in forward.guessed(evidence, bases, work) if fits_grid else ():  # else no twin has the spikes
+        for guessed in stage:
+            ranked = _ranked(guessed)
+            found += ranked
+            believed += [r for r in ranked if r.believed]
+            if any(r.confirmed for r in ranked):
+                break
+        if any(r not in written for r in believed):
+            break
+    if all(r.off and not r.besides for r in believed):
+        believed = list(_with_another(sorted(found, key=_order), work)) or believed
     if believed:
-        return _moved(believed)
+        return _moved(sorted(believed, key=_order))
     return _unexplained_spikes(evidence, truth, bases, work.untried)
 
 
@@ -213,38 +226,71 @@ class _Ranked:
 
     moved: forward.Moved
     fits: Sequence[backward.Fit]
-    off: int
-    total: float
+    besides: Sequence[backward.Found] = ()
 
     @property
-    def besides(self) -> Sequence[backward.Found]:
-        """What explains those numbers that are off, too."""
-        return backward.slips(self.moved.evidence, self.fits) if self.off else []
+    def off(self) -> int:
+        """How many numbers are off."""
+        return len(self.fits[0].off) if self.fits else 0
+
+    @property
+    def total(self) -> float:
+        """The misfit of all numbers."""
+        return self.fits[0].total if self.fits else 0.0
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether gradients tell it, which are other numbers with any other state at any spike."""
+        if not self.fits or (self.off and not self.besides):
+            return False
+        numbers = self.moved.evidence.numbers
+        return any(quantity == "weight" and values.any() for (quantity, _), values in numbers.items())
 
     @property
     def believed(self) -> bool:
         """Whether it leaves nothing, or puts so many spikes right that what it leaves has another reason."""
         if not self.off or self.besides:
-            return True
-        return self.moved.moves >= MANY
+            return self.confirmed or self.moved.alone
+        return self.moved.moves >= MANY and self.moved.alone
+
+
+def _order(ranked: _Ranked) -> tuple[int, float]:
+    return ranked.off, ranked.total
 
 
 def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
     """Return what has the recorded numbers, too, first."""
     ranked = []
     for moved in found[:MOST_NAMES]:
-        fits = []
-        if moved.evidence.numbers:
-            fits = backward.fits(moved.evidence, moved.schemes, moved.problem, moved.flaws)
-            if moved.numbers is not None and fits and fits[0].off:
-                guess = scans.nearest(moved.evidence, fits[0].twin, moved.numbers)
-                if guess is not None:
-                    moved = replace(moved, name=guess.name, problem=guess.problem)
-                    fits = backward.fits(moved.evidence, moved.schemes, moved.problem, moved.flaws)
-        ranked.append(
-            _Ranked(moved, fits, len(fits[0].off), fits[0].total) if fits else _Ranked(moved, fits, 0, 0.0)
-        )
-    return sorted(ranked, key=lambda r: (r.off, r.total))
+        fits = _fits(moved)
+        if moved.numbers is not None and fits and fits[0].off:
+            guess = scans.nearest(moved.evidence, fits[0].twin, moved.numbers)
+            if guess is not None:
+                nearer = replace(moved, name=guess.name, problem=guess.problem)
+                others = _fits(nearer)
+                if not others[0].off:
+                    moved, fits = nearer, others
+        slips = backward.slips(moved.evidence, fits) if fits and fits[0].off else []
+        ranked.append(_Ranked(moved, fits, slips))
+    return sorted(ranked, key=_order)
+
+
+def _fits(moved: forward.Moved) -> list[backward.Fit]:
+    if not moved.evidence.numbers:
+        return []
+    return backward.fits(moved.evidence, moved.schemes, moved.problem, moved.flaws, moved.number)
+
+
+def _with_another(found: Sequence[_Ranked], work: Work) -> Iterator[_Ranked]:
+    """Yield what gives a scheme the recorded spikes, with what else is wrong on the way back if that leaves nothing."""
+    for ranked in found[:PAIRED]:
+        moved = ranked.moved
+        if not ranked.off or moved.number != "float64":
+            continue
+        there = replace(moved.evidence, problem=moved.problem)
+        besides = backward.guessed(there, ranked.fits, work, moved.flaws).whole
+        if besides:
+            yield replace(ranked, besides=besides)
 
 
 def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
@@ -381,22 +427,17 @@ def _apart(answer: Answer, truth: Answer, place: Place) -> float:
 def _unexplained_spikes(
     evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], untried: int
 ) -> Diagnosis:
-    """Say where spikes part first, or that all of them are where the time step allows."""
+    """Say where spikes part first, and whether all of them are about where the time step allows."""
     if not evidence.clocked:
         return _first_spike(evidence, untried)
     nearest = bases[0]
     beside = _is_beside(evidence, nearest)
-    if beside and not untried and _off_within(evidence, truth, bases):
-        return Diagnosis(
-            "explained",
-            "as near to the exact solution as the discretized algorithm at a time step of "
-            f"{evidence.time_step * 1e3:g} ms, and every spike within a step per layer of it, though equal to no "
-            "scheme that is known here",
-            0.5,
-            twin=str(nearest.scheme),
-            settings=Twin(nearest.scheme).settings(evidence.time_step),
-        )
+    near = ""
     if beside:
+        near = (
+            "; every spike is within a step per layer of it, as a scheme that is not known here would have it, or a "
+            "fault too small to tell from one; a finer step tells them apart"
+        )
         off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
         loose = backward.loosely(evidence, truth, Twin(nearest.scheme), off) if off else None
         if loose is not None:
@@ -413,7 +454,7 @@ def _unexplained_spikes(
                 return Diagnosis(
                     "unexplained",
                     f"neuron {neuron} of {name!r} in sample {sample} has {what} {whose}, at step {at}; "
-                    f"{len(parted)} of {len(mine | other)} spikes differ",
+                    f"{len(parted)} of {len(mine | other)} spikes differ{near}",
                     0.0,
                     f"spikes of {name}",
                     str(nearest.scheme),
@@ -449,14 +490,3 @@ def _is_beside(evidence: Evidence, base: forward.Base) -> bool:
         if np.abs(a[:, 1] - b[:, 1]).max(initial=0) > depth[name] + 1:
             return False
     return True
-
-
-def _off_within(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base]) -> bool:
-    """Say whether no number is further from the exact one than some scheme's."""
-    mine = misfits(evidence, truth)
-    if not mine:
-        return True
-    fits = backward.fits(evidence, [base.scheme for base in forward.different(bases)[:4]], evidence.problem)
-    return all(
-        any(value <= _apart(fit.answer, truth, place) for fit in fits) for place, value in mine.items()
-    )

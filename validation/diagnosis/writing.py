@@ -35,6 +35,8 @@ UNITS = {
 """By what recorded times are to be multiplied, and what that says."""
 PLAIN_FACTOR = "a common factor of"
 """Which no convention explains."""
+FEW = 3
+"""Spikes that may be lost, or too many, one by one."""
 MOST_NEURONS = 400
 """Of a population whose order of neurons is searched for."""
 
@@ -122,6 +124,41 @@ def rewritten(evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]) -> E
     moved = replace(record, spikes=spikes, gradients=gradients, traces={})
     found = evidence_of(evidence.problem, moved, evidence.time_step)
     return replace(evidence, record=moved, spikes=found.spikes, numbers=found.numbers)
+
+
+def stray(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str, str] | None:
+    """Say which few spikes a record lacks, or has beside all of a scheme's, if all else is as it is with them."""
+    lacking, more = [], []
+    for name, rows in evidence.beside(said).items():
+        mine, theirs = (set(map(tuple, r.tolist())) for r in (rows, said[name]))
+        lacking += [(name, *row) for row in theirs - mine]
+        more += [(name, *row) for row in mine - theirs]
+    off = sorted(lacking or more)
+    if (lacking and more) or not 0 < len(off) <= FEW:
+        return None
+    network = evidence.problem.network
+    told = [
+        f"neuron {neuron} of {name!r} in sample {sample} at {step * evidence.time_step * 1e3:.6g} ms"
+        for name, sample, step, neuron in off
+    ]
+    acted = all(
+        any(
+            ((said[other][:, 0] == sample) & (said[other][:, 1] > step)).any()
+            for other in (key[1] for key in network.projections if key[0] == name)
+            if other in said
+        )
+        or ((said[name][:, 0] == sample) & (said[name][:, 1] > step) & (said[name][:, 2] == neuron)).any()
+        for name, sample, step, neuron in off
+    )
+    count = "one spike is" if len(off) == 1 else f"{len(off)} spikes are"
+    if more:
+        words = f"{count} written down too many, of which nothing comes"
+    elif acted:
+        words = f"{count} not written down, of which all is there that comes of {'it' if len(off) == 1 else 'them'}"
+    else:
+        words = f"{count} missing, not sent or not written down"
+    where = ", ".join(dict.fromkeys(name for name, *_ in off))
+    return f"{words}: {'; '.join(told)}", f"spikes of {where}"
 
 
 def left_out(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> tuple[str, str] | None:

@@ -17,6 +17,7 @@ import eventsolve as es
 from eventsolve.io.records import Record
 from eventsolve.network import Network
 from validation.fixedpoint import FixedFormat
+from validation.grid.number import FLOATS
 from validation.target import Resolution
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def causes(target: TimeStepped) -> dict[str, str]:
 
 
 def _makes(target: TimeStepped, cause: str) -> bool:
-    fixed = target.number not in ("float64", "float32")
+    fixed = target.number not in FLOATS
     return {
         "time_step": True,
         "propagators": target.propagators != "exact",
@@ -121,7 +122,7 @@ def with_causes(target: TimeStepped, on: Iterable[str]) -> TimeStepped | Loaded:
         rounding=target.rounding if "rounding" in chosen else "nearest_even",
         traces=False,
     )
-    if parts > 1 and "number" in chosen and target.number != "float32":
+    if parts > 1 and "number" in chosen and target.number not in FLOATS:
         return Loaded(made, FixedFormat.parse(target.number))
     return made
 
@@ -130,7 +131,7 @@ def _number(target: TimeStepped, chosen: set[str], parts: int) -> str:
     """Return the number format that is left; on a finer grid it is finer, too, so that rounding does as much."""
     if "number" not in chosen:
         return "float64"
-    if target.number == "float32":
+    if target.number in FLOATS:
         return target.number
     given = FixedFormat.parse(target.number)
     more = 0 if parts == 1 else _BITS[target.rounding if "rounding" in chosen else "nearest_even"]

@@ -7,6 +7,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.io.records import Record
 from validation.fixedpoint import FixedFormat
+from validation.grid.number import FLOATS
 from validation.grid.steps import number_of_steps
 from validation.target import Cost
 
@@ -18,7 +19,7 @@ KEY_BYTES = 4
 
 def number_bytes(number: str) -> int:
     """Return how many bytes hold a number of a format, in whole powers of two."""
-    if number in ("float32", "float64"):
+    if number in FLOATS:
         return int(number[5:]) // 8
     given = FixedFormat.parse(number)
     return int(2 ** np.ceil(np.log2((given.value_bits + given.signed) / 8)))

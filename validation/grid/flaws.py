@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
 from eventsolve.losses import Evaluation
@@ -74,6 +74,11 @@ class Flaws:
     first_only: bool = False
     back: Network | None = None
     reading: Reading | None = None
+
+    def joined(self, other: Flaws) -> Flaws:
+        """Return these with what is wrong in others."""
+        wrong = {f.name: getattr(other, f.name) for f in fields(self)}
+        return replace(self, **{n: value for n, value in wrong.items() if value != getattr(NONE, n)})
 
     @property
     def in_order(self) -> bool:

@@ -21,6 +21,7 @@ from eventsolve.io.records import Record
 from eventsolve.io.records.scheme import Traced
 from eventsolve.network import Network
 from validation.fixedpoint import Overflow, Rounding
+from validation.grid.number import FLOATS
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding, Reals
 from validation.target import apart
@@ -278,7 +279,7 @@ def _options(target: TimeStepped) -> Iterator[tuple[str, Mapping[str, Any]]]:
         "order": ("voltage_first", "current_first"),
         "adjoint": ("transpose", "recursion"),
         "inclusive": (True, False),
-        "number": ("float64", "float32"),
+        "number": tuple(FLOATS),
     }
     if not target.number.startswith("float"):
         choices |= {

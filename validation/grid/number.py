@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, get_args
 
 import numpy as np
 
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
-from validation.grid.kernels.numbers import DOUBLE, FIXED, SINGLE, Noise, Number
+from validation.grid.kernels.numbers import DOUBLE, FIXED, HALF, SINGLE, Noise, Number
 from validation.grid.kernels.words import NOT_FINITE, STOCHASTIC, Format
 from validation.grid.steps import Reals
+
+FLOATS: Mapping[str, int] = MappingProxyType({"float64": DOUBLE, "float32": SINGLE, "float16": HALF})
+_TYPES: Mapping[int, Any] = MappingProxyType({DOUBLE: np.float64, SINGLE: np.float32, HALF: np.float16})
 
 
 def kernel_format(number: FixedFormat, rounding: Rounding, overflow: Overflow) -> Format:
@@ -28,14 +33,15 @@ def kernel_format(number: FixedFormat, rounding: Rounding, overflow: Overflow) -
 
 
 def kernel_number(name: str, rounding: Rounding, overflow: Overflow) -> Number:
-    """Return the format "float64", "float32", or a fixed-point one such as "s16.15", or raise a ValueError."""
-    if name in ("float64", "float32"):
-        unused = kernel_format(FixedFormat(1, 0), rounding, overflow)
-        return Number(DOUBLE if name == "float64" else SINGLE, unused)
+    """Return a format of :data:`FLOATS`, or a fixed-point one such as "s16.15", or raise a ValueError."""
+    if name in FLOATS:
+        return Number(FLOATS[name], kernel_format(FixedFormat(1, 0), rounding, overflow))
     try:
         parsed = FixedFormat.parse(name)
     except ValueError as error:
-        raise ValueError(f"number must be 'float64', 'float32' or a fixed-point format; {error}") from None
+        raise ValueError(
+            f"number must be {', '.join(map(repr, FLOATS))} or a fixed-point format; {error}"
+        ) from None
     if parsed.value_bits > 52:
         raise ValueError(f"number must have at most 52 bits beside its sign, as float64 has; got {name!r}")
     return Number(FIXED, kernel_format(parsed, rounding, overflow))
@@ -45,7 +51,7 @@ def quantum(number: Number) -> float:
     """Return the distance of two numbers near 1."""
     if number.kind == FIXED:
         return number.format.resolution
-    return float(np.finfo(np.float64 if number.kind == DOUBLE else np.float32).eps)
+    return float(np.finfo(_TYPES[number.kind]).eps)
 
 
 def as_number(what: str, values: Reals, number: Number) -> Reals:
@@ -58,8 +64,9 @@ def as_number(what: str, values: Reals, number: Number) -> Reals:
     """
     if number.kind == DOUBLE:
         return values
-    if number.kind == SINGLE:
-        return values.astype(np.float32).astype(np.float64)
+    if number.kind != FIXED:
+        held: Reals = values.astype(_TYPES[number.kind]).astype(np.float64)
+        return held
     scaled = np.rint(values * number.format.scale)
     bad = np.isfinite(values) & ((scaled < number.format.minimum) | (scaled > number.format.maximum))
     if bad.any():
@@ -68,7 +75,7 @@ def as_number(what: str, values: Reals, number: Number) -> Reals:
 
 
 def as_factor(values: Reals, number: Number) -> Reals:
-    """Return factors by which states are multiplied: float32 beside float32; fixed point multiplies by float64."""
+    """Return factors by which states are multiplied: float32 beside float32; others multiply by float64."""
     return values.astype(np.float32).astype(np.float64) if number.kind == SINGLE else values
 
 

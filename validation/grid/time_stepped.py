@@ -90,9 +90,9 @@ class TimeStepped:
     inclusive : bool
         Whether V equal to the threshold is a spike.
     number : str
-        "float64", "float32", or a fixed-point format such as "s16.15", of up to 52 bits. V, I, weights and adjoints are
-        held in it, and every operation on them is rounded; factors of a step are float32 beside float32, else float64;
-        dL/dt and sums of gradients are float64.
+        "float64", "float32", "float16", or a fixed-point format such as "s16.15", of up to 52 bits. V, I, weights and
+        adjoints are held in it, and every operation on them is rounded; factors of a step are float32 beside float32,
+        else float64; dL/dt and sums of gradients are float64, and beside float16 what arrives in one step, too.
     rounding : {"down", "to_zero", "half_up", "nearest_even", "stochastic"}
         Of fixed-point operations, as in :mod:`validation.fixedpoint`.
     overflow : {"saturate", "wrap"}

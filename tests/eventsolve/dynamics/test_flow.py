@@ -1,5 +1,6 @@
 """flow_derivative: against differences of exact flows, the volume that it keeps, and pieces that compose."""
 
+import itertools
 import pickle
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.dynamics import coordinates, displaced, flow_derivative, position, velocity
 from eventsolve.multiprecision.problems import context
+from eventsolve.schedule import layers_of
 
 
 def loop(seed):
@@ -94,40 +96,61 @@ def exact_position(exact, net, end):
     return values
 
 
-@pytest.mark.parametrize("seed", LOOPS[:4])
-def test_from_a_start_at_rest_it_is_what_multiprecision_differences_say(seed):
+def kinds_of_spikes(solution):
+    """Which there are: by an arrival or a crossing, with a reset by subtraction, with a refractory period."""
+    found = set()
+    for layer in layers_of(solution.network):
+        own = solution.chunks[0].queued[layer.name]
+        subtracts, t_ref = (x[own.neurons] for x in (layer.neurons.subtracts, layer.neurons.t_ref))
+        found |= set(
+            zip((own.trigger >= 0).tolist(), (subtracts > 0).tolist(), (t_ref > 0).tolist(), strict=True)
+        )
+    return found
+
+
+def test_from_a_start_at_rest_it_is_what_multiprecision_differences_say():
     """Delays, refractory periods, both resets, delta synapses and self-connections; of V and I of every neuron."""
-    drawn = loop(seed)
-    net, inputs = drawn.network(), drawn.trains()
-    compare, seen = Comparison(), set()
-    for t_end in (17e-3, 26e-3):
+    compare, coordinates_seen, spikes_seen = Comparison(), set(), set()
+    for seed, t_end in itertools.product((0, 1, 2, 4, 11, 14), (17e-3, 26e-3)):
+        drawn = loop(seed)
+        net, inputs = drawn.network(), drawn.trains()
         solution = es.solve(net, inputs, t_end)
         derivative = flow_derivative(solution)
-        seen |= set(derivative.end.kinds.tolist())
-        cuts = np.linspace(0.0, t_end, 6)[1:]
-        allowed = rounding(solution, pieces_of(net, inputs, cuts))
-        rng = np.random.default_rng(seed)
-        step = rng.uniform(-1, 1, len(derivative.start))
+        coordinates_seen |= set(derivative.end.kinds.tolist())
+        spikes_seen |= kinds_of_spikes(solution)
+        allowed = rounding(solution, pieces_of(net, inputs, np.linspace(0.0, t_end, 6)[1:]))
+        step = np.random.default_rng(seed).uniform(-1, 1, len(derivative.start))
         given, ctx = multiprecision.problem(net, inputs, t_end), context(60)
-        h, sides = ctx.mpf("1e-15"), []
-        for sign in (1, -1):
-            neurons = {}
-            for name, cells in given.neurons.items():
-                v = step[derivative.start.of("V", name)]
-                i = step[derivative.start.of("I", name)]
-                neurons[name] = tuple(
-                    replace(
-                        cell,
-                        v_initial=ctx.mpf(cell.v_initial) + sign * h * float(v[m]),
-                        i_initial=ctx.mpf(cell.i_initial) + sign * h * float(i[m]),
-                    )
-                    for m, cell in enumerate(cells)
-                )
-            exact = multiprecision.solve_problem(replace(given, neurons=neurons), digits=40)
-            sides.append(exact_position(exact, net, derivative.end))
+        h = ctx.mpf("1e-15")
+        sides = [
+            exact_position(
+                multiprecision.solve_problem(started(given, derivative.start, step, sign * h), digits=40),
+                net,
+                derivative.end,
+            )
+            for sign in (1, -1)
+        ]
         want = np.array([float((a - b) / (2 * h)) for a, b in zip(*sides, strict=True)])
         compare.close(derivative.vectors @ step, want, allowed @ abs(step), seed)
     compare.demand(0.9)
+    assert coordinates_seen == {0, 1, 2, 3}
+    assert len(spikes_seen) == 8
+
+
+def started(given, where, step, h):
+    """The problem with V and I of every neuron moved at the start, by h along a step."""
+    neurons = {}
+    for name, cells in given.neurons.items():
+        v, i = (step[where.of(kind, name)] for kind in ("V", "I"))
+        neurons[name] = tuple(
+            replace(
+                cell,
+                v_initial=h.context.mpf(cell.v_initial) + h * float(v[m]),
+                i_initial=h.context.mpf(cell.i_initial) + h * float(i[m]),
+            )
+            for m, cell in enumerate(cells)
+        )
+    return replace(given, neurons=neurons)
 
 
 def test_every_coordinate_of_a_state_in_the_middle_is_what_differences_say():
@@ -327,6 +350,31 @@ def test_a_state_is_moved_to_where_it_is_said_and_no_further():
             displaced(net, state, far)
     with pytest.raises(ValueError, match="one number for each of"):
         displaced(net, state, [1.0])
+
+
+def test_a_refractory_period_too_short_for_float64_is_none():
+    found = []
+    for t_ref in (0.0, 1e-20):
+        net = es.Network()
+        net.add_population("n", 3, es.LIF(20e-3, 5e-3, v_leak=[1.3, 1.5, 1.8], t_ref=t_ref))
+        net.connect("n", "n", [[0.1, -0.3, 0.2], [0.2, 0.1, -0.1], [-0.3, 0.3, 0.1]], delay=1e-3)
+        solution = es.solve(net, {}, 60e-3)
+        found.append(flow_derivative(solution).vectors)
+    assert solution.spikes["n"].n_spikes > 5
+    assert np.array_equal(*found)
+
+
+def test_a_spike_without_a_slope_is_refused_by_place():
+    """A spike recorded where a weaker network's voltage would not rise through the threshold."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "out", [[8.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 0.05)
+    solution = replace(solution, network=net.with_weights({("in", "out"): [[1.0]]}))
+    with pytest.raises(es.UndefinedGradientError, match="neuron 0 of 'out' grazes its threshold"):
+        flow_derivative(solution)
+    assert flow_derivative(solution, np.zeros(2)).vectors.tolist() == [[0.0], [0.0]]
 
 
 def test_what_is_no_solution_vector_or_sample_is_refused():

@@ -179,6 +179,14 @@ def test_a_direction_that_spikes_forget_is_lost():
     assert found.exponents[1] == -np.inf
     assert found.errors[1] == 0.0
     assert "-inf" in repr(found)
+    driven = es.Network()
+    driven.add_input("in", 1)
+    driven.add_population("b", 1, es.LIF(20e-3, 5e-3, v_initial=0.3))
+    driven.connect("in", "b", [[2.0]], synapse="delta")
+    trains = {"in": es.SpikeTrains.from_lists([[np.arange(7e-3, 1.3, 14e-3)]])}
+    nothing = lyapunov_spectrum(driven, None, 1.0, 1, trains)
+    assert nothing.exponents.tolist() == [-np.inf]
+    assert nothing.n_spikes == 71
 
 
 def test_samples_states_executors_and_streams_give_the_same_bits():
@@ -258,6 +266,7 @@ def test_a_transient_that_is_not_over_is_said():
         ),
         ({"network": 3}, TypeError, "network must be a Network"),
         ({"seed": -1}, ValueError, "seed must be"),
+        ({"max_spikes": -1}, ValueError, "max_spikes must be"),
     ],
 )
 def test_arguments_are_refused_by_name(change, error, said):

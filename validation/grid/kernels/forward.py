@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import borrowing, compiled
-from validation.grid.kernels.numbers import into
+from validation.grid.kernels.numbers import HALF, into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled, settled
 from validation.grid.kernels.tables import Fired, History
 
@@ -97,7 +97,8 @@ def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken
         ring = lifts[row] if synapses.delta[run] else currents[row]
         for m in range(synapses.length[run]):
             ring[target + m] += synapses.weights[first + m]
-        settled(ring[target : target + synapses.length[run]], number, noise, sample)
+        if number.kind != HALF:
+            settled(ring[target : target + synapses.length[run]], number, noise, sample)
         waiting[row] += 1
 
 

@@ -1,11 +1,12 @@
-"""Numbers that states are held in: float64, float32 or fixed point (compiled).
+"""Numbers that states are held in: float64, float32, float16 or fixed point (compiled).
 
 All are float64 between operations. An operation is done in float64 and its result brought into the format, which is
-what the operation is in float32, and in fixed point but for ties that float64 cannot tell.
+what the operation is in float32 and float16, and in fixed point but for ties that float64 cannot tell.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,9 @@ from validation.grid.kernels.words import STOCHASTIC, Format, next_word, quantiz
 
 Array = Any
 
-DOUBLE, SINGLE, FIXED = range(3)
+DOUBLE, SINGLE, FIXED, HALF = range(4)
+HALF_LIMIT = 65520.0
+"""From which on a number rounds to infinity in float16."""
 
 
 class Number(NamedTuple):
@@ -42,10 +45,21 @@ def fitted(x, format, noise, k):
 
 
 @borrowing
+def halved(x):
+    """Return a float64 as the nearest float16, ties to the even one."""
+    if not abs(x) < HALF_LIMIT:
+        return x * math.inf
+    unit = 2.0 ** (max(math.frexp(x)[1], -13) - 11)
+    return np.rint(x / unit) * unit
+
+
+@borrowing
 def into(x, number, noise, k):
     """Return a float64 as the nearest number of a format, in sample k."""
     if number.kind == DOUBLE:
         return x
     if number.kind == SINGLE:
         return np.float64(np.float32(x))
+    if number.kind == HALF:
+        return halved(x)
     return fitted(x, number.format, noise, k)

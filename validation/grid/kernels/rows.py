@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import borrowing
-from validation.grid.kernels.numbers import DOUBLE, SINGLE
+from validation.grid.kernels.numbers import DOUBLE, HALF, SINGLE, halved
 from validation.grid.kernels.words import STOCHASTIC, next_word, quantized
 
 
@@ -17,6 +17,10 @@ def settled(row, number, noise, k):
     if number.kind == SINGLE:
         for j in range(row.size):
             row[j] = np.float64(np.float32(row[j]))
+        return
+    if number.kind == HALF:
+        for j in range(row.size):
+            row[j] = halved(row[j])
         return
     format, total, word = number.format, 0, np.uint64(0)
     for j in range(row.size):
