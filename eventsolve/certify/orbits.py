@@ -58,6 +58,8 @@ SEEN = 1e-9
 """As a part of the period: how close a spike is to an arrival that is taken for what triggers it. It is proven then."""
 WIDEST = 8
 """The widest box in which uniqueness is sought is a period times 10**-1, the narrowest 10**-WIDEST."""
+WIDE = 1e-6
+"""How wide an enclosure of a multiplier may be; a wider one asks for more bits."""
 OTHER_ROOTS = 10**18
 """Where the roots of crossings count from that a cell finds by itself."""
 
@@ -188,7 +190,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     Notes
     -----
     Krawczyk's operator: R. E. Moore, R. B. Kearfott and M. J. Cloud, Introduction to Interval Analysis (2009), section
-    8.1. Eigenvalues: Gershgorin's theorem, in the basis of approximate eigenvectors.
+    8.1. Eigenvalues: acb_mat_eig_multiple of Arb, and Gershgorin's theorem in the basis of approximate eigenvectors.
     """
     digits = count("digits", digits)
     if digits < 1:
@@ -751,11 +753,21 @@ def _eigenvalues(rows: list[list[arb]]) -> list[acb]:
 
 
 def _block_eigenvalues(matrix: acb_mat) -> list[acb]:
-    """Return a ball around each eigenvalue, by Gershgorin's discs in about a basis of eigenvectors.
+    """Return a ball around each eigenvalue, by Rump's method, and where that fails by Gershgorin's discs.
 
-    Discs that overlap have as many eigenvalues together as they are, each somewhere in them: so multiple ones are.
+    The discs are those in about a basis of eigenvectors; what overlaps has as many eigenvalues together as there are
+    discs, each somewhere in them. So the multiple eigenvalues of a symmetric network are enclosed; exactly multiple
+    ones that lack eigenvectors stay undecided.
     """
     n = matrix.nrows()
+    try:
+        found: list[acb] = matrix.eig(multiple=True)
+    except ValueError:
+        return _discs(matrix, n)
+    return found
+
+
+def _discs(matrix: acb_mat, n: int) -> list[acb]:
     try:
         _, basis = matrix.eig(right=True, algorithm="approx")
         middle = [[acb(basis[i, j].real.mid(), basis[i, j].imag.mid()) for j in range(n)] for i in range(n)]
@@ -777,8 +789,8 @@ def _block_eigenvalues(matrix: acb_mat) -> list[acb]:
         real, imag = boxes[first].real, boxes[first].imag
         for i in others:
             real, imag = real.union(boxes[i].real), imag.union(boxes[i].imag)
-        if not (real.is_finite() and imag.is_finite()):
-            raise Undecided(math.inf)
+        if not surely_less(real.rad() + imag.rad(), arb(WIDE)):
+            raise Undecided(float(real.rad() + imag.rad()))
         found += [acb(real, imag)] * len(group)
     return found
 
