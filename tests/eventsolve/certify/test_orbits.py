@@ -347,6 +347,9 @@ def test_a_spike_where_the_voltage_falls_is_not_one(known):
 
         (time,) = orbits._polished(system, falling, rhythm.period)
         assert abs(float(system([time])[0][0])) < 1e-25
+        names = orbits._read(orbit).names
+        with pytest.raises((orbits.NotAnOrbit, balls.Undecided)):
+            orbits._require_no_other(orbits._with(rhythm, [time + arb(1e-25) * UNIT]), names)
     assert time > orbit.spikes["n"].times[0] + 5e-3
     later = es.SpikeTrains.from_lists([[[float(time)]]])
     certificate = certify_orbit(dataclasses.replace(orbit, spikes={**orbit.spikes, "n": later}))
@@ -385,3 +388,40 @@ def test_events_of_other_periods_have_roots_of_their_own(known):
         roots = [rhythm.moment(k, laps).root for k in range(2) for laps in range(-300, 300)]
     assert len({*roots, rhythms.AT_END}) == len(roots) + 1
     assert max(roots) < orbits.OTHER_ROOTS
+
+
+@pytest.mark.parametrize(
+    ("rows", "truth"),
+    [
+        ([[0.0, -1.0], [1.0, 0.0]], [1j, -1j]),
+        ([[2.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 2.0]], [4.0, 1.0, 1.0]),
+    ],
+)
+def test_eigenvalues_are_within_their_balls_also_where_they_are_multiple(rows, truth):
+    """A rotation, and a symmetric matrix with a double eigenvalue."""
+    with working_precision(100):
+        found = orbits._eigenvalues([[arb(x) for x in row] for row in rows])
+        left = list(found)
+        for value in truth:
+            near = [x for x in left if x.contains(acb(value))]
+            assert near, (value, found)
+            left.remove(near[0])
+        assert max(float(x.real.rad()) for x in found) < 1e-9
+
+
+def test_a_double_eigenvalue_with_one_eigenvector_is_undecided():
+    with working_precision(100), pytest.raises(balls.Undecided):
+        orbits._eigenvalues([[arb(3), arb(1)], [arb(-1), arb(1)]])
+
+
+def test_the_splay_state_of_five_neurons_that_are_alike_is_proven():
+    """Symmetry makes multipliers multiple, and they are enclosed in common."""
+    net = es.Network()
+    neuron = es.LIF(TAU_MEM, TAU_SYN, v_leak=LEAK, t_ref=T_REF, v_initial=[0.64, 0.27, 0.04, 0.01, 0.81])
+    net.add_population("n", 5, neuron)
+    net.connect("n", "n", -0.1 * (1.0 - np.eye(5)), delay=1.5e-3)
+    orbit = periodic_orbit(net, transient=5.0)
+    certificate = certify_orbit(orbit)
+    assert certificate.proven, certificate
+    assert certificate.stable
+    assert orbit.n_spikes == 5
