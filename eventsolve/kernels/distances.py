@@ -202,8 +202,10 @@ def voltage_rows(neuron, neurons, afferents, heard, lives, own_trigger, rows, n)
             other = at
             if place == AT_ARRIVAL and ending == END:
                 place = AT_END
+            elif place == AT_ARRIVAL and ending == ARRIVAL and not heard[synapses[g]]:
+                continue  # V rises on as if nothing had arrived
             elif place == FRESH and g > first and events[g - 1, ENDING] == ARRIVAL:
-                if not delta[synapses[g - 1]]:
+                if not (delta[synapses[g - 1]] and heard[synapses[g - 1]]):
                     continue
                 place, other = LIFTED, at - 1
             n = write_row(rows, n, BELOW, place, neuron, at, -1, other, c - top, t + s, s, t + s)

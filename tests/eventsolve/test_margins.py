@@ -301,6 +301,21 @@ def test_an_arrival_of_weight_zero_is_no_event():
     assert set(one.gap["n"].source_neurons) == {0, -1}
 
 
+@pytest.mark.parametrize("synapse", ["exponential", "delta"])
+def test_v_that_rises_past_an_arrival_of_weight_zero_has_no_margin_there(synapse):
+    found = []
+    for times in ([], [1e-3, 2e-3], [8e-3]):  # while V rises, and while it falls
+        net = es.Network()
+        net.add_input("in", 2)
+        net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+        net.connect("in", "n", [[3.0, 0.0]])
+        net.connect("in", "n", [[0.0, 0.0]], synapse=synapse, name="more")
+        margins = es.margins(es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0], times]])}, 20e-3))
+        found.append(margins.voltage["n"].values)
+    for values in found[1:]:
+        np.testing.assert_allclose(values, found[0], rtol=1e-14)
+
+
 def test_own_arrivals_have_an_order_by_nature():
     net = es.Network()
     net.add_input("in", 1)
