@@ -18,6 +18,7 @@ Errors are standard errors over networks drawn anew, or over trials.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import statistics
 import time
@@ -165,6 +166,29 @@ def show_transients(k_in, n_networks):
     print(f"\nThe logarithm grows by {slope:.3f} ± {math.sqrt(covariance[0, 0]):.3f} for each neuron.")
 
 
+def show_errors(n, k_in, t, n_trajectories):
+    print(f"\nAre errors what they say? N = {n}, K = {k_in}, {n_trajectories} trajectories of {t:g} s each\n")
+    print(
+        "| tau_syn (ms) | number | exponent (1/s) | spread (1/s) | mean error (1/s) | rms of deviation over error |"
+    )
+    print("|---|---|---|---|---|---|")
+    for tau_syn in (None, 20e-3):
+        net = balanced(n, k_in, tau_syn, 3)
+        found = []
+        for seed in range(n_trajectories):
+            start = {"v_initial": np.random.default_rng([9, seed]).uniform(0, 0.99, n)}
+            other = net.with_neurons({"n": dataclasses.replace(net.population("n").neuron, **start)})
+            state = es.solve(other, {}, 0.0).final_state
+            found.append(es.lyapunov_spectrum(net, state, t, 3, transient=t / 3, seed=seed))
+        values, errors = (np.array([getattr(one, name) for one in found]) for name in ("exponents", "errors"))
+        mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
+        relative = np.sqrt((((values - mean) / errors) ** 2).mean(axis=0))
+        name = "delta" if tau_syn is None else f"{tau_syn * 1e3:g}"
+        for k in range(3):
+            numbers = f"{mean[k]:.2f} | {spread[k]:.2f} | {errors[:, k].mean():.2f} | {relative[k]:.2f}"
+            print(f"| {name} | {k + 1} | {numbers} |", flush=True)
+
+
 def show_costs(n, k_in, t):
     print(f"\nTime of k vectors beside that of the solution, N = {n}, K = {k_in}, one thread\n")
     print("| synapses | solution (ms) | " + " | ".join(f"k = {k}" for k in (1, 4, 16, 64)) + " |")
@@ -201,13 +225,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["exponents", "perturbations", "transients", "costs"])
+    parser.add_argument("--only", choices=["exponents", "errors", "perturbations", "transients", "costs"])
     parser.add_argument("--neurons", type=int, default=400)
     parser.add_argument("--networks", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=8.0, help="that exponents are averaged over")
     given = parser.parse_args()
     shown = {
         "exponents": lambda: show_exponents(given.neurons, 100, given.seconds, given.networks),
+        "errors": lambda: show_errors(100, 30, 3.0, 6 * given.networks),
         "perturbations": lambda: show_perturbations(given.neurons, 100, 30),
         "transients": lambda: show_transients(10, 5 * given.networks),
         "costs": lambda: show_costs(2000, 100, 0.1),

@@ -107,16 +107,14 @@ def read_only(value: Any) -> Any:
         view = value.view()
         view.flags.writeable = False
         return view
-    if sp.issparse(value):
-        arrays = tuple(read_only(array) for array in (value.data, value.indices, value.indptr))
-        return sp.csr_array(arrays, shape=value.shape, copy=False)
-    if isinstance(value, FrozenMapping):
-        return value
-    if isinstance(value, Mapping):
-        return FrozenMapping(value)
     if isinstance(value, tuple):
         items = [read_only(item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, list):
         return tuple(read_only(item) for item in value)
-    return value
+    if isinstance(value, FrozenMapping):
+        return value
+    if sp.issparse(value):
+        arrays = tuple(read_only(array) for array in (value.data, value.indices, value.indptr))
+        return sp.csr_array(arrays, shape=value.shape, copy=False)
+    return FrozenMapping(value) if isinstance(value, Mapping) else value

@@ -99,6 +99,10 @@ def verbs() -> dict[str, Callable[[], Any]]:
         "multiprecision": lambda: (
             multiprecision.solve(layered, {"in": inputs["in"].select([0])}, 3e-3).spikes
         ),
+        "flow_derivative": lambda: es.dynamics.flow_derivative(looped),
+        "lyapunov_spectrum": lambda: es.lyapunov_spectrum(
+            cyclic, None, 20e-3, 3, {"in": few["in"].select([0])}, transient=10e-3
+        ),
         "a chip": lambda: core.run(es.Problem(chip, single, 40e-3, loss)),
         "a chip event by event": lambda: switched.run(es.Problem(chip, single, 40e-3, loss)),
     }

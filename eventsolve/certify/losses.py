@@ -1,9 +1,10 @@
 """Losses of eventsolve.losses in balls: the value of one sample, and its derivatives by spike times and voltages.
 
 Losses on spike times and the cross-entropies of readout voltages are written out here once more. An integral is
-certified as the Gauss-Legendre sum that evaluates it, on the same float64 nodes. A loss that calls a function of the
-user's in float64, or that reads the voltages of a population that spikes, has no enclosure: its derivatives are taken
-as the numbers that they are in float64, and what is enclosed is the gradient that they make.
+certified as a Gauss-Legendre sum on the float64 nodes of the solution, also where float64 has it in closed form. A loss
+that calls a function of the user's in float64, or that reads the voltages of a population that spikes, has no
+enclosure: its derivatives are taken as the numbers that they are in float64, and what is enclosed is the gradient that
+they make.
 """
 
 from __future__ import annotations

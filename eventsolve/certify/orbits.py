@@ -58,6 +58,8 @@ SEEN = 1e-9
 """As a part of the period: how close a spike is to an arrival that is taken for what triggers it. It is proven then."""
 WIDEST = 8
 """The widest box in which uniqueness is sought is a period times 10**-1, the narrowest 10**-WIDEST."""
+WIDE = 1e-6
+"""How wide an enclosure of a multiplier may be; a wider one asks for more bits."""
 OTHER_ROOTS = 10**18
 """Where the roots of crossings count from that a cell finds by itself."""
 
@@ -188,7 +190,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     Notes
     -----
     Krawczyk's operator: R. E. Moore, R. B. Kearfott and M. J. Cloud, Introduction to Interval Analysis (2009), section
-    8.1. Eigenvalues: F. Johansson's acb_mat_eig_multiple of Arb.
+    8.1. Eigenvalues: acb_mat_eig_multiple of Arb, and Gershgorin's theorem in the basis of approximate eigenvectors.
     """
     digits = count("digits", digits)
     if digits < 1:
@@ -744,13 +746,59 @@ def _eigenvalues(rows: list[list[arb]]) -> list[acb]:
         if len(at) == 1:
             found.append(acb(rows[at[0]][at[0]]))
             continue
-        try:
-            found += acb_mat(arb_mat([[rows[i][j] for j in at] for i in at])).eig(multiple=True)
-        except ValueError as error:
-            raise Undecided(math.inf) from error
+        found += _block_eigenvalues(acb_mat(arb_mat([[rows[i][j] for j in at] for i in at])))
     return sorted(
         found, key=lambda x: (-abs(complex(float(x.real), float(x.imag))), -float(x.real), -float(x.imag))
     )
+
+
+def _block_eigenvalues(matrix: acb_mat) -> list[acb]:
+    """Return a ball around each eigenvalue, by Rump's method, and where that fails by Gershgorin's discs.
+
+    The discs are those in about a basis of eigenvectors; what overlaps has as many eigenvalues together as there are
+    discs, each somewhere in them. So the multiple eigenvalues of a symmetric network are enclosed; exactly multiple
+    ones that lack eigenvectors stay undecided.
+    """
+    n = matrix.nrows()
+    try:
+        found: list[acb] = matrix.eig(multiple=True)
+    except ValueError:
+        return _discs(matrix, n)
+    return found
+
+
+def _discs(matrix: acb_mat, n: int) -> list[acb]:
+    try:
+        _, basis = matrix.eig(right=True, algorithm="approx")
+        middle = [[acb(basis[i, j].real.mid(), basis[i, j].imag.mid()) for j in range(n)] for i in range(n)]
+        similar = acb_mat(middle).inv() * matrix * acb_mat(middle)
+    except (ValueError, ZeroDivisionError) as error:
+        raise Undecided(math.inf) from error
+    boxes = []
+    for i in range(n):
+        reach = sum((abs(similar[i, j]).upper() for j in range(n) if j != i), ZERO) * UNIT
+        boxes.append(acb(similar[i, i].real + reach, similar[i, i].imag + reach))
+    near = nx.Graph()
+    near.add_nodes_from(range(n))
+    near.add_edges_from(
+        (i, j) for i, j in itertools.combinations(range(n), 2) if not _apart(boxes[i], boxes[j])
+    )
+    found: list[acb] = []
+    for group in nx.connected_components(near):
+        first, *others = sorted(group)
+        real, imag = boxes[first].real, boxes[first].imag
+        for i in others:
+            real, imag = real.union(boxes[i].real), imag.union(boxes[i].imag)
+        if not surely_less(real.rad() + imag.rad(), arb(WIDE)):
+            raise Undecided(float(real.rad() + imag.rad()))
+        found += [acb(real, imag)] * len(group)
+    return found
+
+
+def _apart(a: acb, b: acb) -> bool:
+    """Say whether two boxes have no number in common."""
+    pairs = ((a.real, b.real), (b.real, a.real), (a.imag, b.imag), (b.imag, a.imag))
+    return any(surely_less(low, high) for low, high in pairs)
 
 
 def _disc(x: acb, middle: complex) -> float:

@@ -141,7 +141,9 @@ class LyapunovSpectrum(Frozen):
                 f"{ms(n_blocks * self.block)} after {ms(self.transient)}, {several(self.n_spikes, 'spike')}",
             ),
         ]
-        if not self.settled:
+        if n_blocks < 4:
+            rows.append(("(not settled)", "ended too early to compare the two halves of the time"))
+        elif not self.settled:
             rows.append(("(not settled)", "the two halves of the time differ: wait for a longer transient"))
         return title, rows
 
@@ -212,7 +214,7 @@ def lyapunov_spectrum(
         If the network falls silent, has more than max_spikes, or would spike twice at one time, or a spike grazes its
         threshold so that no derivative exists; with what was found until then.
     Interrupted
-        At a KeyboardInterrupt, with the spectrum of the trajectories that were done.
+        At a KeyboardInterrupt, with the spectrum of the trajectories that were done; if none was, of the one under way.
 
     Examples
     --------
@@ -458,14 +460,14 @@ def _trajectory(job: _Job) -> list[LyapunovSpectrum]:
     """Return the spectrum of one trajectory: a job for any executor."""
     rates: list[Reals] = []
     block = job.t / BLOCKS
-    walk: _Walk | None = None
-    counted, begin = (0, 0), 0.0
+    begin = 0.0
+    counts: list[tuple[int, int]] = []  # of spikes and intervals, when stretches began and ended
 
     def so_far(until: float = math.inf) -> LyapunovSpectrum | None:
         done = rates[: int(min(max((until - begin) / block, 0.0), len(rates)))]
-        if not done or walk is None:
+        if not done:
             return None
-        n_spikes, n_intervals = walk.n_spikes - counted[0], walk.n_intervals - counted[1]
+        n_spikes, n_intervals = (b - a for a, b in zip(counts[0], counts[len(done)], strict=True))
         return LyapunovSpectrum(np.array(done)[None], block, job.transient, n_spikes, n_intervals)
 
     where = f"the trajectory of sample {job.sample}"
@@ -476,10 +478,12 @@ def _trajectory(job: _Job) -> list[LyapunovSpectrum]:
         walk.wait(start + job.transient / 2)
         walk.turn()
         walk.carry(begin)
-        counted = (walk.n_spikes, walk.n_intervals)
+        counts.append((walk.n_spikes, walk.n_intervals))
         for number in range(1, BLOCKS + 1):
             end = begin + job.t * (number / BLOCKS)
-            rates.append(walk.carry(end) / block)
+            rate = walk.carry(end) / block
+            counts.append((walk.n_spikes, walk.n_intervals))
+            rates.append(rate)
             silent = end - max(walk.last_spike, begin)
             if silent > job.t / 2 and _spikes(job.network):
                 last = (

@@ -425,13 +425,13 @@ def _polished(
         try:
             orbit = _orbit_at(circuit, given, times - (end - period), cells, period, free)
         except NoOrbitError as error:
+            if near <= CLOSE:  # it has settled: why there is no orbit is the same for multiples of the period
+                raise NoOrbitError(error.why, error.sentence, error.solution or solution, unstable) from error
             failure = failure or error
             continue
         if orbit.stable or near <= CLOSE:
             return orbit
         unstable = unstable or orbit
-    if failure is not None and closest <= CLOSE:
-        raise NoOrbitError(failure.why, failure.sentence, failure.solution or solution, unstable)
     told = f"at best to {closest:.3g} of a period" if closest < math.inf else "not even with the same neurons"
     beside = f"; it comes near an orbit, {unstable._words()}" if unstable is not None else ""
     raise NoOrbitError(

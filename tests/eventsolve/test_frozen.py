@@ -165,8 +165,8 @@ def test_a_copy_is_gone_on_with_as_the_result_itself(copied):
 
 
 def test_kernels_are_compiled_once_whether_a_solution_is_new_or_copied():
-    from eventsolve.kernels.layered_adjoint import march_back
     from eventsolve.kernels.recurrent import solve_queue
+    from eventsolve.kernels.recurrent_adjoint import mirror
 
     for copied in COPIES.values():
         solution = copied(results()["solution"])
@@ -177,7 +177,7 @@ def test_kernels_are_compiled_once_whether_a_solution_is_new_or_copied():
             40e-3,
             initial=solution.final_state,
         )
-    for kernel in (march_back, solve_queue):
+    for kernel in (mirror, solve_queue):
         assert len(getattr(kernel, "overloads", [0])) == 1
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from validation.cli import app as cli
 from validation.recipes import table, words
 from validation.recipes.campaign import CHECKPOINT
+from validation.tasks.keywords.speech import synthesizer
 
 SEEDS = (42, 43)
 
@@ -33,7 +34,9 @@ def test_a_row_of_words_is_what_its_command_trains_and_stands_on_the_page(tmp_pa
     other = command[: command.index("--loss")] + command[command.index("--loss") + 2 :]
     refused = CliRunner().invoke(cli.app, other)
     assert refused.exit_code == 2
-    # and so does the table
+    # the finding: of a uniform mean hardly anything reaches the hidden neurons, of an exponential one it does
+    assert words.reach(words.ROWS[0], 42) > 1e3 * words.reach(row, 42) > 0
+    # the table goes on, too
     monkeypatch.setattr(
         words,
         "trained",
@@ -51,3 +54,16 @@ def test_a_row_of_words_is_what_its_command_trains_and_stands_on_the_page(tmp_pa
     assert row.command(42) in text
     accuracies = [100 * end.accuracy for end in ends]
     assert f"| {np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f} |" in text
+
+
+def test_without_a_synthesizer_the_table_says_how_to_get_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "SAMPLES", 20)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("validation.tasks.keywords.recordings.kept_in", lambda: synthesizer() and tmp_path)
+    result = CliRunner().invoke(
+        cli.app,
+        ["train", "table", "--only", "words-mean", "--runs", str(tmp_path), "--out", str(tmp_path / "docs")],
+    )
+    assert result.exit_code == 2
+    assert "espeak-ng" in result.stderr
+    assert not (tmp_path / "docs").exists()

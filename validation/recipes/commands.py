@@ -217,6 +217,9 @@ def table(
                 f"interrupted: {len(documents)} of {len(rows)} rows were finished; the same command goes on"
             )
             raise typer.Exit(130) from None
+        except FileNotFoundError as error:  # the synthesizer that says the words
+            pool.shutdown(cancel_futures=True)
+            raise wrong(error) from None
     data, page = trainings.write(trainings.merged(documents, out) if only else documents, out)
     errors.print(f"table: {page}\n       {data}", soft_wrap=True)
 

@@ -201,6 +201,7 @@ def _shown_words(row: dict[str, Any]) -> dict[str, Any]:
         "before": _spread([found[0] for found in accuracies], 1),
         "accuracy": _spread([found[-1] for found in accuracies], 1),
         "each": ", ".join(f"{found[-1]:.1f}" for found in accuracies),
+        "reach": f"{np.mean(row['reach']):.1e}",
         "loss": _spread([run["losses"][-1] for run in row["runs"]], 2),
         "test_loss": _spread([run["test_losses"][-1] for run in row["runs"]], 2),
         "command": row["runs"][0]["command"],

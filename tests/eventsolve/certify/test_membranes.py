@@ -36,8 +36,9 @@ SOURCES = {
     "a current of before": {"earlier": 1.5, "reset": NUMBERS["leak"]},
     "an arrival": {"current": 2.0, "reset": NUMBERS["leak"]},
     "a jump": {"jump": 0.75, "reset": NUMBERS["leak"]},
+    "a jump, then an arrival": {"jump": 0.75, "current": 2.0, "reset": NUMBERS["leak"]},
 }
-"""What V comes from, each alone: with V at v_leak the reset is nothing."""
+"""What V comes from, each alone, and two in a row: with V at v_leak the reset is nothing."""
 
 
 def truth(n, t, *, slope=False):
@@ -57,7 +58,7 @@ def membrane(n, *, listed):
     """The membrane of numbers that are balls."""
     held = Held(rates_of(n["tau_mem"], n["tau_syn"]), n["leak"], n["background"], n["earlier"], listed)
     free = held.released(n["release"], n["reset"])
-    for weight, delta in ((n["current"], False), (n["jump"], True)):
+    for weight, delta in ((n["jump"], True), (n["current"], False)):
         if weight != 0:
             free = free.arrived(n["time"], weight, delta=delta)
     return free
@@ -84,6 +85,7 @@ def cases():
         "a current of before": ("tau_mem", "tau_syn", "release", "earlier"),
         "an arrival": ("tau_mem", "tau_syn", "time", "current"),
         "a jump": ("tau_mem", "time", "jump"),
+        "a jump, then an arrival": ("jump", "current"),
     }
     return [
         pytest.param(NUMBERS | given, name, id=f"{name}-{source}")

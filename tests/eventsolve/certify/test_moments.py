@@ -45,6 +45,19 @@ def test_the_order_of_numbers_is_that_of_their_exact_sums(a, b):
         ) ** -104 + Fraction(5e-324)
 
 
+def test_what_a_float64_time_leaves_of_an_exact_sum_counts():
+    moment = moments.at_time(0.25, 2.0**-60)
+    assert moment.ball.contains(arb(0.25) + arb(2) ** -60)
+    assert moment.ball.is_exact()
+    assert moments.order(moment, moments.at_time(0.25)) == 1
+    assert moments.elapsed(moments.at_time(0.25), moment) == arb(2) ** -60
+
+
+def test_the_key_of_a_ball_is_about_its_midpoint():
+    vague = moments.vague(arb(0.25, 1e-3))
+    assert (vague.key, vague.low) == (0.25, 0.0)
+
+
 def test_moments_of_one_crossing_are_told_apart_though_it_is_a_ball():
     crossing = moments.rooted(arb(0.25, 1e-3), 1)
     early, late = after(crossing, 1e-9), after(crossing, 2e-9)

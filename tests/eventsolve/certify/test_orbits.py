@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from flint import arb
+from flint import acb, arb
 from mpmath import mp, mpf
 from rhythms import rhythmic
 
@@ -37,7 +37,7 @@ def driven(synapse, weight, period, **neuron):
     net.add_population("silent", 1, es.LIF(TAU_MEM, TAU_SYN))
     net.add_population("out", 1, es.LI(TAU_MEM, TAU_SYN))
     net.connect("in", "n", [[weight]], delay=1e-3, synapse=synapse)
-    net.connect("n", "silent", [[0.5]], delay=period + 2e-3)
+    net.connect("n", "silent", [[0.5]], delay=period + 3e-3)
     net.connect("n", "out", [[0.5]])
     return periodic_orbit(net, {"in": es.SpikeTrains.from_lists([[[7e-3]]])}, period=period)
 
@@ -84,6 +84,28 @@ def test_an_enclosure_holds_the_truth_at_sixty_digits(known):
         middle, radius = certificate.period
         assert abs(mpf(middle) - period) <= mpf(radius)
     assert radius <= 2.0**-52 * middle
+
+
+def test_an_enclosure_holds_where_the_multiprecision_solver_settles():
+    """A neuron that follows its input, solved from rest at 50 digits: by the 60th beat 0.3**60 is left of the start.
+
+    Times of the input are sums of powers of 2, so that float64 has them exactly.
+    """
+    beats, given, period = 60, 2.0**-7, 2.0**-5
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(TAU_MEM, TAU_SYN))
+    net.connect("in", "n", [[7.0]], delay=1e-3)
+    orbit = periodic_orbit(net, {"in": es.SpikeTrains.from_lists([[[given]]])}, period=period)
+    certificate = certify_orbit(orbit)
+    beat = es.SpikeTrains.from_lists([[[given + k * period for k in range(beats)]]])
+    truth = es.multiprecision.solve(net, {"in": beat}, beats * period, digits=50)
+    with mp.workdps(50):
+        last = truth.spikes["n"][0][-1][0] - (beats - 1) * mpf(period)
+        middle, radius = (float(column[0]) for column in certificate.spike_times["n"])
+        assert abs(mpf(middle) - last) <= mpf(radius)
+    assert np.abs(orbit.multipliers).max() < 0.3
+    assert radius <= 2.0**-52 * period
 
 
 @pytest.mark.parametrize("name", ORBITS)
@@ -288,4 +310,118 @@ def test_an_order_that_is_not_proven_is_not_taken():
         wide = [a.mid() + arb(4e-3) * UNIT for a in orbits._unknowns(rhythm)]
         with pytest.raises(balls.Undecided):
             orbits._equations(orbits._with(rhythm, wide))
-    assert rhythms.AT_END < rhythms.LAPS
+
+
+@pytest.mark.parametrize("name", ["pair", "locked", "subtracting"])
+def test_the_equations_over_a_box_hold_those_at_its_points(known, name):
+    """Values and derivatives at 12 random points and corners; without the radius of any time they would not."""
+    rng, compared = np.random.default_rng(1), 0
+    with working_precision(120):
+        rhythm = orbits._read(known[name]).rhythm
+        middle = [a.mid() for a in orbits._unknowns(rhythm)]
+        radius = arb(1e-5)
+        values, jacobian, _ = orbits._equations(orbits._with(rhythm, [m + radius * UNIT for m in middle]))
+        for draw in range(12):
+            at = rng.choice([-1.0, 1.0], len(middle)) if draw < 6 else rng.uniform(-1.0, 1.0, len(middle))
+            point = [m + radius * arb(float(x)) for m, x in zip(middle, at, strict=True)]
+            there, slopes, _ = orbits._equations(orbits._with(rhythm, point))
+            for wide, narrow in zip(
+                [*values, *(x for row in jacobian for x in row)],
+                [*there, *(x for row in slopes for x in row)],
+                strict=True,
+            ):
+                assert wide.contains(narrow)
+                compared += 1
+    assert compared >= 24
+
+
+def test_a_spike_where_the_voltage_falls_is_not_one(known):
+    """V, not reset, comes back to its threshold from above: a root of the equations that is no spike."""
+    orbit = known["locked"]
+    with working_precision(120):
+        rhythm = orbits._read(orbit).rhythm
+        falling = [arb(orbit.spikes["n"].times[0] + 9e-3)]
+
+        def system(x):
+            return orbits._equations(orbits._with(rhythm, x))[:2]
+
+        (time,) = orbits._polished(system, falling, rhythm.period)
+        assert abs(float(system([time])[0][0])) < 1e-25
+        names = orbits._read(orbit).names
+        with pytest.raises((orbits.NotAnOrbit, balls.Undecided)):
+            orbits._require_no_other(orbits._with(rhythm, [time + arb(1e-25) * UNIT]), names)
+    assert time > orbit.spikes["n"].times[0] + 5e-3
+    later = es.SpikeTrains.from_lists([[[float(time)]]])
+    certificate = certify_orbit(dataclasses.replace(orbit, spikes={**orbit.spikes, "n": later}))
+    assert certificate.undecided is not None
+
+
+def test_a_neuron_whose_silence_would_be_beyond_the_threshold_is_not_silent():
+    orbit = driven("exponential", 7.0, 30e-3)
+    net = orbit.network.with_neurons({"n": es.LIF(TAU_MEM, TAU_SYN, v_leak=2.0)})
+    silent = {"n": es.SpikeTrains.from_lists([[[]]])}
+    certificate = certify_orbit(dataclasses.replace(orbit, network=net, spikes={**orbit.spikes, **silent}))
+    assert "which is silent, is beyond its threshold" in certificate.undecided
+
+
+def test_every_spike_of_a_period_has_to_be_made(known):
+    """A spike whose trigger does not arrive is missing, also where nothing else speaks against it."""
+    with working_precision(100):
+        claim = orbits._read(known["triggered"])
+        rhythm = dataclasses.replace(claim.rhythm, arrivals=[[] for _ in claim.rhythm.arrivals])
+        with pytest.raises(orbits.NotAnOrbit, match=f"makes 0 of {known['triggered'].n_spikes} spikes"):
+            orbits._require_no_other(rhythm, claim.names)
+
+
+def test_stability_is_only_said_where_it_is_proven():
+    one, near, small, large = acb(1), acb(arb(1, 1e-9)), acb(0.5), acb(arb(1.1, 0.01))
+    assert orbits._stability([one, small], free=True) is True
+    assert orbits._stability([small], free=False) is True
+    assert orbits._stability([one, near], free=True) is None
+    assert orbits._stability([near], free=False) is None
+    assert orbits._stability([large, one], free=True) is False
+
+
+def test_events_of_other_periods_have_roots_of_their_own(known):
+    with working_precision(80):
+        rhythm = orbits._read(known["pair"]).rhythm
+        roots = [rhythm.moment(k, laps).root for k in range(2) for laps in range(-300, 300)]
+    assert len({*roots, rhythms.AT_END}) == len(roots) + 1
+    assert max(roots) < orbits.OTHER_ROOTS
+
+
+@pytest.mark.parametrize(
+    ("rows", "truth"),
+    [
+        ([[0.0, -1.0], [1.0, 0.0]], [1j, -1j]),
+        ([[2.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 2.0]], [4.0, 1.0, 1.0]),
+    ],
+)
+def test_eigenvalues_are_within_their_balls_also_where_they_are_multiple(rows, truth):
+    """A rotation, and a symmetric matrix with a double eigenvalue."""
+    with working_precision(100):
+        found = orbits._eigenvalues([[arb(x) for x in row] for row in rows])
+        left = list(found)
+        for value in truth:
+            near = [x for x in left if x.contains(acb(value))]
+            assert near, (value, found)
+            left.remove(near[0])
+        assert max(float(x.real.rad()) for x in found) < 1e-9
+
+
+def test_a_double_eigenvalue_with_one_eigenvector_is_undecided():
+    with working_precision(100), pytest.raises(balls.Undecided):
+        orbits._eigenvalues([[arb(3), arb(1)], [arb(-1), arb(1)]])
+
+
+def test_the_splay_state_of_five_neurons_that_are_alike_is_proven():
+    """Symmetry makes multipliers multiple, and they are enclosed in common."""
+    net = es.Network()
+    neuron = es.LIF(TAU_MEM, TAU_SYN, v_leak=LEAK, t_ref=T_REF, v_initial=[0.64, 0.27, 0.04, 0.01, 0.81])
+    net.add_population("n", 5, neuron)
+    net.connect("n", "n", -0.1 * (1.0 - np.eye(5)), delay=1.5e-3)
+    orbit = periodic_orbit(net, transient=5.0)
+    certificate = certify_orbit(orbit)
+    assert certificate.proven, certificate
+    assert certificate.stable
+    assert orbit.n_spikes == 5

@@ -352,3 +352,17 @@ def test_what_makes_no_sense_is_refused(parameter, over, words):
     problem = one_neuron([5.0], [0.0])
     with pytest.raises(ValueError, match="of must have one sample; got 2"):
         followed(es.Problem(problem.network, {"in": two}, 0.05), weight(), (0.0, 1.0))
+
+
+def test_an_arrival_that_passes_the_end_is_no_event():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, es.LIF(20e-3, 10e-3, t_ref=2e-3))
+    net.connect("in", "out", [[6.0]])
+    net.connect("out", "out", [[0.5]], delay=2e-3)
+    problem = es.Problem(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 7e-3)
+    found = followed(problem, weight(), (5.0, 7.0))
+    times = [found.solution_at(w).spikes["out"].times[0] + 2e-3 for w in (5.0, 7.0)]
+    assert times[1] < problem.t_end < times[0]  # of the arrival, and of the end of the refractory period
+    assert len(found.branches) == 1
+    assert not found.events

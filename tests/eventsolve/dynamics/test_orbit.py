@@ -252,6 +252,18 @@ def test_events_that_coincide_and_could_come_in_either_order():
     assert caught.value.why == "tie"
 
 
+def test_an_arrival_as_a_period_begins_is_told():
+    """The trajectory has settled with the period of the input: a multiple of it would be no answer."""
+    net = driven(1.2, "delta")
+    net.add_population("out", 1, es.LI(TAU_MEM, TAU_SYN))
+    net.connect("n", "out", [[1.0]], delay=12e-3)
+    with pytest.raises(NoOrbitError, match="let the inputs begin elsewhere") as caught:
+        periodic_orbit(net, one_spike(7e-3), period=10e-3)
+    assert caught.value.why == "tie"
+    assert caught.value.solution is not None
+    assert periodic_orbit(net, one_spike(6e-3), period=10e-3).period == 10e-3
+
+
 def test_orbits_that_are_not_isolated():
     """Two equal neurons that do not hear each other may have any phases."""
     net = es.Network()
