@@ -47,7 +47,8 @@ class NoOrbitError(RuntimeError):
     Attributes
     ----------
     why : {"dies out", "runs away", "does not settle", "grazing", "tie", "not isolated", "another orbit"}
-        Nothing spikes any more; more spikes than allowed; the trajectory was not periodic by its end; a spike loses its
+        Nothing spikes any more; more spikes than allowed; the trajectory was not periodic by its end, or Newton's
+        method does not settle on a solution; a spike loses its
         slope, where no derivative exists; two events coincide whose order matters, where the derivative has two sides;
         orbits fill a continuum, as of neurons that do not hear each other, so that none is singled out; the spikes that
         solve the equations are not those that the network makes.
