@@ -170,11 +170,11 @@ class Program:
         for group in groups:
             of = list(group)
             for name, p in neurons.items():
-                if not (v and "V" in self.leaks):
+                if name not in v or "V" not in self.leaks:
                     v[name] = v.get(name, 0.0) * 0.0 + np.broadcast_to(
                         p.parameter("v_initial"), (len(of), p.size)
                     )
-                if not (i and "I" in self.leaks):
+                if name not in i or "I" not in self.leaks:
                     i[name] = np.broadcast_to(p.parameter("i_initial"), (len(of), p.size)) * 1.0
             self._some(net, raster, states, of, v, i, n_steps)
         return raster, states
@@ -551,7 +551,7 @@ FAULTS: dict[str, Fault] = {
         "one (weight|synapse)|synapse",
     ),
     "source off by one": Fault(with_weights(lambda w: np.roll(w, 1, 1), IN), "off by one"),
-    "delay +1": Fault(with_delays(1), "delay"),
+    "delay +1": Fault(with_delays(1), "delay|spikes act 1 step later"),
     "delay +1 of one": Fault(with_delays(1, OUT), "delay", SHALLOW),
     "delay -1": Fault(with_delays(-1, IN), "delay", ("delays", "recurrent")),
     "delays forgotten": Fault(with_delays(None), "delay", ("delays", "recurrent")),

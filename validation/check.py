@@ -137,6 +137,7 @@ def check(
         If a sample has more than ``max_spikes``.
     """
     start = time.perf_counter()
+    asked = window is not None or tolerance is not None
     problem = record.problem(network)
     graded = any(record.gradients.values())
     if not (record.spikes or graded or record.loss_values is not None or record.traces):
@@ -177,7 +178,7 @@ def check(
         tolerated = ROUNDING if tolerance is None else tolerance
         verdict = diagnose(problem, record, tolerance=tolerated, patience=patience, exact=truth)
     accepted = all(stage.agrees for stage in comparison.stages)
-    if tolerance is None and window is None and verdict is not None:
+    if not asked and verdict is not None:
         accepted = verdict.accepted
     named = verdict is not None and verdict.verdict in ("fault", "convention")
     culprit = worst_spike(comparison)
@@ -189,9 +190,7 @@ def check(
         comparison=replace(comparison, model=replace(comparison.model, traces={})),
         excerpt=excerpt_around(culprit, comparison, network, record.inputs, problem.t_end),
         seconds=time.perf_counter() - start,
-        findings={}
-        if accepted or (named and tolerance is None and window is None)
-        else _findings(comparison),
+        findings={} if accepted or (named and not asked) else _findings(comparison),
         diagnosis=verdict,
         accepted=accepted,
     )

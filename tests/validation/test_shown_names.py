@@ -82,7 +82,7 @@ def assert_plain(text, *, lines=True):
 @pytest.mark.parametrize("name", TOGETHER, ids=["markup", "scripts", "long", "halves"])
 def test_every_report_shows_the_name_as_it_is(name, tmp_path, capsys):
     record = record_of(name)
-    run = checking.check(record, record.network, patience=0.1)
+    run = checking.check(record, record.network, patience=0.1, tolerance=1e-8)
     assert len(run.findings) > 4
     document = report.document_of([run], report.provenance({"record": name}, name))
     html, data = report.write(document, tmp_path)

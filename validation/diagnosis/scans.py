@@ -78,6 +78,8 @@ def families(network: es.Network, suspects: Mapping[str, Sequence[int]]) -> Iter
             continue
         for name in ("tau_mem", "tau_syn", *(["v_threshold"] if p.neuron.spiking else [])):
             yield _of_neurons(network, p.name, name, None)
+        if p.neuron.spiking:
+            yield _of_resets(network, p.name)
     for population, neurons in suspects.items():
         for neuron in neurons:
             for name in ("v_threshold", "tau_mem", "tau_syn"):
@@ -100,6 +102,23 @@ def _of_neurons(network: es.Network, population: str, name: str, neuron: int | N
 
     where = f"spikes of {population}" + ("" if neuron is None else f", neuron {neuron} of {population!r}")
     return Family(lambda x: f"{name} multiplied by about {x:.4g}: {whose}", where, changed, FACTORS)
+
+
+def _of_resets(network: es.Network, population: str) -> Family:
+    p = network.population(population)
+    threshold, reset = p.parameter("v_threshold"), p.parameter("v_reset")
+
+    def changed(x: float) -> es.Network:
+        assert p.neuron is not None
+        parameters: dict[str, Any] = {"v_reset": threshold - x * (threshold - reset)}
+        return network.with_neurons({population: replace(p.neuron, **parameters)})
+
+    def words(x: float) -> str:
+        at = np.unique(threshold - x * (threshold - reset))
+        to = f" (v_reset about {at[0]:.4g})" if at.size == 1 else ""
+        return f"V falls by about {x:.4g} times as much at a reset{to}: {population}"
+
+    return Family(words, f"spikes of {population}", changed, FACTORS)
 
 
 @dataclass(frozen=True, eq=False)
