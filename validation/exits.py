@@ -9,7 +9,7 @@
 141   whoever read standard output stopped reading, as head does; reports are written before anything is printed
 ====  ================================================================================================================
 
-``check`` and ``diagnose`` judge. ``compare``, ``yinyang`` and ``attribute`` measure, and a target on a clock is never
+``check`` and ``diagnose`` judge. ``compare`` and ``attribute`` measure, and a target on a clock is never
 equal to the exact network: only limits make them fail, whatever they say of it.
 """
 

@@ -173,7 +173,8 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     Parameters
     ----------
     orbit : Orbit
-        Its network and inputs are taken as given; its spikes, period and multipliers are the claim.
+        Its network and inputs are taken as given; its spikes, period and multipliers are the claim. State, monodromy
+        and residual are not looked at.
     digits : int
         Decide every question whose two sides differ by more than 10**-digits, relatively.
 
@@ -184,14 +185,16 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
 
     Raises
     ------
-    ValueError
-        If digits is not a number >= 1.
+    TypeError, ValueError
+        If orbit is none, or digits is not a number >= 1.
 
     Notes
     -----
     Krawczyk's operator: R. E. Moore, R. B. Kearfott and M. J. Cloud, Introduction to Interval Analysis (2009), section
     8.1. Eigenvalues: acb_mat_eig_multiple of Arb, and Gershgorin's theorem in the basis of approximate eigenvectors.
     """
+    if not isinstance(getattr(orbit, "network", None), Network):
+        raise TypeError(f"orbit must be an Orbit; got {shown(orbit)}")
     digits = count("digits", digits)
     if digits < 1:
         raise ValueError(f"digits must be >= 1; got {digits}")
@@ -240,10 +243,51 @@ class _Claim(NamedTuple):
     claimed: list[float]
 
 
+def _require_whole(orbit: Orbit) -> None:
+    """Refuse a claim that is not one of each spike, once, of this network in one period."""
+    network, period = orbit.network, orbit.period
+    if not isinstance(period, float) or not 0.0 < period < math.inf:
+        raise NotAnOrbit(f"the period must be finite and > 0; it is {shown(period)}")
+    every = {name: p.size for name, p in network.populations.items()}
+    given = {name: p.size for name, p in network.populations.items() if p.neuron is None}
+    for what, trains_of, sizes in (("spikes", orbit.spikes, every), ("inputs", orbit.inputs, given)):
+        if set(trains_of) != set(sizes):
+            raise NotAnOrbit(f"{what} must be those of {sorted(sizes)}; they are of {sorted(trains_of)}")
+        for name, trains in trains_of.items():
+            if (trains.n_samples, trains.n_neurons) != (1, sizes[name]):
+                raise NotAnOrbit(
+                    f"{what} of {name!r} must be one sample of {sizes[name]} neurons; "
+                    f"they are {trains.n_samples} of {trains.n_neurons}"
+                )
+            outside = ~((trains.times > 0.0) & (trains.times <= period))
+            if outside.any():
+                k = int(np.argmax(outside))
+                raise NotAnOrbit(
+                    f"neuron {int(trains.neurons[k])} of {name!r} is said to spike at {float(trains.times[k])!r} s, "
+                    f"outside of the period"
+                )
+    for name, population in network.populations.items():
+        if population.neuron is not None and not population.spiking and orbit.spikes[name].n_spikes:
+            raise NotAnOrbit(f"the readout {name!r} is said to spike")
+    for name in given:
+        if orbit.spikes[name] != orbit.inputs[name]:
+            raise NotAnOrbit(f"the spikes of the input {name!r} are not those that it is given")
+    if orbit.reference is not None and orbit.reference[1] not in range(every.get(orbit.reference[0], 0)):
+        raise NotAnOrbit(f"the neuron of phase 0, {shown(orbit.reference)}, is none of the network")
+    sizes_of = np.abs(orbit.multipliers)
+    if not np.isfinite(sizes_of).all():
+        raise NotAnOrbit("multipliers must be finite")
+    if (np.diff(sizes_of) > _ORDER * sizes_of[:-1]).any():
+        raise NotAnOrbit("multipliers must come with the largest first")
+
+
+_ORDER = 1e-6
+"""By how much, relatively, sizes of multipliers that are equal may differ by rounding."""
+
+
 def _read(orbit: Orbit) -> _Claim:
-    network, period = orbit.network, float(orbit.period)
-    if not 0.0 < period < math.inf:
-        raise NotAnOrbit(f"the period must be finite and > 0; it is {period!r}")
+    _require_whole(orbit)
+    network, period = orbit.network, orbit.period
     if orbit.free and any(trains.n_spikes for trains in orbit.inputs.values()):
         raise NotAnOrbit("an orbit that is said to be free has inputs, which fix its period")
     populations = network.populations
@@ -268,11 +312,6 @@ def _read(orbit: Orbit) -> _Claim:
                 for k, (t, n) in enumerate(zip(trains.times, trains.neurons, strict=True))
             ]
     found.sort()
-    for time, name, neuron, _ in found:
-        if not 0.0 < time <= period:
-            raise NotAnOrbit(
-                f"neuron {neuron} of {name!r} is said to spike at {time!r} s, outside of the period"
-            )
     spikes: dict[str, list[int]] = {name: [] for name, p in populations.items() if p.spiking}
     for k, _ in sorted(enumerate(found), key=lambda item: item[1][3]):
         spikes[found[k][1]].append(k)
@@ -297,9 +336,6 @@ def _read(orbit: Orbit) -> _Claim:
     cell_of = {name: k for k, name in enumerate(names)}
     cells = [cell_of[name, neuron] for _, name, neuron, _ in found]
     events, unknowns = _events(cells, arrivals, times, [t for t, _ in given], period)
-    for k in range(len(found)):
-        if not constants[cells[k]].spiking:
-            raise NotAnOrbit("a readout is said to spike")
     chained = {k: ZERO for k in range(len(found)) if events[k].cause >= 0 and constants[cells[k]].subtracts}
     exact = None if orbit.free else rational(period)
     rhythm = Rhythm(
@@ -413,7 +449,8 @@ def _fingerprint(orbit: Orbit) -> str:
                 add(name, trains[name].times, trains[name].neurons)
     for p in orbit.network.projections.values():
         add(p.key, p.synapse, p.sources, p.row_offsets, p.weights, p.delay)
-    add(float(orbit.period), orbit.free, orbit.multipliers)
+    period = orbit.period  # whose claim may be anything
+    add(float(period) if isinstance(period, float) else period, orbit.free, orbit.multipliers)
     return digest.hexdigest()
 
 
@@ -524,7 +561,8 @@ def _proof(orbit: Orbit) -> OrbitCertificate:
     def system(x: Sequence[arb]) -> tuple[list[arb], list[list[arb]]]:
         return _equations(_with(rhythm, x))[:2]
 
-    middle = _polished(system, _unknowns(rhythm), arb(orbit.period))
+    claimed = _unknowns(rhythm)
+    middle = _polished(system, claimed, arb(orbit.period), _scales(rhythm, len(claimed), float(orbit.period)))
     proven, inverse = _narrow(system, middle)
     rhythm = _with(rhythm, proven)
     _require_no_other(rhythm, claim.names)
@@ -552,8 +590,8 @@ def _proof(orbit: Orbit) -> OrbitCertificate:
     )
 
 
-def _polished(system: System, x: Sequence[arb], period: arb) -> list[arb]:
-    """Return the middle of the box: exact numbers to which Newton's method leads."""
+def _polished(system: System, x: Sequence[arb], period: arb, reaches: Sequence[float]) -> list[arb]:
+    """Return the middle of the box: exact numbers to which Newton's method leads, within half of their reaches."""
     found, smallest = [a.mid() for a in x], arb("inf")
     for _ in range(STEPS if found else 0):
         values, jacobian = system(found)
@@ -564,7 +602,8 @@ def _polished(system: System, x: Sequence[arb], period: arb) -> list[arb]:
         except ZeroDivisionError:
             raise NotAnOrbit("the equations are singular at what is claimed") from None
         length = max(float(abs(step[i, 0])) for i in range(len(found)))
-        if not length < 10.0 * max(1.0, float(period)):
+        moved = [float(abs(a - step[i, 0] - x[i])) for i, a in enumerate(found)]
+        if not all(m < 0.5 * reach for m, reach in zip(moved, reaches, strict=True)):
             raise NotAnOrbit("Newton's method leaves what is claimed")
         if length >= 0.5 * float(smallest) and float(smallest) < 1e-6 * float(period):
             break
@@ -591,12 +630,17 @@ def _narrow(system: System, middle: list[arb]) -> tuple[list[arb], arb_mat | Non
     raise Undecided(float(max(reach, key=float)) / max(float(abs(m)) for m in middle))
 
 
+def _scales(rhythm: Rhythm, n: int, period: float) -> list[float]:
+    """Return of each unknown how large it may be: a period in seconds, and a unit of V."""
+    times = len(rhythm.times) - (rhythm.exact_period is None)
+    return [1.0 if times <= i < times + len(rhythm.chained) else period for i in range(n)]
+
+
 def _uniqueness(system: System, middle: list[arb], rhythm: Rhythm, period: float) -> float:
     """Return the widest distance tried within which the solution is proven to be the only one, in seconds."""
     if not middle:
         return period
-    n = len(rhythm.times) - (rhythm.exact_period is None)
-    kinds = [1.0 if n <= i < n + len(rhythm.chained) else period for i in range(len(middle))]
+    kinds = _scales(rhythm, len(middle), period)
     for power in range(1, WIDEST + 1):
         try:
             found = krawczyk(system, middle, [arb(kind) * arb(10) ** -power for kind in kinds])

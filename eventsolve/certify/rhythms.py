@@ -329,7 +329,13 @@ class _Sweep:
         """Return how the time of an event moves, so many periods after its own."""
         if k >= self.rhythm.n_spikes:
             return self.zero()
-        return self.moved[k] if laps == 0 else self.unit(self.way[k, -laps])
+        if laps == 0:
+            return self.moved[k]
+        if (k, -laps) not in self.way:
+            raise undecided(
+                self.rhythm.moment(k, laps).ball, ZERO
+            )  # of no spike that is on its way as a period begins
+        return self.unit(self.way[k, -laps])
 
     def arrived(self, cell: int, low: Moment, high: Moment, spike: int) -> list[tuple[arb, Arrival, Row]]:
         """Return the arrivals after one time and before another, or at it if nothing spikes then."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -257,7 +258,8 @@ def lyapunov_spectrum(
         _Job(network, state, given, number, t, k, waited, max_spikes, seed)
         for number, state in enumerate(starts)
     ]
-    done, interrupt = finished(_trajectory, jobs, executor, None)
+    numbered, interrupt = finished(_numbered, jobs, executor, None)
+    done = [spectrum for _, spectrum in sorted(numbered, key=itemgetter(0))]
     if interrupt is not None:
         raise Interrupted(_together(done)) if done else interrupt
     return _together(done)
@@ -456,8 +458,13 @@ def _next_length(length: float, step: float, n_spikes: int) -> float:
     return max(length, 1.5 * step) if math.isfinite(length) else math.inf
 
 
-def _trajectory(job: _Job) -> list[LyapunovSpectrum]:
-    """Return the spectrum of one trajectory: a job for any executor."""
+def _numbered(job: _Job) -> list[tuple[int, LyapunovSpectrum]]:
+    """Return which trajectory it is, and its spectrum: a job for any executor, done in any order."""
+    return [(job.sample, _trajectory(job))]
+
+
+def _trajectory(job: _Job) -> LyapunovSpectrum:
+    """Return the spectrum of one trajectory."""
     rates: list[Reals] = []
     block = job.t / BLOCKS
     begin = 0.0
@@ -489,11 +496,11 @@ def _trajectory(job: _Job) -> list[LyapunovSpectrum]:
                 last = (
                     f"its last spike is at {walk.last_spike!r} s"
                     if walk.last_spike > 0
-                    else "it never spikes"
+                    else "it has not spiked"
                 )
                 raise LyapunovError(
-                    f"{where} fell silent: {last}, and in {ms(silent)} there was none; what is left is the decay of V "
-                    "and I",
+                    f"{where} is silent: {last}, and in {ms(silent)} there was none; what is left is the decay of V "
+                    "and I, or t is too short",
                     so_far(walk.last_spike),
                 )
     except SpikeBudgetError as stopped:
@@ -511,7 +518,7 @@ def _trajectory(job: _Job) -> list[LyapunovSpectrum]:
         raise Interrupted(found) from interrupt
     found = so_far()
     assert found is not None
-    return [found]
+    return found
 
 
 def _spikes(network: Network) -> bool:

@@ -205,8 +205,10 @@ def periodic_orbit(
     ------
     NoOrbitError
         With the reason, and what was found so far.
-    ValueError
-        If the arguments do not fit together.
+    RepeatedSpikeError
+        If a neuron would spike twice at one time.
+    TypeError, ValueError
+        If the arguments are something else, or do not fit together.
     """
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network; got {shown(network)}")
@@ -245,6 +247,8 @@ def _one_period(
             raise ValueError(
                 f"inputs name {shown(name)}, which is not an input; the inputs are {sorted(sizes)}"
             )
+        if not isinstance(trains[name], SpikeTrains):
+            raise TypeError(f"inputs[{name!r}] must be SpikeTrains; got {type(trains[name]).__name__}")
     spiking = any(t.n_spikes for t in trains.values())
     if period is None:
         if spiking:
@@ -260,8 +264,6 @@ def _one_period(
     found = {}
     for name, size in sizes.items():
         one = trains.get(name, SpikeTrains.from_lists([[[] for _ in range(size)]], n_neurons=size))
-        if not isinstance(one, SpikeTrains):
-            raise TypeError(f"inputs[{name!r}] must be SpikeTrains; got {type(one).__name__}")
         if (one.n_samples, one.n_neurons) != (1, size):
             raise ValueError(
                 f"inputs[{name!r}] must have one sample of {size} neurons; got {one.n_samples} of {one.n_neurons}"
@@ -453,6 +455,10 @@ def _from_guess(
     input_period: float | None,
     guess: Orbit | tuple[Mapping[str, SpikeTrains], float],
 ) -> Orbit:
+    if not isinstance(guess, Orbit) and not (
+        isinstance(guess, tuple) and len(guess) == 2 and isinstance(guess[0], Mapping)
+    ):
+        raise TypeError(f"guess must be an Orbit, or (spikes, period); got {shown(guess)}")
     spikes, period = (guess.spikes, guess.period) if isinstance(guess, Orbit) else guess
     period = seconds("the guess's period", period)
     if not 0.0 < period < math.inf:

@@ -141,6 +141,51 @@ def test_altered_claims_are_refuted(known, name):
         assert certificate.refuted or certificate.undecided, what
 
 
+def trains(times, n_neurons=1, samples=1):
+    rows = [[times, *([[]] * (n_neurons - 1))], *([[[]] * n_neurons] * (samples - 1))]
+    return es.SpikeTrains.from_lists(rows, n_neurons=n_neurons)
+
+
+@pytest.mark.parametrize(
+    ("altered", "why"),
+    [
+        (lambda o: {"multipliers": o.multipliers * np.nan}, "multipliers must be finite"),
+        (lambda o: {"multipliers": o.multipliers[::-1]}, "largest first"),
+        (lambda o: {"spikes": {**o.spikes, "in": trains([0.7 * o.period])}}, "not those that it is given"),
+        (lambda o: {"spikes": {**o.spikes, "more": trains([0.1 * o.period])}}, "spikes must be those of"),
+        (lambda o: {"spikes": {}}, "spikes must be those of"),
+        (lambda o: {"inputs": {"in": trains([0.1 * o.period], samples=2)}}, "one sample of 1 neurons"),
+        (lambda o: {"inputs": {"in": trains([1.1 * o.period])}}, "outside of the period"),
+        (lambda o: {"reference": ("zz", 7)}, "is none of the network"),
+        (lambda o: {"period": "a"}, "period must be finite"),
+    ],
+)
+def test_claims_that_are_not_of_each_spike_once_prove_nothing(altered, why):
+    network = es.Network()
+    network.add_input("in", 1)
+    network.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    network.connect("in", "n", [[20.0]])
+    orbit = periodic_orbit(network, {"in": trains([1e-3])}, period=30e-3)
+    assert certify_orbit(orbit).proven
+    found = certify_orbit(dataclasses.replace(orbit, **altered(orbit)))
+    assert not found.proven
+    assert why in found.undecided
+
+
+def test_a_claim_from_which_newton_runs_away_ends_at_once(known):
+    orbit = known["pair"]
+    (first, second) = orbit.spikes["n"].times
+    more = es.SpikeTrains.from_lists([[[first], [second, 0.95 * orbit.period]]])
+    for changed in ({"spikes": {"n": more}}, {"period": 2.0 * orbit.period}):
+        assert not certify_orbit(dataclasses.replace(orbit, **changed)).proven
+
+
+@pytest.mark.parametrize("orbit", [5, None, "orbit"])
+def test_what_is_no_orbit_is_refused(orbit):
+    with pytest.raises(TypeError, match="orbit must be an Orbit"):
+        certify_orbit(orbit)
+
+
 def test_an_orbit_with_input_is_not_free(known):
     certificate = certify_orbit(dataclasses.replace(known["locked"], free=True))
     assert not certificate.proven
@@ -253,7 +298,7 @@ def test_without_radii_an_enclosure_misses_the_truth(known, monkeypatch):
         def system(x):
             return orbits._equations(orbits._with(claim.rhythm, x))[:2]
 
-        middle = orbits._polished(system, orbits._unknowns(claim.rhythm), claim.rhythm.period)
+        middle = orbits._polished(system, orbits._unknowns(claim.rhythm), claim.rhythm.period, [1.0])
         (found,), _ = orbits._narrow(system, middle)
     with working_precision(200):
         assert found.contains(truth)
@@ -345,7 +390,7 @@ def test_a_spike_where_the_voltage_falls_is_not_one(known):
         def system(x):
             return orbits._equations(orbits._with(rhythm, x))[:2]
 
-        (time,) = orbits._polished(system, falling, rhythm.period)
+        (time,) = orbits._polished(system, falling, rhythm.period, [1.0])
         assert abs(float(system([time])[0][0])) < 1e-25
         names = orbits._read(orbit).names
         with pytest.raises((orbits.NotAnOrbit, balls.Undecided)):
