@@ -36,9 +36,10 @@ SOURCES = {
     "a current of before": {"earlier": 1.5, "reset": NUMBERS["leak"]},
     "an arrival": {"current": 2.0, "reset": NUMBERS["leak"]},
     "a jump": {"jump": 0.75, "reset": NUMBERS["leak"]},
+    "the reset, and a current of before": {"earlier": 1.5},
     "a jump, then an arrival": {"jump": 0.75, "current": 2.0, "reset": NUMBERS["leak"]},
 }
-"""What V comes from, each alone, and two in a row: with V at v_leak the reset is nothing."""
+"""What V comes from, each alone, and two together: with V at v_leak the reset is nothing."""
 
 
 def truth(n, t, *, slope=False):
@@ -85,6 +86,7 @@ def cases():
         "a current of before": ("tau_mem", "tau_syn", "release", "earlier"),
         "an arrival": ("tau_mem", "tau_syn", "time", "current"),
         "a jump": ("tau_mem", "time", "jump"),
+        "the reset, and a current of before": ("release",),
         "a jump, then an arrival": ("jump", "current"),
     }
     return [
@@ -187,6 +189,7 @@ def test_all_numbers_of_a_box_at_once():
         voltage, current = free.at(ball(AT))
         slope = free.slope(ball(AT))
         held = free.held(arb(AT, 1e-6))
+        assert held.listed
         exact = {k: (exactly(b.mid()), exactly(b.rad())) for k, b in balls.items()}
     for signs in itertools.islice(itertools.product((-1, 1), repeat=len(exact)), 0, None, 37):
         corner = {k: m + side * r for side, (k, (m, r)) in zip(signs, exact.items(), strict=True)}
