@@ -155,10 +155,10 @@ def index(name: str, given: object, bound: int) -> int:
     return int(given)
 
 
-def count(name: str, given: object) -> int:
-    """Return an integer >= 0 as an int, or raise a ValueError."""
-    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 0:
-        raise ValueError(f"{name} must be an integer >= 0; got {shown(given)}")
+def count(name: str, given: object, least: int = 0) -> int:
+    """Return an integer that is at least so large as an int, or raise a ValueError."""
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < least:
+        raise ValueError(f"{name} must be an integer >= {least}; got {shown(given)}")
     return int(given)
 
 

@@ -354,8 +354,7 @@ def certify(
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {shown(solution)}")
     solution.require_solved("a certificate is")
-    if count("digits", digits) < 1:
-        raise ValueError("digits must be >= 1; got 0")
+    count("digits", digits, 1)
     if tolerance is not None:
         tolerance = seconds("tolerance", tolerance)
         if not 0 <= tolerance < math.inf:

@@ -195,9 +195,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     """
     if not isinstance(getattr(orbit, "network", None), Network):
         raise TypeError(f"orbit must be an Orbit; got {shown(orbit)}")
-    digits = count("digits", digits)
-    if digits < 1:
-        raise ValueError(f"digits must be >= 1; got {digits}")
+    digits = count("digits", digits, 1)
     bits, why = bits_of(digits + GUARD_DIGITS), ""
     fingerprint = _fingerprint(orbit)
     for _ in range(DOUBLINGS):

@@ -91,11 +91,12 @@ class FluxTube(Frozen):
     def _summary(self) -> Summary:
         proven = "not asked for" if math.isnan(self.certified) else f"{self.certified:.3g}, a proven bound"
         low, high = self.interval
+        sampled = f"{self.size:.3g} ({low:.3g} to {high:.3g}), an estimate of a random direction"
         rows: list[tuple[str, object]] = [
             ("of", moving(self.of)),
             ("certified", proven),
             ("first_order", f"{self.first_order:.3g}, an estimate of the worst direction"),
-            ("sampled", f"{self.size:.3g} ({low:.3g} to {high:.3g}), an estimate of a random direction"),
+            ("sampled", sampled if self.n_directions else "not asked for"),
         ]
         return f"FluxTube({self.n_directions} directions, {several(self.sizes.size, 'size')})", rows
 
@@ -123,7 +124,7 @@ def flux_tube(
         Of perturbations: the largest of all multiples. By default 9 from a tenth of the first-order radius on, up to a
         thousand times that, or to where a neuron would start at its threshold.
     n_directions : int
-        Random perturbations, each at every size.
+        Random perturbations, each at every size; 0 for the radii alone.
     seed : int
     certified : bool
         Whether to look for the proven radius, which takes by far the most time.
@@ -149,8 +150,8 @@ def flux_tube(
     solution.require_solved("a flux tube is")
     if solution.n_samples != 1 or solution.after >= 0.0 or not solution.t_end > 0.0:
         raise ValueError(
-            f"solution must be of one sample from time 0 on; got {several(solution.n_samples, 'sample')} from "
-            f"{solution.t_start!r} to {solution.t_end!r} s"
+            f"solution must be of one sample, from time 0 to a later one; got "
+            f"{several(solution.n_samples, 'sample')} from {solution.t_start!r} to {solution.t_end!r} s"
         )
     pattern = pattern_of(solution, _reaches(solution.network) if of is None else of)
     for name in pattern:

@@ -242,7 +242,7 @@ def lyapunov_spectrum(
         raise ValueError(
             f"k must be an integer from 1 to the number of voltages and currents, {size}; got {k!r}"
         )
-    seed, max_spikes = count("seed", seed), count("max_spikes", max_spikes)
+    seed, max_spikes = count("seed", seed), count("max_spikes", max_spikes, 1)
     if not callable(given):
         if not isinstance(given, Mapping):
             raise TypeError(

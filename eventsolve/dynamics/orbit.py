@@ -139,7 +139,7 @@ class Orbit(Frozen):
 
     def solution(self, periods: int = 1) -> Solution:
         """Solve the network from the orbit's state on, for so many periods; times begin at ``state.time``."""
-        return _continued(self.network, self.inputs, self.period, self.state, count("periods", periods))
+        return _continued(self.network, self.inputs, self.period, self.state, count("periods", periods, 1))
 
     def _summary(self) -> Summary:
         rows: list[tuple[str, object]] = [
@@ -212,7 +212,7 @@ def periodic_orbit(
     """
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network; got {shown(network)}")
-    most, max_spikes = count("most", most), count("max_spikes", max_spikes)
+    most, max_spikes = count("most", most, 1), count("max_spikes", max_spikes, 1)
     given = _one_period(network, inputs, period)
     network.freeze()
     circuit = circuit_of(network)

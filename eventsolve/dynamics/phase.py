@@ -139,12 +139,13 @@ def phase_response(
         raise ValueError(f"population {population!r} is an input: it has no neurons to kick")
     neuron = index("neuron", neuron, of.size)
     if isinstance(phases, int) and not isinstance(phases, bool):
-        n = count("phases", phases)
-        asked = (np.arange(n) + 0.5) / max(n, 1)
+        n = count("phases", phases, 1)
+        asked = (np.arange(n) + 0.5) / n
     else:
-        asked = real_array("phases", phases, "an integer or numbers").reshape(-1)
-        if not ((asked >= 0.0) & (asked < 1.0)).all():
-            raise ValueError(f"phases must lie in [0, 1); got {shown(phases)}")
+        asked = real_array("phases", phases, "an integer or numbers")
+        if asked.ndim > 1 or not asked.size or not ((asked >= 0.0) & (asked < 1.0)).all():
+            raise ValueError(f"phases must be one or more numbers in [0, 1); got {shown(phases)}")
+        asked = asked.reshape(-1)
     if kick is None:
         if periods is not None:
             raise ValueError(
@@ -195,10 +196,7 @@ def _infinitesimal(orbit: Orbit, population: str, neuron: int, onto: Onto, phase
 
 def _periods(orbit: Orbit, periods: int | None) -> int:
     if periods is not None:
-        found = count("periods", periods)
-        if found < 1:
-            raise ValueError(f"periods must be >= 1; got {found}")
-        return found
+        return count("periods", periods, 1)
     largest = float(np.abs(orbit.transverse).max(initial=0.0))
     if largest <= LEFT:
         return 3

@@ -307,7 +307,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"digits": 0}, "digits must be >= 1"),
+            ({"digits": 0}, "digits must be an integer >= 1"),
             ({"digits": 2.5}, "digits must be an integer"),
             ({"tolerance": -1e-9}, "tolerance must be finite and >= 0"),
             ({"tolerance": np.nan}, "tolerance must be finite and >= 0"),

@@ -80,5 +80,5 @@ def test_what_makes_no_sense_is_refused():
     two = es.SpikeTrains.from_lists([[[0.0]], [[1e-3]]])
     net = es.Network()
     net.add_input("in", 1)
-    with pytest.raises(ValueError, match="of one sample from time 0 on; got 2 samples"):
+    with pytest.raises(ValueError, match="of one sample, from time 0 to a later one; got 2 samples"):
         es.flux_tube(es.solve(net, {"in": two}, 1e-2))

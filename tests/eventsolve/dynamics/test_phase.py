@@ -113,10 +113,13 @@ def test_a_kick_that_leads_elsewhere_is_told():
 def test_what_is_not_asked_sensibly_is_refused(alone):
     for arguments, message in (
         ({"onto": "U"}, "onto must be 'V' or 'I'; got 'U'"),
-        ({"phases": [1.0]}, r"phases must lie in \[0, 1\)"),
+        ({"phases": [1.0]}, r"phases must be one or more numbers in \[0, 1\)"),
+        ({"phases": []}, "phases must be one or more numbers"),
+        ({"phases": [[0.1]]}, "phases must be one or more numbers"),
+        ({"phases": 0}, "phases must be an integer >= 1"),
         ({"periods": 3}, "an infinitesimal one needs none"),
         ({"kick": np.inf}, "kick must be finite"),
-        ({"kick": 0.1, "periods": 0}, "periods must be >= 1"),
+        ({"kick": 0.1, "periods": 0}, "periods must be an integer >= 1"),
         ({"neuron": 1}, "neuron"),
     ):
         with pytest.raises(ValueError, match=message):
