@@ -166,6 +166,12 @@ CASES = {
     "down": (feedforward, ANY, {"input_rounding": "down"}),
     "transport": (feedforward, ANY, {"transport": 1}),
     "current first": (feedforward, ANY, {"order": "current_first", "transport": 1}),
+    "current first, in the same step": (feedforward, ANY, {"order": "current_first"}),
+    "current first, feedback, from 0": (
+        cyclic,
+        ANY,
+        {"order": "current_first", "feedback": 1, "points": "0..n-1"},
+    ),
     "current first, mean": (
         lambda rng: feedforward(rng, li(rng, 3)),
         MEAN,

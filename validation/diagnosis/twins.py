@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeAlias, cast, get_args
 
+import networkx as nx
 import numpy as np
 
 import eventsolve as es
@@ -20,6 +21,7 @@ from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding
+from validation.grid.time_stepped import Points
 from validation.oracle import oracle
 
 
@@ -29,13 +31,15 @@ class Clock:
 
     Attributes
     ----------
-    propagators, order, transport, input_rounding, inclusive
+    propagators, order, transport, feedback, points, input_rounding, inclusive
         As of :class:`validation.grid.TimeStepped`.
     """
 
     propagators: Propagators = "exact"
     order: str = "voltage_first"
     transport: int = 0
+    feedback: int = 0
+    points: Points = "1..n"
     input_rounding: InputRounding = "nearest"
     inclusive: bool = False
 
@@ -48,8 +52,12 @@ class Clock:
         inputs = {"nearest": "the nearest step", "up": "the next step", "down": "the step before"}
         first = ", current before voltage" if self.order == "current_first" else ""
         late = f", spikes act {self.transport} step later" if self.transport else ""
+        if first and not late:
+            late = ", spikes act in their own step"
+        late += f", {self.feedback} step later in cycles" if self.feedback else ""
+        points = f", states move at points {self.points}" if self.points != "1..n" else ""
         equal = ", V at the threshold spikes" if self.inclusive else ""
-        return f"{how}{first}{late}, inputs to {inputs[self.input_rounding]}{equal}"
+        return f"{how}{first}{late}, inputs to {inputs[self.input_rounding]}{points}{equal}"
 
     def is_as(self, said: Mapping[str, Any]) -> bool:
         """Say whether it is what a record says of its scheme, as far as it does."""
@@ -63,6 +71,8 @@ class Clock:
             propagators=self.propagators,
             order=self.order,  # type: ignore[arg-type]
             transport=self.transport,
+            feedback=self.feedback,
+            points=self.points,
             input_rounding=self.input_rounding,
             inclusive=self.inclusive,
             number=number,
@@ -151,11 +161,18 @@ def schemes(evidence: Evidence) -> Iterator[Scheme]:
     if not evidence.clocked:
         yield Continuous()
         return
-    for rounding in ("nearest", "up", "down"):
-        assert rounding in get_args(InputRounding)
-        for order, transport in (("voltage_first", 0), ("current_first", 1), ("voltage_first", 1)):
+    orders: list[tuple[str, int, int, Points]] = [
+        ("voltage_first", 0, 0, "1..n"),
+        ("current_first", 1, 0, "1..n"),
+        ("voltage_first", 1, 0, "1..n"),
+        ("current_first", 0, 0, "0..n"),
+    ]
+    if not nx.is_directed_acyclic_graph(evidence.problem.network.graph):
+        orders += [("current_first", 0, 1, "0..n"), ("voltage_first", 0, 1, "1..n")]
+    for rounding in get_args(InputRounding):
+        for order, transport, feedback, points in orders:
             for propagators in get_args(Propagators):
-                yield Clock(propagators, order, transport, rounding)
+                yield Clock(propagators, order, transport, feedback, points, rounding)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ events, so that everything converges to the exact solution with the first order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from eventsolve.io.records import Record, Scheme, Trace
 from eventsolve.io.records.scheme import Traced
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
-from eventsolve.network import Network
+from eventsolve.network import Key, Network
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.causes import causes, with_causes
 from validation.grid.cost import cost
@@ -51,9 +51,10 @@ from validation.grid.steps import (
     number_of_steps,
     to_steps,
 )
-from validation.grid.tables import Tables, events_of, inputs_of, part, tables_of
+from validation.grid.tables import Tables, events_of, inputs_of, levels_of, part, tables_of, transports
 from validation.target import Cost, Grain, Resolution, Resolved
 
+Points: TypeAlias = Literal["1..n", "0..n", "0..n-1", "1..n-1"]
 SAMPLES = 8
 """Of a chunk: samples share nothing, so that any number gives the same bits."""
 
@@ -78,11 +79,17 @@ class TimeStepped:
         To which point an input spike is moved; of the nearest two to the even one.
     transport : int
         After how many steps a spike arrives, beyond its delay.
+    feedback : int
+        After how many more steps it arrives over projections that are part of a cycle of the network.
     slope : {"grid", "threshold"}
         Whether slopes at a spike are those of the V that was seen above threshold, or of V at threshold.
     order : {"voltage_first", "current_first"}
         Whether over a step V moves with the current at its beginning, and what arrives at its end is added after spikes
-        were looked for; or with the current at its end, after arrivals. The latter needs transport of at least 1.
+        were looked for; or with the current at its end, after arrivals. With the latter and no transport a spike acts
+        on later populations in its own step, which is refused where a cycle takes no time.
+    points : {"1..n", "0..n", "0..n-1", "1..n-1"}
+        At which points of the grid states move and spikes are looked for, t_end being n steps. A loop over n steps that
+        counts from 0 moves states at point 0, too, and ends before point n.
     adjoint : {"transpose", "recursion"}
         Whether adjoints move by the transpose of the states' moves, or by a recursion of their own in the manner of
         Bena et al. (2024): decays of their own and jumps a step later. The latter is for order "current_first", without
@@ -113,6 +120,8 @@ class TimeStepped:
     transport: int = 0
     slope: Literal["grid", "threshold"] = "grid"
     order: Literal["voltage_first", "current_first"] = "voltage_first"
+    feedback: int = 0
+    points: Points = "1..n"
     adjoint: Literal["transpose", "recursion"] = "transpose"
     inclusive: bool = False
     number: str = "float64"
@@ -130,6 +139,7 @@ class TimeStepped:
             "input_rounding": get_args(InputRounding),
             "slope": ("grid", "threshold"),
             "order": ("voltage_first", "current_first"),
+            "points": get_args(Points),
             "adjoint": ("transpose", "recursion"),
             "rounding": get_args(Rounding),
             "overflow": get_args(Overflow),
@@ -138,11 +148,10 @@ class TimeStepped:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
-        lowest = 1 if self.order == "current_first" else 0
-        if isinstance(self.transport, bool) or not isinstance(self.transport, int) or self.transport < lowest:
-            raise ValueError(
-                f"transport must be an integer >= {lowest} with order {self.order!r}; got {self.transport!r}"
-            )
+        for name in ("transport", "feedback"):
+            steps = getattr(self, name)
+            if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+                raise ValueError(f"{name} must be an integer >= 0; got {steps!r}")
         if self.adjoint == "recursion" and self.order != "current_first":
             raise ValueError(f"adjoint 'recursion' needs order 'current_first'; got order {self.order!r}")
         kernel_number(self.number, self.rounding, self.overflow)
@@ -157,10 +166,14 @@ class TimeStepped:
             parts.append(f"inputs rounded {self.input_rounding}")
         if self.transport:
             parts.append(f"transport of {self.transport} step" + ("s" if self.transport > 1 else ""))
+        if self.feedback:
+            parts.append(f"{self.feedback} more in cycles")
         if self.slope != "grid":
             parts.append("slope at threshold")
         if self.order != "voltage_first":
             parts.append("current first")
+        if self.points != "1..n":
+            parts.append(f"points {self.points}")
         if self.adjoint != "transpose":
             parts.append("adjoint by recursion")
         if self.inclusive:
@@ -172,7 +185,7 @@ class TimeStepped:
         number = kernel_number(self.number, self.rounding, self.overflow)
         return Resolution(
             time_step=self.time_step,
-            transport=dict.fromkeys(network.projections, self.transport),
+            transport=transports(network, self.transport, self.feedback),
             quantum=quantum(number),
             floating=number.kind != FIXED,
         )
@@ -183,7 +196,7 @@ class TimeStepped:
 
     def kept(self) -> tuple[str, ...]:
         """Return its steps of transport, which are a delay and no error."""
-        return ("transport",) if self.transport else ()
+        return ("transport",) if self.transport or self.feedback else ()
 
     def with_causes(self, on: Iterable[str]) -> Resolved:
         """Return it with some of its approximations, on a fine grid without "time_step"."""
@@ -277,10 +290,14 @@ class TimeStepped:
         network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         self._check(network)
         n_samples = number_of_samples(network, inputs)
-        n_steps = number_of_steps(t_end, self.time_step)
+        n_steps = number_of_steps(t_end, self.time_step) - self.points.endswith("n-1")
         warn_of_step(self.time_step, network)
         number = kernel_number(self.number, self.rounding, self.overflow)
-        tables = self._tables(network, number, flaws)
+        transport = transports(network, self.transport, self.feedback)
+        levels = [[name for name, p in network.populations.items() if p.neuron is not None]]
+        if self.order == "current_first":
+            levels = levels_of(network, self.time_step, transport)
+        tables = self._tables(network, number, flaws, transport, levels)
         steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
         events, input_order = inputs_of(tables, inputs, steps, n_samples)
         forwards = partial(self._forward, tables, flaws, number, events, n_steps)
@@ -293,8 +310,10 @@ class TimeStepped:
             network,
             spikes,
             n_samples,
+            int(self.points[0]),
             n_steps,
             self.time_step,
+            number_of_steps(t_end, self.time_step) * self.time_step,
             lambda: forwards(kept=True)[3],
             tables.populations,
         )
@@ -334,7 +353,7 @@ class TimeStepped:
             if name in tables.populations:
                 errors[places[name]] = values
         reads, cotangents = _reads(evaluation, solution, tables)
-        back = tables if flaws.back is None else self._tables(flaws.back, number, flaws)
+        back = tables if flaws.back is None else self._tables(flaws.back, number, flaws, transport, levels)
         errors, input_errors, sums, falling, noise = self._backward(
             tables, back, flaws, number, events, n_steps, bounds, errors, reads, cotangents
         )
@@ -365,8 +384,15 @@ class TimeStepped:
             counters=counters,
         )
 
-    def _tables(self, network: Network, number: Number, flaws: Flaws) -> Tables:
-        return tables_of(network, self.time_step, self.propagators, self.transport, number, flaws.packets)
+    def _tables(
+        self,
+        network: Network,
+        number: Number,
+        flaws: Flaws,
+        transport: Mapping[Key, int],
+        levels: Sequence[Sequence[str]],
+    ) -> Tables:
+        return tables_of(network, self.time_step, self.propagators, transport, number, flaws.packets, levels)
 
     def _check(self, network: Network) -> None:
         """Raise a ValueError if the adjoint has no rule for something in the network."""
@@ -388,6 +414,7 @@ class TimeStepped:
             self.inclusive,
             self.slope == "threshold",
             self.adjoint == "recursion",
+            self.points.startswith("0"),
         )
 
     def _forward(

@@ -338,7 +338,15 @@ class Loihi2:
                 return _in_units(parts, everything, self.time_step)
 
             solution = GridSolution(
-                network, {**spikes, given: moved}, moved.n_samples, n_rows - 1, self.time_step, states, firsts
+                network,
+                {**spikes, given: moved},
+                n_samples=moved.n_samples,
+                first=1,
+                n_steps=n_rows - 1,
+                time_step=self.time_step,
+                t_end=(n_rows - 1) * self.time_step,
+                states=states,
+                populations=firsts,
             )
             values = np.asarray(problem.loss.evaluate(cast(Any, solution)).values, dtype=np.float64)
         counters = {
