@@ -37,6 +37,8 @@ class GridSolution:
         Seconds.
     t_end : float
         Seconds, of the whole run.
+    stamp : int
+        By how many steps times are told later than their point.
     states : callable
         Takes nothing and returns V and I of all populations, (n_samples, n_steps + 1, n_neurons).
     populations : mapping of str to int
@@ -50,6 +52,7 @@ class GridSolution:
     n_steps: int
     time_step: float
     t_end: float
+    stamp: int
     states: Callable[[], States] = field(repr=False)
     populations: Mapping[str, int] = field(repr=False)
 
@@ -82,7 +85,7 @@ class GridSolution:
         voltages = self._of(population, 0)
         steps = voltages.argmax(axis=1)
         values = np.take_along_axis(voltages, steps[:, None], axis=1)[:, 0]
-        return Maxima(values, steps * self.time_step, np.full(steps.shape, -1))
+        return Maxima(values, (steps + self.stamp) * self.time_step, np.full(steps.shape, -1))
 
     def silent_maxima(self, population: str) -> SilentMaxima:
         """Return the largest voltage of every neuron in every sample in which it does not spike."""
@@ -90,7 +93,9 @@ class GridSolution:
         voltages = self._of(population, 0)[samples, :, neurons]
         steps = voltages.argmax(axis=1)
         values = voltages[np.arange(steps.size), steps]
-        return SilentMaxima(samples, neurons, values, steps * self.time_step, np.full(steps.shape, -1))
+        return SilentMaxima(
+            samples, neurons, values, (steps + self.stamp) * self.time_step, np.full(steps.shape, -1)
+        )
 
     def mean_voltages(self, population: str, rate: float) -> None:
         """Return nothing: a mean of the points is a sum over nodes."""
@@ -98,7 +103,7 @@ class GridSolution:
     def nodes(self, population: str) -> Nodes:
         """Return the points at which states move, each with one step's share of the mean."""
         require_continuous(self.network, population, 0.0, self.t_end)
-        times = np.arange(self.first, self.n_steps + 1) * self.time_step
+        times = (np.arange(self.first, self.n_steps + 1) + self.stamp) * self.time_step
         shape = (self.n_samples, times.size)
         return Nodes(
             np.broadcast_to(times, shape),
@@ -112,12 +117,12 @@ class GridSolution:
     def step_of(self, times: Reals) -> Integers:
         """Return the nearest point of times, or raise a ValueError if one lies outside of the run."""
         steps = np.rint(times / self.time_step).astype(np.int64)
-        outside = (steps < 0) | (steps > round(self.t_end / self.time_step))
+        outside = (steps < 0) | (steps > round(self.t_end / self.time_step) + self.stamp)
         if outside.any():
             raise ValueError(
                 f"times must lie in [0, t_end = {self.t_end!r}]; got {float(times[outside][0])!r}"
             )
-        return np.minimum(steps, self.n_steps)
+        return np.clip(steps - self.stamp, 0, self.n_steps)
 
     def _at(self, population: str, times: ArrayLike) -> States:
         asked = np.asarray(times, dtype=np.float64).reshape(-1)

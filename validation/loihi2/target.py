@@ -168,7 +168,7 @@ class Loihi2:
         """Yield what a record may come from: either kernel, each scale, inputs moved in each way."""
         for kernel in get_args(Kernel):
             for scale, percentile in (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0)):
-                for rounding in get_args(InputRounding):
+                for rounding in ("nearest", "up", "down"):
                     yield cls(
                         time_step,
                         kernel=kernel,
@@ -345,6 +345,7 @@ class Loihi2:
                 n_steps=n_rows - 1,
                 time_step=self.time_step,
                 t_end=(n_rows - 1) * self.time_step,
+                stamp=0,
                 states=states,
                 populations=firsts,
             )

@@ -172,7 +172,12 @@ def retreat(
                 if rules.slope_at_threshold and lift == 0.0:
                     voltage = neurons.v_threshold[j]
                 reset = voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
-                free_slope = (neurons.v_leak[j] + flaws.drives * found.currents[spike]) * neurons.rate_mem[j]
+                current = found.currents[spike]
+                if rules.slope_current == 2:
+                    current = i[j] * neurons.decay_syn[j] if rules.current_first else i[j]
+                elif rules.slope_current == 1 and not rules.current_first:
+                    current = was_i[j]
+                free_slope = (neurons.v_leak[j] + flaws.drives * current) * neurons.rate_mem[j]
                 slope = free_slope - (reset if flaws.slope_after else voltage) * neurons.rate_mem[j]
                 untold = 0.0
                 if neurons.t_ref[j] > 0:

@@ -25,6 +25,9 @@ class Rules(NamedTuple):
         Whether the adjoint is a recursion of its own, or the transpose of the moves.
     moves_at_0 : bool
         Whether states move in step 0, too, or are there what they are initially.
+    slope_current : int
+        Whether slopes at a spike are those of the I that was seen (0), of that by which V moved (1), or of that at the
+        end of the step (2): with arrivals, or decayed over it if the current is first.
     """
 
     current_first: bool
@@ -32,6 +35,7 @@ class Rules(NamedTuple):
     slope_at_threshold: bool
     recursion: bool
     moves_at_0: bool
+    slope_current: int
 
 
 class Flaws(NamedTuple):
