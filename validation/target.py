@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io.records import Record
@@ -211,6 +212,13 @@ class Trainable(Target, Protocol):
         """Return the network with its weights to the nearest that the target holds, from one update to the next."""
 
 
+class Deciding(Target, Protocol):
+    """A target with readouts of voltages that decide by something which its records do not hold."""
+
+    def decisions(self, problem: es.Problem) -> NDArray[np.int64] | None:
+        """Return the class of each sample, (n_samples,), None where no readout of voltages decides."""
+
+
 class Localisable(Target, Protocol):
     """A target whose steps can be held against the record of an implementation of it."""
 
@@ -262,6 +270,12 @@ TOOLS: Mapping[str, tuple[type, ...]] = {
 """What each command asks of a target."""
 OF_GRADIENTS = ("converge", "recommend", "train")
 """Commands that a forward-only target is of no use to."""
+
+
+def untraced(target: Target) -> Target:
+    """Return a target whose records have no traces, if it has a say: of fine steps they are gigabytes."""
+    made: Any = target
+    return replace(made, traces=False) if getattr(target, "traces", False) is True else target
 
 
 def forward_only(target: object) -> bool:
