@@ -74,7 +74,10 @@ class Resolution:
 
 
 class Target(Protocol):
-    """An implementation under test; one that has no gradients says so by an attribute ``forward_only``, True."""
+    """An implementation under test; one that has no gradients says so by an attribute ``forward_only``, True.
+
+    What does for it what a command cannot do, it may say in an attribute ``instead``: a sentence by command.
+    """
 
     @property
     def name(self) -> str:
@@ -212,6 +215,13 @@ class Trainable(Target, Protocol):
         """Return the network with its weights to the nearest that the target holds, from one update to the next."""
 
 
+class Rounding(Target, Protocol):
+    """A target that holds another network than the one that it is given, but trains that one."""
+
+    def stands_for(self, network: es.Network) -> es.Network:
+        """Return the network in continuous time that what the target holds stands for, with the same names."""
+
+
 class Deciding(Target, Protocol):
     """A target with readouts of voltages that decide by something which its records do not hold."""
 
@@ -301,7 +311,8 @@ def require(target: object, tool: str) -> None:
     if lacking:
         name = target.__name__ if isinstance(target, type) else getattr(target, "name", type(target).__name__)
         able = [other for other in TOOLS if not missing(target, other)]
+        instead = getattr(target, "instead", {}).get(tool, "")
         raise ValueError(
             f"{tool} needs a target with {' and '.join(lacking)}, which {name} has not; "
-            f"it can {', '.join(able) or 'do nothing'}"
+            f"it can {', '.join(able) or 'do nothing'}" + (f"; {instead}" if instead else "")
         )

@@ -38,7 +38,7 @@ class Size:
 
 SMALL = Size(hidden=64, samples=150, epochs=12, batch=5, rate=2e-3)
 PUBLISHED = Size(hidden=256, samples=500, epochs=30, batch=32, rate=1e-3)
-"""mlGeNN's for the Spiking Heidelberg Digits, but for a sixteenth of the utterances, fewer epochs and no regulariser."""
+"""mlGeNN's for the Spiking Heidelberg Digits, but a sixteenth of the utterances, fewer epochs and no regulariser."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ _OF_LOSSES = (
 _ON_GENN = {
     "words-exponential": ("2ms", "1ms", "1ms,faithful=false", "0.1ms"),
     "words-mean": ("1ms",),
-    "words-sum": ("1ms",),
+    "words-sum": ("1ms", "1ms,without=single_precision"),
     "words-max": ("1ms", "1ms,faithful=false"),
     "words-first": ("1ms", "1ms,faithful=false"),
     "words-published": ("1ms",),
@@ -121,13 +121,14 @@ _ON_GENN = {
 
 
 def _on_genn(row: WordsRow, options: str) -> WordsRow:
-    step, _, mended = options.partition(",")
-    name = f"{row.name}-genn-{step}" + ("-mended" if mended else "")
+    step, _, other = options.partition(",")
+    called = {"": "", "faithful=false": "-mended", "without=single_precision": "-float64"}
+    name = f"{row.name}-genn-{step}{called[other]}"
     return replace(row, name=name, engine="genn", options=f"time_step={options}")
 
 
 _OF_SIZE = replace(_OF_LOSSES[0], name="words-published", size=PUBLISHED)
-ROWS = tuple(
+ROWS: tuple[WordsRow, ...] = tuple(
     one for row in _OF_LOSSES for one in (row, *(_on_genn(row, options) for options in _ON_GENN[row.name]))
 )
 

@@ -125,7 +125,7 @@ def trained(
     target = replace(target, wrt=quantities) if isinstance(target, Exact) else untraced(target)
     if begin is None:
         network = _held(target, problem.network)
-        row = Row(float("nan"), *_tested(test, target, network))
+        row = Row(float("nan"), *tested(test, target, network))
         begin = _epoch(network, Memory(), (row,))
         yield begin
     network, memory, history = begin.network, begin.memory, begin.history
@@ -145,7 +145,7 @@ def trained(
             network = _held(target, network)
             total += float(np.sum(record.loss_values))
             told(low // batch_size + 1, total / (low + chosen.size))
-        history = (*history, Row(total / order.size, *_tested(test, target, network)))
+        history = (*history, Row(total / order.size, *tested(test, target, network)))
         yield _epoch(network, memory, history)
 
 
@@ -175,7 +175,7 @@ def _held(target: Target, network: es.Network) -> es.Network:
     return found
 
 
-def _tested(test: es.Problem | None, target: Target, network: es.Network) -> tuple[float, float]:
+def tested(test: es.Problem | None, target: Target, network: es.Network) -> tuple[float, float]:
     """Return the mean loss and the accuracy on samples, NaN for what there is not."""
     if test is None:
         return float("nan"), float("nan")
