@@ -75,7 +75,7 @@ def test_a_row_on_genn_is_what_its_command_trains_and_has_the_accuracy_of_its_re
     document = words.document(row, [end], (42,))
     assert document["engine"] == "genn"
     assert document["seconds_of_an_epoch"] > 0
-    data, page = table.write([document], tmp_path)
+    _, page = table.write([document], tmp_path)
     assert "genn, time_step=1ms, faithful=false" in page.read_text()
 
 
