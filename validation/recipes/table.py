@@ -212,8 +212,11 @@ def _shown_words(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
-    """Return mean and standard deviation, that of the population from which the seeds are drawn."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+def _spread(values: Sequence[float | None], digits: int) -> str:
+    """Return mean and standard deviation, that of the population from which the seeds are drawn; - if one is none."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "-"
+    if len(known) < 2:
+        return f"{known[0]:.{digits}f}"
+    return f"{np.mean(known):.{digits}f} ± {np.std(known, ddof=1):.{digits}f}"

@@ -5,6 +5,7 @@ Nowotny, Turner & Knight (2024) find that the loss decides whether a recurrent n
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -221,6 +222,11 @@ def run_row(
     return [job.result() for job in jobs]
 
 
+def _finite(values: Sequence[float]) -> list[float | None]:
+    """Return numbers as JSON has them: None stands for the loss of a silent label on GeNN, which is infinite."""
+    return [value if math.isfinite(value) else None for value in values]
+
+
 def document(row: WordsRow, epochs: Sequence[Epoch], seeds: Sequence[int]) -> dict[str, Any]:
     """Return a row as JSON; of a checkpoint that has gone further, up to where the row ends."""
     return {
@@ -238,8 +244,8 @@ def document(row: WordsRow, epochs: Sequence[Epoch], seeds: Sequence[int]) -> di
             {
                 "seed": seed,
                 "command": row.command(seed),
-                "losses": [step.loss for step in epoch.history[1 : row.size.epochs + 1]],
-                "test_losses": [step.test_loss for step in epoch.history[: row.size.epochs + 1]],
+                "losses": _finite([step.loss for step in epoch.history[1 : row.size.epochs + 1]]),
+                "test_losses": _finite([step.test_loss for step in epoch.history[: row.size.epochs + 1]]),
                 "test_accuracies": [step.accuracy for step in epoch.history[: row.size.epochs + 1]],
             }
             for seed, epoch in zip(seeds, epochs, strict=True)
