@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 import eventsolve as es
 from eventsolve.io import records
+from validation.attribution.causes import attribute
+from validation.attribution.study import Study
 from validation.cli.app import app
 from validation.diagnosis import diagnose
 from validation.loihi2 import Loihi2, read_netx, run
@@ -207,13 +209,23 @@ def dumped(problem, target):
     return record("dump", problem, made, {"hidden": found.s[0], "out": found.s[1]}), found
 
 
-def test_a_dump_is_the_record_of_the_target_and_recognised_with_its_settings():
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel": "mlgenn", "percentile": 99.0, "input_rounding": "up"},
+        {"weight_bits": 5},
+        {"weight_bits": 3, "scale": "full", "input_rounding": "down"},
+    ],
+)
+def test_a_dump_is_the_record_of_the_target_and_recognised_with_its_settings(settings):
     problem = small()
-    target = Loihi2(DT, kernel="mlgenn", percentile=99.0, input_rounding="up")
+    target = Loihi2(DT, **settings)
     held, found = dumped(problem, target)
     assert held.spikes["hidden"] == target.run(problem).spikes["hidden"]
     verdict = diagnose(problem, held)
-    assert "Loihi 2" in str(verdict)
+    assert "Loihi 2" in verdict.twin
+    said = dict(text.split("=") for text in verdict.settings)
+    assert {name: said[name] for name in settings} == {name: str(value) for name, value in settings.items()}
     one = es.Problem(problem.network, {"in": problem.inputs["in"].select([0])}, problem.t_end)
     single = record("one", one, target.export(problem.network), {"hidden": found.s[0][0]})
     assert single.spikes["hidden"].n_spikes == found.s[0][0].sum()
@@ -276,6 +288,7 @@ def test_export_takes_a_checkpoint_of_a_training(tmp_path):
         (["nothing.npz"], "there is no file"),
         (["digits", "--set", "time_step=1us"], "decays by less than"),
         (["setup.cfg.npz"], "there is no file"),
+        (["digits", "--out", "/nowhere/at/all/a.net"], "a.net cannot be written: No such file or directory"),
     ],
 )
 def test_export_refuses_by_a_sentence(arguments, message):
@@ -363,3 +376,23 @@ def test_training_in_the_loop_lowers_the_loss_of_the_chip():
         InTheLoop(Loihi2(DT), "none")
     with pytest.raises(ValueError, match="train needs a target with gradients, which Loihi2 has not"):
         require(Loihi2, "train")
+
+
+def test_voltages_and_losses_are_attributed_where_there_are_no_gradients():
+    problem = small(spiking=False)
+    loss = es.losses.MeanVoltageCrossEntropy("out", [0, 1, 2, 0], weighting="exponential")
+    study = Study(es.Problem(problem.network, problem.inputs, problem.t_end, loss), Loihi2(DT))
+    assert study.quantities == ("V of out", "loss", "spike times of hidden")
+    (*_, found) = attribute(study, max_pairs=2)
+    assert found.levels[0, :3] == pytest.approx(0, abs=1e-12)  # with no cause it is the exact network
+    record = Loihi2(DT).run(study.problem)
+    times, got = record.traces["out"].times, record.traces["out"].voltage
+    exact = study.problem.solution.voltage("out", times)
+    assert found.errors["V of out"] == pytest.approx(np.linalg.norm(got - exact) / np.linalg.norm(exact))
+    values = loss.evaluate(study.problem.solution).values
+    apart = np.abs(record.loss_values - values).mean() / np.abs(values).mean()
+    assert found.errors["loss"] == pytest.approx(apart)
+    for quantity in ("V of out", "loss"):
+        assert sum(value for value, _ in found.blame(quantity).values()) == pytest.approx(
+            found.errors[quantity]
+        )

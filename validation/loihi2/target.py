@@ -5,6 +5,7 @@ Forward only: the chip has no gradients on this path, on which networks are trai
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, cast, get_args
@@ -192,17 +193,18 @@ class Loihi2:
 
     @classmethod
     def variants(cls, time_step: float) -> Iterator[Loihi2]:
-        """Yield what a record may come from: either kernel, each scale, inputs moved in each way."""
-        for kernel in get_args(Kernel):
-            for scale, percentile in (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0)):
-                for rounding in get_args(InputRounding):
-                    yield cls(
-                        time_step,
-                        kernel=kernel,
-                        scale=cast(Scale, scale),
-                        percentile=percentile,
-                        input_rounding=rounding,
-                    )
+        """Yield what a record may come from: bits of all layers, either kernel, each scale, inputs moved each way."""
+        scales = (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0))
+        choices = itertools.product(range(8, 1, -1), get_args(Kernel), scales, get_args(InputRounding))
+        for bits, kernel, (scale, percentile), rounding in choices:
+            yield cls(
+                time_step,
+                weight_bits=bits,
+                kernel=kernel,
+                scale=cast(Scale, scale),
+                percentile=percentile,
+                input_rounding=rounding,
+            )
 
     @property
     def name(self) -> str:
