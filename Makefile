@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs twin campaign faults planted mutants mutated-files perturbations interrupts training bench peers agreement circuits ci
+.PHONY: check lint format types test notebooks docs twin campaign faults planted right mutants mutated-files perturbations interrupts training bench peers agreement circuits ci
 
 check: lint types test
 
@@ -43,6 +43,10 @@ faults:
 # records of an implementation of its own, right ones and with faults planted in them: what is the verdict on each?
 planted:
 	$(BIN)python -m tests.planted_records
+
+# right records of an implementation of its own, in the many ways in which people step a network: all are accepted
+right:
+	$(BIN)python -m tests.right_records
 
 # small errors planted one by one in the sources, each of which a test has to notice; goes on where it was interrupted
 mutants:

@@ -108,7 +108,8 @@ class TimeStepped:
         Whether slopes at a spike are those of the V that was seen above threshold, or of V at threshold.
     slope_current : {"seen", "moved_by", "end"}
         Whether slopes at a spike are those of the I that was seen as spikes were looked for, of that by which V moved
-        there, or of that at the end of the step: with arrivals, or decayed over it if the current is first.
+        there, or of that at the end of the step: with arrivals, or decayed over it if the current is first. With what
+        arrives in the step of a spike, but after it, the slope of that spike is another one at any step.
     order : {"voltage_first", "current_first"}
         Whether over a step V moves with the current at its beginning, and what arrives at its end is added after spikes
         were looked for; or with the current at its end, after arrivals. With the latter and no transport a spike acts
