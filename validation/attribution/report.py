@@ -165,13 +165,14 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
 
 
 def headline(found: Attribution) -> list[str]:
-    """Return the quantities to look at first: the directions of the gradients, or spike times if there are none.
+    """Return the quantities to look at first: the directions of the gradients, or what there is if there are none.
 
     Those of the outputs come before others.
     """
     directions = [f"direction of dL/dw of {label_of(key)}" for key in projections(found)]
     times = [quantity for quantity in found.study.quantities if quantity.startswith("spike")]
-    return directions or times[::-1]
+    decisive = [name for name in found.study.quantities if name.startswith("V of") or name == "loss"]
+    return directions or [*decisive, *times[::-1]]
 
 
 def summary(found: Attribution, changes: Changes) -> list[str]:
