@@ -15,7 +15,9 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 PAGE = Path(__file__).parent / "gallery.md"
-PART = re.compile(r"^```python\n(?P<code>.*?)^```$|^!\[.*?\]\((?P<picture>gallery/\w+\.png)\)$", re.DOTALL | re.MULTILINE)
+PART = re.compile(
+    r"^```python\n(?P<code>.*?)^```$|^!\[.*?\]\((?P<picture>gallery/\w+\.png)\)$", re.DOTALL | re.MULTILINE
+)
 DPI = 110
 
 

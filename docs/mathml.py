@@ -1,7 +1,7 @@
-"""Formulas as MathML, which browsers draw themselves: pages need no script, and no other site.
+r"""Formulas as MathML, which browsers draw themselves: pages need no script, and no other site.
 
-latex2mathml writes ``\\mathrm{mem}`` as three letters, each a symbol of its own, and ``\\dot V`` as something above V: browsers
-then space the letters like a product, and put the dot far from the letter. A word and an accent are what is meant.
+latex2mathml writes ``\mathrm{mem}`` as three letters, each a symbol of its own, and ``\dot V`` as something above V.
+Browsers then space the letters like a product, and put the dot far from the letter: a word and an accent are meant.
 """
 
 import re

@@ -6,6 +6,7 @@ compared. A ``bash`` block is one of the two of README.md that ``.ci/run`` execu
 shows, blocks whose first line is a comment with their name; what is installed there is found there, and nowhere else.
 """
 
+import contextlib
 import doctest
 import os
 import re
@@ -13,7 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
+from matplotlib import pyplot
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -49,21 +52,33 @@ WITH_CODE = [
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
 
 
+@contextlib.contextmanager
+def drawing():
+    """Figures and their style, of a page that draws many, end with it."""
+    with matplotlib.rc_context({"figure.max_open_warning": 0}):
+        yield
+    pyplot.close("all")
+
+
 @pytest.mark.parametrize("page", WITH_CODE, ids=str)
 def test_code_runs_as_printed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "page"}
     monkeypatch.setitem(sys.modules, "page", type(sys)("page"))
+    scripts = [text for name, text in files(page) if any(f"python {name}" in c for c in commands(page))]
     runner = doctest.DocTestRunner(verbose=False)
-    for line, language, text in blocks(page):
-        if language == "python":
-            exec(compile("\n" * line + text, str(page), "exec"), namespace)
-        elif language == "pycon":
-            test = doctest.DocTestParser().get_doctest(text, namespace, str(page), str(page), line)
-            runner.run(test, clear_globs=False)
-            namespace |= test.globs
-        else:
-            assert language in ELSEWHERE, (page, line, language)
+    with drawing():
+        for line, language, text in blocks(page):
+            if text in scripts:
+                continue  # which the commands of the page run
+            if language == "python":
+                exec(compile("\n" * line + text, str(page), "exec"), namespace)
+            elif language == "pycon":
+                test = doctest.DocTestParser().get_doctest(text, namespace, str(page), str(page), line)
+                runner.run(test, clear_globs=False)
+                namespace |= test.globs
+            else:
+                assert language in ELSEWHERE, (page, line, language)
     assert runner.summarize(verbose=False).failed == 0
 
 
@@ -80,9 +95,7 @@ def test_commands_run_as_printed(page, tmp_path):
         "PIP_NO_DEPS": "1",
     }
     for text in commands(page):
-        subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text], cwd=tmp_path, env=environment, check=True
-        )
+        subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=tmp_path, env=environment, check=True)
 
 
 @pytest.mark.notebooks
@@ -131,7 +144,7 @@ def test_the_gallery_has_every_picture():
     from eventsolve import plot
 
     text = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
-    for name in (name for name in dir(plot) if callable(getattr(plot, name))):
+    for name in (name for name in dir(plot) if name[0] != "_" and callable(getattr(plot, name))):
         assert f"plot.{name}(" in text, name
     shown = re.findall(r"^!\[.+\]\((gallery/.*)\)$", text, re.MULTILINE)
     assert sorted(shown) == sorted(f"gallery/{p.name}" for p in (ROOT / "docs" / "gallery").iterdir())
