@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs twin campaign faults planted right mutants mutated-files perturbations interrupts training bench peers agreement circuits ci
+.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files perturbations interrupts training bench peers agreement circuits ci
 
 check: lint types test
 
@@ -27,6 +27,10 @@ notebooks:
 # the documentation site: docs/_build/html/index.html
 docs:
 	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html -c docs . docs/_build/html
+
+# the pictures of docs/gallery.md, by the code that the page shows
+gallery:
+	$(BIN)python docs/draw_gallery.py
 
 # the kernels as the plain Python that they are written in, which is slow; numpy warns of an inf or NaN, compiled code does not
 twin:

@@ -7,19 +7,21 @@ are counted.
 
 digits: 64-100-10 LIF neurons, 1,200 samples to train on, 500 to test, 15 epochs. keywords: 700-64-20 with a readout,
 150 utterances each, as the row words-exponential of the table of trainings, whose checkpoints are gone on from.
+keywords-genn: the same trained on GeNN at 1 ms and exported as mlGeNN does.
 """
 
 import argparse
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import eventsolve as es
+from validation.genn import GeNN
 from validation.loihi2 import Loihi2
 from validation.oracle import Exact
 from validation.recipes import words
@@ -29,7 +31,7 @@ from validation.training.descent import accuracy, tested
 
 GROUPS = {
     "grid": ("grid", "input_rounding"),
-    "weights": ("weight_rounding", "weight_clipping"),
+    "weights": ("kernel", "weight_rounding", "weight_clipping"),
     "decays": ("decays",),
     "states": ("truncation", "limits", "threshold", "delays"),
 }
@@ -50,9 +52,11 @@ def digits(seed: int, folder: Path) -> tuple[es.Problem, es.Problem, es.Network]
     return training, test, last(training, Exact(), 2e-3, 15, 50, seed)
 
 
-def keywords(seed: int, folder: Path) -> tuple[es.Problem, es.Problem, es.Network]:
-    """Return the same of spoken digits."""
-    row = words.ROWS[0]
+def keywords(
+    seed: int, folder: Path, name: str = "words-exponential"
+) -> tuple[es.Problem, es.Problem, es.Network]:
+    """Return the same of spoken digits, by the row of the table of trainings."""
+    (row,) = (row for row in words.ROWS if row.name == name)
     n = row.size.samples
     problem = words.problem_of(row, 2 * n, seed)
     network = words.train(row, seed, folder / f"{row.name}-{seed}").network
@@ -62,14 +66,15 @@ def keywords(seed: int, folder: Path) -> tuple[es.Problem, es.Problem, es.Networ
 TASKS: dict[str, Callable[[int, Path], tuple[es.Problem, es.Problem, es.Network]]] = {
     "digits": digits,
     "keywords": keywords,
+    "keywords-genn": functools.partial(keywords, name="words-exponential-genn-1ms"),
 }
 
 
-def shapley(worth: Callable[[frozenset[str]], float]) -> dict[str, float]:
-    """Return what each group makes of a worth, averaged over all orders, by all sets of groups."""
-    n, found = len(GROUPS), {}
-    for name in GROUPS:
-        others = [other for other in GROUPS if other != name]
+def shapley(players: Sequence[str], worth: Callable[[frozenset[str]], float]) -> dict[str, float]:
+    """Return what each player makes of a worth, averaged over all orders, by all sets of players."""
+    n, found = len(players), {}
+    for name in players:
+        others = [other for other in players if other != name]
         found[name] = sum(
             math.factorial(k)
             * math.factorial(n - k - 1)
@@ -95,31 +100,39 @@ def row(a: argparse.Namespace, seed: int) -> dict[tuple[int, str], float]:
             return 100 * accuracy(given, target.run(replace(given, loss=None)).spikes)
         return 100 * float(np.mean(decided == test.loss.labels))
 
-    found, exact = {}, score(network, Exact())
+    genn = a.task == "keywords-genn"
+    base = GeNN(1e-3, traces=False) if genn else Exact()
+    players = [name for name in GROUPS if not (genn and name == "grid")]  # which it was trained on
+    found, before = {}, score(network, base)
     further = None
     if a.more:
-        further = last(replace(training, network=network), Exact(), rate, a.more, batch, seed)
+        further = last(replace(training, network=network), base, rate, a.more, batch, seed)
     for n in a.bits:
         chip = Loihi2(a.dt * 1e-3, weight_bits=n)
+        if genn:  # as mlGeNN exports
+            chip = replace(chip, kernel="mlgenn", percentile=99, input_rounding="up")
 
         @functools.cache
-        def worth(on: frozenset[str], chip=chip) -> float:
-            names = [name for group in on for name in GROUPS[group]]
-            return score(network, chip.with_causes(names))
+        def run(on: frozenset[str], chip=chip) -> float:
+            return score(network, chip.with_causes([name for group in on for name in GROUPS[group]]))
 
-        def of(on: frozenset[str], exact=exact, worth=worth) -> float:
-            if "grid" not in on:
+        def worth(on: frozenset[str], run=run) -> float:
+            if genn:
+                on = on | {"grid"}
+            elif "grid" not in on:
                 on = on - {"states"}  # which belong to steps
-            return worth(on) if on else exact
+            return run(on) if on else before
 
-        found[n, "exact"] = exact
+        found[n, "on GeNN" if genn else "exact"] = before
         found[n, "on Loihi 2"] = score(network, chip)
-        found |= {(n, f"by {name}"): value for name, value in shapley(of).items()}
+        if genn:
+            found[n, "grid alone"] = worth(frozenset())
+        found |= {(n, f"by {name}"): value for name, value in shapley(players, worth).items()}
         given = replace(test, network=network)
-        found[n, "10^6 operations"] = chip.cost(given, chip.run(given)).operations / 1e6
+        found[n, "1000 operations"] = chip.cost(given, chip.run(replace(given, loss=None))).operations / 1e3
         if further is None:
             continue
-        found[n, "exact, trained on"] = score(further, chip)
+        found[n, "trained on without"] = score(further, chip)
         for name, way in WAYS.items():
             loop = InTheLoop(chip, way)
             tuned = last(replace(training, network=network), loop, rate, a.more, batch, seed)

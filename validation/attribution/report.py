@@ -229,7 +229,7 @@ def _table(entry: Mapping[str, Any]) -> Table:
         folded=f"{len(rest)} more, each below {SAME:.0%} of the error",
         note="By how much each approximation changes the error: alone, after all others, in sequence, and "
         "averaged over all orders, which adds up.",
-        about="attribution",
+        about="howto/explain_an_error",
     )
 
 
@@ -248,7 +248,7 @@ def _spikes(changes: Changes) -> Table:
         folded=f"{min(more, MOST - LISTED)} more; the JSON file has all {len(rows)}" if more > 0 else "",
         note="The margin is how far the exact voltage goes beyond the threshold with a spike that is missed, or "
         "stays below it where one is extra. Spikes on which a gradient depends come first.",
-        about="margins",
+        about="concepts/margins",
     )
 
 
@@ -397,7 +397,7 @@ def _resolutions(found: Sequence[Errors]) -> Table:
         "by bits",
     )
     note = "Of the batch-mean dL/dw. By bits: its distance from that of float64 at the same time step."
-    return Table("Every resolution", heads, tuple(rows), words=(), note=note, about="attribution")
+    return Table("Every resolution", heads, tuple(rows), words=(), note=note, about="howto/explain_an_error")
 
 
 def convergence_summary(found: Sequence[Errors]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,16 +68,16 @@ class InTheLoop:
         solution = self._solution(meant, given)
         value, grads = es.value_and_grad(solution, problem.loss, reduction="none")
         own = value if record.loss_values is None else record.loss_values
+        spikes = {**given, **meant.inputs}
+        gradients: dict[str, dict[Any, Any]] = {quantity: getattr(grads, quantity) for quantity in QUANTITIES}
+        timed = spikes if self.along != "straight_through" else {}  # which has other spikes
+        gradients["spike_times"] = {name: gradients["spike_times"][name] for name in timed}
         return Record.of(
             problem,
             self.name,
-            spikes={**given, **meant.inputs},
+            spikes=spikes,
             loss_values=np.asarray(own, dtype=np.float64),
-            gradients={
-                quantity: getattr(grads, quantity)
-                for quantity in QUANTITIES
-                if quantity != "spike_times" or self.along != "straight_through"  # which has other spikes
-            },
+            gradients=gradients,
         )
 
     def held(self, network: es.Network) -> es.Network:
