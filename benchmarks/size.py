@@ -84,7 +84,9 @@ def wheel_sizes(tree: Path) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
         copy.mkdir()
-        archive = subprocess.run(["git", "-C", tree, "archive", "HEAD"], check=True, capture_output=True).stdout
+        archive = subprocess.run(
+            ["git", "-C", tree, "archive", "HEAD"], check=True, capture_output=True
+        ).stdout
         subprocess.run(["tar", "-x", "-C", copy], input=archive, check=True)
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder]
         subprocess.run([*command, copy], check=True)
