@@ -24,6 +24,9 @@ SCHEMES = [
     {"number": "s6.12", "rounding": "nearest_even", "overflow": "wrap"},
     {"number": "s6.12", "rounding": "to_zero"},
     {"number": "float16"},
+    {"points": "0..n"},
+    {"order": "current_first", "feedback": 1, "points": "0..n"},
+    {"order": "current_first", "feedback": 1, "number": "s8.10", "inclusive": True},
 ]
 
 
