@@ -96,7 +96,7 @@ def slopes_of(neurons, afferents, groups, n_sources, spikes, start, after, own, 
 
 @compiled
 def nodes_of(own, sampled, low, high, probe_low, probe_high, t_refs, start_free_at):
-    """Return one sample's nodes by neuron, then time: offsets, spikes and samples (-1 for the other kind), held samples.
+    """Return one sample's nodes by neuron, then time: offsets, spikes and samples (-1: the other kind), held samples.
 
     A sample at the time of a spike comes after it. One while V is held is no node: it takes the voltage that the
     spike before it has set, and its cotangent is among that spike's held samples; before any spike it takes that of
