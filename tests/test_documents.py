@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import matplotlib
@@ -87,11 +88,12 @@ def test_code_runs_as_printed(page, tmp_path, monkeypatch):
 def test_commands_run_as_printed(page, tmp_path):
     for name, text in files(page):
         (tmp_path / name).write_text(text, encoding="utf-8")
-    site = tmp_path / "site"
+    prefix = tmp_path / "installed"  # PIP_TARGET would reach the environment that pip builds in as well
+    site = sysconfig.get_path("purelib", vars={"base": str(prefix)})
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{site}",
-        "PIP_TARGET": str(site),
+        "PIP_PREFIX": str(prefix),
         "PIP_NO_DEPS": "1",
     }
     for text in commands(page):

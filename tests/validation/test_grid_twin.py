@@ -42,7 +42,7 @@ class SpikesAndVoltages:
             x.ravel()
             for x in np.meshgrid(np.arange(solution.n_samples), np.arange(size), self.steps, indexing="ij")
         )
-        reads = es.losses.VoltageReads(
+        reads = es.losses.VoltageSamples(
             samples, neurons, steps * H, np.full(steps.size, -1), 0.1 * np.cos(neurons + steps)
         )
         return Evaluation(np.zeros(solution.n_samples), slopes, {"out": reads})

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from validation.grid.kernels.forward import advance, carry, holds, no_history, no_spikes
 from validation.grid.kernels.numbers import into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled
@@ -36,7 +36,7 @@ from validation.grid.kernels.tables import (
 )
 
 
-@borrowing
+@without_refcount
 def answer(source, step, n_steps, neurons, synapses, flaws, p_w, p_i, p_v, p_lift, worth, sample, sums):
     """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays.
 
@@ -69,7 +69,7 @@ def answer(source, step, n_steps, neurons, synapses, flaws, p_w, p_i, p_v, p_lif
     return error
 
 
-@borrowing
+@without_refcount
 def not_first(found, spike, neuron):
     """Say whether a spike is not the first of its neuron in the sample."""
     before = False
@@ -78,7 +78,7 @@ def not_first(found, spike, neuron):
     return before
 
 
-@borrowing
+@without_refcount
 def gathered(of_neurons, low, high, p_i, p_v, was_i, drives, was_v):
     """Add what a step's factors are worth to some neurons."""
     for j in range(low, high):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from validation.grid.kernels.numbers import HALF, into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled, settled
 from validation.grid.kernels.tables import Fired, History
@@ -64,20 +64,20 @@ def holds(neurons):
     return found
 
 
-@borrowing
+@without_refcount
 def above(voltage, threshold, rules):
     """Say whether a voltage is one at which a neuron spikes."""
     return voltage > threshold or (rules.inclusive and voltage == threshold)
 
 
-@borrowing
+@without_refcount
 def after_reset(voltage, j, neurons):
     """Return the voltage after a spike."""
     drop = neurons.v_threshold[j] - neurons.v_reset[j]
     return voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
 
 
-@borrowing
+@without_refcount
 def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample):
     """Put a spike's weights into the rings of what is to arrive, in ``waiting`` rows each.
 
@@ -102,7 +102,7 @@ def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken
         waiting[row] += 1
 
 
-@borrowing
+@without_refcount
 def sent_inputs(
     arrived, at, step, n_steps, inputs, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample
 ):  # fmt: skip
@@ -270,7 +270,7 @@ def advance(
     return found, count
 
 
-@borrowing
+@without_refcount
 def carry(history, n_steps, flaws, start):
     """Let the next sample begin where this one ended, if states are carried."""
     if flaws.carries_voltage:

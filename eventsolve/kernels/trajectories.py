@@ -1,25 +1,25 @@
-"""Kernels: the life of a neuron whose spikes are known, segment by segment, and what can be read from it (compiled)."""
+"""Kernels: the trajectory of a neuron whose spikes are known, segment by segment, and what it tells (compiled)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
-from eventsolve.kernels.tables import NONE, Probes, Spikes
+from eventsolve.kernels.tables import NONE, Sampled, Spikes
 from eventsolve.kernels.times import is_after, later
 
-# A neuron's life is cut into segments at its events. Two arrays hold it, one row for each segment:
+# A neuron's trajectory is cut into segments at its events. Two arrays hold it, one row for each segment:
 START, DURATION, VOLTAGE, CURRENT, DECAY_MEM, DECAY_SYN, RESPONSE = 0, 1, 2, 3, 4, 5, 6
 """Columns of its states: start and duration in seconds, u = V - v_leak and i at the start, the propagator."""
 HELD, ENDING, WHICH = 0, 1, 2
-"""Columns of its events: is V held, what ends it, and which arrival of the schedule, own spike or probe that is."""
-ARRIVAL, END, SPIKE, RELEASE, PROBE = 0, 1, 2, 3, 4
+"""Columns of its events: is V held, what ends it, and which arrival of the schedule, own spike or sample that is."""
+ARRIVAL, END, SPIKE, RELEASE, SAMPLED = 0, 1, 2, 3, 4
 """What ends a segment."""
 
 
-@borrowing
+@without_refcount
 def replay(
     neuron,
     neurons,
@@ -35,20 +35,20 @@ def replay(
     own_places,
     first_own,
     n_own,
-    probes,
-    probe_places,
-    first_probe,
-    n_probes,
+    sampled,
+    sampled_places,
+    first_sampled,
+    n_sampled,
     t_end,
     states,
     events,
 ):
-    """Write the life of a neuron whose spikes are known into ``states`` and ``events``; return the number of segments.
+    """Write the trajectory of a neuron whose spikes are known into ``states`` and ``events``; return how many segments.
 
-    The life begins with the start state and ends at t_end, after the first n_arrivals of the schedule. There has to be
-    room for n_arrivals + 2 n_own + n_probes + 2. In a layer without cycles the states are bit for bit those of
-    :func:`eventsolve.kernels.layered.march`. At one time come a release, the neuron's crossing, probes that ride on the
-    arrival or are fixed in time, the arrival, and the spike that the arrival triggers.
+    The trajectory begins with the start state and ends at t_end, after the first n_arrivals of the schedule. There
+    has to be room for n_arrivals + 2 n_own + n_sampled + 2. In a layer without cycles the states are bit for bit
+    those of :func:`eventsolve.kernels.layered.forward`. At one time come a release, the neuron's crossing, voltage
+    samples that move with the arrival or are fixed in time, the arrival, and the spike that the arrival triggers.
     """
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     u_reset = neurons.v_reset[neuron] - neurons.v_leak[neuron]
@@ -59,7 +59,7 @@ def replay(
     first_synapse = afferents.offsets[neuron]
     begin, arrival_times, arrival_low, slots, _, decay_mem, decay_syn, response = schedule
     own_times, own_arrivals, own_trigger, own_low = own.times, own.arrivals, own.trigger, own.low
-    probe_times, probe_arrival = probes.times, probes.arrival
+    sampled_times, sampled_arrival = sampled.times, sampled.arrival
     n = 0
     n_spiked = 0
     n_read = 0
@@ -76,16 +76,16 @@ def replay(
             elif n_spiked < n_own and own_arrivals[own_places[first_own + n_spiked]] == j:
                 which = own_places[first_own + n_spiked]
                 stop, ending = own_times[which], SPIKE
-            if n_read < n_probes:
-                probe = probe_places[first_probe + n_read]
-                rides = probe_arrival[probe]
+            if n_read < n_sampled:
+                place = sampled_places[first_sampled + n_read]
+                moves_with = sampled_arrival[place]
                 if (
-                    rides == -1 - j < -1
-                    or (rides == j and ending <= END)
-                    or (rides == -1 and probe_times[probe] < stop)
-                    or (rides == -1 and probe_times[probe] == stop and ending <= END)
+                    moves_with == -1 - j < -1
+                    or (moves_with == j and ending <= END)
+                    or (moves_with == -1 and sampled_times[place] < stop)
+                    or (moves_with == -1 and sampled_times[place] == stop and ending <= END)
                 ):
-                    stop, ending, which = probe_times[probe], PROBE, probe
+                    stop, ending, which = sampled_times[place], SAMPLED, place
             h = stop - t
             if whole and ending <= END:
                 ea, eb, k = decay_mem[j], decay_syn[j], response[j]
@@ -116,7 +116,7 @@ def replay(
                 n_spiked += 1
             elif ending == RELEASE:
                 held = False
-            elif ending == PROBE:
+            elif ending == SAMPLED:
                 n_read += 1
         if j < n_arrivals:
             synapse = first_synapse + slots[j]
@@ -128,14 +128,14 @@ def replay(
 
 
 @compiled
-def no_probes(n_samples):
-    """Return empty Probes."""
+def no_samples(n_samples):
+    """Return empty Sampled."""
     nowhere = np.empty(0, np.int64)
-    return Probes(np.empty(0), nowhere, np.zeros(n_samples + 1, np.int64), nowhere, np.empty(0))
+    return Sampled(np.empty(0), nowhere, np.zeros(n_samples + 1, np.int64), nowhere, np.empty(0))
 
 
 @compiled
-def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, times, stop):
+def sample_states(neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, times, stop):
     """Return voltage and current at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
     Times of a sample are sorted; before a neuron's start state the result is NaN.
@@ -144,15 +144,15 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
     n = neurons.tau_mem.size
     voltage = np.full((n_samples, n, times.shape[1]), np.nan)
     current = np.full((n_samples, n, times.shape[1]), np.nan)
-    unread = no_probes(n_samples)
+    unread = no_samples(n_samples)
     states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
     for sample in range(n_samples):
         by_source, places = group_by(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
         )
         by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
+        for group in range(groups.offsets.size - 1):
+            representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
                 representative,
                 neurons,
@@ -166,10 +166,10 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
                 t_end,
             )
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+            for member in range(groups.offsets[group], groups.offsets[group + 1]):
                 if stop[0] != 0:
                     break
-                neuron = cohorts.members[member]
+                neuron = groups.members[member]
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
                 room = schedule.times.size + 2 * n_own + 2
                 if room > states.shape[0]:
@@ -214,8 +214,8 @@ def sample_states(neurons, afferents, cohorts, n_sources, spikes, start, after, 
 
 
 @compiled
-def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, stop):
-    """Return each readout's largest voltage up to t_end, when it is first reached, and the arrival that it rides on.
+def maxima(neurons, afferents, groups, n_sources, spikes, start, after, t_end, stop):
+    """Return each readout's largest voltage up to t_end, when it is first reached, and the arrival that it moves with.
 
     Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial. At a
     kink (the voltage rises up to an arrival and falls after it) it is the first arrival at that time, of the neuron's
@@ -227,7 +227,7 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, 
     value = np.empty((n_samples, n))
     time = np.empty((n_samples, n))
     arrival = np.full((n_samples, n), -1)
-    unread = no_probes(n_samples)
+    unread = no_samples(n_samples)
     nothing = np.empty(0, np.int64)
     silence = Spikes(np.empty(0), nothing, nothing, nothing, nothing, np.empty(0))
     states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
@@ -235,8 +235,8 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, 
         by_source, places = group_by(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
         )
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
+        for group in range(groups.offsets.size - 1):
+            representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
                 representative,
                 neurons,
@@ -253,10 +253,10 @@ def maxima(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, 
             if schedule.times.size + 2 > states.shape[0]:
                 room = 2 * (schedule.times.size + 2)
                 states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+            for member in range(groups.offsets[group], groups.offsets[group + 1]):
                 if stop[0] != 0:
                     break
-                neuron = cohorts.members[member]
+                neuron = groups.members[member]
                 n_segments = replay(
                     neuron,
                     neurons,
