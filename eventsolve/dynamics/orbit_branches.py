@@ -34,6 +34,8 @@ GOOD_FOR = 0.5
 """Of the way on which the first distance would vanish if it were linear."""
 NUDGE = 1e-7
 """The length of a step by which distances are differentiated, or that leads past an event."""
+NEAR = 1e-9
+"""In range: how near a branch has to come to where a distance would vanish for it to end there."""
 BESIDE = 1e-9
 """How far from an event, in range, the network is looked at on its other side."""
 LOSSES = {
@@ -85,6 +87,8 @@ class OrbitEvent(Frozen):
 
     def what(self) -> str:
         """Say what happens, without the value."""
+        if self.kind == "branching" and self.follows == "back":
+            return f"{LOSSES[self.kind]}, where this one turns back"
         if self.kind in LOSSES:
             angle = "" if self.kind != "torus" else f", at {cmath.phase(self.multiplier):.6g} rad"
             return f"{LOSSES[self.kind]}{angle}"
@@ -254,9 +258,12 @@ class OrbitWalk:
         curve = curve_of(self.path, self.low, orbit.period, orbit.free, self.unit)
         here = self._first(curve, orbit, self.low, math.copysign(1.0, self.high - self.low))
         yield here
+        before = here
         length, left, why = FIRST, np.empty(0, np.int64), ""
         while True:
             if length < SHORTEST:
+                if vanished := self._vanished(before, here):
+                    yield vanished
                 raise Halted(f"at {here.place.value!r}, {why}")
             try:
                 walked = self._step(curve, here, length, left)
@@ -267,12 +274,14 @@ class OrbitWalk:
             yield walked.end
             if walked.leaves:
                 return
-            here, length, left = walked.end, min(1.6 * length, LONGEST), np.empty(0, np.int64)
+            before, here = here, walked.end
+            length, left = min(1.6 * length, LONGEST), np.empty(0, np.int64)
             if walked.rows.size:
                 at, row = walked.at, int(walked.rows[0])
                 if all(_goes_on(here, int(k)) for k in walked.rows):
-                    before, (here, follows) = here, self._past(curve, here, at, walked.rows)
-                    yield from (_event(before, at, int(k), "keeps", follows) for k in walked.rows)
+                    onward, follows = self._past(curve, here, at, walked.rows)
+                    yield from [_event(here, at, int(k), "keeps", follows) for k in walked.rows]
+                    here = onward
                     left = np.flatnonzero(np.abs(here.distances.values) <= 1e3 * NUDGE * np.abs(here.slopes))
                 else:
                     value = at.value + math.copysign(BESIDE * self.unit, here.direction[-1])
@@ -294,6 +303,22 @@ class OrbitWalk:
                     here = self._first(curve, found, value, math.copysign(1.0, here.direction[-1]))
                 length = FIRST
                 yield here
+
+    def _vanished(self, before: Node, here: Node) -> OrbitEvent | None:
+        """Return the event that a branch approaches without end, as its period grows beyond all bounds there."""
+        if before.branch != here.branch or not before.order.same(here.order):
+            return None
+        value, last = here.place.value, here.distances.values
+        with np.errstate(invalid="ignore"):
+            falls = before.distances.values - last
+        some = np.flatnonzero((falls > 0.0) & np.isfinite(last))
+        steps = (value - before.place.value) * last[some] / falls[some]
+        near = np.flatnonzero(np.abs(steps) <= NEAR * self.unit)
+        if not near.size:
+            return None
+        row = int(some[near[np.argmin(np.abs(steps[near]))]])
+        at = here.place._replace(value=value + float(np.abs(steps[near]).min()) * float(np.sign(steps[near[0]])))
+        return _event(here, at, row, _change(here, row), "ends")
 
     def _first(self, curve: Curve, orbit: Orbit, value: float, towards: float) -> Node:
         """Return the first node of a branch, of an orbit that the network has at a value."""
@@ -352,16 +377,16 @@ class OrbitWalk:
                 end = self._node(curve, place, self._turned(curve, here, place))
                 return Walked(self._lost(curve, here, end, exit_at), end, True, _NONE, place)
         if stop < math.inf:
-            rows = crossing[roots <= stop + 1e-9 * length]
-            place = self._ahead(curve, here, stop * (1.0 - 1e-9))
+            rows = _told(here, crossing[roots <= stop + 1e-9 * length])
+            short = stop * (1.0 - 1e-9)
+            place = self._ahead(curve, here, short)
             end = self._node(curve, place, self._turned(curve, here, place))
-            return Walked(
-                self._lost(curve, here, end, stop), end, False, rows, self._ahead(curve, here, stop)
-            )
+            events = self._lost(curve, here, end, short)
+            return Walked(events, end, False, rows, self._ahead(curve, here, stop))
         end = self._node(curve, there, self._turned(curve, here, there))
         if not end.order.same(here.order):
             raise Blocked("the order of events changes without a distance that vanishes")
-        if GOOD_FOR * (_reach(here, 1.0, left) + _reach(end, -1.0, left)) < length:
+        if GOOD_FOR * (_reach(here, 1.0, left)[0] + _reach(end, -1.0, left)[0]) < length:
             raise Blocked("an event may lie close by")
         return Walked(self._lost(curve, here, end, length), end, False, _NONE, there)
 
@@ -395,6 +420,7 @@ class OrbitWalk:
             return float(np.prod(1.0 + transverse(h)).real)
 
         found: list[tuple[float, str]] = []
+        turns = False
         tests: list[tuple[str, Callable[[float], float]]] = [
             ("fold", turning),
             ("branching", branching),
@@ -416,10 +442,15 @@ class OrbitWalk:
             found.append((at, kind))
         elif (changed - len(found)) % 2 and length > 1e-4:
             raise Blocked("two multipliers pass the unit circle close by")
+        if {"fold", "branching"} <= {kind for _, kind in found}:
+            # one of two branches that cross turns back where they do
+            found = [(at, kind) for at, kind in found if kind != "branching"]
+            found = [(at, "branching" if kind == "fold" else kind) for at, kind in found]
+            turns = True
         events = []
         for at, kind in sorted(found):
             place = ahead(at)
-            follows = "back" if kind == "fold" else "on"
+            follows = "back" if kind == "fold" or (kind == "branching" and turns) else "on"
             target = {"fold": 1.0, "branching": 1.0, "flip": -1.0}.get(kind)
             if target is not None:
                 multiplier = complex(target)
@@ -506,12 +537,26 @@ def _root(function: Callable[[float], float], length: float) -> float:
     return float(brentq(function, 0.0, length, xtol=4.0 * EPS * length, rtol=4.0 * EPS))
 
 
-def _reach(node: Node, towards: float, left: Integers) -> float:
-    """Return how far ahead, or behind with ``towards`` -1, the first distance vanishes, if all are linear."""
+def _reach(node: Node, towards: float, left: Integers) -> tuple[float, int]:
+    """Return how far ahead, or behind with ``towards`` -1, the first distance vanishes, if all are linear; and which.
+
+    inf and -1 if none does.
+    """
     values, falls = node.distances.values.copy(), -towards * node.slopes
     values[left] = math.inf
-    some = (falls > 0.0) & np.isfinite(values)
-    return float((np.maximum(values[some], 0.0) / falls[some]).min(initial=math.inf))
+    some = np.flatnonzero((falls > 0.0) & np.isfinite(values))
+    if not some.size:
+        return math.inf, -1
+    ways = np.maximum(values[some], 0.0) / falls[some]
+    return float(ways.min()), int(some[np.argmin(ways)])
+
+
+def _told(node: Node, rows: Integers) -> Integers:
+    """Return rows without those that others tell: V is at its threshold also where a spike meets an arrival."""
+    kinds, arrivals = node.distances.kinds[rows], node.distances.arrivals[rows]
+    meets = arrivals[kinds == orders.BEFORE_SPIKE]
+    found: Integers = rows[(kinds != orders.BELOW) | ~np.isin(arrivals, meets)]
+    return found
 
 
 def _unstable(multipliers: NDArray[np.complex128]) -> int:
