@@ -23,6 +23,10 @@ from eventsolve.patterns import Pattern
 
 STEPS = 30
 """Newton steps at most."""
+FARTHEST = 0.1
+"""How far off an orbit at a given value may be, in units of the unknowns."""
+FINEST = 2.0**-56
+"""Of a Newton step, in units of the unknowns: one that is shorter changes nothing."""
 
 
 class Place(NamedTuple):
@@ -50,7 +54,8 @@ class Curve:
     @property
     def moving(self) -> Booleans:
         """Which synapses have a weight that moves."""
-        return self.step.weight != 0.0
+        found: Booleans = self.step.weight != 0.0
+        return found
 
     def at(self, rhythm: Rhythm, value: float) -> Place:
         """Return a rhythm with the numbers at a value, whatever its times."""
@@ -71,7 +76,7 @@ class Curve:
         )
 
     def sizes(self, place: Place) -> Reals:
-        """Return the unit of every unknown: of times the period, of V after chained spikes the drop, and of the value."""
+        """Return the unit of every unknown: of times the period, of V the drop at a reset, and of the value."""
         rhythm = place.rhythm
         of, chained = rhythm.circuit, rhythm.pattern.cells[rhythm.pattern.chained]
         drops = of.v_threshold[chained] - of.v_reset[chained]
@@ -123,8 +128,7 @@ class Curve:
         """Return the point of the curve next to a point with just a value, or None."""
         across = np.zeros(self.sizes(place).size)
         across[-1] = 1.0
-        away = abs(value - place.value) / self.unit
-        return self._corrected(self.at(place.rhythm, value), across, max(away, 1e-3))
+        return self._corrected(self.at(place.rhythm, value), across, FARTHEST)
 
     def _corrected(self, place: Place, across: Reals, most: float) -> Place | None:
         """Return where Newton's method ends, in the plane across a direction; None if farther away than ``most``."""
@@ -158,7 +162,7 @@ class Curve:
             since = rhythm.times - rhythm.times[previous] - laps * rhythm.period
             if not ((since > 0.0).all() and rhythm.period > 0.0):
                 return None
-            if length == 0.0:
+            if length <= FINEST:
                 return place
         return None
 

@@ -6,6 +6,7 @@ import cmath
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,8 @@ TURN = 0.97
 """The cosine by which the direction may turn in one step."""
 GOOD_FOR = 0.5
 """Of the way on which the first distance would vanish if it were linear."""
+SAME = 1e-9
+"""As a part of the period: by how much the spikes of one orbit may differ that is found twice."""
 NUDGE = 1e-7
 """The length of a step by which distances are differentiated, or that leads past an event."""
 NEAR = 1e-9
@@ -45,7 +48,13 @@ LOSSES = {
     "torus": "a pair of multipliers passes the unit circle",
 }
 """Events of multipliers, in words."""
-FOLLOWING = {"on": "goes on", "back": "turns back", "ends": "ends", "jumps": "ends, and another one is followed"}
+FOLLOWING = {
+    "on": "goes on",
+    "back": "turns back",
+    "ends": "ends",
+    "jumps": "ends, and another one is followed",
+    "known": "ends, and the network settles on one that was followed before",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,9 +71,9 @@ class OrbitEvent(Frozen):
         "graze", "cut", "lift", "swap", "trigger" or "release".
     change : {"gains", "loses", "keeps"}
         Whether the neuron gains or loses a spike as the branch goes on.
-    follows : {"on", "back", "ends", "jumps"}
-        What the branch does: goes on, turns back to where it came from, or ends, in which case another orbit may be
-        what the network settles on from there.
+    follows : {"on", "back", "ends", "jumps", "known"}
+        What the branch does: goes on, turns back to where it came from, or ends. Then the network may settle on another
+        orbit from there, which is followed ("jumps") unless it lies on a branch that is there already ("known").
     population, neuron : str, int
         Of an event in the order; empty and -1 else.
     time : float
@@ -73,6 +82,8 @@ class OrbitEvent(Frozen):
         The arrival that is involved, in words; empty if there is none.
     multiplier : complex
         That passes the unit circle; nan if none does.
+    stable : (bool, bool)
+        Whether orbits are stable just before it, and just behind it; there False where the branch ends.
     """
 
     value: float
@@ -84,6 +95,7 @@ class OrbitEvent(Frozen):
     time: float
     other: str
     multiplier: complex
+    stable: tuple[bool, bool]
 
     def what(self) -> str:
         """Say what happens, without the value."""
@@ -94,7 +106,9 @@ class OrbitEvent(Frozen):
             return f"{LOSSES[self.kind]}{angle}"
         where = KINDS[self.kind].format(other=self.other)
         who = f"neuron {self.neuron} of {self.population!r} {CHANGES[self.change]} at {self.time:.6g} s of the period"
-        return f"{who}, {where}: the branch {FOLLOWING[self.follows]}"
+        lost = {(True, False): ", unstable", (False, True): ", stable"}.get(self.stable, "")
+        goes = FOLLOWING[self.follows] + (lost if self.follows in ("on", "back") else "")
+        return f"{who}, {where}: the branch {goes}"
 
     def __str__(self) -> str:
         return f"at {self.value:.9g}: {self.what()}"
@@ -106,6 +120,7 @@ class OrbitEvent(Frozen):
         """Return everything as lists and numbers, ready for JSON; a complex number as its two parts."""
         found = {name: getattr(self, name) for name in self.__dataclass_fields__}
         found["multiplier"] = [self.multiplier.real, self.multiplier.imag]
+        found["stable"] = list(self.stable)
         return found
 
 
@@ -258,11 +273,11 @@ class OrbitWalk:
         curve = curve_of(self.path, self.low, orbit.period, orbit.free, self.unit)
         here = self._first(curve, orbit, self.low, math.copysign(1.0, self.high - self.low))
         yield here
-        before = here
+        trail, met = [here], list[tuple[Curve, Node, Node]]()
         length, left, why = FIRST, np.empty(0, np.int64), ""
         while True:
             if length < SHORTEST:
-                if vanished := self._vanished(before, here):
+                if vanished := self._vanished(trail, here):
                     yield vanished
                 raise Halted(f"at {here.place.value!r}, {why}")
             try:
@@ -274,13 +289,16 @@ class OrbitWalk:
             yield walked.end
             if walked.leaves:
                 return
-            before, here = here, walked.end
-            length, left = min(1.6 * length, LONGEST), np.empty(0, np.int64)
+            here, length, left = walked.end, min(1.6 * length, LONGEST), np.empty(0, np.int64)
+            met.append((curve, trail[-1], here))
+            trail.append(here)
             if walked.rows.size:
                 at, row = walked.at, int(walked.rows[0])
                 if all(_goes_on(here, int(k)) for k in walked.rows):
                     onward, follows = self._past(curve, here, at, walked.rows)
-                    yield from [_event(here, at, int(k), "keeps", follows) for k in walked.rows]
+                    yield from [
+                        _event(here, at, int(k), "keeps", follows, onward.orbit.stable) for k in walked.rows
+                    ]
                     here = onward
                     left = np.flatnonzero(np.abs(here.distances.values) <= 1e3 * NUDGE * np.abs(here.slopes))
                 else:
@@ -297,35 +315,64 @@ class OrbitWalk:
                         raise Halted(
                             f"the branch ends at {at.value!r}, and beyond it the network settles on no orbit: {error}"
                         ) from error
-                    yield _event(here, at, row, change, "jumps")
+                    if self._is_known(met, found, value):
+                        yield _event(here, at, row, change, "known", found.stable)
+                        return
+                    yield _event(here, at, row, change, "jumps", found.stable)
                     curve = curve_of(self.path, value, found.period, found.free, self.unit)
                     self.branch += 1
                     here = self._first(curve, found, value, math.copysign(1.0, here.direction[-1]))
-                length = FIRST
+                length, trail = FIRST, [here]
                 yield here
 
-    def _vanished(self, before: Node, here: Node) -> OrbitEvent | None:
-        """Return the event that a branch approaches without end, as its period grows beyond all bounds there."""
-        if before.branch != here.branch or not before.order.same(here.order):
-            return None
+    def _vanished(self, trail: list[Node], here: Node) -> OrbitEvent | None:
+        """Return the event that a branch approaches without end, as its period grows beyond all bounds there.
+
+        A distance that has halved again since some node, and vanishes close by if it is linear in the value.
+        """
         value, last = here.place.value, here.distances.values
-        with np.errstate(invalid="ignore"):
-            falls = before.distances.values - last
-        some = np.flatnonzero((falls > 0.0) & np.isfinite(last))
-        steps = (value - before.place.value) * last[some] / falls[some]
-        near = np.flatnonzero(np.abs(steps) <= NEAR * self.unit)
-        if not near.size:
+        found: list[tuple[float, int]] = []
+        for row in np.flatnonzero(np.isfinite(last)).tolist():
+            for before in reversed(trail):
+                if before.distances.values[row] >= 2.0 * last[row]:
+                    fall = float(before.distances.values[row] - last[row])
+                    found.append(((value - before.place.value) * float(last[row]) / fall, row))
+                    break
+        near = [(abs(way), way, row) for way, row in found if abs(way) <= NEAR * self.unit]
+        if not near:
             return None
-        row = int(some[near[np.argmin(np.abs(steps[near]))]])
-        at = here.place._replace(value=value + float(np.abs(steps[near]).min()) * float(np.sign(steps[near[0]])))
-        return _event(here, at, row, _change(here, row), "ends")
+        _, way, row = min(near)
+        return _event(here, here.place._replace(value=value + way), row, _change(here, row), "ends")
+
+    def _is_known(self, met: list[tuple[Curve, Node, Node]], orbit: Orbit, value: float) -> bool:
+        """Return whether an orbit at a value lies between two nodes of a branch."""
+        for curve, *ends in met:
+            if not min(n.place.value for n in ends) <= value <= max(n.place.value for n in ends):
+                continue
+            nearest = min(ends, key=lambda node: abs(node.place.value - value))
+            place = curve.with_value(nearest.place, value)
+            if place is None or place.rhythm.times.size != orbit.n_spikes:
+                continue
+            there = curve.orbit(place)
+            same = abs(there.period - orbit.period) <= SAME * orbit.period
+            pairs = zip(there.spikes.values(), orbit.spikes.values(), strict=True)
+            same &= all(
+                np.array_equal(a.neurons, b.neurons)
+                and bool((np.abs(a.times - b.times) <= SAME * orbit.period).all())
+                for a, b in pairs
+            )
+            if same:
+                return True
+        return False
 
     def _first(self, curve: Curve, orbit: Orbit, value: float, towards: float) -> Node:
         """Return the first node of a branch, of an orbit that the network has at a value."""
         place = curve.at(orbit._rhythm, value)
         direction = curve.direction(place)
         if direction is None:
-            raise Halted(f"at {value!r}, the direction of the branch is not known: its equations are singular")
+            raise Halted(
+                f"at {value!r}, the direction of the branch is not known: its equations are singular"
+            )
         try:
             return self._node(curve, place, direction * towards)
         except Blocked as blocked:
@@ -357,14 +404,14 @@ class OrbitWalk:
         """Return what is met on a step of a length, up to the first change of order or the end of the range."""
         there = self._ahead(curve, here, length)
 
-        def distances_at(h: float) -> Reals:
-            return distances_of(self._ahead(curve, here, h).rhythm, here.order).values
+        def distance_at(row: int, h: float) -> float:
+            return float(distances_of(self._ahead(curve, here, h).rhythm, here.order).values[row])
 
         values = distances_of(there.rhythm, here.order).values
         crossing = np.flatnonzero((values < 0.0) & (here.distances.values > 0.0))
         if np.isin(crossing, left).any():
             raise Blocked("two events are too close to be told apart")
-        roots = np.array([_root(lambda h, k=k: float(distances_at(h)[k]), length) for k in crossing.tolist()])
+        roots = np.array([_root(partial(distance_at, k), length) for k in crossing.tolist()])
         stop = float(roots.min(initial=math.inf))
         bound = self.high if (there.value - self.high) * (self.high - self.low) > 0.0 else None
         bound = self.low if (there.value - self.low) * (self.high - self.low) < 0.0 else bound
@@ -409,9 +456,7 @@ class OrbitWalk:
             return float(direction[-1])
 
         def branching(h: float) -> float:
-            return float(np.linalg.slogdet(np.vstack([curve.jacobian(ahead(h)), here.direction]))[0]) * (
-                float(np.exp(np.linalg.slogdet(np.vstack([curve.jacobian(ahead(h)), here.direction]))[1]))
-            )
+            return float(np.linalg.det(np.vstack([curve.jacobian(ahead(h)), here.direction])))
 
         def transverse(h: float) -> NDArray[np.complex128]:
             return self._multipliers(curve, ahead(h))
@@ -436,9 +481,7 @@ class OrbitWalk:
             which = min(counts)
             at = _root(lambda h: float(np.abs(transverse(h))[which]) - 1.0, length)
             passing = complex(transverse(at)[which])
-            kind = (
-                "torus" if abs(passing.imag) > 1e-6 else ("branching" if passing.real > 0.0 else "flip")
-            )
+            kind = "torus" if abs(passing.imag) > 1e-6 else ("branching" if passing.real > 0.0 else "flip")
             found.append((at, kind))
         elif (changed - len(found)) % 2 and length > 1e-4:
             raise Blocked("two multipliers pass the unit circle close by")
@@ -448,7 +491,8 @@ class OrbitWalk:
             found = [(at, "branching" if kind == "fold" else kind) for at, kind in found]
             turns = True
         events = []
-        for at, kind in sorted(found):
+        found.sort()
+        for at, kind in found:
             place = ahead(at)
             follows = "back" if kind == "fold" or (kind == "branching" and turns) else "on"
             target = {"fold": 1.0, "branching": 1.0, "flip": -1.0}.get(kind)
@@ -457,7 +501,12 @@ class OrbitWalk:
             else:
                 multiplier = complex(transverse(at)[min(counts)])
                 multiplier = complex(multiplier.real, abs(multiplier.imag))
-            events.append(OrbitEvent(place.value, kind, "keeps", follows, "", -1, math.nan, "", multiplier))
+            stable = (
+                found.index((at, kind)) == 0 and here.orbit.stable,
+                found[-1] == (at, kind) and end.orbit.stable,
+            )
+            none = ("", -1, math.nan, "")
+            events.append(OrbitEvent(place.value, kind, "keeps", follows, *none, multiplier, stable))
         return events
 
     def _multipliers(self, curve: Curve, place: Place) -> NDArray[np.complex128]:
@@ -597,8 +646,8 @@ def _change(node: Node, row: int) -> str:
     return "loses" if kind in (orders.SLOPE, orders.LIFT) or _cuts(node, row) else "keeps"
 
 
-def _event(node: Node, at: Place, row: int, change: str, follows: str) -> OrbitEvent:
-    """Return what a vanishing distance is."""
+def _event(node: Node, at: Place, row: int, change: str, follows: str, stable: bool = False) -> OrbitEvent:
+    """Return what a vanishing distance is; ``stable`` are orbits on the other side."""
     rhythm, distances = node.place.rhythm, node.distances
     of, arrivals = rhythm.circuit, rhythm.pattern.arrivals
     kind, arrival = int(distances.kinds[row]), int(distances.arrivals[row])
@@ -627,7 +676,9 @@ def _event(node: Node, at: Place, row: int, change: str, follows: str) -> OrbitE
     # the time is counted as in the orbit, whose period may begin elsewhere
     start = quiet_time(rhythm) if node.orbit.free else 0.0
     time = float(distances.times[row] - start) % rhythm.period
-    return OrbitEvent(at.value, what, change, follows, name, neuron, time, other, complex(math.nan, math.nan))
+    none = complex(math.nan, math.nan)
+    sides = (node.orbit.stable, stable)
+    return OrbitEvent(at.value, what, change, follows, name, neuron, time, other, none, sides)
 
 
 def branch_of(nodes: list[Node]) -> OrbitBranch:

@@ -110,9 +110,7 @@ def distances_of(rhythm: Rhythm, order: Order) -> Distances:
     v = rhythm.voltages(*looked, before=False, at=arrival)
     leak = of.v_leak[cells]
     long = np.maximum(end - start, 0.0)
-    when, place = call(
-        kernel.peaks, v.voltage - leak, v.current, long, of.tau_mem[cells], of.tau_syn[cells]
-    )
+    when, place = call(kernel.peaks, v.voltage - leak, v.current, long, of.tau_mem[cells], of.tau_syn[cells])
     at = np.where(place == AT_ARRIVAL, ends_with, np.where(when == 0.0, arrival, -1))
     top = rhythm.voltages(cells, times + when, last, laps, before=True, at=at).voltage
     below = of.v_threshold[cells] - np.where(when == 0.0, v.voltage, top)
@@ -125,21 +123,24 @@ def distances_of(rhythm: Rhythm, order: Order) -> Distances:
     until = np.where(mute, np.inf, lengths[order.last] - since)
     next_spike = np.append(following, -1)[order.last]
 
-    def gaps(kind: int, values: Reals, which: Integers, about: Integers) -> tuple[Reals | Integers, ...]:
-        return values, np.full(which.size, kind), target[which], about, which, rhythm.arriving[which]
-
-    # of what counts on crossings: a triggered spike has the time of what triggers it, which an arrival may pass too
-    columns = [
-        (below, np.full(last.size, BELOW), cells, last, at, times + when),
-        (equations.slopes, np.full(m, SLOPE), pattern.cells, spikes, nothing, rhythm.times),
-        (equations.surplus, np.full(m, LIFT), pattern.cells, spikes, pattern.triggering, rhythm.times),
-        gaps(AFTER_SPIKE, after_spike[held], held, order.last[held]),
-        gaps(BEFORE_RELEASE, -after_release[held], held, order.last[held]),
-        gaps(AFTER_RELEASE, after_release[free], free, order.last[free]),
-        gaps(BEFORE_SPIKE, until[free], free, next_spike[free]),
+    # by kind: distances, and their cells, spikes, arrivals and times
+    of_arrivals = [
+        (AFTER_SPIKE, held, after_spike, order.last),
+        (BEFORE_RELEASE, held, -after_release, order.last),
+        (AFTER_RELEASE, free, after_release, order.last),
+        (BEFORE_SPIKE, free, until, next_spike),
     ]
-    values, *labels, at_times = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return Distances(values, *(label.astype(np.int64) for label in labels), at_times)
+    kinds = np.repeat([BELOW, SLOPE, LIFT], [last.size, m, m])
+    return Distances(
+        np.concatenate([below, equations.slopes, equations.surplus, *(d[w] for _, w, d, _ in of_arrivals)]),
+        np.concatenate([kinds, *(np.full(w.size, kind) for kind, w, *_ in of_arrivals)]).astype(np.int64),
+        np.concatenate([cells, pattern.cells, pattern.cells, *(target[w] for _, w, *_ in of_arrivals)]),
+        np.concatenate([last, spikes, spikes, *(about[w] for _, w, _, about in of_arrivals)]),
+        np.concatenate([at, nothing, pattern.triggering, *(w for _, w, *_ in of_arrivals)]),
+        np.concatenate(
+            [times + when, rhythm.times, rhythm.times, *(rhythm.arriving[w] for _, w, *_ in of_arrivals)]
+        ),
+    )
 
 
 def _following(rhythm: Rhythm, spikes: Integers) -> tuple[Integers, Integers]:
