@@ -172,7 +172,7 @@ def test_a_read_at_the_time_of_an_arrival():
     for reduction, sides in (("mean", [[1]]), ("none", [[1], [0]])):
         _, grads = es.value_and_grad(solution, loss, reduction=reduction)
         (place,) = grads.one_sided
-        assert (place.first, place.sample) == ("a read of its voltage", 0)
+        assert (place.first, place.sample) == ("a sample of its voltage", 0)
         found = es.gradient_sides(grads)
         np.testing.assert_array_equal(found["delay"]["in", "read"].reshape(-1, 1), sides)
         np.testing.assert_array_equal(found["spike_times"]["in"], [1, 0])

@@ -15,9 +15,8 @@ from flint import arb
 from mpmath.ctx_mp import MPContext
 
 from eventsolve.certify import crossing
-from eventsolve.certify.balls import Undecided, ball, working_precision
-from eventsolve.certify.flow import rates_of
-from eventsolve.certify.membranes import Held
+from eventsolve.certify.arithmetic import Undecided, ball, working_precision
+from eventsolve.certify.membrane import Held, rates_of
 
 BITS = 100
 MP = MPContext()

@@ -9,11 +9,9 @@ import pytest
 from flint import arb
 
 import eventsolve as es
-from eventsolve.certify.balls import ball, working_precision
-from eventsolve.certify.cells import Cell, Constants, Question, Unproven
-from eventsolve.certify.flow import rates_of
-from eventsolve.certify.membranes import Held
-from eventsolve.certify.moments import at_time, later, rational, rooted
+from eventsolve.certify.arithmetic import at_time, ball, later, rational, rooted, working_precision
+from eventsolve.certify.membrane import Held, rates_of
+from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
 
 CORNERS = 16
 

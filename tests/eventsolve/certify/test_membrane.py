@@ -9,9 +9,8 @@ import pytest
 from enclosing import WIDE, exactly, holds, radius, response
 from flint import arb
 
-from eventsolve.certify.balls import ball, working_precision
-from eventsolve.certify.flow import rates_of
-from eventsolve.certify.membranes import Folded, Held
+from eventsolve.certify.arithmetic import ball, working_precision
+from eventsolve.certify.membrane import Folded, Held, rates_of
 
 BITS = 120
 RELATIVE = 1e-6
