@@ -96,13 +96,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_first_spikes_chunks.py",
         "tests/eventsolve/test_first_spikes.py",
     ),
-    "eventsolve/margins.py": ("tests/eventsolve/test_margins.py",),
-    "eventsolve/trust.py": ("tests/eventsolve/test_trust.py",),
-    "eventsolve/condition.py": (
-        "tests/eventsolve/test_condition_of_levels.py",
-        "tests/eventsolve/test_condition.py",
+    "eventsolve/stability/margins.py": ("tests/eventsolve/stability/test_margins.py",),
+    "eventsolve/stability/trust.py": ("tests/eventsolve/stability/test_trust.py",),
+    "eventsolve/stability/condition.py": (
+        "tests/eventsolve/stability/test_condition_of_levels.py",
+        "tests/eventsolve/stability/test_condition.py",
     ),
-    "eventsolve/estimates.py": ("tests/eventsolve/test_trust.py",),
+    "eventsolve/stability/estimates.py": ("tests/eventsolve/stability/test_trust.py",),
     "eventsolve/compare/comparison.py": (
         "tests/eventsolve/compare/test_compare_numbers.py",
         "tests/eventsolve/compare/test_compare.py",

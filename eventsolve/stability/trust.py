@@ -16,14 +16,14 @@ from eventsolve.certify.boxes import Box, Numbers, box_of, only
 from eventsolve.certify.claims import Claims, by_sample
 from eventsolve.certify.network import Wiring
 from eventsolve.certify.samples import first_doubt
-from eventsolve.estimates import estimate_radius, limit_of, span
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
 from eventsolve.jobs import finished
-from eventsolve.margins import Margin, spiking_layers
 from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
+from eventsolve.stability.estimates import estimate_radius, limit_of, span
+from eventsolve.stability.margins import Margin, spiking_layers
 
 Reals = NDArray[np.float64]
 
