@@ -166,6 +166,14 @@ def test_what_is_sure_of_balls_that_do_not_overlap():
     assert not arithmetic.may_be_zero(a)
 
 
+def test_what_is_proven_to_be_positive_is_above_0_as_a_whole():
+    for ball in (arb(1), arb(1, 0.5), arb(2.0**-1000)):
+        assert arithmetic.positive(ball) is ball
+    for ball in (arb(0), arb(1, 1), arb(1, 2), arb(-1, 0.5), arb(-1), arb(0, 1)):
+        with pytest.raises(Undecided):
+            arithmetic.positive(ball)
+
+
 def test_inside_is_the_interior():
     outer = arb(1, 0.5)
     assert arithmetic.surely_inside(arb(1, 0.25), outer)
