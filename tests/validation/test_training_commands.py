@@ -9,6 +9,7 @@ import pytest
 from trainings import CODED, SMALL
 from typer.testing import CliRunner
 
+from benchmarks.tables import training
 from validation.cli import app as cli
 from validation.recipes import campaign, search, table
 from validation.recipes.exact_engine import ExactEngine
@@ -161,13 +162,12 @@ def test_an_interrupted_table_says_how_to_go_on(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(table, "run_row", interrupted)
-    result = invoke(
-        "train", "table", "--only", "exact-slow", "--runs", tmp_path / "runs", "--out", tmp_path / "docs"
-    )
+    of = ["--only", "exact-slow", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "docs")]
+    result = CliRunner().invoke(training.app, of)
     assert result.exit_code == 130
     assert "0 of 1 rows" in result.stderr
     assert not (tmp_path / "docs").exists()
-    assert invoke("train", "table", "--only", "exact-quick", "--out", tmp_path / "docs").exit_code == 2
+    assert CliRunner().invoke(training.app, ["--only", "exact-quick", "--out", of[-1]]).exit_code == 2
 
 
 def test_every_recipe_is_listed_and_every_row_can_be_built(tmp_path):

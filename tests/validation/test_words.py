@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.tables import training
 from validation.cli import app as cli
 from validation.genn import GeNN
 from validation.recipes import table, words
@@ -83,8 +84,8 @@ def test_without_a_synthesizer_the_table_says_how_to_get_one(tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("validation.tasks.keywords.recordings.kept_in", lambda: synthesizer() and tmp_path)
     result = CliRunner().invoke(
-        cli.app,
-        ["train", "table", "--only", "words-mean", "--runs", str(tmp_path), "--out", str(tmp_path / "docs")],
+        training.app,
+        ["--only", "words-mean", "--runs", str(tmp_path), "--out", str(tmp_path / "docs")],
     )
     assert result.exit_code == 2
     assert "espeak-ng" in result.stderr

@@ -46,12 +46,30 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def at_terminal() -> bool:
+    """Say whether somebody may be reading what goes to standard error as it is written."""
+    return sys.stderr.isatty()
+
+
+def _say_that_kernels_are_compiled(command: str | None) -> None:
+    """Say at a terminal why the first command takes so long, if it is one that computes."""
+    if command in (None, "targets", "tasks", "template") or "--help" in sys.argv or not at_terminal():
+        return
+    from eventsolve.kernel_cache import folder
+
+    kept = folder("eventsolve.kernels")
+    if kept is None or not kept.is_dir():
+        typer.echo("compiling kernels: this happens once, and takes about a minute", err=True)
+
+
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-) -> None: ...
+) -> None:
+    _say_that_kernels_are_compiled(context.invoked_subcommand)
 
 
 app.command()(targets)
