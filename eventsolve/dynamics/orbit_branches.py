@@ -274,59 +274,64 @@ class OrbitWalk:
         here = self._first(curve, orbit, self.low, math.copysign(1.0, self.high - self.low))
         yield here
         trail, met = [here], list[tuple[Curve, Node, Node]]()
-        length, left, why = FIRST, np.empty(0, np.int64), ""
+        length, left, why = FIRST, _NONE, ""
         while True:
+            ended: tuple[Place, int] | None = None
             if length < SHORTEST:
-                if vanished := self._vanished(trail, here):
-                    yield vanished
-                raise Halted(f"at {here.place.value!r}, {why}")
-            try:
-                walked = self._step(curve, here, length, left)
-            except Blocked as blocked:
-                length, why = 0.5 * length, str(blocked)
-                continue
-            yield from walked.events
-            yield walked.end
-            if walked.leaves:
-                return
-            here, length, left = walked.end, min(1.6 * length, LONGEST), np.empty(0, np.int64)
-            met.append((curve, trail[-1], here))
-            trail.append(here)
-            if walked.rows.size:
-                at, row = walked.at, int(walked.rows[0])
+                ended = self._vanished(trail, here)
+                if ended is None:
+                    raise Halted(f"at {here.place.value!r}, {why}")
+            else:
+                try:
+                    walked = self._step(curve, here, length, left)
+                except Blocked as blocked:
+                    length, why = 0.5 * length, str(blocked)
+                    continue
+                yield from walked.events
+                yield walked.end
+                if walked.leaves:
+                    return
+                here, length, left = walked.end, min(1.6 * length, LONGEST), _NONE
+                met.append((curve, trail[-1], here))
+                trail.append(here)
+                if not walked.rows.size:
+                    continue
                 if all(_goes_on(here, int(k)) for k in walked.rows):
-                    onward, follows = self._past(curve, here, at, walked.rows)
+                    onward, follows = self._past(curve, here, walked.at, walked.rows)
+                    stable = onward.orbit.stable
                     yield from [
-                        _event(here, at, int(k), "keeps", follows, onward.orbit.stable) for k in walked.rows
+                        _event(here, walked.at, int(k), "keeps", follows, stable) for k in walked.rows
                     ]
                     here = onward
                     left = np.flatnonzero(np.abs(here.distances.values) <= 1e3 * NUDGE * np.abs(here.slopes))
                 else:
-                    value = at.value + math.copysign(BESIDE * self.unit, here.direction[-1])
-                    outside = not min(self.low, self.high) <= value <= max(self.low, self.high)
-                    change = _change(here, row)
-                    if outside:
-                        yield _event(here, at, row, change, "ends")
-                        return
-                    try:
-                        found = self._settled(here.orbit, value)
-                    except (NoOrbitError, RepeatedSpikeError) as error:
-                        yield _event(here, at, row, change, "ends")
-                        raise Halted(
-                            f"the branch ends at {at.value!r}, and beyond it the network settles on no orbit: {error}"
-                        ) from error
-                    if self._is_known(met, found, value):
-                        yield _event(here, at, row, change, "known", found.stable)
-                        return
-                    yield _event(here, at, row, change, "jumps", found.stable)
-                    curve = curve_of(self.path, value, found.period, found.free, self.unit)
-                    self.branch += 1
-                    here = self._first(curve, found, value, math.copysign(1.0, here.direction[-1]))
-                length, trail = FIRST, [here]
-                yield here
+                    ended = walked.at, int(walked.rows[0])
+            if ended is not None:
+                at, row = ended
+                change = _change(here, row)
+                value = at.value + math.copysign(BESIDE * self.unit, here.direction[-1])
+                if not min(self.low, self.high) <= value <= max(self.low, self.high):
+                    yield _event(here, at, row, change, "ends")
+                    return
+                try:
+                    found = self._settled(here.orbit, value)
+                except (NoOrbitError, RepeatedSpikeError, ValueError) as error:
+                    yield _event(here, at, row, change, "ends")
+                    raise Halted(
+                        f"the branch ends at {at.value!r}, and beyond it the network settles on no orbit: {error}"
+                    ) from error
+                if self._is_known(met, found, value):
+                    yield _event(here, at, row, change, "known", found.stable)
+                    return
+                yield _event(here, at, row, change, "jumps", found.stable)
+                curve = curve_of(self.path, value, found.period, found.free, self.unit)
+                self.branch += 1
+                here, left = self._first(curve, found, value, math.copysign(1.0, here.direction[-1])), _NONE
+            length, trail = FIRST, [here]
+            yield here
 
-    def _vanished(self, trail: list[Node], here: Node) -> OrbitEvent | None:
-        """Return the event that a branch approaches without end, as its period grows beyond all bounds there.
+    def _vanished(self, trail: list[Node], here: Node) -> tuple[Place, int] | None:
+        """Return where a branch ends that comes ever closer without reaching it, and the distance that vanishes there.
 
         A distance that has halved again since some node, and vanishes close by if it is linear in the value.
         """
@@ -342,7 +347,7 @@ class OrbitWalk:
         if not near:
             return None
         _, way, row = min(near)
-        return _event(here, here.place._replace(value=value + way), row, _change(here, row), "ends")
+        return here.place._replace(value=value + way), row
 
     def _is_known(self, met: list[tuple[Curve, Node, Node]], orbit: Orbit, value: float) -> bool:
         """Return whether an orbit at a value lies between two nodes of a branch."""
@@ -446,20 +451,21 @@ class OrbitWalk:
     def _lost(self, curve: Curve, here: Node, end: Node, length: float) -> list[OrbitEvent]:
         """Return by their place on a smooth piece where multipliers pass the unit circle."""
 
-        def ahead(h: float) -> Place:
-            return self._ahead(curve, here, h)
+        def place_at(h: float) -> Place:
+            return {0.0: here.place, length: end.place}.get(h) or self._ahead(curve, here, h)
 
         def turning(h: float) -> float:
-            direction = curve.direction(ahead(h), here.direction)
+            direction = curve.direction(place_at(h), here.direction)
             if direction is None:
                 raise Blocked("the branch cannot be followed through a singular point")
             return float(direction[-1])
 
         def branching(h: float) -> float:
-            return float(np.linalg.det(np.vstack([curve.jacobian(ahead(h)), here.direction])))
+            return float(np.linalg.det(np.vstack([curve.jacobian(place_at(h)), here.direction])))
 
         def transverse(h: float) -> NDArray[np.complex128]:
-            return self._multipliers(curve, ahead(h))
+            known = {0.0: here.orbit, length: end.orbit}
+            return known[h].transverse if h in known else self._multipliers(curve, place_at(h))
 
         def flipping(h: float) -> float:
             return float(np.prod(1.0 + transverse(h)).real)
@@ -493,7 +499,7 @@ class OrbitWalk:
         events = []
         found.sort()
         for at, kind in found:
-            place = ahead(at)
+            place = place_at(at)
             follows = "back" if kind == "fold" or (kind == "branching" and turns) else "on"
             target = {"fold": 1.0, "branching": 1.0, "flip": -1.0}.get(kind)
             if target is not None:
@@ -652,10 +658,11 @@ def _event(node: Node, at: Place, row: int, change: str, follows: str, stable: b
     of, arrivals = rhythm.circuit, rhythm.pattern.arrivals
     kind, arrival = int(distances.kinds[row]), int(distances.arrivals[row])
     cell = int(distances.cells[row])
-    delta = arrival >= 0 and bool(of.delta[arrivals.synapse[arrival]])
+    synapse = int(arrivals.synapse[arrival]) if arrival >= 0 else -1
+    delta = arrival >= 0 and bool(of.delta[synapse])
     released = kind == orders.BEFORE_RELEASE or (kind == orders.AFTER_RELEASE and of.t_ref[cell] > 0.0)
     if kind == orders.BELOW:
-        what = "graze" if arrival < 0 else "lift" if delta else "cut"
+        what = "graze" if arrival < 0 else "lift" if delta and of.weight[synapse] > 0.0 else "cut"
     elif kind in (orders.SLOPE, orders.LIFT):
         what = "graze" if kind == orders.SLOPE else "lift"
     elif released:
