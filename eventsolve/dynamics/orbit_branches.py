@@ -39,7 +39,7 @@ NUDGE = 1e-7
 """The length of a step by which distances are differentiated, or that leads past an event."""
 NEAR = 1e-9
 """In range: how near a branch has to come to where a distance would vanish for it to end there."""
-BESIDE = 1e-9
+BESIDE = 1e-6
 """How far from an event, in range, the network is looked at on its other side."""
 LOSSES = {
     "fold": "a multiplier passes +1 and the branch turns back",
@@ -339,7 +339,7 @@ class OrbitWalk:
         found: list[tuple[float, int]] = []
         for row in np.flatnonzero(np.isfinite(last)).tolist():
             for before in reversed(trail):
-                if before.distances.values[row] >= 2.0 * last[row]:
+                if before.distances.values[row] > max(2.0 * last[row], 0.0):
                     fall = float(before.distances.values[row] - last[row])
                     found.append(((value - before.place.value) * float(last[row]) / fall, row))
                     break
@@ -379,9 +379,12 @@ class OrbitWalk:
                 f"at {value!r}, the direction of the branch is not known: its equations are singular"
             )
         try:
-            return self._node(curve, place, direction * towards)
+            node = self._node(curve, place, direction * towards)
         except Blocked as blocked:
             raise Halted(f"at {value!r}, {blocked}") from blocked.__cause__
+        if (node.distances.values < 0.0).any():
+            raise Halted(f"at {value!r}, two events are too close to each other for their order to be told")
+        return node
 
     def _node(self, curve: Curve, place: Place, direction: Reals) -> Node:
         if self.n_solved >= self.most:
@@ -645,8 +648,17 @@ def _cuts(node: Node, row: int) -> bool:
     return bool(slope + of.weight[synapse] / of.tau_mem[cell] <= 0.0)
 
 
+def _just_triggers(node: Node, row: int) -> bool:
+    """Return whether V reaches its threshold by itself just before the arrival that now triggers the spike."""
+    triggering = node.place.rhythm.pattern.triggering
+    arrival = int(node.distances.arrivals[row])
+    return int(node.distances.kinds[row]) == orders.BELOW and arrival >= 0 and arrival in triggering
+
+
 def _change(node: Node, row: int) -> str:
     kind = int(node.distances.kinds[row])
+    if _just_triggers(node, row):
+        return "keeps"
     if kind == orders.BELOW:
         return "gains"
     return "loses" if kind in (orders.SLOPE, orders.LIFT) or _cuts(node, row) else "keeps"
@@ -661,7 +673,9 @@ def _event(node: Node, at: Place, row: int, change: str, follows: str, stable: b
     synapse = int(arrivals.synapse[arrival]) if arrival >= 0 else -1
     delta = arrival >= 0 and bool(of.delta[synapse])
     released = kind == orders.BEFORE_RELEASE or (kind == orders.AFTER_RELEASE and of.t_ref[cell] > 0.0)
-    if kind == orders.BELOW:
+    if _just_triggers(node, row):
+        what = "trigger"
+    elif kind == orders.BELOW:
         what = "graze" if arrival < 0 else "lift" if delta and of.weight[synapse] > 0.0 else "cut"
     elif kind in (orders.SLOPE, orders.LIFT):
         what = "graze" if kind == orders.SLOPE else "lift"
