@@ -46,6 +46,7 @@ PUBLIC = (
         "OneSided",
         "Orbit",
         "OrbitCertificate",
+        "OrbitContinuation",
         "PhaseResponse",
         "Problem",
         "RadiusEstimate",

@@ -64,7 +64,7 @@ class OrbitEvent(Frozen):
     Attributes
     ----------
     value : float
-        Known to rounding.
+        Known to rounding; where a branch turns back as another one crosses it, to two thirds of the digits.
     kind : str
         "fold", "branching": a multiplier is 1, and the branch turns back or another one crosses it; "flip": one is -1;
         "torus": a pair is on the unit circle; or of the order of events as :class:`eventsolve.dynamics.Event` has it,
@@ -436,6 +436,8 @@ class OrbitWalk:
             short = stop * (1.0 - 1e-9)
             place = self._ahead(curve, here, short)
             end = self._node(curve, place, self._turned(curve, here, place))
+            if not end.order.same(here.order):
+                raise Blocked("two events are too close to be told apart")
             events = self._lost(curve, here, end, short)
             return Walked(events, end, False, rows, self._ahead(curve, here, stop))
         end = self._node(curve, there, self._turned(curve, here, there))
