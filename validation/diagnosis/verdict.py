@@ -160,8 +160,11 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
     written = _ranked(forward.written(evidence, bases))
     if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
-        late = _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
-        return _moved(sorted([*written, *late], key=lambda r: (r.off, r.total)))
+        return _moved(sorted([*written, *_delayed(evidence, bases, written, work)], key=_order))
+    if written and written[0].moved.late:
+        late = [r for r in _delayed(evidence, bases, written, work) if not r.off]
+        if late:
+            return _moved(late)
     found: list[_Ranked] = list(written)
     believed = [r for r in written if r.believed]
     for stage in forward.guessed(evidence, bases, work) if fits_grid else ():  # else no twin has the spikes
@@ -171,13 +174,20 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
             believed += [r for r in ranked if r.believed]
             if any(r.confirmed for r in ranked):
                 break
-        if any(r not in written for r in believed):
+        if any(r not in written and not r.besides for r in believed):
             break
     if all(r.off and not r.besides for r in believed):
         believed = list(_with_another(sorted(found, key=_order), work)) or believed
     if believed:
         return _moved(sorted(believed, key=_order))
     return _unexplained_spikes(evidence, truth, bases, work.untried)
+
+
+def _delayed(
+    evidence: Evidence, bases: Sequence[forward.Base], written: Sequence[_Ranked], work: Work
+) -> list[_Ranked]:
+    """Return the delays with which spikes are as late as if their times alone were, if they are."""
+    return _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
 
 
 def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work: Work) -> Diagnosis:
