@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs twin campaign faults planted mutants mutated-files perturbations interrupts training bench peers agreement circuits ci
+.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files perturbations interrupts training bench peers agreement circuits ci
 
 check: lint types test
 
@@ -28,6 +28,10 @@ notebooks:
 docs:
 	$(BIN)python -m sphinx --fail-on-warning --keep-going --fresh-env -b html -c docs . docs/_build/html
 
+# the pictures of docs/gallery.md, by the code that the page shows
+gallery:
+	$(BIN)python docs/draw_gallery.py
+
 # the kernels as the plain Python that they are written in, which is slow; numpy warns of an inf or NaN, compiled code does not
 twin:
 	NUMBA_DISABLE_JIT=1 $(BIN)python -m pytest -W ignore::RuntimeWarning tests/eventsolve
@@ -43,6 +47,10 @@ faults:
 # records of an implementation of its own, right ones and with faults planted in them: what is the verdict on each?
 planted:
 	$(BIN)python -m tests.planted_records
+
+# right records of an implementation of its own, in the many ways in which people step a network: all are accepted
+right:
+	$(BIN)python -m tests.right_records
 
 # small errors planted one by one in the sources, each of which a test has to notice; goes on where it was interrupted
 mutants:

@@ -15,6 +15,7 @@ import numpy as np
 
 import eventsolve as es
 from validation.genn import GeNN
+from validation.oracle import oracle
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))
 from genn_reference import reference
@@ -43,6 +44,25 @@ def table(steps: list[float]) -> None:
             for name, row in errors.items():
                 pairs = zip(row[::2], row[1::2], strict=True)
                 print(f"{net:4} {loss:11} {name:12}" + "".join(f"{a:13.2g} {b:9.2g}" for a, b in pairs))
+
+
+def kink(steps: list[float]) -> None:
+    """Print dL/dw of an inhibitory hidden spike that ends the rise of a largest voltage: GeNN converges, not to it."""
+    network = es.Network()
+    network.add_input("in", 2)
+    network.add_population("hid", 2, es.LIF(20e-3, 5e-3))
+    network.add_population("out", 2, es.LI(20e-3, 5e-3))
+    network.connect("in", "hid", [[12.0, 0.0], [0.0, 8.5]])
+    network.connect("hid", "out", [[3.128, -6.0], [1.0, 2.0]])
+    trains = es.SpikeTrains.from_lists([[[0.3e-3], [2.8e-3]]])
+    problem = es.Problem(network, {"in": trains}, 40e-3, es.losses.MaxVoltageCrossEntropy("out", [1]))
+    print(f"MaxVar at a kink: exact {oracle(problem).weight['in', 'hid'][0, 1, 1]:.5f}")
+    for dt in steps:
+        found = [
+            GeNN(dt * 1e-3, without=without, traces=False).run(problem).weight["in", "hid"][0, 1, 1]
+            for without in ("", "kinks")
+        ]
+        print(f"{dt:10g} ms: GeNN {found[0]:.5f}, without the cause kinks {found[1]:.5f}")
 
 
 def keywords(batch: int) -> es.Problem:
@@ -190,6 +210,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     table(arguments.steps)
+    kink(arguments.steps)
     speed(arguments.batch, arguments.repeat)
 
 

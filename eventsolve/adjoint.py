@@ -18,15 +18,15 @@ from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
-from eventsolve.kernels.layered_adjoint import march_back
+from eventsolve.kernels.layered_adjoint import backward
 from eventsolve.kernels.recurrent_adjoint import mirror
-from eventsolve.kernels.tables import Probes, Spikes, Wanted
-from eventsolve.losses import Evaluation, Loss, VoltageReads
+from eventsolve.kernels.tables import Sampled, Spikes, Wanted
+from eventsolve.losses import Evaluation, Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, is_readout, means_back, scaled
 from eventsolve.network import Key
 from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
-from eventsolve.probes import joined_probes, probes_of
+from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
@@ -97,7 +97,7 @@ class Gradients(Frozen):
     silent_samples : ndarray of int64
         Samples to which the loss's policy for silent outputs was applied.
     solution : Solution
-    reads : mapping of population to VoltageReads
+    voltage_samples : mapping of population to VoltageSamples
         Where the loss reads voltages.
     per_sample : bool
         Whether ``reduction`` was "none".
@@ -118,7 +118,7 @@ class Gradients(Frozen):
     spike_times: Mapping[str, Reals]
     silent_samples: NDArray[np.int64]
     solution: Solution = field(repr=False)
-    reads: Mapping[str, VoltageReads] = field(repr=False)
+    voltage_samples: Mapping[str, VoltageSamples] = field(repr=False)
     per_sample: bool = field(repr=False)
     wrt: tuple[str, ...] = NAMES
 
@@ -154,11 +154,14 @@ class Gradients(Frozen):
         """The places of ``one_sided``, each with what moves its two events."""
         self._require_spike_times("one_sided")
         self.solution.require_solved("coincidences are")
-        probes = [
-            {name: probes_of(reads, low, high) for name, reads in self.reads.items()}
+        sampled = [
+            {
+                name: sampled_of(voltage_samples, low, high)
+                for name, voltage_samples in self.voltage_samples.items()
+            }
             for low, high in chunk_ranges(self.solution.n_samples)
         ]
-        return coincidences_of(self.solution, self.spike_times, probes)
+        return coincidences_of(self.solution, self.spike_times, sampled)
 
     @cached_property
     def condition(self) -> Condition:
@@ -279,10 +282,17 @@ def value_and_grad(
     if reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     scale = 1.0 / n if reduction == "mean" else 1.0
-    spike_times, reads = _scaled(evaluation, scale)
+    spike_times, voltage_samples = _scaled(evaluation, scale)
     means = scaled(evaluation.means, scale)
     gradients = _backward(
-        solution, spike_times, reads, means, asked, reduction == "none", evaluation.silent_samples, threads
+        solution,
+        spike_times,
+        voltage_samples,
+        means,
+        asked,
+        reduction == "none",
+        evaluation.silent_samples,
+        threads,
     )
     value: Any = evaluation.values
     if reduction != "none":
@@ -330,16 +340,16 @@ def evaluated(solution: Solution, loss: Loss) -> Evaluation:
         )
     for name in evaluation.spike_times:
         require_population("the loss's derivative names", name, solution)
-    reads = {}
+    voltage_samples = {}
     for name, given in evaluation.voltages.items():
         require_population("the loss reads voltages of", name, solution)
-        reads[name] = _checked_reads(name, given, solution)
+        voltage_samples[name] = _checked_samples(name, given, solution)
     means = {key: _checked_means(key, slopes, solution) for key, slopes in evaluation.means.items()}
     times = {
         name: _cotangent(name, slopes, solution.spikes[name].n_spikes)
         for name, slopes in evaluation.spike_times.items()
     }
-    return replace(evaluation, values=values, spike_times=times, voltages=reads, means=means)
+    return replace(evaluation, values=values, spike_times=times, voltages=voltage_samples, means=means)
 
 
 def _checked_means(key: tuple[str, float], slopes: Reals, solution: Solution) -> Reals:
@@ -363,19 +373,21 @@ def _checked_means(key: tuple[str, float], slopes: Reals, solution: Solution) ->
     return checked
 
 
-def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> VoltageReads:
+def _checked_samples(name: str, voltage_samples: VoltageSamples, solution: Solution) -> VoltageSamples:
     layer = solution.layer(name)
     place = layer.slice_of(name)
-    checked = VoltageReads(
-        index_vector(f"samples at which {name!r} is read", reads.samples, solution.n_samples),
-        index_vector(f"neurons of {name!r} that are read", reads.neurons, place.stop - place.start),
-        real_array(f"times at which {name!r} is read", reads.times),
-        np.array(reads.arrivals, dtype=np.int64),
-        real_array(f"the cotangent of what is read of {name!r}", reads.cotangents),
+    checked = VoltageSamples(
+        index_vector(f"samples at which {name!r} is read", voltage_samples.samples, solution.n_samples),
+        index_vector(f"neurons of {name!r} that are read", voltage_samples.neurons, place.stop - place.start),
+        real_array(f"times at which {name!r} is read", voltage_samples.times),
+        np.array(voltage_samples.arrivals, dtype=np.int64),
+        real_array(f"the cotangent of what is read of {name!r}", voltage_samples.cotangents),
     )
     sizes = {column.shape for column in checked}
     if len(sizes) > 1:
-        raise ValueError(f"reads of {name!r} must have one length; got {[column.size for column in checked]}")
+        raise ValueError(
+            f"voltage samples of {name!r} must have one length; got {[column.size for column in checked]}"
+        )
     outside = ~((checked.times >= solution.t_start) & (checked.times <= solution.t_end))
     if outside.any():
         raise ValueError(
@@ -384,7 +396,7 @@ def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> Voltag
         )
     if layer.cyclic and (checked.arrivals != -1).any():
         raise ValueError(
-            f"reads of {name!r}, which is in a cycle, must be fixed in time, with -1 for arrivals; "
+            f"voltage samples of {name!r}, which is in a cycle, must be fixed in time, with -1 for arrivals; "
             f"{first_entry(checked.arrivals, checked.arrivals != -1)}"
         )
     if not np.isfinite(checked.cotangents).all():
@@ -395,7 +407,7 @@ def _checked_reads(name: str, reads: VoltageReads, solution: Solution) -> Voltag
     s, n, t = checked.samples, checked.neurons, checked.times
     same = (s[1:] == s[:-1]) & (n[1:] == n[:-1])
     if ((s[1:] < s[:-1]) | ((s[1:] == s[:-1]) & (n[1:] < n[:-1])) | (same & (t[1:] < t[:-1]))).any():
-        raise ValueError(f"reads of {name!r} must be sorted by sample, neuron and time")
+        raise ValueError(f"voltage samples of {name!r} must be sorted by sample, neuron and time")
     return checked
 
 
@@ -427,16 +439,18 @@ def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
     return array
 
 
-def _scaled(evaluation: Evaluation, scale: float) -> tuple[dict[str, Reals], dict[str, VoltageReads]]:
+def _scaled(evaluation: Evaluation, scale: float) -> tuple[dict[str, Reals], dict[str, VoltageSamples]]:
     spike_times = {name: values * scale for name, values in evaluation.spike_times.items()}
-    reads = {name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()}
-    return spike_times, reads
+    voltage_samples = {
+        name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()
+    }
+    return spike_times, voltage_samples
 
 
 def _backward(
     solution: Solution,
     cotangents: Mapping[str, Reals],
-    reads: Mapping[str, VoltageReads],
+    voltage_samples: Mapping[str, VoltageSamples],
     means: Means,
     wrt: tuple[str, ...],
     per_sample: bool,
@@ -473,7 +487,7 @@ def _backward(
             k,
             low,
             errors,
-            {n: probes_of(r, low, high) for n, r in reads.items()},
+            {n: sampled_of(r, low, high) for n, r in voltage_samples.items()},
             means,
             wanted,
             "spike_times" in wrt,
@@ -491,7 +505,9 @@ def _backward(
             for total, result in zip(collected[0], results, strict=True):
                 for into, term in zip(total, result, strict=True):
                     into += term
-    gradients = _gradients(solution, layers, collected, wrt, per_sample, spike_times, silent_samples, reads)
+    gradients = _gradients(
+        solution, layers, collected, wrt, per_sample, spike_times, silent_samples, voltage_samples
+    )
     if solution.stopped is not None and "spike_times" in wrt:
         gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
     return gradients
@@ -520,7 +536,7 @@ def _chunk_back(
     k: int,
     low: int,
     errors: dict[str, Reals],
-    reads: Mapping[str, Probes],
+    sampled: Mapping[str, Sampled],
     means: Means,
     wanted: Wanted,
     judged: bool,
@@ -536,17 +552,17 @@ def _chunk_back(
         cotangents = np.empty(own.times.size)
         for name, place in places.items():
             cotangents[place] = errors[name]
-        probes = joined_probes(layer, reads, chunk.n_samples)
+        here = joined_samples(layer, sampled, chunk.n_samples)
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = (
             _around_cycle(
-                solution, layer, chunk, sources, own, slopes, cotangents, probes, wanted, judged, per_sample
+                solution, layer, chunk, sources, own, slopes, cotangents, here, wanted, judged, per_sample
             )
             if layer.cyclic
             else call(
-                march_back,
+                backward,
                 layer.neurons,
                 layer.afferents,
-                layer.cohorts,
+                layer.groups,
                 layer.n_sources,
                 sources.spikes,
                 chunk.start[layer.name],
@@ -554,7 +570,7 @@ def _chunk_back(
                 own,
                 slopes,
                 cotangents,
-                probes,
+                here,
                 solution.t_end,
                 wanted,
                 per_sample,
@@ -597,12 +613,12 @@ def _around_cycle(
     own: Spikes,
     slopes: Reals,
     cotangents: Reals,
-    probes: Probes,
+    sampled: Sampled,
     wanted: Wanted,
     inputs_judged: bool,
     per_sample: bool,
 ) -> tuple[Reals, Reals, Reals, Reals, Reals, int]:
-    """Return what ``march_back`` does, of a cyclic layer; its synapses in the order of its efferents."""
+    """Return what ``backward`` does, of a cyclic layer; its synapses in the order of its efferents."""
     n_before = sources.spikes.times.size - own.times.size
     order = np.arange(own.times.size) if sources.order is None else sources.order
     judged = np.ones(layer.n_sources, np.bool_)
@@ -620,7 +636,7 @@ def _around_cycle(
         own,
         slopes,
         cotangents,
-        probes,
+        sampled,
         solution.t_end,
         judged,
         wanted,
@@ -637,7 +653,7 @@ def _gradients(
     per_sample: bool,
     spike_times: Mapping[str, list[Reals]],
     silent_samples: NDArray[np.int64],
-    reads: Mapping[str, VoltageReads],
+    voltage_samples: Mapping[str, VoltageSamples],
 ) -> Gradients:
     fields: dict[str, dict[Any, Any]] = {name: {} for name in wrt}
     for index, layer in enumerate(layers):
@@ -661,7 +677,7 @@ def _gradients(
         **{name: fields[name] if name in wrt else NotAskedFor(name, wrt) for name in NAMES},
         silent_samples=silent_samples,
         solution=solution,
-        reads=reads,
+        voltage_samples=voltage_samples,
         per_sample=per_sample,
         wrt=wrt,
     )

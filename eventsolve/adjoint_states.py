@@ -13,9 +13,9 @@ from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels.adjoint_states import sample_adjoint, slopes_of
-from eventsolve.losses import Loss, VoltageReads
+from eventsolve.losses import Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, mean_adjoint_of
-from eventsolve.probes import joined_probes, probes_of
+from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.solution import Solution, gather, own_spikes, places_of
 
 Reals = NDArray[np.float64]
@@ -34,7 +34,7 @@ class AdjointStates(Frozen):
     solution : Solution
     spike_times : mapping of population to ndarray of float64, (n_spikes,)
         dL/dt_k in 1/s of each sample's own loss, with all that the spike changes.
-    reads : mapping of population to VoltageReads
+    voltage_samples : mapping of population to VoltageSamples
         Where the loss reads voltages, at which p_V jumps; a running loss is read at the nodes of its quadrature.
     means : mapping of (population, rate) to ndarray of float64, (n_samples, n_neurons)
         Derivatives by mean voltages in closed form: with those dp_V/dt has its source, and no nodes.
@@ -42,7 +42,7 @@ class AdjointStates(Frozen):
 
     solution: Solution
     spike_times: Mapping[str, Reals]
-    reads: Mapping[str, VoltageReads]
+    voltage_samples: Mapping[str, VoltageSamples]
     means: Means
 
     def voltage(self, population: str, times: ArrayLike) -> Reals:
@@ -57,11 +57,14 @@ class AdjointStates(Frozen):
         return self._states(population, times)[1]
 
     def event_times(self, population: str) -> list[Reals]:
-        """Return those of the solution and those of the loss's reads, sample by sample, sorted."""
+        """Return those of the solution and those of the loss's voltage samples, sample by sample, sorted."""
         times = self.solution.event_times(population)
-        if population in self.reads:
-            reads = self.reads[population]
-            return [np.union1d(t, reads.times[reads.samples == s]) for s, t in enumerate(times)]
+        if population in self.voltage_samples:
+            voltage_samples = self.voltage_samples[population]
+            return [
+                np.union1d(t, voltage_samples.times[voltage_samples.samples == s])
+                for s, t in enumerate(times)
+            ]
         return times
 
     def _states(self, population: str, times: ArrayLike) -> tuple[Reals, Reals]:
@@ -83,7 +86,7 @@ class AdjointStates(Frozen):
                     slopes_of,
                     layer.neurons,
                     layer.afferents,
-                    layer.cohorts,
+                    layer.groups,
                     layer.n_sources,
                     gather(layer, chunk).spikes,
                     start,
@@ -91,8 +94,8 @@ class AdjointStates(Frozen):
                     own,
                     solution.t_end,
                 )
-            reads = {name: probes_of(r, low, high) for name, r in self.reads.items()}
-            probes = joined_probes(layer, reads, chunk.n_samples)
+            here = {name: sampled_of(v, low, high) for name, v in self.voltage_samples.items()}
+            sampled = joined_samples(layer, here, chunk.n_samples)
             p_v, p_i = call(
                 sample_adjoint,
                 layer.neurons,
@@ -100,7 +103,7 @@ class AdjointStates(Frozen):
                 left,
                 own,
                 totals,
-                probes,
+                sampled,
                 everywhere[low:high],
                 solution.t_end,
             )

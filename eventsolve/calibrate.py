@@ -22,6 +22,7 @@ from eventsolve.free_numbers import (
     flat,
     jacobian_of,
     jacobian_of_reach,
+    late_spikes,
     levels_of,
     moved_network,
     numbers_of,
@@ -76,7 +77,7 @@ class Calibration(Frozen):
     noise : float
         The standard deviation of what is left of the residuals, in the unit of the voltage, or in the given noise.
     n_spikes : int
-        How many residuals there are.
+        How many spikes were taken: residuals that the numbers make as small as they can.
     """
 
     network: Network
@@ -110,7 +111,7 @@ class Calibration(Frozen):
         ]
         rows += [("(cannot be told)", str(direction)) for direction in self.undetermined]
         beside = [sum(t.n_spikes for t in kind.values()) for kind in (self.lost, self.extra)]
-        rows.append(("(spikes)", f"{self.n_spikes} explained, {beside[0]} lost, {beside[1]} extra"))
+        rows.append(("(spikes)", f"{self.n_spikes} taken, {beside[0]} lost, {beside[1]} extra"))
         rows.append(("(noise)", f"{self.noise:.3g}"))
         return f"Calibration({several(len(self.names), 'number')})", rows
 
@@ -148,8 +149,10 @@ def calibrate(
         Which quantities are free, and whether each ``"neuron"`` (a gain or delay: of all its synapses of one
         projection), ``"layer"`` (a population or projection), the ``"chip"``, or of gains and delays each ``"source"``
         (neuron that sends) or ``"synapse"`` has its own. Quantities are factors of tau_mem, tau_syn and gain (of
-        weights), and shifts of v_threshold, v_reset, v_leak, v_initial, i_initial, t_ref and delay. Names alone are
-        free per layer.
+        weights), and shifts of v_threshold, v_reset, v_leak, v_initial, i_initial, t_ref and delay; and ``"latency"``
+        (of neurons), seconds from a crossing to the spike that was measured, sent and reset by, which is no part of
+        the network: half a step of an implementation that looks at the threshold once per step. Names alone are free
+        per layer.
     of : collection of str, optional
         Only these populations, and projections to them; by default all whose spikes are given.
     time_noise, voltage_noise : float, optional
@@ -275,25 +278,32 @@ class _Fit:
             weights.append(np.where(known, 1.0 / noise, 0.0))
         return np.concatenate(weights)
 
-    def residuals(self, observation: Observation) -> Reals:
-        """Return V - v_threshold at all spikes, in the network's own unit of the voltage, in which none shrinks.
+    def residuals(self, observation: Observation, x: Reals, slopes: Reals | None = None) -> Reals:
+        """Return V - v_threshold at all crossings, in the network's own unit of the voltage, in which none shrinks.
 
         Spikes say nothing of a unit, in which v_threshold - v_reset, gains and all else are larger or smaller: where
-        these are free, smaller residuals in a smaller unit would else be taken for better ones.
+        these are free, smaller residuals in a smaller unit would else be taken for better ones. A neuron that is late
+        crossed before its spike, when V was lower by the latency times V' (to first order), or times given slopes.
         """
         return (
-            flat(observation.residual.voltage)
+            (flat(observation.residual.voltage) - self.passed(observation, x, slopes))
             * reach_of(self.network, observation)
             / reach_of(observation.network, observation)
         )
 
-    def jacobian(self, observation: Observation, apart: bool) -> Reals:
-        """Return the derivatives of :meth:`residuals`."""
+    def passed(self, observation: Observation, x: Reals, slopes: Reals | None = None) -> Reals:
+        """Return how far V came from its crossing to its spike, for all spikes."""
+        rises = _rises(observation) if slopes is None else slopes
+        return rises * (late_spikes(observation, self.numbers) @ x)
+
+    def jacobian(self, observation: Observation, x: Reals, slopes: Reals, apart: bool) -> Reals:
+        """Return the derivatives of :meth:`residuals`, with slopes held."""
         own, nominal = reach_of(observation.network, observation), reach_of(self.network, observation)
-        by_reach = jacobian_of_reach(observation, self.numbers) * flat(observation.residual.voltage)[:, None]
-        return (jacobian_of(observation, self.numbers, apart, self.threads) - by_reach / own[:, None]) * (
-            nominal / own
-        )[:, None]
+        residuals = flat(observation.residual.voltage) - self.passed(observation, x, slopes)
+        by_reach = jacobian_of_reach(observation, self.numbers) * residuals[:, None]
+        by_latency = slopes[:, None] * late_spikes(observation, self.numbers)
+        by_network = jacobian_of(observation, self.numbers, apart, self.threads)
+        return (by_network - by_latency - by_reach / own[:, None]) * (nominal / own)[:, None]
 
     def scales(self, x: Reals, spikes: _Spikes) -> dict[str, Reals]:
         """Return how large each neuron's residuals are, in units of their noise: its own, or that of all if larger.
@@ -302,7 +312,7 @@ class _Fit:
         """
         observation = self.observed(x, spikes)
         weights = self.weights(observation, spikes)
-        residuals, start, found = weights * self.residuals(observation), 0, {}
+        residuals, start, found = weights * self.residuals(observation, x), 0, {}
         every = _spread_of(residuals[weights > 0.0])
         for name in observation.slopes:
             trains = observation.spikes[name]
@@ -313,11 +323,15 @@ class _Fit:
                 found[name][n] = max(every, _spread_of(residuals[place][known & (who == n)]))
         return found
 
+    def bounds(self, spikes: _Spikes) -> tuple[Reals, Reals]:
+        return bounds_of(self.network, self.numbers, spikes.all())
+
     def solved(self, x: Reals, spikes: _Spikes, apart: bool) -> Reals:
-        """Return the numbers with the least squares."""
+        """Return the numbers with the least squares; noise, and the slopes of late spikes, are those before."""
         from scipy.optimize import least_squares  # slow to import, and wanted here alone
 
-        weights = self.weights(self.observed(x, spikes), spikes)
+        start = self.observed(x, spikes)
+        weights, slopes = self.weights(start, spikes), _rises(start)
         n = int(np.count_nonzero(weights))
         if n < len(self.numbers):
             raise ValueError(
@@ -325,15 +339,13 @@ class _Fit:
             )
 
         def residuals(x: Reals) -> Reals:
-            return weights * self.residuals(self.observed(x, spikes))
+            return weights * self.residuals(self.observed(x, spikes), x, slopes)
 
         def jacobian(x: Reals) -> Reals:
-            return weights[:, None] * self.jacobian(self.observed(x, spikes), apart)
+            return _told(weights[:, None] * self.jacobian(self.observed(x, spikes), x, slopes, apart))
 
         # below it there is no noise, but rounding, and every residual counts
-        floor = 1e-6 * float(
-            np.median((weights * reach_of(self.network, self.observed(x, spikes)))[weights > 0.0])
-        )
+        floor = 1e-6 * float(np.median((weights * reach_of(self.network, start))[weights > 0.0]))
         scale = float(flat(self.scales(x, spikes)).max())
         for _ in range(3):
             if scale == 0.0:
@@ -342,7 +354,7 @@ class _Fit:
                 residuals,
                 x,
                 jacobian,
-                bounds=bounds_of(self.network, self.numbers, spikes.all()),
+                bounds=self.bounds(spikes),
                 x_scale="jac",
                 loss=self.loss,
                 f_scale=2.0 * max(scale, floor),
@@ -374,17 +386,20 @@ class _Fit:
             name: np.maximum(FAR * scales[name][observation.spikes[name].neurons] * noise, _ROUNDING)
             for name, noise in self.noise(observation).items()
         }
+        residuals = _by_population(
+            observation, flat(observation.residual.voltage) - self.passed(observation, x)
+        )
         # where V is far beyond the threshold a spike is lost before, but none after it is known to be
         until = {
             name: chosen(
                 observation.spikes[name], ~from_first(observation.spikes[name], residual > limits[name])
             )
-            for name, residual in observation.residual.voltage.items()
+            for name, residual in residuals.items()
         }
         short = self.observed(x, _Spikes(until, {name: none_of(trains) for name, trains in until.items()}))
         taken, added = {}, {}
         for name, limit in limits.items():
-            trains, residual = observation.spikes[name], observation.residual.voltage[name]
+            trains, residual = observation.spikes[name], residuals[name]
             put_in = among(trains, spikes.added[name])
             # what comes after a wrong spike is wrong by it: of each neuron only the first is taken at its word
             wrong = firsts(trains, np.abs(residual) > limit) & (residual < 0.0)
@@ -417,18 +432,19 @@ class _Fit:
                 for side in sides
             ]
             bend[k] = float(of_threshold[steady] @ (logs[0] - logs[1])) / (2.0 * step[k])
-        jacobian = (weights[:, None] * self.jacobian(observation, apart))[weights > 0.0]
-        scale = _spread_of((weights * self.residuals(observation))[weights > 0.0])
+        slopes = _rises(observation)
+        jacobian = (weights[:, None] * self.jacobian(observation, x, slopes, apart))[weights > 0.0]
+        scale = _spread_of((weights * self.residuals(observation, x))[weights > 0.0])
         inverse = _inverse(jacobian)[0]
         return scale**2 * inverse @ bend
 
     def result(self, x: Reals, spikes: _Spikes, apart: bool, extra: Mapping[str, SpikeTrains]) -> Calibration:
-        x = x + self.correction(x, spikes, apart)
+        x = np.clip(x + self.correction(x, spikes, apart), *self.bounds(spikes))
         observation = self.observed(x, spikes)
         weights = self.weights(observation, spikes)
         known = weights > 0.0
-        residuals = (weights * self.residuals(observation))[known]
-        jacobian = (weights[:, None] * self.jacobian(observation, apart))[known]
+        residuals = (weights * self.residuals(observation, x))[known]
+        jacobian = (weights[:, None] * self.jacobian(observation, x, _rises(observation), apart))[known]
         samples = np.concatenate([observation.spikes[name].samples for name in observation.slopes])[known]
         scale = _spread_of(residuals)
         covariance, blind = _uncertainty(
@@ -456,6 +472,17 @@ class _Fit:
             n_spikes=residuals.size,
             _numbers=self.numbers,
         )
+
+
+def _rises(observation: Observation) -> Reals:
+    """Return V' at all spikes that were given, 0 where an arrival triggers one."""
+    return np.nan_to_num(flat(observation.slopes), nan=0.0)
+
+
+def _by_population(observation: Observation, values: Reals) -> dict[str, Reals]:
+    """Return numbers of all spikes that were given, by population."""
+    ends = np.cumsum([trains.n_spikes for trains in map(observation.spikes.__getitem__, observation.slopes)])
+    return dict(zip(observation.slopes, np.split(values, ends[:-1]), strict=True))
 
 
 def _uncertainty(
@@ -488,12 +515,23 @@ def _uncertainty(
     return inverse @ varies @ inverse, blind
 
 
-def _inverse(jacobian: Reals) -> tuple[Reals, Reals]:
-    """Return the inverse of J^T J in what J tells, and the directions that it does not tell, (n_blind, n)."""
+def _axes(jacobian: Reals) -> tuple[Reals, Reals, Reals, Reals, Booleans]:
+    """Return U, s and V^T of J with columns of length 1, those lengths, and which directions J tells."""
     size = np.linalg.norm(jacobian, axis=0)
     size[size == 0.0] = 1.0
-    _, singular, axes = np.linalg.svd(jacobian / size, full_matrices=False)
-    told = singular > _BLIND * singular[0]
+    left, singular, axes = np.linalg.svd(jacobian / size, full_matrices=False)
+    return left, singular, axes, size, singular > _BLIND * singular[0]
+
+
+def _told(jacobian: Reals) -> Reals:
+    """Return J without the rounding along directions that it does not tell, in which numbers would drift."""
+    left, singular, axes, size, told = _axes(jacobian)
+    return jacobian if told.all() else left[:, told] * singular[told] @ axes[told] * size
+
+
+def _inverse(jacobian: Reals) -> tuple[Reals, Reals]:
+    """Return the inverse of J^T J in what J tells, and the directions that it does not tell, (n_blind, n)."""
+    _, singular, axes, size, told = _axes(jacobian)
     inverse = axes[told].T / singular[told] ** 2 @ axes[told]
     return inverse / np.outer(size, size), axes[~told] / size
 

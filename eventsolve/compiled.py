@@ -28,7 +28,7 @@ def compiled(function: Function, **options: Any) -> Function:
     return result
 
 
-def borrowing(function: Function) -> Function:
+def without_refcount(function: Function) -> Function:
     """Compile a kernel that makes no array and returns none, without counting references to those that it is given.
 
     numba counts them atomically, for every array that is passed or taken out of a tuple: more than small kernels cost.
@@ -37,7 +37,7 @@ def borrowing(function: Function) -> Function:
 
 
 def embedded(function: Function) -> Function:
-    """Compile a borrowing kernel into its caller: to hand over many arrays costs more than a small part of a loop."""
+    """Compile such a kernel into its caller: to hand over many arrays costs more than a small part of a loop."""
     return compiled(function, _nrt=False, forceinline=True)
 
 

@@ -1,6 +1,6 @@
 """gradient_condition(): how many digits of the derivatives of every spike time float64 can know.
 
-A running error analysis to first order, with the triangle inequality, forwards through every life
+A running error analysis to first order, with the triangle inequality, forwards through every trajectory
 (:func:`eventsolve.kernels.perturbation.transport`):
 
 1. how far V, I and every spike time may be off: a few roundings of each term of V and I between two events, against V'
@@ -27,8 +27,9 @@ from eventsolve.chunks import map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels import perturbation
-from eventsolve.kernels.distances import Lives
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.distances import Trajectories
+from eventsolve.kernels.perturbation import Changes, Reach, Scales
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -43,7 +44,6 @@ from eventsolve.kernels.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.kernels.perturbation import Changes, Reach, Scales
 from eventsolve.margins import spiking_layers
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.schedule import Layer
@@ -230,14 +230,14 @@ def _condition(part: Solution, layers: list[Layer]) -> dict[str, Reals]:
 
 def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> None:
     """Write the columns of the own spikes of a sample into ``found``; ``before`` has those of the sources."""
-    layer, own, lives = study.layer, study.own, study.lives[sample]
+    layer, own, trajectories = study.layer, study.own, study.trajectories[sample]
 
     def carried(changes: Changes, k: int) -> Reach:
         reach: Reach = call(
             perturbation.transport,
             layer.neurons,
             layer.afferents,
-            lives,
+            trajectories,
             own,
             sample,
             study.origin,
@@ -248,13 +248,19 @@ def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> Non
         return reach
 
     with np.errstate(invalid="ignore"):  # 0 times inf, at spikes without a slope
-        events = _Events(study, lives)
+        events = _Events(study, trajectories)
         off = carried(events.roundings(), 0)
         nothing = np.zeros(own.times.size)
         for k, name in enumerate(NAMES, start=1):
             scales = scales_of(layer, name)
             unit = call(
-                perturbation.changes_of, layer.neurons, layer.afferents, lives, own.trigger, scales, nothing
+                perturbation.changes_of,
+                layer.neurons,
+                layer.afferents,
+                trajectories,
+                own.trigger,
+                scales,
+                nothing,
             )
             size = carried(unit, k)
             more = events.errors(off, size, unit, scales, before[0], before[k])
@@ -274,14 +280,14 @@ def scales_of(layer: Layer, name: str) -> Scales:
 
 
 class _Events:
-    """The segments of all lives of a sample as columns, (n_segments,), and masks of what ends them."""
+    """The segments of all trajectories of a sample as columns, (n_segments,), and masks of what ends them."""
 
-    def __init__(self, study: Study, lives: Lives) -> None:
+    def __init__(self, study: Study, trajectories: Trajectories) -> None:
         layer, own_trigger = study.layer, study.own.trigger
-        neurons, states, events = layer.neurons, lives.states, lives.events
+        neurons, states, events = layer.neurons, trajectories.states, trajectories.events
         neuron = np.empty(events.shape[0], np.int64)
         for n in range(layer.size):
-            neuron[lives.first[n] : lives.last[n]] = n
+            neuron[trajectories.first[n] : trajectories.last[n]] = n
         self.neuron, self.origin = neuron, study.origin
         self.tau_mem, self.tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         self.drop = (neurons.v_threshold - neurons.v_reset)[neuron]
@@ -293,7 +299,7 @@ class _Events:
         self.time = states[:, START] + h
         self.current = self.i * self.decay_syn
         # what V and I at the end owe to the parameters, per unit of u and i at the start
-        k_leak, k_mem, k_syn = call(perturbation.derivatives_of, neurons, lives)
+        k_leak, k_mem, k_syn = call(perturbation.derivatives_of, neurons, trajectories)
         self.by_leak, self.by_mem_i, self.by_syn_i = k_leak, np.abs(k_mem), np.abs(k_syn)
         self.by_mem_u = self.decay_mem * h / self.tau_mem**2
         self.decay_by_syn = self.decay_syn * h / self.tau_syn**2
@@ -305,15 +311,15 @@ class _Events:
         self.crosses = self.spikes.copy()
         self.crosses[self.spikes] = own_trigger[self.which[self.spikes]] < 0
         self.subtracts = self.spikes & ~self.crosses & (neurons.subtracts[neuron] > 0.0)
-        self.synapse = np.where(self.arrives, lives.synapses, 0)
-        self.cause = np.where(self.arrives, lives.causes, 0)
+        self.synapse = np.where(self.arrives, trajectories.synapses, 0)
+        self.cause = np.where(self.arrives, trajectories.causes, 0)
         weight, delta = layer.afferents.weight, layer.afferents.delta
         none = np.zeros(1)
         self.weight = np.where(self.arrives, np.abs(weight if weight.size else none)[self.synapse], 0.0)
         self.delta = self.arrives & (delta if delta.size else none.astype(np.bool_))[self.synapse]
         # which spike each release follows
         last = np.maximum.accumulate(np.where(self.spikes, np.arange(neuron.size), -1))
-        self.follows = np.where(self.released & (last >= lives.first[neuron]), self.which[last], -1)
+        self.follows = np.where(self.released & (last >= trajectories.first[neuron]), self.which[last], -1)
         self.slope_before = (
             np.abs(i * self.decay_syn - (u * self.decay_mem + i * self.response)) / self.tau_mem
         )

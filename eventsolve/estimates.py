@@ -223,15 +223,21 @@ def _bounds(
     for name, place in places.items():
         emitted[place] = pattern["spike_times"].get(name, 0.0)
     bounds = np.zeros(rows.causes.size)
-    for s, lives in enumerate(study.lives):
+    for s, trajectories in enumerate(study.trajectories):
         changes = call(
-            perturbation.changes_of, layer.neurons, layer.afferents, lives, own.trigger, scales, emitted
+            perturbation.changes_of,
+            layer.neurons,
+            layer.afferents,
+            trajectories,
+            own.trigger,
+            scales,
+            emitted,
         )
         reached = call(
             perturbation.transport,
             layer.neurons,
             layer.afferents,
-            lives,
+            trajectories,
             own,
             s,
             study.origin,
@@ -244,7 +250,7 @@ def _bounds(
             perturbation.bounds_of,
             layer.neurons,
             layer.afferents,
-            lives,
+            trajectories,
             own.trigger,
             study.origin,
             sources,
@@ -285,7 +291,7 @@ def _radii(
                     ranked[s].labels[row],
                     layer.neurons,
                     layer.afferents,
-                    study.lives[s],
+                    study.trajectories[s],
                     own.trigger,
                     gradient,
                     s,

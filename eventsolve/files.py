@@ -43,7 +43,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             beside.chmod(target.stat().st_mode & 0o7777)
         beside.replace(target)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)  # of a library's own error, too
         raise NotWrittenError(f"{os.fspath(path)} cannot be written: {reason}") from error
     finally:
         beside.unlink(missing_ok=True)

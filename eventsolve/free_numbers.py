@@ -23,6 +23,9 @@ Booleans = NDArray[np.bool_]
 FACTORS = ("tau_mem", "tau_syn", "gain")
 SHIFTS = ("v_threshold", "v_reset", "v_leak", "v_initial", "i_initial", "t_ref", "delay")
 OF_SYNAPSES = ("gain", "delay")
+OF_RECORDS = ("latency",)
+"""Of how spikes are measured, not of the network: how long after its crossing a neuron spikes."""
+QUANTITIES = (*FACTORS, *SHIFTS, *OF_RECORDS)
 LEVELS = ("neuron", "layer", "chip", "source", "synapse")
 
 
@@ -94,7 +97,7 @@ def sizes_of(network: Network, numbers: tuple[Number, ...]) -> Reals:
         population = network.population(place[1] if number.quantity in OF_SYNAPSES else place)
         if number.quantity in FACTORS:
             found.append(1.0)
-        elif number.quantity in TIMES:
+        elif number.quantity in (*TIMES, *OF_RECORDS):
             found.append(float(population.parameter("tau_mem").min()))
         else:
             found.append(float((population.parameter("v_threshold") - population.parameter("v_reset")).min()))
@@ -109,13 +112,13 @@ def levels_of(free: object) -> dict[str, str]:
         )
     levels = dict(free) if isinstance(free, Mapping) else dict.fromkeys(free, "layer")
     for quantity, level in levels.items():
-        if quantity not in (*FACTORS, *SHIFTS):
-            raise ValueError(f"free must name some of {(*FACTORS, *SHIFTS)}; got {shown(quantity)}")
+        if quantity not in QUANTITIES:
+            raise ValueError(f"free must name some of {QUANTITIES}; got {shown(quantity)}")
         levels_of_it = LEVELS if quantity in OF_SYNAPSES else LEVELS[:3]
         if level not in levels_of_it:
             raise ValueError(f"free[{quantity!r}] must be one of {levels_of_it}; got {shown(level)}")
     if not levels:
-        raise ValueError(f"free must name at least one of {(*FACTORS, *SHIFTS)}")
+        raise ValueError(f"free must name at least one of {QUANTITIES}")
     return levels
 
 
@@ -188,7 +191,7 @@ def moved_network(network: Network, numbers: tuple[Number, ...], x: Reals) -> Ne
     delays: dict[Key, Reals] = {}
     projections = network.projections
     for number, step in zip(numbers, x.tolist(), strict=True):
-        for part in number.parts:
+        for part in () if number.quantity in OF_RECORDS else number.parts:
             if number.quantity == "gain":
                 values = weights.setdefault(part.place, projections[part.place].weights.copy())
             elif number.quantity == "delay":
@@ -233,7 +236,7 @@ def direction_of_numbers(
     """Return how far all numbers of a network go as its free ones make these steps."""
     found: dict[str, dict[Any, Any]] = {}
     for number, step in zip(numbers, steps.tolist(), strict=True):
-        for part in number.parts:
+        for part in () if number.quantity in OF_RECORDS else number.parts:
             kind, place, values = _steps(network, number.quantity, part)
             found.setdefault(kind, {})
             found[kind][place] = found[kind].get(place, 0.0) + step * values
@@ -256,7 +259,7 @@ def jacobian_of(
     jacobian = np.zeros((sum(sizes), len(numbers)))
     together: dict[Any, list[tuple[int, Part]]] = {}
     for k, number in enumerate(numbers):
-        for part in number.parts:
+        for part in () if number.quantity in OF_RECORDS else number.parts:
             together.setdefault(
                 (number.quantity, part.place, part.colour) if apart else (k, part.place), []
             ).append((k, part))
@@ -276,6 +279,26 @@ def jacobian_of(
         for k, part in group:
             jacobian[rows, k] += moved[post] * part.posts[trains[post].neurons]
     return jacobian
+
+
+def late_spikes(observation: Observation, numbers: tuple[Number, ...]) -> Reals:
+    """Return how many of each number every spike that was given is late by, (n_spikes, n): 0 or 1, of latencies."""
+    columns = []
+    for number in numbers:
+        of: dict[str, Reals] = {}
+        if number.quantity in OF_RECORDS:
+            of = {part.place: part.mask.astype(np.float64) for part in number.parts}
+        columns.append(
+            flat(
+                {
+                    name: of[name][observation.spikes[name].neurons]
+                    if name in of
+                    else np.zeros(observation.spikes[name].n_spikes)
+                    for name in observation.slopes
+                }
+            )
+        )
+    return np.stack(columns, axis=1)
 
 
 def bounds_of(

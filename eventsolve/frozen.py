@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 
+from eventsolve.renamed import hint
 from eventsolve.shown import Shown
 
 Key = TypeVar("Key")
@@ -92,6 +93,14 @@ class Frozen(Shown):
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in list(state.items()):
             vars(self)[name] = value if name.startswith("_") else read_only(value)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            known = (hint(kind.__name__, name) for kind in type(self).__mro__)
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}{next(filter(None, known), '')}"
+            )
 
 
 def read_only(value: Any) -> Any:

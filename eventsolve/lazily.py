@@ -8,6 +8,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from eventsolve.renamed import hint
+
 
 def attached(
     package: str, *parts: str, names: Mapping[str, str] | None = None
@@ -23,7 +25,7 @@ def attached(
             return import_module(f"{package}.{name}")
         if name in homes:
             return getattr(import_module(f"{package}.{homes[name]}"), name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{hint(package, name)}")
 
     def __dir__() -> list[str]:
         names = vars(sys.modules[package]).items()

@@ -297,7 +297,7 @@ def rows_of(
         layer.neurons,
         layer.afferents,
         heard,
-        layer.cohorts,
+        layer.groups,
         layer.n_sources,
         gathered.spikes,
         chunk.start[layer.name],

@@ -51,7 +51,7 @@ def mean_voltages_of(solution: Solution, population: str, rate: float) -> Reals:
             kernels.mean_voltages,
             layer.neurons,
             layer.afferents,
-            layer.cohorts,
+            layer.groups,
             layer.n_sources,
             gather(layer, chunk).spikes,
             chunk.start[layer.name],
@@ -72,7 +72,7 @@ def means_back(
     wanted: Wanted,
     per_sample: bool,
 ) -> list[tuple[Reals, Reals, Reals, Reals]]:
-    """Return what every mean of a layer's readouts, by its cotangents, adds in chunk k to what ``march_back`` returns.
+    """Return what every mean of a layer's readouts, by its cotangents, adds in chunk k to what ``backward`` returns.
 
     (errors of the sources' spikes, d_weight, d_delay, d_parameters)
     """
@@ -82,7 +82,7 @@ def means_back(
             kernels.mean_voltages_back,
             layer.neurons,
             layer.afferents,
-            layer.cohorts,
+            layer.groups,
             layer.n_sources,
             sources.spikes,
             solution._chunks[k].start[layer.name],

@@ -281,7 +281,7 @@ def observe(
         return chunk, [_follow(layer, chunk, trains, *ranges[k], t_end) for layer in layers]
 
     followed = map_chunks(work, len(ranges), threads)
-    residual, slopes = _by_population(layers, [lives for _, lives in followed], given, slope)
+    residual, slopes = _by_population(layers, [trajectories for _, trajectories in followed], given, slope)
     observation = Observation._trusted(
         network, 0.0, t_end, trains, grazing, n_samples, -1.0, tuple(chunk for chunk, _ in followed)
     )
@@ -292,11 +292,11 @@ def observe(
         slopes=FrozenMapping(slopes),
         _slopes=tuple(
             {
-                layer.name: _for_kernels(layer, life, given, slope, undefined)
-                for layer, life in zip(layers, lives, strict=True)
+                layer.name: _for_kernels(layer, trajectory, given, slope, undefined)
+                for layer, trajectory in zip(layers, trajectories, strict=True)
                 if not given.keys().isdisjoint(layer.name)
             }
-            for _, lives in followed
+            for _, trajectories in followed
         ),
     )
     return observation
@@ -419,7 +419,7 @@ def _follow(
             follow_given,
             layer.neurons,
             layer.afferents,
-            layer.cohorts,
+            layer.groups,
             layer.n_sources,
             gathered.spikes,
             origin,
@@ -505,7 +505,7 @@ def _ranks(gathered: Gathered, origin: Integers, own: Spikes) -> Integers:
 
 def _by_population(
     layers: tuple[Layer, ...],
-    lives: list[list[Life]],
+    trajectories: list[list[Life]],
     given: Mapping[str, SpikeTrains],
     slope: str,
 ) -> tuple[Residual, dict[str, Reals]]:
@@ -520,12 +520,14 @@ def _by_population(
                 continue
             place = layer.slice_of(name)
             residuals, chosen, missed = [np.empty(0)], [np.empty(0)], [np.empty((0, 4))]
-            for (low, _), chunk in zip(chunk_ranges(given[name].n_samples), lives, strict=True):
-                life = chunk[k]
-                places = places_in(layer, life.own)[name]
-                residuals.append(life.residual[places])
-                chosen.append(getattr(life, slope)[places])
-                here = life.missed[(life.missed[:, 1] >= place.start) & (life.missed[:, 1] < place.stop)]
+            for (low, _), chunk in zip(chunk_ranges(given[name].n_samples), trajectories, strict=True):
+                trajectory = chunk[k]
+                places = places_in(layer, trajectory.own)[name]
+                residuals.append(trajectory.residual[places])
+                chosen.append(getattr(trajectory, slope)[places])
+                here = trajectory.missed[
+                    (trajectory.missed[:, 1] >= place.start) & (trajectory.missed[:, 1] < place.stop)
+                ]
                 missed.append(here + np.array([low, -place.start, 0.0, 0.0]))
             voltage[name], slopes[name] = np.concatenate(residuals), np.concatenate(chosen)
             rows = np.concatenate(missed)
@@ -543,12 +545,12 @@ def _by_population(
 
 
 def _for_kernels(
-    layer: Layer, life: Life, given: Mapping[str, SpikeTrains], slope: str, undefined: str
+    layer: Layer, trajectory: Life, given: Mapping[str, SpikeTrains], slope: str, undefined: str
 ) -> Reals:
     """Return V' before every spike of a layer as gradients take it; the network's own of populations not given."""
-    slopes = life.threshold.copy()
-    for name, places in places_in(layer, life.own).items():
+    slopes = trajectory.threshold.copy()
+    for name, places in places_in(layer, trajectory.own).items():
         if name in given:
-            chosen = getattr(life, slope)[places]
+            chosen = getattr(trajectory, slope)[places]
             slopes[places] = np.where(chosen > 0.0, chosen, np.inf) if undefined == "zero" else chosen
     return slopes

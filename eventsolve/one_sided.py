@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges
 from eventsolve.interrupts import call
-from eventsolve.kernels import coincidences, lives
-from eventsolve.kernels.tables import Probes
+from eventsolve.kernels import coincidences, trajectories
+from eventsolve.kernels.tables import Sampled
 from eventsolve.margins import origins, source_of
 from eventsolve.network import Key
-from eventsolve.probes import joined_probes
+from eventsolve.sampled import joined_samples
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
 
@@ -22,10 +22,10 @@ Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _WORDS = {
-    lives.END: "t_end",
-    lives.SPIKE: "its spike",
-    lives.RELEASE: "the end of its refractory period",
-    lives.PROBE: "a read of its voltage",
+    trajectories.END: "t_end",
+    trajectories.SPIKE: "its spike",
+    trajectories.RELEASE: "the end of its refractory period",
+    trajectories.SAMPLED: "a sample of its voltage",
 }
 
 
@@ -69,7 +69,7 @@ class Coincidence(NamedTuple):
 
 
 def coincidences_of(
-    solution: Solution, totals: Mapping[str, Reals], probes: Sequence[Mapping[str, Probes]]
+    solution: Solution, totals: Mapping[str, Reals], sampled: Sequence[Mapping[str, Sampled]]
 ) -> list[Coincidence]:
     """Return all that matter to a gradient, by sample, time, population and neuron.
 
@@ -78,16 +78,16 @@ def coincidences_of(
     solution : Solution
     totals : mapping of population to ndarray, (n_spikes,)
         dL/dt of every spike, with all that it changes.
-    probes : list of mapping of population to Probes
+    sampled : list of mapping of population to Sampled
         Of every chunk, where the loss reads voltages.
     """
-    concerned = _concerned(solution, totals, probes)
+    contributing = _contributing(solution, totals, sampled)
     found: list[Coincidence] = []
     solved = {name: _solved(solution, name) for name in solution.spikes}
     starts = dict.fromkeys(solution.spikes, 0)
-    for chunk, here, (low, _) in zip(solution.chunks, probes, chunk_ranges(solution.n_samples), strict=True):
+    for chunk, here, (low, _) in zip(solution.chunks, sampled, chunk_ranges(solution.n_samples), strict=True):
         for layer in layers_of(solution.network):
-            if not concerned.isdisjoint(layer.name):
+            if not contributing.isdisjoint(layer.name):
                 places = {
                     name: solved[name][starts[name] : starts[name] + spikes.times.size]
                     for name, spikes in chunk.spikes.items()
@@ -101,12 +101,12 @@ def coincidences_of(
     return sorted(found, key=lambda tie: (tie.place.sample, tie.place.time, tie.place[:4]))
 
 
-def _concerned(
-    solution: Solution, totals: Mapping[str, Reals], probes: Sequence[Mapping[str, Probes]]
+def _contributing(
+    solution: Solution, totals: Mapping[str, Reals], sampled: Sequence[Mapping[str, Sampled]]
 ) -> set[str]:
     """Return the populations on which the loss may depend: those it reads or differentiates, and all before them."""
     names = {name for name, values in totals.items() if values.any()}
-    names |= {name for here in probes for name in here}
+    names |= {name for here in sampled for name in here}
     while True:
         before = {p.pre for p in solution.network.projections.values() if p.post in names}
         if before <= names:
@@ -129,7 +129,7 @@ def _of_layer(
     low: int,
     numbers: Mapping[str, Integers],
     totals: Mapping[str, Reals],
-    reads: Mapping[str, Probes],
+    sampled: Mapping[str, Sampled],
 ) -> Iterator[Coincidence]:
     """Yield those of a layer in a chunk; ``numbers`` are those of its spikes in the solution, by population."""
     own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
@@ -144,7 +144,7 @@ def _of_layer(
         coincidences.coincidences,
         layer.neurons,
         layer.afferents,
-        layer.cohorts,
+        layer.groups,
         layer.n_sources,
         gathered.spikes,
         chunk.start[layer.name],
@@ -152,7 +152,7 @@ def _of_layer(
         own,
         origins(layer, gathered, own),
         mine,
-        joined_probes(layer, reads, chunk.n_samples),
+        joined_samples(layer, sampled, chunk.n_samples),
         solution.t_end,
     )
     if not times.size:
@@ -164,13 +164,13 @@ def _of_layer(
         sides = []
         for column in (coincidences.FIRST, coincidences.SECOND):
             kind, spike, synapse = row[column : column + 3]
-            if kind == lives.ARRIVAL:
+            if kind == trajectories.ARRIVAL:
                 names, sender = source_of(layer, gathered.spikes.neurons[spike : spike + 1])
                 word = f"an arrival from neuron {int(sender[0])} of {str(names[0])!r}"
                 sides.append((word, Mover(source_place[spike], keys[synapse], False)))
             else:
                 moved = own_place[spike] if spike >= 0 else None
-                sides.append((_WORDS[kind], Mover(moved, None, kind == lives.RELEASE and spike >= 0)))
+                sides.append((_WORDS[kind], Mover(moved, None, kind == trajectories.RELEASE and spike >= 0)))
         (first, first_mover), (second, second_mover) = sides
         where = OneSided(population, low + row[coincidences.SAMPLE], neuron, time, first, second)
         yield Coincidence(where, first_mover, second_mover)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.kernels.tables import Afferents, Cohorts, Efferents, Neurons, States
+from eventsolve.kernels.tables import Afferents, Efferents, Neurons, ScheduleGroups, States
 from eventsolve.network import Key, Network, Population, Projection, solving_order
 
 Integers = NDArray[np.int64]
@@ -32,8 +32,9 @@ class Layer:
     precedence : tuple of int
         The order of the sources in which spikes sent at one time act: inputs, then populations as they are solved.
     efferents : Efferents or None
-        What the event queue needs; None where the layer has neither a cycle nor delta synapses, and is marched through.
-        Synapses by target are only laid out where they are asked for: a large network has room for one list of them.
+        What the event queue needs; None where the layer has neither a cycle nor delta synapses, and is advanced
+        neuron by neuron. Synapses by target are only laid out where they are asked for: a large network has room for
+        one list of them.
     """
 
     populations: tuple[Population, ...]
@@ -67,7 +68,7 @@ class Layer:
 
     @cached_property
     def by_source(self) -> Efferents:
-        """Synapses by source, also where the layer is marched through."""
+        """Synapses by source, also where the layer is advanced neuron by neuron."""
         if self.efferents is not None:
             return self.efferents
         first_source = _first_sources(self.sources, self.source_offsets, self.name, self.offsets)
@@ -82,7 +83,7 @@ class Layer:
         )
 
     @cached_property
-    def cohorts(self) -> Cohorts:
+    def groups(self) -> ScheduleGroups:
         """Neurons that hear the same after the same delays, with the same time constants."""
         return _cohorts(self.neurons, self.afferents)
 
@@ -299,7 +300,7 @@ def _afferents(
     return Afferents(offsets, source[order], weight[order], delay[order], delta[order]), order
 
 
-def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
+def _cohorts(neurons: Neurons, afferents: Afferents) -> ScheduleGroups:
     alike: dict[tuple[float, float, bytes, bytes], list[int]] = {}
     for i in range(neurons.tau_mem.size):
         row = slice(afferents.offsets[i], afferents.offsets[i + 1])
@@ -310,15 +311,15 @@ def _cohorts(neurons: Neurons, afferents: Afferents) -> Cohorts:
             afferents.delay[row].tobytes(),
         )
         alike.setdefault(key, []).append(i)
-    members = [i for cohort in alike.values() for i in cohort]
-    sizes = [len(cohort) for cohort in alike.values()]
+    members = [i for group in alike.values() for i in group]
+    sizes = [len(group) for group in alike.values()]
     rows = [
         np.stack(
-            [afferents.weight[afferents.offsets[i] : afferents.offsets[i + 1]] for i in cohort]
+            [afferents.weight[afferents.offsets[i] : afferents.offsets[i + 1]] for i in group]
         ).T.reshape(-1)
-        for cohort in alike.values()
+        for group in alike.values()
     ]
-    return Cohorts(
+    return ScheduleGroups(
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         np.array(members, dtype=np.int64),
         np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64),
@@ -384,7 +385,7 @@ def _efferents(
         target=targets,
         weight=weights,
         blocks=offsets,
-        together=np.array(alike, dtype=np.bool_).reshape(-1, 2).all(axis=1) & (touched >= 0.25 * possible),
+        dense=np.array(alike, dtype=np.bool_).reshape(-1, 2).all(axis=1) & (touched >= 0.25 * possible),
     )
 
 

@@ -15,7 +15,7 @@ from eventsolve.checks import seconds_array, shown
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
-from eventsolve.kernels import lives
+from eventsolve.kernels import trajectories
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.mean_voltages import is_readout, mean_voltages_of
@@ -47,7 +47,7 @@ class Undecided(NamedTuple):
 class Maxima(NamedTuple):
     """Largest voltages of a readout, each (n_samples, n_neurons).
 
-    Value, time in seconds, and the arrival that it rides on: -1 if none, -2 - arrival if the arrival lifts V to it.
+    Value, time in seconds, and the arrival that it moves with: -1 if none, -2 - arrival if the arrival lifts V to it.
     """
 
     value: NDArray[np.float64]
@@ -325,7 +325,7 @@ class Solution(Frozen):
         return found
 
     def maxima(self, population: str) -> Maxima:
-        """Return the largest voltage of each LI neuron up to t_end, where it is first reached, and what it rides on.
+        """Return the largest voltage of each LI neuron up to t_end, where it is first reached, and what it moves with.
 
         Raises
         ------
@@ -370,10 +370,10 @@ class Solution(Frozen):
         place = layer.slice_of(population)
         parts = [
             call(
-                lives.maxima,
+                trajectories.maxima,
                 layer.neurons,
                 layer.afferents,
-                layer.cohorts,
+                layer.groups,
                 layer.n_sources,
                 gather(layer, chunk).spikes,
                 self._starts(layer, chunk, low),
@@ -451,10 +451,10 @@ class Solution(Frozen):
         voltage, current = np.empty(shape), np.empty(shape)
         for chunk, (low, high) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True):
             v, i = call(
-                lives.sample_states,
+                trajectories.sample_states,
                 layer.neurons,
                 layer.afferents,
-                layer.cohorts,
+                layer.groups,
                 layer.n_sources,
                 gather(layer, chunk).spikes,
                 chunk.start[layer.name],

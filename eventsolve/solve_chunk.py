@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eventsolve.chunks import joined
 from eventsolve.frozen import FrozenMapping
 from eventsolve.interrupts import call
-from eventsolve.kernels.layered import march
+from eventsolve.kernels.layered import forward
 from eventsolve.kernels.recurrent import solve_queue
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
@@ -41,10 +41,10 @@ def solve_chunk(
         if layer.efferents is None:
             given = gather(layer, chunk).spikes
             ended, found, end, samples, neurons, times = call(
-                march,
+                forward,
                 layer.neurons,
                 layer.afferents,
-                layer.cohorts,
+                layer.groups,
                 layer.n_sources,
                 given,
                 start,

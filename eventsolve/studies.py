@@ -1,4 +1,4 @@
-"""Parts of a solution that are small enough to look at the lives of all their neurons at once."""
+"""Parts of a solution that are small enough to look at the trajectories of all their neurons at once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ENTRIES = 1 << 22
 
 
 class Study(NamedTuple):
-    """A layer of a part of a solution: its own spikes, those of its sources, and every sample's lives."""
+    """A layer of a part of a solution: its own spikes, those of its sources, and every sample's trajectories."""
 
     layer: Layer
     own: Spikes
     gathered: Gathered
     origin: Integers
-    lives: list[distances.Lives]
+    trajectories: list[distances.Trajectories]
 
 
 def part_ranges(solution: Solution) -> list[tuple[int, int]]:
@@ -97,15 +97,15 @@ def _cut(spikes: Spikes, first: int, last: int) -> Spikes:
 
 
 def study_of(part: Solution, layer: Layer) -> Study:
-    """Return the lives of all neurons of a layer."""
+    """Return the trajectories of all neurons of a layer."""
     chunk = part._chunks[0]
     own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
-    lives = [
+    trajectories = [
         call(
             distances.lives_of,
             layer.neurons,
             layer.afferents,
-            layer.cohorts,
+            layer.groups,
             layer.n_sources,
             gathered.spikes,
             chunk.start[layer.name],
@@ -116,7 +116,7 @@ def study_of(part: Solution, layer: Layer) -> Study:
         )
         for sample in range(part.n_samples)
     ]
-    return Study(layer, own, gathered, origins(layer, gathered, own), lives)
+    return Study(layer, own, gathered, origins(layer, gathered, own), trajectories)
 
 
 def places_in(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:

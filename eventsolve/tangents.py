@@ -13,13 +13,13 @@ from eventsolve.adjoint import UndefinedGradientError, check_choice, evaluated, 
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
-from eventsolve.kernels.tables import Efferents, Probes, Spikes
+from eventsolve.kernels.tables import Efferents, Sampled, Spikes
 from eventsolve.kernels.tangents import move
-from eventsolve.losses import Loss, VoltageReads
+from eventsolve.losses import Loss, VoltageSamples
 from eventsolve.margins import origins
 from eventsolve.mean_voltages import Means, means_forward
 from eventsolve.patterns import Pattern, direction_of, scales_of
-from eventsolve.probes import joined_probes, probes_of
+from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, brief, listed, several
 from eventsolve.solution import Solution, gather, own_spikes
@@ -130,9 +130,9 @@ def jvp(
     n = solution.n_samples
     if evaluation is not None and reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
-    reads = {} if evaluation is None else evaluation.voltages
+    voltage_samples = {} if evaluation is None else evaluation.voltages
     means = {} if evaluation is None else evaluation.means
-    moved, by_sample = _forward(solution, steps, reads, means, threads)
+    moved, by_sample = _forward(solution, steps, voltage_samples, means, threads)
     derivative: Any = None
     if evaluation is not None:
         for name, slopes in evaluation.spike_times.items():
@@ -146,11 +146,11 @@ def jvp(
 def _forward(
     solution: Solution,
     steps: Pattern,
-    reads: Mapping[str, VoltageReads],
+    voltage_samples: Mapping[str, VoltageSamples],
     means: Means,
     threads: int | None,
 ) -> tuple[dict[str, Reals], Reals]:
-    """Return how far every spike moves, by population, and what the reads add to each sample's loss, (n_samples,)."""
+    """Return how far every spike moves, by population, and what voltage samples add to each loss, (n_samples,)."""
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     moved = {name: np.zeros(trains.n_spikes) for name, trains in solution.spikes.items()}
@@ -168,8 +168,8 @@ def _forward(
         for name, trains in solution.spikes.items():
             piece = slice(trains.offsets[low], trains.offsets[high])
             emitted[name] = moved[name][piece][solved[name][piece]]
-        probes = {name: probes_of(r, low, high) for name, r in reads.items()}
-        return _chunk_forward(solution, layers, k, low, emitted, probes, means, steps)
+        sampled = {name: sampled_of(r, low, high) for name, r in voltage_samples.items()}
+        return _chunk_forward(solution, layers, k, low, emitted, sampled, means, steps)
 
     parts = map_chunks(work, len(solution._chunks), threads)
     for name, values in moved.items():
@@ -183,11 +183,11 @@ def _chunk_forward(
     k: int,
     low: int,
     emitted: Mapping[str, Reals],
-    reads: Mapping[str, Probes],
+    sampled: Mapping[str, Sampled],
     means: Means,
     steps: Pattern,
 ) -> tuple[dict[str, Reals], Reals]:
-    """Return how far every spike of chunk k moves and what reads add to its losses; sources before targets."""
+    """Return how far every spike of chunk k moves and what samples add to its losses; sources before targets."""
     chunk = solution._chunks[k]
     moved, loss = dict(emitted), np.zeros(chunk.n_samples)
     for layer in layers:
@@ -202,7 +202,7 @@ def _chunk_forward(
             move,
             layer.neurons,
             layer.afferents,
-            layer.cohorts,
+            layer.groups,
             _NO_EFFERENTS if layer.efferents is None else layer.efferents,
             layer.cyclic,
             layer.n_external,
@@ -213,7 +213,7 @@ def _chunk_forward(
             solution.after,
             own,
             solution.slopes_of_layer(k, layer),
-            joined_probes(layer, reads, chunk.n_samples),
+            joined_samples(layer, sampled, chunk.n_samples),
             solution.t_end,
             origins(layer, gathered, own),
             sent,

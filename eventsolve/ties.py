@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.interrupts import call
-from eventsolve.kernels import lives
 from eventsolve.kernels import ties as kernels
+from eventsolve.kernels import trajectories
 from eventsolve.margins import origins, source_of, spiking_layers
 from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
 
 _EVENTS = {
-    lives.SPIKE: "its own threshold crossing",
-    lives.RELEASE: "the end of its refractory period",
-    lives.ARRIVAL: "another arrival",
+    trajectories.SPIKE: "its own threshold crossing",
+    trajectories.RELEASE: "the end of its refractory period",
+    trajectories.ARRIVAL: "another arrival",
 }
 
 
@@ -92,7 +92,7 @@ def _of_chunk(solution: Solution, chunk: Chunk, low: int) -> list[Tie]:
             kernels.ties,
             layer.neurons,
             layer.afferents,
-            layer.cohorts,
+            layer.groups,
             layer.n_sources,
             gathered.spikes,
             chunk.start[layer.name],

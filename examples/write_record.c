@@ -1,7 +1,7 @@
 /* One LIF neuron on a grid of 10 us, and a record of what it did: cc write_record.c -lm && ./a.out > neuron.json
 
    The neuron gets one spike at 0 over a weight of 9; its loss is half the square of its first spike time. A record is
-   JSON: docs/records.md says what may be in it. Here times are in steps, as a clocked machine counts them. */
+   JSON: docs/reference/records.md says what may be in it. Here times are in steps, as a clocked machine counts them. */
 
 #include <math.h>
 #include <stdio.h>

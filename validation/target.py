@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io.records import Record
@@ -73,7 +74,10 @@ class Resolution:
 
 
 class Target(Protocol):
-    """An implementation under test; one that has no gradients says so by an attribute ``forward_only``, True."""
+    """An implementation under test; one that has no gradients says so by an attribute ``forward_only``, True.
+
+    What does for it what a command cannot do, it may say in an attribute ``instead``: a sentence by command.
+    """
 
     @property
     def name(self) -> str:
@@ -211,6 +215,20 @@ class Trainable(Target, Protocol):
         """Return the network with its weights to the nearest that the target holds, from one update to the next."""
 
 
+class Rounding(Target, Protocol):
+    """A target that holds another network than the one that it is given, but trains that one."""
+
+    def stands_for(self, network: es.Network) -> es.Network:
+        """Return the network in continuous time that what the target holds stands for, with the same names."""
+
+
+class Deciding(Target, Protocol):
+    """A target with readouts of voltages that decide by something which its records do not hold."""
+
+    def decisions(self, problem: es.Problem) -> NDArray[np.int64] | None:
+        """Return the class of each sample, (n_samples,), None where no readout of voltages decides."""
+
+
 class Localisable(Target, Protocol):
     """A target whose steps can be held against the record of an implementation of it."""
 
@@ -264,6 +282,12 @@ OF_GRADIENTS = ("converge", "recommend", "train")
 """Commands that a forward-only target is of no use to."""
 
 
+def untraced(target: Target) -> Target:
+    """Return a target whose records have no traces, if it has a say: of fine steps they are gigabytes."""
+    made: Any = target
+    return replace(made, traces=False) if getattr(target, "traces", False) is True else target
+
+
 def forward_only(target: object) -> bool:
     """Return whether a target, or its class, has no gradients."""
     return bool(getattr(target, "forward_only", False))
@@ -287,7 +311,8 @@ def require(target: object, tool: str) -> None:
     if lacking:
         name = target.__name__ if isinstance(target, type) else getattr(target, "name", type(target).__name__)
         able = [other for other in TOOLS if not missing(target, other)]
+        instead = getattr(target, "instead", {}).get(tool, "")
         raise ValueError(
             f"{tool} needs a target with {' and '.join(lacking)}, which {name} has not; "
-            f"it can {', '.join(able) or 'do nothing'}"
+            f"it can {', '.join(able) or 'do nothing'}" + (f"; {instead}" if instead else "")
         )

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import value_and_grad
 from eventsolve.checks import real_array, seconds_array, shown
-from eventsolve.losses import Evaluation, SampledVoltage, VoltageReads
+from eventsolve.losses import Evaluation, SampledVoltage, VoltageSamples
 from eventsolve.network import LI, LIF, TIMES, Key, Network
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, checked_duration, solve
@@ -245,7 +245,7 @@ class _Cotangents(NamedTuple):
 
     def evaluate(self, solution: Solution) -> Evaluation:
         spikes: dict[str, Reals] = {}
-        voltages: dict[str, VoltageReads] = {}
+        voltages: dict[str, VoltageSamples] = {}
         nothing = np.zeros(solution.n_samples)
         for name, cotangent in self.given.items():
             if self.problem.spiking(name):

@@ -1,7 +1,7 @@
 """Certificates: a solution, or a claim from elsewhere, proven spike by spike in ball arithmetic.
 
-What is proven, under which assumptions and how, is in docs/certificates.md. In short: :mod:`balls` alone compares,
-:mod:`flow` has the closed form between events, :mod:`crossing` decides an interval, :mod:`cells` a neuron,
+What is proven, under which assumptions and how, is in docs/concepts/certificates.md. In short: :mod:`balls` alone
+compares, :mod:`flow` has the closed form between events, :mod:`crossing` decides an interval, :mod:`cells` a neuron,
 :mod:`forward` a sample, and :mod:`claims` holds the result against what is claimed; :mod:`lives` and :mod:`adjoint`
 enclose gradients. :mod:`rhythms` has the equations of a periodic orbit, and :mod:`orbits` proves one, as
 docs/concepts/orbits.md says. Nothing is shared with the float64 kernels or the multiprecision solver.

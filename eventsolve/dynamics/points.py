@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eventsolve.dynamics.paths import Path
 from eventsolve.interrupts import call
 from eventsolve.kernels import distance_tangents, distances
-from eventsolve.kernels.lives import ARRIVAL, ENDING, HELD, SPIKE
+from eventsolve.kernels.trajectories import ARRIVAL, ENDING, HELD, SPIKE
 from eventsolve.margins import rows_of, spiking_layers
 from eventsolve.patterns import Pattern, scales_of
 from eventsolve.solution import Solution, State
@@ -139,23 +139,23 @@ def same_order(one: Point, other: Point) -> bool:
 
 def _order(study: Study, heard: Booleans) -> list[Integers]:
     """Return a layer's spikes, (n_spikes, 2), and arrivals, (n_arrivals, 3), as Point has them."""
-    own, (lives,) = study.own, study.lives
+    own, (trajectories,) = study.own, study.trajectories
     by_neuron = np.argsort(own.neurons, kind="stable")
     spikes = np.stack([own.neurons, own.trigger >= 0], axis=1)[by_neuron]
-    before, arrives = _before(study), lives.events[:, ENDING] == ARRIVAL
-    arrives[arrives] = heard[lives.synapses[arrives]]
-    slots = 2 * before[arrives] - lives.events[arrives, HELD]
-    ordinals = _ordinals(study.gathered.spikes.neurons)[lives.causes[arrives]]
-    arrivals = np.stack([lives.synapses[arrives], ordinals, slots], axis=1)
+    before, arrives = _before(study), trajectories.events[:, ENDING] == ARRIVAL
+    arrives[arrives] = heard[trajectories.synapses[arrives]]
+    slots = 2 * before[arrives] - trajectories.events[arrives, HELD]
+    ordinals = _ordinals(study.gathered.spikes.neurons)[trajectories.causes[arrives]]
+    arrivals = np.stack([trajectories.synapses[arrives], ordinals, slots], axis=1)
     return [spikes, arrivals[np.lexsort(arrivals.T[::-1])]]
 
 
 def _before(study: Study) -> Integers:
     """Return how often its neuron has spiked before each segment ends."""
-    (lives,) = study.lives
-    spikes = np.concatenate([[0], np.cumsum(lives.events[:, ENDING] == SPIKE)])
-    before = np.empty(lives.events.shape[0], np.int64)
-    for first, last in zip(lives.first.tolist(), lives.last.tolist(), strict=True):
+    (trajectories,) = study.trajectories
+    spikes = np.concatenate([[0], np.cumsum(trajectories.events[:, ENDING] == SPIKE)])
+    before = np.empty(trajectories.events.shape[0], np.int64)
+    for first, last in zip(trajectories.first.tolist(), trajectories.last.tolist(), strict=True):
         before[first:last] = spikes[first:last] - spikes[first]
     return before
 
@@ -179,7 +179,7 @@ def _distances(
     number: int,
 ) -> Distances:
     """Return the distances of a layer."""
-    layer, own, (lives,) = study.layer, study.own, study.lives
+    layer, own, (trajectories,) = study.layer, study.own, study.trajectories
     rows, _ = rows_of(solution, layer, solution._chunks[0], heard, np.iinfo(np.int64).max)
     own_moves = np.zeros(own.times.size)
     for name, place in places_in(layer, own).items():
@@ -191,7 +191,7 @@ def _distances(
         distance_tangents.tangents_of,
         layer.neurons,
         layer.afferents,
-        lives,
+        trajectories,
         own.trigger,
         sources,
         own_moves,
@@ -203,13 +203,15 @@ def _distances(
     slopes[np.abs(slopes) <= ROUNDINGS * sizes] = 0.0
     counts = labels[:, distances.KIND] != distances.SLOPE
     neurons = labels[:, distances.NEURON]
-    segments = lives.first[neurons] + labels[:, distances.SEGMENT]
+    segments = trajectories.first[neurons] + labels[:, distances.SEGMENT]
     gaps = labels[:, distances.KIND] == distances.GAP
-    about = lives.first[neurons] + labels[:, distances.OTHER]
+    about = trajectories.first[neurons] + labels[:, distances.OTHER]
     # what is below the threshold is told by the arrival before it, and that of a spike by the spike
     about[~gaps] = segments[~gaps] - 1
-    about[(about < lives.first[neurons]) | (labels[:, distances.KIND] == distances.SURPLUS)] = -1
-    synapses, causes = (np.where(about >= 0, column[about], -1) for column in (lives.synapses, lives.causes))
+    about[(about < trajectories.first[neurons]) | (labels[:, distances.KIND] == distances.SURPLUS)] = -1
+    synapses, causes = (
+        np.where(about >= 0, column[about], -1) for column in (trajectories.synapses, trajectories.causes)
+    )
     ordinal = np.append(_ordinals(study.gathered.spikes.neurons), -1)[causes]
     whose = labels[:, distances.WHOSE]
     counted = np.where(whose >= 0, np.append(_ordinals(own.neurons), -1)[whose], _before(study)[segments])

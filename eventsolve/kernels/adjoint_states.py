@@ -1,7 +1,7 @@
 """Kernels: the adjoint of a layer whose spikes' derivatives are known, at any time (compiled).
 
-The adjoint (p_V, p_I) of a neuron is smooth between its knots, its own spikes and the places at which a loss reads its
-voltage: arrivals do not change it. So it is enough to keep it just before every knot.
+The adjoint (p_V, p_I) of a neuron is smooth between its nodes, its own spikes and the places at which a loss samples
+its voltage: arrivals do not change it. So it is enough to keep it just before every node.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import numpy as np
 
 from eventsolve.compiled import compiled
 from eventsolve.kernels.arrivals import group_by, schedule_of
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.membrane import propagator
+from eventsolve.kernels.tables import NONE
+from eventsolve.kernels.trajectories import (
     CURRENT,
     DECAY_SYN,
     ENDING,
     SPIKE,
     WHICH,
-    no_probes,
+    no_samples,
     replay,
 )
-from eventsolve.kernels.membrane import propagator
-from eventsolve.kernels.tables import NONE
 
 
 @compiled
-def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, stop):
+def slopes_of(neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, stop):
     """Return V' before every own spike, (n_own,) in 1/s."""
     left = np.zeros(own.times.size)
     n_samples = spikes.offsets.size - 1
-    unread = no_probes(n_samples)
+    unread = no_samples(n_samples)
     states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
     for sample in range(n_samples):
         by_source, places = group_by(
@@ -39,8 +39,8 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
         by_neuron, own_places = group_by(
             own.neurons, own.offsets[sample], own.offsets[sample + 1], neurons.tau_mem.size
         )
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
+        for group in range(groups.offsets.size - 1):
+            representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
                 representative,
                 neurons,
@@ -53,8 +53,8 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
                 after,
                 t_end,
             )
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
-                neuron = cohorts.members[member]
+            for member in range(groups.offsets[group], groups.offsets[group + 1]):
+                neuron = groups.members[member]
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
                 if n_own == 0:
                     continue
@@ -95,54 +95,55 @@ def slopes_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own,
 
 
 @compiled
-def knots_of(own, probes, low, high, probe_low, probe_high, t_refs, start_free_at):
-    """Return one sample's knots by neuron, then time: offsets, spikes and reads (-1 for the other kind), held reads.
+def nodes_of(own, sampled, low, high, probe_low, probe_high, t_refs, start_free_at):
+    """Return one sample's nodes by neuron, then time: offsets, spikes and samples (-1: the other kind), held samples.
 
-    A read at the time of a spike comes after it. One while V is held is no knot: it reads the voltage that the spike
-    before it has set, and its cotangent is among that spike's held reads; before any spike it reads that of the start.
+    A sample at the time of a spike comes after it. One while V is held is no node: it takes the voltage that the
+    spike before it has set, and its cotangent is among that spike's held samples; before any spike it takes that of
+    the start.
     """
     n = t_refs.size
     by_neuron, own_places = group_by(own.neurons, low, high, n)
-    by_reader, read_places = group_by(probes.neurons, probe_low, probe_high, n)
+    by_sampled, sampled_places = group_by(sampled.neurons, probe_low, probe_high, n)
     offsets = np.zeros(n + 1, np.int64)
-    spikes = np.full(own_places.size + read_places.size, -1)
-    reads = np.full(own_places.size + read_places.size, -1)
-    held_reads = np.zeros(high - low)
+    spikes = np.full(own_places.size + sampled_places.size, -1)
+    sampled_at = np.full(own_places.size + sampled_places.size, -1)
+    held_samples = np.zeros(high - low)
     k = 0
     for m in range(n):
-        a, b = by_neuron[m], by_reader[m]
+        a, b = by_neuron[m], by_sampled[m]
         held_to = start_free_at[m]
-        while a < by_neuron[m + 1] or b < by_reader[m + 1]:
-            if b == by_reader[m + 1] or (
-                a < by_neuron[m + 1] and own.times[own_places[a]] <= probes.times[read_places[b]]
+        while a < by_neuron[m + 1] or b < by_sampled[m + 1]:
+            if b == by_sampled[m + 1] or (
+                a < by_neuron[m + 1] and own.times[own_places[a]] <= sampled.times[sampled_places[b]]
             ):
                 spikes[k] = own_places[a]
                 held_to = own.times[own_places[a]] + t_refs[m]
                 a += 1
                 k += 1
-            elif probes.times[read_places[b]] < held_to:
+            elif sampled.times[sampled_places[b]] < held_to:
                 if a > by_neuron[m]:
-                    held_reads[own_places[a - 1] - low] += probes.cotangents[read_places[b]]
+                    held_samples[own_places[a - 1] - low] += sampled.cotangents[sampled_places[b]]
                 b += 1
             else:
-                reads[k] = read_places[b]
+                sampled_at[k] = sampled_places[b]
                 b += 1
                 k += 1
         offsets[m + 1] = k
-    return offsets, spikes[:k], reads[:k], held_reads
+    return offsets, spikes[:k], sampled_at[:k], held_samples
 
 
 @compiled
-def adjoint_at(time, knot, last, knot_times, p_v, p_i, tau_mem, tau_syn):
-    """Return (p_V, p_I) at a time from those just before the neuron's next knot, 0 if there is none."""
-    if knot == last:
+def adjoint_at(time, node, last, knot_times, p_v, p_i, tau_mem, tau_syn):
+    """Return (p_V, p_I) at a time from those just before the neuron's next node, 0 if there is none."""
+    if node == last:
         return 0.0, 0.0
-    ea, eb, k = propagator(knot_times[knot] - time, tau_mem, tau_syn)
-    return p_v[knot] * ea, p_i[knot] * eb + p_v[knot] * k
+    ea, eb, k = propagator(knot_times[node] - time, tau_mem, tau_syn)
+    return p_v[node] * ea, p_i[node] * eb + p_v[node] * k
 
 
 @compiled
-def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_end, stop):
+def sample_adjoint(neurons, start_free_at, left, own, totals, sampled, times, t_end, stop):
     """Return p_V and p_I at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
     Parameters
@@ -155,8 +156,8 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_e
         Of a layer, in order of occurrence.
     totals : (n_own,)
         e = dL/dt of every own spike, with everything that the spike changes.
-    probes : Probes
-        Where a loss reads the voltages of the layer.
+    sampled : Sampled
+        Where a loss samples the voltages of the layer.
     times
         Those of a sample are sorted.
     """
@@ -166,13 +167,13 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_e
     current = np.zeros((n_samples, n, times.shape[1]))
     for sample in range(n_samples):
         low, high = own.offsets[sample], own.offsets[sample + 1]
-        offsets, spikes, reads, held_reads = knots_of(
+        offsets, spikes, sampled_at, held_samples = nodes_of(
             own,
-            probes,
+            sampled,
             low,
             high,
-            probes.offsets[sample],
-            probes.offsets[sample + 1],
+            sampled.offsets[sample],
+            sampled.offsets[sample + 1],
             neurons.t_ref,
             start_free_at[sample],
         )
@@ -184,26 +185,26 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, probes, times, t_e
                 break
             tau_mem, tau_syn, t_ref = neurons.tau_mem[m], neurons.tau_syn[m], neurons.t_ref[m]
             first, last = offsets[m], offsets[m + 1]
-            for knot in range(last - 1, first - 1, -1):
-                spike, read = spikes[knot], reads[knot]
+            for node in range(last - 1, first - 1, -1):
+                spike, sample_at = spikes[node], sampled_at[node]
                 if spike < 0:
-                    now = probes.times[read]
-                    v, i = adjoint_at(now, knot + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
-                    p_v[knot] = v + probes.cotangents[read]
+                    now = sampled.times[sample_at]
+                    v, i = adjoint_at(now, node + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                    p_v[node] = v + sampled.cotangents[sample_at]
                 else:
                     now = own.times[spike]
                     v, i = 0.0, 0.0
                     if now + t_ref <= t_end:
-                        v, i = adjoint_at(now + t_ref, knot + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                        v, i = adjoint_at(now + t_ref, node + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
                         i *= math.exp(-t_ref / tau_syn)
-                    p_v[knot] = 0.0
+                    p_v[node] = 0.0
                     if own.trigger[spike] >= 0:
                         if neurons.subtracts[m] > 0.0:
-                            p_v[knot] = v + held_reads[spike - low]
+                            p_v[node] = v + held_samples[spike - low]
                     elif totals[spike] != 0.0:
-                        p_v[knot] = -totals[spike] / left[spike]
-                p_i[knot] = i
-                knot_times[knot] = now
+                        p_v[node] = -totals[spike] / left[spike]
+                p_i[node] = i
+                knot_times[node] = now
             following = first
             held_to = start_free_at[sample, m]
             for q in range(times.shape[1]):

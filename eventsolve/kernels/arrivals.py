@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.tables import NONE, Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
 
 class Schedule(NamedTuple):
-    """Arrivals of one cohort in one sample, in order, and the propagators of the gaps before each and up to t_end.
+    """Arrivals of one group in one sample, in order, and the propagators of the gaps before each and up to t_end.
 
     The first gap begins at ``begin``.
     """
@@ -33,7 +33,7 @@ class Schedule(NamedTuple):
 
 
 class Schedules(NamedTuple):
-    """Those of one cohort in several samples, the longest first.
+    """Those of one group in several samples, the longest first.
 
     The k-th is that of ``samples[k]``: ``n_arrivals[k]`` arrivals from ``first[k]`` on, and one gap more from
     ``first_gap[k]`` on.
@@ -54,7 +54,7 @@ RUN = 64
 """How many entries are ranked by comparing all with all, which takes no branches: a merge of two costs as much."""
 
 
-@borrowing
+@without_refcount
 def rank_run(places, first, last, times, keys, run, ranks):
     """Sort places[first:last], at most RUN, by their times, then their keys; what is equal in both keeps its order."""
     n = last - first
@@ -86,7 +86,7 @@ def rank_run(places, first, last, times, keys, run, ranks):
         places[first + ranks[k]] = np.int64(run[k])
 
 
-@borrowing
+@without_refcount
 def sort_by_time(places, low, high, times, keys, spare, run, ranks):
     """Sort places[low:high] by their times, then their keys; what is equal in both keeps its order.
 
@@ -162,7 +162,7 @@ def group_by(keys, low, high, n_keys):
     return offsets, places
 
 
-@borrowing
+@without_refcount
 def hears_all(neuron, afferents, n_sources):
     """Return whether the neuron has exactly one synapse from each source, in their order."""
     first = afferents.offsets[neuron]
@@ -175,7 +175,7 @@ def hears_all(neuron, afferents, n_sources):
     return misfits == 0
 
 
-@borrowing
+@without_refcount
 def n_arrivals_at_most(neuron, afferents, by_source):
     """Return how many spikes of the neuron's sources there are in the sample whose spikes are grouped."""
     sources = afferents.source
@@ -243,7 +243,7 @@ def write_arrivals(
 
 @compiled
 def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t_start, after, t_end):
-    """Return the Schedule of a neuron, which is that of its whole cohort, in a sample, its spikes grouped by source.
+    """Return the Schedule of a neuron, which is that of its whole group, in a sample, its spikes grouped by source.
 
     It holds the arrivals in (after, t_end]; the first gap begins at t_start.
     """
@@ -264,7 +264,7 @@ def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t
     )
 
 
-@borrowing
+@without_refcount
 def write_gaps(times, t_start, t_end, gaps):
     """Write the durations of the gap before each time, the first from t_start, and of the last one up to t_end."""
     t = t_start
@@ -274,7 +274,7 @@ def write_gaps(times, t_start, t_end, gaps):
     gaps[times.size] = t_end - t
 
 
-@borrowing
+@without_refcount
 def fill_propagators(tau_mem, tau_syn, decay_mem, decay_syn, response):
     """Fill in the propagators of gaps, whose durations stand in ``decay_mem``."""
     for j in range(decay_mem.size):
@@ -285,7 +285,7 @@ def fill_propagators(tau_mem, tau_syn, decay_mem, decay_syn, response):
 def schedules_of(
     neuron, neurons, afferents, n_sources, spikes, first_sample, last_sample, start_times, after, t_end
 ):
-    """Return the Schedules of a neuron, which are those of its whole cohort, in a range of samples.
+    """Return the Schedules of a neuron, which are those of its whole group, in a range of samples.
 
     The last gap goes one number beyond t_end: a crossing there may be rounded to t_end.
     """

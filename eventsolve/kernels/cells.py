@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.crossing import crossing_time, turn_time, undecided_band
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
@@ -33,7 +33,7 @@ def new_cells(neurons, state):
     return cells
 
 
-@borrowing
+@without_refcount
 def no_crossing_before(t, u, i, free_at, c, tau_mem):
     """Return a time before which V does not reach the threshold, nor seem to, if nothing arrives; inf if it never does.
 
@@ -51,7 +51,7 @@ def no_crossing_before(t, u, i, free_at, c, tau_mem):
     return (free_at if free_at > t else t) + wait
 
 
-@borrowing
+@without_refcount
 def next_crossing(t, u, i, free_at, c, tau_mem, tau_syn):
     """Return (time, peak): when the neuron crosses if nothing arrives, and an undecided peak; inf where none."""
     if free_at > t:
@@ -61,7 +61,7 @@ def next_crossing(t, u, i, free_at, c, tau_mem, tau_syn):
     return t + s, t + turn_time(u, i, c, tau_mem, tau_syn) if grazing else math.inf
 
 
-@borrowing
+@without_refcount
 def advance(t, u, i, free_at, to, tau_mem, tau_syn):
     """Return (u, i) of one neuron at a later time."""
     if free_at > t:

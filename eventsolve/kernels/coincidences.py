@@ -1,6 +1,6 @@
 """Kernel: which events of a neuron come at one time although their order matters to a loss (compiled).
 
-Events of one life follow each other in an order that is total; a gradient is that of this order. Where two are at
+Events of one trajectory follow each other in an order that is total; a gradient is that of this order. Where two are at
 exactly one time, and the loss or its derivatives would be others if they came the other way round, it has two sides:
 
     release, arrival    V feels the weight or not: p_V after it is not 0. Over a delta synapse V jumps or not
@@ -11,7 +11,7 @@ exactly one time, and the loss or its derivatives would be others if they came t
                         by subtraction if it is not. Over an exponential one in these cases, if p_V is not 0
     two arrivals        over delta synapses, if one keeps the other from triggering, as in
                         :func:`eventsolve.kernels.distances.swap_rows`
-    read, other event   V at the read has a kink there, or jumps
+    sample, other event   V at the sample has a kink there, or jumps
     spike, end          it is recorded or not, and the loss depends on it
 
 A refractory period of 0 ends with its spike. Here p_V = dL/dV just after the two, and e_k = dL/dt_k. What a spike
@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.times import later
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -33,24 +34,23 @@ from eventsolve.kernels.lives import (
     END,
     ENDING,
     HELD,
-    PROBE,
     RELEASE,
     RESPONSE,
+    SAMPLED,
     SPIKE,
     START,
     VOLTAGE,
     WHICH,
     replay,
 )
-from eventsolve.kernels.times import later
 
 SAMPLE, NEURON, FIRST, FIRST_SPIKE, FIRST_SYNAPSE, SECOND, SECOND_SPIKE, SECOND_SYNAPSE = range(8)
-"""Columns of one: what comes first and second, as lives say what ends a segment; the spike that each is or goes with
+"""Columns of one: what comes first and second, as what ends a segment; the spike that each is or goes with
 (of an arrival one of the sources, else an own one, or -1), and the synapse of an arrival, or -1."""
 
 
-@borrowing
-def adjoint_of(neuron, neurons, states, events, n_segments, own_trigger, totals, probe_cotangents, p_after):
+@without_refcount
+def adjoint_of(neuron, neurons, states, events, n_segments, own_trigger, totals, sampled_cotangents, p_after):
     """Write p_V at the start of each segment, just after what ended the one before, behind the segments 0."""
     tau_mem = neurons.tau_mem[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
@@ -59,8 +59,8 @@ def adjoint_of(neuron, neurons, states, events, n_segments, own_trigger, totals,
     for g in range(n_segments - 1, -1, -1):
         ending, which = events[g, ENDING], events[g, WHICH]
         p_after[g + 1] = p
-        if ending == PROBE:
-            p += probe_cotangents[which]
+        if ending == SAMPLED:
+            p += sampled_cotangents[which]
         elif ending == SPIKE and own_trigger[which] >= 0:
             p = p if subtracts else 0.0
         elif ending == SPIKE:
@@ -71,9 +71,9 @@ def adjoint_of(neuron, neurons, states, events, n_segments, own_trigger, totals,
     p_after[0] = p
 
 
-@borrowing
+@without_refcount
 def times_low(
-    neuron, neurons, schedule, own, events, n_segments, start_free_low, probe_arrival, low, released
+    neuron, neurons, schedule, own, events, n_segments, start_free_low, sampled_arrival, low, released
 ):
     """Write what the time of each segment's end leaves of its exact sum, and which own spike a release follows."""
     last, free_low = -1, start_free_low
@@ -91,12 +91,12 @@ def times_low(
             _, free_low = later(own_times[which], own_low[which], t_ref)
         elif ending == RELEASE:
             low[g] = free_low
-        elif ending == PROBE and probe_arrival[which] != -1:
-            riding = probe_arrival[which]
-            low[g] = arrival_low[riding if riding >= 0 else -2 - riding]
+        elif ending == SAMPLED and sampled_arrival[which] != -1:
+            moves_with = sampled_arrival[which]
+            low[g] = arrival_low[moves_with if moves_with >= 0 else -2 - moves_with]
 
 
-@borrowing
+@without_refcount
 def matters(
     a,
     b,
@@ -110,7 +110,7 @@ def matters(
     own,
     origin,
     totals,
-    probes,
+    sampled,
     p_after,
 ):
     """Return whether the order of two events at one time matters, those that end the segments a < b."""
@@ -121,16 +121,16 @@ def matters(
     first_synapse = afferents.offsets[neuron]
     if second == END:
         return first == SPIKE and totals[events[a, WHICH]] != 0.0
-    if first == PROBE or second == PROBE:
-        read, other = (a, b) if first == PROBE else (b, a)
-        if probes.cotangents[events[read, WHICH]] == 0.0 or events[other, ENDING] == PROBE:
+    if first == SAMPLED or second == SAMPLED:
+        sample_at, other = (a, b) if first == SAMPLED else (b, a)
+        if sampled.cotangents[events[sample_at, WHICH]] == 0.0 or events[other, ENDING] == SAMPLED:
             return False
         if events[other, ENDING] != ARRIVAL:
             return True
-        riding = probes.arrival[events[read, WHICH]]
+        moves_with = sampled.arrival[events[sample_at, WHICH]]
         mine = events[other, WHICH]
         weight = afferents.weight[first_synapse + schedule.slots[mine]]
-        return weight != 0.0 and riding != mine and riding != -2 - mine and not events[other, HELD]
+        return weight != 0.0 and moves_with != mine and moves_with != -2 - mine and not events[other, HELD]
     if second == ARRIVAL:
         synapse = first_synapse + schedule.slots[events[b, WHICH]]
         weight, delta = afferents.weight[synapse], afferents.delta[synapse]
@@ -192,7 +192,7 @@ def matters(
     return subtracts == held_after and (delta or p_after[max(other, spike) + 1] != 0.0)
 
 
-@borrowing
+@without_refcount
 def pair_matters(a, b, first_synapse, c, afferents, schedule, states, events, own):
     """Return whether the first of two arrivals keeps the second from making the neuron spike."""
     weights, delta, slots = afferents.weight, afferents.delta, schedule.slots
@@ -214,7 +214,7 @@ def pair_matters(a, b, first_synapse, c, afferents, schedule, states, events, ow
     return short <= -weights[one] or taken < short <= taken - weights[one]
 
 
-@borrowing
+@without_refcount
 def releases(a, b, neuron, neurons, afferents, schedule, events, p_after):
     """Return whether it matters that an arrival, which ends segment b, comes with a spike and no refractory period."""
     if neurons.t_ref[neuron] > 0.0 or events[a, ENDING] != SPIKE or events[b, ENDING] != ARRIVAL:
@@ -223,7 +223,7 @@ def releases(a, b, neuron, neurons, afferents, schedule, events, p_after):
     return afferents.weight[synapse] != 0.0 and (afferents.delta[synapse] or p_after[b + 1] != 0.0)
 
 
-@borrowing
+@without_refcount
 def write_event(labels, n, column, g, ending, neuron, afferents, schedule, events, released):
     """Write what ends a segment into a row of labels, from a column on."""
     which = events[g, WHICH]
@@ -240,9 +240,9 @@ def write_event(labels, n, column, g, ending, neuron, afferents, schedule, event
 
 @compiled
 def coincidences(
-    neurons, afferents, cohorts, n_sources, spikes, start, after, own, origin, totals, probes, t_end, stop
+    neurons, afferents, groups, n_sources, spikes, start, after, own, origin, totals, sampled, t_end, stop
 ):
-    """Return (labels, times) of those of all samples, neuron by neuron; arguments as of ``march_back``.
+    """Return (labels, times) of those of all samples, neuron by neuron; arguments as of ``backward``.
 
     ``origin`` says which of the layer's own spikes a spike of the sources is, or -1; ``totals`` is dL/dt_k of every own
     spike.
@@ -260,11 +260,11 @@ def coincidences(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
         )
         by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n_neurons)
-        by_reader, probe_places = group_by(
-            probes.neurons, probes.offsets[sample], probes.offsets[sample + 1], n_neurons
+        by_sampled, sampled_places = group_by(
+            sampled.neurons, sampled.offsets[sample], sampled.offsets[sample + 1], n_neurons
         )
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
+        for group in range(groups.offsets.size - 1):
+            representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
                 representative,
                 neurons,
@@ -277,11 +277,11 @@ def coincidences(
                 after,
                 t_end,
             )
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
-                neuron = cohorts.members[member]
+            for member in range(groups.offsets[group], groups.offsets[group + 1]):
+                neuron = groups.members[member]
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                n_reads = by_reader[neuron + 1] - by_reader[neuron]
-                room = schedule.times.size + 2 * n_own + n_reads + 2
+                n_sampled = by_sampled[neuron + 1] - by_sampled[neuron]
+                room = schedule.times.size + 2 * n_own + n_sampled + 2
                 if room > states.shape[0]:
                     states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
                     p_after, low, released = (
@@ -304,10 +304,10 @@ def coincidences(
                     own_places,
                     by_neuron[neuron],
                     n_own,
-                    probes,
-                    probe_places,
-                    by_reader[neuron],
-                    n_reads,
+                    sampled,
+                    sampled_places,
+                    by_sampled[neuron],
+                    n_sampled,
                     t_end,
                     states,
                     events,
@@ -320,7 +320,7 @@ def coincidences(
                     n_segments,
                     own.trigger,
                     totals,
-                    probes.cotangents,
+                    sampled.cotangents,
                     p_after,
                 )
                 times_low(
@@ -331,7 +331,7 @@ def coincidences(
                     events,
                     n_segments,
                     start.free_low[sample, neuron],
-                    probes.arrival,
+                    sampled.arrival,
                     low,
                     released,
                 )
@@ -353,7 +353,7 @@ def coincidences(
                             own,
                             origin,
                             totals,
-                            probes,
+                            sampled,
                             p_after,
                         )
                         # a refractory period of 0 ends here, too

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, inlined
+from eventsolve.compiled import inlined, without_refcount
 from eventsolve.kernels.elementary import log1p
 from eventsolve.kernels.membrane import extremum, propagator
 
@@ -130,7 +130,7 @@ def first_guess(u, i, c, tau_mem, tau_syn):
     return low, high, s if below else (0.0 if positive > c else math.inf), grazing
 
 
-@borrowing
+@without_refcount
 def guess_below_leak(u, i, c, tau_mem, tau_syn, low, high, s):
     """Return (high, s) of :func:`first_guess` again for c < 0, where V may rise without a peak or to a far one."""
     if not 0.0 < s < math.inf:
@@ -188,7 +188,7 @@ def refine(u, i, c, tau_mem, tau_syn, low, high, s):
 MAX_STEPS = 200
 
 
-@borrowing
+@without_refcount
 def crossing_time(u, i, c, tau_mem, tau_syn):
     """Return (s, grazing): when V first reaches the threshold after a state if nothing arrives, in seconds, or inf.
 
@@ -206,8 +206,8 @@ def crossing_time(u, i, c, tau_mem, tau_syn):
     return s, grazing
 
 
-@borrowing
-def advance_together(u, i, c, now, other, first, n, weights, low, ea, eb, k, flags, words, found):
+@without_refcount
+def advance_dense_block(u, i, c, now, other, first, n, weights, low, ea, eb, k, flags, words, found):
     """Advance n neurons from ``first`` on, add the weights from ``low`` on that arrive then, and find who may cross.
 
     Their states are those from ``now`` on in u and i; the new ones are written to the places from ``other`` on. Returns
@@ -242,7 +242,7 @@ LOW, HIGH, GUESS, LEVEL, VOLTAGE, CURRENT = 0, 1, 2, 3, 4, 5
 """Rows of the room in which crossing times are sought."""
 
 
-@borrowing
+@without_refcount
 def crossing_times(n, states, tau_mem, tau_syn, times, grazing, room, which, done):
     """Write :func:`crossing_time` of n states (rows u, i and c) into ``times`` and ``grazing``, with the same bits.
 

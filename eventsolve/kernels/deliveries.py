@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import order_exactly
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
@@ -48,7 +48,7 @@ def edges_of(spikes, first_spike, last_spike, source_bundles, after, t_end):
     return edges[: n + 2]
 
 
-@borrowing
+@without_refcount
 def first_after(time, low, bundle, last, delays, begin):
     """Return the first bundle of a spike, from one up to the last, with which it arrives after a float64 time."""
     while bundle < last:

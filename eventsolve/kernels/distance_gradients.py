@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AFTER_SPIKE,
@@ -28,7 +28,19 @@ from eventsolve.kernels.distances import (
     SURPLUS,
     WHOSE,
 )
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.perturbation import (
+    I_INITIAL,
+    T_REF,
+    TAU_MEM,
+    TAU_SYN,
+    V_INITIAL,
+    V_LEAK,
+    V_RESET,
+    V_THRESHOLD,
+)
+from eventsolve.kernels.tables import Reals
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -42,18 +54,6 @@ from eventsolve.kernels.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.perturbation import (
-    I_INITIAL,
-    T_REF,
-    TAU_MEM,
-    TAU_SYN,
-    V_INITIAL,
-    V_LEAK,
-    V_RESET,
-    V_THRESHOLD,
-)
-from eventsolve.kernels.tables import Reals
 
 
 class Gradient(NamedTuple):
@@ -70,14 +70,16 @@ class Gradient(NamedTuple):
     neurons: Reals
 
 
-@borrowing
-def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample, stop):
+@without_refcount
+def back_to_start(
+    neuron, segment, p_v, p_i, neurons, afferents, trajectories, own_trigger, into, sample, stop
+):
     """Add what V and I at the start of a segment depend on, given the derivatives p_v and p_i by them.
 
     The neuron's own spikes end the reach of p_v: what it depends on before is what the spike's time depends on.
     """
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
-    states, events, first = lives.states, lives.events, lives.first[neuron]
+    states, events, first = trajectories.states, trajectories.events, trajectories.first[neuron]
     d = into.neurons[sample]
     released, triggered = 0.0, False
     for g in range(segment - 1, first - 1, -1):
@@ -87,7 +89,7 @@ def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trig
         ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
         held, ending, which = events[g, HELD], events[g, ENDING], events[g, WHICH]
         if ending == ARRIVAL:
-            synapse = lives.synapses[g]
+            synapse = trajectories.synapses[g]
             if not afferents.delta[synapse]:
                 error = afferents.weight[synapse] * (p_i / tau_syn - (0.0 if held else p_v / tau_mem))
                 into.weight[sample, synapse] += p_i
@@ -99,7 +101,7 @@ def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trig
                 into.weight[sample, synapse] += p_v
             triggered = False
             into.delay[sample, synapse] += error
-            into.sources[lives.causes[g]] += error
+            into.sources[trajectories.causes[g]] += error
         elif ending == SPIKE:
             triggered = own_trigger[which] >= 0 and neurons.subtracts[neuron] > 0.0
             if not events[g + 1, HELD]:
@@ -122,7 +124,7 @@ def back_to_start(neuron, segment, p_v, p_i, neurons, afferents, lives, own_trig
     d[I_INITIAL, neuron] += p_i
 
 
-@borrowing
+@without_refcount
 def across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d):
     """Return (p_v, p_i) a time h before, where V was free, p_i without what it decays by; add to the parameters'."""
     k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
@@ -133,17 +135,17 @@ def across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d):
 
 
 @compiled
-def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, sample, stop):
+def gradient_of(numbers, labels, neurons, afferents, trajectories, own_trigger, into, sample, stop):
     """Add the local derivative of one row's distance into the Gradient of a chunk."""
     neuron, kind, place = labels[NEURON], labels[KIND], labels[PLACE]
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
-    states, events, first = lives.states, lives.events, lives.first[neuron]
+    states, events, first = trajectories.states, trajectories.events, trajectories.first[neuron]
     g, other, whose = first + labels[SEGMENT], first + labels[OTHER], labels[WHOSE]
-    synapse, cause = lives.synapses[other], lives.causes[other]
+    synapse, cause = trajectories.synapses[other], trajectories.causes[other]
     d = into.neurons[sample]
     if kind == GAP and place == BEFORE_ARRIVAL:
-        into.sources[lives.causes[g]] += 1.0
-        into.delay[sample, lives.synapses[g]] += 1.0
+        into.sources[trajectories.causes[g]] += 1.0
+        into.delay[sample, trajectories.synapses[g]] += 1.0
         into.sources[cause] -= 1.0
         into.delay[sample, synapse] -= 1.0
         return
@@ -172,7 +174,7 @@ def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, s
             # V is what the delta synapse lifted it to, less the reset
             d[V_THRESHOLD, neuron] -= sign
             g, place, other = back, LIFTED, back - 1
-            synapse, cause = lives.synapses[other], lives.causes[other]
+            synapse, cause = trajectories.synapses[other], trajectories.causes[other]
             u, i = states[g, VOLTAGE], states[g, CURRENT]
     ea, eb, k = propagator(h, tau_mem, tau_syn)
     if place in (AT_ARRIVAL, LIFTED):
@@ -180,4 +182,4 @@ def gradient_of(numbers, labels, neurons, afferents, lives, own_trigger, into, s
         into.sources[cause] += moved
         into.delay[sample, synapse] += moved
     p_v, p_i = across(neuron, p_v, p_i, u, i, h, ea, eb, k, tau_mem, tau_syn, d)
-    back_to_start(neuron, g, p_v, p_i, neurons, afferents, lives, own_trigger, into, sample, stop)
+    back_to_start(neuron, g, p_v, p_i, neurons, afferents, trajectories, own_trigger, into, sample, stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AFTER_SPIKE,
@@ -30,7 +30,18 @@ from eventsolve.kernels.distances import (
     SURPLUS,
     WHOSE,
 )
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.perturbation import (
+    I_INITIAL,
+    T_REF,
+    TAU_MEM,
+    TAU_SYN,
+    V_INITIAL,
+    V_LEAK,
+    V_RESET,
+    V_THRESHOLD,
+)
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -44,20 +55,9 @@ from eventsolve.kernels.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.perturbation import (
-    I_INITIAL,
-    T_REF,
-    TAU_MEM,
-    TAU_SYN,
-    V_INITIAL,
-    V_LEAK,
-    V_RESET,
-    V_THRESHOLD,
-)
 
 
-@borrowing
+@without_refcount
 def carried(v, i, u, current, h, ea, eb, k, tau_mem, tau_syn, d):
     """Return (dV, dI) a time h after a state (u, current) whose changes are v and i, and V is free."""
     k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
@@ -66,15 +66,15 @@ def carried(v, i, u, current, h, ea, eb, k, tau_mem, tau_syn, d):
     return v, i * eb + d[TAU_SYN] * current * eb * h / (tau_syn * tau_syn)
 
 
-@borrowing
-def changes_of(neuron, neurons, afferents, lives, own_trigger, sources, own, steps, v_at, i_at):
+@without_refcount
+def changes_of(neuron, neurons, afferents, trajectories, own_trigger, sources, own, steps, v_at, i_at):
     """Write how V and I of one neuron change at the start of each of its segments, at a fixed time."""
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
-    states, events = lives.states, lives.events
+    states, events = trajectories.states, trajectories.events
     d = steps.neurons[:, neuron]
     v, i = d[V_INITIAL], d[I_INITIAL]
     last_spike = -1
-    for g in range(lives.first[neuron], lives.last[neuron]):
+    for g in range(trajectories.first[neuron], trajectories.last[neuron]):
         v_at[g], i_at[g] = v, i
         u, current = states[g, VOLTAGE], states[g, CURRENT]
         ea, eb, k = states[g, DECAY_MEM], states[g, DECAY_SYN], states[g, RESPONSE]
@@ -85,8 +85,8 @@ def changes_of(neuron, neurons, afferents, lives, own_trigger, sources, own, ste
             v = kept
         current *= eb
         if ending == ARRIVAL:
-            synapse = lives.synapses[g]
-            moved = steps.delay[synapse] + sources[lives.causes[g]]
+            synapse = trajectories.synapses[g]
+            moved = steps.delay[synapse] + sources[trajectories.causes[g]]
             weight, changed = afferents.weight[synapse], steps.weight[synapse]
             if not afferents.delta[synapse]:
                 i += changed + weight * moved / tau_syn
@@ -106,28 +106,28 @@ def changes_of(neuron, neurons, afferents, lives, own_trigger, sources, own, ste
             v -= (current - u) / tau_mem * (own[last_spike] + d[T_REF])
 
 
-@borrowing
-def moved_arrival(g, lives, sources, steps):
+@without_refcount
+def moved_arrival(g, trajectories, sources, steps):
     """Return how far the arrival moves that ends a segment, 0 if none does."""
-    if lives.events[g, ENDING] != ARRIVAL:
+    if trajectories.events[g, ENDING] != ARRIVAL:
         return 0.0
-    return steps.delay[lives.synapses[g]] + sources[lives.causes[g]]
+    return steps.delay[trajectories.synapses[g]] + sources[trajectories.causes[g]]
 
 
 @compiled
-def tangents_of(neurons, afferents, lives, own_trigger, sources, own, steps, numbers, labels, stop):
+def tangents_of(neurons, afferents, trajectories, own_trigger, sources, own, steps, numbers, labels, stop):
     """Return how far each distance of a sample moves, (n_rows,), and of how large terms that is the sum.
 
     ``sources`` and ``own`` are how far each spike of the layer's sources, its own included, and of the layer moves;
     ``steps`` are Scales of either sign. Slopes at spikes are no distances of an order: they have 0.
     """
     moves, sizes = np.zeros(labels.shape[0]), np.zeros(labels.shape[0])
-    states, events = lives.states, lives.events
+    states, events = trajectories.states, trajectories.events
     v_at, i_at = np.zeros(events.shape[0]), np.zeros(events.shape[0])
     for neuron in range(neurons.tau_mem.size):
         if stop[0] != 0:
             return moves, sizes
-        changes_of(neuron, neurons, afferents, lives, own_trigger, sources, own, steps, v_at, i_at)
+        changes_of(neuron, neurons, afferents, trajectories, own_trigger, sources, own, steps, v_at, i_at)
     for row in range(moves.size):
         if stop[0] != 0:
             break
@@ -139,15 +139,15 @@ def tangents_of(neurons, afferents, lives, own_trigger, sources, own, steps, num
         )
         tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         d = steps.neurons[:, neuron]
-        first = lives.first[neuron]
+        first = trajectories.first[neuron]
         g, other = first + labels[row, SEGMENT], first + labels[row, OTHER]
-        arrival = moved_arrival(other, lives, sources, steps)
+        arrival = moved_arrival(other, trajectories, sources, steps)
         if kind == SLOPE:
             continue
         if kind == GAP:
             mine = own[whose] if whose >= 0 else 0.0
             if place == BEFORE_ARRIVAL:
-                later = moved_arrival(g, lives, sources, steps)
+                later = moved_arrival(g, trajectories, sources, steps)
                 moves[row], sizes[row] = later - arrival, abs(later) + abs(arrival)
                 continue
             if whose >= 0 and place in (AFTER_RELEASE, BEFORE_RELEASE):

@@ -18,9 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, inlined
+from eventsolve.compiled import compiled, inlined, without_refcount
 from eventsolve.kernels.arrivals import group_by, n_arrivals_at_most, schedule_of
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.membrane import extremum, propagator
+from eventsolve.kernels.tables import NONE, Integers, Reals
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -35,15 +37,13 @@ from eventsolve.kernels.lives import (
     START,
     VOLTAGE,
     WHICH,
-    no_probes,
+    no_samples,
     replay,
 )
-from eventsolve.kernels.membrane import extremum, propagator
-from eventsolve.kernels.tables import NONE, Integers, Reals
 
 
-class Lives(NamedTuple):
-    """Lives of all neurons of a layer in one sample: neuron n has the segments first[n] to last[n].
+class Trajectories(NamedTuple):
+    """Trajectories of all neurons of a layer in one sample: neuron n has the segments first[n] to last[n].
 
     ``synapses`` and ``causes`` are those of the arrival that ends a segment: the latter a place among the spikes of the
     sources.
@@ -58,8 +58,8 @@ class Lives(NamedTuple):
 
 
 @compiled
-def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample, stop):
-    """Return the Lives of one sample; arguments as of :func:`eventsolve.kernels.lives.sample_states`."""
+def lives_of(neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, sample, stop):
+    """Return the Trajectories of one sample; arguments as of :func:`eventsolve.kernels.trajectories.sample_states`."""
     n = neurons.tau_mem.size
     by_source, places = group_by(
         spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
@@ -72,10 +72,10 @@ def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, 
     first, last = np.empty(n, np.int64), np.empty(n, np.int64)
     states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
     synapses, causes = np.full(room, -1), np.full(room, -1)
-    unread = no_probes(NONE)
+    unread = no_samples(NONE)
     used = NONE
-    for cohort in range(cohorts.offsets.size - 1):
-        representative = cohorts.members[cohorts.offsets[cohort]]
+    for group in range(groups.offsets.size - 1):
+        representative = groups.members[groups.offsets[group]]
         schedule = schedule_of(
             representative,
             neurons,
@@ -88,10 +88,10 @@ def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, 
             after,
             t_end,
         )
-        for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+        for member in range(groups.offsets[group], groups.offsets[group + 1]):
             if stop[0] != 0:
                 break
-            neuron = cohorts.members[member]
+            neuron = groups.members[member]
             first[neuron] = used
             used += replay(
                 neuron,
@@ -121,7 +121,7 @@ def lives_of(neurons, afferents, cohorts, n_sources, spikes, start, after, own, 
                 if events[g, ENDING] == ARRIVAL:
                     synapses[g] = afferents.offsets[neuron] + schedule.slots[events[g, WHICH]]
                     causes[g] = schedule.spikes[events[g, WHICH]]
-    return Lives(first, last, states[:used], events[:used], synapses[:used], causes[:used])
+    return Trajectories(first, last, states[:used], events[:used], synapses[:used], causes[:used])
 
 
 # A row has numbers and labels:
@@ -139,7 +139,7 @@ AFTER_SPIKE, BEFORE_SPIKE, AFTER_RELEASE, BEFORE_RELEASE, SPIKE_TO_END, BEFORE_A
 """Where the arrival of a gap is; SPIKE_TO_END has none. With BEFORE_ARRIVAL the row's segment ends with another one."""
 
 
-@borrowing
+@without_refcount
 def largest(u, i, h, ea, eb, k, tau_mem, tau_syn):
     """Return (s, u, place) of the largest u up to h after a state: INSIDE, or AT_ARRIVAL for h, or FRESH for 0."""
     u_end = u * ea + i * k
@@ -167,13 +167,18 @@ def write_row(rows, n, kind, place, neuron, segment, whose, other, value, time, 
     return n + 1
 
 
-@borrowing
-def voltage_rows(neuron, neurons, afferents, heard, lives, own_trigger, rows, n):
+@without_refcount
+def voltage_rows(neuron, neurons, afferents, heard, trajectories, own_trigger, rows, n):
     """Write one neuron's peaks below threshold and its spikes behind the first n rows; return their number."""
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
-    states, events, synapses, delta = lives.states, lives.events, lives.synapses, afferents.delta
-    first, last = lives.first[neuron], lives.last[neuron]
+    states, events, synapses, delta = (
+        trajectories.states,
+        trajectories.events,
+        trajectories.synapses,
+        afferents.delta,
+    )
+    first, last = trajectories.first[neuron], trajectories.last[neuron]
     for g in range(first, last):
         if events[g, HELD]:
             continue
@@ -212,14 +217,19 @@ def voltage_rows(neuron, neurons, afferents, heard, lives, own_trigger, rows, n)
     return n
 
 
-@borrowing
-def gap_rows(neuron, heard, lives, own_trigger, origin, rows, n):
+@without_refcount
+def gap_rows(neuron, heard, trajectories, own_trigger, origin, rows, n):
     """Write one neuron's gaps behind the first n rows; return their number.
 
     ``origin`` says which of the layer's own spikes a spike of the sources is, or -1.
     """
-    states, events, synapses, causes = lives.states, lives.events, lives.synapses, lives.causes
-    first, last = lives.first[neuron], lives.last[neuron]
+    states, events, synapses, causes = (
+        trajectories.states,
+        trajectories.events,
+        trajectories.synapses,
+        trajectories.causes,
+    )
+    first, last = trajectories.first[neuron], trajectories.last[neuron]
     whose, spiked_at, since, place = -1, 0.0, -np.inf, AFTER_RELEASE
     for g in range(first, last):
         at, time = g - first, states[g, START] + states[g, DURATION]
@@ -252,8 +262,8 @@ def gap_rows(neuron, heard, lives, own_trigger, origin, rows, n):
     return n
 
 
-@borrowing
-def swap_rows(neuron, neurons, afferents, heard, lives, own_trigger, writes, rows, n):
+@without_refcount
+def swap_rows(neuron, neurons, afferents, heard, trajectories, own_trigger, writes, rows, n):
     """Write the gaps between two arrivals whose order matters behind the first n rows; return their number.
 
     Between two resets or releases V and I are linear in what arrives, so that its order changes what V is between two
@@ -268,10 +278,10 @@ def swap_rows(neuron, neurons, afferents, heard, lives, own_trigger, writes, row
 
     Where V is held, and over exponential synapses, arrivals commute. Without ``writes`` rows are counted only.
     """
-    states, events, synapses = lives.states, lives.events, lives.synapses
+    states, events, synapses = trajectories.states, trajectories.events, trajectories.synapses
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     weights, delta = afferents.weight, afferents.delta
-    first, last = lives.first[neuron], lives.last[neuron]
+    first, last = trajectories.first[neuron], trajectories.last[neuron]
     for g in range(first, last - 1):
         if events[g, ENDING] != ARRIVAL or events[g, HELD]:
             continue
@@ -301,22 +311,22 @@ def swap_rows(neuron, neurons, afferents, heard, lives, own_trigger, writes, row
 
 
 @compiled
-def rows_of(neurons, afferents, heard, lives, own, origin):
+def rows_of(neurons, afferents, heard, trajectories, own, origin):
     """Return (numbers, labels) of all rows of one sample, neuron by neuron."""
     rows = np.empty((0, 4)), np.empty((0, 6), np.int64)
-    room = 4 * lives.events.shape[0]
+    room = 4 * trajectories.events.shape[0]
     for neuron in range(neurons.tau_mem.size):
-        room = swap_rows(neuron, neurons, afferents, heard, lives, own.trigger, False, rows, room)
+        room = swap_rows(neuron, neurons, afferents, heard, trajectories, own.trigger, False, rows, room)
     rows = np.empty((room, 4)), np.empty((room, 6), np.int64)
     n = 0
     for neuron in range(neurons.tau_mem.size):
-        n = voltage_rows(neuron, neurons, afferents, heard, lives, own.trigger, rows, n)
-        n = gap_rows(neuron, heard, lives, own.trigger, origin, rows, n)
-        n = swap_rows(neuron, neurons, afferents, heard, lives, own.trigger, True, rows, n)
+        n = voltage_rows(neuron, neurons, afferents, heard, trajectories, own.trigger, rows, n)
+        n = gap_rows(neuron, heard, trajectories, own.trigger, origin, rows, n)
+        n = swap_rows(neuron, neurons, afferents, heard, trajectories, own.trigger, True, rows, n)
     return rows[0][:n], rows[1][:n]
 
 
-@borrowing
+@without_refcount
 def keep_nearest(places, n, values, nearest):
     """Sort the ``nearest`` of places[:n] to the front by their values; what is equal keeps its order."""
     for k in range(1, n):
@@ -363,7 +373,7 @@ def distances(
     neurons,
     afferents,
     heard,
-    cohorts,
+    groups,
     n_sources,
     spikes,
     start,
@@ -385,12 +395,12 @@ def distances(
     offsets = np.zeros(n_samples + 1, np.int64)
     n = 0
     for sample in range(n_samples):
-        lives = lives_of(
-            neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample, stop
+        trajectories = lives_of(
+            neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, sample, stop
         )
-        if stop[0] != 0:  # some lives are not written
+        if stop[0] != 0:  # some trajectories are not written
             break
-        found, named = rows_of(neurons, afferents, heard, lives, own, origin)
+        found, named = rows_of(neurons, afferents, heard, trajectories, own, origin)
         chosen = nearest_rows(found, named, blocks, nearest)
         while n + chosen.size > causes.size:
             numbers = np.concatenate((numbers, np.empty_like(numbers)))
@@ -401,7 +411,7 @@ def distances(
                 numbers[n, column] = found[row, column]
             for column in range(labels.shape[1]):
                 labels[n, column] = named[row, column]
-            causes[n] = lives.causes[lives.first[named[row, NEURON]] + named[row, OTHER]]
+            causes[n] = trajectories.causes[trajectories.first[named[row, NEURON]] + named[row, OTHER]]
             n += 1
         offsets[sample + 1] = n
     return numbers[:n], labels[:n], causes[:n], offsets

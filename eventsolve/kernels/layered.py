@@ -1,8 +1,8 @@
 """Kernels: one population driven by finished spike trains (compiled).
 
-Neurons with the same time constants that hear the same sources after the same delays form a cohort: they share their
+Neurons with the same time constants that hear the same sources after the same delays form a group: they share their
 schedule of arrivals and the exponentials between arrivals, which are computed once for all of them. A neuron unlike
-all others is a cohort of one.
+all others is a group of one.
 
 Order of events, total for one neuron: by time; at one time its own crossing comes before the arrival that ends the
 interval in which it was found, and arrivals come by the spike that causes them (in the order in which the spikes of all
@@ -16,12 +16,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import RUN, group_by, schedules_of, sort_by_time
 from eventsolve.kernels.crossing import crossing_possible, crossing_times, turn_time
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
-from eventsolve.kernels.tables import BUDGET, ROOM, TWICE, Booleans, Integers, Reals, Spikes, States
+from eventsolve.kernels.tables import (
+    BUDGET,
+    BUFFER_FULL,
+    REPEATED_SPIKE,
+    Booleans,
+    Integers,
+    Reals,
+    Spikes,
+    States,
+)
 from eventsolve.kernels.times import later
 
 
@@ -64,22 +73,22 @@ VOLTAGE, CURRENT, LEVEL, TIME, T_NEXT, U_NEXT, I_NEXT = range(7)
 FREE_AT, FREE_LOW, DECAY_MEM, DECAY_SYN, RESPONSE, LAST_SPIKE = range(7, 13)
 """Rows of the lanes: state, threshold and time at the start of a gap; its end and the state there; until when V is
 held, and what that leaves of the exact sum; the gap's propagator; the last spike."""
-STRAY_U, STRAY_I, STRAY_C, STRAY_T, STRAY_SPIKE, STRAY_FREE, STRAY_END, STRAY_U_NEW, STRAY_I_NEW = range(9)
-"""Rows of strays: u from now on, i at a time, threshold; when it spiked, until when V is held, the end of the gap, and
-the state there."""
+ALONE_U, ALONE_I, ALONE_C, ALONE_T, ALONE_SPIKE, ALONE_FREE, ALONE_END, ALONE_U_NEW, ALONE_I_NEW = range(9)
+"""Rows of individually advanced neurons: u from now on, i at a time, threshold; when it spiked, until when V is held,
+the end of the gap, and the state there."""
 SEEN_U, SEEN_I, SEEN_C, SEEN_T = range(4)
 """Rows of those that are looked at: state, threshold, time."""
-STEP, ACTIVE, N_STRAYS, N_SEEN, APART = range(5)
-"""How far a block is: the gap, the samples still under way, the strays in the gap, those to be looked at; and whether
-neurons of one sample start at different times."""
+STEP, ACTIVE, N_ALONE, N_SEEN, APART = range(5)
+"""How far a block is: the gap, the samples not done yet, the individually advanced neurons in the
+gap, those to be looked at; and whether neurons of one sample start at different times."""
 
 
 class Lanes(NamedTuple):
-    """Where a block is marched: room for one lane for each neuron in each sample, and how far it is."""
+    """Where a block of neurons is advanced: room for one lane for each neuron in each sample, and how far it is."""
 
     lanes: Reals
-    strays: Reals
-    stray_lane: Integers
+    individuals: Reals
+    individual_lane: Integers
     seen: Reals
     seen_lane: Integers
     crossing: Reals
@@ -108,7 +117,7 @@ def new_lanes(n):
     )
 
 
-@borrowing
+@without_refcount
 def load_lanes(neurons, members, samples, start, room):
     """Put the states with which the samples start into the lanes."""
     start_times, start_u, start_i, start_free_at, start_free_low, _ = start
@@ -131,25 +140,26 @@ def load_lanes(neurons, members, samples, start, room):
     for p in range(samples.size):
         for lane in range(p * n + 1, p * n + n):
             progress[APART] |= lanes[TIME, lane] != lanes[TIME, lane - 1]
-    progress[STEP], progress[ACTIVE], progress[N_STRAYS], progress[N_SEEN] = 0, samples.size, 0, 0
+    progress[STEP], progress[ACTIVE], progress[N_ALONE], progress[N_SEEN] = 0, samples.size, 0, 0
 
 
-@borrowing
-def march_block(
-    neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, doubts, stop
+@without_refcount
+def forward_block(
+    neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, undecided, stop
 ):
-    """March a cohort of several samples through its schedules in step: the first gap of all, the first arrivals, ...
+    """March a group of several samples through its schedules in step: the first gap of all, the first arrivals, ...
 
     A lane is a neuron in a sample; those still under way come first. Spikes are put behind those in ``found``, peaks
-    that float64 cannot place behind those in ``doubts``, states after the last events into ``end``. ``spikes_left``,
+    that float64 cannot place behind those in ``undecided``, states after the last events into ``end``. ``spikes_left``,
     (n_samples,), is how many a sample may still have.
 
     Returns (status, sample, neuron, time): 0 or why it stopped, where and when. If that is for want of room, it goes on
     from there when called with more.
 
-    In a gap all lanes take one vectorised step without branches, which also decides for which of them there is anything
-    to look for; the crossings of those are sought together. Those that spike are strays from then on, as are those that
-    were held when the gap began: they go on from there to the end of the gap together, until none spikes any more.
+    In a gap all lanes take one vectorised step without branches, which also decides for which of them there is
+    anything to look for; the crossings of those are sought together. Those that spike are advanced individually from
+    then on, as are those that were held when the gap began: they go on from there to the end of the gap together,
+    until none spikes any more.
 
     Who crosses is asked up to ``beyond``, the number after t_end: a crossing there may be rounded to t_end, and is then
     before the end, where else the piece that goes on from there would have it before its own start.
@@ -158,22 +168,24 @@ def march_block(
     mathematics.
     """
     samples, n_arrivals, firsts, first_gaps, arrival_times, slots, decay_mem, decay_syn, response = schedules
-    lanes, strays, stray_lane, seen, seen_lane, crossing, grazing, room, which, flag, progress = block
+    lanes, individuals, individual_lane, seen, seen_lane, crossing, grazing, room, which, flag, progress = (
+        block
+    )
     times, senders, owners, arrivals, count = found
-    doubt_times, doubt_senders, doubt_owners, _, doubt_count = doubts
+    undecided_times, undecided_senders, undecided_owners, _, undecided_count = undecided
     end_times, end_u, end_i, end_free_at, end_free_low, _ = end
     v_resets, v_leaks, t_refs = neurons.v_reset, neurons.v_leak, neurons.t_ref
     tau_mem, tau_syn = neurons.tau_mem[members[0]], neurons.tau_syn[members[0]]
     rate_syn = 1.0 / tau_syn
     n = members.size
-    n_out, n_doubts = count[0], doubt_count[0]
-    j, active, n_strays, n_seen, apart = progress
+    n_out, n_undecided = count[0], undecided_count[0]
+    j, active, n_individuals, n_seen, apart = progress
     beyond = np.nextafter(t_end, math.inf)
     while active > 0 and stop[0] == 0:
         remaining = active  # those for whom this is not the last gap
         while remaining > 0 and n_arrivals[remaining - 1] == j:
             remaining -= 1
-        begins = n_seen + n_strays == 0
+        begins = n_seen + n_individuals == 0
         n_lanes = active * n if begins else 0
         # everybody's step through the gap
         for p in range(active if begins else 0):
@@ -203,36 +215,43 @@ def march_block(
         for w in range(n_watched):
             lane = which[w]
             if lanes[FREE_AT, lane] > lanes[TIME, lane]:
-                strays[STRAY_U, n_strays], strays[STRAY_I, n_strays] = (
+                individuals[ALONE_U, n_individuals], individuals[ALONE_I, n_individuals] = (
                     lanes[VOLTAGE, lane],
                     lanes[CURRENT, lane],
                 )
-                strays[STRAY_T, n_strays], strays[STRAY_SPIKE, n_strays] = (
+                individuals[ALONE_T, n_individuals], individuals[ALONE_SPIKE, n_individuals] = (
                     lanes[TIME, lane],
                     lanes[TIME, lane],
                 )
-                stray_lane[n_strays] = lane
-                n_strays += 1
+                individual_lane[n_individuals] = lane
+                n_individuals += 1
             else:
                 seen[SEEN_U, n_seen], seen[SEEN_I, n_seen] = lanes[VOLTAGE, lane], lanes[CURRENT, lane]
                 seen[SEEN_C, n_seen], seen[SEEN_T, n_seen] = lanes[LEVEL, lane], lanes[TIME, lane]
                 seen_lane[n_seen] = lane
                 n_seen += 1
-        while n_seen + n_strays > 0 and stop[0] == 0:
-            if n_out + n_seen + n_strays > times.size or n_doubts + n_seen + n_strays > doubt_times.size:
-                count[0], doubt_count[0] = n_out, n_doubts
+        while n_seen + n_individuals > 0 and stop[0] == 0:
+            if (
+                n_out + n_seen + n_individuals > times.size
+                or n_undecided + n_seen + n_individuals > undecided_times.size
+            ):
+                count[0], undecided_count[0] = n_out, n_undecided
                 progress[STEP], progress[ACTIVE] = j, active
-                progress[N_STRAYS], progress[N_SEEN] = n_strays, n_seen
-                return ROOM, -1, -1, t_end
-            # strays go on: their spike, the end of refractoriness, the end of the gap
-            for w in range(n_strays):
-                lane = stray_lane[w]
-                strays[STRAY_C, w], strays[STRAY_FREE, w] = lanes[LEVEL, lane], lanes[FREE_AT, lane]
-                strays[STRAY_END, w] = lanes[T_NEXT, lane]
-            for w in range(n_strays):
-                t, t_spike, t_free = strays[STRAY_T, w], strays[STRAY_SPIKE, w], strays[STRAY_FREE, w]
-                t_next, u, c = strays[STRAY_END, w], strays[STRAY_U, w], strays[STRAY_C, w]
-                i = strays[STRAY_I, w] * decay((t_spike - t) * rate_syn)
+                progress[N_ALONE], progress[N_SEEN] = n_individuals, n_seen
+                return BUFFER_FULL, -1, -1, t_end
+            # individually advanced ones: their spike, the end of refractoriness, the end of the gap
+            for w in range(n_individuals):
+                lane = individual_lane[w]
+                individuals[ALONE_C, w], individuals[ALONE_FREE, w] = lanes[LEVEL, lane], lanes[FREE_AT, lane]
+                individuals[ALONE_END, w] = lanes[T_NEXT, lane]
+            for w in range(n_individuals):
+                t, t_spike, t_free = (
+                    individuals[ALONE_T, w],
+                    individuals[ALONE_SPIKE, w],
+                    individuals[ALONE_FREE, w],
+                )
+                t_next, u, c = individuals[ALONE_END, w], individuals[ALONE_U, w], individuals[ALONE_C, w]
+                i = individuals[ALONE_I, w] * decay((t_spike - t) * rate_syn)
                 held = (t_free > t_spike) & (t_free >= t_next)
                 free = t_free if t_free > t_spike else t_spike
                 begin = t_next if held else free
@@ -241,22 +260,28 @@ def march_block(
                 u_new = u * ea + i_begin * k
                 i_new = i_begin * eb
                 flag[w] = crossing_possible(u, i_begin, c, ea, u_new, i_new) & (not held)
-                strays[STRAY_U_NEW, w], strays[STRAY_I_NEW, w] = u_new, i_new
-                strays[STRAY_I, w] = i if held else i_begin
-                strays[STRAY_T, w] = t_spike if held else begin
-            for w in range(n_strays):
-                lane = stray_lane[w]
+                individuals[ALONE_U_NEW, w], individuals[ALONE_I_NEW, w] = u_new, i_new
+                individuals[ALONE_I, w] = i if held else i_begin
+                individuals[ALONE_T, w] = t_spike if held else begin
+            for w in range(n_individuals):
+                lane = individual_lane[w]
                 if lane < remaining * n:
-                    lanes[U_NEXT, lane], lanes[I_NEXT, lane] = strays[STRAY_U_NEW, w], strays[STRAY_I_NEW, w]
+                    lanes[U_NEXT, lane], lanes[I_NEXT, lane] = (
+                        individuals[ALONE_U_NEW, w],
+                        individuals[ALONE_I_NEW, w],
+                    )
                 else:
-                    lanes[VOLTAGE, lane], lanes[CURRENT, lane] = strays[STRAY_U, w], strays[STRAY_I, w]
-                    lanes[TIME, lane] = strays[STRAY_T, w]
-                seen[SEEN_U, n_seen], seen[SEEN_I, n_seen] = strays[STRAY_U, w], strays[STRAY_I, w]
-                seen[SEEN_C, n_seen], seen[SEEN_T, n_seen] = strays[STRAY_C, w], strays[STRAY_T, w]
+                    lanes[VOLTAGE, lane], lanes[CURRENT, lane] = (
+                        individuals[ALONE_U, w],
+                        individuals[ALONE_I, w],
+                    )
+                    lanes[TIME, lane] = individuals[ALONE_T, w]
+                seen[SEEN_U, n_seen], seen[SEEN_I, n_seen] = individuals[ALONE_U, w], individuals[ALONE_I, w]
+                seen[SEEN_C, n_seen], seen[SEEN_T, n_seen] = individuals[ALONE_C, w], individuals[ALONE_T, w]
                 seen_lane[n_seen] = lane
                 n_seen += flag[w]
             crossing_times(n_seen, seen, tau_mem, tau_syn, crossing, grazing, room, which, flag)
-            n_strays = 0
+            n_individuals = 0
             for w in range(n_seen):
                 lane, t, s, c = seen_lane[w], seen[SEEN_T, w], crossing[w], seen[SEEN_C, w]
                 p = lane // n
@@ -264,15 +289,15 @@ def march_block(
                 t_next = lanes[T_NEXT, lane] if p < remaining else t_end
                 if grazing[w]:
                     peak = t + turn_time(seen[SEEN_U, w], seen[SEEN_I, w], c, tau_mem, tau_syn)
-                    doubt_times[n_doubts], doubt_senders[n_doubts] = peak, member
-                    doubt_owners[n_doubts] = sample
-                    n_doubts += peak <= t_next
+                    undecided_times[n_undecided], undecided_senders[n_undecided] = peak, member
+                    undecided_owners[n_undecided] = sample
+                    n_undecided += peak <= t_next
                 # an arrival does not come before a spike that is there already, be it by rounding
                 if not (t + s <= t_next or (p < remaining and lanes[U_NEXT, lane] >= c)):
                     continue
                 t_spike = t + s if t + s < t_next else t_next
                 if t_spike == lanes[LAST_SPIKE, lane]:
-                    return TWICE, sample, member, t_spike
+                    return REPEATED_SPIKE, sample, member, t_spike
                 if spikes_left[sample] == 0:
                     return BUDGET, sample, member, t_spike
                 spikes_left[sample] -= 1
@@ -280,11 +305,11 @@ def march_block(
                 n_out += 1
                 lanes[LAST_SPIKE, lane] = t_spike
                 lanes[FREE_AT, lane], lanes[FREE_LOW, lane] = later(t_spike, 0.0, t_refs[member])
-                strays[STRAY_U, n_strays] = v_resets[member] - v_leaks[member]
-                strays[STRAY_I, n_strays] = seen[SEEN_I, w]
-                strays[STRAY_T, n_strays], strays[STRAY_SPIKE, n_strays] = t, t_spike
-                stray_lane[n_strays] = lane
-                n_strays += 1
+                individuals[ALONE_U, n_individuals] = v_resets[member] - v_leaks[member]
+                individuals[ALONE_I, n_individuals] = seen[SEEN_I, w]
+                individuals[ALONE_T, n_individuals], individuals[ALONE_SPIKE, n_individuals] = t, t_spike
+                individual_lane[n_individuals] = lane
+                n_individuals += 1
             n_seen = 0
         # it ends with an arrival, or with the trial
         for p in range(remaining):
@@ -309,16 +334,16 @@ def march_block(
                 end_u[sample, member], end_i[sample, member] = lanes[VOLTAGE, lane], lanes[CURRENT, lane]
         active = remaining
         j += 1
-    count[0], doubt_count[0] = n_out, n_doubts
+    count[0], undecided_count[0] = n_out, n_undecided
     return 0, -1, -1, t_end
 
 
 LANES = 512
-"""How many neurons are marched in step: enough to fill vectors, few enough to stay in the cache."""
+"""How many neurons are advanced in step: enough to fill vectors, few enough to stay in the cache."""
 
 
 @compiled
-def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, max_spikes, stop):
+def forward(neurons, afferents, groups, n_sources, spikes, start, after, t_end, max_spikes, stop):
     """Solve a layer that is driven by finished spike trains over exponential synapses.
 
     ``spikes`` are those of all sources, whose neurons are numbered through; ``start`` are the States to begin with, and
@@ -330,7 +355,7 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
     float64 could not decide.
     """
     n_samples = spikes.offsets.size - 1
-    found, doubts = new_log(64 * n_samples + 64), new_log(LANES)
+    found, undecided = new_log(64 * n_samples + 64), new_log(LANES)
     times = np.empty_like(start.time)
     end = States(
         times,
@@ -342,8 +367,8 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
     )
     spikes_left = np.full(n_samples, max_spikes)
     ended = (0, -1, -1, t_end)
-    for cohort in range(cohorts.offsets.size - 1):
-        members = cohorts.members[cohorts.offsets[cohort] : cohorts.offsets[cohort + 1]]
+    for group in range(groups.offsets.size - 1):
+        members = groups.members[groups.offsets[group] : groups.offsets[group + 1]]
         block = min(max(1, LANES // members.size), n_samples)
         lanes = new_lanes(block * members.size)
         for low in range(0, n_samples, block):
@@ -362,40 +387,40 @@ def march(neurons, afferents, cohorts, n_sources, spikes, start, after, t_end, m
                 t_end,
             )
             load_lanes(neurons, members, schedules.samples, start, lanes)
-            status = (ROOM, -1, -1, t_end)
-            while status[0] == ROOM:
-                status = march_block(
+            status = (BUFFER_FULL, -1, -1, t_end)
+            while status[0] == BUFFER_FULL:
+                status = forward_block(
                     neurons,
                     members,
-                    cohorts.weights,
-                    cohorts.weight_offsets[cohort],
+                    groups.weights,
+                    groups.weight_offsets[group],
                     schedules,
                     lanes,
                     end,
                     t_end,
                     spikes_left,
                     found,
-                    doubts,
+                    undecided,
                     stop,
                 )
-                if status[0] == ROOM:
-                    found, doubts = grown(found), grown(doubts)
+                if status[0] == BUFFER_FULL:
+                    found, undecided = grown(found), grown(undecided)
             if status[0] != 0 and (ended[0] == 0 or status[3] < ended[3]):
                 ended = status
     if stop[0] != 0:  # nobody will read it: do not sort it
-        found.n_entries[0] = doubts.n_entries[0] = 0
+        found.n_entries[0] = undecided.n_entries[0] = 0
     n = found.n_entries[0]
     offsets, order = group_by(found.samples, 0, n, n_samples)
     spiked, senders = found.times, found.neurons
     spare, run, ranks = np.empty_like(order), np.empty(RUN), np.empty(RUN, np.int64)
     for sample in range(n_samples):
         sort_by_time(order, offsets[sample], offsets[sample + 1], spiked, senders, spare, run, ranks)
-    _, doubted = group_by(doubts.samples, 0, doubts.n_entries[0], n_samples)
+    _, undecided_places = group_by(undecided.samples, 0, undecided.n_entries[0], n_samples)
     return (
         ended,
         Spikes(spiked[order], senders[order], offsets, found.arrivals[order], np.full(n, -1), np.zeros(n)),
         end,
-        doubts.samples[doubted],
-        doubts.neurons[doubted],
-        doubts.times[doubted],
+        undecided.samples[undecided_places],
+        undecided.neurons[undecided_places],
+        undecided.times[undecided_places],
     )

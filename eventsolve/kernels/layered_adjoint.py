@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.membrane import propagator_derivatives
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -27,18 +28,17 @@ from eventsolve.kernels.lives import (
     DURATION,
     ENDING,
     HELD,
-    PROBE,
     RELEASE,
     RESPONSE,
+    SAMPLED,
     SPIKE,
     VOLTAGE,
     WHICH,
     replay,
 )
-from eventsolve.kernels.membrane import propagator_derivatives
 
 
-@borrowing
+@without_refcount
 def back_through(
     neuron,
     neurons,
@@ -50,7 +50,7 @@ def back_through(
     own_trigger,
     slopes,
     cotangents,
-    probes,
+    sampled,
     errors,
     totals,
     d_weight,
@@ -59,7 +59,7 @@ def back_through(
     row,
     wanted,
 ):
-    """Add what one neuron's life contributes to all gradients; return its first spike without a slope, or -1."""
+    """Add what one neuron's trajectory contributes to all gradients; return its first spike without a slope, or -1."""
     tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     u_reset = neurons.v_reset[neuron] - neurons.v_leak[neuron]
@@ -68,7 +68,7 @@ def back_through(
     weights, delta = afferents.weight, afferents.delta
     first_synapse = afferents.offsets[neuron]
     slots, causes = schedule.slots, schedule.spikes
-    probe_cotangents, probe_arrival = probes.cotangents, probes.arrival
+    sampled_cotangents, sampled_arrival = sampled.cotangents, sampled.arrival
     grazing = -1
     p_v = 0.0
     p_i = 0.0
@@ -138,12 +138,12 @@ def back_through(
                         grazing = which
         elif ending == RELEASE:
             released = p_v * (i * eb - u) / tau_mem
-        elif ending == PROBE:
-            p_v += probe_cotangents[which]
-            riding = probe_arrival[which]
-            if riding != -1:
-                arrival = riding if riding >= 0 else -2 - riding
-                error = probe_cotangents[which] * (i * eb - (u * ea + i * k)) / tau_mem
+        elif ending == SAMPLED:
+            p_v += sampled_cotangents[which]
+            moves_with = sampled_arrival[which]
+            if moves_with != -1:
+                arrival = moves_with if moves_with >= 0 else -2 - moves_with
+                error = sampled_cotangents[which] * (i * eb - (u * ea + i * k)) / tau_mem
                 if wanted.delay:
                     d_delay[row, first_synapse + slots[arrival]] += error
                 errors[causes[arrival]] += error
@@ -171,8 +171,8 @@ def back_through(
     return grazing
 
 
-@borrowing
-def cohort_back(
+@without_refcount
+def group_backward(
     neurons,
     afferents,
     members,
@@ -186,9 +186,9 @@ def cohort_back(
     by_neuron,
     own_places,
     cotangents,
-    probes,
-    by_reader,
-    probe_places,
+    sampled,
+    by_sampled,
+    sampled_places,
     t_end,
     states,
     events,
@@ -201,16 +201,16 @@ def cohort_back(
     wanted,
     stop,
 ):
-    """Go back through the lives of members[member:last] that the loss depends on; return as :func:`back_through`."""
+    """Go back through trajectories of members[member:last] that the loss depends on; return as :func:`back_through`."""
     own_times, own_arrivals, own_triggers = own.times, own.arrivals, own.trigger
     grazing = -1
     while member < last and stop[0] == 0:
         neuron = members[member]
         n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-        n_reads = by_reader[neuron + 1] - by_reader[neuron]
+        n_sampled = by_sampled[neuron + 1] - by_sampled[neuron]
         n_arrivals, t_last = schedule.times.size, t_end
-        if n_reads == 0:
-            n_own = count_concerned(neuron, cotangents, by_neuron, own_places)
+        if n_sampled == 0:
+            n_own = count_contributing(neuron, cotangents, by_neuron, own_places)
             spike = own_places[by_neuron[neuron] + n_own - 1]
             n_arrivals, t_last = own_arrivals[spike], own_times[spike]
         n_segments = replay(
@@ -228,10 +228,10 @@ def cohort_back(
             own_places,
             by_neuron[neuron],
             n_own,
-            probes,
-            probe_places,
-            by_reader[neuron],
-            n_reads,
+            sampled,
+            sampled_places,
+            by_sampled[neuron],
+            n_sampled,
             t_last,
             states,
             events,
@@ -247,7 +247,7 @@ def cohort_back(
             own_triggers,
             slopes,
             cotangents,
-            probes,
+            sampled,
             errors,
             totals,
             d_weight,
@@ -258,15 +258,15 @@ def cohort_back(
         )
         if found >= 0 and (grazing < 0 or found < grazing):
             grazing = found
-        member = next_concerned(members, member + 1, last, cotangents, by_neuron, own_places, by_reader)
+        member = next_contributing(members, member + 1, last, cotangents, by_neuron, own_places, by_sampled)
     return grazing
 
 
 @compiled
-def march_back(
+def backward(
     neurons,
     afferents,
-    cohorts,
+    groups,
     n_sources,
     spikes,
     start,
@@ -274,7 +274,7 @@ def march_back(
     own,
     slopes,
     cotangents,
-    probes,
+    sampled,
     t_end,
     wanted,
     per_sample,
@@ -294,8 +294,8 @@ def march_back(
         V' before every own spike where it was observed; by default it follows from I and the threshold.
     cotangents : (n_own,)
         dL/dt of every own spike from the loss and from everything downstream.
-    probes : Probes
-        Where a loss reads the voltage of a readout.
+    sampled : Sampled
+        Where a loss samples the voltage of a readout.
     wanted : Wanted
         What of the rest is to be left out.
     per_sample : bool
@@ -324,10 +324,10 @@ def march_back(
     grazing = -1
     states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
     # once: in a loop that would count references
-    members, cohort_offsets = cohorts.members, cohorts.offsets
+    members, group_offsets = groups.members, groups.offsets
     start_times, own_times = start.time, own.times
     own_neurons, own_offsets = own.neurons, own.offsets
-    read_neurons, read_offsets = probes.neurons, probes.offsets
+    read_neurons, read_offsets = sampled.neurons, sampled.offsets
     spike_neurons, spike_offsets = spikes.neurons, spikes.offsets
     for sample in range(n_samples):
         row = sample if per_sample else 0
@@ -335,19 +335,19 @@ def march_back(
             spike_neurons, spike_offsets[sample], spike_offsets[sample + 1], n_sources
         )
         by_neuron, own_places = group_by(own_neurons, own_offsets[sample], own_offsets[sample + 1], n_neurons)
-        by_reader, probe_places = group_by(
+        by_sampled, sampled_places = group_by(
             read_neurons, read_offsets[sample], read_offsets[sample + 1], n_neurons
         )
-        for cohort in range(cohort_offsets.size - 1):
+        for group in range(group_offsets.size - 1):
             if stop[0] != 0:
                 break
-            first, last = cohort_offsets[cohort], cohort_offsets[cohort + 1]
-            member = next_concerned(members, first, last, cotangents, by_neuron, own_places, by_reader)
+            first, last = group_offsets[group], group_offsets[group + 1]
+            member = next_contributing(members, first, last, cotangents, by_neuron, own_places, by_sampled)
             if member == last:
                 continue
             # nothing after the last spike with a cotangent can change the loss
-            horizon = last_concern(
-                members, member, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end
+            horizon = last_contribution(
+                members, member, last, cotangents, by_neuron, own_places, own_times, by_sampled, t_end
             )
             representative = members[first]
             schedule = schedule_of(
@@ -363,11 +363,11 @@ def march_back(
                 horizon,
             )
             n_own = own_offsets[sample + 1] - own_offsets[sample]
-            n_reads = read_offsets[sample + 1] - read_offsets[sample]
-            room = schedule.times.size + 2 * n_own + n_reads + 2
+            n_sampled = read_offsets[sample + 1] - read_offsets[sample]
+            room = schedule.times.size + 2 * n_own + n_sampled + 2
             if room > states.shape[0]:
                 states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
-            found = cohort_back(
+            found = group_backward(
                 neurons,
                 afferents,
                 members,
@@ -381,9 +381,9 @@ def march_back(
                 by_neuron,
                 own_places,
                 cotangents,
-                probes,
-                by_reader,
-                probe_places,
+                sampled,
+                by_sampled,
+                sampled_places,
                 t_end,
                 states,
                 events,
@@ -401,8 +401,8 @@ def march_back(
     return errors, totals, d_weight, d_delay, d_parameters, grazing
 
 
-@borrowing
-def count_concerned(neuron, cotangents, by_neuron, own_places):
+@without_refcount
+def count_contributing(neuron, cotangents, by_neuron, own_places):
     """Return the number of the neuron's spikes up to the last one with a cotangent."""
     n = by_neuron[neuron + 1] - by_neuron[neuron]
     while n > 0 and cotangents[own_places[by_neuron[neuron] + n - 1]] == 0.0:
@@ -410,28 +410,28 @@ def count_concerned(neuron, cotangents, by_neuron, own_places):
     return n
 
 
-@borrowing
-def last_concern(members, first, last, cotangents, by_neuron, own_places, own_times, by_reader, t_end):
+@without_refcount
+def last_contribution(members, first, last, cotangents, by_neuron, own_places, own_times, by_sampled, t_end):
     """Return when all is over that members[first:last] depend on: their last spike with a cotangent, or t_end."""
     latest = 0.0
     for member in range(first, last):
         neuron = members[member]
-        if by_reader[neuron + 1] > by_reader[neuron]:
+        if by_sampled[neuron + 1] > by_sampled[neuron]:
             return t_end
-        n = count_concerned(neuron, cotangents, by_neuron, own_places)
+        n = count_contributing(neuron, cotangents, by_neuron, own_places)
         if n > 0:
             latest = max(latest, own_times[own_places[by_neuron[neuron] + n - 1]])
     # with arrivals at that float64 time, which by their exact times may be later
     return min(np.nextafter(latest, t_end), t_end)
 
 
-@borrowing
-def next_concerned(members, first, last, cotangents, by_neuron, own_places, by_reader):
-    """Return the first place from ``first`` on whose neuron has a spike with a cotangent or a probe, or ``last``."""
+@without_refcount
+def next_contributing(members, first, last, cotangents, by_neuron, own_places, by_sampled):
+    """Return the first place from ``first`` on whose neuron has a spike with a cotangent or a sample, or ``last``."""
     for member in range(first, last):
         neuron = members[member]
-        if by_reader[neuron + 1] > by_reader[neuron]:
+        if by_sampled[neuron + 1] > by_sampled[neuron]:
             return member
-        if count_concerned(neuron, cotangents, by_neuron, own_places) > 0:
+        if count_contributing(neuron, cotangents, by_neuron, own_places) > 0:
             return member
     return last

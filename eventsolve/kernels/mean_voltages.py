@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import exprel, propagator, propagator_derivatives
@@ -48,7 +48,7 @@ class Window(NamedTuple):
     rate: float
 
 
-@borrowing
+@without_refcount
 def difference_2(a, b):
     """Return exp[-a, -b], the divided difference of exp, for a, b >= 0."""
     low, gap = min(a, b), abs(a - b)
@@ -57,7 +57,7 @@ def difference_2(a, b):
     return (decay(low) - decay(low + gap)) / gap
 
 
-@borrowing
+@without_refcount
 def difference_3(a, b, c):
     """Return exp[-a, -b, -c] for 0 <= a, b, c."""
     if a > b:
@@ -71,7 +71,7 @@ def difference_3(a, b, c):
     return series(c - a, c - b, 0.0, c, 0.5, 2.0)
 
 
-@borrowing
+@without_refcount
 def difference_4(a, b, c, d):
     """Return exp[-a, -b, -c, -d] for 0 <= a <= b <= c <= d."""
     if d - a > NEAR:
@@ -79,7 +79,7 @@ def difference_4(a, b, c, d):
     return series(d - a, d - b, d - c, d, 1.0 / 6.0, 3.0)
 
 
-@borrowing
+@without_refcount
 def series(x, y, z, lowest, term, order):
     """Return exp(-lowest) sum_k h_k(x, y, z) / (order + k)!, all of one sign: h_k are their complete symmetric sums.
 
@@ -96,26 +96,26 @@ def series(x, y, z, lowest, term, order):
     return decay(lowest) * total
 
 
-@borrowing
+@without_refcount
 def of_voltage(s, tau_mem, rate):
     """Return int_0^s exp(-rate x) exp(-x/tau_mem) dx: what one of V adds."""
     return s * difference_2(0.0, s / tau_mem + rate * s)
 
 
-@borrowing
+@without_refcount
 def of_current(s, tau_mem, tau_syn, rate):
     """Return int_0^s exp(-rate x) K(x) dx: what one of I adds."""
     a, b = s / tau_mem + rate * s, s / tau_syn + rate * s
     return s * (s / tau_mem) * difference_3(0.0, a, b)
 
 
-@borrowing
+@without_refcount
 def of_leak(s, tau_mem, rate):
     """Return int_0^s exp(-rate x) (1 - exp(-x/tau_mem)) dx: what one of v_leak adds to V that starts elsewhere."""
     return s * (s / tau_mem) * difference_3(0.0, rate * s, s / tau_mem + rate * s)
 
 
-@borrowing
+@without_refcount
 def by_time(s, tau_mem, tau_syn, rate):
     """Return how what one of I adds, weighted, changes as it comes later."""
     return -(
@@ -124,7 +124,7 @@ def by_time(s, tau_mem, tau_syn, rate):
     )
 
 
-@borrowing
+@without_refcount
 def by_tau_mem(s, tau_mem, tau_syn, rate):
     """Return the derivative of ``of_current`` by tau_mem."""
     a, b = s / tau_mem + rate * s, s / tau_syn + rate * s
@@ -132,7 +132,7 @@ def by_tau_mem(s, tau_mem, tau_syn, rate):
     return -((s / tau_mem) ** 2) * (difference_3(a, a, b) + rate * s * early)
 
 
-@borrowing
+@without_refcount
 def by_tau_syn(s, tau_mem, tau_syn, rate):
     """Return the derivative of ``of_current`` by tau_syn."""
     a, b = s / tau_mem + rate * s, s / tau_syn + rate * s
@@ -140,31 +140,31 @@ def by_tau_syn(s, tau_mem, tau_syn, rate):
     return s * (s / tau_mem) * (s / tau_syn) / tau_syn * shape
 
 
-@borrowing
+@without_refcount
 def weight_at(window, time):
     """Return f(t)."""
     return window.scale * decay(window.rate * (time - window.start))
 
 
 @compiled
-def mean_voltages(neurons, afferents, cohorts, n_sources, spikes, start, after, window, stop):
+def mean_voltages(neurons, afferents, groups, n_sources, spikes, start, after, window, stop):
     """Return the integral of f(t) V(t) of every readout, (n_samples, n).
 
     Start states may be from before the window, arrivals are those in (after, end].
     """
     n_samples = spikes.offsets.size - 1
     found = np.zeros((n_samples, neurons.tau_mem.size))
-    members, cohort_offsets = cohorts.members, cohorts.offsets
+    members, group_offsets = groups.members, groups.offsets
     weights, start_times = afferents.weight, start.time
     span = window.end - window.start
     for sample in range(n_samples):
         by_source, places = group_by(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
         )
-        for cohort in range(cohort_offsets.size - 1):
+        for group in range(group_offsets.size - 1):
             if stop[0] != 0:
                 break
-            first = members[cohort_offsets[cohort]]
+            first = members[group_offsets[group]]
             tau_mem, tau_syn = neurons.tau_mem[first], neurons.tau_syn[first]
             schedule = schedule_of(
                 first,
@@ -179,7 +179,7 @@ def mean_voltages(neurons, afferents, cohorts, n_sources, spikes, start, after, 
                 window.end,
             )
             shares = arrival_shares(schedule, tau_mem, tau_syn, window)
-            for place in range(cohort_offsets[cohort], cohort_offsets[cohort + 1]):
+            for place in range(group_offsets[group], group_offsets[group + 1]):
                 neuron = members[place]
                 leak = neurons.v_leak[neuron]
                 ea, eb, k = propagator(window.start - start_times[sample, neuron], tau_mem, tau_syn)
@@ -207,7 +207,7 @@ def arrival_shares(schedule, tau_mem, tau_syn, window):
     return shares
 
 
-@borrowing
+@without_refcount
 def product(weights, first, slots, shares):
     """Return the sum of the shares, by the weights of the synapses through which they come."""
     total = 0.0
@@ -220,7 +220,7 @@ def product(weights, first, slots, shares):
 def mean_voltages_back(
     neurons,
     afferents,
-    cohorts,
+    groups,
     n_sources,
     spikes,
     start,
@@ -237,7 +237,7 @@ def mean_voltages_back(
     Returns
     -------
     errors, d_weight, d_delay, d_parameters
-        As of :func:`eventsolve.kernels.layered_adjoint.march_back`.
+        As of :func:`eventsolve.kernels.layered_adjoint.backward`.
     """
     n_samples = spikes.offsets.size - 1
     n_rows = n_samples if per_sample else 1
@@ -245,17 +245,17 @@ def mean_voltages_back(
     d_weight = np.zeros((n_rows, n_synapses if wanted.weight else 0))
     d_delay = np.zeros((n_rows, n_synapses if wanted.delay else 0))
     d_parameters = np.zeros((n_rows, 8, neurons.tau_mem.size))
-    members, cohort_offsets = cohorts.members, cohorts.offsets
+    members, group_offsets = groups.members, groups.offsets
     start_times = start.time
     for sample in range(n_samples):
         row = sample if per_sample else 0
         by_source, places = group_by(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
         )
-        for cohort in range(cohort_offsets.size - 1):
+        for group in range(group_offsets.size - 1):
             if stop[0] != 0:
                 break
-            first = members[cohort_offsets[cohort]]
+            first = members[group_offsets[group]]
             tau_mem, tau_syn = neurons.tau_mem[first], neurons.tau_syn[first]
             schedule = schedule_of(
                 first,
@@ -278,7 +278,7 @@ def mean_voltages_back(
                 if wanted.flow:
                     flow[0, k] = f * by_tau_mem(s, tau_mem, tau_syn, window.rate)
                     flow[1, k] = f * by_tau_syn(s, tau_mem, tau_syn, window.rate)
-            for place in range(cohort_offsets[cohort], cohort_offsets[cohort + 1]):
+            for place in range(group_offsets[group], group_offsets[group + 1]):
                 neuron = members[place]
                 cotangent = cotangents[sample, neuron]
                 if cotangent == 0.0:
@@ -306,7 +306,7 @@ def mean_voltages_back(
     return errors, d_weight, d_delay, d_parameters
 
 
-@borrowing
+@without_refcount
 def arrivals_back(
     first, weights, slots, causes, cotangent, shares, shifts, errors, d_weight, d_delay, row, wanted
 ):
@@ -321,7 +321,7 @@ def arrivals_back(
             d_delay[row, synapse] += error
 
 
-@borrowing
+@without_refcount
 def start_back(neuron, neurons, start, sample, window, cotangent, d_parameters, row, wanted):
     """Add what V and I at the start of one readout contribute, and its leak."""
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from eventsolve.compiled import borrowing, inlined
+from eventsolve.compiled import inlined, without_refcount
 from eventsolve.kernels.elementary import decay, log_of_sum
 
 SERIES_BELOW = 0.5
@@ -68,7 +68,7 @@ def propagator(s, tau_mem, tau_syn):
     return ea, eb, a * ((ea if x <= 0.0 else eb) * exprel(-abs(x)))
 
 
-@borrowing
+@without_refcount
 def propagator_derivatives(s, tau_mem, tau_syn, ea, eb, k):
     """Return dV/dv_leak = 1 - exp(-a), dK/dtau_mem and dK/dtau_syn, from the propagator's own values.
 

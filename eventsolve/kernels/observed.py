@@ -1,4 +1,4 @@
-"""Kernel: the lives of neurons whose spikes are given: V and I at each, and where V crosses besides (compiled).
+"""Kernel: the trajectories of neurons whose spikes are given: V and I at each, and where V crosses besides (compiled).
 
 A given spike is a crossing, at the time that is given, before what arrives at that time; or, of a neuron that hears
 delta synapses, what an arrival at just that time triggers, if V was below the threshold before it.
@@ -13,17 +13,17 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.crossing import crossing_time
 from eventsolve.kernels.membrane import extremum, propagator
 from eventsolve.kernels.times import is_after, later
 
 END, ARRIVAL, SPIKE, RELEASE, CHOICE = 0, 1, 2, 3, 4
-"""What comes next in a neuron's life; a choice is that of the arrival which triggers a spike."""
+"""What comes next in a neuron's trajectory; a choice is that of the arrival which triggers a spike."""
 
 
-@borrowing
+@without_refcount
 def ideal_slope(u, i, s, c, tau_mem, tau_syn):
     """Return V' where V would cross the threshold if nothing else arrived, carried by exp(-./tau_mem) to ``s`` later.
 
@@ -53,7 +53,7 @@ def ideal_slope(u, i, s, c, tau_mem, tau_syn):
     return (current - c) / tau_mem * math.exp(-(s + back - found) / tau_mem)
 
 
-@borrowing
+@without_refcount
 def trigger_at(j, u, schedule, first_synapse, afferents, spikes, sent_by, placed, c):
     """Return the arrival, from j on, that triggers a spike at the time of the j-th, and whether more have to be placed.
 
@@ -99,7 +99,7 @@ def noted(missed, n, sample, neuron, time, excess):
 def follow_given(
     neurons,
     afferents,
-    cohorts,
+    groups,
     n_sources,
     spikes,
     sent_by,
@@ -148,8 +148,8 @@ def follow_given(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
         )
         by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
-        for cohort in range(cohorts.offsets.size - 1):
-            representative = cohorts.members[cohorts.offsets[cohort]]
+        for group in range(groups.offsets.size - 1):
+            representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
                 representative,
                 neurons,
@@ -164,10 +164,10 @@ def follow_given(
             )
             times, lows, slots, sources = schedule.times, schedule.low, schedule.slots, schedule.spikes
             n_arrivals = times.size
-            for member in range(cohorts.offsets[cohort], cohorts.offsets[cohort + 1]):
+            for member in range(groups.offsets[group], groups.offsets[group + 1]):
                 if stop[0] != 0:
                     break
-                neuron = cohorts.members[member]
+                neuron = groups.members[member]
                 c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
                 tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
                 first_synapse = afferents.offsets[neuron]

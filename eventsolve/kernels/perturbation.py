@@ -1,4 +1,4 @@
-"""Kernels: what small changes of parameters, of input spikes, or inside a life do to it, to first order (compiled).
+"""Kernels: what small changes of parameters, input spikes, or inside a trajectory do to it, to first order (compiled).
 
 :func:`transport` bounds the change of V, I and every spike time by the triangle inequality, forwards; changes of V and
 I are those at a fixed time. Where an event shifts by dt, a jump J of (V, I) in it changes the state by -A J dt, A being
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.distances import (
     AFTER_RELEASE,
     AT_ARRIVAL,
@@ -30,7 +30,9 @@ from eventsolve.kernels.distances import (
     SURPLUS,
     WHOSE,
 )
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.membrane import propagator, propagator_derivatives
+from eventsolve.kernels.tables import Reals
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -44,8 +46,6 @@ from eventsolve.kernels.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.tables import Reals
 
 TAU_MEM, TAU_SYN, V_THRESHOLD, V_RESET, V_LEAK, T_REF, V_INITIAL, I_INITIAL = range(8)
 """Rows of neuron parameters."""
@@ -80,7 +80,7 @@ class Reach(NamedTuple):
     spikes: Reals
 
 
-@borrowing
+@without_refcount
 def by_parameters(u, i, h, ea, eb, k, tau_mem, tau_syn, d_leak, d_mem, d_syn):
     """Bound how far V and I are changed by changes of v_leak and the time constants, a time h after a state."""
     k_leak, k_mem, k_syn = propagator_derivatives(h, tau_mem, tau_syn, ea, eb, k)
@@ -89,14 +89,14 @@ def by_parameters(u, i, h, ea, eb, k, tau_mem, tau_syn, d_leak, d_mem, d_syn):
 
 
 @compiled
-def derivatives_of(neurons, lives, stop):
+def derivatives_of(neurons, trajectories, stop):
     """Return :func:`eventsolve.kernels.membrane.propagator_derivatives` of every segment, each (n_segments,)."""
-    states = lives.states
+    states = trajectories.states
     k_leak, k_mem, k_syn = np.empty((3, states.shape[0]))
     for neuron in range(neurons.tau_mem.size):
         if stop[0] != 0:
             break
-        for g in range(lives.first[neuron], lives.last[neuron]):
+        for g in range(trajectories.first[neuron], trajectories.last[neuron]):
             k_leak[g], k_mem[g], k_syn[g] = propagator_derivatives(
                 states[g, DURATION],
                 neurons.tau_mem[neuron],
@@ -109,9 +109,9 @@ def derivatives_of(neurons, lives, stop):
 
 
 @compiled
-def changes_of(neurons, afferents, lives, own_trigger, scales, emitted, stop):
+def changes_of(neurons, afferents, trajectories, own_trigger, scales, emitted, stop):
     """Return the Changes that parameters make which move by up to their scales, and spikes by what is ``emitted``."""
-    states, events, synapses = lives.states, lives.events, lives.synapses
+    states, events, synapses = trajectories.states, trajectories.events, trajectories.synapses
     n = events.shape[0]
     early_v, early_i, late_v, late_i, shift = np.zeros((5, n))
     for neuron in range(neurons.tau_mem.size):
@@ -119,7 +119,7 @@ def changes_of(neurons, afferents, lives, own_trigger, scales, emitted, stop):
             break
         d = scales.neurons[:, neuron]
         tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
-        first, last = lives.first[neuron], lives.last[neuron]
+        first, last = trajectories.first[neuron], trajectories.last[neuron]
         early_v[first], early_i[first] = d[V_INITIAL], d[I_INITIAL]
         for g in range(first, last):
             ending = events[g, ENDING]
@@ -159,19 +159,21 @@ def changes_of(neurons, afferents, lives, own_trigger, scales, emitted, stop):
     return Changes(early_v, early_i, late_v, late_i, shift)
 
 
-@borrowing
-def cross_segment(g, reach, lives, changes):
+@without_refcount
+def cross_segment(g, reach, trajectories, changes):
     """Return how far V and I move at the end of a segment."""
-    states = lives.states
+    states = trajectories.states
     v, i = reach.v[g], reach.i[g]
     late_i = i * states[g, DECAY_SYN] + changes.late_i[g]
-    if lives.events[g, HELD]:
+    if trajectories.events[g, HELD]:
         return v, late_i
     return v * states[g, DECAY_MEM] + i * states[g, RESPONSE] + changes.late_v[g], late_i
 
 
-@borrowing
-def go_on(neuron, g, own_trigger, neurons, afferents, lives, changes, origin, given, reach, last_shift):
+@without_refcount
+def propagate_bound(
+    neuron, g, own_trigger, neurons, afferents, trajectories, changes, origin, given, reach, last_shift
+):
     """Carry the bounds of one neuron over a segment and the event that ends it; write those of a spike.
 
     ``last_shift`` holds how far the neuron's last arrival and its last spike move.
@@ -179,12 +181,12 @@ def go_on(neuron, g, own_trigger, neurons, afferents, lives, changes, origin, gi
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     drop = neurons.v_threshold[neuron] - neurons.v_reset[neuron]
-    states, events = lives.states, lives.events
+    states, events = trajectories.states, trajectories.events
     held, ending, which = events[g, HELD], events[g, ENDING], events[g, WHICH]
-    v, i = cross_segment(g, reach, lives, changes)
+    v, i = cross_segment(g, reach, trajectories, changes)
     current = states[g, CURRENT] * states[g, DECAY_SYN]
     if ending == ARRIVAL:
-        cause, synapse = lives.causes[g], lives.synapses[g]
+        cause, synapse = trajectories.causes[g], trajectories.synapses[g]
         moved = reach.spikes[origin[cause]] if origin[cause] >= 0 else given[cause]
         moved += changes.shift[g]
         last_shift[0, neuron] = moved
@@ -215,21 +217,21 @@ def go_on(neuron, g, own_trigger, neurons, afferents, lives, changes, origin, gi
     elif ending == RELEASE:
         slope = (current - states[g, VOLTAGE]) / tau_mem
         v += abs(slope) * (last_shift[1, neuron] + changes.shift[g])
-    if g + 1 < lives.last[neuron]:
+    if g + 1 < trajectories.last[neuron]:
         reach.v[g + 1] = v + changes.early_v[g + 1]
         reach.i[g + 1] = i + changes.early_i[g + 1]
 
 
 @compiled
-def transport(neurons, afferents, lives, own, sample, origin, given, changes, spikes, stop):
-    """Return the Reach of changes through all lives of a sample, that of its own spikes in ``spikes``, (n_own,).
+def transport(neurons, afferents, trajectories, own, sample, origin, given, changes, spikes, stop):
+    """Return the Reach of changes through all trajectories of a sample, that of its own spikes in ``spikes``, (n_own,).
 
     ``given`` is how far each spike of the sources moves, but for the layer's own, whose places ``origin`` has.
     """
-    n = lives.events.shape[0]
+    n = trajectories.events.shape[0]
     reach = Reach(np.zeros(n), np.zeros(n), spikes)
     last_shift = np.zeros((2, neurons.tau_mem.size))
-    at = lives.first.copy()
+    at = trajectories.first.copy()
     for neuron in range(at.size):
         reach.v[at[neuron]] = changes.early_v[at[neuron]]
         reach.i[at[neuron]] = changes.early_i[at[neuron]]
@@ -241,45 +243,71 @@ def transport(neurons, afferents, lives, own, sample, origin, given, changes, sp
         neuron = own.neurons[spike]
         while True:
             g = at[neuron]
-            go_on(neuron, g, trigger, neurons, afferents, lives, changes, origin, given, reach, last_shift)
+            propagate_bound(
+                neuron,
+                g,
+                trigger,
+                neurons,
+                afferents,
+                trajectories,
+                changes,
+                origin,
+                given,
+                reach,
+                last_shift,
+            )
             at[neuron] += 1
-            if lives.events[g, ENDING] == SPIKE and lives.events[g, WHICH] == spike:
+            if trajectories.events[g, ENDING] == SPIKE and trajectories.events[g, WHICH] == spike:
                 break
     for neuron in range(at.size):
-        for g in range(at[neuron], lives.last[neuron]):
-            go_on(neuron, g, trigger, neurons, afferents, lives, changes, origin, given, reach, last_shift)
+        for g in range(at[neuron], trajectories.last[neuron]):
+            propagate_bound(
+                neuron,
+                g,
+                trigger,
+                neurons,
+                afferents,
+                trajectories,
+                changes,
+                origin,
+                given,
+                reach,
+                last_shift,
+            )
     return reach
 
 
-@borrowing
-def shift_of(g, lives, origin, given, scales, reach):
+@without_refcount
+def shift_of(g, trajectories, origin, given, scales, reach):
     """Bound how far the arrival moves that ends a segment, 0 if none does."""
-    if lives.events[g, ENDING] != ARRIVAL:
+    if trajectories.events[g, ENDING] != ARRIVAL:
         return 0.0
-    cause = lives.causes[g]
+    cause = trajectories.causes[g]
     moved = reach.spikes[origin[cause]] if origin[cause] >= 0 else given[cause]
-    return moved + scales.delay[lives.synapses[g]]
+    return moved + scales.delay[trajectories.synapses[g]]
 
 
 @compiled
-def bounds_of(neurons, afferents, lives, own_trigger, origin, given, scales, reach, numbers, labels, stop):
+def bounds_of(
+    neurons, afferents, trajectories, own_trigger, origin, given, scales, reach, numbers, labels, stop
+):
     """Bound how far each distance of a sample moves, (n_rows,), by the triangle inequality."""
     bounds = np.empty(labels.shape[0])
-    states, events = lives.states, lives.events
+    states, events = trajectories.states, trajectories.events
     for row in range(bounds.size):
         if stop[0] != 0:
             break
         neuron, kind, place = labels[row, NEURON], labels[row, KIND], labels[row, PLACE]
         tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         d = scales.neurons[:, neuron]
-        first = lives.first[neuron]
+        first = trajectories.first[neuron]
         g, other = first + labels[row, SEGMENT], first + labels[row, OTHER]
         own = reach.spikes[labels[row, WHOSE]] if labels[row, WHOSE] >= 0 else 0.0
-        arrival = shift_of(other, lives, origin, given, scales, reach)
+        arrival = shift_of(other, trajectories, origin, given, scales, reach)
         if kind == GAP:
             bounds[row] = own + arrival
             if place == BEFORE_ARRIVAL:
-                bounds[row] += shift_of(g, lives, origin, given, scales, reach)
+                bounds[row] += shift_of(g, trajectories, origin, given, scales, reach)
             if place in (AFTER_RELEASE, BEFORE_RELEASE):
                 bounds[row] += d[T_REF]
             continue

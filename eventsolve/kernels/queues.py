@@ -5,7 +5,7 @@ Crossings are an indexed heap with one time for each neuron: its next crossing, 
 Deliveries are popped in order of exact time, then of the spike that is delivered, then of its bundles. A spike that is
 under way waits with the first of its bundles that is not taken yet; deliveries in a window of time are taken from all
 that wait, spread over buckets by time, and sorted there. Deliveries within the window that is open, of spikes that
-were sent since, and those of crowded buckets are in a heap. How long windows are decides about the cost alone.
+were sent since, and those of in_dense_block buckets are in a heap. How long windows are decides about the cost alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, embedded, prefetch
+from eventsolve.compiled import compiled, embedded, prefetch, without_refcount
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
@@ -44,7 +44,7 @@ def new_crossings(n):
     return crossings
 
 
-@borrowing
+@without_refcount
 def set_crossing(crossings, neuron, time):
     """Give a neuron another time; inf takes it out of the heap."""
     times, neurons, keys, places, sizes = crossings
@@ -160,7 +160,7 @@ def roomier(deliveries):
     return larger
 
 
-@borrowing
+@without_refcount
 def tied_before(low, rank, other_low, other_rank, sent, sent_low):
     """Return whether one of two deliveries at one float64 time comes first.
 
@@ -175,7 +175,7 @@ def tied_before(low, rank, other_low, other_rank, sent, sent_low):
     return rank < other_rank
 
 
-@borrowing
+@without_refcount
 def comes_before(time, low, rank, bundle, other, other_low, other_rank, other_bundle, sent, sent_low):
     """Return whether a delivery comes before another."""
     if time != other:
@@ -185,7 +185,7 @@ def comes_before(time, low, rank, bundle, other, other_low, other_rank, other_bu
     return tied_before(low, rank, other_low, other_rank, sent, sent_low)
 
 
-@borrowing
+@without_refcount
 def push(near, near_of, size, time, low, rank, bundle, sent, sent_low):
     """Add a delivery to a heap of that size; spikes are sent at the times ``sent``, by rank."""
     k = size
@@ -211,7 +211,7 @@ def push(near, near_of, size, time, low, rank, bundle, sent, sent_low):
     near_of[RANK, k], near_of[BUNDLE, k] = rank, bundle
 
 
-@borrowing
+@without_refcount
 def pop(near, near_of, size, sent, sent_low):
     """Take the first delivery out of a heap of that size."""
     last = size - 1
@@ -253,7 +253,7 @@ def pop(near, near_of, size, sent, sent_low):
     near_of[RANK, k], near_of[BUNDLE, k] = rank, bundle
 
 
-@borrowing
+@without_refcount
 def arrives_after(time, low, delay, limit):
     """Return whether a spike arrives after a float64 time."""
     arrival, rest = later(time, low, delay)
@@ -317,13 +317,13 @@ def compare_fresh(deliveries, sent, sent_low, senders, offsets, delays, t_end):
     return room
 
 
-@borrowing
+@without_refcount
 def gather(deliveries, edge, sent, sent_low, senders, efferents, t_end):
     """Gather what arrives up to the edge of all that waits, and return how many; -1 if there is no room for them."""
     waiting, waiting_of = deliveries.waiting, deliveries.waiting_of
     gathered, gathered_of = deliveries.gathered, deliveries.gathered_of
     counts = deliveries.counts
-    offsets, delays, blocks, deltas, first, targets, weights, _, together = efferents
+    offsets, delays, blocks, deltas, first, targets, weights, _, dense = efferents
     n = 0
     for w in range(counts[WAITING]):
         following = waiting_of[BUNDLE, min(w + 2, counts[WAITING] - 1)]
@@ -339,7 +339,7 @@ def gather(deliveries, edge, sent, sent_low, senders, efferents, t_end):
             gathered[ARRIVAL, n], gathered[LOW, n] = arrival, low
             gathered_of[RANK, n], gathered_of[BUNDLE, n] = rank, bundle
             place = first[bundle]
-            lone = (first[bundle + 1] == place + 1) & (not deltas[bundle]) & (not together[blocks[bundle]])
+            lone = (first[bundle + 1] == place + 1) & (not deltas[bundle]) & (not dense[blocks[bundle]])
             gathered_of[TARGET, n] = np.int64(targets[place]) if lone else -1
             gathered[WEIGHT, n] = weights[place]
             n += 1
@@ -360,9 +360,9 @@ def gather(deliveries, edge, sent, sent_low, senders, efferents, t_end):
     return n
 
 
-@borrowing
+@without_refcount
 def sort_gathered(deliveries, n, first, edge, sent, sent_low):
-    """Put the n deliveries gathered between two times in order, those of crowded buckets into the heap."""
+    """Put the n deliveries gathered between two times in order, those of in_dense_block buckets into the heap."""
     gathered, gathered_of, due, due_of = (
         deliveries.gathered,
         deliveries.gathered_of,
@@ -428,7 +428,7 @@ def sort_gathered(deliveries, n, first, edge, sent, sent_low):
     counts[DUE], counts[LAST_DUE] = 0, last
 
 
-@borrowing
+@without_refcount
 def open_window(deliveries, n_given, sent, sent_low, senders, efferents, after, t_end):
     """Open the next window, when all deliveries of the last one were popped; return whether there was room for it.
 

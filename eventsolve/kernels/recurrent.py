@@ -4,8 +4,8 @@ Two queues hold what comes next, deliveries and crossings (:mod:`eventsolve.kern
 and a crossing comes before a delivery at the same time.
 
 The neurons of a block (a population) that hear most of what their sources send, and share their time constants, are a
-crowd and advance together (:mod:`eventsolve.kernels.crowds`). Neurons of other blocks advance alone, when something
-arrives (:mod:`eventsolve.kernels.cells`): cost goes by synapses touched, not by neurons.
+dense block and advance together (:mod:`eventsolve.kernels.dense_blocks`). Neurons of other blocks advance one by one,
+when something arrives (:mod:`eventsolve.kernels.cells`): cost goes by synapses touched, not by neurons.
 
 Order of events, total: by time, which is exact for sums of given numbers (:mod:`eventsolve.kernels.times`); crossings,
 by neuron, before deliveries at one float64 time; deliveries at one exact time by the spike that causes them (by when it
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, prefetch
+from eventsolve.compiled import compiled, prefetch, without_refcount
 from eventsolve.kernels.cells import (
     CURRENT,
     FREE_AT,
@@ -34,12 +34,12 @@ from eventsolve.kernels.cells import (
     next_crossing,
     no_crossing_before,
 )
-from eventsolve.kernels.crowds import (
+from eventsolve.kernels.dense_blocks import (
     forget_crossings,
-    leave_crowd,
+    leave_dense_block,
     look_ahead,
-    move_crowd,
-    new_crowds,
+    move_dense_block,
+    new_dense_blocks,
 )
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.queues import (
@@ -65,7 +65,16 @@ from eventsolve.kernels.queues import (
     set_crossing,
     set_out,
 )
-from eventsolve.kernels.tables import BUDGET, NONE, ROOM, TWICE, Integers, Reals, Spikes, States
+from eventsolve.kernels.tables import (
+    BUDGET,
+    BUFFER_FULL,
+    NONE,
+    REPEATED_SPIKE,
+    Integers,
+    Reals,
+    Spikes,
+    States,
+)
 from eventsolve.kernels.times import is_after, later
 
 
@@ -81,21 +90,21 @@ class Log(NamedTuple):
     senders: Integers
     arrivals: Integers
     trigger: Integers
-    doubt_times: Reals
-    doubt_senders: Integers
+    undecided_times: Reals
+    undecided_senders: Integers
     lifted: Integers
     last_spike: Reals
     counts: Integers
 
 
-SPIKES, DOUBTS, LIFTED, AT = range(4)
+SPIKES, UNDECIDED, LIFTED, AT = range(4)
 AHEAD = 8
 """How many arrivals ahead the memory is asked for a neuron."""
 
 
 @compiled
 def new_log(room, n):
-    """Return an empty Log of n neurons with room for so many spikes, and as many doubts."""
+    """Return an empty Log of n neurons with room for so many spikes, and as many undecided peaks."""
     log = Log(
         np.empty(room),
         np.empty(room),
@@ -116,33 +125,35 @@ def new_log(room, n):
 @compiled
 def grown(log):
     """Return the same Log with twice the room."""
-    times, low, senders, arrivals, trigger, doubt_times, doubt_senders, lifted, last_spike, counts = log
+    times, low, senders, arrivals, trigger, undecided_times, undecided_senders, lifted, last_spike, counts = (
+        log
+    )
     larger = new_log(2 * times.size, NONE)
     for k in range(times.size):  # and not by slices, whose errors numba takes a second to compile
         larger.times[k], larger.low[k], larger.senders[k] = times[k], low[k], senders[k]
         larger.arrivals[k], larger.trigger[k] = arrivals[k], trigger[k]
-        larger.doubt_times[k], larger.doubt_senders[k] = doubt_times[k], doubt_senders[k]
+        larger.undecided_times[k], larger.undecided_senders[k] = undecided_times[k], undecided_senders[k]
     return Log(
         larger.times,
         larger.low,
         larger.senders,
         larger.arrivals,
         larger.trigger,
-        larger.doubt_times,
-        larger.doubt_senders,
+        larger.undecided_times,
+        larger.undecided_senders,
         lifted,
         last_spike,
         counts,
     )
 
 
-@borrowing
-def go_on(
+@without_refcount
+def process_events(
     neurons,
     efferents,
     cells,
     free_low,
-    crowds,
+    dense_blocks,
     crossings,
     deliveries,
     log,
@@ -161,57 +172,65 @@ def go_on(
     """
     v_resets, v_leaks, v_thresholds = neurons.v_reset, neurons.v_leak, neurons.v_threshold
     t_refs, subtracts = neurons.t_ref, neurons.subtracts
-    offsets, delays, bundle_block, bundle_delta, first, targets, weights, blocks, together = efferents
-    u, i, row, clock, horizon = crowds.u, crowds.i, crowds.row, crowds.clock, crowds.horizon
-    is_stray, peaks, block_of, strays, n_strays, n_hopeful = (
-        crowds.is_stray,
-        crowds.peaks,
-        crowds.block_of,
-        crowds.strays,
-        crowds.n_strays,
-        crowds.n_hopeful,
+    offsets, delays, bundle_block, bundle_delta, first, targets, weights, blocks, dense = efferents
+    u, i, row, clock, horizon = (
+        dense_blocks.u,
+        dense_blocks.i,
+        dense_blocks.row,
+        dense_blocks.clock,
+        dense_blocks.horizon,
     )
-    ready, ready_for, hears_whole, crowd_blocks = (
-        crowds.ready,
-        crowds.ready_for,
-        crowds.received,
-        crowds.blocks,
+    is_individual, peaks, block_of, individuals, n_individuals, n_crossing_candidates = (
+        dense_blocks.is_individual,
+        dense_blocks.peaks,
+        dense_blocks.block_of,
+        dense_blocks.individuals,
+        dense_blocks.n_individuals,
+        dense_blocks.n_crossing_candidates,
+    )
+    ready, ready_for, hears_whole, dense_ids = (
+        dense_blocks.ready,
+        dense_blocks.ready_for,
+        dense_blocks.received,
+        dense_blocks.blocks,
     )
     heap_times, heap, keys, n_crossings = crossings.times, crossings.neurons, crossings.keys, crossings.size
-    due, due_of, near, near_of, under_way = (
+    due, due_of, near, near_of, queued = (
         deliveries.due,
         deliveries.due_of,
         deliveries.near,
         deliveries.near_of,
         deliveries.counts,
     )
-    times, low, senders, arrivals, trigger, doubt_times, doubt_senders, lifted, last_spike, counts = log
+    times, low, senders, arrivals, trigger, undecided_times, undecided_senders, lifted, last_spike, counts = (
+        log
+    )
     n_bundles = delays.size
     cyclic = offsets.size - 1 > n_external
-    n_out, n_doubts, n_lifted, at = counts
+    n_out, n_undecided, n_lifted, at = counts
     status, where, when = 0, -1, t_end
     beyond = np.nextafter(t_end, math.inf)  # a crossing before it may be rounded to t_end, and is then due
     while status == 0 and stop[0] == 0:
-        full = max(n_out, n_doubts) + most > times.size or under_way[WAITING] + most > due.shape[1]
-        if not full and under_way[FRESH] < under_way[WAITING]:
+        full = max(n_out, n_undecided) + most > times.size or queued[WAITING] + most > due.shape[1]
+        if not full and queued[FRESH] < queued[WAITING]:
             full = not compare_fresh(deliveries, times, low, senders, offsets, delays, t_end)
         if not full and (
-            under_way[DUE] == under_way[LAST_DUE]
-            and under_way[NEAR] == 0
-            and (under_way[WAITING] > 0 or under_way[EMITTED] < n_given)
+            queued[DUE] == queued[LAST_DUE]
+            and queued[NEAR] == 0
+            and (queued[WAITING] > 0 or queued[EMITTED] < n_given)
         ):
             full = not open_window(deliveries, n_given, times, low, senders, efferents, after, t_end)
         if full:
-            status = ROOM
+            status = BUFFER_FULL
             break
 
         # the next delivery
         t_delivery, t_low, rank, bundle = math.inf, 0.0, -1, -1
-        d = under_way[DUE]
-        is_due = d < under_way[LAST_DUE]
+        d = queued[DUE]
+        is_due = d < queued[LAST_DUE]
         if is_due:
             t_delivery, t_low, rank, bundle = due[ARRIVAL, d], due[LOW, d], due_of[RANK, d], due_of[BUNDLE, d]
-        if under_way[NEAR] > 0:
+        if queued[NEAR] > 0:
             is_due = is_due and comes_before(
                 t_delivery,
                 t_low,
@@ -228,8 +247,8 @@ def go_on(
                 t_delivery, t_low = near[ARRIVAL, 0], near[LOW, 0]
                 rank, bundle = near_of[RANK, 0], near_of[BUNDLE, 0]
 
-        for k in range(crowd_blocks.size):
-            block = crowd_blocks[k]
+        for k in range(dense_ids.size):
+            block = dense_ids[k]
             if bundle >= 0 and bundle_block[bundle] == block:
                 known = t_delivery <= clock[block] or (
                     ready_for[block] == t_delivery and (ready[block] == -1 or ready[block] == bundle)
@@ -238,18 +257,18 @@ def go_on(
                 known = horizon[block] >= min(t_delivery, beyond)
             if known:
                 continue
-            n_doubts = look_ahead(
+            n_undecided = look_ahead(
                 block,
                 efferents,
-                crowds,
+                dense_blocks,
                 cells,
                 crossings,
                 t_delivery,
                 bundle,
                 beyond,
-                doubt_times,
-                doubt_senders,
-                n_doubts,
+                undecided_times,
+                undecided_senders,
+                n_undecided,
             )
         t_crossing = heap_times[0] if n_crossings[0] > 0 else math.inf
         if min(t_crossing, t_delivery) > t_end:
@@ -259,17 +278,17 @@ def go_on(
         if t_crossing <= t_delivery:
             m, now, now_low = heap[0], t_crossing, 0.0
             block = block_of[m]
-            crowded = together[block]
+            in_dense_block = dense[block]
             peak = math.inf
-            if crowded and not is_stray[m]:
+            if in_dense_block and not is_individual[m]:
                 peak = peaks[m]
                 i[row[block] + m] *= decay((now - clock[block]) / cells[m, TAU_SYN])
-                leave_crowd(m, block, blocks[block], crowds)
+                leave_dense_block(m, block, blocks[block], dense_blocks)
             else:
                 t, free_at, c = cells[m, TIME], cells[m, FREE_AT], cells[m, LEVEL]
                 tau_mem, tau_syn = cells[m, TAU_MEM], cells[m, TAU_SYN]
-                v = u[row[block] + m] if crowded else cells[m, VOLTAGE]
-                current = i[row[block] + m] if crowded else cells[m, CURRENT]
+                v = u[row[block] + m] if in_dense_block else cells[m, VOLTAGE]
+                current = i[row[block] + m] if in_dense_block else cells[m, CURRENT]
                 if t < now or v < c:  # else it is there by rounding
                     ahead = no_crossing_before(t, v, current, free_at, c, tau_mem)
                     if ahead <= now:
@@ -277,20 +296,20 @@ def go_on(
                     if ahead == math.inf and now < peak < math.inf:
                         ahead = peak
                     elif ahead == math.inf and peak <= now:
-                        doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
-                        n_doubts += 1
+                        undecided_times[n_undecided], undecided_senders[n_undecided] = peak, m
+                        n_undecided += 1
                     if ahead > now:
                         set_crossing(crossings, m, ahead if ahead <= t_end else math.inf)
                         continue
                 _, current = advance(t, v, current, free_at, now, tau_mem, tau_syn)
-                if crowded:
+                if in_dense_block:
                     i[row[block] + m] = current
                 else:
                     cells[m, CURRENT] = current
             cells[m, TIME] = now
             if peak < math.inf:
-                doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
-                n_doubts += 1
+                undecided_times[n_undecided], undecided_senders[n_undecided] = peak, m
+                n_undecided += 1
             lifted[n_lifted] = m
             fires_to = n_lifted + 1
         else:
@@ -299,7 +318,7 @@ def go_on(
             target, weight = NONE - 1, 0.0
             if is_due:
                 target, weight = due_of[TARGET, d], due[WEIGHT, d]
-                ahead_of = due_of[TARGET, min(d + AHEAD, under_way[LAST_DUE] - 1)]
+                ahead_of = due_of[TARGET, min(d + AHEAD, queued[LAST_DUE] - 1)]
                 if ahead_of >= 0:
                     prefetch(cells, ahead_of)
                     prefetch(keys, ahead_of)
@@ -307,16 +326,16 @@ def go_on(
             if not lone:
                 block, delta = bundle_block[bundle], bundle_delta[bundle]
                 lowest, highest = first[bundle], first[bundle + 1]
-            if not lone and together[block]:
+            if not lone and dense[block]:
                 a, b, r = blocks[block], blocks[block + 1], row[block]
                 if now > clock[block]:
-                    if move_crowd(block, a, now, weights, lowest, crowds, cells, crossings):
+                    if move_dense_block(block, a, now, weights, lowest, dense_blocks, cells, crossings):
                         continue
                     r = row[block]
                 else:
                     ready[block] = -1
-                if n_hopeful[block] > 0:
-                    forget_crossings(block, a, crowds, crossings)
+                if n_crossing_candidates[block] > 0:
+                    forget_crossings(block, a, dense_blocks, crossings)
                 horizon[block] = now
                 if delta:
                     for s in range(lowest, highest):
@@ -338,8 +357,8 @@ def go_on(
                         i[r + m] += weights[s]
                         cells[m, RECEIVED] += 1.0
                 ready[block], ready_for[block] = -1, math.inf
-                for w in range(n_strays[block]):
-                    m = strays[a + w]
+                for w in range(n_individuals[block]):
+                    m = individuals[a + w]
                     ahead = no_crossing_before(
                         now, u[r + m], i[r + m], cells[m, FREE_AT], cells[m, LEVEL], cells[m, TAU_MEM]
                     )
@@ -368,8 +387,8 @@ def go_on(
                             t, cells[m, VOLTAGE], cells[m, CURRENT], free_at, c, tau_mem, tau_syn
                         )
                         if peak < math.inf:
-                            doubt_times[n_doubts], doubt_senders[n_doubts] = peak, m
-                            n_doubts += 1
+                            undecided_times[n_undecided], undecided_senders[n_undecided] = peak, m
+                            n_undecided += 1
                         cells[m, TIME], cells[m, VOLTAGE], cells[m, CURRENT] = now, v, current
                         set_crossing(crossings, m, now)
                         at = s
@@ -390,41 +409,41 @@ def go_on(
                 if s < highest:
                     continue
             if is_due:
-                under_way[DUE] += 1
+                queued[DUE] += 1
             else:
-                pop(near, near_of, under_way[NEAR], times, low)
-                under_way[NEAR] -= 1
+                pop(near, near_of, queued[NEAR], times, low)
+                queued[NEAR] -= 1
             fires_from, fires_to, cause = 0, n_lifted, rank * n_bundles + bundle
             n_lifted = 0
 
         for w in range(fires_from, fires_to):
             m = lifted[w]
             block = block_of[m]
-            crowded = together[block]
+            in_dense_block = dense[block]
             if last_spike[m] == now:
-                status, where, when = TWICE, m, now
+                status, where, when = REPEATED_SPIKE, m, now
                 break
             last_spike[m] = now
             v = v_resets[m] - v_leaks[m]
             if cause >= 0 and subtracts[m] > 0.0:
-                v = u[row[block] + m] if crowded else cells[m, VOLTAGE]
+                v = u[row[block] + m] if in_dense_block else cells[m, VOLTAGE]
                 v -= v_thresholds[m] - v_resets[m]
                 if v >= cells[m, LEVEL]:
-                    status, where, when = TWICE, m, now
+                    status, where, when = REPEATED_SPIKE, m, now
                     break
             free_at, rest = later(now, now_low, t_refs[m])
             cells[m, FREE_AT] = free_at
             # without a refractory period not even an arrival that rounding has put behind a crossing is ignored
             free_low[m] = rest if t_refs[m] > 0.0 else -math.inf
             current = cells[m, CURRENT]
-            if crowded:
+            if in_dense_block:
                 u[row[block] + m], current = v, i[row[block] + m]
-                if free_at > now and not is_stray[m]:
-                    leave_crowd(m, block, blocks[block], crowds)
+                if free_at > now and not is_individual[m]:
+                    leave_dense_block(m, block, blocks[block], dense_blocks)
                     cells[m, TIME] = now
             else:
                 cells[m, VOLTAGE] = v
-            if not crowded or is_stray[m]:
+            if not in_dense_block or is_individual[m]:
                 ahead = no_crossing_before(now, v, current, free_at, cells[m, LEVEL], cells[m, TAU_MEM])
                 set_crossing(crossings, m, ahead if ahead <= t_end else math.inf)
             times[n_out], low[n_out], senders[n_out] = now, now_low, n_external + m
@@ -436,7 +455,7 @@ def go_on(
             if n_out - n_given > max_spikes:
                 status, where, when = BUDGET, m, now
                 break
-    counts[SPIKES], counts[DOUBTS], counts[LIFTED], counts[AT] = n_out, n_doubts, n_lifted, at
+    counts[SPIKES], counts[UNDECIDED], counts[LIFTED], counts[AT] = n_out, n_undecided, n_lifted, at
     return status, where, when
 
 
@@ -480,14 +499,14 @@ def run(
         The spikes; given ones come first in the ranks, then the layer's own. And undecided peaks.
     """
     n, n_given = state.time.size, given_times.size
-    together = efferents.together
+    dense = efferents.dense
     cells = new_cells(neurons, state)
-    crowds = new_crowds(efferents, cells, state)
+    dense_blocks = new_dense_blocks(efferents, cells, state)
     most = NONE
     for bundle in range(efferents.delay.size):
         most = max(most, efferents.first[bundle + 1] - efferents.first[bundle])
-    for k in range(crowds.blocks.size):
-        block = crowds.blocks[k]
+    for k in range(dense_blocks.blocks.size):
+        block = dense_blocks.blocks[k]
         most += efferents.blocks[block + 1] - efferents.blocks[block]
     most += 2
     log = new_log(n_given + 4 * most + 64, n)
@@ -497,19 +516,19 @@ def run(
     deliveries = new_deliveries(4 * most + 64, (t_end - max(after, 0.0)) / 256.0)
     crossings = new_crossings(n)
     for m in range(n):
-        if not together[crowds.block_of[m]] or crowds.is_stray[m]:
+        if not dense[dense_blocks.block_of[m]] or dense_blocks.is_individual[m]:
             ahead = no_crossing_before(
                 state.time[m], state.u[m], state.i[m], state.free_at[m], cells[m, LEVEL], cells[m, TAU_MEM]
             )
             if ahead <= t_end:
                 set_crossing(crossings, m, ahead)
     while True:
-        status, where, when = go_on(
+        status, where, when = process_events(
             neurons,
             efferents,
             cells,
             state.free_low,
-            crowds,
+            dense_blocks,
             crossings,
             deliveries,
             log,
@@ -521,18 +540,21 @@ def run(
             max_spikes,
             stop,
         )
-        if status != ROOM:
+        if status != BUFFER_FULL:
             break
         log, deliveries = grown(log), roomier(deliveries)
     for m in range(n):
-        block = crowds.block_of[m]
+        block = dense_blocks.block_of[m]
         state.u[m], state.i[m], state.time[m] = cells[m, VOLTAGE], cells[m, CURRENT], cells[m, TIME]
         state.free_at[m], state.clock[m] = cells[m, FREE_AT], cells[m, TIME]
-        if together[block]:
-            state.u[m], state.i[m] = crowds.u[crowds.row[block] + m], crowds.i[crowds.row[block] + m]
-            state.clock[m] = crowds.clock[block]
-            if not crowds.is_stray[m]:
-                state.time[m] = crowds.clock[block]
+        if dense[block]:
+            state.u[m], state.i[m] = (
+                dense_blocks.u[dense_blocks.row[block] + m],
+                dense_blocks.i[dense_blocks.row[block] + m],
+            )
+            state.clock[m] = dense_blocks.clock[block]
+            if not dense_blocks.is_individual[m]:
+                state.time[m] = dense_blocks.clock[block]
         if state.free_low[m] == -math.inf:
             state.free_low[m] = 0.0
     return status, where, when, log
@@ -549,7 +571,7 @@ def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max
     n_samples = given.offsets.size - 1
     ended = (0, -1, -1, t_end)
     logs = []
-    n_spikes = n_doubts = NONE
+    n_spikes = n_undecided = NONE
     offsets = np.zeros(n_samples + 1, np.int64)
     for sample in range(n_samples):
         first, last = given.offsets[sample], given.offsets[sample + 1]
@@ -577,7 +599,7 @@ def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max
             )
             logs.append(log)
             n_spikes += log.counts[SPIKES] - (last - first)
-            n_doubts += log.counts[DOUBTS]
+            n_undecided += log.counts[UNDECIDED]
             if status != 0:
                 ended = (status, sample, where, when)
         offsets[sample + 1] = n_spikes
@@ -589,10 +611,10 @@ def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max
         np.empty(n_spikes, np.int64),
         np.empty(n_spikes),
     )
-    doubts, doubters, doubtful = (
-        np.empty(n_doubts),
-        np.empty(n_doubts, np.int64),
-        np.empty(n_doubts, np.int64),
+    peaks, senders, samples = (
+        np.empty(n_undecided),
+        np.empty(n_undecided, np.int64),
+        np.empty(n_undecided, np.int64),
     )
     d = NONE
     for sample in range(len(logs)):
@@ -603,7 +625,7 @@ def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max
             found.neurons[k] = log.senders[rank] - n_external
             found.arrivals[k], found.trigger[k] = log.arrivals[rank], log.trigger[rank]
             rank += 1
-        for k in range(log.counts[DOUBTS]):
-            doubts[d], doubters[d], doubtful[d] = log.doubt_times[k], log.doubt_senders[k], sample
+        for k in range(log.counts[UNDECIDED]):
+            peaks[d], senders[d], samples[d] = log.undecided_times[k], log.undecided_senders[k], sample
             d += 1
-    return ended, found, doubtful, doubters, doubts
+    return ended, found, samples, senders, peaks

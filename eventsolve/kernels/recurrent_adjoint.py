@@ -1,20 +1,20 @@
 """Kernel: the adjoint of a cyclic layer, backwards through its events in the reverse of their order (compiled).
 
-It is the mirror of the event queue. A block whose neurons advance together goes back together, with one pair of
+It is the mirror of the event queue. A block whose neurons advance as one dense block goes back as one, with one pair of
 exponentials for each delivery: the row of p_I is added to the row of dL/dW, and the error of the spike that was
 delivered is one product of two rows. Other neurons go back alone, when something has arrived at them. The jumps are
 those of :mod:`eventsolve.kernels.layered_adjoint`.
 
 No state is kept but the adjoint. Of the states that the neurons had it needs V' at spikes and releases, for which
 :func:`follow` runs through the events once more, forward. And the derivatives for time constants come from how the
-adjoint itself depends on them: with whatever happens at its knots held fixed, the loss is linear in what is added to V
+adjoint itself depends on them: with whatever happens at its nodes held fixed, the loss is linear in what is added to V
 and I, a weight at an arrival or V at a reset, and p_V and p_I are by what. So as dp_V and dp_I are carried along, the
 derivatives of p by tau_mem and tau_syn,
 
     dL/dtau += w dp_I/dtau at an arrival,   u_reset dp_V/dtau at a reset,   u dp_V/dtau + i dp_I/dtau at the start.
 
-Order of events, as the queue has it: a release and a crossing, then a read, then the deliveries of one time, each
-followed by the spikes that it triggers.
+Order of events, as the queue has it: a release and a crossing, then a voltage sample, then the deliveries of one
+time, each followed by the spikes that it triggers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, inlined
+from eventsolve.compiled import compiled, inlined, without_refcount
 from eventsolve.kernels.arrivals import order_by_time, order_exactly
 from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
@@ -33,8 +33,8 @@ from eventsolve.kernels.membrane import propagator, propagator_derivatives
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
-TRIGGERED, RELEASE, CROSSING, INSTANT_RELEASE, READ = 0, 1, 2, 3, 4
-"""Kinds of knots, in the order in which those of one neuron come between two deliveries at one time."""
+TRIGGERED, RELEASE, CROSSING, INSTANT_RELEASE, SAMPLED = 0, 1, 2, 3, 4
+"""Kinds of nodes, in the order in which those of one neuron come between two deliveries at one time."""
 
 
 class Releases(NamedTuple):
@@ -46,8 +46,8 @@ class Releases(NamedTuple):
     spikes: Integers
 
 
-class Knots(NamedTuple):
-    """Where adjoints jump, in order: times, kinds, neurons, and which spike, read or release's spike each is.
+class Nodes(NamedTuple):
+    """Where adjoints jump, in order: times, kinds, neurons, and which spike, sample or release's spike each is.
 
     ``places`` say how many deliveries of the sample come before.
     """
@@ -84,11 +84,11 @@ def releases_of(neurons, start, own, sample, t_end):
 
 
 @compiled
-def knots_in_order(own, probes, releases, reads, sample, places):
-    """Return the Knots of one sample; ``places`` are those of its own spikes, its releases and its ``reads``."""
+def nodes_in_order(own, sampled, releases, sampled_at, sample, places):
+    """Return the Nodes of one sample; ``places`` are those of its own spikes, its releases and its ``sampled_at``."""
     low = own.offsets[sample]
     n_own, n_releases = own.offsets[sample + 1] - low, releases.times.size
-    n = n_own + n_releases + reads.size
+    n = n_own + n_releases + sampled_at.size
     times, kinds = np.empty(n), np.empty(n, np.int64)
     neurons, which = np.empty(n, np.int64), np.empty(n, np.int64)
     for k in range(n):
@@ -101,11 +101,16 @@ def knots_in_order(own, probes, releases, reads, sample, places):
             at_once = which[k] >= 0 and own.times[which[k]] == times[k]
             kinds[k] = INSTANT_RELEASE if at_once else RELEASE
         else:
-            read = reads[k - n_own - n_releases]
-            times[k], neurons[k], which[k], kinds[k] = probes.times[read], probes.neurons[read], read, READ
+            sample_at = sampled_at[k - n_own - n_releases]
+            times[k], neurons[k], which[k], kinds[k] = (
+                sampled.times[sample_at],
+                sampled.neurons[sample_at],
+                sample_at,
+                SAMPLED,
+            )
     order = order_by_time(times, kinds)
     order = order[order_by_time(1.0 * places[order], np.arange(n))]
-    return Knots(times[order], kinds[order], neurons[order], which[order], places[order])
+    return Nodes(times[order], kinds[order], neurons[order], which[order], places[order])
 
 
 @compiled
@@ -121,7 +126,7 @@ def follow(
     sample,
     edges,
     longest,
-    together,
+    dense,
     left,
     right,
     ahead,
@@ -139,8 +144,8 @@ def follow(
 
     Returns
     -------
-    places : (n_own + n_releases + n_reads,)
-        How many deliveries come before each of the sample's own spikes, releases and reads.
+    places : (n_own + n_releases + n_sampled,)
+        How many deliveries come before each of the sample's own spikes, releases and voltage samples.
     n_deliveries : int
     """
     tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
@@ -165,7 +170,7 @@ def follow(
     for block in range(n_blocks):
         a, b = blocks[block], blocks[block + 1]
         block_of[a:b] = block
-        if together[block]:
+        if dense[block]:
             latest = t[a:b].max()
             for m in range(a, b):
                 i[m] *= decay((latest - t[m]) / tau_syn[m])
@@ -210,7 +215,7 @@ def follow(
                     if not due:
                         break
                     here = own_times[k]
-                    since = clock[block_of[m]] if together[block_of[m]] else t[m]
+                    since = clock[block_of[m]] if dense[block_of[m]] else t[m]
                     current = i[m] * decay((here - since) / tau_syn[m])
                     if voltages:
                         u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], here, tau_mem[m], tau_syn[m])
@@ -243,7 +248,7 @@ def follow(
                         t,
                         clock,
                         block_of,
-                        together,
+                        dense,
                         neurons,
                     )
                 while q < read_times.size and read_times[q] <= now:
@@ -252,7 +257,7 @@ def follow(
                 block = bundle_block[bundle]
                 lowest, highest = first[bundle], first[bundle + 1]
                 a, b = blocks[block], blocks[block + 1]
-                if together[block]:
+                if dense[block]:
                     eb = decay((now - clock[block]) / tau_syn[a])
                     clock[block] = now
                     if highest - lowest == b - a:
@@ -282,19 +287,19 @@ def follow(
                 delivered = True
     while r < n_releases:
         r = release(
-            r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, together, neurons
+            r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, dense, neurons
         )
     places[n_own + n_releases + q :] = place
     return places, place
 
 
-@borrowing
-def release(r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, together, neurons):
+@without_refcount
+def release(r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, dense, neurons):
     """Write the place of a release, and V' where V moves on; return the number of the next one."""
     m, spike, time = releases.neurons[r], releases.spikes[r], releases.times[r]
     places[n_own + r] = place
     if spike >= 0:
-        since = clock[block_of[m]] if together[block_of[m]] else t[m]
+        since = clock[block_of[m]] if dense[block_of[m]] else t[m]
         current = i[m] * decay((time - since) / neurons.tau_syn[m])
         right[spike] = (current - held_u[spike - low]) / neurons.tau_mem[m]
     return r + 1
@@ -306,7 +311,7 @@ def place_of(first, m):
     return np.uint64(first) + np.uint64(m)
 
 
-@borrowing
+@without_refcount
 def decay_and_add(i, first, n, eb, weights, lowest):
     """Let the currents of a block decay, and add a row of weights."""
     for m in range(n):
@@ -314,7 +319,7 @@ def decay_and_add(i, first, n, eb, weights, lowest):
         i[j] = i[j] * eb + weights[place_of(lowest, m)]
 
 
-@borrowing
+@without_refcount
 def row_back(p_v, p_i, first, n, ea, eb, k):
     """Take the adjoint of a block back over a time of which the propagator is given."""
     for m in range(n):
@@ -324,7 +329,7 @@ def row_back(p_v, p_i, first, n, ea, eb, k):
         p_v[j] = v * ea
 
 
-@borrowing
+@without_refcount
 def flow_back(p_v, p_i, s_v, s_i, r_i, first, n, ea, eb, k, by_mem, by_syn, k_mem, k_syn):
     """Take back with the adjoint of a block its derivatives by tau_mem (s) and by tau_syn (r; that of p_V is 0).
 
@@ -338,14 +343,14 @@ def flow_back(p_v, p_i, s_v, s_i, r_i, first, n, ea, eb, k, by_mem, by_syn, k_me
         r_i[j] = r_i[j] * eb + (i * by_syn + v * k_syn)
 
 
-@borrowing
+@without_refcount
 def add_row(row, lowest, column, first, n):
     """Add one row to another."""
     for m in range(n):
         row[place_of(lowest, m)] += column[place_of(first, m)]
 
 
-@borrowing
+@without_refcount
 def add_products(d_tau_mem, d_tau_syn, weights, lowest, s_i, r_i, first, n):
     """Add w dp_I/dtau of every neuron of a block, for both time constants."""
     for m in range(n):
@@ -355,7 +360,7 @@ def add_products(d_tau_mem, d_tau_syn, weights, lowest, s_i, r_i, first, n):
         d_tau_syn[j] += w * r_i[j]
 
 
-@borrowing
+@without_refcount
 def row_error(weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn):
     """Return sum_m w_m (p_I/tau_syn - p_V/tau_mem) of a block: eight sums side by side, then those."""
     e0, e1, e2, e3, e4, e5, e6, e7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -375,7 +380,7 @@ def row_error(weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn):
     return error
 
 
-@borrowing
+@without_refcount
 def add_errors(row, weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn):
     """Add w (p_I/tau_syn - p_V/tau_mem) of every neuron of a block to a row."""
     for m in range(n):
@@ -389,7 +394,7 @@ def error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn):
     return weights[place_of(lowest, m)] * (p_i[j] * rate_syn - p_v[j] * rate_mem)
 
 
-@borrowing
+@without_refcount
 def step_back(m, h, p_v, p_i, s_v, s_i, r_i, tau_mem, tau_syn, flow):
     """Take the adjoint of one neuron back by a time h, and with ``flow`` its derivatives."""
     v, i = p_v[m], p_i[m]
@@ -406,7 +411,7 @@ def step_back(m, h, p_v, p_i, s_v, s_i, r_i, tau_mem, tau_syn, flow):
     p_v[m] = v * ea
 
 
-@borrowing
+@without_refcount
 def by_leak(h, tau_mem):
     """Return dV/dv_leak = 1 - exp(-h/tau_mem) after a time h."""
     return -math.expm1(-h / tau_mem)
@@ -421,13 +426,13 @@ def back(
     start,
     own,
     cotangents,
-    probes,
-    knots,
+    sampled,
+    nodes,
     sample,
     edges,
     longest,
     n_deliveries,
-    together,
+    dense,
     left,
     right,
     ahead,
@@ -469,10 +474,10 @@ def back(
     d_leak, d_ref = d_parameters[row, 4], d_parameters[row, 5]
     p_v, p_i = np.zeros(n), np.zeros(n)
     s_v, s_i, r_i = np.zeros(n), np.zeros(n), np.zeros(n)
-    since = np.full(n, t_end)  # the time of a neuron's adjoint, if it goes alone
+    since = np.full(n, t_end)  # the time of a neuron's adjoint, if it advances on its own
     clock = np.full(n_blocks, t_end)  # and of a block's
-    strays, is_stray = np.empty(n, np.int64), np.zeros(n, np.bool_)
-    n_strays = np.zeros(n_blocks, np.int64)
+    individuals, is_individual = np.empty(n, np.int64), np.zeros(n, np.bool_)
+    n_individuals = np.zeros(n_blocks, np.int64)
     spare = np.empty((5, n))
     alive = np.zeros(n_blocks, np.bool_)
     block_of = np.empty(n, np.int64)
@@ -481,7 +486,7 @@ def back(
     # while V is held: p_V of the voltage at which it is held, its derivative by tau_mem
     held, held_v, held_s = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
     released = np.zeros(n)  # p_V where V was released
-    anchor_p, anchor_t = np.zeros(n), np.full(n, t_end)  # p_V at the last knot
+    anchor_p, anchor_t = np.zeros(n), np.full(n, t_end)  # p_V at the last node
     inherited, lifted = (
         np.zeros(n),
         np.zeros(n, np.bool_),
@@ -493,7 +498,7 @@ def back(
         free_at, free_low = later(own.times[spike], own.low[spike], t_ref[m])
         held[m] = t_ref[m] > 0.0 and is_after(free_at, free_low, t_end, 0.0)
     grazing = -1
-    knot = knots.times.size - 1
+    node = nodes.times.size - 1
     place = n_deliveries
     for piece in range(edges.size - 2, -2, -1):
         begin = edges[0] if piece < 0 else edges[piece]
@@ -504,30 +509,30 @@ def back(
             if stop[0] != 0:
                 return grazing
             place -= 1
-            while knot >= 0 and knots.places[knot] > place:
+            while node >= 0 and nodes.places[node] > place:
                 m, here, kind, which = (
-                    knots.neurons[knot],
-                    knots.times[knot],
-                    knots.kinds[knot],
-                    knots.which[knot],
+                    nodes.neurons[node],
+                    nodes.times[node],
+                    nodes.kinds[node],
+                    nodes.which[node],
                 )
-                knot -= 1
+                node -= 1
                 block = block_of[m]
                 gone = since[m]
-                if together[block] and not is_stray[m]:
+                if dense[block] and not is_individual[m]:
                     gone = clock[block]
-                    strays[blocks[block] + n_strays[block]] = m
-                    n_strays[block] += 1
-                    is_stray[m] = True
+                    individuals[blocks[block] + n_individuals[block]] = m
+                    n_individuals[block] += 1
+                    is_individual[m] = True
                 step_back(m, gone - here, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
                 since[m] = here
                 if flow:
                     d_leak[m] += anchor_p[m] * by_leak(anchor_t[m] - here, tau_mem[m])
-                if kind == READ:
+                if kind == SAMPLED:
                     if held[m]:
-                        held_v[m] += probes.cotangents[which]
+                        held_v[m] += sampled.cotangents[which]
                     else:
-                        p_v[m] += probes.cotangents[which]
+                        p_v[m] += sampled.cotangents[which]
                 elif kind in (RELEASE, INSTANT_RELEASE):
                     held[m], held_v[m], held_s[m] = True, p_v[m], s_v[m]
                     released[m] = p_v[m]
@@ -569,11 +574,11 @@ def back(
             lowest, highest = first[bundle], first[bundle + 1]
             a, b = blocks[block], blocks[block + 1]
             asked = judged[spike_neurons[cause]]
-            if together[block]:
-                for w in range(n_strays[block]):
-                    m = strays[a + w]
+            if dense[block]:
+                for w in range(n_individuals[block]):
+                    m = individuals[a + w]
                     step_back(m, since[m] - now, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
-                    spare[0, w], spare[1, w], is_stray[m] = p_v[m], p_i[m], False
+                    spare[0, w], spare[1, w], is_individual[m] = p_v[m], p_i[m], False
                     if flow:
                         spare[2, w], spare[3, w], spare[4, w] = s_v[m], s_i[m], r_i[m]
                 h = clock[block] - now
@@ -584,14 +589,14 @@ def back(
                     by_syn = eb * h / (tau_syn[a] * tau_syn[a])
                     flow_back(p_v, p_i, s_v, s_i, r_i, a, b - a, ea, eb, k, by_mem, by_syn, k_mem, k_syn)
                 row_back(p_v, p_i, a, b - a, ea, eb, k)
-                for w in range(n_strays[block]):
-                    m = strays[a + w]
+                for w in range(n_individuals[block]):
+                    m = individuals[a + w]
                     p_v[m], p_i[m] = spare[0, w], spare[1, w]
                     if flow:
                         s_v[m], s_i[m], r_i[m] = spare[2, w], spare[3, w], spare[4, w]
-                n_strays[block] = 0
+                n_individuals[block] = 0
                 clock[block] = now
-            if together[block] and highest - lowest == b - a:
+            if dense[block] and highest - lowest == b - a:
                 rate_mem, rate_syn = 1.0 / tau_mem[a], 1.0 / tau_syn[a]
                 if want_weight:
                     add_row(weight_row, lowest, p_i, a, b - a)
@@ -606,7 +611,7 @@ def back(
             total = 0.0
             for s in range(lowest, highest):
                 m = targets[s]
-                if not together[block]:
+                if not dense[block]:
                     step_back(m, since[m] - now, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
                     since[m] = now
                 if not delta:
@@ -627,7 +632,7 @@ def back(
             errors[cause] += total
     for m in range(n):
         block, begin = block_of[m], start.time[sample, m]
-        gone = clock[block] if together[block] and not is_stray[m] else since[m]
+        gone = clock[block] if dense[block] and not is_individual[m] else since[m]
         step_back(m, gone - begin, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
         by_v, by_s = (held_v[m], held_s[m]) if held[m] else (p_v[m], s_v[m])
         d_parameters[row, 6, m] += by_v
@@ -650,7 +655,7 @@ def mirror(
     own,
     slopes,
     cotangents,
-    probes,
+    sampled,
     t_end,
     judged,
     wanted,
@@ -672,8 +677,8 @@ def mirror(
         V' before every own spike where it was observed; by default it follows from I and the threshold.
     cotangents : (n_own,)
         dL/dt of every own spike from the loss and from everything downstream of the layer.
-    probes : Probes
-        Where a loss reads the voltages of the layer.
+    sampled : Sampled
+        Where a loss samples the voltages of the layer.
     judged : (n_sources,)
         Whether dL/dt is asked for of what a source sends.
     per_sample : bool
@@ -688,7 +693,7 @@ def mirror(
     d_weight, d_delay : (n_rows, n_synapses), or (n_rows, 0) if not wanted
         In the order of ``efferents``.
     d_parameters : (n_rows, 8, n)
-        As of :func:`eventsolve.kernels.layered_adjoint.march_back`.
+        As of :func:`eventsolve.kernels.layered_adjoint.backward`.
     grazing : int
         The first own spike with an error whose slope is not positive, where no gradient exists; -1 if there is none.
     """
@@ -701,9 +706,9 @@ def mirror(
     d_parameters = np.zeros((n_rows, 8, n))
     left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size), np.zeros(own.times.size)
     longest = efferents.delay.max() if efferents.delay.size else 0.0
-    together = efferents.together.copy()
+    dense = efferents.dense.copy()
     if efferents.delta.any():
-        together[:] = False
+        dense[:] = False
     grazing = -1
     for sample in range(own.offsets.size - 1):
         if stop[0] != 0:
@@ -711,9 +716,9 @@ def mirror(
         first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
         edges = edges_of(spikes, first_spike, last_spike, efferents.offsets, after, t_end)
         releases = releases_of(neurons, start, own, sample, t_end)
-        first_read, last_read = probes.offsets[sample], probes.offsets[sample + 1]
-        reads = first_read + order_by_time(
-            probes.times[first_read:last_read], probes.neurons[first_read:last_read]
+        first_read, last_read = sampled.offsets[sample], sampled.offsets[sample + 1]
+        sampled_at = first_read + order_by_time(
+            sampled.times[first_read:last_read], sampled.neurons[first_read:last_read]
         )
         places, n_deliveries = follow(
             neurons,
@@ -723,17 +728,17 @@ def mirror(
             start,
             own,
             releases,
-            probes.times[reads],
+            sampled.times[sampled_at],
             sample,
             edges,
             longest,
-            together,
+            dense,
             left,
             right,
             ahead,
             stop,
         )
-        knots = knots_in_order(own, probes, releases, reads, sample, places)
+        nodes = nodes_in_order(own, sampled, releases, sampled_at, sample, places)
         found = back(
             neurons,
             efferents,
@@ -742,13 +747,13 @@ def mirror(
             start,
             own,
             cotangents,
-            probes,
-            knots,
+            sampled,
+            nodes,
             sample,
             edges,
             longest,
             n_deliveries,
-            together,
+            dense,
             slopes if slopes.size > 0 else left,
             right,
             ahead,

@@ -1,6 +1,7 @@
 """What kernels take and give: plain records of arrays.
 
-Synapses are listed twice: by target where a layer is marched through, by source where an event queue delivers spikes.
+Synapses are listed twice: by target where a layer is advanced neuron by neuron, by source where an event queue
+delivers spikes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Efferents(NamedTuple):
     """Synapses by source, in bundles of one delay and one projection, so that no target occurs twice.
 
     Those of source s are bundles offsets[s] to offsets[s + 1], by delay; bundle b adds ``weight`` to each ``target`` at
-    places first[b] to first[b + 1]. Block k has neurons blocks[k] to blocks[k + 1]; ``together`` says that they advance
+    places first[b] to first[b + 1]. Block k has neurons blocks[k] to blocks[k + 1]; ``dense`` says that they advance
     as one.
     """
 
@@ -55,14 +56,14 @@ class Efferents(NamedTuple):
     target: NDArray[np.int32]
     weight: Reals
     blocks: Integers
-    together: Booleans
+    dense: Booleans
 
 
-class Cohorts(NamedTuple):
-    """Neurons by cohort: those of cohort c are members[offsets[c]] to members[offsets[c + 1]].
+class ScheduleGroups(NamedTuple):
+    """Neurons by group: those of group c are members[offsets[c]] to members[offsets[c + 1]].
 
     ``weights`` from weight_offsets[c] on are those of its synapses once more, member by member for one slot after the
-    other: an arrival adds one contiguous row to the currents of the cohort.
+    other: an arrival adds one contiguous row to the currents of the group.
     """
 
     offsets: Integers
@@ -92,7 +93,7 @@ class States(NamedTuple):
     """Every neuron's state after its last event, each (n_samples, n): when, u = V - v_leak, i, until when V is held.
 
     ``free_low`` is what ``free_at`` leaves of an exact sum. ``clock`` is the time up to which its population has
-    advanced together, which may be before all of its neurons' own; of one that goes alone, its own.
+    advanced as a dense block, which may be before all of its neurons' own; of one that advances on its own, its own.
     """
 
     time: Reals
@@ -111,12 +112,12 @@ class Wanted(NamedTuple):
     flow: bool
 
 
-ROOM, BUDGET, TWICE = 1, 2, 3
+BUFFER_FULL, BUDGET, REPEATED_SPIKE = 1, 2, 3
 """Why a run stopped: no room in the arrays, more spikes than allowed, a neuron that would spike twice at one time."""
 
 
-class Probes(NamedTuple):
-    """Places in a readout's voltage at which a loss reads it, by sample, then neuron, then time.
+class Sampled(NamedTuple):
+    """Places in a readout's voltage at which a loss samples it, by sample, then neuron, then time.
 
     ``arrival`` is the arrival (of the neuron's schedule) with which the place moves, just before it; -2 - arrival for a
     place just after it, or -1 for one that is fixed in time or at an interior maximum, where moving it changes nothing.

@@ -10,13 +10,13 @@ time constants and of v_leak do. At events that move by dt:
     triggered spike         dt is that of its arrival;  dV alike, or with a reset by subtraction
                             dV += dt slope_ahead - dv_threshold + dv_reset - dt slope_right
     release                 where V is held, dt slope_right is taken off here, and with dt + dt_ref
-    read                    of the voltage at a place that moves with an arrival: dV + dt slope_left
+    sample                  of the voltage at a place that moves with an arrival: dV + dt slope_left
 
-A neuron's knots are its own spikes and the places at which a loss reads its voltage while it is free. Each neuron's
-life is gone through on its own, which gives what dV and dI are just before every knot if they are 0 after the one
-before it and no spike of the layer moves (:func:`go_through`). Then knots are taken in the order in which they occurred
-(:func:`couple`): what is left after a knot is carried on to the next one of its neuron, and each spike's deliveries
-within the layer to their targets' next knots. Memory grows with spikes, not with deliveries.
+A neuron's nodes are its own spikes and the places at which a loss samples its voltage while it is free. Each neuron's
+trajectory is gone through on its own, which gives what dV and dI are just before every node if they are 0 after the one
+before it and no spike of the layer moves (:func:`go_through`). Then nodes are taken in the order in which they occurred
+(:func:`couple`): what is left after a node is carried on to the next one of its neuron, and each spike's deliveries
+within the layer to their targets' next nodes. Memory grows with spikes, not with deliveries.
 """
 
 from __future__ import annotations
@@ -26,25 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, order_by_time, schedule_of
-from eventsolve.kernels.lives import (
-    ARRIVAL,
-    CURRENT,
-    DECAY_MEM,
-    DECAY_SYN,
-    DURATION,
-    ENDING,
-    HELD,
-    PROBE,
-    RELEASE,
-    RESPONSE,
-    SPIKE,
-    START,
-    VOLTAGE,
-    WHICH,
-    replay,
-)
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
 from eventsolve.kernels.perturbation import (
     I_INITIAL,
@@ -59,26 +42,43 @@ from eventsolve.kernels.perturbation import (
 from eventsolve.kernels.queues import tied_before
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
+from eventsolve.kernels.trajectories import (
+    ARRIVAL,
+    CURRENT,
+    DECAY_MEM,
+    DECAY_SYN,
+    DURATION,
+    ENDING,
+    HELD,
+    RELEASE,
+    RESPONSE,
+    SAMPLED,
+    SPIKE,
+    START,
+    VOLTAGE,
+    WHICH,
+    replay,
+)
 
 
-class Knots(NamedTuple):
-    """One sample's spikes and reads by neuron, then as they come: those of neuron n are offsets[n] to offsets[n + 1].
+class Nodes(NamedTuple):
+    """Spikes and samples of one trial by neuron, then as they come: offsets[n] to offsets[n + 1] are neuron n's.
 
     Attributes
     ----------
-    spike, read : which it is among the layer's spikes and the probes, -1 for the other kind
-    held : whether it reads V while that is held, by the spike before it or from the start
-    cause : the spike of the layer with whose arrival the place of a read moves, or -1
+    spike, sampled : which it is among the layer's spikes and the voltage samples, -1 for the other kind
+    held : whether it samples V while that is held, by the spike before it or from the start
+    cause : the spike of the layer with whose arrival the place of a sample moves, or -1
     time : in seconds
     v, i : dV and dI just before it, from what is the neuron's own and from outside of the layer; after its trigger
-    shift : how far that moves a triggered spike; what it adds to the voltage read at a place that moves
+    shift : how far that moves a triggered spike; what it adds to the voltage sampled at a place that moves
     left, right, ahead : V' before a spike, where V moves on after it, and before its trigger
-    rise : by how much a read changes with the time of its cause
+    rise : by how much a sampled voltage changes with the time of its cause
     """
 
     offsets: Integers
     spike: Integers
-    read: Integers
+    sampled: Integers
     held: Integers
     cause: Integers
     time: Reals
@@ -91,7 +91,7 @@ class Knots(NamedTuple):
     rise: Reals
 
 
-@borrowing
+@without_refcount
 def go_through(
     neuron,
     neurons,
@@ -102,13 +102,13 @@ def go_through(
     n_segments,
     own_trigger,
     slopes,
-    probe_arrival,
+    sampled_arrival,
     origin,
     moves,
     steps,
-    knots,
+    nodes,
 ):
-    """Write one neuron's knots."""
+    """Write one neuron's nodes."""
     tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     subtracts = neurons.subtracts[neuron] > 0.0
@@ -118,7 +118,7 @@ def go_through(
     d_mem, d_syn, d_leak = d[TAU_MEM, neuron], d[TAU_SYN, neuron], d[V_LEAK, neuron]
     free = d_mem != 0.0 or d_syn != 0.0 or d_leak != 0.0
     v, i = d[V_INITIAL, neuron], d[I_INITIAL, neuron]
-    knot = knots.offsets[neuron]
+    node = nodes.offsets[neuron]
     last_spike = -1
     slope, inherited = 0.0, 0.0
     for g in range(n_segments):
@@ -150,56 +150,56 @@ def go_through(
                     v += weight * moved / tau_mem
         elif ending == SPIKE:
             triggered = own_trigger[which] >= 0
-            last_spike = knot
-            knots.spike[knot] = which
-            knots.time[knot] = states[g, START] + h
-            knots.v[knot], knots.i[knot] = v, i
-            knots.left[knot] = slopes[which] if slopes.size > 0 else (current * eb - c) / tau_mem
+            last_spike = node
+            nodes.spike[node] = which
+            nodes.time[node] = states[g, START] + h
+            nodes.v[node], nodes.i[node] = v, i
+            nodes.left[node] = slopes[which] if slopes.size > 0 else (current * eb - c) / tau_mem
             if triggered:
-                knots.ahead[knot], knots.shift[knot] = slope, inherited
+                nodes.ahead[node], nodes.shift[node] = slope, inherited
             v, i = d[V_RESET, neuron], 0.0
             if triggered and subtracts:
                 v -= d[V_THRESHOLD, neuron]
             if t_ref == 0.0:
                 right = (current * eb - states[g + 1, VOLTAGE]) / tau_mem
-                knots.right[knot] = right
+                nodes.right[node] = right
                 v -= right * d[T_REF, neuron]
-            knot += 1
+            node += 1
         elif ending == RELEASE:
             if last_spike >= 0:
                 right = (current * eb - u) / tau_mem
-                knots.right[last_spike] = right
+                nodes.right[last_spike] = right
                 v -= right * d[T_REF, neuron]
-        elif ending == PROBE:
-            knots.read[knot] = which
-            knots.time[knot] = states[g, START] + h
-            knots.held[knot] = held
-            knots.v[knot], knots.i[knot] = v, i
-            riding = probe_arrival[which]
-            if riding != -1:
-                arrival = riding if riding >= 0 else -2 - riding
+        elif ending == SAMPLED:
+            nodes.sampled[node] = which
+            nodes.time[node] = states[g, START] + h
+            nodes.held[node] = held
+            nodes.v[node], nodes.i[node] = v, i
+            moves_with = sampled_arrival[which]
+            if moves_with != -1:
+                arrival = moves_with if moves_with >= 0 else -2 - moves_with
                 synapse = first_synapse + slots[arrival]
                 rise = (current * eb - (u * ea + current * k)) / tau_mem
                 cause = causes[arrival]
-                knots.shift[knot] = rise * (steps.delay[synapse] + moves[cause])
-                knots.cause[knot] = origin[cause]
-                # a read just after an arrival comes before what the layer's own arrival, by moving, does to V
-                knots.rise[knot] = rise if riding >= 0 else rise + afferents.weight[synapse] / tau_mem
+                nodes.shift[node] = rise * (steps.delay[synapse] + moves[cause])
+                nodes.cause[node] = origin[cause]
+                # a sample just after an arrival comes before what the layer's own arrival, by moving, does to V
+                nodes.rise[node] = rise if moves_with >= 0 else rise + afferents.weight[synapse] / tau_mem
             if not held:
                 v, i = 0.0, 0.0
-            knot += 1
+            node += 1
 
 
-@borrowing
-def next_knot(
-    first, last, arrival, arrival_low, rank, key, n_bundles, knots, triggers, own_low, sent, sent_low
+@without_refcount
+def next_node(
+    first, last, arrival, arrival_low, rank, key, n_bundles, nodes, triggers, own_low, sent, sent_low
 ):
-    """Return the first of a neuron's knots, first to last, that a delivery comes before, but for reads while V is held.
+    """Return the first of a neuron's nodes, first to last, that a delivery comes before, but for samples of a held V.
 
     ``rank`` is that of the spike that is delivered and ``key`` that of the delivery.
     """
     a, b = first, last
-    times, spikes = knots.time, knots.spike
+    times, spikes = nodes.time, nodes.spike
     while a < b:
         middle = (a + b) >> 1
         t = times[middle]
@@ -214,7 +214,7 @@ def next_knot(
             a = middle + 1
         else:
             b = middle
-    while a < last and knots.held[a]:
+    while a < last and nodes.held[a]:
         a += 1
     return a
 
@@ -232,17 +232,17 @@ def couple(
     own,
     emitted,
     steps,
-    knots,
+    nodes,
     t_end,
     cotangents,
     moved,
     loss,
     stop,
 ):
-    """Write how far one sample's spikes move and what reads add to its loss; return a spike without slope, or -1."""
+    """Write how far one sample's spikes move and what samples add to its loss; return a spike without slope, or -1."""
     tau_mems, tau_syns, t_refs = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
     subtracts = neurons.subtracts
-    offsets, spikes, times = knots.offsets, knots.spike, knots.time
+    offsets, spikes, times = nodes.offsets, nodes.spike, nodes.time
     triggers, own_low = own.trigger, own.low
     n_bundles = efferents.delay.size
     low, high = own.offsets[sample], own.offsets[sample + 1]
@@ -254,57 +254,57 @@ def couple(
     for k in range(low, high):
         sent[n_given + k - low], sent_low[n_given + k - low] = own.times[k], own_low[k]
     neuron_of = np.empty(times.size, np.int64)
-    keys = np.empty(times.size, np.int64)  # at one time spikes come in their order, then reads
+    keys = np.empty(times.size, np.int64)  # at one time spikes come in their order, then voltage samples
     for m in range(t_refs.size):
         for k in range(offsets[m], offsets[m + 1]):
             neuron_of[k] = m
             keys[k] = spikes[k] - low if spikes[k] >= 0 else high - low
-    v, i, shift = knots.v.copy(), knots.i.copy(), knots.shift.copy()
+    v, i, shift = nodes.v.copy(), nodes.i.copy(), nodes.shift.copy()
     order = order_by_time(times, keys)
     grazing = -1
     for o in range(order.size):
         if stop[0] != 0:
             break
-        knot = order[o]
-        n, now = neuron_of[knot], times[knot]
-        if spikes[knot] < 0:
-            change = v[knot] + shift[knot]
-            if knots.cause[knot] >= 0:
-                change += knots.rise[knot] * moved[knots.cause[knot]]
-            loss[sample] += cotangents[knots.read[knot]] * change
-            if not knots.held[knot] and knot + 1 < offsets[n + 1]:
-                ea, eb, k = propagator(times[knot + 1] - now, tau_mems[n], tau_syns[n])
-                v[knot + 1] += v[knot] * ea + i[knot] * k
-                i[knot + 1] += i[knot] * eb
+        node = order[o]
+        n, now = neuron_of[node], times[node]
+        if spikes[node] < 0:
+            change = v[node] + shift[node]
+            if nodes.cause[node] >= 0:
+                change += nodes.rise[node] * moved[nodes.cause[node]]
+            loss[sample] += cotangents[nodes.sampled[node]] * change
+            if not nodes.held[node] and node + 1 < offsets[n + 1]:
+                ea, eb, k = propagator(times[node + 1] - now, tau_mems[n], tau_syns[n])
+                v[node + 1] += v[node] * ea + i[node] * k
+                i[node + 1] += i[node] * eb
             continue
-        spike = spikes[knot]
+        spike = spikes[node]
         kept = 0.0
         if triggers[spike] >= 0:
-            dt = shift[knot]
+            dt = shift[node]
             if subtracts[n] > 0.0:
-                kept = v[knot] + knots.ahead[knot] * dt
+                kept = v[node] + nodes.ahead[node] * dt
         else:
-            missing = steps.neurons[V_THRESHOLD, n] - v[knot]
+            missing = steps.neurons[V_THRESHOLD, n] - v[node]
             dt = 0.0
             if missing != 0.0:
-                if knots.left[knot] > 0.0:
-                    dt = missing / knots.left[knot]
+                if nodes.left[node] > 0.0:
+                    dt = missing / nodes.left[node]
                 elif grazing < 0 or spike < grazing:
                     grazing = spike
         dt += emitted[spike]
         moved[spike] = dt
-        following = knot + 1
-        while following < offsets[n + 1] and knots.held[following]:
+        following = node + 1
+        while following < offsets[n + 1] and nodes.held[following]:
             v[following] += kept
             following += 1
         if following < offsets[n + 1]:
             free_at = now
-            i_free = i[knot]
+            i_free = i[node]
             if t_refs[n] > 0.0:
                 free_at, _ = later(now, own_low[spike], t_refs[n])
                 i_free *= math.exp(-t_refs[n] / tau_syns[n])
             ea, eb, k = propagator(times[following] - free_at, tau_mems[n], tau_syns[n])
-            v[following] += (kept - dt * knots.right[knot]) * ea + i_free * k
+            v[following] += (kept - dt * nodes.right[node]) * ea + i_free * k
             i[following] += i_free * eb
         if not cyclic or dt == 0.0:
             continue
@@ -319,7 +319,7 @@ def couple(
             for s in range(efferents.first[bundle], efferents.first[bundle + 1]):
                 m = efferents.target[s]
                 first, last = offsets[m], offsets[m + 1]
-                a = next_knot(
+                a = next_node(
                     first,
                     last,
                     arrival,
@@ -327,7 +327,7 @@ def couple(
                     rank,
                     key,
                     n_bundles,
-                    knots,
+                    nodes,
                     triggers,
                     own_low,
                     sent,
@@ -367,7 +367,7 @@ def couple(
 def move(
     neurons,
     afferents,
-    cohorts,
+    groups,
     efferents,
     cyclic,
     n_external,
@@ -378,7 +378,7 @@ def move(
     after,
     own,
     slopes,
-    probes,
+    sampled,
     t_end,
     origin,
     moves,
@@ -397,8 +397,8 @@ def move(
         With which it began; arrivals in (after, t_end] were taken.
     slopes : (n_own,) or (0,)
         V' before every own spike where it was observed; by default it follows from I and the threshold.
-    probes : Probes
-        Where a loss reads the voltages of the layer.
+    sampled : Sampled
+        Where a loss samples the voltages of the layer.
     origin, moves : (n_spikes,)
         Which of the layer's own spikes each source spike is, or -1, and how far it moves if it is none, in seconds.
     emitted : (n_own,)
@@ -423,14 +423,14 @@ def move(
             spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
         )
         by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
-        by_reader, probe_places = group_by(
-            probes.neurons, probes.offsets[sample], probes.offsets[sample + 1], n
+        by_sampled, sampled_places = group_by(
+            sampled.neurons, sampled.offsets[sample], sampled.offsets[sample + 1], n
         )
-        n_knots = own_places.size + probe_places.size
+        n_knots = own_places.size + sampled_places.size
         numbers, marks = np.zeros((8, n_knots)), np.full((4, n_knots), -1)
         marks[2] = 0
-        knots = Knots(
-            by_neuron + by_reader,
+        nodes = Nodes(
+            by_neuron + by_sampled,
             marks[0],
             marks[1],
             marks[2],
@@ -444,20 +444,20 @@ def move(
             numbers[6],
             numbers[7],
         )
-        for cohort in range(cohorts.offsets.size - 1):
+        for group in range(groups.offsets.size - 1):
             if stop[0] != 0:
                 break
-            first, last = cohorts.offsets[cohort], cohorts.offsets[cohort + 1]
+            first, last = groups.offsets[group], groups.offsets[group + 1]
             latest = 0.0
             for member in range(first, last):
-                neuron = cohorts.members[member]
-                if by_reader[neuron + 1] > by_reader[neuron]:
+                neuron = groups.members[member]
+                if by_sampled[neuron + 1] > by_sampled[neuron]:
                     latest = t_end
                 elif by_neuron[neuron + 1] > by_neuron[neuron]:
                     latest = max(latest, own.times[own_places[by_neuron[neuron + 1] - 1]])
             # with arrivals at that float64 time, which by their exact times may be later
             horizon = min(np.nextafter(latest, t_end), t_end)
-            representative = cohorts.members[first]
+            representative = groups.members[first]
             schedule = schedule_of(
                 representative,
                 neurons,
@@ -470,19 +470,19 @@ def move(
                 after,
                 horizon,
             )
-            room = schedule.times.size + 2 * own_places.size + probe_places.size + 2
+            room = schedule.times.size + 2 * own_places.size + sampled_places.size + 2
             if room > states.shape[0]:
                 states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
             for member in range(first, last):
                 if stop[0] != 0:
                     break
-                neuron = cohorts.members[member]
+                neuron = groups.members[member]
                 n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                n_reads = by_reader[neuron + 1] - by_reader[neuron]
-                if n_own + n_reads == 0:
+                n_sampled = by_sampled[neuron + 1] - by_sampled[neuron]
+                if n_own + n_sampled == 0:
                     continue
                 n_arrivals, t_last = schedule.times.size, t_end
-                if n_reads == 0:
+                if n_sampled == 0:
                     spike = own_places[by_neuron[neuron + 1] - 1]
                     n_arrivals, t_last = own.arrivals[spike], own.times[spike]
                 n_segments = replay(
@@ -500,10 +500,10 @@ def move(
                     own_places,
                     by_neuron[neuron],
                     n_own,
-                    probes,
-                    probe_places,
-                    by_reader[neuron],
-                    n_reads,
+                    sampled,
+                    sampled_places,
+                    by_sampled[neuron],
+                    n_sampled,
                     t_last,
                     states,
                     events,
@@ -518,11 +518,11 @@ def move(
                     n_segments,
                     own.trigger,
                     slopes,
-                    probes.arrival,
+                    sampled.arrival,
                     origin,
                     moves,
                     steps,
-                    knots,
+                    nodes,
                 )
         found = couple(
             sample,
@@ -536,9 +536,9 @@ def move(
             own,
             emitted,
             steps,
-            knots,
+            nodes,
             t_end,
-            probes.cotangents,
+            sampled.cotangents,
             moved,
             loss,
             stop,

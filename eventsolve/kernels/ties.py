@@ -15,10 +15,11 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.crossing import EPS, undecided_band
 from eventsolve.kernels.distances import lives_of
-from eventsolve.kernels.lives import (
+from eventsolve.kernels.times import later
+from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
     DECAY_MEM,
@@ -33,7 +34,6 @@ from eventsolve.kernels.lives import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.kernels.times import later
 
 GIVEN = -1
 """The root of times that are sums of given numbers."""
@@ -43,7 +43,7 @@ TIME, ARRIVAL_TIME = 0, 1
 """When the two are, in seconds."""
 
 
-@borrowing
+@without_refcount
 def crossing_error(u, i, eb, c, tau_mem, tau_syn, time):
     """Return how far float64 may be from a crossing: the roundings of V over V', or where that is small, over V''."""
     drive = i * eb - c
@@ -55,17 +55,19 @@ def crossing_error(u, i, eb, c, tau_mem, tau_syn, time):
 
 
 @compiled
-def roots_of(neurons, lives, own, low, high, causes, given_roots, given_errors, n_bundles, roots, errors):
+def roots_of(
+    neurons, trajectories, own, low, high, causes, given_roots, given_errors, n_bundles, roots, errors
+):
     """Write root and uncertainty of one sample's own spikes, ``low`` to ``high``; a crossing is its own root."""
     for neuron in range(neurons.tau_mem.size):
         c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
-        for g in range(lives.first[neuron], lives.last[neuron]):
-            which = lives.events[g, WHICH]
-            if lives.events[g, ENDING] == SPIKE and own.trigger[which] < 0:
+        for g in range(trajectories.first[neuron], trajectories.last[neuron]):
+            which = trajectories.events[g, WHICH]
+            if trajectories.events[g, ENDING] == SPIKE and own.trigger[which] < 0:
                 errors[which] = crossing_error(
-                    lives.states[g, VOLTAGE],
-                    lives.states[g, CURRENT],
-                    lives.states[g, DECAY_SYN],
+                    trajectories.states[g, VOLTAGE],
+                    trajectories.states[g, CURRENT],
+                    trajectories.states[g, DECAY_SYN],
                     c,
                     neurons.tau_mem[neuron],
                     neurons.tau_syn[neuron],
@@ -81,13 +83,13 @@ def roots_of(neurons, lives, own, low, high, causes, given_roots, given_errors, 
                 roots[spike], errors[spike] = roots[cause], errors[cause]
 
 
-@borrowing
+@without_refcount
 def ties_with(
     neuron,
     g,
     neurons,
     afferents,
-    lives,
+    trajectories,
     own,
     spikes,
     roots,
@@ -102,7 +104,12 @@ def ties_with(
 
     ``spiked_at`` is when the neuron spiked last, ``largest`` the largest uncertainty.
     """
-    states, events, synapses, causes = lives.states, lives.events, lives.synapses, lives.causes
+    states, events, synapses, causes = (
+        trajectories.states,
+        trajectories.events,
+        trajectories.synapses,
+        trajectories.causes,
+    )
     tau_mem, t_ref = neurons.tau_mem[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     twice = (t_ref == 0.0) | (neurons.subtracts[neuron] > 0.0)
@@ -173,7 +180,7 @@ def ties_with(
 def ties(
     neurons,
     afferents,
-    cohorts,
+    groups,
     n_sources,
     spikes,
     start,
@@ -214,16 +221,16 @@ def ties(
     numbers, labels, samples = np.empty((room, 2)), np.empty((room, 3), np.int64), np.empty(room, np.int64)
     n = 0
     for sample in range(spikes.offsets.size - 1):
-        lives = lives_of(
-            neurons, afferents, cohorts, n_sources, spikes, start, after, own, t_end, sample, stop
+        trajectories = lives_of(
+            neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, sample, stop
         )
-        if stop[0] != 0:  # some lives are not written
+        if stop[0] != 0:  # some trajectories are not written
             break
         low, high = spikes.offsets[sample], spikes.offsets[sample + 1]
         causes = np.flatnonzero(origin[low:high] < 0) + low
         roots_of(
             neurons,
-            lives,
+            trajectories,
             own,
             own.offsets[sample],
             own.offsets[sample + 1],
@@ -245,18 +252,18 @@ def ties(
         for neuron in range(neurons.tau_mem.size):
             if neurons.v_threshold[neuron] == math.inf:
                 continue
-            first, spiked_at = lives.first[neuron], -math.inf
-            for g in range(first, lives.last[neuron]):
-                if lives.events[g, ENDING] == SPIKE:
-                    spiked_at = own.times[lives.events[g, WHICH]]
-                if lives.events[g, ENDING] != ARRIVAL:
+            first, spiked_at = trajectories.first[neuron], -math.inf
+            for g in range(first, trajectories.last[neuron]):
+                if trajectories.events[g, ENDING] == SPIKE:
+                    spiked_at = own.times[trajectories.events[g, WHICH]]
+                if trajectories.events[g, ENDING] != ARRIVAL:
                     continue
                 event, time, arrival_time = ties_with(
                     neuron,
                     g,
                     neurons,
                     afferents,
-                    lives,
+                    trajectories,
                     own,
                     spikes,
                     roots,
@@ -274,7 +281,7 @@ def ties(
                     labels = np.concatenate((labels, np.empty_like(labels)))
                     samples = np.concatenate((samples, np.empty_like(samples)))
                 numbers[n, TIME], numbers[n, ARRIVAL_TIME] = time, arrival_time
-                labels[n, NEURON], labels[n, EVENT], labels[n, CAUSE] = neuron, event, lives.causes[g]
+                labels[n, NEURON], labels[n, EVENT], labels[n, CAUSE] = neuron, event, trajectories.causes[g]
                 samples[n] = sample
                 n += 1
     return numbers[:n], labels[:n], samples[:n], own_roots, own_errors

@@ -32,7 +32,7 @@ The samples concerned are reported in ``grads.silent_samples``.
 from eventsolve.lazily import attached as _attached
 from eventsolve.losses.evaluation import Evaluation as Evaluation
 from eventsolve.losses.evaluation import Loss as Loss
-from eventsolve.losses.evaluation import VoltageReads as VoltageReads
+from eventsolve.losses.evaluation import VoltageSamples as VoltageSamples
 from eventsolve.losses.evaluation import read_at_nodes as read_at_nodes
 from eventsolve.losses.spike_times import FirstSpikeCrossEntropy as FirstSpikeCrossEntropy
 from eventsolve.losses.spike_times import RelativeMSE as RelativeMSE
@@ -52,4 +52,4 @@ from eventsolve.losses.voltages import SilentHinge as SilentHinge
 from eventsolve.losses.voltages import SumVoltageCrossEntropy as SumVoltageCrossEntropy
 from eventsolve.losses.voltages import TrajectoryMSE as TrajectoryMSE
 
-__dir__ = _attached(__name__)[1]
+__getattr__, __dir__ = _attached(__name__)

@@ -17,8 +17,8 @@ from eventsolve.spiketrains import SpikeTrains
 Reals = NDArray[np.float64]
 
 
-class VoltageReads(NamedTuple):
-    """Where a loss reads readout voltages, sorted by sample, neuron and time, and dL/dV there.
+class VoltageSamples(NamedTuple):
+    """Where a loss samples readout voltages, sorted by sample, neuron and time, and dL/dV there.
 
     ``arrivals`` is the arrival (of the neuron's schedule) with which a reading moves, or -1.
     """
@@ -39,7 +39,7 @@ class Evaluation:
 
     values: Reals
     spike_times: Mapping[str, Reals] = field(default_factory=dict)
-    voltages: Mapping[str, VoltageReads] = field(default_factory=dict)
+    voltages: Mapping[str, VoltageSamples] = field(default_factory=dict)
     means: Mapping[tuple[str, float], Reals] = field(default_factory=dict)
     silent_samples: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -51,22 +51,22 @@ def read_at_nodes(solution: Solution, evaluation: Evaluation) -> Evaluation:
         nodes = solution.nodes(name)
         x = (nodes.times - solution.t_start) / (solution.t_end - solution.t_start)
         weights = nodes.weights * np.exp(-rate * x)
-        reads = reads_of(nodes, slopes[:, :, None] * weights[:, None, :])
-        voltages[name] = merged([voltages[name], reads]) if name in voltages else reads
+        voltage_samples = samples_at(nodes, slopes[:, :, None] * weights[:, None, :])
+        voltages[name] = merged([voltages[name], voltage_samples]) if name in voltages else voltage_samples
     return replace(evaluation, voltages=voltages, means={})
 
 
-def reads_of(nodes: Nodes, slopes: Reals) -> VoltageReads:
-    """Return the reads of the nodes, sorted by sample, neuron and time, with dL/dV (n_samples, n_neurons, n_nodes)."""
+def samples_at(nodes: Nodes, slopes: Reals) -> VoltageSamples:
+    """Return the nodes as voltage samples, by sample, neuron and time, with dL/dV (n_samples, n_neurons, n_nodes)."""
     read = np.broadcast_to((nodes.weights != 0)[:, None, :], slopes.shape)
     samples, neurons, points = np.nonzero(read)
-    return VoltageReads(
+    return VoltageSamples(
         samples, neurons, nodes.times[samples, points], np.full(samples.size, -1), slopes[read]
     )
 
 
-def merged(parts: Sequence[VoltageReads]) -> VoltageReads:
-    """Return all reads as one, in the order in which a life comes by: at one time fixed ones, then by their arrivals.
+def merged(parts: Sequence[VoltageSamples]) -> VoltageSamples:
+    """Return all voltage samples as one, in the order of a trajectory: at one time fixed ones, then by their arrivals.
 
     One just before an arrival, whose number it has, comes before one just after it, which has -2 less that number.
     """
@@ -75,7 +75,7 @@ def merged(parts: Sequence[VoltageReads]) -> VoltageReads:
     just_after = arrivals < -1
     number = np.where(just_after, -2 - arrivals, arrivals)
     order = np.lexsort((just_after, number, times, neurons, samples))
-    return VoltageReads(samples[order], neurons[order], times[order], arrivals[order], cotangents[order])
+    return VoltageSamples(samples[order], neurons[order], times[order], arrivals[order], cotangents[order])
 
 
 class Loss(Protocol):

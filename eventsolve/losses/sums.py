@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real_array, shown
 from eventsolve.frozen import Frozen
-from eventsolve.losses.evaluation import Evaluation, Loss, VoltageReads, merged
+from eventsolve.losses.evaluation import Evaluation, Loss, VoltageSamples, merged
 from eventsolve.shown import called
 from eventsolve.solution import Solution
 
@@ -62,7 +62,7 @@ class Sum(Frozen):
         """Return each sample's loss and its derivative by all that a term reads."""
         values = np.zeros(solution.n_samples)
         times: dict[str, Reals] = {}
-        reads: dict[str, list[VoltageReads]] = {}
+        voltage_samples: dict[str, list[VoltageSamples]] = {}
         means: dict[tuple[str, float], Reals] = {}
         silent = np.empty(0, np.int64)
         for weight, term in zip(np.asarray(self.weights), self.terms, strict=True):
@@ -71,10 +71,12 @@ class Sum(Frozen):
             for name, slopes in evaluation.spike_times.items():
                 times[name] = times.get(name, 0.0) + weight * slopes
             for name, read in evaluation.voltages.items():
-                reads.setdefault(name, []).append(read._replace(cotangents=weight * read.cotangents))
+                voltage_samples.setdefault(name, []).append(
+                    read._replace(cotangents=weight * read.cotangents)
+                )
             for key, slopes in evaluation.means.items():
                 means[key] = means.get(key, 0.0) + weight * slopes
             silent = np.union1d(silent, evaluation.silent_samples)
         return Evaluation(
-            values, times, {name: merged(parts) for name, parts in reads.items()}, means, silent
+            values, times, {name: merged(parts) for name, parts in voltage_samples.items()}, means, silent
         )

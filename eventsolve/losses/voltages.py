@@ -32,14 +32,14 @@ from eventsolve.checks import real_array, seconds, seconds_array
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
-    VoltageReads,
+    VoltageSamples,
     check_callable,
     cross_entropy,
     fitting,
     fitting_labels,
     label_vector,
     per_neuron,
-    reads_of,
+    samples_at,
     spikes_of,
     spiking_of,
 )
@@ -97,7 +97,7 @@ class RunningLoss:
 
         span = solution.t_end - solution.t_start
         spikes = {self.population: _at_spikes(solution, self.population, jump) / span}
-        return Evaluation(values, spikes, {self.population: reads_of(nodes, slopes)})
+        return Evaluation(values, spikes, {self.population: samples_at(nodes, slopes)})
 
     def _called(self, voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
         loss, slope = _two_arrays(self.function(voltages, times, sample))
@@ -218,8 +218,8 @@ class MeanVoltageLoss(Frozen):
             return float(slope[sample] @ (before - after) * weight)
 
         spikes = {self.population: _at_spikes(solution, self.population, jump) / span}
-        reads = reads_of(nodes, slope[:, :, None] * weights[:, None, :])
-        return Evaluation(values, spikes, {self.population: reads})
+        voltage_samples = samples_at(nodes, slope[:, :, None] * weights[:, None, :])
+        return Evaluation(values, spikes, {self.population: voltage_samples})
 
     def _weight(self, times: Reals, solution: Solution) -> Reals:
         x = (times - solution.t_start) / (solution.t_end - solution.t_start)
@@ -340,14 +340,14 @@ class MaxVoltageLoss(Frozen):
         maxima = solution.maxima(self.population)
         values, slope = _scored(self.function, maxima.value)
         n_samples, n = maxima.value.shape
-        reads = VoltageReads(
+        voltage_samples = VoltageSamples(
             np.repeat(np.arange(n_samples), n),
             np.tile(np.arange(n), n_samples),
             maxima.time.reshape(-1),
             maxima.arrival.reshape(-1),
             slope.reshape(-1),
         )
-        return Evaluation(values, voltages={self.population: reads})
+        return Evaluation(values, voltages={self.population: voltage_samples})
 
 
 @dataclass(frozen=True, eq=False)
@@ -418,8 +418,10 @@ class SilentHinge(Frozen):
         missing = np.maximum(level[neurons] - value, 0.0)
         values: Reals = 0.5 * np.bincount(samples, missing**2, solution.n_samples).astype(np.float64)
         some = missing > 0
-        reads = VoltageReads(samples[some], neurons[some], time[some], arrival[some], -missing[some])
-        return Evaluation(values, voltages={self.population: reads})
+        voltage_samples = VoltageSamples(
+            samples[some], neurons[some], time[some], arrival[some], -missing[some]
+        )
+        return Evaluation(values, voltages={self.population: voltage_samples})
 
 
 @dataclass(frozen=True, eq=False)
@@ -461,8 +463,8 @@ class SampledVoltage(Frozen):
                 f"got {values.shape} and {slopes.shape}"
             )
         everywhere = np.broadcast_to(times, (solution.n_samples, times.size))
-        reads = reads_of(Nodes(everywhere, np.ones_like(everywhere), voltages), slopes)
-        return Evaluation(values, voltages={self.population: reads})
+        voltage_samples = samples_at(Nodes(everywhere, np.ones_like(everywhere), voltages), slopes)
+        return Evaluation(values, voltages={self.population: voltage_samples})
 
 
 def _check_weighting(weighting: object) -> None:

@@ -35,6 +35,7 @@ def spectrum(found: LyapunovSpectrum, *, ax: Axes | None = None, label: str | No
             places[~known], lowest, "v", ms=4, color=QUIET, transform=ax.get_xaxis_transform(), clip_on=False
         )
     ax.axhline(0, color=QUIET, linewidth=0.6)
+    ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="number", ylabel="exponent (1/s)")
     return ax
 

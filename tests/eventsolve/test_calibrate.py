@@ -200,6 +200,60 @@ def test_populations_that_are_not_measured_are_solved_along():
     assert found.values[0] == pytest.approx(1.1, abs=1e-12)
 
 
+def test_a_latency_comes_back_to_the_second_order_of_itself():
+    """Neurons that spike once, 2 and 1 per cent of tau_syn late: what first order leaves falls by four."""
+    once = {"t_ref": 10 * T_END}
+    given = inputs(np.random.default_rng(3), 30)
+    exact = es.solve(chip(WEIGHT, **once), given, T_END).spikes["hidden"]
+    assert exact.n_spikes > 100
+    left = []
+    for late in (100e-6, 50e-6):
+        measured = es.SpikeTrains(
+            exact.times + late, exact.neurons, exact.samples, exact.n_samples, exact.n_neurons
+        )
+        found = es.calibrate(
+            chip(WEIGHT, **once),
+            given,
+            {"hidden": measured},
+            T_END + late,
+            ("latency", "tau_mem"),
+            loss="linear",
+            unmatched=False,
+        )
+        assert found.names == ("latency of hidden", "tau_mem of hidden")
+        left.append(abs(found.values - [late, 1.0]) / [late, 1.0])
+    assert left[1][0] < 0.02
+    assert (
+        left[0][0] / left[1][0] > 1.5
+    )  # the latency's relative error is of first order, tau_mem's of second
+    assert left[0][1] / left[1][1] > 2.5
+
+
+def test_what_cannot_be_told_does_not_drift():
+    """A latency and a delay of all that arrives are one number of neurons that spike once; both stay near 0."""
+    given = inputs(np.random.default_rng(3), 30)
+    weight, delay = WEIGHT, np.full_like(WEIGHT, 1e-3)
+    exact = es.solve(chip(weight, delay, t_ref=10 * T_END), given, T_END).spikes["hidden"]
+    first = exact.first()
+    measured = es.SpikeTrains.from_dense(
+        (first + np.random.default_rng(4).normal(0, 20e-6, first.shape))[..., None]
+    )
+    assert measured.n_spikes == exact.n_spikes > 100
+    found = es.calibrate(
+        chip(weight, delay, t_ref=10 * T_END),
+        given,
+        {"hidden": measured},
+        T_END,
+        ("latency", "delay", "tau_mem"),
+        time_noise=20e-6,
+    )
+    assert [direction.numbers for direction in found.undetermined] == [
+        ("latency of hidden", "delay of in → hidden")
+    ]
+    assert (np.abs(found.values[:2]) < 20e-6).all()
+    assert abs(found.values[2] - 1) < 4 * found.errors[2] < 0.02
+
+
 DOORS = {
     r"free must name some of .*; got 'tau'": {"free": ["tau"]},
     r"free\['tau_mem'\] must be one of \('neuron', 'layer', 'chip'\); got 'synapse'": {

@@ -114,8 +114,8 @@ def slow(neurons):
 def test_a_wrong_kernel_for_layers_is_refused(monkeypatch):
     right = random_case(2).solve()
     assert es.certify(right).proven
-    march = solve_chunk.march
-    monkeypatch.setattr(solve_chunk, "march", lambda neurons, *rest: march(slow(neurons), *rest))
+    forward = solve_chunk.forward
+    monkeypatch.setattr(solve_chunk, "forward", lambda neurons, *rest: forward(slow(neurons), *rest))
     wrong = random_case(2).solve()
     certificate = es.certify(wrong)
     assert {r.kind for r in certificate.refuted} == {"moved"}
@@ -128,12 +128,12 @@ def test_a_wrong_kernel_for_cycles_is_refused(monkeypatch):
 
 
 def test_a_kernel_that_finds_no_spikes_is_refused(monkeypatch):
-    march = solve_chunk.march
+    forward = solve_chunk.forward
 
     def deaf(neurons, *rest):
-        return march(neurons._replace(v_threshold=neurons.v_threshold + 1e3), *rest)
+        return forward(neurons._replace(v_threshold=neurons.v_threshold + 1e3), *rest)
 
-    monkeypatch.setattr(solve_chunk, "march", deaf)
+    monkeypatch.setattr(solve_chunk, "forward", deaf)
     solution = random_case(2).solve()
     assert solution.spikes["hidden"].n_spikes == 0
     assert {r.kind for r in es.certify(solution).refuted} == {"missed"}
@@ -161,8 +161,8 @@ def test_a_wrong_adjoint_kernel_is_refused(monkeypatch):
     solution = random_case(2).solve()
     cotangents = {"out": np.ones(solution.spikes["out"].n_spikes)}
     assert es.certify(solution, gradients=cotangents).proven
-    march_back = adjoint.march_back
-    monkeypatch.setattr(adjoint, "march_back", lambda neurons, *rest: march_back(slow(neurons), *rest))
+    backward = adjoint.backward
+    monkeypatch.setattr(adjoint, "backward", lambda neurons, *rest: backward(slow(neurons), *rest))
     certificate = es.certify(solution, gradients=cotangents)
     assert not certificate.proven
     assert certificate.misfits

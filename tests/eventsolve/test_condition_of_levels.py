@@ -44,7 +44,7 @@ def test_what_a_decay_owes_to_its_time_constant_is_its_derivative():
     net.connect("in", "out", [[8.0]])
     inputs = {"in": es.SpikeTrains.from_lists([[[1e-3, 3e-3]]])}
     part = es.solve(net, inputs, 30e-3)
-    events = _Events(study := study_of(part, *spiking_layers(part)), *study.lives)
+    events = _Events(study := study_of(part, *spiking_layers(part)), *study.trajectories)
     assert events.duration.size > 3
     for h, by_mem, by_syn in zip(events.duration, events.by_mem_u, events.decay_by_syn, strict=True):
         for tau, found in ((20e-3, by_mem), (5e-3, by_syn)):

@@ -219,9 +219,11 @@ def test_every_kernel_is_called_where_it_can_be_interrupted():
         # three that take a moment, within interruptible
         "validation/tasks/keywords/ear.py": ["fired_cells", "moved_membrane", "released_vesicles"]
     }
-    assert kernels_called_directly("from eventsolve.kernels.layered import march\nmarch(1)") == ["march"]
-    assert kernels_called_directly("from eventsolve.kernels import lives\nlives.maxima(1)") == [
-        "lives.maxima"
+    assert kernels_called_directly("from eventsolve.kernels.layered import forward\nforward(1)") == [
+        "forward"
+    ]
+    assert kernels_called_directly("from eventsolve.kernels import trajectories\ntrajectories.maxima(1)") == [
+        "trajectories.maxima"
     ]
 
 

@@ -405,6 +405,6 @@ def test_versions_of_numba_are_bounded():
 def test_every_kernel_of_the_package_is_kept_so():
     from eventsolve.kernels import layered, recurrent
 
-    for kernel in (layered.march, recurrent.solve_queue):
+    for kernel in (layered.forward, recurrent.solve_queue):
         assert isinstance(kernel._cache, KernelCache)
         assert Path(kernel.stats.cache_path).name.startswith(f"eventsolve.kernels-{eventsolve.__version__}-")

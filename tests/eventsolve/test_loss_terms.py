@@ -216,7 +216,9 @@ class TestSum:
         np.testing.assert_allclose(
             value, sum(w * v for w, (v, _) in zip(weights, parts, strict=True)), rtol=1e-14
         )
-        n_roundings = grads.reads["read"].times.size + sum(t.n_spikes for t in solution.spikes.values())
+        n_roundings = grads.voltage_samples["read"].times.size + sum(
+            t.n_spikes for t in solution.spikes.values()
+        )
         for name in ("weight", "delay", "tau_mem", "tau_syn", "v_leak"):
             for key, got in getattr(grads, name).items():
                 each = [w * getattr(g, name)[key] for w, (_, g) in zip(weights, parts, strict=True)]

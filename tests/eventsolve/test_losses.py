@@ -180,7 +180,7 @@ def test_maximum_voltage_at_a_kink_moves_with_the_arrival():
         return weight * 4.0 / (4.0 - 10.0) * (math.exp(-s / 4e-3) - math.exp(-s / 10e-3))
 
     assert maxima.value[0, 0] == pytest.approx(vmax(3e-3), rel=1e-13)
-    reads = es.losses.VoltageReads(
+    reads = es.losses.VoltageSamples(
         np.array([0]), np.array([0]), maxima.time[0], maxima.arrival[0], np.array([1.0])
     )
 

@@ -102,7 +102,7 @@ def test_what_an_arrival_adds_has_all_digits_for_any_time_constants(s, tau_mem, 
 
 
 def network():
-    """Three readouts, two of one cohort, with leaks, start states and a delay each, that hear a spiking population."""
+    """Three readouts, two of one schedule, with leaks, start states and a delay each, that hear spiking neurons."""
     net = es.Network()
     rng = np.random.default_rng(3)
     net.add_input("in", 3)

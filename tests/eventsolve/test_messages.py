@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import eventsolve as es
-from eventsolve.losses import Evaluation, VoltageReads
+from eventsolve.losses import Evaluation, VoltageSamples
 
 TRAINS = es.SpikeTrains.from_lists([[[1e-3], [2e-3]]])
 
@@ -67,7 +67,7 @@ class Own:
 
 
 def reads(**changes):
-    whole = VoltageReads(
+    whole = VoltageSamples(
         np.array([0, 0]), np.array([0, 1]), np.array([1e-3, 2e-3]), np.full(2, -1), np.ones(2)
     )
     return {"hidden": whole._replace(**changes)}

@@ -9,7 +9,7 @@ from comparing import Comparison
 import eventsolve as es
 from eventsolve.certify.gradients import TOLERANCE, arrays_of
 from eventsolve.kernels.deliveries import PIECE
-from eventsolve.losses import Evaluation, VoltageReads
+from eventsolve.losses import Evaluation, VoltageSamples
 
 
 def dense(seed, n=6):
@@ -33,7 +33,7 @@ def dense(seed, n=6):
     net.connect("b", "a", rng.normal(0.0, 0.4, (n, n)) * (rng.random((n, n)) < 0.6), delay=2e-3)
     trains = es.SpikeTrains.from_dense(rng.uniform(0, 15e-3, (1, 3)))
     solution = es.solve(net, {"in": trains}, 70e-3)
-    assert solution.layer("a").efferents.together.all()
+    assert solution.layer("a").efferents.dense.all()
     return solution
 
 
@@ -106,8 +106,10 @@ def test_a_read_of_a_neuron_in_a_cycle_cannot_move_with_an_arrival():
         def evaluate(self, solution):
             one, none = np.array([0]), np.zeros(1)
             return Evaluation(
-                none, voltages={"a": VoltageReads(one, one, np.array([10e-3]), one, none + 1.0)}
+                none, voltages={"a": VoltageSamples(one, one, np.array([10e-3]), one, none + 1.0)}
             )
 
-    with pytest.raises(ValueError, match="reads of 'a', which is in a cycle, must be fixed in time"):
+    with pytest.raises(
+        ValueError, match="voltage samples of 'a', which is in a cycle, must be fixed in time"
+    ):
         es.value_and_grad(dense(0), Rides())

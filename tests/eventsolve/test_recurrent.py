@@ -173,8 +173,8 @@ def alike(seed, n=12, *, dense):
 @pytest.mark.parametrize("seed", range(12))
 def test_neurons_together_and_alone_are_the_same_neurons(seed):
     together, alone = alike(seed, dense=True), alike(seed, dense=False)
-    assert together.layer("loop").efferents.together.all()
-    assert not alone.layer("loop").efferents.together.any()
+    assert together.layer("loop").efferents.dense.all()
+    assert not alone.layer("loop").efferents.dense.any()
     np.testing.assert_array_equal(together.spikes["loop"].neurons, alone.spikes["loop"].neurons)
     # they advance over other intervals, and round otherwise
     np.testing.assert_allclose(together.spikes["loop"].times, alone.spikes["loop"].times, rtol=1e-9)

@@ -107,7 +107,9 @@ def test_a_peak_in_a_cycle_that_moves_with_an_arrival_is_refused():
     net, inputs = quiet("kink")
     solution = es.solve(net, inputs, T)
     assert (solution.silent_maxima("out").arrival >= 0).any()
-    with pytest.raises(ValueError, match="reads of 'out', which is in a cycle, must be fixed in time"):
+    with pytest.raises(
+        ValueError, match="voltage samples of 'out', which is in a cycle, must be fixed in time"
+    ):
         es.value_and_grad(solution, es.losses.SilentHinge("out", LEVEL))
 
 

@@ -46,7 +46,7 @@ def together(n_samples=2):
     net.connect("loop", "loop", rng.normal(0.0, 0.4, (6, 6)), delay=1e-3)
     trains = es.SpikeTrains.from_dense(rng.uniform(0, 10e-3, (n_samples, 3)))
     solution = es.solve(net, {"in": trains}, 40e-3)
-    assert solution.layer("loop").efferents.together.all()
+    assert solution.layer("loop").efferents.dense.all()
     return solution, es.losses.SpikeTimeLoss(lambda spikes: quadratic(spikes))
 
 

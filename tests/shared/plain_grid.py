@@ -5,6 +5,7 @@ It shares the factors of a step with :class:`validation.grid.TimeStepped`, and n
 
 from collections import defaultdict
 
+import networkx as nx
 import numpy as np
 
 from validation.fixedpoint import ArithmeticUnit, FixedFormat, to_float
@@ -68,7 +69,10 @@ class Sample:
         self.synapses = defaultdict(list)
         for key, q in net.projections.items():
             rows = np.repeat(np.arange(q.row_offsets.size - 1), np.diff(q.row_offsets))
-            steps = in_steps(q.delay, target.time_step) + target.transport
+            inside = (
+                net.graph.has_edge(q.post, q.pre) or q.pre == q.post or nx.has_path(net.graph, q.post, q.pre)
+            )
+            steps = in_steps(q.delay, target.time_step) + target.transport + inside * target.feedback
             for s, (post, pre) in enumerate(zip(rows.tolist(), q.sources.tolist(), strict=True)):
                 synapse = (
                     key,
@@ -82,10 +86,24 @@ class Sample:
         order = {key: place for place, key in enumerate(net.projections)}
         for of in self.synapses.values():
             of.sort(key=lambda s: (order[s[0]], s[4], s[2][1]))
+        self.groups = self.ordered(net) if target.order == "current_first" else [self.cells]
         self.inputs = defaultdict(list)
         for name, k, step in given:
             self.inputs[step].append((name, k))
         self.forward()
+
+    def ordered(self, net):
+        """Return the cells in groups, so that no group gets a spike of its own or of a later one in the same step."""
+        prompt = {(c[0], s[2][0]) for c in self.cells for s in self.synapses[c] if s[4] == 0}
+        if not prompt:
+            return [self.cells]
+        left, groups = list(dict.fromkeys(c[0] for c in self.cells)), []
+        while left:
+            name = next(n for n in left if not any(pre in left and post == n for pre, post in prompt))
+            left.remove(name)
+            groups.append([c for c in self.cells if c[0] == name])
+        self.cells = [c for group in groups for c in group]
+        return groups
 
     def moved(self, v, i, drives, p):
         kept, driven = self.r(v * p["beta"]), self.r(drives * p["k"])
@@ -118,14 +136,20 @@ class Sample:
 
         for step in range(self.n_steps + 1):
             free = {c: step == 0 or step > until[c] for c in self.cells}
-            lifts = {}
-            if step > 0:
-                for c in self.cells:
+            begin = len(self.spikes)
+            if first:
+                for cell in self.inputs[step]:
+                    send(cell, step)
+            for group in self.groups:
+                lifts = {}
+                for c in group:
                     p, was = self.p[c], i[c]
-                    i[c] = self.r(i[c] * p["alpha"])
+                    moves = step > 0 or self.target.points[0] == "0"
+                    if moves:
+                        i[c] = self.r(i[c] * p["alpha"])
                     if first and (step, c, False) in arriving:
                         i[c] = self.r(i[c] + arriving.pop((step, c, False)))
-                    if free[c]:
+                    if free[c] and moves:
                         v[c] = self.moved(v[c], i[c], i[c] if first else was, p)
                     lift = arriving.pop((step, c, True), 0.0) if first else 0.0
                     if lift != 0.0 and free[c]:
@@ -133,14 +157,16 @@ class Sample:
                         v[c] = self.r(v[c] + lift)
                         if not already:
                             lifts[c] = lift
-            begin = len(self.spikes)
-            for c in self.cells:
-                if self.above(v[c], self.p[c]):
-                    fire(c, step, lifts.get(c, 0.0))
-            for cell in self.inputs[step]:
+                sent = len(self.spikes)
+                for c in group:
+                    if self.above(v[c], self.p[c]):
+                        fire(c, step, lifts.get(c, 0.0))
+                for s in self.spikes[sent:] if first else ():
+                    send(s[1], step)
+            for cell in self.inputs[step] if not first else ():
                 send(cell, step)
             sent = begin
-            while True:
+            while not first:
                 for s in self.spikes[sent:]:
                     send(s[1], step)
                 sent = len(self.spikes)
@@ -188,57 +214,62 @@ class Sample:
             return total
 
         for step in range(self.n_steps, -1, -1):
-            if not first:
-                for c in self.cells:
-                    at_i[step, c], at_v[step, c] = p_i[c], p_v[c]
-            for c, slope in reads.get(step, ()):
-                p_v[c] = r(p_v[c] + slope)
-            for c in self.cells:
-                p = self.p[c]
-                if not self.free[step][c]:
-                    if step < self.n_steps and self.free[step + 1][c]:
-                        slope = (p["v_leak"] - self.v[step][c] + self.i[step][c]) * (1 / p["tau_mem"])
-                        released[c] = -p_v[c] * slope
-                    held[c] += p_v[c]
-                    p_v[c] = at_v[step, c] = 0.0
-                at_lift[step, c] = p_v[c]
-            for k in [k for k, s in enumerate(self.spikes) if s[0] == step][::-1]:
-                _, c, v, i, lift = self.spikes[k]
-                p = self.p[c]
-                rate, drop = 1 / p["tau_mem"], p["v_threshold"] - p["v_reset"]
-                errors[k] = error = errors[k] + answer(c, step)
-                if self.target.slope == "threshold" and lift == 0.0:
-                    v = p["v_threshold"]
-                reset = v - drop if p["subtracts"] else p["v_reset"]
-                before = (p["v_leak"] + i) * rate - v * rate
-                if p["held"]:
-                    error += released[c]
-                    p_v[c] += held[c]
-                    released[c] = held[c] = 0.0
-                else:
-                    error += -p_v[c] * ((p["v_leak"] + i) * rate - reset * rate)
-                errors[k] = error
-                if lift == 0.0:
-                    p_v[c] = r(-(error / before if error != 0.0 else 0.0))
-                    continue
-                if p["subtracts"]:
-                    error += p_v[c] * before
-                else:
-                    p_v[c] = 0.0
+            for group in self.groups[::-1]:
                 if not first:
-                    at_v[step, c] = at_lift[step, c] = p_v[c]
-                worth[step, c] = error / lift
+                    for c in group:
+                        at_i[step, c], at_v[step, c] = p_i[c], p_v[c]
+                for c, slope in reads.get(step, ()):
+                    if c not in group:
+                        continue
+                    p_v[c] = r(p_v[c] + slope)
+                for c in group:
+                    p = self.p[c]
+                    if not self.free[step][c]:
+                        if step < self.n_steps and self.free[step + 1][c]:
+                            slope = (p["v_leak"] - self.v[step][c] + self.i[step][c]) * (1 / p["tau_mem"])
+                            released[c] = -p_v[c] * slope
+                        held[c] += p_v[c]
+                        p_v[c] = at_v[step, c] = 0.0
+                    at_lift[step, c] = p_v[c]
+                for k in [k for k, s in enumerate(self.spikes) if s[0] == step and s[1] in group][::-1]:
+                    _, c, v, i, lift = self.spikes[k]
+                    p = self.p[c]
+                    rate, drop = 1 / p["tau_mem"], p["v_threshold"] - p["v_reset"]
+                    errors[k] = error = errors[k] + answer(c, step)
+                    if self.target.slope == "threshold" and lift == 0.0:
+                        v = p["v_threshold"]
+                    reset = v - drop if p["subtracts"] else p["v_reset"]
+                    before = (p["v_leak"] + i) * rate - v * rate
+                    if p["held"]:
+                        error += released[c]
+                        p_v[c] += held[c]
+                        released[c] = held[c] = 0.0
+                    else:
+                        error += -p_v[c] * ((p["v_leak"] + i) * rate - reset * rate)
+                    errors[k] = error
+                    if lift == 0.0:
+                        p_v[c] = r(-(error / before if error != 0.0 else 0.0))
+                        continue
+                    if p["subtracts"]:
+                        error += p_v[c] * before
+                    else:
+                        p_v[c] = 0.0
+                    if not first:
+                        at_v[step, c] = at_lift[step, c] = p_v[c]
+                    worth[step, c] = error / lift
+                for c in group:
+                    p = self.p[c]
+                    if step == 0 and self.target.points[0] != "0":
+                        if first:
+                            at_i[step, c], at_v[step, c], at_lift[step, c] = p_i[c], p_v[c], p_v[c]
+                        continue
+                    if first:
+                        p_i[c] = r(p_i[c] + r(p_v[c] * p["k"]))
+                        at_i[step, c], at_v[step, c], at_lift[step, c] = p_i[c], p_v[c], p_v[c]
+                        p_i[c] = r(p_i[c] * p["alpha"])
+                    else:
+                        p_i[c] = r(r(p_i[c] * p["alpha"]) + r(p_v[c] * p["k"]))
+                    p_v[c] = r(p_v[c] * p["beta"])
             for cell in self.inputs[step][::-1]:
                 of_inputs[step, cell] = answer(cell, step)
-            for c in self.cells:
-                p = self.p[c]
-                if step == 0:
-                    continue
-                if first:
-                    p_i[c] = r(p_i[c] + r(p_v[c] * p["k"]))
-                    at_i[step, c], at_v[step, c], at_lift[step, c] = p_i[c], p_v[c], p_v[c]
-                    p_i[c] = r(p_i[c] * p["alpha"])
-                else:
-                    p_i[c] = r(r(p_i[c] * p["alpha"]) + r(p_v[c] * p["k"]))
-                p_v[c] = r(p_v[c] * p["beta"])
         return errors, of_inputs, weight, delay

@@ -141,7 +141,7 @@ class Twin:
         time, free = ctx.mpf(0), ctx.mpf(0)
         state = (neuron.v_initial - neuron.v_leak, neuron.i_initial)
 
-        def go_on(to):
+        def to_time(to):
             nonlocal time, state
             if free > time:  # V is held
                 until = min(to, free)
@@ -153,18 +153,18 @@ class Twin:
         k = 0
         for spike_time, count, u in [*resets, (None, n_arrivals, None)]:
             for at, weight, delta in arrivals[k:count]:
-                go_on(at)
+                to_time(at)
                 if not delta:
                     state = state[0], state[1] + weight
                 elif not free > at:
                     state = state[0] + weight, state[1]
             k = max(k, count)
             if spike_time is not None:
-                go_on(spike_time)
+                to_time(spike_time)
                 state = u, state[1]
                 free = spike_time + neuron.t_ref
         if free > time:
-            go_on(free)
+            to_time(free)
         return time, state
 
     def threshold(self, who):

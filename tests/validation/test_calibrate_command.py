@@ -1,12 +1,15 @@
 """The command calibrate: a clocked record tells the effective time constants of its clock."""
 
 import json
+import math
 
 import numpy as np
 from typer.testing import CliRunner
 
 import eventsolve as es
 from eventsolve.io import records
+from eventsolve.spiketrains import sorted_trains
+from validation import registry
 from validation.cli.app import app
 
 
@@ -41,3 +44,27 @@ def test_a_clocked_record_tells_its_numbers_with_their_errors(tmp_path):
     refused = CliRunner().invoke(app, ["calibrate", str(tmp_path / "clocked.npz"), "--free", "tau"])
     assert refused.exit_code == 2
     assert "free must name some of" in " ".join(refused.output.split())
+
+
+def test_euler_decays_are_found_in_spikes_alone():
+    """1 - dt/tau per step is the decay of -dt / log(1 - dt/tau), and a spike waits for half a step."""
+    step = 1e-4
+    problem = registry.task("yinyang").problem(n_samples=32, seed=1)
+    spikes = registry.target("timestepped", time_step=step, propagators="euler").run(problem).spikes
+    given = problem.inputs["in"]
+    times = np.round(given.times / step) * step
+    taken = sorted_trains(times, given.neurons, given.samples, (given.n_samples, given.n_neurons))
+    found = es.calibrate(
+        problem.network,
+        {"in": taken},
+        {name: spikes[name] for name in ("hidden", "out")},
+        problem.t_end,
+        ("tau_mem", "tau_syn", "gain", "latency"),
+        of=["hidden"],
+        time_noise=step / math.sqrt(12),
+    )
+    neuron = problem.network.population("hidden")
+    for value, error, name in zip(found.values, found.errors, ("tau_mem", "tau_syn"), strict=False):
+        tau = neuron.parameter(name)[0]
+        assert abs(value + step / tau / math.log(1 - step / tau)) < 4 * error < 0.006
+    assert abs(found.values[3] - step / 2) < 4 * found.errors[3] < 0.1 * step

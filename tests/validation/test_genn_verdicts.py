@@ -155,6 +155,20 @@ def test_what_leaks_into_the_next_trial_is_named():
     assert "consecutive trials" in found.twin
 
 
+@pytest.mark.parametrize(("late", "spikes"), [("17.5", [0, 2, 4, 8]), ("18.5", [0, 1, 3, 5, 9])])
+def test_what_leaked_into_the_next_trial_of_a_recorded_run_is_named(late, spikes):
+    """GeNN ran a silent trial after the first: it spikes where V was reset while there was a current."""
+    problem = alone([2.5, float(late)], n_trials=2)
+    v, current = (DATA[f"ends/{late}/next_trial_{name}_hid"][:, 0] for name in ("V", "I_in"))
+    following = np.flatnonzero((v == 0) & (current > 0))
+    assert following.tolist() == spikes
+    trains = [(times, np.zeros(len(times))) for times in (DATA[f"ends/{late}/spikes_hid"], following * 1.0)]
+    found = diagnose(problem, adapters.record("dump", problem, 1e-3, gradients={}, spikes={"hid": trains}))
+    assert found.twin == "GeNN, 1 ms, consecutive trials"
+    assert re.findall(r"looks like (\w+):", found.sentence) == ["early_zero"]
+    assert f"{len(spikes)} spikes of hid, the first at step 0 of sample 1" in found.where
+
+
 @pytest.mark.parametrize("max_spikes", [2, 4])
 def test_a_full_ring_buffer_is_named_with_its_size(max_spikes):
     problem = alone([2.5])
@@ -176,10 +190,10 @@ def test_a_maximum_at_a_kink_is_named():
     network.add_input("in", 2)
     network.add_population("hid", 2, es.LIF(20e-3, 5e-3))
     network.add_population("out", 2, es.LI(20e-3, 5e-3))
-    network.connect("in", "hid", [[12.0, 0.0], [0.0, 9.0]])
-    network.connect("hid", "out", [[3.0, -6.0], [1.0, 0.5]])
-    trains = es.SpikeTrains.from_lists([[[0.3e-3], [2.1e-3]]])
-    problem = es.Problem(network, {"in": trains}, 40e-3, es.losses.MaxVoltageCrossEntropy("out", [0]))
+    network.connect("in", "hid", [[12.0, 0.0], [0.0, 8.5]])
+    network.connect("hid", "out", [[3.128, -6.0], [1.0, 2.0]])
+    trains = es.SpikeTrains.from_lists([[[0.3e-3], [2.8e-3]]])
+    problem = es.Problem(network, {"in": trains}, 40e-3, es.losses.MaxVoltageCrossEntropy("out", [1]))
     found = diagnose(problem, dumped(problem, 1e-4))
     assert found.name.startswith("kinks: ")
     assert "most from in 0 to hid 1" in found.where

@@ -213,10 +213,15 @@ def test_fixed_point_counts_what_is_out_of_range_and_draws_words_by_sample():
     ("settings", "message"),
     [
         ({"time_step": 0.0}, "time_step must be finite"),
-        ({"propagators": "heun"}, "propagators must be one of exact, exponential, euler; got 'heun'"),
+        (
+            {"propagators": "heun"},
+            "propagators must be one of exact, exponential, euler, scaled, implicit, rk2, rk4; got 'heun'",
+        ),
         ({"input_rounding": "even"}, "input_rounding must be one of"),
         ({"slope": "secant"}, "slope must be one of"),
-        ({"order": "current_first"}, "transport must be an integer >= 1"),
+        ({"feedback": -1}, "feedback must be an integer >= 0"),
+        ({"hold": 0.5}, "hold must be an integer"),
+        ({"points": "1..n+1"}, "points must be one of"),
         ({"transport": -1}, "transport must be an integer >= 0"),
         ({"adjoint": "recursion"}, "needs order 'current_first'"),
         ({"number": "float8"}, "number must be 'float64', 'float32', 'float16' or a fixed-point format"),

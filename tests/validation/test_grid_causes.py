@@ -21,6 +21,8 @@ EVERYTHING = TimeStepped(
     propagators="euler",
     input_rounding="up",
     transport=2,
+    feedback=1,
+    points="0..n-1",
     slope="threshold",
     order="current_first",
     adjoint="recursion",
@@ -45,7 +47,7 @@ def test_every_option_that_departs_from_the_reference_is_a_cause():
     assert list(TimeStepped(DT).causes()) == ["time_step"]
     assert set(EVERYTHING.causes()) == {
         *("time_step", "propagators", "input_rounding", "transport", "order", "slope", "adjoint"),
-        *("inclusive", "number", "rounding", "overflow"),
+        *("points", "inclusive", "number", "rounding", "overflow"),
     }
     assert EVERYTHING.kept() == ("transport",)
     assert TimeStepped(DT).kept() == ()

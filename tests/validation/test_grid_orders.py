@@ -166,6 +166,12 @@ CASES = {
     "down": (feedforward, ANY, {"input_rounding": "down"}),
     "transport": (feedforward, ANY, {"transport": 1}),
     "current first": (feedforward, ANY, {"order": "current_first", "transport": 1}),
+    "current first, in the same step": (feedforward, ANY, {"order": "current_first"}),
+    "current first, feedback, from 0": (
+        cyclic,
+        ANY,
+        {"order": "current_first", "feedback": 1, "points": "0..n-1"},
+    ),
     "current first, mean": (
         lambda rng: feedforward(rng, li(rng, 3)),
         MEAN,
@@ -178,6 +184,14 @@ CASES = {
         {"propagators": "euler", "order": "current_first", "transport": 1},
     ),
     "exponential": (feedforward, ANY, {"propagators": "exponential"}),
+    "scaled": (feedforward, ANY, {"propagators": "scaled"}),
+    "backward Euler": (cyclic, ANY, {"propagators": "implicit"}),
+    "Runge-Kutta 2": (feedforward, ANY, {"propagators": "rk2"}),
+    "Runge-Kutta 4": (feedforward, ANY, {"propagators": "rk4"}),
+    "halves up": (feedforward, ANY, {"input_rounding": "half_up"}),
+    "truncated": (feedforward, ANY, {"input_rounding": "truncated"}),
+    "next": (feedforward, ANY, {"input_rounding": "next"}),
+    "slope by what moved V": (cyclic, ANY, {"slope_current": "moved_by"}),
     "threshold": (cyclic, ANY, {"slope": "threshold"}),
     "fixed point": (feedforward, ANY, {"number": "s12.40"}),
 }

@@ -24,6 +24,9 @@ SCHEMES = [
     {"number": "s6.12", "rounding": "nearest_even", "overflow": "wrap"},
     {"number": "s6.12", "rounding": "to_zero"},
     {"number": "float16"},
+    {"points": "0..n"},
+    {"order": "current_first", "feedback": 1, "points": "0..n"},
+    {"order": "current_first", "feedback": 1, "number": "s8.10", "inclusive": True},
 ]
 
 
@@ -39,7 +42,7 @@ class SpikesAndVoltages:
             x.ravel()
             for x in np.meshgrid(np.arange(solution.n_samples), np.arange(size), self.steps, indexing="ij")
         )
-        reads = es.losses.VoltageReads(
+        reads = es.losses.VoltageSamples(
             samples, neurons, steps * H, np.full(steps.size, -1), 0.1 * np.cos(neurons + steps)
         )
         return Evaluation(np.zeros(solution.n_samples), slopes, {"out": reads})

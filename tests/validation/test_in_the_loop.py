@@ -60,6 +60,17 @@ def test_along_the_exact_spikes_is_the_exact_gradient(slope):
     assert f"({slope} slope)" in found.name
 
 
+@pytest.mark.parametrize("along", ["measured", "straight_through"])
+def test_a_readout_that_never_spikes_is_read_in_the_loop(along):
+    """Its loss is of voltages; on the exact target both ways are the exact gradient, inputs' spike times included."""
+    given = task("keywords", hidden=8).problem(n_samples=2, seed=1)
+    found, want = InTheLoop(Exact(), along).run(given), oracle(given)
+    np.testing.assert_allclose(found.loss_values, want.loss_values, rtol=1e-12)
+    for key, values in want.weight.items():
+        np.testing.assert_allclose(found.weight[key], values, rtol=0, atol=1e-9 * np.abs(values).max())
+    assert set(found.spike_times) == (set() if along == "straight_through" else {"in", "hidden"})
+
+
 def test_of_a_chip_with_other_thresholds_the_measured_slope_is_its_own_gradient():
     given, chip = problem(), Forward(0.07)
     want = mean_gradients(chip.true(given), given.network)

@@ -215,11 +215,12 @@ def test_shapley_values_add_up_to_the_error():
     small = problem(chain(n_hidden=4, recurrent=False, delays=False), n_samples=1)
     study = Study(small, Loihi2(DT, input_rounding="up"), kept=("delays", "limits"))
     *_, found = attribute(study, max_pairs=2)
-    assert study.quantities == ("spike times of hidden",)
-    blame = found.blame("spike times of hidden")
-    assert sum(value for value, _ in blame.values()) == pytest.approx(
-        found.errors["spike times of hidden"] - found.levels[0, 0], rel=1e-9
-    )
+    assert study.quantities == ("V of out", "spike times of hidden")
+    for k, quantity in enumerate(study.quantities):
+        blame = found.blame(quantity)
+        assert sum(value for value, _ in blame.values()) == pytest.approx(
+            found.errors[quantity] - found.levels[0, k], rel=1e-9
+        )
 
 
 # -- the rules of the export

@@ -364,7 +364,7 @@ def test_a_link_into_a_page_goes_to_a_heading_that_is_there():
 
 def test_without_a_copy_of_the_documentation_its_page_is_named(monkeypatch, tmp_path, origin):
     monkeypatch.setattr(html_face, "SOURCE", tmp_path)
-    table = Table("a table", ("x",), (("1",),), about="margins")
+    table = Table("a table", ("x",), (("1",),), about="concepts/margins")
     assert '<span class="about">Margins' in report.to_html(Document("t", (table,), (), origin, {}))
 
 

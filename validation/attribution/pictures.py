@@ -45,7 +45,7 @@ def waterfall(found: Attribution, quantity: str) -> Picture:
         "Each bar is what turning on one more approximation changes; the last is all of them.",
         (plots.panel(plot, "", (*SIGNS, document.Key("all", "exact", "■"))),),
         wide=True,
-        about="attribution",
+        about="howto/explain_an_error",
     )
 
 
@@ -77,7 +77,7 @@ def blame(found: Attribution, quantity: str) -> Picture | None:
         "Shapley values; lines are two standard errors of sampling orders either way.",
         (plots.panel(plot, "", SIGNS),),
         wide=True,
-        about="attribution",
+        about="howto/explain_an_error",
     )
 
 
@@ -103,7 +103,7 @@ def synapses(found: Attribution, keys: Sequence[Key]) -> Picture | None:
         "percentile.",
         tuple(panels),
         wide=True,
-        about="attribution",
+        about="howto/explain_an_error",
     )
 
 

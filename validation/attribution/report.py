@@ -165,13 +165,14 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
 
 
 def headline(found: Attribution) -> list[str]:
-    """Return the quantities to look at first: the directions of the gradients, or spike times if there are none.
+    """Return the quantities to look at first: the directions of the gradients, or what there is if there are none.
 
     Those of the outputs come before others.
     """
     directions = [f"direction of dL/dw of {label_of(key)}" for key in projections(found)]
     times = [quantity for quantity in found.study.quantities if quantity.startswith("spike")]
-    return directions or times[::-1]
+    decisive = [name for name in found.study.quantities if name.startswith("V of") or name == "loss"]
+    return directions or [*decisive, *times[::-1]]
 
 
 def summary(found: Attribution, changes: Changes) -> list[str]:
@@ -228,7 +229,7 @@ def _table(entry: Mapping[str, Any]) -> Table:
         folded=f"{len(rest)} more, each below {SAME:.0%} of the error",
         note="By how much each approximation changes the error: alone, after all others, in sequence, and "
         "averaged over all orders, which adds up.",
-        about="attribution",
+        about="howto/explain_an_error",
     )
 
 
@@ -247,7 +248,7 @@ def _spikes(changes: Changes) -> Table:
         folded=f"{min(more, MOST - LISTED)} more; the JSON file has all {len(rows)}" if more > 0 else "",
         note="The margin is how far the exact voltage goes beyond the threshold with a spike that is missed, or "
         "stays below it where one is extra. Spikes on which a gradient depends come first.",
-        about="margins",
+        about="concepts/margins",
     )
 
 
@@ -396,7 +397,7 @@ def _resolutions(found: Sequence[Errors]) -> Table:
         "by bits",
     )
     note = "Of the batch-mean dL/dw. By bits: its distance from that of float64 at the same time step."
-    return Table("Every resolution", heads, tuple(rows), words=(), note=note, about="attribution")
+    return Table("Every resolution", heads, tuple(rows), words=(), note=note, about="howto/explain_an_error")
 
 
 def convergence_summary(found: Sequence[Errors]) -> list[str]:

@@ -45,7 +45,8 @@ class Study:
     Parameters
     ----------
     problem : Problem
-        Without a loss, and of a target that is forward only, spike times alone are attributed.
+        Without a loss spike times alone are attributed; of a target that is forward only also voltages of readouts that
+        it records, and the loss.
     target : Ablatable
         Whose approximations are asked for.
     kept : tuple of str, optional
@@ -134,10 +135,35 @@ class Study:
         return batch_means(self.exact)
 
     @cached_property
+    def _told(self) -> tuple[tuple[str, ...], bool]:
+        """Of which readouts a target that is forward only records voltages, and whether it says its losses."""
+        if not forward_only(self.target):
+            return (), False
+        record, populations = self.run(self.causes), self.problem.network.populations
+        neurons = ((name, populations[name]) for name in record.traces)
+        readouts = tuple(name for name, p in neurons if p.neuron is not None and not p.spiking)
+        return readouts, record.loss_values is not None
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """The populations without spikes whose voltages are looked at."""
+        return self._told[0]
+
+    @cached_property
+    def exact_losses(self) -> Reals:
+        """The exact losses, (n_samples,), where it is not their gradients that are looked at; else empty."""
+        loss = self.problem.loss
+        if loss is None or not self._told[1]:
+            return np.empty(0)
+        return np.asarray(loss.evaluate(self.exact_problem.solution).values, dtype=np.float64)
+
+    @cached_property
     def quantities(self) -> tuple[str, ...]:
         """What the errors are of; dL/dt and dL/dw that are exactly 0 throughout have no relative error."""
         felt = [name for name in self.windows if np.any(self.exact.spike_times.get(name, 0.0))]
         return (
+            *(f"V of {name}" for name in self.readouts),
+            *(("loss",) if self.exact_losses.size else ()),
             *(f"spike times of {name}" for name in self.windows),
             *(f"dL/dt of {name}" for name in felt),
             *(f"dL/dw of {label_of(key)}" for key in self.projections),
@@ -147,16 +173,25 @@ class Study:
     def observed(self, record: Record) -> Reals:
         """Return the errors of a record, and then its batch-mean gradients, projection by projection.
 
-        Spike times: the mean distance of spikes in seconds, where a missed or extra one counts as the window in which
-        it would have been paired. dL/dt: the norm of its error, where one of the two is 0 at a spike that only the
-        other has. dL/dw: the norm of the error of the batch mean. Its direction: 1 - cosine, which no single gradient
-        that is many times too large, as behind a grazing spike, can blow up.
+        Voltages: the norm of their error, and losses: their mean distance, both relative. Spike times: the mean
+        distance of spikes in seconds, where a missed or extra one counts as the window in which it would have been
+        paired. dL/dt: the norm of its error, where one of the two is 0 at a spike that only the other has. dL/dw: the
+        norm of the error of the batch mean. Its direction: 1 - cosine, which no single gradient that is many times too
+        large, as behind a grazing spike, can blow up.
 
         Raises
         ------
         ValueError
             If the record's gradients are not finite.
         """
+        values = []
+        for name in self.readouts:
+            trace = record.traces[name]
+            wanted = self.exact_problem.solution.voltage(name, np.minimum(trace.times, self.problem.t_end))
+            values.append(np.linalg.norm(trace.voltage - wanted) / (np.linalg.norm(wanted) or 1.0))
+        if self.exact_losses.size:
+            off = np.abs(np.asarray(record.loss_values, dtype=np.float64) - self.exact_losses)
+            values.append(off.mean() / (np.abs(self.exact_losses).mean() or 1.0))
         distances, slopes = [], []
         for name, window in self.windows.items():
             match = match_spikes(name, self.exact.spikes[name], record.spikes[name], window)
@@ -173,7 +208,7 @@ class Study:
         exact = [self.exact_means[key] for key in self.projections]
         errors = [np.linalg.norm(m - e) / np.linalg.norm(e) for m, e in zip(means, exact, strict=True)]
         turned = [_turned(m, e) for m, e in zip(means, exact, strict=True)]
-        observed = np.concatenate([distances, slopes, errors, turned, *(m.ravel() for m in means)])
+        observed = np.concatenate([values, distances, slopes, errors, turned, *(m.ravel() for m in means)])
         if not np.isfinite(observed).all():
             raise ValueError(f"gradients of {record.name!r} are not finite; an error cannot be attributed")
         return observed

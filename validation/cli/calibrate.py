@@ -20,8 +20,9 @@ def calibrate(
         typer.Option(
             metavar="NAME[:LEVEL],...",
             help="What is free: factors of tau_mem, tau_syn and gain, shifts of v_threshold, v_reset, v_leak, "
-            "v_initial, i_initial, t_ref and delay. LEVEL is neuron, layer (the default) or chip, of gains and delays "
-            "also source or synapse: tau_mem:neuron,v_threshold.",
+            "v_initial, i_initial, t_ref and delay, and the latency from a crossing to its spike. LEVEL is neuron, "
+            "layer (the default) or chip, of gains and delays also source or synapse: "
+            "tau_mem:neuron,v_threshold.",
             show_default=False,
         ),
     ],
@@ -86,7 +87,10 @@ def calibrate(
         for name, value, error in zip(found.names, found.values.tolist(), found.errors.tolist(), strict=True)
     )
     lost, extra = (sum(t.n_spikes for t in kind.values()) for kind in (found.lost, found.extra))
-    told = f"{found.n_spikes} spikes explained; {lost} that were not recorded, {extra} that nothing near explains."
+    told = (
+        f"{found.n_spikes} spikes taken; {lost} more that were not recorded, "
+        f"{extra} left out that nothing near explains."
+    )
     blind = tuple(
         Words(f"The spikes cannot tell: {direction}.", "notice") for direction in found.undetermined
     )
@@ -110,7 +114,7 @@ def calibrate(
             "values": found.values.tolist(),
             "errors": [None if error == float("inf") else error for error in found.errors.tolist()],
             "undetermined": [str(direction) for direction in found.undetermined],
-            "spikes": {"explained": found.n_spikes, "lost": lost, "extra": extra},
+            "spikes": {"taken": found.n_spikes, "lost": lost, "extra": extra},
             "noise": found.noise,
         },
     )

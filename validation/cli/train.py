@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from validation.training import Epoch
 
-SLOPES = ("measured", "threshold", "crossing")
+ALONG = ("measured", "threshold", "crossing", "straight_through")
 
 
 def train_task(
@@ -66,9 +66,10 @@ def train_task(
     along: Annotated[
         str | None,
         typer.Option(
-            metavar="SLOPE",
-            help=f"Take exact gradients along the target's spikes, which need be all that it gives: one of "
-            f"{', '.join(SLOPES)}. (default: the target's own gradients)",
+            metavar="WAY",
+            help=f"Take exact gradients with the target in the loop, which need give nothing but spikes: along these, "
+            f"with one of the slopes {', '.join(ALONG[:-1])}, or at the exact solution of the network that it holds, "
+            f"{ALONG[-1]}. (default: the target's own gradients)",
         ),
     ] = None,
     checkpoint: Annotated[
@@ -91,8 +92,8 @@ def train_task(
     option, or what the target cannot run, and with 130 if interrupted; the checkpoint then holds the last whole epoch,
     and --resume goes on from it to the bits that an uninterrupted training has.
     """
-    if along is not None and along not in SLOPES:
-        raise typer.BadParameter(f"{along!r} is not one of {', '.join(SLOPES)}", param_hint="'--along'")
+    if along is not None and along not in ALONG:
+        raise typer.BadParameter(f"{along!r} is not one of {', '.join(ALONG)}", param_hint="'--along'")
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{out} must end with {', '.join(SUFFIXES)}", param_hint="'--out'")
     if resume and (checkpoint is None or not checkpoint.exists()):

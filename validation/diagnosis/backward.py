@@ -14,7 +14,7 @@ import eventsolve as es
 from validation.diagnosis import fitting, guesses
 from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfits, mismatch
 from validation.diagnosis.guesses import Guess
-from validation.diagnosis.twins import Scheme, Twin
+from validation.diagnosis.twins import Clock, Scheme, Twin
 from validation.diagnosis.work import Work, cost
 from validation.diagnosis.writing import PLAIN_FACTOR, Slip, label, loose_slips, slips_of
 from validation.grid.flaws import NONE, Flaws
@@ -62,23 +62,30 @@ def fits(
 ) -> list[Fit]:
     """Return how well every way back of some schemes fits, best first, in float64 and float32 or another format.
 
+    Ways that differ in the current of the slopes are looked at if no usual one leaves nothing, and told if they do.
+
     How much rounding may do is measured: what float32 does to this problem's numbers against float64 is what another
     float32 may do, several times; float64 does as much less as its roundings are finer.
     """
-    found = []
-    for scheme in schemes:
-        pairs: dict[tuple[str, str], dict[str, tuple[Twin, Answer]]] = {}
-        for twin in scheme.ways_back(("float64", "float32") if number == "float64" else (number,)):
-            answer = twin.answer(evidence, problem, flaws)
-            if answer is not None:
-                pairs.setdefault((twin.adjoint, twin.slope), {})[twin.number] = twin, answer
-        for of in pairs.values():
-            limits = _limits(evidence, of)
-            found += [
-                Fit(twin, answer, misfits(evidence, answer), limits[number])
-                for number, (twin, answer) in of.items()
-            ]
+    numbers = ("float64", "float32") if number == "float64" else (number,)
+    found = [f for s in schemes for f in _fits(evidence, s.ways_back(numbers), problem, flaws)]
+    if found and all(fit.off for fit in found):
+        clocks = [s for s in schemes if isinstance(s, Clock)]
+        others = [f for s in clocks for f in _fits(evidence, s.other_ways_back(numbers), problem, flaws)]
+        found += [fit for fit in others if not fit.off]
     return sorted(found, key=lambda fit: (len(fit.off), fit.total))
+
+
+def _fits(evidence: Evidence, twins: Iterable[Twin], problem: es.Problem, flaws: Flaws) -> Iterator[Fit]:
+    pairs: dict[Twin, dict[str, tuple[Twin, Answer]]] = {}
+    for twin in twins:
+        answer = twin.answer(evidence, problem, flaws)
+        if answer is not None:
+            pairs.setdefault(replace(twin, number=""), {})[twin.number] = twin, answer
+    for of in pairs.values():
+        limits = _limits(evidence, of)
+        for number, (twin, answer) in of.items():
+            yield Fit(twin, answer, misfits(evidence, answer), limits[number])
 
 
 def _limits(evidence: Evidence, of: Mapping[str, tuple[Twin, Answer]]) -> dict[str, dict[Place, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.compare.records import depths
 from validation.diagnosis import guesses, linear, places, scans, writing
-from validation.diagnosis.evidence import Evidence, differing, mismatch
+from validation.diagnosis.evidence import Evidence, differing, distance, mismatch
 from validation.diagnosis.guesses import Guess, Kind
 from validation.diagnosis.opened import Odd, odd, opened
 from validation.diagnosis.twins import Clock, Scheme, Twin, schemes, spikes_off
@@ -29,6 +29,8 @@ SURE, OF_NUMBERS, OF_PLACES = 4, 8, 12
 """Spikes that differ at least where nothing but they tells a guess, one with a number, or one at a place."""
 SOME = 3
 """Samples that part, with which a place is tried first."""
+VARIATIONS = 3
+"""Of a usual scheme, at most."""
 NEARLY = 0.1
 """Share of spikes that may be off where a guess is tried on a few samples, as float32 may have them."""
 
@@ -112,6 +114,103 @@ def located(evidence: Evidence, found: Sequence[Base]) -> list[Base]:
     if any(base.odd is None for base in result):
         return list(found)
     return sorted(result, key=lambda base: (not base.scheme.is_as(said), base.apart))
+
+
+def varied(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
+    """Return the schemes with the recorded spikes that are a few :meth:`Clock.variations` from one of the nearest.
+
+    They are looked for step by step, each leaving spikes nearer to the recorded ones, on a few samples first. Where
+    nothing but spikes tells, each has to put right so many that it is not by chance.
+    """
+    few, depth = _few(evidence), VARIATIONS
+    tried: dict[Clock, _Beside] = {}
+    for base in found:
+        if isinstance(base.scheme, Clock):
+            tried[base.scheme] = _beside(few, base.scheme)
+    most = min((base.off for base in found), default=0)
+    if not evidence.numbers and not _at_the_end(evidence, found):
+        depth = min(depth, most // SURE)
+    expanded: set[Clock] = set()
+    for _ in range(depth):
+        nearest = {s for by in (_by_distance, _by_start) for s in sorted(tried, key=by(tried))[:NEAREST]}
+        for scheme in [s for s in tried if s in nearest - expanded]:
+            expanded.add(scheme)
+            for other in scheme.variations(evidence):
+                if other not in tried:
+                    tried[other] = _beside(few, other)
+        total = sum(len(rows) for rows in few.spikes.values())
+        right = [scheme for scheme, beside in tried.items() if beside.off <= NEARLY * total]
+        right = sorted(right, key=lambda scheme: tried[scheme].off)[: 2 * NEAREST]
+        for number in ("float64", "float32"):
+            same = [s for s in right if number != "float64" or tried[s].off == 0]
+            same = [s for s in same if spikes_off(evidence, s, evidence.problem, number=number) == 0]
+            if same:
+                return list(same)
+    return []
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """How far a scheme's spikes are from the recorded ones.
+
+    Attributes
+    ----------
+    off : float
+        How many differ.
+    distance : float
+        By how many steps they are apart.
+    start : float
+        Up to which step they are alike, over all samples: what only comes with a spike leaves what is before it.
+    """
+
+    off: float
+    distance: float
+    start: float
+
+
+def _beside(evidence: Evidence, scheme: Scheme) -> _Beside:
+    answer = Twin(scheme).answer(evidence, replace(evidence.problem, loss=None))
+    if answer is None:
+        return _Beside(np.inf, np.inf, 0.0)
+    first = np.full(evidence.problem.n_samples, evidence.n_steps + 1)
+    for name, rows in evidence.spikes.items():
+        other = set(map(tuple, rows.tolist())) ^ set(map(tuple, answer.spikes[name].tolist()))
+        for sample, step, _ in other:
+            first[sample] = min(first[sample], step)
+    return _Beside(mismatch(evidence, answer.spikes), distance(evidence, answer.spikes), float(first.sum()))
+
+
+def _by_distance(tried: Mapping[Clock, _Beside]) -> Callable[[Clock], float]:
+    return lambda scheme: tried[scheme].distance
+
+
+def _by_start(tried: Mapping[Clock, _Beside]) -> Callable[[Clock], float]:
+    return lambda scheme: -tried[scheme].start
+
+
+def alike(evidence: Evidence, schemes: Sequence[Scheme]) -> list[Scheme]:
+    """Return the schemes that have the same spikes as some, from which they differ in one thing."""
+    few = _few(evidence)
+    clocks = [scheme for scheme in schemes if isinstance(scheme, Clock)]
+    others = dict.fromkeys(other for scheme in clocks for other in scheme.variations(evidence))
+    return [
+        other
+        for other in others
+        if other not in schemes
+        and spikes_off(few, other, few.problem) == 0
+        and spikes_off(evidence, other, evidence.problem) == 0
+    ]
+
+
+def _at_the_end(evidence: Evidence, found: Sequence[Base]) -> bool:
+    """Say whether a record differs from some scheme only in that it has no spike at the last point."""
+    return any(
+        all(
+            differing(rows, base.spikes[name][base.spikes[name][:, 1] < evidence.n_steps]) == 0
+            for name, rows in evidence.spikes.items()
+        )
+        for base in found
+    )
 
 
 def different(found: Sequence[Base]) -> list[Base]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from eventsolve.losses import Evaluation, VoltageReads
+from eventsolve.losses import Evaluation, VoltageSamples
 from validation.diagnosis.evidence import Evidence
 from validation.grid.flaws import Reading
 from validation.grid.solution import GridSolution
@@ -62,7 +62,7 @@ def _late(steps: int) -> Reading:
         reads = {}
         for name, read in evaluation.voltages.items():
             at = np.clip(read.times + steps * solution.time_step, 0.0, solution.t_end)
-            reads[name] = VoltageReads(read.samples, read.neurons, at, read.arrivals, read.cotangents)
+            reads[name] = VoltageSamples(read.samples, read.neurons, at, read.arrivals, read.cotangents)
         return replace(evaluation, voltages=reads)
 
     return moved

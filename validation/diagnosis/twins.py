@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeAlias, cast, get_args
 
+import networkx as nx
 import numpy as np
 
 import eventsolve as es
@@ -20,6 +22,7 @@ from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators
 from validation.grid.steps import InputRounding
+from validation.grid.time_stepped import WORDS, Points
 from validation.oracle import oracle
 
 
@@ -29,27 +32,43 @@ class Clock:
 
     Attributes
     ----------
-    propagators, order, transport, input_rounding, inclusive
+    propagators, order, transport, feedback, points, input_rounding, inclusive, input_transport, stamp, late_reset, hold
         As of :class:`validation.grid.TimeStepped`.
     """
 
     propagators: Propagators = "exact"
     order: str = "voltage_first"
     transport: int = 0
+    feedback: int = 0
+    points: Points = "1..n"
     input_rounding: InputRounding = "nearest"
     inclusive: bool = False
+    input_transport: int | None = None
+    stamp: int = 0
+    late_reset: bool = False
+    hold: int = 0
 
     def __str__(self) -> str:
-        how = {
-            "exact": "exact propagators",
-            "exponential": "exponential decays",
-            "euler": "forward Euler",
-        }[self.propagators]
-        inputs = {"nearest": "the nearest step", "up": "the next step", "down": "the step before"}
+        inputs = {
+            "nearest": "the nearest step",
+            "up": "the next step",
+            "down": "the step before",
+            "half_up": "the nearest step, halves up",
+            "next": "the next step even if they are on one",
+            "truncated": "the step that their float64 quotient has",
+        }
         first = ", current before voltage" if self.order == "current_first" else ""
         late = f", spikes act {self.transport} step later" if self.transport else ""
+        if first and not late:
+            late = ", spikes act in their own step"
+        late += ", inputs in their own" if self.input_transport == 0 and self.transport else ""
+        late += f", {self.feedback} step later in cycles" if self.feedback else ""
+        points = f", states move at points {self.points}" if self.points != "1..n" else ""
         equal = ", V at the threshold spikes" if self.inclusive else ""
-        return f"{how}{first}{late}, inputs to {inputs[self.input_rounding]}{equal}"
+        points += ", spikes told at the end of their step" if self.stamp else ""
+        reset = ", resets a step late" if self.late_reset else ""
+        reset += ", V held a step less than t_ref" if self.hold < 0 else ""
+        return f"{WORDS[self.propagators]}{first}{late}, inputs to {inputs[self.input_rounding]}{points}{reset}{equal}"
 
     def is_as(self, said: Mapping[str, Any]) -> bool:
         """Say whether it is what a record says of its scheme, as far as it does."""
@@ -63,8 +82,14 @@ class Clock:
             propagators=self.propagators,
             order=self.order,  # type: ignore[arg-type]
             transport=self.transport,
+            feedback=self.feedback,
+            points=self.points,
             input_rounding=self.input_rounding,
             inclusive=self.inclusive,
+            input_transport=self.input_transport,
+            stamp=self.stamp,
+            late_reset=self.late_reset,
+            hold=self.hold,
             number=number,
             traces=False,
             **settings,  # type: ignore[arg-type]
@@ -77,11 +102,40 @@ class Clock:
         return self.target(time_step, number, **settings).run_flawed(problem, flaws)
 
     def ways_back(self, numbers: Sequence[str] = ("float64", "float32")) -> Iterator[Twin]:
-        """Yield every way in which its gradients may be computed, in some number formats."""
+        """Yield every usual way in which its gradients may be computed, in some number formats."""
         for adjoint in ("transpose", "recursion") if self.order == "current_first" else ("transpose",):
             for slope in ("grid", "threshold"):
                 for number in numbers:
                     yield Twin(self, adjoint, slope, number)
+
+    def other_ways_back(self, numbers: Sequence[str] = ("float64", "float32")) -> Iterator[Twin]:
+        """Yield ways that differ in the current of the slopes at spikes."""
+        currents = ("end",) if self.order == "current_first" else ("moved_by", "end")
+        for current, slope, number in itertools.product(currents, ("grid", "threshold"), numbers):
+            yield Twin(self, "transpose", slope, number, current)
+
+    def variations(self, evidence: Evidence) -> Iterator[Clock]:
+        """Yield schemes that differ from it in one thing, in which implementations differ less often."""
+        network = evidence.problem.network
+        neurons = [p for p in network.populations.values() if p.neuron is not None]
+        spiking = [p for p in neurons if p.spiking]
+        inner = [p for key, p in network.projections.items() if key[0] not in evidence.problem.inputs]
+        for propagators in get_args(Propagators):
+            yield replace(self, propagators=propagators)
+        for rounding in get_args(InputRounding):
+            yield replace(self, input_rounding=rounding)
+        for points in get_args(Points):
+            yield replace(self, points=points)
+        yield replace(self, inclusive=not self.inclusive)
+        if self.order == "current_first" and self.transport == 1:
+            yield replace(self, input_transport=0, points="0..n")
+        if self.order == "current_first" and self.transport == 0 and not any(p.delay.any() for p in inner):
+            yield replace(self, stamp=1, points="0..n-1")
+        held = [bool(p.parameter("t_ref").any()) for p in spiking]
+        if not any(held):
+            yield replace(self, late_reset=True)
+        if sum(held) > 1:  # of a single population it is as likely a slip
+            yield replace(self, hold=-1)
 
 
 @dataclass(frozen=True)
@@ -146,16 +200,27 @@ def rules_of(flaws: Flaws) -> plain_adjoint.Rules | None:
     return plain_adjoint.Rules(**{name: getattr(flaws, name) for name in known})
 
 
+USUAL_PROPAGATORS: tuple[Propagators, ...] = ("exact", "exponential", "euler")
+USUAL_ROUNDINGS: tuple[InputRounding, ...] = ("nearest", "up", "down")
+
+
 def schemes(evidence: Evidence) -> Iterator[Scheme]:
-    """Yield all schemes, usual ones first."""
+    """Yield the usual schemes; :meth:`Clock.variations` has others."""
     if not evidence.clocked:
         yield Continuous()
         return
-    for rounding in ("nearest", "up", "down"):
-        assert rounding in get_args(InputRounding)
-        for order, transport in (("voltage_first", 0), ("current_first", 1), ("voltage_first", 1)):
-            for propagators in get_args(Propagators):
-                yield Clock(propagators, order, transport, rounding)
+    orders: list[tuple[str, int, int, Points]] = [
+        ("voltage_first", 0, 0, "1..n"),
+        ("current_first", 1, 0, "1..n"),
+        ("voltage_first", 1, 0, "1..n"),
+        ("current_first", 0, 0, "0..n"),
+    ]
+    if not nx.is_directed_acyclic_graph(evidence.problem.network.graph):
+        orders += [("current_first", 0, 1, "0..n"), ("voltage_first", 0, 1, "1..n")]
+    for rounding in USUAL_ROUNDINGS:
+        for order, transport, feedback, points in orders:
+            for propagators in USUAL_PROPAGATORS:
+                yield Clock(propagators, order, transport, feedback, points, rounding)
 
 
 @dataclass(frozen=True)
@@ -165,7 +230,7 @@ class Twin:
     Attributes
     ----------
     scheme : Clock or Continuous
-    adjoint, slope, number
+    adjoint, slope, number, slope_current
         As of :class:`validation.grid.TimeStepped`.
     """
 
@@ -173,34 +238,43 @@ class Twin:
     adjoint: str = "transpose"
     slope: str = "grid"
     number: str = "float64"
+    slope_current: str = "seen"
 
     def __str__(self) -> str:
         if isinstance(self.scheme, Continuous):
             return str(self.scheme)
         back = ", adjoint by a recursion of its own" if self.adjoint == "recursion" else ""
         slope = ", slope at the threshold" if self.slope == "threshold" else ""
-        return f"{self.scheme}{back}{slope}, {self.number}"
+        current = {
+            "seen": "",
+            "moved_by": ", slope with the current that moved V",
+            "end": ", slope with the current at the end of the step",
+        }[self.slope_current]
+        return f"{self.scheme}{back}{slope}{current}, {self.number}"
 
     def settings(self, time_step: float) -> tuple[str, ...]:
         """Return the options of :class:`validation.grid.TimeStepped` with which it is this twin, as text."""
         if isinstance(self.scheme, Continuous):
             return ()
-        target = self.scheme.target(time_step, self.number, adjoint=self.adjoint, slope=self.slope)
+        target = self.scheme.target(time_step, self.number, **self._back)
         default = {f.name: f.default for f in fields(target)}
         found = {name: getattr(target, name) for name in default if name not in ("time_step", "traces")}
         others = (f"{name}={value}" for name, value in found.items() if value != default[name])
         return (f"time_step={time_step!r}", *others)
 
+    @property
+    def _back(self) -> dict[str, str]:
+        return {"adjoint": self.adjoint, "slope": self.slope, "slope_current": self.slope_current}
+
     def answer(self, evidence: Evidence, problem: es.Problem, flaws: Flaws = NONE) -> Answer | None:
         """Return what it says of a problem, None if it cannot run it, or has far more spikes than were recorded."""
-        settings: dict[str, Any] = {"adjoint": self.adjoint, "slope": self.slope}
         bounded = problem
         if problem is not evidence.problem:
             bounded = replace(problem, max_spikes=min(problem.max_spikes, 100 + 10 * evidence.n_spikes))
         try:
             with warnings.catch_warnings():  # what looks like a slip of unit is tried because it may be one
                 warnings.simplefilter("ignore", UnitWarning)
-                found = self.scheme.run(evidence.time_step, bounded, flaws, self.number, **settings)
+                found = self.scheme.run(evidence.time_step, bounded, flaws, self.number, **self._back)
         except (ValueError, StoppedError):
             return None
         return answer_of(found, evidence)

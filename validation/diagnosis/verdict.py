@@ -156,6 +156,9 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     known = _published(evidence, truth, work)
     if known is not None:
         return known
+    other = _varied(evidence, truth, bases, work) if fits_grid and evidence.clocked else None
+    if other is not None and other.verdict != "unexplained":
+        return other
     if not bases:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
     written = _ranked(forward.written(evidence, bases))
@@ -180,7 +183,13 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         believed = list(_with_another(sorted(found, key=_order), work)) or believed
     if believed:
         return _moved(sorted(believed, key=_order))
-    return _unexplained_spikes(evidence, truth, bases, work.untried)
+    return other or _unexplained_spikes(evidence, truth, bases, work.untried)
+
+
+def _varied(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], work: Work) -> Diagnosis | None:
+    """Judge beside schemes that are less usual, if one has the spikes."""
+    schemes = forward.varied(evidence, bases)
+    return _numbers(evidence, truth, schemes, work) if schemes else None
 
 
 def _delayed(
@@ -196,6 +205,10 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
         return _explained(evidence, truth, None, Twin(schemes[0]))
     every = backward.fits(evidence, schemes, evidence.problem)
     best = every[0]
+    if best.off:  # few spikes tell apart propagators that are nearly alike; gradients do
+        every = [*backward.fits(evidence, forward.alike(evidence, schemes), evidence.problem), *every]
+        every.sort(key=lambda fit: (len(fit.off), fit.total))
+        best = every[0]
     if not best.off:
         return _explained(evidence, truth, best.answer, best.twin)
     known = _published(evidence, truth, work)

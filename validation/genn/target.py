@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import count, duration, real, seconds
@@ -279,6 +280,25 @@ class GeNN:
         if not self.present.grid:
             return self._exact(problem)
         return record_of(self.simulate(problem, traces=self.traces), problem, self.name, self.time_step)
+
+    def decisions(self, problem: es.Problem) -> NDArray[np.int64] | None:
+        """Return the class of each sample, (n_samples,): the largest of what the readout scores, as GeNN compares them.
+
+        None where the loss reads no score of each class over the trial; and without the grid, for the exact network has
+        no readout of GeNN's.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`run`.
+        """
+        if not self.present.grid:
+            return None
+        outcome = self.simulate(problem, traces=False)
+        reading, answer = outcome.reading, outcome.answer
+        if reading is None or answer is None or reading.of_spikes or reading.name in ("Var", "avg_xentropy"):
+            return None
+        return np.asarray(answer.scores.argmax(axis=1))
 
     def simulate(self, problem: es.Problem, *, traces: bool = True, adjoints: bool = False) -> Outcome:
         """Run a problem as :meth:`run` does, and return everything in GeNN's own terms.

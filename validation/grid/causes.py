@@ -37,8 +37,13 @@ def causes(target: TimeStepped) -> dict[str, str]:
         "time_step": "spikes, arrivals, delays and what the loss reads are on a grid",
         "propagators": f"states move by {target.propagators} factors of a step",
         "input_rounding": f"inputs are moved {target.input_rounding} to the grid, not to the nearest point",
-        "transport": f"a spike arrives {target.transport} steps after it was sent, beyond its delay",
-        "order": "the voltage moves with the current at the end of a step, after arrivals; with transport only",
+        "transport": f"a spike arrives {_late(target)} after it was sent, beyond its delay",
+        "order": "the voltage moves with the current at the end of a step, after arrivals, with any transport",
+        "points": f"states move at points {target.points}, not 1..n",
+        "stamp": f"spikes are told {target.stamp} steps after the point at which they were seen",
+        "late_reset": "a reset comes a step late",
+        "hold": f"V is held {target.hold:+d} steps longer than the refractory period",
+        "slope_current": f"slopes at a spike are those of the I {target.slope_current}, not of that which was seen",
         "slope": "slopes at a spike are those of V at threshold, not of the V that was seen",
         "adjoint": "adjoints move by a recursion of their own, not by the transpose; with order only",
         "inclusive": "V equal to the threshold is a spike",
@@ -55,8 +60,13 @@ def _makes(target: TimeStepped, cause: str) -> bool:
         "time_step": True,
         "propagators": target.propagators != "exact",
         "input_rounding": target.input_rounding != "nearest",
-        "transport": target.transport > 0,
+        "transport": target.transport > 0 or target.feedback > 0 or bool(target.input_transport),
         "order": target.order != "voltage_first",
+        "points": target.points != "1..n",
+        "stamp": target.stamp > 0,
+        "late_reset": target.late_reset,
+        "hold": target.hold != 0,
+        "slope_current": target.slope_current != "seen",
         "slope": target.slope != "grid",
         "adjoint": target.adjoint != "transpose",
         "inclusive": target.inclusive,
@@ -64,6 +74,14 @@ def _makes(target: TimeStepped, cause: str) -> bool:
         "rounding": fixed and target.rounding != "nearest_even",
         "overflow": fixed and FixedFormat.parse(target.number).value_bits < _WIDEST,
     }[cause]
+
+
+def _late(target: TimeStepped) -> str:
+    """Return after how many steps spikes arrive, in words."""
+    steps = f"{target.transport} step{'' if target.transport == 1 else 's'}"
+    if target.input_transport is not None:
+        steps += f", an input's {target.input_transport},"
+    return f"{steps}, {target.feedback} more in cycles," if target.feedback else steps
 
 
 @dataclass(frozen=True)
@@ -106,15 +124,24 @@ def with_causes(target: TimeStepped, on: Iterable[str]) -> TimeStepped | Loaded:
     if chosen == set(known):
         return target
     parts = FINER if "time_step" not in chosen else 1
-    transport = target.transport * parts if "transport" in chosen else 0
-    ordered = "order" in chosen and transport > 0
+    late = "transport" in chosen
+    ordered = "order" in chosen and (late or "transport" not in known)
     made = replace(
         target,
         time_step=target.time_step / parts,
         propagators=target.propagators if "propagators" in chosen else "exact",
         input_rounding=target.input_rounding if "input_rounding" in chosen else "nearest",
-        transport=transport,
+        transport=target.transport * parts if late else 0,
+        input_transport=target.input_transport * parts
+        if late and target.input_transport is not None
+        else None,
+        feedback=target.feedback * parts if late else 0,
         order=target.order if ordered else "voltage_first",
+        points=target.points if "points" in chosen else "1..n",
+        stamp=target.stamp if "stamp" in chosen else 0,
+        late_reset=target.late_reset and "late_reset" in chosen,
+        hold=target.hold if "hold" in chosen else 0,
+        slope_current=target.slope_current if "slope_current" in chosen else "seen",
         slope=target.slope if "slope" in chosen else "grid",
         adjoint=target.adjoint if "adjoint" in chosen and ordered else "transpose",
         inclusive=target.inclusive and "inclusive" in chosen,

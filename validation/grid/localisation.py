@@ -291,8 +291,7 @@ def _options(target: TimeStepped) -> Iterator[tuple[str, Mapping[str, Any]]]:
             options: dict[str, Any] = {name: value}
             if value == "voltage_first":
                 options["adjoint"] = "transpose"
-            least = 1 if options.get("order", target.order) == "current_first" else 0
-            if options.get("transport", target.transport) < least:
+            if options.get("transport", target.transport) < 0:
                 continue
             if options.get("adjoint") == "recursion" and target.order != "current_first":
                 continue

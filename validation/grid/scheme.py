@@ -10,7 +10,7 @@ from scipy.special import exprel, factorial
 from eventsolve.network import Population
 from validation.grid.steps import Reals
 
-Propagators: TypeAlias = Literal["exact", "exponential", "euler"]
+Propagators: TypeAlias = Literal["exact", "exponential", "euler", "scaled", "implicit", "rk2", "rk4"]
 
 
 class Factors(NamedTuple):
@@ -38,16 +38,28 @@ def factors(population: Population, time_step: float, propagators: Propagators) 
     population : Population
     time_step : float
         Seconds.
-    propagators : {"exact", "exponential", "euler"}
+    propagators : {"exact", "exponential", "euler", "scaled", "implicit", "rk2", "rk4"}
         MODEL, Forward; or exponential decays, with I held over the step: transfer = 1 - decay_mem; or
-        decay = 1 - time_step/tau and transfer = time_step/tau_mem.
+        decay = 1 - time_step/tau and transfer = time_step/tau_mem; or exponential decays with that transfer; or
+        backward Euler; or Runge-Kutta's of second or of fourth order, which are those of the exponential's series.
     """
     tau_mem, tau_syn = population.parameter("tau_mem"), population.parameter("tau_syn")
     a, b = time_step / tau_mem, time_step / tau_syn
     if propagators == "euler":
         return Factors(1 - a, 1 - b, a), Slopes(a / tau_mem, b / tau_syn, -a / tau_mem, np.zeros_like(a))
+    if propagators == "implicit":
+        decay_mem, decay_syn = 1 / (1 + a), 1 / (1 + b)
+        by_mem = a * decay_mem**2 / tau_mem
+        return (
+            Factors(decay_mem, decay_syn, a * decay_mem),
+            Slopes(by_mem, b * decay_syn**2 / tau_syn, -by_mem, np.zeros_like(a)),
+        )
+    if propagators in ("rk2", "rk4"):
+        return _series(a, b, tau_mem, tau_syn, int(propagators[2:]))
     decay_mem, decay_syn = np.exp(-a), np.exp(-b)
     by_mem, by_syn = a * decay_mem / tau_mem, b * decay_syn / tau_syn
+    if propagators == "scaled":
+        return Factors(decay_mem, decay_syn, a), Slopes(by_mem, by_syn, -a / tau_mem, np.zeros_like(a))
     if propagators == "exponential":
         return (
             Factors(decay_mem, decay_syn, -np.expm1(-a)),
@@ -60,6 +72,24 @@ def factors(population: Population, time_step: float, propagators: Propagators) 
     return (
         Factors(decay_mem, decay_syn, transfer),
         Slopes(by_mem, by_syn, -of_mem / tau_mem, -of_syn / tau_syn),
+    )
+
+
+def _series(a: Reals, b: Reals, tau_mem: Reals, tau_syn: Reals, order: int) -> tuple[Factors, Slopes]:
+    """Return the factors of the series up to an order, whose transfer is a sum of a (-a)^i (-b)^k / (i + k + 1)!."""
+    terms = 1 / factorial(np.arange(order + 1))
+    decay_mem, decay_syn = (np.polynomial.polynomial.polyval(-x, terms) for x in (a, b))
+    by_mem, by_syn = (
+        np.polynomial.polynomial.polyval(-x, terms[:-1]) * x / tau for x, tau in ((a, tau_mem), (b, tau_syn))
+    )
+    transfer, of_mem, of_syn = np.zeros_like(a), np.zeros_like(a), np.zeros_like(a)
+    for i in range(order):
+        for k in range(order - i):
+            term = a * (-a) ** i * (-b) ** k * terms[i + k + 1]
+            transfer = transfer + term
+            of_mem, of_syn = of_mem + (i + 1) * term, of_syn + k * term
+    return Factors(decay_mem, decay_syn, transfer), Slopes(
+        by_mem, by_syn, -of_mem / tau_mem, -of_syn / tau_syn
     )
 
 

@@ -22,16 +22,23 @@ States = tuple[Reals, Reals]
 class GridSolution:
     """What losses ask of a :class:`eventsolve.Solution`, on a grid.
 
-    Voltages are read at the nearest point, after a reset there and after what arrives there. The mean of a running loss
-    is over the points after 0, a step each; a largest voltage is the first largest at a point.
+    Voltages are read at the nearest point that is computed, after a reset there and after what arrives there. The mean
+    of a running loss is over the points at which states move, a step each; a largest voltage is the first largest at a
+    point.
 
     Attributes
     ----------
     network : Network
     spikes : mapping of str to SpikeTrains
-    n_samples, n_steps : int
+    n_samples : int
+    first, n_steps : int
+        The first and the last point at which states move.
     time_step : float
         Seconds.
+    t_end : float
+        Seconds, of the whole run.
+    stamp : int
+        By how many steps times are told later than their point.
     states : callable
         Takes nothing and returns V and I of all populations, (n_samples, n_steps + 1, n_neurons).
     populations : mapping of str to int
@@ -41,18 +48,16 @@ class GridSolution:
     network: Network
     spikes: Mapping[str, es.SpikeTrains]
     n_samples: int
+    first: int
     n_steps: int
     time_step: float
+    t_end: float
+    stamp: int
     states: Callable[[], States] = field(repr=False)
     populations: Mapping[str, int] = field(repr=False)
 
     t_start = 0.0
     stopped = None
-
-    @property
-    def t_end(self) -> float:
-        """Seconds."""
-        return self.n_steps * self.time_step
 
     @cached_property
     def _all_states(self) -> States:
@@ -80,7 +85,7 @@ class GridSolution:
         voltages = self._of(population, 0)
         steps = voltages.argmax(axis=1)
         values = np.take_along_axis(voltages, steps[:, None], axis=1)[:, 0]
-        return Maxima(values, steps * self.time_step, np.full(steps.shape, -1))
+        return Maxima(values, (steps + self.stamp) * self.time_step, np.full(steps.shape, -1))
 
     def silent_maxima(self, population: str) -> SilentMaxima:
         """Return the largest voltage of every neuron in every sample in which it does not spike."""
@@ -88,20 +93,22 @@ class GridSolution:
         voltages = self._of(population, 0)[samples, :, neurons]
         steps = voltages.argmax(axis=1)
         values = voltages[np.arange(steps.size), steps]
-        return SilentMaxima(samples, neurons, values, steps * self.time_step, np.full(steps.shape, -1))
+        return SilentMaxima(
+            samples, neurons, values, (steps + self.stamp) * self.time_step, np.full(steps.shape, -1)
+        )
 
     def mean_voltages(self, population: str, rate: float) -> None:
         """Return nothing: a mean of the points is a sum over nodes."""
 
     def nodes(self, population: str) -> Nodes:
-        """Return the points after 0, each with one step's share of the mean."""
+        """Return the points at which states move, each with one step's share of the mean."""
         require_continuous(self.network, population, 0.0, self.t_end)
-        times = np.arange(1, self.n_steps + 1) * self.time_step
-        shape = (self.n_samples, self.n_steps)
+        times = (np.arange(self.first, self.n_steps + 1) + self.stamp) * self.time_step
+        shape = (self.n_samples, times.size)
         return Nodes(
             np.broadcast_to(times, shape),
-            np.full(shape, 1.0 / self.n_steps),
-            self._of(population, 0)[:, 1:].transpose(0, 2, 1),
+            np.full(shape, 1.0 / times.size),
+            self._of(population, 0)[:, self.first :].transpose(0, 2, 1),
         )
 
     def require_whole(self, what: str) -> None:
@@ -110,10 +117,12 @@ class GridSolution:
     def step_of(self, times: Reals) -> Integers:
         """Return the nearest point of times, or raise a ValueError if one lies outside of the run."""
         steps = np.rint(times / self.time_step).astype(np.int64)
-        if ((steps < 0) | (steps > self.n_steps)).any():
-            bad = times[(steps < 0) | (steps > self.n_steps)]
-            raise ValueError(f"times must lie in [0, t_end = {self.t_end!r}]; got {float(bad[0])!r}")
-        return steps
+        outside = (steps < 0) | (steps > round(self.t_end / self.time_step) + self.stamp)
+        if outside.any():
+            raise ValueError(
+                f"times must lie in [0, t_end = {self.t_end!r}]; got {float(times[outside][0])!r}"
+            )
+        return np.clip(steps - self.stamp, 0, self.n_steps)
 
     def _at(self, population: str, times: ArrayLike) -> States:
         asked = np.asarray(times, dtype=np.float64).reshape(-1)

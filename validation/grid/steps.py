@@ -17,22 +17,32 @@ from eventsolve.network import LIF, Network
 
 Reals: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
-InputRounding: TypeAlias = Literal["nearest", "up", "down"]
+InputRounding: TypeAlias = Literal["nearest", "up", "down", "half_up", "next", "truncated"]
 
 
 def in_steps(times: Reals, time_step: float, rounding: InputRounding = "nearest") -> Integers:
-    """Return times in whole steps: the nearest, ties to the even one, or the next up or down.
+    """Return times in whole steps.
+
+    That is the nearest, ties to the even one, or up ("half_up"); the next "up" or "down"; the "next" one, which is
+    later even than a time on a point; or the quotient in float64, "truncated" as it is.
 
     A time within the rounding of its own representation of a point is on that point, which matters to "up" and "down":
     3.3e-3 s divided by 1e-4 s is 33 in seconds, not in float64.
     """
     exact = np.asarray(times, dtype=np.float64) / time_step
+    if rounding == "truncated":
+        return np.floor(exact).astype(np.int64)
     nearest = np.rint(exact)
     if rounding == "nearest":
         return nearest.astype(np.int64)
     # times, time_step and the quotient are each rounded by half an eps at most
-    on_grid = np.abs(exact - nearest) <= 2 * np.finfo(np.float64).eps * np.maximum(nearest, 1.0)
-    moved = np.ceil(exact) if rounding == "up" else np.floor(exact)
+    few = 2 * np.finfo(np.float64).eps * np.maximum(nearest, 1.0)
+    if rounding == "half_up":
+        return np.floor(exact + 0.5 + few).astype(np.int64)
+    on_grid = np.abs(exact - nearest) <= few
+    moved = np.floor(exact) if rounding == "down" else np.ceil(exact)
+    if rounding == "next":
+        return np.where(on_grid, nearest + 1, moved).astype(np.int64)
     return np.where(on_grid, nearest, moved).astype(np.int64)
 
 

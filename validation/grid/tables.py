@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import networkx as nx
 import numpy as np
 
 import eventsolve as es
@@ -96,15 +97,68 @@ class Tables:
         return found
 
 
+def transports(network: Network, transport: int, feedback: int) -> dict[Key, int]:
+    """Return the steps of transport of every projection: with feedback, where it is part of a cycle of the network."""
+    loops = {name: k for k, of in enumerate(nx.strongly_connected_components(network.graph)) for name in of}
+    return {
+        key: transport + (feedback if loops[p.pre] == loops[p.post] else 0)
+        for key, p in network.projections.items()
+    }
+
+
+def levels_of(network: Network, time_step: float, transport: Mapping[Key, int]) -> list[list[str]]:
+    """Return the populations of neurons in levels such that spikes that arrive in their own step do so at later ones.
+
+    Each is a level of its own, or all are one where no spike does.
+
+    Raises
+    ------
+    ValueError
+        If there is no such order: a cycle takes no time.
+    """
+    index = {name: k for k, (name, p) in enumerate(network.populations.items()) if p.neuron is not None}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(index)
+    for key, p in network.projections.items():
+        prompt = p.delay.size > 0 and int(in_steps(p.delay, time_step).min()) + transport[key] == 0
+        if prompt and p.pre in index:
+            graph.add_edge(p.pre, p.post)
+    if not graph.edges:
+        return [list(index)]
+    try:
+        return [[name] for name in nx.lexicographical_topological_sort(graph, index.get)]
+    except nx.NetworkXUnfeasible:
+        cycle = " -> ".join(name for name, _ in nx.find_cycle(graph))
+        raise ValueError(
+            f"with order 'current_first' a spike cannot arrive in its own step in a cycle ({cycle}); give transport or "
+            "feedback a step, or the projections a delay"
+        ) from None
+
+
 def tables_of(
     network: Network,
     time_step: float,
     propagators: Propagators,
-    transport: int,
+    transport: Mapping[Key, int],
     number: Number,
     packets: Packets,
+    levels: Sequence[Sequence[str]],
 ) -> Tables:
     """Return the tables of a network.
+
+    Parameters
+    ----------
+    network : Network
+    time_step : float
+        Seconds.
+    propagators : {"exact", "exponential", "euler"}
+    transport : mapping of projection to int
+        After how many steps a spike arrives, beyond its delay.
+    number : Number
+    packets : str
+        As of :class:`validation.grid.flaws.Flaws`.
+    levels : sequence of sequence of str
+        The populations of neurons, those that are computed together in one level, as :func:`levels_of` gives them.
 
     Raises
     ------
@@ -112,15 +166,16 @@ def tables_of(
         If the number format cannot hold a weight or a parameter.
     """
     populations = list(network.populations.values())
-    spiking = [p for p in populations if p.neuron is not None]
+    spiking = [network.population(name) for level in levels for name in level]
     inputs, firsts, n_inputs, n = {}, {}, 0, 0
     for p in populations:
         if p.neuron is None:
             inputs[p.name] = n_inputs
             n_inputs += p.size
-        else:
-            firsts[p.name] = n
-            n += p.size
+    for p in spiking:
+        firsts[p.name] = n
+        n += p.size
+    bounds = np.cumsum([0, *(sum(network.population(name).size for name in level) for level in levels)])
     rounded: dict[str, tuple[int, float]] = {}
     scheme = {p.name: factors(p, time_step, propagators) for p in spiking}
     neurons = _neurons(spiking, scheme, time_step, number, rounded)
@@ -137,7 +192,7 @@ def tables_of(
                 np.full(size, index),
                 post + firsts[projection.post],
                 as_number(f"weight of {projection.key}", projection.weights, number),
-                steps + transport,
+                steps + transport[projection.key],
                 np.full(size, projection.synapse == "delta", dtype=np.int64),
             )
         )
@@ -162,6 +217,7 @@ def tables_of(
         steps[first],
         delta[first] > 0,
         group[first],
+        bounds.astype(np.int64),
         len(populations) + len(network.projections),
         n_inputs,
         int(steps.max(initial=0)),

@@ -14,10 +14,11 @@ events, so that everything converges to the exact solution with the first order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, cast, get_args
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from eventsolve.io.records import Record, Scheme, Trace
 from eventsolve.io.records.scheme import Traced
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
-from eventsolve.network import Network
+from eventsolve.network import Key, Network, Population
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.causes import causes, with_causes
 from validation.grid.cost import cost
@@ -40,7 +41,7 @@ from validation.grid.kernels.numbers import FIXED, Number
 from validation.grid.kernels.tables import N_QUANTITIES, Events, Fired, Rules, Sums
 from validation.grid.localisation import Departure, localised
 from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum
-from validation.grid.scheme import Propagators
+from validation.grid.scheme import Propagators, factors
 from validation.grid.solution import GridSolution, States
 from validation.grid.steps import (
     InputRounding,
@@ -51,9 +52,23 @@ from validation.grid.steps import (
     number_of_steps,
     to_steps,
 )
-from validation.grid.tables import Tables, events_of, inputs_of, part, tables_of
+from validation.grid.tables import Tables, events_of, inputs_of, levels_of, part, tables_of, transports
 from validation.target import Cost, Grain, Resolution, Resolved
 
+SlopeCurrent: TypeAlias = Literal["seen", "moved_by", "end"]
+Points: TypeAlias = Literal["1..n", "0..n", "0..n-1", "1..n-1"]
+WORDS: Mapping[Propagators, str] = MappingProxyType(
+    {
+        "exact": "exact propagators",
+        "exponential": "exponential decays",
+        "euler": "forward Euler",
+        "scaled": "exponential decays, current scaled by h/tau_mem",
+        "implicit": "backward Euler",
+        "rk2": "Runge-Kutta of second order",
+        "rk4": "Runge-Kutta of fourth order",
+    }
+)
+"""What propagators are called."""
 SAMPLES = 8
 """Of a chunk: samples share nothing, so that any number gives the same bits."""
 
@@ -71,18 +86,37 @@ class TimeStepped:
     ----------
     time_step : float
         Seconds.
-    propagators : {"exact", "exponential", "euler"}
+    propagators : {"exact", "exponential", "euler", "scaled", "implicit", "rk2", "rk4"}
         How states move over a step: exactly; with exponential decays, V driven by (1 - exp(-h/tau_mem)) I; by forward
-        Euler.
-    input_rounding : {"nearest", "up", "down"}
-        To which point an input spike is moved; of the nearest two to the even one.
+        Euler; with exponential decays, V driven by h/tau_mem I; by backward Euler; by a Runge-Kutta method of second or
+        of fourth order.
+    input_rounding : {"nearest", "up", "down", "half_up", "next", "truncated"}
+        To which point an input spike is moved, as :func:`validation.grid.steps.in_steps` does it.
     transport : int
         After how many steps a spike arrives, beyond its delay.
+    input_transport : int, optional
+        The same of input spikes, if it is another.
+    feedback : int
+        After how many more steps it arrives over projections that are part of a cycle of the network.
+    stamp : int
+        By how many steps spikes of neurons are told later than the point at which they were seen.
+    late_reset : bool
+        Whether a reset comes a step late: V is the reset value at the next point, or what is subtracted is so there.
+    hold : int
+        By how many steps V is held longer than the refractory period, where there is one.
     slope : {"grid", "threshold"}
         Whether slopes at a spike are those of the V that was seen above threshold, or of V at threshold.
+    slope_current : {"seen", "moved_by", "end"}
+        Whether slopes at a spike are those of the I that was seen as spikes were looked for, of that by which V moved
+        there, or of that at the end of the step: with arrivals, or decayed over it if the current is first. With what
+        arrives in the step of a spike, but after it, the slope of that spike is another one at any step.
     order : {"voltage_first", "current_first"}
         Whether over a step V moves with the current at its beginning, and what arrives at its end is added after spikes
-        were looked for; or with the current at its end, after arrivals. The latter needs transport of at least 1.
+        were looked for; or with the current at its end, after arrivals. With the latter and no transport a spike acts
+        on later populations in its own step, which is refused where a cycle takes no time.
+    points : {"1..n", "0..n", "0..n-1", "1..n-1"}
+        At which points of the grid states move and spikes are looked for, t_end being n steps. A loop over n steps that
+        counts from 0 moves states at point 0, too, and ends before point n.
     adjoint : {"transpose", "recursion"}
         Whether adjoints move by the transpose of the states' moves, or by a recursion of their own in the manner of
         Bena et al. (2024): decays of their own and jumps a step later. The latter is for order "current_first", without
@@ -113,6 +147,13 @@ class TimeStepped:
     transport: int = 0
     slope: Literal["grid", "threshold"] = "grid"
     order: Literal["voltage_first", "current_first"] = "voltage_first"
+    input_transport: int | None = None
+    feedback: int = 0
+    points: Points = "1..n"
+    stamp: int = 0
+    late_reset: bool = False
+    hold: int = 0
+    slope_current: SlopeCurrent = "seen"
     adjoint: Literal["transpose", "recursion"] = "transpose"
     inclusive: bool = False
     number: str = "float64"
@@ -130,6 +171,8 @@ class TimeStepped:
             "input_rounding": get_args(InputRounding),
             "slope": ("grid", "threshold"),
             "order": ("voltage_first", "current_first"),
+            "points": get_args(Points),
+            "slope_current": get_args(SlopeCurrent),
             "adjoint": ("transpose", "recursion"),
             "rounding": get_args(Rounding),
             "overflow": get_args(Overflow),
@@ -138,11 +181,14 @@ class TimeStepped:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
-        lowest = 1 if self.order == "current_first" else 0
-        if isinstance(self.transport, bool) or not isinstance(self.transport, int) or self.transport < lowest:
-            raise ValueError(
-                f"transport must be an integer >= {lowest} with order {self.order!r}; got {self.transport!r}"
-            )
+        for name in ("transport", "input_transport", "feedback", "stamp"):
+            steps = getattr(self, name)
+            if name == "input_transport" and steps is None:
+                continue
+            if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+                raise ValueError(f"{name} must be an integer >= 0; got {steps!r}")
+        if isinstance(self.hold, bool) or not isinstance(self.hold, int):
+            raise ValueError(f"hold must be an integer; got {self.hold!r}")
         if self.adjoint == "recursion" and self.order != "current_first":
             raise ValueError(f"adjoint 'recursion' needs order 'current_first'; got order {self.order!r}")
         kernel_number(self.number, self.rounding, self.overflow)
@@ -152,15 +198,29 @@ class TimeStepped:
         """Of the implementation and its settings, where they are not the defaults."""
         parts = [f"time-stepped, {self.time_step * 1e3:g} ms, {self.number}"]
         if self.propagators != "exact":
-            parts.append({"euler": "Euler", "exponential": "exponential decays"}[self.propagators])
+            parts.append(WORDS[self.propagators])
         if self.input_rounding != "nearest":
             parts.append(f"inputs rounded {self.input_rounding}")
         if self.transport:
             parts.append(f"transport of {self.transport} step" + ("s" if self.transport > 1 else ""))
+        if self.input_transport is not None:
+            parts.append(f"{self.input_transport} of inputs")
+        if self.feedback:
+            parts.append(f"{self.feedback} more in cycles")
         if self.slope != "grid":
             parts.append("slope at threshold")
         if self.order != "voltage_first":
             parts.append("current first")
+        if self.points != "1..n":
+            parts.append(f"points {self.points}")
+        if self.stamp:
+            parts.append(f"told {self.stamp} later")
+        if self.late_reset:
+            parts.append("resets a step late")
+        if self.hold:
+            parts.append(f"held {self.hold:+d}")
+        if self.slope_current != "seen":
+            parts.append(f"slope with the current {self.slope_current}")
         if self.adjoint != "transpose":
             parts.append("adjoint by recursion")
         if self.inclusive:
@@ -172,7 +232,7 @@ class TimeStepped:
         number = kernel_number(self.number, self.rounding, self.overflow)
         return Resolution(
             time_step=self.time_step,
-            transport=dict.fromkeys(network.projections, self.transport),
+            transport=self._transports(network),
             quantum=quantum(number),
             floating=number.kind != FIXED,
         )
@@ -183,7 +243,7 @@ class TimeStepped:
 
     def kept(self) -> tuple[str, ...]:
         """Return its steps of transport, which are a delay and no error."""
-        return ("transport",) if self.transport else ()
+        return ("transport",) if self.transport or self.input_transport or self.feedback else ()
 
     def with_causes(self, on: Iterable[str]) -> Resolved:
         """Return it with some of its approximations, on a fine grid without "time_step"."""
@@ -277,10 +337,14 @@ class TimeStepped:
         network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
         self._check(network)
         n_samples = number_of_samples(network, inputs)
-        n_steps = number_of_steps(t_end, self.time_step)
+        n_steps = number_of_steps(t_end, self.time_step) - self.points.endswith("n-1")
         warn_of_step(self.time_step, network)
         number = kernel_number(self.number, self.rounding, self.overflow)
-        tables = self._tables(network, number, flaws)
+        transport = self._transports(network)
+        levels = [[name for name, p in network.populations.items() if p.neuron is not None]]
+        if self.order == "current_first":
+            levels = levels_of(network, self.time_step, transport)
+        tables = self._tables(network, number, flaws, transport, levels)
         steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
         events, input_order = inputs_of(tables, inputs, steps, n_samples)
         forwards = partial(self._forward, tables, flaws, number, events, n_steps)
@@ -288,13 +352,16 @@ class TimeStepped:
         fired, bounds, seen, kept, _ = forwards(traced=self.traces and not left, kept=self.traces and left)
         traces = kept if left else seen
         samples = np.repeat(np.arange(n_samples), np.diff(bounds))
-        spikes, places = _trains(network, tables, inputs, steps, samples, fired, self.time_step)
+        spikes, places = _trains(network, tables, inputs, steps, samples, fired, self.time_step, self.stamp)
         solution = GridSolution(
             network,
             spikes,
             n_samples,
+            int(self.points[0]),
             n_steps,
             self.time_step,
+            number_of_steps(t_end, self.time_step) * self.time_step,
+            self.stamp,
             lambda: forwards(kept=True)[3],
             tables.populations,
         )
@@ -316,7 +383,7 @@ class TimeStepped:
                 traced_voltage=self.traced if self.traces else None,
                 traced_current=self.traced if self.traces else None,
             ),
-            traces=_traces(network, tables, self.time_step * np.arange(n_steps + 1.0), traces)
+            traces=_traces(network, tables, self.time_step * (np.arange(n_steps + 1.0) + self.stamp), traces)
             if self.traces
             else {},
             notes=tuple(
@@ -334,7 +401,7 @@ class TimeStepped:
             if name in tables.populations:
                 errors[places[name]] = values
         reads, cotangents = _reads(evaluation, solution, tables)
-        back = tables if flaws.back is None else self._tables(flaws.back, number, flaws)
+        back = tables if flaws.back is None else self._tables(flaws.back, number, flaws, transport, levels)
         errors, input_errors, sums, falling, noise = self._backward(
             tables, back, flaws, number, events, n_steps, bounds, errors, reads, cotangents
         )
@@ -353,7 +420,7 @@ class TimeStepped:
             "delay": back.by_projection(sums.delay),
             "spike_times": {name: spike_times[name] for name in network.populations},
         }
-        if self.adjoint == "transpose":
+        if self.adjoint == "transpose" and not self.late_reset:
             gradients |= tables.by_parameter(sums.neurons)
         counters = {"falling_crossings": falling}
         if number.kind == FIXED:
@@ -365,8 +432,40 @@ class TimeStepped:
             counters=counters,
         )
 
-    def _tables(self, network: Network, number: Number, flaws: Flaws) -> Tables:
-        return tables_of(network, self.time_step, self.propagators, self.transport, number, flaws.packets)
+    def _tables(
+        self,
+        network: Network,
+        number: Number,
+        flaws: Flaws,
+        transport: Mapping[Key, int],
+        levels: Sequence[Sequence[str]],
+    ) -> Tables:
+        ran = network.with_neurons(
+            {name: self._stepped(p) for name, p in network.populations.items() if p.spiking}
+        )
+        return tables_of(ran, self.time_step, self.propagators, transport, number, flaws.packets, levels)
+
+    def _transports(self, network: Network) -> dict[Key, int]:
+        of = transports(network, self.transport, self.feedback)
+        if self.input_transport is None:
+            return of
+        given = {name for name, p in network.populations.items() if p.neuron is None}
+        return {key: self.input_transport if key[0] in given else steps for key, steps in of.items()}
+
+    def _stepped(self, population: Population) -> Any:
+        """Return neurons that do on time what these do a step late, and are held longer."""
+        neuron: Any = population.neuron
+        t_ref, v_threshold = population.parameter("t_ref"), population.parameter("v_threshold")
+        changed: dict[str, Any] = {}
+        if self.hold:
+            t_ref = np.where(t_ref > 0, np.maximum(t_ref + self.hold * self.time_step, 0.0), 0.0)
+            changed["t_ref"] = t_ref
+        if self.late_reset and neuron.reset == "value":  # V is the reset value until the next point
+            changed["t_ref"] = t_ref + self.time_step
+        elif self.late_reset:  # what is left of it a step later is what should be subtracted there
+            decay = factors(population, self.time_step, self.propagators)[0].decay_mem
+            changed["v_reset"] = v_threshold - (v_threshold - population.parameter("v_reset")) / decay
+        return replace(neuron, **changed) if changed else neuron
 
     def _check(self, network: Network) -> None:
         """Raise a ValueError if the adjoint has no rule for something in the network."""
@@ -388,6 +487,8 @@ class TimeStepped:
             self.inclusive,
             self.slope == "threshold",
             self.adjoint == "recursion",
+            self.points.startswith("0"),
+            get_args(SlopeCurrent).index(self.slope_current),
         )
 
     def _forward(
@@ -515,6 +616,7 @@ def _trains(
     samples: Integers,
     fired: Fired,
     time_step: float,
+    stamp: int,
 ) -> tuple[dict[str, es.SpikeTrains], dict[str, Integers]]:
     """Return all spikes by population, and where each was: in the given trains, or among those of neurons."""
     spikes, places = {}, {}
@@ -529,7 +631,7 @@ def _trains(
         first = tables.populations[name]
         own = np.flatnonzero((fired.neurons >= first) & (fired.neurons < first + population.size))
         spikes[name], order = grid_trains(
-            fired.steps[own], fired.neurons[own] - first, samples[own], shape, time_step
+            fired.steps[own] + stamp, fired.neurons[own] - first, samples[own], shape, time_step
         )
         places[name] = own[order]
     return spikes, places

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json as json_module
+import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -113,8 +114,19 @@ def loihi2(
     task: Source,
     options: Options = None,
     wanted: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of samples to be decided as the exact network decides.")
+        float,
+        typer.Option(
+            min=0, max=1, help="How much of what is named by --of has to agree with the exact network."
+        ),
     ] = 0.95,
+    of: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="spikes (the share of neurons with the right number), logits (their cosine), decisions (the share of "
+            "samples) or accuracy (with labels, in place of the exact network).",
+        ),
+    ] = "decisions",
     samples: Samples = None,
     seed: Seed = 42,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -122,20 +134,23 @@ def loihi2(
     """Say which time step and how many bits a network needs on Loihi 2, and what rounding does to it.
 
     Steps are tried unless one is given, as a finer one is not a better one there; the fewest bits of each layer are
-    sought at the best step. Exits with 1 if no bits are enough, with 2 if no step can be run.
+    sought at each, and the cheapest in bytes is said. Exits with 1 if no bits are enough, with 2 if no step can be run.
     """
     from validation.loihi2.quantities import least_time_step
-    from validation.loihi2.recommendation import STEPS, best_step, cheapest_bits, over_steps
+    from validation.loihi2.recommendation import STEPS, Wanted, best_step, cheapest, over_steps
     from validation.loihi2.target import Loihi2
 
+    if of not in get_args(Wanted):
+        raise typer.BadParameter(f"{of!r} is not one of {', '.join(get_args(Wanted))}", param_hint="'--of'")
+    what: Any = of
     found = given(task, "loihi2", options, tool="compare", samples=samples, seed=seed, defaults=NEEDED)
     target = found.target
     assert isinstance(target, Loihi2)
     try:
         alone = (target.time_step,) if "time_step" in found.options else STEPS
         steps = over_steps(found.problem, target, alone)
-        best = best_step(steps)
-        bits = cheapest_bits(found.problem, best.target, wanted)
+        best = best_step(steps, what)
+        bits = cheapest(found.problem, steps, wanted, what)
         least = least_time_step(found.problem.network, target.settings_of_export)
     except ValueError as error:
         raise wrong(error) from None
@@ -158,16 +173,18 @@ def loihi2(
     typer.echo(f"thresholds fit 17 bits at steps of {least:.3g} s and more")
     if bits is None:
         held = best.target.name.split(", ")[2]
-        typer.echo(f"{held} do not decide {wanted:.0%} of the samples as the exact network does")
+        typer.echo(f"{held} are not enough for {wanted:.0%} of {of} at any of these steps")
         raise typer.Exit(exits.DIFFERS)
-    typer.echo(f"fewest bits for {wanted:.0%} of decisions at that step: {_line(bits)}")
+    typer.echo(f"cheapest with {wanted:.0%} of {of}: {_line(bits)}")
 
 
 def _document(one: Tried) -> dict[str, Any]:
     return {
         "time_step": one.target.time_step,
         "weight_bits": one.target.weight_bits,
-        "agreement": None if one.agreement is None else one.agreement._asdict(),
+        "agreement": None
+        if one.agreement is None
+        else {name: None if math.isnan(share) else share for name, share in one.agreement._asdict().items()},
         "cost": None if one.cost is None else one.cost._asdict(),
         "why": one.why or None,
     }
@@ -177,9 +194,13 @@ def _line(one: Tried) -> str:
     start = f"{one.target.time_step * 1e3:6g} ms, {one.target.name.split(', ')[2]:>10}: "
     if one.agreement is None or one.cost is None:
         return start + one.why
-    spikes, late, same = one.agreement
-    return (
-        start
-        + f"{spikes:.1%} of neurons with the right number of spikes, {1e3 * late:.3g} ms off; {same:.1%} of "
-        f"decisions the same; {one.cost.operations:.3g} operations a sample"
+    found = one.agreement
+    said = [
+        f"{found.spikes:.1%} of neurons with the right number of spikes, {1e3 * found.late:.3g} ms off",
+        f"{found.decisions:.1%} of decisions the same",
+    ]
+    said += [] if math.isnan(found.logits) else [f"cosine of logits {found.logits:.4f}"]
+    said += [] if math.isnan(found.accuracy) else [f"accuracy {found.accuracy:.1%}"]
+    return start + "; ".join(
+        [*said, f"{one.cost.operations:.3g} operations, {one.cost.bytes:.3g} bytes a sample"]
     )

@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io.records import Record
+from validation.loihi2.program import Integers
 from validation.loihi2.quantities import chain_of
 from validation.loihi2.separation import shifts
-from validation.loihi2.target import Loihi2, logits
+from validation.loihi2.target import Loihi2, logits, scores
 from validation.target import Cost
 
-Wanted: TypeAlias = Literal["spikes", "decisions"]
+Wanted: TypeAlias = Literal["spikes", "logits", "decisions", "accuracy"]
+"""What is to agree: numbers of spikes, logits of a readout, classes with those of the exact network, or with labels."""
 STEPS = (5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
 """Seconds, that are tried."""
 
@@ -36,11 +37,23 @@ class Agreement(NamedTuple):
         Mean distance of their spikes, in seconds.
     decisions : float
         Share of samples with the same class: of the largest logit of a readout, or of the first output spike.
+    logits : float
+        Mean cosine of a sample's logits, less their mean, which decides nothing, with the exact ones; NaN of outputs
+        that spike.
+    accuracy : float
+        Share of samples with the class of their label; NaN without labels.
     """
 
     spikes: float
     late: float
     decisions: float
+    logits: float = float("nan")
+    accuracy: float = float("nan")
+
+    def of(self, wanted: Wanted) -> float:
+        """Return the share that is wanted."""
+        share: float = getattr(self, wanted)
+        return share
 
 
 @dataclass(frozen=True)
@@ -62,22 +75,6 @@ class Tried:
     why: str = ""
 
 
-def decisions(problem: es.Problem, record: Record | None = None) -> NDArray[np.int64]:
-    """Return the class of each sample, (n_samples,): by a record, or by the exact solution; -1 if all is silent."""
-    name = chain_of(problem.network)[-1]
-    neuron = problem.network.population(name).neuron
-    assert neuron is not None
-    if neuron.spiking:
-        spikes = problem.solution.spikes if record is None else record.spikes
-        first = spikes[name].first()
-        return np.where(np.isinf(first).all(axis=1), -1, first.argmin(axis=1))
-    if record is not None:
-        return np.asarray(logits(record, name).argmax(axis=1))
-    times = np.linspace(0.0, problem.t_end, 1001)
-    voltage = problem.solution.voltage(name, times)
-    return np.asarray((voltage @ np.exp(-times / problem.t_end)).argmax(axis=1))
-
-
 def agreement_of(problem: es.Problem, record: Record) -> Agreement:
     """Return how near a record of the chip is to the exact solution of a problem."""
     right, n_spiking, apart = 0.0, 0, [np.empty(0)]
@@ -91,12 +88,47 @@ def agreement_of(problem: es.Problem, record: Record) -> Agreement:
         right, n_spiking = right + share * spiking, n_spiking + spiking
         apart.append(np.abs(late))
     distances = np.concatenate(apart)
-    same = decisions(problem) == decisions(problem, record)
+    exact, got, cosine = _decided(problem, record)
+    labels = getattr(problem.loss, "labels", None)
     return Agreement(
         right / n_spiking if n_spiking else 1.0,
         float(distances.mean()) if distances.size else 0.0,
-        float(same.mean()) if same.size else 1.0,
+        float(np.mean(exact == got)) if got.size else 1.0,
+        cosine,
+        float("nan") if labels is None else float(np.mean(got == np.asarray(labels))),
     )
+
+
+def _decided(problem: es.Problem, record: Record) -> tuple[Integers, Integers, float]:
+    """Return the classes of all samples by the exact network and by a record, and how alike their logits are."""
+    name = chain_of(problem.network)[-1]
+    neuron = problem.network.population(name).neuron
+    if neuron is not None and neuron.spiking:
+        firsts = [spikes[name].first() for spikes in (problem.solution.spikes, record.spikes)]
+        exact, got = (np.where(np.isinf(first).all(axis=1), -1, first.argmin(axis=1)) for first in firsts)
+        return exact, got, float("nan")
+    times = np.linspace(0.0, problem.t_end, 1001)
+    wanted = scores(times, problem.solution.voltage(name, times), problem.t_end, problem.loss)
+    found = logits(record, name, problem.loss)
+    a, b = (values - values.mean(axis=1, keepdims=True) for values in (wanted, found))
+    sizes = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.divide((a * b).sum(axis=1), sizes, out=np.zeros(len(a)), where=sizes > 0)
+    cosines[(wanted == found).all(axis=1)] = 1.0
+    return wanted.argmax(axis=1), found.argmax(axis=1), float(cosines.mean()) if cosines.size else 1.0
+
+
+def refuse_missing(problem: es.Problem, wanted: Wanted) -> None:
+    """Raise a ValueError if a problem has nothing that could agree in what is wanted."""
+    last = chain_of(problem.network)[-1]
+    neuron = problem.network.population(last).neuron
+    if wanted == "logits" and neuron is not None and neuron.spiking:
+        raise ValueError(
+            f"wanted must be spikes, decisions or accuracy of {last!r}, which spikes; got 'logits'"
+        )
+    if wanted == "accuracy" and getattr(problem.loss, "labels", None) is None:
+        raise ValueError(
+            "wanted must be spikes, logits or decisions of samples without labels; got 'accuracy'"
+        )
 
 
 def tried(problem: es.Problem, target: Loihi2) -> Tried:
@@ -127,8 +159,7 @@ def best_step(found: Sequence[Tried], wanted: Wanted = "spikes") -> Tried:
 
     def rank(one: Tried) -> tuple[float, float, float]:
         assert one.agreement is not None
-        share = one.agreement.spikes if wanted == "spikes" else one.agreement.decisions
-        return (-share, one.agreement.late, -one.target.time_step)
+        return (-one.agreement.of(wanted), one.agreement.late, -one.target.time_step)
 
     return min(ran, key=rank)
 
@@ -136,7 +167,7 @@ def best_step(found: Sequence[Tried], wanted: Wanted = "spikes") -> Tried:
 def cheapest_bits(
     problem: es.Problem, target: Loihi2, least: float, wanted: Wanted = "decisions"
 ) -> Tried | None:
-    """Return the target with the fewest bits of each layer that agree as wanted, None if 8 everywhere do not.
+    """Return the target with the fewest bits of each layer that agree as wanted, None if those that it has do not.
 
     Bits are taken off layer by layer, from the one with most synapses on, as long as they are not missed: fewer may do
     where layers are lowered together.
@@ -147,27 +178,27 @@ def cheapest_bits(
     target : Loihi2
     least : float
         Share that is wanted, 0 to 1.
-    wanted : {"spikes", "decisions"}
+    wanted : {"spikes", "logits", "decisions", "accuracy"}
 
     Raises
     ------
     ValueError
-        If the share is none, or the target cannot represent the network.
+        If the share is none, the target cannot represent the network, or it has nothing of what is wanted.
     """
     if not 0 <= least <= 1:
         raise ValueError(f"least must be a share from 0 to 1; got {least!r}")
+    refuse_missing(problem, wanted)
     names = chain_of(problem.network)[1:]
     sizes = [sum(p.weights.size for p in problem.network.afferents(name)) for name in names]
-    bits = [8] * len(names)
+    bits = list(target.settings_of_export.bits_of(len(names)))
 
     def good(at: Sequence[int]) -> Tried | None:
         one = tried(problem, replace(target, weight_bits=tuple(at), traces=True))
         if one.agreement is None:
             return None
-        share = one.agreement.spikes if wanted == "spikes" else one.agreement.decisions
-        return one if share >= least else None
+        return one if one.agreement.of(wanted) >= least else None
 
-    target.run(problem)  # what it refuses at 8 bits is said
+    target.run(problem)  # what it refuses with its own bits is said
     best = good(bits)
     if best is None:
         return None
@@ -178,3 +209,34 @@ def cheapest_bits(
                 break
             best, bits[layer] = lower, bits[layer] - 1
     return best
+
+
+def cheapest(
+    problem: es.Problem, found: Sequence[Tried], least: float, wanted: Wanted = "decisions"
+) -> Tried | None:
+    """Return the cheapest of all time steps, each with the fewest bits of each layer that agree as wanted; or None.
+
+    Parameters
+    ----------
+    problem, least, wanted
+        As for :func:`cheapest_bits`.
+    found : sequence of Tried
+        What each step gives, as :func:`over_steps` says; steps that cannot be run are passed over.
+
+    Raises
+    ------
+    ValueError
+        As :func:`cheapest_bits`.
+    """
+    refuse_missing(problem, wanted)
+    best: Tried | None = None
+    for one in (step for step in found if step.agreement is not None):
+        other = cheapest_bits(problem, one.target, least, wanted)
+        if other is not None and (best is None or _bytes(other) < _bytes(best)):
+            best = other
+    return best
+
+
+def _bytes(one: Tried) -> float:
+    assert one.cost is not None  # it was run
+    return one.cost.bytes

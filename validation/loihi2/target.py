@@ -5,16 +5,19 @@ Forward only: the chip has no gradients on this path, on which networks are trai
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import real
 from eventsolve.io.records import Record, Trace
 from eventsolve.io.records.scheme import Scheme
+from eventsolve.losses.voltages import WEIGHTINGS
 from eventsolve.network import Network
 from validation.grid.solution import GridSolution
 from validation.grid.steps import (
@@ -42,6 +45,10 @@ from validation.loihi2.running import Fired, Matrix, Tables, marched, matrices_o
 from validation.target import Cost, Resolution
 
 Samples = Literal["separate", "consecutive"]
+
+
+ROUNDINGS: tuple[InputRounding, ...] = ("nearest", "up", "down")
+"""In which inputs of a record that says nothing may be moved."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,12 @@ class Loihi2:
     threads: int | None = field(default=None, kw_only=True)
 
     forward_only: ClassVar[bool] = True
+    instead: ClassVar[Mapping[str, str]] = {
+        "recommend": "'eventsolve-validate loihi2 TASK --wanted SHARE --of spikes|logits|decisions|accuracy' finds the "
+        "cheapest bits and time step of it",
+        "converge": "'eventsolve-validate loihi2 TASK' goes through its time steps, the finest not the best one",
+        "train": "--along measured or straight_through trains with it in the loop",
+    }
 
     def __post_init__(self) -> None:
         bits = self.weight_bits
@@ -140,6 +153,25 @@ class Loihi2:
         """Return the program that a network becomes, whatever is left out of a run."""
         return export(network, self.settings_of_export)
 
+    def stands_for(self, network: Network) -> Network:
+        """Return the network in continuous time that the program stands for, whatever is left out of a run."""
+        return self.export(network).dequantized()
+
+    def decisions(self, problem: es.Problem) -> NDArray[np.int64] | None:
+        """Return the class of each sample, (n_samples,): the largest logit of a readout; None if the outputs spike.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`run`.
+        """
+        last = chain_of(problem.network)[-1]
+        neuron = problem.network.population(last).neuron
+        if neuron is None or neuron.spiking:
+            return None
+        record = replace(self, traces=True).run(replace(problem, loss=None))
+        return np.asarray(logits(record, last, problem.loss).argmax(axis=1))
+
     def causes(self) -> Mapping[str, str]:
         """Return what each approximation that is in place does, by name; mlGeNN's kernel only where it is used."""
         return {
@@ -165,17 +197,18 @@ class Loihi2:
 
     @classmethod
     def variants(cls, time_step: float) -> Iterator[Loihi2]:
-        """Yield what a record may come from: either kernel, each scale, inputs moved in each way."""
-        for kernel in get_args(Kernel):
-            for scale, percentile in (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0)):
-                for rounding in get_args(InputRounding):
-                    yield cls(
-                        time_step,
-                        kernel=kernel,
-                        scale=cast(Scale, scale),
-                        percentile=percentile,
-                        input_rounding=rounding,
-                    )
+        """Yield what a record may come from: bits of all layers, either kernel, each scale, inputs moved each way."""
+        scales = (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0))
+        choices = itertools.product(range(8, 1, -1), get_args(Kernel), scales, ROUNDINGS)
+        for bits, kernel, (scale, percentile), rounding in choices:
+            yield cls(
+                time_step,
+                weight_bits=bits,
+                kernel=kernel,
+                scale=cast(Scale, scale),
+                percentile=percentile,
+                input_rounding=rounding,
+            )
 
     @property
     def name(self) -> str:
@@ -272,11 +305,17 @@ class Loihi2:
             inputs = {name: self._sent(trains)[0] for name, trains in inputs.items()}
         left = replace(problem, network=network, inputs=inputs)
         values = None if problem.loss is None else problem.loss.evaluate(left.solution).values
+        traces = {}
+        if parts[-1].readout and self.traces:
+            name, n_steps = parts[-1].population.name, number_of_steps(problem.t_end, self.time_step)
+            times = np.minimum(self.time_step * np.arange(n_steps + 1), problem.t_end)
+            traces[name] = Trace(times, left.solution.voltage(name, times))
         return Record.of(
             problem,
             self.name,
             spikes={**left.solution.spikes, **inputs},
             loss_values=None if values is None else np.asarray(values, dtype=np.float64),
+            traces=traces,
         )
 
     def _sent(self, trains: es.SpikeTrains) -> tuple[es.SpikeTrains, Sent, int]:
@@ -338,7 +377,16 @@ class Loihi2:
                 return _in_units(parts, everything, self.time_step)
 
             solution = GridSolution(
-                network, {**spikes, given: moved}, moved.n_samples, n_rows - 1, self.time_step, states, firsts
+                network,
+                {**spikes, given: moved},
+                n_samples=moved.n_samples,
+                first=1,
+                n_steps=n_rows - 1,
+                time_step=self.time_step,
+                t_end=(n_rows - 1) * self.time_step,
+                stamp=0,
+                states=states,
+                populations=firsts,
             )
             values = np.asarray(problem.loss.evaluate(cast(Any, solution)).values, dtype=np.float64)
         counters = {
@@ -436,10 +484,17 @@ def _in_units(parts: tuple[Part, ...], fired: Fired, dt: float) -> tuple[Reals, 
     return reset + scale * fired.v, scale * left * fired.u
 
 
-def logits(record: Record, population: str) -> Reals:
-    """Return what the deployment makes of a readout's voltages, sum over steps of V exp(-t/T), (n_samples, n_neurons).
+def logits(record: Record, population: str, loss: object = None) -> Reals:
+    """Return what the deployment makes of a readout's voltages after each step, (n_samples, n_neurons).
 
-    T is the end of the run; mlGeNN divides by T, too. The class is the largest.
+    The sum over steps of V exp(-t/T), T being the end of the run, unless the loss reads voltages otherwise: with a
+    weight of its own, without one, or the largest. mlGeNN divides sums by T, too. The class is the largest.
+
+    Parameters
+    ----------
+    record : Record
+    population : str
+    loss : Loss, optional
 
     Raises
     ------
@@ -451,4 +506,17 @@ def logits(record: Record, population: str) -> Reals:
         raise ValueError(
             f"the record has no voltages of {population!r}; it has {', '.join(record.traces) or 'none'}"
         )
-    return np.asarray(trace.voltage @ np.exp(-trace.times / real("t_end", record.t_end)))
+    return scores(trace.times, trace.voltage, real("t_end", record.t_end), loss)
+
+
+def scores(times: Reals, voltage: Reals, t_end: float, loss: object = None) -> Reals:
+    """Return the same of voltages at some times, (n_samples, n_neurons, n_times)."""
+    if isinstance(loss, es.losses.MaxVoltageCrossEntropy):
+        return np.asarray(voltage.max(axis=2))
+    weighting: Any = "exponential"
+    if isinstance(loss, es.losses.SumVoltageCrossEntropy):
+        weighting = "uniform"
+    elif isinstance(loss, es.losses.MeanVoltageCrossEntropy):
+        weighting = loss.weighting
+    function = WEIGHTINGS[weighting] if isinstance(weighting, str) else weighting
+    return np.asarray(voltage @ np.asarray(function(times / t_end), dtype=np.float64))

@@ -135,7 +135,8 @@ def merged(documents: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, 
         table = json.loads((folder / "training.json").read_text(encoding="utf-8"))
         known = {row["name"]: row for row in [*table["rows"], *table.get("words", ())]}
     known |= {row["name"]: row for row in documents}
-    return [known[row.name] for row in (*ROWS, *words.ROWS) if row.name in known]
+    names = [*(row.name for row in ROWS), *(row.name for row in words.ROWS)]
+    return [known[name] for name in names if name in known]
 
 
 def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path]:
@@ -192,9 +193,11 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def _shown_words(row: dict[str, Any]) -> dict[str, Any]:
     """Return the cells of a row of the table of losses."""
     accuracies = [100 * np.array(run["test_accuracies"]) for run in row["runs"]]
+    engine = row.get("engine", "exact")
     return {
         "name": row["name"],
         "said": row["said"],
+        "engine": ", ".join([engine, *row["options"].split(",")]) if row.get("options") else engine,
         "network": row["network"],
         "samples": row["samples"],
         "epochs": row["epochs"],
@@ -204,12 +207,16 @@ def _shown_words(row: dict[str, Any]) -> dict[str, Any]:
         "reach": f"{np.mean(row['reach']):.1e}",
         "loss": _spread([run["losses"][-1] for run in row["runs"]], 2),
         "test_loss": _spread([run["test_losses"][-1] for run in row["runs"]], 2),
+        "seconds": f"{row['epochs'] * row['seconds_of_an_epoch']:.0f}",
         "command": row["runs"][0]["command"],
     }
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
-    """Return mean and standard deviation, that of the population from which the seeds are drawn."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+def _spread(values: Sequence[float | None], digits: int) -> str:
+    """Return mean and standard deviation, that of the population from which the seeds are drawn; - if one is none."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "-"
+    if len(known) < 2:
+        return f"{known[0]:.{digits}f}"
+    return f"{np.mean(known):.{digits}f} ± {np.std(known, ddof=1):.{digits}f}"

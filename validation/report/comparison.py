@@ -321,7 +321,7 @@ def _populations(c: Comparison) -> Table:
         tuple(rows),
         note="Shifts in ms; a positive one means that the model spikes later. "
         f"Spikes are paired within {windows} ms.{step}",
-        about="margins",
+        about="concepts/margins",
     )
 
 

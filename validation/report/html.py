@@ -107,8 +107,8 @@ def about(place: str) -> tuple[str, str]:
 TITLES = {
     "howto/validate_a_chip": "Validate a chip model",
     "howto/train": "Train",
-    "attribution": "Why is this gradient different?",
-    "margins": "Margins and trust radii",
+    "howto/explain_an_error": "Why is this gradient different?",
+    "concepts/margins": "Margins and trust radii",
     "concepts/adjoint": "The adjoint",
     "concepts/discretization": "Discretization",
     "concepts/number_formats": "Number formats",

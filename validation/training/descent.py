@@ -19,7 +19,7 @@ from eventsolve.checks import count, real
 from eventsolve.io.records import Record
 from eventsolve.losses import Evaluation
 from validation.oracle import Exact
-from validation.target import Target
+from validation.target import Target, untraced
 from validation.training.optimizers import Memory, Optimizer
 from validation.training.parameters import Parameters
 
@@ -53,8 +53,8 @@ class Epoch:
     test_loss : float
         Mean over the test samples, with ``network``; NaN without any.
     accuracy : float or None
-        Of test samples, the part whose label is decided for: by the first spike, or by the readout on the exact solver;
-        None where the loss has no labels.
+        Of test samples, the part whose label is decided for: by the first spike, or by the readout of the exact solver
+        and of targets that say what theirs decide; None where nothing decides, or the loss has no labels.
     network : Network
     memory : Memory
         Of the optimizer.
@@ -122,11 +122,10 @@ def trained(
     if not 0 <= real("raise_silent", raise_silent) < np.inf:
         raise ValueError(f"raise_silent must be finite and >= 0; got {raise_silent!r}")
     parameters = Parameters(problem.network, quantities)
-    if isinstance(target, Exact):
-        target = replace(target, wrt=quantities)
+    target = replace(target, wrt=quantities) if isinstance(target, Exact) else untraced(target)
     if begin is None:
         network = _held(target, problem.network)
-        row = Row(float("nan"), *_tested(test, target, network))
+        row = Row(float("nan"), *tested(test, target, network))
         begin = _epoch(network, Memory(), (row,))
         yield begin
     network, memory, history = begin.network, begin.memory, begin.history
@@ -146,7 +145,7 @@ def trained(
             network = _held(target, network)
             total += float(np.sum(record.loss_values))
             told(low // batch_size + 1, total / (low + chosen.size))
-        history = (*history, Row(total / order.size, *_tested(test, target, network)))
+        history = (*history, Row(total / order.size, *tested(test, target, network)))
         yield _epoch(network, memory, history)
 
 
@@ -176,7 +175,7 @@ def _held(target: Target, network: es.Network) -> es.Network:
     return found
 
 
-def _tested(test: es.Problem | None, target: Target, network: es.Network) -> tuple[float, float]:
+def tested(test: es.Problem | None, target: Target, network: es.Network) -> tuple[float, float]:
     """Return the mean loss and the accuracy on samples, NaN for what there is not."""
     if test is None:
         return float("nan"), float("nan")
@@ -188,7 +187,14 @@ def _tested(test: es.Problem | None, target: Target, network: es.Network) -> tup
     record = target.run(problem)
     if record.loss_values is None:
         raise ValueError(f"{record.name!r} gives no loss, which training needs")
-    return float(np.mean(record.loss_values)), accuracy(problem, record.trains)
+    return float(np.mean(record.loss_values)), accuracy_of(problem, target, record.trains)
+
+
+def accuracy_of(problem: es.Problem, target: Target, trains: Mapping[str, es.SpikeTrains]) -> float:
+    """Return the part of samples that a target decides rightly, by its spikes, or by what it says of its readouts."""
+    labels, decide = getattr(problem.loss, "labels", None), getattr(target, "decisions", None)
+    decided = decide(problem) if labels is not None and callable(decide) else None
+    return accuracy(problem, trains) if decided is None else float(np.mean(decided == np.asarray(labels)))
 
 
 def accuracy(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
 from eventsolve.kernels.elementary import decay
@@ -28,10 +28,10 @@ from eventsolve.kernels.recurrent_adjoint import (
     RELEASE,
     TRIGGERED,
     follow,
-    knots_in_order,
+    nodes_in_order,
     releases_of,
 )
-from eventsolve.kernels.tables import NONE, Probes
+from eventsolve.kernels.tables import NONE, Sampled
 from eventsolve.kernels.times import is_after
 
 
@@ -56,7 +56,7 @@ def settled(neurons, start, sample, to, stop):
     return u, i, slope
 
 
-@borrowing
+@without_refcount
 def step(m, v, i, held, ea, eb, k):
     """Carry the rows of one neuron by a propagator."""
     if held:
@@ -68,7 +68,7 @@ def step(m, v, i, held, ea, eb, k):
         i[m, q] *= eb
 
 
-@borrowing
+@without_refcount
 def cross(m, spike, slope, v, own_moves):
     """Write by how much a crossing moves; return whether that is not defined, as it has no slope and would move."""
     missing = False
@@ -126,13 +126,13 @@ def carry(
     n, n_vectors = v.shape
     left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size), np.zeros(own.times.size)
     longest = delays.max() if delays.size else 0.0
-    together = efferents.together.copy()
+    dense = efferents.dense.copy()
     if bundle_delta.any():
-        together[:] = False
+        dense[:] = False
     first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
     edges = edges_of(spikes, first_spike, last_spike, source_bundles, after, t_end)
     releases = releases_of(neurons, start, own, sample, t_end)
-    no_reads = np.empty(0)
+    nothing_sampled = np.empty(0)
     places, _ = follow(
         neurons,
         efferents,
@@ -141,19 +141,19 @@ def carry(
         start,
         own,
         releases,
-        no_reads,
+        nothing_sampled,
         sample,
         edges,
         longest,
-        together,
+        dense,
         left,
         right,
         ahead,
         stop,
     )
     nowhere = np.empty(0, np.int64)
-    probes = Probes(no_reads, nowhere, nowhere, nowhere, no_reads)
-    knots = knots_in_order(own, probes, releases, nowhere, sample, places)
+    sampled = Sampled(nothing_sampled, nowhere, nowhere, nowhere, nothing_sampled)
+    nodes = nodes_in_order(own, sampled, releases, nowhere, sample, places)
     spike_of = np.full(own.times.size, -1)
     for g in range(first_spike, last_spike):
         if own_of[g] >= 0:
@@ -165,7 +165,7 @@ def carry(
         held[m] = is_after(start.free_at[sample, m], start.free_low[sample, m], t_start, 0.0)
         current[m] = start.i[sample, m] * decay((t_start - start.time[sample, m]) / tau_syn[m])
     h, with_mem, with_syn, ea, eb, k = 0.0, 1.0, 1.0, 1.0, 1.0, 0.0  # the last propagator
-    grazing, knot, place, cause = NONE - 1, NONE, NONE, NONE
+    grazing, node, place, cause = NONE - 1, NONE, NONE, NONE
     for piece in range(edges.size):
         last_piece = piece == edges.size - 1  # nothing is delivered any more
         begin, end = (edges[piece], edges[piece]) if last_piece else (edges[piece], edges[piece + 1])
@@ -174,14 +174,14 @@ def carry(
         for d in range(times.size + last_piece):
             if stop[0] != 0:
                 return grazing
-            while knot < knots.times.size and (d == times.size or knots.places[knot] <= place):
+            while node < nodes.times.size and (d == times.size or nodes.places[node] <= place):
                 m, now, kind, which = (
-                    knots.neurons[knot],
-                    knots.times[knot],
-                    knots.kinds[knot],
-                    knots.which[knot],
+                    nodes.neurons[node],
+                    nodes.times[node],
+                    nodes.kinds[node],
+                    nodes.which[node],
                 )
-                knot += 1
+                node += 1
                 if kind in (RELEASE, INSTANT_RELEASE) and not held[m]:
                     continue  # it was free by the start
                 ea, eb, k = propagator(now - t[m], tau_mem[m], tau_syn[m])
@@ -219,13 +219,13 @@ def carry(
                 break
             now, cause, bundle = times[d], causes[d], bundles[d]
             place += 1
-            following = knot
+            following = node
             while (
-                following < knots.times.size
-                and knots.places[following] == place
-                and knots.kinds[following] == TRIGGERED
+                following < nodes.times.size
+                and nodes.places[following] == place
+                and nodes.kinds[following] == TRIGGERED
             ):
-                lifted[knots.neurons[following]] = True
+                lifted[nodes.neurons[following]] = True
                 following += 1
             delta = bundle_delta[bundle]
             for s in range(first[bundle], first[bundle + 1]):

@@ -1,7 +1,7 @@
 """Records: what an implementation computed, in a file that any language can write.
 
-A record is one document, described in ``docs/records.md`` and by the JSON schema :func:`schema`: a network or a
-reference to one, inputs, and as much as there is of spikes, losses, gradients and traces, with the units and
+A record is one document, described in ``docs/reference/records.md`` and by the JSON schema :func:`schema`: a network or
+a reference to one, inputs, and as much as there is of spikes, losses, gradients and traces, with the units and
 conventions that they are in. Its arrays stand in it as lists (``.json``), or beside it in a zip of ``.npy`` files
 (``.npz``) or as datasets (``.h5``, with the extra ``h5py``). Nothing is ever unpickled.
 

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 from eventsolve.io.records.fields import RecordError
 
-Propagators = Literal["exact", "exponential", "euler"]
-InputRounding = Literal["none", "nearest", "up", "down"]
+Propagators = Literal["exact", "exponential", "euler", "scaled", "implicit", "rk2", "rk4"]
+InputRounding = Literal["none", "nearest", "up", "down", "half_up", "next", "truncated"]
 Order = Literal["voltage_first", "current_first"]
 Slope = Literal["grid", "threshold"]
 Traced = Literal["seen", "left"]
@@ -30,13 +30,14 @@ class Scheme:
 
     Attributes
     ----------
-    propagators : {"exact", "exponential", "euler"} or None
+    propagators : {"exact", "exponential", "euler", "scaled", "implicit", "rk2", "rk4"} or None
         How states move over a step: exactly; with exponential decays, V driven by (1 - exp(-h/tau_mem)) I; by forward
-        Euler.
+        Euler; with exponential decays, V driven by h/tau_mem I; by backward Euler; by a Runge-Kutta method.
     order : {"voltage_first", "current_first"} or None
         Whether over a step V moves with the current at its beginning, or with that at its end, after arrivals.
-    input_rounding : {"none", "nearest", "up", "down"} or None
-        To which point of the grid an input spike is moved.
+    input_rounding : {"none", "nearest", "up", "down", "half_up", "next", "truncated"} or None
+        To which point of the grid an input spike is moved: "nearest" with ties to the even one, "half_up" with ties
+        up; "next" is later even than a time on a point; "truncated" is the quotient in float64 as it is.
     transport : int or None
         After how many steps a spike arrives, beyond its delay: 0 acts in its own step, 1 in the next one.
     inclusive : bool or None

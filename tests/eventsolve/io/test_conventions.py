@@ -154,7 +154,7 @@ def test_factors_that_are_none(tmp_path, bad):
     ("changes", "words"),
     [
         (
-            {"scheme": {"propagators": "implicit"}},
+            {"scheme": {"propagators": "heun"}},
             r"scheme.propagators must be one of exact, exponential, euler",
         ),
         ({"scheme": {"transport": -1}}, "transport of the scheme must be an integer >= 0"),

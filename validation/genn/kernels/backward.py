@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from validation.genn.kernels.forward import cleared
 
 
-@borrowing
+@without_refcount
 def answer(source, m, synapses, neurons, lambda_v, lambda_i, past_v, past_i, weight, delay):
     """Add what a spike is worth to the gradients of its synapses."""
     depth = past_v.shape[0]
@@ -48,7 +48,7 @@ def answer(source, m, synapses, neurons, lambda_v, lambda_i, past_v, past_i, wei
                 weight[k] -= lambda_i[j] * neurons.tau_syn[j]
 
 
-@borrowing
+@without_refcount
 def returned(source, m, synapses, lambda_v, lambda_i, past_v, past_i, rev):
     """Add what a spike's arrivals return to its neuron to ``rev``, (1,)."""
     depth, total = past_v.shape[0], rev[0]
@@ -69,7 +69,7 @@ def returned(source, m, synapses, lambda_v, lambda_i, past_v, past_i, rev):
     rev[0] = total
 
 
-@borrowing
+@without_refcount
 def decayed(neurons, push, sample, step, lambda_v, lambda_i):
     """Take the adjoints through a step."""
     n_outputs = push.kick.shape[1]
@@ -92,7 +92,7 @@ def decayed(neurons, push, sample, step, lambda_v, lambda_i):
             lambda_v[push.first + k] += push.kick[sample, k]
 
 
-@borrowing
+@without_refcount
 def jumped(neurons, found, push, heard, error, sample, low, high, rev, lambda_v):
     """Let the neurons of spikes low .. high - 1 jump."""
     for k in range(low, high):

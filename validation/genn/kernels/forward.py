@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from validation.genn.kernels.tables import Fired
 
 
@@ -38,14 +38,14 @@ def noted(found, count, step, neuron, slope, voltage):
     return found
 
 
-@borrowing
+@without_refcount
 def cleared(row):
     """Fill a row with zeros."""
     for k in range(row.size):
         row[k] = 0
 
 
-@borrowing
+@without_refcount
 def sent(source, step, synapses, currents, waiting):
     """Add a spike's weights, in step ``step``, to the currents, or to the rings of what waits for its delay."""
     for row in range(synapses.bounds[source], synapses.bounds[source + 1]):
@@ -62,7 +62,7 @@ def sent(source, step, synapses, currents, waiting):
                 currents[channel + synapses.targets[k]] += synapses.weights[k]
 
 
-@borrowing
+@without_refcount
 def gathered(neurons, projections, currents, total):
     """Fill ``total`` with the currents of every neuron, scaled, and let them decay."""
     cleared(total)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from validation.grid.kernels.forward import advance, carry, holds, no_history, no_spikes
 from validation.grid.kernels.numbers import into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled
@@ -36,7 +36,7 @@ from validation.grid.kernels.tables import (
 )
 
 
-@borrowing
+@without_refcount
 def answer(source, step, n_steps, neurons, synapses, flaws, p_w, p_i, p_v, p_lift, worth, sample, sums):
     """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays.
 
@@ -69,7 +69,7 @@ def answer(source, step, n_steps, neurons, synapses, flaws, p_w, p_i, p_v, p_lif
     return error
 
 
-@borrowing
+@without_refcount
 def not_first(found, spike, neuron):
     """Say whether a spike is not the first of its neuron in the sample."""
     before = False
@@ -78,10 +78,10 @@ def not_first(found, spike, neuron):
     return before
 
 
-@borrowing
-def gathered(of_neurons, p_i, p_v, was_i, drives, was_v):
-    """Add what a step's factors are worth."""
-    for j in range(p_i.size):
+@without_refcount
+def gathered(of_neurons, low, high, p_i, p_v, was_i, drives, was_v):
+    """Add what a step's factors are worth to some neurons."""
+    for j in range(low, high):
         of_neurons[DECAY_SYN, j] += p_i[j] * was_i[j]
         of_neurons[TRANSFER, j] += p_v[j] * drives[j]
         of_neurons[DECAY_MEM, j] += p_v[j] * was_v[j]
@@ -90,7 +90,7 @@ def gathered(of_neurons, p_i, p_v, was_i, drives, was_v):
 
 @compiled
 def retreat(
-    neurons, synapses, rules, flaws, number, inputs, reads, cotangents, sample, n_steps, noise, history, found,
+    neurons, synapses, rules, flaws, number, inputs, reads, cotangents, sample, n_steps, noise, history, start, found,
     count, p_i, p_v, input_errors, errors, sums, stop,
 ):  # fmt: skip
     """Run the adjoint of one sample, whose spikes are the first ``count`` of ``found``, from ``p_i`` and ``p_v`` on.
@@ -116,93 +116,136 @@ def retreat(
             break
         row = step % rows
         v, i = history.voltage[step], history.current[step]
-        if not rules.current_first:
-            copied(ring_i[row], p_i)
-            copied(ring_v[row], p_v)
+        moves = step > 0 or rules.moves_at_0
+        was_v = history.voltage[step - 1] if step > 0 else start[0]
+        was_i = history.current[step - 1] if step > 0 else start[1]
         while read >= reads.bounds[sample] and reads.steps[read] == step:
-            j = reads.places[read]
-            p_v[j] = into(p_v[j] + cotangents[read], number, noise, sample)
             read -= 1
-        if any_held and step > 0:
-            for j in range(n):
-                if not history.free[step, j]:
-                    if step < n_steps and history.free[step + 1, j]:
-                        slope = (neurons.v_leak[j] - v[j] + i[j]) * neurons.rate_mem[j]
-                        released[j] = -flaws.reset_share * p_v[j] * slope
-                        of_neurons[REFRACTORY, j] += released[j]
-                    p_held[j] += p_v[j]
-                    p_v[j] = 0.0
-                    ring_v[row, j] = 0.0
-        if rules.recursion:
-            copied(ring_i[row], p_i)
-            copied(ring_v[row], p_v)
-        if synapses.any_delta:
-            cleared(worth[row])
-            copied(ring_lift[row], p_v)
-        while spike >= 0 and found.steps[spike] == step:
-            j, lift = found.neurons[spike], found.lifts[spike]
-            source = synapses.n_inputs + j
-            error = errors[spike] + answer(
-                source,
-                step,
-                n_steps,
-                neurons,
-                synapses,
-                flaws,
-                ring_w,
-                ring_i,
-                ring_v,
-                ring_lift,
-                worth,
-                sample,
-                sums,
-            )
-            voltage, drop = found.voltages[spike], neurons.v_threshold[j] - neurons.v_reset[j]
-            if rules.slope_at_threshold and lift == 0.0:
-                voltage = neurons.v_threshold[j]
-            reset = voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
-            free_slope = (neurons.v_leak[j] + flaws.drives * found.currents[spike]) * neurons.rate_mem[j]
-            slope = free_slope - (reset if flaws.slope_after else voltage) * neurons.rate_mem[j]
-            untold = 0.0
-            if neurons.t_ref[j] > 0:
-                untold = released[j]
-                error += released[j]
-                p_v[j] += p_held[j]
-                released[j], p_held[j] = 0.0, 0.0
-            else:
-                after = -flaws.reset_share * p_v[j] * (free_slope - reset * neurons.rate_mem[j])
-                of_neurons[REFRACTORY, j] += after
-                if rules.recursion:
-                    swing = flaws.reset_share * p_v[j] * drop * neurons.rate_mem[j]
-                    gap = neurons.rate_mem[j] if flaws.level else slope
-                    jumps[j] = into(flaws.jump_share * (swing - error) / gap, number, noise, sample)
-                    if flaws.first_only and not_first(found, spike, j):
-                        jumps[j] = 0.0
-                error += after
-                untold = after
-            of_neurons[RESET, j] += p_v[j]
-            errors[spike] = error - (1.0 - flaws.told_share) * untold
+        for level in range(synapses.levels.size - 2, -1, -1):
+            low, high = synapses.levels[level], synapses.levels[level + 1]
+            own_i, own_v = p_i[low:high], p_v[low:high]
+            if not rules.current_first:
+                copied(ring_i[row, low:high], own_i)
+                copied(ring_v[row, low:high], own_v)
+            k = read + 1
+            while k < reads.bounds[sample + 1] and reads.steps[k] == step:
+                k += 1
+            for m in range(k - 1, read, -1):
+                j = reads.places[m]
+                if low <= j < high:
+                    p_v[j] = into(p_v[j] + cotangents[m], number, noise, sample)
+            if any_held and step > 0:
+                for j in range(low, high):
+                    if not history.free[step, j]:
+                        if step < n_steps and history.free[step + 1, j]:
+                            slope = (neurons.v_leak[j] - v[j] + i[j]) * neurons.rate_mem[j]
+                            released[j] = -flaws.reset_share * p_v[j] * slope
+                            of_neurons[REFRACTORY, j] += released[j]
+                        p_held[j] += p_v[j]
+                        p_v[j] = 0.0
+                        ring_v[row, j] = 0.0
             if rules.recursion:
-                falling += slope <= 0.0
-            elif lift == 0.0:
-                falling += slope <= 0.0
-                jump = error / (neurons.rate_mem[j] if flaws.level else slope) if error != 0.0 else 0.0
-                jump *= flaws.jump_share
-                if flaws.first_only and not_first(found, spike, j):
-                    jump = 0.0
-                of_neurons[THRESHOLD, j] += jump
-                kept = p_v[j] if flaws.carries else 0.0
-                p_v[j] = into(kept - jump, number, noise, sample)
-            else:
-                if neurons.subtracts[j]:
-                    of_neurons[THRESHOLD, j] -= p_v[j]
-                    error += p_v[j] * slope
+                copied(ring_i[row, low:high], own_i)
+                copied(ring_v[row, low:high], own_v)
+            if synapses.any_delta:
+                cleared(worth[row, low:high])
+                copied(ring_lift[row, low:high], own_v)
+            while spike >= 0 and found.steps[spike] == step and found.neurons[spike] >= low:
+                j, lift = found.neurons[spike], found.lifts[spike]
+                source = synapses.n_inputs + j
+                error = errors[spike] + answer(
+                    source,
+                    step,
+                    n_steps,
+                    neurons,
+                    synapses,
+                    flaws,
+                    ring_w,
+                    ring_i,
+                    ring_v,
+                    ring_lift,
+                    worth,
+                    sample,
+                    sums,
+                )
+                voltage, drop = found.voltages[spike], neurons.v_threshold[j] - neurons.v_reset[j]
+                if rules.slope_at_threshold and lift == 0.0:
+                    voltage = neurons.v_threshold[j]
+                reset = voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
+                current = found.currents[spike]
+                if rules.slope_current == 2:
+                    current = i[j] * neurons.decay_syn[j] if rules.current_first else i[j]
+                elif rules.slope_current == 1 and not rules.current_first:
+                    current = was_i[j]
+                free_slope = (neurons.v_leak[j] + flaws.drives * current) * neurons.rate_mem[j]
+                slope = free_slope - (reset if flaws.slope_after else voltage) * neurons.rate_mem[j]
+                untold = 0.0
+                if neurons.t_ref[j] > 0:
+                    untold = released[j]
+                    error += released[j]
+                    p_v[j] += p_held[j]
+                    released[j], p_held[j] = 0.0, 0.0
                 else:
-                    p_v[j] = 0.0
-                if not rules.current_first:
-                    ring_v[row, j] = ring_lift[row, j] = p_v[j]
-                worth[row, j] = error / lift
-            spike -= 1
+                    after = -flaws.reset_share * p_v[j] * (free_slope - reset * neurons.rate_mem[j])
+                    of_neurons[REFRACTORY, j] += after
+                    if rules.recursion:
+                        swing = flaws.reset_share * p_v[j] * drop * neurons.rate_mem[j]
+                        gap = neurons.rate_mem[j] if flaws.level else slope
+                        jumps[j] = into(flaws.jump_share * (swing - error) / gap, number, noise, sample)
+                        if flaws.first_only and not_first(found, spike, j):
+                            jumps[j] = 0.0
+                    error += after
+                    untold = after
+                of_neurons[RESET, j] += p_v[j]
+                errors[spike] = error - (1.0 - flaws.told_share) * untold
+                if rules.recursion:
+                    falling += slope <= 0.0
+                elif lift == 0.0:
+                    falling += slope <= 0.0
+                    jump = error / (neurons.rate_mem[j] if flaws.level else slope) if error != 0.0 else 0.0
+                    jump *= flaws.jump_share
+                    if flaws.first_only and not_first(found, spike, j):
+                        jump = 0.0
+                    of_neurons[THRESHOLD, j] += jump
+                    kept = p_v[j] if flaws.carries else 0.0
+                    p_v[j] = into(kept - jump, number, noise, sample)
+                else:
+                    if neurons.subtracts[j]:
+                        of_neurons[THRESHOLD, j] -= p_v[j]
+                        error += p_v[j] * slope
+                    else:
+                        p_v[j] = 0.0
+                    if not rules.current_first:
+                        ring_v[row, j] = ring_lift[row, j] = p_v[j]
+                    worth[row, j] = error / lift
+                spike -= 1
+            moved_i, moved_v = driven[low:high], neurons.decay_mem[low:high]
+            transfer, decay_syn = neurons.transfer[low:high], neurons.decay_syn[low:high]
+            if rules.recursion:
+                if moves:
+                    combined(
+                        own_i, own_i, decay_syn, own_v, neurons.feed[low:high], moved_i, number, noise, sample
+                    )
+                copied(ring_w[row, low:high], own_i)
+            elif rules.current_first:
+                if moves:
+                    scaled(moved_i, own_v, transfer, number, noise, sample)
+                    increased(own_i, moved_i, number, noise, sample)
+                copied(ring_i[row, low:high], own_i)
+                copied(ring_v[row, low:high], own_v)
+                if synapses.any_delta:
+                    copied(ring_lift[row, low:high], own_v)
+                if moves:
+                    gathered(of_neurons, low, high, p_i, p_v, was_i, i, was_v)
+                    scaled(own_i, own_i, decay_syn, number, noise, sample)
+            elif moves:
+                gathered(of_neurons, low, high, p_i, p_v, was_i, was_i, was_v)
+                combined(own_i, own_i, decay_syn, own_v, transfer, moved_i, number, noise, sample)
+            if moves:
+                scaled(own_v, own_v, moved_v, number, noise, sample)
+                if rules.recursion:
+                    increased(own_v, jumps[low:high], number, noise, sample)
+                    cleared(jumps[low:high])
         while at >= first_input and inputs.steps[at] == step:
             input_errors[at] = answer(
                 inputs.places[at],
@@ -220,28 +263,6 @@ def retreat(
                 sums,
             )
             at -= 1
-        if step == 0:
-            break
-        was_v, was_i = history.voltage[step - 1], history.current[step - 1]
-        if rules.recursion:
-            combined(p_i, p_i, neurons.decay_syn, p_v, neurons.feed, driven, number, noise, sample)
-            copied(ring_w[row], p_i)
-        elif rules.current_first:
-            scaled(driven, p_v, neurons.transfer, number, noise, sample)
-            increased(p_i, driven, number, noise, sample)
-            copied(ring_i[row], p_i)
-            copied(ring_v[row], p_v)
-            if synapses.any_delta:
-                copied(ring_lift[row], p_v)
-            gathered(of_neurons, p_i, p_v, was_i, i, was_v)
-            scaled(p_i, p_i, neurons.decay_syn, number, noise, sample)
-        else:
-            gathered(of_neurons, p_i, p_v, was_i, was_i, was_v)
-            combined(p_i, p_i, neurons.decay_syn, p_v, neurons.transfer, driven, number, noise, sample)
-        scaled(p_v, p_v, neurons.decay_mem, number, noise, sample)
-        if rules.recursion:
-            increased(p_v, jumps, number, noise, sample)
-            cleared(jumps)
     copied(of_neurons[V_INITIAL], p_v)
     copied(of_neurons[I_INITIAL], p_i)
     return falling
@@ -295,7 +316,7 @@ def backward(
             cleared(p_v)
         falling += retreat(
             back_neurons, back_synapses, rules, flaws, number, inputs, reads, cotangents, sample, n_steps,
-            noise, history, found, count, p_i, p_v, input_errors, errors[bounds[sample] : bounds[sample + 1]],
+            noise, history, start, found, count, p_i, p_v, input_errors, errors[bounds[sample] : bounds[sample + 1]],
             sums, stop,
         )  # fmt: skip
         carry(history, n_steps, flaws, start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 from validation.grid.kernels.numbers import HALF, into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled, settled
 from validation.grid.kernels.tables import Fired, History
@@ -64,20 +64,20 @@ def holds(neurons):
     return found
 
 
-@borrowing
+@without_refcount
 def above(voltage, threshold, rules):
     """Say whether a voltage is one at which a neuron spikes."""
     return voltage > threshold or (rules.inclusive and voltage == threshold)
 
 
-@borrowing
+@without_refcount
 def after_reset(voltage, j, neurons):
     """Return the voltage after a spike."""
     drop = neurons.v_threshold[j] - neurons.v_reset[j]
     return voltage - drop if neurons.subtracts[j] else neurons.v_reset[j]
 
 
-@borrowing
+@without_refcount
 def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample):
     """Put a spike's weights into the rings of what is to arrive, in ``waiting`` rows each.
 
@@ -102,6 +102,18 @@ def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken
         waiting[row] += 1
 
 
+@without_refcount
+def sent_inputs(
+    arrived, at, step, n_steps, inputs, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample
+):  # fmt: skip
+    """Send the input spikes of a step, which are those from ``arrived`` up to ``at``."""
+    for k in range(arrived, at):
+        sent(
+            inputs.places[arrived + at - 1 - k if flaws.last else k], step, n_steps, synapses, flaws, currents,
+            lifts, waiting, taken, number, noise, sample,
+        )  # fmt: skip
+
+
 @compiled
 def advance(
     neurons, synapses, rules, flaws, number, inputs, sample, n_steps, noise, history, start, before, found,
@@ -123,7 +135,7 @@ def advance(
     history : History
         Filled.
     start : tuple of ndarray of float64, (n_neurons,)
-        V and I at step 0.
+        V and I before the first move.
     before : tuple of ndarray of float64, (n_samples, n_steps + 1, n_neurons)
         V and I as they are when spikes are looked for; filled, if they have samples.
     found : Fired
@@ -149,62 +161,82 @@ def advance(
     for step in range(n_steps + 1):
         if stop[0] != 0:
             break
-        row = step % rows
+        row, begin = step % rows, count
         v, i, free = history.voltage[step], history.current[step], history.free[step]
-        crossed = 0
-        if step == 0:
-            copied(v, start[0])
-            copied(i, start[1])
-        else:
-            was_v, was_i = history.voltage[step - 1], history.current[step - 1]
-            scaled(i, was_i, neurons.decay_syn, number, noise, sample)
-            if rules.current_first and waiting[row] > 0:
-                increased(i, currents[row], number, noise, sample)
-                cleared(currents[row])
-            drives = i if rules.current_first else was_i
-            combined(v, was_v, neurons.decay_mem, drives, neurons.transfer, driven, number, noise, sample)
-            increased(v, neurons.drive, number, noise, sample)
-            if any_held:
-                for j in range(n):
-                    free[j] = step > held_until[j]
-                    v[j] = v[j] if free[j] or flaws.drifts else was_v[j]
-            for j in range(n):
-                crossed += v[j] > neurons.v_threshold[j]
-            if rules.inclusive:
-                for j in range(n):
-                    crossed += v[j] == neurons.v_threshold[j]
-        begin = count
-        if rules.current_first and synapses.any_delta and waiting[row] > 0:
-            for j in range(n):
-                lift, lifts[row, j] = lifts[row, j], 0.0
-                if lift != 0.0 and free[j]:
-                    was_above = above(v[j], neurons.v_threshold[j], rules)
-                    v[j] = into(v[j] + lift, number, noise, sample)
-                    if above(v[j], neurons.v_threshold[j], rules):
-                        crossed += 1
-                        lifted[j] = 0.0 if was_above else lift
-        if rules.current_first:
-            waiting[row] = 0
-        if traced:
-            copied(before[0][sample, step], v)
-            copied(before[1][sample, step], i)
-        if crossed > 0:
-            for j in range(n):
-                if above(v[j], neurons.v_threshold[j], rules) and (free[j] or not flaws.drifts):
-                    found = noted(found, count, step, j, v[j], i[j], lifted[j])
-                    count += 1
-                    i[j] = 0.0 if flaws.resets_current else i[j]
-                    v[j] = into(after_reset(v[j], j, neurons), number, noise, sample)
-                    held_until[j] = step + neurons.t_ref[j]
-                    lifted[j] = 0.0
+        moves = step > 0 or rules.moves_at_0
+        was_v = history.voltage[step - 1] if step > 0 else start[0]
+        was_i = history.current[step - 1] if step > 0 else start[1]
         arrived = at
         while at < inputs.bounds[sample + 1] and inputs.steps[at] == step:
             at += 1
-        for k in range(arrived, at):
-            sent(
-                inputs.places[arrived + at - 1 - k if flaws.last else k], step, n_steps, synapses, flaws,
-                currents, lifts, waiting, taken, number, noise, sample,
+        if rules.current_first:
+            sent_inputs(
+                arrived, at, step, n_steps, inputs, synapses, flaws, currents, lifts, waiting, taken, number, noise,
+                sample,
             )  # fmt: skip
+        for level in range(synapses.levels.size - 1):
+            low, high = synapses.levels[level], synapses.levels[level + 1]
+            own_v, own_i, crossed = v[low:high], i[low:high], 0
+            if moves:
+                scaled(own_i, was_i[low:high], neurons.decay_syn[low:high], number, noise, sample)
+            else:
+                copied(own_v, was_v[low:high])
+                copied(own_i, was_i[low:high])
+            if rules.current_first and waiting[row] > 0:
+                increased(own_i, currents[row, low:high], number, noise, sample)
+                cleared(currents[row, low:high])
+            if moves:
+                combined(
+                    own_v, was_v[low:high], neurons.decay_mem[low:high],
+                    own_i if rules.current_first else was_i[low:high], neurons.transfer[low:high],
+                    driven[low:high], number, noise, sample,
+                )  # fmt: skip
+                increased(own_v, neurons.drive[low:high], number, noise, sample)
+                if any_held:
+                    for j in range(low, high):
+                        free[j] = step > held_until[j]
+                        v[j] = v[j] if free[j] or flaws.drifts else was_v[j]
+                for j in range(low, high):
+                    crossed += v[j] > neurons.v_threshold[j]
+                if rules.inclusive:
+                    for j in range(low, high):
+                        crossed += v[j] == neurons.v_threshold[j]
+            if rules.current_first and synapses.any_delta and waiting[row] > 0:
+                for j in range(low, high):
+                    lift, lifts[row, j] = lifts[row, j], 0.0
+                    if lift != 0.0 and free[j]:
+                        was_above = above(v[j], neurons.v_threshold[j], rules)
+                        v[j] = into(v[j] + lift, number, noise, sample)
+                        if above(v[j], neurons.v_threshold[j], rules):
+                            crossed += 1
+                            lifted[j] = 0.0 if was_above else lift
+            if traced:
+                copied(before[0][sample, step, low:high], own_v)
+                copied(before[1][sample, step, low:high], own_i)
+            first = count
+            if crossed > 0:
+                for j in range(low, high):
+                    if above(v[j], neurons.v_threshold[j], rules) and (free[j] or not flaws.drifts):
+                        found = noted(found, count, step, j, v[j], i[j], lifted[j])
+                        count += 1
+                        i[j] = 0.0 if flaws.resets_current else i[j]
+                        v[j] = into(after_reset(v[j], j, neurons), number, noise, sample)
+                        held_until[j] = step + neurons.t_ref[j]
+                        lifted[j] = 0.0
+            if rules.current_first:
+                for k in range(first, count):
+                    source = synapses.n_inputs + found.neurons[first + count - 1 - k if flaws.last else k]
+                    sent(
+                        source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise,
+                        sample,
+                    )  # fmt: skip
+        if rules.current_first:
+            waiting[row] = 0
+            continue
+        sent_inputs(
+            arrived, at, step, n_steps, inputs, synapses, flaws, currents, lifts, waiting, taken, number, noise,
+            sample,
+        )  # fmt: skip
         first = begin
         while True:
             for k in range(first, count):
@@ -213,7 +245,7 @@ def advance(
                     source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample,
                 )  # fmt: skip
             first = count
-            if rules.current_first or waiting[row] == 0:
+            if waiting[row] == 0:
                 break
             waiting[row] = 0
             increased(i, currents[row], number, noise, sample)
@@ -238,7 +270,7 @@ def advance(
     return found, count
 
 
-@borrowing
+@without_refcount
 def carry(history, n_steps, flaws, start):
     """Let the next sample begin where this one ended, if states are carried."""
     if flaws.carries_voltage:

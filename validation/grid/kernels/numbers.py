@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import borrowing
+from eventsolve.compiled import without_refcount
 from validation.grid.kernels.words import STOCHASTIC, Format, next_word, quantized
 
 Array = Any
@@ -35,7 +35,7 @@ class Noise(NamedTuple):
     overflows: Array
 
 
-@borrowing
+@without_refcount
 def fitted(x, format, noise, k):
     """Return a float64 as a number of a fixed-point format."""
     word = next_word(noise.words, k) if format.rounding == STOCHASTIC else np.uint64(0)
@@ -44,7 +44,7 @@ def fitted(x, format, noise, k):
     return raw * format.resolution
 
 
-@borrowing
+@without_refcount
 def halved(x):
     """Return a float64 as the nearest float16, ties to the even one."""
     if not abs(x) < HALF_LIMIT:
@@ -53,7 +53,7 @@ def halved(x):
     return np.rint(x / unit) * unit
 
 
-@borrowing
+@without_refcount
 def into(x, number, noise, k):
     """Return a float64 as the nearest number of a format, in sample k."""
     if number.kind == DOUBLE:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing
+from eventsolve.compiled import without_refcount
 from validation.grid.kernels.numbers import DOUBLE, HALF, SINGLE, halved
 from validation.grid.kernels.words import STOCHASTIC, next_word, quantized
 
 
-@borrowing
+@without_refcount
 def settled(row, number, noise, k):
     """Round a row to a format, in sample k."""
     if number.kind == DOUBLE:
@@ -32,7 +32,7 @@ def settled(row, number, noise, k):
     noise.overflows[k] += total
 
 
-@borrowing
+@without_refcount
 def scaled(out, x, factors, number, noise, k):
     """Multiply a row by another."""
     for j in range(x.size):
@@ -40,7 +40,7 @@ def scaled(out, x, factors, number, noise, k):
     settled(out, number, noise, k)
 
 
-@borrowing
+@without_refcount
 def increased(x, y, number, noise, k):
     """Add a row to another."""
     for j in range(x.size):
@@ -48,7 +48,7 @@ def increased(x, y, number, noise, k):
     settled(x, number, noise, k)
 
 
-@borrowing
+@without_refcount
 def combined(out, x, a, y, b, spare, number, noise, k):
     """Set a row to a x + b y."""
     if number.kind == DOUBLE:
@@ -60,14 +60,14 @@ def combined(out, x, a, y, b, spare, number, noise, k):
     increased(out, spare, number, noise, k)
 
 
-@borrowing
+@without_refcount
 def copied(row, values):
     """Fill a row with the values of another."""
     for j in range(values.size):
         row[j] = values[j]
 
 
-@borrowing
+@without_refcount
 def cleared(row):
     """Fill a row with zeros."""
     for j in range(row.size):

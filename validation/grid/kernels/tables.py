@@ -23,12 +23,19 @@ class Rules(NamedTuple):
         Whether the slopes at a spike are those of V at threshold and reset, or of the V that was seen.
     recursion : bool
         Whether the adjoint is a recursion of its own, or the transpose of the moves.
+    moves_at_0 : bool
+        Whether states move in step 0, too, or are there what they are initially.
+    slope_current : int
+        Whether slopes at a spike are those of the I that was seen (0), of that by which V moved (1), or of that at the
+        end of the step (2): with arrivals, or decayed over it if the current is first.
     """
 
     current_first: bool
     inclusive: bool
     slope_at_threshold: bool
     recursion: bool
+    moves_at_0: bool
+    slope_current: int
 
 
 class Flaws(NamedTuple):
@@ -135,6 +142,9 @@ class Synapses(NamedTuple):
     delta : ndarray of bool, (n_runs,)
     group : ndarray of int64, (n_runs,)
         Of which only one packet is delivered in a step, where :attr:`Flaws.one_packet` says so.
+    levels : ndarray of int64, (n_levels + 1,)
+        Bounds of the neurons that are computed together, one level after the other: with the current first a spike may
+        arrive in its own step at a later level.
     n_groups : int
     n_inputs : int
     longest : int
@@ -150,6 +160,7 @@ class Synapses(NamedTuple):
     steps: Array
     delta: Array
     group: Array
+    levels: Array
     n_groups: int
     n_inputs: int
     longest: int

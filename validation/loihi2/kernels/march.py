@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import borrowing, compiled, embedded
+from eventsolve.compiled import compiled, embedded, without_refcount
 from eventsolve.kernels.membrane import propagator
 
 TURN, EDGE = 2.0**24, 2.0**23
@@ -70,14 +70,14 @@ def moved(neurons, rules, arriving, bias, u, v, counters):
     return fired
 
 
-@borrowing
+@without_refcount
 def cleared(row):
     """Fill a row with zeros."""
     for k in range(row.size):
         row[k] = 0.0
 
 
-@borrowing
+@without_refcount
 def sent(matrices, matrix, place, payload, row, waiting):
     """Add a spike's weights to what waits for its arrival."""
     size, post = matrices.size[matrix], matrices.post[matrix]
@@ -97,7 +97,7 @@ def sent(matrices, matrix, place, payload, row, waiting):
             waiting[slot, post + k] += payload * weights[k]
 
 
-@borrowing
+@without_refcount
 def sent_between(neurons, matrices, matrix, place, payload, rest, row, waiting, jumps):
     """Add what a spike between two steps brings to what waits for its arrival at u, and at v alone."""
     first, post = matrices.first[matrix] + place * matrices.size[matrix], matrices.post[matrix]
@@ -118,7 +118,7 @@ def sent_between(neurons, matrices, matrix, place, payload, rest, row, waiting, 
             waiting[slot, j] += weight
 
 
-@borrowing
+@without_refcount
 def summed(matrices, matrix, low, high, base, places, payloads, row, waiting, sums):
     """Add the weights of all spikes of a row over a matrix, shifted once they are summed, delay by delay."""
     size, post = matrices.size[matrix], matrices.post[matrix]
@@ -136,7 +136,7 @@ def summed(matrices, matrix, low, high, base, places, payloads, row, waiting, su
             arriving[post + k] += np.floor(sums[d, k] * matrices.shift[matrix])
 
 
-@borrowing
+@without_refcount
 def delivered(
     neurons, matrices, rules, source, low, high, base, places, payloads, rests, row, waiting, jumps, sums
 ):

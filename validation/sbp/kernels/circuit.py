@@ -7,10 +7,10 @@ between what fired in this step change. Over a plastic synapse a spike has the w
 
 from __future__ import annotations
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 
 
-@borrowing
+@without_refcount
 def sent(row, weights, start):
     """Add a row of weights to what arrives."""
     for j in range(row.size):

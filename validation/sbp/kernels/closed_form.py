@@ -11,10 +11,10 @@ and e- = -W2 d2. ``after`` takes e+ from P and M once d2+ has changed them, and 
 
 from __future__ import annotations
 
-from eventsolve.compiled import borrowing, compiled
+from eventsolve.compiled import compiled, without_refcount
 
 
-@borrowing
+@without_refcount
 def summed(spikes, weights, sums):
     """Set sums to the rows of the weights whose spike is there, one after the other."""
     for j in range(sums.size):
@@ -25,7 +25,7 @@ def summed(spikes, weights, sums):
                 sums[j] += weights[i, j]
 
 
-@borrowing
+@without_refcount
 def learned(pre, post, weights, change, low, high):
     """Add to the weights between what fired on both sides, within the limits."""
     for i in range(pre.size):
@@ -35,7 +35,7 @@ def learned(pre, post, weights, change, low, high):
                     weights[i, j] = min(max(weights[i, j] + change, low), high)
 
 
-@borrowing
+@without_refcount
 def transported(one, other, plus, minus, sums):
     """Set sums to what arrives from two populations of errors."""
     for j in range(sums.size):
@@ -49,14 +49,14 @@ def transported(one, other, plus, minus, sums):
                 sums[j] += minus[k, j]
 
 
-@borrowing
+@without_refcount
 def flagged(sums, above, inside, flags):
     """Set a flag where a sum is above a number, of those inside."""
     for j in range(sums.size):
         flags[j] = inside[j] and sums[j] > above
 
 
-@borrowing
+@without_refcount
 def any_of(flags):
     """Say whether there is a flag."""
     found = False
@@ -65,14 +65,14 @@ def any_of(flags):
     return found
 
 
-@borrowing
+@without_refcount
 def boxed(sums, numbers, inside):
     """Say where the derivative is not 0."""
     for j in range(sums.size):
         inside[j] = not numbers.box or (0 < sums[j] <= numbers.edge)
 
 
-@borrowing
+@without_refcount
 def count_of(flags):
     """Return how many flags there are."""
     count = 0
@@ -81,7 +81,7 @@ def count_of(flags):
     return count
 
 
-@borrowing
+@without_refcount
 def answered(x, t, w1, w2, numbers, flags, z1, z2):
     """Set what fires, where the derivatives are not 0, and the errors of the output."""
     h, inside1, _, _, inside2, up2, down2 = flags
@@ -97,7 +97,7 @@ def answered(x, t, w1, w2, numbers, flags, z1, z2):
         down2[k] = fired and not t[k] and inside2[k]
 
 
-@borrowing
+@without_refcount
 def counted(x, flags, counts):
     """Set how many spikes each population had."""
     h, _, up1, down1, _, up2, down2 = flags

@@ -1,0 +1,16 @@
+"""What was renamed since version 0.1.0: whoever asks for an old name is told the new one."""
+
+from __future__ import annotations
+
+RENAMED = {
+    "eventsolve.losses.VoltageReads": "eventsolve.losses.VoltageSamples",
+    "AdjointStates.reads": "AdjointStates.voltage_samples",
+    "Gradients.reads": "Gradients.voltage_samples",
+}
+"""New names by old ones: of a module or a class, with the name in it."""
+
+
+def hint(owner: str, name: str) -> str:
+    """Return how the message about a name that a module or a class does not have goes on."""
+    new = RENAMED.get(f"{owner}.{name}")
+    return "" if new is None else f"; it is {new} now"

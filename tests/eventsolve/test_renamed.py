@@ -1,0 +1,42 @@
+"""Old names: whoever asks for one is told the new one, which exists."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import eventsolve
+from eventsolve.frozen import Frozen
+from eventsolve.renamed import RENAMED
+
+NOTES = (Path(__file__).parents[2] / "docs" / "upgrade.md").read_text(encoding="utf-8")
+
+
+def classes() -> dict[str, type]:
+    for module in pkgutil.walk_packages(eventsolve.__path__, "eventsolve."):
+        if not module.ispkg and module.name.rpartition(".")[2] in ("adjoint", "adjoint_states"):
+            importlib.import_module(module.name)
+    found, new = {}, [Frozen]
+    while new:
+        kind = new.pop()
+        found[kind.__name__] = kind
+        new += kind.__subclasses__()
+    return found
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_raises_with_the_new_one(old):
+    owner, _, name = old.rpartition(".")
+    home, _, new = RENAMED[old].rpartition(".")
+    assert re.search(rf"`[^|`]*\b{name}\b[^|`]*`", NOTES), "the upgrade notes name it"
+    if owner.startswith("eventsolve"):
+        assert hasattr(importlib.import_module(home), new)
+        with pytest.raises(AttributeError, match=re.escape(RENAMED[old])):
+            getattr(importlib.import_module(owner), name)
+        return
+    kind = classes()[owner]
+    assert new in kind.__dataclass_fields__ or hasattr(kind, new)
+    with pytest.raises(AttributeError, match=re.escape(RENAMED[old])):
+        getattr(object.__new__(kind), name)
