@@ -101,7 +101,7 @@ def test_populations_without_spikes_are_compared():
     net.connect("loud", "quiet", [[0.1, 0.1], [0.0, 0.1]])
     inputs = {"in": es.SpikeTrains.from_lists([[[1e-3, 9e-3, 20e-3]]])}
     problem = es.Problem(net, inputs, 40e-3)
-    ran = replace(problem, network=net.with_weights({("in", "loud"): np.array([[8.2], [6.1]])}))
+    ran = replace(problem, network=net.with_weights({("in", "loud"): np.array([[8.1], [6.3]])}))
     evidence = evidence_of(problem, TimeStepped(STEP).run(ran), STEP)
     assert distance(evidence, evidence.spikes) == 0.0
     assert diagnose(problem, TimeStepped(STEP).run(ran)).verdict == "fault"

@@ -279,7 +279,7 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
         return result
     for base in found:
         near = evidence.beside(base.spikes)
-        said = writing.left_out(near, base.spikes) or writing.stray(evidence, base.spikes)
+        said = writing.left_out(evidence, near, base.spikes) or writing.stray(evidence, base.spikes)
         if said is not None:
             numbers = {p: v for p, v in evidence.numbers.items() if p[0] != "spike_times"}
             shown = replace(evidence, spikes=base.spikes, numbers=numbers)
@@ -400,10 +400,10 @@ def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
 
 
 def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
-    """Return the delays with which the nearest scheme has the recorded spikes."""
+    """Return the delays with which a scheme has the recorded spikes."""
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
-    nearest = min(found, key=lambda base: base.off)
-    return list(_plain(evidence, _few(evidence), found, nearest, every, work))
+    few = _few(evidence)
+    return [moved for base in different(found) for moved in _plain(evidence, few, found, base, every, work)]
 
 
 def _alone(evidence: Evidence, base: Base, least: int) -> bool:

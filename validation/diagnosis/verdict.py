@@ -181,8 +181,9 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
             break
     if all(r.off and not r.besides for r in believed):
         believed = list(_with_another(sorted(found, key=_order), work)) or believed
-    if believed:
-        return _moved(sorted(believed, key=_order))
+    if believed:  # others that leave nothing are told beside it, however few spikes tell them
+        others = [r for r in found if not r.off and r not in believed]
+        return _moved(sorted([*believed, *others], key=lambda r: (not r.believed, *_order(r))))
     return other or _unexplained_spikes(evidence, truth, bases, work.untried)
 
 
@@ -216,12 +217,17 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
         return known
     written = backward.slips(evidence, every)
     if written and written[0].edits == 1:
-        return _named([*written, *backward.alike(evidence, every, written[0], work)], evidence)
+        same = backward.alike(evidence, every, written[0], work)
+        simpler = (
+            same if written[0].several else []
+        )  # one thing on the way back in place of a slip for each number
+        return _named([*simpler, *written, *same], evidence)
     guessed = backward.guessed(evidence, every, work)
     found = guessed.whole or written or guessed.halves
     if found:
         return _named(found, evidence)
-    loose = backward.loosely(evidence, every[0].answer, every[0].twin, every[0].off)
+    apart = {place: _apart(best.answer, truth, place) for place in best.off}
+    loose = backward.loosely(evidence, best.answer, best.twin, best.off, apart)
     if loose is not None:
         return _named([loose], evidence)
     return _unexplained_numbers(evidence, truth, every, work.untried)
@@ -462,7 +468,10 @@ def _unexplained_spikes(
             "fault too small to tell from one; a finer step tells them apart"
         )
         off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
-        loose = backward.loosely(evidence, truth, Twin(nearest.scheme), off) if off else None
+        twin = Twin(nearest.scheme)
+        answer = twin.answer(evidence, evidence.problem) if off else None
+        apart = {} if answer is None else {place: _apart(answer, truth, place) for place in off}
+        loose = backward.loosely(evidence, truth, twin, off, apart)
         if loose is not None:
             return _named([loose], evidence)
     for name in evidence.problem.network.populations:
