@@ -8,6 +8,7 @@ from networks import random_case
 
 import eventsolve as es
 
+
 def crossing_network(**neuron):
     net = es.Network()
     net.add_input("in", 1)

@@ -54,7 +54,9 @@ def test_gradients_of_a_box_hold_those_of_its_networks(name, reset):
     """Also where every enclosure of first order in the box's width is about as wide as what its networks do."""
     solution = es.solve(make(NUMBERS, reset=reset), INPUT, T_END)
     cotangents, radius = cotangents_of(solution), 1e-6 * SCALES.get(name, 1.0)
-    certificate = es.certify(solution, gradients=cotangents, radii={name: _everywhere(solution, name, radius)})
+    certificate = es.certify(
+        solution, gradients=cotangents, radii={name: _everywhere(solution, name, radius)}
+    )
     assert certificate.proven, str(certificate)
     compare = Comparison()
     for k in range(NUMBERS[name].size):
@@ -77,16 +79,15 @@ def _everywhere(solution, name, radius):
     return {"a": radius}
 
 
-def test_a_refractory_period_that_may_be_0_is_one():
+def test_whether_v_is_held_at_all_is_a_question_of_a_gradient():
+    """A refractory period that may be 0 or not: what arrives at a spike's own time is before or after its end."""
     numbers = NUMBERS | {"t_ref": np.zeros(2)}
     solution = es.solve(make(numbers), INPUT, T_END)
-    cotangents = cotangents_of(solution)
-    certificate = es.certify(solution, gradients=cotangents, radii={"t_ref": {"a": 1e-6}})
-    assert certificate.proven, str(certificate)
-    for t_ref in (1e-9, 0.5e-6, 0.999e-6):
-        grads = es.vjp(es.solve(make(numbers | {"t_ref": np.full(2, t_ref)}), INPUT, T_END), cotangents)
-        for key, (middle, radius) in certificate.gradients.weight.items():
-            assert (np.abs(grads.weight[key] - middle) <= radius + 1e-12 * np.abs(middle).max()).all()
+    assert es.certify(solution, gradients=cotangents_of(solution)).proven
+    certificate = es.certify(solution, gradients=cotangents_of(solution), radii={"t_ref": {"a": 1e-9}})
+    assert not certificate.proven
+    assert not certificate.refuted
+    assert certificate.undecided[0].why.startswith("the gradient is open: ")
 
 
 @pytest.mark.parametrize("t_ref", [0.0, 1e-3])
@@ -96,23 +97,26 @@ def test_a_reset_by_subtraction_leaves_v_where_the_jump_lifted_it(t_ref):
     inputs = {"in": es.SpikeTrains.from_lists([[[0.5e-3, 6e-3], [2e-3, 6.5e-3]]])}
     solution = es.solve(make(numbers, reset="subtract"), inputs, T_END)
     spikes = solution.spikes["a"]
-    assert np.isin(3.5e-3, spikes.times)  # one that a jump triggers
-    assert (spikes.times > 3.5e-3).any()
+    jumps = np.isclose(spikes.times[:, None], [3.5e-3, 9e-3], rtol=1e-15).any(axis=1)
+    assert jumps.any()
+    assert (spikes.times > spikes.times[jumps][0]).any()
     certificate = es.certify(solution, gradients={"a": np.ones(spikes.n_spikes)})
     assert certificate.proven, str(certificate)
     assert np.abs(certificate.gradients.t_ref["a"].midpoints).max() > 0.1
 
 
+@pytest.fixture(scope="module")
+def second():
+    """A solution that goes on from a stored state."""
+    loop = Loop(1, n=3, t_end=40e-3)
+    first = es.solve(loop.network(), loop.trains(high=12e-3), 12e-3)
+    found = es.solve(loop.network(), loop.trains(low=12e-3), 40e-3, initial=first.final_state)
+    assert found.spikes["a"].n_spikes > 3
+    return found
+
+
 class TestStoredState:
     """Times of a loss count from the start of the trial, and V and I from what was stored."""
-
-    @pytest.fixture(scope="session")
-    def second(self):
-        loop = Loop(1, n=2, t_end=30e-3)
-        first = es.solve(loop.network(), loop.trains(high=12e-3), 12e-3)
-        second = es.solve(loop.network(), loop.trains(low=12e-3), 30e-3, initial=first.final_state)
-        assert second.spikes["a"].n_spikes > 3
-        return second
 
     def test_gradients_of_spike_times(self, second):
         cotangents = {name: np.ones(second.spikes[name].n_spikes) for name in ("a", "b")}
@@ -127,12 +131,15 @@ class TestStoredState:
             value, _ = es.value_and_grad(second, loss)
             assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
 
-    @pytest.mark.parametrize("loss", [
-        lambda: es.losses.MeanVoltageCrossEntropy("out", [1], weighting="exponential"),
-        lambda: es.losses.MeanVoltageCrossEntropy("out", [1], weighting="linear"),
-        lambda: es.losses.SumVoltageCrossEntropy("out", [1], time_step=5e-3),
-        lambda: es.losses.MaxVoltageCrossEntropy("out", [0]),
-    ])
+    @pytest.mark.parametrize(
+        "loss",
+        [
+            lambda: es.losses.MeanVoltageCrossEntropy("out", [1], weighting="exponential"),
+            lambda: es.losses.MeanVoltageCrossEntropy("out", [1], weighting="linear"),
+            lambda: es.losses.SumVoltageCrossEntropy("out", [1], time_step=0.1),
+            lambda: es.losses.MaxVoltageCrossEntropy("out", [0]),
+        ],
+    )
     def test_voltages_of_a_readout(self, loss):
         """Whose largest voltage was before the trial."""
         net = make(NUMBERS)
@@ -155,22 +162,6 @@ def readout(*connections, **neuron):
 
 
 class TestReadings:
-    def test_a_reading_as_a_jump_arrives_is_of_v_after_it(self):
-        net = readout(([1.0, -0.5], 1e-3, "delta"))
-        solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 10e-3)
-        slopes = np.array([[[1.0], [2.0]]])
-        loss = es.losses.SampledVoltage("out", [2e-3], lambda v: ((v * slopes).sum((1, 2)), slopes))
-        certificate = es.certify(solution, gradients=loss)
-        assert certificate.proven, str(certificate)
-        assert certificate.gradients.weight["in", "out", "c0"].midpoints.tolist() == [[1.0], [2.0]]
-
-    def test_a_reading_about_as_a_current_arrives_is_the_same_before_and_after(self):
-        net = readout(([1.0, -0.5], 1e-3, "exponential"))
-        solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 10e-3)
-        slopes = np.array([[[1.0], [2.0]]])
-        loss = es.losses.SampledVoltage("out", [2e-3], lambda v: ((v * slopes).sum((1, 2)), slopes))
-        assert es.certify(solution, gradients=loss, radii={"spike_times": 1e-6}).proven
-
     def test_two_maxima_of_which_either_may_be_the_larger_are_undecided(self):
         # a jump of 1 at 1 ms, and one at 21 ms that lifts what is left of it to as much again
         weight = 1.0 - np.exp(-1.0)
@@ -224,7 +215,7 @@ def test_a_silent_neuron_above_the_level_of_a_hinge_is_none_of_it():
     loss = es.losses.SilentHinge("a", [0.5 * highest[0], 1.0])
     certificate = es.certify(solution, gradients=loss)
     assert certificate.proven, str(certificate)
-    value, grads = es.value_and_grad(solution, loss)
+    value, _ = es.value_and_grad(solution, loss)
     assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
     assert value > 0
     assert certificate.gradients.weight["in", "a"].midpoints[0].tolist() == [0.0, 0.0]
