@@ -71,9 +71,9 @@ COMMANDS = {
         "validation.training.trained",
         ["train", "task", "random", "--set", "layers=1", "--samples", "2", "--out", "network.json"],
     ),
-    "train yinyang": ("validation.recipes.campaign.start", ["train", "yinyang"]),
+    "train yinyang": ("validation.tasks.yin_yang.campaign.start", ["train", "yinyang"]),
     "train recipes": ("rich.table.Table.add_row", ["train", "recipes"]),
-    "train search": ("validation.recipes.search.search", ["train", "search"]),
+    "train search": ("validation.tasks.yin_yang.search.search", ["train", "search"]),
     "calibrate": (
         "eventsolve.io.records.read",
         ["calibrate", str(ROOT / "setup.cfg"), "--free", "tau_mem"],
