@@ -1,0 +1,448 @@
+"""Gradients in balls: a sample once more with all of its events known, forwards and then backwards.
+
+Forwards, a neuron's :class:`Life` is a list of segments. Each begins with V and I just after an event and ends just
+before the next one, or where a loss reads V.
+
+Backwards, p_V = dL/dV and p_I = dL/dI follow the transposed propagator, as over a segment of h seconds the state is
+linear in its start. The time t of an event matters by (p f)(t-) - (p f)(t+), where f is the right-hand side of the
+differential equations, as the one flow goes on longer and the other begins later. At a crossing t is where
+V = v_threshold: e = dL/dt_k, with all that the spike causes and -p_V V'(t+), is paid by V at t-, p_V = -e/V'(t-), and
+by the threshold; at a triggered spike by the arrival that has its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from flint import arb
+
+from eventsolve.certify.arithmetic import (
+    ONE,
+    ZERO,
+    Moment,
+    at_time,
+    ball,
+    elapsed,
+    later,
+    not_before,
+    order,
+    rational,
+    surely_less,
+    surely_zero,
+)
+from eventsolve.certify.boxes import PARAMETERS, Box
+from eventsolve.certify.membrane import Rates, propagator, rates_of, response_derivatives
+from eventsolve.certify.network import Enclosed
+from eventsolve.certify.neuron import Question, Unproven
+
+
+class End(Enum):
+    """What ends a segment."""
+
+    ARRIVAL = "an arrival"
+    SPIKE = "a spike of its own"
+    RELEASE = "the end of its refractory period"
+    READ = "a loss reads its voltage"
+
+
+class Read(NamedTuple):
+    """A loss reads V of a cell, with dL/dV: at a fixed time, or just before or after an arrival, and moves with it.
+
+    ``arrival`` is the place of the arrival in the history, -1 at a fixed time.
+    """
+
+    cell: int
+    moment: Moment
+    cotangent: arb
+    arrival: int = -1
+    after: bool = False
+
+
+class Parameters(NamedTuple):
+    """One neuron's parameters as balls; a readout's threshold is None."""
+
+    rates: Rates
+    threshold: arb | None
+    reset: arb
+    leak: arb
+    t_ref: arb
+    subtracts: bool
+
+
+class Segment(NamedTuple):
+    """From V and I at ``begin`` over ``duration`` to ``end``; ``which`` is a place in the history, or among reads."""
+
+    begin: Moment
+    duration: arb
+    voltage: arb
+    current: arb
+    decay_mem: arb
+    decay_syn: arb
+    response: arb
+    held: bool
+    last_voltage: arb
+    last_current: arb
+    end: End
+    moment: Moment
+    which: int
+
+
+def parameters_of(box: Box, cell: int) -> Parameters:
+    """Return a neuron's parameters."""
+    row = {name: (float(n.middle[cell]), float(n.radius[cell])) for name, n in box.parameters.items()}
+    spiking = row["v_threshold"][0] < float("inf")
+    return Parameters(
+        rates_of(ball(*row["tau_mem"]), ball(*row["tau_syn"])),
+        ball(*row["v_threshold"]) if spiking else None,
+        ball(*row["v_reset"]),
+        ball(*row["v_leak"]),
+        not_before(0.0, *row["t_ref"]),
+        bool(box.subtracts[cell]),
+    )
+
+
+class Life:
+    """One neuron from its start, up to where it has been told of."""
+
+    def __init__(self, box: Box, sample: int, cell: int, reads: Iterable[Read]) -> None:
+        self.box, self.cell = box, cell
+        self.parameters = parameters_of(box, cell)
+        self.reads = list(reads)
+        self.n_read = 0
+        self.segments: list[Segment] = []
+        self.recent: list[Moment] = []
+        self.time = at_time(0.0)
+        self.release: Moment | None = None
+        n = box.parameters
+        self.voltage = ball(float(n["v_initial"].middle[cell]), float(n["v_initial"].radius[cell]))
+        self.current = ball(float(n["i_initial"].middle[cell]), float(n["i_initial"].radius[cell]))
+        if box.start is not None:
+            time, excess, current, free_at, free_low = (float(column[cell]) for column in box.start[sample])
+            self.time = at_time(time)
+            self.voltage, self.current = ball(float(n["v_leak"].middle[cell])) + excess, ball(current)
+            self.release = at_time(free_at, free_low) if (free_at, free_low) > (time, 0.0) else None
+
+    def arrive(self, moment: Moment, weight: arb, *, delta: bool, which: int) -> None:
+        """Let a weight arrive."""
+        self._catch_up(moment, End.ARRIVAL, delta, which)
+        self._append(moment, End.ARRIVAL, which)
+        if not delta:
+            self.current += weight
+        elif self.release is None:
+            self.voltage += weight
+        self.recent.append(moment)
+        self._read_riding(which, after=True)
+
+    def spike(self, moment: Moment, *, triggered: bool, which: int) -> None:
+        """Let the neuron spike."""
+        self._catch_up(moment, End.SPIKE, False, which)
+        self._require_settled(moment)
+        self._append(moment, End.SPIKE, which)
+        p = self.parameters
+        if triggered and p.subtracts and p.threshold is not None:
+            self.voltage -= p.threshold - p.reset
+        else:
+            self.voltage = p.reset
+        t_ref = float(self.box.parameters["t_ref"].middle[self.cell])
+        exact = float(self.box.parameters["t_ref"].radius[self.cell]) == 0.0
+        self.release = None
+        if not (exact and t_ref == 0.0):
+            self.release = later(moment, p.t_ref, rational(t_ref) if exact else None)
+
+    def finish(self, t_end: Moment) -> None:
+        """Read what is still to be read."""
+        while self.n_read < len(self.reads):
+            self._catch_up(t_end, End.READ, False, -1)
+            if self.n_read < len(self.reads):
+                self._read(self.reads[self.n_read])
+
+    def _catch_up(self, until: Moment, end: End, delta: bool, which: int) -> None:
+        """Take releases and reads that come before an event."""
+        while True:
+            read = self._next_read(until, end, delta, which)
+            release = self.release
+            if release is not None and not self._comes_first(release, until, always=False):
+                release = None
+            if release is not None and (
+                read is None or not self._comes_first(read.moment, release, always=False)
+            ):
+                self._require_settled(release)
+                self._append(release, End.RELEASE, -1)
+                self.release = None
+            elif read is not None:
+                self._read(read)
+            else:
+                return
+
+    def _next_read(self, until: Moment, end: End, delta: bool, which: int) -> Read | None:
+        """Return the next read if it comes before an event, or with one across which V is continuous."""
+        if self.n_read == len(self.reads):
+            return None
+        read = self.reads[self.n_read]
+        if read.arrival >= 0:
+            return read if read.arrival == which and not read.after else None
+        smooth = end is End.READ or (end is End.ARRIVAL and not delta)
+        return read if self._comes_first(read.moment, until, always=smooth) else None
+
+    def _comes_first(self, moment: Moment, other: Moment, *, always: bool) -> bool:
+        """Say whether a moment comes before another, or with it where ``always``; a release comes with it."""
+        side = order(moment, other)
+        if side is None:
+            if always:
+                return True
+            raise Unproven(self.cell, moment.key, Question.TIE, 0.0)
+        return side < 0 or (side == 0 and (always or moment is self.release))
+
+    def _read(self, read: Read) -> None:
+        self._append(read.moment, End.READ, self.n_read)
+        self.n_read += 1
+
+    def _read_riding(self, which: int, *, after: bool) -> None:
+        while self.n_read < len(self.reads):
+            read = self.reads[self.n_read]
+            if read.arrival != which or read.after is not after:
+                return
+            self._read(read)
+
+    def _require_settled(self, moment: Moment) -> None:
+        """Prove that what was taken for earlier than a spike or a release is."""
+        for earlier in self.recent:
+            if order(earlier, moment) not in (-1, 0):
+                raise Unproven(self.cell, moment.key, Question.TIE, 0.0)
+        self.recent = [moment]
+
+    def _append(self, moment: Moment, end: End, which: int) -> None:
+        p, held = self.parameters, self.release is not None
+        duration = elapsed(self.time, moment)
+        decay_mem, decay_syn, response = propagator(p.rates, duration)
+        voltage, current = self.voltage, self.current * decay_syn
+        if not held:
+            voltage = p.leak + (self.voltage - p.leak) * decay_mem + self.current * response
+        self.segments.append(
+            Segment(
+                self.time,
+                duration,
+                self.voltage,
+                self.current,
+                decay_mem,
+                decay_syn,
+                response,
+                held,
+                voltage,
+                current,
+                end,
+                moment,
+                which,
+            )
+        )
+        self.time, self.voltage, self.current = moment, voltage, current
+
+
+def lives_of(box: Box, sample: int, enclosed: Enclosed, reads: Iterable[Read]) -> dict[int, Life]:
+    """Return the lives of all cells to which something happens or of which something is read.
+
+    Raises
+    ------
+    Unproven
+        If the order of two events is open and matters to a gradient.
+    """
+    by_cell: dict[int, list[Read]] = {}
+    for read in reads:
+        by_cell.setdefault(read.cell, []).append(read)
+    lives = {cell: Life(box, sample, cell, given) for cell, given in by_cell.items()}
+    synapses = box.synapses
+    for which, event in enumerate(enclosed.history):
+        life = lives.get(event.cell)
+        if life is None:
+            life = lives[event.cell] = Life(box, sample, event.cell, ())
+        if event.synapse < 0:
+            triggered = enclosed.spikes[event.spike].trigger >= 0
+            life.spike(event.moment, triggered=triggered, which=which)
+        else:
+            k = event.synapse
+            weight = ball(float(synapses.weight.middle[k]), float(synapses.weight.radius[k]))
+            life.arrive(event.moment, weight, delta=bool(synapses.delta[k]), which=which)
+    end = at_time(float(box.until[sample]))
+    for life in lives.values():
+        life.finish(end)
+    return lives
+
+
+@dataclass(frozen=True, eq=False)
+class Adjoint:
+    """Derivatives of a loss: by synapse, by parameter and cell, and dL/dt of every spike with all that it causes."""
+
+    weight: list[arb]
+    delay: list[arb]
+    parameters: Mapping[str, list[arb]]
+    spike_times: list[arb]
+
+
+class _Costate:
+    """p_V and p_I of one neuron at the end of its last segment that is left."""
+
+    def __init__(self, life: Life) -> None:
+        self.life, self.left = life, len(life.segments)
+        self.v, self.i = ZERO, ZERO
+        self.released = ZERO
+        self.inherited: arb | None = None
+
+
+def adjoint(
+    box: Box, enclosed: Enclosed, lives: Mapping[int, Life], cotangents: Mapping[int, arb]
+) -> Adjoint:
+    """Go back through the events of a sample.
+
+    Parameters
+    ----------
+    box, enclosed, lives
+        Of a sample of which nothing is open; the loss's reads are in the lives.
+    cotangents : mapping of int to arb
+        dL/dt in 1/s of spikes, by their place in ``enclosed.spikes``.
+
+    Raises
+    ------
+    Unproven
+        If a spike on which the loss depends has no slope that is proven.
+    """
+    synapses = box.synapses
+    found = Adjoint(
+        [ZERO] * synapses.source.size,
+        [ZERO] * synapses.source.size,
+        {name: [ZERO] * box.n_cells for name in PARAMETERS},
+        [ZERO] * len(enclosed.spikes),
+    )
+    for spike, cotangent in cotangents.items():
+        found.spike_times[spike] = cotangent
+    costates = {cell: _Costate(life) for cell, life in lives.items()}
+    for which in range(len(enclosed.history) - 1, -1, -1):
+        costate = costates[enclosed.history[which].cell]
+        while _step_back(box, enclosed, found, costate) not in (End.ARRIVAL, End.SPIKE):
+            pass
+        # what is read just before this arrival moves with it: its spike has to know before its own turn comes
+        while _is_read_before(costate, which):
+            _step_back(box, enclosed, found, costate)
+    for costate in costates.values():
+        while costate.left:
+            _step_back(box, enclosed, found, costate)
+        found.parameters["v_initial"][costate.life.cell] += costate.v
+        found.parameters["i_initial"][costate.life.cell] += costate.i
+    return found
+
+
+def _is_read_before(costate: _Costate, which: int) -> bool:
+    """Say whether the event that is next to be undone is a read that moves with an arrival, just before it."""
+    if not costate.left:
+        return False
+    segment = costate.life.segments[costate.left - 1]
+    return segment.end is End.READ and costate.life.reads[segment.which].arrival == which
+
+
+def _step_back(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate) -> End:
+    """Go back over the event that ends a segment, and the segment; return what ended it."""
+    costate.left -= 1
+    segment = costate.life.segments[costate.left]
+    if segment.end is End.ARRIVAL:
+        _over_arrival(box, enclosed, found, costate, segment)
+    elif segment.end is End.SPIKE:
+        _over_spike(enclosed, found, costate, segment)
+    elif segment.end is End.RELEASE:
+        costate.released = costate.v * _slope(costate.life, segment.last_voltage, segment.last_current)
+    else:
+        read = costate.life.reads[segment.which]
+        costate.v += read.cotangent
+        if read.arrival >= 0:
+            error = read.cotangent * _slope(costate.life, segment.last_voltage, segment.last_current)
+            event = enclosed.history[read.arrival]
+            found.delay[event.synapse] += error
+            found.spike_times[event.spike] += error
+    _through(found, costate, segment)
+    return segment.end
+
+
+def _slope(life: Life, voltage: arb, current: arb) -> arb:
+    return (life.parameters.leak - voltage + current) * life.parameters.rates.mem
+
+
+def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:
+    event = enclosed.history[segment.which]
+    k, rates = event.synapse, costate.life.parameters.rates
+    if not surely_zero(costate.v) and _is_at_release(costate.life, costate.left):
+        raise Unproven(event.cell, segment.moment.key, Question.KINK, 0.0)
+    weight = ball(float(box.synapses.weight.middle[k]), float(box.synapses.weight.radius[k]))
+    if not box.synapses.delta[k]:
+        found.weight[k] += costate.i
+        error = weight * (costate.i * rates.syn - (ZERO if segment.held else costate.v * rates.mem))
+    elif segment.held:
+        return
+    else:
+        found.weight[k] += costate.v
+        error = weight * costate.v * rates.mem
+        if costate.inherited is not None:
+            slope = _slope(costate.life, segment.last_voltage, segment.last_current)
+            error, costate.inherited = costate.inherited + costate.v * slope, None
+    found.delay[k] += error
+    found.spike_times[event.spike] += error
+
+
+def _is_at_release(life: Life, index: int) -> bool:
+    """Say whether a segment ends as V has just been released, when what arrives later acts otherwise than before."""
+    while index and surely_zero(life.segments[index].duration):
+        index -= 1
+        if life.segments[index].end is End.RELEASE:
+            return True
+    return False
+
+
+def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:
+    life, spike = costate.life, enclosed.history[segment.which].spike
+    p, cell = life.parameters, life.cell
+    later = life.segments[costate.left + 1] if costate.left + 1 < len(life.segments) else None
+    held = life.release is not None if later is None else later.held
+    voltage = life.voltage if later is None else later.voltage
+    after = costate.released if held else costate.v * _slope(life, voltage, segment.last_current)
+    costate.released = ZERO
+    error = found.spike_times[spike] - after
+    found.spike_times[spike] = error
+    found.parameters["t_ref"][cell] -= after
+    found.parameters["v_reset"][cell] += costate.v
+    if enclosed.spikes[spike].trigger >= 0:
+        costate.inherited = error
+        if p.subtracts:
+            found.parameters["v_threshold"][cell] -= costate.v
+        else:
+            costate.v = ZERO
+        return
+    costate.v = ZERO
+    if surely_zero(error):
+        return
+    slope = ZERO if p.threshold is None else _slope(life, p.threshold, segment.last_current)
+    if not surely_less(ZERO, slope):
+        raise Unproven(cell, segment.moment.key, Question.SLOPE, 0.0)
+    costate.v = -error / slope
+    found.parameters["v_threshold"][cell] -= costate.v
+
+
+def _through(found: Adjoint, costate: _Costate, segment: Segment) -> None:
+    """Go back through a segment, over which the state is linear in its start."""
+    life, h = costate.life, segment.duration
+    if (surely_zero(costate.v) and surely_zero(costate.i)) or surely_zero(h):
+        return
+    rates, leak, cell = life.parameters.rates, life.parameters.leak, life.cell
+    decay_mem, decay_syn, response = segment.decay_mem, segment.decay_syn, segment.response
+    by_tau_syn = costate.i * segment.current * decay_syn * h * rates.syn * rates.syn
+    if not segment.held:
+        by = response_derivatives(rates, h, decay_mem, decay_syn, response)
+        by_tau_syn += costate.v * segment.current * by.by_tau_syn
+        excess = segment.voltage - leak
+        moved = excess * decay_mem * h * rates.mem * rates.mem + segment.current * by.by_tau_mem
+        found.parameters["tau_mem"][cell] += costate.v * moved
+        found.parameters["v_leak"][cell] += costate.v * (ONE - decay_mem)
+    found.parameters["tau_syn"][cell] += by_tau_syn
+    costate.i *= decay_syn
+    if not segment.held:
+        costate.i += costate.v * response
+        costate.v *= decay_mem

@@ -1,0 +1,122 @@
+"""Events whose order matters and float64 cannot tell: solution.warnings."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.interrupts import call
+from eventsolve.kernels import ties as kernels
+from eventsolve.kernels import trajectories
+from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
+from eventsolve.stability.margins import origins, source_of, spiking_layers
+
+_EVENTS = {
+    trajectories.SPIKE: "its own threshold crossing",
+    trajectories.RELEASE: "the end of its refractory period",
+    trajectories.ARRIVAL: "another arrival",
+}
+
+
+class Tie(NamedTuple):
+    """Two events of a neuron that are too close for float64 to tell their order, which matters.
+
+    Attributes
+    ----------
+    population, sample, neuron
+        Of the neuron.
+    time : float
+        Seconds: when the first event is, in the order that was taken.
+    event : str
+        What that is, in words.
+    source, source_neuron
+        Whose spike arrives with it.
+    arrival : float
+        Seconds: when that does.
+    """
+
+    population: str
+    sample: int
+    neuron: int
+    time: float
+    event: str
+    source: str
+    source_neuron: int
+    arrival: float
+
+    def __str__(self) -> str:
+        return (
+            f"neuron {self.neuron} of {self.population!r} in sample {self.sample}: {self.event} at {self.time!r} s and "
+            f"the arrival at {self.arrival!r} s of a spike of neuron {self.source_neuron} of {self.source!r} are too "
+            "close for float64 to tell their order, which matters"
+        )
+
+
+def ties(solution: Solution, threads: int | None = None) -> tuple[Tie, ...]:
+    """Return the ties of a solution, by sample, then time: those of computed times, whose order matters.
+
+    Where all terms of two times are given numbers, or they go back to one threshold crossing, their order is exact
+    and they are none.
+    """
+    ranges = chunk_ranges(solution.n_samples)
+
+    def work(k: int) -> list[Tie]:
+        return _of_chunk(solution, solution._chunks[k], ranges[k][0])
+
+    found = [tie for part in map_chunks(work, len(solution._chunks), threads) for tie in part]
+    if solution.stopped is not None:
+        until = solution.stopped.until
+        found = [tie for tie in found if max(tie.time, tie.arrival) <= until[tie.sample]]
+    return tuple(sorted(found, key=lambda tie: (tie.sample, tie.time)))
+
+
+def _of_chunk(solution: Solution, chunk: Chunk, low: int) -> list[Tie]:
+    roots: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {
+        name: (np.full(spikes.times.size, kernels.GIVEN), np.zeros(spikes.times.size))
+        for name, spikes in chunk.spikes.items()
+    }
+    found: list[Tie] = []
+    n_roots = 0
+    for layer in spiking_layers(solution):
+        own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
+        columns = [(np.empty(0, np.int64), np.empty(0))]
+        for name, size in gathered.parts:
+            columns.append((np.full(size, kernels.GIVEN), np.zeros(size)) if name is None else roots[name])
+        given = [np.concatenate(column) for column in zip(*columns, strict=True)]
+        if gathered.order is not None:
+            given = [column[gathered.order] for column in given]
+        numbers, labels, samples, own_roots, own_errors = call(
+            kernels.ties,
+            layer.neurons,
+            layer.afferents,
+            layer.groups,
+            layer.n_sources,
+            gathered.spikes,
+            chunk.start[layer.name],
+            solution.after,
+            own,
+            origins(layer, gathered, own),
+            tuple(given),
+            solution.t_end,
+            1 if layer.efferents is None else layer.efferents.delay.size,
+            n_roots,
+        )
+        n_roots += own.times.size
+        places = {layer.name[0]: slice(None)} if layer.efferents is None else places_of(layer, own)
+        for name, place in places.items():
+            roots[name] = own_roots[place], own_errors[place]
+        sources, source_neurons = source_of(layer, gathered.spikes.neurons[labels[:, kernels.CAUSE]])
+        for (time, arrival), (neuron, event, _), sample, source, of in zip(
+            numbers.tolist(),
+            labels.tolist(),
+            samples.tolist(),
+            sources.tolist(),
+            source_neurons.tolist(),
+            strict=True,
+        ):
+            population, number = layer.neuron_of(neuron)
+            found.append(Tie(population, low + sample, number, time, _EVENTS[event], source, of, arrival))
+    return found
