@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.dynamics.circuit import Booleans, Circuit, Numbered, Reals, circuit_of, numbered
-from eventsolve.dynamics.newton import CLOSE, EPS
+from eventsolve.dynamics.newton import CLOSE, ROUNDED
 from eventsolve.dynamics.orbit import Orbit, framed, orbit_of
 from eventsolve.dynamics.paths import Path
 from eventsolve.dynamics.rhythm import Equations, Rhythm
@@ -23,6 +23,10 @@ from eventsolve.patterns import Pattern
 
 STEPS = 30
 """Newton steps at most."""
+DOUBLE = 1e-6
+"""The smallest singular value below which there are two directions, as those of branches that cross."""
+ALONG = 1e-7
+"""Of the largest singular value: below it a step of Newton's method does not follow a direction."""
 FARTHEST = 0.1
 """How far off an orbit at a given value may be, in units of the unknowns."""
 FINEST = 2.0**-56
@@ -98,14 +102,20 @@ class Curve:
         return scaled
 
     def direction(self, place: Place, along: Reals | None = None) -> Reals | None:
-        """Return the unit vector along the curve, to the side of another one or of larger values; None if singular."""
+        """Return the unit vector along the curve, to the side of another one or of larger values.
+
+        None if there are two and nothing says which.
+        """
         jacobian = self.jacobian(place)
         if not jacobian.size:
             return np.ones(1)
         _, values, rows = np.linalg.svd(jacobian)
-        if not values[-1] > 1e3 * EPS:
-            return None
         found: Reals = rows[-1]
+        if not values[-1] > DOUBLE:
+            if along is None:
+                return None
+            found = rows[-2:].T @ (rows[-2:] @ along)  # branches cross here: straight on
+            found /= np.linalg.norm(found)
         side = found[-1] if along is None else float(found @ along)
         return -found if side < 0.0 else found
 
@@ -133,6 +143,8 @@ class Curve:
     def _corrected(self, place: Place, across: Reals, most: float) -> Place | None:
         """Return where Newton's method ends, in the plane across a direction; None if farther away than ``most``."""
         sizes, smallest, gone = self.sizes(place), math.inf, np.zeros(across.size)
+        of, cells = place.rhythm.circuit, place.rhythm.pattern.cells
+        level = float((np.abs(of.v_leak) + np.abs(of.v_threshold))[cells].max(initial=0.0))
         for _ in range(STEPS):
             with np.errstate(all="ignore"):
                 equations = place.rhythm.equations(self.step)
@@ -144,13 +156,15 @@ class Curve:
             right = np.append(-equations.residual / scale, 0.0)
             if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
                 return None
-            try:
-                step = np.linalg.solve(matrix, right)
-            except np.linalg.LinAlgError:
-                return None
+            # next to a point where branches cross, rounding would send the step along the other one
+            left, values, back = np.linalg.svd(matrix)
+            inverse = np.where(values > ALONG * values[0], 1.0 / np.maximum(values, ALONG * values[0]), 0.0)
+            step = back.T @ (inverse * (left.T @ right))
             length = float(np.abs(step).max(initial=0.0))
-            if length >= 0.5 * smallest and smallest <= CLOSE:
-                return place
+            exact = float(np.abs(equations.residual).max(initial=0.0)) <= ROUNDED * level
+            sure = exact or values[-1] > ALONG * values[0]
+            if length >= 0.5 * smallest and (smallest <= CLOSE or exact):
+                return place if sure else None
             smallest, gone = min(smallest, length), gone + step
             if not float(np.linalg.norm(gone)) <= max(most, 1e-6):
                 return None
@@ -162,7 +176,7 @@ class Curve:
             since = rhythm.times - rhythm.times[previous] - laps * rhythm.period
             if not ((since > 0.0).all() and rhythm.period > 0.0):
                 return None
-            if length <= FINEST:
+            if length <= FINEST and sure:
                 return place
         return None
 

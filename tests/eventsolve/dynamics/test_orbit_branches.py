@@ -93,6 +93,11 @@ def test_antiphase_becomes_stable_where_a_multiplier_is_one_by_hand():
         delay, _ = mp.findroot(both, (mpf(event.value), mpf("0.0215")))
     assert abs(event.value - delay) <= 8 * EPS * delay
     assert (event.kind, event.follows, event.multiplier) == ("branching", "on", 1.0)
+    # wherever the steps fall the branch goes straight on
+    for end in (4e-3, 3.4e-3, 20e-3):
+        (again,) = continuation(pair(), DELAYS, (3e-3, end), of=antiphase()).events[:1]
+        assert again.kind == "branching"
+        assert abs(again.value - delay) <= 8 * EPS * delay
     assert event.stable == (False, True)
     before, after = proven_beside(found, event, 1e-8)
     assert before.proven
