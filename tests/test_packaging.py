@@ -66,7 +66,6 @@ PUBLIC = (
         "certify",
         "certify_orbit",
         "continuation",
-        "estimate_radius",
         "explore",
         "flux_tube",
         "gradient_condition",
