@@ -61,6 +61,7 @@ if _TYPE_CHECKING:
     from eventsolve.dynamics import LyapunovSpectrum as LyapunovSpectrum
     from eventsolve.dynamics import NoOrbitError as NoOrbitError
     from eventsolve.dynamics import Orbit as Orbit
+    from eventsolve.dynamics import OrbitContinuation as OrbitContinuation
     from eventsolve.dynamics import PhaseResponse as PhaseResponse
     from eventsolve.dynamics import Sensitivity as Sensitivity
     from eventsolve.dynamics import continuation as continuation
@@ -80,7 +81,7 @@ else:
         names=dict.fromkeys(
             (
                 *("Continuation", "ContinuationError", "FluxTube", "LyapunovError", "LyapunovSpectrum"),
-                *("NoOrbitError", "Orbit", "PhaseResponse", "Sensitivity"),
+                *("NoOrbitError", "Orbit", "OrbitContinuation", "PhaseResponse", "Sensitivity"),
                 *("continuation", "flux_tube", "lyapunov_spectrum", "periodic_orbit", "phase_response"),
                 "sensitivity",
             ),

@@ -46,6 +46,7 @@ PUBLIC = (
         "OneSided",
         "Orbit",
         "OrbitCertificate",
+        "OrbitContinuation",
         "PhaseResponse",
         "Problem",
         "RadiusEstimate",
@@ -300,7 +301,7 @@ def test_kernels_import_nothing_but_numbers_and_what_the_key_of_their_cache_cove
             name for name in own if ".kernels." not in f"{name}." and not name.startswith(f"{folder}.")
         }
         assert foreign <= {"eventsolve.compiled", "eventsolve.compiled.compiled"} | {
-            f"eventsolve.compiled.{way}" for way in ("without_refcount", "embedded", "inlined", "prefetch")
+            f"eventsolve.compiled.{way}" for way in ("without_refcount", "embedded", "prefetch")
         }, file
 
 
