@@ -29,9 +29,10 @@ MANY = 12
 """More parameters than a kernel should have."""
 PAGE = """# Size
 
-How large the library is and how long it takes to start, before its rooms were put in order and after. Made by `make size`; do
-not edit. Public names are what the packages of `eventsolve` offer, without their modules; a start is the ten lines of the README
-in a fresh interpreter, in seconds of processor time, with an empty cache of kernels (cold) and a full one (warm).
+How large the library is and how long it takes to start, before its rooms were put in order and after. Made by
+`make size`; do not edit. Public names are what the packages of `eventsolve` offer, without their modules; a start is the
+ten lines of the README in a fresh interpreter, in seconds of processor time, with an empty cache of kernels (cold) and a
+full one (warm).
 
 """
 NAMES = """
@@ -63,7 +64,8 @@ def version(tree: Path) -> str:
     commit = subprocess.run(
         ["git", "-C", tree, "rev-parse", "--short=7", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
-    return f"{re.search(r'= \S(.*)\S$', text, re.MULTILINE)[1]}, {commit}"
+    number = re.search(r"__version__ = .(.+).$", text, re.MULTILINE)[1]
+    return f"{number}, {commit}"
 
 
 def sources(tree: Path, *folders: str) -> Iterator[Path]:
