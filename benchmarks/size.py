@@ -30,9 +30,9 @@ MANY = 12
 PAGE = """# Size
 
 How large the library is and how long it takes to start, before its rooms were put in order and after. Made by
-`make size`; do not edit. Public names are what the packages of `eventsolve` offer, without their modules; a start is the
-ten lines of the README in a fresh interpreter, in seconds of processor time, with an empty cache of kernels (cold) and a
-full one (warm).
+`make size`; do not edit. Public names are what the packages of `eventsolve` offer, without their modules; a start is
+the ten lines of the README in a fresh interpreter, in seconds of processor time, with an empty cache of kernels (cold)
+and a full one (warm).
 
 """
 NAMES = """
