@@ -17,3 +17,6 @@ from eventsolve.compare.divergence import Divergence as Divergence
 from eventsolve.compare.matching import SpikeMatch as SpikeMatch
 from eventsolve.compare.matching import match_spikes as match_spikes
 from eventsolve.compare.records import compare as compare
+from eventsolve.lazily import attached as _attached
+
+__getattr__, __dir__ = _attached(__name__)
