@@ -166,8 +166,8 @@ def test_a_read_at_the_time_of_an_arrival():
     net = es.Network()
     net.add_input("in", 1)
     net.add_population("read", 1, es.LI(20e-3, 5e-3))
-    net.connect("in", "read", [[3.0]])
-    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[4 * GRID]], [[5 * GRID]]])}, 20 * GRID)
+    net.connect("in", "read", [[3.0]], delay=GRID)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[3 * GRID]], [[4 * GRID]]])}, 20 * GRID)
     loss = es.losses.SampledVoltage("read", [4 * GRID], lambda v: (v[:, 0, 0], v**0))
     for reduction, sides, n in (("mean", [[-1]], 2), ("none", [[-1], [0]], 1)):
         _, grads = es.value_and_grad(solution, loss, reduction=reduction)
