@@ -24,6 +24,7 @@ from eventsolve.losses import Evaluation, Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, is_readout, means_back, scaled
 from eventsolve.network import Key
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
+from eventsolve.reductions import USUAL, Reduction
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
@@ -242,7 +243,7 @@ def value_and_grad(
     loss: Loss,
     *,
     wrt: Collection[str] | None = None,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    reduction: Reduction = USUAL,
     threads: int | None = None,
 ) -> tuple[Any, Gradients]:
     """Return a loss and its exact gradient.

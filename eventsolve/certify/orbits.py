@@ -572,9 +572,12 @@ def _proof(orbit: Orbit) -> OrbitCertificate:
     radius = _uniqueness(system, middle, rhythm, float(orbit.period))
     rows = monodromy(rhythm)
     multipliers = _eigenvalues(rows)
+    off = _rounding(rhythm, inverse)
+    # what a multiplier may be if the unknowns are anywhere where rounding may have them
+    around = monodromy(_with(rhythm, [x + arb(0, r) for x, r in zip(proven, off, strict=True)]))
     refuted = [
-        *_wrong_times(orbit, claim, rhythm, inverse),
-        *_wrong_multipliers(orbit, rhythm, rows, multipliers),
+        *_wrong_times(orbit, claim, rhythm, off),
+        *_wrong_multipliers(orbit, rhythm, around, multipliers),
     ]
     moments = [rhythm.moment(k, 0).ball for k in range(rhythm.n_spikes)]
     midpoints = np.array([complex(float(x.real), float(x.imag)) for x in multipliers], dtype=np.complex128)
@@ -860,21 +863,24 @@ def _stability(multipliers: list[acb], free: bool) -> bool | None:
     return True if sum(not surely_less(size, ONE) for size in sizes) == free else None
 
 
-def _wrong_times(orbit: Orbit, claim: _Claim, rhythm: Rhythm, inverse: arb_mat | None) -> list[str]:
-    """Return which times are further off than rounding explains: of the equations, carried to the unknowns."""
+def _rounding(rhythm: Rhythm, inverse: arb_mat | None) -> list[float]:
+    """Return by how much rounding of the equations moves each unknown."""
+    if inverse is None:
+        return []
     _, _, sizes = _equations(rhythm)
     period = float(rhythm.period)
     fastest = max((float(c.rates.mem.max(c.rates.syn)) for c in rhythm.constants), default=0.0)
     longest = max((len(arriving) for arriving in rhythm.arrivals), default=0)
     rounding = [EPS * (longest + 16) * (1.0 + fastest * period) * float(size) for size in sizes]
-    off = (
-        [
-            sum(abs(float(inverse[i, j])) * rounding[j] for j in range(len(rounding))) + 8.0 * EPS * period
-            for i in range(len(sizes))
-        ]
-        if inverse is not None
-        else []
-    )
+    return [
+        sum(abs(float(inverse[i, j])) * rounding[j] for j in range(len(rounding))) + 8.0 * EPS * period
+        for i in range(len(sizes))
+    ]
+
+
+def _wrong_times(orbit: Orbit, claim: _Claim, rhythm: Rhythm, off: list[float]) -> list[str]:
+    """Return which times are further off than rounding explains: ``off`` of each unknown."""
+    period = float(rhythm.period)
     free = rhythm.exact_period is None
     allowed = dict(zip(range(int(free), len(rhythm.times)), off, strict=False))
     found = []
@@ -900,9 +906,10 @@ def _wrong_times(orbit: Orbit, claim: _Claim, rhythm: Rhythm, inverse: arb_mat |
 def _wrong_multipliers(orbit: Orbit, rhythm: Rhythm, rows: list[list[arb]], proven: list[acb]) -> list[str]:
     """Return which multipliers are further off than rounding explains.
 
-    Each claim is held against the one that is left and nearest. Rounding moves a matrix by its size, and an eigenvalue
-    by that times its condition; what is lost for good, which is so after as many periods as spikes may be on their way
-    and two more, by the root of as many.
+    Each claim is held against the one that is left and nearest. Rounding moves a matrix by its size, and by the radii
+    of ``rows``, which are those of times with their rounding; and an eigenvalue by that times its condition, but what
+    is lost for good, which is so after as many periods as spikes may be on their way and two more, by the root of as
+    many.
     """
     claimed = [complex(x) for x in orbit.multipliers]
     middles = [complex(float(x.real), float(x.imag)) for x in proven]
@@ -916,7 +923,8 @@ def _wrong_multipliers(orbit: Orbit, rhythm: Rhythm, rows: list[list[arb]], prov
     values, left_vectors, right_vectors = scipy.linalg.eig(matrix, left=True, right=True)
     overlaps = np.abs((left_vectors.conj() * right_vectors).sum(axis=0))
     conditions = 1.0 / np.maximum(overlaps, np.finfo(np.float64).tiny)
-    rounding = 64.0 * n * EPS * max(1.0, size) * (1.0 + orbit.n_spikes)
+    moves = np.array([[float(x.rad()) for x in row] for row in rows]) * units[None, :] / units[:, None]
+    rounding = 64.0 * n * EPS * max(1.0, size) * (1.0 + orbit.n_spikes) + float(np.linalg.norm(moves))
     laps = max((lap for _, lap in _ways(rhythm)), default=0)
     lost = rounding ** (1.0 / (2.0 + laps))
     left = list(range(n))

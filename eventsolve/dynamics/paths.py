@@ -60,7 +60,7 @@ class Path(Frozen):
         if "spike_times" in moved:
             moved["spike_times"] = FrozenMapping(
                 {
-                    name: step[self._order(name, self.start["spike_times"][name] + value * step)]
+                    name: step[self.order(name, self.start["spike_times"][name] + value * step)]
                     for name, step in moved["spike_times"].items()
                 }
             )
@@ -78,7 +78,8 @@ class Path(Frozen):
                 )
         return max(finest, float(np.spacing(abs(value))))
 
-    def _order(self, name: str, times: Reals) -> NDArray[np.intp]:
+    def order(self, name: str, times: Reals) -> NDArray[np.intp]:
+        """Return the order in which the spikes of an input come at times."""
         return _in_order(self.inputs[name], times)
 
 

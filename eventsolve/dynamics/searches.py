@@ -270,7 +270,7 @@ def _polished(
         n = 1 if free else round(period / input_period)
         given = {name: repeated(one, input_period, 0, n) for name, one in inputs.items()}
         try:
-            orbit = _orbit_at(circuit, given, times - (end - period), cells, period, free)
+            orbit = orbit_at(circuit, given, times - (end - period), cells, period, free)
         except NoOrbitError as error:
             if near <= CLOSE:  # it has settled: why there is no orbit is the same for multiples of the period
                 raise NoOrbitError(error.why, error.sentence, error.solution or solution, unstable) from error
@@ -327,10 +327,10 @@ def _from_guess(
             )
     given = {name: repeated(one, input_period or 0.0, 0, n) for name, one in inputs.items()}
     raster = Raster(circuit, spikes)
-    return _orbit_at(circuit, given, raster.times, raster.cells, period, input_period is None)
+    return orbit_at(circuit, given, raster.times, raster.cells, period, input_period is None)
 
 
-def _orbit_at(
+def orbit_at(
     circuit: Circuit,
     inputs: Mapping[str, SpikeTrains],
     times: Reals,

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import compiled, inlined, without_refcount
+from eventsolve.compiled import compiled, embedded, without_refcount
 from eventsolve.kernels.arrivals import order_by_time, order_exactly
 from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
@@ -305,7 +305,7 @@ def release(r, releases, low, place, n_own, places, right, held_u, i, t, clock, 
     return r + 1
 
 
-@inlined
+@embedded
 def place_of(first, m):
     """Return first + m, unsigned: no index counts from the end, so that loops are vectorised."""
     return np.uint64(first) + np.uint64(m)
@@ -387,7 +387,7 @@ def add_errors(row, weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn):
         row[place_of(lowest, m)] += error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn)
 
 
-@inlined
+@embedded
 def error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn):
     """Return w (p_I/tau_syn - p_V/tau_mem) of one neuron of a block."""
     j = place_of(first, m)
