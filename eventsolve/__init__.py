@@ -34,7 +34,6 @@ from eventsolve.spiketrains import SpikeTrains as SpikeTrains
 from eventsolve.stability.condition import Condition as Condition
 from eventsolve.stability.condition import gradient_condition as gradient_condition
 from eventsolve.stability.estimates import RadiusEstimate as RadiusEstimate
-from eventsolve.stability.estimates import estimate_radius as estimate_radius
 from eventsolve.stability.margins import Margin as Margin
 from eventsolve.stability.margins import Margins as Margins
 from eventsolve.stability.margins import margins as margins

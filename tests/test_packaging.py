@@ -67,7 +67,6 @@ PUBLIC = (
         "certify",
         "certify_orbit",
         "continuation",
-        "estimate_radius",
         "explore",
         "flux_tube",
         "gradient_condition",
@@ -315,7 +314,7 @@ def test_certificates_share_nothing_with_what_they_certify():
 
 def test_chips_and_one_data_set_are_named_where_they_belong_and_nowhere_else():
     """Sources of the oracle and of the tools; the data set itself is one of ``eventsolve.io.datasets``."""
-    own = ("brainscales2", "sbp", "spinnaker2", "loihi2", "tasks", "recipes")
+    own = ("brainscales2", "sbp", "spinnaker2", "loihi2", "tasks")
     found = [
         str(file.relative_to(ROOT))
         for package in ("eventsolve", "validation")
