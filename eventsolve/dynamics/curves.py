@@ -141,7 +141,16 @@ class Curve:
         return self._corrected(self.at(place.rhythm, value), across, FARTHEST)
 
     def _corrected(self, place: Place, across: Reals, most: float) -> Place | None:
-        """Return where Newton's method ends, in the plane across a direction; None if farther away than ``most``."""
+        """Return where Newton's method ends, in the plane across a direction; None if farther away than ``most``.
+
+        Next to a point where branches cross rounding would send its steps along the other one: such ones are not made,
+        unless the equations ask for them.
+        """
+        found = self._newton(place, across, most, ALONG)
+        return self._newton(place, across, most, 0.0) if found is None else found
+
+    def _newton(self, place: Place, across: Reals, most: float, along: float) -> Place | None:
+        """Do so without steps in directions whose singular values are below ``along`` of the largest."""
         sizes, smallest, gone = self.sizes(place), math.inf, np.zeros(across.size)
         of, cells = place.rhythm.circuit, place.rhythm.pattern.cells
         level = float((np.abs(of.v_leak) + np.abs(of.v_threshold))[cells].max(initial=0.0))
@@ -149,22 +158,22 @@ class Curve:
             with np.errstate(all="ignore"):
                 equations = place.rhythm.equations(self.step)
             columns = equations.jacobian[:, 1:] if self.free else equations.jacobian[:, :-1]
-            rows = np.column_stack([columns, equations.by_value]) * self.sizes(place)
+            rows = np.column_stack([columns, equations.by_value]) * sizes
             scale = np.abs(rows).max(axis=1)
             scale[scale == 0.0] = 1.0
             matrix = np.vstack([rows / scale[:, None], across])
             right = np.append(-equations.residual / scale, 0.0)
             if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
                 return None
-            # next to a point where branches cross, rounding would send the step along the other one
             left, values, back = np.linalg.svd(matrix)
-            inverse = np.where(values > ALONG * values[0], 1.0 / np.maximum(values, ALONG * values[0]), 0.0)
+            if not values[-1] > 0.0:
+                return None
+            inverse = np.where(values > along * values[0], 1.0 / values, 0.0)
             step = back.T @ (inverse * (left.T @ right))
             length = float(np.abs(step).max(initial=0.0))
-            exact = float(np.abs(equations.residual).max(initial=0.0)) <= ROUNDED * level
-            sure = exact or values[-1] > ALONG * values[0]
-            if length >= 0.5 * smallest and (smallest <= CLOSE or exact):
-                return place if sure else None
+            solved = float(np.abs(equations.residual).max(initial=0.0)) <= ROUNDED * level
+            if length >= 0.5 * smallest and (solved or (not along and smallest <= CLOSE)):
+                return place
             smallest, gone = min(smallest, length), gone + step
             if not float(np.linalg.norm(gone)) <= max(most, 1e-6):
                 return None
@@ -176,7 +185,7 @@ class Curve:
             since = rhythm.times - rhythm.times[previous] - laps * rhythm.period
             if not ((since > 0.0).all() and rhythm.period > 0.0):
                 return None
-            if length <= FINEST and sure:
+            if length <= FINEST and (solved or not along):
                 return place
         return None
 
