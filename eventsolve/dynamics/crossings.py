@@ -115,19 +115,13 @@ def vanishing(point: Point, towards: float, bracket: float) -> Booleans:
     ``towards`` is 1 for an event at a larger value, -1 for one at a smaller.
     """
     values, slopes = np.maximum(point.distances.values, 0.0), -towards * point.distances.slopes
-    rounding = rounding_of(point)
+    gaps = point.distances.labels[:, distances.KIND] == distances.GAP
+    rounding = ROUNDINGS * np.where(gaps, np.abs(point.distances.times), scale_of(point))
     falls = slopes > 0.0
     found = np.zeros(values.size, np.bool_)
     found[falls] = values[falls] <= 4.0 * bracket * slopes[falls] + rounding[falls]
     if not found.any() and falls.any():
         found[np.flatnonzero(falls)[np.argmin(values[falls] / slopes[falls])]] = True
-    return found
-
-
-def rounding_of(point: Point) -> Reals:
-    """Return below what each distance may be nothing."""
-    gaps = point.distances.labels[:, distances.KIND] == distances.GAP
-    found: Reals = ROUNDINGS * np.where(gaps, np.abs(point.distances.times), scale_of(point))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from eventsolve.adjoint import UndefinedGradientError
-from eventsolve.dynamics.crossings import Event, events_between, rounding_of, vanishing
+from eventsolve.dynamics.crossings import Event, events_between, vanishing
 from eventsolve.dynamics.points import Point, Task, point_at, same_order
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError, StoppedError
 
@@ -70,15 +70,6 @@ def names_of(point: Point, towards: float, bracket: float) -> Names:
     return frozenset(map(tuple, point.distances.names[vanishing(point, towards, bracket)].tolist()))
 
 
-def zero_at(point: Point | Failure, towards: float) -> Names:
-    """Return which distances are nothing at the end of a range, and fall towards it (1: of the larger value)."""
-    if isinstance(point, Failure):
-        return frozenset()
-    zero = point.distances.values <= rounding_of(point)
-    zero &= -towards * point.distances.slopes > 0.0
-    return frozenset(map(tuple, point.distances.names[zero].tolist()))
-
-
 @dataclass
 class Walk:
     """A walk, and how many networks it has solved, of ``most`` at most."""
@@ -91,9 +82,8 @@ class Walk:
         """Yield points from one value to another, and between those with different orders what happens."""
         here = self._point(low)
         yield here
-        # of events that are at one time at the ends of the range none comes between
-        left, end = zero_at(here, -1.0), self._tried(high)
-        ahead = [Goal(end, zero_at(end, 1.0))]
+        left: Names = frozenset()
+        ahead = [Goal(self._tried(high))]
         while ahead:
             goal = ahead[-1]
             narrow = goal.point.value - here.value <= WIDTH * self._resolution(here.value, goal.point.value)
@@ -191,4 +181,5 @@ class Walk:
         return point
 
     def _resolution(self, low: float, high: float) -> float:
-        return max(self.task.path.resolution(low), self.task.path.resolution(high))
+        path, t_end = self.task.path, self.task.t_end
+        return max(path.resolution(low, t_end), path.resolution(high, t_end))
