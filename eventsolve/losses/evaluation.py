@@ -31,6 +31,16 @@ class VoltageSamples(NamedTuple):
     arrivals: NDArray[np.int64]
     cotangents: Reals
 
+    @property
+    def at_start(self) -> NDArray[np.bool_]:
+        """Which are of the start of the trial, before what arrives then."""
+        return self.arrivals == AT_START
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Which move with an arrival."""
+        return (self.arrivals != -1) & ~self.at_start
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
