@@ -34,13 +34,13 @@ class VoltageSamples(NamedTuple):
     @property
     def at_start(self) -> NDArray[np.bool_]:
         """Which are of the start of the trial, before what arrives then."""
-        there: NDArray[np.bool_] = self.arrivals == AT_START
+        there: NDArray[np.bool_] = np.asarray(self.arrivals) == AT_START
         return there
 
     @property
     def moving(self) -> NDArray[np.bool_]:
         """Which move with an arrival."""
-        fixed: NDArray[np.bool_] = (self.arrivals == -1) | self.at_start
+        fixed: NDArray[np.bool_] = (np.asarray(self.arrivals) == -1) | self.at_start
         return ~fixed
 
 
