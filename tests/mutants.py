@@ -122,10 +122,22 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/compare/test_compare.py",
         "tests/eventsolve/compare/test_one_rule.py",
     ),
-    "eventsolve/io/records/record.py": ("tests/eventsolve/io/test_records.py",),
-    "eventsolve/io/records/fields.py": ("tests/eventsolve/io/test_records.py",),
-    "eventsolve/io/records/losses.py": ("tests/eventsolve/io/test_records.py",),
-    "eventsolve/io/records/networks.py": ("tests/eventsolve/io/test_records.py",),
+    "eventsolve/io/records/record.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
+    "eventsolve/io/records/fields.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
+    "eventsolve/io/records/losses.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
+    "eventsolve/io/records/networks.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
 }
 """Modules and the tests that have to notice, the fastest first."""
 QUICK = [
