@@ -115,7 +115,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/stability/test_condition_of_levels.py",
         "tests/eventsolve/stability/test_condition.py",
     ),
-    "eventsolve/stability/estimates.py": ("tests/eventsolve/stability/test_trust.py",),
+    "eventsolve/stability/estimates.py": (
+        "tests/eventsolve/stability/test_estimates.py",
+        "tests/eventsolve/stability/test_trust.py",
+    ),
     "eventsolve/compare/comparison.py": (
         "tests/eventsolve/compare/test_edges.py",
         "tests/eventsolve/compare/test_compare_numbers.py",
