@@ -53,6 +53,13 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
+def instance(name: str, given: object, kind: type) -> None:
+    """Raise a TypeError if what was given is of another class."""
+    if not isinstance(given, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {kind.__name__}; got {shown(given)}")
+
+
 def first_entry(values: NDArray[Any], bad: NDArray[np.bool_]) -> str:
     """Say which is the first bad entry, and what it is."""
     if not values.ndim:

@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
 import networkx as nx
@@ -21,6 +22,7 @@ import scipy.linalg
 from flint import acb, acb_mat, arb, arb_mat, ctx, fmpq
 from numpy.typing import NDArray
 
+from eventsolve.bounded import MAX_BYTES, Budget, content_of, opened
 from eventsolve.certify import arithmetic
 from eventsolve.certify.arithmetic import (
     ONE,
@@ -46,9 +48,11 @@ from eventsolve.certify.arithmetic import (
 )
 from eventsolve.certify.membrane import Held, rates_of
 from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
+from eventsolve.certify.records import digest_of, orbit_fields_from, text_of
 from eventsolve.certify.rhythms import Arrival, Constant, Event, Rhythm, monodromy
 from eventsolve.certify.samples import DOUBLINGS, GUARD_DIGITS
 from eventsolve.checks import count, shown
+from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
 from eventsolve.network import Network
 from eventsolve.shown import Summary, ms, several
@@ -113,6 +117,8 @@ class OrbitCertificate(Frozen):
         Why nothing is proven, if so.
     fingerprint : str
         SHA-256 of the network, inputs and claims.
+    digest : str
+        SHA-256 of all the above: it tells that something was altered.
     """
 
     digits: int
@@ -125,19 +131,49 @@ class OrbitCertificate(Frozen):
     refuted: tuple[str, ...]
     undecided: str | None
     fingerprint: str = field(repr=False)
+    digest: str = field(default="", repr=False)
 
     @property
     def proven(self) -> bool:
         """Whether all that is claimed is proven."""
         return self.undecided is None and not self.refuted
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the certificate as JSON."""
+        write_text(path, text_of(self))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> OrbitCertificate:
+        """Read a certificate that was saved.
+
+        Parameters
+        ----------
+        path : path
+        max_bytes : int
+            What reading may take: the file, and what it says.
+
+        Raises
+        ------
+        ValueError
+            If the file does not hold the certificate of an orbit. What it says is as good as its source:
+            :meth:`check` proves it again.
+        OSError
+            If it cannot be opened.
+        """
+        budget = Budget(max_bytes)
+        with opened(path, max_bytes) as file:
+            found = orbit_fields_from(content_of(file, budget), budget)
+        return cls(**found | {"multipliers": Multipliers(*found["multipliers"])})
+
     def disagreement(self, orbit: Orbit) -> str | None:
         """Prove the certificate again, and return the first thing that it says otherwise, or None."""
+        if self.digest != digest_of(self):
+            return "the certificate was altered: its digest is not that of what it says"
         anew = certify_orbit(orbit, digits=self.digits)
         if self.fingerprint != anew.fingerprint:
             return "the certificate is of another network, other inputs or another claim"
         for name in ("bits", "period", "radius", "stable", "refuted", "undecided"):
-            if getattr(self, name) != getattr(anew, name):
+            if repr(getattr(self, name)) != repr(getattr(anew, name)):  # also of what is not a number
                 return f"{name} is {shown(getattr(self, name))}, not {shown(getattr(anew, name))}"
         pairs = [("multipliers", self.multipliers, anew.multipliers)]
         if list(self.spike_times) != list(anew.spike_times):
@@ -206,7 +242,8 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     for _ in range(DOUBLINGS):
         try:
             with working_precision(bits):
-                return replace(_proof(orbit), digits=digits, bits=bits, fingerprint=fingerprint)
+                found = replace(_proof(orbit), digits=digits, bits=bits, fingerprint=fingerprint)
+                return replace(found, digest=digest_of(found))
         except NotAnOrbit as error:
             why = str(error)
             break
@@ -215,7 +252,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
             bits *= 2
     nothing = Enclosures(np.empty(0), np.empty(0))
     none = Multipliers(np.empty(0, np.complex128), np.empty(0))
-    return OrbitCertificate(
+    found = OrbitCertificate(
         digits,
         bits,
         (math.nan, math.inf),
@@ -227,6 +264,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
         why,
         fingerprint,
     )
+    return replace(found, digest=digest_of(found))
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

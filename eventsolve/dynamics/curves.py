@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.dynamics.circuit import Booleans, Circuit, Numbered, Reals, circuit_of, numbered
-from eventsolve.dynamics.newton import CLOSE, EPS
+from eventsolve.dynamics.newton import CLOSE, ROUNDED
 from eventsolve.dynamics.orbit import Orbit, framed, orbit_of
 from eventsolve.dynamics.paths import Path
 from eventsolve.dynamics.rhythm import Equations, Rhythm
@@ -23,6 +23,10 @@ from eventsolve.patterns import Pattern
 
 STEPS = 30
 """Newton steps at most."""
+DOUBLE = 1e-6
+"""The smallest singular value below which there are two directions, as those of branches that cross."""
+ALONG = 1e-7
+"""Of the largest singular value: below it a step of Newton's method does not follow a direction."""
 FARTHEST = 0.1
 """How far off an orbit at a given value may be, in units of the unknowns."""
 FINEST = 2.0**-56
@@ -98,14 +102,20 @@ class Curve:
         return scaled
 
     def direction(self, place: Place, along: Reals | None = None) -> Reals | None:
-        """Return the unit vector along the curve, to the side of another one or of larger values; None if singular."""
+        """Return the unit vector along the curve, to the side of another one or of larger values.
+
+        None if there are two and nothing says which.
+        """
         jacobian = self.jacobian(place)
         if not jacobian.size:
             return np.ones(1)
         _, values, rows = np.linalg.svd(jacobian)
-        if not values[-1] > 1e3 * EPS:
-            return None
         found: Reals = rows[-1]
+        if not values[-1] > DOUBLE:
+            if along is None:
+                return None
+            found = rows[-2:].T @ (rows[-2:] @ along)  # branches cross here: straight on
+            found /= np.linalg.norm(found)
         side = found[-1] if along is None else float(found @ along)
         return -found if side < 0.0 else found
 
@@ -131,25 +141,38 @@ class Curve:
         return self._corrected(self.at(place.rhythm, value), across, FARTHEST)
 
     def _corrected(self, place: Place, across: Reals, most: float) -> Place | None:
-        """Return where Newton's method ends, in the plane across a direction; None if farther away than ``most``."""
+        """Return where Newton's method ends, in the plane across a direction; None if farther away than ``most``.
+
+        Next to a point where branches cross rounding would send its steps along the other one: such ones are not made,
+        unless the equations ask for them.
+        """
+        found = self._newton(place, across, most, ALONG)
+        return self._newton(place, across, most, 0.0) if found is None else found
+
+    def _newton(self, place: Place, across: Reals, most: float, along: float) -> Place | None:
+        """Do so without steps in directions whose singular values are below ``along`` of the largest."""
         sizes, smallest, gone = self.sizes(place), math.inf, np.zeros(across.size)
+        of, cells = place.rhythm.circuit, place.rhythm.pattern.cells
+        level = float((np.abs(of.v_leak) + np.abs(of.v_threshold))[cells].max(initial=0.0))
         for _ in range(STEPS):
             with np.errstate(all="ignore"):
                 equations = place.rhythm.equations(self.step)
             columns = equations.jacobian[:, 1:] if self.free else equations.jacobian[:, :-1]
-            rows = np.column_stack([columns, equations.by_value]) * self.sizes(place)
+            rows = np.column_stack([columns, equations.by_value]) * sizes
             scale = np.abs(rows).max(axis=1)
             scale[scale == 0.0] = 1.0
             matrix = np.vstack([rows / scale[:, None], across])
             right = np.append(-equations.residual / scale, 0.0)
             if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
                 return None
-            try:
-                step = np.linalg.solve(matrix, right)
-            except np.linalg.LinAlgError:
+            left, values, back = np.linalg.svd(matrix)
+            if not values[-1] > 0.0:
                 return None
+            inverse = np.where(values > along * values[0], 1.0 / values, 0.0)
+            step = back.T @ (inverse * (left.T @ right))
             length = float(np.abs(step).max(initial=0.0))
-            if length >= 0.5 * smallest and smallest <= CLOSE:
+            solved = float(np.abs(equations.residual).max(initial=0.0)) <= ROUNDED * level
+            if length >= 0.5 * smallest and (solved or (not along and smallest <= CLOSE)):
                 return place
             smallest, gone = min(smallest, length), gone + step
             if not float(np.linalg.norm(gone)) <= max(most, 1e-6):
@@ -162,7 +185,7 @@ class Curve:
             since = rhythm.times - rhythm.times[previous] - laps * rhythm.period
             if not ((since > 0.0).all() and rhythm.period > 0.0):
                 return None
-            if length <= FINEST:
+            if length <= FINEST and (solved or not along):
                 return place
         return None
 

@@ -288,7 +288,7 @@ def _made(
     try:
         solution = continued(of.network, inputs, period, state, 1)
     except SpikeBudgetError as error:
-        raise NoOrbitError("runs away", str(error), error.solution) from error
+        raise NoOrbitError("runs away", error.sentence, error.solution) from error
     for name, population in of.network.populations.items():
         if population.neuron is None:
             continue

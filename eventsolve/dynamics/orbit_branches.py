@@ -22,7 +22,7 @@ from eventsolve.dynamics.orbit import NoOrbitError, Orbit, quiet_time
 from eventsolve.dynamics.orders import Distances, Order, distances_of, order_of
 from eventsolve.dynamics.paths import Path
 from eventsolve.dynamics.searches import orbit_at, periodic_orbit
-from eventsolve.dynamics.walks import Halted
+from eventsolve.dynamics.walks import Halted, said
 from eventsolve.frozen import Frozen
 from eventsolve.shown import Summary, several
 from eventsolve.solve import RepeatedSpikeError
@@ -318,7 +318,7 @@ class OrbitWalk:
                 except (NoOrbitError, RepeatedSpikeError, ValueError) as error:
                     yield _event(here, at, row, change, "ends")
                     raise Halted(
-                        f"the branch ends at {at.value!r}, and beyond it the network settles on no orbit: {error}"
+                        f"the branch ends at {at.value!r}, and beyond it the network settles on no orbit: {said(error)}"
                     ) from error
                 if self._is_known(met, found, value):
                     yield _event(here, at, row, change, "known", found.stable)
@@ -393,7 +393,7 @@ class OrbitWalk:
         try:
             orbit = curve.orbit(place)
         except (NoOrbitError, RepeatedSpikeError, ValueError) as error:
-            raise Blocked(str(error)) from error
+            raise Blocked(said(error)) from error
         order = order_of(place.rhythm, curve.moving)
         distances = distances_of(place.rhythm, order)
         further = distances_of(curve.moved(place, NUDGE * direction).rhythm, order)
@@ -525,7 +525,7 @@ class OrbitWalk:
         try:
             return curve.orbit(place).transverse
         except (NoOrbitError, RepeatedSpikeError, ValueError) as error:
-            raise Blocked(str(error)) from error
+            raise Blocked(said(error)) from error
 
     def _past(self, curve: Curve, here: Node, at: Place, rows: Integers) -> tuple[Node, str]:
         """Return the first node behind an event through which orbits go on, and whether the value turns there."""

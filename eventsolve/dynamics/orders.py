@@ -33,8 +33,11 @@ class Order(NamedTuple):
     counts: Booleans
 
     def same(self, other: Order) -> bool:
-        """Return whether two orders are one."""
-        return all(np.array_equal(a, b) for a, b in zip(self, other, strict=True))
+        """Return whether two orders are one, of what counts: what is at one time with a spike has no order with it."""
+        if not np.array_equal(self.counts, other.counts):
+            return False
+        here = self.counts
+        return all(np.array_equal(a[here], b[here]) for a, b in zip(self[:3], other[:3], strict=True))
 
 
 class Distances(NamedTuple):

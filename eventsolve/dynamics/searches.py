@@ -114,6 +114,10 @@ def _one_period(
         if not isinstance(trains[name], SpikeTrains):
             raise TypeError(f"inputs[{name!r}] must be SpikeTrains; got {type(trains[name]).__name__}")
     spiking = any(t.n_spikes for t in trains.values())
+    if period is not None and sizes and not spiking:
+        raise ValueError(
+            f"period is that of the inputs, of which none has a spike; leave it out, got {shown(period)}"
+        )
     if period is None:
         if spiking:
             raise ValueError(
@@ -159,7 +163,7 @@ def _trajectory(
     try:
         return solve(network, inputs, t_end, initial=initial, max_spikes=max_spikes)
     except SpikeBudgetError as error:
-        raise NoOrbitError("runs away", str(error), error.solution) from error
+        raise NoOrbitError("runs away", error.sentence, error.solution) from error
 
 
 class Raster:

@@ -239,6 +239,7 @@ def test_orbits_that_are_not_isolated():
         ({"period": None}, "period, that of the inputs in seconds, must be given"),
         ({"period": -1.0}, "period must be finite and > 0; got -1.0"),
         ({"period": 1e-3}, r"inputs\['in'\] must lie in \[0, period = 0.001\]; got a spike at 0.007 s"),
+        ({"inputs": {}}, "period is that of the inputs, of which none has a spike"),
         ({"inputs": {"on": 0}}, "inputs name 'on', which is not an input"),
         ({"transient": 0.0}, "transient must be finite and > 0; got 0.0"),
         ({"guess": ({}, 1.0), "transient": 1.0}, "a guess needs none"),

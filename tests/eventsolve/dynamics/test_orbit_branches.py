@@ -91,8 +91,15 @@ def test_antiphase_becomes_stable_where_a_multiplier_is_one_by_hand():
             return gap, of(mpf(1), -1)
 
         delay, _ = mp.findroot(both, (mpf(event.value), mpf("0.0215")))
-    assert abs(event.value - delay) <= 8 * EPS * delay
+    # next to it V at a spike may be off by 64 roundings, which its slope turns into time
+    late = 64 * EPS * LEAK / ((LEAK - 1.0) / TAU_MEM)
+    assert abs(event.value - delay) <= 2 * late
     assert (event.kind, event.follows, event.multiplier) == ("branching", "on", 1.0)
+    # wherever the steps fall the branch goes straight on
+    for end in (4e-3, 3.4e-3, 20e-3):
+        (again,) = continuation(pair(), DELAYS, (3e-3, end), of=antiphase()).events[:1]
+        assert again.kind == "branching"
+        assert abs(again.value - delay) <= 2 * late
     assert event.stable == (False, True)
     before, after = proven_beside(found, event, 1e-8)
     assert before.proven
@@ -105,7 +112,7 @@ def test_antiphase_becomes_stable_where_a_multiplier_is_one_by_hand():
     (turn,) = crossing.events
     assert (turn.kind, turn.follows) == ("branching", "back")
     # where two directions meet, the way is known to the cube root of rounding and the value to its square
-    assert abs(turn.value - delay) <= 8 * EPS ** (2 / 3) * 3e-3
+    assert abs(turn.value - delay) <= 32 * EPS ** (2 / 3) * 3e-3
     assert crossing.branches[0].values[[0, -1]].tolist() == [3e-3, 3e-3]
 
 
@@ -180,6 +187,11 @@ def test_a_triggered_spike_ends_with_its_lift():
     (event,) = found.events
     assert abs(event.value - 1.0) <= 8 * EPS
     assert (event.kind, event.change) == ("lift", "loses")
+    # behind 1.7 V is beyond its threshold also after the reset; what another error carries is not spoken of
+    found, error = follow(net, WEIGHT_IN, (1.3, 2.5), of=orbit)
+    assert found.events[-1].change == "gains"
+    assert "would spike twice" in str(error)
+    assert ".solution" not in str(error)
 
 
 def test_an_input_spike_that_moves_takes_the_orbit_with_it():
