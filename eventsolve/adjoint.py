@@ -19,7 +19,7 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import backward
 from eventsolve.kernels.recurrent_adjoint import mirror
-from eventsolve.kernels.tables import AT_START, Sampled, Spikes, Wanted
+from eventsolve.kernels.tables import Sampled, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, is_readout, means_back, scaled
 from eventsolve.network import Key
@@ -395,7 +395,7 @@ def _checked_samples(name: str, voltage_samples: VoltageSamples, solution: Solut
             f"times at which {name!r} is read must lie in [{solution.t_start!r}, t_end = {solution.t_end!r}]; "
             f"{first_entry(checked.times, outside)}"
         )
-    moving = ~np.isin(checked.arrivals, (-1, AT_START))
+    moving = checked.moving
     if layer.cyclic and moving.any():
         raise ValueError(
             f"voltage samples of {name!r}, which is in a cycle, must be fixed in time, with -1 for arrivals; "

@@ -34,7 +34,6 @@ from eventsolve.certify.gradient import End, Life, Read, Segment, lives_of
 from eventsolve.certify.membrane import propagator
 from eventsolve.certify.network import Enclosed
 from eventsolve.certify.neuron import Question, Unproven
-from eventsolve.kernels.tables import AT_START
 from eventsolve.solution import Solution
 
 ON_FIRST_SPIKES = (
@@ -111,12 +110,12 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
     evaluation = losses.read_at_nodes(solution, evaluation)
     readings: list[list[Reading]] = [[] for _ in range(n)]
     for name, reads in evaluation.voltages.items():
-        if not np.isin(reads.arrivals, (-1, AT_START)).all():
+        if reads.moving.any():
             raise ValueError(
                 f"gradients of {type(gradients).__name__} have no enclosure, as it reads {name!r} at a place that "
                 "moves with an arrival; MaxVoltageCrossEntropy and SilentHinge by themselves have one"
             )
-        columns = (reads.samples, reads.neurons, reads.times, reads.cotangents, reads.arrivals == AT_START)
+        columns = (reads.samples, reads.neurons, reads.times, reads.cotangents, reads.at_start)
         for s, *reading in zip(*(column.tolist() for column in columns), strict=True):
             readings[s].append(Reading(name, *reading))
     return [

@@ -181,4 +181,5 @@ class Walk:
         return point
 
     def _resolution(self, low: float, high: float) -> float:
-        return max(self.task.path.resolution(low), self.task.path.resolution(high))
+        path, t_end = self.task.path, self.task.t_end
+        return max(path.resolution(low, t_end), path.resolution(high, t_end))

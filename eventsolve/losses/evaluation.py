@@ -31,6 +31,18 @@ class VoltageSamples(NamedTuple):
     arrivals: NDArray[np.int64]
     cotangents: Reals
 
+    @property
+    def at_start(self) -> NDArray[np.bool_]:
+        """Which are of the start of the trial, before what arrives then."""
+        there: NDArray[np.bool_] = np.asarray(self.arrivals) == AT_START
+        return there
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Which move with an arrival."""
+        fixed: NDArray[np.bool_] = (np.asarray(self.arrivals) == -1) | self.at_start
+        return ~fixed
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
