@@ -87,6 +87,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
     "eventsolve/kernels/queues.py": ("tests/eventsolve/test_queue_order.py",),
     "eventsolve/kernels/membrane.py": (
+        "tests/eventsolve/kernels/test_membrane_digits.py",
         "tests/eventsolve/kernels/test_membrane.py",
         "tests/eventsolve/test_integrator.py",
     ),
