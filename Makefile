@@ -86,6 +86,10 @@ size:
 bench:
 	@for script in $(filter-out benchmarks/peers.py benchmarks/agreement.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
 
+# every row of costs that is promised, each beside what bounds it, with ratios
+costs:
+	@for script in coldstart yinyang recurrent sparse; do echo "== $$script"; $(BIN)python benchmarks/$$script.py || exit 1; done
+
 # installs other simulators, each into an environment of its own, and writes docs/benchmarks.md
 peers:
 	$(BIN)python benchmarks/peers.py

@@ -77,6 +77,8 @@ def real_array(name: str, given: object, expected: str = "numbers") -> NDArray[n
     ValueError
         If ``given`` is ragged, or holds anything but plain real numbers: "{name} must be {expected}; ...".
     """
+    if type(given) is np.ndarray and given.dtype == np.float64:
+        return np.array(given, order="C")
     array = _array(name, given, expected)
     if array.dtype.kind not in "iufO" and not isinstance(given, np.ndarray):
         array = np.asarray(given, dtype=object)  # [1.0, "2"] as it was given, not as one type for all

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.extending import intrinsic, models, overload, register_model
 
 from eventsolve.kernel_cache import KernelCache
@@ -25,6 +28,32 @@ class _Inner(types.Dispatcher):
 
 
 register_model(_Inner)(models.OpaqueModel)
+
+
+class _PartLibrary(JITCodeLibrary):
+    """The code of a part, which is optimised and made machine code only in the kernels that it is linked into."""
+
+    def finalize(self) -> None:
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """What numba tells of the Python objects that code uses: a part, which is nowhere in memory, uses none."""
+        return SimpleNamespace(set_env=lambda name, environment: None)
+
+
+class _PartCompiler(Compiler):
+    """numba's compiler, with such a library."""
+
+    def __init__(self, typing: Any, target: Any, _: Any, *rest: Any) -> None:
+        library: Any = _PartLibrary
+        super().__init__(typing, target, library(target.codegen(), "part"), *rest)  # type: ignore[no-untyped-call]
 
 
 class _Kernel:
@@ -57,7 +86,8 @@ def compiled(function: Function, **options: Any) -> Function:
     """
     jit: Any = numba.njit
     options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **options}
-    outer, inner = jit(**options)(function), jit(no_cpython_wrapper=True, **options)(function)
+    outer = jit(**options)(function)
+    inner = jit(no_cpython_wrapper=True, pipeline_class=_PartCompiler, **options)(function)
     kernel: Any = outer if outer is function else _Kernel(function, outer, inner)
     result: Function = kernel
     return result

@@ -24,6 +24,7 @@ from numba.core.serialize import dumps
 
 import eventsolve
 from eventsolve import kernel_cache
+from eventsolve.compiled import compiled
 from eventsolve.kernel_cache import FOLDERS, KernelCache
 
 ROOT = Path(__file__).parents[2]
@@ -376,6 +377,54 @@ def test_a_process_that_may_write_nowhere_says_so_once(tmp_path):
     out, err = process.communicate()
     assert out == "2.0 0\n"
     assert err.count("stay in memory") == 1
+
+
+# -- kernels inside of others --------------------------------------------------------------------------------------
+
+
+def test_a_kernel_is_one_part_whatever_integer_it_is_given_and_is_called_from_python_as_well():
+    @compiled
+    def twice(x):
+        return 2 * x
+
+    @compiled
+    def sum_of(n):
+        return twice(n) + twice(0) + twice(1)
+
+    assert sum_of(3) == 8
+    assert len(twice.inner.overloads) == 1
+    assert not twice.overloads
+    assert twice(4) == 8
+    assert len(twice.overloads) == 1
+
+
+def test_what_goes_wrong_in_a_part_is_an_error_of_the_whole():
+    @compiled
+    def rows(n):
+        return np.empty(n)
+
+    @compiled
+    def size(n):
+        return rows(n).size
+
+    assert size(2) == 2
+    with pytest.raises(ValueError, match="negative"):
+        size(-1)
+
+
+def test_a_part_has_no_machine_code_of_its_own():
+    @compiled
+    def half(x):
+        return 0.5 * x
+
+    @compiled
+    def quarter(x):
+        return half(half(x))
+
+    assert quarter(2.0) == 0.5
+    (part,) = half.inner.overloads.values()
+    assert part.library.get_pointer_to_function(part.fndesc.llvm_func_name) == 0
+    assert not part.library._codegen._engine.is_symbol_defined(part.fndesc.llvm_cpython_wrapper_name)
 
 
 # -- what numba does not promise -----------------------------------------------------------------------------------
