@@ -87,6 +87,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
     "eventsolve/kernels/queues.py": ("tests/eventsolve/test_queue_order.py",),
     "eventsolve/kernels/membrane.py": (
+        "tests/eventsolve/kernels/test_membrane_digits.py",
         "tests/eventsolve/kernels/test_membrane.py",
         "tests/eventsolve/test_integrator.py",
     ),
@@ -115,7 +116,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/stability/test_condition_of_levels.py",
         "tests/eventsolve/stability/test_condition.py",
     ),
-    "eventsolve/stability/estimates.py": ("tests/eventsolve/stability/test_trust.py",),
+    "eventsolve/stability/estimates.py": (
+        "tests/eventsolve/stability/test_estimates.py",
+        "tests/eventsolve/stability/test_trust.py",
+    ),
     "eventsolve/compare/comparison.py": (
         "tests/eventsolve/compare/test_edges.py",
         "tests/eventsolve/compare/test_compare_numbers.py",

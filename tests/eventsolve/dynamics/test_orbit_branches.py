@@ -116,6 +116,25 @@ def test_antiphase_becomes_stable_where_a_multiplier_is_one_by_hand():
     assert crossing.branches[0].values[[0, -1]].tolist() == [3e-3, 3e-3]
 
 
+def test_three_neurons_that_take_turns_lose_stability_by_a_pair():
+    """By symmetry multipliers of the splay state are complex; Arb proves on which side of the circle they are."""
+    net = es.Network()
+    net.add_population("n", 3, es.LIF(TAU_MEM, TAU_SYN, v_leak=LEAK, t_ref=T_REF))
+    net.connect("n", "n", 0.2 * (1.0 - np.eye(3)), delay=3e-3)
+    spikes = {"n": es.SpikeTrains.from_lists([[[1e-3], [8.2e-3], [15.4e-3]]])}
+    orbit = periodic_orbit(net, guess=(spikes, 21.5e-3))
+    found = continuation(net, DELAYS, (3e-3, 0.5e-3), of=orbit)
+    (event,) = found.events
+    assert (event.kind, event.follows, event.stable) == ("torus", "on", (True, False))
+    assert event.multiplier.imag > 0.05
+    assert abs(abs(event.multiplier) - 1.0) <= 1e-13
+    for by in (1e-5, 1e-8, 1e-11):
+        before, after = proven_beside(found, event, by)
+        assert before.proven
+        assert after.proven
+        assert (before.stable, after.stable) == (False, True)  # of smaller and of larger delays
+
+
 def test_arrivals_that_pass_spikes_and_releases_in_phase():
     """Of two neurons in phase, where the delay is the period, and the period and the refractory period."""
     found = continuation(pair(), DELAYS, (3e-3, 30e-3), of=periodic_orbit(pair((0.0, 0.0))))
