@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
-from eventsolve.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import backward
@@ -24,13 +23,14 @@ from eventsolve.kernels.tables import Sampled, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, is_readout, means_back, scaled
 from eventsolve.network import Key
-from eventsolve.one_sided import Coincidence, OneSided, coincidences_of
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.stability.condition import Condition, IllConditioned, gradient_condition
+from eventsolve.stability.one_sided import Coincidence, OneSided, coincidences_of
 
 Reals = NDArray[np.float64]
 

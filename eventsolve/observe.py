@@ -18,7 +18,6 @@ from eventsolve.interrupts import call
 from eventsolve.kernels.observed import follow_given
 from eventsolve.kernels.tables import Spikes
 from eventsolve.kernels.times import time_later
-from eventsolve.margins import origins
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary
@@ -26,7 +25,8 @@ from eventsolve.solution import Chunk, Gathered, Solution, Undecided, gather, ow
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solve
 from eventsolve.solve_chunk import new_chunk, spikes_of_population
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.studies import places_in
+from eventsolve.stability.margins import origins
+from eventsolve.stability.studies import places_in
 from eventsolve.tangents import jvp
 
 Reals = NDArray[np.float64]

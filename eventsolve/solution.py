@@ -26,7 +26,7 @@ from eventsolve.shown import Summary, ms, several
 from eventsolve.spiketrains import SpikeTrains
 
 if TYPE_CHECKING:
-    from eventsolve.ties import Tie
+    from eventsolve.stability.ties import Tie
 
 
 class Undecided(NamedTuple):
@@ -238,7 +238,7 @@ class Solution(Frozen):
         Grazing peaks, and then :class:`~eventsolve.ties.Tie`: events too close to tell their order, which matters, if
         the time of one is computed. They are looked for when they are asked for.
         """
-        from eventsolve.ties import ties
+        from eventsolve.stability.ties import ties
 
         return (*self.grazing, *ties(self))
 

@@ -16,14 +16,14 @@ from eventsolve.interrupts import call
 from eventsolve.kernels.tables import Efferents, Sampled, Spikes
 from eventsolve.kernels.tangents import move
 from eventsolve.losses import Loss, VoltageSamples
-from eventsolve.margins import origins
 from eventsolve.mean_voltages import Means, means_forward
 from eventsolve.patterns import Pattern, direction_of, scales_of
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, brief, listed, several
 from eventsolve.solution import Solution, gather, own_spikes
-from eventsolve.studies import given, places_in
+from eventsolve.stability.margins import origins
+from eventsolve.stability.studies import given, places_in
 
 Reals = NDArray[np.float64]
 

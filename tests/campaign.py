@@ -37,7 +37,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve import multiprecision
-from eventsolve.certify.cells import Question
+from eventsolve.certify.neuron import Question
 from eventsolve.files import write_text
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
 from tests.shared.cuts import solved_in_pieces

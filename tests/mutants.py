@@ -50,30 +50,35 @@ FEW = 4
 
 CERTIFY = "tests/eventsolve/certify"
 TESTS: dict[str, tuple[str, ...]] = {
-    "eventsolve/certify/balls.py": (f"{CERTIFY}/test_balls.py", "tests/eventsolve/test_certify_flow.py"),
-    "eventsolve/certify/enclosures.py": (f"{CERTIFY}/test_balls.py",),
-    "eventsolve/certify/moments.py": (f"{CERTIFY}/test_moments.py",),
-    "eventsolve/certify/flow.py": ("tests/eventsolve/test_certify_flow.py",),
-    "eventsolve/certify/membranes.py": (f"{CERTIFY}/test_membranes.py",),
+    "eventsolve/certify/arithmetic.py": (
+        f"{CERTIFY}/test_arithmetic.py",
+        f"{CERTIFY}/test_moments.py",
+        "tests/eventsolve/test_certify_flow.py",
+    ),
+    "eventsolve/certify/membrane.py": (
+        f"{CERTIFY}/test_membrane.py",
+        "tests/eventsolve/test_certify_flow.py",
+    ),
     "eventsolve/certify/crossing.py": (f"{CERTIFY}/test_crossing.py",),
-    "eventsolve/certify/cells.py": (f"{CERTIFY}/test_cells.py",),
-    "eventsolve/certify/adjoint.py": (
+    "eventsolve/certify/neuron.py": (f"{CERTIFY}/test_neuron.py",),
+    "eventsolve/certify/network.py": (
+        f"{CERTIFY}/test_neuron.py",
+        "tests/eventsolve/test_certify.py",
+        "tests/eventsolve/test_certify_boxes.py",
+    ),
+    "eventsolve/certify/gradient.py": (
         f"{CERTIFY}/test_readings.py",
         "tests/eventsolve/test_certify_gradients.py",
     ),
-    "eventsolve/certify/lives.py": ("tests/eventsolve/test_certify_gradients.py",),
     "eventsolve/certify/losses.py": (
         f"{CERTIFY}/test_readings.py",
         "tests/eventsolve/test_certify_gradients.py",
     ),
-    "eventsolve/certify/gradients.py": ("tests/eventsolve/test_certify_gradients.py",),
-    "eventsolve/certify/forward.py": (
-        f"{CERTIFY}/test_cells.py",
+    "eventsolve/certify/claims.py": (
+        "tests/eventsolve/test_certify_refuses.py",
         "tests/eventsolve/test_certify.py",
-        "tests/eventsolve/test_certify_boxes.py",
+        "tests/eventsolve/test_certify_gradients.py",
     ),
-    "eventsolve/certify/claims.py": ("tests/eventsolve/test_certify_refuses.py",),
-    "eventsolve/certify/tolerances.py": ("tests/eventsolve/test_certify.py",),
     "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
     "eventsolve/kernels/queues.py": ("tests/eventsolve/test_queue_order.py",),
     "eventsolve/kernels/membrane.py": (
@@ -91,13 +96,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_first_spikes_chunks.py",
         "tests/eventsolve/test_first_spikes.py",
     ),
-    "eventsolve/margins.py": ("tests/eventsolve/test_margins.py",),
-    "eventsolve/trust.py": ("tests/eventsolve/test_trust.py",),
-    "eventsolve/condition.py": (
-        "tests/eventsolve/test_condition_of_levels.py",
-        "tests/eventsolve/test_condition.py",
+    "eventsolve/stability/margins.py": ("tests/eventsolve/stability/test_margins.py",),
+    "eventsolve/stability/trust.py": ("tests/eventsolve/stability/test_trust.py",),
+    "eventsolve/stability/condition.py": (
+        "tests/eventsolve/stability/test_condition_of_levels.py",
+        "tests/eventsolve/stability/test_condition.py",
     ),
-    "eventsolve/estimates.py": ("tests/eventsolve/test_trust.py",),
+    "eventsolve/stability/estimates.py": ("tests/eventsolve/stability/test_trust.py",),
     "eventsolve/compare/comparison.py": (
         "tests/eventsolve/compare/test_compare_numbers.py",
         "tests/eventsolve/compare/test_compare.py",
@@ -110,10 +115,7 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 """Modules and the tests that have to notice, the fastest first."""
 QUICK = [
-    *(
-        f"eventsolve/certify/{name}.py"
-        for name in ("balls", "enclosures", "moments", "flow", "membranes", "crossing")
-    ),
+    *(f"eventsolve/certify/{name}.py" for name in ("arithmetic", "membrane", "crossing")),
     *(
         "eventsolve/losses/spike_times.py",
         "eventsolve/compare/comparison.py",

@@ -19,7 +19,7 @@ import pytest
 
 import eventsolve
 import validation
-from eventsolve.certify import batches
+from eventsolve.jobs import finished
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = (
@@ -266,8 +266,8 @@ def test_what_is_not_installed_is_said_in_a_sentence(monkeypatch, capsys):
         importlib.reload(importlib.import_module("eventsolve.plot._matplotlib"))
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with pytest.raises(ImportError, match="progress bars need rich: pip install 'eventsolve"):
-        batches.finished(list, [[]], None, ("counting", 1))
-    assert batches.finished(list, [[1]], None, None) == ([1], None)
+        finished(list, [[]], None, ("counting", 1))
+    assert finished(list, [[1]], None, None) == ([1], None)
 
 
 def test_the_extra_brings_what_the_command_line_asks_for():

@@ -15,7 +15,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.compare.matching import Booleans, Reals, SpikeMatch
-from eventsolve.margins import Margin
+from eventsolve.stability.margins import Margin
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,15 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad, vjp
 from eventsolve.bounded import MAX_BYTES, Budget, content_of, opened
-from eventsolve.certify.balls import is_written, says_no_more
-from eventsolve.certify.batches import fingerprint_of, prove_batch
+from eventsolve.certify.arithmetic import Enclosures, is_written, joined, same, says_no_more
 from eventsolve.certify.boxes import Radii, box_of
-from eventsolve.certify.claims import Refutation, checked_claim
-from eventsolve.certify.enclosures import Enclosures, joined, same
-from eventsolve.certify.gradients import GradientEnclosures, Misfit, arrays_of, compared, gradient_of
+from eventsolve.certify.claims import (
+    GradientEnclosures,
+    Misfit,
+    Refutation,
+    arrays_of,
+    checked_claim,
+    compared,
+    gradient_of,
+)
 from eventsolve.certify.losses import Task, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
-from eventsolve.certify.samples import Doubt, SampleProof
+from eventsolve.certify.samples import Doubt, SampleProof, fingerprint_of, prove_batch
 from eventsolve.checks import count, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
@@ -328,7 +333,7 @@ def certify(
         is from the threshold, or how far apart two events are. What is closer may stay undecided.
     tolerance : float, optional
         How far a claimed spike may be from the proven one, in seconds. By default a few units in the last place of
-        every number that the spike depends on, times its conditioning: see :mod:`eventsolve.certify.tolerances`.
+        every number that the spike depends on, times its conditioning: see :mod:`eventsolve.certify.claims`.
     radii : mapping, optional
         Makes numbers intervals, see :func:`eventsolve.certify.boxes.box_of`. What is proven then holds for every
         network in the box.

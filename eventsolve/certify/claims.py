@@ -1,19 +1,40 @@
-"""Spikes that are claimed beside spikes that are proven."""
+"""What is claimed, spikes and gradients, beside what is proven.
+
+A claimed time may be away from a proven one by a few roundings of everything that the spike depends on, to first order:
+:func:`tolerances`. A rounding error of V is one of the time over V', and one of a time moves V downstream by the
+weights that arrive then. Errors add up with their absolute values. That is a standard to hold claims to, in float64;
+nothing is proven with it. Gradients of a batch are enclosed in the layout of Gradients, and compared entry by entry.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+import scipy.sparse as sp
 from flint import arb
+from numpy.typing import NDArray
 
-from eventsolve.certify.balls import is_within, order
-from eventsolve.certify.boxes import Box
-from eventsolve.certify.forward import Enclosed
-from eventsolve.checks import shown
+from eventsolve.adjoint import Gradients
+from eventsolve.certify.arithmetic import (
+    Enclosures,
+    added,
+    enclosures_of,
+    is_within,
+    joined,
+    order_of_balls,
+    rounded,
+)
+from eventsolve.certify.boxes import PARAMETERS, Box
+from eventsolve.certify.gradient import Adjoint
+from eventsolve.certify.network import Enclosed
+from eventsolve.checks import real_array, shown
+from eventsolve.frozen import Frozen
+from eventsolve.network import Network, parameters_of
 from eventsolve.spiketrains import SpikeTrains
 
 Claims: TypeAlias = Mapping[str, tuple[list[float], list[int]]]
@@ -119,10 +140,10 @@ class _Neuron(NamedTuple):
         return self.enclosed.spikes[k].moment.ball
 
     def straddles_end(self, k: int) -> bool:
-        return order(self.ball(k), arb(self.until)) is None
+        return order_of_balls(self.ball(k), arb(self.until)) is None
 
     def may_be_absent(self, k: int) -> bool:
-        return order(self.ball(k) + arb(self.allowed[k]), arb(self.until)) != -1
+        return order_of_balls(self.ball(k) + arb(self.allowed[k]), arb(self.until)) != -1
 
     @property
     def until(self) -> float:
@@ -182,3 +203,259 @@ def by_sample(trains: SpikeTrains, sample: int) -> tuple[list[float], list[int]]
     """Return times and neurons of one sample."""
     first, last = itertools.islice(trains.offsets.tolist(), sample, sample + 2)
     return trains.times[first:last].tolist(), trains.neurons[first:last].tolist()
+
+
+ROUNDINGS = 4
+"""How often every number may be rounded on its way."""
+ERROR = ROUNDINGS * 2.0**-53
+
+
+@dataclass(slots=True)
+class _Errors:
+    """One neuron at ``time``: I, the sizes of the terms of V and of I, and what V and I may be off."""
+
+    time: float
+    free_at: float
+    current: float
+    voltage_size: float
+    current_size: float
+    voltage_error: float = 0.0
+    current_error: float = 0.0
+
+
+def tolerances(box: Box, sample: int, enclosed: Enclosed) -> list[float]:
+    """Return how far each spike's time may be off, in seconds, in the order of ``enclosed.spikes``."""
+    p = {name: numbers.middle.tolist() for name, numbers in box.parameters.items()}
+    weight, delta = box.synapses.weight.middle.tolist(), box.synapses.delta.tolist()
+    cells: dict[int, _Errors] = {}
+    found = [0.0] * len(enclosed.spikes)
+    for event in enclosed.history:
+        c, time = event.cell, event.moment.key
+        cell = cells.get(c)
+        if cell is None:
+            cell = cells[c] = _begin(box, sample, c)
+        tau_mem, tau_syn = p["tau_mem"][c], p["tau_syn"][c]
+        _advance(cell, time, tau_mem, tau_syn)
+        rounding = ERROR * (cell.voltage_size + abs(p["v_leak"][c]) + abs(p["v_threshold"][c]))
+        if event.synapse >= 0:
+            w = abs(weight[event.synapse])
+            moved = w * (found[event.spike] + ERROR * time)
+            cell.voltage_error += rounding + moved / tau_mem
+            if delta[event.synapse]:
+                cell.voltage_size += w
+            else:
+                cell.current += weight[event.synapse]
+                cell.current_size += w
+                cell.current_error += ERROR * cell.current_size + moved / tau_syn
+            continue
+        trigger = enclosed.spikes[event.spike].trigger
+        if trigger >= 0:
+            error = found[enclosed.history[trigger].spike]
+        else:
+            error = _crossing_error(
+                cell.voltage_error + rounding,
+                cell.current + p["v_leak"][c] - p["v_threshold"][c],
+                cell.current,
+                tau_mem,
+                tau_syn,
+            )
+        error += ERROR * time
+        found[event.spike] = error
+        cell.free_at = time + p["t_ref"][c]
+        if trigger >= 0 and box.subtracts[c]:  # V is lowered from where it was, and stays as uncertain
+            cell.voltage_size += abs(p["v_threshold"][c] - p["v_reset"][c])
+            cell.voltage_error += rounding
+            continue
+        cell.voltage_size = abs(p["v_reset"][c] - p["v_leak"][c])
+        cell.voltage_error = error * abs(cell.current + p["v_leak"][c] - p["v_reset"][c]) / tau_mem
+    return found
+
+
+def _begin(box: Box, sample: int, cell: int) -> _Errors:
+    if box.start is not None:
+        time, excess, current, free_at, _ = (float(column[cell]) for column in box.start[sample])
+        return _Errors(time, free_at, current, abs(excess), abs(current))
+    voltage, leak, current = (
+        float(box.parameters[name].middle[cell]) for name in ("v_initial", "v_leak", "i_initial")
+    )
+    return _Errors(0.0, 0.0, current, abs(voltage - leak), abs(current))
+
+
+def _crossing_error(error: float, drive: float, current: float, tau_mem: float, tau_syn: float) -> float:
+    """Return the error of a crossing, for an error of V: over V', or for a small V' the root of it over V''/2."""
+    slope, bend = drive / tau_mem, (abs(current) / tau_syn + abs(drive) / tau_mem) / tau_mem
+    steep = error / slope if slope > 0.0 else math.inf
+    return min(steep, math.sqrt(2.0 * error / bend) if bend > 0.0 else math.inf)
+
+
+def _advance(cell: _Errors, time: float, tau_mem: float, tau_syn: float) -> None:
+    if cell.free_at > cell.time:
+        held = max(min(time, cell.free_at) - cell.time, 0.0)
+        kept = math.exp(-held / tau_syn)
+        cell.current *= kept
+        cell.current_size *= kept
+        cell.current_error *= kept
+        cell.time = min(time, cell.free_at)
+    s = max(time - cell.time, 0.0)
+    if s == 0.0:
+        return
+    decay_mem, decay_syn = math.exp(-s / tau_mem), math.exp(-s / tau_syn)
+    d = abs(s / tau_mem - s / tau_syn)
+    response = s / tau_mem * max(decay_mem, decay_syn) * (-math.expm1(-d) / d if d else 1.0)
+    cell.voltage_size = cell.voltage_size * decay_mem + cell.current_size * response
+    cell.voltage_error = cell.voltage_error * decay_mem + cell.current_error * response
+    cell.current *= decay_syn
+    cell.current_size *= decay_syn
+    cell.current_error *= decay_syn
+    cell.time = time
+
+
+Reals = NDArray[np.float64]
+
+TOLERANCE = 1e-10
+"""By how much a float64 gradient may miss its enclosure, relative to the largest entry of its array."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientEnclosures(Frozen):
+    """A gradient as :class:`eventsolve.Gradients`, every array as midpoints and radii; ``value`` is the loss's.
+
+    ``value`` is nan with an infinite radius for a loss that has no enclosure. Per synapse, ``weight`` and ``delay`` are
+    laid out as the weight that was given, a sparse one's as (n_synapses,) in the order of ``Projection.weights``.
+    """
+
+    value: Enclosures
+    weight: Mapping[Any, Enclosures]
+    delay: Mapping[Any, Enclosures]
+    tau_mem: Mapping[str, Enclosures]
+    tau_syn: Mapping[str, Enclosures]
+    v_threshold: Mapping[str, Enclosures]
+    v_reset: Mapping[str, Enclosures]
+    v_leak: Mapping[str, Enclosures]
+    t_ref: Mapping[str, Enclosures]
+    v_initial: Mapping[str, Enclosures]
+    i_initial: Mapping[str, Enclosures]
+    spike_times: Mapping[str, Enclosures]
+
+
+class Misfit(NamedTuple):
+    """A claimed gradient that is proven wrong, with what is claimed and what is proven of its worst entry."""
+
+    parameter: str
+    key: Any
+    entry: tuple[int, ...]
+    claimed: float
+    proven: float
+
+    def __str__(self) -> str:
+        where = f"{self.parameter}[{self.key!r}]{list(self.entry)}"
+        return f"the gradient for {where} is {self.proven!r}, not {self.claimed!r}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleGradient(Frozen):
+    """One sample's part of a gradient: flat enclosures by name, and those of its spikes by population."""
+
+    value: Enclosures
+    weight: Enclosures
+    delay: Enclosures
+    parameters: Mapping[str, Enclosures]
+    spike_times: Mapping[str, Enclosures]
+
+
+def sample_gradient(
+    found: Adjoint, value: arb | None, matched: Mapping[str, Sequence[int]], divisor: int
+) -> SampleGradient:
+    """Return one sample's part of a gradient as plain numbers."""
+    unknown = Enclosures(np.array(math.nan), np.array(math.inf))
+    middle, radius = (math.nan, math.inf) if value is None else rounded(value / divisor)
+    return SampleGradient(
+        unknown if value is None else Enclosures(np.array(middle), np.array(radius)),
+        enclosures_of(found.weight),
+        enclosures_of(found.delay),
+        {name: enclosures_of(found.parameters[name]) for name in PARAMETERS},
+        {name: enclosures_of(found.spike_times[k] for k in places) for name, places in matched.items()},
+    )
+
+
+def gradient_of(network: Network, box: Box, parts: Sequence[SampleGradient]) -> GradientEnclosures:
+    """Return the gradient of a batch."""
+    values = [part.value for part in parts]
+    value = added([Enclosures(v.midpoints.reshape(1), v.radii.reshape(1)) for v in values], 1)
+    n_synapses = box.synapses.source.size
+    by_synapse: dict[str, dict[Any, Enclosures]] = {}
+    for name in ("weight", "delay"):
+        total = added([getattr(part, name) for part in parts], n_synapses)
+        by_synapse[name] = {}
+        for key, place in box.synapses.slices.items():
+            weight = network.projections[key].weight
+            shape = weight.shape if isinstance(weight, np.ndarray) else (place.stop - place.start,)
+            by_synapse[name][key] = Enclosures(*(column[place].reshape(shape) for column in total))
+    by_cell: dict[str, dict[str, Enclosures]] = {}
+    for name in PARAMETERS:
+        total = added([part.parameters[name] for part in parts], box.n_cells)
+        by_cell[name] = {
+            population: Enclosures(*(column[place] for column in total))
+            for population, place in box.populations.items()
+            if name in _parameters(network, population)
+        }
+    times = {
+        name: joined([p.spike_times[name] for p in parts]) for name in (parts[0].spike_times if parts else ())
+    }
+    return GradientEnclosures(
+        Enclosures(value.midpoints[0], value.radii[0]),
+        **by_synapse,
+        **by_cell,
+        spike_times=times,
+    )
+
+
+def _parameters(network: Network, population: str) -> tuple[str, ...]:
+    neuron = network.population(population).neuron
+    return () if neuron is None else parameters_of(neuron)
+
+
+def arrays_of(gradients: GradientEnclosures) -> Iterator[tuple[str, Any, Enclosures]]:
+    """Yield (parameter, key, enclosures) of every array of a gradient."""
+    for f in fields(gradients):
+        if f.name != "value":
+            for key, enclosures in getattr(gradients, f.name).items():
+                yield f.name, key, enclosures
+
+
+def compared(proven: GradientEnclosures, claimed: Gradients) -> tuple[tuple[Misfit, ...], float]:
+    """Return where a float64 gradient misses its enclosures, array by array, and by how many ulps at most.
+
+    An array's ulp is that of its largest entry.
+
+    Raises
+    ------
+    ValueError
+        If the gradient is not one of this solution, summed over the samples.
+    """
+    misfits, farthest = [], 0.0
+    for name, key, (middle, radius) in arrays_of(proven):
+        values = _claimed(claimed, name, key)
+        if values.shape != middle.shape:
+            raise ValueError(
+                f"claimed_gradients.{name}[{key!r}] must have shape {middle.shape}; got {values.shape}"
+            )
+        if not values.size:
+            continue
+        size = float(np.abs(middle).max())
+        off = np.abs(values - middle)
+        if size > 0.0:
+            farthest = max(farthest, float((off + radius).max()) / float(np.spacing(size)))
+        wrong = ~(off - radius <= TOLERANCE * size)
+        if wrong.any():
+            worst = int(np.argmax(np.where(np.isnan(off), np.inf, off - radius)))
+            entry = tuple(int(i) for i in np.unravel_index(worst, values.shape))
+            misfits.append(Misfit(name, key, entry, float(values[entry]), float(middle[entry])))
+    return tuple(misfits), farthest
+
+
+def _claimed(claimed: Gradients, name: str, key: Any) -> Reals:
+    given = getattr(claimed, name).get(key)
+    if given is None:
+        raise ValueError(f"claimed_gradients.{name} lacks {key!r}")
+    return real_array(f"claimed_gradients.{name}[{key!r}]", given.data if sp.issparse(given) else given)

@@ -18,13 +18,21 @@ from flint import arb
 from numpy.typing import ArrayLike
 
 from eventsolve import losses
-from eventsolve.certify.balls import ONE, ZERO, ball, surely_at_most, surely_less, surely_zero
+from eventsolve.certify.arithmetic import (
+    ONE,
+    ZERO,
+    at_time,
+    ball,
+    surely_at_most,
+    surely_less,
+    surely_zero,
+    vague,
+)
 from eventsolve.certify.boxes import Box
-from eventsolve.certify.cells import Question, Unproven
-from eventsolve.certify.flow import propagator
-from eventsolve.certify.forward import Enclosed
-from eventsolve.certify.lives import End, Life, Read, Segment, lives_of
-from eventsolve.certify.moments import at_time, vague
+from eventsolve.certify.gradient import End, Life, Read, Segment, lives_of
+from eventsolve.certify.membrane import propagator
+from eventsolve.certify.network import Enclosed
+from eventsolve.certify.neuron import Question, Unproven
 from eventsolve.solution import Solution
 
 ON_FIRST_SPIKES = (

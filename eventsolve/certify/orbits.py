@@ -21,26 +21,31 @@ import scipy.linalg
 from flint import acb, acb_mat, arb, arb_mat, ctx, fmpq
 from numpy.typing import NDArray
 
-from eventsolve.certify import balls
-from eventsolve.certify.balls import (
+from eventsolve.certify import arithmetic
+from eventsolve.certify.arithmetic import (
     ONE,
     UNIT,
     ZERO,
+    Enclosures,
+    Moment,
     Undecided,
+    at_time,
     bits_of,
     distance,
+    enclosures_of,
     is_less,
+    later,
+    order,
+    rational,
     rounded,
     surely_inside,
     surely_less,
     surely_zero,
+    vague,
     working_precision,
 )
-from eventsolve.certify.cells import Cell, Constants, Question, Unproven
-from eventsolve.certify.enclosures import Enclosures, enclosures_of
-from eventsolve.certify.flow import rates_of
-from eventsolve.certify.membranes import Held
-from eventsolve.certify.moments import Moment, at_time, later, order, rational, vague
+from eventsolve.certify.membrane import Held, rates_of
+from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
 from eventsolve.certify.rhythms import Arrival, Constant, Event, Rhythm, monodromy
 from eventsolve.certify.samples import DOUBLINGS, GUARD_DIGITS
 from eventsolve.checks import count, shown
@@ -397,7 +402,7 @@ def _events(
     for k, cell in enumerate(cells):
         best, cause = SEEN * period, (-1, 0)
         for number, arrival in enumerate(arrivals[cell]):
-            if arrival.delta and balls.surely_less(ZERO, arrival.weight):
+            if arrival.delta and arithmetic.surely_less(ZERO, arrival.weight):
                 late = times[k] - times[arrival.event] - float(arrival.delay)
                 laps = round(late / period)
                 if abs(late - laps * period) <= best:
@@ -883,7 +888,7 @@ def _wrong_times(orbit: Orbit, claim: _Claim, rhythm: Rhythm, inverse: arb_mat |
             tolerance = (
                 allowed.get(of.unknown, 0.0) + abs(of.laps) * (off[-1] if free else 0.0) + 8.0 * EPS * period
             )
-            if not balls.is_within(claim.claimed[k], proven, tolerance):
+            if not arithmetic.is_within(claim.claimed[k], proven, tolerance):
                 neuron = claim.names[of.cell][1]
                 found.append(
                     f"neuron {neuron} of {name!r} is said to spike at {claim.claimed[k]!r} s, "

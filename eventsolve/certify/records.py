@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from eventsolve.bounded import Budget, Unreadable, parsed
-from eventsolve.certify.balls import is_written
-from eventsolve.certify.claims import Refutation
-from eventsolve.certify.enclosures import Enclosures
-from eventsolve.certify.gradients import GradientEnclosures, Misfit
+from eventsolve.certify.arithmetic import Enclosures, is_written
+from eventsolve.certify.claims import GradientEnclosures, Misfit, Refutation
 from eventsolve.certify.samples import Doubt, SampleProof
 from eventsolve.checks import shown
 

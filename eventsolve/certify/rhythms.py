@@ -20,9 +20,19 @@ from typing import NamedTuple
 
 from flint import arb, fmpq
 
-from eventsolve.certify.balls import ONE, ZERO, positive, undecided
-from eventsolve.certify.flow import Rates, propagator
-from eventsolve.certify.moments import NO_DELAY, Moment, at_time, later, order, rooted
+from eventsolve.certify.arithmetic import (
+    NO_DELAY,
+    ONE,
+    ZERO,
+    Moment,
+    at_time,
+    later,
+    order,
+    positive,
+    rooted,
+    undecided,
+)
+from eventsolve.certify.membrane import Rates, propagator
 
 LAPS = 10**6
 """Roots of the unknowns lie so far apart, so that each has one of its own in so many periods around the first."""

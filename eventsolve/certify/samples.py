@@ -1,27 +1,58 @@
-"""What is proven of one sample, as plain numbers that travel between processes and into records."""
+"""What is proven of each sample, as plain numbers that travel between processes and into records.
+
+Samples are independent, and shared out among the workers of any executor: :func:`prove_batch`.
+
+:func:`first_doubt` asks more of a box than a certificate: that all of its networks have one order of events, the spikes
+claimed, in one smooth piece. Beyond what :mod:`eventsolve.certify.neuron` proves of every spike, an arrival and the end
+of a refractory period then have to be in one order: no spike appears or vanishes where they pass each other, but
+derivatives jump.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.certify import balls
-from eventsolve.certify.adjoint import adjoint
-from eventsolve.certify.balls import Parts, bits_of, parts_of, written
-from eventsolve.certify.boxes import Box
-from eventsolve.certify.cells import Question, Unproven
-from eventsolve.certify.claims import Claims, Refutation, judge
-from eventsolve.certify.enclosures import Enclosures, enclosures_of
-from eventsolve.certify.forward import MOST_SPIKES, Enclosed, Wiring, enclose
-from eventsolve.certify.gradients import SampleGradient, sample_gradient
+from eventsolve.certify.arithmetic import (
+    Enclosures,
+    Moment,
+    Parts,
+    at_time,
+    bits_of,
+    distance,
+    enclosures_of,
+    later,
+    not_before,
+    order,
+    parts_of,
+    rational,
+    working_precision,
+    written,
+)
+from eventsolve.certify.boxes import Box, only
+from eventsolve.certify.claims import (
+    Claims,
+    Refutation,
+    SampleGradient,
+    by_sample,
+    judge,
+    sample_gradient,
+    tolerances,
+)
+from eventsolve.certify.gradient import adjoint
 from eventsolve.certify.losses import Task, derivative
-from eventsolve.certify.tolerances import tolerances
+from eventsolve.certify.network import MOST_SPIKES, Enclosed, Wiring, enclose
+from eventsolve.certify.neuron import Question, Unproven
 from eventsolve.frozen import Frozen
+from eventsolve.jobs import finished
+from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
 
@@ -146,7 +177,7 @@ def prove(
     enclosed = enclosed_to(wiring, sample, digits, MANY * n_claimed + MOST_SPIKES)
     allowed = tolerances(box, sample, enclosed) if tolerance is None else [tolerance] * len(enclosed.spikes)
     doubts = doubts_of(box, sample, enclosed)
-    with balls.working_precision(enclosed.bits):
+    with working_precision(enclosed.bits):
         judgements = {
             name: judge(box, enclosed, allowed, name, sample, times, neurons)
             for name, (times, neurons) in claimed.items()
@@ -175,7 +206,7 @@ def prove(
             for name, places in matched.items()
         }
         distances = [
-            balls.distance(ball, time) / float(np.spacing(time))
+            distance(ball, time) / float(np.spacing(time))
             for name, (times, _) in claimed.items()
             for time, ball in zip(times, balls_of[name], strict=True)
             if ball is not None
@@ -217,3 +248,147 @@ def _differentiated(
     at = derivative(box, sample, enclosed, places, task)
     found = adjoint(box, enclosed, at.lives, at.cotangents)
     return sample_gradient(found, at.value, places, task.divisor)
+
+
+def first_doubt(wiring: Wiring, sample: int, claimed: Claims, digits: int) -> Doubt | None:
+    """Return the first question that keeps a sample's box from being proven one piece, None if it is.
+
+    Parameters
+    ----------
+    wiring : Wiring
+        Of the box.
+    sample : int
+    claimed : mapping of population to (times, neurons)
+        The spikes of the network in the middle, in the order of SpikeTrains.
+    digits : int
+        As for :func:`eventsolve.certify`.
+    """
+    box = wiring.box
+    enclosed = enclosed_to(wiring, sample, digits)
+    doubts = doubts_of(box, sample, enclosed)
+    with working_precision(enclosed.bits):
+        allowed = tolerances(box, sample, enclosed)
+        for name, (times, neurons) in claimed.items():
+            found = judge(box, enclosed, allowed, name, sample, times, neurons)
+            doubts += [Doubt(name, sample, n, box.t_end, Question.END.value) for n in found.open_at_end]
+            doubts += [Doubt(name, sample, r.neuron, r.when, str(r)) for r in found.refuted]
+        doubts += _releases(box, sample, enclosed)
+    return min(doubts, key=lambda doubt: doubt.time, default=None)
+
+
+def _releases(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
+    """Return the arrivals that may come before or after the end of a refractory period."""
+    held_until: dict[int, Moment] = {}
+    if box.start is not None:
+        start = box.start[sample]
+        for c, (time, *free) in enumerate(
+            zip(start.time.tolist(), start.free_at.tolist(), start.free_low.tolist(), strict=True)
+        ):
+            if free > [time, 0.0]:
+                held_until[c] = at_time(*free)
+    doubts = []
+    t_ref = box.parameters["t_ref"]
+    for event in enclosed.history:
+        c = event.cell
+        if event.synapse < 0:
+            middle, radius = float(t_ref.middle[c]), float(t_ref.radius[c])
+            held_until.pop(c, None)
+            if middle + radius > 0.0:
+                exact = None if radius else rational(middle)
+                held_until[c] = later(event.moment, not_before(0.0, middle, radius), exact)
+        elif c in held_until and order(held_until[c], event.moment) is None:
+            name, neuron = box.cell_name(c)
+            doubts.append(Doubt(name, sample, neuron, event.moment.key, Question.TIE.value))
+    return doubts
+
+
+SAMPLES_PER_JOB = 8
+"""Samples that a worker certifies at a time."""
+
+
+class Batch(NamedTuple):
+    """What a worker certifies at a time: some samples, what is claimed of them, and how."""
+
+    box: Box
+    samples: range
+    claims: Sequence[Claims]
+    tasks: Sequence[Task | None]
+    digits: int
+    tolerance: float | None
+
+
+def prove_batch(
+    box: Box,
+    claimed: Mapping[str, SpikeTrains],
+    tasks: Sequence[Task | None],
+    digits: int,
+    tolerance: float | None,
+    executor: Executor | None,
+    *,
+    progress: bool,
+) -> tuple[list[SampleProof], KeyboardInterrupt | None]:
+    """Certify all samples; after a KeyboardInterrupt return those that are done, and the interrupt."""
+    jobs = [
+        Batch(
+            only(box, samples),
+            samples,
+            _claims(claimed, samples),
+            [tasks[sample] for sample in samples],
+            digits,
+            tolerance,
+        )
+        for samples in _ranges(box.n_samples)
+    ]
+    bar = ("certifying", box.n_samples) if progress else None
+    proofs, interrupt = finished(_prove_all, jobs, executor, bar)
+    return sorted(proofs, key=lambda proof: proof.sample), interrupt
+
+
+def _ranges(n_samples: int) -> list[range]:
+    starts = range(0, n_samples, SAMPLES_PER_JOB)
+    return [range(low, min(low + SAMPLES_PER_JOB, n_samples)) for low in starts]
+
+
+def _claims(claimed: Mapping[str, SpikeTrains], samples: range) -> list[Claims]:
+    return [{name: by_sample(trains, sample) for name, trains in claimed.items()} for sample in samples]
+
+
+def _prove_all(batch: Batch) -> list[SampleProof]:
+    """Certify some samples: the job of one process."""
+    wiring = Wiring(batch.box, everything=any(task is not None for task in batch.tasks))
+    return [
+        prove(wiring, sample, claim, digits=batch.digits, tolerance=batch.tolerance, task=task)
+        for sample, claim, task in zip(batch.samples, batch.claims, batch.tasks, strict=True)
+    ]
+
+
+def fingerprint_of(box: Box, claimed: Mapping[str, SpikeTrains]) -> str:
+    """Return the SHA-256 of all numbers of a problem and of the spikes claimed for it."""
+    digest = hashlib.sha256()
+
+    def add(*values: object) -> None:
+        for value in values:
+            if isinstance(value, np.ndarray):
+                kind = np.int64 if value.dtype.kind in "iub" else np.float64
+                digest.update(repr(value.shape).encode())
+                digest.update(np.ascontiguousarray(value, dtype=kind).tobytes())
+            else:
+                digest.update(repr(value).encode())
+
+    add(sorted(box.inputs.items()), list(box.populations.items()), box.n_channels, box.n_samples)
+    add(box.after, box.t_start, box.t_end, box.until, box.subtracts)
+    for name, numbers in box.parameters.items():
+        add(name, numbers.middle, numbers.radius)
+    synapses = box.synapses
+    add(list(synapses.slices.items()), synapses.source, synapses.target, synapses.delta)
+    add(synapses.weight.middle, synapses.weight.radius, synapses.delay.middle, synapses.delay.radius)
+    for trains in (box.trains, box.carried):
+        for name, train in trains.items():
+            add(name, train.times.middle, train.times.radius, train.neurons, train.samples)
+            if trains is box.carried:
+                add(train.low, train.turns)
+    for sample, start in (box.start or {}).items():
+        add(sample, *start)
+    for name, spikes in claimed.items():
+        add(name, spikes.times, spikes.neurons, spikes.samples)
+    return digest.hexdigest()

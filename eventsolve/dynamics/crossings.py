@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from eventsolve.dynamics.points import ROUNDINGS, Point
 from eventsolve.frozen import Frozen
 from eventsolve.kernels import distances
-from eventsolve.margins import source_of, spiking_layers
 from eventsolve.schedule import Layer
 from eventsolve.shown import Summary
 from eventsolve.solution import gather
+from eventsolve.stability.margins import source_of, spiking_layers
 
 Reals = NDArray[np.float64]
 Booleans = NDArray[np.bool_]

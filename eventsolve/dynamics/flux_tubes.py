@@ -25,16 +25,16 @@ from scipy.special import betaincinv
 from eventsolve.adjoint import require_solution
 from eventsolve.checks import count, first_entry, real_array
 from eventsolve.dynamics.paths import numbers_of, rebuilt
-from eventsolve.estimates import estimate_radius
 from eventsolve.frozen import Frozen
-from eventsolve.margins import Margin
 from eventsolve.network import Network
 from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.trust import trust_radius
+from eventsolve.stability.estimates import estimate_radius
+from eventsolve.stability.margins import Margin
+from eventsolve.stability.trust import trust_radius
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]

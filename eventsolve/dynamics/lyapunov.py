@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import UndefinedGradientError
-from eventsolve.certify.batches import finished
 from eventsolve.checks import count, duration, seconds, shown
 from eventsolve.dynamics.flow import KINDS, Coordinates, coordinates, flow_derivative, with_current
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.interrupts import Interrupted
+from eventsolve.jobs import finished
 from eventsolve.network import Network
 from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several

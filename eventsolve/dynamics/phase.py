@@ -3,7 +3,7 @@ r"""How a kick moves the phase of a periodic orbit: exactly, for infinitesimal a
 A kick that comes once moves all later spikes, in the end, by one time: the phase response Z. The same kick, if it
 came once in every period, would change the period by as much with the other sign, to first order. So the response to
 an infinitesimal one is a derivative of the period: with F(t, T) = 0 the equations of the orbit
-(:mod:`eventsolve.dynamics.pattern`), and f what a unit of the periodic kick adds to them,
+(:mod:`eventsolve.dynamics.rhythm`), and f what a unit of the periodic kick adds to them,
 
 .. math:: Z = -\frac{dT}{d\epsilon} = \left[ (F_t, F_T)^{-1} f \right]_T
 
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, index, real, real_array, shown
+from eventsolve.dynamics.circuit import Reals, response
 from eventsolve.dynamics.orbit import Orbit
-from eventsolve.dynamics.pattern import Reals, response
 from eventsolve.frozen import Frozen
 from eventsolve.kernels.tables import States
 from eventsolve.network import Network
@@ -165,7 +165,7 @@ def phase_response(
 
 def _infinitesimal(orbit: Orbit, population: str, neuron: int, onto: Onto, phases: Reals) -> Reals:
     rhythm = orbit._rhythm
-    pattern, of, period = rhythm.pattern, rhythm.pattern.circuit, rhythm.period
+    pattern, of, period = rhythm.pattern, rhythm.circuit, rhythm.period
     cell = of.cells_of(population).start + neuron
     jacobian = rhythm.equations().jacobian[:, 1:]
     last_row = np.zeros(jacobian.shape[1])
@@ -175,8 +175,9 @@ def _infinitesimal(orbit: Orbit, population: str, neuron: int, onto: Onto, phase
     places = {int(k): pattern.n_spikes + i for i, k in enumerate(pattern.chained)}
     time = orbit.phase_zero + phases * period
     found = np.zeros(phases.size)
-    for k in pattern.own.get(cell, ()):
-        at, release = float(rhythm.times[k]), rhythm.release_of(rhythm.spike_before(int(k)))
+    releases = rhythm.releases(*pattern.before)
+    for k in np.flatnonzero(pattern.cells == cell):
+        at, release = float(rhythm.times[k]), float(releases[k])
         latest = time + (np.ceil((at - time) / period) - 1.0) * period
         inside = latest > release
         s = np.where(inside, at - latest, 0.0)

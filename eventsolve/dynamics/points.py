@@ -12,11 +12,11 @@ from eventsolve.dynamics.paths import Path
 from eventsolve.interrupts import call
 from eventsolve.kernels import distance_tangents, distances
 from eventsolve.kernels.trajectories import ARRIVAL, ENDING, HELD, SPIKE
-from eventsolve.margins import rows_of, spiking_layers
 from eventsolve.patterns import Pattern, scales_of
 from eventsolve.solution import Solution, State
 from eventsolve.solve import solve
-from eventsolve.studies import Study, given, places_in, study_of
+from eventsolve.stability.margins import rows_of, spiking_layers
+from eventsolve.stability.studies import Study, given, places_in, study_of
 from eventsolve.tangents import jvp
 
 Reals = NDArray[np.float64]

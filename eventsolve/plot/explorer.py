@@ -19,7 +19,6 @@ from eventsolve.checks import index_vector, real_array, shown
 from eventsolve.dynamics import Continuation, continuation
 from eventsolve.dynamics.paths import Parameter, Path, numbers_of, path_of, rebuilt
 from eventsolve.dynamics.points import shaped
-from eventsolve.margins import margins
 from eventsolve.network import Network
 from eventsolve.plot.sliders import STEPS, ipywidgets
 from eventsolve.plot.style import EXACT, MODEL, QUIET, SERIES, STYLE
@@ -28,6 +27,7 @@ from eventsolve.shown import arrow, several
 from eventsolve.solution import Solution
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.stability.margins import margins
 
 Reals = NDArray[np.float64]
 

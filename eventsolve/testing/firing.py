@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.margins import KINDS, margins
 from eventsolve.network import Key, Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Solution
 from eventsolve.solve import StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.stability.margins import KINDS, margins
 
 _GAINS = (1.0, 1.5, 2.0, 3.0, 0.7, 0.5, 0.35, 4.5, 0.25, 7.0, 0.15)
 _STRENGTHS = (1.0, 0.5, 0.2, 0.1)
@@ -61,7 +61,7 @@ def separation(solution: Solution, name: str) -> NDArray[np.float64]:
     -------
     ndarray of float64, (3, n)
         The smallest margins over all samples: of slopes, times tau_mem/v_threshold; of voltages below the threshold and
-        of spikes above it, over v_threshold; of gaps in time, in seconds. See :class:`~eventsolve.margins.Margins`.
+        of spikes above it, over v_threshold; of gaps in time, in seconds. See :class:`~eventsolve.Margins`.
     """
     population, found = solution.network.population(name), margins(solution)
     tau_mem, threshold = population.parameter("tau_mem"), population.parameter("v_threshold")

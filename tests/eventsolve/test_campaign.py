@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import eventsolve as es
-from eventsolve.certify.cells import Question
+from eventsolve.certify.neuron import Question
 from tests.campaign import Tally, campaign, draw, run_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn

@@ -14,7 +14,7 @@ from networks import random_case
 
 import eventsolve as es
 from eventsolve import multiprecision
-from eventsolve.certify import batches
+from eventsolve.certify import samples
 from tests.campaign import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
@@ -285,8 +285,8 @@ class TestBatches:
                 raise KeyboardInterrupt
             return batches_prove_all(job)
 
-        batches_prove_all = batches._prove_all
-        monkeypatch.setattr(batches, "_prove_all", prove_all)
+        batches_prove_all = samples._prove_all
+        monkeypatch.setattr(samples, "_prove_all", prove_all)
         with pytest.raises(KeyboardInterrupt, match=r"so_far .*8 of 10 samples") as caught:
             es.certify(solution)
         assert isinstance(caught.value, es.Interrupted)

@@ -6,8 +6,8 @@ from flint import arb
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventsolve.certify import balls, flow
-from eventsolve.certify.balls import Undecided, working_precision
+from eventsolve.certify import arithmetic, membrane
+from eventsolve.certify.arithmetic import Undecided, working_precision
 
 BITS = 100
 TAU_SYN = 5e-3
@@ -22,8 +22,8 @@ times = st.floats(1e-12, 1.0) | st.sampled_from([0.0, 5e-324, -1e-20])
 def test_the_propagator_holds_the_truth_and_loses_few_bits_at_any_ratio(ratio, s):
     tau_mem, truth = ratio * TAU_SYN, WIDE.mpf(s)
     with working_precision(BITS):
-        rates = flow.rates_of(balls.ball(tau_mem), balls.ball(TAU_SYN))
-        found = flow.propagator(rates, balls.ball(s))
+        rates = membrane.rates_of(arithmetic.ball(tau_mem), arithmetic.ball(TAU_SYN))
+        found = membrane.propagator(rates, arithmetic.ball(s))
     a, b = WIDE.mpf(tau_mem), WIDE.mpf(TAU_SYN)
     wanted = WIDE.exp(-truth / a), WIDE.exp(-truth / b), response(truth, a, b)
     for ball, want in zip(found, wanted, strict=True):
@@ -37,8 +37,10 @@ def test_the_propagator_holds_the_truth_and_loses_few_bits_at_any_ratio(ratio, s
 def test_the_derivatives_of_the_response_hold_central_differences(ratio, s):
     tau_mem = ratio * TAU_SYN
     with working_precision(BITS):
-        rates = flow.rates_of(balls.ball(tau_mem), balls.ball(TAU_SYN))
-        found = flow.response_derivatives(rates, balls.ball(s), *flow.propagator(rates, balls.ball(s)))
+        rates = membrane.rates_of(arithmetic.ball(tau_mem), arithmetic.ball(TAU_SYN))
+        found = membrane.response_derivatives(
+            rates, arithmetic.ball(s), *membrane.propagator(rates, arithmetic.ball(s))
+        )
     point = [WIDE.mpf(s), WIDE.mpf(tau_mem), WIDE.mpf(TAU_SYN)]
     for k, ball in enumerate(found):
         h = point[k] * WIDE.mpf(10) ** -25
@@ -59,14 +61,14 @@ def test_the_derivatives_of_the_response_hold_central_differences(ratio, s):
 def test_a_wide_ball_holds_all_of_its_points(s, s_radius, tau_radius, at_s, at_tau):
     with working_precision(BITS):
         wide = arb(s, s * s_radius), arb(8e-3, 8e-3 * tau_radius)
-        rates = flow.rates_of(wide[1], balls.ball(TAU_SYN))
-        propagated = flow.propagator(rates, wide[0])
-        derivatives = flow.response_derivatives(rates, wide[0], *propagated)
+        rates = membrane.rates_of(wide[1], arithmetic.ball(TAU_SYN))
+        propagated = membrane.propagator(rates, wide[0])
+        derivatives = membrane.response_derivatives(rates, wide[0], *propagated)
     with working_precision(20 * BITS):  # points, as good as exact
         point = wide[0].mid() + wide[0].rad() * at_s, wide[1].mid() + wide[1].rad() * at_tau
-        inner = flow.rates_of(point[1], balls.ball(TAU_SYN))
-        inside = flow.propagator(inner, point[0])
-        exact = (*inside, *flow.response_derivatives(inner, point[0], *inside))
+        inner = membrane.rates_of(point[1], arithmetic.ball(TAU_SYN))
+        inside = membrane.propagator(inner, point[0])
+        exact = (*inside, *membrane.response_derivatives(inner, point[0], *inside))
     for outer, value in zip((*propagated, *derivatives), exact, strict=True):
         assert outer.contains(value)
 
@@ -82,7 +84,7 @@ def moments_at(d):
 def test_moments_over_a_wide_ball_range_from_one_end_to_the_other(middle, spread):
     with working_precision(BITS):
         d = arb(middle, middle * spread)
-        found = flow.mean_decay(d), *flow._moments(d)
+        found = membrane.mean_decay(d), *membrane._moments(d)
         ends = [moments_at(exactly(d.mid()) + side * exactly(d.rad())) for side in (1, -1)]
     for ball, low, high in zip(found, *ends, strict=True):
         assert holds(ball, low)
@@ -98,7 +100,7 @@ def test_moments_over_a_wide_ball_range_from_one_end_to_the_other(middle, spread
 def test_the_series_holds_what_it_leaves_out(factor, power):
     with working_precision(BITS):
         d = arb(factor) * arb(2) ** -power
-        found = flow._series(d)
+        found = membrane._series(d)
     if factor == 0.0:
         assert holds(found, WIDE.mpf(1) / 2)
     else:
@@ -114,30 +116,30 @@ def test_the_series_holds_what_it_leaves_out(factor, power):
 def test_a_wide_time_widens_the_response_by_no_more_than_its_slower_decay():
     with working_precision(BITS):
         for tau_mem, tau_syn in ((5e-6, 5e-3), (5e-3, 5e-6)):  # 200 of the faster constants
-            rates = flow.rates_of(balls.ball(tau_mem), balls.ball(tau_syn))
+            rates = membrane.rates_of(arithmetic.ball(tau_mem), arithmetic.ball(tau_syn))
             wide = arb(1e-3, 1e-5)
-            propagated = flow.propagator(rates, wide)
+            propagated = membrane.propagator(rates, wide)
             assert propagated[2].rad() < 0.03 * propagated[2].mid()
-            by_tau_syn = flow.response_derivatives(rates, wide, *propagated).by_tau_syn
+            by_tau_syn = membrane.response_derivatives(rates, wide, *propagated).by_tau_syn
             assert by_tau_syn.rad() < 0.1 * abs(by_tau_syn.mid())
 
 
 def test_overlapping_balls_are_not_compared():
     one = arb(1, 1e-20)
     with pytest.raises(Undecided, match="relative width of 1e-20"):
-        balls.is_less(arb(1), one)
-    assert not balls.surely_less(arb(1), one)
-    assert not balls.surely_at_most(one, arb(1))
-    assert balls.order(one, arb(1)) is None
-    assert balls.order(arb(1), arb(1)) == 0
-    assert (balls.is_less(arb(0), one), balls.is_less(one, arb(0))) == (True, False)
+        arithmetic.is_less(arb(1), one)
+    assert not arithmetic.surely_less(arb(1), one)
+    assert not arithmetic.surely_at_most(one, arb(1))
+    assert arithmetic.order_of_balls(one, arb(1)) is None
+    assert arithmetic.order_of_balls(arb(1), arb(1)) == 0
+    assert (arithmetic.is_less(arb(0), one), arithmetic.is_less(one, arb(0))) == (True, False)
 
 
 @given(st.floats(-1e3, 1e3), st.floats(0.0, 1.0))
 def test_a_ball_rounded_to_float64_still_holds_it(middle, spread):
     with working_precision(BITS):
         ball = (arb(middle, spread) + 1) / 3
-        m, r = balls.rounded(ball)
+        m, r = arithmetic.rounded(ball)
         assert arb(m, r).contains(ball)
 
 

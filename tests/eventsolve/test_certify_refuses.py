@@ -16,8 +16,8 @@ from networks import random_case
 import eventsolve as es
 from eventsolve import adjoint, solve_chunk
 from eventsolve.certify import certificate as certificate_module
-from eventsolve.certify import guesses, samples, tolerances
-from eventsolve.certify.balls import working_precision
+from eventsolve.certify import claims, crossing, samples
+from eventsolve.certify.arithmetic import working_precision
 from eventsolve.certify.records import digest_of
 from tests.lost_spikes import RATIO, claim_of, solution_of
 from tests.planted_faults import SPIKE_FAULTS, accepted_gradients, accepted_spikes
@@ -479,7 +479,7 @@ def test_a_record_is_confirmed_where_float64_rounds_otherwise(monkeypatch):
         solution = random_case(seed).solve() if seed % 2 else Loop(seed, t_end=20e-3).solve()
         certificate = es.certify(solution)
         with monkeypatch.context() as patch:
-            for module in (guesses, tolerances):
+            for module in (crossing, claims):
                 patch.setattr(module, "math", Elsewhere())
             other = es.certify(solution)
         different += other.digest != certificate.digest

@@ -7,7 +7,7 @@ import pytest
 from comparing import Comparison
 
 import eventsolve as es
-from eventsolve.certify.gradients import TOLERANCE, arrays_of
+from eventsolve.certify.claims import TOLERANCE, arrays_of
 from eventsolve.kernels.deliveries import PIECE
 from eventsolve.losses import Evaluation, VoltageSamples
 

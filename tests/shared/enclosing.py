@@ -5,7 +5,7 @@ from fractions import Fraction
 from flint import arb
 from mpmath.ctx_mp import MPContext
 
-from eventsolve.certify.balls import working_precision
+from eventsolve.certify.arithmetic import working_precision
 
 WIDE = MPContext()
 WIDE.dps = 450

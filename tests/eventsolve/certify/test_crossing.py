@@ -15,9 +15,8 @@ from flint import arb
 from mpmath.ctx_mp import MPContext
 
 from eventsolve.certify import crossing
-from eventsolve.certify.balls import Undecided, ball, working_precision
-from eventsolve.certify.flow import rates_of
-from eventsolve.certify.membranes import Held
+from eventsolve.certify.arithmetic import Undecided, ball, working_precision
+from eventsolve.certify.membrane import Held, rates_of
 
 BITS = 100
 MP = MPContext()
@@ -249,6 +248,26 @@ def test_of_a_box_the_sign_of_a_slope_is_that_of_every_network():
         assert interval(arb(0.5, 0.1), arb(0.5, 0.3), 1e-3, listed=True) is None
         # I <= 0 and v_leak above the threshold: V falls up to the end
         assert interval(0.5, -8.0, 1e-3, leak=2.0) is None
+
+
+def test_of_a_box_a_current_that_is_negative_is_so_for_every_network():
+    with working_precision(BITS):
+        assert Course(20e-3, 5e-3, 0.0, 0.5, 8.9, 1.0).crosses(MP.mpf(0.1))
+        with pytest.raises(Undecided):
+            interval(0.5, arb(-0.1, 9.0), 0.1, listed=True)
+        assert interval(0.5, arb(-0.2, 0.1), 0.1, listed=True) is None
+
+
+def test_of_a_box_a_current_below_the_level_about_a_peak_is_so_for_every_network():
+    """Wherever the peak is guessed; networks of the box follow a slow current over the threshold."""
+    voltage, current, tau, end = (0.2, 0.1), (0.9, 0.3), (1e-3, 20e-3), 0.1
+    highest = Course(*tau, 0.0, sum(voltage), sum(current), 1.0)
+    assert highest.crosses(MP.mpf(end))
+    assert not Course(*tau, 0.0, voltage[0], current[0], 1.0).crosses(MP.mpf(end))
+    with working_precision(BITS):
+        for guess in np.linspace(1e-3, 0.99 * end, 99).tolist():
+            with mock.patch.object(crossing, "peak_time", return_value=ball(guess)), pytest.raises(Undecided):
+                interval(arb(*voltage), arb(*current), end, tau=tau, listed=True)
 
 
 def test_of_a_box_an_end_that_is_rising_is_so_for_every_network():

@@ -9,8 +9,8 @@ from mpmath import mp, mpf
 from rhythms import rhythmic
 
 import eventsolve as es
-from eventsolve.certify import balls, orbits, rhythms
-from eventsolve.certify.balls import UNIT, working_precision
+from eventsolve.certify import arithmetic, orbits, rhythms
+from eventsolve.certify.arithmetic import UNIT, working_precision
 from eventsolve.certify.orbits import certify_orbit, krawczyk
 from eventsolve.dynamics import periodic_orbit
 
@@ -353,7 +353,7 @@ def test_an_order_that_is_not_proven_is_not_taken():
     with working_precision(80):
         rhythm = orbits._read(orbit).rhythm
         wide = [a.mid() + arb(4e-3) * UNIT for a in orbits._unknowns(rhythm)]
-        with pytest.raises(balls.Undecided):
+        with pytest.raises(arithmetic.Undecided):
             orbits._equations(orbits._with(rhythm, wide))
 
 
@@ -393,7 +393,7 @@ def test_a_spike_where_the_voltage_falls_is_not_one(known):
         (time,) = orbits._polished(system, falling, rhythm.period, [1.0])
         assert abs(float(system([time])[0][0])) < 1e-25
         names = orbits._read(orbit).names
-        with pytest.raises((orbits.NotAnOrbit, balls.Undecided)):
+        with pytest.raises((orbits.NotAnOrbit, arithmetic.Undecided)):
             orbits._require_no_other(orbits._with(rhythm, [time + arb(1e-25) * UNIT]), names)
     assert time > orbit.spikes["n"].times[0] + 5e-3
     later = es.SpikeTrains.from_lists([[[float(time)]]])
@@ -455,7 +455,7 @@ def test_eigenvalues_are_within_their_balls_also_where_they_are_multiple(rows, t
 
 
 def test_a_double_eigenvalue_with_one_eigenvector_is_undecided():
-    with working_precision(100), pytest.raises(balls.Undecided):
+    with working_precision(100), pytest.raises(arithmetic.Undecided):
         orbits._eigenvalues([[arb(3), arb(1)], [arb(-1), arb(1)]])
 
 

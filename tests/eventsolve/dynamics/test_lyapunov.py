@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from networks import EPS
 
 import eventsolve as es
-from eventsolve.certify.batches import finished
 from eventsolve.dynamics import LyapunovError, coordinates, displaced, lyapunov_spectrum, position
+from eventsolve.jobs import finished
 
 
 def inhibitory(seed, n=20, *, synapse="exponential", tau_syn=5e-3, delay=0.0, t_ref=0.0, unit=1.0, drive=1.5):

@@ -11,8 +11,8 @@ from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.interrupts import call
 from eventsolve.kernels import ties as kernels
 from eventsolve.kernels import trajectories
-from eventsolve.margins import origins, source_of, spiking_layers
 from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
+from eventsolve.stability.margins import origins, source_of, spiking_layers
 
 _EVENTS = {
     trajectories.SPIKE: "its own threshold crossing",

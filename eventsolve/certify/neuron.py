@@ -9,12 +9,23 @@ from typing import NamedTuple
 
 from flint import arb, fmpq
 
-from eventsolve.certify import balls
-from eventsolve.certify.balls import ZERO, Undecided, is_less, surely_equal, surely_less, undecided
+from eventsolve.certify.arithmetic import (
+    NO_DELAY,
+    ZERO,
+    Moment,
+    Undecided,
+    is_less,
+    later,
+    order,
+    order_of_balls,
+    rooted,
+    surely_equal,
+    surely_less,
+    undecided,
+    vague,
+)
 from eventsolve.certify.crossing import first_crossing
-from eventsolve.certify.flow import Rates
-from eventsolve.certify.membranes import Held, Membrane
-from eventsolve.certify.moments import NO_DELAY, Moment, later, order, rooted, vague
+from eventsolve.certify.membrane import Held, Membrane, Rates
 
 
 class Question(Enum):
@@ -113,7 +124,7 @@ class Cell:
             end = until.ball.lower()
             last = free.moved(end)
             found = self._next_crossing(free, last)
-            side = 1 if found is None else balls.order(found, until.ball)
+            side = 1 if found is None else order_of_balls(found, until.ball)
             if found is None or side == 1:
                 self.membrane = last
                 return
@@ -130,7 +141,7 @@ class Cell:
             found = self._next_crossing(free, free.moved(until.ball.lower()))
         except Unproven:
             return None
-        if found is None or balls.order(found, until.ball) != -1:
+        if found is None or order_of_balls(found, until.ball) != -1:
             return None
         return rooted(found, next(self.roots))
 

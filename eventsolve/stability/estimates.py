@@ -14,7 +14,11 @@ from eventsolve.chunks import map_chunks
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels import distance_gradients, distances, perturbation
-from eventsolve.margins import (
+from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving, pattern_of, scales_of
+from eventsolve.schedule import Layer
+from eventsolve.shown import Summary, several
+from eventsolve.solution import Solution
+from eventsolve.stability.margins import (
     KINDS,
     Margin,
     Rows,
@@ -23,11 +27,7 @@ from eventsolve.margins import (
     spiking_layers,
     where_in_words,
 )
-from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving, pattern_of, scales_of
-from eventsolve.schedule import Layer
-from eventsolve.shown import Summary, several
-from eventsolve.solution import Solution
-from eventsolve.studies import Study, given, part_of, part_ranges, places_in, study_of
+from eventsolve.stability.studies import Study, given, part_of, part_ranges, places_in, study_of
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.certify import Doubt
-from eventsolve.certify.batches import finished
 from eventsolve.certify.boxes import Box, Numbers, box_of, only
 from eventsolve.certify.claims import Claims, by_sample
-from eventsolve.certify.forward import Wiring
-from eventsolve.certify.pieces import first_doubt
-from eventsolve.estimates import estimate_radius, limit_of, span
+from eventsolve.certify.network import Wiring
+from eventsolve.certify.samples import first_doubt
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
-from eventsolve.margins import Margin, spiking_layers
+from eventsolve.jobs import finished
 from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
+from eventsolve.stability.estimates import estimate_radius, limit_of, span
+from eventsolve.stability.margins import Margin, spiking_layers
 
 Reals = NDArray[np.float64]
 

@@ -20,13 +20,22 @@ from typing import Any, NamedTuple
 
 from flint import arb, fmpq
 
-from eventsolve.certify.balls import ball, not_before, surely_zero, working_precision
+from eventsolve.certify.arithmetic import (
+    Moment,
+    at_time,
+    ball,
+    later,
+    not_before,
+    order,
+    rational,
+    rooted,
+    surely_zero,
+    working_precision,
+)
 from eventsolve.certify.boxes import Box, sample_spikes, source_names
-from eventsolve.certify.cells import Cell, Constants, Question, Unproven
-from eventsolve.certify.flow import Rates, rates_of
-from eventsolve.certify.guesses import crossing_ahead
-from eventsolve.certify.membranes import Held
-from eventsolve.certify.moments import Moment, at_time, later, order, rational, rooted
+from eventsolve.certify.crossing import crossing_ahead
+from eventsolve.certify.membrane import Held, Rates, rates_of
+from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
 from eventsolve.network import solving_order
 
 BEYOND = 2.0**-36

@@ -8,9 +8,9 @@ import pytest
 
 import eventsolve as es
 from eventsolve import multiprecision
-from eventsolve.condition import _Events
-from eventsolve.margins import spiking_layers
-from eventsolve.studies import study_of
+from eventsolve.stability.condition import _Events
+from eventsolve.stability.margins import spiking_layers
+from eventsolve.stability.studies import study_of
 
 EPS = np.finfo(float).eps
 

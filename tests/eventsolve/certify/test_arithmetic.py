@@ -11,9 +11,15 @@ from flint import arb
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventsolve.certify import balls, enclosures
-from eventsolve.certify.balls import Undecided, working_precision
-from eventsolve.certify.enclosures import Enclosures, added, enclosures_of, joined
+from eventsolve.certify import arithmetic
+from eventsolve.certify.arithmetic import (
+    Enclosures,
+    Undecided,
+    added,
+    enclosures_of,
+    joined,
+    working_precision,
+)
 
 BITS = 200
 numbers = st.floats(-1e6, 1e6) | st.floats(-1e-300, 1e-300)
@@ -29,28 +35,25 @@ def without_slack(request):
     if "slack" in request.node.name:
         yield
     else:
-        with (
-            mock.patch.object(balls, "with_slack", lambda radius: radius),
-            mock.patch.object(enclosures, "with_slack", lambda radius: radius),
-        ):
+        with mock.patch.object(arithmetic, "with_slack", lambda radius: radius):
             yield
 
 
 @given(st.floats(0.0, 1e300))
 @example(5e-324)
 def test_the_slack_widens_every_radius_but_one_that_is_exactly_0(radius):
-    assert balls.with_slack(0.0) == 0.0
+    assert arithmetic.with_slack(0.0) == 0.0
     if radius:
-        assert Fraction(balls.with_slack(radius)) > Fraction(radius) * (1 + Fraction(balls.SLACK))
-    middle, found = balls.rounded(arb(1, 0.5))
-    assert (middle, found) == (1.0, balls.with_slack(balls.upward(arb(1, 0.5).rad())))
+        assert Fraction(arithmetic.with_slack(radius)) > Fraction(radius) * (1 + Fraction(arithmetic.SLACK))
+    middle, found = arithmetic.rounded(arb(1, 0.5))
+    assert (middle, found) == (1.0, arithmetic.with_slack(arithmetic.upward(arb(1, 0.5).rad())))
     total = added([part(1.0, 0.5)], 1)
-    assert Fraction(total.radii[0]) > Fraction(0.5) * (1 + Fraction(balls.SLACK))
+    assert Fraction(total.radii[0]) > Fraction(0.5) * (1 + Fraction(arithmetic.SLACK))
 
 
 def test_so_many_digits_take_so_many_bits():
     for digits in (1, 15, 28, 100):
-        bits = balls.bits_of(digits)
+        bits = arithmetic.bits_of(digits)
         assert 2 ** (bits - 1) < 10**digits <= 2**bits
 
 
@@ -59,10 +62,10 @@ def test_so_many_digits_take_so_many_bits():
 @example(0.0)
 def test_upward_is_the_least_float64_number_that_is_not_below(x):
     with working_precision(1200):
-        assert balls.upward(arb(x)) == x
+        assert arithmetic.upward(arb(x)) == x
         for hair in (arb(2) ** -1100, arb(x) * HAIR, -arb(x) * HAIR):
             exact = rational(arb(x) + hair)
-            found = balls.upward(arb(x) + hair)
+            found = arithmetic.upward(arb(x) + hair)
             assert math.nextafter(found, -math.inf) < exact <= found
 
 
@@ -71,7 +74,7 @@ def test_upward_is_the_least_float64_number_that_is_not_below(x):
 def test_rounded_to_float64_a_ball_still_holds_all_of_itself(middle, spread):
     with working_precision(BITS):
         for ball in (arb(middle, spread) / 3, arb(middle, spread) + HAIR, arb(middle) - HAIR):
-            m, r = balls.rounded(ball)
+            m, r = arithmetic.rounded(ball)
             low, high = ends(ball)
             assert Fraction(m) - Fraction(r) <= low
             assert high <= Fraction(m) + Fraction(r)
@@ -80,9 +83,9 @@ def test_rounded_to_float64_a_ball_still_holds_all_of_itself(middle, spread):
 
 
 def test_a_ball_of_which_nothing_is_known_is_rounded_to_nan():
-    m, r = balls.rounded(arb("nan"))
+    m, r = arithmetic.rounded(arb("nan"))
     assert (math.isnan(m), r) == (True, math.inf)
-    m, r = balls.rounded(arb("inf"))
+    m, r = arithmetic.rounded(arb("inf"))
     assert (math.isnan(m), r) == (True, math.inf)
     found = enclosures_of([None, arb(2), arb(1, 0.5)])
     np.testing.assert_array_equal(found.midpoints, [np.nan, 2.0, 1.0])
@@ -92,9 +95,9 @@ def test_a_ball_of_which_nothing_is_known_is_rounded_to_nan():
 
 def test_the_distance_of_a_number_is_that_of_the_far_end_of_the_ball():
     for number in (3.0, -1.0):
-        assert 2.25 <= balls.distance(arb(1, 0.25), number) <= 2.25 * UP
+        assert 2.25 <= arithmetic.distance(arb(1, 0.25), number) <= 2.25 * UP
     with working_precision(BITS):
-        assert balls.distance(arb(1) + HAIR, 0.0) == math.nextafter(1.0, 2.0)
+        assert arithmetic.distance(arb(1) + HAIR, 0.0) == math.nextafter(1.0, 2.0)
 
 
 @pytest.mark.parametrize("side", [-1, 1])
@@ -110,16 +113,16 @@ def test_a_number_is_within_a_tolerance_up_to_exactly_there(side):
                 tolerance
             )  # a multiple of the step of 2^-52 of numbers near it
             assert float(1 + side * edge) == 1 + side * edge
-            assert balls.is_within(float(1 + side * edge), ball, tolerance)
-            assert not balls.is_within(float(1 + side * (edge + Fraction(2) ** -52)), ball, tolerance)
+            assert arithmetic.is_within(float(1 + side * edge), ball, tolerance)
+            assert not arithmetic.is_within(float(1 + side * (edge + Fraction(2) ** -52)), ball, tolerance)
 
 
 def test_a_ball_ends_where_it_may_not_be_earlier():
     with working_precision(BITS):
-        whole = balls.not_before(0.0, 2.0, 1.0)
+        whole = arithmetic.not_before(0.0, 2.0, 1.0)
         assert ends(whole) == ends(arb(2, 1))
         for middle, radius in ((0.0, 1.0), (0.5, 1.0)):
-            low, high = ends(balls.not_before(0.0, middle, radius))
+            low, high = ends(arithmetic.not_before(0.0, middle, radius))
             assert 1 - UP <= low <= 0
             assert middle + radius <= high <= (middle + radius) * UP
 
@@ -127,54 +130,70 @@ def test_a_ball_ends_where_it_may_not_be_earlier():
 def test_nothing_is_sure_of_balls_that_overlap():
     a, b = arb(1, 2.0**-40), arb(1 + 2.0**-40, 2.0**-40)
     for one, other in ((a, b), (b, a)):
-        assert not balls.surely_less(one, other)
-        assert not balls.surely_at_most(one, other)
-        assert not balls.surely_equal(one, other)
-        assert balls.order(one, other) is None
+        assert not arithmetic.surely_less(one, other)
+        assert not arithmetic.surely_at_most(one, other)
+        assert not arithmetic.surely_equal(one, other)
+        assert arithmetic.order_of_balls(one, other) is None
         with pytest.raises(Undecided):
-            balls.is_less(one, other)
-    assert not balls.surely_equal(a, a)
-    assert not balls.surely_zero(arb(0, 1e-300))
-    assert balls.may_be_zero(arb(1, 1))
+            arithmetic.is_less(one, other)
+    assert not arithmetic.surely_equal(a, a)
+    assert not arithmetic.surely_zero(arb(0, 1e-300))
+    assert arithmetic.may_be_zero(arb(1, 1))
 
 
 def test_what_is_sure_of_balls_that_do_not_overlap():
     a, b = arb(1, 0.25), arb(2, 0.25)
-    assert balls.is_less(a, b)
-    assert not balls.is_less(b, a)
-    assert not balls.is_less(arb(1), arb(1))
-    assert (balls.order(a, b), balls.order(b, a), balls.order(arb(1), arb(1))) == (-1, 1, 0)
-    assert (balls.surely_less(a, b), balls.surely_less(b, a), balls.surely_less(arb(1), arb(1))) == (
+    assert arithmetic.is_less(a, b)
+    assert not arithmetic.is_less(b, a)
+    assert not arithmetic.is_less(arb(1), arb(1))
+    assert (
+        arithmetic.order_of_balls(a, b),
+        arithmetic.order_of_balls(b, a),
+        arithmetic.order_of_balls(arb(1), arb(1)),
+    ) == (-1, 1, 0)
+    assert (
+        arithmetic.surely_less(a, b),
+        arithmetic.surely_less(b, a),
+        arithmetic.surely_less(arb(1), arb(1)),
+    ) == (
         True,
         False,
         False,
     )
-    assert (balls.surely_at_most(arb(1), arb(1)), balls.surely_at_most(b, a)) == (True, False)
-    assert balls.surely_equal(arb(1), arb(1))
-    assert balls.surely_zero(arb(0))
-    assert not balls.may_be_zero(a)
+    assert (arithmetic.surely_at_most(arb(1), arb(1)), arithmetic.surely_at_most(b, a)) == (True, False)
+    assert arithmetic.surely_equal(arb(1), arb(1))
+    assert arithmetic.surely_zero(arb(0))
+    assert not arithmetic.may_be_zero(a)
+
+
+def test_what_is_proven_to_be_positive_is_above_0_as_a_whole():
+    for ball in (arb(1), arb(1, 0.5), arb(2.0**-1000)):
+        assert arithmetic.positive(ball) is ball
+    for ball in (arb(0), arb(1, 1), arb(1, 2), arb(-1, 0.5), arb(-1), arb(0, 1)):
+        with pytest.raises(Undecided):
+            arithmetic.positive(ball)
 
 
 def test_inside_is_the_interior():
     outer = arb(1, 0.5)
-    assert balls.surely_inside(arb(1, 0.25), outer)
-    assert not balls.surely_inside(outer, outer)
+    assert arithmetic.surely_inside(arb(1, 0.25), outer)
+    assert not arithmetic.surely_inside(outer, outer)
     for side in (-1, 1):
-        assert not balls.surely_inside(arb(1 + side * 0.375, 0.25), outer)
-        assert not balls.surely_inside(arb(1 + side, 0.25), outer)
+        assert not arithmetic.surely_inside(arb(1 + side * 0.375, 0.25), outer)
+        assert not arithmetic.surely_inside(arb(1 + side, 0.25), outer)
 
 
 def test_how_undecided_two_balls_are_is_the_width_relative_to_the_larger():
-    assert balls.undecided(arb(1, 0.25), arb(-4, 0.5)).width == pytest.approx(0.75 / 4, rel=1e-8)
-    assert balls.undecided(arb(-2, 0.25), arb(1)).width == pytest.approx(0.125, rel=1e-8)
-    assert balls.undecided(arb(0), arb(0)).width == 0.0
-    assert balls.undecided(arb(0, 1), arb(0)).width == math.inf
-    assert balls.undecided(arb("inf"), arb(1, 1)).width == math.inf
+    assert arithmetic.undecided(arb(1, 0.25), arb(-4, 0.5)).width == pytest.approx(0.75 / 4, rel=1e-8)
+    assert arithmetic.undecided(arb(-2, 0.25), arb(1)).width == pytest.approx(0.125, rel=1e-8)
+    assert arithmetic.undecided(arb(0), arb(0)).width == 0.0
+    assert arithmetic.undecided(arb(0, 1), arb(0)).width == math.inf
+    assert arithmetic.undecided(arb("inf"), arb(1, 1)).width == math.inf
 
 
 def test_a_decreasing_function_is_enclosed_by_its_ends():
     with working_precision(BITS):
-        found = balls.decreasing(lambda x: -x * x * x, arb(1, 0.5))
+        found = arithmetic.decreasing(lambda x: -x * x * x, arb(1, 0.5))
         low, high = ends(found)
         for side in (-1, 1):  # held, and not wider than the ends are apart
             value = -(Fraction(1 + side * 0.5) ** 3)
@@ -227,12 +246,12 @@ def test_enclosures_are_the_same_up_to_half_their_slack(field):
         for off, alike in ((2.0**-10, True), (2.0**-10 + 2.0**-50, False)):  # 2 * SLACK / 2
             said = [column.copy() for column in proven]
             said[field][0] += side * off
-            assert enclosures.same(Enclosures(*said), proven).tolist() == [alike, True, True]
+            assert arithmetic.same(Enclosures(*said), proven).tolist() == [alike, True, True]
     said = [column.copy() for column in proven]
     said[0][1], said[1][1] = 3.0, 2.0
     said[0][2] += 2.0**-50
-    assert enclosures.same(Enclosures(*said), proven).tolist() == [True, False, False]
-    assert enclosures.same(proven, Enclosures(*said)).tolist() == [True, False, False]
+    assert arithmetic.same(Enclosures(*said), proven).tolist() == [True, False, False]
+    assert arithmetic.same(proven, Enclosures(*said)).tolist() == [True, False, False]
 
 
 def test_enclosures_are_joined_in_their_order():
@@ -245,20 +264,20 @@ def test_enclosures_are_joined_in_their_order():
 def test_what_is_written_of_a_ball_follows_from_it_and_nothing_narrower_or_idly_wide_does():
     with working_precision(BITS):
         for ball in (arb(1) / 3, arb(2), arb(-1, 0.5), arb(0, 1e-30), arb(1e-3, 1e-12)):
-            text, parts = balls.written(ball), balls.parts_of(ball)
-            assert balls.is_written(text)
-            assert balls.says_no_more(text, parts)
+            text, parts = arithmetic.written(ball), arithmetic.parts_of(ball)
+            assert arithmetic.is_written(text)
+            assert arithmetic.says_no_more(text, parts)
         third = arb(1) / 3
-        text = balls.written(third)
-        assert not balls.says_no_more(text, balls.parts_of(third + arb(0, 1e-3)))
-        assert not balls.says_no_more("[0.3 +/- 0.1]", balls.parts_of(third))
-        assert not balls.says_no_more(text, balls.parts_of(third + 1))
+        text = arithmetic.written(third)
+        assert not arithmetic.says_no_more(text, arithmetic.parts_of(third + arb(0, 1e-3)))
+        assert not arithmetic.says_no_more("[0.3 +/- 0.1]", arithmetic.parts_of(third))
+        assert not arithmetic.says_no_more(text, arithmetic.parts_of(third + 1))
 
 
 def test_a_text_is_a_decimal_ball_of_a_length_and_an_exponent_that_take_no_time_to_read():
-    longest = "0." + "1" * (4 * balls.SHOWN_DIGITS - 2)
-    assert balls.is_written(longest)
-    assert not balls.is_written(longest + "1")
-    assert balls.is_written("[1.5e-30 +/- 2.5e-40]")
+    longest = "0." + "1" * (4 * arithmetic.SHOWN_DIGITS - 2)
+    assert arithmetic.is_written(longest)
+    assert not arithmetic.is_written(longest + "1")
+    assert arithmetic.is_written("[1.5e-30 +/- 2.5e-40]")
     for text in ("", "1e9999", "[1 +/- 2] ", "nan", "[1 +/- ]", "1 +/- 2"):
-        assert not balls.is_written(text)
+        assert not arithmetic.is_written(text)

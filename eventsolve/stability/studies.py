@@ -13,9 +13,9 @@ from eventsolve.chunks import SAMPLES_PER_CHUNK, chunk_ranges
 from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes, States
-from eventsolve.margins import origins
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
+from eventsolve.stability.margins import origins
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -1,7 +1,15 @@
-"""Balls: real numbers known to lie within a radius of a midpoint, and all that is ever decided about them.
+"""Balls, times of events in balls, and the float64 numbers that balls become.
 
-A ball is an ``arb`` of python-flint: every operation encloses the exact result for all numbers of its operands. Arb
-answers a comparison that overlapping balls leave open with False, so nothing outside this module compares balls.
+A ball is a real number known to lie within a radius of a midpoint: an ``arb`` of python-flint, every operation of which
+encloses the exact result for all numbers of its operands. Arb answers a comparison that overlapping balls leave open
+with False, so nothing outside this module compares balls.
+
+A :class:`Moment` is the time of an event that knows where it comes from, so that equal times are told from nearly equal
+ones: a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is only
+known as a ball: a threshold crossing, or an input spike of a box. Two moments of one root are compared as rational
+numbers, others as balls.
+
+:class:`Enclosures` are balls as float64 numbers, which travel between processes and into records.
 """
 
 from __future__ import annotations
@@ -9,10 +17,13 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
-from flint import arb, ctx
+import numpy as np
+from flint import arb, ctx, fmpq
+from numpy.typing import NDArray
 
 ZERO, ONE = arb(0), arb(1)
 UNIT = arb(0, 1)
@@ -174,7 +185,7 @@ def may_be_zero(a: arb) -> bool:
     return not bool(a != 0)
 
 
-def order(a: arb, b: arb) -> int | None:
+def order_of_balls(a: arb, b: arb) -> int | None:
     """Return -1, 0 or 1 for a < b, a = b or a > b, or None where it is not decided."""
     if a < b:
         return -1
@@ -192,3 +203,121 @@ def undecided(a: arb, b: arb) -> Undecided:
 def decreasing(function: Callable[[arb], arb], x: arb) -> arb:
     """Return the range of a decreasing function over a ball, from its values at the two ends."""
     return between(function(x.upper()), function(x.lower()))
+
+
+TIME_ZERO, UNROOTED = 0, -1
+"""The root of times that are numbers, and that of times of which nothing is known but a ball."""
+
+
+class Moment(NamedTuple):
+    """A time in seconds: a ball, and if ``offset`` is not None exactly the time of its root plus the offset.
+
+    ``key`` and ``low`` add up to about the time, to twice float64, and are the same for equal moments of one root;
+    ``base`` is the root's time as they take it.
+    """
+
+    ball: arb
+    key: float
+    low: float
+    root: int
+    base: fmpq
+    offset: fmpq | None
+
+
+NO_DELAY = fmpq(0)
+
+
+def rational(number: float) -> fmpq:
+    """Return a float64 number exactly."""
+    return fmpq(*number.as_integer_ratio())
+
+
+def _keyed(ball: arb, root: int, base: fmpq, offset: fmpq) -> Moment:
+    time = base + offset
+    key = int(time.p) / int(time.q)
+    rest = time - rational(key)
+    return Moment(ball, key, int(rest.p) / int(rest.q), root, base, offset)
+
+
+def vague(ball: arb) -> Moment:
+    """Return a moment of which nothing is known but the ball."""
+    return Moment(ball, float(ball), 0.0, UNROOTED, NO_DELAY, None)
+
+
+def at_time(time: float, low: float = 0.0) -> Moment:
+    """Return the moment of a float64 time, and what it leaves of an exact sum."""
+    return Moment(ball(time) + low, time, low, TIME_ZERO, NO_DELAY, rational(time) + rational(low))
+
+
+def rooted(ball: arb, root: int) -> Moment:
+    """Return the moment of an event that is known as a ball, and is a root of its own."""
+    key = float(ball)
+    low = float(ball - key)
+    return Moment(ball, key, low, root, rational(key) + rational(low), NO_DELAY)
+
+
+def later(moment: Moment, delay: arb, exact: fmpq | None) -> Moment:
+    """Return the moment that comes a delay later; ``exact`` is the delay where it is one number."""
+    if exact == NO_DELAY:
+        return moment
+    if exact is None or moment.offset is None:
+        return vague(moment.ball + delay)
+    return _keyed(moment.ball + delay, moment.root, moment.base, moment.offset + exact)
+
+
+def order(a: Moment, b: Moment) -> int | None:
+    """Return -1, 0 or 1 for a before, at or after b, or None where it is not decided."""
+    if a.root == b.root and a.offset is not None and b.offset is not None:
+        return int(a.offset > b.offset) - int(a.offset < b.offset)
+    return order_of_balls(a.ball, b.ball)
+
+
+def elapsed(a: Moment, b: Moment) -> arb:
+    """Return the seconds from one moment to a later one."""
+    if a.root == b.root and a.offset is not None and b.offset is not None:
+        return arb(b.offset - a.offset)
+    return b.ball - a.ball
+
+
+Reals = NDArray[np.float64]
+
+
+class Enclosures(NamedTuple):
+    """Midpoints and radii of balls in float64, rounding included; nan and inf where nothing is known."""
+
+    midpoints: Reals
+    radii: Reals
+
+
+def enclosures_of(numbers: Iterable[arb | None]) -> Enclosures:
+    """Return balls as float64 midpoints and radii; None is unknown."""
+    pairs = [(math.nan, math.inf) if number is None else rounded(number) for number in numbers]
+    return Enclosures(np.array([m for m, _ in pairs]), np.array([r for _, r in pairs]))
+
+
+def added(parts: Sequence[Enclosures], size: int) -> Enclosures:
+    """Return the sum of enclosures (size,), its roundings in the radii."""
+    middle, radius = np.zeros(size), np.zeros(size)
+    for part in parts:
+        middle = middle + part.midpoints
+        # this sum is rounded by at most half its spacing; the two of radii by at most half a step each, so one step up
+        radius = np.nextafter(radius + part.radii + np.spacing(np.abs(middle)), np.inf)
+    return Enclosures(middle, np.array([with_slack(r) for r in radius.tolist()]))
+
+
+def same(said: Enclosures, proven: Enclosures) -> NDArray[np.bool_]:
+    """Say of which entries the enclosure that is said is the one that is proven, neither known included.
+
+    They may be apart by half the slack that either has, so that what is said follows from what is proven without it.
+    """
+    with np.errstate(invalid="ignore"):
+        off = np.abs(said.midpoints - proven.midpoints) + np.abs(said.radii - proven.radii)
+        unknown = np.isnan(said.midpoints) & np.isnan(proven.midpoints)
+        alike: NDArray[np.bool_] = unknown | (off <= 0.5 * SLACK * proven.radii)
+    return alike
+
+
+def joined(parts: Sequence[Enclosures]) -> Enclosures:
+    """Return enclosures one after the other."""
+    nothing = Enclosures(np.empty(0), np.empty(0))
+    return Enclosures(*(np.concatenate(columns) for columns in zip(nothing, *parts, strict=True)))

@@ -9,11 +9,9 @@ import pytest
 from flint import arb
 
 import eventsolve as es
-from eventsolve.certify.balls import ball, working_precision
-from eventsolve.certify.cells import Cell, Constants, Question, Unproven
-from eventsolve.certify.flow import rates_of
-from eventsolve.certify.membranes import Held
-from eventsolve.certify.moments import at_time, later, rational, rooted
+from eventsolve.certify.arithmetic import at_time, ball, later, rational, rooted, working_precision
+from eventsolve.certify.membrane import Held, rates_of
+from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
 
 CORNERS = 16
 
@@ -167,6 +165,17 @@ class TestSettle:
             cell, spikes = neuron(current=8.0)
             cell.settle(between(crossing + low, crossing + high))
             assert [moment.key for moment, _ in spikes] == [crossing] * n
+            # and of one whose crossing is known already, whether it comes before is asked
+            cell, spikes = neuron(current=8.0)
+            assert cell.next_spike(at_time(0.1)).key == crossing
+            until = between(crossing + low, crossing + high)
+            if low < 0 < high:
+                with pytest.raises(Unproven) as why:
+                    cell.settle(until)
+                assert why.value.question is Question.TIE
+            else:
+                cell.settle(until)
+            assert [moment.key for moment, _ in spikes] == [crossing] * n
         # and what comes about as it crosses is refused
         assert_open(cell, [(between(crossing - 1e-6, crossing + 1e-6), 0.1, False)])
 
@@ -228,9 +237,11 @@ class TestOrder:
 
 @pytest.mark.usefixtures("precision")
 @pytest.mark.parametrize("wide", [0.1 * MS, 1 * MS])
-def test_what_arrives_as_v_is_released_acts_from_the_later_of_the_two_times(wide):
+@pytest.mark.parametrize("tau_syn", [5 * MS, 80 * MS])
+def test_what_arrives_as_v_is_released_acts_from_the_later_of_the_two_times(wide, tau_syn):
+    """A current that hardly decays is one that a moment at the release instead of after it would give away."""
     for narrow in (at_time(2 * MS), between(2 * MS - wide / 4, 2 * MS + wide)):
-        cell, _ = neuron(voltage=0.2, free_at=1.0)
+        cell, _ = neuron(voltage=0.2, free_at=1.0, tau_syn=tau_syn)
         cell.release = later(narrow, ball(0.0), rational(0.0))
         cell.receive(between(2 * MS - wide, 2 * MS + wide / 2), ball(4.0), False)
         cell.settle(at_time(6 * MS))
@@ -240,8 +251,8 @@ def test_what_arrives_as_v_is_released_acts_from_the_later_of_the_two_times(wide
             releases, (2 * MS - 0.999 * wide, 2 * MS, 2 * MS + 0.499 * wide)
         ):
             late = max(release, arrival)
-            weight = 4.0 * math.exp(-(late - arrival) / (5 * MS))
-            v = course(6 * MS - release, [(late - release, weight, False)], voltage=0.2)
+            weight = 4.0 * math.exp(-(late - arrival) / tau_syn)
+            v = course(6 * MS - release, [(late - release, weight, False)], voltage=0.2, tau_syn=tau_syn)
             assert found.contains(arb(v, 1e-13))
             informative.append(v)
         # what is enclosed is not so wide that any number would do
@@ -296,6 +307,10 @@ class TestJumps:
         assert cell.voltage.contains(0.75)
         cell, _ = neuron(voltage=0.5, reset=0.25, subtracts=True)
         assert_open(cell, [(at_time(0.0), 1.25, True)], Question.REPEATED)
+        cell, _ = neuron(voltage=0.5, reset=0.25, subtracts=True)
+        with pytest.raises(Unproven) as why:  # from some it is, from others not
+            cell.receive(at_time(0.0), arb(1.2499, 1e-3), True)
+        assert why.value.question is Question.REPEATED
 
 
 CROWDS = {

@@ -9,9 +9,8 @@ import pytest
 from enclosing import WIDE, exactly, holds, radius, response
 from flint import arb
 
-from eventsolve.certify.balls import ball, working_precision
-from eventsolve.certify.flow import rates_of
-from eventsolve.certify.membranes import Folded, Held
+from eventsolve.certify.arithmetic import ball, working_precision
+from eventsolve.certify.membrane import Folded, Held, rates_of
 
 BITS = 120
 RELATIVE = 1e-6
@@ -38,8 +37,13 @@ SOURCES = {
     "a jump": {"jump": 0.75, "reset": NUMBERS["leak"]},
     "the reset, and a current of before": {"earlier": 1.5},
     "a jump, then an arrival": {"jump": 0.75, "current": 2.0, "reset": NUMBERS["leak"]},
+    "the reset, and an arrival": {"current": 2.0},
+    "a current of before, and an arrival": {"earlier": 1.5, "current": 2.0, "reset": NUMBERS["leak"]},
+    "a current of before, and a jump against it": {"earlier": 1.5, "jump": -2.0, "reset": NUMBERS["leak"]},
 }
-"""What V comes from, each alone, and two together: with V at v_leak the reset is nothing."""
+"""What V comes from, each alone, and two together: with V at v_leak the reset is nothing.
+
+A number that acts in two ways is one whose two derivatives have to be added with their signs."""
 
 
 def truth(n, t, *, slope=False):
@@ -88,6 +92,9 @@ def cases():
         "a jump": ("tau_mem", "time", "jump"),
         "the reset, and a current of before": ("release",),
         "a jump, then an arrival": ("jump", "current"),
+        "the reset, and an arrival": ("tau_mem",),
+        "a current of before, and an arrival": ("tau_mem", "tau_syn"),
+        "a current of before, and a jump against it": ("tau_mem",),
     }
     return [
         pytest.param(NUMBERS | given, name, id=f"{name}-{source}")
@@ -109,6 +116,27 @@ def test_a_box_is_enclosed_to_first_order(numbers, name, ratio):
         assert holds(current, i)
     reach = abs(values[1][0] - values[0][0]) / 2
     assert radius(voltage) <= reach * (1 + FLAT) + WIDE.mpf(2) ** (10 - BITS)
+
+
+@pytest.mark.parametrize(("numbers", "name"), cases())
+@pytest.mark.parametrize(("wide", "tau_syn"), [(0.3, 0.1e-3), (0.007, 0.02e-3)])
+def test_a_wide_box_whose_numbers_act_far_from_linearly_is_enclosed(numbers, name, wide, tau_syn):
+    """With time constants far below the durations a derivative at the midpoint is none of the box."""
+    numbers = numbers | {"tau_mem": 0.5e-3, "tau_syn": tau_syn}
+    wide = min(wide, 0.05) if name in ("time", "release") else wide
+    with working_precision(BITS):
+        balls = {k: ball(v) for k, v in numbers.items()}
+        balls[name] = arb(numbers[name], wide * abs(numbers[name]))
+        voltage, current = membrane(balls, listed=True).at(ball(AT))
+        slope = membrane(balls, listed=True).slope(ball(AT))
+    exact = {k: exactly(b.mid()) for k, b in balls.items()}
+    reach = exactly(balls[name].rad())
+    for side in (-1, WIDE.mpf(-0.5), 0, WIDE.mpf(0.5), 1):
+        each = exact | {name: exact[name] + side * reach}
+        v, i = truth(each, WIDE.mpf(AT))
+        assert holds(voltage, v)
+        assert holds(current, i)
+        assert holds(slope, truth(each, WIDE.mpf(AT), slope=True))
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -190,6 +218,7 @@ def test_all_numbers_of_a_box_at_once():
         slope = free.slope(ball(AT))
         held = free.held(arb(AT, 1e-6))
         assert held.listed
+        assert held.origin.is_exact()
         exact = {k: (exactly(b.mid()), exactly(b.rad())) for k, b in balls.items()}
     for signs in itertools.islice(itertools.product((-1, 1), repeat=len(exact)), 0, None, 37):
         corner = {k: m + side * r for side, (k, (m, r)) in zip(signs, exact.items(), strict=True)}

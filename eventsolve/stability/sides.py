@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, vjp
 from eventsolve.frozen import FrozenMapping
-from eventsolve.one_sided import Mover
 from eventsolve.patterns import NAMES
 from eventsolve.solution import Solution
+from eventsolve.stability.one_sided import Mover
 
 Reals = NDArray[np.float64]
 Sides = Mapping[str, Mapping[Any, NDArray[np.int8]]]

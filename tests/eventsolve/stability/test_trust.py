@@ -1,6 +1,5 @@
 """Does the order of events stay within a trust radius, and change where the first-order estimate says?"""
 
-import importlib
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -15,10 +14,10 @@ from networks import EPS, random_case
 
 import eventsolve as es
 from eventsolve.patterns import pattern_of
+from eventsolve.stability import estimates, trust
 
 pytestmark = pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # times of any ratio are drawn
 
-estimates = importlib.import_module("eventsolve.estimates")
 few = settings(max_examples=4)
 NEURONS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")
 
@@ -252,7 +251,6 @@ def test_processes_give_what_one_does():
 
 
 def test_an_interrupt_keeps_the_samples_that_are_done(monkeypatch):
-    trust = importlib.import_module("eventsolve.trust")
     real, calls = trust.certified_radius, []
 
     def interrupted(job):

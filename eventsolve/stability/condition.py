@@ -44,11 +44,11 @@ from eventsolve.kernels.trajectories import (
     VOLTAGE,
     WHICH,
 )
-from eventsolve.margins import spiking_layers
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.schedule import Layer
 from eventsolve.solution import Solution
-from eventsolve.studies import Study, given, part_of, part_ranges, places_in, study_of
+from eventsolve.stability.margins import spiking_layers
+from eventsolve.stability.studies import Study, given, part_of, part_ranges, places_in, study_of
 
 Reals = NDArray[np.float64]
 
