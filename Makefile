@@ -70,7 +70,7 @@ interrupts:
 
 # every training of docs/training.md, three seeds each; goes on where it was interrupted
 training:
-	$(BIN)eventsolve-validate train table
+	$(BIN)python benchmarks/tables/training.py
 
 # 100,000 random updates of spiking backpropagation, by its circuit and by its closed form, to the last bit
 circuits:

@@ -11,7 +11,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.io.datasets import encode_steps, yin_yang
 from validation.spinnaker2 import Adam, Chip, SpiNNaker2Core
-from validation.tasks.yin_yang import SETUPS, network
+from validation.tasks.yin_yang.task import SETUPS, network
 
 
 def batches(n_samples: int, size: int):

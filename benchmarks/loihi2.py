@@ -19,7 +19,7 @@ from validation.loihi2 import Loihi2
 from validation.loihi2.causes import ALL
 from validation.loihi2.quantities import response
 from validation.loihi2.separation import separate, shifts
-from validation.tasks.yin_yang import SETUPS, network
+from validation.tasks.yin_yang.task import SETUPS, network
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "yinyang_reference.npz"
 BASE = ("grid", "input_rounding")

@@ -24,8 +24,8 @@ import eventsolve as es
 from validation.genn import GeNN
 from validation.loihi2 import Loihi2
 from validation.oracle import Exact
-from validation.recipes import words
 from validation.registry import task
+from validation.tasks.keywords import words
 from validation.training import Adam, InTheLoop, trained
 from validation.training.descent import accuracy, tested
 

@@ -62,19 +62,24 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/certify/crossing.py": (f"{CERTIFY}/test_crossing.py",),
     "eventsolve/certify/neuron.py": (f"{CERTIFY}/test_neuron.py",),
     "eventsolve/certify/network.py": (
+        f"{CERTIFY}/test_network.py",
         f"{CERTIFY}/test_neuron.py",
         "tests/eventsolve/test_certify.py",
         "tests/eventsolve/test_certify_boxes.py",
     ),
     "eventsolve/certify/gradient.py": (
         f"{CERTIFY}/test_readings.py",
+        f"{CERTIFY}/test_gradient.py",
         "tests/eventsolve/test_certify_gradients.py",
     ),
     "eventsolve/certify/losses.py": (
         f"{CERTIFY}/test_readings.py",
+        f"{CERTIFY}/test_gradient.py",
         "tests/eventsolve/test_certify_gradients.py",
     ),
     "eventsolve/certify/claims.py": (
+        f"{CERTIFY}/test_claims.py",
+        f"{CERTIFY}/test_network.py",
         "tests/eventsolve/test_certify_refuses.py",
         "tests/eventsolve/test_certify.py",
         "tests/eventsolve/test_certify_gradients.py",

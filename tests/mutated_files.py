@@ -36,10 +36,10 @@ from eventsolve.testing import network_of
 from validation import check as checking
 from validation import report
 from validation.junit import to_junit
-from validation.recipes import checkpoint
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.recipe import WUNDERLICH
-from validation.recipes.trainer import initial_state
+from validation.tasks.yin_yang import checkpoint
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.recipe import WUNDERLICH
+from validation.tasks.yin_yang.trainer import initial_state
 from validation.terminal import console
 from validation.training import checkpoint as descents
 from validation.training.descent import Epoch, Row

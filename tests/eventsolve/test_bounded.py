@@ -20,8 +20,8 @@ from eventsolve import bounded
 from eventsolve.io import hdf5, records
 from eventsolve.io import nir as nir_files
 from eventsolve.io.shd import read_shd
-from validation.recipes import checkpoint
-from validation.recipes.recipe import Parameters
+from validation.tasks.yin_yang import checkpoint
+from validation.tasks.yin_yang.recipe import Parameters
 
 LIMIT = 1 << 20
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from validation.recipes import trainer
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.recipe import BENA, WUNDERLICH, Cosine
 from validation.spinnaker2 import Adam
+from validation.tasks.yin_yang import trainer
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.recipe import BENA, WUNDERLICH, Cosine
 
 SMALL = replace(
     WUNDERLICH,

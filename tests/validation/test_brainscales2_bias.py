@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.tables import loop_bias
 from validation import registry
 from validation.brainscales2 import BrainScaleS2, bias
 from validation.brainscales2.causes import NAMES
@@ -56,13 +57,13 @@ def test_the_less_is_left_by_calibration_the_smaller_the_bias(batch):
         assert errors[2] < 2e-3 * errors[1]  # in proportion, once spikes keep their order
 
 
-def test_the_command_prints_the_table():
-    arguments = ["loop-bias", "--chips", "1", "--samples", "16", "--trials", "2", "--pairs", "1"]
-    found = CliRunner().invoke(app, [*arguments, "--epochs", "3"])
+def test_the_script_prints_the_table():
+    arguments = ["--chips", "1", "--samples", "16", "--trials", "2", "--pairs", "1"]
+    found = CliRunner().invoke(loop_bias.app, [*arguments, "--epochs", "3"])
     assert found.exit_code == 0, found.output
     for words in ("threshold sd 0.3", "all fixed causes", "a cap of 0.2", "after calibration", "accuracy"):
         assert words in found.output
-    silent = CliRunner().invoke(app, [*arguments, "--epochs", "1"])
+    silent = CliRunner().invoke(loop_bias.app, [*arguments, "--epochs", "1"])
     assert silent.exit_code == 2
     assert "the true gradient is 0" in silent.output
 

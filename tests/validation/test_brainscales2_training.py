@@ -9,13 +9,13 @@ from comparing import Comparison
 from typer.testing import CliRunner
 
 import eventsolve as es
+from benchmarks.tables.delgrad import app
 from eventsolve.io import datasets
 from validation import registry
 from validation.brainscales2 import BrainScaleS2
 from validation.brainscales2.causes import MEANINGS
 from validation.brainscales2.networks import SETUPS, TAU, by_parameter, initial, keys, network, problem
 from validation.brainscales2.training import Plan, backward, circuits, forward, ideal, loss, points, train
-from validation.cli.app import app
 
 FIXED = (
     "threshold_mean",
@@ -150,9 +150,9 @@ def test_the_task_gives_every_network():
         registry.task("delgrad", setup="H30")
 
 
-def test_the_command_goes_on_where_it_was_and_refuses_what_it_cannot(tmp_path):
+def test_the_script_goes_on_where_it_was_and_refuses_what_it_cannot(tmp_path):
     out = tmp_path / "delgrad.json"
-    arguments = ["delgrad", "--setup", "synaptic-5", "--seeds", "2", "--epochs", "1", "--out", str(tmp_path)]
+    arguments = ["--setup", "synaptic-5", "--seeds", "2", "--epochs", "1", "--out", str(tmp_path)]
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
     assert "synaptic-5" in first.output
@@ -163,10 +163,8 @@ def test_the_command_goes_on_where_it_was_and_refuses_what_it_cannot(tmp_path):
     assert out.read_text() == held
     out.write_text("[1]")
     assert "holds no trainings" in CliRunner().invoke(app, arguments).output
-    wrong = CliRunner().invoke(app, ["delgrad", "--setup", "H30", "--out", str(tmp_path / "x")])
+    wrong = CliRunner().invoke(app, ["--setup", "H30", "--out", str(tmp_path / "x")])
     assert wrong.exit_code == 2
     assert "setup must be one of" in wrong.output
-    misfit = CliRunner().invoke(
-        app, [*arguments[:1], "--setup", "weights", "--engine", "true", "--out", str(tmp_path / "x")]
-    )
+    misfit = CliRunner().invoke(app, ["--setup", "weights", "--engine", "true", "--out", str(tmp_path / "x")])
     assert "does not fit the chip" in misfit.output.replace("\n", " ")

@@ -164,3 +164,23 @@ def test_an_executor_gives_the_same_runs_in_the_same_order():
         assert one.title == other.title
         for key, weight in one.comparison.weight.items():
             assert (weight.model == other.comparison.weight[key].model).all()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "kept", "arguments", "said"),
+    [
+        (True, False, ["check", "none.json"], True),
+        (False, False, ["check", "none.json"], False),
+        (True, True, ["check", "none.json"], False),
+        (True, False, ["tasks"], False),
+        (True, False, ["check", "--help"], False),
+    ],
+)
+def test_who_waits_at_a_terminal_for_kernels_is_told(tmp_path, monkeypatch, terminal, kept, arguments, said):
+    folder = tmp_path / "kernels"
+    if kept:
+        folder.mkdir()
+    monkeypatch.setattr("eventsolve.kernel_cache.folder", lambda package: folder)
+    monkeypatch.setattr(cli, "at_terminal", lambda: terminal)
+    monkeypatch.setattr(sys, "argv", ["eventsolve-validate", *arguments])
+    assert ("compiling kernels" in invoke(*arguments).stderr) == said

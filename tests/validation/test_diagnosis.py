@@ -14,7 +14,7 @@ from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.oracle import oracle
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.tasks.yin_yang import YinYang
+from validation.tasks.yin_yang.task import YinYang
 
 DATA = Path(__file__).parents[1] / "data" / "diagnose"
 INDEX = json.loads((DATA / "index.json").read_text())

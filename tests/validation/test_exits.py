@@ -67,27 +67,23 @@ COMMANDS = {
     "chip": ("validation.spinnaker2.cli.chip._built", CHIP),
     "export": ("validation.loihi2.target.export", ["export", "digits"]),
     "loihi2": ("validation.loihi2.recommendation.over_steps", ["loihi2", "digits", "--samples", "2"]),
-    "delgrad": ("validation.brainscales2.training.train", ["delgrad", "--seeds", "1", "--epochs", "1"]),
     "train task": (
         "validation.training.trained",
         ["train", "task", "random", "--set", "layers=1", "--samples", "2", "--out", "network.json"],
     ),
-    "train yinyang": ("validation.recipes.campaign.start", ["train", "yinyang"]),
+    "train yinyang": ("validation.tasks.yin_yang.campaign.start", ["train", "yinyang"]),
     "train recipes": ("rich.table.Table.add_row", ["train", "recipes"]),
-    "train table": ("validation.recipes.table.run_row", ["train", "table"]),
-    "train search": ("validation.recipes.search.search", ["train", "search"]),
+    "train search": ("validation.tasks.yin_yang.search.search", ["train", "search"]),
     "calibrate": (
         "eventsolve.io.records.read",
         ["calibrate", str(ROOT / "setup.cfg"), "--free", "tau_mem"],
     ),
-    "loop-bias": ("validation.brainscales2.bias.trained", ["loop-bias", "--chips", "1"]),
     "sbp record": ("validation.sbp.record.recorded", ["sbp", "record", "--out", "record.json"]),
     "sbp train": ("validation.sbp.training.trained", ["sbp", "train", "--epochs", "1"]),
-    "sbp table": ("validation.sbp.training.table", ["sbp", "table", "--only", "chip"]),
 }
 WITHOUT = {
     *("recommend", "localise", "targets", "tasks", "train recipes"),
-    *("chip", "export", "loihi2", "loop-bias", "sbp record", "sbp train"),
+    *("chip", "export", "loihi2", "sbp record", "sbp train"),
 }
 WITH_OUT = set(COMMANDS) - WITHOUT
 

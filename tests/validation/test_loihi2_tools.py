@@ -18,12 +18,12 @@ from validation.loihi2 import network_of as network_of_program
 from validation.loihi2.adapters import record
 from validation.loihi2.recommendation import agreement_of, best_step, cheapest, cheapest_bits, over_steps
 from validation.loihi2.separation import direction_to, separate, shifts
-from validation.recipes import checkpoint
-from validation.recipes.choices import choose_recipe
-from validation.recipes.engines import network_of
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.trainer import initial_state
 from validation.target import require
+from validation.tasks.yin_yang import checkpoint
+from validation.tasks.yin_yang.choices import choose_recipe
+from validation.tasks.yin_yang.engines import network_of
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.trainer import initial_state
 from validation.training import Adam, InTheLoop, trained
 
 DT = 1e-3

@@ -8,7 +8,7 @@ import eventsolve as es
 from eventsolve.compare.matching import match_spikes
 from validation.order import spike_order
 from validation.spinnaker2 import SpiNNaker2Core
-from validation.tasks.yin_yang import SETUPS, network
+from validation.tasks.yin_yang.task import SETUPS, network
 
 
 def matches(solution, model):

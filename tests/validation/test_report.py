@@ -16,7 +16,7 @@ from eventsolve.compare import compare, worst_spike
 from eventsolve.io.records import Record
 from tests.shared.records import altered
 from validation import report
-from validation.report import colours
+from validation.report import colours, pictures
 from validation.report import html as html_face
 from validation.report.document import Document, Picture, Table, sentences
 from validation.report.html import TITLES
@@ -230,6 +230,21 @@ def test_a_large_network_has_a_small_picture():
     html = report.to_html(report.document_of([run], report.provenance({}, "check")))
     assert len(html) < 5_000_000
     assert any("b 631 ← a 77" in c.get("names", []) for plot in plots_of(html) for c in columns_of(plot))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_ticks_of_a_map_are_neurons_also_where_few_are_shown(turned):
+    values = np.add.outer(1000.0 * np.arange(60), np.arange(900))  # which neurons an entry is of
+    plot, few = pictures.gradient_map(values.T if turned else values)
+    assert few
+    (image,) = plot.renderers[0].data_source.data["value"]
+    along, up = (axis.major_label_overrides for axis in (plot.xaxis[0], plot.yaxis[0]))
+    for axis, names in ((plot.xaxis[0], along), (plot.yaxis[0], up)):
+        assert axis.ticker.ticks == sorted(names)
+        assert 2 <= len(names) <= 10
+    for x, source in along.items():
+        for y, target in up.items():
+            assert image[y, x] == 1000 * int(target) + int(source)
 
 
 def test_the_page_escapes_what_users_name(html):

@@ -8,6 +8,7 @@ import pytest
 from learning import digits
 from typer.testing import CliRunner
 
+from benchmarks.tables import spiking_backpropagation
 from eventsolve.bounded import Unreadable
 from validation.cli.app import app
 from validation.sbp import circuit, images
@@ -175,7 +176,7 @@ def test_a_record_with_a_fault_is_written_and_checked(tmp_path):
     assert "there is no fault 'nothing'" in " ".join(ran.output.split())
 
 
-def test_training_and_table_are_commands(tmp_path):
+def test_training_is_a_command_and_the_table_a_script(tmp_path):
     _, _, (pictures, labels) = written(tmp_path, n=30, side=8)
     files = [
         *(f"--images={pictures}",) * 2,
@@ -195,7 +196,9 @@ def test_training_and_table_are_commands(tmp_path):
     ran = RUN.invoke(app, ["sbp", "train", "--engine", "magic", "--epochs", "1"])
     assert ran.exit_code == 2
     out = tmp_path / "table"
-    ran = RUN.invoke(app, ["sbp", "table", *files, "--seeds", "1", "--only", "chip", "--out", str(out)])
+    ran = RUN.invoke(
+        spiking_backpropagation.app, [*files, "--seeds", "1", "--only", "chip", "--out", str(out)]
+    )
     assert ran.exit_code == 0, ran.output
     data = json.loads((out / "report.json").read_text())
     assert [row["name"] for row in data["rows"]] == ["chip, circuit of twelve steps", "chip, closed form"]

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainings import DELAYED, SMALL, same, states
 
-from validation.recipes import optimizer, silence, trainer
-from validation.recipes.engines import Activity
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.recipe import Cosine, Exponential, Parameters, initial_parameters
 from validation.spinnaker2 import FLOAT32, FLOAT64, SGD, Adam, Arithmetic, OptimizerProgram
 from validation.spinnaker2.image import GradientBlock, WeightBlock
+from validation.tasks.yin_yang import optimizer, silence, trainer
+from validation.tasks.yin_yang.engines import Activity
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.recipe import Cosine, Exponential, Parameters, initial_parameters
 
 # -- training
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainings import DELAYED, SMALL, same, states
 
-from validation.recipes import checkpoint, trainer
-from validation.recipes.exact_engine import ExactEngine
 from validation.spinnaker2 import Adam
+from validation.tasks.yin_yang import checkpoint, trainer
+from validation.tasks.yin_yang.exact_engine import ExactEngine
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):

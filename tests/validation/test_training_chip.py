@@ -8,11 +8,11 @@ from trainings import CODED, DELAYED, SMALL
 
 import eventsolve as es
 from eventsolve.io import datasets
-from validation.recipes import campaign, checkpoint, optimizer, trainer
-from validation.recipes.chip_engine import ChipEngine
-from validation.recipes.engines import KEYS, network_of
-from validation.recipes.report import ceiling
 from validation.spinnaker2 import FLOAT32, Chip, SpiNNaker2Core
+from validation.tasks.yin_yang import campaign, checkpoint, optimizer, trainer
+from validation.tasks.yin_yang.chip_engine import ChipEngine
+from validation.tasks.yin_yang.engines import KEYS, network_of
+from validation.tasks.yin_yang.report import ceiling
 
 
 @pytest.mark.parametrize("arithmetic", ["float32", "s16.15"])

@@ -9,10 +9,12 @@ import pytest
 from trainings import CODED, SMALL
 from typer.testing import CliRunner
 
+from benchmarks.tables import training
 from validation.cli import app as cli
-from validation.recipes import campaign, search, table
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.recipe import RECIPES, VALIDATION_SEED
+from validation.tasks.yin_yang import campaign, search
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.recipe import RECIPES, VALIDATION_SEED
+from validation.training.archive import CHECKPOINT
 
 QUICK = ["train", "yinyang", "--epochs", 2, "--train-samples", 64, "--test-samples", 32, "--threads", 1]
 
@@ -53,8 +55,8 @@ def test_an_interrupt_keeps_the_last_whole_epoch(tmp_path, monkeypatch):
     assert invoke(*QUICK, "--resume", "--out", tmp_path / "stopped").exit_code == 0
     assert invoke(*QUICK, "--out", tmp_path / "whole").exit_code == 0
     with (
-        np.load(tmp_path / "stopped" / campaign.CHECKPOINT) as one,
-        np.load(tmp_path / "whole" / campaign.CHECKPOINT) as other,
+        np.load(tmp_path / "stopped" / CHECKPOINT) as one,
+        np.load(tmp_path / "whole" / CHECKPOINT) as other,
     ):
         for name in one.files:
             columns = slice(None, -1) if name == "history" else slice(None)
@@ -115,7 +117,7 @@ def test_a_search_in_several_processes_leaves_its_trials(tmp_path):
             "search",
             "--trials",
             3,
-            "--jobs",
+            "--workers",
             2,
             "--epochs",
             1,
@@ -141,15 +143,18 @@ def test_the_table_has_a_line_per_row_and_a_row_that_follows_starts_where_the_ot
 ):
     exact = replace(CODED, name="quick-exact", epochs=1)
     monkeypatch.setattr(
-        table, "RECIPES", {"quick": replace(CODED, name="quick", epochs=1), "quick-exact": exact}
+        training, "RECIPES", {"quick": replace(CODED, name="quick", epochs=1), "quick-exact": exact}
     )
-    rows = (table.Row("pre", "exact", "quick-exact"), table.Row("post", "float32", "quick", follows="pre"))
-    results = [table.run_row(row, tmp_path / "runs") for row in rows]
-    documents = [table.document(row, found) for row, found in zip(rows, results, strict=True)]
+    rows = (
+        training.Row("pre", "exact", "quick-exact"),
+        training.Row("post", "float32", "quick", follows="pre"),
+    )
+    results = [training.run_row(row, tmp_path / "runs") for row in rows]
+    documents = [training.document(row, found) for row, found in zip(rows, results, strict=True)]
     for run, result in zip(documents[1]["runs"], results[1], strict=True):
         assert run["before"] == result.before
         assert f"--weights pre-{run['seed']}/checkpoint.npz" in run["command"]
-    _, page = table.write(documents, tmp_path / "docs")
+    _, page = training.write(documents, tmp_path / "docs")
     lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| p")]
     assert len(lines) == 2
     mean = np.mean([100 * run["test_accuracy"] for run in documents[1]["runs"]])
@@ -160,14 +165,13 @@ def test_an_interrupted_table_says_how_to_go_on(tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(table, "run_row", interrupted)
-    result = invoke(
-        "train", "table", "--only", "exact-slow", "--runs", tmp_path / "runs", "--out", tmp_path / "docs"
-    )
+    monkeypatch.setattr(training, "run_row", interrupted)
+    of = ["--only", "exact-slow", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "docs")]
+    result = CliRunner().invoke(training.app, of)
     assert result.exit_code == 130
     assert "0 of 1 rows" in result.stderr
     assert not (tmp_path / "docs").exists()
-    assert invoke("train", "table", "--only", "exact-quick", "--out", tmp_path / "docs").exit_code == 2
+    assert CliRunner().invoke(training.app, ["--only", "exact-quick", "--out", of[-1]]).exit_code == 2
 
 
 def test_every_recipe_is_listed_and_every_row_can_be_built(tmp_path):
@@ -175,8 +179,8 @@ def test_every_recipe_is_listed_and_every_row_can_be_built(tmp_path):
     for name in RECIPES:
         assert name in listed
     seen = set()
-    for row in table.ROWS:
+    for row in training.ROWS:
         assert not row.follows or row.follows in seen
         seen.add(row.name)
-        for job in table.jobs(row, tmp_path):
+        for job in training.jobs(row, tmp_path):
             job.build()

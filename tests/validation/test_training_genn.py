@@ -8,14 +8,15 @@ import pytest
 from trainings import CODED, DELAYED, SMALL, same
 
 import eventsolve as es
+from benchmarks.tables import training
 from validation.genn import GeNN
-from validation.recipes import table, trainer
-from validation.recipes.chip_engine import ChipEngine
-from validation.recipes.choices import build_engine, choose_recipe
-from validation.recipes.engines import KEYS, network_of
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.genn_engine import GeNNEngine
-from validation.recipes.recipe import MLGENN, initial_parameters
+from validation.tasks.yin_yang import trainer
+from validation.tasks.yin_yang.chip_engine import ChipEngine
+from validation.tasks.yin_yang.choices import build_engine, choose_recipe
+from validation.tasks.yin_yang.engines import KEYS, network_of
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.genn_engine import GeNNEngine
+from validation.tasks.yin_yang.recipe import MLGENN, initial_parameters
 
 RELATIVE = replace(
     MLGENN,
@@ -91,17 +92,18 @@ def test_what_an_engine_cannot_do_is_refused():
 
 
 def test_a_table_of_some_rows_keeps_the_others(tmp_path):
-    names = [row.name for row in table.ROWS]
+    names = [row.name for row in training.ROWS]
     kept = [{"name": names[2], "runs": 1}, {"name": names[0], "runs": 2}]
     (tmp_path / "training.json").write_text(json.dumps({"rows": kept}))
     new = [{"name": names[1], "runs": 3}, {"name": names[0], "runs": 4}]
-    found = table.merged(new, tmp_path)
+    found = training.merged(new, tmp_path)
     assert [row["name"] for row in found] == names[:3]
     assert [row["runs"] for row in found] == [4, 3, 1]
-    assert table.merged(new, tmp_path / "nowhere") == [new[1], new[0]]
-    steps = {row.name: row.command(7) for row in table.ROWS if row.time_step}
+    assert training.merged(new, tmp_path / "nowhere") == [new[1], new[0]]
+    steps = {row.name: row.command(7) for row in training.ROWS if row.time_step}
     assert "--engine genn" in steps["genn-first-0.1ms"]
     assert "--time-step 0.1ms" in steps["genn-first-0.1ms"]
     assert (
-        table.jobs(next(r for r in table.ROWS if r.name == "genn-first-0.1ms"), tmp_path)[0].time_step == 1e-4
+        training.jobs(next(r for r in training.ROWS if r.name == "genn-first-0.1ms"), tmp_path)[0].time_step
+        == 1e-4
     )

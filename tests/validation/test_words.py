@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.tables import training
 from validation.cli import app as cli
 from validation.genn import GeNN
-from validation.recipes import table, words
-from validation.recipes.campaign import CHECKPOINT
+from validation.tasks.keywords import words
 from validation.tasks.keywords.speech import synthesizer
+from validation.training.archive import CHECKPOINT
 
 SEEDS = (42, 43)
 
@@ -48,10 +49,13 @@ def test_a_row_of_words_is_what_its_command_trains_and_stands_on_the_page(tmp_pa
     documents = [words.document(row, again, SEEDS)]
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "training.json").write_text(json.dumps({"rows": [{"name": "exact-slow"}]}))
-    assert [found["name"] for found in table.merged(documents, tmp_path / "docs")] == ["exact-slow", row.name]
-    data, page = table.write(documents, tmp_path / "docs")
+    assert [found["name"] for found in training.merged(documents, tmp_path / "docs")] == [
+        "exact-slow",
+        row.name,
+    ]
+    data, page = training.write(documents, tmp_path / "docs")
     assert json.loads(data.read_text())["words"] == documents
-    assert table.merged([], tmp_path / "docs") == documents
+    assert training.merged([], tmp_path / "docs") == documents
     text = page.read_text()
     assert row.command(42) in text
     accuracies = [100 * end.accuracy for end in ends]
@@ -75,7 +79,7 @@ def test_a_row_on_genn_is_what_its_command_trains_and_has_the_accuracy_of_its_re
     document = words.document(row, [end], (42,))
     assert document["engine"] == "genn"
     assert document["seconds_of_an_epoch"] > 0
-    _, page = table.write([document], tmp_path)
+    _, page = training.write([document], tmp_path)
     assert "genn, time_step=1ms, faithful=false" in page.read_text()
 
 
@@ -83,8 +87,8 @@ def test_without_a_synthesizer_the_table_says_how_to_get_one(tmp_path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("validation.tasks.keywords.recordings.kept_in", lambda: synthesizer() and tmp_path)
     result = CliRunner().invoke(
-        cli.app,
-        ["train", "table", "--only", "words-mean", "--runs", str(tmp_path), "--out", str(tmp_path / "docs")],
+        training.app,
+        ["--only", "words-mean", "--runs", str(tmp_path), "--out", str(tmp_path / "docs")],
     )
     assert result.exit_code == 2
     assert "espeak-ng" in result.stderr

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from validation import exits
+from validation.cli import train
 from validation.cli.attribute import attribute
 from validation.cli.calibrate import calibrate
 from validation.cli.compare import compare
@@ -23,9 +24,7 @@ from validation.cli.localise import localise
 from validation.cli.recommend import recommend
 from validation.cli.running import Json, Junit, ReportFolder, handed_over
 from validation.cli.template import template
-from validation.cli.train import train_task
 from validation.options import InFolder, duration, finite, wrong
-from validation.recipes import commands as training
 
 app = typer.Typer(
     name="eventsolve-validate",
@@ -46,12 +45,30 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def at_terminal() -> bool:
+    """Say whether somebody may be reading what goes to standard error as it is written."""
+    return sys.stderr.isatty()
+
+
+def _say_that_kernels_are_compiled(command: str | None) -> None:
+    """Say at a terminal why the first command takes so long, if it is one that computes."""
+    if command in (None, "targets", "tasks", "template") or "--help" in sys.argv or not at_terminal():
+        return
+    from eventsolve.kernel_cache import folder
+
+    kept = folder("eventsolve.kernels")
+    if kept is None or not kept.is_dir():
+        typer.echo("compiling kernels: this happens once, and takes about a minute", err=True)
+
+
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-) -> None: ...
+) -> None:
+    _say_that_kernels_are_compiled(context.invoked_subcommand)
 
 
 app.command()(targets)
@@ -64,8 +81,7 @@ app.command()(recommend)
 app.command(cls=InFolder)(diagnose)
 app.command()(localise)
 app.command(cls=InFolder)(calibrate)
-training.app.command("task")(train_task)
-app.add_typer(training.app, name="train")
+app.add_typer(train.app, name="train")
 
 
 @app.command(cls=InFolder)
@@ -181,7 +197,7 @@ def _add_commands_of_packages() -> None:
     """Add the commands that packages bring along, from the entry points ``eventsolve.commands``.
 
     An entry is a function as typer takes it, which keeps its folder from other runs if it has one to write into, or a
-    ``typer.Typer`` with commands of its own.
+    ``typer.Typer`` with commands of its own. One that is called ``train.NAME`` is the command ``train NAME``.
     """
     for entry in sorted(entry_points(group="eventsolve.commands"), key=lambda entry: entry.name):
         try:
@@ -189,11 +205,13 @@ def _add_commands_of_packages() -> None:
         except ImportError as error:
             typer.echo(f"warning: the command {entry.name} cannot be loaded: {error}", err=True)
             continue
+        group, _, name = entry.name.rpartition(".")
+        home = train.app if group == "train" else app
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=entry.name)
+            home.add_typer(command, name=name)
             continue
         writes = {"out", "runs"} & set(inspect.signature(command).parameters)
-        app.command(entry.name, cls=InFolder if writes else None)(command)
+        home.command(name, cls=InFolder if writes else None)(command)
 
 
 _add_commands_of_packages()

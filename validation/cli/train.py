@@ -1,4 +1,4 @@
-"""The command ``train task``: any network on any target, by gradient descent."""
+"""The commands ``train``, to which packages add their own, and ``train task``: any network on any target."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from validation import exits
 from validation.cli.given import SUFFIXES, Options, Seed, Source, TargetName, given
@@ -22,6 +23,28 @@ if TYPE_CHECKING:
 ALONG = ("measured", "threshold", "crossing", "straight_through")
 
 
+class _Trainings(TyperGroup):
+    """Commands, and any task or record by its name in place of ``task NAME``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is meant."""
+        known = not args or args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
+        return super().resolve_command(ctx, args if known else ["task", *args])
+
+
+app = typer.Typer(
+    cls=_Trainings,
+    no_args_is_help=True,
+    help="Train any network of a task or a record on any target (train TASK), or as published.",
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep each a command of its own."""
+
+
+@app.command("task")
 def train_task(
     task: Source,
     target: TargetName = "exact",

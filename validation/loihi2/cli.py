@@ -90,7 +90,7 @@ def _network(
     """Return the network that is meant, and options of the target."""
     from validation import registry
     from validation.check import network_in
-    from validation.recipes import checkpoint
+    from validation.tasks.yin_yang import checkpoint
 
     path = Path(source)
     if path.suffix.lower() in (".nir", ".json", ".npz", ".h5", ".hdf5"):

@@ -191,12 +191,14 @@ def gradient_map(values: NDArray[np.float64]) -> tuple[Any, str]:
     up, along = "target neuron", "source neuron"
     if n_post > n_pre:
         shown, targets, sources, up, along = shown.T, targets.T, sources.T, along, up
+        rows, columns = columns, rows
     bound = float(np.quantile(np.abs(shown[np.isfinite(shown)]), 0.98)) if np.isfinite(shown).any() else 1.0
     height = int(np.clip(110 + 12 * shown.shape[0], 150, 420))
     ranges = {"x_range": (-0.5, shown.shape[1] - 0.5), "y_range": (-0.5, shown.shape[0] - 0.5)}
     plot = plots.axes(along, up, height=height, **ranges)
     plot.grid.visible = False
-    plots.few_ticks(plot.yaxis[0], shown.shape[0])
+    plots.few_ticks(plot.yaxis[0], rows.tolist())
+    plots.few_ticks(plot.xaxis[0], columns.tolist())
     if shown.size:
         plots.heat_map(plot, shown, {"target": targets, "source": sources}, bound or 1.0)
     few = shown.size < values.size
@@ -214,7 +216,7 @@ def _raster(run: Run, excerpt: Excerpt) -> Picture:
         n = match.exact.n_neurons
         ranges = {"x_range": (-0.02 * last, 1.02 * last), "y_range": (-0.8, max(n, 1) - 0.2)}
         plot = plots.axes("time (ms)", "neuron", height=int(np.clip(90 + 3 * n, 130, 420)), **ranges)
-        plots.few_ticks(plot.yaxis[0], n)
+        plots.few_ticks(plot.yaxis[0], range(n))
         _spikes(plot, "exact", comparison.exact, match, sample)
         _spikes(plot, "model", comparison.model, match, sample)
         panels.append(plots.panel(plot, match.population, () if panels else RASTER_LEGEND))

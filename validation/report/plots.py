@@ -196,10 +196,11 @@ def ticks(axis: Any, values: ArrayLike) -> None:
     axis.major_label_overrides = {value: f"{value:g}" for value in chosen}
 
 
-def few_ticks(axis: Any, n: int) -> None:
-    """Tick integers below n, all of them where they are few."""
-    step = max(1, -(-n // 10))
-    axis.ticker = FixedTicker(ticks=list(range(0, n, step)))
+def few_ticks(axis: Any, numbers: Sequence[int]) -> None:
+    """Tick the places 0, 1, ... of some numbers and write the numbers there, all of them where they are few."""
+    ticks = list(range(0, len(numbers), max(1, -(-len(numbers) // 10))))
+    axis.ticker = FixedTicker(ticks=ticks)
+    axis.major_label_overrides = {tick: str(numbers[tick]) for tick in ticks}
 
 
 def panel(plot: Any, title: str = "", legend: Sequence[Key] = ()) -> Panel:

@@ -14,7 +14,7 @@ from validation.jobs import in_order
 from validation.report import Run
 from validation.runs import compared
 from validation.spinnaker2.target import SpiNNaker2Core
-from validation.tasks.yin_yang import SETUPS, problem_of
+from validation.tasks.yin_yang.task import SETUPS, problem_of
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from eventsolve.bounded import Budget, Unreadable, arrays_of, opened, parsed
 from eventsolve.checks import printable, shown
 from eventsolve.files import whole
 
+CHECKPOINT = "checkpoint.npz"
+"""Of a training, in its folder."""
 _LONGEST_TEXT = 1 << 20
 
 

@@ -260,6 +260,31 @@ def test_what_arrives_as_v_is_released_acts_from_the_later_of_the_two_times(wide
 
 
 @pytest.mark.usefixtures("precision")
+class TestBounds:
+    """While arrivals overlap V has to stay below the threshold in every network, and from the release on."""
+
+    def test_v_that_may_cross_between_its_release_and_what_arrives_is_open(self):
+        numbers = {"leak": 1.3, "tau_mem": 5 * MS, "tau_syn": 1 * MS}
+        assert crosses(1.9 * MS, [], voltage=0.9, **numbers)  # if released at 1 ms, before the arrival
+        cell, _ = neuron(voltage=0.9, free_at=1.0, **numbers)
+        cell.release = between(1 * MS, 3 * MS)
+        with pytest.raises(Unproven):
+            cell.receive(between(2.9 * MS, 3.1 * MS), ball(-0.001), False)
+
+    def test_a_weight_that_crosses_only_in_some_networks_is_open(self):
+        numbers = {"voltage": 0.9, "leak": 0.0, "tau_syn": 80 * MS}
+        for weight, radius, open_ in ((1.2, 0.5, True), (1.2, 0.0, False), (1.0, 0.1, False)):
+            highest = [(1 * MS, weight + radius, False)]
+            assert crosses(6 * MS, highest, **numbers) is open_
+            cell, _ = neuron(**numbers)
+            if open_:
+                with pytest.raises(Unproven):
+                    cell.receive(between(1 * MS, 6 * MS), arb(weight, radius), False)
+            else:
+                cell.receive(between(1 * MS, 6 * MS), arb(weight, radius), False)
+
+
+@pytest.mark.usefixtures("precision")
 class TestJumps:
     def test_v_just_after_a_spike_that_a_jump_triggers_holds_that_of_every_time(self):
         numbers = {

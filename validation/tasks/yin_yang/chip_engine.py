@@ -12,12 +12,12 @@ from functools import cached_property
 
 import numpy as np
 
-from validation.recipes.engines import Activity, Integers, Outcome, network_of
-from validation.recipes.recipe import Parameters, Reals, Recipe
 from validation.spinnaker2 import FLOAT32, Adam, FloatFormat, OptimizerProgram, SpiNNaker2Core, batched
 from validation.spinnaker2.arithmetic import Number
 from validation.spinnaker2.image import LossSettings, Spikes
-from validation.tasks.yin_yang import encoded
+from validation.tasks.yin_yang.engines import Activity, Integers, Outcome, network_of
+from validation.tasks.yin_yang.recipe import Parameters, Reals, Recipe
+from validation.tasks.yin_yang.task import encoded
 
 TIME_STEP = 1e-3
 """Of the published program, seconds."""

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.network import Key
-from validation.recipes.recipe import Parameters, Reals, Recipe
 from validation.spinnaker2.arithmetic import Number
-from validation.tasks.yin_yang import Setup
+from validation.tasks.yin_yang.recipe import Parameters, Reals, Recipe
+from validation.tasks.yin_yang.task import Setup
 
 Integers = NDArray[np.int64]
 

@@ -10,13 +10,12 @@ from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from validation.recipes import checkpoint, trainer
-from validation.recipes.choices import build_engine
-from validation.recipes.engines import Engine
-from validation.recipes.recipe import Recipe
-from validation.recipes.trainer import Data, Progress, State
-
-CHECKPOINT = "checkpoint.npz"
+from validation.tasks.yin_yang import checkpoint, trainer
+from validation.tasks.yin_yang.choices import build_engine
+from validation.tasks.yin_yang.engines import Engine
+from validation.tasks.yin_yang.recipe import Recipe
+from validation.tasks.yin_yang.trainer import Data, Progress, State
+from validation.training.archive import CHECKPOINT
 
 
 @dataclass(frozen=True)

@@ -1,50 +1,27 @@
-"""The command line's ``train``."""
+"""The commands ``train yinyang``, ``train recipes`` and ``train search``."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from validation import exits
-from validation.options import InFolder, duration, folder, wrong
+from validation.options import duration, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from validation.recipes.campaign import Job
-    from validation.recipes.engines import Engine
-    from validation.recipes.trainer import State
+    from validation.tasks.yin_yang.campaign import Job
+    from validation.tasks.yin_yang.engines import Engine
+    from validation.tasks.yin_yang.trainer import State
 
 ENGINES = ("exact", "float32", "spinnaker2", "genn")
 
 
-class _Trainings(TyperGroup):
-    """Commands, and any task or record by its name in place of ``task NAME``."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that is meant."""
-        known = not args or args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
-        return super().resolve_command(ctx, args if known else ["task", *args])
-
-
-app = typer.Typer(
-    cls=_Trainings,
-    no_args_is_help=True,
-    help="Train any network of a task or a record on any target (train TASK), or Yin-Yang as published.",
-)
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep each a command of its own."""
-
-
-@app.command(cls=InFolder)
 def yinyang(
     engine: Annotated[str, typer.Option(metavar="ENGINE", help=f"One of {', '.join(ENGINES)}.")] = "exact",
     recipe: Annotated[
@@ -92,9 +69,9 @@ def yinyang(
     """
     _known_engine(engine)
 
-    from validation.recipes import campaign
-    from validation.recipes.choices import choose_recipe
-    from validation.recipes.trainer import DivergedError
+    from validation.tasks.yin_yang import campaign
+    from validation.tasks.yin_yang.choices import choose_recipe
+    from validation.tasks.yin_yang.trainer import DivergedError
     from validation.terminal import console
     from validation.training.archive import CheckpointError
 
@@ -143,12 +120,11 @@ def yinyang(
         raise typer.Exit(130)
 
 
-@app.command()
 def recipes() -> None:
     """List the recipes."""
     from rich.table import Table
 
-    from validation.recipes.recipe import RECIPES
+    from validation.tasks.yin_yang.recipe import RECIPES
     from validation.terminal import console
 
     table = Table("recipe", "network", "epochs", "batch", "samples", "learning rate", "whence", box=None)
@@ -158,73 +134,6 @@ def recipes() -> None:
     console(width=150).print(table)
 
 
-@app.command(cls=InFolder)
-def table(
-    runs: Annotated[
-        Path,
-        typer.Option(
-            file_okay=False, callback=folder, help="Folder of checkpoints; those there are gone on from."
-        ),
-    ] = Path("reports/training"),
-    out: Annotated[
-        Path, typer.Option(file_okay=False, callback=folder, help="Folder for training.md and training.json.")
-    ] = Path("docs"),
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROW", help="Some rows only, may be repeated; the others of the table in --out stay."
-        ),
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each a process on one thread.")] = 1,
-) -> None:
-    """Train every row of the table with three seeds, and write docs/training.md; an interrupt loses one epoch each."""
-    from concurrent.futures import ProcessPoolExecutor
-
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from validation.recipes import table as trainings
-    from validation.recipes import words
-    from validation.terminal import console
-
-    all_rows: list[trainings.Row | words.WordsRow] = [*trainings.ROWS, *words.ROWS]
-    rows = [row for row in all_rows if not only or row.name in only]
-    for name in only or []:
-        if name not in {row.name for row in all_rows}:
-            known = ", ".join(row.name for row in all_rows)
-            raise typer.BadParameter(f"{name!r} is not one of {known}", param_hint="'--only'")
-    errors = console(stderr=True)
-    documents = []
-    columns = (
-        TextColumn("{task.description}"),
-        MofNCompleteColumn(),
-        TextColumn("trainings"),
-        TimeElapsedColumn(),
-    )
-    with ProcessPoolExecutor(jobs) as pool, Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task(rows[0].name, total=len(rows) * len(trainings.SEEDS))
-        try:
-            for row in rows:
-                bar.update(task, description=row.name)
-                if isinstance(row, words.WordsRow):
-                    ends = words.run_row(row, runs, pool, lambda: bar.advance(task), trainings.SEEDS)
-                    documents.append(words.document(row, ends, trainings.SEEDS))
-                    continue
-                results = trainings.run_row(row, runs, pool, lambda: bar.advance(task))
-                documents.append(trainings.document(row, results))
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            errors.print(
-                f"interrupted: {len(documents)} of {len(rows)} rows were finished; the same command goes on"
-            )
-            raise typer.Exit(130) from None
-        except FileNotFoundError as error:  # the synthesizer that says the words
-            pool.shutdown(cancel_futures=True)
-            raise wrong(error) from None
-    data, page = trainings.write(trainings.merged(documents, out) if only else documents, out)
-    errors.print(f"table: {page}\n       {data}", soft_wrap=True)
-
-
-@app.command(cls=InFolder)
 def search(
     engine: Annotated[str, typer.Option(metavar="ENGINE", help=f"One of {', '.join(ENGINES)}.")] = "exact",
     recipe: Annotated[str | None, typer.Option(metavar="NAME", help="(default: the engine's own)")] = None,
@@ -237,7 +146,7 @@ def search(
         ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1)] = 20,
-    jobs: Annotated[int, typer.Option(min=1, help="Trials at a time, each a process on one thread.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at a time, each a process on one thread.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 42,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     train_samples: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
@@ -251,10 +160,10 @@ def search(
         ),
     ] = Path("search"),
 ) -> None:
-    """Search for learning rate, batch size and weight decay on the validation set; needs eventsolve[optuna]."""
+    """Search for learning rate, batch size and weight decay on the validation set; needs the extra optuna."""
     _known_engine(engine)
     try:
-        from validation.recipes import search as searching
+        from validation.tasks.yin_yang import search as searching
     except ModuleNotFoundError as error:
         raise typer.BadParameter(
             f"searching needs {error.name}: pip install 'eventsolve[optuna]'", param_hint="'search'"
@@ -266,9 +175,9 @@ def search(
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from eventsolve.files import LOCK, write_texts
-    from validation.recipes import campaign
-    from validation.recipes.choices import choose_recipe
-    from validation.recipes.recipe import described
+    from validation.tasks.yin_yang import campaign
+    from validation.tasks.yin_yang.choices import choose_recipe
+    from validation.tasks.yin_yang.recipe import described
     from validation.terminal import console
 
     changes = {"epochs": epochs, "n_train": train_samples, "n_test": test_samples}
@@ -289,7 +198,7 @@ def search(
         TextColumn("trials"),
         TimeElapsedColumn(),
     )
-    with ProcessPoolExecutor(jobs) as pool, Progress(*columns, console=errors, transient=True) as bar:
+    with ProcessPoolExecutor(workers) as pool, Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task("", total=trials)
 
         def finished(trial: searching.Trial) -> None:
@@ -298,7 +207,7 @@ def search(
             bar.update(task, advance=1, description=f"best validation accuracy {100 * best:.2f} %")
 
         try:
-            searching.search(base, trials, executor=pool, parallel=jobs, finished=finished)
+            searching.search(base, trials, executor=pool, parallel=workers, finished=finished)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             complete = False
@@ -341,7 +250,7 @@ def _trained(job: Job, engine: Engine, state: State, console: Console) -> tuple[
         TimeRemainingColumn,
     )
 
-    from validation.recipes import campaign, trainer
+    from validation.tasks.yin_yang import campaign, trainer
 
     columns = (
         TextColumn("{task.description}"),
@@ -372,9 +281,9 @@ def _words(state: State) -> str:
 
 
 def _report(job: Job, engine: Engine, state: State, console: Console, *, complete: bool) -> None:
-    from validation.recipes import report
-    from validation.recipes.trainer import seconds_of
     from validation.report import provenance, write
+    from validation.tasks.yin_yang import report
+    from validation.tasks.yin_yang.trainer import seconds_of
 
     recipe, seed = job.recipe, job.seed
     origin = provenance(

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.io import datasets
-from validation.recipes.engines import Activity, Engine, Integers
-from validation.recipes.optimizer import Moments, in_unit, initial_moments, rounded, step
-from validation.recipes.recipe import VALIDATION_SEED, Parameters, Recipe, initial_parameters
-from validation.recipes.silence import Bump, bumped, lifted, raised
+from validation.tasks.yin_yang.engines import Activity, Engine, Integers
+from validation.tasks.yin_yang.optimizer import Moments, in_unit, initial_moments, rounded, step
+from validation.tasks.yin_yang.recipe import VALIDATION_SEED, Parameters, Recipe, initial_parameters
+from validation.tasks.yin_yang.silence import Bump, bumped, lifted, raised
 
 Progress = Callable[[float, float], None]
 """Is told the epochs done, with a fraction, and the mean loss in this one."""

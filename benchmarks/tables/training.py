@@ -1,4 +1,4 @@
-"""The published comparisons and what they ask for, as one list of trainings; ``docs/training.md`` is made from it."""
+"""Every training of docs/training.md, and that page: python benchmarks/tables/training.py."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ import os
 import platform
 import shlex
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventsolve.files import write_texts
 from validation.durations import seconds
+from validation.options import InFolder, folder, wrong
 from validation.pages import page
-from validation.recipes import words
-from validation.recipes.campaign import Job, Result, run_all
-from validation.recipes.recipe import RECIPES, described
-from validation.recipes.report import ceiling
-from validation.recipes.trainer import seconds_of
+from validation.tasks.keywords import words
+from validation.tasks.yin_yang.campaign import Job, Result, run_all
+from validation.tasks.yin_yang.recipe import RECIPES, described
+from validation.tasks.yin_yang.report import ceiling
+from validation.tasks.yin_yang.trainer import seconds_of
+from validation.terminal import console
 
 SEEDS = (42, 43, 44)
 
@@ -220,3 +224,70 @@ def _spread(values: Sequence[float | None], digits: int) -> str:
     if len(known) < 2:
         return f"{known[0]:.{digits}f}"
     return f"{np.mean(known):.{digits}f} ± {np.std(known, ddof=1):.{digits}f}"
+
+
+app = typer.Typer()
+
+
+@app.command(cls=InFolder)
+def training(
+    runs: Annotated[
+        Path,
+        typer.Option(
+            file_okay=False, callback=folder, help="Folder of checkpoints; those there are gone on from."
+        ),
+    ] = Path("reports/training"),
+    out: Annotated[
+        Path, typer.Option(file_okay=False, callback=folder, help="Folder for training.md and training.json.")
+    ] = Path("docs"),
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROW", help="Some rows only, may be repeated; the others of the table in --out stay."
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Trainings at a time, each a process on one thread.")
+    ] = 1,
+) -> None:
+    """Train every row of the table with three seeds, and write docs/training.md; an interrupt loses one epoch each."""
+    all_rows: list[Row | words.WordsRow] = [*ROWS, *words.ROWS]
+    rows = [row for row in all_rows if not only or row.name in only]
+    for name in only or []:
+        if name not in {row.name for row in all_rows}:
+            known = ", ".join(row.name for row in all_rows)
+            raise typer.BadParameter(f"{name!r} is not one of {known}", param_hint="'--only'")
+    errors = console(stderr=True)
+    documents = []
+    columns = (
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TextColumn("trainings"),
+        TimeElapsedColumn(),
+    )
+    with ProcessPoolExecutor(workers) as pool, Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(rows[0].name, total=len(rows) * len(SEEDS))
+        try:
+            for row in rows:
+                bar.update(task, description=row.name)
+                if isinstance(row, words.WordsRow):
+                    ends = words.run_row(row, runs, pool, lambda: bar.advance(task), SEEDS)
+                    documents.append(words.document(row, ends, SEEDS))
+                    continue
+                results = run_row(row, runs, pool, lambda: bar.advance(task))
+                documents.append(document(row, results))
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            errors.print(
+                f"interrupted: {len(documents)} of {len(rows)} rows were finished; the same command goes on"
+            )
+            raise typer.Exit(130) from None
+        except FileNotFoundError as error:  # the synthesizer that says the words
+            pool.shutdown(cancel_futures=True)
+            raise wrong(error) from None
+    data, page = write(merged(documents, out) if only else documents, out)
+    errors.print(f"table: {page}\n       {data}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()

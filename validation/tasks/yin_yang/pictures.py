@@ -11,9 +11,9 @@ from validation.report.colours import AREAS
 from validation.report.document import Key, Picture
 
 if TYPE_CHECKING:
-    from validation.recipes.engines import Integers
-    from validation.recipes.recipe import Reals
-    from validation.recipes.trainer import Epoch
+    from validation.tasks.yin_yang.engines import Integers
+    from validation.tasks.yin_yang.recipe import Reals
+    from validation.tasks.yin_yang.trainer import Epoch
 
 CLASSES = ("exact", "model", "green")
 """Colours of yin, yang and dots."""

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from eventsolve import Problem
-from validation.recipes.campaign import CHECKPOINT
 from validation.registry import settings, target, task
 from validation.target import untraced
 from validation.tasks.keywords.recordings import BLOCK
 from validation.training import checkpoint, choices, trained
+from validation.training.archive import CHECKPOINT
 from validation.training.descent import Epoch
 from validation.training.parameters import Parameters
 

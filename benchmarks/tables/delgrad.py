@@ -1,4 +1,4 @@
-"""The command ``delgrad``: DelGrad's networks trained exactly, and on noisy chips in the loop, with a table."""
+"""DelGrad's networks trained exactly, and on noisy chips: python benchmarks/tables/delgrad.py."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from validation.cli.running import refusals
-from validation.options import folder, wrong
+from validation.options import InFolder, folder, wrong
 
 if TYPE_CHECKING:
     from validation.brainscales2.training import Plan
 
 
+app = typer.Typer()
+
+
+@app.command(cls=InFolder)
 def delgrad(
     setup: Annotated[
         list[str] | None, typer.Option(metavar="NETWORK", help="May be repeated. (default: all)")
@@ -147,3 +151,7 @@ def differences(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> Iterator
             f"{setup}: {engine} less crossing {np.mean(gains):+.4f}, 95 % from {np.mean(gains) - half:+.4f} to "
             f"{np.mean(gains) + half:+.4f}; better in {better} of {len(gains)}"
         )
+
+
+if __name__ == "__main__":
+    app()

@@ -14,7 +14,7 @@ The JSON file has these keys:
     What was trained, in full.
 ``history[]``
     Per epoch: ``loss``, ``train_accuracy``, ``validation_accuracy``, ``test_accuracy``, ``hidden_spikes``,
-    ``output_spikes``, ``silent``, ``seconds``, as in :class:`validation.recipes.trainer.Epoch`.
+    ``output_spikes``, ``silent``, ``seconds``, as in :class:`validation.tasks.yin_yang.trainer.Epoch`.
 ``ceiling``
     The best accuracy that any network can have with the inputs' code; null for a continuous one.
 """
@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from eventsolve.io import datasets
-from validation.recipes import pictures
-from validation.recipes.engines import Engine
-from validation.recipes.recipe import Recipe, described
-from validation.recipes.trainer import State
 from validation.report import number, percent
 from validation.report.document import Block, Document, Facts, Picture, Section, Words, where_from
+from validation.tasks.yin_yang import pictures
+from validation.tasks.yin_yang.engines import Engine
+from validation.tasks.yin_yang.recipe import Recipe, described
+from validation.tasks.yin_yang.trainer import State
 
 GRID = 201
 """Points along a side of the picture of decisions."""

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.bounded import MAX_BYTES
 from eventsolve.checks import printable
-from validation.recipes.engines import Engine, network_of
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.optimizer import Moments
-from validation.recipes.recipe import (
+from validation.tasks.yin_yang.engines import Engine, network_of
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.optimizer import Moments
+from validation.tasks.yin_yang.recipe import (
     RECIPES,
     Parameters,
     Reals,
@@ -28,8 +28,8 @@ from validation.recipes.recipe import (
     described,
     initial_parameters,
 )
-from validation.recipes.silence import Bump
-from validation.recipes.trainer import Epoch, State, initial_state
+from validation.tasks.yin_yang.silence import Bump
+from validation.tasks.yin_yang.trainer import Epoch, State, initial_state
 from validation.training.archive import CheckpointError as CheckpointError
 from validation.training.archive import (
     array_in,

@@ -13,9 +13,9 @@ from typing import Any
 
 import optuna
 
-from validation.recipes.campaign import Job, Result, run
-from validation.recipes.recipe import VALIDATION_SEED
-from validation.recipes.trainer import DivergedError
+from validation.tasks.yin_yang.campaign import Job, Result, run
+from validation.tasks.yin_yang.recipe import VALIDATION_SEED
+from validation.tasks.yin_yang.trainer import DivergedError
 
 BATCH_SIZES = (16, 22, 32, 64, 128)
 

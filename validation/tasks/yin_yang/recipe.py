@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eventsolve.io import datasets
 from validation.spinnaker2 import SGD, Adam
-from validation.tasks.yin_yang import SETUPS, Setup
+from validation.tasks.yin_yang.task import SETUPS, Setup
 
 Reals: TypeAlias = NDArray[np.float64]
 Remedy: TypeAlias = Literal["none", "bump", "lift", "raise"]
@@ -81,7 +81,7 @@ class Recipe:
         Seconds by which the spikes of a hidden neuron are earlier or later than that at most, drawn anew for every
         neuron and batch of training.
     remedy : {"none", "bump", "lift", "raise"}
-        What is done about silent neurons: see :mod:`validation.recipes.silence`.
+        What is done about silent neurons: see :mod:`validation.tasks.yin_yang.silence`.
     """
 
     name: str
@@ -164,7 +164,7 @@ class Parameters:
 
 
 def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
-    """Draw weights as :func:`validation.tasks.yin_yang.network` does, and delays uniformly."""
+    """Draw weights as :func:`validation.tasks.yin_yang.task.network` does, and delays uniformly."""
     weights = tuple(datasets.normal_weights(recipe.setup.sizes, recipe.setup.moments, seed))
     if recipe.delays is None:
         return Parameters(weights)

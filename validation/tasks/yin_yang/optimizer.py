@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from validation.fixedpoint import ArithmeticUnit, FixedFormat, to_float
-from validation.recipes.recipe import Reals
 from validation.spinnaker2 import SGD, Adam
 from validation.spinnaker2.arithmetic import Number
+from validation.tasks.yin_yang.recipe import Reals
 
 
 @dataclass(frozen=True, eq=False)

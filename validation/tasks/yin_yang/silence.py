@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from validation.recipes.engines import Activity, Integers
-from validation.recipes.recipe import Parameters
+from validation.tasks.yin_yang.engines import Activity, Integers
+from validation.tasks.yin_yang.recipe import Parameters
 
 SHARES = (0.3, 0.0)
 """Of the spikes of hidden neurons and of outputs that may be missing before a bump, as published for Yin-Yang."""

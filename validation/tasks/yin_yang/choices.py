@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from validation.recipes.chip_engine import ChipEngine
-from validation.recipes.engines import Engine
-from validation.recipes.exact_engine import ExactEngine
-from validation.recipes.genn_engine import GeNNEngine
-from validation.recipes.recipe import BENA, MLGENN, RECIPES, WUNDERLICH, Recipe
+from validation.tasks.yin_yang.chip_engine import ChipEngine
+from validation.tasks.yin_yang.engines import Engine
+from validation.tasks.yin_yang.exact_engine import ExactEngine
+from validation.tasks.yin_yang.genn_engine import GeNNEngine
+from validation.tasks.yin_yang.recipe import BENA, MLGENN, RECIPES, WUNDERLICH, Recipe
 
 DEFAULTS: Mapping[str, Recipe] = {"exact": WUNDERLICH, "float32": BENA, "spinnaker2": BENA, "genn": MLGENN}
 """By engine: the published recipe."""

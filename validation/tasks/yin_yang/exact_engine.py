@@ -7,10 +7,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import eventsolve as es
-from validation.recipes.engines import KEYS, Activity, Integers, Outcome, first_output, loss_of, network_of
-from validation.recipes.recipe import Parameters, Reals, Recipe
 from validation.spinnaker2 import FLOAT64, FloatFormat
-from validation.tasks.yin_yang import encoded
+from validation.tasks.yin_yang.engines import (
+    KEYS,
+    Activity,
+    Integers,
+    Outcome,
+    first_output,
+    loss_of,
+    network_of,
+)
+from validation.tasks.yin_yang.recipe import Parameters, Reals, Recipe
+from validation.tasks.yin_yang.task import encoded
 
 _SAMPLES_AT_ONCE = 1024
 

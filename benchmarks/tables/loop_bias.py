@@ -1,4 +1,4 @@
-"""The command ``loop-bias``: how far gradients in the loop are from the chip's true one, by cause and slope."""
+"""How far gradients in the loop are from the chip's true one: python benchmarks/tables/loop_bias.py."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from validation.brainscales2.bias import Gap
 
 
+app = typer.Typer()
+
+
+@app.command()
 def loop_bias(
     chips: Annotated[int, typer.Option(min=1, help="Chips, of the seeds 0, 1, ...")] = 8,
     samples: Annotated[int, typer.Option(min=1, help="Points of the published test set.")] = 1000,
@@ -106,3 +110,7 @@ def _quartiles(found: Sequence[Gap]) -> str:
     if high < 1e-6:
         return f"{high:.0e} ({cosine:.2f})"
     return f"{middle:.2f}, {low:.2f} to {high:.2f} ({cosine:.2f})"
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,250 @@
+"""Enclosed gradients where something is special: boxes of every number, stored states, ties, silence and kinks.
+
+Beside them stand gradients of the compiled adjoint, which shares no code with balls, of the network itself or of others
+in its box.
+"""
+
+import numpy as np
+import pytest
+from comparing import Comparison
+from loops import Loop
+
+import eventsolve as es
+
+NEURONS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")
+
+
+def make(numbers, *, reset="value"):
+    """Two neurons with every parameter, a jump, and a readout."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 2, es.LIF(**{name: numbers[name] for name in NEURONS}, reset=reset))
+    net.add_population("out", 2, es.LI(15e-3, [6e-3, 15e-3], v_leak=0.1))
+    net.connect("in", "a", numbers["weight"], delay=numbers["delay"])
+    net.connect("in", "a", [[1.2, 0.1], [0.0, 0.3]], synapse="delta", delay=3e-3, name="jump")
+    net.connect("a", "out", [[1.0, -2.0], [0.5, 1.5]], delay=1.3e-3)
+    return net
+
+
+NUMBERS = {
+    "tau_mem": np.array([12e-3, 5e-3]),
+    "tau_syn": np.array([5e-3, 5e-3]),
+    "v_threshold": np.array([1.0, 1.1]),
+    "v_reset": np.array([-0.1, -0.2]),
+    "v_leak": np.array([0.2, 0.1]),
+    "t_ref": np.array([1e-3, 0.5e-3]),
+    "v_initial": np.array([0.1, 0.0]),
+    "i_initial": np.array([0.5, 0.2]),
+    "weight": np.array([[5.0, 7.0], [4.0, 6.0]]),
+    "delay": np.array([[0.5e-3, 1.2e-3], [0.9e-3, 0.3e-3]]),
+}
+INPUT = {"in": es.SpikeTrains.from_lists([[[0.5e-3, 9e-3], [2e-3, 9.5e-3]]])}
+T_END = 15e-3
+SCALES = {"tau_mem": 1e-3, "tau_syn": 1e-3, "t_ref": 1e-3, "delay": 1e-3}
+
+
+def cotangents_of(solution):
+    n = solution.spikes["a"].n_spikes
+    return {"a": np.where(np.arange(n) % 2 == 0, 1.0, -0.7)}
+
+
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_gradients_of_a_box_hold_those_of_its_networks(name, reset):
+    """Also where every enclosure of first order in the box's width is about as wide as what its networks do."""
+    solution = es.solve(make(NUMBERS, reset=reset), INPUT, T_END)
+    cotangents, radius = cotangents_of(solution), 1e-6 * SCALES.get(name, 1.0)
+    certificate = es.certify(
+        solution, gradients=cotangents, radii={name: _everywhere(solution, name, radius)}
+    )
+    assert certificate.proven, str(certificate)
+    compare = Comparison()
+    for k in range(NUMBERS[name].size):
+        for side in (-1, 1):
+            moved = NUMBERS[name].copy()
+            moved.reshape(-1)[k] += side * 0.999 * radius
+            other = es.solve(make(NUMBERS | {name: moved}, reset=reset), INPUT, T_END)
+            grads = es.vjp(other, cotangents)
+            for which in ("weight", "delay", *NEURONS, "spike_times"):
+                for key, (middle, spread) in getattr(certificate.gradients, which).items():
+                    values = getattr(grads, which)[key]
+                    rounding = 1e-12 * np.abs(middle).max(initial=0.0)
+                    compare.close(middle, values, spread + rounding, (which, key))
+    compare.demand(0.5)
+
+
+def _everywhere(solution, name, radius):
+    if name in ("weight", "delay"):
+        return {("in", "a"): radius}
+    return {"a": radius}
+
+
+def test_whether_v_is_held_at_all_is_a_question_of_a_gradient():
+    """A refractory period that may be 0 or not: what arrives at a spike's own time is before or after its end."""
+    numbers = NUMBERS | {"t_ref": np.zeros(2)}
+    solution = es.solve(make(numbers), INPUT, T_END)
+    assert es.certify(solution, gradients=cotangents_of(solution)).proven
+    certificate = es.certify(solution, gradients=cotangents_of(solution), radii={"t_ref": {"a": 1e-9}})
+    assert not certificate.proven
+    assert not certificate.refuted
+    assert certificate.undecided[0].why.startswith("the gradient is open: ")
+
+
+@pytest.mark.parametrize("t_ref", [0.0, 1e-3])
+def test_a_reset_by_subtraction_leaves_v_where_the_jump_lifted_it(t_ref):
+    """With and without a period in which it is held: of the second spike too, which depends on that."""
+    numbers = NUMBERS | {"t_ref": np.full(2, t_ref), "v_leak": np.array([0.9, 0.1])}
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.5e-3, 6e-3], [2e-3, 6.5e-3]]])}
+    solution = es.solve(make(numbers, reset="subtract"), inputs, T_END)
+    spikes = solution.spikes["a"]
+    jumps = np.isclose(spikes.times[:, None], [3.5e-3, 9e-3], rtol=1e-15).any(axis=1)
+    assert jumps.any()
+    assert (spikes.times > spikes.times[jumps][0]).any()
+    certificate = es.certify(solution, gradients={"a": np.ones(spikes.n_spikes)})
+    assert certificate.proven, str(certificate)
+    assert np.abs(certificate.gradients.t_ref["a"].midpoints).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def second():
+    """A solution that goes on from a stored state."""
+    loop = Loop(1, n=3, t_end=40e-3)
+    first = es.solve(loop.network(), loop.trains(high=12e-3), 12e-3)
+    found = es.solve(loop.network(), loop.trains(low=12e-3), 40e-3, initial=first.final_state)
+    assert found.spikes["a"].n_spikes > 3
+    return found
+
+
+class TestStoredState:
+    """Times of a loss count from the start of the trial, and V and I from what was stored."""
+
+    def test_gradients_of_spike_times(self, second):
+        cotangents = {name: np.ones(second.spikes[name].n_spikes) for name in ("a", "b")}
+        certificate = es.certify(second, gradients=cotangents, digits=25)
+        assert certificate.proven, str(certificate)
+
+    def test_a_count(self, second):
+        for target in (0.5, 10.0):
+            loss = es.losses.SpikeCountLoss("a", target, upper=2.0, lower=0.5)
+            certificate = es.certify(second, gradients=loss, digits=25)
+            assert certificate.proven, str(certificate)
+            value, _ = es.value_and_grad(second, loss)
+            assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
+
+    @pytest.mark.parametrize(
+        "loss",
+        [
+            lambda: es.losses.MeanVoltageCrossEntropy("out", [1], weighting="exponential"),
+            lambda: es.losses.MeanVoltageCrossEntropy("out", [1], weighting="linear"),
+            lambda: es.losses.SumVoltageCrossEntropy("out", [1], time_step=0.1),
+            lambda: es.losses.MaxVoltageCrossEntropy("out", [0]),
+        ],
+    )
+    def test_voltages_of_a_readout(self, loss):
+        """Whose largest voltage was before the trial."""
+        net = make(NUMBERS)
+        first = es.solve(net, INPUT, T_END)
+        later = {"in": es.SpikeTrains.from_lists([[[17e-3], [18e-3]]])}
+        second = es.solve(net, later, 35e-3, initial=first.final_state)
+        certificate = es.certify(second, gradients=loss(), digits=25)
+        assert certificate.proven, str(certificate)
+        value, _ = es.value_and_grad(second, loss())
+        assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-11)
+
+
+def readout(*connections, **neuron):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, es.LI(20e-3, 5e-3, **neuron))
+    for k, (weight, delay, synapse) in enumerate(connections):
+        net.connect("in", "out", np.reshape(weight, (2, 1)), delay=delay, synapse=synapse, name=f"c{k}")
+    return net
+
+
+class TestReadings:
+    def test_two_maxima_of_which_either_may_be_the_larger_are_undecided(self):
+        # a jump of 1 at 1 ms, and one at 21 ms that lifts what is left of it to as much again
+        weight = 1.0 - np.exp(-1.0)
+        net = readout(([1.0, 0.3], 0.0, "delta"), ([weight - 1e-4, 0.1], 20e-3, "delta"))
+        solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 40e-3)
+        loss = es.losses.MaxVoltageCrossEntropy("out", [0])
+        assert es.certify(solution, gradients=loss, radii={"weight": 2e-5}).proven
+        certificate = es.certify(solution, gradients=loss, radii={"weight": 2e-4})
+        assert not certificate.proven
+        assert "about as large in two places" in certificate.undecided[0].why
+
+    def test_a_maximum_that_may_be_after_the_start_is_undecided(self):
+        """In some networks of the box V rises first, in others it falls."""
+        numbers = {"v_initial": [0.5, 0.1], "i_initial": [0.5, 0.0]}
+        solution = es.solve(readout(([0.0, 0.0], 0.0, "delta"), **numbers), INPUT_ONE, 20e-3)
+        loss = es.losses.MaxVoltageCrossEntropy("out", [0])
+        certificate = es.certify(solution, gradients=loss, radii={"i_initial": {"out": 0.1}})
+        assert not certificate.proven
+        assert "about as large in two places" in certificate.undecided[0].why
+
+
+INPUT_ONE = {"in": es.SpikeTrains.from_lists([[[1e-3]]])}
+
+
+def test_where_a_count_may_be_on_either_side_of_its_target_both_strengths_count():
+    solution = es.solve(make(NUMBERS), INPUT, T_END)
+    spikes = solution.spikes["a"]
+    counts = np.bincount(spikes.neurons, 1 - spikes.times / T_END, 2)
+    loss = es.losses.SpikeCountLoss("a", counts, upper=2.0, lower=0.5)
+    certificate = es.certify(solution, gradients=loss, radii={"v_leak": {"a": 1e-5}})
+    assert certificate.proven, str(certificate)
+    seen = set()
+    for side in (-1, 1):
+        numbers = NUMBERS | {"v_leak": NUMBERS["v_leak"] + side * 0.999e-5}
+        value, grads = es.value_and_grad(es.solve(make(numbers), INPUT, T_END), loss)
+        middle, radius = certificate.gradients.value
+        assert abs(value - middle) <= radius
+        for key, (middle, radius) in certificate.gradients.weight.items():
+            assert (np.abs(grads.weight[key] - middle) <= radius).all()
+        seen.add(bool(grads.weight["in", "a"][0, 0] > 0))
+    assert seen == {False, True}
+
+
+def test_a_silent_neuron_above_the_level_of_a_hinge_is_none_of_it():
+    net = make(NUMBERS)
+    quiet = {"in": es.SpikeTrains.from_lists([[[0.5e-3], []]])}
+    net = net.with_weights({("in", "a"): [[1.5, 0.0], [0.5, 0.0]], ("in", "a", "jump"): np.zeros((2, 2))})
+    solution = es.solve(net, quiet, T_END)
+    assert solution.spikes["a"].n_spikes == 0
+    highest = solution.voltage("a", np.linspace(0, T_END, 200)).max(axis=2)[0]
+    loss = es.losses.SilentHinge("a", [0.5 * highest[0], 1.0])
+    certificate = es.certify(solution, gradients=loss)
+    assert certificate.proven, str(certificate)
+    value, _ = es.value_and_grad(solution, loss)
+    assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
+    assert value > 0
+    assert certificate.gradients.weight["in", "a"].midpoints[0].tolist() == [0.0, 0.0]
+
+
+def test_a_sample_whose_label_is_silent_is_skipped():
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.5e-3], [2e-3]], [[], []]])}
+    numbers = NUMBERS | {"i_initial": np.zeros(2)}
+    solution = es.solve(make(numbers), inputs, T_END)
+    assert set(solution.spikes["a"].samples.tolist()) == {0}
+    for loss in (
+        es.losses.TTFSCrossEntropy("a", [1, 0], tau0=1e-3, tau1=6e-3, alpha=0.01, silent="skip"),
+        es.losses.TargetTimeMSE("a", np.full((2, 2), 5e-3), silent="skip"),
+    ):
+        certificate = es.certify(solution, gradients=loss)
+        assert certificate.proven, str(certificate)
+        value, _ = es.value_and_grad(solution, loss)
+        assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
+
+
+def test_a_gradient_by_an_arrival_about_as_v_is_released_is_undecided():
+    """Spikes of two equal neurons reach each other as their refractory periods end, in an order that is open."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("pair", 2, es.LIF(20e-3, 5e-3, t_ref=1e-3))
+    net.connect("in", "pair", [[8.0], [8.0]])
+    net.connect("pair", "pair", [[0.0, 3.0], [3.0, 0.0]], delay=1e-3)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0, 10e-3]]])}, 30e-3)
+    assert es.certify(solution).proven
+    certificate = es.certify(solution, gradients={"pair": np.ones(solution.spikes["pair"].n_spikes)})
+    assert not certificate.proven
+    assert certificate.undecided[0].why.startswith("the gradient is open: ")
