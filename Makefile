@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files perturbations interrupts training bench peers agreement circuits ci
+.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files perturbations interrupts training bench size peers agreement circuits ci
 
 check: lint types test
 
@@ -76,8 +76,19 @@ training:
 circuits:
 	$(BIN)python -m tests.circuits
 
+# the last version before the house was put in order, and this one: writes docs/reference/size.md
+BEFORE = 32ff798
+size:
+	test -d build/before || git clone --quiet --shared . build/before
+	git -C build/before checkout --quiet $(BEFORE)
+	$(BIN)python benchmarks/size.py build/before . --page docs/reference/size.md
+
 bench:
 	@for script in $(filter-out benchmarks/peers.py benchmarks/agreement.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done
+
+# every row of costs that is promised, each beside what bounds it, with ratios
+costs:
+	@for script in coldstart yinyang recurrent sparse; do echo "== $$script"; $(BIN)python benchmarks/$$script.py || exit 1; done
 
 # installs other simulators, each into an environment of its own, and writes docs/benchmarks.md
 peers:

@@ -6,6 +6,8 @@ same as its time constant changes. What is shown:
 
 - The largest exponent beside the 0 of the flow itself is negative for fast synapses, also for delta synapses, and
   positive for slow ones (Jahnke, Memmesheimer & Timme 2009; Angulo-Garcia & Torcini 2015).
+- Over delta synapses it is negative for every in-degree (Jahnke, Memmesheimer & Timme 2009); over slow ones its sign
+  and size change with it.
 - Where it is negative, small perturbations decay, and larger ones part two trajectories for good although both are
   stable (Monteforte & Wolf 2012).
 - Small ones of these networks end on a periodic orbit, after a transient that grows exponentially with their size
@@ -68,6 +70,28 @@ def beside_the_flow(found):
     return float(found.exponents[k]), float(found.errors[k])
 
 
+def largest(n, k_in, tau_syn, t, n_networks):
+    """Return a row: spikes a second, CV, mean exponent beside the flow's, its standard error, and what that says."""
+    values, errors, seen = [], [], []
+    for seed in range(n_networks):
+        net = balanced(n, k_in, tau_syn, seed)
+        seen.append(irregularity(net, 4.0))
+        value, error = beside_the_flow(es.lyapunov_spectrum(net, None, t, 6, transient=2.0))
+        values.append(value)
+        errors.append(error)
+    mean = statistics.fmean(values)
+    error = math.hypot(*errors) / n_networks
+    if n_networks > 1:
+        error = max(error, statistics.stdev(values) / math.sqrt(n_networks))
+    rate, variation = np.mean(seen, axis=0)
+    sign = "stable" if mean < -3 * error else "chaotic" if mean > 3 * error else "undecided"
+    return f"{rate:.1f} | {variation:.2f} | {mean:.2f} | {error:.2f} | {sign}"
+
+
+def name_of(tau_syn):
+    return "delta" if tau_syn is None else f"{tau_syn * 1e3:g}"
+
+
 def show_exponents(n, k_in, t, n_networks):
     print(
         f"\nLargest exponent beside the flow's 0, N = {n}, K = {k_in}, {n_networks} networks of {t:g} s each\n"
@@ -75,21 +99,18 @@ def show_exponents(n, k_in, t, n_networks):
     print("| tau_syn (ms) | spikes/s | CV | exponent (1/s) | error (1/s) | |")
     print("|---|---|---|---|---|---|")
     for tau_syn in (None, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3):
-        values, errors, seen = [], [], []
-        for seed in range(n_networks):
-            net = balanced(n, k_in, tau_syn, seed)
-            seen.append(irregularity(net, 4.0))
-            value, error = beside_the_flow(es.lyapunov_spectrum(net, None, t, 6, transient=2.0))
-            values.append(value)
-            errors.append(error)
-        mean = statistics.fmean(values)
-        error = math.hypot(*errors) / n_networks
-        if n_networks > 1:
-            error = max(error, statistics.stdev(values) / math.sqrt(n_networks))
-        rate, variation = np.mean(seen, axis=0)
-        sign = "stable" if mean < -3 * error else "chaotic" if mean > 3 * error else "undecided"
-        name = "delta" if tau_syn is None else f"{tau_syn * 1e3:g}"
-        print(f"| {name} | {rate:.1f} | {variation:.2f} | {mean:.2f} | {error:.2f} | {sign} |", flush=True)
+        print(f"| {name_of(tau_syn)} | {largest(n, k_in, tau_syn, t, n_networks)} |", flush=True)
+
+
+def show_degrees(n, t, n_networks):
+    print(
+        f"\nLargest exponent beside the flow's 0 against in-degree, N = {n}, {n_networks} networks of {t:g} s each\n"
+    )
+    print("| tau_syn (ms) | K | spikes/s | CV | exponent (1/s) | error (1/s) | |")
+    print("|---|---|---|---|---|---|---|")
+    for tau_syn in (None, 5e-3, 20e-3):
+        for k_in in (12, 25, 50, 100, 200):
+            print(f"| {name_of(tau_syn)} | {k_in} | {largest(n, k_in, tau_syn, t, n_networks)} |", flush=True)
 
 
 def parted(net, state, by, t):
@@ -183,7 +204,7 @@ def show_errors(n, k_in, t, n_trajectories):
         values, errors = (np.array([getattr(one, name) for one in found]) for name in ("exponents", "errors"))
         mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
         relative = np.sqrt((((values - mean) / errors) ** 2).mean(axis=0))
-        name = "delta" if tau_syn is None else f"{tau_syn * 1e3:g}"
+        name = name_of(tau_syn)
         for k in range(3):
             numbers = f"{mean[k]:.2f} | {spread[k]:.2f} | {errors[:, k].mean():.2f} | {relative[k]:.2f}"
             print(f"| {name} | {k + 1} | {numbers} |", flush=True)
@@ -225,13 +246,16 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", choices=["exponents", "errors", "perturbations", "transients", "costs"])
+    parser.add_argument(
+        "--only", choices=["exponents", "degrees", "errors", "perturbations", "transients", "costs"]
+    )
     parser.add_argument("--neurons", type=int, default=400)
     parser.add_argument("--networks", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=8.0, help="that exponents are averaged over")
     given = parser.parse_args()
     shown = {
         "exponents": lambda: show_exponents(given.neurons, 100, given.seconds, given.networks),
+        "degrees": lambda: show_degrees(given.neurons, given.seconds, given.networks),
         "errors": lambda: show_errors(100, 30, 3.0, 6 * given.networks),
         "perturbations": lambda: show_perturbations(given.neurons, 100, 30),
         "transients": lambda: show_transients(10, 5 * given.networks),

@@ -35,8 +35,12 @@ def main() -> None:
         "margins": lambda: es.margins(solution, threads=1),
         "margins, 8 nearest of each": lambda: es.margins(solution, nearest=8, threads=1),
         "gradient_condition": lambda: es.gradient_condition(solution, threads=1),
-        "estimate_radius, weight": lambda: es.estimate_radius(solution, "weight", threads=1),
-        "estimate_radius, spike_times": lambda: es.estimate_radius(solution, "spike_times", threads=1),
+        "trust_radius(certify=False), weight": lambda: es.trust_radius(
+            solution, "weight", threads=1, certify=False
+        ),
+        "trust_radius(certify=False), spike_times": lambda: es.trust_radius(
+            solution, "spike_times", threads=1, certify=False
+        ),
     }
     for name, call in calls.items():
         print(f"{name:30} {median(call, arguments.repeat) / arguments.batch * 1e6:10.0f} us per sample")

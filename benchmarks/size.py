@@ -1,6 +1,7 @@
 """How large the library is, and how long it takes to start: python benchmarks/size.py [TREE ...].
 
-Prints one column for each checkout, this one by default, so that two versions stand side by side. Lines, files and
+Prints one column for each checkout, this one by default, so that two versions stand side by side; --page also writes
+them as docs/reference/size.md, which `make size` does for a version that it checks out. Lines, files and
 parameters are counted in the sources; public names are what the packages of eventsolve offer, without their modules.
 The wheel is built, and its size with everything that it needs is that of the installed distributions. A start is the
 README's ten lines in a fresh interpreter, once with an empty cache of kernels and once with a full one, in seconds of
@@ -21,9 +22,19 @@ from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
 from pathlib import Path
 
+from eventsolve.files import write_text
+
 PACKAGES = ("eventsolve", "validation")
 MANY = 12
 """More parameters than a kernel should have."""
+PAGE = """# Size
+
+How large the library is and how long it takes to start, before its rooms were put in order and after. Made by
+`make size`; do not edit. Public names are what the packages of `eventsolve` offer, without their modules; a start is
+the ten lines of the README in a fresh interpreter, in seconds of processor time, with an empty cache of kernels (cold)
+and a full one (warm).
+
+"""
 NAMES = """
 import importlib, pkgutil, sys, types
 import eventsolve
@@ -45,6 +56,16 @@ for path in ("eventsolve", *(m.name for m in pkgutil.walk_packages(eventsolve.__
             found.add((path, name))
 print(len([name for path, name in found if path == "eventsolve"]), len({name for _, name in found}))
 """
+
+
+def version(tree: Path) -> str:
+    """Return the version of a checkout, with its commit."""
+    text = (tree / "eventsolve" / "_version.py").read_text()
+    commit = subprocess.run(
+        ["git", "-C", tree, "rev-parse", "--short=7", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    number = re.search(r"__version__ = .(.+).$", text, re.MULTILINE)[1]
+    return f"{number}, {commit}"
 
 
 def sources(tree: Path, *folders: str) -> Iterator[Path]:
@@ -158,12 +179,15 @@ def main() -> None:
     """Measure the checkouts that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trees", nargs="*", type=Path, default=[Path(__file__).parents[1]])
-    trees = [tree.resolve() for tree in parser.parse_args().trees]
+    parser.add_argument("--page", type=Path, help="a page to write with the table")
+    given = parser.parse_args()
+    trees = [tree.resolve() for tree in given.trees]
     columns = [measured(tree) for tree in trees]
-    print("| | " + " | ".join(tree.name for tree in trees) + " |")
-    print("|---" * (len(trees) + 1) + "|")
-    for name in columns[0]:
-        print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
+    lines = ["| | " + " | ".join(map(version, trees)) + " |", "|---" * (len(trees) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(column[name] for column in columns) + " |" for name in columns[0]]
+    print("\n".join(lines))
+    if given.page:
+        write_text(given.page, PAGE + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ from eventsolve.spiketrains import SpikeTrains as SpikeTrains
 from eventsolve.stability.condition import Condition as Condition
 from eventsolve.stability.condition import gradient_condition as gradient_condition
 from eventsolve.stability.estimates import RadiusEstimate as RadiusEstimate
-from eventsolve.stability.estimates import estimate_radius as estimate_radius
 from eventsolve.stability.margins import Margin as Margin
 from eventsolve.stability.margins import Margins as Margins
 from eventsolve.stability.margins import margins as margins
@@ -62,6 +61,7 @@ if _TYPE_CHECKING:
     from eventsolve.dynamics import LyapunovSpectrum as LyapunovSpectrum
     from eventsolve.dynamics import NoOrbitError as NoOrbitError
     from eventsolve.dynamics import Orbit as Orbit
+    from eventsolve.dynamics import OrbitContinuation as OrbitContinuation
     from eventsolve.dynamics import PhaseResponse as PhaseResponse
     from eventsolve.dynamics import Sensitivity as Sensitivity
     from eventsolve.dynamics import continuation as continuation
@@ -81,7 +81,7 @@ else:
         names=dict.fromkeys(
             (
                 *("Continuation", "ContinuationError", "FluxTube", "LyapunovError", "LyapunovSpectrum"),
-                *("NoOrbitError", "Orbit", "PhaseResponse", "Sensitivity"),
+                *("NoOrbitError", "Orbit", "OrbitContinuation", "PhaseResponse", "Sensitivity"),
                 *("continuation", "flux_tube", "lyapunov_spectrum", "periodic_orbit", "phase_response"),
                 "sensitivity",
             ),

@@ -24,6 +24,7 @@ from eventsolve.losses import Evaluation, Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, is_readout, means_back, scaled
 from eventsolve.network import Key
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
+from eventsolve.reductions import USUAL, Reduction
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
@@ -242,7 +243,7 @@ def value_and_grad(
     loss: Loss,
     *,
     wrt: Collection[str] | None = None,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    reduction: Reduction = USUAL,
     threads: int | None = None,
 ) -> tuple[Any, Gradients]:
     """Return a loss and its exact gradient.
@@ -394,10 +395,11 @@ def _checked_samples(name: str, voltage_samples: VoltageSamples, solution: Solut
             f"times at which {name!r} is read must lie in [{solution.t_start!r}, t_end = {solution.t_end!r}]; "
             f"{first_entry(checked.times, outside)}"
         )
-    if layer.cyclic and (checked.arrivals != -1).any():
+    moving = checked.moving
+    if layer.cyclic and moving.any():
         raise ValueError(
             f"voltage samples of {name!r}, which is in a cycle, must be fixed in time, with -1 for arrivals; "
-            f"{first_entry(checked.arrivals, checked.arrivals != -1)}"
+            f"{first_entry(checked.arrivals, moving)}"
         )
     if not np.isfinite(checked.cotangents).all():
         raise ValueError(

@@ -117,7 +117,7 @@ class AdjointStates(Frozen):
         return p_v, p_i
 
 
-def adjoint_states(solution: Solution, loss: Loss) -> AdjointStates:
+def adjoint_states(solution: Solution, loss: Loss, *, threads: int | None = None) -> AdjointStates:
     """Return dL/dV and dL/dI of each sample's own loss, for every neuron at any time.
 
     Parameters
@@ -125,6 +125,8 @@ def adjoint_states(solution: Solution, loss: Loss) -> AdjointStates:
     solution : Solution
     loss : Loss
         From :mod:`eventsolve.losses`.
+    threads : int, optional
+        As in ``solve``; the result has the same bits for any number.
 
     Raises
     ------
@@ -144,6 +146,6 @@ def adjoint_states(solution: Solution, loss: Loss) -> AdjointStates:
     array([[[0.607, 0.995, 0.   ]]])
     """
     solution.require_whole("adjoint states")
-    gradients = value_and_grad(solution, loss, wrt=("spike_times",), reduction="sum")[1]
+    gradients = value_and_grad(solution, loss, wrt=("spike_times",), reduction="sum", threads=threads)[1]
     evaluation = loss.evaluate(solution)
     return AdjointStates(solution, gradients.spike_times, evaluation.voltages, evaluation.means)

@@ -53,6 +53,13 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
+def instance(name: str, given: object, kind: type) -> None:
+    """Raise a TypeError if what was given is of another class."""
+    if not isinstance(given, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {kind.__name__}; got {shown(given)}")
+
+
 def first_entry(values: NDArray[Any], bad: NDArray[np.bool_]) -> str:
     """Say which is the first bad entry, and what it is."""
     if not values.ndim:
@@ -70,6 +77,8 @@ def real_array(name: str, given: object, expected: str = "numbers") -> NDArray[n
     ValueError
         If ``given`` is ragged, or holds anything but plain real numbers: "{name} must be {expected}; ...".
     """
+    if type(given) is np.ndarray and given.dtype == np.float64:
+        return np.array(given, order="C")
     array = _array(name, given, expected)
     if array.dtype.kind not in "iufO" and not isinstance(given, np.ndarray):
         array = np.asarray(given, dtype=object)  # [1.0, "2"] as it was given, not as one type for all

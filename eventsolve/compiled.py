@@ -2,17 +2,80 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numba
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.extending import intrinsic, models, overload, register_model
 
 from eventsolve.kernel_cache import KernelCache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Inner(types.Dispatcher):
+    """The numba type of a kernel where another calls it; a 0 there is any integer: none is compiled for one value."""
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        return super().get_call_type(context, tuple(map(types.unliteral, args)), kws)
+
+
+register_model(_Inner)(models.OpaqueModel)
+
+
+class _PartLibrary(JITCodeLibrary):
+    """The code of a part, which is optimised and made machine code only in the kernels that it is linked into."""
+
+    def finalize(self) -> None:
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """What numba tells of the Python objects that code uses: a part, which is nowhere in memory, uses none."""
+        return SimpleNamespace(set_env=lambda name, environment: None)
+
+
+class _PartCompiler(Compiler):
+    """numba's compiler, with such a library."""
+
+    def __init__(self, typing: Any, target: Any, _: Any, *rest: Any) -> None:
+        library: Any = _PartLibrary
+        super().__init__(typing, target, library(target.codegen(), "part"), *rest)  # type: ignore[no-untyped-call]
+
+
+class _Kernel:
+    """A kernel, compiled for calls from Python, and apart from that as a part of those that call it.
+
+    To take the arguments of a call from Python apart is more code than most kernels have, where they are records of
+    arrays; a part has none of it. What is called from Python is kept on disk, with all its parts.
+    """
+
+    def __init__(self, function: Callable[..., Any], outer: Any, inner: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.outer, self.inner = outer, inner
+        outer._cache = KernelCache(function)
+        self._numba_type_ = _Inner(inner)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.outer(*arguments)
+
+    @property
+    def overloads(self) -> Any:
+        """What it is compiled to for calls from Python, by the types of arguments."""
+        return self.outer.overloads
 
 
 def compiled(function: Function, **options: Any) -> Function:
@@ -21,9 +84,11 @@ def compiled(function: Function, **options: Any) -> Function:
     A kernel may use what is in the folder of its module, in a folder ``kernels`` of its package, and in
     ``eventsolve.kernels``: changes there are noticed.
     """
-    kernel: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    if kernel is not function:
-        kernel._cache = KernelCache(function)
+    jit: Any = numba.njit
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **options}
+    outer = jit(**options)(function)
+    inner = jit(no_cpython_wrapper=True, pipeline_class=_PartCompiler, **options)(function)
+    kernel: Any = outer if outer is function else _Kernel(function, outer, inner)
     result: Function = kernel
     return result
 
@@ -37,15 +102,8 @@ def without_refcount(function: Function) -> Function:
 
 
 def embedded(function: Function) -> Function:
-    """Compile such a kernel into its caller: to hand over many arrays costs more than a small part of a loop."""
+    """Compile such a kernel into its callers: where a call costs as much as a formula, or hands over many arrays."""
     return compiled(function, _nrt=False, forceinline=True)
-
-
-def inlined(function: Function) -> Function:
-    """Compile a formula into every kernel that uses it: a call costs as much as the formula."""
-    formula: Any = numba.njit(inline="always", error_model="numpy")(function)
-    result: Function = formula
-    return result
 
 
 def prefetch(array: Any, index: Any) -> None:

@@ -108,8 +108,8 @@ def read_only(value: Any) -> Any:
 
     Of a sparse matrix in compressed rows it is a new matrix of such arrays.
     """
-    if value is None or isinstance(value, (int, float, str)):
-        return value
+    if value is None or isinstance(value, (int, float, str, Frozen)) or type(value) is FrozenMapping:
+        return value  # before the question whether it is a mapping, which takes as long as all others
     if isinstance(value, np.ndarray):
         if not value.flags.writeable:
             return value

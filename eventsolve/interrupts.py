@@ -46,12 +46,16 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes
     ----------
-    so_far : Certificate or TrustRadius
-        Of the samples that were done: it says that it is not complete.
+    so_far : Certificate, TrustRadius or another result
+        Of what was done: it says that it is not complete. None if nothing was.
     """
 
     def __init__(self, so_far: Any) -> None:
-        super().__init__(f"what was finished before it is in the attribute so_far of this error: {so_far}")
+        super().__init__(
+            "nothing was finished before it: the attribute so_far of this error is None"
+            if so_far is None
+            else f"what was finished before it is in the attribute so_far of this error: {so_far}"
+        )
         self.so_far = so_far
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[Any]]:

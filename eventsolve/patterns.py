@@ -29,7 +29,7 @@ NAMES = ("weight", "delay", *NEURON_PARAMETERS, "spike_times")
 
 
 def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) -> Pattern:
-    """Return what ``of`` asks for, number by number; errors as of :func:`estimate_radius`."""
+    """Return what ``of`` asks for, number by number; errors as of :func:`eventsolve.trust_radius`."""
     if isinstance(of, str):
         _require_name("of", of)
         of = {of: dict.fromkeys(_keys(solution.network, of), 1.0)}

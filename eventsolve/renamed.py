@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 RENAMED = {
+    "eventsolve.compare.Culprit": "eventsolve.compare.WorstSpike",
+    "eventsolve.estimate_radius": "eventsolve.trust_radius(certify=False)",
     "eventsolve.losses.VoltageReads": "eventsolve.losses.VoltageSamples",
     "AdjointStates.reads": "AdjointStates.voltage_samples",
     "Gradients.reads": "Gradients.voltage_samples",

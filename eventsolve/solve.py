@@ -26,16 +26,14 @@ MAX_SPIKES = 10_000_000
 class StoppedError(RuntimeError):
     """The solver stopped before t_end, at ``time`` in seconds, at a neuron of a population in one sample.
 
-    ``solution`` is everything before that time, of all samples.
+    ``sentence`` says so; ``solution`` is everything before that time, of all samples.
     """
 
     def __init__(
         self, why: str, population: str, neuron: int, sample: int, time: float, problem: Problem
     ) -> None:
-        super().__init__(
-            f"neuron {neuron} of {population!r} in sample {sample} {why} {time!r} s; "
-            "the error's .solution holds everything before that time"
-        )
+        self.sentence = f"neuron {neuron} of {population!r} in sample {sample} {why} {time!r} s"
+        super().__init__(f"{self.sentence}; the error's .solution holds everything before that time")
         self.population, self.neuron, self.sample, self.time = population, neuron, sample, time
         self._problem = problem
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from eventsolve.kernels.tangents import move
 from eventsolve.losses import Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, means_forward
 from eventsolve.patterns import Pattern, direction_of, scales_of
+from eventsolve.reductions import USUAL, Reduction
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, brief, listed, several
@@ -69,7 +70,7 @@ def jvp(
     direction: Mapping[str, Mapping[Any, Any]],
     loss: Loss | None = None,
     *,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    reduction: Reduction = USUAL,
     threads: int | None = None,
 ) -> Tangents:
     """Return the derivative of every spike time, and of a loss, along one direction, exactly.

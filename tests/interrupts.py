@@ -92,7 +92,7 @@ def verbs() -> dict[str, Callable[[], Any]]:
         "value_and_grad of a voltage": lambda: es.value_and_grad(solved, voltage),
         "adjoint_states": lambda: es.adjoint_states(looped, loss).voltage("mid", times),
         "margins": lambda: es.margins(looped, nearest=3),
-        "estimate_radius": lambda: es.estimate_radius(solved),
+        "trust_radius, to first order": lambda: es.trust_radius(solved, certify=False),
         "gradient_condition": lambda: es.gradient_condition(solved),
         "trust_radius": lambda: es.trust_radius(small),
         "certify": lambda: es.certify(small),

@@ -87,6 +87,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
     "eventsolve/kernels/queues.py": ("tests/eventsolve/test_queue_order.py",),
     "eventsolve/kernels/membrane.py": (
+        "tests/eventsolve/kernels/test_membrane_digits.py",
         "tests/eventsolve/kernels/test_membrane.py",
         "tests/eventsolve/test_integrator.py",
     ),
@@ -95,8 +96,16 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_mirror.py",
         "tests/eventsolve/test_recurrent.py",
     ),
-    "eventsolve/losses/spike_times.py": ("tests/eventsolve/test_losses.py",),
-    "eventsolve/losses/voltages.py": ("tests/eventsolve/test_voltage_losses.py",),
+    "eventsolve/losses/spike_times.py": (
+        "tests/eventsolve/test_loss_edges.py",
+        "tests/eventsolve/test_losses.py",
+        "tests/eventsolve/test_loss_terms.py",
+    ),
+    "eventsolve/losses/voltages.py": (
+        "tests/eventsolve/test_loss_edges.py",
+        "tests/eventsolve/test_loss_terms.py",
+        "tests/eventsolve/test_voltage_losses.py",
+    ),
     "eventsolve/first_spikes.py": (
         "tests/eventsolve/test_first_spikes_chunks.py",
         "tests/eventsolve/test_first_spikes.py",
@@ -107,16 +116,32 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/stability/test_condition_of_levels.py",
         "tests/eventsolve/stability/test_condition.py",
     ),
-    "eventsolve/stability/estimates.py": ("tests/eventsolve/stability/test_trust.py",),
+    "eventsolve/stability/estimates.py": (
+        "tests/eventsolve/stability/test_estimates.py",
+        "tests/eventsolve/stability/test_trust.py",
+    ),
     "eventsolve/compare/comparison.py": (
+        "tests/eventsolve/compare/test_edges.py",
         "tests/eventsolve/compare/test_compare_numbers.py",
         "tests/eventsolve/compare/test_compare.py",
         "tests/eventsolve/compare/test_one_rule.py",
     ),
-    "eventsolve/io/records/record.py": ("tests/eventsolve/io/test_records.py",),
-    "eventsolve/io/records/fields.py": ("tests/eventsolve/io/test_records.py",),
-    "eventsolve/io/records/losses.py": ("tests/eventsolve/io/test_records.py",),
-    "eventsolve/io/records/networks.py": ("tests/eventsolve/io/test_records.py",),
+    "eventsolve/io/records/record.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
+    "eventsolve/io/records/fields.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
+    "eventsolve/io/records/losses.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
+    "eventsolve/io/records/networks.py": (
+        "tests/eventsolve/io/test_record_edges.py",
+        "tests/eventsolve/io/test_records.py",
+    ),
 }
 """Modules and the tests that have to notice, the fastest first."""
 QUICK = [

@@ -55,7 +55,7 @@ def inside(solution: es.Solution, name: str, rng: np.random.Generator) -> tuple[
 
 def outside(solution: es.Solution) -> float | None:
     """Return the multiple of the estimate at which the order changes along the worst direction, inf if none."""
-    estimate = es.estimate_radius(solution)
+    estimate = es.trust_radius(solution, certify=False)
     limit = estimate.limits[0]
     if limit is None:
         return None

@@ -11,19 +11,21 @@ import json
 import re
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
+from tests.clocked_program import Program
+from validation import registry
 from validation.diagnosis import Diagnosis, diagnose
-
-Arrays = dict[str, np.ndarray]
+from validation.diagnosis.verdict import PATIENCE
 
 # -- networks ---------------------------------------------------------------------------------------------------------
 
@@ -75,257 +77,37 @@ def problem(kind: str, seed: int) -> es.Problem:
 
 NETWORKS = ("plain", "deep", "delays", "recurrent", "refractory", "subtract", "leak")
 
-# -- the implementation -----------------------------------------------------------------------------------------------
+# -- faults -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Program:
-    """EventProp on a clock in numpy, each of whose settings but the first four is something wrong."""
+class Machine:
+    """A registered target, which runs as :class:`tests.clocked_program.Program` does."""
 
-    h: float = 1e-3
-    propagators: str = "exact"
-    rounding: str = "nearest"
-    number: str = "float64"
-    current_first: bool = False
-    held: bool = True
-    leaks: tuple[str, ...] = ()
-    packets: str = "all"
-    lost: tuple[str, int] | None = None
-    late_after: int | None = None
-    jitter: float = 0.0
-    resets_current: bool = False
-    reset_term: bool = True
-    slope: str = "before"
-    p_v: float = 1.0
-    p_i: float = 1.0
-    keeps_p_v: bool = False
-    back: Callable[[es.Problem], es.Network] | None = None
-    errors: Callable[[Arrays], Arrays] = field(default=lambda e: e)
-
-    def number_of(self, x: Any) -> Any:
-        """Round to the number format."""
-        return np.asarray(x, dtype=self.number).astype(np.float64)
-
-    def factors(self, p: Any) -> tuple[Any, Any, Any]:
-        """Return beta, alpha, and what I adds to V."""
-        m, s = p.parameter("tau_mem"), p.parameter("tau_syn")
-        if self.propagators == "euler":
-            return 1 - self.h / m, 1 - self.h / s, self.h / m
-        a, b = np.exp(-self.h / m), np.exp(-self.h / s)
-        if self.propagators == "exponential":
-            return a, b, 1 - a
-        return a, b, np.where(np.isclose(m, s), self.h / m * a, s / (s - m + (m == s)) * (b - a))
+    h: float
+    target: str
+    settings: tuple[tuple[str, Any], ...] = ()
 
     def run(self, given: es.Problem, ran: es.Problem | None = None) -> Record:
         """Return the record of a problem, or what it becomes if another one is run in its place."""
-        ran = ran or given
-        raster, states = self.forward(ran)
-        spikes = {name: trains(raster[name], self.h) for name in states}
-        grid = {**ran.inputs, **spikes}
-        seen = SimpleNamespace(
-            spikes=grid,
-            network=ran.network,
-            n_samples=ran.n_samples,
-            t_end=ran.t_end,
-            t_start=0.0,
-            stopped=None,
-        )
-        loss: Any = replace(ran.loss, silent="skip")  # type: ignore[type-var]
-        evaluation = loss.evaluate(seen)
-        errors = {name: np.zeros(raster[name].shape) for name in raster}
-        for name, values in evaluation.spike_times.items():
-            t = grid[name]
-            errors[name][np.rint(t.times / self.h).astype(int), t.samples, t.neurons] = values
-        weight, told = self.backward(ran, raster, states, self.errors(errors))
-        of = {name: value[np.rint(spikes[name].times / self.h).astype(int), spikes[name].samples, spikes[name].neurons]
-              for name, value in told.items() if name in spikes}  # fmt: skip
-        return replace(
-            Record.of(
-                given,
-                "planted",
-                spikes=spikes,
-                time_step=self.h,
-                loss_values=np.asarray(evaluation.values),
-                gradients={"weight": weight, "spike_times": of},
-            )
-        )
-
-    def forward(self, ran: es.Problem) -> tuple[Arrays, dict[str, tuple[np.ndarray, ...]]]:
-        """Return who spikes when; V, I, whether V was free, and I after arrivals, (n_steps + 1, n_samples, n) each."""
-        net, n_steps, n_samples = ran.network, round(ran.t_end / self.h), ran.n_samples
-        steps = {"nearest": np.rint, "up": np.ceil, "down": np.floor}[self.rounding]
-        raster = {name: np.zeros((n_steps + 1, n_samples, p.size)) for name, p in net.populations.items()}
-        for name, t in ran.inputs.items():
-            k = steps((t.times / self.h).round(9)).astype(int)
-            inside = k <= n_steps
-            raster[name][k[inside], t.samples[inside], t.neurons[inside]] = 1.0
-        neurons = {name: p for name, p in net.populations.items() if p.neuron is not None}
-        states = {
-            name: tuple(np.zeros((n_steps + 1, n_samples, p.size)) for _ in range(4))
-            for name, p in neurons.items()
+        target: Any = registry.target(self.target, time_step=self.h, **dict(self.settings))
+        found = target.run(ran or given)
+        gradients = {
+            "weight": dict(found.weight),
+            "spike_times": {n: e for n, e in found.spike_times.items() if n != "in"},
         }
-        groups = [range(n_samples)] if not self.leaks else [range(s, s + 1) for s in range(n_samples)]
-        v: Arrays = {}
-        i: Arrays = {}
-        for group in groups:
-            of = list(group)
-            for name, p in neurons.items():
-                if name not in v or "V" not in self.leaks:
-                    v[name] = v.get(name, 0.0) * 0.0 + np.broadcast_to(
-                        p.parameter("v_initial"), (len(of), p.size)
-                    )
-                if name not in i or "I" not in self.leaks:
-                    i[name] = np.broadcast_to(p.parameter("i_initial"), (len(of), p.size)) * 1.0
-            self._some(net, raster, states, of, v, i, n_steps)
-        return raster, states
-
-    def _some(
-        self, net: es.Network, raster: Arrays, states: Any, of: list[int], v: Arrays, i: Arrays, n_steps: int
-    ) -> None:
-        r, neurons = self.number_of, {n: net.population(n) for n in states}
-        factor = {name: self.factors(p) for name, p in neurons.items()}
-        until = {name: np.full((len(of), p.size), -1) for name, p in neurons.items()}
-        w = {key: r(p.weight) for key, p in net.projections.items()}
-        d = {key: int(np.rint(p.delay.max(initial=0.0) / self.h)) for key, p in net.projections.items()}
-        rng = np.random.default_rng(5)
-        for k in range(n_steps + 1):
-            for name, p in neurons.items():
-                was, free = i[name], k > until[name]
-                beta, alpha, c = factor[name]
-                if k:
-                    i[name] = r(alpha * i[name])
-                    drive = i[name] if self.current_first else was
-                    leak = p.parameter("v_leak")
-                    if self.current_first:
-                        i[name] = drive = r(drive + self._arriving(net, raster, w, d, name, k - 1, of))
-                    moved = r(r(beta * v[name]) + r(c * drive) + (1 - beta) * leak)
-                    v[name] = np.where(free, moved, v[name])
-                if self.jitter:
-                    v[name] = v[name] + rng.normal(0, self.jitter, v[name].shape)
-                for x, value in zip(states[name], (v[name], i[name], free, i[name]), strict=True):
-                    x[k, of] = value
-                fires = (v[name] > p.parameter("v_threshold")) & (free | (not self.held))
-                raster[name][k, of] = fires
-                drop = p.parameter("v_threshold") - p.parameter("v_reset")
-                subtracts = getattr(p.neuron, "reset", "value") == "subtract"
-                v[name] = np.where(fires, v[name] - drop if subtracts else p.parameter("v_reset"), v[name])
-                if self.resets_current:
-                    i[name] = np.where(fires, 0.0, i[name])
-                if self.held:
-                    until[name] = np.where(fires, k + np.rint(p.parameter("t_ref") / self.h), until[name])
-            if not self.current_first:
-                for name in neurons:
-                    i[name] = r(i[name] + self._arriving(net, raster, w, d, name, k, of))
-                    states[name][3][k, of] = i[name]
-
-    def _arriving(
-        self, net: es.Network, raster: Arrays, w: Any, d: Any, name: str, k: int, of: list[int]
-    ) -> Any:
-        total = np.zeros((len(of), net.population(name).size))
-        for key in net.projections:
-            at = k - d[key]
-            if key[1] != name or at < 0:
-                continue
-            sent = raster[key[0]][at][of].copy()
-            if self.lost is not None and self.lost[0] == key[0]:
-                seen = np.flatnonzero(raster[key[0]][: at + 1, 0].sum(axis=1).cumsum() >= self.lost[1])
-                if 0 in of and seen.size and seen[0] == at:
-                    sent[of.index(0), np.argmax(sent[of.index(0)])] = 0.0
-            if self.packets == "first":
-                first = np.cumsum(sent, axis=1) == 1
-                sent = sent * first
-            total += sent @ w[key].T
-        return total
-
-    def backward(
-        self, ran: es.Problem, raster: Arrays, states: Any, errors: Arrays
-    ) -> tuple[dict[Any, Any], Arrays]:
-        """Return dL/dw of every sample, and dL/dt at every spike."""
-        net = ran.network if self.back is None else self.back(ran)
-        r, n_steps = self.number_of, round(ran.t_end / self.h)
-        neurons = {n: net.population(n) for n in states}
-        factor = {name: self.factors(p) for name, p in neurons.items()}
-        d = {key: int(np.rint(p.delay.max(initial=0.0) / self.h)) for key, p in net.projections.items()}
-        shapes = {name: states[name][0].shape for name in neurons}
-        at_v, at_i = ({name: np.zeros(shape) for name, shape in shapes.items()} for _ in range(2))
-        p_v, p_i = ({name: np.zeros(shape[1:]) for name, shape in shapes.items()} for _ in range(2))
-        held, released = ({name: np.zeros(shape[1:]) for name, shape in shapes.items()} for _ in range(2))
-        told = {name: errors[name].copy() for name in raster}
-        for k in range(n_steps, -1, -1):
-            for name, p in neurons.items():
-                v, _, free, left = (x[k] for x in states[name])
-                at_i[name][k], at_v[name][k] = p_i[name], p_v[name]
-                if p.parameter("t_ref").any():
-                    out = free == 0
-                    rate = 1 / p.parameter("tau_mem")
-                    if k < n_steps:
-                        freed = out & (states[name][2][k + 1] > 0)
-                        released[name] = np.where(
-                            freed, -p_v[name] * (p.parameter("v_leak") - v + left) * rate, released[name]
-                        )
-                    held[name] = np.where(out, held[name] + p_v[name], held[name])
-                    p_v[name] = np.where(out, 0.0, p_v[name])
-                    at_v[name][k] = p_v[name]
-            for name, p in neurons.items():
-                z = raster[name][k] > 0
-                v, i = states[name][0][k], states[name][1][k]
-                error = told[name][k] + self._answer(net, at_v, at_i, d, name, k, n_steps)
-                rate, leak = 1 / p.parameter("tau_mem"), p.parameter("v_leak")
-                drop = p.parameter("v_threshold") - p.parameter("v_reset")
-                subtracts = getattr(p.neuron, "reset", "value") == "subtract"
-                reset = v - drop if subtracts else p.parameter("v_reset")
-                before, after = (leak + i - v) * rate, (leak + i - reset) * rate
-                waits = p.parameter("t_ref") > 0
-                own = np.where(waits, released[name], -p_v[name] * after)
-                error = error + (own if self.reset_term else 0.0)
-                told[name][k] = np.where(z, error, 0.0)
-                kept = np.where(waits, held[name], p_v[name])
-                divisor = {
-                    "before": before,
-                    "after": after,
-                    "none": rate,
-                    "current": i * rate,
-                    "sign": -before,
-                }[self.slope]
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    jump = np.where(error == 0, 0.0, -error / divisor)
-                p_v[name] = r(np.where(z, jump + (kept if self.keeps_p_v else 0.0), p_v[name]))
-                held[name], released[name] = np.where(z, 0.0, held[name]), np.where(z, 0.0, released[name])
-            for name in neurons:
-                if k:
-                    beta, alpha, c = factor[name]
-                    p_i[name] = r(r(alpha * p_i[name]) + r(c * p_v[name]))
-                    p_v[name] = r(beta * p_v[name])
-        weight = {}
-        for key in net.projections:
-            sent, felt = raster[key[0]][: n_steps + 1 - d[key]], at_i[key[1]][d[key] :]
-            weight[key] = np.einsum("ksp,ksq->spq", felt, sent)
-        return weight, told
-
-    def _answer(
-        self, net: es.Network, at_v: Arrays, at_i: Arrays, d: Any, name: str, k: int, n_steps: int
-    ) -> Any:
-        total: Any = 0.0
-        for key, q in net.projections.items():
-            if key[0] == name and k + d[key] <= n_steps:
-                p, at = net.population(key[1]), k + d[key]
-                of_i = self.p_i * at_i[key[1]][at] / p.parameter("tau_syn")
-                total = total + (of_i - self.p_v * at_v[key[1]][at] / p.parameter("tau_mem")) @ q.weight
-        return total
+        spikes = {n: t for n, t in found.spikes.items() if n != "in"}
+        return Record.of(
+            given,
+            "planted",
+            spikes=spikes,
+            time_step=self.h,
+            loss_values=found.loss_values,
+            gradients=gradients,
+        )
 
 
-def trains(raster: np.ndarray, h: float) -> es.SpikeTrains:
-    """Return spikes of a raster."""
-    k, s, n = np.nonzero(raster)
-    order = np.lexsort((n, k, s))
-    return es.SpikeTrains.from_arrays(
-        k[order] * h, n[order], s[order], n_samples=raster.shape[1], n_neurons=raster.shape[2]
-    )
-
-
-# -- faults -----------------------------------------------------------------------------------------------------------
-
-Plant = Callable[[Program, es.Problem], Record]
+Plant = Callable[[Any, es.Problem], Record | None]
 
 
 @dataclass(frozen=True)
@@ -396,7 +178,10 @@ def with_loss(**changed: Any) -> Plant:
 
 
 def set_to(**settings: Any) -> Plant:
-    return lambda program, given: replace(program, **settings).run(given)
+    """Plant another setting of the program of our own, which other machines do not have."""
+    return lambda program, given: (
+        replace(program, **settings).run(given) if isinstance(program, Program) else None
+    )
 
 
 def back(change: Callable[[es.Network], es.Network]) -> Plant:
@@ -441,7 +226,38 @@ def summed(record: Record, program: Program) -> Record:
     )
 
 
-IN, OUT = ("in", "hidden"), ("hidden", "out")
+def with_weights_each(change: Callable[[Any, np.ndarray], np.ndarray]) -> Plant:
+    def plant(program: Program, given: es.Problem) -> Record:
+        changed = {key: change(key, p.weight) for key, p in given.network.projections.items()}
+        return program.run(given, replace(given, network=given.network.with_weights(changed)))
+
+    return plant
+
+
+def with_errors(change: Callable[[np.ndarray], np.ndarray]) -> Plant:
+    """Plant what is wrong in dL/dt of the loss, (n_steps + 1, n_samples, n)."""
+    return set_to(errors=lambda errors: {name: change(e) if e.any() else e for name, e in errors.items()})
+
+
+def pointwise(like: Any, value: float) -> np.ndarray:
+    """Return ones of the same shape, and a value in one place in the middle."""
+    factors = np.ones(np.shape(like))
+    factors.flat[factors.size // 2] = value
+    return factors
+
+
+def swapped(w: np.ndarray, one: tuple[int, int], other: tuple[int, int]) -> np.ndarray:
+    found = w.copy()
+    found[one], found[other] = w[other], w[one]
+    return found
+
+
+IN, OUT, REC = ("in", "hidden"), ("hidden", "out"), ("hidden", "hidden")
+UNNAMED = "(?!x)x"
+SYNAPSE = "one (weight|synapse)|synapse"
+SILENCED = SYNAPSE + "|has weights or a threshold that keep it silent"
+"""Of a weight without which its neuron may never spike, which nothing tells from others of the neuron."""
+OTHERS = ("plain", "deep", "delays", "recurrent", "subtract")
 SHALLOW = tuple(name for name in NETWORKS if name != "deep")
 FAULTS: dict[str, Fault] = {
     # written down
@@ -526,7 +342,29 @@ FAULTS: dict[str, Fault] = {
         gradients(lambda g, r: g.astype(np.float16).astype(float)), "float16|half|rounded|11 bits|bits"
     ),
     "gradient noise": Fault(
-        gradients(lambda g, r: g + np.random.default_rng(1).normal(0, np.abs(g).max() / 5, g.shape)), "(?!x)x"
+        gradients(lambda g, r: g + np.random.default_rng(1).normal(0, np.abs(g).max() / 5, g.shape)), UNNAMED
+    ),
+    "gradient of one layer negated": Fault(gradients(lambda g, r: -g, IN), "factor -1|sign"),
+    "gradient rows swapped": Fault(gradients(lambda g, r: g[:, [1, 0, *range(2, 7)]], IN), UNNAMED),
+    "gradient of one synapse": Fault(gradients(lambda g, r: g * pointwise(g, 0.5), IN), UNNAMED),
+    "gradient norms": Fault(
+        gradients(lambda g, r: g / np.linalg.norm(g, axis=(1, 2), keepdims=True).clip(1e-300)), UNNAMED
+    ),
+    "gradient biased": Fault(gradients(lambda g, r: g + np.abs(g).max() / 50), UNNAMED),
+    "gradient of one sample": Fault(
+        gradients(lambda g, r: g * (np.arange(len(g)) != 2)[:, None, None]), UNNAMED
+    ),
+    "gradient decayed": Fault(
+        gradients(lambda g, r: g * np.exp(-r.time_step / 5e-3), IN, OUT),
+        "time_step|0\\.(8187|9802|998)",
+        SHALLOW,
+    ),
+    "loss negated": Fault(
+        written(lambda r, p: replace(r, loss_values=-r.loss_values)),
+        "factor -1",  # type: ignore[operator]
+    ),
+    "loss of one sample": Fault(
+        written(lambda r, p: replace(r, loss_values=r.loss_values * pointwise(r.loss_values, 1.3))), UNNAMED
     ),
     # network
     "weights x1.5": Fault(with_weights(lambda w: 1.5 * w, IN), "multiplied by"),
@@ -548,19 +386,86 @@ FAULTS: dict[str, Fault] = {
     "inhibition lost": Fault(with_weights(lambda w: np.maximum(w, 0)), "inhibition"),
     "one weight 0": Fault(
         with_weights(lambda w: w * (np.arange(w.size) != 8).reshape(w.shape), IN),
-        "one (weight|synapse)|synapse",
+        SILENCED,
     ),
+    "one weight halved": Fault(with_weights(lambda w: w * pointwise(w, 0.5), IN), SYNAPSE),
+    "one weight negated": Fault(with_weights(lambda w: w * pointwise(w, -1.0), IN), SILENCED),
+    "one weight of out": Fault(with_weights(lambda w: w * pointwise(w, 1.6), OUT), SYNAPSE, SHALLOW),
+    "two weights swapped": Fault(
+        with_weights(lambda w: swapped(w, (3, 1), (3, 2)), IN), "two synapses exchanged"
+    ),
+    "weights swapped across": Fault(
+        with_weights(lambda w: swapped(w, (2, 1), (4, 3)), IN), "two synapses exchanged"
+    ),
+    "rows swapped": Fault(with_weights(lambda w: w[[0, 4, 2, 3, 1, *range(5, len(w))]], IN), "exchanged"),
+    "weights wrapped": Fault(with_weights(lambda w: (w + 3.0) % 6.0 - 3.0, IN), "wrap|overflow"),
+    "weights truncated": Fault(
+        with_weights(lambda w: np.trunc(w * 2) / 2, IN), "trunc|towards 0|rounded down"
+    ),
+    "weights floored": Fault(with_weights(lambda w: np.floor(w * 4) / 4), "floor|rounded down"),
+    "weights plus a constant": Fault(with_weights(lambda w: w + 0.2, IN), UNNAMED + "|added"),
+    "weights noisy": Fault(
+        with_weights(lambda w: w * np.random.default_rng(3).normal(1.0, 0.1, w.shape)), UNNAMED
+    ),
+    "weights of one neuron": Fault(
+        with_weights(lambda w: w * np.where(np.arange(len(w)) == 2, 1.4, 1.0)[:, None], IN),
+        "neuron 2",
+    ),
+    "weights of one source": Fault(
+        with_weights(lambda w: w * np.where(np.arange(w.shape[1]) == 2, 1.4, 1.0), IN),
+        UNNAMED + "|neuron 2 of 'in'",
+    ),
+    "two layers off": Fault(
+        with_weights_each(lambda k, w: w * (1.2 if k[0] == "in" else 0.8)),
+        UNNAMED + "|multiplied.*multiplied",
+    ),
+    "recurrence lost": Fault(with_weights(lambda w: 0 * w, REC), "missing", ("recurrent",)),
+    "recurrence transposed": Fault(with_weights(lambda w: w.T.copy(), REC), "transpos", ("recurrent",)),
+    "recurrence negated": Fault(with_weights(lambda w: -w, REC), "sign", ("recurrent",)),
+    "self-connections lost": Fault(
+        with_weights(lambda w: w * (1 - np.eye(len(w))), REC), "self", ("recurrent",)
+    ),
+    "delay +2": Fault(with_delays(2, IN), "delay"),
     "source off by one": Fault(with_weights(lambda w: np.roll(w, 1, 1), IN), "off by one"),
     "delay +1": Fault(with_delays(1), "delay|spikes act 1 step later"),
     "delay +1 of one": Fault(with_delays(1, OUT), "delay", SHALLOW),
-    "delay -1": Fault(with_delays(-1, IN), "delay", ("delays", "recurrent")),
+    "delay -1": Fault(with_delays(-1, IN), "delay|inputs in their own", ("delays", "recurrent")),
     "delays forgotten": Fault(with_delays(None), "delay", ("delays", "recurrent")),
     "tau swapped": Fault(with_neurons("hidden", tau_mem=5e-3, tau_syn=20e-3), "swapped"),
     "tau_mem 10 ms": Fault(with_neurons("hidden", tau_mem=10e-3), "tau_mem multiplied"),
     "tau_syn 7 ms": Fault(with_neurons("hidden", tau_syn=7e-3), "tau_syn multiplied"),
-    "threshold 1.1": Fault(
-        with_neurons("hidden", v_threshold=1.1), "v_threshold multiplied|weights multiplied"
+    "tau_mem of out": Fault(with_neurons("out", tau_mem=14e-3), "tau_mem"),
+    "tau_syn of out": Fault(with_neurons("out", tau_syn=4e-3), "tau_syn"),
+    "tau of hidden": Fault(
+        with_neurons("hidden", tau_mem=16e-3, tau_syn=6e-3), UNNAMED + "|tau_mem.*tau_syn"
     ),
+    "threshold of out": Fault(with_neurons("out", v_threshold=0.93), "v_threshold|weights multiplied"),
+    "threshold of one": Fault(
+        with_neurons("hidden", v_threshold=np.array([1, 1, 1, 0.8, 1, 1, 1.0])),
+        "v_threshold.*neuron 3|neuron 3",
+    ),
+    "tau of one": Fault(
+        with_neurons("hidden", tau_mem=np.array([1, 1, 1, 0.7, 1, 1, 1.0]) * 20e-3), "neuron 3"
+    ),
+    "thresholds spread": Fault(
+        with_neurons("hidden", v_threshold=np.array([1, 0.95, 1.04, 0.9, 1.07, 1, 0.97])), UNNAMED
+    ),
+    "leak instead": Fault(with_neurons("hidden", v_leak=0.1), "v_leak", OTHERS),
+    "leak halved": Fault(with_neurons("hidden", v_leak=0.1), "v_leak", ("leak",)),
+    "start at": Fault(with_neurons("hidden", v_initial=0.4), "v_initial|initial"),
+    "start with a current": Fault(with_neurons("hidden", i_initial=0.5), "i_initial|initial"),
+    "reset a little below": Fault(with_neurons("hidden", v_reset=-0.2), "v_reset|reset"),
+    "refractory a step": Fault(
+        lambda p, q: with_neurons("hidden", t_ref=2 * p.h)(p, q), "refractory", OTHERS
+    ),
+    "refractory 1 ms": Fault(with_neurons("hidden", t_ref=1e-3), "refractory", OTHERS),
+    "refractory - 1": Fault(
+        lambda p, q: with_neurons("hidden", t_ref=lambda t: np.asarray(t) - p.h)(p, q),
+        "refractory",
+        ("refractory",),
+    ),
+    "refractory twice": Fault(with_neurons("hidden", t_ref=4e-3), "refractory", ("refractory",)),
+    "threshold 1.1": Fault(with_neurons("hidden", v_threshold=1.1), "v_threshold|weights multiplied"),
     "reset by subtraction": Fault(
         with_neurons("hidden", reset="subtract"), "subtract", tuple(n for n in NETWORKS if n != "subtract")
     ),
@@ -587,16 +492,52 @@ FAULTS: dict[str, Fault] = {
     "inputs of another sample": Fault(
         with_inputs(lambda t, p: {"samples": (t.samples + 1) % 5}), "samples? off by one|sample s"
     ),
+    "two inputs swapped": Fault(
+        with_inputs(lambda t, p: {"neurons": np.array([0, 3, 2, 1, 4])[t.neurons]}), "order|swapped|exchanged"
+    ),
+    "inputs in another order": Fault(
+        with_inputs(lambda t, p: {"neurons": np.array([2, 4, 1, 0, 3])[t.neurons]}), "order|swapped|exchanged"
+    ),
+    "inputs two steps late": Fault(with_inputs(lambda t, p: {"times": t.times + 2 * p.h}), "late|delay"),
+    "one input of one sample late": Fault(
+        with_inputs(lambda t, p: {"times": t.times + 2 * p.h * (t.neurons == 1) * (t.samples == 1)}),
+        UNNAMED + "|neuron 1 of 'in'",
+    ),
+    "one input late": Fault(
+        with_inputs(lambda t, p: {"times": t.times + 2 * p.h * (t.neurons == 1)}), "neuron 1 of 'in'"
+    ),
+    "inputs stretched": Fault(with_inputs(lambda t, p: {"times": t.times * 1.1}), UNNAMED + "|times"),
+    "inputs jittered": Fault(
+        with_inputs(
+            lambda t, p: {"times": t.times + np.random.default_rng(2).uniform(0, 1e-3, t.times.size)}
+        ),
+        UNNAMED,
+    ),
+    "input spikes of one sample lost": Fault(
+        with_inputs(lambda t, p: {n: getattr(t, n)[t.samples != 2] for n in ("times", "neurons", "samples")}),
+        UNNAMED + "|sample 2",
+    ),
+    "two samples' inputs swapped": Fault(
+        with_inputs(lambda t, p: {"samples": np.array([1, 0, 2, 3, 4])[t.samples]}),
+        "samples?.*(order|swapped)",
+    ),
     # machine
     "state carried": Fault(set_to(leaks=("V", "I")), "sample to sample"),
     "current carried": Fault(set_to(leaks=("I",)), "sample to sample"),
     "first packet only": Fault(set_to(packets="first"), "packet"),
     "one packet lost": Fault(set_to(lost=("in", 4)), "one packet|lost"),
     "float16": Fault(set_to(number="float16"), "float16|half"),
-    "noise": Fault(set_to(jitter=0.05), "(?!x)x"),
+    "noise": Fault(set_to(jitter=0.05), UNNAMED),
     "current first": Fault(set_to(current_first=True), "discretized|transport|later|delay"),
     "resets current": Fault(set_to(resets_current=True), "current is reset"),
     "not held": Fault(set_to(held=False), "refractory", ("refractory",)),
+    "one packet twice": Fault(set_to(lost=("in", 4), doubled=True), "twice"),
+    "one packet of hidden lost": Fault(set_to(lost=("hidden", 3)), "one packet|lost", SHALLOW),
+    "queue of two": Fault(set_to(queue=2), "packet"),
+    "V not below 0": Fault(set_to(floor=0.0), UNNAMED + "|below|floor|negative"),
+    "I limited": Fault(set_to(limit=1.5), UNNAMED + "|limit|saturat"),
+    "8 fractional bits": Fault(set_to(quantum=2.0**-8), UNNAMED + "|2\\^-8|bits"),
+    "16 fractional bits": Fault(set_to(quantum=2.0**-16), UNNAMED + "|bits"),
     # way back
     "no reset term": Fault(set_to(reset_term=False), "reset'?s? term"),
     "slope after": Fault(set_to(slope="after"), "after the reset"),
@@ -633,10 +574,53 @@ FAULTS: dict[str, Fault] = {
         back(lambda n: n.with_neurons({"hidden": replace(n.population("hidden").neuron, tau_syn=7e-3)})),
         "tau_syn",
     ),
+    "tau_mem back": Fault(
+        back(lambda n: n.with_neurons({"out": replace(n.population("out").neuron, tau_mem=10e-3)})), "tau_mem"
+    ),
+    "threshold back": Fault(
+        back(lambda n: n.with_neurons({"hidden": replace(n.population("hidden").neuron, v_threshold=1.1)})),
+        "v_threshold",
+    ),
+    "recurrence not back": Fault(
+        back(lambda n: n.with_weights({REC: 0 * n.projections[REC].weight})), "missing: 0", ("recurrent",)
+    ),
+    "weights of out negated back": Fault(
+        back(lambda n: n.with_weights({OUT: -n.projections[OUT].weight})), "sign", SHALLOW
+    ),
+    "random weights back": Fault(
+        back(lambda n: n.with_weights({OUT: np.random.default_rng(1).normal(1.0, 1.0, (3, 7))})),
+        UNNAMED,
+        SHALLOW,
+    ),
+    "one weight back": Fault(
+        back(lambda n: n.with_weights({OUT: n.projections[OUT].weight * (np.arange(21).reshape(3, 7) != 8)})),
+        UNNAMED,
+        SHALLOW,
+    ),
+    "sign of p_I": Fault(set_to(p_i=-1.0), "wrong sign of p_I"),
+    "half of p_V": Fault(set_to(p_v=0.5), UNNAMED + "|p_V"),
+    "p_V tau_syn for tau_mem": Fault(set_to(p_v=4.0), UNNAMED + "|p_V"),
+    "no decay of p_I": Fault(set_to(decays_back=False), UNNAMED + "|decay"),
+    "summed a step late": Fault(set_to(summed_late=1), UNNAMED + "|late|early"),
+    "summed a step early": Fault(set_to(summed_late=-1), UNNAMED + "|late|early"),
+    "sent back a step late": Fault(set_to(sent_late=1), UNNAMED + "|late|early|delay"),
+    "slopes not small": Fault(set_to(slope_least=60.0), UNNAMED + "|slope|V'"),
+    "back 20 ms": Fault(set_to(sees_back=20e-3), UNNAMED + "|trunc|all numbers are 0"),
+    "p_V clipped": Fault(with_errors(lambda e: np.clip(e, -50.0, 50.0)), UNNAMED + "|clip"),
+    "error of one sample": Fault(with_errors(lambda e: e * (np.arange(5) != 2)[:, None]), UNNAMED),
+    "error of one output": Fault(with_errors(lambda e: e * (np.arange(e.shape[2]) != 1)), UNNAMED),
     # loss
     "no early term": Fault(with_loss(alpha=0.0), "early"),
     "tau0 twice": Fault(with_loss(tau0=4e-3), "tau0"),
     "alpha twice": Fault(with_loss(alpha=6e-3), "alpha|early"),
+    "tau0 in ms": Fault(with_loss(tau0=2.0), "tau0"),
+    "tau1 1.5": Fault(with_loss(tau1=22.5e-3), "tau1"),
+    "tau swapped in the loss": Fault(with_loss(tau0=15e-3, tau1=2e-3), "tau0 and tau1"),
+    "alpha 1/h": Fault(with_loss(alpha=3.0), "alpha"),
+    "tau0 and alpha": Fault(with_loss(tau0=3e-3, alpha=4e-3), UNNAMED + "|tau0.*alpha"),
+    "one label wrong": Fault(with_loss(labels=lambda x: (x + (np.arange(5) == 1)) % 3), "label"),
+    "labels all 0": Fault(with_loss(labels=lambda x: 0 * x), "label"),
+    "labels 1 and 2 swapped": Fault(with_loss(labels=lambda x: np.array([0, 2, 1])[x]), "label"),
     "labels off by one": Fault(with_loss(labels=lambda x: (x + 1) % 3), "label"),
     "labels rolled": Fault(with_loss(labels=lambda x: np.roll(x, 1)), "label"),
 }
@@ -648,9 +632,33 @@ RIGHT: dict[str, Program] = {
     "exponential": Program(propagators="exponential"),
     "float32": Program(number="float32"),
 }
+MACHINES: dict[str, Callable[[float], Any]] = {
+    "numpy": lambda h: Program(h=h),
+    "fixed": lambda h: Machine(h, "timestepped", (("number", "s16.15"),)),
+    "core": lambda h: Machine(h, "spinnaker2"),
+}
+"""What faults are planted in."""
 STEPS = (1e-3, 1e-4, 1e-5)
 
 # -- judged -----------------------------------------------------------------------------------------------------------
+
+TOLD: dict[str, Callable[[Record], Record]] = {
+    "all": lambda r: r,
+    "means": lambda r: averaged(r),
+    "spikes": lambda r: replace(r, gradients={}, loss_values=None),
+}
+"""What a record tells: all, spikes with loss and gradients of the batch, or spikes alone."""
+
+
+def averaged(record: Record) -> Record:
+    """Return a record with the mean over the batch of what is of every sample."""
+    if record.reduction == "mean":
+        return record
+    weight = {k: v.mean(axis=0) for k, v in record.weight.items()}
+    assert record.loss_values is not None
+    return replace(
+        record, reduction="mean", loss_values=record.loss_values.mean(), gradients={"weight": weight}
+    )
 
 
 @dataclass(frozen=True)
@@ -664,11 +672,17 @@ class Case:
     words: str
     record: Record = field(repr=False)
     given: es.Problem = field(repr=False)
+    told: str = "all"
+
+    @property
+    def key(self) -> str:
+        """What it is called in a file of results."""
+        return f"{self.program}/{self.network}/{self.h:g}/{self.told}/{self.kind}"
 
 
-def judged(case: Case) -> tuple[str, Diagnosis]:
+def judged(case: Case, patience: float = PATIENCE) -> tuple[str, Diagnosis]:
     """Return whether a verdict is right: "accepted", "named", "unexplained" or "wrong", and the verdict."""
-    found = diagnose(case.given, case.record)
+    found = diagnose(case.given, case.record, patience=patience)
     if case.kind == "correct":
         return ("accepted" if found.accepted else "refused"), found
     if found.verdict == "unexplained":
@@ -677,27 +691,61 @@ def judged(case: Case) -> tuple[str, Diagnosis]:
     return ("named" if named else "wrong"), found
 
 
-def cases(seed: int, networks: tuple[str, ...], steps: tuple[float, ...], only: str = "") -> Iterator[Case]:
-    """Yield right records and those with a fault."""
-    for kind in networks:
-        given = problem(kind, seed)
-        for h in steps:
-            for name, program in RIGHT.items():
-                program = replace(program, h=h)
-                if not only or re.search(only, "correct"):
-                    yield Case("correct", kind, h, name, "", program.run(given), given)
-            right = Program(h=h).run(given)
-            for name, fault in FAULTS.items():
-                if kind not in fault.on or (only and not re.search(only, name)):
-                    continue
-                record = fault.plant(Program(h=h), given)
-                if same(record, right):
-                    continue
-                yield Case(name, kind, h, "exact", fault.words, record, given)
+@dataclass(frozen=True)
+class Choice:
+    """Which cases."""
+
+    seed: int = 1
+    machines: tuple[str, ...] = tuple(MACHINES)
+    networks: tuple[str, ...] = NETWORKS
+    steps: tuple[float, ...] = STEPS
+    told: tuple[str, ...] = tuple(TOLD)
+    only: str = ""
+
+
+def plans(choice: Choice) -> list[tuple[str, str, float, str, str]]:
+    """Return machine, network, step, what is told and fault of every case, in an order of chance."""
+    found = [
+        (machine, network, h, told, kind)
+        for machine in choice.machines
+        for network in choice.networks
+        for h in choice.steps
+        for told in choice.told
+        for kind, fault in [*FAULTS.items(), *((name, None) for name in RIGHT if machine == "numpy")]
+        if (fault is None or network in fault.on) and re.search(choice.only, kind)
+    ]
+    np.random.default_rng(choice.seed).shuffle(found)  # type: ignore[arg-type]
+    return found
+
+
+def case_of(plan: tuple[str, str, float, str, str], given: es.Problem) -> Case | None:
+    """Return the case of a plan, None if the machine cannot run it or the fault shows nowhere."""
+    machine, network, h, told, kind = plan
+    if kind in RIGHT:
+        record = TOLD[told](replace(RIGHT[kind], h=h).run(given))
+        return Case("correct", network, h, kind, "", record, given, told)
+    program = MACHINES[machine](h)
+    try:
+        planted = FAULTS[kind].plant(program, given)
+        right = program.run(given)
+    except ValueError:  # of a target that does not do what this network, or the fault, needs
+        if isinstance(program, Program):
+            raise
+        return None
+    if planted is None:
+        return None
+    record = TOLD[told](planted)
+    if same(record, TOLD[told](right)):
+        return None
+    return Case(kind, network, h, machine, FAULTS[kind].words, record, given, told)
+
+
+FLOAT32 = 1e-5
+"""What roundings of float32 may do to a gradient over some hundred steps."""
 
 
 def same(a: Record, b: Record) -> bool:
-    """Say whether a fault shows nowhere."""
+    """Say whether a fault shows nowhere, or in numbers by less than float32 rounds them."""
     if any(
         not np.array_equal(a.spikes[n].times, t.times)
         or not np.array_equal(a.spikes[n].neurons, t.neurons)
@@ -705,32 +753,79 @@ def same(a: Record, b: Record) -> bool:
         for n, t in b.spikes.items()
     ):
         return False
+    pairs = [(v, b.weight[k]) for k, v in a.weight.items()]
+    pairs += [] if a.loss_values is None else [(a.loss_values, b.loss_values)]
     return all(
-        v.shape == b.weight[k].shape and np.allclose(v, b.weight[k], rtol=1e-6, atol=0)
-        for k, v in a.weight.items()
+        np.shape(v) == np.shape(w) and np.linalg.norm(v - w) <= FLOAT32 * np.linalg.norm(w) for v, w in pairs
     )
+
+
+def results(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the results in a file, by the key of the case."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {found["case"]: found for found in map(json.loads, lines)}
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Return how many faults are named, unexplained or wrongly named, by what is told, machine, network and step."""
+    count: dict[tuple[str, str, str], Counter[tuple[str, str]]] = {}
+    for key, result in found.items():
+        machine, network, h, told, _ = key.split("/", 4)
+        if result["verdict"] in ("accepted", "refused"):
+            machine = "right ones"
+        count.setdefault((machine, told, network), Counter())[h, result["verdict"]] += 1
+    rows = ["| planted in | told | network | 1 ms | 0.1 ms | 10 us |", "|---|---|---|---|---|---|"]
+    for (machine, told, network), of in sorted(count.items()):
+        kinds = ("accepted", "refused") if machine == "right ones" else ("named", "unexplained", "wrong")
+        cells = [" / ".join(str(of[f"{h:g}", kind]) for kind in kinds) for h in STEPS]
+        rows.append(f"| {machine} | {told} | {network} | {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def main() -> int:
     """Plant and judge."""
     parser = argparse.ArgumentParser(prog="python -m tests.planted_records", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--machines", nargs="*", default=list(MACHINES))
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS))
     parser.add_argument("--steps", nargs="*", type=float, default=list(STEPS))
+    parser.add_argument("--told", nargs="*", default=list(TOLD))
     parser.add_argument("--only", default="", help="an expression for the faults")
-    parser.add_argument("--all", action="store_true", help="list every verdict")
+    parser.add_argument("--most", type=int, help="how many are judged, by default all")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="as of diagnose")
+    parser.add_argument("--results", type=Path, help="a file of what was judged before, which is added to")
+    parser.add_argument("--table", action="store_true", help="print the table of the results and end")
     a = parser.parse_args()
-    count: Counter[tuple[str, str]] = Counter()
-    for case in cases(a.seed, tuple(a.networks), tuple(a.steps), a.only):
+    known = results(a.results) if a.results else {}
+    choice = Choice(a.seed, tuple(a.machines), tuple(a.networks), tuple(a.steps), tuple(a.told), a.only)
+    given: dict[str, es.Problem] = {}
+    judgements = 0
+    for plan in [] if a.table else plans(choice):
+        machine, network, h, told, kind = plan
+        name = "correct" if kind in RIGHT else kind
+        key = f"{kind if kind in RIGHT else machine}/{network}/{h:g}/{told}/{name}"
+        if key in known or judgements == a.most:
+            continue
+        if network not in given:
+            given[network] = problem(network, a.seed)
+        case = case_of(plan, given[network])
+        if case is None:
+            continue
         start = time.process_time()
-        verdict, found = judged(case)
-        count["correct" if case.kind == "correct" else "fault", verdict] += 1
-        if a.all or verdict in ("wrong", "refused", "unexplained"):
-            took = time.process_time() - start
-            what = f"{verdict:11} {case.network:10} {case.h:g} {case.kind}: {case.program}"
-            print(f"{what}: {found.sentence[:300]}  [{took:.1f} s]", flush=True)
-    print(json.dumps({f"{kind} {verdict}": n for (kind, verdict), n in sorted(count.items())}, indent=1))
-    return 1 if any(verdict in ("wrong", "refused") for _, verdict in count) else 0
+        try:
+            verdict, found = judged(case, a.patience)
+            sentence = found.sentence
+        except Exception:  # of any kind: the others are judged, and this one is a failure
+            verdict, sentence = "crashed", traceback.format_exc()
+        judgements += 1
+        took = time.process_time() - start
+        known[key] = {"case": key, "verdict": verdict, "seconds": round(took, 2), "sentence": sentence}
+        print(f"{verdict:11} {key}: {sentence[:300]}  [{took:.1f} s]", flush=True)
+        if a.results:
+            with a.results.open("a") as file:
+                file.write(json.dumps(known[key]) + "\n")
+    print(table(known))
+    return 1 if any(result["verdict"] in ("wrong", "refused", "crashed") for result in known.values()) else 0
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ PUBLIC = (
         "OneSided",
         "Orbit",
         "OrbitCertificate",
+        "OrbitContinuation",
         "PhaseResponse",
         "Problem",
         "RadiusEstimate",
@@ -66,7 +67,6 @@ PUBLIC = (
         "certify",
         "certify_orbit",
         "continuation",
-        "estimate_radius",
         "explore",
         "flux_tube",
         "gradient_condition",
@@ -301,7 +301,7 @@ def test_kernels_import_nothing_but_numbers_and_what_the_key_of_their_cache_cove
             name for name in own if ".kernels." not in f"{name}." and not name.startswith(f"{folder}.")
         }
         assert foreign <= {"eventsolve.compiled", "eventsolve.compiled.compiled"} | {
-            f"eventsolve.compiled.{way}" for way in ("without_refcount", "embedded", "inlined", "prefetch")
+            f"eventsolve.compiled.{way}" for way in ("without_refcount", "embedded", "prefetch")
         }, file
 
 
@@ -314,7 +314,7 @@ def test_certificates_share_nothing_with_what_they_certify():
 
 def test_chips_and_one_data_set_are_named_where_they_belong_and_nowhere_else():
     """Sources of the oracle and of the tools; the data set itself is one of ``eventsolve.io.datasets``."""
-    own = ("brainscales2", "sbp", "spinnaker2", "loihi2", "tasks", "recipes")
+    own = ("brainscales2", "sbp", "spinnaker2", "loihi2", "tasks")
     found = [
         str(file.relative_to(ROOT))
         for package in ("eventsolve", "validation")

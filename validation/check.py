@@ -12,7 +12,8 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.bounded import Budget, content_of, opened
-from eventsolve.compare import Comparison, SpikeMatch, Stage, agreement, compare, label_of, worst_spike
+from eventsolve.compare import Comparison, SpikeMatch, Stage, agreement, compare, worst_spike
+from eventsolve.compare.comparison import label_of
 from eventsolve.compare.divergence import NAMES
 from eventsolve.io import records
 from eventsolve.io.records.record import check_fit
@@ -181,14 +182,14 @@ def check(
     if not asked and verdict is not None:
         accepted = verdict.accepted
     named = verdict is not None and verdict.verdict in ("fault", "convention")
-    culprit = worst_spike(comparison)
+    worst = worst_spike(comparison)
     return Run(
         title=record.name,
         group=record.name,
         series=record.name,
         settings=_settings(record),
         comparison=replace(comparison, model=replace(comparison.model, traces={})),
-        excerpt=excerpt_around(culprit, comparison, network, record.inputs, problem.t_end),
+        excerpt=excerpt_around(worst, comparison, network, record.inputs, problem.t_end),
         seconds=time.perf_counter() - start,
         findings={} if accepted or (named and not asked) else _findings(comparison),
         diagnosis=verdict,

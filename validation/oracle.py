@@ -10,7 +10,8 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
-from eventsolve.io.records.record import QUANTITIES, Reduction
+from eventsolve.io.records.record import QUANTITIES
+from eventsolve.reductions import Reduction
 
 
 def oracle(problem: es.Problem, wrt: Collection[str] | None = None) -> Record:

@@ -78,9 +78,9 @@ def spike_order(
     spikes : mapping of str to SpikeMatch
         Of a :class:`~eventsolve.compare.Comparison`.
     resolution : mapping of str to mapping
-        By how much the model may be off, as ``of`` of :func:`eventsolve.estimate_radius`.
+        By how much the model may be off, as ``of`` of :func:`eventsolve.trust_radius`.
     """
-    estimate = es.estimate_radius(solution, resolution)
+    estimate = es.trust_radius(solution, resolution, certify=False)
     other = np.zeros(solution.n_samples, np.bool_)
     for match in spikes.values():
         other |= (match.exact.counts() != match.model.counts()).any(axis=1)

@@ -1,9 +1,10 @@
-"""Pages from the templates of this package; whatever is put into one is made printable."""
+"""Pages from templates, of this package or a folder; whatever is put into one is made printable."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from eventsolve.checks import printable
@@ -15,12 +16,13 @@ def page(
     filters: Mapping[str, Callable[..., str]] | None = None,
     *,
     html: bool = True,
+    folder: Path | None = None,
 ) -> str:
     """Return a template filled in; a name that it lacks is an error."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("validation"),
+        loader=jinja2.FileSystemLoader(folder) if folder else jinja2.PackageLoader("validation"),
         autoescape=html,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

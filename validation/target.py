@@ -44,7 +44,7 @@ class Resolution:
     spread: float = 0.0
 
     def radii(self, network: es.Network) -> dict[str, dict[Any, Any]]:
-        """Return by how much an implementation may be off, as ``of`` of :func:`eventsolve.estimate_radius`.
+        """Return by how much an implementation may be off, as ``of`` of :func:`eventsolve.trust_radius`.
 
         Every spike by a step, to whose end it is rounded, and by the steps that it takes to its targets; every weight
         by half a quantum.

@@ -166,7 +166,7 @@ def write(documents: Sequence[dict[str, Any]], folder: Path) -> tuple[Path, Path
     }
     texts = {
         "training.json": json.dumps(content, indent=1) + "\n",
-        "training.md": page("training.md.j2", contents, html=False),
+        "training.md": page("training.md.j2", contents, html=False, folder=Path(__file__).parent),
     }
     data, written = write_texts(folder, texts)
     return data, written

@@ -51,7 +51,8 @@ class End(Enum):
 class Read(NamedTuple):
     """A loss reads V of a cell, with dL/dV: at a fixed time, or just before or after an arrival, and moves with it.
 
-    ``arrival`` is the place of the arrival in the history, -1 at a fixed time.
+    ``arrival`` is the place of the arrival in the history, -1 at a fixed time: after all that happens then or, where
+    ``before``, before it, as a place that is known to be the first of those at about that time.
     """
 
     cell: int
@@ -59,6 +60,7 @@ class Read(NamedTuple):
     cotangent: arb
     arrival: int = -1
     after: bool = False
+    before: bool = False
 
 
 class Parameters(NamedTuple):
@@ -127,7 +129,7 @@ class Life:
 
     def arrive(self, moment: Moment, weight: arb, *, delta: bool, which: int) -> None:
         """Let a weight arrive."""
-        self._catch_up(moment, End.ARRIVAL, delta, which)
+        self._catch_up(moment, End.ARRIVAL, which)
         self._append(moment, End.ARRIVAL, which)
         if not delta:
             self.current += weight
@@ -138,7 +140,7 @@ class Life:
 
     def spike(self, moment: Moment, *, triggered: bool, which: int) -> None:
         """Let the neuron spike."""
-        self._catch_up(moment, End.SPIKE, False, which)
+        self._catch_up(moment, End.SPIKE, which)
         self._require_settled(moment)
         self._append(moment, End.SPIKE, which)
         p = self.parameters
@@ -155,14 +157,14 @@ class Life:
     def finish(self, t_end: Moment) -> None:
         """Read what is still to be read."""
         while self.n_read < len(self.reads):
-            self._catch_up(t_end, End.READ, False, -1)
+            self._catch_up(t_end, End.READ, -1)
             if self.n_read < len(self.reads):
                 self._read(self.reads[self.n_read])
 
-    def _catch_up(self, until: Moment, end: End, delta: bool, which: int) -> None:
+    def _catch_up(self, until: Moment, end: End, which: int) -> None:
         """Take releases and reads that come before an event."""
         while True:
-            read = self._next_read(until, end, delta, which)
+            read = self._next_read(until, end, which)
             release = self.release
             if release is not None and not self._comes_first(release, until, always=False):
                 release = None
@@ -177,15 +179,15 @@ class Life:
             else:
                 return
 
-    def _next_read(self, until: Moment, end: End, delta: bool, which: int) -> Read | None:
-        """Return the next read if it comes before an event, or with one across which V is continuous."""
+    def _next_read(self, until: Moment, end: End, which: int) -> Read | None:
+        """Return the next read if it comes before an event."""
         if self.n_read == len(self.reads):
             return None
         read = self.reads[self.n_read]
         if read.arrival >= 0:
             return read if read.arrival == which and not read.after else None
-        smooth = end is End.READ or (end is End.ARRIVAL and not delta)
-        return read if self._comes_first(read.moment, until, always=smooth) else None
+        always = read.before or end is End.READ
+        return read if self._comes_first(read.moment, until, always=always) else None
 
     def _comes_first(self, moment: Moment, other: Moment, *, always: bool) -> bool:
         """Say whether a moment comes before another, or with it where ``always``; a release comes with it."""

@@ -23,6 +23,7 @@ from eventsolve.certify.arithmetic import (
     ZERO,
     at_time,
     ball,
+    order,
     surely_at_most,
     surely_less,
     surely_zero,
@@ -45,12 +46,13 @@ ON_NODES = (losses.MeanVoltageCrossEntropy, losses.SumVoltageCrossEntropy, losse
 
 
 class Reading(NamedTuple):
-    """A loss reads V of a neuron at a time in seconds; dL/dV, if that is a float64 number."""
+    """A loss reads V of a neuron at a time in seconds; dL/dV, if that is a float64 number; ``before`` as of a Read."""
 
     population: str
     neuron: int
     time: float
     cotangent: float
+    before: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,15 +110,13 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
     evaluation = losses.read_at_nodes(solution, evaluation)
     readings: list[list[Reading]] = [[] for _ in range(n)]
     for name, reads in evaluation.voltages.items():
-        if (reads.arrivals != -1).any():
+        if reads.moving.any():
             raise ValueError(
                 f"gradients of {type(gradients).__name__} have no enclosure, as it reads {name!r} at a place that "
                 "moves with an arrival; MaxVoltageCrossEntropy and SilentHinge by themselves have one"
             )
-        for s, *reading in zip(
-            *(column.tolist() for column in (reads.samples, reads.neurons, reads.times, reads.cotangents)),
-            strict=True,
-        ):
+        columns = (reads.samples, reads.neurons, reads.times, reads.cotangents, reads.at_start)
+        for s, *reading in zip(*(column.tolist() for column in columns), strict=True):
             readings[s].append(Reading(name, *reading))
     return [
         Task(divisor, None, _of_sample(solution, evaluation.spike_times, s), readings[s]) for s in range(n)
@@ -171,7 +171,10 @@ def derivative(
     """
     reads = [
         Read(
-            box.populations[r.population].start + r.neuron, at_time(r.time), ball(r.cotangent) / task.divisor
+            box.populations[r.population].start + r.neuron,
+            at_time(r.time),
+            ball(r.cotangent) / task.divisor,
+            before=r.before,
         )
         for r in task.readings
     ]
@@ -352,7 +355,7 @@ def _maxima(box: Box, sample: int, enclosed: Enclosed, cells: Iterable[int]) -> 
     goes_on = surely_less(ZERO, ball(box.t_start))
     # reads at both ends, of no weight, make lives reach to the end, and begin a segment where the trial begins
     times = [float(box.t_start)] * goes_on + [float(box.t_end)]
-    ends = [Read(cell, at_time(time), ZERO) for cell in cells for time in times]
+    ends = [Read(cell, at_time(time), ZERO, before=time < box.t_end) for cell in cells for time in times]
     lives = lives_of(box, sample, enclosed, ends)
     deltas = {
         which for which, e in enumerate(enclosed.history) if e.synapse >= 0 and box.synapses.delta[e.synapse]
@@ -370,7 +373,7 @@ def _largest(life: Life, deltas: set[int], n_before: int) -> tuple[arb, Read]:
     while n_read < n_before:
         n_read += segments[0].end is End.READ
         segments = segments[1:]
-    candidates = [(segments[0].voltage, Read(life.cell, segments[0].begin, ZERO))]
+    candidates = [(segments[0].voltage, Read(life.cell, segments[0].begin, ZERO, before=True))]
     before: Segment | None = None
     for segment in segments:
         if not segment.held:
@@ -400,7 +403,9 @@ def _top(life: Life, segment: Segment) -> tuple[arb, Read]:
         if not surely_zero(rates.gap):
             s = (rates.gap * s).log1p() / rates.gap
         height = leak + current * (-(s * rates.syn)).exp()  # V' = 0 makes V - v_leak = I
-        return height, Read(cell, vague(segment.begin.ball + s), ZERO)
+        peak = vague(segment.begin.ball + s)
+        if order(segment.begin, peak) == -1:
+            return height, Read(cell, peak, ZERO, before=True)  # than the segment's end
     if surely_at_most(current, excess) or surely_at_most(segment.last_voltage - leak, segment.last_current):
         return segment.last_voltage, at_end  # V has no peak inside
     decay_mem, decay_syn, response = propagator(rates, ZERO.union(segment.duration))

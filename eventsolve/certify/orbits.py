@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
 import networkx as nx
@@ -21,6 +22,7 @@ import scipy.linalg
 from flint import acb, acb_mat, arb, arb_mat, ctx, fmpq
 from numpy.typing import NDArray
 
+from eventsolve.bounded import MAX_BYTES, Budget, content_of, opened
 from eventsolve.certify import arithmetic
 from eventsolve.certify.arithmetic import (
     ONE,
@@ -46,9 +48,11 @@ from eventsolve.certify.arithmetic import (
 )
 from eventsolve.certify.membrane import Held, rates_of
 from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
+from eventsolve.certify.records import digest_of, orbit_fields_from, text_of
 from eventsolve.certify.rhythms import Arrival, Constant, Event, Rhythm, monodromy
 from eventsolve.certify.samples import DOUBLINGS, GUARD_DIGITS
 from eventsolve.checks import count, shown
+from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
 from eventsolve.network import Network
 from eventsolve.shown import Summary, ms, several
@@ -113,6 +117,8 @@ class OrbitCertificate(Frozen):
         Why nothing is proven, if so.
     fingerprint : str
         SHA-256 of the network, inputs and claims.
+    digest : str
+        SHA-256 of all the above: it tells that something was altered.
     """
 
     digits: int
@@ -125,19 +131,49 @@ class OrbitCertificate(Frozen):
     refuted: tuple[str, ...]
     undecided: str | None
     fingerprint: str = field(repr=False)
+    digest: str = field(default="", repr=False)
 
     @property
     def proven(self) -> bool:
         """Whether all that is claimed is proven."""
         return self.undecided is None and not self.refuted
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the certificate as JSON."""
+        write_text(path, text_of(self))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> OrbitCertificate:
+        """Read a certificate that was saved.
+
+        Parameters
+        ----------
+        path : path
+        max_bytes : int
+            What reading may take: the file, and what it says.
+
+        Raises
+        ------
+        ValueError
+            If the file does not hold the certificate of an orbit. What it says is as good as its source:
+            :meth:`check` proves it again.
+        OSError
+            If it cannot be opened.
+        """
+        budget = Budget(max_bytes)
+        with opened(path, max_bytes) as file:
+            found = orbit_fields_from(content_of(file, budget), budget)
+        return cls(**found | {"multipliers": Multipliers(*found["multipliers"])})
+
     def disagreement(self, orbit: Orbit) -> str | None:
         """Prove the certificate again, and return the first thing that it says otherwise, or None."""
+        if self.digest != digest_of(self):
+            return "the certificate was altered: its digest is not that of what it says"
         anew = certify_orbit(orbit, digits=self.digits)
         if self.fingerprint != anew.fingerprint:
             return "the certificate is of another network, other inputs or another claim"
         for name in ("bits", "period", "radius", "stable", "refuted", "undecided"):
-            if getattr(self, name) != getattr(anew, name):
+            if repr(getattr(self, name)) != repr(getattr(anew, name)):  # also of what is not a number
                 return f"{name} is {shown(getattr(self, name))}, not {shown(getattr(anew, name))}"
         pairs = [("multipliers", self.multipliers, anew.multipliers)]
         if list(self.spike_times) != list(anew.spike_times):
@@ -206,7 +242,8 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     for _ in range(DOUBLINGS):
         try:
             with working_precision(bits):
-                return replace(_proof(orbit), digits=digits, bits=bits, fingerprint=fingerprint)
+                found = replace(_proof(orbit), digits=digits, bits=bits, fingerprint=fingerprint)
+                return replace(found, digest=digest_of(found))
         except NotAnOrbit as error:
             why = str(error)
             break
@@ -215,7 +252,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
             bits *= 2
     nothing = Enclosures(np.empty(0), np.empty(0))
     none = Multipliers(np.empty(0, np.complex128), np.empty(0))
-    return OrbitCertificate(
+    found = OrbitCertificate(
         digits,
         bits,
         (math.nan, math.inf),
@@ -227,6 +264,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
         why,
         fingerprint,
     )
+    return replace(found, digest=digest_of(found))
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -572,9 +610,12 @@ def _proof(orbit: Orbit) -> OrbitCertificate:
     radius = _uniqueness(system, middle, rhythm, float(orbit.period))
     rows = monodromy(rhythm)
     multipliers = _eigenvalues(rows)
+    off = _rounding(rhythm, inverse)
+    # what a multiplier may be if the unknowns are anywhere where rounding may have them
+    around = monodromy(_with(rhythm, [x + arb(0, r) for x, r in zip(proven, off, strict=True)]))
     refuted = [
-        *_wrong_times(orbit, claim, rhythm, inverse),
-        *_wrong_multipliers(orbit, rhythm, rows, multipliers),
+        *_wrong_times(orbit, claim, rhythm, off),
+        *_wrong_multipliers(orbit, rhythm, around, multipliers),
     ]
     moments = [rhythm.moment(k, 0).ball for k in range(rhythm.n_spikes)]
     midpoints = np.array([complex(float(x.real), float(x.imag)) for x in multipliers], dtype=np.complex128)
@@ -860,21 +901,24 @@ def _stability(multipliers: list[acb], free: bool) -> bool | None:
     return True if sum(not surely_less(size, ONE) for size in sizes) == free else None
 
 
-def _wrong_times(orbit: Orbit, claim: _Claim, rhythm: Rhythm, inverse: arb_mat | None) -> list[str]:
-    """Return which times are further off than rounding explains: of the equations, carried to the unknowns."""
+def _rounding(rhythm: Rhythm, inverse: arb_mat | None) -> list[float]:
+    """Return by how much rounding of the equations moves each unknown."""
+    if inverse is None:
+        return []
     _, _, sizes = _equations(rhythm)
     period = float(rhythm.period)
     fastest = max((float(c.rates.mem.max(c.rates.syn)) for c in rhythm.constants), default=0.0)
     longest = max((len(arriving) for arriving in rhythm.arrivals), default=0)
     rounding = [EPS * (longest + 16) * (1.0 + fastest * period) * float(size) for size in sizes]
-    off = (
-        [
-            sum(abs(float(inverse[i, j])) * rounding[j] for j in range(len(rounding))) + 8.0 * EPS * period
-            for i in range(len(sizes))
-        ]
-        if inverse is not None
-        else []
-    )
+    return [
+        sum(abs(float(inverse[i, j])) * rounding[j] for j in range(len(rounding))) + 8.0 * EPS * period
+        for i in range(len(sizes))
+    ]
+
+
+def _wrong_times(orbit: Orbit, claim: _Claim, rhythm: Rhythm, off: list[float]) -> list[str]:
+    """Return which times are further off than rounding explains: ``off`` of each unknown."""
+    period = float(rhythm.period)
     free = rhythm.exact_period is None
     allowed = dict(zip(range(int(free), len(rhythm.times)), off, strict=False))
     found = []
@@ -900,9 +944,10 @@ def _wrong_times(orbit: Orbit, claim: _Claim, rhythm: Rhythm, inverse: arb_mat |
 def _wrong_multipliers(orbit: Orbit, rhythm: Rhythm, rows: list[list[arb]], proven: list[acb]) -> list[str]:
     """Return which multipliers are further off than rounding explains.
 
-    Each claim is held against the one that is left and nearest. Rounding moves a matrix by its size, and an eigenvalue
-    by that times its condition; what is lost for good, which is so after as many periods as spikes may be on their way
-    and two more, by the root of as many.
+    Each claim is held against the one that is left and nearest. Rounding moves a matrix by its size, and by the radii
+    of ``rows``, which are those of times with their rounding; and an eigenvalue by that times its condition, but what
+    is lost for good, which is so after as many periods as spikes may be on their way and two more, by the root of as
+    many.
     """
     claimed = [complex(x) for x in orbit.multipliers]
     middles = [complex(float(x.real), float(x.imag)) for x in proven]
@@ -916,7 +961,8 @@ def _wrong_multipliers(orbit: Orbit, rhythm: Rhythm, rows: list[list[arb]], prov
     values, left_vectors, right_vectors = scipy.linalg.eig(matrix, left=True, right=True)
     overlaps = np.abs((left_vectors.conj() * right_vectors).sum(axis=0))
     conditions = 1.0 / np.maximum(overlaps, np.finfo(np.float64).tiny)
-    rounding = 64.0 * n * EPS * max(1.0, size) * (1.0 + orbit.n_spikes)
+    moves = np.array([[float(x.rad()) for x in row] for row in rows]) * units[None, :] / units[:, None]
+    rounding = 64.0 * n * EPS * max(1.0, size) * (1.0 + orbit.n_spikes) + float(np.linalg.norm(moves))
     laps = max((lap for _, lap in _ways(rhythm)), default=0)
     lost = rounding ** (1.0 / (2.0 + laps))
     left = list(range(n))

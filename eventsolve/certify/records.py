@@ -22,25 +22,57 @@ from eventsolve.checks import shown
 
 if TYPE_CHECKING:
     from eventsolve.certify.certificate import Certificate
+    from eventsolve.certify.orbits import OrbitCertificate
 
 FORMAT = "eventsolve certificate 1"
+ORBIT_FORMAT = "eventsolve certificate of an orbit 1"
 LARGEST = float(np.finfo(float).max)
 KINDS = ("missed", "extra", "moved")
 
 Item = TypeVar("Item")
 
 
-def text_of(certificate: Certificate) -> str:
+def text_of(certificate: Certificate | OrbitCertificate) -> str:
     """Return a certificate as JSON."""
-    return (
-        json.dumps(_document(certificate) | {"digest": certificate.digest}, allow_nan=False, indent=1) + "\n"
-    )
+    return json.dumps(_said(certificate) | {"digest": certificate.digest}, allow_nan=False, indent=1) + "\n"
 
 
-def digest_of(certificate: Certificate) -> str:
+def digest_of(certificate: Certificate | OrbitCertificate) -> str:
     """Return the SHA-256 of all that a certificate says: it tells that something was altered, and proves nothing."""
-    text = json.dumps(_document(certificate), allow_nan=False, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_said(certificate), allow_nan=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _said(certificate: Certificate | OrbitCertificate) -> dict[str, Any]:
+    from eventsolve.certify.orbits import OrbitCertificate
+
+    if isinstance(certificate, OrbitCertificate):
+        return _orbit_document(certificate)
+    return _document(certificate)
+
+
+def _orbit_document(certificate: OrbitCertificate) -> dict[str, Any]:
+    multipliers = certificate.multipliers
+    return {
+        "format": ORBIT_FORMAT,
+        "digits": certificate.digits,
+        "bits": certificate.bits,
+        "period": [_number(x) for x in certificate.period],
+        "spikes": {
+            name: {"midpoints": _numbers(e.midpoints), "radii": _numbers(e.radii)}
+            for name, e in certificate.spike_times.items()
+        },
+        "multipliers": {
+            "real": _numbers(multipliers.midpoints.real),
+            "imag": _numbers(multipliers.midpoints.imag),
+            "radii": _numbers(multipliers.radii),
+        },
+        "radius": _number(certificate.radius),
+        "stable": certificate.stable,
+        "refuted": list(certificate.refuted),
+        "undecided": certificate.undecided,
+        "fingerprint": certificate.fingerprint,
+    }
 
 
 def _document(certificate: Certificate) -> dict[str, Any]:
@@ -113,6 +145,52 @@ def _numbers(values: Any) -> list[float | None]:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
+def _record(text: bytes, budget: Budget) -> Any:
+    try:
+        return parsed(text, budget)
+    except Unreadable as error:
+        raise ValueError(f"the record is not that of a certificate: {error}") from error
+
+
+def orbit_fields_from(text: bytes, budget: Budget) -> dict[str, Any]:
+    """Return the fields of the certificate of an orbit that JSON holds, with columns for its multipliers.
+
+    Raises
+    ------
+    ValueError
+        If it is not the JSON of one.
+    """
+    names = ("format", "digits", "bits", "period", "spikes", "multipliers", "radius", "stable", "refuted")
+    r = _object(_record(text, budget), "the record", (*names, "undecided", "fingerprint", "digest"))
+    _require(r["format"] == ORBIT_FORMAT, "format", repr(ORBIT_FORMAT), r["format"])
+    digits = _count(r["digits"], "digits")
+    _require(digits >= 1, "digits", "at least 1", digits)
+    period = _row(r["period"], "period", 2)
+    _require(isinstance(r["spikes"], dict), "spikes", "an object", r["spikes"])
+    spikes = {}
+    for name, entry in r["spikes"].items():
+        e = _object(entry, f"spikes[{name!r}]", ("midpoints", "radii"))
+        spikes[name] = _enclosures(e["midpoints"], e["radii"], f"spikes[{name!r}]")
+    m = _object(r["multipliers"], "multipliers", ("real", "imag", "radii"))
+    columns = [_vector(m[name], f"multipliers.{name}", math.nan) for name in ("real", "imag", "radii")]
+    _require(len({c.size for c in columns}) == 1, "multipliers", "lists of one length", m)
+    _require(bool((columns[2] >= 0).all()), "multipliers.radii", "numbers >= 0", m["radii"])
+    _require(r["stable"] in (True, False, None), "stable", "true, false or null", r["stable"])
+    return {
+        "digits": digits,
+        "bits": _count(r["bits"], "bits"),
+        "period": (_float(period[0], "period", math.nan), _float(period[1], "period", math.inf)),
+        "spike_times": spikes,
+        "multipliers": (columns[0] + 1j * columns[1], columns[2]),
+        "radius": _positive(r["radius"], "radius"),
+        "stable": r["stable"],
+        "refuted": tuple(_list(r["refuted"], "refuted", _text)),
+        "undecided": None if r["undecided"] is None else _text(r["undecided"], "undecided"),
+        "fingerprint": _text(r["fingerprint"], "fingerprint"),
+        "digest": _text(r["digest"], "digest"),
+    }
+
+
 def fields_from(text: bytes, budget: Budget) -> dict[str, Any]:
     """Return the fields of the certificate that JSON holds.
 
@@ -121,10 +199,7 @@ def fields_from(text: bytes, budget: Budget) -> dict[str, Any]:
     ValueError
         If it is not the JSON of a certificate.
     """
-    try:
-        record = parsed(text, budget)
-    except Unreadable as error:
-        raise ValueError(f"the record is not that of a certificate: {error}") from error
+    record = _record(text, budget)
     names = ("format", "digits", "tolerance", "n_samples", "fingerprint", "samples", "gradients", "misfits")
     r = _object(record, "the record", (*names, "gradient_distance", "digest"))
     _require(r["format"] == FORMAT, "format", repr(FORMAT), r["format"])

@@ -9,14 +9,14 @@ from eventsolve.compare.agreement import Agreement as Agreement
 from eventsolve.compare.agreement import Split as Split
 from eventsolve.compare.agreement import agreement as agreement
 from eventsolve.compare.comparison import Comparison as Comparison
-from eventsolve.compare.comparison import Culprit as Culprit
 from eventsolve.compare.comparison import GradientComparison as GradientComparison
 from eventsolve.compare.comparison import Stage as Stage
-from eventsolve.compare.comparison import broken_limits as broken_limits
-from eventsolve.compare.comparison import label_of as label_of
+from eventsolve.compare.comparison import WorstSpike as WorstSpike
 from eventsolve.compare.comparison import worst_spike as worst_spike
 from eventsolve.compare.divergence import Divergence as Divergence
 from eventsolve.compare.matching import SpikeMatch as SpikeMatch
 from eventsolve.compare.matching import match_spikes as match_spikes
 from eventsolve.compare.records import compare as compare
-from eventsolve.compare.records import depths as depths
+from eventsolve.lazily import attached as _attached
+
+__getattr__, __dir__ = _attached(__name__)

@@ -305,7 +305,7 @@ def broken_limits(
 
 
 @dataclass(frozen=True)
-class Culprit:
+class WorstSpike:
     """The spike at which to look first.
 
     Attributes
@@ -325,7 +325,7 @@ class Culprit:
     time: float
 
 
-def worst_spike(comparison: Comparison) -> Culprit | None:
+def worst_spike(comparison: Comparison) -> WorstSpike | None:
     """Return the spike at which to look first, None if no population but inputs spikes.
 
     In the sample with the largest gradient error: the earliest missed or extra spike, of those on which a
@@ -342,7 +342,7 @@ def worst_spike(comparison: Comparison) -> Culprit | None:
     error = np.where(np.isfinite(error), error, np.inf)
     ranked = np.argsort(-np.where(comparison.differing_samples, error, -1.0), kind="stable")
     sample = int(ranked[0]) if comparison.differing_samples.any() else int(np.argmax(error))
-    best: tuple[float, Culprit] | None = None
+    best: tuple[float, WorstSpike] | None = None
     for name, match in comparison.spikes.items():
         if comparison.depth[name] == 0:
             continue
@@ -352,7 +352,7 @@ def worst_spike(comparison: Comparison) -> Culprit | None:
         wrong += [("extra", match.model, k) for k in extra if match.model.samples[k] == sample]
         if wrong:
             kind, trains, k = min(wrong, key=lambda entry: float(entry[1].times[entry[2]]))
-            return Culprit(kind, name, sample, int(trains.neurons[k]), float(trains.times[k]))
+            return WorstSpike(kind, name, sample, int(trains.neurons[k]), float(trains.times[k]))
         here = match.exact.samples[match.exact_index] == sample
         if name in comparison.spike_times and here.any():
             times = comparison.spike_times[name]
@@ -360,7 +360,7 @@ def worst_spike(comparison: Comparison) -> Culprit | None:
             off = np.where(np.isfinite(off), off, np.inf) / (float(np.abs(times.exact).max()) or 1.0)
             k = int(np.argmax(off))
             place = match.exact_index[k]
-            found = Culprit(
+            found = WorstSpike(
                 "matched", name, sample, int(match.exact.neurons[place]), float(match.exact.times[place])
             )
             if best is None or off[k] > best[0]:

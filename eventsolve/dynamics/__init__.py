@@ -19,6 +19,9 @@ from eventsolve.dynamics.lyapunov import LyapunovSpectrum as LyapunovSpectrum
 from eventsolve.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from eventsolve.dynamics.orbit import NoOrbitError as NoOrbitError
 from eventsolve.dynamics.orbit import Orbit as Orbit
+from eventsolve.dynamics.orbit_branches import OrbitBranch as OrbitBranch
+from eventsolve.dynamics.orbit_branches import OrbitContinuation as OrbitContinuation
+from eventsolve.dynamics.orbit_branches import OrbitEvent as OrbitEvent
 from eventsolve.dynamics.phase import PhaseResponse as PhaseResponse
 from eventsolve.dynamics.phase import phase_response as phase_response
 from eventsolve.dynamics.searches import periodic_orbit as periodic_orbit

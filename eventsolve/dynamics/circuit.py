@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,10 +145,10 @@ def _matters(network: Network, key: Any, kept: Numbers | None) -> Booleans:
     return found
 
 
-def numbered(network: Network, numbers: Numbers, kept: Numbers, n_given: int) -> Numbered:
+def numbered(network: Network, numbers: Numbers, kept: Numbers, inputs: Mapping[str, int]) -> Numbered:
     """Return numbers by name and key, flat, in the order of ``circuit_of(network, kept)``; 0 where there is none.
 
-    Input spikes follow upon each other as the network lists its inputs.
+    ``inputs`` says how many spikes each of them has, which follow upon each other in this order.
     """
     cells = [p for p in network.populations.values() if p.neuron is not None]
     nothing = np.empty(0)
@@ -169,12 +170,7 @@ def numbered(network: Network, numbers: Numbers, kept: Numbers, n_given: int) ->
             ]
         )
     times = numbers.get("spike_times", {})
-    given = np.zeros(n_given)
-    place = 0
-    for p in network.populations.values():
-        if p.neuron is None and p.name in times:
-            given[place : place + times[p.name].size] = times[p.name]
-            place += times[p.name].size
+    given = np.concatenate([nothing, *(np.asarray(times.get(n, np.zeros(k))) for n, k in inputs.items())])
     return Numbered(
         columns["tau_mem"],
         columns["tau_syn"],

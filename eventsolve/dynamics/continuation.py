@@ -15,13 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.checks import count, real_array, shown
 from eventsolve.dynamics.crossings import Event
+from eventsolve.dynamics.orbit import Orbit
+from eventsolve.dynamics.orbit_branches import Node, OrbitContinuation, OrbitEvent, OrbitWalk, kept_orbit
+from eventsolve.dynamics.orbit_branches import branch_of as orbit_branch_of
 from eventsolve.dynamics.paths import Parameter, path_of
 from eventsolve.dynamics.points import Point, Task, solved
 from eventsolve.dynamics.walks import Halted, Walk, reach
@@ -151,22 +155,23 @@ class Continuation(Frozen):
 
 
 class ContinuationError(RuntimeError):
-    """A solution could not be followed to the end of the range; the cause says why.
+    """A solution or an orbit could not be followed to the end of the range; the cause says why.
 
     Attributes
     ----------
     value : float
         How far it was followed.
-    so_far : Continuation
+    so_far : Continuation or OrbitContinuation
         Up to there.
     """
 
-    def __init__(self, why: str, so_far: Continuation) -> None:
+    def __init__(self, why: str, so_far: Continuation | OrbitContinuation) -> None:
         self.value = float(so_far.branches[-1].values[-1]) if so_far.branches else float(so_far.over[0])
         super().__init__(f"{why}; followed to {self.value!r}, which is in the attribute so_far of this error")
         self.so_far = so_far
 
 
+@overload
 def continuation(
     network: Network,
     parameter: Parameter,
@@ -176,8 +181,31 @@ def continuation(
     initial: State | None = None,
     max_spikes: int | None = None,
     max_solves: int = MOST_SOLVES,
-) -> Continuation:
-    """Follow a solution along a parameter, through every value where the order of its events changes.
+) -> Continuation: ...
+
+
+@overload
+def continuation(
+    network: Network,
+    parameter: Parameter,
+    over: tuple[float, float],
+    of: Orbit,
+    *,
+    max_solves: int = MOST_SOLVES,
+) -> OrbitContinuation: ...
+
+
+def continuation(
+    network: Network,
+    parameter: Parameter,
+    over: tuple[float, float],
+    of: Solution | Problem | Orbit,
+    *,
+    initial: State | None = None,
+    max_spikes: int | None = None,
+    max_solves: int = MOST_SOLVES,
+) -> Continuation | OrbitContinuation:
+    """Follow a solution or an orbit along a parameter, through every value where the order of its events changes.
 
     Parameters
     ----------
@@ -190,9 +218,10 @@ def continuation(
         numbers at once. A mapping is a direction, as :func:`eventsolve.jvp` takes it, and the value how far the network
         and its inputs are moved along it: 0 is where they are.
     over : (float, float)
-        From the smaller to the larger value.
-    of : Solution or Problem
-        Of one sample: gives inputs and t_end. Its own network need not be this one.
+        From the smaller to the larger value; of an orbit from the first value, where it is, to the other one.
+    of : Solution, Problem or Orbit
+        Of one sample: gives inputs and t_end. Its own network need not be this one. An orbit gives the inputs of its
+        period, and at the first value the network has one near it, with as many spikes of each neuron.
     initial : State, optional
         As for :func:`eventsolve.solve`; needed if ``of`` went on from one.
     max_spikes : int, optional
@@ -202,12 +231,15 @@ def continuation(
 
     Returns
     -------
-    Continuation
+    Continuation or OrbitContinuation
+        The latter of an orbit.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is something else, or the network at the first value is none: of the wrong sign, say.
+    NoOrbitError
+        If the network has no such orbit at the first value.
     ContinuationError
         If the parameter leaves its bounds on the way, a network runs away or does not let its spikes be differentiated,
         or ``max_solves`` is reached: ``so_far`` is what was followed until then.
@@ -231,6 +263,10 @@ def continuation(
     >>> print(followed.events[0])  # the peak of V is w/4 with these time constants
     at 4: neuron 0 of 'out' gains a spike at 0.0138629 s, where V grazes its threshold
     """
+    if isinstance(of, Orbit):
+        if initial is not None or max_spikes is not None:
+            raise ValueError("initial and max_spikes are those of a solution; an orbit has neither")
+        return _orbits(network, parameter, over, of, count("max_solves", max_solves))
     task, low, high = _asked(network, parameter, over, of, initial, max_spikes)
     walk = Walk(task, count("max_solves", max_solves))
     branches: list[Branch] = []
@@ -250,6 +286,38 @@ def continuation(
                 branches.append(branch_of(points))
                 events += step
                 points = []
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(so_far(complete=False)) from interrupt
+    except Halted as halted:
+        raise ContinuationError(str(halted), so_far(complete=False)) from halted.__cause__
+    return so_far(complete=True)
+
+
+def _orbits(
+    network: Network, parameter: Parameter, over: tuple[float, float], orbit: Orbit, max_solves: int
+) -> OrbitContinuation:
+    """Follow an orbit; errors as of :func:`continuation`."""
+    _require_network(network)
+    low, high = _ends(over, "two different numbers")
+    path = path_of(solve(network, orbit.inputs, 0.0), parameter)
+    walk = OrbitWalk(path, low, high, max_solves)
+    nodes: list[Node] = []
+    events: list[OrbitEvent] = []
+
+    def so_far(complete: bool) -> OrbitContinuation:
+        pieces = [list(piece) for _, piece in groupby(nodes, key=lambda node: node.branch)]
+        branches = tuple(orbit_branch_of(piece) for piece in pieces)
+        orbits = tuple(tuple(node.orbit for node in piece) for piece in pieces)
+        return OrbitContinuation(
+            path.words, (low, high), branches, tuple(events), walk.n_solved, complete, path, orbits
+        )
+
+    try:
+        for step in walk.steps(kept_orbit(path, low, orbit)):
+            if isinstance(step, Node):
+                nodes.append(step)
+            else:
+                events.append(step)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(so_far(complete=False)) from interrupt
     except Halted as halted:
@@ -287,12 +355,11 @@ def _asked(
     max_spikes: int | None,
 ) -> tuple[Task, float, float]:
     """Return what is to be solved, and the range, or raise as :func:`continuation` does."""
-    if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network; got {shown(network)}")
+    _require_network(network)
     if not isinstance(of, Solution | Problem):
-        raise TypeError(f"of must be a Solution or a Problem; got {shown(of)}")
-    ends = real_array("over", over, "two numbers, the smaller first")
-    if ends.shape != (2,) or not np.isfinite(ends).all() or not ends[0] < ends[1]:
+        raise TypeError(f"of must be a Solution, a Problem or an Orbit; got {shown(of)}")
+    low, high = _ends(over, "two numbers, the smaller first")
+    if not low < high:
         raise ValueError(f"over must be two finite numbers, the smaller first; got {shown(over)}")
     if isinstance(of, Solution):
         of.require_whole("a continuation")
@@ -310,4 +377,17 @@ def _asked(
         max_spikes = of.max_spikes if isinstance(of, Problem) else MAX_SPIKES
     start = 0.0 if initial is None else initial.time
     unmoved = solve(network, inputs, start, initial=initial, max_spikes=max_spikes)
-    return Task(path_of(unmoved, parameter), of.t_end, initial, max_spikes), float(ends[0]), float(ends[1])
+    return Task(path_of(unmoved, parameter), of.t_end, initial, max_spikes), low, high
+
+
+def _require_network(network: Network) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(f"network must be a Network; got {shown(network)}")
+
+
+def _ends(over: tuple[float, float], expected: str) -> tuple[float, float]:
+    """Return two different finite numbers, or raise a ValueError or TypeError."""
+    ends = real_array("over", over, expected)
+    if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] == ends[1]:
+        raise ValueError(f"over must be {expected}, finite; got {shown(over)}")
+    return float(ends[0]), float(ends[1])

@@ -118,7 +118,7 @@ def flux_tube(
     solution : Solution
         Of one sample, from time 0 on. Long enough for what dies out to have done so.
     of : str or mapping, optional
-        ``"v_initial"``, ``"i_initial"`` or multiples of both, as for :func:`eventsolve.estimate_radius`. By default V
+        ``"v_initial"``, ``"i_initial"`` or multiples of both, as for :func:`eventsolve.trust_radius`. By default V
         of every neuron that spikes, by multiples of v_threshold - v_reset.
     sizes : array_like, (n_sizes,), optional
         Of perturbations: the largest of all multiples. By default 9 from a tenth of the first-order radius on, up to a

@@ -215,7 +215,8 @@ def lyapunov_spectrum(
         If the network falls silent, has more than max_spikes, or would spike twice at one time, or a spike grazes its
         threshold so that no derivative exists; with what was found until then.
     Interrupted
-        At a KeyboardInterrupt, with the spectrum of the trajectories that were done; if none was, of the one under way.
+        At a KeyboardInterrupt, with the spectrum of the trajectories that were done; if none was, of the one under way;
+        None before its first block is done.
 
     Examples
     --------
@@ -261,7 +262,9 @@ def lyapunov_spectrum(
     numbered, interrupt = finished(_numbered, jobs, executor, None)
     done = [spectrum for _, spectrum in sorted(numbered, key=itemgetter(0))]
     if interrupt is not None:
-        raise Interrupted(_together(done)) if done else interrupt
+        if isinstance(interrupt, Interrupted) and not done:
+            raise interrupt
+        raise Interrupted(_together(done) if done else None) from interrupt
     return _together(done)
 
 
@@ -508,14 +511,11 @@ def _trajectory(job: _Job) -> LyapunovSpectrum:
             f"{where} has more than max_spikes = {job.max_spikes} spikes, at {stopped.time!r} s", so_far()
         ) from stopped
     except StoppedError as stopped:
-        raise LyapunovError(f"{where} ended: {stopped.args[0].split(';')[0]}", so_far()) from stopped
+        raise LyapunovError(f"{where} ended: {stopped.sentence}", so_far()) from stopped
     except UndefinedGradientError as undefined:
         raise LyapunovError(f"{where} ended: {undefined.args[0]}", so_far()) from undefined
     except KeyboardInterrupt as interrupt:
-        found = so_far()
-        if found is None:
-            raise
-        raise Interrupted(found) from interrupt
+        raise Interrupted(so_far()) from interrupt
     found = so_far()
     assert found is not None
     return found

@@ -173,16 +173,20 @@ def orbit_of(rhythm: Rhythm, inputs: Mapping[str, SpikeTrains], free: bool) -> O
     )
 
 
+def quiet_time(rhythm: Rhythm) -> float:
+    """Return a time in the middle of the longest one of a period in which nothing happens, in seconds."""
+    of, period = rhythm.circuit, rhythm.period
+    events = [rhythm.times, rhythm.times + of.t_ref[rhythm.pattern.cells], rhythm.arriving]
+    at = np.sort(np.concatenate(events) % period)
+    gaps = np.diff(np.concatenate([at, [at[0] + period]]))
+    k = int(np.argmax(np.where(gaps >= gaps.max() * (1.0 - 1e-6), 1, 0)))
+    return float(at[k] + 0.5 * gaps[k])
+
+
 def framed(rhythm: Rhythm, free: bool) -> Rhythm:
     """Return the rhythm with its spikes in (0, period], in order; time 0 of a free one is where nothing happens."""
-    pattern, of, period = rhythm.pattern, rhythm.circuit, rhythm.period
-    start = 0.0
-    if free:
-        events = [rhythm.times, rhythm.times + of.t_ref[pattern.cells], rhythm.arriving]
-        at = np.sort(np.concatenate(events) % period)
-        gaps = np.diff(np.concatenate([at, [at[0] + period]]))
-        k = int(np.argmax(np.where(gaps >= gaps.max() * (1.0 - 1e-6), 1, 0)))
-        start = float(at[k] + 0.5 * gaps[k])
+    pattern, period = rhythm.pattern, rhythm.period
+    start = quiet_time(rhythm) if free else 0.0
     times = rhythm.times - start
     times -= (np.ceil(times / period) - 1.0) * period
     order = np.argsort(times, kind="stable")
@@ -284,7 +288,7 @@ def _made(
     try:
         solution = continued(of.network, inputs, period, state, 1)
     except SpikeBudgetError as error:
-        raise NoOrbitError("runs away", str(error), error.solution) from error
+        raise NoOrbitError("runs away", error.sentence, error.solution) from error
     for name, population in of.network.populations.items():
         if population.neuron is None:
             continue

@@ -60,25 +60,30 @@ class Path(Frozen):
         if "spike_times" in moved:
             moved["spike_times"] = FrozenMapping(
                 {
-                    name: step[self._order(name, self.start["spike_times"][name] + value * step)]
+                    name: step[self.order(name, self.start["spike_times"][name] + value * step)]
                     for name, step in moved["spike_times"].items()
                 }
             )
         return FrozenMapping(moved)
 
-    def resolution(self, value: float) -> float:
-        """Return how little a value may change before no number of the network changes any more, nor itself."""
+    def resolution(self, value: float, t_end: float) -> float:
+        """Return how little a value may change before no number of the network changes any more, nor itself.
+
+        A delay or another duration changes nothing by less than what a time next to t_end can be told from the next.
+        """
         finest = np.inf
         for name, by_key in self.step.items():
             for key, step in by_key.items():
                 some = step != 0.0
                 numbers = self.start[name][key][some] + value * step[some]
-                finest = min(
-                    finest, float((np.spacing(np.abs(numbers)) / np.abs(step[some])).min(initial=np.inf))
-                )
+                spacings = np.spacing(np.abs(numbers))
+                if name in ("delay", "t_ref", "spike_times"):
+                    spacings = np.maximum(spacings, np.spacing(t_end))
+                finest = min(finest, float((spacings / np.abs(step[some])).min(initial=np.inf)))
         return max(finest, float(np.spacing(abs(value))))
 
-    def _order(self, name: str, times: Reals) -> NDArray[np.intp]:
+    def order(self, name: str, times: Reals) -> NDArray[np.intp]:
+        """Return the order in which the spikes of an input come at times."""
         return _in_order(self.inputs[name], times)
 
 

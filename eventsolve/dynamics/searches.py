@@ -114,6 +114,10 @@ def _one_period(
         if not isinstance(trains[name], SpikeTrains):
             raise TypeError(f"inputs[{name!r}] must be SpikeTrains; got {type(trains[name]).__name__}")
     spiking = any(t.n_spikes for t in trains.values())
+    if period is not None and sizes and not spiking:
+        raise ValueError(
+            f"period is that of the inputs, of which none has a spike; leave it out, got {shown(period)}"
+        )
     if period is None:
         if spiking:
             raise ValueError(
@@ -159,7 +163,7 @@ def _trajectory(
     try:
         return solve(network, inputs, t_end, initial=initial, max_spikes=max_spikes)
     except SpikeBudgetError as error:
-        raise NoOrbitError("runs away", str(error), error.solution) from error
+        raise NoOrbitError("runs away", error.sentence, error.solution) from error
 
 
 class Raster:
@@ -270,7 +274,7 @@ def _polished(
         n = 1 if free else round(period / input_period)
         given = {name: repeated(one, input_period, 0, n) for name, one in inputs.items()}
         try:
-            orbit = _orbit_at(circuit, given, times - (end - period), cells, period, free)
+            orbit = orbit_at(circuit, given, times - (end - period), cells, period, free)
         except NoOrbitError as error:
             if near <= CLOSE:  # it has settled: why there is no orbit is the same for multiples of the period
                 raise NoOrbitError(error.why, error.sentence, error.solution or solution, unstable) from error
@@ -327,10 +331,10 @@ def _from_guess(
             )
     given = {name: repeated(one, input_period or 0.0, 0, n) for name, one in inputs.items()}
     raster = Raster(circuit, spikes)
-    return _orbit_at(circuit, given, raster.times, raster.cells, period, input_period is None)
+    return orbit_at(circuit, given, raster.times, raster.cells, period, input_period is None)
 
 
-def _orbit_at(
+def orbit_at(
     circuit: Circuit,
     inputs: Mapping[str, SpikeTrains],
     times: Reals,

@@ -53,7 +53,7 @@ class Sensitivity(Frozen):
     Attributes
     ----------
     of : mapping of str to mapping
-        What moves, and by which multiple of a step of 1, as for :func:`eventsolve.estimate_radius`.
+        What moves, and by which multiple of a step of 1, as for :func:`eventsolve.trust_radius`.
     spikes : mapping of population to ndarray of int64, (n,)
         Which spikes, as places in ``solution.spikes``.
     blocks : mapping of (population, name, key) to ndarray of float64, (n, n_numbers)
@@ -132,7 +132,7 @@ def sensitivity(
     ----------
     solution : Solution
     of : str or mapping of str to mapping
-        What moves, as for :func:`eventsolve.estimate_radius`: ``"weight"``, ``"delay"``, a parameter of neurons, with
+        What moves, as for :func:`eventsolve.trust_radius`: ``"weight"``, ``"delay"``, a parameter of neurons, with
         ``"v_initial"`` and ``"i_initial"`` the state at the start, or ``"spike_times"`` of inputs. A mapping gives
         multiples: a step of 1 moves each number by its own, those with 0 are not looked at and have derivatives of 0.
     spikes : str or mapping of str to array_like of int, optional

@@ -15,7 +15,7 @@ import numpy as np
 from eventsolve.adjoint import UndefinedGradientError
 from eventsolve.dynamics.crossings import Event, events_between, vanishing
 from eventsolve.dynamics.points import Point, Task, point_at, same_order
-from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
+from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError, StoppedError
 
 GOOD_FOR = 0.5
 """Of the way on which the first distance would vanish if it were linear."""
@@ -51,6 +51,11 @@ class Halted(Exception):
     """A walk cannot go on; the message says why."""
 
 
+def said(error: Exception) -> str:
+    """Return what an error says, without what it carries, which no longer is that error's."""
+    return error.sentence if isinstance(error, StoppedError) else str(error)
+
+
 def reach(point: Point, towards: float, without: Names = frozenset()) -> float:
     """Return how far a value may grow (towards is 1), or fall (-1), until a distance vanishes, if all are linear."""
     values, slopes = np.maximum(point.distances.values, 0.0), -towards * point.distances.slopes
@@ -84,7 +89,7 @@ class Walk:
             narrow = goal.point.value - here.value <= WIDTH * self._resolution(here.value, goal.point.value)
             if isinstance(goal.point, Failure):
                 if narrow:
-                    raise Halted(f"at {goal.point.value!r}, {goal.point.why}") from goal.point.why
+                    raise Halted(f"at {goal.point.value!r}, {said(goal.point.why)}") from goal.point.why
                 ahead.append(Goal(self._between(here, goal.point)))
             elif not same_order(here, goal.point):
                 ahead.append(self._event(here, goal.point))
@@ -176,4 +181,5 @@ class Walk:
         return point
 
     def _resolution(self, low: float, high: float) -> float:
-        return max(self.task.path.resolution(low), self.task.path.resolution(high))
+        path, t_end = self.task.path, self.task.t_end
+        return max(path.resolution(low, t_end), path.resolution(high, t_end))

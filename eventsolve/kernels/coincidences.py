@@ -24,6 +24,7 @@ import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.tables import AT_START
 from eventsolve.kernels.times import later
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
@@ -91,7 +92,7 @@ def times_low(
             _, free_low = later(own_times[which], own_low[which], t_ref)
         elif ending == RELEASE:
             low[g] = free_low
-        elif ending == SAMPLED and sampled_arrival[which] != -1:
+        elif ending == SAMPLED and sampled_arrival[which] not in (-1, AT_START):
             moves_with = sampled_arrival[which]
             low[g] = arrival_low[moves_with if moves_with >= 0 else -2 - moves_with]
 

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from eventsolve.compiled import inlined, without_refcount
+from eventsolve.compiled import embedded, without_refcount
 from eventsolve.kernels.elementary import log1p
 from eventsolve.kernels.membrane import extremum, propagator
 
@@ -26,7 +26,7 @@ SMALLEST_DECAY = 1e-280
 """Below it products with a decay lose digits, as numbers become denormal."""
 
 
-@inlined
+@embedded
 def undecided_band(u, i, c):
     """Return how far from the threshold float64 cannot tell on which side a voltage is: 8 ulps of the terms of V.
 
@@ -36,7 +36,7 @@ def undecided_band(u, i, c):
     return 8.0 * EPS * (abs(u) + abs(i) + abs(c))
 
 
-@inlined
+@embedded
 def peak_possible(u, i, c, decay_mem, u_h, i_h):
     """Return False if the states at 0 and h prove without a logarithm that no peak between them comes near c.
 
@@ -52,7 +52,7 @@ def peak_possible(u, i, c, decay_mem, u_h, i_h):
     return (i > u) & (bound | (decay_mem < SMALLEST_DECAY))
 
 
-@inlined
+@embedded
 def crossing_possible(u, i, c, decay_mem, u_h, i_h):
     """Return False if the states at 0 and h prove that V does not reach c between them, and cannot seem to."""
     return ((i > c) | (i_h > c)) & (
@@ -60,7 +60,7 @@ def crossing_possible(u, i, c, decay_mem, u_h, i_h):
     )
 
 
-@inlined
+@embedded
 def taylor_step(f, u, i, rate_mem, rate_syn):
     """Return how far to go from a state (u, i) for u to rise by -f, by its first three derivatives; inf if it falls.
 
@@ -90,7 +90,7 @@ def taylor_step(f, u, i, rate_mem, rate_syn):
     return (series if straight else curved) if rises & (straight | bends) else math.inf
 
 
-@inlined
+@embedded
 def turn_time(u, i, c, tau_mem, tau_syn):
     """Return when V turns after a state, in seconds, or inf."""
     turn = extremum(u, i, tau_mem, tau_syn)
@@ -98,7 +98,7 @@ def turn_time(u, i, c, tau_mem, tau_syn):
     return 40.0 * tau_mem if (i > u) & (c > 0.0) & (turn == math.inf) else turn
 
 
-@inlined
+@embedded
 def first_guess(u, i, c, tau_mem, tau_syn):
     """Return (low, high, s, grazing): where V crosses c after a state with u < c, a first guess; s is inf if nowhere.
 
@@ -149,7 +149,7 @@ def guess_below_leak(u, i, c, tau_mem, tau_syn, low, high, s):
     return high, s
 
 
-@inlined
+@embedded
 def refine(u, i, c, tau_mem, tau_syn, low, high, s):
     """Return (low, high, s, done): a better guess of where V crosses c, which lies between low and high.
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import compiled, inlined, without_refcount
+from eventsolve.compiled import compiled, embedded, without_refcount
 from eventsolve.kernels.arrivals import group_by, n_arrivals_at_most, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
 from eventsolve.kernels.tables import NONE, Integers, Reals
@@ -152,7 +152,7 @@ def largest(u, i, h, ea, eb, k, tau_mem, tau_syn):
     return 0.0, u, FRESH
 
 
-@inlined
+@embedded
 def write_row(rows, n, kind, place, neuron, segment, whose, other, value, time, reach, other_time):
     """Write a row behind the first n; return n + 1."""
     numbers, labels = rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsolve.compiled import inlined
+from eventsolve.compiled import embedded
 
 ROUND = 1.5 * 2.0**52
 """Added and subtracted, it rounds to an integer, which meanwhile stands in the last bits of the sum."""
@@ -24,7 +24,7 @@ SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 """The bits of sqrt(1/2)."""
 
 
-@inlined
+@embedded
 def decay(a):
     """Return exp(-a) for a >= 0, to one ulp, and 0 above UNDERFLOW.
 
@@ -48,14 +48,14 @@ def decay(a):
     return y if a <= UNDERFLOW else 0.0
 
 
-@inlined
+@embedded
 def log1p(x):
     """Return log(1 + x) for x > -1, to one ulp."""
     y = 1.0 + x
     return log_of_sum(y, 1.0 - (y - x) if x >= 1.0 else x - (y - 1.0))
 
 
-@inlined
+@embedded
 def log_of_sum(y, lost):
     """Return log(y + lost), to one ulp, for a normal y and what rounding has taken from it.
 

@@ -20,6 +20,7 @@ import numpy as np
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.membrane import propagator_derivatives
+from eventsolve.kernels.tables import AT_START
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
@@ -141,7 +142,7 @@ def back_through(
         elif ending == SAMPLED:
             p_v += sampled_cotangents[which]
             moves_with = sampled_arrival[which]
-            if moves_with != -1:
+            if moves_with not in (-1, AT_START):
                 arrival = moves_with if moves_with >= 0 else -2 - moves_with
                 error = sampled_cotangents[which] * (i * eb - (u * ea + i * k)) / tau_mem
                 if wanted.delay:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import math
 
-from eventsolve.compiled import inlined, without_refcount
+from eventsolve.compiled import embedded, without_refcount
 from eventsolve.kernels.elementary import decay, log_of_sum
 
 SERIES_BELOW = 0.5
 """|a - b| under which series replace differences; above it a difference loses less than two bits."""
 
 
-@inlined
+@embedded
 def exprel(x):
     """Return expm1(x) / x, which is 1 at 0, for |x| <= SERIES_BELOW: its Taylor series, to 5e-17."""
     x2 = x * x
@@ -37,7 +37,7 @@ def exprel(x):
     return (p0 + x2 * p1) + x4 * ((p2 + x2 * p3) + x4 * ((p4 + x2 * p5) + x4 * p6))
 
 
-@inlined
+@embedded
 def exprel2(x):
     """Return (expm1(x) - x) / x^2, which is 1/2 at 0, for |x| <= SERIES_BELOW: its Taylor series, to 5e-17."""
     x2 = x * x
@@ -52,7 +52,7 @@ def exprel2(x):
     return (p0 + x2 * p1) + x4 * ((p2 + x2 * p3) + x4 * ((p4 + x2 * p5) + x4 * p6))
 
 
-@inlined
+@embedded
 def propagator(s, tau_mem, tau_syn):
     """Return exp(-s/tau_mem), exp(-s/tau_syn) and K(s): the state a time s later is linear in these three.
 
@@ -92,7 +92,7 @@ def propagator_derivatives(s, tau_mem, tau_syn, ea, eb, k):
     return by_leak, -(k + a * a * g_a) / tau_mem, -a * b * g_b / tau_syn
 
 
-@inlined
+@embedded
 def extremum(u, i, tau_mem, tau_syn):
     """Return the time of V's only extremum after a state (u, i), in seconds, or inf if it has none ahead.
 

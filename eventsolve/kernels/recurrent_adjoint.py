@@ -13,8 +13,8 @@ derivatives of p by tau_mem and tau_syn,
 
     dL/dtau += w dp_I/dtau at an arrival,   u_reset dp_V/dtau at a reset,   u dp_V/dtau + i dp_I/dtau at the start.
 
-Order of events, as the queue has it: a release and a crossing, then a voltage sample, then the deliveries of one
-time, each followed by the spikes that it triggers.
+Order of events, as the queue has it: a release and a crossing, then the deliveries of one time, each followed by the
+spikes that it triggers, then a voltage sample.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import compiled, inlined, without_refcount
+from eventsolve.compiled import compiled, embedded, without_refcount
 from eventsolve.kernels.arrivals import order_by_time, order_exactly
 from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.tables import Integers, Reals
+from eventsolve.kernels.tables import AT_START, Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
 TRIGGERED, RELEASE, CROSSING, INSTANT_RELEASE, SAMPLED = 0, 1, 2, 3, 4
@@ -251,7 +251,7 @@ def follow(
                         dense,
                         neurons,
                     )
-                while q < read_times.size and read_times[q] <= now:
+                while q < read_times.size and read_times[q] < now:
                     places[n_own + n_releases + q] = place
                     q += 1
                 block = bundle_block[bundle]
@@ -305,7 +305,7 @@ def release(r, releases, low, place, n_own, places, right, held_u, i, t, clock, 
     return r + 1
 
 
-@inlined
+@embedded
 def place_of(first, m):
     """Return first + m, unsigned: no index counts from the end, so that loops are vectorised."""
     return np.uint64(first) + np.uint64(m)
@@ -387,7 +387,7 @@ def add_errors(row, weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn):
         row[place_of(lowest, m)] += error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn)
 
 
-@inlined
+@embedded
 def error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn):
     """Return w (p_I/tau_syn - p_V/tau_mem) of one neuron of a block."""
     j = place_of(first, m)
@@ -717,9 +717,12 @@ def mirror(
         edges = edges_of(spikes, first_spike, last_spike, efferents.offsets, after, t_end)
         releases = releases_of(neurons, start, own, sample, t_end)
         first_read, last_read = sampled.offsets[sample], sampled.offsets[sample + 1]
-        sampled_at = first_read + order_by_time(
-            sampled.times[first_read:last_read], sampled.neurons[first_read:last_read]
-        )
+        read_times = sampled.times[first_read:last_read].copy()
+        for k in range(read_times.size):
+            if sampled.arrival[first_read + k] == AT_START:
+                read_times[k] = -math.inf
+        by_time = order_by_time(read_times, sampled.neurons[first_read:last_read])
+        sampled_at, read_times = first_read + by_time, read_times[by_time]
         places, n_deliveries = follow(
             neurons,
             efferents,
@@ -728,7 +731,7 @@ def mirror(
             start,
             own,
             releases,
-            sampled.times[sampled_at],
+            read_times,
             sample,
             edges,
             longest,

@@ -120,7 +120,8 @@ class Sampled(NamedTuple):
     """Places in a readout's voltage at which a loss samples it, by sample, then neuron, then time.
 
     ``arrival`` is the arrival (of the neuron's schedule) with which the place moves, just before it; -2 - arrival for a
-    place just after it, or -1 for one that is fixed in time or at an interior maximum, where moving it changes nothing.
+    place just after it; -1 for one that is fixed in time, after all that happens then, or at an interior maximum, where
+    moving it changes nothing; or AT_START.
     """
 
     times: Reals
@@ -129,6 +130,9 @@ class Sampled(NamedTuple):
     arrival: Integers
     cotangents: Reals
 
+
+AT_START = -(2**62)
+"""The ``arrival`` of a place at the start of the trial, before what arrives then."""
 
 NONE = np.int64(0)
 """A zero that is no literal: numba compiles another version of a kernel for a literal argument, which takes seconds."""

@@ -40,7 +40,7 @@ from eventsolve.kernels.perturbation import (
     V_THRESHOLD,
 )
 from eventsolve.kernels.queues import tied_before
-from eventsolve.kernels.tables import Integers, Reals
+from eventsolve.kernels.tables import AT_START, Integers, Reals
 from eventsolve.kernels.times import is_after, later
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
@@ -176,7 +176,7 @@ def go_through(
             nodes.held[node] = held
             nodes.v[node], nodes.i[node] = v, i
             moves_with = sampled_arrival[which]
-            if moves_with != -1:
+            if moves_with not in (-1, AT_START):
                 arrival = moves_with if moves_with >= 0 else -2 - moves_with
                 synapse = first_synapse + slots[arrival]
                 rise = (current * eb - (u * ea + current * k)) / tau_mem
@@ -203,7 +203,7 @@ def next_node(
     while a < b:
         middle = (a + b) >> 1
         t = times[middle]
-        before = t <= arrival
+        before = t < arrival or (t == arrival and spikes[middle] >= 0)
         if t == arrival and spikes[middle] >= 0 and triggers[spikes[middle]] >= 0:
             trigger = triggers[spikes[middle]]
             cause = trigger // n_bundles

@@ -10,7 +10,7 @@ States move on by differences of the float64 times; ``low`` decides about the or
 
 from __future__ import annotations
 
-from eventsolve.compiled import inlined
+from eventsolve.compiled import embedded
 
 
 def time_later(time, low, delay):
@@ -27,5 +27,5 @@ def time_after(time, low, other, other_low):
     return (time > other) | ((time == other) & (low > other_low))
 
 
-later, is_after = inlined(time_later), inlined(time_after)
+later, is_after = embedded(time_later), embedded(time_after)
 """The same in kernels."""

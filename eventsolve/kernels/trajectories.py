@@ -7,7 +7,7 @@ import numpy as np
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
-from eventsolve.kernels.tables import NONE, Sampled, Spikes
+from eventsolve.kernels.tables import AT_START, NONE, Sampled, Spikes
 from eventsolve.kernels.times import is_after, later
 
 # A neuron's trajectory is cut into segments at its events. Two arrays hold it, one row for each segment:
@@ -48,7 +48,8 @@ def replay(
     The trajectory begins with the start state and ends at t_end, after the first n_arrivals of the schedule. There
     has to be room for n_arrivals + 2 n_own + n_sampled + 2. In a layer without cycles the states are bit for bit
     those of :func:`eventsolve.kernels.layered.forward`. At one time come a release, the neuron's crossing, voltage
-    samples that move with the arrival or are fixed in time, the arrival, and the spike that the arrival triggers.
+    samples that move with the arrival, the arrival, the spike that it triggers, and behind all arrivals of that time
+    voltage samples that are fixed in time.
     """
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     u_reset = neurons.v_reset[neuron] - neurons.v_leak[neuron]
@@ -81,9 +82,10 @@ def replay(
                 moves_with = sampled_arrival[place]
                 if (
                     moves_with == -1 - j < -1
+                    or moves_with == AT_START
                     or (moves_with == j and ending <= END)
                     or (moves_with == -1 and sampled_times[place] < stop)
-                    or (moves_with == -1 and sampled_times[place] == stop and ending <= END)
+                    or (moves_with == -1 and sampled_times[place] == stop and ending == END)
                 ):
                     stop, ending, which = sampled_times[place], SAMPLED, place
             h = stop - t
@@ -220,7 +222,7 @@ def maxima(neurons, afferents, groups, n_sources, spikes, start, after, t_end, s
     Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial. At a
     kink (the voltage rises up to an arrival and falls after it) it is the first arrival at that time, of the neuron's
     schedule; where the arrival itself lifts the voltage, over a delta synapse, it is -2 - arrival. The place of such a
-    maximum moves with the arrival.
+    maximum moves with the arrival. AT_START is one at the start of the trial, if something arrives then.
     """
     n_samples = spikes.offsets.size - 1
     n = neurons.tau_mem.size
@@ -283,6 +285,8 @@ def maxima(neurons, afferents, groups, n_sources, spikes, start, after, t_end, s
                 first_synapse = afferents.offsets[neuron]
                 best = states[0, VOLTAGE]
                 time[sample, neuron] = states[0, START]
+                if events[0, ENDING] == ARRIVAL and states[0, DURATION] == 0.0:
+                    arrival[sample, neuron] = AT_START
                 for g in range(n_segments):
                     u, i, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
                     u_end = u * states[g, DECAY_MEM] + i * states[g, RESPONSE]

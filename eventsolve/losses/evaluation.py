@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real_array, refuse_units, shown
+from eventsolve.kernels.tables import AT_START
 from eventsolve.quadrature import Nodes
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -20,7 +21,8 @@ Reals = NDArray[np.float64]
 class VoltageSamples(NamedTuple):
     """Where a loss samples readout voltages, sorted by sample, neuron and time, and dL/dV there.
 
-    ``arrivals`` is the arrival (of the neuron's schedule) with which a reading moves, or -1.
+    ``arrivals`` is the arrival (of the neuron's schedule) with which a reading moves; -1 for one that is fixed in time,
+    after all that happens then; or AT_START for one at the start of the trial, before what arrives then.
     """
 
     samples: NDArray[np.int64]
@@ -28,6 +30,18 @@ class VoltageSamples(NamedTuple):
     times: Reals
     arrivals: NDArray[np.int64]
     cotangents: Reals
+
+    @property
+    def at_start(self) -> NDArray[np.bool_]:
+        """Which are of the start of the trial, before what arrives then."""
+        there: NDArray[np.bool_] = np.asarray(self.arrivals) == AT_START
+        return there
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Which move with an arrival."""
+        fixed: NDArray[np.bool_] = (np.asarray(self.arrivals) == -1) | self.at_start
+        return ~fixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +80,15 @@ def samples_at(nodes: Nodes, slopes: Reals) -> VoltageSamples:
 
 
 def merged(parts: Sequence[VoltageSamples]) -> VoltageSamples:
-    """Return all voltage samples as one, in the order of a trajectory: at one time fixed ones, then by their arrivals.
+    """Return all voltage samples as one, in the order of a trajectory: at one time by their arrivals, then fixed ones.
 
     One just before an arrival, whose number it has, comes before one just after it, which has -2 less that number.
     """
     columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)]
     samples, neurons, times, arrivals, cotangents = columns
-    just_after = arrivals < -1
+    just_after = (arrivals < -1) & (arrivals != AT_START)
     number = np.where(just_after, -2 - arrivals, arrivals)
-    order = np.lexsort((just_after, number, times, neurons, samples))
+    order = np.lexsort((just_after, number, arrivals == -1, times, neurons, samples))
     return VoltageSamples(samples[order], neurons[order], times[order], arrivals[order], cotangents[order])
 
 

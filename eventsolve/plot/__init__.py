@@ -10,6 +10,7 @@ a label is named by ``ax.legend()``; ``matplotlib.rc_context(plot.STYLE)`` gives
 - :func:`convergence`, :func:`waterfall`                                 errors over a resolution, and by their causes
 - :func:`spectrum`, :func:`exponent_convergence`                         Lyapunov exponents, and how they converge
 - :func:`floquet_multipliers`, :func:`response_curve`                   of periodic orbits: stability, and kicks
+- :func:`orbit_branches`                                                 orbits over a parameter, stable or not
 - :func:`network`                                                        populations and projections
 - :func:`decision_boundary`                                              what a classifier says of every point
 - :func:`branches`                                                     a bifurcation diagram, with its events marked
@@ -33,6 +34,7 @@ from eventsolve.plot.gradients import gradient_map as gradient_map
 from eventsolve.plot.gradients import gradient_scatter as gradient_scatter
 from eventsolve.plot.graph import network as network
 from eventsolve.plot.orbits import floquet_multipliers as floquet_multipliers
+from eventsolve.plot.orbits import orbit_branches as orbit_branches
 from eventsolve.plot.orbits import response_curve as response_curve
 from eventsolve.plot.sliders import explore as explore
 from eventsolve.plot.spikes import margin_strips as margin_strips

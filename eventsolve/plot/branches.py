@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import real_array, shown
+from eventsolve.checks import instance, real_array, shown
 from eventsolve.dynamics import Branch, Continuation, Sensitivity
 from eventsolve.plot.gradients import gradient_map
 from eventsolve.plot.style import EXACT, MARKERS, MODEL, QUIET, SERIES, axes, named
@@ -48,9 +48,12 @@ def branches(
 
     Raises
     ------
+    TypeError
+        If it is no Continuation.
     ValueError
         If the population or the neuron is unknown, or ``of`` is something else.
     """
+    instance("continuation", continuation, Continuation)
     if of not in ("times", "intervals"):
         raise ValueError(f"of must be 'times' or 'intervals'; got {shown(of)}")
     names = list(continuation.branches[0].neurons)
@@ -129,9 +132,12 @@ def phase_portrait(
 
     Raises
     ------
+    TypeError
+        If it is no Solution.
     ValueError
         If the population is unknown or an input, or there is no such neuron or sample.
     """
+    instance("solution", solution, Solution)
     ax = axes(ax, 4.2, 3.6)
     voltages, currents = (
         states_drawn(solution, population, neuron, sample, states)
@@ -195,9 +201,12 @@ def sensitivity(
 
     Raises
     ------
+    TypeError
+        If it is no Sensitivity.
     ValueError
         If there is no such block, or it has no entries.
     """
+    instance("sensitivity", sensitivity, Sensitivity)
     if (population, name, key) not in sensitivity.blocks:
         raise ValueError(
             f"population, name and key must be of a block, {list(sensitivity.blocks)}; "

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from eventsolve.checks import first_entry, real_array
+from eventsolve.checks import first_entry, instance, real_array
 from eventsolve.plot.style import EXACT, MARKERS, MODEL, QUIET, SERIES, axes
 
 
@@ -31,6 +31,7 @@ def convergence(
     ValueError
         If steps and errors of a line differ in length, or a step is not > 0.
     """
+    instance("lines", lines, Mapping)
     checked = {}
     for name, (steps, errors) in lines.items():
         x, y = real_array(f"steps of {name!r}", steps), real_array(f"errors of {name!r}", errors)
@@ -78,6 +79,7 @@ def waterfall(
     ValueError
         If there is none, or one is not finite.
     """
+    instance("contributions", contributions, Mapping)
     values = real_array("contributions", list(contributions.values()))
     if not values.size:
         raise ValueError("contributions must name at least one cause")

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from eventsolve.checks import index_vector, real_array, shown
+from eventsolve.checks import index_vector, instance, real, real_array, shown
 from eventsolve.dynamics import Continuation, continuation
 from eventsolve.dynamics.paths import Parameter, Path, numbers_of, path_of, rebuilt
 from eventsolve.dynamics.points import shaped
+from eventsolve.dynamics.walks import said
 from eventsolve.network import Network
 from eventsolve.plot.sliders import STEPS, ipywidgets
 from eventsolve.plot.style import EXACT, MODEL, QUIET, SERIES, STYLE
@@ -103,16 +104,16 @@ class Explorer:
         Raises
         ------
         ValueError
-            If there is no such slider.
+            If there is no such slider, or a value is no number.
         """
         for name in values:
             if name not in self.sliders:
                 raise ValueError(f"there is no slider {shown(name)}; there are {list(self.sliders)}")
-        asked = {**self.values, **values}
+        asked = {**self.values, **{name: real(name, value) for name, value in values.items()}}
         try:
             solution = self._solved(asked)
         except (ValueError, SpikeBudgetError, RepeatedSpikeError) as error:
-            self.said = f"no solution there: {error}"
+            self.said = f"no solution there: {said(error)}"
             return self.said
         self._before, self.solution, self.values = self.solution, solution, asked
         self.said = _crossed(self._before, solution)
@@ -322,8 +323,12 @@ def explore(
     Raises
     ------
     ValueError
-        As :func:`eventsolve.solve` and :func:`eventsolve.continuation`, or for a range that is none.
+        As :func:`eventsolve.solve` and :func:`eventsolve.continuation`, or for a range that is none, or at whose ends
+        a number is out of its bounds.
     """
+    instance("network", network, Network)
+    if sliders is not None:
+        instance("sliders", sliders, Mapping)
     problem = Problem(network, inputs, t_end, max_spikes=max_spikes)
     if problem.n_samples != 1:
         raise ValueError(f"inputs must have one sample; got {problem.n_samples}")
@@ -341,6 +346,13 @@ def explore(
             raise ValueError(
                 f"sliders[{name!r}] must go from below to above {start!r}, where it is; got {low!r} to {high!r}"
             )
+        for value in (low, high):
+            try:
+                path.at(value)
+            except ValueError as error:
+                raise ValueError(
+                    f"sliders[{name!r}] must stay where there is a network; at {value!r}, {error}"
+                ) from error
         found[name] = Slider(path, low, high, start)
     neurons = {n: p.size for n, p in network.populations.items() if p.neuron is not None and p.size}
     if watch is None:

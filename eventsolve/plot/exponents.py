@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.axes import Axes
 
+from eventsolve.checks import instance
+from eventsolve.dynamics import LyapunovSpectrum
 from eventsolve.plot.style import EXACT, MODEL, QUIET, SERIES, axes
-
-if TYPE_CHECKING:
-    from eventsolve.dynamics import LyapunovSpectrum
 
 
 def spectrum(found: LyapunovSpectrum, *, ax: Axes | None = None, label: str | None = None) -> Axes:
@@ -18,6 +15,7 @@ def spectrum(found: LyapunovSpectrum, *, ax: Axes | None = None, label: str | No
 
     What is -inf is marked at the lower edge by a triangle.
     """
+    instance("found", found, LyapunovSpectrum)
     ax = axes(ax, 4.5, 3.1)
     values, errors = found.exponents, found.errors
     places = np.arange(1, values.size + 1)
@@ -45,6 +43,7 @@ def exponent_convergence(found: LyapunovSpectrum, *, ax: Axes | None = None) -> 
 
     At most six: the largest, the smallest, and those between at equal distances.
     """
+    instance("found", found, LyapunovSpectrum)
     ax = axes(ax, 4.5, 3.1)
     finite = np.flatnonzero(np.isfinite(found.exponents))
     chosen = np.unique(finite[np.linspace(0, finite.size - 1, min(6, finite.size)).astype(int)])

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 
+from eventsolve.checks import instance
 from eventsolve.network import LI, Network, Population, Projection
 from eventsolve.plot.style import QUIET, SERIES, axes, named
 
@@ -21,6 +22,7 @@ def network(network: Network, *, ax: Axes | None = None) -> Axes:
 
     Populations of one cycle stand above each other.
     """
+    instance("network", network, Network)
     graph = network.graph
     place = _places(graph)
     right = max((x for x, _ in place.values()), default=0.0)

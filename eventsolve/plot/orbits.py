@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from eventsolve.plot.style import EXACT, MODEL, QUIET, axes
+from eventsolve.checks import instance, shown
+from eventsolve.dynamics import Orbit, OrbitContinuation, PhaseResponse
+from eventsolve.plot.style import EXACT, MARKERS, MODEL, QUIET, axes, named
 
-if TYPE_CHECKING:
-    from eventsolve.dynamics import Orbit, PhaseResponse
+KINDS = ("fold", "branching", "flip", "torus", "graze", "cut", "lift", "swap", "trigger", "release")
 
 
 def floquet_multipliers(orbit: Orbit, *, ax: Axes | None = None, label: str | None = None) -> Axes:
@@ -18,6 +19,7 @@ def floquet_multipliers(orbit: Orbit, *, ax: Axes | None = None, label: str | No
 
     Those outside have another colour; the one of a shift in time, of a free orbit, is a ring.
     """
+    instance("orbit", orbit, Orbit)
     ax = axes(ax, 3.1, 3.1)
     angle = np.linspace(0.0, 2.0 * np.pi, 361)
     ax.plot(np.cos(angle), np.sin(angle), color=QUIET, linewidth=0.8)
@@ -41,6 +43,7 @@ def response_curve(
     In milliseconds, of an infinitesimal kick per unit of it. Kicks after which a trajectory does not settle on the
     orbit again are left out.
     """
+    instance("response", response, PhaseResponse)
     ax = axes(ax, 4.5, 2.6)
     order = np.argsort(response.phases)
     advance = np.where(response.settled, response.advance, np.nan)[order] * 1e3
@@ -48,4 +51,89 @@ def response_curve(
     ax.axhline(0, color=QUIET, linewidth=0.6)
     unit = "ms per unit" if response.kick is None else "ms"
     ax.set(xlabel="phase", ylabel=f"advance ({unit})", xlim=(0.0, 1.0))
+    return ax
+
+
+def orbit_branches(
+    continuation: OrbitContinuation,
+    population: str | None = None,
+    *,
+    neuron: int | None = None,
+    of: Literal["period", "phases", "multipliers"] = "period",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw periodic orbits against the value: a bifurcation diagram, stable ones full, others dashed.
+
+    Every event is a mark at the lower edge, by its kind, hollow where the branch goes on or turns, and a thin line.
+
+    Parameters
+    ----------
+    continuation : OrbitContinuation
+    population : str, optional
+        Whose phases are drawn.
+    neuron : int, optional
+        Only one of the population.
+    of : {"period", "phases", "multipliers"}
+        The period; times of spikes since the first one as parts of the period, for which a population is needed; or the
+        sizes of all multipliers but that of a shift in time.
+    ax : Axes, optional
+
+    Raises
+    ------
+    TypeError
+        If it is no OrbitContinuation.
+    ValueError
+        If the population is unknown, or ``of`` is something else.
+    """
+    instance("continuation", continuation, OrbitContinuation)
+    names = list(continuation.branches[0].neurons)
+    if of not in ("period", "phases", "multipliers"):
+        raise ValueError(f"of must be 'period', 'phases' or 'multipliers'; got {shown(of)}")
+    if of == "phases" and population not in names:
+        raise ValueError(f"population must be one that spikes, {names}; got {shown(population)}")
+    ax = axes(ax, 6.0, 3.6)
+    for branch in continuation.branches:
+        if of == "period":
+            curves = branch.periods[:, None] * 1e3
+        elif of == "multipliers":
+            curves = np.abs(branch.multipliers)
+        else:
+            every = np.concatenate(list(branch.spike_times.values()), axis=1)
+            begin = every.min(axis=1, initial=np.inf)[:, None]
+            assert population is not None
+            mine = np.isin(
+                branch.neurons[population], branch.neurons[population] if neuron is None else [neuron]
+            )
+            curves = (branch.spike_times[population][:, mine] - begin) / branch.periods[:, None] % 1.0
+        for stable, line in ((True, "-"), (False, "--")):
+            # a piece between two orbits is drawn as its first one is
+            chosen = branch.stable == stable
+            chosen[1:] |= chosen[:-1]
+            drawn = np.where(chosen[:, None], curves, np.nan)
+            color = EXACT if stable else MODEL
+            ax.plot(branch.values, drawn, line, color=color, linewidth=1.2)
+    seen = set()
+    for event in continuation.events:
+        mark, label = MARKERS[KINDS.index(event.kind) % len(MARKERS)], None
+        if event.kind not in seen:
+            seen.add(event.kind)
+            label = event.kind
+        face = "none" if event.follows in ("on", "back") else "#000000"
+        ax.plot(
+            [event.value],
+            [0.0],
+            mark,
+            color="#000000",
+            markersize=5,
+            markerfacecolor=face,
+            label=label,
+            transform=ax.get_xaxis_transform(),
+            clip_on=False,
+            zorder=3,
+        )
+        ax.axvline(event.value, color=QUIET, linewidth=0.5, alpha=0.6, zorder=0)
+    if of == "multipliers":
+        ax.axhline(1.0, color=QUIET, linewidth=0.8)
+    ylabels = {"period": "period (ms)", "phases": "phase", "multipliers": "size of multipliers"}
+    ax.set(xlabel=named(continuation.parameter), ylabel=ylabels[of], xlim=sorted(continuation.over))
     return ax

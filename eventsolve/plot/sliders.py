@@ -33,9 +33,13 @@ def explore(draw: Callable[..., Any], **ranges: tuple[float, float, float]) -> N
 
     Raises
     ------
+    TypeError
+        If draw cannot be called.
     ValueError
         If a range is not of that kind.
     """
+    if not callable(draw):
+        raise TypeError(f"draw must be a function that draws; got {shown(draw)}")
     for name, given in ranges.items():
         values = real_array(name, given, "(low, high, start)")
         if values.shape != (3,) or not values[0] <= values[2] <= values[1]:

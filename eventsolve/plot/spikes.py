@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from eventsolve.checks import first_entry, index, real_array
+from eventsolve.checks import first_entry, index, instance, real_array
 from eventsolve.plot.style import EXACT, FEW, QUIET, SERIES, axes
 from eventsolve.spiketrains import SpikeTrains
 
@@ -35,9 +35,12 @@ def raster(
 
     Raises
     ------
+    TypeError
+        If they are no SpikeTrains.
     ValueError
         If there is no such sample.
     """
+    instance("trains", trains, SpikeTrains)
     here = trains.samples == index("sample", sample, trains.n_samples)
     few = trains.n_neurons <= FEW
     ax = axes(ax)
@@ -71,6 +74,7 @@ def margin_strips(margins: Mapping[str, ArrayLike], *, unit: str, ax: Axes | Non
     ValueError
         If there is no kind, or a margin is negative or NaN.
     """
+    instance("margins", margins, Mapping)
     if not margins:
         raise ValueError("margins must name at least one kind")
     strips = {kind: real_array(f"margins[{kind!r}]", given).reshape(-1) for kind, given in margins.items()}

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from eventsolve.adjoint_states import AdjointStates
-from eventsolve.checks import index
+from eventsolve.checks import index, instance
 from eventsolve.plot.style import EXACT, MODEL, QUIET, axes
 from eventsolve.solution import Solution
 
@@ -34,9 +34,12 @@ def voltage(
 
     Raises
     ------
+    TypeError
+        If it is no Solution.
     ValueError
         If the population is unknown or an input, or there is no such neuron or sample.
     """
+    instance("solution", solution, Solution)
     ax = _drawn(
         solution, population, neuron, sample, solution.event_times, solution.voltage, axes(ax), color, label
     )
@@ -65,6 +68,7 @@ def current(
     label: str | None = None,
 ) -> Axes:
     """Draw one neuron's synaptic current; errors as for :func:`voltage`."""
+    instance("solution", solution, Solution)
     ax = _drawn(
         solution, population, neuron, sample, solution.event_times, solution.current, axes(ax), color, label
     )
@@ -83,6 +87,7 @@ def adjoint_voltage(
     label: str | None = None,
 ) -> Axes:
     """Draw dL/dV of one neuron, which jumps at its spikes; errors as for :func:`voltage`."""
+    instance("states", states, AdjointStates)
     ax = _drawn(
         states.solution,
         population,
@@ -110,6 +115,7 @@ def adjoint_current(
     label: str | None = None,
 ) -> Axes:
     """Draw dL/dI of one neuron, which has no jumps; errors as for :func:`voltage`."""
+    instance("states", states, AdjointStates)
     ax = _drawn(
         states.solution,
         population,

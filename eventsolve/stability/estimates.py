@@ -1,4 +1,4 @@
-"""estimate_radius(): how far numbers may move before the order of events changes, if distances were linear."""
+"""trust_radius(certify=False): how far numbers may move before the order of events changes, were distances linear."""
 
 from __future__ import annotations
 
@@ -73,29 +73,7 @@ def limit_of(radius: Reals, limits: Sequence[Margin | None]) -> list[tuple[str, 
 def estimate_radius(
     solution: Solution, of: str | Mapping[str, Mapping[Any, Any]] = "weight", *, threads: int | None = None
 ) -> RadiusEstimate:
-    """Return how far numbers may move before the order of events changes, to first order, sample by sample.
-
-    Parameters
-    ----------
-    solution : Solution
-    of : str or mapping of str to mapping
-        What moves: ``"weight"``, ``"delay"``, ``"tau_mem"`` or another parameter of neurons, each number by up to the
-        radius; ``"spike_times"`` moves every input spike. A mapping gives multiples of the radius, which are numbers or
-        like the gradient of that name: ``{"weight": {("in", "hidden"): 0.5 * step}}`` has a radius of 1 where rounding
-        to multiples of ``step`` may just change the order, and ``{"weight": {key: abs(weight)}}`` a relative one. Under
-        ``"spike_times"`` a population that is no input may stand too: each of its spikes is emitted up to so much early
-        or late.
-    threads : int, optional
-        As in ``solve``; the result has the same bits for any number.
-
-    Raises
-    ------
-    TypeError
-        If ``solution`` is not a Solution.
-    ValueError
-        For unknown names, shapes that do not fit, multiples that are not finite and >= 0, or a solution that ends with
-        first spikes.
-    """
+    """Return what :func:`eventsolve.trust_radius` says to first order, sample by sample."""
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     solution.require_whole("trust radii")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from eventsolve.checks import shown
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
 from eventsolve.patterns import direction_of
+from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, ms
 from eventsolve.solution import Solution
 from eventsolve.tangents import jvp
@@ -59,7 +60,7 @@ def spread(
     of: Direction | Sequence[Direction],
     loss: Loss | None = None,
     *,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    reduction: Reduction = USUAL,
     threads: int | None = None,
 ) -> Spread:
     """Return how far every spike time, and a loss, vary with the numbers of a network, to first order and exactly.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from eventsolve.jobs import finished
 from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
-from eventsolve.stability.estimates import estimate_radius, limit_of, span
+from eventsolve.stability.estimates import RadiusEstimate, estimate_radius, limit_of, span
 from eventsolve.stability.margins import Margin, spiking_layers
 
 Reals = NDArray[np.float64]
@@ -89,13 +89,39 @@ class TrustRadius(Frozen):
         )
 
 
+@overload
+def trust_radius(
+    solution: Solution,
+    of: str | Mapping[str, Mapping[Any, Any]] = ...,
+    *,
+    certify: Literal[True] = ...,
+    threads: int | None = ...,
+    executor: Executor | None = ...,
+    progress: bool = ...,
+) -> TrustRadius: ...
+
+
+@overload
+def trust_radius(
+    solution: Solution,
+    of: str | Mapping[str, Mapping[Any, Any]] = ...,
+    *,
+    certify: Literal[False],
+    threads: int | None = ...,
+    executor: None = ...,
+    progress: Literal[False] = ...,
+) -> RadiusEstimate: ...
+
+
 def trust_radius(
     solution: Solution,
     of: str | Mapping[str, Mapping[Any, Any]] = "weight",
     *,
+    certify: bool = True,
+    threads: int | None = None,
     executor: Executor | None = None,
     progress: bool = False,
-) -> TrustRadius:
+) -> TrustRadius | RadiusEstimate:
     """Return how far numbers may move before the order of events changes: certified, and to first order beside it.
 
     Certificates of boxes, as of ``certify(solution, radii=...)``, are sought by bisection of the radius until one fails
@@ -106,16 +132,27 @@ def trust_radius(
     ----------
     solution : Solution
     of : str or mapping of str to mapping
-        As for :func:`eventsolve.estimate_radius`; of spike times, those of inputs. Delays, refractory periods and input
-        times that would become negative do not: the box ends at 0.
+        What moves: ``"weight"``, ``"delay"``, ``"tau_mem"`` or another parameter of neurons, each number by up to the
+        radius; ``"spike_times"`` moves every input spike. A mapping gives multiples of the radius, which are numbers or
+        like the gradient of that name: ``{"weight": {("in", "hidden"): 0.5 * step}}`` has a radius of 1 where rounding
+        to multiples of ``step`` may just change the order, and ``{"weight": {key: abs(weight)}}`` a relative one. To
+        first order alone, a population that is no input may stand under ``"spike_times"``, too: each of its spikes is
+        emitted up to so much early or late. Delays, refractory periods and input times that would become negative do
+        not become so in a certificate: the box ends at 0.
+    certify : bool
+        False for the estimate to first order alone, in which every distance is linear: milliseconds for a sample, and
+        no proof.
+    threads : int, optional
+        Of the estimate, as in ``solve``; the result has the same bits for any number.
     executor : concurrent.futures.Executor, optional
         To certify samples in parallel processes.
     progress : bool
-        Whether to show a progress bar on stderr.
+        Whether to show a progress bar of the certificates on stderr.
 
     Returns
     -------
     TrustRadius
+        Or with ``certify=False`` a :class:`RadiusEstimate`.
 
     Raises
     ------
@@ -124,16 +161,21 @@ def trust_radius(
     TypeError
         If ``solution`` is not a Solution.
     ValueError
-        For unknown names, shapes that do not fit, multiples that are not finite and >= 0, or spikes of populations that
-        are no inputs.
+        For unknown names, shapes that do not fit, multiples that are not finite and >= 0, a solution that ends with
+        first spikes, or, certified, spikes of populations that are no inputs; for an executor or a bar of progress
+        where nothing is certified.
     """
-    estimate = estimate_radius(solution, of)
+    if not certify and (executor is not None or progress):
+        raise ValueError("executor and progress are of certificates; with certify=False there are none")
+    estimate = estimate_radius(solution, of, threads=threads)
+    if not certify:
+        return estimate
     inputs = {name for name, p in solution.network.populations.items() if p.neuron is None}
     for name in estimate.of.get("spike_times", {}):
         if name not in inputs:
             raise ValueError(
                 f"of['spike_times'] must name inputs, {sorted(inputs)}; got {name!r}: spikes that the network makes "
-                "cannot be moved by themselves in a certificate, estimate_radius moves them to first order"
+                "cannot be moved by themselves in a certificate; trust_radius(certify=False) moves them to first order"
             )
     box = box_of(solution)
     spiking = [name for layer in spiking_layers(solution) for name in layer.name]

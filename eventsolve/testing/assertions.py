@@ -31,9 +31,10 @@ from eventsolve.compare.divergence import (
 )
 from eventsolve.compare.matching import match_spikes
 from eventsolve.compare.records import depths
-from eventsolve.io.records.record import QUANTITIES, Record, Reduction
+from eventsolve.io.records.record import QUANTITIES, Record
 from eventsolve.network import Network
 from eventsolve.problem import Problem
+from eventsolve.reductions import USUAL, Reduction
 from eventsolve.schedule import layers_of
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -96,7 +97,7 @@ def assert_gradients_match(
     *,
     rtol: float,
     atol: float = 0.0,
-    reduction: Reduction = "mean",
+    reduction: Reduction = USUAL,
     problem: Problem | None = None,
     time_step: float | None = None,
 ) -> None:
@@ -172,7 +173,7 @@ def check_implementation(
     spikes_atol: float,
     rtol: float,
     atol: float = 0.0,
-    reduction: Reduction = "mean",
+    reduction: Reduction = USUAL,
     time_step: float | None = None,
 ) -> dict[str, float]:
     """Run an implementation on a problem and compare what it gives with the exact solution.
@@ -293,7 +294,7 @@ class _Terms:
 
 
 def _record(
-    problem: Problem, results: Results, time_step: float | None, reduction: Reduction = "mean"
+    problem: Problem, results: Results, time_step: float | None, reduction: Reduction = USUAL
 ) -> Record:
     """Return results as the record of an implementation."""
     spikes = dict(results.get("spikes", {}))

@@ -40,7 +40,7 @@ def shown():
         "State": solution.final_state,
         "Gradients": gradients,
         "Margins": es.margins(solution),
-        "RadiusEstimate": es.estimate_radius(solution),
+        "RadiusEstimate": es.trust_radius(solution, certify=False),
         "TrustRadius": es.trust_radius(solution, of={"weight": {("in", "hidden"): 1.0}}),
         "Certificate": es.certify(solution),
         "Condition": gradients.condition,

@@ -5,6 +5,8 @@ import pytest
 
 import eventsolve as es
 from eventsolve.chunks import SAMPLES_PER_CHUNK
+from eventsolve.schedule import layers_of
+from eventsolve.solution import gather
 
 PEAK = 6.349604207872798
 """The weight whose response peaks at the threshold, for time constants of 20 ms and 5 ms."""
@@ -106,3 +108,43 @@ def test_what_triggers_the_first_spikes_is_known_without_the_inputs_that_come_la
     for key in net.projections:
         np.testing.assert_array_equal(b.weight[key], a.weight[key])
         np.testing.assert_array_equal(b.delay[key], a.delay[key])
+
+
+def triggers_of(solution):
+    """Of every own spike of the one queue: its sample, time and neuron, and what triggers it, in the same words."""
+    (layer,) = (layer for layer in layers_of(solution.network) if layer.efferents is not None)
+    (chunk,) = solution.chunks
+    own, given = chunk.queued[layer.name], gather(layer, chunk._replace(queued={})).spikes
+    found = {}
+    for sample in range(solution.n_samples):
+        first, last = given.offsets[sample : sample + 2]
+        low, high = own.offsets[sample : sample + 2]
+        sent = [("given", given.times[k], given.neurons[k]) for k in range(first, last)]
+        sent += [("own", own.times[k], own.neurons[k]) for k in range(low, high)]
+        for k in range(low, high):
+            rank, bundle = divmod(int(own.trigger[k]), layer.efferents.delay.size)
+            cause = None if own.trigger[k] < 0 else (*sent[rank], bundle)
+            found[sample, own.times[k], own.neurons[k]] = cause
+    return found
+
+
+@pytest.mark.parametrize("delay", [0.0, 1e-3])
+def test_in_every_sample_of_a_batch_spikes_keep_what_triggers_them(delay):
+    """Whatever is cut off: inputs that come after the last first spike, but none that comes exactly with it."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 2, es.LIF(20e-3, 5e-3))
+    net.add_population("b", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "a", [[1.5, 0.3], [0.4, 1.2]], synapse="delta")
+    net.connect("a", "b", [[1.5, 0.0]], synapse="delta", delay=delay)
+    net.connect("b", "a", [[0.1], [1.3]], synapse="delta", delay=1.3e-3)
+    trains = [[[3e-3, 6e-3], [1e-3, 5e-3]], [[1e-3], [0.5e-3, 5e-3, 6e-3]], [[2e-3, 7e-3], [2.5e-3]]]
+    inputs = {"in": es.SpikeTrains.from_lists(trains)}
+    whole, short = es.solve(net, inputs, 10e-3), es.solve_first_spikes(net, inputs, 10e-3, "b")
+    expected = triggers_of(whole)
+    found = triggers_of(short)
+    assert found == {(s, t, n): cause for (s, t, n), cause in expected.items() if t <= short.stopped.until[s]}
+    kinds = [cause[0] for cause in found.values() if cause]
+    assert kinds.count("given") >= 3
+    assert kinds.count("own") >= 3
+    assert len(found) < len(expected)

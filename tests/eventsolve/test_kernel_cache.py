@@ -24,14 +24,15 @@ from numba.core.serialize import dumps
 
 import eventsolve
 from eventsolve import kernel_cache
+from eventsolve.compiled import compiled
 from eventsolve.kernel_cache import FOLDERS, KernelCache
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
 FORMULA = """
-from eventsolve.compiled import inlined
+from eventsolve.compiled import embedded
 
-@inlined
+@embedded
 def times(x):
     return {factor} * x
 """
@@ -48,7 +49,7 @@ def total(pair, x):
     return pair[0] + times(x)
 
 def run():
-    return total({pair}(1.0), 1.0), sum(total.stats.cache_hits.values())
+    return total({pair}(1.0), 1.0), sum(total.outer.stats.cache_hits.values())
 """
 
 
@@ -184,9 +185,9 @@ def test_functions_that_look_alike_in_two_modules_are_two_entries(kept, tmp_path
     codes = []
     for name in ("first", "other"):
         kernel = importlib.import_module(f"few.kernels.{name}").g
-        codes.append(kernel.py_func.__code__.co_code)
+        codes.append(kernel.__wrapped__.__code__.co_code)
         assert kernel(0.0) == (0.0 if name == "first" else 1.0)
-        assert not kernel.stats.cache_hits
+        assert not kernel.outer.stats.cache_hits
     assert codes[0] == codes[1]
 
 
@@ -262,7 +263,7 @@ def test_recompiling_forgets_what_was_kept(kept, tmp_path):
     written(tmp_path)
     run()
     sums = sys.modules["few.kernels.sums"]
-    sums.total.recompile()
+    sums.total.outer.recompile()
     assert run() == (2.0, True)
     assert len(entries(kept)) == 1
 
@@ -378,6 +379,54 @@ def test_a_process_that_may_write_nowhere_says_so_once(tmp_path):
     assert err.count("stay in memory") == 1
 
 
+# -- kernels inside of others --------------------------------------------------------------------------------------
+
+
+def test_a_kernel_is_one_part_whatever_integer_it_is_given_and_is_called_from_python_as_well():
+    @compiled
+    def twice(x):
+        return 2 * x
+
+    @compiled
+    def sum_of(n):
+        return twice(n) + twice(0) + twice(1)
+
+    assert sum_of(3) == 8
+    assert len(twice.inner.overloads) == 1
+    assert not twice.overloads
+    assert twice(4) == 8
+    assert len(twice.overloads) == 1
+
+
+def test_what_goes_wrong_in_a_part_is_an_error_of_the_whole():
+    @compiled
+    def rows(n):
+        return np.empty(n)
+
+    @compiled
+    def size(n):
+        return rows(n).size
+
+    assert size(2) == 2
+    with pytest.raises(ValueError, match="negative"):
+        size(-1)
+
+
+def test_a_part_has_no_machine_code_of_its_own():
+    @compiled
+    def half(x):
+        return 0.5 * x
+
+    @compiled
+    def quarter(x):
+        return half(half(x))
+
+    assert quarter(2.0) == 0.5
+    (part,) = half.inner.overloads.values()
+    assert part.library.get_pointer_to_function(part.fndesc.llvm_func_name) == 0
+    assert not part.library._codegen._engine.is_symbol_defined(part.fndesc.llvm_cpython_wrapper_name)
+
+
 # -- what numba does not promise -----------------------------------------------------------------------------------
 
 
@@ -406,5 +455,7 @@ def test_every_kernel_of_the_package_is_kept_so():
     from eventsolve.kernels import layered, recurrent
 
     for kernel in (layered.forward, recurrent.solve_queue):
-        assert isinstance(kernel._cache, KernelCache)
-        assert Path(kernel.stats.cache_path).name.startswith(f"eventsolve.kernels-{eventsolve.__version__}-")
+        assert isinstance(kernel.outer._cache, KernelCache)
+        assert Path(kernel.outer.stats.cache_path).name.startswith(
+            f"eventsolve.kernels-{eventsolve.__version__}-"
+        )

@@ -1,6 +1,7 @@
 """Do pictures hold what they are said to show? What is drawn is read back from the Axes."""
 
 import dataclasses
+import inspect
 import sys
 import types
 from itertools import pairwise
@@ -352,3 +353,46 @@ def test_a_response_curve_is_over_the_phase_and_leaves_out_what_did_not_settle(k
     np.testing.assert_array_equal(x, [0.2, 0.5, 0.7])
     np.testing.assert_array_equal(y, [found.advance[1] * 1e3, np.nan, found.advance[0] * 1e3])
     assert ax.get_ylabel() == ("advance (ms per unit)" if kick is None else "advance (ms)")
+
+
+@pytest.mark.parametrize("given", [None, 3, "x"])
+def test_what_is_no_such_thing_is_refused_by_every_picture(given):
+    """One sentence that names the argument, and never an AttributeError of something inside."""
+    names = [n for n in dir(plot) if n[0] != "_" and callable(getattr(plot, n))]
+    assert len(names) >= 20
+    for name in names:
+        function = getattr(plot, name)
+        parameters = inspect.signature(function).parameters.values()
+        wanted = [
+            p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        ]
+        positional = [given for p in wanted if p.kind is not p.KEYWORD_ONLY]
+        named = {p.name: "unit" for p in wanted if p.kind is p.KEYWORD_ONLY}
+        with pytest.raises((TypeError, ValueError), match=r" must "):
+            function(*positional, **named)
+
+
+@pytest.mark.parametrize("of", ["period", "phases", "multipliers"])
+def test_branches_of_orbits_are_full_where_stable_and_marked_at_events(of, ax):
+    net = es.Network()
+    net.add_population("n", 2, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3))
+    net.connect("n", "n", [[0.0, 0.4], [0.4, 0.0]], delay=3e-3)
+    spikes = {"n": es.SpikeTrains.from_lists([[[1e-3], [12e-3]]])}
+    orbit = es.periodic_orbit(net, guess=(spikes, 22e-3))
+    found = es.continuation(net, ("delay", ("n", "n")), (3e-3, 4e-3), of=orbit)
+    plot.orbit_branches(found, "n", neuron=1, of=of, ax=ax)
+    (branch,) = found.branches
+    curves = [line for line in ax.lines if np.array_equal(line.get_xdata(), branch.values)]
+    for line in curves:
+        drawn = np.isfinite(line.get_ydata())
+        alike = branch.stable == (line.get_linestyle() == "-")
+        np.testing.assert_array_equal(drawn, alike | np.append(False, alike[:-1]))
+    if of == "period":
+        assert len(curves) == 2
+        np.testing.assert_array_equal(np.fmax(*(line.get_ydata() for line in curves)), branch.periods * 1e3)
+    marks = [line for line in ax.lines if line.get_label() == "branching"]
+    assert [line.get_xdata()[0] for line in marks] == [found.events[0].value]
+    with pytest.raises(ValueError, match="of must be 'period', 'phases' or 'multipliers'"):
+        plot.orbit_branches(found, of="times")
+    with pytest.raises(ValueError, match=r"population must be one that spikes, \['n'\]; got None"):
+        plot.orbit_branches(found, of="phases")

@@ -180,7 +180,9 @@ TIMES = {
     ),
     "radii": lambda t: certify(solved(), radii={"delay": t(1e-9), "spike_times": t(1e-9)}).spike_times["out"],
     "tolerance": lambda t: certify(solved(), tolerance=t(1e-9)).tolerance,
-    "estimate_radius": lambda t: es.estimate_radius(solved(), {"delay": {("in", "out"): t(1)}}).radius,
+    "trust_radius": lambda t: (
+        es.trust_radius(solved(), {"delay": {("in", "out"): t(1)}}, certify=False).radius
+    ),
     "to_neo": lambda t: float(to_neo(solved().spikes["in"], t_stop=t(50)).segments[0].spiketrains[0].t_stop),
     "encode_latency": lambda t: encode_latency([[0.5, 1.0]], t(1), t(9)).times,
     "encode_steps": lambda t: encode_steps([[0.5, 1.0]], step=t(1)).times,
@@ -223,7 +225,7 @@ NUMBERS = {
     "target": lambda x: seen(es.losses.TrajectoryMSE("out", lambda t, k: x(np.ones((1, t.size))))),
     "weighting": lambda x: seen(es.losses.MeanVoltageCrossEntropy("out", [0], weighting=lambda t: x(t))),
     "radii": lambda x: certify(solved(), radii={"weight": x(1e-9)}),
-    "of": lambda x: es.estimate_radius(solved(), {"weight": {("in", "out"): x(1)}}),
+    "of": lambda x: es.trust_radius(solved(), {"weight": {("in", "out"): x(1)}}, certify=False),
     "points": lambda x: encode_latency(x([[0.5]])),
     "events": lambda x: from_events(x([[0, 9.0]]), n_neurons=1),
     "rtol": lambda x: check_implementation(dict, None, spikes_atol=0.0, rtol=x(1e-3)),

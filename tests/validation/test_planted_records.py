@@ -5,10 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import eventsolve as es
 from eventsolve.io.records import Record
 from tests import planted_records
-from tests.planted_records import FAULTS, RIGHT, Case, Program, judged
-from validation.diagnosis import diagnose
+from tests.clocked_program import Program
+from tests.planted_records import FAULTS, RIGHT, TOLD, Case, judged
+from validation.diagnosis import diagnose, linear
+from validation.diagnosis.evidence import differing, distance, evidence_of
+from validation.diagnosis.twins import Clock
+from validation.grid import TimeStepped
 
 STEP = 1e-3
 
@@ -48,6 +53,60 @@ def test_a_fault_is_named(given, name):
     verdict, found = judged(Case(name, "plain", STEP, "exact", fault.words, record, given))
     assert verdict == "named", found
     assert found.explains > 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "words"),
+    [
+        ("one weight halved", "means", "one synapse has another weight, about 1.026 in place of 2.052"),
+        ("weights swapped across", "spikes", "two synapses exchanged: in → hidden, from neuron 1 to 2"),
+        ("rows swapped", "spikes", "weights of neurons 1 and 4 of 'hidden' exchanged"),
+        ("weights of one source", "spikes", "multiplied by about 1.4, all that neuron 2 of 'in' has"),
+        ("threshold of one", "means", "v_threshold is about 0.8 in place of 1: neuron 3 of 'hidden'"),
+        ("leak instead", "means", "v_leak is about 0.1 in place of 0: hidden"),
+        ("start at", "means", "v_initial is about 0.4 in place of 0: hidden"),
+        ("weights plus a constant", "means", "a constant of about 0.2 is added to all weights"),
+    ],
+)
+def test_a_number_that_is_off_is_computed_from_the_spikes(given, name, told, words):
+    """Of whole batches, or of spikes alone, in which all that comes after the one neuron differs, too."""
+    record = TOLD[told](FAULTS[name].plant(Program(h=STEP), given))
+    found = diagnose(given, record)
+    assert found.verdict == "fault"
+    assert words in found.name
+
+
+@pytest.mark.parametrize("kind", ["plain", "subtract", "refractory", "leak", "delays", "recurrent"])
+def test_what_v_is_made_of_tells_every_spike(kind):
+    """V less its threshold is above 0 where a neuron spikes, and nowhere else, for every neuron of a right record."""
+    problem = planted_records.problem(kind, 1)
+    evidence = evidence_of(problem, Program(h=STEP).run(problem), STEP)
+    for name in evidence.spikes:
+        for neuron in range(problem.network.population(name).size):
+            made = linear.responses(evidence, Clock(), name, neuron)
+            assert made.spiking.shape[0] > 0
+            assert (made.spiking @ made.values > 0).all()
+            assert (made.silent @ made.values <= 0).all()
+
+
+def test_populations_without_spikes_are_compared():
+    """Searching for a number failed with a population that is silent in the record and with every number."""
+    rows = np.empty((0, 3), dtype=np.int64)
+    assert differing(rows, rows + 0) == 0
+    net = es.Network()
+    net.add_input("in", 1)
+    for name in ("loud", "quiet"):
+        net.add_population(name, 2, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "loud", [[9.0], [7.0]])
+    net.connect("loud", "quiet", [[0.1, 0.1], [0.0, 0.1]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[1e-3, 9e-3, 20e-3]]])}
+    problem = es.Problem(net, inputs, 40e-3)
+    ran = replace(problem, network=net.with_weights({("in", "loud"): np.array([[8.1], [6.3]])}))
+    evidence = evidence_of(problem, TimeStepped(STEP).run(ran), STEP)
+    assert distance(evidence, evidence.spikes) == 0.0
+    found = diagnose(problem, TimeStepped(STEP).run(ran))
+    assert found.verdict == "unexplained"  # of two neurons' few spikes, much would make them
+    assert "weights multiplied by about 0.9: in → loud" in found.sentence
 
 
 def test_what_is_off_by_less_than_the_step_costs_is_not_the_steps_doing(given):

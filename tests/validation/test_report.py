@@ -46,10 +46,10 @@ def exact_record():
 
 def run_of(exact, model, title="a run"):
     comparison = compare(exact, model)
-    culprit = worst_spike(comparison)
+    worst = worst_spike(comparison)
     times = np.linspace(0, 20e-3, 50)
-    excerpt = culprit and report.Excerpt(
-        culprit, 1.0, times, np.sin(times), times[::5], np.sin(times[::5]), times[3:5], times[4:6]
+    excerpt = worst and report.Excerpt(
+        worst, 1.0, times, np.sin(times), times[::5], np.sin(times[::5]), times[3:5], times[4:6]
     )
     settings = {"network": "test <b>&", "samples": 3}
     return report.Run(title, "group", "float64", settings, comparison, excerpt, 0.5)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eventsolve.compare import label_of
+from eventsolve.compare.comparison import label_of
 from eventsolve.network import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.convergence import Errors

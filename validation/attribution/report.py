@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from eventsolve.compare import depths, label_of
+from eventsolve.compare.comparison import label_of
+from eventsolve.compare.records import depths
 from eventsolve.network import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import seconds
-from eventsolve.compare import depths, label_of
+from eventsolve.compare.comparison import label_of
 from eventsolve.compare.matching import match_spikes
+from eventsolve.compare.records import depths
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from validation.oracle import oracle

@@ -63,7 +63,7 @@ def compare(
     with handed_over("compare", task, options, without=without, out=out, json=json, junit=junit):
         found = given(task, target, options, tool="compare", samples=samples, seed=seed, others=True)
 
-    from eventsolve.compare import broken_limits
+    from eventsolve.compare.comparison import broken_limits
     from eventsolve.files import write_text
     from validation import report
     from validation.junit import to_junit

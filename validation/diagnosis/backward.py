@@ -19,7 +19,7 @@ from validation.diagnosis.work import Work, cost
 from validation.diagnosis.writing import PLAIN_FACTOR, Slip, label, loose_slips, slips_of
 from validation.grid.flaws import NONE, Flaws
 
-LOOSE = 0.25
+LOOSE = 0.1
 """Misfit beyond which no slip is believed."""
 LARGEST = 1e-3
 """Beyond this no rounding of float32 is believed."""
@@ -119,6 +119,8 @@ class Found:
         How many things it supposes.
     rivals : tuple of str
         Other names of the same.
+    several : bool
+        Whether it is the same thing with another number at each of several places.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Found:
     after: float
     edits: int = 1
     rivals: tuple[str, ...] = ()
+    several: bool = False
 
 
 def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
@@ -143,16 +146,22 @@ def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
     return sorted(found, key=lambda f: (f.edits, f.after))
 
 
-def loosely(evidence: Evidence, answer: Answer, twin: Twin, off: Sequence[Place]) -> Found | None:
+def loosely(
+    evidence: Evidence, answer: Answer, twin: Twin, off: Sequence[Place], apart: Mapping[Place, float]
+) -> Found | None:
     """Return the slip that leaves a tenth of every number's misfit at most, if one does so for all that are off.
 
-    So a factor is seen through what else is off, as in an implementation whose scheme is not known.
+    So a factor is seen through what else is off, as in an implementation whose scheme is not known: by no more than
+    ``apart``, what the time step does. A single number is a tenth away from some factor by chance.
     """
     left = misfits(evidence, answer)
+    if all(evidence.numbers[place].size == 1 for place in off):
+        return None
     common: set[str] | None = None
     by_place: dict[Place, list[Slip]] = {}
     for place in off:
-        by_place[place] = loose_slips(evidence, answer, place, min(LOOSE, left[place] / 10))
+        tolerance = min(LOOSE, left[place] / 10, apart.get(place, 0.0))
+        by_place[place] = loose_slips(evidence, answer, place, tolerance)
         names = {slip.name for slip in by_place[place]}
         common = names if common is None else common & names
     if not common:
@@ -205,7 +214,16 @@ def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) ->
         texts.setdefault(" or ".join(telling(slip.name for slip in found)[:2]), []).append(place)
     name = "; ".join(f"{text}, at {places(evidence, of)}" for text, of in texts.items())
     kinds = {re.split(r"\d", text)[0] for text in texts}  # of the same kind with other numbers
-    return Found(name, places(evidence, list(by_place)), "convention", fit.twin, fit.total, after, len(kinds))
+    return Found(
+        name,
+        places(evidence, list(by_place)),
+        "convention",
+        fit.twin,
+        fit.total,
+        after,
+        len(kinds),
+        several=True,
+    )
 
 
 def places(evidence: Evidence, off: Sequence[Place]) -> str:
@@ -275,8 +293,22 @@ def alike(evidence: Evidence, every: Sequence[Fit], slip: Found, work: Work) -> 
     if not few and not any(q == "weight" and (q, where) not in fit.off for q, where in evidence.numbers):
         return []
     wide = {place: _wide(fit, place, every) for place in fit.misfits}
-    known = ((guess, fit, wide) for guess in guesses.adjoints(evidence))
-    return list(_tried(evidence, known, work, []).whole)
+    every_guess = itertools.chain(guesses.adjoints(evidence), _scaled_back(evidence, fit))
+    return list(_tried(evidence, ((guess, fit, wide) for guess in every_guess), work, []).whole)
+
+
+def _scaled_back(evidence: Evidence, fit: Fit) -> Iterator[Guess]:
+    """Yield weights on the way back multiplied by what gradients are off by: theirs is a factor, too, of all before."""
+    ratios = []
+    for place in fit.off:
+        if place[0] == "weight" and place in fit.answer.numbers:
+            said = fit.answer.numbers[place]
+            square = float(np.vdot(said, said))
+            if said.shape == evidence.numbers[place].shape and square:
+                ratios.append(float(np.vdot(said, evidence.numbers[place])) / square)
+    for ratio in dict.fromkeys(float(f"{ratio:.10g}") for ratio in ratios if np.isfinite(ratio)):
+        for keys in guesses.together_and_alone(list(evidence.problem.network.projections)):
+            yield fitting.of_weights(evidence, keys)(ratio - 1)
 
 
 def _tried(

@@ -276,8 +276,8 @@ def moved_beside(got: Integers, said: Integers, within: int, *, of_any: bool = F
 
 def _codes(*rows: Integers) -> list[Integers]:
     """Return every row as one number."""
-    low = np.min([r.min(axis=0) for r in rows if r.size], axis=0, initial=0)
-    high = np.max([r.max(axis=0) for r in rows if r.size], axis=0, initial=0)
+    every = np.concatenate([np.zeros((1, 3), dtype=np.int64), *rows])
+    low, high = every.min(axis=0), every.max(axis=0)
     samples, steps, neurons = high - low + 1
     if float(samples) * float(steps) * float(neurons) > 2.0**62:
         whole = np.unique(np.concatenate(rows), axis=0, return_inverse=True)[1].reshape(-1)

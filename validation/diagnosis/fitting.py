@@ -49,7 +49,7 @@ def families(evidence: Evidence, answer: Answer) -> Iterator[Family]:
     yield from _stale(evidence, answer)
     problem, network = evidence.problem, evidence.problem.network
     for keys in together_and_alone(list(network.projections)):
-        yield Family(_of_weights(evidence, keys))
+        yield Family(of_weights(evidence, keys))
     for p in network.populations.values():
         if p.neuron is None:
             continue
@@ -95,7 +95,8 @@ def _moved(network: es.Network, steps: Mapping[Any, Any], eta: float) -> es.Netw
     return network.with_weights(changed)
 
 
-def _of_weights(evidence: Evidence, keys: Sequence[Any]) -> Callable[[float], Guess]:
+def of_weights(evidence: Evidence, keys: Sequence[Any]) -> Callable[[float], Guess]:
+    """Return the guess that weights are 1 + x times as large on the way back, for each x."""
     network = evidence.problem.network
     of = ", ".join(map(arrow, keys))
 

@@ -10,9 +10,10 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.compare.records import depths
-from validation.diagnosis import guesses, places, scans, writing
+from validation.diagnosis import guesses, linear, places, scans, writing
 from validation.diagnosis.evidence import Evidence, differing, distance, mismatch
 from validation.diagnosis.guesses import Guess, Kind
+from validation.diagnosis.opened import Odd, odd, opened
 from validation.diagnosis.twins import Clock, Scheme, Twin, schemes, spikes_off
 from validation.diagnosis.work import Work, cost
 from validation.grid.flaws import NONE, Flaws
@@ -45,11 +46,19 @@ class Base:
         As in :class:`validation.diagnosis.evidence.Evidence`.
     off : int
         Spikes that the record has otherwise.
+    odd : Odd or None
+        Who spikes otherwise than what it got explains; None if that is not known.
     """
 
     scheme: Scheme
     spikes: Mapping[str, Integers]
     off: int
+    odd: Odd | None = None
+
+    @property
+    def apart(self) -> tuple[int, int]:
+        """How far it is from the record: neurons, where they are known, then spikes."""
+        return (0 if self.odd is None else self.odd.count), self.off
 
 
 def bases(evidence: Evidence) -> list[Base]:
@@ -86,6 +95,25 @@ def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     single = [s for s in near if spikes_off(evidence, s, evidence.problem, number="float32") == 0]
     at_threshold = [replace(s, inclusive=True) for s in near if isinstance(s, Clock)]
     return single or [s for s in at_threshold if spikes_off(evidence, s, evidence.problem) == 0]
+
+
+def located(evidence: Evidence, found: Sequence[Base]) -> list[Base]:
+    """Return schemes with who spikes otherwise than what it got explains, those of the fewest first.
+
+    What is wrong with a population moves all that comes after it, on every scheme; but on the right one alone do all
+    others as they are told.
+    """
+    there = opened(evidence.problem, evidence) if evidence.clocked else None
+    if there is None:
+        return list(found)
+    said, result = evidence.record.scheme.said, []
+    spikes_only = replace(evidence, numbers={})
+    for base in found:
+        answer = Twin(base.scheme).answer(spikes_only, there)
+        result.append(base if answer is None else replace(base, odd=odd(evidence, answer)))
+    if any(base.odd is None for base in result):
+        return list(found)
+    return sorted(result, key=lambda base: (not base.scheme.is_as(said), base.apart))
 
 
 def varied(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
@@ -251,7 +279,7 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
         return result
     for base in found:
         near = evidence.beside(base.spikes)
-        said = writing.left_out(near, base.spikes) or writing.stray(evidence, base.spikes)
+        said = writing.left_out(evidence, near, base.spikes) or writing.stray(evidence, base.spikes)
         if said is not None:
             numbers = {p: v for p, v in evidence.numbers.items() if p[0] != "spike_times"}
             shown = replace(evidence, spikes=base.spikes, numbers=numbers)
@@ -304,6 +332,7 @@ def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> Iterator[I
     """
     few = _few(evidence)
     every = list(guesses.forward(evidence))
+    found = located(evidence, found)
     bases = different(found)
     stages = itertools.product((bases[:NEAREST], bases[NEAREST:]), ((_short, _plain, _placed), (_searched,)))
     for group, kinds in stages:
@@ -326,14 +355,17 @@ def _short(
 def _placed(
     evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
 ) -> Iterator[Moved]:
-    """Yield what is wrong with one synapse, or with one packet."""
+    """Yield what is wrong with one synapse, one neuron or one packet, and what is off by a number that is computed."""
     alone = _alone(evidence, base, OF_PLACES)
+    for numbers in _linear(evidence, base, work):
+        guess = numbers.guess(evidence.problem, numbers.roundest)
+        if work.allows(cost(evidence)) and (number := _right(evidence, base.scheme, guess)):
+            yield replace(_on_all_like(evidence, found, base, guess, number), alone=alone, numbers=numbers)
     parted = places.partings(evidence, base.spikes)
     some = [parting.sample for parting in parted[:SOME]]
     part, price = evidence.only(some), cost(evidence) * len(some) / evidence.problem.n_samples
-    for guess in itertools.chain(
-        places.synapses(evidence, parted), places.packets(evidence, base.spikes, parted)
-    ):
+    missing = places.synapses(evidence, parted) if base.odd is None else _swapped(evidence, base, work)
+    for guess in itertools.chain(missing, places.packets(evidence, base.spikes, parted)):
         if not work.allows(price):
             continue
         small = replace(guess.problem, loss=None).select(some)
@@ -341,11 +373,37 @@ def _placed(
             yield replace(_on_all_like(evidence, found, base, guess, number), alone=alone)
 
 
+def _linear(evidence: Evidence, base: Base, work: Work) -> Iterator[scans.Range]:
+    """Yield numbers of one neuron, or of one population, with which those that spike otherwise would not."""
+    if base.odd is None or len(base.odd.of) != 1:
+        return
+    assert isinstance(base.scheme, Clock)
+    ((population, neurons),) = base.odd.neurons.items()
+    size = evidence.problem.network.population(population).size
+    price = cost(evidence) + linear.STEP * evidence.n_steps
+    if len(neurons) == 1 and work.allows(price):
+        yield from linear.of_a_neuron(evidence, base.scheme, population, neurons[0])
+    if work.allows(size * price):
+        yield from linear.of_a_population(evidence, base.scheme, population)
+
+
+def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
+    """Yield two synapses of a projection exchanged."""
+    if base.odd is None or len(base.odd.of) != 1:
+        return
+    assert isinstance(base.scheme, Clock)
+    ((population, neurons),) = base.odd.neurons.items()
+    if len(neurons) > 2 or not work.allows(len(neurons) * (cost(evidence) + linear.STEP * evidence.n_steps)):
+        return
+    for name, where, network in linear.swaps(evidence, base.scheme, population, neurons):
+        yield Guess(name, where, replace(evidence.problem, network=network))
+
+
 def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
-    """Return the delays with which the nearest scheme has the recorded spikes."""
+    """Return the delays with which a scheme has the recorded spikes."""
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
-    nearest = min(found, key=lambda base: base.off)
-    return list(_plain(evidence, _few(evidence), found, nearest, every, work))
+    few = _few(evidence)
+    return [moved for base in different(found) for moved in _plain(evidence, few, found, base, every, work)]
 
 
 def _alone(evidence: Evidence, base: Base, least: int) -> bool:
@@ -398,13 +456,16 @@ def _searched(
 
 def _on_all_like(evidence: Evidence, found: Sequence[Base], base: Base, guess: Guess, number: str) -> Moved:
     """Return what a guess gives a scheme, and all that are as near to the record, as far as it gives it to them."""
-    alike = (b.scheme for b in found if b.off == base.off)
+    alike = (b.scheme for b in found if b.apart == base.apart)
     schemes = tuple(scheme for scheme in alike if _has(evidence, scheme, guess, number))
     return Moved(guess.name, guess.where, guess.kind, schemes, guess.problem, guess.flaws, evidence, base.off)
 
 
 def _suspects(evidence: Evidence, base: Base) -> dict[str, tuple[int, ...]]:
     """Return the neurons whose spikes differ, of the first population where they do, if they are few."""
+    if base.odd is not None:
+        few = sum(map(len, base.odd.neurons.values())) <= FEW
+        return base.odd.neurons if few else {}
     for name in evidence.problem.network.populations:
         if name not in evidence.spikes:
             continue

@@ -134,7 +134,8 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
             threshold = p.parameter("v_threshold").copy()
             threshold[neuron] = NEVER
             yield Guess(
-                f"dead neuron: neuron {neuron} of {p.name!r} never spikes",
+                f"dead neuron: neuron {neuron} of {p.name!r} never spikes, or has weights or a threshold that keep it "
+                "silent",
                 f"spikes of {p.name}, neuron {neuron} of {p.name!r}",
                 replace(problem, network=_with(network, p.name, v_threshold=threshold)),
             )

@@ -17,6 +17,7 @@ from scipy.optimize import minimize_scalar
 import eventsolve as es
 from validation.diagnosis.evidence import Evidence, distance, misfits
 from validation.diagnosis.guesses import Guess, arrow, together_and_alone
+from validation.diagnosis.opened import opened
 from validation.diagnosis.twins import Scheme, Twin
 from validation.grid.steps import Reals
 
@@ -139,12 +140,15 @@ class Range:
 def searched(evidence: Evidence, scheme: Scheme, family: Family) -> Range | None:
     """Return the numbers of a family with which all spikes are right, if there are any."""
     problem = evidence.problem
+    opens = evidence.clocked and opened(problem, evidence) is not None
 
     def off(x: float) -> float:
         try:
-            other = replace(problem, network=family.network(x), loss=None)
+            other: es.Problem | None = replace(problem, network=family.network(x), loss=None)
+            other = opened(other, evidence) if opens and other is not None else other
         except ValueError:
             return np.inf
+        assert other is not None
         answer = Twin(scheme).answer(evidence, other)
         if answer is None:
             return np.inf

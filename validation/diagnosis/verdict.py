@@ -163,8 +163,11 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
     written = _ranked(forward.written(evidence, bases))
     if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
-        late = _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
-        return _moved(sorted([*written, *late], key=lambda r: (r.off, r.total)))
+        return _moved(sorted([*written, *_delayed(evidence, bases, written, work)], key=_order))
+    if written and written[0].moved.late:
+        late = [r for r in _delayed(evidence, bases, written, work) if not r.off]
+        if late:
+            return _moved(late)
     found: list[_Ranked] = list(written)
     believed = [r for r in written if r.believed]
     for stage in forward.guessed(evidence, bases, work) if fits_grid else ():  # else no twin has the spikes
@@ -174,12 +177,13 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
             believed += [r for r in ranked if r.believed]
             if any(r.confirmed for r in ranked):
                 break
-        if any(r not in written for r in believed):
+        if any(r not in written and not r.besides for r in believed):
             break
     if all(r.off and not r.besides for r in believed):
         believed = list(_with_another(sorted(found, key=_order), work)) or believed
-    if believed:
-        return _moved(sorted(believed, key=_order))
+    if believed:  # others that leave nothing are told beside it, however few spikes tell them
+        others = [r for r in found if not r.off and r not in believed]
+        return _moved(sorted([*believed, *others], key=lambda r: (not r.believed, *_order(r))))
     return other or _unexplained_spikes(evidence, truth, bases, work.untried)
 
 
@@ -187,6 +191,13 @@ def _varied(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], wo
     """Judge beside schemes that are less usual, if one has the spikes."""
     schemes = forward.varied(evidence, bases)
     return _numbers(evidence, truth, schemes, work) if schemes else None
+
+
+def _delayed(
+    evidence: Evidence, bases: Sequence[forward.Base], written: Sequence[_Ranked], work: Work
+) -> list[_Ranked]:
+    """Return the delays with which spikes are as late as if their times alone were, if they are."""
+    return _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
 
 
 def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work: Work) -> Diagnosis:
@@ -206,12 +217,17 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
         return known
     written = backward.slips(evidence, every)
     if written and written[0].edits == 1:
-        return _named([*written, *backward.alike(evidence, every, written[0], work)], evidence)
+        same = backward.alike(evidence, every, written[0], work)
+        simpler = (
+            same if written[0].several else []
+        )  # one thing on the way back in place of a slip for each number
+        return _named([*simpler, *written, *same], evidence)
     guessed = backward.guessed(evidence, every, work)
     found = guessed.whole or written or guessed.halves
     if found:
         return _named(found, evidence)
-    loose = backward.loosely(evidence, every[0].answer, every[0].twin, every[0].off)
+    apart = {place: _apart(best.answer, truth, place) for place in best.off}
+    loose = backward.loosely(evidence, best.answer, best.twin, best.off, apart)
     if loose is not None:
         return _named([loose], evidence)
     return _unexplained_numbers(evidence, truth, every, work.untried)
@@ -452,7 +468,10 @@ def _unexplained_spikes(
             "fault too small to tell from one; a finer step tells them apart"
         )
         off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
-        loose = backward.loosely(evidence, truth, Twin(nearest.scheme), off) if off else None
+        twin = Twin(nearest.scheme)
+        answer = twin.answer(evidence, evidence.problem) if off else None
+        apart = {} if answer is None else {place: _apart(answer, truth, place) for place in off}
+        loose = backward.loosely(evidence, truth, twin, off, apart)
         if loose is not None:
             return _named([loose], evidence)
     for name in evidence.problem.network.populations:

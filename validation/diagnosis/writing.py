@@ -161,8 +161,13 @@ def stray(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str, str] |
     return f"{words}: {'; '.join(told)}", f"spikes of {where}"
 
 
-def left_out(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> tuple[str, str] | None:
-    """Say which pattern of spikes a record leaves out, if it has no other ones, and of what."""
+def left_out(
+    evidence: Evidence, got: Mapping[str, Integers], said: Mapping[str, Integers]
+) -> tuple[str, str] | None:
+    """Say which pattern of spikes a record leaves out, if it has no other ones, and of what.
+
+    That neurons spike and nothing of it is written down is seen from what comes of their spikes, or from the numbers.
+    """
     ends = [rows[:, 1].max() for rows in got.values() if rows.size]
     if ends:
         end = max(ends)
@@ -174,17 +179,20 @@ def left_out(got: Mapping[str, Integers], said: Mapping[str, Integers]) -> tuple
         others = {key: value for key, value in got.items() if key != name}
         if any(differing(value, said[key]) for key, value in others.items()):
             return None
-        found = _pattern(name, rows, said[name])
+        sends = any(key[0] == name and key[1] in got for key in evidence.problem.network.projections)
+        found = _pattern(name, rows, said[name], sends or bool(evidence.numbers))
         return None if found is None else (found, f"spikes of {name}")
     return None
 
 
-def _pattern(name: str, got: Integers, said: Integers) -> str | None:
+def _pattern(name: str, got: Integers, said: Integers, acts: bool) -> str | None:
     first = np.sort(np.unique(said[:, [0, 2]], axis=0, return_index=True)[1])
     if differing(got, said[first]) == 0:
         return f"only the first spike of every neuron of {name!r} is written down"
     missing = np.setdiff1d(said[:, 2], got[:, 2])
     if missing.size and differing(got, said[~np.isin(said[:, 2], missing)]) == 0:
+        if not acts:
+            return None
         who = ", ".join(map(str, missing[:6].tolist()))
         return (
             f"silent in the record alone: neurons {who} of {name!r} spike, and nothing of it is written down"
@@ -344,6 +352,12 @@ def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tu
         )
         return
     n = rows.shape[0]
+    sums = np.cumsum(rows, axis=0)
+    yield (
+        "accumulated: the gradients of earlier samples are added",
+        reduced(sums, record.reduction),
+        scale * n,
+    )
     for which, name in ((0, "first"), (n - 1, "last")):
         for share, of in ((1.0, ""), (1.0 / n, f", divided by {n}")):
             yield f"the {name} sample's alone{of}", rows[which] * share, scale * n

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
-from eventsolve.compare import depths, label_of
+from eventsolve.compare.comparison import label_of
+from eventsolve.compare.records import depths
 from eventsolve.io.records import Record
 from eventsolve.io.records.scheme import Traced
 from eventsolve.network import Network

@@ -28,7 +28,7 @@ def export(
         typer.Argument(
             metavar="TASK|NETWORK|CHECKPOINT",
             help="A task by its name, whose network has its initial weights; a record or NIR graph with a network, "
-            "such as 'train task --out' writes; or a checkpoint of 'train yinyang'.",
+            "such as 'train task --out' writes; or a checkpoint of a published training ('train recipes' lists them).",
             show_default=False,
         ),
     ],

@@ -164,7 +164,7 @@ def separate(
     of_parameters, share = shifts(exact, alone)
     of_all, share_all = shifts(exact, chip)
     match = match_spikes(population, exact, alone, problem.t_end)
-    estimate = es.estimate_radius(solution, of=_sizes(direction))
+    estimate = es.trust_radius(solution, of=_sizes(direction), certify=False)
     return Separation(
         population,
         of_parameters,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.compare import Comparison, GradientComparison, label_of
+from eventsolve.compare import Comparison, GradientComparison
 from eventsolve.compare.agreement import differing_rows
+from eventsolve.compare.comparison import label_of
 from eventsolve.compare.matching import SpikeMatch
 from eventsolve.io.records import Record
 from validation.report import plots
@@ -207,7 +208,7 @@ def gradient_map(values: NDArray[np.float64]) -> tuple[Any, str]:
 
 def _raster(run: Run, excerpt: Excerpt) -> Picture:
     comparison = run.comparison
-    sample = excerpt.culprit.sample
+    sample = excerpt.worst.sample
     matches = list(comparison.spikes.values())[::-1]
     spikes = [trains.times[trains.samples == sample] * 1e3 for m in matches for trains in (m.exact, m.model)]
     last = max((float(times.max(initial=0.0)) for times in spikes), default=0.0) or 1.0
@@ -277,7 +278,7 @@ RASTER_LEGEND = (
 
 
 def _voltage(excerpt: Excerpt) -> Picture:
-    culprit = excerpt.culprit
+    worst = excerpt.worst
     span = (float(excerpt.exact_times[0]) * 1e3, float(excerpt.exact_times[-1]) * 1e3)
     plot = plots.axes("time (ms)", "voltage (unit of weight)", x_range=span)
     exact = plots.source(time=excerpt.exact_times * 1e3, voltage=excerpt.exact_voltage)
@@ -288,7 +289,7 @@ def _voltage(excerpt: Excerpt) -> Picture:
     hover = {"model": "@voltage{0.0000}", "time (ms)": "@time{0.000}"}
     plots.marks(plot, model, "time", "voltage", colour="model", hover=hover, size=5)
     plots.rule(plot, y=excerpt.threshold)
-    plots.rule(plot, x=culprit.time * 1e3, dash="dotted")
+    plots.rule(plot, x=worst.time * 1e3, dash="dotted")
     top = max(excerpt.threshold, float(np.max(excerpt.model_voltage, initial=excerpt.threshold)))
     height = top - min(float(np.min(excerpt.exact_voltage, initial=0)), 0.0)
     for k, (name, times) in enumerate((("exact", excerpt.exact_spikes), ("model", excerpt.model_spikes))):
@@ -309,12 +310,12 @@ def _voltage(excerpt: Excerpt) -> Picture:
         Key("exact", "exact", "—"),
         Key("model", "model", "●"),
         Key("threshold", "quiet", "╌"),
-        Key(f"{culprit.kind} spike", "quiet", "┆"),
+        Key(f"{worst.kind} spike", "quiet", "┆"),
         Key("the neuron's spikes", "ink", "|"),
     )
     return Picture(
-        f"Where it goes wrong: neuron {culprit.neuron} of {culprit.population}, sample {culprit.sample}",
-        f"Membrane voltage around the {culprit.kind} spike at {culprit.time * 1e3:.4g} ms. The model's points are the "
+        f"Where it goes wrong: neuron {worst.neuron} of {worst.population}, sample {worst.sample}",
+        f"Membrane voltage around the {worst.kind} spike at {worst.time * 1e3:.4g} ms. The model's points are the "
         "voltages that it holds at its time steps, before a reset.",
         (plots.panel(plot, "", legend),),
         wide=True,

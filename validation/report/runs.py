@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.compare import Comparison, Culprit
+from eventsolve.compare import Comparison, WorstSpike
 from validation.order import SpikeOrder
 
 if TYPE_CHECKING:  # a report of something else need not load what makes diagnoses
@@ -26,7 +26,7 @@ class Excerpt:
 
     Attributes
     ----------
-    culprit : Culprit
+    worst : WorstSpike
         The spike, sample and neuron shown.
     threshold : float
         In the unit of the voltages.
@@ -37,7 +37,7 @@ class Excerpt:
         Seconds, of that neuron in that sample and span.
     """
 
-    culprit: Culprit
+    worst: WorstSpike
     threshold: float
     exact_times: NDArray[np.float64]
     exact_voltage: NDArray[np.float64]

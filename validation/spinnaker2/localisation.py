@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
-from eventsolve.compare import label_of
+from eventsolve.compare.comparison import label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Key
 from validation.grid.steps import Reals

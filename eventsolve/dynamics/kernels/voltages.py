@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from eventsolve.compiled import compiled
+from eventsolve.kernels.distances import largest
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
 
 
@@ -124,3 +125,15 @@ def voltages(points, numbers, step, arrivals, delta, rhythm, stop):
         for event in range(rhythm.chained.size, n_events):
             by_value[p] += by_event[p, event] * step.given[event - rhythm.chained.size]
     return voltage, current, by_event, by_start, by_period, by_value, gap
+
+
+@compiled
+def peaks(u, i, h, tau_mem, tau_syn, stop):
+    """Return when V is largest within h after states, in seconds, and where that is: see :func:`largest`."""
+    when, place = np.empty(u.size), np.empty(u.size, np.int64)
+    for p in range(u.size):
+        if stop[0] != 0:
+            break
+        ea, eb, k = propagator(h[p], tau_mem[p], tau_syn[p])
+        when[p], _, place[p] = largest(u[p], i[p], h[p], ea, eb, k, tau_mem[p], tau_syn[p])
+    return when, place

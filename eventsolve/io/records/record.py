@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,12 +18,12 @@ from eventsolve.io.records.scheme import Scheme
 from eventsolve.losses import Loss
 from eventsolve.network import Key, Network
 from eventsolve.problem import Problem
+from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, brief, listed, ms, several
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse
 
 Reals = NDArray[np.float64]
-Reduction = Literal["mean", "sum", "none"]
 
 SYNAPTIC = ("weight", "delay")
 """Gradients that are by projection."""
@@ -136,7 +136,7 @@ class Record(Frozen):
     loss: Loss | None = None
     loss_values: Reals | None = None
     gradients: Mapping[str, Mapping[Any, Reals]] = field(default_factory=dict)
-    reduction: Reduction = "mean"
+    reduction: Reduction = USUAL
     time_step: float | None = None
     traces: Mapping[str, Trace] = field(default_factory=dict)
     notes: Sequence[str] = ()

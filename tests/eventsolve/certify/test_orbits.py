@@ -1,6 +1,7 @@
 """Certificates of periodic orbits: truths within enclosures, planted faults, and what a proof may not leave out."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from rhythms import rhythmic
 import eventsolve as es
 from eventsolve.certify import arithmetic, orbits, rhythms
 from eventsolve.certify.arithmetic import UNIT, working_precision
-from eventsolve.certify.orbits import certify_orbit, krawczyk
+from eventsolve.certify.orbits import OrbitCertificate, certify_orbit, krawczyk
+from eventsolve.certify.records import digest_of
 from eventsolve.dynamics import periodic_orbit
 
 TAU_MEM, TAU_SYN, LEAK, T_REF = 20e-3, 5e-3, 1.5, 2e-3
@@ -220,12 +222,15 @@ def test_a_certificate_is_one_of_its_orbit_alone(known):
         "the certificate is of another network, other inputs or another claim"
     )
     wider = dataclasses.replace(certificate, radius=2.0 * certificate.radius)
+    assert wider.disagreement(known["pair"]).startswith("the certificate was altered")
+    wider = dataclasses.replace(wider, digest=digest_of(wider))
     assert wider.disagreement(known["pair"]).startswith("radius is")
     elsewhere = dataclasses.replace(
         known["locked"], inputs={"in": es.SpikeTrains.from_lists([[[7e-3 + 1e-12]]])}
     )
     assert "other inputs" in certify_orbit(known["locked"]).disagreement(elsewhere)
     calm = dataclasses.replace(certificate, stable=False)
+    calm = dataclasses.replace(calm, digest=digest_of(calm))
     assert not calm.check(known["pair"])
 
 
@@ -470,3 +475,59 @@ def test_the_splay_state_of_five_neurons_that_are_alike_is_proven():
     assert certificate.proven, certificate
     assert certificate.stable
     assert orbit.n_spikes == 5
+
+
+def test_a_certificate_travels_in_a_file_and_an_altered_one_is_refused(known, tmp_path):
+    """Every number and word of the file altered, one after the other: the file is refused, or the certificate is."""
+    path, altered_path = tmp_path / "orbit.json", tmp_path / "altered.json"
+    for name in ("pair", "alone"):
+        orbit = known[name]
+        certificate = certify_orbit(orbit)
+        certificate.save(path)
+        again = OrbitCertificate.load(path)
+        assert repr(again) == repr(certificate)
+        assert again.digest == certificate.digest
+        assert again.check(orbit)
+    record = json.loads(path.read_text())
+
+    def altered(value):
+        """Return versions of a record with one entry changed each."""
+        if isinstance(value, dict):
+            for key, entry in value.items():
+                yield {k: v for k, v in value.items() if k != key}
+                yield from ({**value, key: other} for other in altered(entry))
+        elif isinstance(value, list):
+            yield [*value, value[-1] if value else 0.0]
+            for k, entry in enumerate(value):
+                yield from ([*value[:k], other, *value[k + 1 :]] for other in altered(entry))
+        elif isinstance(value, bool) or value is None:
+            yield "yes" if value is None else not value
+        elif isinstance(value, int | float):
+            yield value + 1
+            yield float(np.nextafter(value, np.inf))
+        else:
+            yield value[:-1] + ("0" if value[-1] != "0" else "1")
+
+    refused = caught = 0
+    for changed in altered(record):
+        altered_path.write_text(json.dumps(changed))
+        try:
+            found = OrbitCertificate.load(altered_path)
+        except ValueError:
+            refused += 1
+            continue
+        assert "altered" in found.disagreement(known["alone"])
+        caught += 1
+    assert refused >= 10
+    assert caught >= 10
+    path.write_text(json.dumps(record | {"format": "eventsolve certificate 1"}))
+    with pytest.raises(ValueError, match="not that of a certificate: format must be"):
+        OrbitCertificate.load(path)
+
+
+def test_a_certificate_that_proves_nothing_travels_too(known, tmp_path):
+    broken = dataclasses.replace(known["alone"], period=2.0 * known["alone"].period)
+    certificate = certify_orbit(broken)
+    assert certificate.undecided is not None
+    certificate.save(tmp_path / "nothing.json")
+    assert OrbitCertificate.load(tmp_path / "nothing.json").check(broken)

@@ -8,7 +8,8 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
-from eventsolve.compare import agreement, broken_limits, compare, worst_spike
+from eventsolve.compare import agreement, compare, worst_spike
+from eventsolve.compare.comparison import broken_limits
 from eventsolve.compare.matching import match_spikes
 from eventsolve.io.records import Record
 from tests.shared.records import altered
@@ -89,8 +90,8 @@ def test_a_planted_missed_spike_is_found():
     assert match.exact.times[k] == exact.spikes["hidden"].to_lists()[1][2][0]
     np.testing.assert_array_equal(result.differing_samples, [False, True, False])
     assert (result.first.kind, result.first.where) == ("spikes", "hidden")
-    culprit = worst_spike(result)
-    assert (culprit.kind, culprit.population, culprit.sample, culprit.neuron) == ("missed", "hidden", 1, 2)
+    worst = worst_spike(result)
+    assert (worst.kind, worst.population, worst.sample, worst.neuron) == ("missed", "hidden", 1, 2)
 
 
 def test_a_planted_extra_spike_is_found():
@@ -187,9 +188,9 @@ def test_dl_dt_is_compared_over_paired_spikes():
     result = compare(exact, model_of(exact, spike_times=exact.spike_times | {"hidden": times}))
     assert result.spike_times["hidden"].absolute_error.max() == pytest.approx(2.0)
     assert (result.first.kind, result.first.where) == ("dL/dt", "hidden")
-    culprit = worst_spike(result)
-    assert (culprit.kind, culprit.population, culprit.sample) == ("matched", "hidden", 0)
-    assert culprit.neuron == exact.spikes["hidden"].neurons[5]
+    worst = worst_spike(result)
+    assert (worst.kind, worst.population, worst.sample) == ("matched", "hidden", 0)
+    assert worst.neuron == exact.spikes["hidden"].neurons[5]
 
 
 def test_samples_with_differing_spikes_are_told_apart():

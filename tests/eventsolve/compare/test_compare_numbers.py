@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import eventsolve as es
-from eventsolve.compare import Stage, agreement, broken_limits, compare, depths, worst_spike
+from eventsolve.compare import Stage, agreement, compare, worst_spike
+from eventsolve.compare.comparison import broken_limits
 from eventsolve.compare.matching import match_spikes
+from eventsolve.compare.records import depths
 from tests.eventsolve.compare.test_compare import FIRST, SECOND, STEP, exact_record, model_of, with_train
 from tests.shared.records import altered
 

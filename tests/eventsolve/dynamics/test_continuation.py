@@ -228,15 +228,17 @@ def exact_order(found, value):
 def test_multiprecision_has_another_order_on_either_side_of_every_event(seed):
     problem, parameter, over = pair(seed)
     found = followed_far(problem, parameter, over)
-    for event in found.events[:3]:
-        if (
-            event.kind == "trigger"
-        ):  # a crossing just behind the arrival that would trigger: one order for both
-            continue
+    told_apart = 0
+    for event in found.events:
         wide = bound(found, event)
-        if wide < 1e-6 * (over[1] - over[0]):
+        # of a trigger: a crossing just behind the arrival that would trigger has one order on both sides
+        if event.kind != "trigger" and wide < 1e-6 * (over[1] - over[0]):
             sides = [exact_order(found, event.value + sign * wide) for sign in (-1, 1)]
             assert sides[0] != sides[1], (event, wide)
+            told_apart += 1
+        if told_apart == 3:
+            break
+    assert told_apart or not found.events
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -366,3 +368,15 @@ def test_an_arrival_that_passes_the_end_is_no_event():
     assert times[1] < problem.t_end < times[0]  # of the arrival, and of the end of the refractory period
     assert len(found.branches) == 1
     assert not found.events
+
+
+def test_a_delay_that_begins_at_exact_synchrony_is_not_halved_to_nothing():
+    """Delays that no time of the solution can tell from 0 are not looked at: else there are 196 solutions, not 47."""
+    net = es.Network()
+    net.add_population("n", 2, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3))
+    net.connect("n", "n", [[0.0, 0.4], [0.4, 0.0]])
+    problem = es.Problem(net, {}, 80e-3)
+    found = continuation(net, ("delay", ("n", "n"), (0, 1)), (0.0, 1e-3), of=problem)
+    assert found.n_solved <= 60
+    assert all(event.value <= np.spacing(80e-3) for event in found.events)
+    assert found.branches[-1].values[-1] == 1e-3

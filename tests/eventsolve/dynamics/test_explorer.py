@@ -73,6 +73,18 @@ def test_every_number_has_a_slider_and_what_cannot_be_is_said(small):
         explorer.move(w=1.0)
     with pytest.raises(ValueError, match=r"must go from below to above 5\.0, where it is"):
         es.explore(net, inputs, t_end, sliders={"w": (("weight", ("in", "out"), (0, 0)), 6.0, 12.0)})
+    for value in ("a", None, [1.0]):
+        with pytest.raises(ValueError, match="tau_mem out must be a number"):
+            explorer.move(**{"tau_mem out": value})
+    assert explorer.solution is here
+    with pytest.raises(
+        ValueError, match=r"sliders\['d'\] must stay where there is a network; at -0\.5, delay"
+    ):
+        es.explore(net, inputs, t_end, sliders={"d": (("delay", ("in", "out")), -0.5, 1.0)})
+    with pytest.raises(TypeError, match="network must be a Network; got None"):
+        es.explore(None, inputs, t_end)
+    with pytest.raises(TypeError, match="sliders must be a Mapping; got 3"):
+        es.explore(net, inputs, t_end, sliders=3)
     with pytest.raises(ValueError, match="watch must name populations of neurons"):
         es.explore(net, inputs, t_end, watch={"in": [0]})
 

@@ -279,3 +279,17 @@ def test_arguments_are_refused_by_name(change, error, said):
     given = {"network": inhibitory(1), "initial": None, "t": 0.1, "k": 1} | change
     with pytest.raises(error, match=said):
         lyapunov_spectrum(**given)
+
+
+def test_an_interrupt_before_the_first_block_has_nothing_and_says_so():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_leak=1.5))
+    net.connect("in", "n", [[0.1]])
+
+    def interrupts(after, to):
+        raise KeyboardInterrupt
+
+    with pytest.raises(es.Interrupted, match="nothing was finished before it") as caught:
+        lyapunov_spectrum(net, None, t=1.0, k=1, inputs=interrupts)
+    assert caught.value.so_far is None

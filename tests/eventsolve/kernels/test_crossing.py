@@ -7,7 +7,14 @@ import pytest
 from mpmath import mp, mpf
 
 from eventsolve.kernels.cells import no_crossing_before
-from eventsolve.kernels.crossing import EPS, crossing_time, undecided_band
+from eventsolve.kernels.crossing import (
+    EPS,
+    crossing_possible,
+    crossing_time,
+    peak_possible,
+    undecided_band,
+)
+from eventsolve.kernels.membrane import extremum, propagator
 
 
 def voltage(u, i, s, tau_mem, tau_syn):
@@ -148,3 +155,70 @@ def test_a_held_neuron_is_not_asked_before_its_release(free_at):
     wait = no_crossing_before(0.0, -1.0, 3.0, -1.0, 0.5, 20e-3)
     assert no_crossing_before(0.0, -1.0, 3.0, free_at, 0.5, 20e-3) == free_at + wait
     assert no_crossing_before(0.0, -1.0, 0.4, free_at, 0.5, 20e-3) == math.inf
+
+
+# -- intervals in which a crossing is excluded without looking for it ------------------------------------------------
+
+
+def possible(u, i, c, h, tau_mem, tau_syn):
+    """What is said of an interval from its two ends."""
+    ea, eb, k = propagator(h, tau_mem, tau_syn)
+    return bool(crossing_possible(u, i, c, ea, u * ea + i * k, i * eb))
+
+
+def test_no_interval_in_which_v_crosses_is_passed_over():
+    """Of all signs and lengths, up to those over which everything has died away in float64."""
+    rng = np.random.default_rng(7)
+    crossed = excluded = late = 0
+    for _ in range(4000):
+        tau_mem, tau_syn = rng.choice([20e-3, 5e-3, 1e-3], 2) * (1 + rng.choice([0.0, 1e-9]))
+        c = rng.choice([1.0, 0.1, -0.2, -1.0])
+        u = c - abs(rng.normal()) * rng.choice([1.0, 1e-3])
+        i = rng.choice([rng.uniform(c, c + 10), rng.uniform(u, u + 3), rng.normal()])
+        h = float(rng.choice([rng.uniform(0, 1e-2), rng.uniform(0, 0.2), 20.0]))
+        tau_mem, tau_syn, c, u, i = map(float, (tau_mem, tau_syn, c, u, i))
+        s, _ = crossing_time(u, i, c, tau_mem, tau_syn)
+        said = possible(u, i, c, h, tau_mem, tau_syn)
+        if s <= h:
+            assert said, (u, i, c, h, tau_mem, tau_syn, s)
+            crossed += 1
+            late += (i <= c) or h == 20.0
+        else:
+            excluded += not said
+    # and they were of use, on either side
+    assert crossed > 800
+    assert late > 100
+    assert excluded > 800
+
+
+def test_a_peak_that_float64_does_not_tell_from_the_threshold_is_not_passed_over():
+    """However close to it the interval ends, so that its bound is the peak's own height."""
+    rng = np.random.default_rng(3)
+    below = 0
+    for _ in range(3000):
+        tau_mem, tau_syn = 20e-3, float(rng.choice([5e-3, 20e-3, 40e-3]))
+        i = rng.uniform(0.5, 5)
+        u, i = float(i - rng.uniform(0, 1) * 10.0 ** rng.uniform(-6, -1)), float(i)
+        turn = extremum(u, i, tau_mem, tau_syn)
+        ea, eb, k = propagator(turn * (1 + 10.0 ** float(rng.uniform(-6, 0))), tau_mem, tau_syn)
+        e, _, k_turn = propagator(turn, tau_mem, tau_syn)
+        peak = u * e + i * k_turn
+        c = peak + int(rng.integers(-3, 4)) * EPS * peak
+        u_h, i_h = u * ea + i * k, i * eb
+        if u_h <= i_h:
+            continue
+        assert abs(peak - c) <= undecided_band(u, i, c)
+        assert peak_possible(u, i, c, ea, u_h, i_h), (u, i, c, ea)
+        for share, undecided in ((0.9, True), (-0.9, True), (1.1, False), (-1.1, False)):
+            level = peak + share * undecided_band(u, i, peak)
+            if u < level:
+                assert bool(crossing_time(u, i, level, tau_mem, tau_syn)[1]) is undecided
+        late, early = u_h - i_h, (i - u) * ea
+        below += late * i + early * i_h < c * (late + early)
+    assert below > 50  # which rounding alone puts below the threshold
+
+
+def test_an_interval_is_excluded_where_v_stays_far_below():
+    assert not possible(0.0, 0.9, 1.0, 20e-3, 20e-3, 5e-3)
+    assert not possible(0.0, 2.0, 1.0, 20e-3, 20e-3, 5e-3)
+    assert possible(0.0, 6.4, 1.0, 20e-3, 20e-3, 5e-3)

@@ -166,16 +166,18 @@ def test_a_read_at_the_time_of_an_arrival():
     net = es.Network()
     net.add_input("in", 1)
     net.add_population("read", 1, es.LI(20e-3, 5e-3))
-    net.connect("in", "read", [[3.0]])
-    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[4 * GRID]], [[5 * GRID]]])}, 20 * GRID)
+    net.connect("in", "read", [[3.0]], delay=GRID)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[3 * GRID]], [[4 * GRID]]])}, 20 * GRID)
     loss = es.losses.SampledVoltage("read", [4 * GRID], lambda v: (v[:, 0, 0], v**0))
-    for reduction, sides in (("mean", [[1]]), ("none", [[1], [0]])):
+    for reduction, sides, n in (("mean", [[-1]], 2), ("none", [[-1], [0]], 1)):
         _, grads = es.value_and_grad(solution, loss, reduction=reduction)
         (place,) = grads.one_sided
-        assert (place.first, place.sample) == ("a sample of its voltage", 0)
+        assert (place.second, place.sample) == ("a sample of its voltage", 0)
         found = es.gradient_sides(grads)
         np.testing.assert_array_equal(found["delay"]["in", "read"].reshape(-1, 1), sides)
-        np.testing.assert_array_equal(found["spike_times"]["in"], [1, 0])
+        np.testing.assert_array_equal(found["spike_times"]["in"], [-1, 0])
+        # what an earlier arrival has done by then; a later one does nothing
+        np.testing.assert_allclose(grads.spike_times["in"], [-3.0 / 20e-3 / n, 0.0], rtol=1e-12)
 
 
 def test_nothing_is_one_sided_away_from_ties_or_of_what_the_loss_does_not_see():

@@ -1,6 +1,6 @@
 """Does the order of events stay within a trust radius, and change where the first-order estimate says?"""
 
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_the_estimate_is_the_least_over_all_distances_and_none_is_below_its_boun
                 assert radius >= ranked[s].lower[at[s]] * (1 - 1e4 * EPS)
                 least[s] = min(least[s], radius)
             at += chosen
-        np.testing.assert_array_equal(es.estimate_radius(solution, name).radius, least)
+        np.testing.assert_array_equal(es.trust_radius(solution, name, certify=False).radius, least)
 
 
 def difference(solution, limit, name, key, direction, h):
@@ -91,7 +91,7 @@ def test_the_estimate_is_a_distance_over_its_central_differences(name, seed):
         shaped = one
         if name in ("weight", "delay"):
             shaped = solution.network.projections[key].shaped(one)
-        estimate = es.estimate_radius(solution, {name: {key: shaped}})
+        estimate = es.trust_radius(solution, {name: {key: shaped}}, certify=False)
         scale = 1e-3 if name in ("delay", "t_ref", "spike_times", "tau_mem", "tau_syn") else 1.0
         for s, limit in enumerate(estimate.limits):
             if limit is None:  # nothing that is named moves any distance
@@ -143,18 +143,20 @@ def test_the_weight_at_which_a_neuron_first_spikes():
 
 def test_multiples_divide_the_radius():
     solution = random_case(3).solve()
-    whole = es.estimate_radius(solution, "weight").radius
+    whole = es.trust_radius(solution, "weight", certify=False).radius
     keys = solution.network.projections
     np.testing.assert_array_equal(
-        es.estimate_radius(solution, {"weight": dict.fromkeys(keys, 2.0)}).radius, whole / 2
+        es.trust_radius(solution, {"weight": dict.fromkeys(keys, 2.0)}, certify=False).radius, whole / 2
     )
     shaped = {key: np.full(p.weight.shape, 4.0) for key, p in keys.items()}
-    np.testing.assert_array_equal(es.estimate_radius(solution, {"weight": shaped}).radius, whole / 4)
-    both = es.estimate_radius(
-        solution, {"weight": dict.fromkeys(keys, 1.0), "delay": dict.fromkeys(keys, 1e-3)}
+    np.testing.assert_array_equal(
+        es.trust_radius(solution, {"weight": shaped}, certify=False).radius, whole / 4
+    )
+    both = es.trust_radius(
+        solution, {"weight": dict.fromkeys(keys, 1.0), "delay": dict.fromkeys(keys, 1e-3)}, certify=False
     )
     assert (both.radius <= whole).all()
-    nothing = es.estimate_radius(solution, {"weight": dict.fromkeys(keys, 0.0)})
+    nothing = es.trust_radius(solution, {"weight": dict.fromkeys(keys, 0.0)}, certify=False)
     assert np.isinf(nothing.radius).all()
     assert nothing.limits == (None, None)
 
@@ -169,28 +171,33 @@ def test_sparse_weights_move_as_dense_ones():
     sparse = es.solve(net, {"in": dense.spikes["in"]}, dense.t_end)
     for name in ("weight", "delay", "tau_mem"):
         np.testing.assert_array_equal(
-            es.estimate_radius(sparse, name).radius, es.estimate_radius(dense, name).radius
+            es.trust_radius(sparse, name, certify=False).radius,
+            es.trust_radius(dense, name, certify=False).radius,
         )
 
 
 def test_a_batch_is_its_samples():
     case = random_case(11, n_samples=3)
-    whole = es.estimate_radius(case.solve(), "weight")
+    whole = es.trust_radius(case.solve(), "weight", certify=False)
     for s in range(3):
-        one = es.estimate_radius(case.solve(inputs={"in": case.inputs["in"].select([s])}), "weight")
+        one = es.trust_radius(
+            case.solve(inputs={"in": case.inputs["in"].select([s])}), "weight", certify=False
+        )
         assert one.radius[0] == whole.radius[s]
         assert one.limits[0]._replace(sample=s) == whole.limits[s]
     many = case.solve(inputs={"in": case.inputs["in"].select([0, 1, 2] * 30)})
     for threads in (1, 2):
         np.testing.assert_array_equal(
-            es.estimate_radius(many, "weight", threads=threads).radius, np.tile(whole.radius, 30)
+            es.trust_radius(many, "weight", threads=threads, certify=False).radius, np.tile(whole.radius, 30)
         )
 
 
 def test_spikes_that_the_network_makes_may_be_emitted_late():
     solution = random_case(2).solve()
-    inputs = es.estimate_radius(solution, "spike_times").radius
-    everything = es.estimate_radius(solution, {"spike_times": dict.fromkeys(solution.spikes, 1.0)}).radius
+    inputs = es.trust_radius(solution, "spike_times", certify=False).radius
+    everything = es.trust_radius(
+        solution, {"spike_times": dict.fromkeys(solution.spikes, 1.0)}, certify=False
+    ).radius
     assert (everything <= inputs).all()
     with pytest.raises(ValueError, match="must name inputs"):
         es.trust_radius(solution, {"spike_times": {"hidden": 1.0}})
@@ -220,7 +227,7 @@ def test_random_perturbations_inside_never_change_the_order(name):
 def test_just_outside_the_order_changes_at_the_named_place(seed):
     # the least favourable corner of a box a little larger than the estimate, or more so: distances are not linear
     solution = random_case(seed, n_samples=1).solve()
-    estimate = es.estimate_radius(solution)
+    estimate = es.trust_radius(solution, certify=False)
     (limit,) = estimate.limits
     direction = worst_direction(solution, limit)
 
@@ -281,8 +288,8 @@ def test_an_order_of_two_equal_times_is_trusted_only_if_nothing_tells_them_apart
 
     apart = es.solve(network(), {"in": es.SpikeTrains.from_lists([[[1e-3], [1e-3]]])}, 5e-3)
     assert es.margins(apart).least["gap"][0] == 0
-    assert es.estimate_radius(apart, "spike_times").radius[0] == 0
-    assert es.estimate_radius(apart, "weight").radius[0] > 0
+    assert es.trust_radius(apart, "spike_times", certify=False).radius[0] == 0
+    assert es.trust_radius(apart, "weight", certify=False).radius[0] > 0
 
 
 def test_empty_batches_and_readouts():
@@ -320,9 +327,20 @@ def test_empty_batches_and_readouts():
 def test_what_cannot_move_is_refused(of, message):
     solution = random_case(0).solve()
     with pytest.raises(ValueError, match=message):
-        es.estimate_radius(solution, of)
+        es.trust_radius(solution, of, certify=False)
 
 
 def test_only_solutions_have_radii():
     with pytest.raises(TypeError, match="solution must be a Solution; got Network"):
         es.trust_radius(es.Network())
+
+
+def test_without_certificates_there_is_the_estimate_alone_and_nothing_of_certificates_to_choose():
+    solution = random_case(0).solve()
+    both, alone = es.trust_radius(solution, threads=2), es.trust_radius(solution, certify=False)
+    assert isinstance(alone, es.RadiusEstimate)
+    np.testing.assert_array_equal(both.first_order, alone.radius)
+    assert both.limits == alone.limits
+    for chosen in ({"progress": True}, {"executor": ThreadPoolExecutor(1)}):
+        with pytest.raises(ValueError, match="executor and progress are of certificates"):
+            es.trust_radius(solution, certify=False, **chosen)

@@ -127,7 +127,7 @@ def _print_broken(
     runs: list[Run], max_error: float | None, min_cosine: float | None, console: Console
 ) -> bool:
     """Print every limit that is broken, with its run and layer; return whether there is one."""
-    from eventsolve.compare import broken_limits
+    from eventsolve.compare.comparison import broken_limits
 
     sentences = [
         f"{run.title}: {text}"

@@ -1,0 +1,217 @@
+"""Numbers, losses, sparse weights and shapes of records, each just within its limits and just beyond them."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import eventsolve as es
+from eventsolve.bounded import Budget
+from eventsolve.io import records
+from eventsolve.io.records import RecordError, fields, losses, networks
+
+MS = 1e-3
+BUDGET = Budget(10**9)
+
+
+def one(*times):
+    return es.SpikeTrains.from_lists([[list(times)]])
+
+
+def test_a_number_is_finite_and_not_negative():
+    largest = float(np.finfo(np.float64).max)
+    for value in (0, 0.0, 1, 5e-324, largest):
+        assert fields.number("x", value) == value
+    for value in (-5e-324, math.nan, math.inf, -math.inf, 10**400, True, "1", None):
+        with pytest.raises(RecordError, match="x must be a finite number >= 0"):
+            fields.number("x", value)
+    for value in (0, math.nan):
+        with pytest.raises(RecordError, match="x must be a finite number > 0"):
+            fields.number("x", value, positive=True)
+
+
+def test_a_size_is_an_integer_up_to_its_largest():
+    assert [fields.size("n", value, 5) for value in (0, 5)] == [0, 5]
+    for value in (-1, 6, 2.0, True):
+        with pytest.raises(RecordError, match=r"n must be an integer in 0\.\.5"):
+            fields.size("n", value, 5)
+
+
+LOSSES = {
+    "TTFSCrossEntropy": ({"labels": [0], "alpha": 0.25}, {"tau0": 2.0, "tau1": 6.0}),
+    "FirstSpikeCrossEntropy": ({"labels": [0]}, {"tau0": 2.0, "alpha": 0.25}),
+    "TargetTimeMSE": ({}, {"targets": [[9.0, 7.0]]}),
+    "RelativeMSE": ({"labels": [0]}, {"gap": 3.0}),
+    "MaxVoltageCrossEntropy": ({"labels": [0]}, {}),
+    "MeanVoltageCrossEntropy": ({"labels": [0], "weighting": "linear"}, {}),
+    "SumVoltageCrossEntropy": ({"labels": [0]}, {"time_step": 0.5}),
+    "InstantCrossEntropy": ({"labels": [0]}, {}),
+    "SpikeCountLoss": ({"target": [2.0, 3.0], "upper": 0.5, "lower": 0.25}, {}),
+    "SilentHinge": ({"level": 1.5}, {}),
+}
+"""Every loss that can be written: what has no unit of time, and what has one."""
+
+
+@pytest.mark.parametrize("kind", losses.KINDS)
+@pytest.mark.parametrize(("unit", "per_second"), [(1.0, 1), (MS, 1000)])
+def test_times_of_a_loss_and_nothing_else_are_in_the_files_unit(kind, unit, per_second):
+    others, times = LOSSES[kind]
+    document = {"kind": kind, "population": "out", **others, **times}
+    loss, said = losses.loss_of("loss", document, unit, {}, {}, BUDGET)
+    assert said == ()
+    assert type(loss).__name__ == kind
+    for name, value in others.items():
+        found = getattr(loss, name)
+        assert found == value if isinstance(value, str) else np.array_equal(found, value)
+    for name, value in times.items():
+        np.testing.assert_array_equal(getattr(loss, name), np.asarray(value) / per_second)
+
+
+def test_errors_that_are_given_are_finite_and_one_for_each_spike():
+    spikes, orders = {"out": one(1 * MS, 2 * MS)}, {"out": np.array([1, 0])}
+
+    def read(errors):
+        document = {"kind": "GivenErrors", "errors": {"out": errors}}
+        return losses.loss_of("loss", document, MS, spikes, orders, BUDGET)[0]
+
+    assert read([1.0, 2.0]).errors["out"].tolist() == [
+        2000.0,
+        1000.0,
+    ]  # per second, in the order of the spikes
+    for errors in ([1.0], [1.0, 2.0, 3.0], [1.0, math.inf], [[1.0, 2.0]]):
+        with pytest.raises(RecordError, match="must be 2 finite numbers, one per spike"):
+            read(errors)
+
+
+def test_errors_go_to_the_spikes_with_which_their_own_pair():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "out", [[9.0], [12.0]])
+    solution = es.solve(net, {"in": one(1 * MS)}, 40 * MS)
+    own = solution.spikes["out"]
+    assert own.n_spikes >= 3
+    more = [sorted([0.5 * MS, *own.times[own.neurons == 1]]), own.times[own.neurons == 0].tolist()]
+    theirs = es.SpikeTrains.from_lists([[more[1], more[0]]])
+    errors = np.arange(1.0, theirs.n_spikes + 1)
+    extra = int(np.flatnonzero(theirs.times == 0.5 * MS)[0])
+    found = losses.GivenErrors({"out": theirs}, {"out": errors}).evaluate(solution)
+    assert sorted(found.spike_times["out"].tolist()) == [e for k, e in enumerate(errors) if k != extra]
+    for time, neuron, error in zip(own.times, own.neurons, found.spike_times["out"], strict=True):
+        (place,) = np.flatnonzero((theirs.times == time) & (theirs.neurons == neuron))
+        assert error == errors[place]
+
+
+def network_of(weight, shape=(3, 2)):
+    document = {
+        "populations": [
+            {"name": "in", "size": shape[1], "model": "input"},
+            {"name": "out", "size": shape[0], "model": "LIF", "tau_mem": 20, "tau_syn": 5, "t_ref": 2},
+        ],
+        "projections": [{"pre": "in", "post": "out", "weight": weight}],
+    }
+    return networks.network_of("network", document, MS, 1000, BUDGET)
+
+
+def test_times_of_neurons_are_in_the_files_unit():
+    network = network_of([[1.0, 0.0]] * 3)
+    for name, value in (("tau_mem", 20 * MS), ("tau_syn", 5 * MS), ("t_ref", 2 * MS)):
+        assert network.population("out").parameter(name).tolist() == [value] * 3
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices"),
+    [
+        ([0, 2, 2, 3], [0, 1, 0]),
+        ([0, 0, 1, 3], [1, 0, 1]),
+        ([0, 1, 3, 3], [1, 0, 1]),
+        ([0, 1, 2, 3], [1, 0, 0]),
+        ([0, 0, 0, 0], []),
+    ],
+)
+def test_compressed_rows_are_read_whatever_rows_are_empty(indptr, indices):
+    """Columns start anew in each row."""
+    data = [float(k + 1) for k in range(len(indices))]
+    network = network_of({"indptr": indptr, "indices": indices, "data": data})
+    dense = network.projections["in", "out"].weight.toarray()
+    np.testing.assert_array_equal(dense, sp.csr_array((data, indices, indptr), shape=(3, 2)).toarray())
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "what"),
+    [
+        ([1, 2, 2, 3], [0, 1, 0], "must be compressed rows"),
+        ([0, 2, 2, 2], [0, 1, 0], "must be compressed rows"),
+        ([0, 2, 3], [0, 1, 0], "must be compressed rows"),
+        ([0, 2, 1, 3], [0, 1, 0], "must be compressed rows"),
+        ([0, 2, 2, 3], [0, 0, 0], "must increase within each row"),
+        ([0, 2, 2, 3], [1, 0, 0], "must increase within each row"),
+        ([0, 0, 0, 2], [1, 1], "must increase within each row"),
+    ],
+)
+def test_what_are_no_compressed_rows_is_refused(indptr, indices, what):
+    with pytest.raises(RecordError, match=what):
+        network_of({"indptr": indptr, "indices": indices, "data": [1.0] * len(indices)})
+
+
+def small():
+    return network_of([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"t_end": math.inf}, "t_end must be finite and > 0"),
+        ({"t_end": math.nan}, "t_end must be finite and > 0"),
+        ({"trials": 2, "inputs": {"in": es.SpikeTrains.from_lists([[[], []]] * 3)}}, "divides 3 samples"),
+        ({"loss_values": np.zeros(2)}, r"loss values must have shape \(\)"),
+        ({"loss_values": np.zeros(()), "reduction": "none"}, r"loss values must have shape \(1,\)"),
+        ({"spikes": {"out": es.SpikeTrains.from_lists([[[], []]])}}, "must be of 3 neurons; got 2"),
+        ({"spikes": {"out": es.SpikeTrains.from_lists([[[]] * 4])}}, "must be of 3 neurons; got 4"),
+        (
+            {
+                "spikes": {"out": one(1.0)},
+                "gradients": {"spike_times": {"out": np.zeros((1, 1))}},
+                "network": None,
+            },
+            r"dL/dt of 'out' must have shape \(1,\)",
+        ),
+        (
+            {
+                "traces": {
+                    "out": records.Trace(
+                        np.zeros(1), np.zeros((1, 3, 1)), currents={("in", "in"): np.zeros((1, 3, 1))}
+                    )
+                }
+            },
+            "which is no projection to it",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(given, what):
+    with pytest.raises(RecordError, match=what):
+        records.Record("x", **({"t_end": 1.0, "network": small()} | given))
+
+
+def test_currents_are_of_projections_to_their_population():
+    net = small()
+    net.add_population("next", 3, es.LIF(20 * MS, 5 * MS))
+    net.connect("out", "next", np.zeros((3, 3)))
+    trace = records.Trace(np.zeros(1), np.zeros((1, 3, 1)), currents={("out", "next"): np.zeros((1, 3, 1))})
+    records.Record("x", network=net, traces={"next": trace})
+    with pytest.raises(RecordError, match="which is no projection to it"):
+        records.Record("x", network=net, traces={"out": trace})
+
+
+def test_derivatives_by_spike_times_are_of_the_spikes_that_were_computed():
+    """Of an input that the implementation moved: of the moved ones."""
+    given, moved = one(1 * MS, 2 * MS), one(1 * MS)
+    record = records.Record(
+        "x", inputs={"in": given}, spikes={"in": moved}, gradients={"spike_times": {"in": np.zeros(1)}}
+    )
+    assert record.spike_times["in"].shape == (1,)
+    with pytest.raises(RecordError, match="must have shape"):
+        records.Record(
+            "x", inputs={"in": given}, spikes={"in": moved}, gradients={"spike_times": {"in": np.zeros(2)}}
+        )

@@ -1,0 +1,213 @@
+"""Losses of a trial that goes on from a stored state, of silence in part of a batch, and at their limits, by hand."""
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+import eventsolve as es
+from eventsolve import multiprecision
+
+MS = 1e-3
+START, END = 10 * MS, 40 * MS
+
+
+def network(output):
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 3, output)
+    net.connect("in", "out", [[9.0, 2.0], [3.0, 8.0], [0.5, 7.0]])
+    return net
+
+
+LIF = es.LIF(20 * MS, 5 * MS, v_threshold=[1.0, 1.1, 0.9], v_reset=[0.0, -0.3, 0.2])
+
+
+@pytest.fixture(scope="module")
+def streams():
+    """A trial of 30 ms that begins after 10 ms, of two samples of neurons that spike, and of readouts."""
+    found = {}
+    for name, output in (("spikes", LIF), ("readout", es.LI(20 * MS, 5 * MS))):
+        net = network(output)
+        before = {"in": es.SpikeTrains.from_lists([[[1 * MS], [4 * MS]], [[2 * MS], [8 * MS]]])}
+        state = es.solve(net, before, START).final_state
+        after = {"in": es.SpikeTrains.from_lists([[[12 * MS], [15 * MS, 30 * MS]], [[11 * MS], [25 * MS]]])}
+        found[name] = es.solve(net, after, END, initial=state)
+    assert (found["spikes"].spikes["out"].counts() > 0).all()
+    return found
+
+
+def test_a_count_is_over_the_trial(streams):
+    """Of neurons that are above their targets by less than 1, and by more, and below, each by its strength."""
+    solution = streams["spikes"]
+    trains = solution.spikes["out"]
+    counts = np.zeros((2, 3))
+    for s, n, t in zip(trains.samples, trains.neurons, trains.times, strict=True):
+        counts[s, n] += (END - t) / (END - START)
+    target = np.array([counts[0, 0] - 0.3, counts[0, 1] - 1.2, counts[0, 2] + 0.4])
+    upper, lower = 2.0, 0.5
+    excess = counts - target
+    strength = np.where(excess > 0, upper, lower)
+    assert {(x > 0, abs(x) > 1) for x in excess[0]} == {(True, False), (True, True), (False, False)}
+    loss = es.losses.SpikeCountLoss("out", target, upper=upper, lower=lower)
+    evaluation = loss.evaluate(solution)
+    np.testing.assert_allclose(evaluation.values, (strength * excess**2 / 2).sum(axis=1), rtol=1e-13)
+    by_spike = -(strength * excess)[trains.samples, trains.neurons] / (END - START)
+    np.testing.assert_allclose(evaluation.spike_times["out"], by_spike, rtol=1e-12)
+
+
+def mean_voltages(solution, weight, n_points=20_001):
+    """1/T int weight(t) V(t) dt of readouts, (n_samples, n), by the trapezoidal rule between arrivals."""
+    edges = np.unique([START, END, *solution.spikes["in"].times.tolist()])
+    total = 0.0
+    for low, high in itertools.pairwise(edges):
+        t = np.linspace(low, high, n_points)
+        v = solution.voltage("out", t)
+        total = total + np.trapezoid(v * weight((t - START) / (END - START)), t, axis=2)
+    return total / (END - START)
+
+
+WEIGHTS = {
+    "uniform": np.ones_like,
+    "exponential": lambda x: np.exp(-x),
+    "linear": lambda x: 1 - x,
+    "sigmoid": lambda x: 1 / (1 + np.exp((x - 0.5) / 0.2)),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_mean_voltage_is_over_the_trial(streams, name):
+    """The trapezoidal rule is right to V'' h^2/12, with steps of a microsecond or so and V'' of 1e6: to 1e-7."""
+    solution = streams["readout"]
+    means = mean_voltages(solution, WEIGHTS[name])
+    loss = es.losses.MeanVoltageLoss("out", lambda m: (m.sum(axis=1), np.ones_like(m)), weighting=name)
+    values, _ = es.value_and_grad(solution, loss, reduction="none")
+    np.testing.assert_allclose(values, means.sum(axis=1), atol=3e-7)
+    assert (np.abs(means) > 1e-2).all()
+
+
+def test_a_sum_of_voltages_has_as_many_steps_as_the_trial(streams):
+    solution = streams["readout"]
+    step = 10 * MS
+    scores = mean_voltages(solution, np.ones_like) * (END - START) / step
+    shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    labels = np.array([1, 0])
+    loss = es.losses.SumVoltageCrossEntropy("out", labels, time_step=step)
+    evaluation = loss.evaluate(solution)
+    np.testing.assert_allclose(evaluation.values, -np.log(shares[[0, 1], labels]), atol=1e-5)
+    (slope,) = evaluation.means.values()
+    shares[[0, 1], labels] -= 1
+    np.testing.assert_allclose(slope, shares * (END - START) / step, atol=1e-5)
+
+
+def test_a_running_loss_of_spiking_neurons_is_over_the_trial(streams):
+    """dL/dt of a spike has l before it less l after it, over the length of the trial."""
+    solution = streams["spikes"]
+    trains = solution.spikes["out"]
+    square = es.losses.RunningLoss("out", lambda v, t, s: ((v**2).sum(axis=0), 2 * v))
+    evaluation = square.evaluate(solution)
+    jump = np.asarray(LIF.v_threshold) ** 2 - np.asarray(LIF.v_reset) ** 2
+    np.testing.assert_allclose(evaluation.spike_times["out"], jump[trains.neurons] / (END - START), rtol=1e-9)
+
+
+def hinged():
+    """Two neurons that do not spike, with peaks below and above a level, and one that does."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 3, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "out", [[3.0], [5.0], [9.0]])
+    return net, {"in": es.SpikeTrains.from_lists([[[1 * MS]]])}
+
+
+def test_a_hinge_is_of_silent_neurons_below_their_level_however_little():
+    net, inputs = hinged()
+    solution = es.solve(net, inputs, 40 * MS)
+    peaks = np.array([3.0, 5.0]) / 6.349604207872798  # the weight whose response peaks at 1
+    level = [peaks[0] + 0.01, peaks[1] - 0.01, 1.0]
+    value, grads = es.value_and_grad(solution, es.losses.SilentHinge("out", level))
+    assert value == pytest.approx(0.5 * 0.01**2, rel=1e-10)
+    found = grads.weight["in", "out"][:, 0]
+    assert found[0] == pytest.approx(-0.01 / 6.349604207872798, rel=1e-9)
+    assert found[1:].tolist() == [0.0, 0.0]
+
+
+def test_a_sample_that_is_skipped_makes_neither_numbers_nor_warnings():
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 2, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "out", [[9.0, 0.0], [0.0, 9.0]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS], [2 * MS]], [[], [2 * MS]]])}
+    solution = es.solve(net, inputs, 20 * MS)
+    for loss in (
+        es.losses.TTFSCrossEntropy("out", [0, 0], tau0=2 * MS, tau1=5 * MS, alpha=0.1, silent="skip"),
+        es.losses.RelativeMSE("out", [0, 0], gap=3 * MS, silent="skip"),
+        es.losses.TargetTimeMSE("out", np.full((2, 2), 9 * MS), silent="skip"),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            values, grads = es.value_and_grad(solution, loss, reduction="none")
+        assert values[0] > 0
+        assert values[1] == 0.0
+        assert grads.weight["in", "out"][1].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+        assert np.abs(grads.weight["in", "out"][0]).max() > 0
+        np.testing.assert_array_equal(grads.silent_samples, [1])
+
+
+def test_with_times_at_the_end_for_silence_any_silent_output_is_named():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "out", [[9.0], [0.1]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1 * MS]]])}, 20 * MS)
+    constants = {"tau0": 2 * MS, "tau1": 5 * MS, "alpha": 0.1}
+    for silent, named in (("t_end", [0]), ("skip", [])):
+        loss = es.losses.TTFSCrossEntropy("out", [0], **constants, silent=silent)
+        np.testing.assert_array_equal(loss.evaluate(solution).silent_samples, named)
+
+
+@pytest.mark.parametrize("tau0", [2.0**-201, 1e-300])
+def test_a_time_constant_whose_reciprocal_is_out_of_range_is_refused(tau0):
+    with pytest.raises(ValueError, match="tau0 must be from"):
+        es.losses.TTFSCrossEntropy("out", [0], tau0=tau0, tau1=5 * MS, alpha=0.1)
+
+
+def test_a_function_whose_losses_are_of_another_shape_is_refused():
+    net, inputs = hinged()
+    solution = es.solve(net, inputs, 40 * MS)
+    n = solution.spikes["out"].n_spikes
+    wrong = es.losses.SpikeTimeLoss(lambda spikes: ([[0.0]], {"out": np.zeros(n)}))
+    with pytest.raises(ValueError, match="one loss for each of 1 samples"):
+        es.value_and_grad(solution, wrong)
+    readout = es.solve(
+        network(es.LI(20 * MS, 5 * MS)), {"in": es.SpikeTrains.from_lists([[[1 * MS], []]])}, END
+    )
+    for cls in (es.losses.MaxVoltageLoss, es.losses.MeanVoltageLoss):
+        with pytest.raises(ValueError, match="the function must return losses"):
+            es.value_and_grad(readout, cls("out", lambda m: (np.zeros((1, 1)), np.ones_like(m))))
+
+
+def test_a_maximum_on_an_arrival_moves_with_its_delay():
+    """As that of another function of the maxima does: dV/ddelay is V' just before the arrival."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 1, es.LI(20 * MS, 5 * MS))
+    net.connect("in", "out", [[5.0, -30.0]], delay=[[0.0, 1 * MS]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1 * MS], [3 * MS]]])}, 10 * MS)
+    loss = es.losses.MaxVoltageLoss("out", lambda m: (m.sum(axis=1), np.ones_like(m)))
+    _, grads = es.value_and_grad(solution, loss)
+    keys = [("delay", ("in", "out"))]
+    truth = multiprecision.gradient(
+        net, {"in": solution.spikes["in"]}, 10 * MS, lambda s: s.voltage("out", 0, 0, 4 * MS), keys, digits=30
+    )[keys[0]]
+    # V at 4 ms, which another arrival moves as it moves the maximum, and besides what the maximum's own place does
+    slope = (
+        float(solution.current("out", [4 * MS])[0, 0, 0] + 30.0 - solution.voltage("out", [4 * MS])[0, 0, 0])
+        / 20e-3
+    )
+    found = grads.delay["in", "out"][0]
+    assert found[0] == pytest.approx(float(truth[0]), rel=1e-9)
+    assert found[1] == pytest.approx(slope, rel=1e-9)
+    assert math.isfinite(slope)
+    assert slope > 10.0

@@ -1,0 +1,97 @@
+"""A network opened: every neuron gets the recorded spikes in place of those that the network would send it.
+
+A fault then shows only where it is: at the neurons that spike otherwise than what they got explains, and not at all
+that comes after. If every neuron spikes as recorded in the open network, so it does in the closed one, step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+import eventsolve as es
+from validation.diagnosis.evidence import Answer, Evidence
+from validation.grid.steps import Integers
+
+RECORDED = "{} as recorded"
+"""What the recorded spikes of a population are called as an input."""
+
+
+def opened(problem: es.Problem, evidence: Evidence) -> es.Problem | None:
+    """Return a problem in which the recorded spikes are inputs; None if not all that are sent are recorded.
+
+    It has no loss, and the same populations.
+    """
+    network = problem.network
+    senders = {key[0] for key in network.projections if network.population(key[0]).neuron is not None}
+    if not senders <= evidence.spikes.keys():
+        return None
+    other, inputs = es.Network(), dict(problem.inputs)
+    for name, population in network.populations.items():
+        if population.neuron is None:
+            other.add_input(name, population.size)
+    for name in sorted(senders):
+        other.add_input(RECORDED.format(name), network.population(name).size)
+        inputs[RECORDED.format(name)] = recorded(evidence, name)
+    for name, population in network.populations.items():
+        if population.neuron is not None:
+            other.add_population(name, population.size, population.neuron)
+    for key, p in network.projections.items():
+        pre = RECORDED.format(key[0]) if key[0] in senders else key[0]
+        named = key[2] if len(key) > 2 else None
+        other.connect(pre, key[1], p.weight, delay=p.shaped(p.delay), synapse=p.synapse, name=named)
+    return replace(problem, network=other, inputs=inputs, loss=None)
+
+
+def recorded(evidence: Evidence, name: str) -> es.SpikeTrains:
+    """Return the recorded spikes of a population, on their steps."""
+    rows = evidence.spikes[name]
+    return es.SpikeTrains.from_arrays(
+        rows[:, 1] * evidence.time_step,
+        rows[:, 2],
+        rows[:, 0],
+        n_samples=evidence.problem.n_samples,
+        n_neurons=evidence.problem.network.population(name).size,
+    )
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Who spikes otherwise than what it got explains.
+
+    Attributes
+    ----------
+    of : mapping of str to ndarray of int64, (n, 2)
+        Sample and neuron of each that does, by population; without those of which none does.
+    """
+
+    of: Mapping[str, Integers]
+
+    @property
+    def count(self) -> int:
+        """How many neurons do in how many samples."""
+        return sum(map(len, self.of.values()))
+
+    @property
+    def neurons(self) -> dict[str, tuple[int, ...]]:
+        """The neurons that do in any sample."""
+        return {name: tuple(np.unique(rows[:, 1]).tolist()) for name, rows in self.of.items()}
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """The samples in which any does."""
+        every = [rows[:, 0] for rows in self.of.values()]
+        return tuple(np.unique(np.concatenate(every)).tolist()) if every else ()
+
+
+def odd(evidence: Evidence, answer: Answer) -> Odd:
+    """Return who spikes otherwise in the record than in an answer of the open network."""
+    found = {}
+    for name, rows in evidence.spikes.items():
+        mine, theirs = (set(map(tuple, r.tolist())) for r in (rows, answer.spikes[name]))
+        pairs = sorted({(sample, neuron) for sample, _, neuron in mine ^ theirs})
+        if pairs:
+            found[name] = np.array(pairs, dtype=np.int64)
+    return Odd(found)
