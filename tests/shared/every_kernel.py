@@ -105,7 +105,7 @@ def judged(solution):
     """How far its numbers may be trusted."""
     yield es.margins(solution)
     yield es.vjp(solution, cotangents_of(solution)).condition
-    yield es.estimate_radius(solution), es.estimate_radius(solution, of="spike_times")
+    yield [es.trust_radius(solution, of=name, certify=False) for name in ("weight", "spike_times")]
 
 
 def feed_forward():
@@ -281,7 +281,7 @@ def many_spikes():
 def along_a_parameter():
     case = random_case(11, n_samples=1)
     problem = es.Problem(case.net, case.inputs, case.t_end)
-    yield es.continuation(case.net, ("weight", ("in", "hidden"), (0, 0)), (1.0, 8.0), of=problem).events
+    yield es.continuation(case.net, ("weight", ("in", "hidden"), (0, 0)), (1.0, 1.2), of=problem).branches
 
 
 def adjoints():
