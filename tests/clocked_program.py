@@ -102,7 +102,8 @@ class Program:
         steps = {"nearest": np.rint, "up": np.ceil, "down": np.floor}[self.rounding]
         raster = {name: np.zeros((n_steps + 1, n_samples, p.size)) for name, p in net.populations.items()}
         for name, t in ran.inputs.items():
-            k = steps((t.times / self.h).round(9)).astype(int)
+            at = t.times / self.h
+            k = steps(at if self.rounding == "nearest" else at.round(9)).astype(int)
             inside = k <= n_steps
             raster[name][k[inside], t.samples[inside], t.neurons[inside]] = 1.0
         neurons = {name: p for name, p in net.populations.items() if p.neuron is not None}

@@ -87,7 +87,7 @@ class Way:
         x = times / self.h
         near = x.round(9)
         how = {
-            "nearest": np.rint(near),
+            "nearest": np.rint(x),
             "half up": np.floor(near + 0.5),
             "up": np.ceil(near),
             "down": np.floor(near),

@@ -12,7 +12,7 @@ from tests.clocked_program import Program
 from tests.planted_records import FAULTS, RIGHT, TOLD, Case, judged
 from validation.diagnosis import diagnose, linear
 from validation.diagnosis.evidence import differing, distance, evidence_of
-from validation.diagnosis.twins import Clock
+from validation.diagnosis.twins import Clock, schemes
 from validation.grid import TimeStepped
 
 STEP = 1e-3
@@ -171,3 +171,38 @@ def test_a_verdict_does_not_depend_on_the_clock_of_the_machine(given, monkeypatc
     a, b = (diagnose(given, record, patience=0.2) for _ in range(2))
     assert a.untried == b.untried > 0
     assert a == b
+
+
+def test_of_inputs_halfway_between_points_both_ways_to_round_them_are_usual():
+    """Microseconds on a clock of 10 us, where every fault was held against a scheme whose inputs were elsewhere."""
+    problem = planted_records.problem("leak", 1)
+    record = Program(h=1e-3).run(problem)  # only its layout matters
+    assert not any(_rounds_half_up(s) for s in schemes(evidence_of(problem, record, 1e-3)))
+    assert any(_rounds_half_up(s) for s in schemes(evidence_of(problem, record, 1e-5)))
+
+
+def _rounds_half_up(scheme):
+    return isinstance(scheme, Clock) and scheme.input_rounding == "half_up"
+
+
+@pytest.mark.parametrize(
+    ("told", "words"), [("means", "delay 2 steps too long: in → hidden"), ("spikes", "delay 2")]
+)
+def test_late_times_are_told_with_the_delay_that_makes_the_same(given, told, words):
+    found = diagnose(given, TOLD[told](FAULTS["delay +2"].plant(Program(h=STEP), given)))
+    assert any(words in name for name in (found.name, *found.rivals))
+
+
+def test_a_factor_is_told_with_the_weights_that_make_the_same_on_the_way_back(given):
+    record = TOLD["means"](FAULTS["stale weights"].plant(Program(h=STEP), given))
+    found = diagnose(given, record)
+    assert any(
+        "on the way back: weights multiplied by 1.02: hidden → out" in name
+        for name in (found.name, *found.rivals)
+    )
+
+
+def test_outputs_without_a_spike_are_not_told_from_those_that_are_not_written_down(given):
+    """Of spikes alone: nothing comes of theirs."""
+    found = diagnose(given, TOLD["spikes"](FAULTS["weights negated"].plant(Program(h=STEP), given)))
+    assert found.verdict == "unexplained" or "silent in the record alone" not in found.sentence

@@ -21,7 +21,7 @@ from validation.diagnosis.evidence import Answer, Evidence, answer_of, mismatch
 from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators
-from validation.grid.steps import InputRounding
+from validation.grid.steps import InputRounding, in_steps
 from validation.grid.time_stepped import WORDS, Points
 from validation.oracle import oracle
 
@@ -204,6 +204,13 @@ USUAL_PROPAGATORS: tuple[Propagators, ...] = ("exact", "exponential", "euler")
 USUAL_ROUNDINGS: tuple[InputRounding, ...] = ("nearest", "up", "down")
 
 
+def _has_ties(evidence: Evidence) -> bool:
+    """Say whether an input is halfway between two points, as of microseconds and steps of 10 us one in ten is."""
+    h = evidence.time_step
+    every = [trains.times for trains in evidence.problem.inputs.values()]
+    return any((in_steps(times, h) != in_steps(times, h, "half_up")).any() for times in every)
+
+
 def schemes(evidence: Evidence) -> Iterator[Scheme]:
     """Yield the usual schemes; :meth:`Clock.variations` has others."""
     if not evidence.clocked:
@@ -217,7 +224,7 @@ def schemes(evidence: Evidence) -> Iterator[Scheme]:
     ]
     if not nx.is_directed_acyclic_graph(evidence.problem.network.graph):
         orders += [("current_first", 0, 1, "0..n"), ("voltage_first", 0, 1, "1..n")]
-    for rounding in USUAL_ROUNDINGS:
+    for rounding in (*USUAL_ROUNDINGS, *(("half_up",) if _has_ties(evidence) else ())):
         for order, transport, feedback, points in orders:
             for propagators in USUAL_PROPAGATORS:
                 yield Clock(propagators, order, transport, feedback, points, rounding)
