@@ -190,6 +190,7 @@ def rhythms():
     net.connect("n", "n", [[0.0, 0.4], [0.4, 0.0]], delay=3e-3)
     orbit = es.periodic_orbit(net)
     yield orbit, es.phase_response(orbit, "n", neuron=0, phases=5)
+    yield es.continuation(net, ("weight", ("n", "n"), (0, 1)), (0.4, 0.402), of=orbit).branches
     yield es.lyapunov_spectrum(net, None, t=0.2, k=3)
     state = es.solve(net, {}, 30e-3).final_state
     yield position(net, state), velocity(net, state)
