@@ -1,6 +1,7 @@
 """dL/dV and dL/dI at any time, against what a synapse of weight 0 that acts at that time is worth."""
 
 import math
+from copy import copy
 
 import numpy as np
 import pytest
@@ -61,16 +62,22 @@ def probed(loop, name, times):
 
 
 def jittered(loop, solution, kind, name, times):
-    """How far p_V and p_I move with all weights by 16 ulps: float64 is right to no more than that."""
+    """How far p_V and p_I move with all numbers by 16 ulps: float64 is right to no more than that."""
     base = es.adjoint_states(solution, kind(solution)[0])
     states = base.voltage(name, times), base.current(name, times)
     spread = [16 * EPS * np.abs(p).max(axis=2, keepdims=True) for p in states]
     for seed in range(4):
         signs = np.random.default_rng(seed)
-        moved = {
-            key: w * (1 + 16 * EPS * signs.choice([-1.0, 1.0], w.shape)) for key, w in loop.weight.items()
-        }
-        other = es.solve(loop.network().with_weights(moved), loop.trains(), loop.t_end)
+
+        def moved(values, signs=signs):
+            return values * (1 + 16 * EPS * signs.choice([-1.0, 1.0], np.shape(values)))
+
+        near = copy(loop)
+        near.weight = {key: moved(w) for key, w in loop.weight.items()}
+        near.delay = {key: moved(d) for key, d in loop.delay.items()}
+        near.neurons = {a: {p: moved(values) for p, values in b.items()} for a, b in loop.neurons.items()}
+        near.times = [[moved(t) for t in sample] for sample in loop.times]
+        other = near.solve()
         again = es.adjoint_states(other, kind(solution)[0])
         for k, p in enumerate((again.voltage(name, times), again.current(name, times))):
             spread[k] = np.maximum(spread[k], 4 * np.abs(p - states[k]))
