@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files perturbations interrupts training bench size peers agreement circuits ci
+.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files perturbations interrupts training bench costs size peers agreement circuits ci
 
 check: lint types test
 

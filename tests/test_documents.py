@@ -150,3 +150,17 @@ def test_the_gallery_has_every_picture():
         assert f"plot.{name}(" in text, name
     shown = re.findall(r"^!\[.+\]\((gallery/.*)\)$", text, re.MULTILINE)
     assert sorted(shown) == sorted(f"gallery/{p.name}" for p in (ROOT / "docs" / "gallery").iterdir())
+
+
+@pytest.mark.parametrize("page", [Path("CONTRIBUTING.md"), *PAGES], ids=str)
+def test_files_that_a_page_names_are_there(page):
+    """A name may leave out the package, or stand for a file of a folder that the same page names."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    own = {name for name in FILE.findall(text)} | {
+        "event_prop_compiler.py",
+        "test_mine.py",
+    }  # a user's, mlGeNN's
+    named = set(re.findall(r"`((?:\w+/)*\w+\.py)`", text)) - own
+    for name in named - {"validation/runners/run_NAME.py"}:
+        here = [path for path in ROOT.glob(f"*/**/{name}") if "build" not in path.parts] + [*ROOT.glob(name)]
+        assert here, name

@@ -74,8 +74,8 @@ def orbit_branches(
     neuron : int, optional
         Only one of the population.
     of : {"period", "phases", "multipliers"}
-        The period; times of spikes since the first one as parts of the period, for which a population is needed; or the
-        sizes of all multipliers but that of a shift in time.
+        The period; times of spikes as parts of the period, of a free orbit since the first one, for which a population
+        is needed; or the sizes of all multipliers but that of a shift in time.
     ax : Axes, optional
 
     Raises
@@ -99,7 +99,7 @@ def orbit_branches(
             curves = np.abs(branch.multipliers)
         else:
             every = np.concatenate(list(branch.spike_times.values()), axis=1)
-            begin = every.min(axis=1, initial=np.inf)[:, None]
+            begin = every.min(axis=1, initial=np.inf)[:, None] if continuation.orbit(0, 0).free else 0.0
             assert population is not None
             mine = np.isin(
                 branch.neurons[population], branch.neurons[population] if neuron is None else [neuron]

@@ -1,11 +1,7 @@
 """The float64 solver against the multiprecision one, in every regime that it covers, and its bad inputs."""
 
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -315,34 +311,3 @@ class TestBadInput:
         solution = replace(solution, network=net.with_weights({("in", "out"): [[1.0]]}))
         with pytest.raises(es.UndefinedGradientError, match="neuron 0 of 'out' in sample 0"):
             es.vjp(solution, {"out": [1.0]})
-
-
-def test_the_compiled_kernels_are_their_python_twins_bit_for_bit():
-    program = (
-        "import numpy as np, eventsolve as es\n"
-        "from loops import Loop\n"
-        "from networks import random_case\n"
-        "s = random_case(11).solve()\n"
-        "g = es.vjp(s, {'out': np.ones(s.spikes['out'].n_spikes)})\n"
-        "parts = [s.spikes['hidden'].times, s.spikes['out'].times, g.tau_mem['hidden'], g.delay['in', 'hidden']]\n"
-        "s = Loop(5).solve()\n"
-        "assert s.spikes['a'].n_spikes > 5\n"
-        "g = es.vjp(s, {'a': np.ones(s.spikes['a'].n_spikes)})\n"
-        "parts += [s.spikes['a'].times, s.spikes['b'].times, g.tau_mem['a'], g.delay['b', 'a'], g.v_initial['b']]\n"
-        "dt = es.jvp(s, {'weight': dict.fromkeys(s.network.projections, 1.0), 'tau_mem': {'a': 1e-3}})\n"
-        "parts += [dt['a'], dt['b'], es.dynamics.flow_derivative(s).vectors]\n"
-        "print(b''.join(np.ascontiguousarray(p).tobytes() for p in parts).hex())\n"
-    )
-    outputs = []
-    for disable in ("0", "1"):
-        environment = {
-            **os.environ,
-            "NUMBA_DISABLE_JIT": disable,
-            "PYTHONPATH": str(Path(__file__).parents[1] / "shared"),
-        }
-        result = subprocess.run(
-            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-        )
-        outputs.append(result.stdout)
-    assert outputs[0] == outputs[1]
-    assert len(outputs[0]) > 100

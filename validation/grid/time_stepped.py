@@ -75,7 +75,7 @@ SAMPLES = 8
 
 @dataclass(frozen=True)
 class TimeStepped:
-    """Networks on a time grid; see the module docstring.
+    """Networks on a time grid, by a method, an order within a step and a number format of your choice.
 
     It runs every network that :func:`eventsolve.solve` runs, with every loss of :mod:`eventsolve.losses`. Delays and
     refractory periods are rounded to the nearest step, which ``Record.notes`` says where it moves one. A spike that

@@ -258,7 +258,7 @@ def _spikes(plot: Any, name: str, record: Record, match: SpikeMatch, sample: int
         later=1e3 * (later if exact else -later),
         gradient=np.full(places.size, np.nan) if known is None else known[places],
     )
-    hover = {name: "@neuron", "time (ms)": "@time{0.0000}", "it is": "@kind"}
+    hover = {name: "@neuron", "time (ms)": "@time{0.0000}", "spike": "@kind"}
     hover |= {"model later by (ms)": "@later{0.0000}", "dL/dt (1/s)": "@gradient{0.000e+0}"}
     size = float(np.clip(260 / max(trains.n_neurons, 1), 5, 16))
     tick = {"marker": "dash", "angle": np.pi / 2, "line_width": 1.8, "size": size}

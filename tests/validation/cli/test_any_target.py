@@ -410,3 +410,18 @@ class TestTemplate:
         assert result.exit_code == 2
         assert "is there already" in said(result)
         assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("chip", "--dt", "1e-300s"), "tau0 must be from 2**-200 to 2**200 s"),
+        (("chip", "--samples", "999999999999999999999"), "should be less than or equal to 1000000"),
+        (("yinyang", "--samples", "999999999999999999999"), "should be less than or equal to 1000000"),
+    ],
+)
+def test_a_number_that_nothing_can_be_computed_with_is_a_wrong_option(arguments, words):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert words in said(result)
+    assert "Traceback" not in result.stderr

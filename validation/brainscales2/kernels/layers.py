@@ -9,6 +9,8 @@ Times are in the nominal tau_syn; a neuron's own time constants are ``factor`` t
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from eventsolve.compiled import compiled
@@ -26,11 +28,11 @@ def rising(v, i, c, start):
     """
     if not i > 0.0:
         return NO_CROSSING
-    if v + i * np.log(i / c) - i < 0.0:
+    if v + i * math.log(i / c) - i < 0.0:
         return NO_CROSSING
     x = start
     for _ in range(100):
-        e = c * np.exp(x)
+        e = c * math.exp(x)
         slope = i - e
         if not slope > 0.0:
             return x
@@ -52,7 +54,7 @@ def until_crossing(v, i, c, ratio):
     radicand = total * total - 4.0 * i * c
     if radicand < 0.0 or not 0.0 < total < 2.0 * i:
         return NO_CROSSING
-    return -2.0 * np.log((total + np.sqrt(radicand)) / (2.0 * i))
+    return -2.0 * math.log((total + math.sqrt(radicand)) / (2.0 * i))
 
 
 @compiled
@@ -95,10 +97,10 @@ def first_spikes(arrivals, delays, weights, levels, factors, ratio, found, stop)
                     break
                 dt = (following - last) / factors[p]
                 if ratio == 1:
-                    decay = np.exp(-dt)
+                    decay = math.exp(-dt)
                     v, i = (v + i * dt) * decay, i * decay
                 else:
-                    z = np.exp(-0.5 * dt)
+                    z = math.exp(-0.5 * dt)
                     v, i = (v + i) * z - i * z * z, i * z * z
                 i += weights[p, order[k]]
                 last = following
@@ -141,11 +143,11 @@ def along(arrivals, delays, weights, spikes, errors, levels, factors, ratio, slo
                 if not x > 0.0:
                     values[k] = rises[k] = 0.0
                     continue
-                e = np.exp(-x)
+                e = math.exp(-x)
                 if ratio == 1:
                     values[k], rises[k] = x * e, (1.0 - x) * e
                 else:
-                    z = np.exp(-0.5 * x)
+                    z = math.exp(-0.5 * x)
                     values[k], rises[k] = z - e, e - 0.5 * z
                 v += weights[p, k] * values[k]
                 i += weights[p, k] * e
@@ -185,4 +187,4 @@ def at_crossing(v, i, c, ratio):
     radicand = total * total - 4.0 * i * c
     if radicand < 0.0 or not (i > 0.0 and total > 0.0):
         return np.nan
-    return 0.5 * np.sqrt(radicand)
+    return 0.5 * math.sqrt(radicand)

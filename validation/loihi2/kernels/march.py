@@ -13,6 +13,8 @@ exp(f/tau_syn)), in units of a step.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from eventsolve.compiled import compiled, embedded, without_refcount
@@ -110,7 +112,7 @@ def sent_between(neurons, matrices, matrix, place, payload, rest, row, waiting, 
         slot = (row + 1 + delay) % waiting.shape[0]
         weight = payload * matrices.weights[first + k]
         if late > 0.0:
-            grown_by = np.exp(late / neurons.tau_syn[j])
+            grown_by = math.exp(late / neurons.tau_syn[j])
             _, _, left = propagator(1.0 - late, neurons.tau_mem[j], neurons.tau_syn[j])
             waiting[slot, j] += weight * grown_by
             jumps[slot, j] += 64.0 * weight * (left / neurons.response[j] - grown_by)

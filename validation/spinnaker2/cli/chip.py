@@ -36,7 +36,9 @@ def chip(
     copies: Annotated[
         int | None, typer.Option(min=1, help="Samples side by side. (default: as many as fit)")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Samples over which costs are averaged.")] = 220,
+    samples: Annotated[
+        int, typer.Option(min=1, max=10**6, help="Samples over which costs are averaged.")
+    ] = 220,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of samples and weights.")] = 42,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -65,6 +67,8 @@ def chip(
     except DoesNotFit as error:
         typer.echo(f"does not fit: {error}", err=True)
         raise typer.Exit(exits.DIFFERS) from None
+    except (ValueError, MemoryError) as error:
+        raise wrong(error) from None
     if json:
         settings = {"sizes": sizes, "steps": steps, "dt": dt, "format": arithmetic, "samples": samples}
         settings |= {"optimizer": optimizer, "optimizer_format": optimizer_format, "seed": seed}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from eventsolve.compiled import compiled
@@ -79,7 +81,7 @@ def fired_cells(released, hair_cells, random, kept_v, kept_i, weight, held):
         free_from = 0
         for n in range(released.shape[1]):
             expected = hair_cells * released[channel, n]
-            chosen, share, heard = random.random(), np.exp(-expected), 0
+            chosen, share, heard = random.random(), math.exp(-expected), 0
             while chosen > share and heard < 64:
                 chosen -= share
                 heard += 1
