@@ -127,6 +127,11 @@ def varied(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     for base in found:
         if isinstance(base.scheme, Clock):
             tried[base.scheme] = _beside(few, base.scheme)
+    for scheme in [s for s in tried if s.order == "current_first" and s.transport == 1]:
+        other = replace(
+            scheme, input_transport=0, points="0..n"
+        )  # nearer to the record than what it varies is
+        tried[other] = _beside(few, other)
     most = min((base.off for base in found), default=0)
     if not evidence.numbers and not _at_the_end(evidence, found):
         depth = min(depth, most // SURE)
