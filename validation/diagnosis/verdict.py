@@ -226,7 +226,9 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
     found = guessed.whole or written or guessed.halves
     if found:
         return _named(found, evidence)
-    apart = {place: _apart(best.answer, truth, place) for place in best.off}
+    apart = {  # in continuous time there is no step that could be what is left
+        place: _apart(best.answer, truth, place) if evidence.clocked else math.inf for place in best.off
+    }
     loose = backward.loosely(evidence, best.answer, best.twin, best.off, apart)
     if loose is not None:
         return _named([loose], evidence)
