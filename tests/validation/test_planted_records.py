@@ -101,12 +101,18 @@ def test_populations_without_spikes_are_compared():
     net.connect("loud", "quiet", [[0.1, 0.1], [0.0, 0.1]])
     inputs = {"in": es.SpikeTrains.from_lists([[[1e-3, 9e-3, 20e-3]]])}
     problem = es.Problem(net, inputs, 40e-3)
-    ran = replace(problem, network=net.with_weights({("in", "loud"): np.array([[8.1], [6.3]])}))
-    evidence = evidence_of(problem, TimeStepped(STEP).run(ran), STEP)
-    assert distance(evidence, evidence.spikes) == 0.0
-    found = diagnose(problem, TimeStepped(STEP).run(ran))
-    assert found.verdict == "unexplained"  # of two neurons' few spikes, much would make them
-    assert "weights multiplied by about 0.9: in → loud" in found.sentence
+    for weights in (
+        [[8.1], [6.3]],
+        [[8.2], [6.1]],
+    ):  # the latter: as 3 bits on Loihi 2 make them
+        record = TimeStepped(STEP).run(
+            replace(problem, network=net.with_weights({("in", "loud"): np.array(weights)}))
+        )
+        evidence = evidence_of(problem, record, STEP)
+        assert distance(evidence, evidence.spikes) == 0.0
+        found = diagnose(problem, record)
+        assert found.verdict == "unexplained"  # of two neurons' few spikes, much would make them
+        assert "weights multiplied by about 0.9" in found.sentence
 
 
 def test_what_is_off_by_less_than_the_step_costs_is_not_the_steps_doing(given):

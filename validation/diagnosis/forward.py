@@ -425,6 +425,17 @@ def _alone(evidence: Evidence, base: Base, least: int) -> bool:
     return first >= (least if evidence.clocked else least // 4)
 
 
+def neurons_off(evidence: Evidence, base: Base) -> int:
+    """Return how many neurons have other spikes than a scheme, in the first populations where some do."""
+    network = evidence.problem.network
+    depth = depths(network.populations, network.projections)
+    off: dict[int, int] = {}
+    for name, rows in evidence.beside(base.spikes).items():
+        other = set(map(tuple, rows.tolist())) ^ set(map(tuple, base.spikes[name].tolist()))
+        off[depth[name]] = off.get(depth[name], 0) + len({neuron for _, _, neuron in other})
+    return next((off[level] for level in sorted(off) if off[level]), 0)
+
+
 def _plain(
     evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
 ) -> Iterator[Moved]:

@@ -74,13 +74,17 @@ def _text(value: Any) -> str:
     return "+".join(value) if isinstance(value, tuple) else str(value)
 
 
-def recognised(evidence: Evidence, work: Work) -> Recognised | None:
+def recognised(evidence: Evidence, work: Work, told: bool) -> Recognised | None:
     """Return the registered implementation that computes what a record says, if there is one.
 
     One without slips is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
+    Without numbers, and unless the spikes of enough neurons have ``told``, only the settings that a target has by
+    default are believed: of hundreds of others some move a few neurons as another reason does.
     """
     slipped = None
     for entry, target in _variants(evidence):
+        if not (told or evidence.numbers or target == registry.target(entry, time_step=evidence.time_step)):
+            continue
         found = _judged(evidence, entry, target)
         if found is not None and not found.slips:
             return found

@@ -153,7 +153,8 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     schemes = forward.matching(evidence, bases) if fits_grid else []
     if schemes:
         return _numbers(evidence, truth, schemes, work)
-    known = _published(evidence, truth, work)
+    told = not bases or forward.neurons_off(evidence, bases[0]) >= forward.SURE
+    known = _published(evidence, truth, work, told)
     if known is not None:
         return known
     other = _varied(evidence, truth, bases, work) if fits_grid and evidence.clocked else None
@@ -212,7 +213,7 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
         best = every[0]
     if not best.off:
         return _explained(evidence, truth, best.answer, best.twin)
-    known = _published(evidence, truth, work)
+    known = _published(evidence, truth, work, told=True)
     if known is not None:
         return known
     written = backward.slips(evidence, every)
@@ -383,11 +384,11 @@ def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
     return f"what {h * 1e3:g} ms does to this network: {', '.join(texts)}" if texts else ""
 
 
-def _published(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis | None:
+def _published(evidence: Evidence, truth: Answer, work: Work, told: bool) -> Diagnosis | None:
     """Return a verdict if a registered target computes what the record says, with or without slips of writing."""
     if not evidence.clocked:
         return None
-    found = published.recognised(evidence, work)
+    found = published.recognised(evidence, work, told)
     if found is None:
         return None
     if found.slips:
