@@ -74,38 +74,38 @@ def _text(value: Any) -> str:
     return "+".join(value) if isinstance(value, tuple) else str(value)
 
 
-def recognised(evidence: Evidence, work: Work, told: bool) -> Recognised | None:
+def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recognised | None:
     """Return the registered implementation that computes what a record says, if there is one.
 
     One without slips is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
-    Without numbers, and unless the spikes of enough neurons have ``told``, only the settings that a target has by
-    default are believed: of hundreds of others some move a few neurons as another reason does.
+    Without numbers a target of more variants than the spikes have ``told`` apart is believed by default only: one of
+    hundreds moves a few neurons as another reason does.
     """
     slipped = None
-    for entry, target in _variants(evidence):
-        if not (told or evidence.numbers or target == registry.target(entry, time_step=evidence.time_step)):
-            continue
-        found = _judged(evidence, entry, target)
-        if found is not None and not found.slips:
-            return found
-        slipped = slipped or found
+    for entry, variants in _variants(evidence):
+        if len(variants) > told and not evidence.numbers:
+            variants = [registry.target(entry, time_step=evidence.time_step)]
+        for target in variants:
+            found = _judged(evidence, entry, target)
+            if found is not None and not found.slips:
+                return found
+            slipped = slipped or found
     return slipped or next(_tuned(evidence, work), None)
 
 
-def _variants(evidence: Evidence) -> Iterator[tuple[str, Target]]:
-    """Yield registered targets of the same step that say which variants of theirs there are."""
+def _variants(evidence: Evidence) -> Iterator[tuple[str, list[Target]]]:
+    """Yield the variants of every registered target that says which there are, of the same step."""
     graded = any(quantity != "loss" for quantity, _ in evidence.numbers)
     for entry in registry.names(registry.TARGETS):
         kind = registry.kind(registry.TARGETS, entry)
         variants = getattr(kind, "variants", None)
         if variants is not None and not (graded and forward_only(kind)):
-            for target in variants(evidence.time_step):
-                yield entry, target
+            yield entry, list(variants(evidence.time_step))
 
 
 def _tuned(evidence: Evidence, work: Work) -> Iterator[Recognised]:
     """Yield what fits of the targets whose spikes are right, with settings that change gradients alone."""
-    for entry, target in _variants(evidence):
+    for entry, target in ((e, target) for e, every in _variants(evidence) for target in every):
         tuned = getattr(target, "tuned", None)
         if tuned is None or _answered(evidence, target) is None:
             continue

@@ -40,6 +40,8 @@ PATIENCE = 20.0
 """For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
 RIVALS = 4
 """Names that explain as much as the first, of which at most so many are told."""
+SETTINGS = 8
+"""Of an implementation, so many can be told apart by each neuron whose spikes are off."""
 PAIRED = 3
 """Guesses at spikes beside each of which another is looked for on the way back."""
 MANY = 20
@@ -153,7 +155,7 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     schemes = forward.matching(evidence, bases) if fits_grid else []
     if schemes:
         return _numbers(evidence, truth, schemes, work)
-    told = not bases or forward.neurons_off(evidence, bases[0]) >= forward.SURE
+    told = float(SETTINGS ** forward.neurons_off(evidence, bases[0])) if bases else math.inf
     known = _published(evidence, truth, work, told)
     if known is not None:
         return known
@@ -213,7 +215,7 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
         best = every[0]
     if not best.off:
         return _explained(evidence, truth, best.answer, best.twin)
-    known = _published(evidence, truth, work, told=True)
+    known = _published(evidence, truth, work)
     if known is not None:
         return known
     written = backward.slips(evidence, every)
@@ -384,7 +386,7 @@ def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
     return f"what {h * 1e3:g} ms does to this network: {', '.join(texts)}" if texts else ""
 
 
-def _published(evidence: Evidence, truth: Answer, work: Work, told: bool) -> Diagnosis | None:
+def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math.inf) -> Diagnosis | None:
     """Return a verdict if a registered target computes what the record says, with or without slips of writing."""
     if not evidence.clocked:
         return None
