@@ -5,6 +5,7 @@ compiler spends it. numba infers the types of a kernel's variables, turns it int
 LLVM optimises that and makes it machine code; a kernel that others call is optimised and made machine code in them.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -126,7 +127,11 @@ def verbs() -> None:
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--here"]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--here", action="store_true", help="with the kernels that are kept, in this process")
+    if parser.parse_args().here:
         verbs()
         return
     with tempfile.TemporaryDirectory() as kernels:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
+from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import backward
@@ -40,7 +41,7 @@ class UndefinedGradientError(ValueError):
     """The gradient does not exist: a spike that the loss depends on grazes its threshold with no slope."""
 
 
-class NotAskedForError(KeyError):
+class NotAskedForError(Carrying, KeyError):
     """A gradient that ``wrt`` did not name, and that was not computed."""
 
     def __init__(self, name: str, wrt: tuple[str, ...]) -> None:

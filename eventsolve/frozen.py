@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
+from eventsolve.errors import Carrying
 from eventsolve.renamed import hint
 from eventsolve.shown import Shown
 
@@ -20,7 +21,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value", covariant=True)
 
 
-class MissingKeyError(KeyError):
+class MissingKeyError(Carrying, KeyError):
     """A key that a mapping does not have; the message says which there are, and which is the nearest."""
 
     def __init__(self, key: object, known: Iterable[object]) -> None:

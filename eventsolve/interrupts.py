@@ -26,6 +26,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.errors import Carrying
+
 Result = TypeVar("Result")
 Flag = NDArray[np.int64]
 
@@ -38,7 +40,7 @@ _handler_of: Callable[[int], Any] = _signal.getsignal
 _set_handler: Callable[[int, Any], Any] = _signal.signal
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(Carrying, KeyboardInterrupt):
     """A KeyboardInterrupt that carries what was finished until then, so that no long work is lost.
 
     Whoever catches KeyboardInterrupt catches it too; :func:`eventsolve.certify` and :func:`eventsolve.trust_radius`
@@ -57,9 +59,6 @@ class Interrupted(KeyboardInterrupt):
             else f"what was finished before it is in the attribute so_far of this error: {so_far}"
         )
         self.so_far = so_far
-
-    def __reduce__(self) -> tuple[type[Interrupted], tuple[Any]]:
-        return Interrupted, (self.so_far,)
 
 
 class Stopped(BaseException):

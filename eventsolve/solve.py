@@ -11,6 +11,7 @@ import numpy as np
 
 from eventsolve.checks import first_entry, seconds, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
+from eventsolve.errors import Carrying
 from eventsolve.kernels.tables import BUDGET, States
 from eventsolve.magnitudes import warn_of_times
 from eventsolve.network import LARGEST, Network
@@ -23,7 +24,7 @@ MAX_SPIKES = 10_000_000
 """Spikes that one sample of one layer may have unless told otherwise."""
 
 
-class StoppedError(RuntimeError):
+class StoppedError(Carrying, RuntimeError):
     """The solver stopped before t_end, at ``time`` in seconds, at a neuron of a population in one sample.
 
     ``sentence`` says so; ``solution`` is everything before that time, of all samples.

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any, TypeVar
 
+from eventsolve.errors import Carrying
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class LostJobsError(RuntimeError):
+class LostJobsError(Carrying, RuntimeError):
     """Some jobs did not finish; all others did, and their results were given before. The first failure is the cause.
 
     Attributes

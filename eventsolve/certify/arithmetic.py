@@ -25,6 +25,8 @@ import numpy as np
 from flint import arb, ctx, fmpq
 from numpy.typing import NDArray
 
+from eventsolve.errors import Carrying
+
 ZERO, ONE = arb(0), arb(1)
 UNIT = arb(0, 1)
 """The ball from -1 to 1."""
@@ -44,7 +46,7 @@ _WRITTEN = re.compile(rf"{_NUMBER}|\[(?:{_NUMBER} )?\+/- {_NUMBER}\]")
 _PRECISION = threading.RLock()
 
 
-class Undecided(ArithmeticError):
+class Undecided(Carrying, ArithmeticError):
     """Two balls overlap, so that no order is proven; ``width`` is how wide they are, relative to their size."""
 
     def __init__(self, width: float) -> None:

@@ -26,6 +26,7 @@ from eventsolve.certify.arithmetic import (
 )
 from eventsolve.certify.crossing import first_crossing
 from eventsolve.certify.membrane import Held, Membrane, Rates
+from eventsolve.errors import Carrying
 
 
 class Question(Enum):
@@ -42,7 +43,7 @@ class Question(Enum):
     END = "of the networks in the box some spike before t_end and some after it"
 
 
-class Unproven(ArithmeticError):
+class Unproven(Carrying, ArithmeticError):
     """A question about one cell that balls of this precision leave open, at about a time in seconds."""
 
     def __init__(self, cell: int, time: float, question: Question, width: float) -> None:

@@ -29,6 +29,7 @@ from eventsolve.dynamics.orbit_branches import branch_of as orbit_branch_of
 from eventsolve.dynamics.paths import Parameter, path_of
 from eventsolve.dynamics.points import Point, Task, solved
 from eventsolve.dynamics.walks import Halted, Walk, reach
+from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
 from eventsolve.network import Network
@@ -154,7 +155,7 @@ class Continuation(Frozen):
         }
 
 
-class ContinuationError(RuntimeError):
+class ContinuationError(Carrying, RuntimeError):
     """A solution or an orbit could not be followed to the end of the range; the cause says why.
 
     Attributes

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from eventsolve.adjoint import UndefinedGradientError
 from eventsolve.checks import count, duration, seconds, shown
 from eventsolve.dynamics.flow import KINDS, Coordinates, coordinates, flow_derivative, with_current
+from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.interrupts import Interrupted
 from eventsolve.jobs import finished
@@ -47,7 +48,7 @@ SPIKES_PER_PIECE = 20_000
 """About how many spikes are kept at once."""
 
 
-class LyapunovError(RuntimeError):
+class LyapunovError(Carrying, RuntimeError):
     """The exponents asked for do not exist or were not reached; ``so_far`` is the spectrum until then, or None."""
 
     def __init__(self, why: str, so_far: LyapunovSpectrum | None) -> None:
@@ -58,9 +59,6 @@ class LyapunovError(RuntimeError):
         )
         super().__init__(why + rest)
         self.why, self.so_far = why, so_far
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return LyapunovError, (self.why, self.so_far)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

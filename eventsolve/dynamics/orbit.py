@@ -15,6 +15,7 @@ from eventsolve.checks import count
 from eventsolve.dynamics.circuit import Reals
 from eventsolve.dynamics.flow import Coordinates, flow_derivative
 from eventsolve.dynamics.rhythm import Rhythm
+from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen
 from eventsolve.kernels.tables import States
 from eventsolve.network import Network
@@ -30,7 +31,7 @@ ASTRAY = 1e-6
 Why = Literal["dies out", "runs away", "does not settle", "grazing", "tie", "not isolated", "another orbit"]
 
 
-class NoOrbitError(RuntimeError):
+class NoOrbitError(Carrying, RuntimeError):
     """No periodic orbit was found.
 
     Attributes

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from eventsolve.checks import real
 from eventsolve.dynamics import orders
 from eventsolve.dynamics.circuit import Integers, Reals, circuit_of
 from eventsolve.dynamics.crossings import CHANGES, KINDS
@@ -203,8 +204,9 @@ class OrbitContinuation(Frozen):
         Raises
         ------
         ValueError
-            If no branch, or not this one, has the value.
+            If it is no number, or no branch, or not this one, has it.
         """
+        value = real("value", value)
         numbers = range(len(self.branches)) if branch is None else [branch]
         for number in numbers:
             values = self.branches[number].values
@@ -308,6 +310,10 @@ class OrbitWalk:
                     ended = walked.at, int(walked.rows[0])
             if ended is not None:
                 at, row = ended
+                try:
+                    self.path.at(at.value)
+                except ValueError as beyond:  # the network ends, not its orbit
+                    raise Halted(f"at {here.place.value!r}: {beyond}") from beyond
                 change = _change(here, row)
                 value = at.value + math.copysign(BESIDE * self.unit, here.direction[-1])
                 if not min(self.low, self.high) <= value <= max(self.low, self.high):

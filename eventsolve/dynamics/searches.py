@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.checks import count, seconds, shown
+from eventsolve.checks import count, instance, seconds, shown
 from eventsolve.dynamics.circuit import Circuit, Integers, Reals, circuit_of
 from eventsolve.dynamics.newton import CLOSE, EPS, begun, pattern_of, solved
 from eventsolve.dynamics.orbit import NoOrbitError, Orbit, framed, orbit_of, repeated
@@ -76,6 +76,8 @@ def periodic_orbit(
     """
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network; got {shown(network)}")
+    if initial is not None:
+        instance("initial", initial, State)
     most, max_spikes = count("most", most, 1), count("max_spikes", max_spikes, 1)
     given = _one_period(network, inputs, period)
     network.freeze()

@@ -89,8 +89,14 @@ def orbit_branches(
     names = list(continuation.branches[0].neurons)
     if of not in ("period", "phases", "multipliers"):
         raise ValueError(f"of must be 'period', 'phases' or 'multipliers'; got {shown(of)}")
-    if of == "phases" and population not in names:
+    if (of == "phases" or population is not None) and population not in names:
         raise ValueError(f"population must be one that spikes, {names}; got {shown(population)}")
+    if neuron is not None:
+        spiking = set() if population is None else set(continuation.branches[0].neurons[population].tolist())
+        if neuron not in spiking:
+            raise ValueError(
+                f"neuron must be one of a population that spikes, {sorted(spiking)}; got {shown(neuron)}"
+            )
     ax = axes(ax, 6.0, 3.6)
     for branch in continuation.branches:
         if of == "period":

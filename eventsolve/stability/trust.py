@@ -16,6 +16,7 @@ from eventsolve.certify.boxes import Box, Numbers, box_of, only
 from eventsolve.certify.claims import Claims, by_sample
 from eventsolve.certify.network import Wiring
 from eventsolve.certify.samples import first_doubt
+from eventsolve.checks import shown
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
 from eventsolve.jobs import finished
@@ -165,6 +166,8 @@ def trust_radius(
         first spikes, or, certified, spikes of populations that are no inputs; for an executor or a bar of progress
         where nothing is certified.
     """
+    if not isinstance(certify, bool):
+        raise TypeError(f"certify must be True or False; got {shown(certify)}")
     if not certify and (executor is not None or progress):
         raise ValueError("executor and progress are of certificates; with certify=False there are none")
     estimate = estimate_radius(solution, of, threads=threads)

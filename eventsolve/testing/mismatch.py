@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
 from eventsolve.compare.divergence import Divergence
+from eventsolve.errors import Carrying
 from eventsolve.io.records import Record
 from eventsolve.problem import Problem
 
@@ -57,7 +58,7 @@ class Joint:
     of: int
 
 
-class Mismatch(AssertionError):
+class Mismatch(Carrying, AssertionError):
     """An implementation departs from the exact result.
 
     Attributes

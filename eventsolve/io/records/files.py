@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, content_of, opened, parsed
 from eventsolve.checks import printable, shown
+from eventsolve.errors import Carrying
 from eventsolve.files import whole
 from eventsolve.io.hdf5 import read_arrays
 from eventsolve.io.records.document import FORMAT, document_of, record_of
@@ -77,7 +78,7 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Record:
         return record_of(document, budget)
 
 
-class OtherRecord(RecordError):
+class OtherRecord(Carrying, RecordError):
     """A document of another format of records, which an entry point of the group ``eventsolve.records`` reads.
 
     Attributes

@@ -20,6 +20,7 @@ from two_neurons import (
 )
 
 import eventsolve as es
+from eventsolve import plot
 from eventsolve.dynamics import ContinuationError, NoOrbitError, continuation, periodic_orbit
 
 EPS = np.finfo(float).eps
@@ -274,3 +275,28 @@ def test_what_makes_no_sense_is_refused():
         continuation(net, WEIGHT_IN, (7.0, 3.0), of=orbit, max_solves=3)
     with pytest.raises(ContinuationError, match=r"delay of .* must be finite and >= 0"):
         continuation(net, ("delay", ("in", "n")), (1e-3, -1e-3), of=orbit)
+
+
+@pytest.mark.parametrize("last", [0.0, -1e-3])
+def test_where_a_parameter_leaves_its_bounds_the_network_ends_and_not_its_orbit(last):
+    """It was told that V grazes at a negative time constant."""
+    net = es.Network()
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3))
+    with pytest.raises(ContinuationError, match="tau_mem must be finite and > 0") as stopped:
+        es.continuation(net, ("tau_mem", "n", 0), (20e-3, last), of=es.periodic_orbit(net))
+    assert 0.0 < stopped.value.value < 1e-12
+    assert stopped.value.so_far.events == ()
+
+
+def test_what_is_no_value_no_state_and_no_neuron_is_refused():
+    net = es.Network()
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3))
+    with pytest.raises(TypeError, match="initial must be a State; got 3"):
+        es.periodic_orbit(net, initial=3)
+    followed = es.continuation(net, ("tau_mem", "n", 0), (20e-3, 21e-3), of=es.periodic_orbit(net))
+    for wrong in ("x", None):
+        with pytest.raises((TypeError, ValueError), match="value must be a number"):
+            followed.orbit_at(wrong)
+    for wrong in ({"population": "x"}, {"neuron": 0}, {"population": "n", "neuron": 5}):
+        with pytest.raises(ValueError, match="must be one "):
+            plot.orbit_branches(followed, **wrong)

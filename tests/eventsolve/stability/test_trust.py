@@ -344,3 +344,9 @@ def test_without_certificates_there_is_the_estimate_alone_and_nothing_of_certifi
     for chosen in ({"progress": True}, {"executor": ThreadPoolExecutor(1)}):
         with pytest.raises(ValueError, match="executor and progress are of certificates"):
             es.trust_radius(solution, certify=False, **chosen)
+
+
+@pytest.mark.parametrize("certify", ["yes", None, 0])
+def test_certify_is_true_or_false(certify):
+    with pytest.raises(TypeError, match="certify must be True or False"):
+        es.trust_radius(random_case(11).solve(), certify=certify)
