@@ -94,6 +94,23 @@ def test_a_planted_missed_spike_is_found():
     assert (worst.kind, worst.population, worst.sample, worst.neuron) == ("missed", "hidden", 1, 2)
 
 
+def test_the_worst_sample_is_by_errors_relative_to_their_projection():
+    exact = exact_record()
+    exact = model_of(exact, weight={FIRST: 1e-6 * exact.weight[FIRST], SECOND: 10.0 * exact.weight[SECOND]})
+    first, second = exact.weight[FIRST].copy(), exact.weight[SECOND].copy()
+    first[1] *= 2.0
+    second[0] *= 1.001
+
+    def without(lists):
+        for sample in (0, 1):
+            next(times for times in lists[sample] if times).pop(0)
+
+    model = with_train(model_of(exact, weight={FIRST: first, SECOND: second}), "hidden", without)
+    result = compare(exact, model)
+    np.testing.assert_array_equal(result.differing_samples[:2], [True, True])
+    assert worst_spike(result).sample == 1
+
+
 def test_a_planted_extra_spike_is_found():
     exact = exact_record()
     result = compare(exact, with_train(exact, "out", lambda lists: lists[2][0].append(40e-3)))

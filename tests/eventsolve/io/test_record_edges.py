@@ -1,6 +1,7 @@
 """Numbers, losses, sparse weights and shapes of records, each just within its limits and just beyond them."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -215,3 +216,14 @@ def test_derivatives_by_spike_times_are_of_the_spikes_that_were_computed():
         records.Record(
             "x", inputs={"in": given}, spikes={"in": moved}, gradients={"spike_times": {"in": np.zeros(2)}}
         )
+
+
+def test_what_reading_takes_is_counted_once_for_arrays_and_for_lists():
+    for read, values in (
+        (fields.reals, [1.0, 2.0, 3.0]),
+        (partial(fields.indices, bound=9), [1, 2, 3]),
+    ):
+        for given in (values, np.array(values, dtype=np.float32 if read is fields.reals else np.int32)):
+            budget = Budget(100)
+            read("numbers", given, budget=budget)
+            assert budget.left == 100 - 24
