@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eventsolve.files import write_text
 from validation.cli.running import refusals
 from validation.options import InFolder, folder, wrong
 
@@ -100,9 +101,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, done: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(documents.dumps(done, indent=1), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, documents.dumps(done, indent=1))
 
 
 def lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:

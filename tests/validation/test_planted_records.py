@@ -115,6 +115,18 @@ def test_populations_without_spikes_are_compared():
         assert "weights multiplied by about 0.9" in found.sentence
 
 
+def test_hundreds_of_neurons_tell_apart_as_many_settings_as_there_are():
+    """Of 342 and more, the settings that they tell apart are no float64 any more."""
+    net, rng = es.Network(), np.random.default_rng(0)
+    net.add_input("in", 1)
+    net.add_population("n", 400, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "n", rng.uniform(6.0, 9.0, (400, 1)))
+    problem = es.Problem(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 15e-3)
+    noisy = net.with_weights({("in", "n"): rng.uniform(10.0, 20.0, (400, 1))})
+    record = TimeStepped(STEP).run(replace(problem, network=noisy))
+    assert diagnose(problem, record, patience=0.1).verdict == "unexplained"
+
+
 def test_what_is_off_by_less_than_the_step_costs_is_not_the_steps_doing(given):
     """A way back of one's own looks so, and so does a small fault: neither is told to be the other."""
     right, rng = Program(h=STEP).run(given), np.random.default_rng(0)

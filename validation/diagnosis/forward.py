@@ -110,7 +110,7 @@ def located(evidence: Evidence, found: Sequence[Base]) -> list[Base]:
     spikes_only = replace(evidence, numbers={})
     for base in found:
         answer = Twin(base.scheme).answer(spikes_only, there)
-        result.append(base if answer is None else replace(base, odd=odd(evidence, answer)))
+        result.append(base if answer is None else replace(base, odd=odd(evidence, answer.spikes)))
     if any(base.odd is None for base in result):
         return list(found)
     return sorted(result, key=lambda base: (not base.scheme.is_as(said), base.apart))
@@ -414,26 +414,25 @@ def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved
 def _alone(evidence: Evidence, base: Base, least: int) -> bool:
     """Say whether so many spikes differ in the first populations where some do that a guess is hardly right by chance.
 
-    Later ones follow from these. A time in continuous time tells more than a step of a clock.
+    A time in continuous time tells more than a step of a clock.
     """
-    network = evidence.problem.network
-    depth = depths(network.populations, network.projections)
-    near, off = evidence.beside(base.spikes), dict[int, int]()
-    for name, rows in near.items():
-        off[depth[name]] = off.get(depth[name], 0) + differing(rows, base.spikes[name])
-    first = next((off[level] for level in sorted(off) if off[level]), 0)
+    near = evidence.beside(base.spikes)
+    first = _first(evidence, {name: differing(rows, base.spikes[name]) for name, rows in near.items()})
     return first >= (least if evidence.clocked else least // 4)
 
 
 def neurons_off(evidence: Evidence, base: Base) -> int:
     """Return how many neurons have other spikes than a scheme, in the first populations where some do."""
-    network = evidence.problem.network
+    return _first(evidence, {name: len(of) for name, of in odd(evidence, base.spikes).neurons.items()})
+
+
+def _first(evidence: Evidence, off: Mapping[str, int]) -> int:
+    """Return how many are off in the first populations where some are: later ones follow from these."""
+    network, levels = evidence.problem.network, dict[int, int]()
     depth = depths(network.populations, network.projections)
-    off: dict[int, int] = {}
-    for name, rows in evidence.beside(base.spikes).items():
-        other = set(map(tuple, rows.tolist())) ^ set(map(tuple, base.spikes[name].tolist()))
-        off[depth[name]] = off.get(depth[name], 0) + len({neuron for _, _, neuron in other})
-    return next((off[level] for level in sorted(off) if off[level]), 0)
+    for name, number in off.items():
+        levels[depth[name]] = levels.get(depth[name], 0) + number
+    return next((levels[level] for level in sorted(levels) if levels[level]), 0)
 
 
 def _plain(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import eventsolve as es
-from validation.diagnosis.evidence import Answer, Evidence
+from validation.diagnosis.evidence import Evidence
 from validation.grid.steps import Integers
 
 RECORDED = "{} as recorded"
@@ -86,11 +86,11 @@ class Odd:
         return tuple(np.unique(np.concatenate(every)).tolist()) if every else ()
 
 
-def odd(evidence: Evidence, answer: Answer) -> Odd:
-    """Return who spikes otherwise in the record than in an answer of the open network."""
+def odd(evidence: Evidence, said: Mapping[str, Integers]) -> Odd:
+    """Return who spikes otherwise in the record than in an answer, as of the open network."""
     found = {}
     for name, rows in evidence.spikes.items():
-        mine, theirs = (set(map(tuple, r.tolist())) for r in (rows, answer.spikes[name]))
+        mine, theirs = (set(map(tuple, r.tolist())) for r in (rows, said[name]))
         pairs = sorted({(sample, neuron) for sample, _, neuron in mine ^ theirs})
         if pairs:
             found[name] = np.array(pairs, dtype=np.int64)

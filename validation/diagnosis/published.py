@@ -78,12 +78,12 @@ def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recogn
     """Return the registered implementation that computes what a record says, if there is one.
 
     One without slips is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
-    Without numbers a target of more variants than the spikes have ``told`` apart is believed by default only: one of
-    hundreds moves a few neurons as another reason does.
+    A target of more variants than are ``told`` apart is believed by default only: one of hundreds moves a few neurons
+    as another reason does.
     """
     slipped = None
     for entry, variants in _variants(evidence):
-        if len(variants) > told and not evidence.numbers:
+        if len(variants) > told:
             variants = [registry.target(entry, time_step=evidence.time_step)]
         for target in variants:
             found = _judged(evidence, entry, target)

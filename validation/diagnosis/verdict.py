@@ -155,8 +155,7 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     schemes = forward.matching(evidence, bases) if fits_grid else []
     if schemes:
         return _numbers(evidence, truth, schemes, work)
-    told = float(SETTINGS ** forward.neurons_off(evidence, bases[0])) if bases else math.inf
-    known = _published(evidence, truth, work, told)
+    known = _published(evidence, truth, work, _told_apart(evidence, bases))
     if known is not None:
         return known
     other = _varied(evidence, truth, bases, work) if fits_grid and evidence.clocked else None
@@ -165,12 +164,12 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     if not bases:
         return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
     written = _ranked(forward.written(evidence, bases))
+    # delays with which spikes are as late as if their times alone were
+    late = _ranked(forward.delayed(evidence, bases, work)) if written and written[0].moved.late else []
     if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
-        return _moved(sorted([*written, *_delayed(evidence, bases, written, work)], key=_order))
-    if written and written[0].moved.late:
-        late = [r for r in _delayed(evidence, bases, written, work) if not r.off]
-        if late:
-            return _moved(late)
+        return _moved(sorted([*written, *late], key=_order))
+    if not all(r.off for r in late):
+        return _moved([r for r in late if not r.off])
     found: list[_Ranked] = list(written)
     believed = [r for r in written if r.believed]
     for stage in forward.guessed(evidence, bases, work) if fits_grid else ():  # else no twin has the spikes
@@ -194,13 +193,6 @@ def _varied(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], wo
     """Judge beside schemes that are less usual, if one has the spikes."""
     schemes = forward.varied(evidence, bases)
     return _numbers(evidence, truth, schemes, work) if schemes else None
-
-
-def _delayed(
-    evidence: Evidence, bases: Sequence[forward.Base], written: Sequence[_Ranked], work: Work
-) -> list[_Ranked]:
-    """Return the delays with which spikes are as late as if their times alone were, if they are."""
-    return _ranked(forward.delayed(evidence, bases, work)) if written[0].moved.late else []
 
 
 def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work: Work) -> Diagnosis:
@@ -384,6 +376,14 @@ def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
         if place[0] == "weight" and place in truth.numbers and values.shape == truth.numbers[place].shape:
             texts.append(f"cosine {agreement(truth.numbers[place], values).cosine:.4f} of {label(place)}")
     return f"what {h * 1e3:g} ms does to this network: {', '.join(texts)}" if texts else ""
+
+
+def _told_apart(evidence: Evidence, bases: Sequence[forward.Base]) -> float:
+    """Return how many settings of an implementation the spikes tell apart, where nothing else does."""
+    if evidence.numbers or not evidence.clocked or not bases:
+        return math.inf
+    told: int = SETTINGS ** forward.neurons_off(evidence, bases[0])
+    return told
 
 
 def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math.inf) -> Diagnosis | None:
