@@ -13,7 +13,6 @@ import numpy as np
 from eventsolve.compiled import compiled
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.membrane import propagator
-from eventsolve.kernels.tables import NONE
 from eventsolve.kernels.trajectories import (
     CURRENT,
     DECAY_SYN,
@@ -80,8 +79,8 @@ def slopes_of(neurons, afferents, groups, n_sources, spikes, start, after, own, 
                     n_own,
                     unread,
                     own_places,
-                    NONE,
-                    NONE,
+                    0,
+                    0,
                     t_end,
                     states,
                     events,

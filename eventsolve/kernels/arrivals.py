@@ -12,7 +12,7 @@ import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.membrane import propagator
-from eventsolve.kernels.tables import NONE, Integers, Reals
+from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
 
@@ -125,7 +125,7 @@ def order_by_time(times, keys):
     """Return the permutation that sorts by time, then key, and keeps the order of what is equal in both."""
     order = np.arange(times.size)
     spare, run, ranks = np.empty_like(order), np.empty(RUN), np.empty(RUN, np.int64)
-    sort_by_time(order, NONE, times.size, times, keys, spare, run, ranks)
+    sort_by_time(order, 0, times.size, times, keys, spare, run, ranks)
     return order
 
 
@@ -133,7 +133,7 @@ def order_by_time(times, keys):
 def order_exactly(times, low, keys):
     """Return the permutation that sorts by time and what it leaves of an exact sum, then as :func:`order_by_time`."""
     order = order_by_time(times, keys)
-    first = NONE
+    first = 0
     for k in range(1, order.size + 1):
         if k < order.size and times[order[k]] == times[order[first]]:
             continue
@@ -252,7 +252,7 @@ def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t
     slots = np.empty(room, np.int64)
     causes = np.empty(room, np.int64)
     n = write_arrivals(
-        neuron, afferents, spikes, sample, by_source, places, after, t_end, NONE, times, low, slots, causes
+        neuron, afferents, spikes, sample, by_source, places, after, t_end, 0, times, low, slots, causes
     )
     propagators = np.empty((3, n + 1))
     write_gaps(times[:n], t_start, t_end, propagators[0])
@@ -307,7 +307,7 @@ def schedules_of(
     slots = np.empty(room, np.int64)
     causes = np.empty(room, np.int64)
     gaps = np.empty(room + n_samples)
-    n = NONE
+    n = 0
     for k in range(n_samples):
         sample = first_sample + k
         if not dense:

@@ -28,7 +28,7 @@ from eventsolve.kernels.cells import (
 from eventsolve.kernels.crossing import advance_dense_block
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.queues import set_crossing
-from eventsolve.kernels.tables import NONE, Booleans, Integers, Reals
+from eventsolve.kernels.tables import Booleans, Integers, Reals
 
 
 class DenseBlocks(NamedTuple):
@@ -71,10 +71,10 @@ class DenseBlocks(NamedTuple):
 def new_dense_blocks(efferents, cells, state):
     """Return the dense blocks of a layer in their States; neurons of another time advance individually."""
     n, n_blocks = state.time.size, efferents.blocks.size - 1
-    n_dense = NONE
+    n_dense = 0
     for block in range(n_blocks):
         n_dense += efferents.dense[block]
-    size = n if n_dense > 0 else NONE
+    size = n if n_dense > 0 else 0
     flags = np.zeros(8 * ((size + 7) // 8), np.uint8)
     dense_blocks = DenseBlocks(
         np.zeros(2 * size),
@@ -99,7 +99,7 @@ def new_dense_blocks(efferents, cells, state):
         np.zeros(size, np.int64),
         np.zeros(size),
     )
-    n_dense = NONE
+    n_dense = 0
     for block in range(n_blocks):
         a, b = efferents.blocks[block], efferents.blocks[block + 1]
         for m in range(a, b):
@@ -168,7 +168,7 @@ def look_ahead(
         a,
         n,
         efferents.weight if carries >= 0 else dense_blocks.no_weights,
-        efferents.first[carries] if carries >= 0 else NONE,
+        efferents.first[carries] if carries >= 0 else 0,
         ea,
         eb,
         k,

@@ -21,7 +21,7 @@ import numpy as np
 from eventsolve.compiled import compiled, embedded, without_refcount
 from eventsolve.kernels.arrivals import group_by, n_arrivals_at_most, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
-from eventsolve.kernels.tables import NONE, Integers, Reals
+from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
@@ -72,8 +72,8 @@ def lives_of(neurons, afferents, groups, n_sources, spikes, start, after, own, t
     first, last = np.empty(n, np.int64), np.empty(n, np.int64)
     states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
     synapses, causes = np.full(room, -1), np.full(room, -1)
-    unread = no_samples(NONE)
-    used = NONE
+    unread = no_samples(0)
+    used = 0
     for group in range(groups.offsets.size - 1):
         representative = groups.members[groups.offsets[group]]
         schedule = schedule_of(
@@ -110,8 +110,8 @@ def lives_of(neurons, afferents, groups, n_sources, spikes, start, after, own, t
                 by_neuron[neuron + 1] - by_neuron[neuron],
                 unread,
                 own_places,
-                NONE,
-                NONE,
+                0,
+                0,
                 t_end,
                 states[used:],
                 events[used:],
@@ -352,7 +352,7 @@ def nearest_rows(numbers, labels, blocks, nearest):
         while labels[row, NEURON] >= blocks[block + 1]:
             block += 1
         groups[row] = labels[row, KIND] * n_blocks + block
-    offsets, places = group_by(groups, NONE, groups.size, (GAP + 1) * n_blocks)
+    offsets, places = group_by(groups, 0, groups.size, (GAP + 1) * n_blocks)
     values = numbers[:, VALUE].copy()
     n = 0
     for group in range(offsets.size - 1):

@@ -68,7 +68,6 @@ from eventsolve.kernels.queues import (
 from eventsolve.kernels.tables import (
     BUDGET,
     BUFFER_FULL,
-    NONE,
     REPEATED_SPIKE,
     Integers,
     Reals,
@@ -128,7 +127,7 @@ def grown(log):
     times, low, senders, arrivals, trigger, undecided_times, undecided_senders, lifted, last_spike, counts = (
         log
     )
-    larger = new_log(2 * times.size, NONE)
+    larger = new_log(2 * times.size, 0)
     for k in range(times.size):  # and not by slices, whose errors numba takes a second to compile
         larger.times[k], larger.low[k], larger.senders[k] = times[k], low[k], senders[k]
         larger.arrivals[k], larger.trigger[k] = arrivals[k], trigger[k]
@@ -314,8 +313,8 @@ def process_events(
             fires_to = n_lifted + 1
         else:
             now, now_low = t_delivery, t_low
-            block, delta, lowest, highest = NONE, False, NONE, NONE + 1
-            target, weight = NONE - 1, 0.0
+            block, delta, lowest, highest = 0, False, 0, 1
+            target, weight = -1, 0.0
             if is_due:
                 target, weight = due_of[TARGET, d], due[WEIGHT, d]
                 ahead_of = due_of[TARGET, min(d + AHEAD, queued[LAST_DUE] - 1)]
@@ -502,7 +501,7 @@ def run(
     dense = efferents.dense
     cells = new_cells(neurons, state)
     dense_blocks = new_dense_blocks(efferents, cells, state)
-    most = NONE
+    most = 0
     for bundle in range(efferents.delay.size):
         most = max(most, efferents.first[bundle + 1] - efferents.first[bundle])
     for k in range(dense_blocks.blocks.size):
@@ -571,7 +570,7 @@ def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max
     n_samples = given.offsets.size - 1
     ended = (0, -1, -1, t_end)
     logs = []
-    n_spikes = n_undecided = NONE
+    n_spikes = n_undecided = 0
     offsets = np.zeros(n_samples + 1, np.int64)
     for sample in range(n_samples):
         first, last = given.offsets[sample], given.offsets[sample + 1]
@@ -616,7 +615,7 @@ def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max
         np.empty(n_undecided, np.int64),
         np.empty(n_undecided, np.int64),
     )
-    d = NONE
+    d = 0
     for sample in range(len(logs)):
         log = logs[sample]
         rank = given.offsets[sample + 1] - given.offsets[sample]

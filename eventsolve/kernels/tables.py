@@ -133,6 +133,3 @@ class Sampled(NamedTuple):
 
 AT_START = -(2**62)
 """The ``arrival`` of a place at the start of the trial, before what arrives then."""
-
-NONE = np.int64(0)
-"""A zero that is no literal: numba compiles another version of a kernel for a literal argument, which takes seconds."""

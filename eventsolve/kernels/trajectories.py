@@ -7,7 +7,7 @@ import numpy as np
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.arrivals import group_by, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
-from eventsolve.kernels.tables import AT_START, NONE, Sampled, Spikes
+from eventsolve.kernels.tables import AT_START, Sampled, Spikes
 from eventsolve.kernels.times import is_after, later
 
 # A neuron's trajectory is cut into segments at its events. Two arrays hold it, one row for each segment:
@@ -193,8 +193,8 @@ def sample_states(neurons, afferents, groups, n_sources, spikes, start, after, o
                     n_own,
                     unread,
                     own_places,
-                    NONE,
-                    NONE,
+                    0,
+                    0,
                     t_end,
                     states,
                     events,
@@ -272,12 +272,12 @@ def maxima(neurons, afferents, groups, n_sources, spikes, start, after, t_end, s
                     start.free_low[sample, neuron],
                     silence,
                     places,
-                    NONE,
-                    NONE,
+                    0,
+                    0,
                     unread,
                     places,
-                    NONE,
-                    NONE,
+                    0,
+                    0,
                     t_end,
                     states,
                     events,

@@ -31,7 +31,7 @@ from eventsolve.kernels.recurrent_adjoint import (
     nodes_in_order,
     releases_of,
 )
-from eventsolve.kernels.tables import NONE, Sampled
+from eventsolve.kernels.tables import Sampled
 from eventsolve.kernels.times import is_after
 
 
@@ -165,7 +165,7 @@ def carry(
         held[m] = is_after(start.free_at[sample, m], start.free_low[sample, m], t_start, 0.0)
         current[m] = start.i[sample, m] * decay((t_start - start.time[sample, m]) / tau_syn[m])
     h, with_mem, with_syn, ea, eb, k = 0.0, 1.0, 1.0, 1.0, 1.0, 0.0  # the last propagator
-    grazing, node, place, cause = NONE - 1, NONE, NONE, NONE
+    grazing, node, place, cause = -1, 0, 0, 0
     for piece in range(edges.size):
         last_piece = piece == edges.size - 1  # nothing is delivered any more
         begin, end = (edges[piece], edges[piece]) if last_piece else (edges[piece], edges[piece + 1])
