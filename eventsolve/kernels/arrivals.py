@@ -142,7 +142,7 @@ def order_exactly(times, low, keys):
             again = order_by_time(low[tied], keys[tied])
             for m in range(again.size):
                 order[first + m] = tied[again[m]]
-        first = np.int64(k)
+        first = k
     return order
 
 

@@ -314,7 +314,7 @@ def process_events(
         else:
             now, now_low = t_delivery, t_low
             block, delta, lowest, highest = 0, False, 0, 1
-            target, weight = -1, 0.0
+            target, weight = np.int64(-1), 0.0
             if is_due:
                 target, weight = due_of[TARGET, d], due[WEIGHT, d]
                 ahead_of = due_of[TARGET, min(d + AHEAD, queued[LAST_DUE] - 1)]
