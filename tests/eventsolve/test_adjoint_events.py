@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from comparing import Comparison
 from networks import EPS
+from scipy.optimize import brentq
 
 import eventsolve as es
 from eventsolve import multiprecision
@@ -88,3 +89,34 @@ def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
         room = (abs(cotangents) * errors[name]["n"]).sum() + n_events * 8 * EPS * np.abs(expected).max()
         compare.close(found, expected, room, (name, key))
     compare.demand(0.8)
+
+
+@pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
+    """V peaks at a multiple of 2^-23 s, to which times at 2^29 s are rounded, and at the threshold, by an ulp."""
+    rng, n, late = np.random.default_rng(0), 60, round(9 * MS * 2**23) / 2**23
+    tau_syn = rng.uniform(3 * MS, 6 * MS, n)
+    tau_mem = np.array(
+        [
+            brentq(lambda m, s=s: np.log(m / s) * m * s / (m - s) - late, 1.05 * s, 1.0, xtol=1e-18)
+            for s in tau_syn
+        ]
+    )
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", n, es.LIF(tau_mem, tau_syn))
+    net.connect("in", "n", (np.exp(late / tau_syn) * (1 + EPS * rng.integers(-1, 3, n)))[:, None])
+    if cyclic:
+        net.connect("n", "n", np.zeros((n, n)), delay=1.0)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[2.0**29]]])}, 2.0**29 + 0.1)
+    spikes, slope = solution.spikes["n"], es.margins(solution).slope["n"]
+    for neurons in (slope.neurons[slope.values == 0.0], slope.neurons[slope.values < 0.0]):
+        assert neurons.size  # where I is the threshold to the last bit, and where it is below
+        with pytest.raises(
+            es.UndefinedGradientError, match=f"neuron {neurons.min()} of 'n' in sample 0 grazes"
+        ):
+            es.vjp(solution, {"n": np.isin(spikes.neurons, neurons).astype(float)})
+    steep = np.isin(spikes.neurons, slope.neurons[slope.values > 0.0])
+    assert steep.any()
+    assert np.isfinite(es.vjp(solution, {"n": steep.astype(float)}).weight["in", "n"]).all()
