@@ -492,7 +492,7 @@ def _backward(
 
 
 Contribution: TypeAlias = tuple[Reals, Reals, Reals]
-"""What a layer contributes to the gradients of its weights, its delays and its neurons' parameters, as kernels give it."""
+"""What a layer contributes to the gradients of its weights, its delays and its neurons' parameters."""
 
 
 class CutAdjoint(NamedTuple):
@@ -582,8 +582,14 @@ def back(
     if final is None:
         return joined_times, contributions, None
     start = CutAdjoint(
-        {name: joined([cut.neurons[name] for cut in cuts] or [columns]) for name, columns in final.neurons.items()},
-        {name: joined([cut.on_the_way[name] for cut in cuts]) for name in (cuts[0].on_the_way if cuts else ())},
+        {
+            name: joined([cut.neurons[name] for cut in cuts] or [columns])
+            for name, columns in final.neurons.items()
+        },
+        {
+            name: joined([cut.on_the_way[name] for cut in cuts])
+            for name in (cuts[0].on_the_way if cuts else ())
+        },
     )
     return joined_times, contributions, start
 

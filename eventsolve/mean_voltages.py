@@ -49,9 +49,7 @@ def is_readout(solution: Solution, population: str) -> bool:
     return neuron is not None and not neuron.spiking
 
 
-def mean_voltages_of(
-    solution: Solution, population: str, rate: float, trial: Trial | None = None
-) -> Reals:
+def mean_voltages_of(solution: Solution, population: str, rate: float, trial: Trial | None = None) -> Reals:
     """Return a solution's share in the weighted mean voltages of a readout over a trial, (n_samples, n_neurons)."""
     from eventsolve.solution import gather
 

@@ -346,7 +346,7 @@ class Solution(Frozen):
         if neuron is None or neuron.spiking:
             self.layer(population)
             raise ValueError(f"maxima are of LI populations; {population!r} spikes")
-        return self._maxima(population)
+        return self.largest_voltages(population)
 
     def silent_maxima(self, population: str) -> SilentMaxima:
         """Return the largest voltage of every LIF neuron in every sample in which it does not spike, as :meth:`maxima`.
@@ -370,10 +370,10 @@ class Solution(Frozen):
                 "s, by a spike before; its largest voltage is not looked for: solve in one go, or go on later"
             )
         samples, neurons = at = np.nonzero(silent)
-        found = self._maxima(population)
+        found = self.largest_voltages(population)
         return SilentMaxima(samples, neurons, found.value[at], found.time[at], found.arrival[at])
 
-    def _maxima(self, population: str) -> Maxima:
+    def largest_voltages(self, population: str) -> Maxima:
         """Return the largest voltages of a population as if no neuron of it spiked."""
         layer = self.layer(population)
         place = layer.slice_of(population)

@@ -77,7 +77,11 @@ def back_through(
     p_i = 0.0
     released = 0.0  # -dL/dt of when V was released
     if boundary.shape[0] > 0:
-        p_v, p_i, released = boundary[sample, 0, neuron], boundary[sample, 1, neuron], -boundary[sample, 2, neuron]
+        p_v, p_i, released = (
+            boundary[sample, 0, neuron],
+            boundary[sample, 1, neuron],
+            -boundary[sample, 2, neuron],
+        )
     inherited = 0.0
     triggered = False
     d_tau_mem = 0.0
@@ -174,7 +178,11 @@ def back_through(
     d_parameters[row, 6, neuron] += p_v
     d_parameters[row, 7, neuron] += p_i
     if boundary.shape[0] > 0:
-        boundary[sample, 0, neuron], boundary[sample, 1, neuron], boundary[sample, 2, neuron] = p_v, p_i, -released
+        boundary[sample, 0, neuron], boundary[sample, 1, neuron], boundary[sample, 2, neuron] = (
+            p_v,
+            p_i,
+            -released,
+        )
     return grazing
 
 
@@ -477,9 +485,7 @@ def last_contribution(
 
 
 @without_refcount
-def next_contributing(
-    members, first, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample
-):
+def next_contributing(members, first, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample):
     """Return the first place from ``first`` on whose neuron the loss depends on, or ``last``.
 
     By a spike with a cotangent, a sample, or its state at t_end.

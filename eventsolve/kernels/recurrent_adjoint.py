@@ -654,7 +654,11 @@ def back(
         d_parameters[row, 6, m] += by_v
         d_parameters[row, 7, m] += p_i[m]
         if boundary.shape[0] > 0:
-            boundary[sample, 0, m], boundary[sample, 1, m], boundary[sample, 2, m] = by_v, p_i[m], -released[m]
+            boundary[sample, 0, m], boundary[sample, 1, m], boundary[sample, 2, m] = (
+                by_v,
+                p_i[m],
+                -released[m],
+            )
         if flow:
             d_leak[m] += anchor_p[m] * by_leak(anchor_t[m] - begin, tau_mem[m])
             d_tau_mem[m] += start.u[sample, m] * by_s + start.i[sample, m] * s_i[m]
