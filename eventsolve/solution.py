@@ -16,7 +16,7 @@ from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import trajectories
-from eventsolve.kernels.tables import Spikes, States
+from eventsolve.kernels.tables import Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.mean_voltages import is_readout, mean_voltages_of
 from eventsolve.network import Network
@@ -371,14 +371,8 @@ class Solution(Frozen):
         parts = [
             call(
                 trajectories.maxima,
-                layer.neurons,
-                layer.afferents,
-                layer.groups,
-                layer.n_sources,
-                gather(layer, chunk).spikes,
-                self._starts(layer, chunk, low),
-                self.after,
-                self.t_end,
+                layer.by_target,
+                self.run_of(layer, chunk)[0]._replace(start=self._starts(layer, chunk, low)),
             )
             for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
         ]
@@ -452,19 +446,18 @@ class Solution(Frozen):
         for chunk, (low, high) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True):
             v, i = call(
                 trajectories.sample_states,
-                layer.neurons,
-                layer.afferents,
-                layer.groups,
-                layer.n_sources,
-                gather(layer, chunk).spikes,
-                chunk.start[layer.name],
-                self.after,
-                own_spikes(layer, chunk),
-                self.t_end,
+                layer.by_target,
+                self.run_of(layer, chunk)[0],
                 times[low:high],
             )
             voltage[low:high], current[low:high] = v[:, place], i[:, place]
         return voltage, current
+
+    def run_of(self, layer: Layer, chunk: Chunk) -> tuple[Run, Gathered]:
+        """Return what a layer did in a chunk, as kernels take it, and whose spikes those of its sources are."""
+        gathered = gather(layer, chunk)
+        start = chunk.start[layer.name]
+        return Run(gathered.spikes, own_spikes(layer, chunk), start, self.after, self.t_end), gathered
 
     def start_states(self, population: str) -> States:
         """Return the states with which a population's neurons began, each (n_samples, n_neurons)."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.arrivals import Grouped, group_by, schedule_of
 from eventsolve.kernels.membrane import propagator_derivatives
 from eventsolve.kernels.tables import AT_START
 from eventsolve.kernels.trajectories import (
@@ -35,6 +35,7 @@ from eventsolve.kernels.trajectories import (
     SPIKE,
     VOLTAGE,
     WHICH,
+    Segments,
     replay,
 )
 
@@ -204,6 +205,11 @@ def group_backward(
 ):
     """Go back through trajectories of members[member:last] that the loss depends on; return as :func:`back_through`."""
     own_times, own_arrivals, own_triggers = own.times, own.arrivals, own.trigger
+    here, read = (
+        Grouped(own, sample, by_neuron, own_places),
+        Grouped(sampled, sample, by_sampled, sampled_places),
+    )
+    segments = Segments(states, events)
     grazing = -1
     while member < last and stop[0] == 0:
         neuron = members[member]
@@ -215,27 +221,7 @@ def group_backward(
             spike = own_places[by_neuron[neuron] + n_own - 1]
             n_arrivals, t_last = own_arrivals[spike], own_times[spike]
         n_segments = replay(
-            neuron,
-            neurons,
-            afferents,
-            schedule,
-            n_arrivals,
-            start.time[sample, neuron],
-            start.u[sample, neuron],
-            start.i[sample, neuron],
-            start.free_at[sample, neuron],
-            start.free_low[sample, neuron],
-            own,
-            own_places,
-            by_neuron[neuron],
-            n_own,
-            sampled,
-            sampled_places,
-            by_sampled[neuron],
-            n_sampled,
-            t_last,
-            states,
-            events,
+            neuron, neurons, afferents, schedule, n_arrivals, start, here, n_own, read, t_last, segments
         )
         found = back_through(
             neuron,
@@ -355,10 +341,7 @@ def backward(
                 representative,
                 neurons,
                 afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
+                Grouped(spikes, sample, by_source, places),
                 start_times[sample, representative],
                 after,
                 horizon,
