@@ -452,10 +452,10 @@ class Solution(Frozen):
 
     def layer(self, population: str) -> Layer:
         """Return the layer that a population of neurons is in, or raise a ValueError that says why there is none."""
+        self.network.population(population)
         for layer in layers_of(self.network):
             if population in layer.name:
                 return layer
-        self.network.population(population)
         raise ValueError(f"{population!r} is an input: it has no voltage")
 
     def states_at(
