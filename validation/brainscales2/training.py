@@ -242,14 +242,14 @@ def backward(
             np.einsum("rpi,rpi->pi", measured.weights[k], gains),
             measured.spikes[k],
             errors,
-            measured.levels[k] if known else bare.levels[k],
-            circuit.factors[k] if known else bare.factors[k],
-            setup.ratio,
+            kernels.Neurons(
+                measured.levels[k] if known else bare.levels[k],
+                circuit.factors[k] if known else bare.factors[k],
+                setup.ratio,
+            ),
             SLOPES.index(kind),
             cap * len(labels) / setup.ratio,
-            dw,
-            dd,
-            dt,
+            kernels.Gradients(dw, dd, dt),
         )
         dropped += n
         by_weight.insert(0, gains * dw * setup.ratio / len(labels))
