@@ -286,4 +286,5 @@ def test_a_text_is_a_decimal_ball_of_a_length_and_an_exponent_that_take_no_time_
 
 def test_the_unit_is_what_lies_from_minus_one_to_one():
     low, high = ends(UNIT)
-    assert -UP <= low <= -1 and 1 <= high <= UP
+    assert -UP <= low <= -1
+    assert 1 <= high <= UP
