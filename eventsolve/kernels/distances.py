@@ -339,7 +339,7 @@ def nearest_rows(numbers, labels, blocks, nearest):
     n = 0
     for group in range(offsets.size - 1):
         mine = places[offsets[group] : offsets[group + 1]]
-        if mine.size > 4 * nearest:
+        if mine.size // 4 > nearest:  # as a product may overflow
             keep_nearest(mine, mine.size, values, nearest)
         else:
             mine = mine[np.argsort(values[mine], kind="mergesort")]

@@ -23,7 +23,6 @@ import numpy as np
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
-from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.recurrent_adjoint import (
     INSTANT_RELEASE,
@@ -126,7 +125,7 @@ def carry(neurons, efferents, run, own_of, sample, t_start, vectors, stop):
     source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
     targets, weights, bundle_delta = efferents.target, efferents.weight, efferents.delta
     n, n_vectors = v.shape
-    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size), np.zeros(own.times.size)
+    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size + n), np.zeros(own.times.size)
     longest = delays.max() if delays.size else 0.0
     dense = efferents.dense.copy()
     if bundle_delta.any():
@@ -162,10 +161,8 @@ def carry(neurons, efferents, run, own_of, sample, t_start, vectors, stop):
             spike_of[own_of[g]] = g
     t = np.full(n, t_start)
     held, lifted = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    current = np.empty(n)  # I itself, for the slopes at the releases of spikes before the start
     for m in range(n):
         held[m] = is_after(start.free_at[sample, m], start.free_low[sample, m], t_start, 0.0)
-        current[m] = start.i[sample, m] * decay((t_start - start.time[sample, m]) / tau_syn[m])
     h, with_mem, with_syn, ea, eb, k = 0.0, 1.0, 1.0, 1.0, 1.0, 0.0  # the last propagator
     grazing, node, place, cause = -1, 0, 0, 0
     for piece in range(edges.size):
@@ -189,12 +186,10 @@ def carry(neurons, efferents, run, own_of, sample, t_start, vectors, stop):
                 ea, eb, k = propagator(now - t[m], tau_mem[m], tau_syn[m])
                 h, with_mem, with_syn = now - t[m], tau_mem[m], tau_syn[m]
                 step(m, v, i, held[m], ea, eb, k)
-                current[m] *= eb
                 t[m] = now
                 if kind in (RELEASE, INSTANT_RELEASE):
-                    slope = right[which] if which >= 0 else (current[m] - start.u[sample, m]) / tau_mem[m]
                     for q in range(n_vectors):
-                        v[m, q] -= release[m, q] * slope
+                        v[m, q] -= release[m, q] * right[which]
                         release[m, q] = 0.0
                     held[m] = False
                     continue
@@ -236,11 +231,9 @@ def carry(neurons, efferents, run, own_of, sample, t_start, vectors, stop):
                     h, with_mem, with_syn = now - t[m], tau_mem[m], tau_syn[m]
                     ea, eb, k = propagator(h, with_mem, with_syn)
                 step(m, v, i, held[m], ea, eb, k)
-                current[m] *= eb
                 t[m] = now
                 by_v, by_i = weights[s] / tau_mem[m], weights[s] / tau_syn[m]
                 if not delta:
-                    current[m] += weights[s]
                     if held[m]:
                         for q in range(n_vectors):
                             i[m, q] += by_i * moves[cause, q]
