@@ -75,9 +75,9 @@ def value_and_grad_in_pieces(
     t_end : float
         Seconds.
     loss : Loss
-        From :mod:`eventsolve.losses`, or one with a method ``readings(network, trial)`` that says what it reads. That is
-        kept of the whole trial: all spikes of the populations on whose spikes it is, voltages at fixed times, mean and
-        largest voltages.
+        From :mod:`eventsolve.losses`, or one with a method ``readings(network, trial)`` that says what it reads. That
+        is kept of the whole trial: all spikes of the populations on whose spikes it is, voltages at fixed times, mean
+        and largest voltages.
     pieces : int or array_like
         How many, of equal lengths; or the times of the cuts between them in seconds, increasing.
     initial : State, optional
