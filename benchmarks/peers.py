@@ -214,7 +214,8 @@ def measured(peer: Peer, work: dict[str, Any], truth: Truth, budget: float) -> d
     folder = CACHE / "work"
     folder.mkdir(parents=True, exist_ok=True)
     source, target = folder / "work.npz", folder / "result.npz"
-    np.savez(source, **work)
+    with whole(source) as beside, beside.open("wb") as file:
+        np.savez(file, **work)
     target.unlink(missing_ok=True)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     path = {"PYTHONPATH": str(Path(es.__file__).parents[1])} if not peer.requirements else {}

@@ -15,7 +15,7 @@ from recurrent import network, warm_up
 from yinyang import problem, to_the_end
 
 import eventsolve as es
-from eventsolve.files import write_texts
+from eventsolve.files import whole, write_texts
 
 WEIGHT = ("weight",)
 
@@ -129,7 +129,8 @@ def draw(found, path: Path) -> None:
         axes.set_xlabel(name)
     figure.axes[0].set_ylabel("processor time (ms)")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    figure.savefig(path, dpi=110)
+    with whole(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import matplotlib
 from PIL import Image
 
+from eventsolve.files import whole
+
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
@@ -41,5 +43,6 @@ def drawn(page: Path = PAGE) -> dict[str, bytes]:
 if __name__ == "__main__":
     for path, content in drawn().items():
         (PAGE.parent / path).parent.mkdir(exist_ok=True)
-        (PAGE.parent / path).write_bytes(content)
+        with whole(PAGE.parent / path) as beside:
+            beside.write_bytes(content)
         print(path)

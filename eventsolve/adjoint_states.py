@@ -16,7 +16,7 @@ from eventsolve.kernels.adjoint_states import sample_adjoint, slopes_of
 from eventsolve.losses import Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, mean_adjoint_of
 from eventsolve.sampled import joined_samples, sampled_of
-from eventsolve.solution import Solution, gather, own_spikes, places_of
+from eventsolve.solution import Solution, own_spikes, places_of
 
 Reals = NDArray[np.float64]
 
@@ -82,18 +82,7 @@ class AdjointStates(Frozen):
                 totals[places] = self.spike_times[name][first:last]
             left = solution.slopes_of_layer(k, layer)
             if left.size < totals.size:
-                left = call(
-                    slopes_of,
-                    layer.neurons,
-                    layer.afferents,
-                    layer.groups,
-                    layer.n_sources,
-                    gather(layer, chunk).spikes,
-                    start,
-                    solution.after,
-                    own,
-                    solution.t_end,
-                )
+                left = call(slopes_of, layer.by_target, solution.run_of(layer, chunk)[0])
             here = {name: sampled_of(v, low, high) for name, v in self.voltage_samples.items()}
             sampled = joined_samples(layer, here, chunk.n_samples)
             p_v, p_i = call(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,14 @@ def duration(name: str, given: object) -> float:
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be finite and > 0; got {value!r}")
     return value
+
+
+def require_one_of(name: str, given: object, choices: Iterable[object], where: str = "") -> None:
+    """Raise a ValueError unless what was given is one of some choices; of whatever kind it is, arrays included."""
+    known = list(choices)
+    plain = given.item() if isinstance(given, np.generic) else given
+    if not any(type(plain) is type(choice) and plain == choice for choice in known):
+        raise ValueError(f"{name} must be one of {known}{where}; got {shown(given)}")
 
 
 def index_vector(name: str, given: object, bound: int) -> NDArray[np.int64]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from contextlib import contextmanager, nullcontext
-from functools import partial
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+class Advance(Protocol):
+    """Takes a bar of progress further, and says beside it what is being done."""
+
+    def __call__(self, by: float, words: str | None = None, /) -> None:
+        """Go further by a part of the total; words, if any, replace the name of the bar."""
 
 
 def finished(
@@ -28,7 +34,7 @@ def finished(
         If a bar is wanted and rich, which draws it, is not installed.
     """
     done: list[Result] = []
-    with nullcontext(_unseen) if bar is None else _advancing(*bar) as advance:
+    with advancing(bar) as advance:
         try:
             for results in _results(work, jobs, executor):
                 done += results
@@ -38,20 +44,27 @@ def finished(
     return done, None
 
 
-def _unseen(n: int) -> None:
-    pass
-
-
 @contextmanager
-def _advancing(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr, and give what takes it further."""
+def advancing(bar: tuple[str, float] | None) -> Iterator[Advance]:
+    """Show a bar for a name and a total on stderr, or none, and give what takes it further.
+
+    Raises
+    ------
+    ImportError
+        If a bar is wanted and rich, which draws it, is not installed.
+    """
+    if bar is None:
+        yield lambda by, words=None: None
+        return
+    name, total = bar
     try:
         from rich.console import Console
         from rich.progress import Progress
     except ImportError as error:
         raise ImportError("progress bars need rich: pip install 'eventsolve[validate]'") from error
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        yield partial(progress.advance, progress.add_task(name, total=total))
+        task = progress.add_task(name, total=total)
+        yield lambda by, words=None: progress.update(task, advance=by, description=words)
 
 
 def _results(

@@ -356,7 +356,7 @@ class Network(Shown):
 
     def population(self, name: str) -> Population:
         """Return the population of that name, or raise a ValueError that lists the names there are."""
-        if name not in self._graph:
+        if not isinstance(name, str) or name not in self._graph:
             raise ValueError(f"{shown(name)} is not a population; there are {sorted(self._graph)}")
         population: Population = self._graph.nodes[name]["population"]
         return population

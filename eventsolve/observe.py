@@ -16,7 +16,7 @@ from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.observed import follow_given
-from eventsolve.kernels.tables import Spikes
+from eventsolve.kernels.tables import Run, Spikes
 from eventsolve.kernels.times import time_later
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
@@ -417,17 +417,10 @@ def _follow(
         origin = origins(layer, gathered, own)
         received, rests, causes, synapses, waiting, u, i, ideal, missed = call(
             follow_given,
-            layer.neurons,
-            layer.afferents,
-            layer.groups,
-            layer.n_sources,
-            gathered.spikes,
+            layer.by_target,
+            Run(gathered.spikes, own, chunk.start[layer.name], -1.0, t_end),
             origin,
             placed,
-            chunk.start[layer.name],
-            -1.0,
-            own,
-            t_end,
         )
         own = own._replace(arrivals=received, low=rests)
         order = np.arange(own.times.size)

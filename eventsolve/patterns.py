@@ -38,11 +38,23 @@ def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) ->
     return _numbers(solution, "of", of, 0.0)
 
 
-def direction_of(solution: Solution, direction: Mapping[str, Mapping[Any, Any]]) -> Pattern:
-    """Return how far each number of a network and of its spikes moves; errors as of :func:`eventsolve.jvp`."""
+def direction_of(
+    solution: Solution, direction: Mapping[str, Mapping[Any, Any]], what: str = "direction"
+) -> Pattern:
+    """Return how far each number of a network and of its spikes moves; errors as of :func:`eventsolve.jvp`.
+
+    They speak of ``what``, the argument.
+    """
     if not isinstance(direction, Mapping):
-        raise TypeError(f"direction must be a mapping of some of {NAMES}; got {shown(direction)}")
-    return _numbers(solution, "direction", direction, -np.inf)
+        raise TypeError(f"{what} must be a mapping of some of {NAMES}; got {shown(direction)}")
+    return _numbers(solution, what, direction, -np.inf)
+
+
+def require_key(solution: Solution, what: str, name: str, key: object) -> None:
+    """Raise a ValueError unless there are numbers of that name for a key."""
+    known = _keys(solution.network, name) if name != "spike_times" else tuple(solution.spikes)
+    if type(key) not in (str, tuple) or key not in known:
+        raise ValueError(f"{what} names {shown(key)}; there are {list(known)}")
 
 
 def scales_of(layer: Layer, pattern: Pattern) -> Scales:
@@ -69,10 +81,8 @@ def _numbers(solution: Solution, what: str, given: Mapping[str, Mapping[Any, Any
         _require_name(what, name)
         if not isinstance(by_key, Mapping):
             raise ValueError(f"{what}[{name!r}] must be a mapping of {_what(name)}s; got {shown(by_key)}")
-        known = _keys(solution.network, name) if name != "spike_times" else tuple(solution.spikes)
         for key in by_key:
-            if key not in known:
-                raise ValueError(f"{what}[{name!r}] names {shown(key)}; there are {list(known)}")
+            require_key(solution, f"{what}[{name!r}]", name, key)
         pattern[name] = FrozenMapping(
             {
                 key: _scale(solution, f"{what}[{name!r}][{key!r}]", name, key, x, lowest)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.kernels.tables import Afferents, Efferents, Neurons, ScheduleGroups, States
+from eventsolve.kernels.tables import Afferents, ByTarget, Efferents, Neurons, ScheduleGroups, States
 from eventsolve.network import Key, Network, Population, Projection, solving_order
 
 Integers = NDArray[np.int64]
@@ -86,6 +86,11 @@ class Layer:
     def groups(self) -> ScheduleGroups:
         """Neurons that hear the same after the same delays, with the same time constants."""
         return _cohorts(self.neurons, self.afferents)
+
+    @cached_property
+    def by_target(self) -> ByTarget:
+        """The layer as kernels take it that go through its neurons one by one."""
+        return ByTarget(self.neurons, self.afferents, self.groups, self.n_sources)
 
     @cached_property
     def name(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.tables import Efferents, Sampled, Spikes
-from eventsolve.kernels.tangents import move
+from eventsolve.kernels.tangents import Direction, Feedback, move
 from eventsolve.losses import Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, means_forward
 from eventsolve.patterns import Pattern, direction_of, scales_of
@@ -22,7 +22,7 @@ from eventsolve.reductions import USUAL, Reduction
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, brief, listed, several
-from eventsolve.solution import Solution, gather, own_spikes
+from eventsolve.solution import Solution, gather
 from eventsolve.stability.margins import origins
 from eventsolve.stability.studies import given, places_in
 
@@ -192,34 +192,23 @@ def _chunk_forward(
     chunk = solution._chunks[k]
     moved, loss = dict(emitted), np.zeros(chunk.n_samples)
     for layer in layers:
-        own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
+        run, gathered = solution.run_of(layer, chunk)
+        own = run.own
         places = places_in(layer, own)
         late = np.empty(own.times.size)
         for name, place in places.items():
             late[place] = emitted[name]
         outside = gather(layer, chunk._replace(queued={})).spikes if layer.cyclic else gathered.spikes
         sent, scales = given(gathered, moved), scales_of(layer, steps)
+        efferents = _NO_EFFERENTS if layer.efferents is None else layer.efferents
         found, change, grazing = call(
             move,
-            layer.neurons,
-            layer.afferents,
-            layer.groups,
-            _NO_EFFERENTS if layer.efferents is None else layer.efferents,
-            layer.cyclic,
-            layer.n_external,
-            layer.n_sources,
-            gathered.spikes,
-            outside,
-            chunk.start[layer.name],
-            solution.after,
-            own,
+            layer.by_target,
+            run,
+            Feedback(layer.cyclic, layer.n_external, efferents, outside),
             solution.slopes_of_layer(k, layer),
             joined_samples(layer, sampled, chunk.n_samples),
-            solution.t_end,
-            origins(layer, gathered, own),
-            sent,
-            late,
-            scales,
+            Direction(scales, origins(layer, gathered, own), sent, late),
         )
         if grazing >= 0:
             raise _undefined(solution, layer, own, grazing, low)

@@ -7,6 +7,9 @@ held against the tests of its module; those of kernels run as plain Python (``NU
 to be listed in tests/data/equivalent_mutants.json with the reason why no test can tell it from the original; all else
 is an error.
 
+The tests of each mutant run in a process of its own, a fork of one that has read libraries of others and nothing of
+this repository: so whatever is planted is read, wherever it is.
+
 Results are kept in build/mutants, one SQLite session of cosmic-ray for each module, and a run goes on where it was
 interrupted as long as the module and its tests are what they were. ``--sample`` draws some, of a few modules, and keeps
 nothing.
@@ -18,9 +21,11 @@ import argparse
 import hashlib
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,10 +36,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cosmic_ray.plugins
+import flint  # noqa: F401, with those below: what tests need of others is read once, before processes are forked
+import hypothesis  # noqa: F401
+import matplotlib  # noqa: F401
+import mpmath  # noqa: F401
+import networkx  # noqa: F401
+import numba
+import pytest
+import scipy.optimize
+import scipy.sparse  # noqa: F401
 from cosmic_ray.commands.init import init
-from cosmic_ray.mutating import mutate_and_test, mutate_code
+from cosmic_ray.mutating import mutate_code, use_mutation
 from cosmic_ray.operators.operator import Operator
-from cosmic_ray.testing import run_tests
+from cosmic_ray.util import restore_contents
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 from parso.python.tree import Keyword, Name
@@ -301,27 +315,60 @@ def copied(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
 
 
+def run_here(tests: tuple[str, ...], jit: bool, output: int) -> None:
+    """Run tests in this process, which was forked for them, and end it with the status of pytest."""
+    os.setsid()  # so that what they start ends with them
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    sys.dont_write_bytecode = True  # two mutants in one second would be one to Python
+    os.environ["NUMBA_DISABLE_JIT"] = str(int(not jit))
+    numba.config.reload_config()
+    ignored = (f"ignore::{kind}" for kind in ("RuntimeWarning", "pytest.PytestAssertRewriteWarning"))
+    options = ("-q", "-x", "--tb=short", "-p", "no:cacheprovider", *(f"-W{warning}" for warning in ignored))
+    status = pytest.main([*options, *tests])
+    sys.stdout.flush()
+    os._exit(status)
+
+
 class Tests:
-    """The tests of a module in the current folder, which pass as the module stands."""
+    """The tests of a module in the current folder, which pass as the module stands, and not without it."""
 
     def __init__(self, module: str) -> None:
+        self.module, self.limit = module, None
+        begin = time.monotonic()
+        noticed, output = self._run()
+        self.limit = PATIENCE * (time.monotonic() - begin) + MOMENT
+        assert not noticed, f"the tests of {module} do not pass as it stands:\n{output}"
+        with restore_contents(Path(module)):
+            Path(module).write_text("raise ImportError\n", encoding="utf-8")
+            assert self._run()[0], f"the tests of {module} do not read it"
+
+    def _run(self) -> tuple[bool, str]:
+        """Return whether tests fail, or end late, and what they print."""
         # every mutant of a kernel would be compiled; for other modules kernels are on disk after the first run
-        os.environ["NUMBA_DISABLE_JIT"] = str(int("/kernels/" in module))
-        run = f"{sys.executable} -m pytest -q -x -p no:cacheprovider -W ignore::RuntimeWarning"
-        self.command = f"{run} {' '.join(TESTS[module])}"
-        for _ in range(2):  # the first time they may have to compile
-            begin = time.monotonic()
-            outcome, output = run_tests(self.command, None)
-            self.limit = PATIENCE * (time.monotonic() - begin) + MOMENT
-        assert outcome == TestOutcome.SURVIVED, f"the tests of {module} do not pass as it stands:\n{output}"
+        jit = "/kernels/" not in self.module
+        with tempfile.TemporaryFile() as output:
+            process = multiprocessing.get_context("fork").Process(
+                target=run_here, args=(TESTS[self.module], jit, output.fileno())
+            )
+            process.start()
+            process.join(self.limit)
+            if process.is_alive():
+                os.killpg(process.pid, signal.SIGKILL)
+                process.join()
+            output.seek(0)
+            return process.exitcode != 0, output.read().decode(errors="replace")
 
     def run(self, item: WorkItem, change: Change) -> WorkResult:
         """Plant a mutant, and say what became of it."""
-        result = mutate_and_test(item.mutations, self.command, self.limit)
-        print(
-            f"{result.test_outcome.value}: {change.module}: {change.before}  ->  {change.after}", flush=True
-        )
-        return result
+        mutation = item.mutations[0]
+        operator = cosmic_ray.plugins.get_operator(mutation.operator_name)()
+        with use_mutation(mutation.module_path, operator, mutation.occurrence) as (_, mutated):
+            assert mutated is not None, f"{mutation} changes nothing"
+            noticed, output = self._run()
+        outcome = TestOutcome.KILLED if noticed else TestOutcome.SURVIVED
+        print(f"{outcome.value}: {change.module}: {change.before}  ->  {change.after}", flush=True)
+        return WorkResult(WorkerOutcome.NORMAL, output, outcome)
 
 
 def digest_of(module: str) -> str:
@@ -362,14 +409,23 @@ def run(modules: list[str], limit: int | None) -> dict[str, list[tuple[Change, W
 
 
 def sampled(n: int, seed: int) -> dict[str, list[tuple[Change, WorkResult]]]:
-    """Run mutants that are drawn from some of the modules with quick tests, none of those that are listed."""
-    known, draw = listed(), random.Random(seed)
+    """Run mutants that are drawn from some of the modules with quick tests, none of those that are listed.
+
+    What is drawn hangs on the lines that are mutated: a change elsewhere in a module leaves the others drawn.
+    """
+    known = listed()
     found: dict[str, list[tuple[Change, WorkResult]]] = {}
-    for module in draw.sample(QUICK, k=FEW):
+    for module in random.Random(seed).sample(QUICK, k=FEW):
         source, tests = (ROOT / module).read_text(encoding="utf-8"), Tests(module)
-        mutants = sorted(mutants_of(module, source).values(), key=lambda item: item.job_id)
-        draw.shuffle(mutants)
-        pairs = ((item, change_of(source, item.mutations[0])) for item in mutants)
+        lines = source.splitlines()
+
+        def drawn(item: WorkItem, lines: list[str] = lines) -> str:
+            row, column = item.mutations[0].start_pos
+            text = f"{seed} {item.mutations[0].operator_name} {lines[row - 1].strip()} {column}"
+            return hashlib.sha256(text.encode()).hexdigest()
+
+        mutants = {drawn(item): item for item in mutants_of(module, source).values()}
+        pairs = ((mutants[key], change_of(source, mutants[key].mutations[0])) for key in sorted(mutants))
         new = ((item, change) for item, change in pairs if change not in known)
         found[module] = [
             (change, tests.run(item, change)) for item, change in itertools.islice(new, n // FEW)
@@ -387,7 +443,6 @@ def main() -> int:
     parser.add_argument("--count", action="store_true", help="say how many mutants there are, and run none")
     arguments = parser.parse_args()
     cosmic_ray.plugins.OPERATOR_PROVIDERS = {"eventsolve": Operators()}
-    os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": "."}
     modules = arguments.modules or list(TESTS)
     if arguments.count:
         counts = {
@@ -398,6 +453,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copied(Path(folder))
         os.chdir(folder)
+        os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": folder}
+        sys.path[:] = [folder, *(path for path in sys.path if Path(path).absolute() != ROOT)]
+        sys.modules.pop("tests", None)  # the folder that this program lies in
         results = (
             sampled(arguments.sample, arguments.seed) if arguments.sample else run(modules, arguments.limit)
         )

@@ -13,35 +13,40 @@ between two points with one order, what the two are good for has to cover all. E
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.checks import count, real_array, shown
+from eventsolve.checks import count, instance, real, real_array, require_one_of, shown
 from eventsolve.dynamics.crossings import Event
+from eventsolve.dynamics.followed import Followed
 from eventsolve.dynamics.orbit import Orbit
 from eventsolve.dynamics.orbit_branches import Node, OrbitContinuation, OrbitEvent, OrbitWalk, kept_orbit
 from eventsolve.dynamics.orbit_branches import branch_of as orbit_branch_of
 from eventsolve.dynamics.paths import Parameter, path_of
 from eventsolve.dynamics.points import Point, Task, solved
-from eventsolve.dynamics.walks import Halted, Walk, reach
+from eventsolve.dynamics.walks import Halted, Tally, Walk, reach
 from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
+from eventsolve.jobs import advancing
 from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution, State
-from eventsolve.solve import MAX_SPIKES, solve
+from eventsolve.solve import solve
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-MOST_SOLVES = 100_000
+MOST_SOLVES = 10_000
+MOST_SPIKES = 100_000
+MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,11 +81,22 @@ class Branch(Frozen):
 
     def counts(self, population: str, n_neurons: int) -> Integers:
         """Return how many spikes each of a population's neurons has, (n_neurons,)."""
-        return np.bincount(self.neurons[population], minlength=n_neurons)
+        require_one_of("population", population, self.neurons)
+        return np.bincount(self.neurons[population], minlength=count("n_neurons", n_neurons))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as lists and numbers, ready for JSON."""
+        return {
+            "values": self.values.tolist(),
+            "reach": self.reach.tolist(),
+            "neurons": {name: n.tolist() for name, n in self.neurons.items()},
+            "spike_times": {name: t.tolist() for name, t in self.spike_times.items()},
+            "derivatives": {name: d.tolist() for name, d in self.derivatives.items()},
+        }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Continuation(Frozen):
+class Continuation(Followed):
     """A solution along a parameter: smooth branches, and the events between them.
 
     Attributes
@@ -99,26 +115,17 @@ class Continuation(Frozen):
         Whether the branches reach to the end of the range; if not, :class:`ContinuationError` says why.
     """
 
-    parameter: str
-    over: tuple[float, float]
     branches: tuple[Branch, ...]
     events: tuple[Event, ...]
-    n_solved: int
-    complete: bool
     _task: Task = field(repr=False)
-
-    def _summary(self) -> Summary:
-        low, high = self.over
-        reached = "" if self.complete else f", followed to {self.branches[-1].values[-1]:.6g}"
-        title = (
-            f"Continuation({self.parameter} from {low:.6g} to {high:.6g}{reached}: "
-            f"{several(len(self.branches), 'branch', 'branches')}, {several(len(self.events), 'event')})"
-        )
-        return title, [(f"{event.value:.9g}", event.what()) for event in self.events]
 
     def solution_at(self, value: float) -> Solution:
         """Return the exact solution at a value, solved anew."""
-        return solved(self._task, float(value))
+        return solved(self._task, real("value", value))
+
+    def n_neurons(self, population: str) -> int:
+        """Return how many neurons a population has."""
+        return self._task.path.network.population(population).size
 
     def branch_at(self, value: float) -> Branch:
         """Return the branch that a value is on; at an event, or within its brackets, that of the smaller values.
@@ -128,31 +135,15 @@ class Continuation(Frozen):
         ValueError
             If the value was not reached.
         """
+        value = real("value", value)
+        if not self.branches:
+            raise ValueError(f"value must be one that was followed to, and none was; got {value!r}")
         for branch, following in zip(self.branches, (*self.branches[1:], None), strict=True):
             end = branch.values[-1] if following is None else np.nextafter(following.values[0], -np.inf)
             if branch.values[0] <= value <= end:
                 return branch
         first, last = float(self.branches[0].values[0]), float(self.branches[-1].values[-1])
         raise ValueError(f"value must lie in {first!r}..{last!r}; got {value!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as lists and numbers, ready for JSON."""
-        return {
-            "parameter": self.parameter,
-            "over": list(self.over),
-            "complete": self.complete,
-            "branches": [
-                {
-                    "values": branch.values.tolist(),
-                    "reach": branch.reach.tolist(),
-                    "neurons": {name: n.tolist() for name, n in branch.neurons.items()},
-                    "spike_times": {name: t.tolist() for name, t in branch.spike_times.items()},
-                    "derivatives": {name: d.tolist() for name, d in branch.derivatives.items()},
-                }
-                for branch in self.branches
-            ],
-            "events": [event.to_dict() for event in self.events],
-        }
 
 
 class ContinuationError(Carrying, RuntimeError):
@@ -182,6 +173,8 @@ def continuation(
     initial: State | None = None,
     max_spikes: int | None = None,
     max_solves: int = MOST_SOLVES,
+    max_bytes: int = MOST_BYTES,
+    progress: bool = False,
 ) -> Continuation: ...
 
 
@@ -193,6 +186,8 @@ def continuation(
     of: Orbit,
     *,
     max_solves: int = MOST_SOLVES,
+    max_bytes: int = MOST_BYTES,
+    progress: bool = False,
 ) -> OrbitContinuation: ...
 
 
@@ -205,6 +200,8 @@ def continuation(
     initial: State | None = None,
     max_spikes: int | None = None,
     max_solves: int = MOST_SOLVES,
+    max_bytes: int = MOST_BYTES,
+    progress: bool = False,
 ) -> Continuation | OrbitContinuation:
     """Follow a solution or an orbit along a parameter, through every value where the order of its events changes.
 
@@ -226,9 +223,14 @@ def continuation(
     initial : State, optional
         As for :func:`eventsolve.solve`; needed if ``of`` went on from one.
     max_spikes : int, optional
-        As for :func:`eventsolve.solve`; by default that of a problem.
+        As for :func:`eventsolve.solve`; by default that of a problem, but no more than 100 000.
     max_solves : int
-        How many networks may be solved.
+        How many networks, or orbits, may be solved.
+    max_bytes : int
+        How much memory branches and events may take: every spike of every value that is kept is 16 bytes, and as many
+        of every event.
+    progress : bool
+        Whether to show on stderr how far it is.
 
     Returns
     -------
@@ -243,7 +245,7 @@ def continuation(
         If the network has no such orbit at the first value.
     ContinuationError
         If the parameter leaves its bounds on the way, a network runs away or does not let its spikes be differentiated,
-        or ``max_solves`` is reached: ``so_far`` is what was followed until then.
+        or ``max_spikes``, ``max_solves`` or ``max_bytes`` is reached: ``so_far`` is what was followed until then.
     Interrupted
         After a KeyboardInterrupt, which it is, with what was followed until then.
 
@@ -267,41 +269,68 @@ def continuation(
     if isinstance(of, Orbit):
         if initial is not None or max_spikes is not None:
             raise ValueError("initial and max_spikes are those of a solution; an orbit has neither")
-        return _orbits(network, parameter, over, of, count("max_solves", max_solves))
+        return _orbits(network, parameter, over, of, max_solves, max_bytes, progress)
     task, low, high = _asked(network, parameter, over, of, initial, max_spikes)
-    walk = Walk(task, count("max_solves", max_solves))
     branches: list[Branch] = []
     events: list[Event] = []
-    points: list[Point] = []
+    readings: list[Reading] = []
 
     def so_far(complete: bool) -> Continuation:
-        every = (*branches, *([branch_of(points)] if points else []))
+        every = (*branches, *([branch_of(readings)] if readings else []))
         words = task.path.words
-        return Continuation(words, (low, high), every, tuple(events), walk.n_solved, complete, task)
+        return Continuation(words, (low, high), every, tuple(events), tally.n_solved, complete, task)
 
-    try:
-        for step in walk.steps(low, high):
-            if isinstance(step, Point):
-                points.append(step)
-            else:
-                branches.append(branch_of(points))
-                events += step
-                points = []
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(so_far(complete=False)) from interrupt
-    except Halted as halted:
-        raise ContinuationError(str(halted), so_far(complete=False)) from halted.__cause__
+    with _tallied(max_solves, max_bytes, progress, low, high, events) as tally:
+        try:
+            for step in Walk(task, tally).steps(low, high):
+                if isinstance(step, Point):
+                    readings.append(reading_of(step))
+                    tally.keep(step.value, 16 * readings[-1].n_spikes)
+                else:
+                    branches.append(branch_of(readings))
+                    events += step
+                    readings = []
+                    tally.n_bytes += sum(event.n_bytes for event in step)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(so_far(complete=False)) from interrupt
+        except Halted as halted:
+            raise ContinuationError(str(halted), so_far(complete=False)) from halted.__cause__
     return so_far(complete=True)
 
 
+@contextmanager
+def _tallied(
+    max_solves: int, max_bytes: int, progress: bool, low: float, high: float, events: list[Any]
+) -> Iterator[Tally]:
+    """Give what counts what a walk takes, and says beside a bar how far it is."""
+    reached = 0.0
+    with advancing(("following", 1.0) if progress else None) as advance:
+
+        def told(tally: Tally) -> None:
+            nonlocal reached
+            further = max((tally.value - low) / (high - low) - reached, 0.0)
+            advance(
+                further, f"at {tally.value:.6g}, {several(len(events), 'event')}, {tally.n_solved} solved"
+            )
+            reached += further
+
+        yield Tally(count("max_solves", max_solves), count("max_bytes", max_bytes), told, low)
+
+
 def _orbits(
-    network: Network, parameter: Parameter, over: tuple[float, float], orbit: Orbit, max_solves: int
+    network: Network,
+    parameter: Parameter,
+    over: tuple[float, float],
+    orbit: Orbit,
+    max_solves: int,
+    max_bytes: int,
+    progress: bool,
 ) -> OrbitContinuation:
     """Follow an orbit; errors as of :func:`continuation`."""
     _require_network(network)
     low, high = _ends(over, "two different numbers")
+    _require_sizes(network, orbit.network, orbit=True)
     path = path_of(solve(network, orbit.inputs, 0.0), parameter)
-    walk = OrbitWalk(path, low, high, max_solves)
     nodes: list[Node] = []
     events: list[OrbitEvent] = []
 
@@ -310,40 +339,65 @@ def _orbits(
         branches = tuple(orbit_branch_of(piece) for piece in pieces)
         orbits = tuple(tuple(node.orbit for node in piece) for piece in pieces)
         return OrbitContinuation(
-            path.words, (low, high), branches, tuple(events), walk.n_solved, complete, path, orbits
+            path.words, (low, high), branches, tuple(events), tally.n_solved, complete, path, orbits
         )
 
-    try:
-        for step in walk.steps(kept_orbit(path, low, orbit)):
-            if isinstance(step, Node):
-                nodes.append(step)
-            else:
-                events.append(step)
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(so_far(complete=False)) from interrupt
-    except Halted as halted:
-        raise ContinuationError(str(halted), so_far(complete=False)) from halted.__cause__
-    return so_far(complete=True)
+    with _tallied(max_solves, max_bytes, progress, low, high, events) as tally:
+        try:
+            walk = OrbitWalk(path, low, high, tally)
+            for step in walk.steps(kept_orbit(path, low, orbit)):
+                if isinstance(step, Node):
+                    nodes.append(step)
+                    tally.keep(step.place.value, step.n_bytes)
+                else:
+                    events.append(step)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(so_far(complete=False)) from interrupt
+        except Halted as halted:
+            raise ContinuationError(str(halted), so_far(complete=False)) from halted.__cause__
+    return so_far(complete=walk.left)
 
 
-def branch_of(points: list[Point]) -> Branch:
-    """Return the branch of points with one order of events."""
-    last = points[-1]
-    names = last.spikes
-    trains = [point.solution.spikes for point in points]
+class Reading(NamedTuple):
+    """What a branch keeps of one value: neurons, times and derivatives of all spikes, neuron by neuron."""
 
-    def stacked(numbers: Callable[[int, str], Reals]) -> dict[str, Reals]:
-        return {
-            name: np.stack([numbers(k, name)[points[k].spikes[name]] for k in range(len(points))])
-            for name in names
-        }
+    value: float
+    neurons: dict[str, Integers]
+    times: dict[str, Reals]
+    derivatives: dict[str, Reals]
+    reach: float
+
+    @property
+    def n_spikes(self) -> int:
+        """Spikes of all populations."""
+        return sum(times.size for times in self.times.values())
+
+
+def reading_of(point: Point) -> Reading:
+    """Return what a branch keeps of a point."""
+    trains = point.solution.spikes
+    return Reading(
+        point.value,
+        {name: trains[name].neurons[order] for name, order in point.spikes.items()},
+        {name: trains[name].times[order] for name, order in point.spikes.items()},
+        {name: point.moved[name][order] for name, order in point.spikes.items()},
+        min(reach(point, 1.0), reach(point, -1.0)),
+    )
+
+
+def branch_of(readings: list[Reading]) -> Branch:
+    """Return the branch of values with one order of events."""
+    neurons = readings[-1].neurons
+
+    def stacked(numbers: Callable[[Reading], dict[str, Reals]]) -> dict[str, Reals]:
+        return {name: np.stack([numbers(reading)[name] for reading in readings]) for name in neurons}
 
     return Branch(
-        np.array([point.value for point in points]),
-        {name: last.solution.spikes[name].neurons[order] for name, order in names.items()},
-        stacked(lambda k, name: trains[k][name].times),
-        stacked(lambda k, name: points[k].moved[name]),
-        np.array([min(reach(point, 1.0), reach(point, -1.0)) for point in points]),
+        np.array([reading.value for reading in readings]),
+        neurons,
+        stacked(lambda reading: reading.times),
+        stacked(lambda reading: reading.derivatives),
+        np.array([reading.reach for reading in readings]),
     )
 
 
@@ -357,6 +411,8 @@ def _asked(
 ) -> tuple[Task, float, float]:
     """Return what is to be solved, and the range, or raise as :func:`continuation` does."""
     _require_network(network)
+    if initial is not None:
+        instance("initial", initial, State)
     if not isinstance(of, Solution | Problem):
         raise TypeError(f"of must be a Solution, a Problem or an Orbit; got {shown(of)}")
     low, high = _ends(over, "two numbers, the smaller first")
@@ -372,13 +428,27 @@ def _asked(
         inputs = {n: t for n, t in of.spikes.items() if of.network.population(n).neuron is None}
     else:
         inputs = dict(of.inputs)
+    _require_sizes(network, of.network, orbit=False)
     if of.n_samples != 1:
         raise ValueError(f"of must have one sample; got {of.n_samples}: take Problem.select([k]), one by one")
     if max_spikes is None:
-        max_spikes = of.max_spikes if isinstance(of, Problem) else MAX_SPIKES
+        max_spikes = min(of.max_spikes, MOST_SPIKES) if isinstance(of, Problem) else MOST_SPIKES
     start = 0.0 if initial is None else initial.time
     unmoved = solve(network, inputs, start, initial=initial, max_spikes=max_spikes)
     return Task(path_of(unmoved, parameter), of.t_end, initial, max_spikes), low, high
+
+
+def _require_sizes(network: Network, other: Network, orbit: bool) -> None:
+    """Raise a ValueError unless a network has the inputs of another one, and for its orbit all populations."""
+    sizes, given = (
+        {name: p.size for name, p in of.populations.items() if orbit or p.neuron is None}
+        for of in (network, other)
+    )
+    if sizes != given:
+        what = "populations" if orbit else "inputs"
+        raise ValueError(
+            f"network must have the {what} of what is followed, of as many neurons: {shown(given)}; got {shown(sizes)}"
+        )
 
 
 def _require_network(network: Network) -> None:

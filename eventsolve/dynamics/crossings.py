@@ -86,6 +86,11 @@ class Event(Frozen):
     before: Mapping[str, Reals]
     after: Mapping[str, Reals]
 
+    @property
+    def n_bytes(self) -> int:
+        """How much memory the derivatives take."""
+        return sum(d.nbytes for side in (self.before, self.after) for d in side.values())
+
     def what(self) -> str:
         """Say what happens, without the value."""
         where = KINDS[self.kind].format(other=self.other)

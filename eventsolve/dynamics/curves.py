@@ -155,14 +155,14 @@ class Curve:
         of, cells = place.rhythm.circuit, place.rhythm.pattern.cells
         level = float((np.abs(of.v_leak) + np.abs(of.v_threshold))[cells].max(initial=0.0))
         for _ in range(STEPS):
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"):  # what is not finite ends the search
                 equations = place.rhythm.equations(self.step)
-            columns = equations.jacobian[:, 1:] if self.free else equations.jacobian[:, :-1]
-            rows = np.column_stack([columns, equations.by_value]) * sizes
-            scale = np.abs(rows).max(axis=1)
-            scale[scale == 0.0] = 1.0
-            matrix = np.vstack([rows / scale[:, None], across])
-            right = np.append(-equations.residual / scale, 0.0)
+                columns = equations.jacobian[:, 1:] if self.free else equations.jacobian[:, :-1]
+                rows = np.column_stack([columns, equations.by_value]) * sizes
+                scale = np.abs(rows).max(axis=1)
+                scale[scale == 0.0] = 1.0
+                matrix = np.vstack([rows / scale[:, None], across])
+                right = np.append(-equations.residual / scale, 0.0)
             if not (np.isfinite(matrix).all() and np.isfinite(right).all()):
                 return None
             left, values, back = np.linalg.svd(matrix)

@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from eventsolve.checks import real
+from eventsolve.checks import index, real
 from eventsolve.dynamics import orders
 from eventsolve.dynamics.circuit import Integers, Reals, circuit_of
 from eventsolve.dynamics.crossings import CHANGES, KINDS
 from eventsolve.dynamics.curves import Curve, Place, curve_of
+from eventsolve.dynamics.followed import Followed
 from eventsolve.dynamics.newton import EPS
 from eventsolve.dynamics.orbit import NoOrbitError, Orbit, quiet_time
-from eventsolve.dynamics.orders import Distances, Order, distances_of, order_of
+from eventsolve.dynamics.orders import TIED, Distances, Order, distances_of, order_of
 from eventsolve.dynamics.paths import Path
 from eventsolve.dynamics.searches import orbit_at, periodic_orbit
-from eventsolve.dynamics.walks import Halted, said
+from eventsolve.dynamics.walks import Halted, Tally, said
 from eventsolve.frozen import Frozen
 from eventsolve.shown import Summary, several
 from eventsolve.solve import RepeatedSpikeError
@@ -156,9 +157,20 @@ class OrbitBranch(Frozen):
         ends = f"{self.values[0]:.6g} to {self.values[-1]:.6g}"
         return f"OrbitBranch({ends}, {several(self.values.size, 'value')})", list(counts)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as lists and numbers, ready for JSON; complex numbers as their two parts."""
+        return {
+            "values": self.values.tolist(),
+            "periods": self.periods.tolist(),
+            "neurons": {name: n.tolist() for name, n in self.neurons.items()},
+            "spike_times": {name: t.tolist() for name, t in self.spike_times.items()},
+            "multipliers": np.stack([self.multipliers.real, self.multipliers.imag], -1).tolist(),
+            "stable": self.stable.tolist(),
+        }
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OrbitContinuation(Frozen):
+class OrbitContinuation(Followed):
     """A periodic orbit along a parameter: branches, and the events on them and between them.
 
     Attributes
@@ -173,30 +185,19 @@ class OrbitContinuation(Frozen):
     n_solved : int
         How many orbits were solved.
     complete : bool
-        Whether a branch was followed until it left the range; if not, :class:`ContinuationError` says why.
+        Whether a branch was followed until it left the range, at either end. If not, the last event says where it
+        ends, or :class:`ContinuationError` why.
     """
 
-    parameter: str
-    over: tuple[float, float]
     branches: tuple[OrbitBranch, ...]
     events: tuple[OrbitEvent, ...]
-    n_solved: int
-    complete: bool
     _path: Path = field(repr=False)
     _orbits: tuple[tuple[Orbit, ...], ...] = field(repr=False)
 
-    def _summary(self) -> Summary:
-        low, high = self.over
-        reached = "" if self.complete or not self.branches else f", to {self.branches[-1].values[-1]:.6g}"
-        title = (
-            f"OrbitContinuation({self.parameter} from {low:.6g} to {high:.6g}{reached}: "
-            f"{several(len(self.branches), 'branch', 'branches')}, {several(len(self.events), 'event')})"
-        )
-        return title, [(f"{event.value:.9g}", event.what()) for event in self.events]
-
     def orbit(self, branch: int, k: int) -> Orbit:
         """Return the orbit at the k-th value of a branch."""
-        return self._orbits[branch][k]
+        of = self._orbits[index("branch", branch, len(self._orbits))]
+        return of[index("k", k, len(of))]
 
     def orbit_at(self, value: float, branch: int | None = None) -> Orbit:
         """Return the orbit at a value, solved anew from the nearest one, on the first branch that has the value.
@@ -207,7 +208,8 @@ class OrbitContinuation(Frozen):
             If it is no number, or no branch, or not this one, has it.
         """
         value = real("value", value)
-        numbers = range(len(self.branches)) if branch is None else [branch]
+        many = len(self.branches)
+        numbers = range(many) if branch is None else [index("branch", branch, many)]
         for number in numbers:
             values = self.branches[number].values
             if values.min() <= value <= values.max():
@@ -216,26 +218,6 @@ class OrbitContinuation(Frozen):
                 period = None if nearest.free else nearest.period
                 return periodic_orbit(network, inputs, period=period, guess=nearest)
         raise ValueError(f"value must lie on a branch; got {value!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as lists and numbers, ready for JSON; complex numbers as their two parts."""
-        return {
-            "parameter": self.parameter,
-            "over": list(self.over),
-            "complete": self.complete,
-            "branches": [
-                {
-                    "values": branch.values.tolist(),
-                    "periods": branch.periods.tolist(),
-                    "neurons": {name: n.tolist() for name, n in branch.neurons.items()},
-                    "spike_times": {name: t.tolist() for name, t in branch.spike_times.items()},
-                    "multipliers": np.stack([branch.multipliers.real, branch.multipliers.imag], -1).tolist(),
-                    "stable": branch.stable.tolist(),
-                }
-                for branch in self.branches
-            ],
-            "events": [event.to_dict() for event in self.events],
-        }
 
 
 class Node(NamedTuple):
@@ -249,6 +231,11 @@ class Node(NamedTuple):
     slopes: Reals
     orbit: Orbit
 
+    @property
+    def n_bytes(self) -> int:
+        """About how much memory it takes: the arrays of which there are many numbers."""
+        return sum(a.nbytes for a in (*self.order, *self.distances, self.slopes, self.orbit.monodromy))
+
 
 class Blocked(Exception):
     """A step cannot be made as long as it is; the message says why."""
@@ -256,33 +243,46 @@ class Blocked(Exception):
 
 @dataclass
 class OrbitWalk:
-    """A walk along curves, and how many orbits it has solved, of ``most`` at most."""
+    """A walk along curves, what it has taken, and whether it has left the range.
+
+    Where numbers leave their bounds before the end of the range the walk ends there, at ``bound``, ``beyond`` says why.
+    """
 
     path: Path
     low: float
     high: float
-    most: int
-    n_solved: int = 0
+    tally: Tally
     branch: int = 0
+    left: bool = False
+
+    def __post_init__(self) -> None:
+        """Find the last value that the network has."""
+        self.bound, self.beyond = _bound(self.path, self.low, self.high)
 
     @property
     def unit(self) -> float:
-        """Of the value: the range."""
-        return abs(self.high - self.low)
+        """Of the value: the range, up to where the network ends."""
+        return abs(self.bound - self.low) or abs(self.high - self.low)
 
     def steps(self, orbit: Orbit) -> Iterator[Node | OrbitEvent]:
         """Yield orbits from one value towards the other, and what happens between them."""
         curve = curve_of(self.path, self.low, orbit.period, orbit.free, self.unit)
         here = self._first(curve, orbit, self.low, math.copysign(1.0, self.high - self.low))
         yield here
+        if self.bound == self.low:
+            raise Halted(f"at {self.low!r}, {self.beyond}") from self.beyond
         trail, met = [here], list[tuple[Curve, Node, Node]]()
         length, left, why = FIRST, _NONE, ""
         while True:
             ended: tuple[Place, int] | None = None
             if length < SHORTEST:
                 ended = self._vanished(trail, here)
+                if abs(here.place.value - self.bound) <= BESIDE * self.unit and self.beyond is not None:
+                    raise Halted(f"at {here.place.value!r}, {self.beyond}") from self.beyond
                 if ended is None:
-                    raise Halted(f"at {here.place.value!r}, {why}")
+                    raise Halted(
+                        f"at {here.place.value!r}, {why}, with steps down to {SHORTEST:g} of the range"
+                    )
             else:
                 try:
                     walked = self._step(curve, here, length, left)
@@ -291,7 +291,11 @@ class OrbitWalk:
                     continue
                 yield from walked.events
                 yield walked.end
+                at_bound = abs(walked.end.place.value - self.bound) <= NEAR * self.unit
+                if self.beyond is not None and at_bound:
+                    raise Halted(f"at {walked.end.place.value!r}, {self.beyond}") from self.beyond
                 if walked.leaves:
+                    self.left = True
                     return
                 here, length, left = walked.end, min(1.6 * length, LONGEST), _NONE
                 met.append((curve, trail[-1], here))
@@ -310,13 +314,9 @@ class OrbitWalk:
                     ended = walked.at, int(walked.rows[0])
             if ended is not None:
                 at, row = ended
-                try:
-                    self.path.at(at.value)
-                except ValueError as beyond:  # the network ends, not its orbit
-                    raise Halted(f"at {here.place.value!r}: {beyond}") from beyond
                 change = _change(here, row)
                 value = at.value + math.copysign(BESIDE * self.unit, here.direction[-1])
-                if not min(self.low, self.high) <= value <= max(self.low, self.high):
+                if not min(self.low, self.bound) <= value <= max(self.low, self.bound):
                     yield _event(here, at, row, change, "ends")
                     return
                 try:
@@ -393,13 +393,7 @@ class OrbitWalk:
         return node
 
     def _node(self, curve: Curve, place: Place, direction: Reals) -> Node:
-        if self.n_solved >= self.most:
-            raise Halted(f"max_solves = {self.most} orbits were solved")
-        self.n_solved += 1
-        try:
-            orbit = curve.orbit(place)
-        except (NoOrbitError, RepeatedSpikeError, ValueError) as error:
-            raise Blocked(said(error)) from error
+        orbit = self._orbit(curve, place)
         order = order_of(place.rhythm, curve.moving)
         distances = distances_of(place.rhythm, order)
         further = distances_of(curve.moved(place, NUDGE * direction).rhythm, order)
@@ -427,8 +421,8 @@ class OrbitWalk:
             raise Blocked("two events are too close to be told apart")
         roots = np.array([_root(partial(distance_at, k), length) for k in crossing.tolist()])
         stop = float(roots.min(initial=math.inf))
-        bound = self.high if (there.value - self.high) * (self.high - self.low) > 0.0 else None
-        bound = self.low if (there.value - self.low) * (self.high - self.low) < 0.0 else bound
+        bound = self.bound if (there.value - self.bound) * (self.bound - self.low) > 0.0 else None
+        bound = self.low if (there.value - self.low) * (self.bound - self.low) < 0.0 else bound
         if bound is not None:
             exit_at = _root(lambda h: self._ahead(curve, here, h).value - bound, length)
             if exit_at <= stop:
@@ -476,7 +470,7 @@ class OrbitWalk:
 
         def transverse(h: float) -> NDArray[np.complex128]:
             known = {0.0: here.orbit, length: end.orbit}
-            return known[h].transverse if h in known else self._multipliers(curve, place_at(h))
+            return known[h].transverse if h in known else self._orbit(curve, place_at(h)).transverse
 
         def flipping(h: float) -> float:
             return float(np.prod(1.0 + transverse(h)).real)
@@ -526,10 +520,10 @@ class OrbitWalk:
             events.append(OrbitEvent(place.value, kind, "keeps", follows, *none, multiplier, stable))
         return events
 
-    def _multipliers(self, curve: Curve, place: Place) -> NDArray[np.complex128]:
-        self.n_solved += 1
+    def _orbit(self, curve: Curve, place: Place) -> Orbit:
+        self.tally.solve("orbits")
         try:
-            return curve.orbit(place).transverse
+            return curve.orbit(place)
         except (NoOrbitError, RepeatedSpikeError, ValueError) as error:
             raise Blocked(said(error)) from error
 
@@ -568,6 +562,31 @@ class OrbitWalk:
             most=16 if orbit.free else 1,
         )
         return kept_orbit(self.path, value, settled)
+
+
+def _bound(path: Path, low: float, high: float) -> tuple[float, ValueError | None]:
+    """Return the last value on the way at which there is a network, as nearly as events are told apart; what ends it.
+
+    Numbers move in proportion to the value, and bounds are half-lines, so that all values before it have one.
+    """
+    try:
+        path.at(high)
+    except ValueError as error:
+        beyond = error
+    else:
+        return high, None
+    path.at(low)
+    inside, outside = low, high
+    while abs(outside - inside) > TIED * max(abs(inside - low), abs(low)):
+        middle = inside + 0.5 * (outside - inside)
+        if middle in (inside, outside):
+            break
+        try:
+            path.at(middle)
+            inside = middle
+        except ValueError as error:
+            outside, beyond = middle, error
+    return inside, beyond
 
 
 _NONE = np.empty(0, np.int64)

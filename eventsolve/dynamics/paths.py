@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eventsolve.checks import index, shown
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.network import Network
-from eventsolve.patterns import NAMES, NEURON_PARAMETERS, Pattern, direction_of, moving
+from eventsolve.patterns import NAMES, NEURON_PARAMETERS, Pattern, direction_of, moving, require_key
 from eventsolve.shown import Summary, arrow
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -136,7 +136,9 @@ def path_of(solution: Solution, parameter: Parameter) -> Path:
     if isinstance(parameter, tuple):
         step, words = _named(solution, parameter)
     else:
-        step = direction_of(solution, parameter)
+        if not isinstance(parameter, Mapping):
+            raise TypeError(_expected(parameter))
+        step = direction_of(solution, parameter, "parameter")
         words = f"along {moving(step)}"
     for name in step.get("spike_times", {}):
         if name not in inputs:
@@ -158,15 +160,20 @@ def path_of(solution: Solution, parameter: Parameter) -> Path:
     return Path(solution.network, inputs, start, step, words)
 
 
+def _expected(parameter: object) -> str:
+    return (
+        "parameter must be (name, key) or (name, key, place), or a direction as a mapping of name to {key: numbers}, "
+        f"with a name of {NAMES}; got {shown(parameter)}"
+    )
+
+
 def _named(solution: Solution, parameter: tuple[Any, ...]) -> tuple[Pattern, str]:
     """Return the direction of a number that is named by (name, key) or (name, key, place), and what it is called."""
-    if len(parameter) not in (2, 3) or parameter[0] not in NAMES:
-        raise ValueError(
-            f"parameter must be a direction, or (name, key) or (name, key, place) with a name of {NAMES}; "
-            f"got {shown(parameter)}"
-        )
+    if len(parameter) not in (2, 3) or not isinstance(parameter[0], str) or parameter[0] not in NAMES:
+        raise ValueError(_expected(parameter))
     name, key = parameter[:2]
-    step = direction_of(solution, {name: {key: 1.0}})
+    require_key(solution, f"parameter {name!r}", name, key)
+    step = direction_of(solution, {name: {key: 1.0}}, "parameter")
     words = f"{name} of {arrow(key)}"
     if len(parameter) == 2:
         return step, words

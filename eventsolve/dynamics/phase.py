@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, index, real, real_array, shown
+from eventsolve.checks import count, index, real, real_array, require_one_of, shown
 from eventsolve.dynamics.circuit import Reals, response
 from eventsolve.dynamics.orbit import Orbit
 from eventsolve.frozen import Frozen
@@ -132,8 +132,7 @@ def phase_response(
         raise ValueError(
             "orbit is locked to its input, which sets its phase; a phase response is that of a free one"
         )
-    if onto not in ("V", "I"):
-        raise ValueError(f"onto must be 'V' or 'I'; got {shown(onto)}")
+    require_one_of("onto", onto, ("V", "I"))
     of = orbit.network.population(population)
     if of.neuron is None:
         raise ValueError(f"population {population!r} is an input: it has no neurons to kick")

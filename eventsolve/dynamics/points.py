@@ -59,6 +59,12 @@ class Point(NamedTuple):
     tied: frozenset[tuple[int, ...]]
     distances: Distances
 
+    @property
+    def n_bytes(self) -> int:
+        """About how much memory it takes: its arrays, and a solution that has four numbers for every spike."""
+        arrays = (*self.spikes.values(), *self.moved.values(), *self.order, *self.distances)
+        return sum(array.nbytes for array in arrays) + 32 * sum(a.size for a in self.spikes.values())
+
 
 class Task(NamedTuple):
     """What is solved at every value."""

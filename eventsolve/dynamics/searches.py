@@ -107,6 +107,8 @@ def _one_period(
 ) -> dict[str, SpikeTrains]:
     """Return the inputs of one period in (0, period], all of them, or raise a ValueError."""
     sizes = {name: p.size for name, p in network.populations.items() if p.neuron is None}
+    if inputs is not None:
+        instance("inputs", inputs, Mapping)
     trains = dict(inputs or {})
     for name in trains:
         if name not in sizes:

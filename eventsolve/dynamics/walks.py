@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -25,6 +25,8 @@ SLOW = 3
 """After so many steps that have not halved a bracket it is halved."""
 WIDTH = 4
 """Of a bracket, in steps of the resolution, when it is narrow enough."""
+AHEAD = 2**28
+"""Bytes of solutions between here and the end of the range that are kept; those beyond are solved anew."""
 
 Names: TypeAlias = frozenset[tuple[int, ...]]
 """Of distances."""
@@ -51,6 +53,36 @@ class Halted(Exception):
     """A walk cannot go on; the message says why."""
 
 
+@dataclass
+class Tally:
+    """What a walk has taken: solutions and bytes, each up to a most at which it is halted; and which value it is at.
+
+    ``told`` hears of all that.
+    """
+
+    max_solves: int
+    max_bytes: int
+    told: Callable[[Tally], None]
+    value: float
+    n_solved: int = 0
+    n_bytes: int = 0
+
+    def solve(self, what: str) -> None:
+        """Count one more solution."""
+        if self.n_solved >= self.max_solves:
+            raise Halted(f"max_solves = {self.max_solves} {what} were solved")
+        self.n_solved += 1
+        self.told(self)
+
+    def keep(self, value: float, n_bytes: int) -> None:
+        """Count what is kept of a value."""
+        self.value, self.n_bytes = value, self.n_bytes + n_bytes
+        if self.n_bytes > self.max_bytes:
+            raise Halted(
+                f"what was found takes more than max_bytes = {self.max_bytes}: follow a smaller range, or allow more"
+            )
+
+
 def said(error: Exception) -> str:
     """Return what an error says, without what it carries, which no longer is that error's."""
     return error.sentence if isinstance(error, StoppedError) else str(error)
@@ -70,13 +102,17 @@ def names_of(point: Point, towards: float, bracket: float) -> Names:
     return frozenset(map(tuple, point.distances.names[vanishing(point, towards, bracket)].tolist()))
 
 
+def _bytes_of(goal: Goal) -> int:
+    points = [point for point in (goal.point, goal.after) if isinstance(point, Point)]
+    return sum(point.n_bytes for point in points)
+
+
 @dataclass
 class Walk:
-    """A walk, and how many networks it has solved, of ``most`` at most."""
+    """A walk, and what it has taken."""
 
     task: Task
-    most: int
-    n_solved: int = 0
+    tally: Tally
 
     def steps(self, low: float, high: float) -> Iterator[Point | tuple[Event, ...]]:
         """Yield points from one value to another, and between those with different orders what happens."""
@@ -85,6 +121,8 @@ class Walk:
         left: Names = frozenset()
         ahead = [Goal(self._tried(high))]
         while ahead:
+            while len(ahead) > 3 and sum(map(_bytes_of, ahead)) > AHEAD:
+                del ahead[1]  # the end of the range stays; what lies before it is found again
             goal = ahead[-1]
             narrow = goal.point.value - here.value <= WIDTH * self._resolution(here.value, goal.point.value)
             if isinstance(goal.point, Failure):
@@ -174,11 +212,8 @@ class Walk:
         return first
 
     def _point(self, value: float) -> Point:
-        if self.n_solved >= self.most:
-            raise Halted(f"max_solves = {self.most} networks were solved")
-        point = point_at(self.task, value)
-        self.n_solved += 1
-        return point
+        self.tally.solve("networks")
+        return point_at(self.task, value)
 
     def _resolution(self, low: float, high: float) -> float:
         path, t_end = self.task.path, self.task.t_end

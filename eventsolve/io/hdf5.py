@@ -7,13 +7,15 @@ data and filters that would have to be loaded are refused.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import math
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -34,6 +36,19 @@ class Rows(NamedTuple):
 
     n_rows: int
     parts: list[NDArray[Any]]
+
+
+@contextmanager
+def filled(beside: Path) -> Iterator[Any]:
+    """Yield a file to fill, in memory, and write it at the end: HDF5 ends the process where a disk is full."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("HDF5 files need h5py: pip install eventsolve[h5py]") from error
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        yield file
+    beside.write_bytes(content.getbuffer())
 
 
 def read_arrays(

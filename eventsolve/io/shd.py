@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.bounded import Budget, Unreadable, opened
 from eventsolve.checks import count, index_vector, printable
+from eventsolve.files import whole
 from eventsolve.frozen import Frozen
-from eventsolve.io.hdf5 import Rows, read_arrays
+from eventsolve.io.hdf5 import Rows, filled, read_arrays
 from eventsolve.spiketrains import SpikeTrains
 
 N_UNITS = 700
@@ -133,7 +134,9 @@ def write_shd(path: str | Path, trains: SpikeTrains, labels: ArrayLike) -> None:
         raise ValueError(
             f"labels must have one entry for each of {trains.n_samples} samples; got {numbers.size}"
         )
-    with h5py.File(path, "x") as file:
+    if Path(path).exists():
+        raise FileExistsError(f"{path} is there already")
+    with whole(path) as beside, filled(beside) as file:
         for key, values, kind in (("times", trains.times, np.float64), ("units", trains.neurons, np.uint16)):
             column = file.create_dataset(f"spikes/{key}", (trains.n_samples,), dtype=h5py.vlen_dtype(kind))
             for k, (start, stop) in enumerate(zip(trains.offsets[:-1], trains.offsets[1:], strict=True)):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from eventsolve.compiled import compiled
-from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.arrivals import group_by, grouped, schedule_of
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.trajectories import (
     CURRENT,
@@ -19,72 +19,51 @@ from eventsolve.kernels.trajectories import (
     ENDING,
     SPIKE,
     WHICH,
+    empty_segments,
     no_samples,
     replay,
 )
 
 
 @compiled
-def slopes_of(neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, stop):
+def slopes_of(layer, run, stop):
     """Return V' before every own spike, (n_own,) in 1/s."""
+    neurons, afferents, groups, n_sources = layer
+    spikes, own, start, after, t_end = run
     left = np.zeros(own.times.size)
-    n_samples = spikes.offsets.size - 1
-    unread = no_samples(n_samples)
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
+    n_samples, n = spikes.offsets.size - 1, neurons.tau_mem.size
+    unread = no_samples(n)
+    segments = empty_segments(64)
     for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(
-            own.neurons, own.offsets[sample], own.offsets[sample + 1], neurons.tau_mem.size
-        )
+        given, here = grouped(spikes, sample, n_sources), grouped(own, sample, n)
         for group in range(groups.offsets.size - 1):
             representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, representative],
-                after,
-                t_end,
+                representative, neurons, afferents, given, start.time[sample, representative], after, t_end
             )
             for member in range(groups.offsets[group], groups.offsets[group + 1]):
                 neuron = groups.members[member]
-                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
+                n_arrivals, n_own = schedule.times.size, here.offsets[neuron + 1] - here.offsets[neuron]
                 if n_own == 0:
                     continue
                 if stop[0] != 0:
                     break
-                room = schedule.times.size + 2 * n_own + 2
-                if room > states.shape[0]:
-                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
+                if n_arrivals + 2 * n_own + 2 > segments.states.shape[0]:
+                    segments = empty_segments(2 * (n_arrivals + 2 * n_own + 2))
                 n_segments = replay(
                     neuron,
                     neurons,
                     afferents,
                     schedule,
-                    schedule.times.size,
-                    start.time[sample, neuron],
-                    start.u[sample, neuron],
-                    start.i[sample, neuron],
-                    start.free_at[sample, neuron],
-                    start.free_low[sample, neuron],
-                    own,
-                    own_places,
-                    by_neuron[neuron],
+                    n_arrivals,
+                    start,
+                    here,
                     n_own,
                     unread,
-                    own_places,
-                    0,
-                    0,
                     t_end,
-                    states,
-                    events,
+                    segments,
                 )
+                states, events = segments
                 c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
                 for g in range(n_segments):
                     if events[g, ENDING] == SPIKE:

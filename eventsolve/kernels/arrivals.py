@@ -12,7 +12,7 @@ import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.membrane import propagator
-from eventsolve.kernels.tables import Integers, Reals
+from eventsolve.kernels.tables import Integers, Reals, Sampled, Spikes
 from eventsolve.kernels.times import is_after, later
 
 
@@ -30,6 +30,27 @@ class Schedule(NamedTuple):
     decay_mem: Reals
     decay_syn: Reals
     response: Reals
+
+
+class Grouped(NamedTuple):
+    """Spikes of one sample, or its voltage samples, by neuron.
+
+    Those of neuron n are ``of`` at places[offsets[n]] to places[offsets[n + 1]].
+    """
+
+    of: Spikes | Sampled
+    sample: int
+    offsets: Integers
+    places: Integers
+
+
+class Arrivals(NamedTuple):
+    """Arrivals at a neuron: when, what that leaves of exact sums, over which of its synapses, by which spike."""
+
+    times: Reals
+    low: Reals
+    slots: Integers
+    causes: Integers
 
 
 class Schedules(NamedTuple):
@@ -186,16 +207,23 @@ def n_arrivals_at_most(neuron, afferents, by_source):
 
 
 @compiled
-def write_arrivals(
-    neuron, afferents, spikes, sample, by_source, places, after, t_end, at, times, low, slots, causes
-):
+def grouped(of, sample, n):
+    """Return the spikes or voltage samples of a sample by neuron, of n neurons."""
+    offsets, places = group_by(of.neurons, of.offsets[sample], of.offsets[sample + 1], n)
+    return Grouped(of, sample, offsets, places)
+
+
+@compiled
+def write_arrivals(neuron, afferents, given, after, t_end, at, arrivals):
     """Write the arrivals in (after, t_end] at a neuron, in order, behind the first ``at``; return their number.
 
-    Spikes are those of one sample, grouped by source. Where the neuron hears all sources, they are taken as they come:
-    after equal delays that is the order in which they arrive.
+    ``given`` are the spikes of one sample, grouped by source. Where the neuron hears all sources, they are taken as
+    they come: after equal delays that is the order in which they arrive.
     """
     row_offsets, sources, _, delays, _ = afferents
+    spikes, sample, by_source, places = given
     spike_times, spike_neurons, spike_offsets, _, _, spike_low = spikes
+    times, low, slots, causes = arrivals
     first, last = row_offsets[neuron], row_offsets[neuron + 1]
     n = at
     ordered = True
@@ -242,18 +270,20 @@ def write_arrivals(
 
 
 @compiled
-def schedule_of(neuron, neurons, afferents, spikes, sample, by_source, places, t_start, after, t_end):
-    """Return the Schedule of a neuron, which is that of its whole group, in a sample, its spikes grouped by source.
+def empty_arrivals(n):
+    """Return room for n Arrivals."""
+    return Arrivals(np.empty(n), np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64))
+
+
+@compiled
+def schedule_of(neuron, neurons, afferents, given, t_start, after, t_end):
+    """Return the Schedule of a neuron, which is that of its whole group, for spikes that are grouped by source.
 
     It holds the arrivals in (after, t_end]; the first gap begins at t_start.
     """
-    room = n_arrivals_at_most(neuron, afferents, by_source) + 1
-    times, low = np.empty(room), np.empty(room)
-    slots = np.empty(room, np.int64)
-    causes = np.empty(room, np.int64)
-    n = write_arrivals(
-        neuron, afferents, spikes, sample, by_source, places, after, t_end, 0, times, low, slots, causes
-    )
+    arrivals = empty_arrivals(n_arrivals_at_most(neuron, afferents, given.offsets) + 1)
+    n = write_arrivals(neuron, afferents, given, after, t_end, 0, arrivals)
+    times, low, slots, causes = arrivals
     propagators = np.empty((3, n + 1))
     write_gaps(times[:n], t_start, t_end, propagators[0])
     fill_propagators(
@@ -295,29 +325,21 @@ def schedules_of(
     firsts = np.empty(n_samples, np.int64)
     room = 1
     dense = hears_all(neuron, afferents, n_sources)
-    by_source, places = np.zeros(n_sources + 1, np.int64), np.empty(0, np.int64)
+    nothing = np.empty(0, np.int64)
+    unsorted = np.zeros(n_sources + 1, np.int64)
     room = spikes.offsets[last_sample] - spikes.offsets[first_sample] + n_samples
     if not dense:
         for sample in range(first_sample, last_sample):
-            by_source, places = group_by(
-                spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-            )
-            room += n_arrivals_at_most(neuron, afferents, by_source)
-    times, low = np.empty(room), np.empty(room)
-    slots = np.empty(room, np.int64)
-    causes = np.empty(room, np.int64)
+            room += n_arrivals_at_most(neuron, afferents, grouped(spikes, sample, n_sources).offsets)
+    arrivals = empty_arrivals(room)
+    times = arrivals.times
     gaps = np.empty(room + n_samples)
     n = 0
     for k in range(n_samples):
         sample = first_sample + k
-        if not dense:
-            by_source, places = group_by(
-                spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-            )
+        given = Grouped(spikes, sample, unsorted, nothing) if dense else grouped(spikes, sample, n_sources)
         firsts[k] = n
-        n_arrivals[k] = write_arrivals(
-            neuron, afferents, spikes, sample, by_source, places, after, t_end, n, times, low, slots, causes
-        )
+        n_arrivals[k] = write_arrivals(neuron, afferents, given, after, t_end, n, arrivals)
         write_gaps(times[n : n + n_arrivals[k]], start_times[sample, neuron], beyond, gaps[n + k :])
         n += n_arrivals[k]
     decay_mem = gaps[: n + n_samples]
@@ -331,7 +353,7 @@ def schedules_of(
         firsts[order],
         firsts[order] + order,
         times,
-        slots,
+        arrivals.slots,
         decay_mem,
         decay_syn,
         response,

@@ -20,11 +20,13 @@ would do that the other order adds or takes away is in no adjoint, so such an or
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.arrivals import group_by, schedule_of
-from eventsolve.kernels.tables import AT_START
+from eventsolve.kernels.arrivals import grouped, schedule_of
+from eventsolve.kernels.tables import AT_START, Integers, Reals
 from eventsolve.kernels.times import later
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
@@ -42,6 +44,8 @@ from eventsolve.kernels.trajectories import (
     START,
     VOLTAGE,
     WHICH,
+    Segments,
+    empty_segments,
     replay,
 )
 
@@ -50,9 +54,31 @@ SAMPLE, NEURON, FIRST, FIRST_SPIKE, FIRST_SYNAPSE, SECOND, SECOND_SPIKE, SECOND_
 (of an arrival one of the sources, else an own one, or -1), and the synapse of an arrival, or -1."""
 
 
+class Followed(NamedTuple):
+    """One neuron's trajectory, and for each segment what the order of events depends on.
+
+    ``p_after`` is p_V at its start, just after what ended the one before, and 0 behind the last; ``low`` what the time
+    of its end leaves of an exact sum; ``released`` which own spike a release follows that ends it.
+    """
+
+    states: Reals
+    events: Integers
+    p_after: Reals
+    low: Reals
+    released: Integers
+
+
+@compiled
+def room_for(n):
+    """Return what n segments fit in."""
+    states, events = empty_segments(n)
+    return Followed(states, events, np.empty(n + 1), np.empty(n), np.empty(n, np.int64))
+
+
 @without_refcount
-def adjoint_of(neuron, neurons, states, events, n_segments, own_trigger, totals, sampled_cotangents, p_after):
-    """Write p_V at the start of each segment, just after what ended the one before, behind the segments 0."""
+def adjoint_of(neuron, neurons, followed, n_segments, own_trigger, totals, sampled_cotangents):
+    """Write p_V."""
+    states, events, p_after, _, _ = followed
     tau_mem = neurons.tau_mem[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     subtracts = neurons.subtracts[neuron] > 0.0
@@ -73,10 +99,9 @@ def adjoint_of(neuron, neurons, states, events, n_segments, own_trigger, totals,
 
 
 @without_refcount
-def times_low(
-    neuron, neurons, schedule, own, events, n_segments, start_free_low, sampled_arrival, low, released
-):
+def times_low(neuron, neurons, schedule, own, followed, n_segments, start_free_low, sampled_arrival):
     """Write what the time of each segment's end leaves of its exact sum, and which own spike a release follows."""
+    _, events, _, low, released = followed
     last, free_low = -1, start_free_low
     t_ref = neurons.t_ref[neuron]
     arrival_low, own_times, own_low = schedule.low, own.times, own.low
@@ -98,23 +123,9 @@ def times_low(
 
 
 @without_refcount
-def matters(
-    a,
-    b,
-    neuron,
-    neurons,
-    afferents,
-    schedule,
-    states,
-    events,
-    n_segments,
-    own,
-    origin,
-    totals,
-    sampled,
-    p_after,
-):
+def matters(a, b, neuron, neurons, afferents, schedule, followed, n_segments, own, origin, totals, sampled):
     """Return whether the order of two events at one time matters, those that end the segments a < b."""
+    states, events, p_after, _, _ = followed
     first, second = events[a, ENDING], events[b, ENDING]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     held_after = neurons.t_ref[neuron] > 0.0
@@ -150,7 +161,7 @@ def matters(
                 or (not held_after and p_after[b + 1] != 0.0)
             )
     if first == ARRIVAL and second == ARRIVAL:
-        return pair_matters(a, b, first_synapse, c, afferents, schedule, states, events, own)
+        return pair_matters(a, b, first_synapse, c, afferents, schedule, followed, own)
     # an arrival and a spike that another arrival at that time triggers
     spike = a if first == SPIKE else b
     other = b if first == SPIKE else a
@@ -194,8 +205,9 @@ def matters(
 
 
 @without_refcount
-def pair_matters(a, b, first_synapse, c, afferents, schedule, states, events, own):
+def pair_matters(a, b, first_synapse, c, afferents, schedule, followed, own):
     """Return whether the first of two arrivals keeps the second from making the neuron spike."""
+    states, events, _, _, _ = followed
     weights, delta, slots = afferents.weight, afferents.delta, schedule.slots
     one, two = first_synapse + slots[events[a, WHICH]], first_synapse + slots[events[b, WHICH]]
     if events[a, HELD] or not (delta[one] and delta[two] and weights[one] < 0.0 < weights[two]):
@@ -216,8 +228,9 @@ def pair_matters(a, b, first_synapse, c, afferents, schedule, states, events, ow
 
 
 @without_refcount
-def releases(a, b, neuron, neurons, afferents, schedule, events, p_after):
+def releases(a, b, neuron, neurons, afferents, schedule, followed):
     """Return whether it matters that an arrival, which ends segment b, comes with a spike and no refractory period."""
+    events, p_after = followed.events, followed.p_after
     if neurons.t_ref[neuron] > 0.0 or events[a, ENDING] != SPIKE or events[b, ENDING] != ARRIVAL:
         return False
     synapse = afferents.offsets[neuron] + schedule.slots[events[b, WHICH]]
@@ -225,8 +238,9 @@ def releases(a, b, neuron, neurons, afferents, schedule, events, p_after):
 
 
 @without_refcount
-def write_event(labels, n, column, g, ending, neuron, afferents, schedule, events, released):
+def write_event(labels, n, column, g, ending, neuron, afferents, schedule, followed):
     """Write what ends a segment into a row of labels, from a column on."""
+    events, released = followed.events, followed.released
     which = events[g, WHICH]
     spike, synapse = -1, -1
     if ending == ARRIVAL:
@@ -240,102 +254,53 @@ def write_event(labels, n, column, g, ending, neuron, afferents, schedule, event
 
 
 @compiled
-def coincidences(
-    neurons, afferents, groups, n_sources, spikes, start, after, own, origin, totals, sampled, t_end, stop
-):
-    """Return (labels, times) of those of all samples, neuron by neuron; arguments as of ``backward``.
+def coincidences(layer, run, origin, totals, sampled, stop):
+    """Return (labels, times) of those of all samples, neuron by neuron.
 
     ``origin`` says which of the layer's own spikes a spike of the sources is, or -1; ``totals`` is dL/dt_k of every own
     spike.
     """
+    neurons, afferents, groups, n_sources = layer
+    spikes, own, start, after, t_end = run
     n_samples = spikes.offsets.size - 1
     n_neurons = neurons.tau_mem.size
     labels, times = np.empty((64, 8), np.int64), np.empty(64)
     n = 0
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
-    p_after, low, released = np.empty(65), np.empty(64), np.empty(64, np.int64)
+    followed = room_for(64)
     for sample in range(n_samples):
         if stop[0] != 0:
             break
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n_neurons)
-        by_sampled, sampled_places = group_by(
-            sampled.neurons, sampled.offsets[sample], sampled.offsets[sample + 1], n_neurons
-        )
+        given = grouped(spikes, sample, n_sources)
+        here, read = grouped(own, sample, n_neurons), grouped(sampled, sample, n_neurons)
         for group in range(groups.offsets.size - 1):
             representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, representative],
-                after,
-                t_end,
+                representative, neurons, afferents, given, start.time[sample, representative], after, t_end
             )
             for member in range(groups.offsets[group], groups.offsets[group + 1]):
                 neuron = groups.members[member]
-                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                n_sampled = by_sampled[neuron + 1] - by_sampled[neuron]
+                n_own = here.offsets[neuron + 1] - here.offsets[neuron]
+                n_sampled = read.offsets[neuron + 1] - read.offsets[neuron]
                 room = schedule.times.size + 2 * n_own + n_sampled + 2
-                if room > states.shape[0]:
-                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
-                    p_after, low, released = (
-                        np.empty(2 * room + 1),
-                        np.empty(2 * room),
-                        np.empty(2 * room, np.int64),
-                    )
+                if room > followed.low.size:
+                    followed = room_for(2 * room)
+                states, events, _, low, _ = followed
                 n_segments = replay(
                     neuron,
                     neurons,
                     afferents,
                     schedule,
                     schedule.times.size,
-                    start.time[sample, neuron],
-                    start.u[sample, neuron],
-                    start.i[sample, neuron],
-                    start.free_at[sample, neuron],
-                    start.free_low[sample, neuron],
-                    own,
-                    own_places,
-                    by_neuron[neuron],
+                    start,
+                    here,
                     n_own,
-                    sampled,
-                    sampled_places,
-                    by_sampled[neuron],
-                    n_sampled,
+                    read,
                     t_end,
-                    states,
-                    events,
+                    Segments(states, events),
                 )
-                adjoint_of(
-                    neuron,
-                    neurons,
-                    states,
-                    events,
-                    n_segments,
-                    own.trigger,
-                    totals,
-                    sampled.cotangents,
-                    p_after,
-                )
-                times_low(
-                    neuron,
-                    neurons,
-                    schedule,
-                    own,
-                    events,
-                    n_segments,
-                    start.free_low[sample, neuron],
-                    sampled.arrival,
-                    low,
-                    released,
-                )
+                adjoint_of(neuron, neurons, followed, n_segments, own.trigger, totals, sampled.cotangents)
+                free_low = start.free_low[sample, neuron]
+                times_low(neuron, neurons, schedule, own, followed, n_segments, free_low, sampled.arrival)
                 for b in range(1, n_segments):
                     a = b - 1
                     while a >= 0 and states[a + 1, DURATION] == 0.0:
@@ -348,18 +313,16 @@ def coincidences(
                             neurons,
                             afferents,
                             schedule,
-                            states,
-                            events,
+                            followed,
                             n_segments,
                             own,
                             origin,
                             totals,
                             sampled,
-                            p_after,
                         )
                         # a refractory period of 0 ends here, too
                         ended = (low[a] == low[b] or crossed) and releases(
-                            a, b, neuron, neurons, afferents, schedule, events, p_after
+                            a, b, neuron, neurons, afferents, schedule, followed
                         )
                         for row in range(2):
                             ending = first if row == 0 else RELEASE
@@ -370,13 +333,9 @@ def coincidences(
                                 times = np.concatenate((times, np.empty_like(times)))
                             times[n] = states[b, START] + states[b, DURATION]
                             labels[n, SAMPLE], labels[n, NEURON] = sample, neuron
-                            write_event(
-                                labels, n, FIRST, a, ending, neuron, afferents, schedule, events, released
-                            )
+                            write_event(labels, n, FIRST, a, ending, neuron, afferents, schedule, followed)
                             last = events[b, ENDING]
-                            write_event(
-                                labels, n, SECOND, b, last, neuron, afferents, schedule, events, released
-                            )
+                            write_event(labels, n, SECOND, b, last, neuron, afferents, schedule, followed)
                             n += 1
                         a -= 1
     return labels[:n], times[:n]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled, embedded, without_refcount
-from eventsolve.kernels.arrivals import group_by, n_arrivals_at_most, schedule_of
+from eventsolve.kernels.arrivals import group_by, grouped, n_arrivals_at_most, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.trajectories import (
@@ -37,6 +37,8 @@ from eventsolve.kernels.trajectories import (
     START,
     VOLTAGE,
     WHICH,
+    Segments,
+    empty_segments,
     no_samples,
     replay,
 )
@@ -58,35 +60,25 @@ class Trajectories(NamedTuple):
 
 
 @compiled
-def lives_of(neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, sample, stop):
-    """Return the Trajectories of one sample; arguments as of :func:`eventsolve.kernels.trajectories.sample_states`."""
+def trajectories_of(layer, run, sample, stop):
+    """Return the Trajectories of one sample."""
+    neurons, afferents, groups, n_sources = layer
+    spikes, own, start, after, t_end = run
     n = neurons.tau_mem.size
-    by_source, places = group_by(
-        spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-    )
-    by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
+    given, here = grouped(spikes, sample, n_sources), grouped(own, sample, n)
     room = 0
     for neuron in range(n):
-        room += n_arrivals_at_most(neuron, afferents, by_source) + 2
-        room += 2 * (by_neuron[neuron + 1] - by_neuron[neuron])
+        room += n_arrivals_at_most(neuron, afferents, given.offsets) + 2
+        room += 2 * (here.offsets[neuron + 1] - here.offsets[neuron])
     first, last = np.empty(n, np.int64), np.empty(n, np.int64)
-    states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
+    states, events = empty_segments(room)
     synapses, causes = np.full(room, -1), np.full(room, -1)
-    unread = no_samples(0)
+    unread = no_samples(n)
     used = 0
     for group in range(groups.offsets.size - 1):
         representative = groups.members[groups.offsets[group]]
         schedule = schedule_of(
-            representative,
-            neurons,
-            afferents,
-            spikes,
-            sample,
-            by_source,
-            places,
-            start.time[sample, representative],
-            after,
-            t_end,
+            representative, neurons, afferents, given, start.time[sample, representative], after, t_end
         )
         for member in range(groups.offsets[group], groups.offsets[group + 1]):
             if stop[0] != 0:
@@ -99,22 +91,12 @@ def lives_of(neurons, afferents, groups, n_sources, spikes, start, after, own, t
                 afferents,
                 schedule,
                 schedule.times.size,
-                start.time[sample, neuron],
-                start.u[sample, neuron],
-                start.i[sample, neuron],
-                start.free_at[sample, neuron],
-                start.free_low[sample, neuron],
-                own,
-                own_places,
-                by_neuron[neuron],
-                by_neuron[neuron + 1] - by_neuron[neuron],
+                start,
+                here,
+                here.offsets[neuron + 1] - here.offsets[neuron],
                 unread,
-                own_places,
-                0,
-                0,
                 t_end,
-                states[used:],
-                events[used:],
+                Segments(states[used:], events[used:]),
             )
             last[neuron] = used
             for g in range(first[neuron], used):
@@ -357,7 +339,7 @@ def nearest_rows(numbers, labels, blocks, nearest):
     n = 0
     for group in range(offsets.size - 1):
         mine = places[offsets[group] : offsets[group + 1]]
-        if mine.size > 4 * nearest:
+        if mine.size // 4 > nearest:  # as a product may overflow
             keep_nearest(mine, mine.size, values, nearest)
         else:
             mine = mine[np.argsort(values[mine], kind="mergesort")]
@@ -369,38 +351,22 @@ def nearest_rows(numbers, labels, blocks, nearest):
 
 
 @compiled
-def distances(
-    neurons,
-    afferents,
-    heard,
-    groups,
-    n_sources,
-    spikes,
-    start,
-    after,
-    own,
-    origin,
-    t_end,
-    blocks,
-    nearest,
-    stop,
-):
+def distances(layer, run, heard, origin, blocks, nearest, stop):
     """Return the rows of all samples of a chunk: numbers, labels, causes of the other events and offsets of samples.
 
-    Of each sample the ``nearest`` of each kind and block of neurons, by kind, block and distance. A cause is a place
-    among the spikes of the sources, or -1.
+    An arrival over a synapse that is not ``heard`` is no event; ``origin`` says which of the layer's own spikes a spike
+    of the sources is, or -1. Of each sample come the ``nearest`` of each kind and block of neurons, by kind, block and
+    distance. A cause is a place among the spikes of the sources, or -1.
     """
-    n_samples = spikes.offsets.size - 1
+    n_samples = run.own.offsets.size - 1
     numbers, labels, causes = np.empty((256, 4)), np.empty((256, 6), np.int64), np.empty(256, np.int64)
     offsets = np.zeros(n_samples + 1, np.int64)
     n = 0
     for sample in range(n_samples):
-        trajectories = lives_of(
-            neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, sample, stop
-        )
+        trajectories = trajectories_of(layer, run, sample, stop)
         if stop[0] != 0:  # some trajectories are not written
             break
-        found, named = rows_of(neurons, afferents, heard, trajectories, own, origin)
+        found, named = rows_of(layer.neurons, layer.afferents, heard, trajectories, run.own, origin)
         chosen = nearest_rows(found, named, blocks, nearest)
         while n + chosen.size > causes.size:
             numbers = np.concatenate((numbers, np.empty_like(numbers)))

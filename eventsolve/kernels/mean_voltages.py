@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.arrivals import grouped, schedule_of
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import exprel, propagator, propagator_derivatives
 
@@ -158,25 +158,14 @@ def mean_voltages(neurons, afferents, groups, n_sources, spikes, start, after, w
     weights, start_times = afferents.weight, start.time
     span = window.end - window.start
     for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
+        given = grouped(spikes, sample, n_sources)
         for group in range(group_offsets.size - 1):
             if stop[0] != 0:
                 break
             first = members[group_offsets[group]]
             tau_mem, tau_syn = neurons.tau_mem[first], neurons.tau_syn[first]
             schedule = schedule_of(
-                first,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start_times[sample, first],
-                after,
-                window.end,
+                first, neurons, afferents, given, start_times[sample, first], after, window.end
             )
             shares = arrival_shares(schedule, tau_mem, tau_syn, window)
             for place in range(group_offsets[group], group_offsets[group + 1]):
@@ -249,25 +238,14 @@ def mean_voltages_back(
     start_times = start.time
     for sample in range(n_samples):
         row = sample if per_sample else 0
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
+        given = grouped(spikes, sample, n_sources)
         for group in range(group_offsets.size - 1):
             if stop[0] != 0:
                 break
             first = members[group_offsets[group]]
             tau_mem, tau_syn = neurons.tau_mem[first], neurons.tau_syn[first]
             schedule = schedule_of(
-                first,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start_times[sample, first],
-                after,
-                window.end,
+                first, neurons, afferents, given, start_times[sample, first], after, window.end
             )
             shares = arrival_shares(schedule, tau_mem, tau_syn, window)
             shifts = np.empty(shares.size)

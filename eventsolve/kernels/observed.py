@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.arrivals import grouped, schedule_of
 from eventsolve.kernels.crossing import crossing_time
 from eventsolve.kernels.membrane import extremum, propagator
 from eventsolve.kernels.times import is_after, later
@@ -96,26 +96,13 @@ def noted(missed, n, sample, neuron, time, excess):
 
 
 @compiled
-def follow_given(
-    neurons,
-    afferents,
-    groups,
-    n_sources,
-    spikes,
-    sent_by,
-    placed,
-    start,
-    after,
-    own,
-    t_end,
-    stop,
-):
+def follow_given(layer, run, sent_by, placed, stop):
     """Follow every neuron of a layer through its arrivals and its given spikes.
 
     Parameters
     ----------
-    spikes, own : Spikes
-        Of all sources, numbered through, those of the layer included if it is cyclic; and of the layer itself.
+    layer : ByTarget
+    run : Run
     sent_by : (n_spikes,)
         Which of the layer's own spikes each source spike is, or -1.
     placed : (n_own,)
@@ -136,6 +123,8 @@ def follow_given(
     missed : (n_missed, 4)
         Sample, neuron, beginning and largest V - v_threshold of every excursion that was not reported.
     """
+    neurons, afferents, groups, n_sources = layer
+    spikes, own, start, after, t_end = run
     n_samples = spikes.offsets.size - 1
     n, n_own = neurons.tau_mem.size, own.times.size
     received, low = np.zeros(n_own, np.int64), np.zeros(n_own)
@@ -144,23 +133,12 @@ def follow_given(
     at_u, at_i, ideal = np.zeros(n_own), np.zeros(n_own), np.full(n_own, np.nan)
     missed, n_missed = np.empty((16, 4)), 0
     for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
+        given, here = grouped(spikes, sample, n_sources), grouped(own, sample, n)
+        by_neuron, own_places = here.offsets, here.places
         for group in range(groups.offsets.size - 1):
             representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, representative],
-                after,
-                t_end,
+                representative, neurons, afferents, given, start.time[sample, representative], after, t_end
             )
             times, lows, slots, sources = schedule.times, schedule.low, schedule.slots, schedule.spikes
             n_arrivals = times.size

@@ -104,6 +104,29 @@ class States(NamedTuple):
     clock: Reals
 
 
+class ByTarget(NamedTuple):
+    """A layer whose neurons are gone through one by one; ``n_sources`` counts the neurons that spikes come from."""
+
+    neurons: Neurons
+    afferents: Afferents
+    groups: ScheduleGroups
+    n_sources: int
+
+
+class Run(NamedTuple):
+    """What a layer did in a chunk of samples.
+
+    ``spikes`` are those of its sources, numbered through, those of the layer included if it is cyclic; ``own`` are the
+    layer's, in order of occurrence. It began with the states ``start``, and arrivals in (after, t_end] were taken.
+    """
+
+    spikes: Spikes
+    own: Spikes
+    start: States
+    after: float
+    t_end: float
+
+
 class Wanted(NamedTuple):
     """Which gradients are asked for that take work at every arrival: ``flow`` are tau_mem, tau_syn and v_leak."""
 

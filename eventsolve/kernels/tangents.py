@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.arrivals import group_by, order_by_time, schedule_of
+from eventsolve.kernels.arrivals import grouped, order_by_time, schedule_of
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
 from eventsolve.kernels.perturbation import (
     I_INITIAL,
@@ -38,9 +38,10 @@ from eventsolve.kernels.perturbation import (
     V_LEAK,
     V_RESET,
     V_THRESHOLD,
+    Scales,
 )
 from eventsolve.kernels.queues import tied_before
-from eventsolve.kernels.tables import AT_START, Integers, Reals
+from eventsolve.kernels.tables import AT_START, Efferents, Integers, Reals, Spikes
 from eventsolve.kernels.times import is_after, later
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
@@ -57,8 +58,37 @@ from eventsolve.kernels.trajectories import (
     START,
     VOLTAGE,
     WHICH,
+    empty_segments,
     replay,
 )
+
+
+class Feedback(NamedTuple):
+    """Synapses within a layer, those of its own neurons behind those of ``n_external``, and the spikes from outside."""
+
+    cyclic: bool
+    n_external: int
+    efferents: Efferents
+    given: Spikes
+
+
+class Direction(NamedTuple):
+    """What moves, and how far.
+
+    Attributes
+    ----------
+    steps : Scales
+        Weights, delays and parameters of neurons.
+    origin, moves : (n_spikes,)
+        Which of the layer's own spikes each source spike is, or -1, and how far it moves if it is none, in seconds.
+    emitted : (n_own,)
+        How much later each own spike is emitted, beside what moves it.
+    """
+
+    steps: Scales
+    origin: Integers
+    moves: Reals
+    emitted: Reals
 
 
 class Nodes(NamedTuple):
@@ -97,18 +127,17 @@ def go_through(
     neurons,
     afferents,
     schedule,
-    states,
-    events,
+    segments,
     n_segments,
     own_trigger,
     slopes,
     sampled_arrival,
-    origin,
-    moves,
-    steps,
+    direction,
     nodes,
 ):
     """Write one neuron's nodes."""
+    states, events = segments
+    steps, origin, moves = direction.steps, direction.origin, direction.moves
     tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     subtracts = neurons.subtracts[neuron] > 0.0
@@ -220,26 +249,11 @@ def next_node(
 
 
 @compiled
-def couple(
-    sample,
-    neurons,
-    efferents,
-    cyclic,
-    n_external,
-    given,
-    start_free_at,
-    start_free_low,
-    own,
-    emitted,
-    steps,
-    nodes,
-    t_end,
-    cotangents,
-    moved,
-    loss,
-    stop,
-):
+def couple(sample, neurons, feedback, start, own, direction, nodes, t_end, cotangents, moved, loss, stop):
     """Write how far one sample's spikes move and what samples add to its loss; return a spike without slope, or -1."""
+    cyclic, n_external, efferents, given = feedback
+    steps, emitted = direction.steps, direction.emitted
+    start_free_at, start_free_low = start.free_at, start.free_low
     tau_mems, tau_syns, t_refs = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
     subtracts = neurons.subtracts
     offsets, spikes, times = nodes.offsets, nodes.spike, nodes.time
@@ -364,47 +378,19 @@ def couple(
 
 
 @compiled
-def move(
-    neurons,
-    afferents,
-    groups,
-    efferents,
-    cyclic,
-    n_external,
-    n_sources,
-    spikes,
-    given,
-    start,
-    after,
-    own,
-    slopes,
-    sampled,
-    t_end,
-    origin,
-    moves,
-    emitted,
-    steps,
-    stop,
-):
+def move(layer, run, feedback, slopes, sampled, direction, stop):
     """Return how far every spike of a layer moves and what that of its voltages adds to a loss, to first order.
 
     Parameters
     ----------
-    spikes, given, own : Spikes
-        Of all sources, numbered through, those of the layer included if it is cyclic; of those from outside alone; and
-        of the layer itself, in order of occurrence.
-    start : States
-        With which it began; arrivals in (after, t_end] were taken.
+    layer : ByTarget
+    run : Run
+    feedback : Feedback
     slopes : (n_own,) or (0,)
         V' before every own spike where it was observed; by default it follows from I and the threshold.
     sampled : Sampled
         Where a loss samples the voltages of the layer.
-    origin, moves : (n_spikes,)
-        Which of the layer's own spikes each source spike is, or -1, and how far it moves if it is none, in seconds.
-    emitted : (n_own,)
-        How much later each own spike is emitted, beside what moves it.
-    steps : Scales
-        The direction: how far weights, delays and parameters of neurons move.
+    direction : Direction
 
     Returns
     -------
@@ -413,21 +399,19 @@ def move(
     grazing : int
         The first own spike that moves and has no slope, where no derivative exists; -1 if there is none.
     """
+    neurons, afferents, groups, n_sources = layer
+    spikes, own, start, after, t_end = run
     n_samples = own.offsets.size - 1
     n = neurons.tau_mem.size
     moved, loss = np.zeros(own.times.size), np.zeros(n_samples)
     grazing = -1
-    states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
+    segments = empty_segments(256)
     for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
-        by_sampled, sampled_places = group_by(
-            sampled.neurons, sampled.offsets[sample], sampled.offsets[sample + 1], n
-        )
-        n_knots = own_places.size + sampled_places.size
-        numbers, marks = np.zeros((8, n_knots)), np.full((4, n_knots), -1)
+        given = grouped(spikes, sample, n_sources)
+        here, read = grouped(own, sample, n), grouped(sampled, sample, n)
+        by_neuron, by_sampled = here.offsets, read.offsets
+        n_nodes = here.places.size + read.places.size
+        numbers, marks = np.zeros((8, n_nodes)), np.full((4, n_nodes), -1)
         marks[2] = 0
         nodes = Nodes(
             by_neuron + by_sampled,
@@ -454,25 +438,16 @@ def move(
                 if by_sampled[neuron + 1] > by_sampled[neuron]:
                     latest = t_end
                 elif by_neuron[neuron + 1] > by_neuron[neuron]:
-                    latest = max(latest, own.times[own_places[by_neuron[neuron + 1] - 1]])
+                    latest = max(latest, own.times[here.places[by_neuron[neuron + 1] - 1]])
             # with arrivals at that float64 time, which by their exact times may be later
             horizon = min(np.nextafter(latest, t_end), t_end)
             representative = groups.members[first]
             schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, representative],
-                after,
-                horizon,
+                representative, neurons, afferents, given, start.time[sample, representative], after, horizon
             )
-            room = schedule.times.size + 2 * own_places.size + sampled_places.size + 2
-            if room > states.shape[0]:
-                states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
+            room = schedule.times.size + 2 * here.places.size + read.places.size + 2
+            if room > segments.states.shape[0]:
+                segments = empty_segments(2 * room)
             for member in range(first, last):
                 if stop[0] != 0:
                     break
@@ -483,7 +458,7 @@ def move(
                     continue
                 n_arrivals, t_last = schedule.times.size, t_end
                 if n_sampled == 0:
-                    spike = own_places[by_neuron[neuron + 1] - 1]
+                    spike = here.places[by_neuron[neuron + 1] - 1]
                     n_arrivals, t_last = own.arrivals[spike], own.times[spike]
                 n_segments = replay(
                     neuron,
@@ -491,51 +466,33 @@ def move(
                     afferents,
                     schedule,
                     n_arrivals,
-                    start.time[sample, neuron],
-                    start.u[sample, neuron],
-                    start.i[sample, neuron],
-                    start.free_at[sample, neuron],
-                    start.free_low[sample, neuron],
-                    own,
-                    own_places,
-                    by_neuron[neuron],
+                    start,
+                    here,
                     n_own,
-                    sampled,
-                    sampled_places,
-                    by_sampled[neuron],
-                    n_sampled,
+                    read,
                     t_last,
-                    states,
-                    events,
+                    segments,
                 )
                 go_through(
                     neuron,
                     neurons,
                     afferents,
                     schedule,
-                    states,
-                    events,
+                    segments,
                     n_segments,
                     own.trigger,
                     slopes,
                     sampled.arrival,
-                    origin,
-                    moves,
-                    steps,
+                    direction,
                     nodes,
                 )
         found = couple(
             sample,
             neurons,
-            efferents,
-            cyclic,
-            n_external,
-            given,
-            start.free_at,
-            start.free_low,
+            feedback,
+            start,
             own,
-            emitted,
-            steps,
+            direction,
             nodes,
             t_end,
             sampled.cotangents,

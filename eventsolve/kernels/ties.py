@@ -12,12 +12,14 @@ given numbers and are in order, too. All others are not that are closer than the
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.crossing import EPS, undecided_band
-from eventsolve.kernels.distances import lives_of
+from eventsolve.kernels.distances import trajectories_of
+from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import later
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
@@ -34,6 +36,14 @@ from eventsolve.kernels.trajectories import (
     VOLTAGE,
     WHICH,
 )
+
+
+class Roots(NamedTuple):
+    """Which crossing the time of each of some spikes goes back to, numbered through, and its uncertainty in seconds."""
+
+    numbers: Integers
+    errors: Reals
+
 
 GIVEN = -1
 """The root of times that are sums of given numbers."""
@@ -55,10 +65,10 @@ def crossing_error(u, i, eb, c, tau_mem, tau_syn, time):
 
 
 @compiled
-def roots_of(
-    neurons, trajectories, own, low, high, causes, given_roots, given_errors, n_bundles, roots, errors
-):
-    """Write root and uncertainty of one sample's own spikes, ``low`` to ``high``; a crossing is its own root."""
+def roots_of(neurons, trajectories, own, sample, causes, of_sources, n_bundles, of_own):
+    """Write root and uncertainty of one sample's own spikes; a crossing is its own root."""
+    low, high = own.offsets[sample], own.offsets[sample + 1]
+    roots, errors = of_own
     for neuron in range(neurons.tau_mem.size):
         c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
         for g in range(trajectories.first[neuron], trajectories.last[neuron]):
@@ -77,7 +87,8 @@ def roots_of(
         if own.trigger[spike] >= 0:
             rank = own.trigger[spike] // n_bundles
             if rank < causes.size:
-                roots[spike], errors[spike] = given_roots[causes[rank]], given_errors[causes[rank]]
+                cause = causes[rank]
+                roots[spike], errors[spike] = of_sources.numbers[cause], of_sources.errors[cause]
             else:
                 cause = low + rank - causes.size
                 roots[spike], errors[spike] = roots[cause], errors[cause]
@@ -85,20 +96,7 @@ def roots_of(
 
 @without_refcount
 def ties_with(
-    neuron,
-    g,
-    neurons,
-    afferents,
-    trajectories,
-    own,
-    spikes,
-    roots,
-    errors,
-    own_roots,
-    own_errors,
-    first_event,
-    spiked_at,
-    largest,
+    neuron, g, neurons, afferents, trajectories, own, spikes, of_own, of_sources, spiked_at, largest
 ):
     """Return (event, time, arrival's time): with what the arrival that ends segment g ties, -1 with nothing.
 
@@ -110,6 +108,9 @@ def ties_with(
         trajectories.synapses,
         trajectories.causes,
     )
+    first_event = trajectories.first[neuron]
+    roots, errors = of_sources
+    own_roots, own_errors = of_own
     tau_mem, t_ref = neurons.tau_mem[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     twice = (t_ref == 0.0) | (neurons.subtracts[neuron] > 0.0)
@@ -177,30 +178,17 @@ def ties_with(
 
 
 @compiled
-def ties(
-    neurons,
-    afferents,
-    groups,
-    n_sources,
-    spikes,
-    start,
-    after,
-    own,
-    origin,
-    given,
-    t_end,
-    n_bundles,
-    first_root,
-    stop,
-):
+def ties(layer, run, origin, given, n_bundles, first_root, stop):
     """Return the ties of a layer, sample by sample, and root and uncertainty of its spikes.
 
     Parameters
     ----------
-    spikes, own : Spikes
-        Of the sources and of the layer; ``origin`` says which of its own a spike of the sources is, or -1.
-    given : tuple of (n_spikes,)
-        Roots and uncertainties of the spikes of the sources, but for its own.
+    layer : ByTarget
+    run : Run
+    origin : (n_spikes,)
+        Which of the layer's own spikes a spike of the sources is, or -1.
+    given : Roots
+        Of the spikes of the sources, but for its own.
     n_bundles : int
         What triggers are multiples of.
     first_root : int
@@ -212,35 +200,25 @@ def ties(
     -------
     numbers, labels, samples
         One row for each tie.
-    roots, errors : (n_own,)
+    roots : Roots
+        Of its own.
     """
+    neurons, afferents = layer.neurons, layer.afferents
+    spikes, own = run.spikes, run.own
     n_own = own.times.size
     own_roots, own_errors = first_root + np.arange(n_own), np.zeros(n_own)
-    roots, errors = given[0].copy(), given[1].copy()
+    roots, errors = given.numbers.copy(), given.errors.copy()
+    of_own, of_sources = Roots(own_roots, own_errors), Roots(roots, errors)
     room = 64
     numbers, labels, samples = np.empty((room, 2)), np.empty((room, 3), np.int64), np.empty(room, np.int64)
     n = 0
     for sample in range(spikes.offsets.size - 1):
-        trajectories = lives_of(
-            neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, sample, stop
-        )
+        trajectories = trajectories_of(layer, run, sample, stop)
         if stop[0] != 0:  # some trajectories are not written
             break
         low, high = spikes.offsets[sample], spikes.offsets[sample + 1]
         causes = np.flatnonzero(origin[low:high] < 0) + low
-        roots_of(
-            neurons,
-            trajectories,
-            own,
-            own.offsets[sample],
-            own.offsets[sample + 1],
-            causes,
-            roots,
-            errors,
-            n_bundles,
-            own_roots,
-            own_errors,
-        )
+        roots_of(neurons, trajectories, own, sample, causes, of_sources, n_bundles, of_own)
         for k in range(low, high):
             if origin[k] >= 0:
                 roots[k], errors[k] = own_roots[origin[k]], own_errors[origin[k]]
@@ -266,11 +244,8 @@ def ties(
                     trajectories,
                     own,
                     spikes,
-                    roots,
-                    errors,
-                    own_roots,
-                    own_errors,
-                    first,
+                    of_own,
+                    of_sources,
                     spiked_at,
                     largest,
                 )
@@ -284,4 +259,4 @@ def ties(
                 labels[n, NEURON], labels[n, EVENT], labels[n, CAUSE] = neuron, event, trajectories.causes[g]
                 samples[n] = sample
                 n += 1
-    return numbers[:n], labels[:n], samples[:n], own_roots, own_errors
+    return numbers[:n], labels[:n], samples[:n], of_own

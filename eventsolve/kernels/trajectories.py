@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.arrivals import group_by, schedule_of
+from eventsolve.kernels.arrivals import Grouped, grouped, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
-from eventsolve.kernels.tables import AT_START, Sampled, Spikes
+from eventsolve.kernels.tables import AT_START, Integers, Reals, Sampled, Spikes
 from eventsolve.kernels.times import is_after, later
 
 # A neuron's trajectory is cut into segments at its events. Two arrays hold it, one row for each segment:
@@ -19,34 +21,27 @@ ARRIVAL, END, SPIKE, RELEASE, SAMPLED = 0, 1, 2, 3, 4
 """What ends a segment."""
 
 
-@without_refcount
-def replay(
-    neuron,
-    neurons,
-    afferents,
-    schedule,
-    n_arrivals,
-    start_time,
-    start_u,
-    start_i,
-    start_free_at,
-    start_free_low,
-    own,
-    own_places,
-    first_own,
-    n_own,
-    sampled,
-    sampled_places,
-    first_sampled,
-    n_sampled,
-    t_end,
-    states,
-    events,
-):
-    """Write the trajectory of a neuron whose spikes are known into ``states`` and ``events``; return how many segments.
+class Segments(NamedTuple):
+    """The two."""
 
-    The trajectory begins with the start state and ends at t_end, after the first n_arrivals of the schedule. There
-    has to be room for n_arrivals + 2 n_own + n_sampled + 2. In a layer without cycles the states are bit for bit
+    states: Reals
+    events: Integers
+
+
+@compiled
+def empty_segments(n):
+    """Return room for n Segments."""
+    return Segments(np.empty((n, 7)), np.empty((n, 3), np.int64))
+
+
+@without_refcount
+def replay(neuron, neurons, afferents, schedule, n_arrivals, start, own, n_own, sampled, t_end, segments):
+    """Write the trajectory of a neuron whose spikes are known into ``segments``; return how many there are.
+
+    ``own`` are the layer's spikes in a sample and ``sampled`` its voltage samples, each Grouped by neuron. The
+    trajectory begins with the start state and ends at t_end, after the first n_arrivals of the schedule, n_own spikes
+    and all samples of the neuron. There has to be room for as many segments as those are, one more for each spike, and
+    two. In a layer without cycles the states are bit for bit
     those of :func:`eventsolve.kernels.layered.forward`. At one time come a release, the neuron's crossing, voltage
     samples that move with the arrival, the arrival, the spike that it triggers, and behind all arrivals of that time
     voltage samples that are fixed in time.
@@ -59,12 +54,18 @@ def replay(
     weights, delta = afferents.weight, afferents.delta
     first_synapse = afferents.offsets[neuron]
     begin, arrival_times, arrival_low, slots, _, decay_mem, decay_syn, response = schedule
-    own_times, own_arrivals, own_trigger, own_low = own.times, own.arrivals, own.trigger, own.low
-    sampled_times, sampled_arrival = sampled.times, sampled.arrival
+    own_times, own_arrivals, own_trigger, own_low = own.of.times, own.of.arrivals, own.of.trigger, own.of.low
+    sampled_times, sampled_arrival = sampled.of.times, sampled.of.arrival
+    own_places, first_own = own.places, own.offsets[neuron]
+    sampled_places, first_sampled = sampled.places, sampled.offsets[neuron]
+    n_sampled = sampled.offsets[neuron + 1] - first_sampled
+    states, events = segments
+    sample = own.sample
     n = 0
     n_spiked = 0
     n_read = 0
-    t, u, i, free_at, free_low = start_time, start_u, start_i, start_free_at, start_free_low
+    t, u, i = start.time[sample, neuron], start.u[sample, neuron], start.i[sample, neuron]
+    free_at, free_low = start.free_at[sample, neuron], start.free_low[sample, neuron]
     held = is_after(free_at, free_low, t, 0.0)
     for j in range(n_arrivals + 1):
         t_next, low_next = (arrival_times[j], arrival_low[j]) if j < n_arrivals else (t_end, 0.0)
@@ -130,75 +131,55 @@ def replay(
 
 
 @compiled
-def no_samples(n_samples):
-    """Return empty Sampled."""
-    nowhere = np.empty(0, np.int64)
-    return Sampled(np.empty(0), nowhere, np.zeros(n_samples + 1, np.int64), nowhere, np.empty(0))
+def no_samples(n):
+    """Return that no voltage of n neurons is sampled, Grouped by neuron."""
+    nowhere, none = np.empty(0, np.int64), np.zeros(n + 1, np.int64)
+    return Grouped(Sampled(np.empty(0), nowhere, none[:1], nowhere, np.empty(0)), 0, none, nowhere)
 
 
 @compiled
-def sample_states(neurons, afferents, groups, n_sources, spikes, start, after, own, t_end, times, stop):
+def sample_states(layer, run, times, stop):
     """Return voltage and current at times (n_samples, n_times), each (n_samples, n, n_times); after an event at a time.
 
     Times of a sample are sorted; before a neuron's start state the result is NaN.
     """
+    neurons, afferents, groups, n_sources = layer
+    spikes, own, start, after, t_end = run
     n_samples = spikes.offsets.size - 1
     n = neurons.tau_mem.size
     voltage = np.full((n_samples, n, times.shape[1]), np.nan)
     current = np.full((n_samples, n, times.shape[1]), np.nan)
-    unread = no_samples(n_samples)
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
+    unread = no_samples(n)
+    segments = empty_segments(64)
     for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(own.neurons, own.offsets[sample], own.offsets[sample + 1], n)
+        given, here = grouped(spikes, sample, n_sources), grouped(own, sample, n)
         for group in range(groups.offsets.size - 1):
             representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, representative],
-                after,
-                t_end,
+                representative, neurons, afferents, given, start.time[sample, representative], after, t_end
             )
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
             for member in range(groups.offsets[group], groups.offsets[group + 1]):
                 if stop[0] != 0:
                     break
                 neuron = groups.members[member]
-                n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-                room = schedule.times.size + 2 * n_own + 2
-                if room > states.shape[0]:
-                    states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
+                n_arrivals, n_own = schedule.times.size, here.offsets[neuron + 1] - here.offsets[neuron]
+                if n_arrivals + 2 * n_own + 2 > segments.states.shape[0]:
+                    segments = empty_segments(2 * (n_arrivals + 2 * n_own + 2))
                 n_segments = replay(
                     neuron,
                     neurons,
                     afferents,
                     schedule,
-                    schedule.times.size,
-                    start.time[sample, neuron],
-                    start.u[sample, neuron],
-                    start.i[sample, neuron],
-                    start.free_at[sample, neuron],
-                    start.free_low[sample, neuron],
-                    own,
-                    own_places,
-                    by_neuron[neuron],
+                    n_arrivals,
+                    start,
+                    here,
                     n_own,
                     unread,
-                    own_places,
-                    0,
-                    0,
                     t_end,
-                    states,
-                    events,
+                    segments,
                 )
+                states, events = segments
                 segment = 0
                 for q in range(times.shape[1]):
                     time = times[sample, q]
@@ -216,7 +197,7 @@ def sample_states(neurons, afferents, groups, n_sources, spikes, start, after, o
 
 
 @compiled
-def maxima(neurons, afferents, groups, n_sources, spikes, start, after, t_end, stop):
+def maxima(layer, run, stop):
     """Return each readout's largest voltage up to t_end, when it is first reached, and the arrival that it moves with.
 
     Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial. At a
@@ -224,63 +205,35 @@ def maxima(neurons, afferents, groups, n_sources, spikes, start, after, t_end, s
     schedule; where the arrival itself lifts the voltage, over a delta synapse, it is -2 - arrival. The place of such a
     maximum moves with the arrival. AT_START is one at the start of the trial, if something arrives then.
     """
+    neurons, afferents, groups, n_sources = layer
+    spikes, _, start, after, t_end = run
     n_samples = spikes.offsets.size - 1
     n = neurons.tau_mem.size
     value = np.empty((n_samples, n))
     time = np.empty((n_samples, n))
     arrival = np.full((n_samples, n), -1)
-    unread = no_samples(n_samples)
-    nothing = np.empty(0, np.int64)
+    unread = no_samples(n)
+    nothing, none = np.empty(0, np.int64), np.zeros(n + 1, np.int64)
     silence = Spikes(np.empty(0), nothing, nothing, nothing, nothing, np.empty(0))
-    states, events = np.empty((64, 7)), np.empty((64, 3), np.int64)
+    segments = empty_segments(64)
     for sample in range(n_samples):
-        by_source, places = group_by(
-            spikes.neurons, spikes.offsets[sample], spikes.offsets[sample + 1], n_sources
-        )
+        given, here = grouped(spikes, sample, n_sources), Grouped(silence, sample, none, nothing)
         for group in range(groups.offsets.size - 1):
             representative = groups.members[groups.offsets[group]]
             schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                spikes,
-                sample,
-                by_source,
-                places,
-                start.time[sample, representative],
-                after,
-                t_end,
+                representative, neurons, afferents, given, start.time[sample, representative], after, t_end
             )
             tau_mem, tau_syn = neurons.tau_mem[representative], neurons.tau_syn[representative]
-            if schedule.times.size + 2 > states.shape[0]:
-                room = 2 * (schedule.times.size + 2)
-                states, events = np.empty((room, 7)), np.empty((room, 3), np.int64)
+            n_arrivals = schedule.times.size
+            if n_arrivals + 2 > segments.states.shape[0]:
+                segments = empty_segments(2 * (n_arrivals + 2))
+            states, events = segments
             for member in range(groups.offsets[group], groups.offsets[group + 1]):
                 if stop[0] != 0:
                     break
                 neuron = groups.members[member]
                 n_segments = replay(
-                    neuron,
-                    neurons,
-                    afferents,
-                    schedule,
-                    schedule.times.size,
-                    start.time[sample, neuron],
-                    start.u[sample, neuron],
-                    start.i[sample, neuron],
-                    start.free_at[sample, neuron],
-                    start.free_low[sample, neuron],
-                    silence,
-                    places,
-                    0,
-                    0,
-                    unread,
-                    places,
-                    0,
-                    0,
-                    t_end,
-                    states,
-                    events,
+                    neuron, neurons, afferents, schedule, n_arrivals, start, here, 0, unread, t_end, segments
                 )
                 first_synapse = afferents.offsets[neuron]
                 best = states[0, VOLTAGE]

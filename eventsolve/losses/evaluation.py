@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import first_entry, real_array, refuse_units, shown
+from eventsolve.frozen import FrozenMapping
 from eventsolve.kernels.tables import AT_START
+from eventsolve.network import Network
 from eventsolve.quadrature import Nodes
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -97,6 +99,29 @@ class Loss(Protocol):
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by spike times and voltages."""
+
+
+class Readings(NamedTuple):
+    """What a loss reads of a whole trial: with that noted, it can be evaluated where no solution is kept whole.
+
+    ``spikes`` are all those of some populations; ``voltages`` times in seconds by population; ``means`` those of
+    ``solution.mean_voltages``; ``maxima`` the largest voltages of populations. A ``running`` loss reads none of it: it
+    is the mean of what the pieces of a trial give, weighted by their lengths.
+    """
+
+    spikes: tuple[str, ...] = ()
+    voltages: Mapping[str, Reals] = FrozenMapping({})
+    means: tuple[tuple[str, float], ...] = ()
+    maxima: tuple[str, ...] = ()
+    running: bool = False
+
+
+@runtime_checkable
+class ReadInPieces(Loss, Protocol):
+    """A loss that says what it reads, so that ``value_and_grad_in_pieces`` can differentiate it."""
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
 
 
 def label_vector(labels: ArrayLike) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from eventsolve.checks import first_entry, real, real_array, seconds, seconds_ar
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
+    Readings,
     check_callable,
     cross_entropy,
     fitting,
@@ -23,7 +24,7 @@ from eventsolve.losses.evaluation import (
     spiking_of,
 )
 from eventsolve.magnitudes import warn_of_loss
-from eventsolve.network import LARGEST
+from eventsolve.network import LARGEST, Network
 from eventsolve.shown import called
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -67,6 +68,10 @@ class TTFSCrossEntropy(Frozen):
         object.__setattr__(self, "alpha", _positive("alpha", real("alpha", self.alpha), zero=True))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
@@ -116,6 +121,10 @@ class FirstSpikeCrossEntropy(Frozen):
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(spikes=(self.population,))
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         if not solution.t_end > 0:
@@ -154,6 +163,10 @@ class TargetTimeMSE(Frozen):
             raise ValueError(f"targets must be finite; {first_entry(targets, ~np.isfinite(targets))}")
         targets.setflags(write=False)
         object.__setattr__(self, "targets", targets)
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
@@ -205,6 +218,10 @@ class RelativeMSE(Frozen):
             raise ValueError(f"gap must be finite; got {gap!r}")
         object.__setattr__(self, "gap", gap)
         object.__setattr__(self, "labels", label_vector(self.labels))
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
@@ -259,6 +276,10 @@ class SpikeCountLoss(Frozen):
         for name in ("upper", "lower"):
             object.__setattr__(self, name, _positive(name, real(name, getattr(self, name)), zero=True))
 
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(spikes=(self.population,))
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by all spike times."""
         trains = spiking_of(solution, self.population)
@@ -292,6 +313,10 @@ class SpikeTimeLoss:
 
     def __post_init__(self) -> None:
         check_callable("function", self.function)
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(spikes=tuple(network.populations))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return what the function gives, checked."""

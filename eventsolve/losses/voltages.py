@@ -32,6 +32,7 @@ from eventsolve.checks import real_array, seconds, seconds_array
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
+    Readings,
     VoltageSamples,
     check_callable,
     cross_entropy,
@@ -43,6 +44,7 @@ from eventsolve.losses.evaluation import (
     spikes_of,
     spiking_of,
 )
+from eventsolve.network import Network
 from eventsolve.quadrature import Nodes
 from eventsolve.shown import called
 from eventsolve.solution import Solution
@@ -80,6 +82,10 @@ class RunningLoss:
 
     def __post_init__(self) -> None:
         check_callable("function", self.function)
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(running=True)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
@@ -131,6 +137,10 @@ class InstantCrossEntropy(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
 
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(running=True)
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
         labels = fitting_labels(self.labels, spikes_of(solution, self.population))
@@ -163,6 +173,10 @@ class TrajectoryMSE(Frozen):
 
     def __post_init__(self) -> None:
         check_callable("target", self.target)
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(running=True)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
@@ -200,6 +214,10 @@ class MeanVoltageLoss(Frozen):
     def __post_init__(self) -> None:
         check_callable("function", self.function)
         _check_weighting(self.weighting)
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return _mean_readings(network, self.population, self.weighting)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
@@ -260,6 +278,10 @@ class MeanVoltageCrossEntropy(Frozen):
         object.__setattr__(self, "labels", label_vector(self.labels))
         _check_weighting(self.weighting)
 
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return _mean_readings(network, self.population, self.weighting)
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
         labels = fitting_labels(self.labels, spikes_of(solution, self.population))
@@ -299,6 +321,10 @@ class SumVoltageCrossEntropy(Frozen):
             raise ValueError(f"time_step must be finite and > 0; got {step!r}")
         object.__setattr__(self, "time_step", step)
 
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return _mean_readings(network, self.population, "uniform")
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
         labels = fitting_labels(self.labels, spikes_of(solution, self.population))
@@ -334,6 +360,10 @@ class MaxVoltageLoss(Frozen):
 
     def __post_init__(self) -> None:
         check_callable("function", self.function)
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(maxima=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the voltages at their maxima."""
@@ -373,6 +403,10 @@ class MaxVoltageCrossEntropy(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
 
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(maxima=(self.population,))
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the voltages at their maxima."""
         labels = fitting_labels(self.labels, spikes_of(solution, self.population))
@@ -409,6 +443,10 @@ class SilentHinge(Frozen):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", per_neuron("level", self.level))
+
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(spikes=(self.population,), maxima=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the voltages of silent neurons at their maxima."""
@@ -452,6 +490,10 @@ class SampledVoltage(Frozen):
         times.setflags(write=False)
         object.__setattr__(self, "times", times)
 
+    def readings(self, network: Network) -> Readings:
+        """Return what is read of a solution of this network."""
+        return Readings(voltages={self.population: np.asarray(self.times)})
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the voltages."""
         times = np.asarray(self.times)
@@ -470,6 +512,18 @@ class SampledVoltage(Frozen):
 def _check_weighting(weighting: object) -> None:
     if not callable(weighting) and weighting not in WEIGHTINGS:
         raise ValueError(f"weighting must be one of {tuple(WEIGHTINGS)} or callable; got {weighting!r}")
+
+
+def _mean_readings(network: Network, population: str, weighting: Weighting) -> Readings:
+    """Return that a mean voltage is read, or raise a ValueError where it is a sum over nodes."""
+    neuron = network.population(population).neuron
+    rate = None if callable(weighting) else CLOSED_FORMS.get(weighting)
+    if rate is None or neuron is None or neuron.spiking:
+        raise ValueError(
+            f"the mean voltage of {population!r} with weighting {weighting!r} has no closed form, and what each piece "
+            f"adds to it is not known before all are: choose an LI readout and one of {tuple(CLOSED_FORMS)}"
+        )
+    return Readings(means=((population, rate),))
 
 
 def _scored(function: Scoring, scores: Reals) -> tuple[Reals, Reals]:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import instance, real_array, shown
+from eventsolve.checks import index, instance, real_array, require_one_of, shown
 from eventsolve.dynamics import Branch, Continuation, Sensitivity
 from eventsolve.plot.gradients import gradient_map
 from eventsolve.plot.style import EXACT, MARKERS, MODEL, QUIET, SERIES, axes, named
@@ -54,11 +54,12 @@ def branches(
         If the population or the neuron is unknown, or ``of`` is something else.
     """
     instance("continuation", continuation, Continuation)
-    if of not in ("times", "intervals"):
-        raise ValueError(f"of must be 'times' or 'intervals'; got {shown(of)}")
-    names = list(continuation.branches[0].neurons)
-    if population not in names:
-        raise ValueError(f"population must be one that spikes, {names}; got {shown(population)}")
+    require_one_of("of", of, ("times", "intervals"))
+    if not continuation.branches:
+        raise ValueError("continuation must have a branch; got one that was ended before its first value")
+    require_one_of("population", population, continuation.branches[0].neurons, ", those that spike")
+    if neuron is not None:
+        neuron = index("neuron", neuron, continuation.n_neurons(population))
     ax = axes(ax, 6.0, 3.6)
     for branch in continuation.branches:
         of_whom = branch.neurons[population]
@@ -207,11 +208,10 @@ def sensitivity(
         If there is no such block, or it has no entries.
     """
     instance("sensitivity", sensitivity, Sensitivity)
-    if (population, name, key) not in sensitivity.blocks:
-        raise ValueError(
-            f"population, name and key must be of a block, {list(sensitivity.blocks)}; "
-            f"got {shown((population, name, key))}"
-        )
+    block = (population, name, key)
+    for k, what in enumerate(("population", "name", "key")):
+        same = {known[k]: None for known in sensitivity.blocks if known[:k] == block[:k]}
+        require_one_of(what, block[k], same)
     moves = f"{population} spike"
     ax = gradient_map(
         sensitivity.blocks[population, name, key],

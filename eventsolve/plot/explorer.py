@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from eventsolve.checks import index_vector, instance, real, real_array, shown
+from eventsolve.checks import index_vector, instance, real, real_array, require_one_of, shown
 from eventsolve.dynamics import Continuation, continuation
 from eventsolve.dynamics.paths import Parameter, Path, numbers_of, path_of, rebuilt
 from eventsolve.dynamics.points import shaped
@@ -357,10 +357,13 @@ def explore(
     neurons = {n: p.size for n, p in network.populations.items() if p.neuron is not None and p.size}
     if watch is None:
         watch = {n: range(min(size, WATCHED)) for n, size in [*neurons.items()][-1:]}
+    instance("watch", watch, Mapping)
     for name in watch:
-        if name not in neurons:
-            raise ValueError(f"watch must name populations of neurons, {list(neurons)}; got {shown(name)}")
-    watched = {n: index_vector(f"watch[{n!r}]", list(some), neurons[n]).tolist() for n, some in watch.items()}
+        require_one_of("a name in watch", name, neurons, ", populations of neurons")
+    watched = {
+        n: index_vector(f"watch[{n!r}]", list(some) if isinstance(some, range) else some, neurons[n]).tolist()
+        for n, some in watch.items()
+    }
     return Explorer(problem, found, watched)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 
-from eventsolve.checks import instance, shown
+from eventsolve.checks import instance, require_one_of
 from eventsolve.dynamics import Orbit, OrbitContinuation, PhaseResponse
 from eventsolve.plot.style import EXACT, MARKERS, MODEL, QUIET, axes, named
 
@@ -86,17 +86,15 @@ def orbit_branches(
         If the population is unknown, or ``of`` is something else.
     """
     instance("continuation", continuation, OrbitContinuation)
-    names = list(continuation.branches[0].neurons)
-    if of not in ("period", "phases", "multipliers"):
-        raise ValueError(f"of must be 'period', 'phases' or 'multipliers'; got {shown(of)}")
-    if (of == "phases" or population is not None) and population not in names:
-        raise ValueError(f"population must be one that spikes, {names}; got {shown(population)}")
+    require_one_of("of", of, ("period", "phases", "multipliers"))
+    if not continuation.branches:
+        raise ValueError("continuation must have a branch; got one that was ended before its first orbit")
+    first = continuation.branches[0].neurons
+    if of == "phases" or population is not None:
+        require_one_of("population", population, first, ", those that spike")
     if neuron is not None:
-        spiking = set() if population is None else set(continuation.branches[0].neurons[population].tolist())
-        if neuron not in spiking:
-            raise ValueError(
-                f"neuron must be one of a population that spikes, {sorted(spiking)}; got {shown(neuron)}"
-            )
+        spiking = [] if population is None else sorted(set(first[population].tolist()))
+        require_one_of("neuron", neuron, spiking, ", those of the population that spike")
     ax = axes(ax, 6.0, 3.6)
     for branch in continuation.branches:
         if of == "period":

@@ -17,7 +17,7 @@ from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, several
-from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes
+from eventsolve.solution import Chunk, Gathered, Solution
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -291,23 +291,9 @@ def rows_of(
     solution: Solution, layer: Layer, chunk: Chunk, heard: NDArray[np.bool_], nearest: int
 ) -> tuple[Rows, Gathered]:
     """Return a chunk's distances in one layer, and the spikes of its sources; ``heard`` synapses make events."""
-    own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
-    found = call(
-        distances.distances,
-        layer.neurons,
-        layer.afferents,
-        heard,
-        layer.groups,
-        layer.n_sources,
-        gathered.spikes,
-        chunk.start[layer.name],
-        solution.after,
-        own,
-        origins(layer, gathered, own),
-        solution.t_end,
-        layer.offsets,
-        nearest,
-    )
+    run, gathered = solution.run_of(layer, chunk)
+    origin = origins(layer, gathered, run.own)
+    found = call(distances.distances, layer.by_target, run, heard, origin, layer.offsets, nearest)
     return Rows(*found), gathered
 
 

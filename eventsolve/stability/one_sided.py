@@ -15,7 +15,7 @@ from eventsolve.kernels.tables import Sampled
 from eventsolve.network import Key
 from eventsolve.sampled import joined_samples
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Gathered, Solution, places_of
 from eventsolve.stability.margins import origins, source_of
 
 Reals = NDArray[np.float64]
@@ -132,7 +132,8 @@ def _of_layer(
     sampled: Mapping[str, Sampled],
 ) -> Iterator[Coincidence]:
     """Yield those of a layer in a chunk; ``numbers`` are those of its spikes in the solution, by population."""
-    own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
+    run, gathered = solution.run_of(layer, chunk)
+    own = run.own
     places = places_of(layer, own)
     mine = np.zeros(own.times.size)
     own_place: list[tuple[str, int] | None] = [None] * own.times.size
@@ -142,18 +143,11 @@ def _of_layer(
             own_place[spike] = (name, number)
     labels, times = call(
         coincidences.coincidences,
-        layer.neurons,
-        layer.afferents,
-        layer.groups,
-        layer.n_sources,
-        gathered.spikes,
-        chunk.start[layer.name],
-        solution.after,
-        own,
+        layer.by_target,
+        run,
         origins(layer, gathered, own),
         mine,
         joined_samples(layer, sampled, chunk.n_samples),
-        solution.t_end,
     )
     if not times.size:
         return

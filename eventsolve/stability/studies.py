@@ -14,7 +14,7 @@ from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.schedule import Layer
-from eventsolve.solution import Chunk, Gathered, Solution, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Gathered, Solution, places_of
 from eventsolve.stability.margins import origins
 
 Reals = NDArray[np.float64]
@@ -99,24 +99,11 @@ def _cut(spikes: Spikes, first: int, last: int) -> Spikes:
 def study_of(part: Solution, layer: Layer) -> Study:
     """Return the trajectories of all neurons of a layer."""
     chunk = part._chunks[0]
-    own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
+    run, gathered = part.run_of(layer, chunk)
     trajectories = [
-        call(
-            distances.lives_of,
-            layer.neurons,
-            layer.afferents,
-            layer.groups,
-            layer.n_sources,
-            gathered.spikes,
-            chunk.start[layer.name],
-            part.after,
-            own,
-            part.t_end,
-            sample,
-        )
-        for sample in range(part.n_samples)
+        call(distances.trajectories_of, layer.by_target, run, sample) for sample in range(part.n_samples)
     ]
-    return Study(layer, own, gathered, origins(layer, gathered, own), trajectories)
+    return Study(layer, run.own, gathered, origins(layer, gathered, run.own), trajectories)
 
 
 def places_in(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.interrupts import call
 from eventsolve.kernels import ties as kernels
 from eventsolve.kernels import trajectories
-from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Solution, places_of
 from eventsolve.stability.margins import origins, source_of, spiking_layers
 
 _EVENTS = {
@@ -73,41 +73,42 @@ def ties(solution: Solution, threads: int | None = None) -> tuple[Tie, ...]:
     return tuple(sorted(found, key=lambda tie: (tie.sample, tie.time)))
 
 
+def _given(n: int) -> kernels.Roots:
+    """Return the roots of n spikes whose times are sums of given numbers."""
+    return kernels.Roots(np.full(n, kernels.GIVEN), np.zeros(n))
+
+
+def _of_those(roots: kernels.Roots, places: NDArray[np.int64] | slice) -> kernels.Roots:
+    return kernels.Roots(roots.numbers[places], roots.errors[places])
+
+
 def _of_chunk(solution: Solution, chunk: Chunk, low: int) -> list[Tie]:
-    roots: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {
-        name: (np.full(spikes.times.size, kernels.GIVEN), np.zeros(spikes.times.size))
-        for name, spikes in chunk.spikes.items()
-    }
+    roots = {name: _given(spikes.times.size) for name, spikes in chunk.spikes.items()}
     found: list[Tie] = []
     n_roots = 0
     for layer in spiking_layers(solution):
-        own, gathered = own_spikes(layer, chunk), gather(layer, chunk)
-        columns = [(np.empty(0, np.int64), np.empty(0))]
-        for name, size in gathered.parts:
-            columns.append((np.full(size, kernels.GIVEN), np.zeros(size)) if name is None else roots[name])
-        given = [np.concatenate(column) for column in zip(*columns, strict=True)]
+        run, gathered = solution.run_of(layer, chunk)
+        own = run.own
+        parts = [_given(size) if name is None else roots[name] for name, size in gathered.parts]
+        given = kernels.Roots(
+            np.concatenate([np.empty(0, np.int64), *(part.numbers for part in parts)]),
+            np.concatenate([np.empty(0), *(part.errors for part in parts)]),
+        )
         if gathered.order is not None:
-            given = [column[gathered.order] for column in given]
-        numbers, labels, samples, own_roots, own_errors = call(
+            given = _of_those(given, gathered.order)
+        numbers, labels, samples, own_roots = call(
             kernels.ties,
-            layer.neurons,
-            layer.afferents,
-            layer.groups,
-            layer.n_sources,
-            gathered.spikes,
-            chunk.start[layer.name],
-            solution.after,
-            own,
+            layer.by_target,
+            run,
             origins(layer, gathered, own),
-            tuple(given),
-            solution.t_end,
+            given,
             1 if layer.efferents is None else layer.efferents.delay.size,
             n_roots,
         )
         n_roots += own.times.size
         places = {layer.name[0]: slice(None)} if layer.efferents is None else places_of(layer, own)
         for name, place in places.items():
-            roots[name] = own_roots[place], own_errors[place]
+            roots[name] = _of_those(own_roots, place)
         sources, source_neurons = source_of(layer, gathered.spikes.neurons[labels[:, kernels.CAUSE]])
         for (time, arrival), (neuron, event, _), sample, source, of in zip(
             numbers.tolist(),

@@ -1,5 +1,6 @@
 """Files are whole or absent, whatever happens while they are written, and a folder belongs to one run at a time."""
 
+import ast
 import errno
 import os
 import resource
@@ -179,3 +180,115 @@ def test_a_folder_that_cannot_be_made_cannot_be_claimed(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotWrittenError, match="cannot be written into: "), claimed(tmp_path / "file"):
         raise AssertionError("it was claimed")
+
+
+# -- no file is written otherwise ---------------------------------------------------------------------------------
+
+FOLDERS = ("eventsolve", "validation", "benchmarks", "docs", "notebooks", "examples")
+METHODS = ("write_text", "write_bytes", "open")
+"""Of the path that is written."""
+FIRST = (
+    "savefig",
+    "savez",
+    "savez_compressed",
+    "savetxt",
+    "to_csv",
+    "tofile",
+    "File",
+    "ZipFile",
+    "filled",
+)
+SECOND = ("dump",)
+"""Functions and methods that take where to write as first and as second argument."""
+
+
+def target_of(call):
+    """The expression that says where a call writes a file, or None if it writes none."""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else None
+    name = method or (call.func.id if isinstance(call.func, ast.Name) else "")
+    if name in ("open", "File", "ZipFile"):
+        place = 0 if method == "open" else 1
+        given = [*call.args[place : place + 1], *(word.value for word in call.keywords if word.arg == "mode")]
+        if not any(isinstance(mode, ast.Constant) and set(str(mode.value)) & set("wax+") for mode in given):
+            return None
+    if method in METHODS:
+        return call.func.value
+    if name in SECOND:
+        return call.args[1]
+    known = name in (*FIRST, "open") or (method == "save" and getattr(call.func.value, "id", "") == "np")
+    return call.args[0] if known and call.args else None  # without one they return text
+
+
+def names_in(node):
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def not_beside(source):
+    """The lines that write a file of which the name at the end can be seen half-written.
+
+    A file may be written where ``whole`` says, that is ``beside`` or something made of it; in memory; or into a folder
+    for temporary files.
+    """
+    if not any(f"{name}(" in source for name in (*METHODS, *FIRST, *SECOND, "save")):
+        return []
+    tree = ast.parse(source)
+    bound = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.With):
+            bound += [(item.optional_vars, item.context_expr) for item in node.items if item.optional_vars]
+        elif isinstance(node, ast.Assign):
+            bound += [(target, node.value) for target in node.targets]
+    safe, before = {"beside", "io", "tempfile"}, 0
+    while len(safe) > before:
+        before = len(safe)
+        safe |= {name for to, value in bound if names_in(value) & safe for name in names_in(to)}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (target := target_of(node)) is not None
+        and not names_in(target) & safe
+    ]
+
+
+WRONG = """
+open(path, "w")
+path.open(mode="xb")
+path.write_text(text)
+(folder / "x").write_bytes(b"")
+np.savez(path, x=x)
+np.save(path, x)
+json.dump(document, file)
+figure.savefig(path)
+frame.to_csv(path)
+h5py.File(path, "a")
+ZipFile(path, mode="w")
+"""
+RIGHT = """
+with whole(path) as beside, beside.open("wb") as file:
+    np.savez(file, x=x)
+    json.dump(document, file)
+with whole(path) as beside:
+    figure.savefig(beside)
+content = io.BytesIO()
+with h5py.File(content, "w") as h5:
+    pass
+open(path)
+path.open("rb")
+h5py.File(path, "r")
+image.save(raw)
+"""
+
+
+def test_files_are_written_beside_everywhere():
+    assert not_beside(WRONG) == list(range(2, 2 + WRONG.strip().count("\n") + 1))
+    assert not_beside(RIGHT) == []
+    root = Path(__file__).parents[2]
+    sources = [file for folder in FOLDERS for file in sorted((root / folder).rglob("*.py"))]
+    assert len(sources) > 200
+    found = {
+        f"{file.relative_to(root)}:{line}"
+        for file in sources
+        for line in not_beside(file.read_text(encoding="utf-8"))
+    }
+    assert found == set()

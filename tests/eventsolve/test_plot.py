@@ -392,7 +392,7 @@ def test_branches_of_orbits_are_full_where_stable_and_marked_at_events(of, ax):
         np.testing.assert_array_equal(np.fmax(*(line.get_ydata() for line in curves)), branch.periods * 1e3)
     marks = [line for line in ax.lines if line.get_label() == "branching"]
     assert [line.get_xdata()[0] for line in marks] == [found.events[0].value]
-    with pytest.raises(ValueError, match="of must be 'period', 'phases' or 'multipliers'"):
+    with pytest.raises(ValueError, match=r"of must be one of \['period', 'phases', 'multipliers'\]"):
         plot.orbit_branches(found, of="times")
-    with pytest.raises(ValueError, match=r"population must be one that spikes, \['n'\]; got None"):
+    with pytest.raises(ValueError, match=r"population must be one of \['n'\], those that spike; got None"):
         plot.orbit_branches(found, of="phases")

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from strategies import spike_lists
 
 import eventsolve as es
+from eventsolve import files
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 from eventsolve.io.shd import read_shd, write_shd  # noqa: E402
@@ -98,3 +99,13 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     write_shd(tmp_path / "x.h5", trains, [0])
     with pytest.raises(FileExistsError):
         write_shd(tmp_path / "x.h5", trains, [0])
+
+
+def test_an_interrupt_leaves_no_file(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupted)  # all is written by then, beside
+    with pytest.raises(KeyboardInterrupt):
+        write_shd(tmp_path / "x.h5", es.SpikeTrains.from_lists([[[0.5]]]), [0])
+    assert list(tmp_path.iterdir()) == []

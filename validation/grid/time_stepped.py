@@ -37,8 +37,8 @@ from validation.grid.cost import cost
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.kernels.backward import backward
 from validation.grid.kernels.forward import forward
-from validation.grid.kernels.numbers import FIXED, Number
-from validation.grid.kernels.tables import N_QUANTITIES, Events, Fired, Rules, Sums
+from validation.grid.kernels.numbers import FIXED, Noise, Number
+from validation.grid.kernels.tables import N_QUANTITIES, Clocked, Events, Fired, Reads, Rules, Sums
 from validation.grid.localisation import Departure, localised
 from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum
 from validation.grid.scheme import Propagators, factors
@@ -491,6 +491,12 @@ class TimeStepped:
             get_args(SlopeCurrent).index(self.slope_current),
         )
 
+    def _clocked(
+        self, tables: Tables, flaws: Flaws, number: Number, inputs: Events, n_steps: int, noise: Noise
+    ) -> Clocked:
+        rules, as_kernels = self._rules(), flaws.of_kernels()
+        return Clocked(tables.neurons, tables.synapses, rules, as_kernels, number, inputs, n_steps, noise)
+
     def _forward(
         self,
         tables: Tables,
@@ -513,16 +519,10 @@ class TimeStepped:
         def work(k: int) -> tuple[Integers, Fired, int]:
             low, high = _range(k, size, n_samples)
             noise = noise_of(number, low, high, self.seed)
+            own_inputs, _ = part(events, low, high)
             bounds, fired = call(
                 forward,
-                tables.neurons,
-                tables.synapses,
-                self._rules(),
-                flaws.of_kernels(),
-                number,
-                part(events, low, high)[0],
-                n_steps,
-                noise,
+                self._clocked(tables, flaws, number, own_inputs, n_steps, noise),
                 tuple(x[low:high] for x in before),
                 tuple(x[low:high] for x in after),
             )
@@ -565,18 +565,8 @@ class TimeStepped:
             )
             falling: int = call(
                 backward,
-                tables.neurons,
-                tables.synapses,
-                back.neurons,
-                back.synapses,
-                self._rules(),
-                flaws.of_kernels(),
-                number,
-                own_inputs,
-                n_steps,
-                noise,
-                own_reads,
-                cotangents[read],
+                *(self._clocked(t, flaws, number, own_inputs, n_steps, noise) for t in (tables, back)),
+                Reads(*own_reads, cotangents[read]),
                 bounds[low : high + 1] - bounds[low],
                 completed,
                 of_inputs,

@@ -16,7 +16,7 @@ import numpy as np
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, opened
 from eventsolve.checks import printable, shown
 from eventsolve.files import whole
-from eventsolve.io.hdf5 import read_arrays
+from eventsolve.io.hdf5 import filled, read_arrays
 from validation.loihi2.program import (
     LARGEST_THRESHOLD,
     Dense,
@@ -342,11 +342,7 @@ def write_netx(program: Program, path: str | os.PathLike[str], *, misread: bool 
                         f"lava-dl reads {bad} {what} of layer {k} otherwise than they are meant"
                         + "".join(f"; {note}" for note in again.notes)
                     )
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("NetX files need h5py: pip install eventsolve[h5py]") from error
-    with whole(path) as beside, h5py.File(beside, "w") as file:
+    with whole(path) as beside, filled(beside) as file:
         for name, values in arrays.items():
             file[name] = np.bytes_(values) if isinstance(values, str) else values
 

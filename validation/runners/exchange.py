@@ -101,17 +101,25 @@ def answer(build: Callable[..., Solver], *distributions: str) -> None:
         found |= layers(solver.spikes(solver.forward(solver.prepare())))
         if solver.each is not None:
             found["w1"], found["w2"] = solver.each()
-        np.savez(target, **found)
+        write(target, found)
         return
     result, found["first_forward"], found["forward"] = timed(solver.forward, solver.prepare, budget)
     found |= layers(solver.spikes(result))
-    np.savez(target, **found)
+    write(target, found)
     if solver.gradient is not None:
         gradient = solver.gradient
         (w1, w2), found["first_gradient"], found["gradient"] = timed(
             lambda _: gradient(), lambda: None, budget
         )
-        np.savez(target, **found, w1=w1, w2=w2)
+        write(target, {**found, "w1": w1, "w2": w2})
+
+
+def write(target: str, found: dict[str, Any]) -> None:
+    """Write what was found so far: a runner that is stopped while it writes leaves what was there."""
+    beside = f"{target}.part"
+    with open(beside, "wb") as file:
+        np.savez(file, **found)
+    os.replace(beside, target)
 
 
 def layers(found: tuple[Spikes, Spikes]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.frozen import FrozenMapping, read_only
 from eventsolve.interrupts import call, interruptible
 from validation.sbp.kernels.circuit import run
-from validation.sbp.kernels.tables import Arriving, Fired, Lines
+from validation.sbp.kernels.tables import Arriving, Fired, Limits, Lines
 from validation.sbp.rule import CHIP, Rule
 from validation.sbp.weights import Integers, Weights, binary, mirrored, on_grid
 from validation.sbp.wiring import CHAIN, INFERENCE, LEARNING, RELAY, Wiring, wired
@@ -147,14 +147,14 @@ def ran(
         spikes = np.zeros((n_kept, wiring.n_phases, n), np.bool_)
         kept = np.zeros((n_kept, n_weights), np.int32)
         counts = np.zeros((n_trials, 4), np.int64)
-        limits = (
+        limits = Limits(
             wiring.threshold,
             round(wiring.step * rule.unit / 2),
             numbers.low,
             numbers.high,
             numbers.after,
         )
-        call(run, tables, arriving, *limits, state.step, lines, weights, fired, spikes, kept, counts)
+        call(run, tables, arriving, limits, state.step, lines, weights, fired, spikes, kept, counts)
         return lines, weights, spikes, kept, counts
 
     lines, weights, spikes, kept, counts = interruptible(work)

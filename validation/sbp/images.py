@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, content_of, opened
 from eventsolve.checks import printable
+from eventsolve.files import whole
 from validation.sbp.weights import Flags, binary, one_hot
 
 N_TRAINING = 1437
@@ -149,4 +150,5 @@ def write_idx(values: NDArray[np.uint8], path: str | os.PathLike[str]) -> None:
     """Write bytes as a file of MNIST's form, compressed if its name ends with ``.gz``."""
     head = np.array([0x800 + values.ndim, *values.shape], dtype=">u4").tobytes()
     content = head + np.ascontiguousarray(values, dtype=np.uint8).tobytes()
-    Path(path).write_bytes(gzip.compress(content) if str(path).endswith(".gz") else content)
+    with whole(path) as beside:
+        beside.write_bytes(gzip.compress(content) if str(path).endswith(".gz") else content)

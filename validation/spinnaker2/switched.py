@@ -24,8 +24,8 @@ from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Numb
 from validation.spinnaker2.batched import errors_of_loss, gradient_blocks, random_states
 from validation.spinnaker2.image import LOSS, GradientBlock, Image, LayerImage, Reals, Spikes
 from validation.spinnaker2.kernels.either import Held
-from validation.spinnaker2.kernels.event_backward import Fired, backward_events
-from validation.spinnaker2.kernels.event_forward import Arrivals, forward_events
+from validation.spinnaker2.kernels.event_backward import Backward, Fired, backward_events
+from validation.spinnaker2.kernels.event_forward import Arrivals, Forward, forward_events
 from validation.spinnaker2.kernels.intervals import Dynamics, Factors
 from validation.spinnaker2.kernels.tables import BackwardOperands, Jumps
 from validation.spinnaker2.layer_program import guarded
@@ -290,13 +290,9 @@ def _forward(run: _Run, name: str, dynamics: Dynamics, events: Mapping[str, Even
     neurons = operands.tables(layer, a).neurons
     found, count, status = call(
         forward_events,
-        _held(a.state, a),
-        operand,
-        dynamics,
-        neurons,
+        Forward(_held(a.state, a), operand, dynamics, neurons, state),
         arrivals,
         run.last,
-        state,
         currents,
         voltages,
     )
@@ -371,16 +367,18 @@ def _backward(
         sums = operands.sums(run.n_samples, synapses, a)
         payloads, errors[name], status = call(
             backward_events,
-            _held(a.adjoint, a),
-            scalings,
-            done.dynamics,
-            synapses._replace(swing=raw_swing),
+            Backward(
+                _held(a.adjoint, a),
+                scalings,
+                done.dynamics,
+                synapses._replace(swing=raw_swing),
+                Fired(run.bounds(run.cells(spikes)), spikes.offsets, spikes.neurons),
+                Jumps(held(received, a.adjoint), raw_slopes, decode(slopes, a.state), drives),
+                done.state,
+            ),
             done.arrivals,
-            Fired(run.bounds(run.cells(spikes)), spikes.offsets, spikes.neurons),
-            Jumps(held(received, a.adjoint), raw_slopes, decode(slopes, a.state), drives),
             sums,
             run.last,
-            done.state,
         )
         overflows += operands.overflows(status, name)
         raw = sums.raw if isinstance(a.gradient, FixedFormat) else sums.values

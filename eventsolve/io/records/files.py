@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, arrays_of, content
 from eventsolve.checks import printable, shown
 from eventsolve.errors import Carrying
 from eventsolve.files import whole
-from eventsolve.io.hdf5 import read_arrays
+from eventsolve.io.hdf5 import filled, read_arrays
 from eventsolve.io.records.document import FORMAT, document_of, record_of
 from eventsolve.io.records.fields import RecordError
 from eventsolve.io.records.record import Record
@@ -125,8 +124,8 @@ def _formats() -> set[str]:
 # -- JSON ----------------------------------------------------------------------------------------------------------
 
 
-def _write_json(path: Path, document: Document) -> None:
-    path.write_text(_text(document, _listed), encoding="utf-8")
+def _write_json(beside: Path, document: Document) -> None:
+    beside.write_text(_text(document, _listed), encoding="utf-8")
 
 
 def _read_json(file: IO[bytes], budget: Budget) -> Any:
@@ -200,9 +199,9 @@ def _together(arrays: Arrays, budget: Budget) -> Any:
     return placed(parsed(text.tobytes(), budget))
 
 
-def _write_npz(path: Path, document: Document) -> None:
+def _write_npz(beside: Path, document: Document) -> None:
     arrays: dict[str, Any] = _apart(document)
-    with path.open("wb") as file:
+    with beside.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
@@ -217,16 +216,10 @@ def _numbers(arrays: Arrays) -> Arrays:
     return arrays
 
 
-def _write_hdf5(path: Path, document: Document) -> None:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("HDF5 files need h5py: pip install eventsolve[h5py]") from error
-    content = io.BytesIO()  # HDF5 ends the process where a disk is full
-    with h5py.File(content, "w") as file:
+def _write_hdf5(beside: Path, document: Document) -> None:
+    with filled(beside) as file:
         for name, values in _apart(document).items():
             file.create_dataset(name, data=values)
-    path.write_bytes(content.getbuffer())
 
 
 def _read_hdf5(file: IO[bytes], budget: Budget) -> Any:

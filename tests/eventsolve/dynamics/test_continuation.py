@@ -1,6 +1,8 @@
 """Does a continuation find every value where the order of events changes, and no others?"""
 
 import pickle
+import sys
+from contextlib import contextmanager
 
 import mpmath
 import numpy as np
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 
 import eventsolve as es
-from eventsolve import multiprecision
+from eventsolve import multiprecision, plot
 from eventsolve.dynamics import ContinuationError, continuation
 
 EPS = np.finfo(float).eps
@@ -340,8 +342,11 @@ def test_a_network_that_runs_away_is_followed_to_there():
     [
         (weight(), (1.0, 0.0), "over must be two finite numbers, the smaller first"),
         (("weight", ("in", "out"), 3), (0.0, 1.0), r"place of a weight must be \(post, pre\)"),
-        (("weight", ("in", "nowhere")), (0.0, 1.0), "nowhere"),
-        (("tau", "out"), (0.0, 1.0), "parameter must be a direction, or"),
+        (("weight", ("in", "nowhere")), (0.0, 1.0), "parameter 'weight' names .'in', 'nowhere'.; there are"),
+        (("tau_mem", ["out"]), (0.1, 1.0), r"parameter 'tau_mem' names \['out'\]; there are \['out'\]"),
+        ((["tau_mem"], "out"), (0.1, 1.0), "parameter must be .name, key. or"),
+        ({"tau_mem": {"in": 1.0}}, (0.1, 1.0), r"parameter\['tau_mem'\] names 'in'"),
+        (("tau", "out"), (0.0, 1.0), "parameter must be .name, key. or"),
         (("tau_mem", "out", 1), (0.1, 1.0), "place must be an integer in 0..0"),
         ({"weight": {("in", "out"): 0.0}}, (0.0, 1.0), "parameter must move at least one number"),
         ({"spike_times": {"out": 1.0}}, (0.0, 1.0), "parameter must move spikes of inputs only"),
@@ -354,6 +359,64 @@ def test_what_makes_no_sense_is_refused(parameter, over, words):
     problem = one_neuron([5.0], [0.0])
     with pytest.raises(ValueError, match="of must have one sample; got 2"):
         followed(es.Problem(problem.network, {"in": two}, 0.05), weight(), (0.0, 1.0))
+
+
+def test_what_is_followed_has_the_inputs_of_the_network():
+    problem = one_neuron([5.0], [0.0])
+    other = one_neuron([5.0, 1.0], [0.0, 1.0])
+    with pytest.raises(
+        ValueError, match=r"network must have the inputs of what is followed.*'in': 1.*got .*'in': 2"
+    ):
+        continuation(other.network, weight(), (5.0, 6.0), of=problem)
+    with pytest.raises(TypeError, match=r"parameter must be \(name, key\)"):
+        followed(problem, 3, (0.0, 1.0))
+    with pytest.raises(TypeError, match="initial must be a State; got 3"):
+        followed(problem, weight(), (0.0, 1.0), initial=3)
+
+
+def test_a_range_without_end_is_followed_as_far_as_asked(monkeypatch):
+    """It took gigabytes without a word. Kept is what a shorter range has, within the bytes that are allowed."""
+    told = []
+
+    @contextmanager
+    def heard(bar):
+        told.append(bar)
+        yield lambda by, words=None: told.append((by, words))
+
+    monkeypatch.setattr(sys.modules[continuation.__module__], "advancing", heard)
+    monkeypatch.setattr("eventsolve.dynamics.walks.AHEAD", 2**14)  # so that what lies ahead is solved anew
+    problem = one_neuron([9.0], [0.0], t_end=60e-3)
+    options = {"max_spikes": 300, "progress": True}
+    with pytest.raises(
+        ContinuationError, match="more than max_bytes = 1500: follow a smaller range"
+    ) as error:
+        followed(problem, weight(), (9.0, 1e9), max_bytes=1500, **options)
+    far = error.value.so_far
+    assert 5 < len(far.events) == len(far.branches) - 1
+    assert told[0] == ("following", 1.0)
+    assert len(told) == far.n_solved + 1
+    assert f", {far.n_solved} solved" in told[-1][1]
+    assert sum(by for by, _ in told[1:]) < 1e-6  # of the way
+    near = followed(problem, weight(), (9.0, error.value.value))
+    assert [event.value for event in near.events] == pytest.approx([e.value for e in far.events], rel=1e-13)
+    kept = sum(16 * b.neurons["out"].size * b.values.size for b in far.branches)
+    kept += sum(8 * (e.before["out"].size + e.after["out"].size) for e in far.events)
+    assert 1500 < kept < 1800
+    with pytest.raises(ContinuationError, match="makes more than max_spikes = 8 spikes") as error:
+        followed(problem, weight(), (9.0, 1e9), max_spikes=8)
+    assert max(b.neurons["out"].size for b in error.value.so_far.branches) == 8
+
+
+def test_what_was_ended_before_its_first_value_is_a_record():
+    problem = one_neuron([9.0], [0.0])
+    with pytest.raises(ContinuationError, match="max_solves = 0") as error:
+        followed(problem, weight(), (0.0, 9.0), max_solves=0)
+    assert "not followed yet" in repr(error.value.so_far)
+    assert error.value.so_far.to_dict()["branches"] == []
+    with pytest.raises(ValueError, match="value must be one that was followed to, and none was"):
+        error.value.so_far.branch_at(1.0)
+    with pytest.raises(ValueError, match="continuation must have a branch"):
+        plot.branches(error.value.so_far, "out")
 
 
 def test_an_arrival_that_passes_the_end_is_no_event():

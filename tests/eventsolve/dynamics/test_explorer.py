@@ -85,7 +85,7 @@ def test_every_number_has_a_slider_and_what_cannot_be_is_said(small):
         es.explore(None, inputs, t_end)
     with pytest.raises(TypeError, match="sliders must be a Mapping; got 3"):
         es.explore(net, inputs, t_end, sliders=3)
-    with pytest.raises(ValueError, match="watch must name populations of neurons"):
+    with pytest.raises(ValueError, match=r"a name in watch must be one of .*, populations of neurons"):
         es.explore(net, inputs, t_end, watch={"in": [0]})
 
 

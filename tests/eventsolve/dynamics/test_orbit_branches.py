@@ -173,6 +173,8 @@ def test_a_locked_orbit_turns_at_a_fold_and_ends_where_its_spike_grazes():
         assert abs(graze.time - (AT + 1e-3 + float(s))) <= 1e-9 * PERIOD
     assert (fold.kind, fold.follows, fold.stable) == ("fold", "back", (True, False))
     assert (graze.kind, graze.change, graze.follows) == ("graze", "loses", "known")
+    assert not found.complete  # it ends inside the range
+    assert f"followed to {found.branches[-1].values[-1]:.6g}" in repr(found)
     values = found.branches[0].values
     beside = np.flatnonzero(np.diff(np.sign(np.diff(values))))
     assert beside.size == 1
@@ -279,13 +281,46 @@ def test_what_makes_no_sense_is_refused():
 
 @pytest.mark.parametrize("last", [0.0, -1e-3])
 def test_where_a_parameter_leaves_its_bounds_the_network_ends_and_not_its_orbit(last):
-    """It was told that V grazes at a negative time constant."""
+    """It was told that V grazes at a negative time constant, or that Newton's method does not find the next orbit."""
     net = es.Network()
     net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3))
     with pytest.raises(ContinuationError, match="tau_mem must be finite and > 0") as stopped:
         es.continuation(net, ("tau_mem", "n", 0), (20e-3, last), of=es.periodic_orbit(net))
-    assert 0.0 < stopped.value.value < 1e-12
+    assert 0.0 < stopped.value.value <= 1e-9 * TAU_MEM
     assert stopped.value.so_far.events == ()
+    with pytest.raises(ContinuationError, match="tau_syn must be finite and > 0") as stopped:
+        es.continuation(pair(), ("tau_syn", "n"), (TAU_SYN, last), of=antiphase())
+    assert 0.0 < stopped.value.value < 1e-8 * TAU_SYN
+
+
+def test_delays_and_weights_are_followed_to_their_bounds():
+    """To the last value that there is, from the first one too; and a range beyond sets no unit of steps."""
+    net, orbit = locked()
+    for parameter, start in ((("delay", ("in", "n")), 1e-3), (("t_ref", "n", 0), 0.0)):
+        with pytest.raises(ContinuationError, match=f"{parameter[0]} .*must be finite and >= 0") as stopped:
+            continuation(net, parameter, (start, -1e-3), of=orbit)
+        assert stopped.value.value == 0.0
+        assert len(stopped.value.so_far.branches) == 1
+    still = es.Network()
+    still.add_population("n", 1, es.LIF(TAU_MEM, TAU_SYN, v_leak=LEAK, t_ref=T_REF))
+    still.add_population("out", 1, es.LI(TAU_MEM, TAU_SYN))
+    still.connect("n", "out", [[1.0]])
+    with pytest.raises(ContinuationError, match=r"must be at most 2\*\*200 in size") as stopped:
+        continuation(still, ("weight", ("n", "out"), (0, 0)), (1.0, 1e308), of=periodic_orbit(still))
+    assert 0.0 <= 1.0 - stopped.value.value / 2.0**200 <= 2.0**-39
+
+
+@pytest.mark.parametrize("other", ["three", "renamed", "undriven"])
+def test_an_orbit_of_other_neurons_is_refused_in_these_words(other):
+    net = es.Network()
+    if other == "renamed":
+        net.add_input("in", 1)
+    net.add_population(
+        "m" if other == "renamed" else "n", 3 if other == "three" else 1, es.LIF(TAU_MEM, TAU_SYN)
+    )
+    parameter = ("tau_mem", "m" if other == "renamed" else "n")
+    with pytest.raises(ValueError, match="network must have the populations of what is followed"):
+        continuation(net, parameter, (20e-3, 21e-3), of=locked()[1])
 
 
 def test_what_is_no_value_no_state_and_no_neuron_is_refused():

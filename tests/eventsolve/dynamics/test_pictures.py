@@ -46,9 +46,9 @@ def test_branches_go_through_exact_times_and_mark_every_event(followed, ax):
     other = Figure().add_subplot()
     plot.branches(followed, "out", of="intervals", ax=other)
     assert other.get_ylabel() == "interval (ms)"
-    with pytest.raises(ValueError, match="of must be 'times' or 'intervals'"):
+    with pytest.raises(ValueError, match=r"of must be one of \['times', 'intervals'\]"):
         plot.branches(followed, "out", of="rates", ax=ax)
-    with pytest.raises(ValueError, match="population must be one that spikes"):
+    with pytest.raises(ValueError, match=r"population must be one of .*, those that spike"):
         plot.branches(followed, "in", ax=ax)
 
 
@@ -84,5 +84,51 @@ def test_a_sensitivity_is_drawn_spike_by_spike(problem, ax):
     shown = np.asarray(ax.images[0].get_array())
     block = found.blocks["out", "weight", ("in", "out")]
     np.testing.assert_array_equal(shown if shown.shape == block.shape else shown.T, block)
-    with pytest.raises(ValueError, match="must be of a block"):
+    with pytest.raises(ValueError, match="name must be one of"):
         plot.sensitivity(found, "out", "delay", ("in", "out"), ax=ax)
+
+
+NO_POPULATION = [["out"], 0, np.array([0, 1]), {"out": 1}, None, True, "x"]
+NO_NEURON = [[0], np.array([0, 1]), {"n": 1}, 0.5, True, "x", -1, 99]
+
+
+def test_what_is_no_population_and_no_neuron_is_told(followed, problem, ax):
+    """Lists were unhashable, arrays ambiguous, and a neuron that does not exist gave an empty picture."""
+    solution = followed.solution_at(8.0)
+    sensitivity = es.sensitivity(solution, of="weight")
+    net = es.Network()
+    net.add_population("out", 2, es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=2e-3, v_initial=[0.0, 0.5]))
+    net.connect("out", "out", [[0.0, 0.4], [0.4, 0.0]], delay=3e-3)
+    orbit = es.periodic_orbit(net)
+    orbits = es.continuation(net, ("tau_mem", "out", 0), (20e-3, 20.1e-3), of=orbit)
+    of_population = [
+        lambda name: plot.branches(followed, name, ax=ax),
+        lambda name: plot.orbit_branches(orbits, name, of="phases", ax=ax),
+        lambda name: plot.phase_portrait(solution, name, ax=ax),
+        lambda name: plot.voltage(solution, name, ax=ax),
+        lambda name: plot.current(solution, name, ax=ax),
+        lambda name: plot.sensitivity(sensitivity, name, "weight", ("in", "out"), ax=ax),
+        lambda name: es.phase_response(orbit, name),
+        lambda name: es.explore(problem.network, problem.inputs, problem.t_end, watch={"out": name}),
+        lambda name: followed.branches[0].counts(name, 1),
+    ]
+    of_neuron = [
+        lambda k: plot.branches(followed, "out", neuron=k, ax=ax),
+        lambda k: plot.orbit_branches(orbits, "out", neuron=k, of="phases", ax=ax),
+        lambda k: plot.phase_portrait(solution, "out", neuron=k, ax=ax),
+        lambda k: plot.voltage(solution, "out", neuron=k, ax=ax),
+        lambda k: es.phase_response(orbit, "out", k),
+        lambda k: orbits.orbit(k, 0),
+        lambda k: orbits.orbit_at(20.05e-3, k),
+    ]
+    for call in of_population:
+        for wrong in NO_POPULATION:
+            with pytest.raises(ValueError, match=r"must be|must lie|is not a population"):
+                call(wrong)
+    for call in of_neuron:
+        for wrong in NO_NEURON:
+            with pytest.raises(ValueError, match="must be"):
+                call(wrong)
+    assert len(ax.lines) == 0
+    plot.orbit_branches(orbits, "out", neuron=np.int64(1), of="phases", ax=ax)
+    assert ax.lines

@@ -256,6 +256,51 @@ def test_a_spike_that_an_input_triggers_has_every_digit():
     assert condition.flagged(16) == ()
 
 
+@pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years
+def test_nothing_is_known_of_a_spike_that_float64_puts_behind_the_peak_of_v():
+    """At 2^29 s numbers are 1.2e-7 s apart: about half of crossings just below a peak are rounded to after it."""
+    rng = np.random.default_rng(0)
+    tau_mem, tau_syn = rng.uniform(5e-3, 40e-3, 8), rng.uniform(1e-3, 4.9e-3, 8)
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 8, es.LIF(tau_mem, tau_syn))
+    weight = np.exp(np.log(tau_mem / tau_syn) * tau_mem / (tau_mem - tau_syn))  # whose response peaks at 1
+    net.connect("in", "out", (weight * (1 + 1e-13))[:, None])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[2.0**29]]])}, 2.0**29 + 0.1)
+    slope, spikes = es.margins(solution).slope["out"], solution.spikes["out"]
+    falls = np.isin(spikes.neurons, slope.neurons[slope.values <= 0.0])
+    assert falls.size == 8
+    assert 0 < falls.sum() < 8
+    condition = es.gradient_condition(solution)
+    assert (np.isinf(condition.time_error["out"]) == falls).all()
+    assert ((condition.digits["out"] == -np.inf) == falls).all()
+    # and any change may take it away
+    assert es.trust_radius(solution, "weight", certify=False).radius.tolist() == [0.0]
+
+
+def test_what_is_known_of_a_neuron_does_not_depend_on_one_beside_it():
+    """Both start within a refractory period; the other one spikes, whatever this one does."""
+    lif = es.LIF(20e-3, 5e-3, t_ref=4e-3)
+
+    def continued(columns):
+        net = es.Network()
+        net.add_input("in", 2)
+        net.add_population("out", len(columns), lif)
+        net.connect("in", "out", np.diag([40.0, 30.0])[columns])
+        before = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0], [0.0]]])}, 3e-3)
+        assert before.spikes["out"].n_spikes == len(columns)
+        later = es.SpikeTrains.from_lists([[[3.5e-3], [3.7e-3]]])
+        return es.solve(net, {"in": later}, 20e-3, initial=before.final_state)
+
+    both, alone = continued([0, 1]), continued([1])
+    here = both.spikes["out"].neurons == 1
+    assert 0 < here.sum() < here.size
+    both, alone = es.gradient_condition(both), es.gradient_condition(alone)
+    np.testing.assert_array_equal(both.time_error["out"][here], alone.time_error["out"])
+    for name in NAMES:
+        np.testing.assert_array_equal(both.errors[name]["out"][here], alone.errors[name]["out"])
+
+
 @pytest.mark.parametrize("digits", [-1, "3", True, float("nan")])
 def test_bad_digits_are_refused(digits):
     with pytest.raises(ValueError, match="digits must be a number >= 0"):

@@ -64,3 +64,31 @@ def test_a_spike_time_is_known_to_eight_roundings_of_every_term_and_two_of_the_t
     terms = 4.5 * min(math.exp(-a) * (1 + a), 1.0) + 2.5
     slope = 0.5 / 20e-3
     assert bound == pytest.approx(8 * EPS * terms / slope + EPS * time, rel=1e-12)
+
+
+def test_the_error_of_a_spike_time_is_what_its_two_arrivals_carry():
+    """V is off by 8 roundings of its terms and I by 8 of itself; what arrives, by half an ulp of its time twice."""
+    tau_mem, tau_syn, (w1, w2), (t1, t2) = 20e-3, 5e-3, (4.0, 9.0), (1e-3, 3e-3)
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 1, es.LIF(tau_mem, tau_syn))
+    net.connect("in", "out", [[w1, w2]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[t1], [t2]]])}, 8e-3)
+    time, *_ = solution.spikes["out"].times.tolist()
+    (bound, *_) = es.gradient_condition(solution).time_error["out"]
+    assert time > t2
+
+    def propagator(h):
+        ea, eb = math.exp(-h / tau_mem), math.exp(-h / tau_syn)
+        return ea, eb, tau_syn / (tau_mem - tau_syn) * (ea - eb)
+
+    v = i = off_v = off_i = start = 0.0
+    for end, weight in ((t1, w1), (t2, w2), (time, 0.0)):
+        ea, eb, k = propagator(h := end - start)
+        a, b = h / tau_mem, h / tau_syn
+        terms = 1.0 + v * min(ea * (1 + a), 1.0) + i * min(4.1 * k * (1 + a + b), 1.0)
+        off_v, off_i = off_v * ea + off_i * k + 8 * EPS * terms, off_i * eb + 8 * EPS * i
+        off_v, off_i = off_v + weight * EPS * end / tau_mem, off_i + weight * EPS * end / tau_syn
+        v, i, start = v * ea + i * k, i * eb + weight, end
+    assert v == pytest.approx(1.0, rel=1e-12)
+    assert bound == pytest.approx(off_v * tau_mem / (i - 1.0) + EPS * time, rel=1e-9)

@@ -10,6 +10,7 @@ Times are in the nominal tau_syn; a neuron's own time constants are ``factor`` t
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,22 @@ from eventsolve.compiled import compiled
 NO_CROSSING = np.inf
 CROSSING, MEASURED, THRESHOLD = 0, 1, 2
 """Slopes."""
+
+
+class Neurons(NamedTuple):
+    """Of a layer: v_threshold - v_leak and how much slower than nominal each is, (n_neurons,); tau_mem by tau_syn."""
+
+    levels: Any
+    factors: Any
+    ratio: int
+
+
+class Gradients(NamedTuple):
+    """dL/dw and dL/d(delay), summed over samples, (n_neurons, n_inputs); dL/dt of arrivals, (n_samples, n_inputs)."""
+
+    weights: Any
+    delays: Any
+    arrivals: Any
 
 
 @compiled
@@ -107,7 +124,7 @@ def first_spikes(arrivals, delays, weights, levels, factors, ratio, found, stop)
 
 
 @compiled
-def along(arrivals, delays, weights, spikes, errors, levels, factors, ratio, slope, cap, dw, dd, dt, stop):
+def along(arrivals, delays, weights, spikes, errors, neurons, slope, cap, gradients, stop):
     """Add to gradients along measured spikes, and return how many of them had no slope, or were dropped by the cap.
 
     Parameters
@@ -116,17 +133,16 @@ def along(arrivals, delays, weights, spikes, errors, levels, factors, ratio, slo
         As measured; as of :func:`first_spikes`.
     spikes, errors : ndarray, (n_samples, n_neurons)
         Measured spikes, and dL/dt.
-    levels, factors, ratio
+    neurons : Neurons
         As they are believed to be.
     slope : int
     cap : float
         Of abs(dL/dw) of a sample and a neuron, whose part in dL/dw is dropped if one is larger.
-    dw, dd : ndarray, (n_neurons, n_inputs)
-        dL/dw and dL/d(delay), summed over samples.
-    dt : ndarray, (n_samples, n_inputs)
-        dL/dt of arrivals.
+    gradients : Gradients
     stop : Flag
     """
+    levels, factors, ratio = neurons
+    dw, dd, dt = gradients
     n_inputs = arrivals.shape[1]
     values, rises = np.empty(n_inputs), np.empty(n_inputs)
     unsolved = dropped = 0

@@ -33,16 +33,15 @@ from validation.grid.kernels.tables import (
     THRESHOLD,
     TRANSFER,
     V_INITIAL,
+    AdjointRings,
 )
 
 
 @without_refcount
-def answer(source, step, n_steps, neurons, synapses, flaws, p_w, p_i, p_v, p_lift, worth, sample, sums):
-    """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays.
-
-    ``p_w``, for weights, ``p_i`` and ``p_v`` are rings of adjoints by the step of arrival, ``p_lift`` of those that a
-    delta arrival meets, and ``worth`` of what it is worth beyond, by weight.
-    """
+def answer(source, step, clocked, rings, sample, sums):
+    """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays."""
+    neurons, synapses, flaws, n_steps = clocked.neurons, clocked.synapses, clocked.flaws, clocked.n_steps
+    p_w, p_i, p_v, p_lift, worth = rings
     error, rows = 0.0, p_i.shape[0]
     for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
         arrival = step + synapses.steps[run]
@@ -89,21 +88,21 @@ def gathered(of_neurons, low, high, p_i, p_v, was_i, drives, was_v):
 
 
 @compiled
-def retreat(
-    neurons, synapses, rules, flaws, number, inputs, reads, cotangents, sample, n_steps, noise, history, start, found,
-    count, p_i, p_v, input_errors, errors, sums, stop,
-):  # fmt: skip
-    """Run the adjoint of one sample, whose spikes are the first ``count`` of ``found``, from ``p_i`` and ``p_v`` on.
+def retreat(clocked, reads, sample, history, start, found, count, adjoint, input_errors, errors, sums, stop):
+    """Run the adjoint (p_I, p_V) of one sample, whose spikes are the first ``count`` of ``found``.
 
     ``errors`` holds what is known of dL/dt_k and is completed in place, ``input_errors`` is filled; both begin with
     the sample's own. Returns how many spikes have no positive slope.
     """
+    neurons, synapses, rules, flaws, number, inputs, n_steps, noise = clocked
+    p_i, p_v = adjoint
     n, falling = neurons.v_threshold.size, 0
     rows = min(synapses.longest, n_steps) + 1
     ring_i, ring_v = np.zeros((rows, n)), np.zeros((rows, n))
     ring_w, jumps = np.zeros((rows, n)) if rules.recursion else ring_i, np.zeros(n)
     lift_rows = rows if synapses.any_delta else 0
     ring_lift, worth = np.zeros((lift_rows, n)), np.zeros((lift_rows, n))
+    rings = AdjointRings(ring_w, ring_i, ring_v, ring_lift, worth)
     p_held, released = np.zeros(n), np.zeros(n)
     of_neurons = sums.neurons[sample]
     driven, any_held = np.empty(n), holds(neurons)
@@ -133,7 +132,7 @@ def retreat(
             for m in range(k - 1, read, -1):
                 j = reads.places[m]
                 if low <= j < high:
-                    p_v[j] = into(p_v[j] + cotangents[m], number, noise, sample)
+                    p_v[j] = into(p_v[j] + reads.cotangents[m], number, noise, sample)
             if any_held and step > 0:
                 for j in range(low, high):
                     if not history.free[step, j]:
@@ -153,21 +152,7 @@ def retreat(
             while spike >= 0 and found.steps[spike] == step and found.neurons[spike] >= low:
                 j, lift = found.neurons[spike], found.lifts[spike]
                 source = synapses.n_inputs + j
-                error = errors[spike] + answer(
-                    source,
-                    step,
-                    n_steps,
-                    neurons,
-                    synapses,
-                    flaws,
-                    ring_w,
-                    ring_i,
-                    ring_v,
-                    ring_lift,
-                    worth,
-                    sample,
-                    sums,
-                )
+                error = errors[spike] + answer(source, step, clocked, rings, sample, sums)
                 voltage, drop = found.voltages[spike], neurons.v_threshold[j] - neurons.v_reset[j]
                 if rules.slope_at_threshold and lift == 0.0:
                     voltage = neurons.v_threshold[j]
@@ -247,21 +232,7 @@ def retreat(
                     increased(own_v, jumps[low:high], number, noise, sample)
                     cleared(jumps[low:high])
         while at >= first_input and inputs.steps[at] == step:
-            input_errors[at] = answer(
-                inputs.places[at],
-                step,
-                n_steps,
-                neurons,
-                synapses,
-                flaws,
-                ring_w,
-                ring_i,
-                ring_v,
-                ring_lift,
-                worth,
-                sample,
-                sums,
-            )
+            input_errors[at] = answer(inputs.places[at], step, clocked, rings, sample, sums)
             at -= 1
     copied(of_neurons[V_INITIAL], p_v)
     copied(of_neurons[I_INITIAL], p_i)
@@ -269,22 +240,16 @@ def retreat(
 
 
 @compiled
-def backward(
-    neurons, synapses, back_neurons, back_synapses, rules, flaws, number, inputs, n_steps, noise, reads,
-    cotangents, bounds, errors, input_errors, sums, stop,
-):  # fmt: skip
+def backward(clocked, back, reads, bounds, errors, input_errors, sums, stop):
     """Run the adjoint of all samples; each runs forward once more, for its states.
 
     Parameters
     ----------
-    neurons, synapses, rules, flaws, number, inputs, n_steps, noise
-        As :func:`advance` took them.
-    back_neurons, back_synapses : Neurons, Synapses
+    clocked : Clocked
+        As :func:`advance` took it.
+    back : Clocked
         Of the way back: the same, unless it sees another network.
-    reads : Events
-        Where the loss reads voltages.
-    cotangents : ndarray of float64, (n_reads,)
-        dL/dV there.
+    reads : Reads
     bounds : ndarray of int64, (n_samples + 1,)
         Which spikes are a sample's.
     errors : ndarray of float64, (n_spikes,)
@@ -301,23 +266,33 @@ def backward(
     falling : int
         Spikes whose slope is not positive.
     """
-    n_samples, falling = inputs.bounds.size - 1, 0
+    neurons, n_steps, flaws = clocked.neurons, clocked.n_steps, clocked.flaws
+    n_samples, falling = clocked.inputs.bounds.size - 1, 0
     history = no_history(n_steps, neurons.v_threshold.size)
     nothing = np.zeros((0, 0, 0))
     start = (neurons.v_initial.copy(), neurons.i_initial.copy())
     p_i, p_v = np.zeros(neurons.v_threshold.size), np.zeros(neurons.v_threshold.size)
     for sample in range(n_samples):
         found, count = advance(
-            neurons, synapses, rules, flaws, number, inputs, sample, n_steps, noise, history, start,
-            (nothing, nothing), no_spikes(), bounds[0], stop,
-        )  # fmt: skip
+            clocked, sample, history, start, (nothing, nothing), no_spikes(), bounds[0], stop
+        )
         if not flaws.adjoint_carried:
             cleared(p_i)
             cleared(p_v)
+        own_errors = errors[bounds[sample] : bounds[sample + 1]]
         falling += retreat(
-            back_neurons, back_synapses, rules, flaws, number, inputs, reads, cotangents, sample, n_steps,
-            noise, history, start, found, count, p_i, p_v, input_errors, errors[bounds[sample] : bounds[sample + 1]],
-            sums, stop,
-        )  # fmt: skip
+            back,
+            reads,
+            sample,
+            history,
+            start,
+            found,
+            count,
+            (p_i, p_v),
+            input_errors,
+            own_errors,
+            sums,
+            stop,
+        )
         carry(history, n_steps, flaws, start)
     return falling

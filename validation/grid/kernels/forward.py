@@ -7,7 +7,7 @@ import numpy as np
 from eventsolve.compiled import compiled, without_refcount
 from validation.grid.kernels.numbers import HALF, into
 from validation.grid.kernels.rows import cleared, combined, copied, increased, scaled, settled
-from validation.grid.kernels.tables import Fired, History
+from validation.grid.kernels.tables import Fired, History, Rings
 
 
 @compiled
@@ -78,17 +78,16 @@ def after_reset(voltage, j, neurons):
 
 
 @without_refcount
-def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample):
-    """Put a spike's weights into the rings of what is to arrive, in ``waiting`` rows each.
-
-    ``taken`` says which packet each group has got at a row: at which step it arrives, who sent it, and when.
-    """
+def sent(source, step, clocked, rings, sample):
+    """Put a spike's weights into the rings of what is to arrive."""
+    synapses, number, n_steps = clocked.synapses, clocked.number, clocked.n_steps
+    currents, lifts, waiting, taken = rings
     for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
         arrival = step + synapses.steps[run]
         if arrival > n_steps:
             continue
         row, first, target = arrival % waiting.size, synapses.first[run], synapses.target[run]
-        if flaws.one_packet:
+        if clocked.flaws.one_packet:
             packet = taken[row, synapses.group[run]]
             if packet[0] != arrival:
                 packet[0], packet[1], packet[2] = arrival, source, step
@@ -98,40 +97,26 @@ def sent(source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken
         for m in range(synapses.length[run]):
             ring[target + m] += synapses.weights[first + m]
         if number.kind != HALF:
-            settled(ring[target : target + synapses.length[run]], number, noise, sample)
+            settled(ring[target : target + synapses.length[run]], number, clocked.noise, sample)
         waiting[row] += 1
 
 
 @without_refcount
-def sent_inputs(
-    arrived, at, step, n_steps, inputs, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample
-):  # fmt: skip
+def sent_inputs(arrived, at, step, clocked, rings, sample):
     """Send the input spikes of a step, which are those from ``arrived`` up to ``at``."""
     for k in range(arrived, at):
-        sent(
-            inputs.places[arrived + at - 1 - k if flaws.last else k], step, n_steps, synapses, flaws, currents,
-            lifts, waiting, taken, number, noise, sample,
-        )  # fmt: skip
+        place = arrived + at - 1 - k if clocked.flaws.last else k
+        sent(clocked.inputs.places[place], step, clocked, rings, sample)
 
 
 @compiled
-def advance(
-    neurons, synapses, rules, flaws, number, inputs, sample, n_steps, noise, history, start, before, found,
-    count, stop,
-):  # fmt: skip
+def advance(clocked, sample, history, start, before, found, count, stop):
     """Run one sample.
 
     Parameters
     ----------
-    neurons : Neurons
-    synapses : Synapses
-    rules : Rules
-    flaws : Flaws
-    number : Number
-    inputs : Events
-    sample, n_steps : int
-    noise : Noise
-        Goes on in place.
+    clocked : Clocked
+    sample : int
     history : History
         Filled.
     start : tuple of ndarray of float64, (n_neurons,)
@@ -148,12 +133,14 @@ def advance(
     -------
     found, count
     """
+    neurons, synapses, rules, flaws, number, inputs, n_steps, noise = clocked
     n = neurons.v_threshold.size
     traced = before[0].shape[0] > 0
     rows = min(synapses.longest, n_steps) + 1
     currents, lifts = np.zeros((rows, n)), np.zeros((rows, n if synapses.any_delta else 0))
     waiting = np.zeros(rows, np.int64)
     taken = np.full((rows if flaws.one_packet else 0, synapses.n_groups, 3), -1)
+    rings = Rings(currents, lifts, waiting, taken)
     held_until, lifted = np.full(n, -1), np.zeros(n)
     driven = np.empty(n)
     any_held = holds(neurons)
@@ -170,10 +157,7 @@ def advance(
         while at < inputs.bounds[sample + 1] and inputs.steps[at] == step:
             at += 1
         if rules.current_first:
-            sent_inputs(
-                arrived, at, step, n_steps, inputs, synapses, flaws, currents, lifts, waiting, taken, number, noise,
-                sample,
-            )  # fmt: skip
+            sent_inputs(arrived, at, step, clocked, rings, sample)
         for level in range(synapses.levels.size - 1):
             low, high = synapses.levels[level], synapses.levels[level + 1]
             own_v, own_i, crossed = v[low:high], i[low:high], 0
@@ -226,24 +210,16 @@ def advance(
             if rules.current_first:
                 for k in range(first, count):
                     source = synapses.n_inputs + found.neurons[first + count - 1 - k if flaws.last else k]
-                    sent(
-                        source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise,
-                        sample,
-                    )  # fmt: skip
+                    sent(source, step, clocked, rings, sample)
         if rules.current_first:
             waiting[row] = 0
             continue
-        sent_inputs(
-            arrived, at, step, n_steps, inputs, synapses, flaws, currents, lifts, waiting, taken, number, noise,
-            sample,
-        )  # fmt: skip
+        sent_inputs(arrived, at, step, clocked, rings, sample)
         first = begin
         while True:
             for k in range(first, count):
                 source = synapses.n_inputs + found.neurons[first + count - 1 - k if flaws.last else k]
-                sent(
-                    source, step, n_steps, synapses, flaws, currents, lifts, waiting, taken, number, noise, sample,
-                )  # fmt: skip
+                sent(source, step, clocked, rings, sample)
             first = count
             if waiting[row] == 0:
                 break
@@ -280,13 +256,14 @@ def carry(history, n_steps, flaws, start):
 
 
 @compiled
-def forward(neurons, synapses, rules, flaws, number, inputs, n_steps, noise, before, after, stop):
+def forward(clocked, before, after, stop):
     """Run all samples.
 
     Parameters
     ----------
-    neurons, synapses, rules, flaws, number, inputs, n_steps, noise, before
-        As :func:`advance` takes them.
+    clocked : Clocked
+    before : tuple of ndarray of float64, (n_samples, n_steps + 1, n_neurons)
+        As :func:`advance` takes it.
     after : tuple of ndarray of float64, (n_samples, n_steps + 1, n_neurons)
         V and I after resets and arrivals; filled, if they have samples.
 
@@ -296,16 +273,14 @@ def forward(neurons, synapses, rules, flaws, number, inputs, n_steps, noise, bef
         Which spikes are a sample's.
     found : Fired
     """
-    n_samples = inputs.bounds.size - 1
+    neurons, n_steps, flaws = clocked.neurons, clocked.n_steps, clocked.flaws
+    n_samples = clocked.inputs.bounds.size - 1
     bounds = np.zeros(n_samples + 1, np.int64)
     history = no_history(n_steps, neurons.v_threshold.size)
     start = (neurons.v_initial.copy(), neurons.i_initial.copy())
     found, count = no_spikes(), bounds[0]  # an int64: the literal 0 is a type of its own, compiled again
     for sample in range(n_samples):
-        found, count = advance(
-            neurons, synapses, rules, flaws, number, inputs, sample, n_steps, noise, history, start, before,
-            found, count, stop,
-        )  # fmt: skip
+        found, count = advance(clocked, sample, history, start, before, found, count, stop)
         bounds[sample + 1] = count
         carry(history, n_steps, flaws, start)
         if after[0].shape[0] > 0:

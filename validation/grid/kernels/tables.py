@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from validation.grid.kernels.numbers import Noise, Number
+
 Array = Any
 
 
@@ -176,6 +178,81 @@ class Events(NamedTuple):
     bounds: Array
     steps: Array
     places: Array
+
+
+class Clocked(NamedTuple):
+    """A network, how it is computed, and on what.
+
+    Attributes
+    ----------
+    neurons : Neurons
+    synapses : Synapses
+    rules : Rules
+    flaws : Flaws
+    number : Number
+    inputs : Events
+    n_steps : int
+    noise : Noise
+        Goes on in place.
+    """
+
+    neurons: Neurons
+    synapses: Synapses
+    rules: Rules
+    flaws: Flaws
+    number: Number
+    inputs: Events
+    n_steps: int
+    noise: Noise
+
+
+class Reads(NamedTuple):
+    """Where a loss reads voltages, as :class:`Events` have it, and dL/dV there, (n_reads,)."""
+
+    bounds: Array
+    steps: Array
+    places: Array
+    cotangents: Array
+
+
+class Rings(NamedTuple):
+    """What is to arrive, by step of arrival, which goes round a ring of rows.
+
+    Attributes
+    ----------
+    currents, lifts : ndarray of float64, (n_rows, n_neurons)
+        Of weights over exponential and over delta synapses.
+    waiting : ndarray of int64, (n_rows,)
+        How many spikes there are in a row.
+    taken : ndarray of int64, (n_rows, n_groups, 3)
+        Which packet each group has got: at which step it arrives, who sent it, and when.
+    """
+
+    currents: Array
+    lifts: Array
+    waiting: Array
+    taken: Array
+
+
+class AdjointRings(NamedTuple):
+    """Adjoints by the step at which a spike would arrive, which goes round a ring of rows, each (n_rows, n_neurons).
+
+    Attributes
+    ----------
+    p_w : ndarray of float64
+        What a weight is worth.
+    p_i, p_v : ndarray of float64
+    p_lift : ndarray of float64
+        The p_V that a delta arrival meets.
+    worth : ndarray of float64
+        What that is worth beyond, by weight.
+    """
+
+    p_w: Array
+    p_i: Array
+    p_v: Array
+    p_lift: Array
+    worth: Array
 
 
 class Fired(NamedTuple):

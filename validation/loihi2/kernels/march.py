@@ -19,6 +19,7 @@ import numpy as np
 
 from eventsolve.compiled import compiled, embedded, without_refcount
 from eventsolve.kernels.membrane import propagator
+from validation.loihi2.kernels.tables import Rings
 
 TURN, EDGE = 2.0**24, 2.0**23
 
@@ -100,8 +101,9 @@ def sent(matrices, matrix, place, payload, row, waiting):
 
 
 @without_refcount
-def sent_between(neurons, matrices, matrix, place, payload, rest, row, waiting, jumps):
+def sent_between(neurons, matrices, matrix, place, payload, rest, row, rings):
     """Add what a spike between two steps brings to what waits for its arrival at u, and at v alone."""
+    waiting, jumps, _ = rings
     first, post = matrices.first[matrix] + place * matrices.size[matrix], matrices.post[matrix]
     for k in range(matrices.size[matrix]):
         j, delay, late = post + k, 0, rest
@@ -139,18 +141,19 @@ def summed(matrices, matrix, low, high, base, places, payloads, row, waiting, su
 
 
 @without_refcount
-def delivered(
-    neurons, matrices, rules, source, low, high, base, places, payloads, rests, row, waiting, jumps, sums
-):
-    """Send the spikes low..high of a row, whose source layer begins at ``base``, over all matrices that lead away."""
+def delivered(neurons, matrices, rules, source, low, high, base, spikes, row, rings):
+    """Send the spikes low..high of a row, whose source layer begins at ``base``, over all matrices that lead away.
+
+    ``spikes`` are their places, payloads and rests, as of :class:`Sent`.
+    """
     if low == high:
         return
+    places, payloads, rests = spikes
+    waiting, _, sums = rings
     for matrix in range(matrices.bounds[source], matrices.bounds[source + 1]):
         if rules.between:
             for s in range(low, high):
-                sent_between(
-                    neurons, matrices, matrix, places[s] - base, payloads[s], rests[s], row, waiting, jumps
-                )
+                sent_between(neurons, matrices, matrix, places[s] - base, payloads[s], rests[s], row, rings)
         elif matrices.summed[matrix]:
             summed(matrices, matrix, low, high, base, places, payloads, row, waiting, sums)
         else:
@@ -190,6 +193,8 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, kept_from, sto
     waiting = np.zeros((matrices.longest + 3, n))
     jumps = np.zeros((waiting.shape[0] if rules.between else 0, n))
     sums = np.zeros((matrices.longest + 1, n))
+    rings = Rings(waiting, jumps, sums)
+    given = (inputs.places, inputs.payloads, inputs.rests)
     ones, zeros, drive = np.ones(n), np.zeros(n), np.zeros(n)
     rows, fired = np.empty(64, np.int64), np.empty(64, np.int64)
     bounds, counters = np.zeros(n_samples + 1, np.int64), np.zeros(3, np.int64)
@@ -228,22 +233,7 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, kept_from, sto
             begin = at
             while at < inputs.bounds[sample + 1] and inputs.rows[at] == row:
                 at += 1
-            delivered(
-                neurons,
-                matrices,
-                rules,
-                0,
-                begin,
-                at,
-                0,
-                inputs.places,
-                inputs.payloads,
-                inputs.rests,
-                clock,
-                waiting,
-                jumps,
-                sums,
-            )
+            delivered(neurons, matrices, rules, 0, begin, at, 0, given, clock, rings)
             if crossed > 0:
                 low = count
                 for j in range(n):
@@ -258,21 +248,9 @@ def march(neurons, layers, matrices, rules, inputs, n_rows, keep, kept_from, sto
                     while high < count and fired[high] < layers.first[k] + layers.size[k]:
                         high += 1
                     part = fired[low:high]
+                    spikes = (part, ones, zeros)
                     delivered(
-                        neurons,
-                        matrices,
-                        rules,
-                        k + 1,
-                        0,
-                        part.size,
-                        layers.first[k],
-                        part,
-                        ones,
-                        zeros,
-                        clock,
-                        waiting,
-                        jumps,
-                        sums,
+                        neurons, matrices, rules, k + 1, 0, part.size, layers.first[k], spikes, clock, rings
                     )
                     low = high
             for k in range(keep.shape[3]):

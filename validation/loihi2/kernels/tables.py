@@ -82,6 +82,23 @@ class Matrices(NamedTuple):
     longest: int
 
 
+class Rings(NamedTuple):
+    """What waits for its arrival, by row of arrival, which goes round, (n_slots, n_neurons); room for sums, by delay.
+
+    Attributes
+    ----------
+    waiting : ndarray of float64
+        At u.
+    jumps : ndarray of float64
+        At v alone, of spikes between two steps.
+    sums : ndarray of float64, (n_delays, n_neurons)
+    """
+
+    waiting: Array
+    jumps: Array
+    sums: Array
+
+
 class Rules(NamedTuple):
     """What a run does.
 

@@ -18,29 +18,14 @@ def sent(row, weights, start):
 
 
 @compiled
-def run(
-    tables,
-    arriving,
-    threshold,
-    step_size,
-    low,
-    high,
-    after,
-    begin,
-    lines,
-    weights,
-    fired,
-    spikes,
-    kept,
-    counts,
-    stop,
-):
+def run(tables, arriving, limits, begin, lines, weights, fired, spikes, kept, counts, stop):
     """Run trials, whose first step is number ``begin``; change the lines and the weights.
 
     ``fired`` holds a place for each neuron; ``spikes`` (n_trials, n_phases, n_neurons) and ``kept`` (n_trials,
     n_weights) are what is recorded, by phase and after each trial, unless they are empty. ``counts`` (n_trials, 4) are
     spikes, synaptic events over fixed and over plastic synapses, and changes of weights.
     """
+    threshold, step_size, low, high, after = limits
     n_slots, n_neurons = lines.sums.shape
     n_phases = tables.rewarded.size
     n_plastic = tables.plastic_pre.size

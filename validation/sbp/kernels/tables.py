@@ -63,6 +63,20 @@ class Tables(NamedTuple):
     rewarded: Any
 
 
+class Limits(NamedTuple):
+    """When neurons fire and how weights change, in steps of the grid of weights.
+
+    A neuron fires above ``threshold``; ``step`` is added to a weight, within ``low`` and ``high``. A spike has the
+    weight ``after`` the change in its step, or before.
+    """
+
+    threshold: Any
+    step: Any
+    low: Any
+    high: Any
+    after: bool
+
+
 class Arriving(NamedTuple):
     """What reaches the circuit from outside: (n_trials, n) of each population in ``into``, in the phases ``at``.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from eventsolve.compiled import compiled
 from validation.spinnaker2.kernels.either import (
+    Held,
     accumulated,
     answered,
     increased_row,
@@ -17,7 +18,8 @@ from validation.spinnaker2.kernels.either import (
     times,
     value_of,
 )
-from validation.spinnaker2.kernels.intervals import decays_over
+from validation.spinnaker2.kernels.intervals import Dynamics, decays_over
+from validation.spinnaker2.kernels.tables import BackwardOperands, Jumps, Synapses
 
 Array = Any
 
@@ -28,6 +30,18 @@ class Fired(NamedTuple):
     bounds: Array
     offsets: Array
     neurons: Array
+
+
+class Backward(NamedTuple):
+    """A layer on its way back, and how it is computed; ``state`` is of random words and goes on in place."""
+
+    held: Held
+    operands: BackwardOperands
+    dynamics: Dynamics
+    synapses: Synapses
+    fired: Fired
+    jumps: Jumps
+    state: Array
 
 
 @compiled
@@ -58,11 +72,12 @@ def jumped(lam_v, numerator, spike, jumps, operand, held, state, k):
 
 
 @compiled
-def retreat_late(lam_v, lam_i, h, first, last, fired, jumps, synapses, operands, d, held, state, k, errors):
+def retreat_late(lam_v, lam_i, h, first, last, layer, k, errors):
     """Go back over an interval with spikes first .. last - 1 as the layer program does; return the sum of statuses.
 
     All jumps are of the adjoint voltage at the interval's end, and are added at its beginning.
     """
+    held, operands, d, synapses, fired, jumps, state = layer
     f, decay = decays_over(h, d), operands.decay
     old_v, fed, numerators = lam_v.copy(), np.empty_like(lam_v), np.empty(last - first, lam_v.dtype)
     status = scaled_row(lam_i, lam_i, f.alpha, f.alpha_value, decay, held, state, k)
@@ -85,10 +100,9 @@ def retreat_late(lam_v, lam_i, h, first, last, fired, jumps, synapses, operands,
 
 
 @compiled
-def retreat(
-    lam_v, lam_i, begin, end, first, last, fired, jumps, synapses, operands, d, held, state, k, errors
-):
+def retreat(lam_v, lam_i, begin, end, first, last, layer, k, errors):
     """Go back from ``end`` to ``begin`` with spikes first .. last - 1 when they were; return the sum of statuses."""
+    held, operands, d, synapses, fired, jumps, state = layer
     reached, status = np.full(lam_v.size, end), 0
     for spike in range(last - 1, first - 1, -1):
         j = fired.neurons[spike]
@@ -115,24 +129,17 @@ def retreat(
 
 
 @compiled
-def backward_events(held, operands, d, synapses, arrivals, fired, jumps, sums, n_steps, state, stop):
+def backward_events(layer, arrivals, sums, n_steps, stop):
     """Run the adjoint of a layer over steps n_steps .. 0.
 
     Parameters
     ----------
-    held : Held
-        Adjoints.
-    operands : BackwardOperands
-    d : Dynamics
-    synapses : Synapses
+    layer : Backward
+        The number format is that of adjoints, whose type the errors of the jumps have; ``state`` is (n_samples, 4).
     arrivals : Arrivals
-    fired : Fired
-    jumps : Jumps
-        Whose errors have the type of adjoints.
     sums : Sums
         Added to in place.
     n_steps : int
-    state : ndarray of uint64, (n_samples, 4)
 
     Returns
     -------
@@ -143,6 +150,7 @@ def backward_events(held, operands, d, synapses, arrivals, fired, jumps, sums, n
     status : int
         The sum over all operations.
     """
+    held, operands, d, synapses, fired, jumps, state = layer
     n, kind = synapses.weight_values.shape[1], jumps.errors.dtype
     payloads, errors = np.zeros(arrivals.rows.size, kind), np.zeros(fired.neurons.size)
     lam_v, lam_i, status = np.zeros(n, kind), np.zeros(n, kind), 0
@@ -175,14 +183,12 @@ def backward_events(held, operands, d, synapses, arrivals, fired, jumps, sums, n
                         spike -= 1
                     if d.late:
                         status += retreat_late(
-                            lam_v, lam_i, end - begin, spike, spikes_after,
-                            fired, jumps, synapses, operands, d, held, state, sample, errors,
-                        )  # fmt: skip
+                            lam_v, lam_i, end - begin, spike, spikes_after, layer, sample, errors
+                        )
                     else:
                         status += retreat(
-                            lam_v, lam_i, begin, end, spike, spikes_after,
-                            fired, jumps, synapses, operands, d, held, state, sample, errors,
-                        )  # fmt: skip
+                            lam_v, lam_i, begin, end, spike, spikes_after, layer, sample, errors
+                        )
                     spikes_after = spike
                 if d.late:
                     for a in range(first, after):

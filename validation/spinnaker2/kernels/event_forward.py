@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eventsolve.compiled import compiled
-from validation.spinnaker2.kernels.either import increased_row, plus, scaled_row, times, value_of
-from validation.spinnaker2.kernels.intervals import crossing, decays_over
+from validation.grid.kernels.words import Operand
+from validation.spinnaker2.kernels.either import Held, increased_row, plus, scaled_row, times, value_of
+from validation.spinnaker2.kernels.intervals import Dynamics, crossing, decays_over
 from validation.spinnaker2.kernels.steps import grown
+from validation.spinnaker2.kernels.tables import Neurons
 
 Array = Any
 
@@ -26,6 +28,20 @@ class Arrivals(NamedTuple):
     bounds: Array
     offsets: Array
     rows: Array
+
+
+class Forward(NamedTuple):
+    """A layer on its way forward, and how it is computed.
+
+    ``operand`` says how factors meet the state; ``state`` is of random words, (n_samples, 4), and goes on in place.
+    The arrays of neurons have the type of the network's state.
+    """
+
+    held: Held
+    operand: Operand
+    dynamics: Dynamics
+    neurons: Neurons
+    state: Array
 
 
 class Crossings(NamedTuple):
@@ -74,11 +90,12 @@ def when_crossing(v, i, driving, threshold, h, d, held):
 
 
 @compiled
-def through(gone, v, i, driving, j, h, start, cell, neurons, operand, d, held, state, sample, found, count):
+def through(gone, v, i, driving, j, h, start, cell, layer, sample, found, count):
     """Take a neuron that first crosses at ``gone`` through an interval, spike by spike.
 
     Returns V and I at its end, the list of spikes and their number, and the sum of statuses.
     """
+    held, operand, d, neurons, state = layer
     at, status, threshold = 0.0, 0, neurons.v_threshold[j]
     while gone > 0.0:
         if d.one_step:
@@ -105,22 +122,14 @@ def through(gone, v, i, driving, j, h, start, cell, neurons, operand, d, held, s
 
 
 @compiled
-def forward_events(held, operand, d, neurons, arrivals, n_steps, state, currents, voltages, stop):
+def forward_events(layer, arrivals, n_steps, currents, voltages, stop):
     """Run a layer over steps 0 .. n_steps.
 
     Parameters
     ----------
-    held : Held
-        The state.
-    operand : Operand
-        The factors.
-    d : Dynamics
-    neurons : Neurons
-        Whose arrays have the type of the state.
+    layer : Forward
     arrivals : Arrivals
     n_steps : int
-    state : ndarray of uint64, (n_samples, 4)
-        Of random words; goes on in place.
     currents, voltages : ndarray, (n_samples, any number of steps, n_neurons)
         I and V, before a reset, at grid points; filled as far as they go.
 
@@ -131,6 +140,7 @@ def forward_events(held, operand, d, neurons, arrivals, n_steps, state, currents
     count, status : int
         How many there are; the sum over all operations.
     """
+    held, operand, d, neurons, state = layer
     n, kind = neurons.v_threshold.size, neurons.v_threshold.dtype
     current, volts, before = np.zeros(n, kind), np.zeros(n, kind), np.zeros(n, kind)
     kept, driven = np.zeros(n, kind), np.zeros(n, kind)
@@ -182,9 +192,19 @@ def forward_events(held, operand, d, neurons, arrivals, n_steps, state, currents
                     gone = when_crossing(volts[j], before[j], current[j], threshold, h, d, held)
                     if gone > 0.0:
                         after, current[j], found, count, s = through(
-                            gone, volts[j], before[j], current[j], j, h, start, cell,
-                            neurons, operand, d, held, state, sample, found, count,
-                        )  # fmt: skip
+                            gone,
+                            volts[j],
+                            before[j],
+                            current[j],
+                            j,
+                            h,
+                            start,
+                            cell,
+                            layer,
+                            sample,
+                            found,
+                            count,
+                        )
                         status += s
                     volts[j] = after
                     if at_grid and step < currents.shape[1]:
