@@ -1,5 +1,7 @@
 """What every event adds to the adjoint, against differences in many digits, for both kernels that go backwards."""
 
+from math import fsum
+
 import numpy as np
 import pytest
 from comparing import Comparison
@@ -120,3 +122,26 @@ def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
     steep = np.isin(spikes.neurons, slope.neurons[slope.values > 0.0])
     assert steep.any()
     assert np.isfinite(es.vjp(solution, {"n": steep.astype(float)}).weight["in", "n"]).all()
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_spike_moves_with_the_arrival_that_triggers_it_wherever_rounding_puts_the_two(cyclic):
+    """A sum of float64 is no float64: it is above the rounded time of the spike as often as it is below."""
+    times, delays = np.arange(1, 12) * MS, np.array([0.3, 0.7, 1.1, 2.3, 4.9]) * MS
+    rests = {fsum((t, d, -(t + d))) > 0.0 for t in times.tolist() for d in delays.tolist()}
+    assert rests == {False, True}
+    n = delays.size
+    net = es.Network()
+    net.add_input("in", n)
+    net.add_population("n", n, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "n", 2.0 * np.eye(n), delay=np.broadcast_to(delays, (n, n)), synapse="delta")
+    if cyclic:
+        net.connect("n", "n", np.zeros((n, n)), delay=1 * MS)
+    solution = es.solve(
+        net, {"in": es.SpikeTrains.from_dense(np.repeat(times, n).reshape(-1, 1, n)[:, 0])}, 20 * MS
+    )
+    assert solution.spikes["n"].n_spikes == times.size * n
+    grads = es.vjp(solution, {"n": np.ones(times.size * n)})
+    np.testing.assert_array_equal(grads.spike_times["in"], 1.0)
+    np.testing.assert_array_equal(grads.delay["in", "n"], times.size * np.eye(n))
+    np.testing.assert_array_equal(grads.weight["in", "n"], 0.0)
