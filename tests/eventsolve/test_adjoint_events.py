@@ -98,7 +98,7 @@ def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
 def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
     """V peaks at a multiple of 2^-23 s, to which times at 2^29 s are rounded, and at the threshold, by an ulp."""
     rng, n, late = np.random.default_rng(0), 60, round(9 * MS * 2**23) / 2**23
-    tau_syn = rng.uniform(3 * MS, 6 * MS, n)
+    tau_syn = np.repeat(rng.uniform(3 * MS, 6 * MS, n // 2), 2)  # two and two hear the same
     tau_mem = np.array(
         [
             brentq(lambda m, s=s: np.log(m / s) * m * s / (m - s) - late, 1.05 * s, 1.0, xtol=1e-18)
@@ -108,7 +108,9 @@ def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
     net = es.Network()
     net.add_input("in", 1)
     net.add_population("n", n, es.LIF(tau_mem, tau_syn))
-    net.connect("in", "n", (np.exp(late / tau_syn) * (1 + EPS * rng.integers(-1, 3, n)))[:, None])
+    net.connect(
+        "in", "n", (np.exp(late / tau_syn) * (1 + EPS * np.repeat(rng.integers(-1, 3, n // 2), 2)))[:, None]
+    )
     if cyclic:
         net.connect("n", "n", np.zeros((n, n)), delay=1.0)
     solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[2.0**29]]])}, 2.0**29 + 0.1)
@@ -137,10 +139,9 @@ def test_a_spike_moves_with_the_arrival_that_triggers_it_wherever_rounding_puts_
     net.connect("in", "n", 2.0 * np.eye(n), delay=np.broadcast_to(delays, (n, n)), synapse="delta")
     if cyclic:
         net.connect("n", "n", np.zeros((n, n)), delay=1 * MS)
-    solution = es.solve(
-        net, {"in": es.SpikeTrains.from_dense(np.repeat(times, n).reshape(-1, 1, n)[:, 0])}, 20 * MS
-    )
-    assert solution.spikes["n"].n_spikes == times.size * n
+    inputs = {"in": es.SpikeTrains.from_dense(np.broadcast_to(times[:, None], (times.size, n)))}
+    solution = es.solve(net, inputs, 20 * MS)
+    assert (solution.spikes["n"].counts() == 1).all()
     grads = es.vjp(solution, {"n": np.ones(times.size * n)})
     np.testing.assert_array_equal(grads.spike_times["in"], 1.0)
     np.testing.assert_array_equal(grads.delay["in", "n"], times.size * np.eye(n))
