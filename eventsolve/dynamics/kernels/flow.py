@@ -16,6 +16,8 @@ that are touched; neurons that step alike share one propagator.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
@@ -30,8 +32,28 @@ from eventsolve.kernels.recurrent_adjoint import (
     nodes_in_order,
     releases_of,
 )
-from eventsolve.kernels.tables import Sampled
+from eventsolve.kernels.tables import Reals, Sampled
 from eventsolve.kernels.times import is_after
+
+
+class Vectors(NamedTuple):
+    """Changes of a layer, one column for each vector; each array is written.
+
+    Attributes
+    ----------
+    moves : (n_spikes, n_vectors)
+        By how much each spike of the sources moves, in seconds; of own ones it is written.
+    own_moves : (n_own, n_vectors)
+        The same of own spikes.
+    v, i, release : (n, n_vectors)
+        Of V and I at t_start, and of when a neuron that is held then is released; replaced by those at t_end.
+    """
+
+    moves: Reals
+    own_moves: Reals
+    v: Reals
+    i: Reals
+    release: Reals
 
 
 @compiled
@@ -82,42 +104,22 @@ def cross(m, spike, slope, v, own_moves):
 
 
 @compiled
-def carry(
-    neurons,
-    efferents,
-    spikes,
-    own_of,
-    start,
-    after,
-    own,
-    sample,
-    t_start,
-    t_end,
-    moves,
-    own_moves,
-    v,
-    i,
-    release,
-    stop,
-):
+def carry(neurons, efferents, run, own_of, sample, t_start, vectors, stop):
     """Carry vectors through one sample of a layer; return the first own spike without a slope that one moves, or -1.
 
     Parameters
     ----------
-    spikes : Spikes
-        Of the sources and, of a cyclic layer, of itself, in order of time, exactly; ``own_of`` says which own spike
-        each is, -1 for those of sources and those before ``after``.
-    start : States
-        With which it began; arrivals in (after, t_end] were taken.
-    own : Spikes
-        Of the layer, in order of occurrence.
-    moves : (n_spikes, n_vectors)
-        By how much each of ``spikes`` moves, in seconds; of own ones it is written.
-    own_moves : (n_own, n_vectors)
-        Written: the same of own spikes.
-    v, i, release : (n, n_vectors)
-        Of V and I at t_start, and of when a neuron that is held then is released; replaced by those at t_end.
+    run : Run
+        What the layer did, its ``spikes`` in order of time, exactly.
+    own_of : (n_spikes,)
+        Which own spike each of those is, -1 for those of sources and those before ``after``.
+    sample : int
+    t_start : float
+        In seconds.
+    vectors : Vectors
     """
+    spikes, own, start, after, t_end = run
+    moves, own_moves, v, i, release = vectors
     tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
     subtracts = neurons.subtracts
     source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
