@@ -1,5 +1,7 @@
 """What every event adds to the adjoint, against differences in many digits, for both kernels that go backwards."""
 
+from math import fsum
+
 import numpy as np
 import pytest
 from comparing import Comparison
@@ -96,7 +98,7 @@ def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
 def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
     """V peaks at a multiple of 2^-23 s, to which times at 2^29 s are rounded, and at the threshold, by an ulp."""
     rng, n, late = np.random.default_rng(0), 60, round(9 * MS * 2**23) / 2**23
-    tau_syn = rng.uniform(3 * MS, 6 * MS, n)
+    tau_syn = np.repeat(rng.uniform(3 * MS, 6 * MS, n // 2), 2)  # two and two hear the same
     tau_mem = np.array(
         [
             brentq(lambda m, s=s: np.log(m / s) * m * s / (m - s) - late, 1.05 * s, 1.0, xtol=1e-18)
@@ -106,7 +108,9 @@ def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
     net = es.Network()
     net.add_input("in", 1)
     net.add_population("n", n, es.LIF(tau_mem, tau_syn))
-    net.connect("in", "n", (np.exp(late / tau_syn) * (1 + EPS * rng.integers(-1, 3, n)))[:, None])
+    net.connect(
+        "in", "n", (np.exp(late / tau_syn) * (1 + EPS * np.repeat(rng.integers(-1, 3, n // 2), 2)))[:, None]
+    )
     if cyclic:
         net.connect("n", "n", np.zeros((n, n)), delay=1.0)
     solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[2.0**29]]])}, 2.0**29 + 0.1)
@@ -120,3 +124,25 @@ def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
     steep = np.isin(spikes.neurons, slope.neurons[slope.values > 0.0])
     assert steep.any()
     assert np.isfinite(es.vjp(solution, {"n": steep.astype(float)}).weight["in", "n"]).all()
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_spike_moves_with_the_arrival_that_triggers_it_wherever_rounding_puts_the_two(cyclic):
+    """A sum of float64 is no float64: it is above the rounded time of the spike as often as it is below."""
+    times, delays = np.arange(1, 12) * MS, np.array([0.3, 0.7, 1.1, 2.3, 4.9]) * MS
+    rests = {fsum((t, d, -(t + d))) > 0.0 for t in times.tolist() for d in delays.tolist()}
+    assert rests == {False, True}
+    n = delays.size
+    net = es.Network()
+    net.add_input("in", n)
+    net.add_population("n", n, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "n", 2.0 * np.eye(n), delay=np.broadcast_to(delays, (n, n)), synapse="delta")
+    if cyclic:
+        net.connect("n", "n", np.zeros((n, n)), delay=1 * MS)
+    inputs = {"in": es.SpikeTrains.from_dense(np.broadcast_to(times[:, None], (times.size, n)))}
+    solution = es.solve(net, inputs, 20 * MS)
+    assert (solution.spikes["n"].counts() == 1).all()
+    grads = es.vjp(solution, {"n": np.ones(times.size * n)})
+    np.testing.assert_array_equal(grads.spike_times["in"], 1.0)
+    np.testing.assert_array_equal(grads.delay["in", "n"], times.size * np.eye(n))
+    np.testing.assert_array_equal(grads.weight["in", "n"], 0.0)
