@@ -1,7 +1,7 @@
 # `make check` is what has to pass before a change goes in. BIN= runs the tools of the active environment.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files perturbations interrupts training bench costs size peers agreement circuits ci
+.PHONY: check lint format types test notebooks docs gallery twin campaign faults planted right mutants mutated-files hostile-options perturbations interrupts training bench costs size peers agreement circuits ci
 
 check: lint types test
 
@@ -59,6 +59,10 @@ mutants:
 # records, certificates, NIR graphs and checkpoints, changed at random: each is read or refused, within its memory
 mutated-files:
 	$(BIN)python -m tests.mutated_files
+
+# hostile values for every option of every command: each ends with 0, 1 or 2, and without a traceback
+hostile-options:
+	$(BIN)python -m tests.hostile_options
 
 # changes within trust radii, which must not change the order of events, and beyond
 perturbations:

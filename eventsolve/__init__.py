@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from eventsolve import losses as losses
 from eventsolve._version import __version__ as __version__
 from eventsolve.adjoint import Gradients as Gradients
+from eventsolve.adjoint import StreamGradients as StreamGradients
 from eventsolve.adjoint import UndefinedGradientError as UndefinedGradientError
 from eventsolve.adjoint import value_and_grad as value_and_grad
 from eventsolve.adjoint import vjp as vjp
@@ -24,6 +25,7 @@ from eventsolve.network import Network as Network
 from eventsolve.observe import Observation as Observation
 from eventsolve.observe import Residual as Residual
 from eventsolve.observe import observe as observe
+from eventsolve.pieces import value_and_grad_in_pieces as value_and_grad_in_pieces
 from eventsolve.problem import Problem as Problem
 from eventsolve.solution import Solution as Solution
 from eventsolve.solution import State as State

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.errors import Carrying
-from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import backward
 from eventsolve.kernels.recurrent_adjoint import mirror
 from eventsolve.kernels.tables import Sampled, Spikes, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageSamples
-from eventsolve.mean_voltages import Means, is_readout, means_back, scaled
+from eventsolve.mean_voltages import Means, Trial, is_readout, mean_adjoint_of, means_back
 from eventsolve.network import Key
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.reductions import USUAL, Reduction
@@ -79,8 +79,8 @@ class NotAskedFor(FrozenMapping[Any, Any]):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Gradients(Frozen):
-    """Derivatives of a loss, or of a sum of spike times weighted by cotangents.
+class StreamGradients(Frozen):
+    """Derivatives of a loss for everything that a network and its inputs are made of.
 
     With ``reduction="none"`` every parameter's gradient has n_samples as first axis (a tuple of matrices for a sparse
     weight). A mapping that ``wrt`` does not name is empty, and reading a key of it is a KeyError that says so: what
@@ -91,16 +91,13 @@ class Gradients(Frozen):
     weight, delay : mapping of projection key to ndarray or csr_array, (n_post, n_pre)
         By (pre, post), in the layout of the weight that was given; the delay's is per synapse, in 1/s.
     tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, v_initial, i_initial : mapping of population to ndarray, (n,)
-        Readouts have no v_threshold, v_reset and t_ref. Of a solution that went on from a stored state, v_initial and
-        i_initial are the gradients for every neuron's V and I in that state, which counts as given.
-    spike_times : mapping of population to ndarray, (n_spikes,)
-        dL/dt_k in 1/s of every spike with all that it changes downstream, in the order of ``solution.spikes``; for an
-        input, the gradient for its spike times.
+        Readouts have no v_threshold, v_reset and t_ref. Of what went on from a stored state, v_initial and i_initial
+        are the gradients for every neuron's V and I in that state, which counts as given.
+    spike_times : mapping of input to ndarray, (n_spikes,)
+        dL/dt in 1/s of every input spike, in the order of ``inputs[name].times``.
     silent_samples : ndarray of int64
         Samples to which the loss's policy for silent outputs was applied.
-    solution : Solution
-    voltage_samples : mapping of population to VoltageSamples
-        Where the loss reads voltages.
+    n_samples : int
     per_sample : bool
         Whether ``reduction`` was "none".
     wrt : tuple of str
@@ -119,13 +116,12 @@ class Gradients(Frozen):
     i_initial: Mapping[str, Reals]
     spike_times: Mapping[str, Reals]
     silent_samples: NDArray[np.int64]
-    solution: Solution = field(repr=False)
-    voltage_samples: Mapping[str, VoltageSamples] = field(repr=False)
+    n_samples: int = field(repr=False)
     per_sample: bool = field(repr=False)
     wrt: tuple[str, ...] = NAMES
 
     def _summary(self) -> Summary:
-        samples = several(self.solution.n_samples, "sample")
+        samples = several(self.n_samples, "sample")
         rows: list[tuple[str, object]] = [
             (f"{quantity} {arrow(key)}", _size_of(values))
             for quantity in ("weight", "delay")
@@ -139,7 +135,30 @@ class Gradients(Frozen):
             rows.append(("wrt", listed(self.wrt, len(NAMES))))
         if self.silent_samples.size:
             rows.append(("silent_samples", listed(map(str, self.silent_samples))))
-        return f"Gradients({f'of each of {samples}' if self.per_sample else f'over {samples}'})", rows
+        title = f"{type(self).__name__}({f'of each of {samples}' if self.per_sample else f'over {samples}'})"
+        return title, rows
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Gradients(StreamGradients):
+    """Derivatives of a loss, or of a sum of spike times weighted by cotangents, along a solution.
+
+    Attributes
+    ----------
+    weight, delay, tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, v_initial, i_initial : mapping
+        As of :class:`StreamGradients`.
+    spike_times : mapping of population to ndarray, (n_spikes,)
+        dL/dt_k in 1/s of every spike with all that it changes downstream, in the order of ``solution.spikes``; for an
+        input, the gradient for its spike times.
+    silent_samples, n_samples, per_sample, wrt
+        As of :class:`StreamGradients`.
+    solution : Solution
+    voltage_samples : mapping of population to VoltageSamples
+        Where the loss reads voltages.
+    """
+
+    solution: Solution = field(repr=False, kw_only=True)
+    voltage_samples: Mapping[str, VoltageSamples] = field(repr=False, kw_only=True)
 
     @cached_property
     def one_sided(self) -> tuple[OneSided, ...]:
@@ -225,7 +244,7 @@ def vjp(
         If a spike that matters grazes its threshold.
     """
     check_choice("reduction", reduction, ("sum", "none"))
-    asked = _checked_wrt(wrt)
+    asked = checked_wrt(wrt)
     require_solution(solution)
     if not isinstance(cotangents, Mapping):
         raise TypeError(
@@ -235,8 +254,7 @@ def vjp(
     for name, values in cotangents.items():
         require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
-    nothing = np.empty(0, np.int64)
-    return _backward(solution, checked, {}, {}, asked, reduction == "none", nothing, threads)
+    return _backward(solution, Evaluation(np.empty(0), checked), asked, reduction == "none", threads)
 
 
 def value_and_grad(
@@ -277,31 +295,23 @@ def value_and_grad(
         If a spike that matters grazes its threshold.
     """
     check_choice("reduction", reduction, ("mean", "sum", "none"))
-    asked = _checked_wrt(wrt)
+    asked = checked_wrt(wrt)
     require_solution(solution)
     evaluation = evaluated(solution, loss)
     n = solution.n_samples
     if reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
-    scale = 1.0 / n if reduction == "mean" else 1.0
-    spike_times, voltage_samples = _scaled(evaluation, scale)
-    means = scaled(evaluation.means, scale)
-    gradients = _backward(
-        solution,
-        spike_times,
-        voltage_samples,
-        means,
-        asked,
-        reduction == "none",
-        evaluation.silent_samples,
-        threads,
-    )
-    value: Any = evaluation.values
-    if reduction != "none":
-        value = (
-            float(np.sum(evaluation.values) / n) if reduction == "mean" else float(np.sum(evaluation.values))
-        )
-    return value, gradients
+    scaled_down = scaled(evaluation, 1.0 / n if reduction == "mean" else 1.0)
+    gradients = _backward(solution, scaled_down, asked, reduction == "none", threads)
+    return reduced(evaluation.values, reduction), gradients
+
+
+def reduced(values: Reals, reduction: Reduction) -> Any:
+    """Return each sample's loss, or their sum or mean as a float."""
+    if reduction == "none":
+        return values
+    total = float(np.sum(values))
+    return total / values.size if reduction == "mean" else total
 
 
 def require_solution(solution: object) -> None:
@@ -310,7 +320,7 @@ def require_solution(solution: object) -> None:
         raise TypeError(f"solution must be a Solution, which es.solve gives; got {shown(solution)}")
 
 
-def _checked_wrt(wrt: Collection[str] | None) -> tuple[str, ...]:
+def checked_wrt(wrt: Collection[str] | None) -> tuple[str, ...]:
     """Return the names that are asked for, in the order of Gradients, or raise an error that says what there is."""
     if wrt is None:
         return NAMES
@@ -416,10 +426,9 @@ def _checked_samples(name: str, voltage_samples: VoltageSamples, solution: Solut
 
 def require_population(what: str, name: object, solution: Solution) -> None:
     """Raise a ValueError unless a solution has a population of that name."""
-    if name not in solution.spikes:
-        raise ValueError(
-            f"{what} {shown(name)}, which is not a population; there are {list(solution.spikes)}"
-        )
+    populations = solution.network.populations
+    if name not in populations:
+        raise ValueError(f"{what} {shown(name)}, which is not a population; there are {list(populations)}")
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -442,25 +451,84 @@ def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
     return array
 
 
-def _scaled(evaluation: Evaluation, scale: float) -> tuple[dict[str, Reals], dict[str, VoltageSamples]]:
-    spike_times = {name: values * scale for name, values in evaluation.spike_times.items()}
-    voltage_samples = {
-        name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()
-    }
-    return spike_times, voltage_samples
+def scaled(evaluation: Evaluation, scale: float) -> Evaluation:
+    """Return an evaluation whose derivatives are multiplied by a number; its values are as they were."""
+    return replace(
+        evaluation,
+        spike_times={name: values * scale for name, values in evaluation.spike_times.items()},
+        voltages={
+            name: r._replace(cotangents=r.cotangents * scale) for name, r in evaluation.voltages.items()
+        },
+        means={key: scale * cotangents for key, cotangents in evaluation.means.items()},
+    )
 
 
 def _backward(
-    solution: Solution,
-    cotangents: Mapping[str, Reals],
-    voltage_samples: Mapping[str, VoltageSamples],
-    means: Means,
-    wrt: tuple[str, ...],
-    per_sample: bool,
-    silent_samples: NDArray[np.int64],
-    threads: int | None,
+    solution: Solution, evaluation: Evaluation, wrt: tuple[str, ...], per_sample: bool, threads: int | None
 ) -> Gradients:
     """Run every chunk back, and join: spike by spike, and per sample or added up in the order of the chunks."""
+    if solution.stopped is not None:
+        solved = {
+            name: values[_solved(solution.spikes[name], solution.stopped)]
+            for name, values in evaluation.spike_times.items()
+        }
+        evaluation = replace(evaluation, spike_times=solved)
+    spike_times, contributions, _ = back(solution, evaluation, wrt, per_sample, threads)
+    fields = by_name(layers_of(solution.network), contributions, wrt, per_sample)
+    if "spike_times" in wrt:
+        for times in spike_times.values():
+            times.setflags(write=False)
+        fields["spike_times"] = FrozenMapping.of_read_only(spike_times)
+    gradients = Gradients(
+        **fields,
+        silent_samples=evaluation.silent_samples,
+        n_samples=solution.n_samples,
+        solution=solution,
+        voltage_samples=evaluation.voltages,
+        per_sample=per_sample,
+        wrt=wrt,
+    )
+    if solution.stopped is not None and "spike_times" in wrt:
+        gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
+    return gradients
+
+
+Contribution: TypeAlias = tuple[Reals, Reals, Reals]
+"""What a layer contributes to the gradients of its weights, its delays and its neurons' parameters."""
+
+
+class CutAdjoint(NamedTuple):
+    """The adjoint of what a piece of a stream hands on to the next, at the cut between them.
+
+    ``neurons`` are dL/dV, dL/dI and, of neurons that are held there, dL/dt of their release, by layer,
+    (n_samples, 3, n); ``on_the_way`` is dL/dt of the spikes under way, in the order of ``State.on_the_way``.
+    """
+
+    neurons: dict[tuple[str, ...], Reals]
+    on_the_way: dict[str, Reals]
+
+
+def back(
+    solution: Solution,
+    evaluation: Evaluation,
+    wrt: tuple[str, ...],
+    per_sample: bool,
+    threads: int | None,
+    final: CutAdjoint | None = None,
+    trial: Trial | None = None,
+) -> tuple[dict[str, Reals], list[list[Contribution]], CutAdjoint | None]:
+    """Run every chunk back from t_end, where the adjoint is ``final``, by default 0.
+
+    ``trial`` says from when to when means are taken, by default over the solution.
+
+    Returns
+    -------
+    spike_times : dict of population to ndarray, (n_spikes,)
+    contributions : list
+        Of every chunk, if ``per_sample``, or one for their sum: that of every layer.
+    start : CutAdjoint or None
+        The adjoint of the start states, if ``final`` was given.
+    """
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     wanted = Wanted("weight" in wrt, "delay" in wrt, not _FLOW.isdisjoint(wrt))
@@ -468,14 +536,9 @@ def _backward(
         name: list(accumulate((chunk.spikes[name].times.size for chunk in solution._chunks), initial=0))
         for name in solution.spikes
     }
+    cotangents = evaluation.spike_times
 
-    if solution.stopped is not None:
-        cotangents = {
-            name: values[_solved(solution.spikes[name], solution.stopped)]
-            for name, values in cotangents.items()
-        }
-
-    def work(k: int) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
+    def work(k: int) -> tuple[dict[str, Reals], list[Contribution], CutAdjoint | None]:
         chunk = solution._chunks[k]
         errors = {
             name: cotangents[name][starts[name][k] : starts[name][k + 1]].copy()
@@ -484,36 +547,60 @@ def _backward(
             for name, spikes in chunk.spikes.items()
         }
         low, high = ranges[k]
+        cut = None
+        if final is not None:
+            cut = CutAdjoint(
+                {name: columns[low:high].copy() for name, columns in final.neurons.items()},
+                {name: np.zeros(spikes.times.size) for name, spikes in chunk.carried.items()},
+            )
         return _chunk_back(
             solution,
             layers,
             k,
             low,
             errors,
-            {n: sampled_of(r, low, high) for n, r in voltage_samples.items()},
-            means,
+            {n: sampled_of(r, low, high) for n, r in evaluation.voltages.items()},
+            evaluation.means,
+            cut,
+            trial,
             wanted,
             "spike_times" in wrt,
             per_sample,
         )
 
     spike_times: dict[str, list[Reals]] = {name: [] for name in solution.spikes}
-    collected: list[list[tuple[Reals, Reals, Reals]]] = []
-    for errors, results in map_chunks(work, len(solution._chunks), threads):
+    contributions: list[list[Contribution]] = []
+    cuts = []
+    for errors, results, cut in map_chunks(work, len(solution._chunks), threads):
         for name, values in errors.items():
             spike_times[name].append(values)
-        if per_sample or not collected:
-            collected.append(results)
+        if cut is not None:
+            cuts.append(cut)
+        if per_sample or not contributions:
+            contributions.append(results)
         else:
-            for total, result in zip(collected[0], results, strict=True):
-                for into, term in zip(total, result, strict=True):
-                    into += term
-    gradients = _gradients(
-        solution, layers, collected, wrt, per_sample, spike_times, silent_samples, voltage_samples
+            add_to(contributions[0], results)
+    joined_times = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
+    if final is None:
+        return joined_times, contributions, None
+    start = CutAdjoint(
+        {
+            name: joined([cut.neurons[name] for cut in cuts] or [columns])
+            for name, columns in final.neurons.items()
+        },
+        {
+            name: joined([cut.on_the_way[name] for cut in cuts])
+            for name in (cuts[0].on_the_way if cuts else ())
+        },
     )
-    if solution.stopped is not None and "spike_times" in wrt:
-        gradients = _with_unsolved(gradients, solution.spikes, solution.stopped)
-    return gradients
+    return joined_times, contributions, start
+
+
+def add_to(total: list[Contribution], more: list[Contribution]) -> None:
+    """Add what every layer contributes to what it contributed before."""
+    for into, terms in zip(total, more, strict=True):
+        for column, term in zip(into, terms, strict=True):
+            column += term
 
 
 _FLOW = frozenset(("tau_mem", "tau_syn", "v_leak"))
@@ -541,13 +628,18 @@ def _chunk_back(
     errors: dict[str, Reals],
     sampled: Mapping[str, Sampled],
     means: Means,
+    cut: CutAdjoint | None,
+    trial: Trial | None,
     wanted: Wanted,
     judged: bool,
     per_sample: bool,
-) -> tuple[dict[str, Reals], list[tuple[Reals, Reals, Reals]]]:
-    """Return dL/dt of every spike of chunk k, and per layer the gradients (weights, delays, parameters)."""
+) -> tuple[dict[str, Reals], list[Contribution], CutAdjoint | None]:
+    """Return dL/dt of every spike of chunk k, what every layer contributes, and the adjoint at the start for ``cut``.
+
+    ``cut`` is that of the neurons at t_end, and 0 for the spikes under way at the start: both are replaced.
+    """
     chunk = solution._chunks[k]
-    results: list[tuple[Reals, Reals, Reals]] = []
+    results: list[Contribution] = []
     for layer in reversed(layers):
         own, slopes = own_spikes(layer, chunk), solution.slopes_of_layer(k, layer)
         sources = gather(layer, chunk)
@@ -556,9 +648,21 @@ def _chunk_back(
         for name, place in places.items():
             cotangents[place] = errors[name]
         here = joined_samples(layer, sampled, chunk.n_samples)
+        boundary = _NO_BOUNDARY if cut is None else cut.neurons[layer.name]
         source_errors, totals, d_weight, d_delay, d_parameters, grazing = (
             _around_cycle(
-                solution, layer, chunk, sources, own, slopes, cotangents, here, wanted, judged, per_sample
+                solution,
+                layer,
+                chunk,
+                sources,
+                own,
+                slopes,
+                cotangents,
+                here,
+                boundary,
+                wanted,
+                judged,
+                per_sample,
             )
             if layer.cyclic
             else call(
@@ -574,6 +678,7 @@ def _chunk_back(
                 slopes,
                 cotangents,
                 here,
+                boundary,
                 solution.t_end,
                 wanted,
                 per_sample,
@@ -589,9 +694,13 @@ def _chunk_back(
                 f"{solution.without_slope(float(own.times[grazing]))}, and the loss depends on that spike"
             )
         found = (source_errors, d_weight, d_delay, d_parameters)
-        for more in means_back(solution, layer, k, sources, means, wanted, per_sample):
+        for more in means_back(solution, layer, k, sources, means, wanted, per_sample, trial):
             for into, term in zip(found, more, strict=True):
                 into += term
+        if cut is not None and means:
+            here_at = np.full((chunk.n_samples, 1), solution.t_start)
+            for column, by_mean in enumerate(mean_adjoint_of(solution, layer, k, means, here_at, trial)):
+                boundary[:, column] += by_mean[:, :, 0]
         for name, place in places.items():
             errors[name] = totals[place]
         if sources.order is not None:
@@ -599,13 +708,19 @@ def _chunk_back(
             ungrouped[sources.order] = source_errors
             source_errors = ungrouped
         start = 0
-        for source, size in sources.parts:
+        for (source, size), carried in zip(sources.parts, sources.carried, strict=True):
             if source is not None:
                 errors[source] = errors[source] + source_errors[start : start + size]
+            elif carried is not None and cut is not None:
+                cut.on_the_way[carried] += source_errors[start : start + size]
             start += size
         results.append((d_weight, d_delay, d_parameters))
     results.reverse()
-    return errors, results
+    return errors, results, cut
+
+
+_NO_BOUNDARY = np.empty((0, 3, 0))
+"""An adjoint of 0 at t_end, of which nothing is asked at the start."""
 
 
 def _around_cycle(
@@ -617,6 +732,7 @@ def _around_cycle(
     slopes: Reals,
     cotangents: Reals,
     sampled: Sampled,
+    boundary: Reals,
     wanted: Wanted,
     inputs_judged: bool,
     per_sample: bool,
@@ -640,6 +756,7 @@ def _around_cycle(
         slopes,
         cotangents,
         sampled,
+        boundary,
         solution.t_end,
         judged,
         wanted,
@@ -648,39 +765,31 @@ def _around_cycle(
     return found
 
 
-def _gradients(
-    solution: Solution,
-    layers: tuple[Layer, ...],
-    collected: list[list[tuple[Reals, Reals, Reals]]],
-    wrt: tuple[str, ...],
-    per_sample: bool,
-    spike_times: Mapping[str, list[Reals]],
-    silent_samples: NDArray[np.int64],
-    voltage_samples: Mapping[str, VoltageSamples],
-) -> Gradients:
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in wrt}
+def by_name(
+    layers: tuple[Layer, ...], contributions: list[list[Contribution]], wrt: tuple[str, ...], per_sample: bool
+) -> dict[str, Mapping[Any, Any]]:
+    """Return the mappings of :class:`Gradients` but for ``spike_times``, those that were not asked for included."""
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in NAMES}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.n_synapses), (n_rows, layer.n_synapses), (n_rows, 8, layer.size))
         d_weight, d_delay, d_parameters = (
-            joined([chunk[index][k] for chunk in collected] or [np.zeros(shapes[k])]) for k in range(3)
+            joined([chunk[index][k] for chunk in contributions] or [np.zeros(shapes[k])]) for k in range(3)
         )
         if not per_sample:
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
+        for column in (d_weight, d_delay, d_parameters):
+            column.setflags(write=False)  # and so is every part of it
         for name, values in (("weight", d_weight), ("delay", d_delay)):
             if name in wrt:
                 split = layer.bundles_by_projection(values) if layer.cyclic else layer.by_projection(values)
-                fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
-        for name, population, row, place in layer.parameters:
-            if name in wrt:
-                fields[name][population] = d_parameters[..., row, place]
-    if "spike_times" in wrt:
-        fields["spike_times"] = {name: joined(parts or [np.empty(0)]) for name, parts in spike_times.items()}
-    return Gradients(
-        **{name: fields[name] if name in wrt else NotAskedFor(name, wrt) for name in NAMES},
-        silent_samples=silent_samples,
-        solution=solution,
-        voltage_samples=voltage_samples,
-        per_sample=per_sample,
-        wrt=wrt,
-    )
+                fields[name].update({p.key: read_only(p.shaped(split[p.key])) for p in layer.projections})
+        by_row = d_parameters.swapaxes(0, 1) if per_sample else d_parameters
+        for population, place, parameters in layer.parameters:
+            rows = list(by_row[..., place])
+            for name, row in parameters:
+                fields[name][population] = rows[row]
+    return {
+        name: FrozenMapping.of_read_only(fields[name]) if name in wrt else NotAskedFor(name, wrt)
+        for name in NAMES
+    }

@@ -5,8 +5,9 @@ What one arrival adds depends on no other, as a readout has no threshold: there 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,19 @@ Means = Mapping[tuple[str, float], Reals]
 """Numbers (n_samples, n_neurons) by population and rate: of its means 1/T int exp(-rate x) V dt with x = t/T."""
 
 
-def window_of(solution: Solution, rate: float) -> kernels.Window:
-    """Return the mean over the trial with a weight of exp(-rate x), x from 0 to 1, as kernels take it."""
-    span = solution.t_end - solution.t_start
-    return kernels.Window(float(solution.t_start), float(solution.t_end), 1.0 / span, rate / span)
+Trial = tuple[float, float]
+"""From when to when a mean is taken, in seconds, of which a solution may be a piece."""
+
+
+def window_of(solution: Solution, rate: float, trial: Trial | None = None) -> kernels.Window:
+    """Return a solution's share in the mean over a trial with a weight of exp(-rate x), x from 0 to 1.
+
+    As kernels take it. The trial is the solution by default.
+    """
+    begin, end = (solution.t_start, solution.t_end) if trial is None else trial
+    span = end - begin
+    scale = math.exp(-rate * ((solution.t_start - begin) / span)) / span
+    return kernels.Window(float(solution.t_start), float(solution.t_end), scale, rate / span)
 
 
 def is_readout(solution: Solution, population: str) -> bool:
@@ -39,13 +49,13 @@ def is_readout(solution: Solution, population: str) -> bool:
     return neuron is not None and not neuron.spiking
 
 
-def mean_voltages_of(solution: Solution, population: str, rate: float) -> Reals:
-    """Return the weighted mean voltages of a readout, (n_samples, n_neurons)."""
+def mean_voltages_of(solution: Solution, population: str, rate: float, trial: Trial | None = None) -> Reals:
+    """Return a solution's share in the weighted mean voltages of a readout over a trial, (n_samples, n_neurons)."""
     from eventsolve.solution import gather
 
     layer = solution.layer(population)
     require_continuous(solution.network, population, solution.t_start, solution.t_end)
-    window = window_of(solution, rate)
+    window = window_of(solution, rate, trial)
     parts = [
         call(
             kernels.mean_voltages,
@@ -71,6 +81,7 @@ def means_back(
     means: Means,
     wanted: Wanted,
     per_sample: bool,
+    trial: Trial | None = None,
 ) -> list[tuple[Reals, Reals, Reals, Reals]]:
     """Return what every mean of a layer's readouts, by its cotangents, adds in chunk k to what ``backward`` returns.
 
@@ -87,7 +98,7 @@ def means_back(
             sources.spikes,
             solution._chunks[k].start[layer.name],
             solution.after,
-            window_of(solution, rate),
+            window_of(solution, rate, trial),
             cotangents[low:high].copy(),
             wanted,
             per_sample,
@@ -130,7 +141,12 @@ def means_forward(
 
 
 def mean_adjoint_of(
-    solution: Solution, layer: Layer, k: int, means: Means, times: Reals
+    solution: Solution,
+    layer: Layer,
+    k: int,
+    means: Means,
+    times: Reals,
+    trial: Trial | None = None,
 ) -> tuple[Reals, Reals]:
     """Return what means contribute to p_V and p_I of a layer in chunk k at times, (n_samples, n, n_times)."""
     low, high = chunk_ranges(solution.n_samples)[k]
@@ -141,15 +157,10 @@ def mean_adjoint_of(
             by_v, by_i = call(
                 kernels.mean_adjoint,
                 layer.neurons,
-                window_of(solution, rate),
+                window_of(solution, rate, trial),
                 cotangents[low:high].copy(),
                 times,
             )
             p_v += by_v
             p_i += by_i
     return p_v, p_i
-
-
-def scaled(means: Means, scale: float) -> dict[tuple[str, float], Any]:
-    """Return all cotangents times a number."""
-    return {key: scale * cotangents for key, cotangents in means.items()}

@@ -16,6 +16,7 @@ from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import trajectories
+from eventsolve.kernels.cells import states_at
 from eventsolve.kernels.tables import Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.mean_voltages import is_readout, mean_voltages_of
@@ -66,13 +67,17 @@ class SilentMaxima(NamedTuple):
 
 
 class UnderWay(NamedTuple):
-    """Spikes that have not arrived everywhere, and of those of a cycle when they occurred, as in :class:`State`."""
+    """Spikes that have not arrived everywhere, and of those of a cycle when they occurred, as in :class:`State`.
+
+    ``places`` say which of the solution's spikes each is, -1 - k for the k-th of those under way at its start.
+    """
 
     times: NDArray[np.float64]
     neurons: NDArray[np.int64]
     samples: NDArray[np.int64]
     low: NDArray[np.float64]
     turns: NDArray[np.int64]
+    places: NDArray[np.int64]
 
 
 class Stopped(NamedTuple):
@@ -247,12 +252,8 @@ class Solution(Frozen):
         """Where this solution stopped, for ``solve(..., initial=...)``."""
         self.require_whole("final_state")
         self.require_solved("final_state is that")
-        delays: dict[str, float] = {}
-        for p in self.network.projections.values():
-            delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
         on_the_way, low, turns = {}, {}, {}
-        for name, longest in delays.items():
-            under_way = self.arriving(name, longest)
+        for name, under_way in self.under_way.items():
             on_the_way[name] = SpikeTrains._trusted(
                 under_way.times,
                 under_way.neurons,
@@ -280,6 +281,14 @@ class Solution(Frozen):
             turns,
             states,
         )
+
+    @cached_property
+    def under_way(self) -> Mapping[str, UnderWay]:
+        """The spikes of ``final_state.on_the_way``, by population."""
+        delays: dict[str, float] = {}
+        for p in self.network.projections.values():
+            delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
+        return {name: self.arriving(name, longest) for name, longest in delays.items()}
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:
         """Return exact voltages at ``times`` in [t_start, t_end], (n_samples, n_neurons, n_times).
@@ -312,7 +321,7 @@ class Solution(Frozen):
         for s in range(self.n_samples):
             here = trains.samples == s
             times = [np.array([self.t_start, self.t_end]), trains.times[here], free[here], starts.free_at[s]]
-            for (t, neurons, samples, low, _), delays, first in arrivals:
+            for (t, neurons, samples, low, *_), delays, first in arrivals:
                 of = samples == s
                 counts = np.diff(first)[neurons[of]]
                 offsets = np.repeat(
@@ -337,7 +346,7 @@ class Solution(Frozen):
         if neuron is None or neuron.spiking:
             self.layer(population)
             raise ValueError(f"maxima are of LI populations; {population!r} spikes")
-        return self._maxima(population)
+        return self.largest_voltages(population)
 
     def silent_maxima(self, population: str) -> SilentMaxima:
         """Return the largest voltage of every LIF neuron in every sample in which it does not spike, as :meth:`maxima`.
@@ -361,10 +370,10 @@ class Solution(Frozen):
                 "s, by a spike before; its largest voltage is not looked for: solve in one go, or go on later"
             )
         samples, neurons = at = np.nonzero(silent)
-        found = self._maxima(population)
+        found = self.largest_voltages(population)
         return SilentMaxima(samples, neurons, found.value[at], found.time[at], found.arrival[at])
 
-    def _maxima(self, population: str) -> Maxima:
+    def largest_voltages(self, population: str) -> Maxima:
         """Return the largest voltages of a population as if no neuron of it spiked."""
         layer = self.layer(population)
         place = layer.slice_of(population)
@@ -372,26 +381,42 @@ class Solution(Frozen):
             call(
                 trajectories.maxima,
                 layer.by_target,
-                self.run_of(layer, chunk)[0]._replace(start=self._starts(layer, chunk, low)),
+                self.run_of(layer, chunk)[0]._replace(start=self._starts(layer, chunk)),
             )
-            for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
+            for chunk in self._chunks
         ]
         n = layer.size
         empty = (np.empty((0, n)), np.empty((0, n)), np.empty((0, n), np.int64))
         return Maxima(*(np.concatenate(columns)[:, place] for columns in zip(empty, *parts, strict=True)))
 
-    def _starts(self, layer: Layer, chunk: Chunk, low: int) -> States:
+    def _starts(self, layer: Layer, chunk: Chunk) -> States:
         """Return the states of a layer at t_start, where those of a stream that went on are of earlier events."""
         start = chunk.start[layer.name]
         if not (start.time < self.t_start).any():
             return start
-        u, i = np.empty_like(start.u), np.empty_like(start.i)
-        here = np.full((self.n_samples, 1), self.t_start)
-        for name in layer.name:
-            place = layer.slice_of(name)
-            v, current = (x[low : low + chunk.n_samples, :, 0].copy() for x in self.states_at(name, here))
-            u[:, place], i[:, place] = v - layer.neurons.v_leak[place], current
-        return start._replace(time=np.full_like(start.time, self.t_start), u=u, i=i)
+        return States(*call(states_at, layer.neurons, start, self.t_start))
+
+    def from_start(self) -> Solution:
+        """Return the same solution, its neurons' states at the start those at t_start itself.
+
+        V and I are rounded once more, so that solving on from them need not have the same bits.
+        """
+        layers = layers_of(self.network)
+        chunks = tuple(
+            chunk._replace(start={layer.name: self._starts(layer, chunk) for layer in layers})
+            for chunk in self._chunks
+        )
+        return Solution._trusted(
+            self.network,
+            self.t_start,
+            self.t_end,
+            FrozenMapping(dict(self.spikes)),
+            self.grazing,
+            self.n_samples,
+            self.after,
+            chunks,
+            self.stopped,
+        )
 
     def mean_voltages(self, population: str, rate: float) -> NDArray[np.float64] | None:
         """Return the means 1/T int exp(-rate t/T) V(t) dt of a readout over the trial, rate >= 0, in closed form.
@@ -469,13 +494,16 @@ class Solution(Frozen):
 
     def arriving(self, population: str, delay: float = math.inf) -> UnderWay:
         """Return a population's spikes that are under way for so long, past t_end, sample by sample."""
-        parts = [
-            part
-            for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True)
-            for part in _still_on_the_way(self.network, chunk, population, low, self.t_end, delay)
-        ]
+        parts, n_carried, n_spikes = [], 0, 0
+        for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True):
+            for part in _still_on_the_way(self.network, chunk, population, low, self.t_end, delay):
+                first = np.where(part.places < 0, -n_carried, n_spikes)
+                parts.append(part._replace(places=part.places + first))
+            n_spikes += chunk.spikes[population].times.size
+            if population in chunk.carried:
+                n_carried += chunk.carried[population].times.size
         nothing = np.empty(0, np.int64)
-        empty = UnderWay(np.empty(0), nothing, nothing, np.empty(0), nothing)
+        empty = UnderWay(np.empty(0), nothing, nothing, np.empty(0), nothing, nothing)
         return UnderWay(*(np.concatenate(columns) for columns in zip(empty, *parts, strict=True)))
 
     def in_order(self, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -513,12 +541,14 @@ class Gathered(NamedTuple):
     """Spikes of all sources of a layer, sample by sample, source after source or in order of time, numbered through.
 
     ``order`` says where each came from in the concatenation of ``parts``, which names the population of each part and
-    its number of spikes, None for spikes that cannot be moved any more; it is None where nothing moved.
+    its number of spikes, None for spikes that cannot be moved any more; it is None where nothing moved. ``carried``
+    names the population of each part that was under way at the start, None for others.
     """
 
     spikes: Spikes
     order: NDArray[np.int64] | None
     parts: tuple[tuple[str | None, int], ...]
+    carried: tuple[str | None, ...]
 
 
 def gather(layer: Layer, chunk: Chunk) -> Gathered:
@@ -527,22 +557,27 @@ def gather(layer: Layer, chunk: Chunk) -> Gathered:
     For the event queue they are in order of time, exactly; those of one time by source, then in order of occurrence.
     """
     parts: list[tuple[str | None, int, Spikes]] = []
+    carried: list[str | None] = []
     sources = list(zip(layer.sources, layer.source_offsets.tolist(), strict=False))
     for source, first in sources if layer.efferents is None else [sources[k] for k in layer.precedence]:
         if source in chunk.carried:
             parts.append((None, first, chunk.carried[source]))
+            carried.append(source)
         parts.append((source, first, chunk.spikes[source]))
+        carried.append(None)
     n_others = len(parts)
     if layer.cyclic:
         for name, first in zip(layer.name, layer.offsets.tolist(), strict=False):
             if name in chunk.carried:
                 parts.append((None, layer.n_external + first, chunk.carried[name]))
+                carried.append(name)
     n_earlier = len(parts)
     if layer.cyclic and layer.name in chunk.queued:
         parts.append((None, layer.n_external, chunk.queued[layer.name]))
+        carried.append(None)
     names = tuple((name, part.times.size) for name, _, part in parts)
     if len(parts) == 1 and parts[0][1] == 0 and not parts[0][2].low.any():
-        return Gathered(parts[0][2], None, names)
+        return Gathered(parts[0][2], None, names, tuple(carried))
     nothing, nowhen = np.empty(0, np.int64), np.empty(0)
     samples, times, neurons, low = (
         np.concatenate(columns)
@@ -580,7 +615,7 @@ def gather(layer: Layer, chunk: Chunk) -> Gathered:
         np.full(order.size, -1),
         low[order],
     )
-    return Gathered(joined, order, names)
+    return Gathered(joined, order, names, tuple(carried))
 
 
 def own_spikes(layer: Layer, chunk: Chunk) -> Spikes:
@@ -612,11 +647,14 @@ def _still_on_the_way(
     for layer in layers_of(network):
         if name in layer.name and layer.efferents is not None:
             turns = places_of(layer, own_spikes(layer, chunk))[name]
-    sources = [(chunk.carried[name], chunk.carried[name].arrivals)] if name in chunk.carried else []
-    sources.append((spikes, turns))
+    places = np.arange(spikes.times.size)
+    sources = [(spikes, turns, places)]
+    if name in chunk.carried:
+        carried = chunk.carried[name]
+        sources.insert(0, (carried, carried.arrivals, -1 - np.arange(carried.times.size)))
     found = []
     for sample in range(chunk.n_samples):
-        for of, occurred in sources:
+        for of, occurred, numbers in sources:
             piece = slice(of.offsets[sample], of.offsets[sample + 1])
             times, rests = of.times[piece], of.low[piece]
             arrival, rest = (
@@ -630,6 +668,7 @@ def _still_on_the_way(
                     np.full(np.count_nonzero(late), low + sample),
                     rests[late],
                     occurred[piece][late],
+                    numbers[piece][late],
                 )
             )
     return found

@@ -125,6 +125,14 @@ def solve(
     """
     problem = Problem(network, inputs, initial, max_spikes)
     t_end, n_samples, layers = checked_problem(problem, t_end)
+    return solved(problem, t_end, n_samples, layers, threads)
+
+
+def solved(
+    problem: Problem, t_end: float, n_samples: int, layers: tuple[Layer, ...], threads: int | None
+) -> Solution:
+    """Return the solution of a problem that was checked."""
+    network, inputs, initial, max_spikes = problem
     after, t_start = (-1.0, 0.0) if initial is None else (initial.time, initial.time)
     ranges = chunk_ranges(n_samples)
 

@@ -409,14 +409,23 @@ def run(modules: list[str], limit: int | None) -> dict[str, list[tuple[Change, W
 
 
 def sampled(n: int, seed: int) -> dict[str, list[tuple[Change, WorkResult]]]:
-    """Run mutants that are drawn from some of the modules with quick tests, none of those that are listed."""
-    known, draw = listed(), random.Random(seed)
+    """Run mutants that are drawn from some of the modules with quick tests, none of those that are listed.
+
+    What is drawn hangs on the lines that are mutated: a change elsewhere in a module leaves the others drawn.
+    """
+    known = listed()
     found: dict[str, list[tuple[Change, WorkResult]]] = {}
-    for module in draw.sample(QUICK, k=FEW):
+    for module in random.Random(seed).sample(QUICK, k=FEW):
         source, tests = (ROOT / module).read_text(encoding="utf-8"), Tests(module)
-        mutants = sorted(mutants_of(module, source).values(), key=lambda item: item.job_id)
-        draw.shuffle(mutants)
-        pairs = ((item, change_of(source, item.mutations[0])) for item in mutants)
+        lines = source.splitlines()
+
+        def drawn(item: WorkItem, lines: list[str] = lines) -> str:
+            row, column = item.mutations[0].start_pos
+            text = f"{seed} {item.mutations[0].operator_name} {lines[row - 1].strip()} {column}"
+            return hashlib.sha256(text.encode()).hexdigest()
+
+        mutants = {drawn(item): item for item in mutants_of(module, source).values()}
+        pairs = ((mutants[key], change_of(source, mutants[key].mutations[0])) for key in sorted(mutants))
         new = ((item, change) for item, change in pairs if change not in known)
         found[module] = [
             (change, tests.run(item, change)) for item, change in itertools.islice(new, n // FEW)

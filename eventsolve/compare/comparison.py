@@ -133,7 +133,7 @@ class GradientComparison:
             post, pre = (neurons.tolist() for neurons in np.unravel_index(places, error.shape))
         else:
             post, pre = places.tolist(), [None] * places.size
-        exact, model = (values.reshape(-1)[places].tolist() for values in (self.mean_exact, self.mean_model))
+        exact, model = (values.ravel()[places].tolist() for values in (self.mean_exact, self.mean_model))
         return [Synapse(*row) for row in zip(post, pre, exact, model, strict=True)]
 
 

@@ -23,10 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.adjoint import UndefinedGradientError
 from eventsolve.checks import shown
 from eventsolve.chunks import chunk_ranges
-from eventsolve.dynamics.kernels.flow import carry, settled
+from eventsolve.dynamics.kernels.flow import Vectors, carry, settled
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call, interruptible
-from eventsolve.kernels.tables import Spikes, States
+from eventsolve.kernels.tables import Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
@@ -458,19 +458,11 @@ def _carried_through(
             carry,
             layer.neurons,
             layer.by_source,
-            sources,
+            Run(sources, own, chunk.start[layer.name], solution.after, solution.t_end),
             own_of,
-            chunk.start[layer.name],
-            solution.after,
-            own,
             sample,
             solution.t_start,
-            solution.t_end,
-            moves,
-            own_moves,
-            v,
-            i,
-            release,
+            Vectors(moves, own_moves, v, i, release),
         )
         if grazing >= 0:
             name, neuron = layer.neuron_of(int(own.neurons[grazing]))

@@ -14,6 +14,7 @@ from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.crossing import crossing_time, turn_time, undecided_band
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
+from eventsolve.kernels.tables import States
 
 TIME, VOLTAGE, CURRENT, FREE_AT, LEVEL, TAU_MEM, TAU_SYN, RECEIVED = range(8)
 """Columns of cells, a cache line for each: the state u and i at a time, until when V is held, the threshold above
@@ -73,3 +74,24 @@ def advance(t, u, i, free_at, to, tau_mem, tau_syn):
         return u * decay((to - t) * (1.0 / tau_mem)), i
     ea, eb, k = propagator(to - t, tau_mem, tau_syn)
     return u * ea + i * k, i * eb
+
+
+@compiled
+def states_at(neurons, states, time, stop):
+    """Return the States, (n_samples, n), at a time from which nothing but releases separates them."""
+    u, i = np.empty_like(states.u), np.empty_like(states.i)
+    now = np.full_like(states.time, time)
+    for sample in range(u.shape[0]):
+        if stop[0] != 0:
+            break
+        for m in range(u.shape[1]):
+            u[sample, m], i[sample, m] = advance(
+                states.time[sample, m],
+                states.u[sample, m],
+                states.i[sample, m],
+                states.free_at[sample, m],
+                time,
+                neurons.tau_mem[m],
+                neurons.tau_syn[m],
+            )
+    return States(now, u, i, states.free_at, states.free_low, now)

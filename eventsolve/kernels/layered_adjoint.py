@@ -53,6 +53,8 @@ def back_through(
     slopes,
     cotangents,
     sampled,
+    boundary,
+    sample,
     errors,
     totals,
     d_weight,
@@ -74,7 +76,13 @@ def back_through(
     grazing = -1
     p_v = 0.0
     p_i = 0.0
-    released = 0.0
+    released = 0.0  # -dL/dt of when V was released
+    if boundary.shape[0] > 0:
+        p_v, p_i, released = (
+            boundary[sample, 0, neuron],
+            boundary[sample, 1, neuron],
+            -boundary[sample, 2, neuron],
+        )
     inherited = 0.0
     triggered = False
     d_tau_mem = 0.0
@@ -170,6 +178,12 @@ def back_through(
     d_parameters[row, 5, neuron] += d_ref
     d_parameters[row, 6, neuron] += p_v
     d_parameters[row, 7, neuron] += p_i
+    if boundary.shape[0] > 0:
+        boundary[sample, 0, neuron], boundary[sample, 1, neuron], boundary[sample, 2, neuron] = (
+            p_v,
+            p_i,
+            -released,
+        )
     return grazing
 
 
@@ -191,6 +205,7 @@ def group_backward(
     sampled,
     by_sampled,
     sampled_places,
+    boundary,
     t_end,
     states,
     events,
@@ -216,7 +231,7 @@ def group_backward(
         n_own = by_neuron[neuron + 1] - by_neuron[neuron]
         n_sampled = by_sampled[neuron + 1] - by_sampled[neuron]
         n_arrivals, t_last = schedule.times.size, t_end
-        if n_sampled == 0:
+        if n_sampled == 0 and not goes_on(neuron, boundary, sample):
             n_own = count_contributing(neuron, cotangents, by_neuron, own_places)
             spike = own_places[by_neuron[neuron] + n_own - 1]
             n_arrivals, t_last = own_arrivals[spike], own_times[spike]
@@ -235,6 +250,8 @@ def group_backward(
             slopes,
             cotangents,
             sampled,
+            boundary,
+            sample,
             errors,
             totals,
             d_weight,
@@ -245,7 +262,9 @@ def group_backward(
         )
         if found >= 0 and (grazing < 0 or found < grazing):
             grazing = found
-        member = next_contributing(members, member + 1, last, cotangents, by_neuron, own_places, by_sampled)
+        member = next_contributing(
+            members, member + 1, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample
+        )
     return grazing
 
 
@@ -262,6 +281,7 @@ def backward(
     slopes,
     cotangents,
     sampled,
+    boundary,
     t_end,
     wanted,
     per_sample,
@@ -283,6 +303,9 @@ def backward(
         dL/dt of every own spike from the loss and from everything downstream.
     sampled : Sampled
         Where a loss samples the voltage of a readout.
+    boundary : (n_samples, 3, n) or (0, 3, n)
+        dL/dV and dL/dI of every neuron at t_end, and dL/dt of its release if it is held then; replaced by those of the
+        start states.
     wanted : Wanted
         What of the rest is to be left out.
     per_sample : bool
@@ -329,12 +352,24 @@ def backward(
             if stop[0] != 0:
                 break
             first, last = group_offsets[group], group_offsets[group + 1]
-            member = next_contributing(members, first, last, cotangents, by_neuron, own_places, by_sampled)
+            member = next_contributing(
+                members, first, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample
+            )
             if member == last:
                 continue
             # nothing after the last spike with a cotangent can change the loss
             horizon = last_contribution(
-                members, member, last, cotangents, by_neuron, own_places, own_times, by_sampled, t_end
+                members,
+                member,
+                last,
+                cotangents,
+                by_neuron,
+                own_places,
+                own_times,
+                by_sampled,
+                boundary,
+                sample,
+                t_end,
             )
             representative = members[first]
             schedule = schedule_of(
@@ -368,6 +403,7 @@ def backward(
                 sampled,
                 by_sampled,
                 sampled_places,
+                boundary,
                 t_end,
                 states,
                 events,
@@ -395,12 +431,34 @@ def count_contributing(neuron, cotangents, by_neuron, own_places):
 
 
 @without_refcount
-def last_contribution(members, first, last, cotangents, by_neuron, own_places, own_times, by_sampled, t_end):
+def goes_on(neuron, boundary, sample):
+    """Return whether something that comes after t_end depends on the neuron's state then."""
+    return boundary.shape[0] > 0 and (
+        boundary[sample, 0, neuron] != 0.0
+        or boundary[sample, 1, neuron] != 0.0
+        or boundary[sample, 2, neuron] != 0.0
+    )
+
+
+@without_refcount
+def last_contribution(
+    members,
+    first,
+    last,
+    cotangents,
+    by_neuron,
+    own_places,
+    own_times,
+    by_sampled,
+    boundary,
+    sample,
+    t_end,
+):
     """Return when all is over that members[first:last] depend on: their last spike with a cotangent, or t_end."""
     latest = 0.0
     for member in range(first, last):
         neuron = members[member]
-        if by_sampled[neuron + 1] > by_sampled[neuron]:
+        if by_sampled[neuron + 1] > by_sampled[neuron] or goes_on(neuron, boundary, sample):
             return t_end
         n = count_contributing(neuron, cotangents, by_neuron, own_places)
         if n > 0:
@@ -410,11 +468,14 @@ def last_contribution(members, first, last, cotangents, by_neuron, own_places, o
 
 
 @without_refcount
-def next_contributing(members, first, last, cotangents, by_neuron, own_places, by_sampled):
-    """Return the first place from ``first`` on whose neuron has a spike with a cotangent or a sample, or ``last``."""
+def next_contributing(members, first, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample):
+    """Return the first place from ``first`` on whose neuron the loss depends on, or ``last``.
+
+    By a spike with a cotangent, a sample, or its state at t_end.
+    """
     for member in range(first, last):
         neuron = members[member]
-        if by_sampled[neuron + 1] > by_sampled[neuron]:
+        if by_sampled[neuron + 1] > by_sampled[neuron] or goes_on(neuron, boundary, sample):
             return member
         if count_contributing(neuron, cotangents, by_neuron, own_places) > 0:
             return member

@@ -38,16 +38,19 @@ TRIGGERED, RELEASE, CROSSING, INSTANT_RELEASE, SAMPLED = 0, 1, 2, 3, 4
 
 
 class Releases(NamedTuple):
-    """When V is free again, up to t_end, in order: times, what they leave of exact sums, neurons, and spikes or -1."""
+    """When V is free again, up to t_end, in order: times, what they leave of exact sums, neurons, and which it is.
+
+    That is the number of the spike; of a neuron that was held at the start, the number of own spikes plus its own.
+    """
 
     times: Reals
     low: Reals
     neurons: Integers
-    spikes: Integers
+    which: Integers
 
 
 class Nodes(NamedTuple):
-    """Where adjoints jump, in order: times, kinds, neurons, and which spike, sample or release's spike each is.
+    """Where adjoints jump, in order: times, kinds, neurons, and which spike, sample or release each is.
 
     ``places`` say how many deliveries of the sample come before.
     """
@@ -65,22 +68,22 @@ def releases_of(neurons, start, own, sample, t_end):
     low, high = own.offsets[sample], own.offsets[sample + 1]
     n = neurons.t_ref.size
     times, rests = np.empty(n + high - low), np.empty(n + high - low)
-    who, spikes = np.empty(n + high - low, np.int64), np.empty(n + high - low, np.int64)
+    who, which = np.empty(n + high - low, np.int64), np.empty(n + high - low, np.int64)
     k = 0
     for m in range(n):
         free_at, rest = start.free_at[sample, m], start.free_low[sample, m]
         if is_after(free_at, rest, start.time[sample, m], 0.0) and not is_after(free_at, rest, t_end, 0.0):
-            times[k], rests[k], who[k], spikes[k] = free_at, rest, m, -1
+            times[k], rests[k], who[k], which[k] = free_at, rest, m, own.times.size + m
             k += 1
     for spike in range(low, high):
         m = own.neurons[spike]
         if neurons.t_ref[m] > 0.0:
             free_at, rest = later(own.times[spike], own.low[spike], neurons.t_ref[m])
             if not is_after(free_at, rest, t_end, 0.0):
-                times[k], rests[k], who[k], spikes[k] = free_at, rest, m, spike
+                times[k], rests[k], who[k], which[k] = free_at, rest, m, spike
                 k += 1
     order = order_exactly(times[:k], rests[:k], np.arange(k))
-    return Releases(times[order], rests[order], who[order], spikes[order])
+    return Releases(times[order], rests[order], who[order], which[order])
 
 
 @compiled
@@ -97,8 +100,8 @@ def nodes_in_order(own, sampled, releases, sampled_at, sample, places):
             kinds[k] = TRIGGERED if own.trigger[low + k] >= 0 else CROSSING
         elif k < n_own + n_releases:
             r = k - n_own
-            times[k], neurons[k], which[k] = releases.times[r], releases.neurons[r], releases.spikes[r]
-            at_once = which[k] >= 0 and own.times[which[k]] == times[k]
+            times[k], neurons[k], which[k] = releases.times[r], releases.neurons[r], releases.which[r]
+            at_once = which[k] < own.times.size and own.times[which[k]] == times[k]
             kinds[k] = INSTANT_RELEASE if at_once else RELEASE
         else:
             sample_at = sampled_at[k - n_own - n_releases]
@@ -138,9 +141,11 @@ def follow(
     ----------
     spikes : Spikes
         Of the sources and of the layer itself, in order of time, exactly; ``own_of`` says which own spike each is.
-    left, right, ahead : (n_own,)
-        Written: V' before every own spike, where V moves on after it (at once or at its release), and, of a triggered
-        one, before its trigger; in 1/s.
+    left, ahead : (n_own,)
+        Written: V' before every own spike and, of a triggered one, before its trigger; in 1/s.
+    right : (n_own + n,)
+        Written: V' where V moves on after every own spike (at once or at its release), and after the release of a
+        neuron that was held at the start.
 
     Returns
     -------
@@ -244,6 +249,7 @@ def follow(
                         places,
                         right,
                         held_u,
+                        u,
                         i,
                         t,
                         clock,
@@ -287,21 +293,21 @@ def follow(
                 delivered = True
     while r < n_releases:
         r = release(
-            r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, dense, neurons
+            r, releases, low, place, n_own, places, right, held_u, u, i, t, clock, block_of, dense, neurons
         )
     places[n_own + n_releases + q :] = place
     return places, place
 
 
 @without_refcount
-def release(r, releases, low, place, n_own, places, right, held_u, i, t, clock, block_of, dense, neurons):
+def release(r, releases, low, place, n_own, places, right, held_u, u, i, t, clock, block_of, dense, neurons):
     """Write the place of a release, and V' where V moves on; return the number of the next one."""
-    m, spike, time = releases.neurons[r], releases.spikes[r], releases.times[r]
+    m, which, time = releases.neurons[r], releases.which[r], releases.times[r]
     places[n_own + r] = place
-    if spike >= 0:
-        since = clock[block_of[m]] if dense[block_of[m]] else t[m]
-        current = i[m] * decay((time - since) / neurons.tau_syn[m])
-        right[spike] = (current - held_u[spike - low]) / neurons.tau_mem[m]
+    since = clock[block_of[m]] if dense[block_of[m]] else t[m]
+    current = i[m] * decay((time - since) / neurons.tau_syn[m])
+    at = held_u[which - low] if which - low < n_own else u[m]
+    right[which] = (current - at) / neurons.tau_mem[m]
     return r + 1
 
 
@@ -427,6 +433,7 @@ def back(
     own,
     cotangents,
     sampled,
+    boundary,
     nodes,
     sample,
     edges,
@@ -485,7 +492,7 @@ def back(
         block_of[blocks[block] : blocks[block + 1]] = block
     # while V is held: p_V of the voltage at which it is held, its derivative by tau_mem
     held, held_v, held_s = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
-    released = np.zeros(n)  # p_V where V was released
+    released = np.zeros(n)  # -dL/dt of when V was released
     anchor_p, anchor_t = np.zeros(n), np.full(n, t_end)  # p_V at the last node
     inherited, lifted = (
         np.zeros(n),
@@ -497,6 +504,15 @@ def back(
         m = own.neurons[spike]
         free_at, free_low = later(own.times[spike], own.low[spike], t_ref[m])
         held[m] = t_ref[m] > 0.0 and is_after(free_at, free_low, t_end, 0.0)
+    if boundary.shape[0] > 0:
+        for m in range(n):
+            p_i[m] = boundary[sample, 1, m]
+            if held[m]:
+                held_v[m], released[m] = boundary[sample, 0, m], -boundary[sample, 2, m]
+            else:
+                p_v[m] = boundary[sample, 0, m]
+            anchor_p[m] = p_v[m]
+            alive[block_of[m]] |= p_v[m] != 0.0 or p_i[m] != 0.0
     grazing = -1
     node = nodes.times.size - 1
     place = n_deliveries
@@ -535,16 +551,16 @@ def back(
                         p_v[m] += sampled.cotangents[which]
                 elif kind in (RELEASE, INSTANT_RELEASE):
                     held[m], held_v[m], held_s[m] = True, p_v[m], s_v[m]
-                    released[m] = p_v[m]
+                    released[m] = p_v[m] * right[which]
                     p_v[m], s_v[m] = 0.0, 0.0
                 else:
-                    after, s_after, moved = p_v[m], s_v[m], p_v[m]
+                    after, s_after, moved = p_v[m], s_v[m], p_v[m] * right[which]
                     if t_ref[m] > 0.0:
                         after, s_after, moved = held_v[m], held_s[m], released[m]
                         held[m], held_v[m], held_s[m], released[m] = False, 0.0, 0.0, 0.0
-                    error = cotangents[which] + errors[spike_of[which]] - moved * right[which]
+                    error = cotangents[which] + errors[spike_of[which]] - moved
                     totals[which] = error
-                    d_ref[m] -= moved * right[which]
+                    d_ref[m] -= moved
                     d_reset[m] += after
                     p_v[m], s_v[m] = 0.0, 0.0
                     if kind == TRIGGERED:
@@ -637,6 +653,12 @@ def back(
         by_v, by_s = (held_v[m], held_s[m]) if held[m] else (p_v[m], s_v[m])
         d_parameters[row, 6, m] += by_v
         d_parameters[row, 7, m] += p_i[m]
+        if boundary.shape[0] > 0:
+            boundary[sample, 0, m], boundary[sample, 1, m], boundary[sample, 2, m] = (
+                by_v,
+                p_i[m],
+                -released[m],
+            )
         if flow:
             d_leak[m] += anchor_p[m] * by_leak(anchor_t[m] - begin, tau_mem[m])
             d_tau_mem[m] += start.u[sample, m] * by_s + start.i[sample, m] * s_i[m]
@@ -656,6 +678,7 @@ def mirror(
     slopes,
     cotangents,
     sampled,
+    boundary,
     t_end,
     judged,
     wanted,
@@ -679,6 +702,9 @@ def mirror(
         dL/dt of every own spike from the loss and from everything downstream of the layer.
     sampled : Sampled
         Where a loss samples the voltages of the layer.
+    boundary : (n_samples, 3, n) or (0, 3, n)
+        dL/dV and dL/dI of every neuron at t_end, and dL/dt of its release if it is held then; replaced by those of the
+        start states.
     judged : (n_sources,)
         Whether dL/dt is asked for of what a source sends.
     per_sample : bool
@@ -704,7 +730,7 @@ def mirror(
     d_weight = np.zeros((n_rows, n_synapses if wanted.weight else 0))
     d_delay = np.zeros((n_rows, n_synapses if wanted.delay else 0))
     d_parameters = np.zeros((n_rows, 8, n))
-    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size), np.zeros(own.times.size)
+    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size + n), np.zeros(own.times.size)
     longest = efferents.delay.max() if efferents.delay.size else 0.0
     dense = efferents.dense.copy()
     if efferents.delta.any():
@@ -751,6 +777,7 @@ def mirror(
             own,
             cotangents,
             sampled,
+            boundary,
             nodes,
             sample,
             edges,

@@ -32,6 +32,8 @@ The samples concerned are reported in ``grads.silent_samples``.
 from eventsolve.lazily import attached as _attached
 from eventsolve.losses.evaluation import Evaluation as Evaluation
 from eventsolve.losses.evaluation import Loss as Loss
+from eventsolve.losses.evaluation import Readings as Readings
+from eventsolve.losses.evaluation import ReadInPieces as ReadInPieces
 from eventsolve.losses.evaluation import VoltageSamples as VoltageSamples
 from eventsolve.losses.evaluation import read_at_nodes as read_at_nodes
 from eventsolve.losses.spike_times import FirstSpikeCrossEntropy as FirstSpikeCrossEntropy

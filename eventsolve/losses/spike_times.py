@@ -13,6 +13,7 @@ from eventsolve.checks import first_entry, real, real_array, seconds, seconds_ar
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
+    Readings,
     check_callable,
     cross_entropy,
     fitting,
@@ -23,7 +24,8 @@ from eventsolve.losses.evaluation import (
     spiking_of,
 )
 from eventsolve.magnitudes import warn_of_loss
-from eventsolve.network import LARGEST
+from eventsolve.mean_voltages import Trial
+from eventsolve.network import LARGEST, Network
 from eventsolve.shown import called
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
@@ -67,6 +69,10 @@ class TTFSCrossEntropy(Frozen):
         object.__setattr__(self, "alpha", _positive("alpha", real("alpha", self.alpha), zero=True))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
+
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
@@ -116,6 +122,10 @@ class FirstSpikeCrossEntropy(Frozen):
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return Readings(spikes=(self.population,))
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         if not solution.t_end > 0:
@@ -154,6 +164,10 @@ class TargetTimeMSE(Frozen):
             raise ValueError(f"targets must be finite; {first_entry(targets, ~np.isfinite(targets))}")
         targets.setflags(write=False)
         object.__setattr__(self, "targets", targets)
+
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
@@ -206,11 +220,15 @@ class RelativeMSE(Frozen):
         object.__setattr__(self, "gap", gap)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return Readings(spikes=(self.population,))
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         trains = spikes_of(solution, self.population)
         warn_of_loss("gap", self.gap, solution.t_end)
-        labels = fitting_labels(self.labels, trains)
+        labels = fitting_labels(self.labels, trains.n_samples, trains.n_neurons)
         times, concerned, skipped = _all_first(self, trains, solution.t_end)
         rows = np.arange(trains.n_samples)
         error = times - times[rows, labels][:, None] - self.gap
@@ -259,6 +277,10 @@ class SpikeCountLoss(Frozen):
         for name in ("upper", "lower"):
             object.__setattr__(self, name, _positive(name, real(name, getattr(self, name)), zero=True))
 
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return Readings(spikes=(self.population,))
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by all spike times."""
         trains = spiking_of(solution, self.population)
@@ -293,6 +315,10 @@ class SpikeTimeLoss:
     def __post_init__(self) -> None:
         check_callable("function", self.function)
 
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return Readings(spikes=tuple(network.populations))
+
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return what the function gives, checked."""
         values, derivative = self.function(solution.spikes)
@@ -320,7 +346,7 @@ def _cross_entropy_of_first(
     trains = spikes_of(solution, loss.population)
     for name in constants:
         warn_of_loss(name, getattr(loss, name), solution.t_end)
-    labels = fitting_labels(loss.labels, trains)
+    labels = fitting_labels(loss.labels, trains.n_samples, trains.n_neurons)
     first = trains.first()
     rows = np.arange(trains.n_samples)
     needed = first if loss.silent == "t_end" else first[rows, labels][:, None]

@@ -39,6 +39,7 @@ def shown():
         "Solution": solution,
         "State": solution.final_state,
         "Gradients": gradients,
+        "StreamGradients": es.value_and_grad_in_pieces(net, inputs, 30e-3, problem.loss, 2)[1],
         "Margins": es.margins(solution),
         "RadiusEstimate": es.trust_radius(solution, certify=False),
         "TrustRadius": es.trust_radius(solution, of={"weight": {("in", "hidden"): 1.0}}),

@@ -176,8 +176,10 @@ def test_neurons_together_and_alone_are_the_same_neurons(seed):
     assert together.layer("loop").efferents.dense.all()
     assert not alone.layer("loop").efferents.dense.any()
     np.testing.assert_array_equal(together.spikes["loop"].neurons, alone.spikes["loop"].neurons)
-    # they advance over other intervals, and round otherwise
-    np.testing.assert_allclose(together.spikes["loop"].times, alone.spikes["loop"].times, rtol=1e-9)
+    # they advance over other intervals, and round otherwise; what rounding does to times grows along a loop
+    late = sum(es.gradient_condition(solution).time_error["loop"] for solution in (together, alone))
+    assert (np.abs(together.spikes["loop"].times - alone.spikes["loop"].times) <= late).all()
+    assert np.median(late) < 1e-9 * together.t_end
 
 
 def test_a_zero_delay_moves_currents_at_once_and_voltages_later():

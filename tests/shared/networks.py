@@ -134,3 +134,18 @@ def time_bounds(solution):
         bounds += np.bincount(copies.samples, np.abs(reach[name]) * error, again.n_samples)
     ends = np.cumsum([solution.spikes[name].n_spikes for name in COMPUTED])
     return dict(zip(COMPUTED, np.split(bounds, ends[:-1]), strict=True))
+
+
+def gradient_bounds(solution, cotangents):
+    """Bound the error of every gradient, to first order, by the names of gradients.
+
+    It is what the derivatives of the spike times are off by, and a few roundings of each cotangent and product.
+    """
+    condition = es.gradient_condition(solution)
+    return {
+        name: sum(
+            (np.abs(c) * (condition.errors[name][p] + 4 * EPS * condition.sizes[name][p])).sum()
+            for p, c in cotangents.items()
+        )
+        for name in condition.errors
+    }

@@ -8,7 +8,7 @@ import pytest
 import eventsolve as es
 from validation.grid import TimeStepped
 from validation.grid.kernels.numbers import halved
-from validation.grid.steps import in_steps
+from validation.grid.steps import MOST_STEPS, in_steps, number_of_steps
 from validation.spinnaker2 import SpiNNaker2Core
 
 TAU_MEM = 10e-3
@@ -319,3 +319,16 @@ def test_a_float16_is_the_nearest_one():
     with np.errstate(over="ignore"):
         expected = x.astype(np.float16).astype(np.float64)
     assert np.array_equal([halved(value) for value in x], expected)
+
+
+def test_a_clock_counts_at_least_one_step_and_at_most_so_many():
+    assert number_of_steps(27e-3, 1e-3) == 27
+    assert number_of_steps(float(MOST_STEPS), 1.0) == MOST_STEPS == 2**31 - 1
+    for t_end, time_step in ((2.0**31, 1.0), (27e-3, 1e-300)):
+        with pytest.raises(
+            ValueError, match=f"t_end must be at most 2147483647 time steps of {time_step!r} s"
+        ):
+            number_of_steps(t_end, time_step)
+    for t_end in (0.4e-3, 0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match=r"t_end must be at least one time step of 0\.001 s"):
+            number_of_steps(t_end, 1e-3)

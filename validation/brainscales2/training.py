@@ -8,7 +8,7 @@ in the first layer that misses them, weights of neurons that miss some rise, by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -33,6 +33,7 @@ from validation.brainscales2.networks import (
     network,
 )
 from validation.brainscales2.target import BrainScaleS2
+from validation.training.batches import through_batches
 
 Engine = Literal["exact", "crossing", "measured", "threshold", "true"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -358,49 +359,71 @@ def train(plan: Plan) -> Iterator[Trained]:
     rng = np.random.default_rng([plan.seed, 1])
     data_sheet = BrainScaleS2()
     most = data_sheet.weight_max * data_sheet.weight_step if setup.on_chip else np.inf
-    arrays = [a.copy() for a in parameters.arrays]
-    moments = [[np.zeros_like(a) for a in arrays] for _ in range(2)]
-    n_layers, taken, bumps, steps, dropped = len(parameters.weights), 0, 0, 0, 0
-    lifted, lift = -1, 0.0
+    n_layers = len(parameters.weights)
+    zeros = tuple(np.zeros_like(a) for a in parameters.arrays)
+    state = _State(parameters, (zeros, zeros))
+    rates: list[float] = []
+
+    def step(before: _State, batch: Any) -> tuple[_State, None]:
+        at, chosen, drawn = times[batch], labels[batch], rng.bit_generator.state
+
+        def once() -> tuple[Pass, Step]:
+            rng.bit_generator.state = drawn  # also of a step that was interrupted, and is begun again
+            measured = forward(setup, before.parameters, at, circuit, rng)
+            return measured, backward(setup, before.parameters, measured, chosen, circuit, plan.engine)
+
+        measured, found = interruptible(once)
+        after = _after(before, measured, found, rates, setup.silence)
+        arrays = after.parameters.arrays
+        weights = tuple(np.clip(w, -most, most) for w in arrays[:n_layers])
+        return replace(after, parameters=Parameters(weights, tuple(arrays[n_layers:]))), None
+
     history: list[float] = []
     for epoch in range(plan.epochs):
         rates = [r * FALL ** (epoch // EVERY) for r in setup.rates]
-        order = rng.permutation(len(labels))
-        for start in range(0, len(order) - setup.batch + 1, setup.batch):
-            batch = order[start : start + setup.batch]
-            parameters = Parameters(tuple(arrays[:n_layers]), tuple(arrays[n_layers:]))
-            at, chosen = times[batch], labels[batch]
-            state = rng.bit_generator.state
+        state, _ = through_batches(state, rng.permutation(len(labels)), setup.batch, step, whole=True)
+        history.append(accuracy(setup, state.parameters, circuit, *held_out, rng)[0])
+        bumped = state.bumps / (state.bumps + state.taken)
+        yield Trained(state.parameters, tuple(history), bumped, state.dropped / max(1, state.taken))
 
-            def once(
-                parameters: Parameters = parameters, at: Reals = at, chosen: Any = chosen, state: Any = state
-            ) -> tuple[Pass, Step]:
-                rng.bit_generator.state = state  # also of a step that was interrupted, and is begun again
-                measured = forward(setup, parameters, at, circuit, rng)
-                return measured, backward(setup, parameters, measured, chosen, circuit, plan.engine)
 
-            measured, step = interruptible(once)
-            steps += 1
-            quiet = [k for k, t in enumerate(measured.spikes) if np.isinf(t).mean() > setup.silence[k]]
-            if quiet:
-                k = quiet[0]
-                lifted, lift, bumps = k, 2.0 * lift if k == lifted else BUMP, bumps + 1
-                arrays[k][:, np.isinf(measured.spikes[k]).any(axis=0)] += lift
-            else:
-                lifted, taken = -1, taken + 1
-                dropped += step.dropped
-                for k, gradient in enumerate(step.gradients):
-                    for moment, beta, power in zip(moments, BETAS, (1, 2), strict=True):
-                        moment[k] = beta * moment[k] + (1.0 - beta) * gradient**power
-                    first, second = (
-                        m[k] / (1.0 - beta**taken) for m, beta in zip(moments, BETAS, strict=True)
-                    )
-                    arrays[k] = arrays[k] - rates[k >= n_layers] * first / (np.sqrt(second) + EPSILON)
-            for k in range(n_layers):
-                arrays[k] = np.clip(arrays[k], -most, most)
-        parameters = Parameters(tuple(arrays[:n_layers]), tuple(arrays[n_layers:]))
-        history.append(accuracy(setup, parameters, circuit, *held_out, rng)[0])
-        yield Trained(parameters, tuple(history), bumps / steps, dropped / max(1, taken))
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A training after some steps: gradient steps, bumps, spikes that the cap dropped; the last layer bumped, or -1."""
+
+    parameters: Parameters
+    moments: tuple[tuple[Reals, ...], tuple[Reals, ...]]
+    taken: int = 0
+    bumps: int = 0
+    dropped: int = 0
+    bumped: int = -1
+    bump: float = 0.0
+
+
+def _after(
+    state: _State, measured: Pass, step: Step, rates: Sequence[float], silence: Sequence[float]
+) -> _State:
+    """Return the state after a batch: by the bump of a layer that is too silent, or else by Adam."""
+    arrays, n_layers = list(state.parameters.arrays), len(state.parameters.weights)
+    quiet = [k for k, t in enumerate(measured.spikes) if np.isinf(t).mean() > silence[k]]
+    if quiet:
+        k = quiet[0]
+        bump = 2.0 * state.bump if k == state.bumped else BUMP
+        arrays[k] = arrays[k].copy()
+        arrays[k][:, np.isinf(measured.spikes[k]).any(axis=0)] += bump
+        after = replace(state, bumps=state.bumps + 1, bumped=k, bump=bump)
+    else:
+        taken = state.taken + 1
+        first, second = (
+            tuple(beta * m + (1.0 - beta) * g**power for m, g in zip(moment, step.gradients, strict=True))
+            for moment, beta, power in zip(state.moments, BETAS, (1, 2), strict=True)
+        )
+        for k, (m, v) in enumerate(zip(first, second, strict=True)):
+            m, v = m / (1.0 - BETAS[0] ** taken), v / (1.0 - BETAS[1] ** taken)
+            arrays[k] = arrays[k] - rates[k >= n_layers] * m / (np.sqrt(v) + EPSILON)
+        dropped = state.dropped + step.dropped
+        after = replace(state, moments=(first, second), taken=taken, dropped=dropped, bumped=-1)
+    return replace(after, parameters=Parameters(tuple(arrays[:n_layers]), tuple(arrays[n_layers:])))
 
 
 # -- a table of trainings -----------------------------------------------------------------------------------------

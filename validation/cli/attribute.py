@@ -1,4 +1,7 @@
-"""The command ``attribute``: what each approximation of a target contributes to its error."""
+"""The command ``attribute``: what each approximation of a target contributes to its error.
+
+Its parameters are its options, which typer reads from them: there are as many as a user may choose.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The commands ``train``, to which packages add their own, and ``train task``: any network on any target."""
+"""The commands ``train``, to which packages add their own, and ``train task``: any network on any target.
+
+The parameters of a command are its options, which typer reads from them: there are as many as a user may choose.
+"""
 
 from __future__ import annotations
 

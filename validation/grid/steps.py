@@ -74,12 +74,19 @@ def to_steps(
     return steps
 
 
+MOST_STEPS = 2**31 - 1
+"""More than that no clock that is modelled here can count."""
+
+
 def number_of_steps(t_end: float, time_step: float) -> int:
-    """Return how many time steps t_end is, rounded; at least one, or a ValueError."""
+    """Return how many time steps t_end is, rounded; at least one and at most MOST_STEPS, or a ValueError."""
     refuse_units("t_end", t_end, "a number of seconds")
-    if not (math.isfinite(t_end) and round(t_end / time_step) >= 1):
+    n_steps = t_end / time_step
+    if not (math.isfinite(t_end) and round(min(n_steps, MOST_STEPS)) >= 1):
         raise ValueError(f"t_end must be at least one time step of {time_step!r} s; got {t_end!r}")
-    return round(t_end / time_step)
+    if n_steps > MOST_STEPS:
+        raise ValueError(f"t_end must be at most {MOST_STEPS} time steps of {time_step!r} s; got {t_end!r}")
+    return round(n_steps)
 
 
 def number_of_samples(network: Network, inputs: Mapping[str, es.SpikeTrains]) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ from eventsolve.io.records import Record
 from eventsolve.losses import Evaluation
 from validation.oracle import Exact
 from validation.target import Target, untraced
+from validation.training.batches import Integers, through_batches
 from validation.training.optimizers import Memory, Optimizer
 from validation.training.parameters import Parameters
 
@@ -128,25 +131,33 @@ def trained(
         row = Row(float("nan"), *tested(test, target, network))
         begin = _epoch(network, Memory(), (row,))
         yield begin
-    network, memory, history = begin.network, begin.memory, begin.history
+
+    def step(state: tuple[es.Network, Memory], chosen: Integers) -> tuple[tuple[es.Network, Memory], float]:
+        network, memory = state
+        record = target.run(replace(problem.select(chosen), network=network))
+        if record.loss_values is None:
+            raise ValueError(f"{record.name!r} gives no loss, which training needs")
+        gradients = parameters.gradients(record)
+        values, memory = optimizer.step(parameters.values(network), gradients, memory)
+        network = parameters.applied(network, values)
+        if raise_silent:
+            network = raised(network, record, raise_silent)
+        return (_held(target, network), memory), float(np.sum(record.loss_values))
+
+    def tell(losses: list[float]) -> None:
+        told(len(losses), _total(losses) / min(len(losses) * batch_size, problem.n_samples))
+
+    state, history = (begin.network, begin.memory), begin.history
     for number in range(begin.number + 1, epochs + 1):
         order = np.random.default_rng([seed, number]).permutation(problem.n_samples)
-        total = 0.0
-        for low in range(0, order.size, batch_size):
-            chosen = order[low : low + batch_size]
-            record = target.run(replace(problem.select(chosen), network=network))
-            if record.loss_values is None:
-                raise ValueError(f"{record.name!r} gives no loss, which training needs")
-            gradients = parameters.gradients(record)
-            values, memory = optimizer.step(parameters.values(network), gradients, memory)
-            network = parameters.applied(network, values)
-            if raise_silent:
-                network = raised(network, record, raise_silent)
-            network = _held(target, network)
-            total += float(np.sum(record.loss_values))
-            told(low // batch_size + 1, total / (low + chosen.size))
-        history = (*history, Row(total / order.size, *tested(test, target, network)))
-        yield _epoch(network, memory, history)
+        state, losses = through_batches(state, order, batch_size, step, tell)
+        history = (*history, Row(_total(losses) / order.size, *tested(test, target, state[0])))
+        yield _epoch(*state, history)
+
+
+def _total(losses: list[float]) -> float:
+    """Return their sum, one after the other, as every version of Python adds them."""
+    return reduce(add, losses, 0.0)
 
 
 def raised(network: es.Network, record: Record, amount: float) -> es.Network:

@@ -16,12 +16,13 @@ that are touched; neurons that step alike share one propagator.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
 from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
-from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator
 from eventsolve.kernels.recurrent_adjoint import (
     INSTANT_RELEASE,
@@ -31,8 +32,28 @@ from eventsolve.kernels.recurrent_adjoint import (
     nodes_in_order,
     releases_of,
 )
-from eventsolve.kernels.tables import Sampled
+from eventsolve.kernels.tables import Reals, Sampled
 from eventsolve.kernels.times import is_after
+
+
+class Vectors(NamedTuple):
+    """Changes of a layer, one column for each vector; each array is written.
+
+    Attributes
+    ----------
+    moves : (n_spikes, n_vectors)
+        By how much each spike of the sources moves, in seconds; of own ones it is written.
+    own_moves : (n_own, n_vectors)
+        The same of own spikes.
+    v, i, release : (n, n_vectors)
+        Of V and I at t_start, and of when a neuron that is held then is released; replaced by those at t_end.
+    """
+
+    moves: Reals
+    own_moves: Reals
+    v: Reals
+    i: Reals
+    release: Reals
 
 
 @compiled
@@ -83,48 +104,28 @@ def cross(m, spike, slope, v, own_moves):
 
 
 @compiled
-def carry(
-    neurons,
-    efferents,
-    spikes,
-    own_of,
-    start,
-    after,
-    own,
-    sample,
-    t_start,
-    t_end,
-    moves,
-    own_moves,
-    v,
-    i,
-    release,
-    stop,
-):
+def carry(neurons, efferents, run, own_of, sample, t_start, vectors, stop):
     """Carry vectors through one sample of a layer; return the first own spike without a slope that one moves, or -1.
 
     Parameters
     ----------
-    spikes : Spikes
-        Of the sources and, of a cyclic layer, of itself, in order of time, exactly; ``own_of`` says which own spike
-        each is, -1 for those of sources and those before ``after``.
-    start : States
-        With which it began; arrivals in (after, t_end] were taken.
-    own : Spikes
-        Of the layer, in order of occurrence.
-    moves : (n_spikes, n_vectors)
-        By how much each of ``spikes`` moves, in seconds; of own ones it is written.
-    own_moves : (n_own, n_vectors)
-        Written: the same of own spikes.
-    v, i, release : (n, n_vectors)
-        Of V and I at t_start, and of when a neuron that is held then is released; replaced by those at t_end.
+    run : Run
+        What the layer did, its ``spikes`` in order of time, exactly.
+    own_of : (n_spikes,)
+        Which own spike each of those is, -1 for those of sources and those before ``after``.
+    sample : int
+    t_start : float
+        In seconds.
+    vectors : Vectors
     """
+    spikes, own, start, after, t_end = run
+    moves, own_moves, v, i, release = vectors
     tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
     subtracts = neurons.subtracts
     source_bundles, delays, first = efferents.offsets, efferents.delay, efferents.first
     targets, weights, bundle_delta = efferents.target, efferents.weight, efferents.delta
     n, n_vectors = v.shape
-    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size), np.zeros(own.times.size)
+    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size + n), np.zeros(own.times.size)
     longest = delays.max() if delays.size else 0.0
     dense = efferents.dense.copy()
     if bundle_delta.any():
@@ -160,10 +161,8 @@ def carry(
             spike_of[own_of[g]] = g
     t = np.full(n, t_start)
     held, lifted = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    current = np.empty(n)  # I itself, for the slopes at the releases of spikes before the start
     for m in range(n):
         held[m] = is_after(start.free_at[sample, m], start.free_low[sample, m], t_start, 0.0)
-        current[m] = start.i[sample, m] * decay((t_start - start.time[sample, m]) / tau_syn[m])
     h, with_mem, with_syn, ea, eb, k = 0.0, 1.0, 1.0, 1.0, 1.0, 0.0  # the last propagator
     grazing, node, place, cause = -1, 0, 0, 0
     for piece in range(edges.size):
@@ -187,12 +186,10 @@ def carry(
                 ea, eb, k = propagator(now - t[m], tau_mem[m], tau_syn[m])
                 h, with_mem, with_syn = now - t[m], tau_mem[m], tau_syn[m]
                 step(m, v, i, held[m], ea, eb, k)
-                current[m] *= eb
                 t[m] = now
                 if kind in (RELEASE, INSTANT_RELEASE):
-                    slope = right[which] if which >= 0 else (current[m] - start.u[sample, m]) / tau_mem[m]
                     for q in range(n_vectors):
-                        v[m, q] -= release[m, q] * slope
+                        v[m, q] -= release[m, q] * right[which]
                         release[m, q] = 0.0
                     held[m] = False
                     continue
@@ -234,11 +231,9 @@ def carry(
                     h, with_mem, with_syn = now - t[m], tau_mem[m], tau_syn[m]
                     ea, eb, k = propagator(h, with_mem, with_syn)
                 step(m, v, i, held[m], ea, eb, k)
-                current[m] *= eb
                 t[m] = now
                 by_v, by_i = weights[s] / tau_mem[m], weights[s] / tau_syn[m]
                 if not delta:
-                    current[m] += weights[s]
                     if held[m]:
                         for q in range(n_vectors):
                             i[m, q] += by_i * moves[cause, q]

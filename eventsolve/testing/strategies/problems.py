@@ -1,4 +1,8 @@
-"""Whole problems, well away from any change of the order of events."""
+"""Whole problems, well away from any change of the order of events.
+
+:func:`problems` has the options of all strategies that it draws from, by their own names: a call gives the few that it
+cares for, as is usual of Hypothesis.
+"""
 
 from __future__ import annotations
 

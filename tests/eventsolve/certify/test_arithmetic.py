@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from eventsolve.certify import arithmetic
 from eventsolve.certify.arithmetic import (
+    UNIT,
     Enclosures,
     Undecided,
     added,
@@ -281,3 +282,9 @@ def test_a_text_is_a_decimal_ball_of_a_length_and_an_exponent_that_take_no_time_
     assert arithmetic.is_written("[1.5e-30 +/- 2.5e-40]")
     for text in ("", "1e9999", "[1 +/- 2] ", "nan", "[1 +/- ]", "1 +/- 2"):
         assert not arithmetic.is_written(text)
+
+
+def test_the_unit_is_what_lies_from_minus_one_to_one():
+    low, high = ends(UNIT)
+    assert -UP <= low <= -1
+    assert 1 <= high <= UP

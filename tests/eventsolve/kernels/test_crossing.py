@@ -222,3 +222,22 @@ def test_an_interval_is_excluded_where_v_stays_far_below():
     assert not possible(0.0, 0.9, 1.0, 20e-3, 20e-3, 5e-3)
     assert not possible(0.0, 2.0, 1.0, 20e-3, 20e-3, 5e-3)
     assert possible(0.0, 6.4, 1.0, 20e-3, 20e-3, 5e-3)
+
+
+def test_a_peak_that_rounding_hides_is_undecided_and_not_passed_over():
+    """I hardly decays, so that V rises to all but I, which is above the threshold by an ulp, as V is below it at first.
+
+    u delta + i/tau_mem, which is u/tau_syn + (i - u)/tau_mem > 0, is then lost in its roundings, and with it the peak.
+    """
+    rng = np.random.default_rng(0)
+    n = 20_000
+    tau_mem, c = rng.uniform(10e-3, 40e-3, n), rng.uniform(0.5, 2.0, n)
+    tau_syn = tau_mem * 10.0 ** rng.uniform(14, 20, n)
+    u, i = np.nextafter(c, 0.0), np.nextafter(c, 9.0)
+    hidden = u * ((tau_mem - tau_syn) / (tau_mem * tau_syn)) + i * (1.0 / tau_mem) <= 0.0
+    assert hidden.sum() > 100
+    for state in zip(*(column[hidden][:300].tolist() for column in (u, i, c, tau_mem, tau_syn)), strict=True):
+        assert extremum(state[0], state[1], *state[3:]) == math.inf
+        s, grazing = crossing_time(*state)
+        assert grazing
+        assert s > 0.0

@@ -1,4 +1,7 @@
-"""The commands ``train yinyang``, ``train recipes`` and ``train search``."""
+"""The commands ``train yinyang``, ``train recipes`` and ``train search``.
+
+Their parameters are their options, which typer reads from them: there are as many as a user may choose.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from validation.tasks.yin_yang.engines import Activity, Engine, Integers
 from validation.tasks.yin_yang.optimizer import Moments, in_unit, initial_moments, rounded, step
 from validation.tasks.yin_yang.recipe import VALIDATION_SEED, Parameters, Recipe, initial_parameters
 from validation.tasks.yin_yang.silence import Bump, bumped, lifted, raised
+from validation.training.batches import through_batches
 
 Progress = Callable[[float, float], None]
 """Is told the epochs done, with a fraction, and the mean loss in this one."""
@@ -149,23 +150,26 @@ def _after_epoch(
     start = time.perf_counter()
     order = np.random.default_rng([seed, 2, state.epoch]).permutation(recipe.n_train)
     random = np.random.default_rng([seed, 3, state.epoch])
-    losses, right = [], []
-    for batch in range(recipe.n_batches):
-        chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-        state, loss, correct = _after_batch(
-            recipe, engine, state, batch, data.train[chosen], data.train_labels[chosen], random
-        )
-        losses.append(loss)
-        right.append(correct)
-        progress(state.epoch + (batch + 1) / recipe.n_batches, float(np.mean(losses)))
+
+    def step(reached: tuple[State, int], chosen: Integers) -> tuple[tuple[State, int], tuple[float, float]]:
+        before, batch = reached
+        samples, labels = data.train[chosen], data.train_labels[chosen]
+        after, loss, right = _after_batch(recipe, engine, before, batch, samples, labels, random)
+        return (after, batch + 1), (loss, right)
+
+    def tell(results: list[tuple[float, float]]) -> None:
+        done = state.epoch + len(results) / recipe.n_batches
+        progress(done, float(np.mean([loss for loss, _ in results])))
+
+    (state, _), results = through_batches((state, 0), order, recipe.batch_size, step, tell, whole=True)
     activity = engine.run(state.parameters, data.test)
     hidden, out = activity.counts
     validation = 0.0
     if recipe.n_validation:
         validation = accuracy(engine.run(state.parameters, data.validation), data.validation_labels)
     epoch = Epoch(
-        loss=float(np.mean(losses)),
-        train_accuracy=float(np.mean(right)),
+        loss=float(np.mean([loss for loss, _ in results])),
+        train_accuracy=float(np.mean([right for _, right in results])),
         validation_accuracy=validation,
         test_accuracy=accuracy(activity, data.test_labels),
         hidden_spikes=float(hidden.sum() / len(hidden)),

@@ -1,0 +1,148 @@
+"""What every event adds to the adjoint, against differences in many digits, for both kernels that go backwards."""
+
+from math import fsum
+
+import numpy as np
+import pytest
+from comparing import Comparison
+from networks import EPS
+from scipy.optimize import brentq
+
+import eventsolve as es
+from eventsolve import multiprecision
+from eventsolve.patterns import NAMES
+
+MS = 1e-3
+T_END = 13 * MS
+READ = (3.5 * MS, 6 * MS, 12 * MS)
+"""While V is held after a first spike, if it ever is; free; and late."""
+
+
+def solved(*, cyclic, reset, t_ref):
+    """Two neurons: the first is lifted beyond its threshold at 3 ms, the second crosses it; both spike again later."""
+    net = es.Network()
+    net.add_input("in", 2)
+    neuron = es.LIF(
+        [20 * MS, 15 * MS],
+        [5 * MS, 7 * MS],
+        v_threshold=[1.0, 0.9],
+        v_reset=[-0.3, 0.1],
+        v_leak=[0.15, -0.1],
+        t_ref=t_ref,
+        v_initial=[0.2, -0.1],
+        i_initial=[0.7, -0.4],
+        reset=reset,
+    )
+    net.add_population("n", 2, neuron)
+    net.connect("in", "n", [[1.2, 0.0], [-0.2, 0.35]], delay=1 * MS, synapse="delta", name="jump")
+    net.connect("in", "n", [[5.0, 6.0], [9.0, 5.0]], delay=[[0.5 * MS, 1.5 * MS], [0.7 * MS, 2.5 * MS]])
+    if cyclic:
+        net.connect("n", "n", [[0.0, 1.1], [-0.9, 0.6]], delay=[[0.0, 1.3 * MS], [0.4 * MS, 2.2 * MS]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[2 * MS], [6.1 * MS]]])}
+    return es.solve(net, inputs, T_END)
+
+
+rng = np.random.default_rng(1)
+SPIKES, VOLTAGES = rng.uniform(0.3, 1.0, (2, 20)) * rng.choice([-1, 1], (2, 20)), rng.normal(0, 1e-2, (2, 3))
+"""What the times of each neuron's spikes, and V where it is read, are multiplied with."""
+
+
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+@pytest.mark.parametrize("t_ref", [0.0, 2 * MS])
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
+    solution = solved(cyclic=cyclic, reset=reset, t_ref=t_ref)
+    spikes, inputs = solution.spikes["n"], {"in": solution.spikes["in"]}
+    assert (np.bincount(spikes.neurons) >= 2).all(), spikes.neurons
+    assert (
+        spikes.times[spikes.neurons == 0][0] == 3 * MS
+    )  # triggered by the jump, which the adjoint has to follow
+    place = [np.count_nonzero(spikes.neurons[:k] == m) for k, m in enumerate(spikes.neurons)]
+    cotangents = SPIKES[spikes.neurons, place]
+
+    def exact(found):
+        count, total = [0, 0], found.context.mpf(0)
+        for time, neuron in found.spikes["n"][0]:
+            total += float(SPIKES[neuron, count[neuron]]) * time
+            count[neuron] += 1
+        for neuron in range(2):
+            for q, time in enumerate(READ):
+                total += float(VOLTAGES[neuron, q]) * found.voltage("n", 0, neuron, time)
+        return total
+
+    read = es.losses.SampledVoltage(
+        "n", READ, lambda v: ((v * VOLTAGES).sum((1, 2)), np.broadcast_to(VOLTAGES, v.shape))
+    )
+    by_times, by_voltages = es.vjp(solution, {"n": cotangents}), es.value_and_grad(solution, read)[1]
+    wanted = [
+        (name, key)
+        for name in NAMES
+        for key in getattr(by_times, name)
+        # no t_ref is below 0, and a spike of the network itself is no number that may move
+        if not (name == "t_ref" and t_ref == 0.0) and (name != "spike_times" or key == "in")
+    ]
+    truth = multiprecision.gradient(solution.network, inputs, T_END, exact, wanted, digits=16)
+    errors, compare = es.gradient_condition(solution).errors, Comparison()
+    n_events = 10 * (spikes.n_spikes + 5)
+    for name, key in wanted:
+        found = sum(np.asarray(getattr(part, name)[key]).reshape(-1) for part in (by_times, by_voltages))
+        expected = np.array([float(x) for x in truth[name, key]])
+        # what spike times are known to; of a voltage, a few roundings at each event of the terms that it adds
+        room = (abs(cotangents) * errors[name]["n"]).sum() + n_events * 8 * EPS * np.abs(expected).max()
+        compare.close(found, expected, room, (name, key))
+    compare.demand(0.8)
+
+
+@pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_spike_at_which_v_does_not_rise_has_no_gradient(cyclic):
+    """V peaks at a multiple of 2^-23 s, to which times at 2^29 s are rounded, and at the threshold, by an ulp."""
+    rng, n, late = np.random.default_rng(0), 60, round(9 * MS * 2**23) / 2**23
+    tau_syn = np.repeat(rng.uniform(3 * MS, 6 * MS, n // 2), 2)  # two and two hear the same
+    tau_mem = np.array(
+        [
+            brentq(lambda m, s=s: np.log(m / s) * m * s / (m - s) - late, 1.05 * s, 1.0, xtol=1e-18)
+            for s in tau_syn
+        ]
+    )
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", n, es.LIF(tau_mem, tau_syn))
+    net.connect(
+        "in", "n", (np.exp(late / tau_syn) * (1 + EPS * np.repeat(rng.integers(-1, 3, n // 2), 2)))[:, None]
+    )
+    if cyclic:
+        net.connect("n", "n", np.zeros((n, n)), delay=1.0)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[2.0**29]]])}, 2.0**29 + 0.1)
+    spikes, slope = solution.spikes["n"], es.margins(solution).slope["n"]
+    for neurons in (slope.neurons[slope.values == 0.0], slope.neurons[slope.values < 0.0]):
+        assert neurons.size  # where I is the threshold to the last bit, and where it is below
+        with pytest.raises(
+            es.UndefinedGradientError, match=f"neuron {neurons.min()} of 'n' in sample 0 grazes"
+        ):
+            es.vjp(solution, {"n": np.isin(spikes.neurons, neurons).astype(float)})
+    steep = np.isin(spikes.neurons, slope.neurons[slope.values > 0.0])
+    assert steep.any()
+    assert np.isfinite(es.vjp(solution, {"n": steep.astype(float)}).weight["in", "n"]).all()
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_spike_moves_with_the_arrival_that_triggers_it_wherever_rounding_puts_the_two(cyclic):
+    """A sum of float64 is no float64: it is above the rounded time of the spike as often as it is below."""
+    times, delays = np.arange(1, 12) * MS, np.array([0.3, 0.7, 1.1, 2.3, 4.9]) * MS
+    rests = {fsum((t, d, -(t + d))) > 0.0 for t in times.tolist() for d in delays.tolist()}
+    assert rests == {False, True}
+    n = delays.size
+    net = es.Network()
+    net.add_input("in", n)
+    net.add_population("n", n, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "n", 2.0 * np.eye(n), delay=np.broadcast_to(delays, (n, n)), synapse="delta")
+    if cyclic:
+        net.connect("n", "n", np.zeros((n, n)), delay=1 * MS)
+    inputs = {"in": es.SpikeTrains.from_dense(np.broadcast_to(times[:, None], (times.size, n)))}
+    solution = es.solve(net, inputs, 20 * MS)
+    assert (solution.spikes["n"].counts() == 1).all()
+    grads = es.vjp(solution, {"n": np.ones(times.size * n)})
+    np.testing.assert_array_equal(grads.spike_times["in"], 1.0)
+    np.testing.assert_array_equal(grads.delay["in", "n"], times.size * np.eye(n))
+    np.testing.assert_array_equal(grads.weight["in", "n"], 0.0)
