@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.errors import Carrying
-from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import backward
 from eventsolve.kernels.recurrent_adjoint import mirror
@@ -311,7 +311,7 @@ def reduced(values: Reals, reduction: Reduction) -> Any:
     if reduction == "none":
         return values
     total = float(np.sum(values))
-    return float(np.sum(values) / values.size) if reduction == "mean" else total
+    return total / values.size if reduction == "mean" else total
 
 
 def require_solution(solution: object) -> None:
@@ -476,7 +476,9 @@ def _backward(
     spike_times, contributions, _ = back(solution, evaluation, wrt, per_sample, threads)
     fields = by_name(layers_of(solution.network), contributions, wrt, per_sample)
     if "spike_times" in wrt:
-        fields["spike_times"] = spike_times
+        for times in spike_times.values():
+            times.setflags(write=False)
+        fields["spike_times"] = FrozenMapping.of_read_only(spike_times)
     gradients = Gradients(
         **fields,
         silent_samples=evaluation.silent_samples,
@@ -719,7 +721,7 @@ def by_name(
     layers: tuple[Layer, ...], contributions: list[list[Contribution]], wrt: tuple[str, ...], per_sample: bool
 ) -> dict[str, Mapping[Any, Any]]:
     """Return the mappings of :class:`Gradients` but for ``spike_times``, those that were not asked for included."""
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in wrt}
+    fields: dict[str, dict[Any, Any]] = {name: {} for name in NAMES}
     for index, layer in enumerate(layers):
         n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.n_synapses), (n_rows, layer.n_synapses), (n_rows, 8, layer.size))
@@ -728,11 +730,18 @@ def by_name(
         )
         if not per_sample:
             d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
+        for column in (d_weight, d_delay, d_parameters):
+            column.setflags(write=False)  # and so is every part of it
         for name, values in (("weight", d_weight), ("delay", d_delay)):
             if name in wrt:
                 split = layer.bundles_by_projection(values) if layer.cyclic else layer.by_projection(values)
-                fields[name].update({p.key: p.shaped(split[p.key]) for p in layer.projections})
-        for name, population, row, place in layer.parameters:
-            if name in wrt:
-                fields[name][population] = d_parameters[..., row, place]
-    return {name: fields[name] if name in wrt else NotAskedFor(name, wrt) for name in NAMES}
+                fields[name].update({p.key: read_only(p.shaped(split[p.key])) for p in layer.projections})
+        by_row = d_parameters.swapaxes(0, 1) if per_sample else d_parameters
+        for population, place, parameters in layer.parameters:
+            rows = list(by_row[..., place])
+            for name, row in parameters:
+                fields[name][population] = rows[row]
+    return {
+        name: FrozenMapping.of_read_only(fields[name]) if name in wrt else NotAskedFor(name, wrt)
+        for name in NAMES
+    }
