@@ -7,6 +7,7 @@ be accepted; a fault has to be named, or honestly not; a name that is not the fa
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
@@ -411,6 +412,20 @@ FAULTS: dict[str, Fault] = {
         with_weights(lambda w: w * np.where(np.arange(len(w)) == 2, 1.4, 1.0)[:, None], IN),
         "neuron 2",
     ),
+    "weights of one neuron noisy": Fault(
+        with_weights(
+            lambda w: (
+                w
+                * np.where(
+                    (np.arange(len(w)) == 2)[:, None],
+                    np.random.default_rng(w.size).normal(1.0, 0.1, w.shape),
+                    1.0,
+                )
+            ),
+            IN,
+        ),
+        UNNAMED,
+    ),
     "weights of one source": Fault(
         with_weights(lambda w: w * np.where(np.arange(w.shape[1]) == 2, 1.4, 1.0), IN),
         UNNAMED + "|neuron 2 of 'in'",
@@ -625,6 +640,49 @@ FAULTS: dict[str, Fault] = {
     "labels rolled": Fault(with_loss(labels=lambda x: np.roll(x, 1)), "label"),
 }
 
+AND = " & "
+"""Between two faults of one record."""
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A machine with a fault, in which another one is planted."""
+
+    machine: Any
+    plant: Plant
+
+    @property
+    def h(self) -> float:
+        """The time step."""
+        return float(self.machine.h)
+
+    def run(self, given: es.Problem, ran: es.Problem | None = None) -> Record | None:
+        """Return the record of a problem, or what it becomes if another one is run in its place."""
+        found = self.plant(self.machine, ran or given)
+        if found is None:
+            return None
+        return replace(found, network=given.network, inputs=given.inputs, loss=given.loss)
+
+
+def fault_of(kind: str) -> Fault:
+    """Return a fault, or two at once, of which a verdict names either or both."""
+    if AND not in kind:
+        return FAULTS[kind]
+    one, other = (FAULTS[k] for k in kind.split(AND))
+    return Fault(
+        lambda machine, given: one.plant(Faulty(machine, other.plant), given), f"{one.words}|{other.words}"
+    )
+
+
+def pairs(network: str, count: int, rng: np.random.Generator) -> list[str]:
+    """Return pairs of faults drawn by chance, of which the first is one of the network or its inputs."""
+    every = list(FAULTS)
+    of_networks = every[every.index("weights x1.5") : every.index("state carried")]
+    of = [kind for kind, fault in FAULTS.items() if network in fault.on]
+    moving = [kind for kind in of if kind in of_networks]
+    return [f"{rng.choice(moving)}{AND}{rng.choice(of)}" for _ in range(count)]
+
+
 RIGHT: dict[str, Program] = {
     "exact": Program(),
     "up": Program(rounding="up"),
@@ -645,9 +703,15 @@ STEPS = (1e-3, 1e-4, 1e-5)
 TOLD: dict[str, Callable[[Record], Record]] = {
     "all": lambda r: r,
     "means": lambda r: averaged(r),
-    "spikes": lambda r: replace(r, gradients={}, loss_values=None),
+    "spikes": lambda r: spikes_alone(r),
+    "few spikes": lambda r: spikes_alone(r),
 }
-"""What a record tells: all, spikes with loss and gradients of the batch, or spikes alone."""
+"""What a record tells: all, spikes with loss and gradients of the batch, spikes alone, or those of one sample alone."""
+
+
+def spikes_alone(record: Record) -> Record:
+    """Return a record without loss and gradients."""
+    return replace(record, gradients={}, loss_values=None)
 
 
 def averaged(record: Record) -> Record:
@@ -701,20 +765,22 @@ class Choice:
     steps: tuple[float, ...] = STEPS
     told: tuple[str, ...] = tuple(TOLD)
     only: str = ""
+    pairs: int = 0
 
 
 def plans(choice: Choice) -> list[tuple[str, str, float, str, str]]:
     """Return machine, network, step, what is told and fault of every case, in an order of chance."""
-    found = [
-        (machine, network, h, told, kind)
-        for machine in choice.machines
-        for network in choice.networks
-        for h in choice.steps
-        for told in choice.told
-        for kind, fault in [*FAULTS.items(), *((name, None) for name in RIGHT if machine == "numpy")]
-        if (fault is None or network in fault.on) and re.search(choice.only, kind)
-    ]
-    np.random.default_rng(choice.seed).shuffle(found)  # type: ignore[arg-type]
+    rng = np.random.default_rng(choice.seed)
+    found = []
+    for machine, network, h, told in itertools.product(
+        choice.machines, choice.networks, choice.steps, choice.told
+    ):
+        kinds = [kind for kind, fault in FAULTS.items() if network in fault.on]
+        kinds += list(RIGHT) if machine == "numpy" else []
+        if choice.pairs:
+            kinds = pairs(network, choice.pairs, rng)
+        found += [(machine, network, h, told, kind) for kind in kinds if re.search(choice.only, kind)]
+    rng.shuffle(found)  # type: ignore[arg-type]
     return found
 
 
@@ -723,10 +789,12 @@ def case_of(plan: tuple[str, str, float, str, str], given: es.Problem) -> Case |
     machine, network, h, told, kind = plan
     if kind in RIGHT:
         record = TOLD[told](replace(RIGHT[kind], h=h).run(given))
+        if told == "few spikes":
+            record, given = first_sample(record), replace(given, loss=None).select([0])
         return Case("correct", network, h, kind, "", record, given, told)
-    program = MACHINES[machine](h)
+    program, fault = MACHINES[machine](h), fault_of(kind)
     try:
-        planted = FAULTS[kind].plant(program, given)
+        planted = fault.plant(program, given)
         right = program.run(given)
     except ValueError:  # of a target that does not do what this network, or the fault, needs
         if isinstance(program, Program):
@@ -734,10 +802,25 @@ def case_of(plan: tuple[str, str, float, str, str], given: es.Problem) -> Case |
         return None
     if planted is None:
         return None
-    record = TOLD[told](planted)
-    if same(record, TOLD[told](right)):
+    record, beside = TOLD[told](planted), TOLD[told](right)
+    if told == "few spikes":
+        record, beside, given = (
+            first_sample(record),
+            first_sample(beside),
+            replace(given, loss=None).select([0]),
+        )
+    if same(record, beside):
         return None
-    return Case(kind, network, h, machine, FAULTS[kind].words, record, given, told)
+    return Case(kind, network, h, machine, fault.words, record, given, told)
+
+
+def first_sample(record: Record) -> Record:
+    """Return what a record of spikes alone says of its first sample."""
+
+    def first(trains: dict[str, es.SpikeTrains]) -> dict[str, es.SpikeTrains]:
+        return {name: t[:1] for name, t in trains.items()}
+
+    return replace(record, inputs=first(dict(record.inputs)), spikes=first(dict(record.spikes)), loss=None)
 
 
 FLOAT32 = 1e-5
@@ -791,13 +874,21 @@ def main() -> int:
     parser.add_argument("--steps", nargs="*", type=float, default=list(STEPS))
     parser.add_argument("--told", nargs="*", default=list(TOLD))
     parser.add_argument("--only", default="", help="an expression for the faults")
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=0,
+        help="two faults at once in place of one: so many drawn for each table cell",
+    )
     parser.add_argument("--most", type=int, help="how many are judged, by default all")
     parser.add_argument("--patience", type=float, default=PATIENCE, help="as of diagnose")
     parser.add_argument("--results", type=Path, help="a file of what was judged before, which is added to")
     parser.add_argument("--table", action="store_true", help="print the table of the results and end")
     a = parser.parse_args()
     known = results(a.results) if a.results else {}
-    choice = Choice(a.seed, tuple(a.machines), tuple(a.networks), tuple(a.steps), tuple(a.told), a.only)
+    choice = Choice(
+        a.seed, tuple(a.machines), tuple(a.networks), tuple(a.steps), tuple(a.told), a.only, a.pairs
+    )
     given: dict[str, es.Problem] = {}
     judgements = 0
     for plan in [] if a.table else plans(choice):

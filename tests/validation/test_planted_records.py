@@ -224,3 +224,46 @@ def test_outputs_without_a_spike_are_not_told_from_those_that_are_not_written_do
     """Of spikes alone: nothing comes of theirs."""
     found = diagnose(given, TOLD["spikes"](FAULTS["weights negated"].plant(Program(h=STEP), given)))
     assert found.verdict == "unexplained" or "silent in the record alone" not in found.sentence
+
+
+def noisy(seed):
+    """Return a problem of one neuron with 8 inputs, and the spikes that it has with each weight 5 % off by chance."""
+    rng, net = np.random.default_rng(seed), es.Network()
+    net.add_input("in", 8)
+    net.add_population("out", 1, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    weights = rng.normal(1.6, 1.2, (1, 8)).round(3)
+    net.connect("in", "out", weights)
+    spans = (0.0, 15e-3, 30e-3)
+    lists = [[[round(rng.uniform(a, a + 13e-3), 6) for a in spans] for _ in range(8)] for _ in range(4)]
+    problem = es.Problem(net, {"in": es.SpikeTrains.from_lists(lists)}, 60e-3)
+    other = net.with_weights({("in", "out"): weights * rng.normal(1.0, 0.05, (1, 8))})
+    record = TimeStepped(STEP).run(replace(problem, network=other))
+    return problem, replace(record, network=net, traces={})
+
+
+@pytest.mark.parametrize(
+    ("seed", "words"), [(5, "one spike is written down too many"), (7, "one synapse has another weight")]
+)
+def test_what_fits_few_spikes_of_one_neuron_is_told_and_not_named(seed, words):
+    """Of some 25 spikes of which few differ, one of two dozen numbers would make them, too, and each was named."""
+    found = diagnose(*noisy(seed), patience=1.0)
+    assert found.verdict == "unexplained"
+    assert words in found.name
+
+
+@pytest.mark.parametrize("kind", ["plain", "recurrent"])
+def test_a_neuron_contradicts_a_scheme_as_often_as_something_is_wrong_with_it(kind):
+    """What comes after a spike that is off is none of its own: all get the recorded spikes and resets."""
+    problem = planted_records.problem(kind, 1)
+    neurons = {"hidden": range(7), "out": range(3)}
+    right = evidence_of(problem, Program(h=STEP).run(problem), STEP)
+    assert linear.contradictions(right, Clock(), neurons, 100) == 0
+    spikes = right.record.spikes["hidden"]
+    kept = np.arange(spikes.n_spikes) != 3
+    lost = es.SpikeTrains.from_arrays(
+        spikes.times[kept], spikes.neurons[kept], spikes.samples[kept], n_samples=5, n_neurons=7
+    )
+    without = replace(right.record, spikes={**right.record.spikes, "hidden": lost}, gradients={})
+    there = evidence_of(problem, without, STEP)
+    assert linear.contradictions(there, Clock(), {"hidden": [int(spikes.neurons[3])]}, 100) >= 1
+    assert linear.contradictions(there, Clock(), {"hidden": range(7), "out": range(3)}, 100) > 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.compare.records import depths
+from eventsolve.network import Projection
 from validation.diagnosis import guesses, linear, places, scans, writing
 from validation.diagnosis.evidence import Evidence, differing, distance, mismatch
 from validation.diagnosis.guesses import Guess, Kind
@@ -25,8 +28,12 @@ NEAREST = 3
 """Schemes on which guesses are tried first."""
 FEW = 3
 """Neurons of which each may be the one that is wrong."""
-SURE, OF_NUMBERS, OF_PLACES = 4, 8, 12
-"""Spikes that differ at least where nothing but they tells a guess, one with a number, or one at a place."""
+SURE = 6
+"""Facts beyond those that one of all guesses has by chance, where nothing but spikes tells it."""
+FACTS = 64
+"""Facts that tell apart more than can be guessed."""
+OF_A_TIME = 8
+"""Facts that a time in continuous time is: more of its digits are recorded."""
 SOME = 3
 """Samples that part, with which a place is tried first."""
 VARIATIONS = 3
@@ -46,6 +53,8 @@ class Base:
         As in :class:`validation.diagnosis.evidence.Evidence`.
     off : int
         Spikes that the record has otherwise.
+    evidence : Evidence
+        What it is held against.
     odd : Odd or None
         Who spikes otherwise than what it got explains; None if that is not known.
     """
@@ -53,12 +62,37 @@ class Base:
     scheme: Scheme
     spikes: Mapping[str, Integers]
     off: int
+    evidence: Evidence
     odd: Odd | None = None
 
     @property
     def apart(self) -> tuple[int, int]:
         """How far it is from the record: neurons, where they are known, then spikes."""
         return (0 if self.odd is None else self.odd.count), self.off
+
+    @cached_property
+    def facts(self) -> int:
+        """How many facts a guess has to put right, all at once, of which none follows from another.
+
+        On a clock they are counted with every neuron given the recorded spikes, by
+        :func:`validation.diagnosis.linear.contradictions`; where that cannot be done, a neuron whose spikes in a sample
+        are off is one, if it does not come after another that is.
+        """
+        near = self.evidence.beside(self.spikes)
+        if not self.evidence.clocked:
+            off = {name: differing(rows, self.spikes[name]) for name, rows in near.items()}
+            return OF_A_TIME * _first(self.evidence, off)
+        there = located(self.evidence, [self])[0].odd if self.odd is None else self.odd
+        if there is not None and isinstance(self.scheme, Clock):
+            count = linear.contradictions(self.evidence, self.scheme, there.neurons, FACTS)
+            if count is not None:
+                return count
+        pairs = odd(self.evidence, self.spikes).of
+        return _first(self.evidence, {name: len(of) for name, of in pairs.items()})
+
+    def tells(self, guesses: int) -> bool:
+        """Say whether spikes alone tell one of so many guesses from all others, half of which have a fact by chance."""
+        return self.facts >= math.log2(max(guesses, 1)) + SURE
 
 
 def bases(evidence: Evidence) -> list[Base]:
@@ -81,7 +115,7 @@ def _bases(evidence: Evidence, of: Iterable[Scheme]) -> list[Base]:
     for scheme in of:
         answer = Twin(scheme).answer(spikes_only, replace(evidence.problem, loss=None))
         if answer is not None:
-            found.append(Base(scheme, answer.spikes, mismatch(evidence, answer.spikes)))
+            found.append(Base(scheme, answer.spikes, mismatch(evidence, answer.spikes), spikes_only))
     said = evidence.record.scheme.said
     return sorted(found, key=lambda base: (not base.scheme.is_as(said), base.off))
 
@@ -249,7 +283,7 @@ class Moved:
     number : str
         Format of states, of which there are others where it is "float64".
     alone : bool
-        Whether the spikes that it puts right are so many that they alone tell it from other guesses.
+        Whether spikes alone tell it from other guesses, by :meth:`Base.tells`.
     """
 
     name: str
@@ -272,8 +306,17 @@ class Moved:
 
 def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     """Return the slips of writing spikes down that make a scheme right."""
+    every = list(writing.rewritings(evidence))
+    on = {base.scheme: base for base in found}
+    return [
+        replace(moved, alone=on[moved.schemes[0]].tells(len(every)))
+        for moved in _written(evidence, found, every)
+    ]
+
+
+def _written(evidence: Evidence, found: Sequence[Base], every: Sequence[writing.Rewriting]) -> list[Moved]:
     problem, result = evidence.problem, []
-    for rewriting in writing.rewritings(evidence):
+    for rewriting in every:
         right = tuple(b.scheme for b in found if mismatch(rewriting.evidence, b.spikes) == 0)
         if right:
             where, told = rewriting.where, rewriting.evidence
@@ -354,18 +397,18 @@ def _short(
         name, where = "states in float16: V and I are held in 11 bits", "spikes of all populations"
         moved = _on_all_like(evidence, found, base, Guess(name, where, evidence.problem), "float16")
         if moved.schemes:
-            yield replace(moved, number="float16", alone=_alone(evidence, base, SURE))
+            yield replace(moved, number="float16", alone=base.tells(work.tried))
 
 
 def _placed(
     evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
 ) -> Iterator[Moved]:
     """Yield what is wrong with one synapse, one neuron or one packet, and what is off by a number that is computed."""
-    alone = _alone(evidence, base, OF_PLACES)
     for numbers in _linear(evidence, base, work):
         guess = numbers.guess(evidence.problem, numbers.roundest)
         if work.allows(cost(evidence)) and (number := _right(evidence, base.scheme, guess)):
-            yield replace(_on_all_like(evidence, found, base, guess, number), alone=alone, numbers=numbers)
+            moved = _on_all_like(evidence, found, base, guess, number)
+            yield replace(moved, alone=base.tells(work.tried), numbers=numbers)
     parted = places.partings(evidence, base.spikes)
     some = [parting.sample for parting in parted[:SOME]]
     part, price = evidence.only(some), cost(evidence) * len(some) / evidence.problem.n_samples
@@ -375,7 +418,8 @@ def _placed(
             continue
         small = replace(guess.problem, loss=None).select(some)
         if spikes_off(part, base.scheme, small) == 0 and (number := _right(evidence, base.scheme, guess)):
-            yield replace(_on_all_like(evidence, found, base, guess, number), alone=alone)
+            moved = _on_all_like(evidence, found, base, guess, number)
+            yield replace(moved, alone=base.tells(work.tried))
 
 
 def _linear(evidence: Evidence, base: Base, work: Work) -> Iterator[scans.Range]:
@@ -386,10 +430,19 @@ def _linear(evidence: Evidence, base: Base, work: Work) -> Iterator[scans.Range]
     ((population, neurons),) = base.odd.neurons.items()
     size = evidence.problem.network.population(population).size
     price = cost(evidence) + linear.STEP * evidence.n_steps
-    if len(neurons) == 1 and work.allows(price):
-        yield from linear.of_a_neuron(evidence, base.scheme, population, neurons[0])
-    if work.allows(size * price):
+    into = _into(evidence, population)
+    sources = sum(np.unique(p.sources).size for p in into)
+    parameters = 1 + len(linear.OWN)
+    if len(neurons) == 1:
+        own = sum(int(np.diff(p.row_offsets)[neurons[0]]) for p in into)
+        if work.allows(price, own + parameters):
+            yield from linear.of_a_neuron(evidence, base.scheme, population, neurons[0])
+    if work.allows(size * price, sources + len(into) + parameters):
         yield from linear.of_a_population(evidence, base.scheme, population)
+
+
+def _into(evidence: Evidence, population: str) -> list[Projection]:
+    return [p for key, p in evidence.problem.network.projections.items() if key[1] == population]
 
 
 def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
@@ -398,7 +451,11 @@ def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
         return
     assert isinstance(base.scheme, Clock)
     ((population, neurons),) = base.odd.neurons.items()
-    if len(neurons) > 2 or not work.allows(len(neurons) * (cost(evidence) + linear.STEP * evidence.n_steps)):
+    if len(neurons) > 2:
+        return
+    price = len(neurons) * (cost(evidence) + linear.STEP * evidence.n_steps)
+    every = [int(np.diff(p.row_offsets)[n]) for n in neurons for p in _into(evidence, population)]
+    if not work.allows(price, sum(every) ** 2 // (2 * len(neurons))):
         return
     for name, where, network in linear.swaps(evidence, base.scheme, population, neurons):
         yield Guess(name, where, replace(evidence.problem, network=network))
@@ -409,21 +466,6 @@ def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
     few = _few(evidence)
     return [moved for base in different(found) for moved in _plain(evidence, few, found, base, every, work)]
-
-
-def _alone(evidence: Evidence, base: Base, least: int) -> bool:
-    """Say whether so many spikes differ in the first populations where some do that a guess is hardly right by chance.
-
-    A time in continuous time tells more than a step of a clock.
-    """
-    near = evidence.beside(base.spikes)
-    first = _first(evidence, {name: differing(rows, base.spikes[name]) for name, rows in near.items()})
-    return first >= (least if evidence.clocked else least // 4)
-
-
-def neurons_off(evidence: Evidence, base: Base) -> int:
-    """Return how many neurons have other spikes than a scheme, in the first populations where some do."""
-    return _first(evidence, {name: len(of) for name, of in odd(evidence, base.spikes).neurons.items()})
 
 
 def _first(evidence: Evidence, off: Mapping[str, int]) -> int:
@@ -449,7 +491,7 @@ def _plain(
             continue
         if (number := _right(evidence, base.scheme, guess)) is not None:
             moved = _on_all_like(evidence, found, base, guess, number)
-            yield replace(moved, alone=_alone(evidence, base, SURE))
+            yield replace(moved, alone=base.tells(work.tried))
 
 
 def _searched(
@@ -466,7 +508,7 @@ def _searched(
         if numbers is not None:
             guess = numbers.guess(evidence.problem, numbers.roundest)
             moved = _on_all_like(evidence, found, base, guess, "float64")
-            yield replace(moved, numbers=numbers, alone=_alone(evidence, base, OF_NUMBERS))
+            yield replace(moved, numbers=numbers, alone=base.tells(work.tried))
 
 
 def _on_all_like(evidence: Evidence, found: Sequence[Base], base: Base, guess: Guess, number: str) -> Moved:

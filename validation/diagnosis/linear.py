@@ -21,6 +21,7 @@ from validation.diagnosis.scans import Family, Range
 from validation.diagnosis.twins import Clock
 from validation.grid.scheme import factors
 from validation.grid.steps import Integers, Reals, in_steps, to_steps
+from validation.grid.tables import transports
 
 LARGEST = 20_000_000
 """Numbers that are held of a neuron."""
@@ -75,43 +76,85 @@ class Responses:
 
 def responses(evidence: Evidence, scheme: Clock, population: str, neuron: int) -> Responses | None:
     """Return what V of a neuron is made of, None if that is too much, or not linear."""
+    made = _made(evidence, scheme, population, neuron)
+    if made is None or (made.spikes & ~made.checked).any():
+        return None
+    silent, spiking = made.points[made.checked & ~made.spikes], made.points[made.spikes]
+    return Responses(made.synapses, made.values, silent, spiking)
+
+
+class _Made(NamedTuple):
+    """What V less its threshold is made of at every point, (n_points, n_samples, n), and where spikes are told."""
+
+    synapses: list[Synapse]
+    values: Reals
+    points: Reals
+    checked: Any
+    spikes: Any
+
+
+def _made(
+    evidence: Evidence, scheme: Clock, population: str, neuron: int, *, together: bool = False
+) -> _Made | None:
+    """Return what V of a neuron is made of, a column for each of its synapses or for all ``together``."""
     problem = evidence.problem
     network, n_samples, n_steps = problem.network, problem.n_samples, evidence.n_steps
     into = {key: p for key, p in network.projections.items() if key[1] == population}
     places = {key: np.arange(p.row_offsets[neuron], p.row_offsets[neuron + 1]) for key, p in into.items()}
     synapses = [Synapse(key, int(k)) for key, of in places.items() for k in of]
-    width = len(synapses) + len(OWN)
+    weights = [float(network.projections[s.key].weights[s.place]) for s in synapses]
+    width = len(OWN) + (1 if together else len(synapses))
     if n_samples * (n_steps + 1) * width > LARGEST or any(p.synapse == "delta" for p in into.values()):
         return None
     p = network.population(population)
+    late = transports(network, scheme.transport, scheme.feedback)
     arrivals = np.zeros((n_steps + 1, n_samples, width))
-    column = 0
-    for key, projection in into.items():
-        for k in places[key].tolist():
-            samples, steps = _arriving(evidence, scheme, key, projection, k)
-            inside = steps <= n_steps
-            np.add.at(arrivals[..., column], (steps[inside], samples[inside]), 1.0)
-            column += 1
-    weights = [network.projections[s.key].weights[s.place] for s in synapses]
-    values = np.array([*weights, *(p.parameter(name)[neuron] for name in OWN)])
+    for column, (key, k) in enumerate(synapses):
+        samples, steps = _sent(evidence, scheme, key, network.projections[key], k)
+        steps = steps + late[key]
+        inside = steps <= n_steps
+        at, brought = (0, weights[column]) if together else (column, 1.0)
+        np.add.at(arrivals[..., at], (steps[inside], samples[inside]), brought)
+    own = [float(p.parameter(name)[neuron]) for name in OWN]
+    values = np.array([*([1.0] if together else weights), *own])
     spikes = np.zeros((n_steps + 1, n_samples), dtype=np.bool_)
     rows = evidence.spikes[population]
-    own = rows[rows[:, 2] == neuron]
-    if own.size and (own[:, 1].min() < 0 or own[:, 1].max() > n_steps):
+    mine = rows[rows[:, 2] == neuron]
+    if mine.size and (mine[:, 1].min() < 0 or mine[:, 1].max() > n_steps):
         return None
-    spikes[own[:, 1], own[:, 0]] = True
+    spikes[mine[:, 1], mine[:, 0]] = True
     points, free = _run(p, neuron, evidence.time_step, scheme, arrivals, spikes)
     checked = free.copy()
     checked[0] = False  # no spike is looked for before the first step
-    if (spikes & ~checked).any():
-        return None
-    return Responses(synapses, values, points[checked & ~spikes], points[spikes])
+    return _Made(synapses, values, points, checked, spikes)
 
 
-def _arriving(
+def contradictions(
+    evidence: Evidence, scheme: Clock, neurons: Mapping[str, Sequence[int]], enough: int
+) -> int | None:
+    """Return how often some neurons do otherwise than a scheme, up to about ``enough``; None if V is not linear.
+
+    Each gets the recorded spikes, and its resets are the recorded ones, so that one does not follow from another: a
+    recorded spike at which V is not above the threshold, or is held; and a stretch without one in which it is above.
+    """
+    count = 0
+    for population, of in neurons.items():
+        for neuron in of:
+            if count >= enough:
+                return count
+            made = _made(evidence, scheme, population, neuron, together=True)
+            if made is None:
+                return None
+            above = (made.points @ made.values > 0) & made.checked
+            stray = above & ~made.spikes
+            count += int((stray[1:] & ~stray[:-1]).sum() + stray[:1].sum() + (made.spikes & ~above).sum())
+    return count
+
+
+def _sent(
     evidence: Evidence, scheme: Clock, key: Key, projection: Projection, place: int
 ) -> tuple[Integers, Integers]:
-    """Return samples and steps at which packets arrive over a synapse."""
+    """Return samples and steps at which packets arrive over a synapse, if they are not in transport."""
     problem, h = evidence.problem, evidence.time_step
     source = projection.sources[place]
     if key[0] in problem.inputs:
@@ -123,7 +166,7 @@ def _arriving(
         own = rows[:, 2] == source
         samples, steps = rows[own, 0], rows[own, 1]
     delay = int(in_steps(projection.delay[place : place + 1], h)[0])
-    return samples, steps + delay + scheme.transport
+    return samples, steps + delay
 
 
 def _run(

@@ -38,10 +38,10 @@ MOST_NAMES = 12
 """Guesses of which it is looked whether they have the recorded numbers, too."""
 PATIENCE = 20.0
 """For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
+MOST_TOLD = 6
+"""Of what may be right by chance, at most."""
 RIVALS = 4
 """Names that explain as much as the first, of which at most so many are told."""
-SETTINGS = 8
-"""Of an implementation, so many can be told apart by each neuron whose spikes are off."""
 PAIRED = 3
 """Guesses at spikes beside each of which another is looked for on the way back."""
 MANY = 20
@@ -166,9 +166,9 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     written = _ranked(forward.written(evidence, bases))
     # delays with which spikes are as late as if their times alone were
     late = _ranked(forward.delayed(evidence, bases, work)) if written and written[0].moved.late else []
-    if written and written[0].off == 0 and (written[0].fits or not evidence.numbers):
+    if written and written[0].off == 0 and (written[0].fits or written[0].moved.alone):
         return _moved(sorted([*written, *late], key=_order))
-    if not all(r.off for r in late):
+    if not all(r.off or not r.believed for r in late):
         return _moved([r for r in late if not r.off])
     found: list[_Ranked] = list(written)
     believed = [r for r in written if r.believed]
@@ -186,6 +186,10 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     if believed:  # others that leave nothing are told beside it, however few spikes tell them
         others = [r for r in found if not r.off and r not in believed]
         return _moved(sorted([*believed, *others], key=lambda r: (not r.believed, *_order(r))))
+    likely = sorted((r for r in found if not r.off), key=_order)
+    if likely and other is None:
+        why = "the spikes that differ are too few to tell what is wrong; each of these would explain them"
+        return _undecided(why, likely)
     return other or _unexplained_spikes(evidence, truth, bases, work.untried)
 
 
@@ -329,8 +333,7 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
     near = [r.moved.name for r in ranked if r.off == best.off and r.total <= 100 * best.total + 1e-24]
     twin = best.fits[0].twin if best.fits else Twin(moved.schemes[0])
     if len({n.partition(":")[0] for n in near}) > RIVALS:
-        said = "; ".join(dict.fromkeys(near))
-        return Diagnosis("unexplained", f"too much would explain it: {said}", 0.0, moved.where, str(twin))
+        return _undecided("too much would explain it", ranked)
     left = best.fits[0] if best.fits and not besides else None
     off = left.off if left is not None else []
     remains = tuple(
@@ -345,6 +348,17 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
         rivals=tuple(n for n in dict.fromkeys(near) if n != moved.name)[:RIVALS],
         settings=twin.settings(moved.evidence.time_step),
         remains=remains,
+    )
+
+
+def _undecided(why: str, ranked: Sequence[_Ranked]) -> Diagnosis:
+    """Tell side by side what may be right by chance."""
+    names = list(dict.fromkeys(r.moved.name for r in ranked))
+    more = f"; and {len(names) - MOST_TOLD} others" if len(names) > MOST_TOLD else ""
+    best = ranked[0]
+    twin = best.fits[0].twin if best.fits else Twin(best.moved.schemes[0])
+    return Diagnosis(
+        "unexplained", f"{why}: {'; '.join(names[:MOST_TOLD])}{more}", 0.0, best.moved.where, str(twin)
     )
 
 
@@ -382,8 +396,7 @@ def _told_apart(evidence: Evidence, bases: Sequence[forward.Base]) -> float:
     """Return how many settings of an implementation the spikes tell apart, where nothing else does."""
     if evidence.numbers or not evidence.clocked or not bases:
         return math.inf
-    told: int = SETTINGS ** forward.neurons_off(evidence, bases[0])
-    return told
+    return 2.0 ** (bases[0].facts - forward.SURE)
 
 
 def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math.inf) -> Diagnosis | None:

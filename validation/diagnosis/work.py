@@ -30,19 +30,21 @@ class Work:
     ----------
     left : float
         Seconds of a usual machine.
-    untried : int
-        Guesses for which not enough was left.
+    untried, tried : int
+        Guesses for which not enough was left, and those for which there was.
     """
 
     left: float
     untried: int = 0
+    tried: int = 0
 
-    def allows(self, cost: float) -> bool:
+    def allows(self, cost: float, guesses: int = 1) -> bool:
         """Take a cost off what is left and return True, or count what it is for as untried."""
         if cost > self.left:
-            self.left, self.untried = 0.0, self.untried + 1
+            self.left, self.untried = 0.0, self.untried + guesses
             return False
         self.left -= cost
+        self.tried += guesses
         return True
 
 
