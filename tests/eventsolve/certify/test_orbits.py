@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -67,6 +68,9 @@ def test_orbits_are_proven_with_the_multipliers_that_the_flow_has(known, name):
     assert certificate.proven, certificate
     assert certificate.stable == orbit.stable
     assert certificate.radius >= 1e-5 * orbit.period
+    # where anything is unknown, a power of ten of the period, and not a rounding more than was proven
+    power = round(np.log10(orbit.period / certificate.radius))
+    assert Fraction(certificate.radius) < Fraction(orbit.period) / 10**power or name == "triggered"
     assert len(certificate.multipliers.radii) == len(orbit.multipliers)
     off = np.abs(certificate.multipliers.midpoints[:2] - orbit.multipliers[:2])
     assert (off <= 1e-12).all()
