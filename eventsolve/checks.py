@@ -127,6 +127,8 @@ def seconds_array(name: str, given: object, expected: str = "numbers in seconds"
 
 def seconds(name: str, given: object, expected: str = "a number of seconds") -> float:
     """Return a time in seconds as a float, or raise a ValueError as :func:`seconds_array`."""
+    if type(given) is float:
+        return given
     value = seconds_array(name, given, expected)
     if value.ndim:
         raise ValueError(f"{name} must be {expected}; got {shown(given)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -49,6 +49,13 @@ class FrozenMapping(Mapping[Key, Value]):
 
     def __init__(self, items: Mapping[Key, Value]) -> None:
         object.__setattr__(self, "_items", {key: read_only(value) for key, value in items.items()})
+
+    @classmethod
+    def of_read_only(cls, items: dict[Key, Any]) -> Self:
+        """Return a mapping of what was made here and cannot be written any more: nothing is looked at."""
+        mapping = cls.__new__(cls)
+        object.__setattr__(mapping, "_items", items)
+        return mapping
 
     def __getitem__(self, key: Key) -> Value:
         try:
@@ -109,14 +116,21 @@ def read_only(value: Any) -> Any:
 
     Of a sparse matrix in compressed rows it is a new matrix of such arrays.
     """
-    if value is None or isinstance(value, (int, float, str, Frozen)) or type(value) is FrozenMapping:
-        return value  # before the question whether it is a mapping, which takes as long as all others
+    kind = type(
+        value
+    )  # what is asked of a class itself is asked first: what an abstract one is takes longest
+    if value is None or kind is FrozenMapping:
+        return value
+    if kind is dict:
+        return FrozenMapping(value)
     if isinstance(value, np.ndarray):
         if not value.flags.writeable:
             return value
         view = value.view()
-        view.flags.writeable = False
+        view.setflags(write=False)
         return view
+    if isinstance(value, (int, float, str, Frozen)):
+        return value
     if isinstance(value, tuple):
         items = [read_only(item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)

@@ -33,9 +33,10 @@ from eventsolve.checks import first_entry, seconds_array, shown
 from eventsolve.frozen import FrozenMapping
 from eventsolve.kernels.tables import States
 from eventsolve.losses import Evaluation, Loss, Readings, ReadInPieces, Sum, VoltageSamples
-from eventsolve.losses.evaluation import merged
+from eventsolve.losses.evaluation import Average, merged
 from eventsolve.mean_voltages import Trial, is_readout, mean_voltages_of
 from eventsolve.network import Network
+from eventsolve.quadrature import require_continuous
 from eventsolve.reductions import USUAL, Reduction
 from eventsolve.schedule import Layer
 from eventsolve.solution import Maxima, Solution, State
@@ -74,9 +75,9 @@ def value_and_grad_in_pieces(
     t_end : float
         Seconds.
     loss : Loss
-        From :mod:`eventsolve.losses`, or one with a method ``readings(network)`` that says what it reads. What it reads
-        of the whole trial is kept: all spikes of the populations on whose spikes it is, voltages at fixed times, mean
-        and largest voltages. Of a running loss nothing is.
+        From :mod:`eventsolve.losses`, or one with a method ``readings(network, trial)`` that says what it reads. That
+        is kept of the whole trial: all spikes of the populations on whose spikes it is, voltages at fixed times, mean
+        and largest voltages.
     pieces : int or array_like
         How many, of equal lengths; or the times of the cuts between them in seconds, increasing.
     initial : State, optional
@@ -99,8 +100,8 @@ def value_and_grad_in_pieces(
     Raises
     ------
     TypeError, ValueError
-        As ``solve`` and ``value_and_grad``; if the loss does not say what it reads, or reads a mean voltage that has no
-        closed form; for cuts that are not finite, increasing and within the trial.
+        As ``solve`` and ``value_and_grad``; if the loss does not say what it reads; for cuts that are not increasing
+        and within the trial.
     SpikeBudgetError, RepeatedSpikeError
         As ``solve``; the error's ``solution`` is of the piece alone.
     UndefinedGradientError
@@ -115,15 +116,21 @@ def value_and_grad_in_pieces(
     t_start = 0.0 if initial is None else initial.time
     stream = Stream(whole, layers, n_samples, _checked_edges(pieces, t_start, t_end), threads)
     split = split_loss(loss, network, stream.trial)
-    states, noted, last = _forward(stream, split.readings)
+    states, noted, last = _forward(stream, split)
     evaluation = Evaluation(np.zeros(n_samples))
     if split.whole is not None:
         evaluation = evaluated(Notes.of(stream, split.readings, _joined(stream, noted)), split.whole)
+    scored = [
+        average.scored(np.sum([of.averages[k] for of in noted], axis=0))
+        for k, (_, average) in enumerate(split.averages)
+    ]
     shares = _shares(evaluation, noted, stream)
     del noted
     scale = 1.0 / n_samples if reduction == "mean" else 1.0
     per_sample = reduction == "none"
     values, silent_samples = evaluation.values, evaluation.silent_samples
+    for (weight, _), (of_average, _) in zip(split.averages, scored, strict=True):
+        values = values + weight * of_average
     input_times = {
         name: np.array(evaluation.spike_times.get(name, np.zeros(trains.n_spikes))) * scale
         for name, trains in inputs.items()
@@ -138,8 +145,11 @@ def value_and_grad_in_pieces(
         if k < stream.n_pieces - 1:
             solution = stream.solution(k, states[k])
         share = shares[k]
+        part = stream.part(k)
+        for (weight, average), (_, slope) in zip(split.averages, scored, strict=True):
+            nodes = solution.nodes(average.population)
+            share = _together(share, average.share_back(solution, nodes, stream.trial, weight * part * slope))
         if split.running is not None:
-            part = (solution.t_end - solution.t_start) / (t_end - t_start)
             running = evaluated(solution, split.running)
             values = values + part * running.values
             share = _together(share, scaled(running, part))
@@ -207,6 +217,10 @@ class Stream:
         """Which input spikes are in every piece."""
         return {name: self._by_piece(trains) for name, trains in self.whole.inputs.items()}
 
+    def part(self, k: int) -> float:
+        """Return how much of the trial a piece is."""
+        return float((self.edges[k + 1] - self.edges[k]) / (self.edges[-1] - self.edges[0]))
+
     def piece_of(self, times: Reals) -> Places:
         """Return the piece that each time is in: one at a cut in that before it; n_pieces for what is after t_end."""
         return np.searchsorted(self.edges[1:], times, side="left")
@@ -246,12 +260,12 @@ def _checked_edges(pieces: int | ArrayLike, t_start: float, t_end: float) -> Rea
     return edges
 
 
-def _forward(stream: Stream, readings: Readings) -> tuple[list[State | None], list[Noted], Solution]:
+def _forward(stream: Stream, split: SplitLoss) -> tuple[list[State | None], list[Noted], Solution]:
     """Return the state at the start of every piece, what was noted of each, and the solution of the last."""
     states, notes = [stream.whole.initial], []
     for k in range(stream.n_pieces):
         solution = stream.solution(k, states[k])
-        notes.append(_noted(stream, k, solution, readings))
+        notes.append(_noted(stream, k, solution, split))
         if k < stream.n_pieces - 1:
             states.append(solution.final_state)
     return states, notes, solution
@@ -281,24 +295,29 @@ def _handed_back(
 
 
 class SplitLoss(NamedTuple):
-    """The terms of a loss that are evaluated once, on ``readings`` of the whole trial, and those of every piece."""
+    """The terms of a loss that are evaluated once, on ``readings`` of the whole trial, and those of every piece.
+
+    ``averages`` are those on averages, with their weights.
+    """
 
     whole: Loss | None
     running: Loss | None
+    averages: list[tuple[float, Average]]
     readings: Readings
 
 
 def split_loss(loss: Loss, network: Network, trial: Trial) -> SplitLoss:
     """Return how a loss is evaluated in pieces, or raise an error that says why it cannot be."""
     terms: dict[bool, list[tuple[float, Loss]]] = {False: [], True: []}
-    found = []
+    averages: list[tuple[float, Average]] = []
+    found = [Readings()]
     for weight, term in _terms(loss, 1.0):
         if not isinstance(term, ReadInPieces):
             raise TypeError(
-                "loss must say what it reads to be differentiated in pieces, by a method readings(network) as those of "
-                f"eventsolve.losses; got {shown(term)}"
+                "loss must say what it reads to be differentiated in pieces, by a method readings(network, trial) as "
+                f"those of eventsolve.losses; got {shown(term)}"
             )
-        readings = term.readings(network)
+        readings = term.readings(network, trial)
         for name in (
             *readings.spikes,
             *readings.voltages,
@@ -313,13 +332,17 @@ def split_loss(loss: Loss, network: Network, trial: Trial) -> SplitLoss:
                     f"times at which {name!r} is read must lie in [{trial[0]!r}, t_end = {trial[1]!r}]; "
                     f"{first_entry(times, outside)}"
                 )
+        if readings.average is not None:
+            require_continuous(network, readings.average.population, *trial)
+            averages.append((weight, readings.average))
+            continue
         found.append(readings)
         terms[readings.running].append((weight, term))
     whole, running = (
         Sum([term for _, term in chosen], [weight for weight, _ in chosen]) if chosen else None
         for chosen in (terms[False], terms[True])
     )
-    return SplitLoss(whole, running, reduce(_both, found))
+    return SplitLoss(whole, running, averages, reduce(_both, found))
 
 
 def _terms(loss: Loss, weight: float) -> list[tuple[float, Loss]]:
@@ -344,17 +367,18 @@ def _both(a: Readings, b: Readings) -> Readings:
 
 
 class Noted(NamedTuple):
-    """What was read of a piece: of means its share in them, and the start states of whatever's maxima are read."""
+    """What was read of a piece: of means and averages its share in them, beside maxima the start states."""
 
     spikes: dict[str, SpikeTrains]
     voltages: dict[str, Reals]
     means: dict[tuple[str, float], Reals]
     maxima: dict[str, Maxima]
     starts: dict[str, States]
+    averages: list[Reals]
 
 
-def _noted(stream: Stream, k: int, solution: Solution, readings: Readings) -> Noted:
-    voltages = {}
+def _noted(stream: Stream, k: int, solution: Solution, split: SplitLoss) -> Noted:
+    readings, voltages = split.readings, {}
     for name, times in readings.voltages.items():
         here = times[stream.piece_of(times) == k]
         shape = (stream.n_samples, stream.whole.network.population(name).size, 0)
@@ -369,6 +393,10 @@ def _noted(stream: Stream, k: int, solution: Solution, readings: Readings) -> No
         {(name, rate): mean_voltages_of(solution, name, rate, stream.trial) for name, rate in readings.means},
         {name: solution.largest_voltages(name) for name in readings.maxima},
         {name: solution.start_states(name) for name in readings.maxima},
+        [
+            stream.part(k) * average.share(solution.nodes(average.population), stream.trial)
+            for _, average in split.averages
+        ],
     )
 
 
@@ -425,6 +453,7 @@ def _joined(stream: Stream, noted: Sequence[Noted]) -> Noted:
         {key: sum(of.means[key] for of in noted[1:]) + first.means[key] for key in first.means},
         maxima,
         first.starts,
+        [],
     )
 
 

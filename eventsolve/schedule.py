@@ -187,13 +187,19 @@ class Layer:
         }
 
     @cached_property
-    def parameters(self) -> tuple[tuple[str, str, int, slice], ...]:
-        """(parameter, population, row of the kernels' gradients, place of its neurons) for each that a neuron has."""
+    def parameters(self) -> tuple[tuple[str, slice, tuple[tuple[str, int], ...]], ...]:
+        """By population the place of its neurons, and their parameters with their rows of the kernels' gradients."""
         return tuple(
-            (name, population.name, row, self.slice_of(population.name))
+            (
+                population.name,
+                self.slice_of(population.name),
+                tuple(
+                    (name, row)
+                    for row, name in enumerate(Neurons._fields[:-1])
+                    if hasattr(population.neuron, name)
+                ),
+            )
             for population in self.populations
-            for row, name in enumerate(Neurons._fields[:-1])
-            if hasattr(population.neuron, name)
         )
 
     @cached_property

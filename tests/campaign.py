@@ -39,10 +39,10 @@ import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.certify.neuron import Question
 from eventsolve.files import write_text
+from eventsolve.jobs import LostJobsError, as_finished
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError
 from tests.shared.cuts import solved_in_pieces
 from tests.shared.logs import Log, resumed
-from validation.jobs import LostJobsError, as_finished
 
 EPS = float(np.finfo(float).eps)
 MOST_SPIKES = 400

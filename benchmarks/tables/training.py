@@ -17,11 +17,12 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from eventsolve.files import write_texts
+from eventsolve.jobs import LostJobsError, as_finished
 from validation.durations import seconds
 from validation.options import InFolder, folder, wrong
 from validation.pages import page
 from validation.tasks.keywords import words
-from validation.tasks.yin_yang.campaign import Job, Result, run_all
+from validation.tasks.yin_yang.campaign import Job, Result, run
 from validation.tasks.yin_yang.recipe import RECIPES, described
 from validation.tasks.yin_yang.report import ceiling
 from validation.tasks.yin_yang.trainer import seconds_of
@@ -100,10 +101,10 @@ def run_row(
 ) -> list[Result]:
     """Train a row and return its results by seed; the row that it follows must have been trained in the same folder."""
     found = {}
-    for place, result in run_all(jobs(row, folder), executor):
-        found[place] = result
+    for job, result in as_finished(run, jobs(row, folder), executor):
+        found[job.seed] = result
         finished()
-    return [found[k] for k in sorted(found)]
+    return [found[seed] for seed in sorted(found)]
 
 
 def document(row: Row, results: Sequence[Result], seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
@@ -282,9 +283,10 @@ def training(
                 f"interrupted: {len(documents)} of {len(rows)} rows were finished; the same command goes on"
             )
             raise typer.Exit(130) from None
-        except FileNotFoundError as error:  # the synthesizer that says the words
-            pool.shutdown(cancel_futures=True)
-            raise wrong(error) from None
+        except LostJobsError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):  # the synthesizer that says the words
+                raise
+            raise wrong(error.__cause__) from None
     data, page = write(merged(documents, out) if only else documents, out)
     errors.print(f"table: {page}\n       {data}", soft_wrap=True)
 

@@ -26,6 +26,8 @@ from eventsolve.adjoint import require_solution
 from eventsolve.checks import count, first_entry, real_array
 from eventsolve.dynamics.paths import numbers_of, rebuilt
 from eventsolve.frozen import Frozen
+from eventsolve.interrupts import Interrupted
+from eventsolve.jobs import finished
 from eventsolve.network import Network
 from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, several
@@ -110,6 +112,7 @@ def flux_tube(
     seed: int = 0,
     certified: bool = True,
     executor: Executor | None = None,
+    progress: bool = False,
 ) -> FluxTube:
     """Return how large a perturbation of the state at the start may be before trajectories part for good.
 
@@ -130,9 +133,14 @@ def flux_tube(
         Whether to look for the proven radius, which takes by far the most time.
     executor : concurrent.futures.Executor, optional
         To solve directions in parallel processes.
+    progress : bool
+        Whether to show a progress bar of the directions on stderr.
 
     Raises
     ------
+    Interrupted
+        After a KeyboardInterrupt, which it is: ``so_far`` is the tube of the directions that were done until then, and
+        what is proven is NaN in it.
     TypeError
         If ``solution`` is not a Solution.
     ValueError
@@ -164,25 +172,27 @@ def flux_tube(
     count("seed", seed)
     generators = np.random.SeedSequence(seed).spawn(count("n_directions", n_directions))
     run = partial(outcomes, solution, pattern, checked.tolist())
-    found = list((map if executor is None else executor.map)(run, generators))
+    bar = ("perturbing", n_directions) if progress else None
+    found, interrupt = finished(run, generators, executor, bar)
     parted, changed = np.array(found, dtype=np.int64).reshape(-1, 2, checked.size).sum(axis=0)
-    radius = math.nan
-    if certified:
-        radius = float(trust_radius(solution, pattern_given(pattern)).certified[0])
-    size, interval = fitted(checked, parted, n_directions)
-    return FluxTube(
-        pattern,
-        radius,
-        first_order,
-        estimate.limits[0],
-        checked,
-        parted,
-        changed,
-        n_directions,
-        clopper_pearson(parted, n_directions),
-        size,
-        interval,
-    )
+
+    def tube(radius: float) -> FluxTube:
+        n = len(found)
+        size, interval = fitted(checked, parted, n)
+        fraction = clopper_pearson(parted, n)
+        limit = estimate.limits[0]
+        return FluxTube(
+            pattern, radius, first_order, limit, checked, parted, changed, n, fraction, size, interval
+        )
+
+    if interrupt is not None:
+        raise Interrupted(tube(math.nan)) from interrupt
+    if not certified:
+        return tube(math.nan)
+    try:
+        return tube(float(trust_radius(solution, pattern_given(pattern)).certified[0]))
+    except KeyboardInterrupt as stopped:
+        raise Interrupted(tube(math.nan)) from stopped
 
 
 def pattern_given(pattern: Pattern) -> dict[str, dict[Any, Reals]]:
@@ -227,8 +237,11 @@ def _sizes(sizes: ArrayLike | None, first_order: float, largest: float) -> Reals
 
 def outcomes(
     solution: Solution, pattern: Pattern, sizes: Sequence[float], seed: np.random.SeedSequence
-) -> tuple[list[bool], list[bool]]:
-    """Return for one random direction at which sizes trajectories part, and at which the numbers of spikes change."""
+) -> list[tuple[list[bool], list[bool]]]:
+    """Return for one random direction at which sizes trajectories part, and at which the numbers of spikes change.
+
+    As a list of one, as jobs have it.
+    """
     rng = np.random.default_rng(seed)
     draws = {
         name: {key: multiples * rng.uniform(-1.0, 1.0, multiples.size) for key, multiples in by_key.items()}
@@ -259,7 +272,7 @@ def outcomes(
             continue
         parted.append(have_parted(solution.spikes, other.spikes))
         changed.append(_counts_differ(solution.spikes, other.spikes))
-    return parted, changed
+    return [(parted, changed)]
 
 
 def have_parted(one: Mapping[str, SpikeTrains], other: Mapping[str, SpikeTrains]) -> bool:

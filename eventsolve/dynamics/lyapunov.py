@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
@@ -27,7 +27,7 @@ from eventsolve.dynamics.flow import KINDS, Coordinates, coordinates, flow_deriv
 from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.interrupts import Interrupted
-from eventsolve.jobs import finished
+from eventsolve.jobs import Advance, advancing, finished
 from eventsolve.network import Network
 from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several
@@ -172,6 +172,7 @@ def lyapunov_spectrum(
     seed: int = 0,
     max_spikes: int = MAX_SPIKES,
     executor: Executor | None = None,
+    progress: bool = False,
 ) -> LyapunovSpectrum:
     """Return the k largest Lyapunov exponents of a network, with their errors.
 
@@ -198,6 +199,8 @@ def lyapunov_spectrum(
         How many spikes a trajectory may have, as a runaway loop has without end.
     executor : concurrent.futures.Executor, optional
         Shares the trajectories out; the result does not depend on it.
+    progress : bool
+        Whether to show a progress bar on stderr: of the time, or with an executor of trajectories.
 
     Returns
     -------
@@ -257,7 +260,13 @@ def lyapunov_spectrum(
         _Job(network, state, given, number, t, k, waited, max_spikes, seed)
         for number, state in enumerate(starts)
     ]
-    numbered, interrupt = finished(_numbered, jobs, executor, None)
+    if executor is None:
+        with advancing(("averaging", t * len(jobs)) if progress else None) as advance:
+            numbered, interrupt = finished(partial(_numbered, advance=advance), jobs, None, None)
+    else:
+        numbered, interrupt = finished(
+            _numbered, jobs, executor, ("averaging", len(jobs)) if progress else None
+        )
     done = [spectrum for _, spectrum in sorted(numbered, key=itemgetter(0))]
     if interrupt is not None:
         if isinstance(interrupt, Interrupted) and not done:
@@ -459,13 +468,13 @@ def _next_length(length: float, step: float, n_spikes: int) -> float:
     return max(length, 1.5 * step) if math.isfinite(length) else math.inf
 
 
-def _numbered(job: _Job) -> list[tuple[int, LyapunovSpectrum]]:
+def _numbered(job: _Job, advance: Advance | None = None) -> list[tuple[int, LyapunovSpectrum]]:
     """Return which trajectory it is, and its spectrum: a job for any executor, done in any order."""
-    return [(job.sample, _trajectory(job))]
+    return [(job.sample, _trajectory(job, advance))]
 
 
-def _trajectory(job: _Job) -> LyapunovSpectrum:
-    """Return the spectrum of one trajectory."""
+def _trajectory(job: _Job, advance: Advance | None) -> LyapunovSpectrum:
+    """Return the spectrum of one trajectory; ``advance`` is told of every stretch of time."""
     rates: list[Reals] = []
     block = job.t / BLOCKS
     begin = 0.0
@@ -492,6 +501,8 @@ def _trajectory(job: _Job) -> LyapunovSpectrum:
             rate = walk.carry(end) / block
             counts.append((walk.n_spikes, walk.n_intervals))
             rates.append(rate)
+            if advance is not None:
+                advance(block, f"averaging trajectory {job.sample}, {walk.n_spikes} spikes")
             silent = end - max(walk.last_spike, begin)
             if silent > job.t / 2 and _spikes(job.network):
                 last = (

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.checks import count
+from eventsolve.checks import count, shown
 from eventsolve.dynamics.circuit import Reals
 from eventsolve.dynamics.flow import Coordinates, flow_derivative
 from eventsolve.dynamics.rhythm import Rhythm
@@ -98,6 +98,20 @@ class Orbit(Frozen):
     multipliers: NDArray[np.complex128]
     residual: float
     _rhythm: Rhythm = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no array of numbers, as all that reads it would, in words that name nothing.
+
+        Raises
+        ------
+        TypeError
+        """
+        for name, ndim in (("multipliers", 1), ("monodromy", 2)):
+            given = getattr(self, name)
+            if not isinstance(given, np.ndarray) or given.dtype.kind not in "fc" or given.ndim != ndim:
+                what = "a vector" if ndim == 1 else "a matrix"
+                raise TypeError(f"{name} of an orbit must be {what} of numbers; got {shown(given)}")
+        super().__post_init__()
 
     @property
     def n_spikes(self) -> int:

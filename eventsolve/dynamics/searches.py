@@ -86,16 +86,16 @@ def periodic_orbit(
         if initial is not None or transient is not None:
             raise ValueError("initial and transient are those of a trajectory; a guess needs none")
         return _from_guess(circuit, given, period, guess)
+    durations = (circuit.tau_mem, circuit.tau_syn, circuit.t_ref, circuit.delay)
+    longest = 200.0 * max(float(column.max(initial=0.0)) for column in durations)
     if transient is None:
-        durations = (circuit.tau_mem, circuit.tau_syn, circuit.t_ref, circuit.delay)
-        longest = max(float(column.max(initial=0.0)) for column in durations)
-        transient = 200.0 * (longest if period is None else period)
+        transient = longest if period is None else 200.0 * period
     else:
         transient = seconds("transient", transient)
         if not 0.0 < transient < math.inf:
             raise ValueError(f"transient must be finite and > 0; got {transient!r}")
     if period is None:
-        return _settled_free(circuit, given, transient, initial, most, max_spikes)
+        return _settled_free(circuit, given, transient, initial, most, max_spikes, longest)
     return _settled_locked(circuit, given, period, transient, initial, most, max_spikes)
 
 
@@ -205,6 +205,7 @@ def _settled_free(
     initial: State | None,
     most: int,
     max_spikes: int,
+    longest: float,
 ) -> Orbit:
     start = 0.0 if initial is None else initial.time
     solution = _trajectory(circuit.network, inputs, start + transient, initial, max_spikes)
@@ -212,7 +213,20 @@ def _settled_free(
     late = raster.times > start + 0.5 * transient
     if not late.any():
         last = f"the last is at {float(raster.times[-1])!r} s" if raster.times.size else "there is none"
-        raise NoOrbitError("dies out", f"no spike in the second half of {transient!r} s; {last}", solution)
+        said = f"no spike in the second half of {transient!r} s; {last}"
+        on = _trajectory(circuit.network, inputs, solution.t_end + longest, solution.final_state, max_spikes)
+        later = Raster(circuit, on.spikes).times
+        if later.size:
+            raise NoOrbitError(
+                "does not settle",
+                f"{said}, but the next is at {float(later[0])!r} s: a longer transient may show an orbit",
+                solution,
+            )
+        raise NoOrbitError(
+            "dies out",
+            f"{said}: another initial state, or a guess, may lead to an orbit, if there is one",
+            solution,
+        )
     # the neuron with the fewest spikes: those in one period are most easily told
     counts = np.bincount(raster.cells[late], minlength=circuit.n_cells)
     reference = int(np.argmin(np.where(counts > 0, counts, np.iinfo(np.int64).max)))

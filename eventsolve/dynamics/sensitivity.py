@@ -14,6 +14,7 @@ from eventsolve.adjoint import require_solution, vjp
 from eventsolve.checks import count, index_vector, shown
 from eventsolve.dynamics.points import shaped
 from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.jobs import advancing
 from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Solution
@@ -122,6 +123,7 @@ def sensitivity(
     *,
     max_bytes: int = MAX_BYTES,
     threads: int | None = None,
+    progress: bool = False,
 ) -> Sensitivity:
     """Return which number moves which spike, exactly: blocks of the Jacobian of spike times.
 
@@ -141,6 +143,8 @@ def sensitivity(
         That the blocks may take.
     threads : int, optional
         As in ``solve``.
+    progress : bool
+        Whether to show a progress bar of the passes on stderr.
 
     Raises
     ------
@@ -187,18 +191,21 @@ def sensitivity(
     }
     columns = sum(int((scale != 0.0).sum()) for by_key in pattern.values() for scale in by_key.values())
     rounds = list(_rounds(solution, chosen))
-    if len(rounds) <= columns:
-        for rows in rounds:
-            _go_back(solution, pattern, chosen, rows, blocks, threads)
-    else:
-        for name, by_key in pattern.items():
-            for key, scale in by_key.items():
-                for number in np.flatnonzero(scale):
-                    only = np.zeros(scale.size)
-                    only[number] = scale[number]
-                    moved = jvp(solution, shaped({name: {key: only}}, solution), threads=threads)
-                    for population, places in chosen.items():
-                        blocks[population, name, key][:, number] = moved[population][places]
+    with advancing(("differentiating", min(len(rounds), columns)) if progress else None) as advance:
+        if len(rounds) <= columns:
+            for rows in rounds:
+                _go_back(solution, pattern, chosen, rows, blocks, threads)
+                advance(1)
+        else:
+            for name, by_key in pattern.items():
+                for key, scale in by_key.items():
+                    for number in np.flatnonzero(scale):
+                        only = np.zeros(scale.size)
+                        only[number] = scale[number]
+                        moved = jvp(solution, shaped({name: {key: only}}, solution), threads=threads)
+                        for population, places in chosen.items():
+                            blocks[population, name, key][:, number] = moved[population][places]
+                        advance(1)
     way = "vjp" if len(rounds) <= columns else "jvp"
     return Sensitivity(pattern, FrozenMapping(chosen), FrozenMapping(blocks), way, solution)
 

@@ -77,6 +77,7 @@ class Tally:
     def keep(self, value: float, n_bytes: int) -> None:
         """Count what is kept of a value."""
         self.value, self.n_bytes = value, self.n_bytes + n_bytes
+        self.told(self)
         if self.n_bytes > self.max_bytes:
             raise Halted(
                 f"what was found takes more than max_bytes = {self.max_bytes}: follow a smaller range, or allow more"

@@ -177,8 +177,12 @@ def tangents_of(neurons, afferents, trajectories, own_trigger, sources, own, ste
             ea, eb, k = propagator(h, tau_mem, tau_syn)
             moved, _ = carried(v_at[g], i_at[g], u, i, h, ea, eb, k, tau_mem, tau_syn, d)
             if place in (AT_ARRIVAL, LIFTED):
-                moved += (i * eb - (u * ea + i * k)) / tau_mem * arrival
+                later = (i * eb - (u * ea + i * k)) / tau_mem * arrival
+                moved += later
+                sizes[row] = abs(
+                    later
+                )  # which may cancel all else, as where an arrival comes with a spike for good
         sign = 1.0 if kind == SURPLUS else -1.0
         moves[row] = sign * (moved - d[V_THRESHOLD])
-        sizes[row] = abs(moved) + abs(d[V_THRESHOLD])
+        sizes[row] += abs(moved) + abs(d[V_THRESHOLD])
     return moves, sizes

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, real_array, refuse_units, shown
 from eventsolve.frozen import FrozenMapping
 from eventsolve.kernels.tables import AT_START
+from eventsolve.mean_voltages import Trial
 from eventsolve.network import Network
 from eventsolve.quadrature import Nodes
 from eventsolve.solution import Solution
@@ -101,12 +102,30 @@ class Loss(Protocol):
         """Return each sample's loss and its derivative by spike times and voltages."""
 
 
+class Average(Protocol):
+    """A loss on the means of a population's voltages over a trial, with weights that go by the time in the trial."""
+
+    @property
+    def population(self) -> str:
+        """Whose voltages."""
+
+    def share(self, nodes: Nodes, trial: Trial) -> Reals:
+        """Return the means over a solution with the weights of a trial of which it may be a piece."""
+
+    def scored(self, means: Reals) -> tuple[Reals, Reals]:
+        """Return each sample's loss and its derivative by the means over the trial."""
+
+    def share_back(self, solution: Solution, nodes: Nodes, trial: Trial, slope: Reals) -> Evaluation:
+        """Return the derivative of the share of a solution, times ``slope``, by what is read of it; without values."""
+
+
 class Readings(NamedTuple):
     """What a loss reads of a whole trial: with that noted, it can be evaluated where no solution is kept whole.
 
     ``spikes`` are all those of some populations; ``voltages`` times in seconds by population; ``means`` those of
     ``solution.mean_voltages``; ``maxima`` the largest voltages of populations. A ``running`` loss reads none of it: it
-    is the mean of what the pieces of a trial give, weighted by their lengths.
+    is the mean of what the pieces of a trial give, weighted by their lengths. A loss on an ``average`` reads nothing
+    else: an average over a trial is the mean of its shares in the pieces, weighted alike.
     """
 
     spikes: tuple[str, ...] = ()
@@ -114,14 +133,15 @@ class Readings(NamedTuple):
     means: tuple[tuple[str, float], ...] = ()
     maxima: tuple[str, ...] = ()
     running: bool = False
+    average: Average | None = None
 
 
 @runtime_checkable
 class ReadInPieces(Loss, Protocol):
     """A loss that says what it reads, so that ``value_and_grad_in_pieces`` can differentiate it."""
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network, from when to when in seconds."""
 
 
 def label_vector(labels: ArrayLike) -> NDArray[np.int64]:
@@ -197,15 +217,15 @@ def fitting(name: str, values: ArrayLike, n_neurons: int) -> Reals:
     return np.broadcast_to(array, (n_neurons,))
 
 
-def fitting_labels(labels: ArrayLike, trains: SpikeTrains) -> NDArray[np.int64]:
-    """Return labels that fit the samples and neurons of some spike trains, or raise a ValueError."""
+def fitting_labels(labels: ArrayLike, n_samples: int, n_neurons: int) -> NDArray[np.int64]:
+    """Return labels that fit so many samples and neurons, or raise a ValueError."""
     array = np.asarray(labels)
-    if array.shape != (trains.n_samples,):
+    if array.shape != (n_samples,):
         raise ValueError(
-            f"labels must have one entry for each of {trains.n_samples} samples; got shape {array.shape}"
+            f"labels must have one entry for each of {n_samples} samples; got shape {array.shape}"
         )
-    bad = (array < 0) | (array >= trains.n_neurons)
+    bad = (array < 0) | (array >= n_neurons)
     if bad.any():
         k = int(np.argmax(bad))
-        raise ValueError(f"labels must lie in 0..{trains.n_neurons - 1}; entry {k} is {int(array[k])}")
+        raise ValueError(f"labels must lie in 0..{n_neurons - 1}; entry {k} is {int(array[k])}")
     return array

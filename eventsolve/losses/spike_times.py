@@ -24,6 +24,7 @@ from eventsolve.losses.evaluation import (
     spiking_of,
 )
 from eventsolve.magnitudes import warn_of_loss
+from eventsolve.mean_voltages import Trial
 from eventsolve.network import LARGEST, Network
 from eventsolve.shown import called
 from eventsolve.solution import Solution
@@ -69,8 +70,8 @@ class TTFSCrossEntropy(Frozen):
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -121,8 +122,8 @@ class FirstSpikeCrossEntropy(Frozen):
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -164,8 +165,8 @@ class TargetTimeMSE(Frozen):
         targets.setflags(write=False)
         object.__setattr__(self, "targets", targets)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -219,15 +220,15 @@ class RelativeMSE(Frozen):
         object.__setattr__(self, "gap", gap)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the first spike times."""
         trains = spikes_of(solution, self.population)
         warn_of_loss("gap", self.gap, solution.t_end)
-        labels = fitting_labels(self.labels, trains)
+        labels = fitting_labels(self.labels, trains.n_samples, trains.n_neurons)
         times, concerned, skipped = _all_first(self, trains, solution.t_end)
         rows = np.arange(trains.n_samples)
         error = times - times[rows, labels][:, None] - self.gap
@@ -276,8 +277,8 @@ class SpikeCountLoss(Frozen):
         for name in ("upper", "lower"):
             object.__setattr__(self, name, _positive(name, real(name, getattr(self, name)), zero=True))
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(spikes=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -314,8 +315,8 @@ class SpikeTimeLoss:
     def __post_init__(self) -> None:
         check_callable("function", self.function)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(spikes=tuple(network.populations))
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -345,7 +346,7 @@ def _cross_entropy_of_first(
     trains = spikes_of(solution, loss.population)
     for name in constants:
         warn_of_loss(name, getattr(loss, name), solution.t_end)
-    labels = fitting_labels(loss.labels, trains)
+    labels = fitting_labels(loss.labels, trains.n_samples, trains.n_neurons)
     first = trains.first()
     rows = np.arange(trains.n_samples)
     needed = first if loss.silent == "t_end" else first[rows, labels][:, None]

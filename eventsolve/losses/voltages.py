@@ -22,8 +22,8 @@ moving a spike moves the place where V jumps from the threshold to the reset: dL
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,6 +44,7 @@ from eventsolve.losses.evaluation import (
     spikes_of,
     spiking_of,
 )
+from eventsolve.mean_voltages import Trial
 from eventsolve.network import Network
 from eventsolve.quadrature import Nodes
 from eventsolve.shown import called
@@ -52,6 +53,15 @@ from eventsolve.solution import Solution
 Reals = NDArray[np.float64]
 Scoring = Callable[[Reals], tuple[ArrayLike, ArrayLike]]
 Weighting = Literal["uniform", "exponential", "linear", "sigmoid"] | Callable[[Reals], ArrayLike]
+
+
+class _Labelled(Protocol):
+    @property
+    def population(self) -> str: ...
+
+    @property
+    def labels(self) -> ArrayLike: ...
+
 
 WEIGHTINGS: dict[str, Callable[[Reals], Reals]] = {
     "uniform": np.ones_like,
@@ -83,8 +93,8 @@ class RunningLoss:
     def __post_init__(self) -> None:
         check_callable("function", self.function)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(running=True)
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -137,13 +147,13 @@ class InstantCrossEntropy(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(running=True)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
-        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+        labels = _labels(self, solution)
 
         def loss(voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
             values, slope = cross_entropy(voltages.T, np.full(times.size, labels[sample]))
@@ -174,8 +184,8 @@ class TrajectoryMSE(Frozen):
     def __post_init__(self) -> None:
         check_callable("target", self.target)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(running=True)
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -215,32 +225,54 @@ class MeanVoltageLoss(Frozen):
         check_callable("function", self.function)
         _check_weighting(self.weighting)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
-        return _mean_readings(network, self.population, self.weighting)
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        neuron = network.population(self.population).neuron
+        if self._rate is None or neuron is None or neuron.spiking:
+            return Readings(average=self)
+        return Readings(means=((self.population, self._rate),))
+
+    @property
+    def _rate(self) -> float | None:
+        return None if callable(self.weighting) else CLOSED_FORMS.get(self.weighting)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
-        rate = None if callable(self.weighting) else CLOSED_FORMS.get(self.weighting)
+        rate = self._rate
         closed = None if rate is None else solution.mean_voltages(self.population, rate)
         if rate is not None and closed is not None:
-            values, slope = _scored(self.function, closed)
+            values, slope = self.scored(closed)
             return Evaluation(values, means={(self.population, rate): slope})
-        span = solution.t_end - solution.t_start
+        trial = solution.t_start, solution.t_end
         nodes = solution.nodes(self.population)
-        weights = nodes.weights * self._weight(nodes.times, solution)
-        values, slope = _scored(self.function, np.einsum("snt,st->sn", nodes.voltages, weights))
+        values, slope = self.scored(self.share(nodes, trial))
+        return replace(self.share_back(solution, nodes, trial, slope), values=values)
+
+    def share(self, nodes: Nodes, trial: Trial) -> Reals:
+        """Return the means over a solution with the weights of a trial of which it may be a piece."""
+        weights = nodes.weights * self._weight(nodes.times, trial)
+        means: Reals = np.einsum("snt,st->sn", nodes.voltages, weights)
+        return means
+
+    def scored(self, means: Reals) -> tuple[Reals, Reals]:
+        """Return each sample's loss and its derivative by the means over the trial."""
+        return _scored(self.function, means)
+
+    def share_back(self, solution: Solution, nodes: Nodes, trial: Trial, slope: Reals) -> Evaluation:
+        """Return the derivative of the share of a solution, times ``slope``, by what is read of it; without values."""
+        weights = nodes.weights * self._weight(nodes.times, trial)
 
         def jump(before: Reals, after: Reals, time: float, sample: int) -> float:
-            weight = self._weight(np.array([[time]]), solution)[0, 0]
+            weight = self._weight(np.array([[time]]), trial)[0, 0]
             return float(slope[sample] @ (before - after) * weight)
 
+        span = solution.t_end - solution.t_start
         spikes = {self.population: _at_spikes(solution, self.population, jump) / span}
         voltage_samples = samples_at(nodes, slope[:, :, None] * weights[:, None, :])
-        return Evaluation(values, spikes, {self.population: voltage_samples})
+        return Evaluation(np.zeros(solution.n_samples), spikes, {self.population: voltage_samples})
 
-    def _weight(self, times: Reals, solution: Solution) -> Reals:
-        x = (times - solution.t_start) / (solution.t_end - solution.t_start)
+    def _weight(self, times: Reals, trial: Trial) -> Reals:
+        x = (times - trial[0]) / (trial[1] - trial[0])
         function = self.weighting if callable(self.weighting) else WEIGHTINGS[self.weighting]
         weight = real_array("what weighting returns", function(x))
         if weight.shape != x.shape:
@@ -278,18 +310,18 @@ class MeanVoltageCrossEntropy(Frozen):
         object.__setattr__(self, "labels", label_vector(self.labels))
         _check_weighting(self.weighting)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
-        return _mean_readings(network, self.population, self.weighting)
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return self._of_means.readings(network, trial)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
-        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+        _labels(self, solution)
+        return self._of_means.evaluate(solution)
 
-        def loss(means: Reals) -> tuple[Reals, Reals]:
-            return cross_entropy(means, labels)
-
-        return MeanVoltageLoss(self.population, loss, weighting=self.weighting).evaluate(solution)
+    @property
+    def _of_means(self) -> MeanVoltageLoss:
+        return MeanVoltageLoss(self.population, _cross_entropy_of(self.labels, 1.0), weighting=self.weighting)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,20 +353,18 @@ class SumVoltageCrossEntropy(Frozen):
             raise ValueError(f"time_step must be finite and > 0; got {step!r}")
         object.__setattr__(self, "time_step", step)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
-        return _mean_readings(network, self.population, "uniform")
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
+        return self._of_means(trial).readings(network, trial)
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
-        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
-        steps = (solution.t_end - solution.t_start) / self.time_step
+        _labels(self, solution)
+        return self._of_means((solution.t_start, solution.t_end)).evaluate(solution)
 
-        def loss(means: Reals) -> tuple[Reals, Reals]:
-            values, slope = cross_entropy(means * steps, labels)
-            return values, slope * steps
-
-        return MeanVoltageLoss(self.population, loss).evaluate(solution)
+    def _of_means(self, trial: Trial) -> MeanVoltageLoss:
+        steps = (trial[1] - trial[0]) / self.time_step
+        return MeanVoltageLoss(self.population, _cross_entropy_of(self.labels, steps))
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,8 +391,8 @@ class MaxVoltageLoss(Frozen):
     def __post_init__(self) -> None:
         check_callable("function", self.function)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(maxima=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -403,13 +433,13 @@ class MaxVoltageCrossEntropy(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(maxima=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's loss and its derivative by the voltages at their maxima."""
-        labels = fitting_labels(self.labels, spikes_of(solution, self.population))
+        labels = _labels(self, solution)
 
         def loss(largest: Reals) -> tuple[Reals, Reals]:
             return cross_entropy(largest, labels)
@@ -444,8 +474,8 @@ class SilentHinge(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", per_neuron("level", self.level))
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(spikes=(self.population,), maxima=(self.population,))
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -490,8 +520,8 @@ class SampledVoltage(Frozen):
         times.setflags(write=False)
         object.__setattr__(self, "times", times)
 
-    def readings(self, network: Network) -> Readings:
-        """Return what is read of a solution of this network."""
+    def readings(self, network: Network, trial: Trial) -> Readings:
+        """Return what is read of a trial of this network."""
         return Readings(voltages={self.population: np.asarray(self.times)})
 
     def evaluate(self, solution: Solution) -> Evaluation:
@@ -514,16 +544,20 @@ def _check_weighting(weighting: object) -> None:
         raise ValueError(f"weighting must be one of {tuple(WEIGHTINGS)} or callable; got {weighting!r}")
 
 
-def _mean_readings(network: Network, population: str, weighting: Weighting) -> Readings:
-    """Return that a mean voltage is read, or raise a ValueError where it is a sum over nodes."""
-    neuron = network.population(population).neuron
-    rate = None if callable(weighting) else CLOSED_FORMS.get(weighting)
-    if rate is None or neuron is None or neuron.spiking:
-        raise ValueError(
-            f"the mean voltage of {population!r} with weighting {weighting!r} has no closed form, and what each piece "
-            f"adds to it is not known before all are: choose an LI readout and one of {tuple(CLOSED_FORMS)}"
-        )
-    return Readings(means=((population, rate),))
+def _labels(loss: _Labelled, solution: Solution) -> NDArray[np.int64]:
+    """Return the labels of a loss if they fit the population that it reads, or raise a ValueError."""
+    trains = spikes_of(solution, loss.population)
+    return fitting_labels(loss.labels, trains.n_samples, trains.n_neurons)
+
+
+def _cross_entropy_of(labels: ArrayLike, factor: float) -> Scoring:
+    """Return the cross-entropy of means times a factor as a function of the means."""
+
+    def loss(means: Reals) -> tuple[Reals, Reals]:
+        values, slope = cross_entropy(means * factor, fitting_labels(labels, *means.shape))
+        return values, slope * factor
+
+    return loss
 
 
 def _scored(function: Scoring, scores: Reals) -> tuple[Reals, Reals]:

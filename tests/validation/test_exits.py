@@ -145,8 +145,8 @@ def test_standard_output_that_nobody_reads_ends_silently_as_by_its_signal():
 
 
 def test_a_failure_in_another_process_is_what_it_would_be_here():
+    from eventsolve.jobs import LostJobsError
     from validation.cli.running import refusals
-    from validation.jobs import LostJobsError
 
     for cause, raised in ((ValueError("8 bits"), cli.typer.BadParameter), (KeyError("a"), LostJobsError)):
         with pytest.raises(raised), refusals():

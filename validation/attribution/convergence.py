@@ -20,9 +20,9 @@ from scipy import stats
 import eventsolve as es
 from eventsolve.checks import real_array
 from eventsolve.io.records import Record
+from eventsolve.jobs import as_finished
 from eventsolve.magnitudes import shortest_constant
 from validation.attribution.study import Reals, Refusal, batch_means, late
-from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.target import Grain, Refinable
 

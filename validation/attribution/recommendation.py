@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import eventsolve as es
 from eventsolve.compare import agreement
+from eventsolve.jobs import as_finished
 from eventsolve.network import Key
 from validation.attribution.study import Reals, Refusal, batch_means, meant
-from validation.jobs import as_finished
 from validation.oracle import oracle
 from validation.target import Cost, Costed
 

@@ -85,7 +85,7 @@ def consoles() -> tuple[Console, Console]:
 @contextmanager
 def refusals() -> Iterator[None]:
     """Turn what the model refuses, here or in another process, into a bad option."""
-    from validation.jobs import LostJobsError
+    from eventsolve.jobs import LostJobsError
 
     try:
         yield

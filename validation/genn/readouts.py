@@ -150,8 +150,7 @@ def reading_of(
     if population.neuron is None:
         raise ValueError(f"the loss reads {population.name!r}, which is an input")
     if hasattr(loss, "labels"):
-        nobody = es.SpikeTrains.from_arrays([], [], [], n_samples=n_samples, n_neurons=population.size)
-        labels = fitting_labels(loss.labels, nobody)
+        labels = fitting_labels(loss.labels, n_samples, population.size)
     of_first = losses.FirstSpikeCrossEntropy | losses.TTFSCrossEntropy | losses.RelativeMSE
     on_spikes = isinstance(loss, of_first)
     if on_spikes != population.neuron.spiking:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from validation.jobs import in_order
+from eventsolve.jobs import in_order
 from validation.report import Run
 from validation.runs import compared
 from validation.spinnaker2.target import SpiNNaker2Core
@@ -96,7 +96,7 @@ def campaign(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[
     """Yield the runs in the order of the jobs, each as soon as it and those before it are finished.
 
     Closing the iterator early cancels the jobs that have not started; a job that is lost is told at the end, by a
-    :class:`validation.jobs.LostJobsError`.
+    :class:`eventsolve.jobs.LostJobsError`.
     """
     for _, finished in in_order(run, jobs, executor):
         yield finished

@@ -394,11 +394,13 @@ def test_a_range_without_end_is_followed_as_far_as_asked(monkeypatch):
     far = error.value.so_far
     assert 5 < len(far.events) == len(far.branches) - 1
     assert told[0] == ("following", 1.0)
-    assert len(told) == far.n_solved + 1
+    assert len(told) > far.n_solved
     assert f", {far.n_solved} solved" in told[-1][1]
     assert sum(by for by, _ in told[1:]) < 1e-6  # of the way
     near = followed(problem, weight(), (9.0, error.value.value))
-    assert [event.value for event in near.events] == pytest.approx([e.value for e in far.events], rel=1e-13)
+    assert [event.value for event in near.events] == pytest.approx(
+        [e.value for e in far.events], rel=1e-13, abs=0.0
+    )
     kept = sum(16 * b.neurons["out"].size * b.values.size for b in far.branches)
     kept += sum(8 * (e.before["out"].size + e.after["out"].size) for e in far.events)
     assert 1500 < kept < 1800
@@ -443,3 +445,23 @@ def test_a_delay_that_begins_at_exact_synchrony_is_not_halved_to_nothing():
     assert found.n_solved <= 60
     assert all(event.value <= np.spacing(80e-3) for event in found.events)
     assert found.branches[-1].values[-1] == 1e-3
+
+
+def test_neurons_without_delay_are_followed_in_as_few_steps_as_with_one():
+    """What an arrival cuts off that comes with its spike for good is 0, and stays so but for rounding.
+
+    That was taken for a distance about to vanish, in more than 10 000 solutions. Each event takes about ten.
+    """
+    n, leak = 6, np.linspace(1.4, 1.6, 6)
+    net = es.Network()
+    net.add_population(
+        "n", n, es.LIF(20e-3, 5e-3, v_leak=leak, t_ref=2e-3, v_initial=np.linspace(0.0, 0.9, n))
+    )
+    net.connect("n", "n", np.full((n, n), -0.2))
+    found = followed(es.Problem(net, {}, 60e-3), ("weight", ("n", "n")), (-0.3, -0.2))
+    assert found.complete
+    assert found.n_solved <= 20 * (1 + len(found.events))
+    for branch in found.branches:
+        middle = branch.values.mean()
+        times = es.solve(net.with_weights({("n", "n"): np.full((n, n), middle)}), {}, 60e-3).spikes["n"]
+        assert times.n_spikes == branch.neurons["n"].size

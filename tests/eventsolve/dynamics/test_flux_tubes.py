@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
-from eventsolve.dynamics.flux_tubes import clopper_pearson, fitted
+from eventsolve.dynamics.flux_tubes import clopper_pearson, fitted, have_parted
 
 
 def ring(weight, n=6, t_end=80e-3):
@@ -66,7 +66,7 @@ def test_the_fit_covers_the_truth_as_often_as_it_says():
     low, high = clopper_pearson(np.array([0, 40]), 40).T
     # with no hits of 40: 1 - (DOUBT/2)**(1/40)
     assert (low[0], high[1]) == (0.0, 1.0)
-    assert high[0] == pytest.approx(1 - 0.025 ** (1 / 40), rel=1e-12)
+    assert high[0] == pytest.approx(1 - 0.025 ** (1 / 40), rel=1e-12, abs=0.0)
 
 
 def test_what_makes_no_sense_is_refused():
@@ -82,3 +82,23 @@ def test_what_makes_no_sense_is_refused():
     net.add_input("in", 1)
     with pytest.raises(ValueError, match="of one sample, from time 0 to a later one; got 2 samples"):
         es.flux_tube(es.solve(net, {"in": two}, 1e-2))
+
+
+def test_after_an_interrupt_there_is_the_tube_of_the_directions_that_were_done(monkeypatch):
+    solution, sizes = ring(-0.2), [1e-3, 1e-2]
+    whole = es.flux_tube(solution, sizes=sizes, n_directions=3, certified=False)
+    calls = []
+
+    def interrupted(*spikes):
+        calls.append(spikes)
+        if len(calls) == 7:  # two sizes of three directions are done
+            raise KeyboardInterrupt
+        return have_parted(*spikes)
+
+    monkeypatch.setattr("eventsolve.dynamics.flux_tubes.have_parted", interrupted)
+    with pytest.raises(es.Interrupted) as stopped:
+        es.flux_tube(solution, sizes=sizes, n_directions=9, certified=True)
+    found = stopped.value.so_far
+    assert found.n_directions == 3
+    assert math.isnan(found.certified)
+    np.testing.assert_array_equal(found.parted, whole.parted)

@@ -179,6 +179,15 @@ def test_a_network_that_dies_out():
         )
     assert caught.value.why == "dies out"
     assert caught.value.solution.t_end == 0.5
+    assert "another initial state, or a guess, may lead to an orbit" in str(caught.value)
+
+
+def test_a_transient_that_is_too_short_for_a_spike_is_not_said_to_die_out():
+    """Two neurons that are driven spike 24 ms apart, and were told to die out after 20 ms."""
+    with pytest.raises(NoOrbitError, match=r"but the next is at 0\.02\d+ s: a longer transient") as caught:
+        periodic_orbit(pair(v_initial=0.9, weight=0.0), transient=20e-3)
+    assert caught.value.why == "does not settle"
+    assert caught.value.solution.t_end == 20e-3
 
 
 def test_a_network_that_runs_away():
@@ -264,3 +273,10 @@ def test_an_orbit_is_a_record():
     with pytest.raises(dataclasses.FrozenInstanceError):
         orbit.period = 1.0
     assert isinstance(orbit, Orbit)
+
+
+@pytest.mark.parametrize("altered", [{"multipliers": None}, {"monodromy": None}, {"multipliers": [1.0]}])
+def test_an_orbit_whose_multipliers_are_none_is_refused_by_name(altered):
+    """All that reads them had an error that named nothing."""
+    with pytest.raises(TypeError, match=f"{next(iter(altered))} of an orbit must be a "):
+        dataclasses.replace(periodic_orbit(pair()), **altered)

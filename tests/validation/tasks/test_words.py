@@ -45,7 +45,7 @@ def test_a_row_of_words_is_what_its_command_trains_and_stands_on_the_page(tmp_pa
         lambda *_, begin, **__: iter(()) if begin is not None else pytest.fail("it has ended"),
     )
     monkeypatch.setattr(words, "seconds_of_an_epoch", lambda row, seed: 1.0)
-    again = [words.train(row, seed, tmp_path / f"{row.name}-{seed}") for seed in SEEDS]
+    again = [words.train(row, tmp_path, seed) for seed in SEEDS]
     documents = [words.document(row, again, SEEDS)]
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "training.json").write_text(json.dumps({"rows": [{"name": "exact-slow"}]}))
@@ -65,8 +65,8 @@ def test_a_row_of_words_is_what_its_command_trains_and_stands_on_the_page(tmp_pa
 def test_a_row_on_genn_is_what_its_command_trains_and_has_the_accuracy_of_its_readouts(tmp_path, monkeypatch):
     (row,) = (row for row in words.ROWS if row.name == "words-max-genn-1ms-mended")
     row = replace(row, size=words.Size(4, 6, 1, 3, 2e-2))
-    end = words.train(row, 42, tmp_path / "run")
-    shutil.copy(tmp_path / "run" / CHECKPOINT, tmp_path / f"{row.name}-42.npz")
+    end = words.train(row, tmp_path, 42)
+    shutil.copy(tmp_path / f"{row.name}-42" / CHECKPOINT, tmp_path / f"{row.name}-42.npz")
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli.app, [*shlex.split(row.command(42))[1:], "--resume"])
     assert result.exit_code == 0, result.output

@@ -38,9 +38,8 @@ from validation.grid.kernels.tables import (
 
 
 @without_refcount
-def answer(source, step, clocked, rings, sample, sums):
+def answer(source, step, n_steps, neurons, synapses, flaws, rings, sample, sums):
     """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays."""
-    neurons, synapses, flaws, n_steps = clocked.neurons, clocked.synapses, clocked.flaws, clocked.n_steps
     p_w, p_i, p_v, p_lift, worth = rings
     error, rows = 0.0, p_i.shape[0]
     for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
@@ -152,7 +151,9 @@ def retreat(clocked, reads, sample, history, start, found, count, adjoint, input
             while spike >= 0 and found.steps[spike] == step and found.neurons[spike] >= low:
                 j, lift = found.neurons[spike], found.lifts[spike]
                 source = synapses.n_inputs + j
-                error = errors[spike] + answer(source, step, clocked, rings, sample, sums)
+                error = errors[spike] + answer(
+                    source, step, n_steps, neurons, synapses, flaws, rings, sample, sums
+                )
                 voltage, drop = found.voltages[spike], neurons.v_threshold[j] - neurons.v_reset[j]
                 if rules.slope_at_threshold and lift == 0.0:
                     voltage = neurons.v_threshold[j]
@@ -232,7 +233,9 @@ def retreat(clocked, reads, sample, history, start, found, count, adjoint, input
                     increased(own_v, jumps[low:high], number, noise, sample)
                     cleared(jumps[low:high])
         while at >= first_input and inputs.steps[at] == step:
-            input_errors[at] = answer(inputs.places[at], step, clocked, rings, sample, sums)
+            input_errors[at] = answer(
+                inputs.places[at], step, n_steps, neurons, synapses, flaws, rings, sample, sums
+            )
             at -= 1
     copied(of_neurons[V_INITIAL], p_v)
     copied(of_neurons[I_INITIAL], p_i)

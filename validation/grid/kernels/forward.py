@@ -78,16 +78,18 @@ def after_reset(voltage, j, neurons):
 
 
 @without_refcount
-def sent(source, step, clocked, rings, sample):
-    """Put a spike's weights into the rings of what is to arrive."""
-    synapses, number, n_steps = clocked.synapses, clocked.number, clocked.n_steps
+def sent(source, step, n_steps, synapses, flaws, rings, number, noise, sample):
+    """Put a spike's weights into the rings of what is to arrive.
+
+    It is called for every spike, and takes what it needs of :class:`Clocked`: all of that costs a tenth of the run.
+    """
     currents, lifts, waiting, taken = rings
     for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
         arrival = step + synapses.steps[run]
         if arrival > n_steps:
             continue
         row, first, target = arrival % waiting.size, synapses.first[run], synapses.target[run]
-        if clocked.flaws.one_packet:
+        if flaws.one_packet:
             packet = taken[row, synapses.group[run]]
             if packet[0] != arrival:
                 packet[0], packet[1], packet[2] = arrival, source, step
@@ -97,16 +99,16 @@ def sent(source, step, clocked, rings, sample):
         for m in range(synapses.length[run]):
             ring[target + m] += synapses.weights[first + m]
         if number.kind != HALF:
-            settled(ring[target : target + synapses.length[run]], number, clocked.noise, sample)
+            settled(ring[target : target + synapses.length[run]], number, noise, sample)
         waiting[row] += 1
 
 
 @without_refcount
-def sent_inputs(arrived, at, step, clocked, rings, sample):
+def sent_inputs(arrived, at, step, n_steps, inputs, synapses, flaws, rings, number, noise, sample):
     """Send the input spikes of a step, which are those from ``arrived`` up to ``at``."""
     for k in range(arrived, at):
-        place = arrived + at - 1 - k if clocked.flaws.last else k
-        sent(clocked.inputs.places[place], step, clocked, rings, sample)
+        place = arrived + at - 1 - k if flaws.last else k
+        sent(inputs.places[place], step, n_steps, synapses, flaws, rings, number, noise, sample)
 
 
 @compiled
@@ -157,7 +159,7 @@ def advance(clocked, sample, history, start, before, found, count, stop):
         while at < inputs.bounds[sample + 1] and inputs.steps[at] == step:
             at += 1
         if rules.current_first:
-            sent_inputs(arrived, at, step, clocked, rings, sample)
+            sent_inputs(arrived, at, step, n_steps, inputs, synapses, flaws, rings, number, noise, sample)
         for level in range(synapses.levels.size - 1):
             low, high = synapses.levels[level], synapses.levels[level + 1]
             own_v, own_i, crossed = v[low:high], i[low:high], 0
@@ -210,16 +212,16 @@ def advance(clocked, sample, history, start, before, found, count, stop):
             if rules.current_first:
                 for k in range(first, count):
                     source = synapses.n_inputs + found.neurons[first + count - 1 - k if flaws.last else k]
-                    sent(source, step, clocked, rings, sample)
+                    sent(source, step, n_steps, synapses, flaws, rings, number, noise, sample)
         if rules.current_first:
             waiting[row] = 0
             continue
-        sent_inputs(arrived, at, step, clocked, rings, sample)
+        sent_inputs(arrived, at, step, n_steps, inputs, synapses, flaws, rings, number, noise, sample)
         first = begin
         while True:
             for k in range(first, count):
                 source = synapses.n_inputs + found.neurons[first + count - 1 - k if flaws.last else k]
-                sent(source, step, clocked, rings, sample)
+                sent(source, step, n_steps, synapses, flaws, rings, number, noise, sample)
             first = count
             if waiting[row] == 0:
                 break

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.checks import count
 from eventsolve.files import whole
-from validation.jobs import in_order
+from eventsolve.jobs import in_order
 from validation.tasks.keywords import cochlea, ear, speech
 from validation.tasks.keywords.speech import Split
 

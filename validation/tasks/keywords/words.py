@@ -9,14 +9,16 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eventsolve import Problem
+from eventsolve.jobs import as_finished
 from validation.registry import settings, target, task
 from validation.target import untraced
 from validation.tasks.keywords.recordings import BLOCK
@@ -166,8 +168,8 @@ def seconds_of_an_epoch(row: WordsRow, seed: int) -> float:
     return seconds[-1]
 
 
-def train(row: WordsRow, seed: int, folder: Path) -> Epoch:
-    """Train to the end, from the checkpoint that is there, which is that of the row's command."""
+def train(row: WordsRow, folder: Path, seed: int) -> Epoch:
+    """Train to the end in a folder among others, from the checkpoint that is there, that of the row's command."""
     rule, engine = choices.optimizer("adam", row.size.rate), target(row.engine, **row.settings)
     problem = problem_of(row, 2 * row.size.samples, seed)
     parameters = Parameters(problem.network, ("weight",))
@@ -184,6 +186,7 @@ def train(row: WordsRow, seed: int, folder: Path) -> Epoch:
             "options": row.settings,
         },
     )
+    folder = folder / f"{row.name}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / CHECKPOINT
     last = checkpoint.load(file, parameters, said) if file.exists() else None
@@ -212,14 +215,11 @@ def run_row(
     seeds: Sequence[int],
 ) -> list[Epoch]:
     """Train a row, and return where it ends by seed."""
-    jobs = [executor.submit(train, row, seed, folder / f"{row.name}-{seed}") for seed in seeds]
-    try:
-        for _ in as_completed(jobs):
-            finished()
-    finally:
-        for job in jobs:
-            job.cancel()
-    return [job.result() for job in jobs]
+    ends = {}
+    for seed, end in as_finished(partial(train, row, folder), seeds, executor):
+        ends[seed] = end
+        finished()
+    return [ends[seed] for seed in seeds]
 
 
 def _finite(values: Sequence[float]) -> list[float | None]:

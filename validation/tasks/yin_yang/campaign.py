@@ -1,12 +1,11 @@
 """Trainings as independent jobs: a job can run in any process, goes on where it stopped, and leaves its checkpoint.
 
-A list of jobs is worked through by any ``concurrent.futures.Executor``.
+A list of jobs is worked through by :func:`eventsolve.jobs.as_finished`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,17 +106,3 @@ def run(job: Job) -> Result:
         state = following
     first = engine.run(beginning(job, engine).parameters, data.test)
     return Result(trainer.accuracy(first, data.test_labels), state)
-
-
-def run_all(jobs: Sequence[Job], executor: Executor | None = None) -> Iterator[tuple[int, Result]]:
-    """Yield (place of the job, result) as jobs finish; closing the iterator cancels those that have not started."""
-    if executor is None:
-        yield from ((k, run(job)) for k, job in enumerate(jobs))
-        return
-    places: dict[Future[Result], int] = {executor.submit(run, job): k for k, job in enumerate(jobs)}
-    try:
-        for future in as_completed(places):
-            yield places[future], future.result()
-    finally:
-        for future in places:
-            future.cancel()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from mishaps import double, halve
 
+from eventsolve.jobs import LostJobsError, as_finished, finished, in_order
 from tests.campaign import Tally, campaign, run_batch
-from validation.jobs import LostJobsError, as_finished, in_order
 from validation.spinnaker2.yinyang import Job
 from validation.spinnaker2.yinyang import campaign as yinyang_campaign
 
@@ -116,3 +116,19 @@ def test_closing_early_cancels_what_has_not_started():
         jobs.close()
         closed.set()
     assert len(started) <= 2  # the first, and one that had started meanwhile
+
+
+def failing(k):
+    if k == 1:
+        raise ValueError("of its own")
+    return [k]
+
+
+def test_a_part_of_one_answer_that_fails_ends_all_with_its_own_error():
+    with ThreadPoolExecutor(1) as executor:
+        assert finished(failing, [0, 2, 3], executor, None) == ([0, 2, 3], None)
+        with pytest.raises(ValueError, match="of its own"):
+            finished(failing, range(5), executor, None)
+        found, error = collected(as_finished, failing, range(5), executor)
+    assert sorted(found) == [0, 2, 3, 4]
+    assert error.jobs == (1,)
