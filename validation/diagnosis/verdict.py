@@ -38,6 +38,8 @@ MOST_NAMES = 12
 """Guesses of which it is looked whether they have the recorded numbers, too."""
 PATIENCE = 20.0
 """For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
+SETTINGS = 8
+"""Of a published implementation, so few that none is a guess: any may be what a few spikes come from."""
 MOST_TOLD = 6
 """Of what may be right by chance, at most."""
 RIVALS = 4
@@ -420,7 +422,7 @@ def _told_apart(evidence: Evidence, bases: Sequence[forward.Base]) -> float:
     """Return how many settings of an implementation the spikes tell apart, where nothing else does."""
     if evidence.numbers or not evidence.clocked or not bases:
         return math.inf
-    return 2.0 ** (min(bases, key=lambda base: base.off).facts - forward.SURE)
+    return max(SETTINGS, 2.0 ** (min(bases, key=lambda base: base.off).facts - forward.SURE))
 
 
 def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math.inf) -> Diagnosis | None:
