@@ -20,7 +20,7 @@ from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import backward
 from eventsolve.kernels.recurrent_adjoint import mirror
-from eventsolve.kernels.tables import Sampled, Spikes, Wanted
+from eventsolve.kernels.tables import Cotangents, Run, Sampled, Sums, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, Trial, is_readout, mean_adjoint_of, means_back
 from eventsolve.network import Key
@@ -29,7 +29,7 @@ from eventsolve.reductions import USUAL, Reduction
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, arrow, listed, several
-from eventsolve.solution import Chunk, Gathered, Solution, Stopped, gather, own_spikes, places_of
+from eventsolve.solution import Gathered, Solution, Stopped, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.stability.one_sided import Coincidence, OneSided, coincidences_of
@@ -641,51 +641,21 @@ def _chunk_back(
     chunk = solution._chunks[k]
     results: list[Contribution] = []
     for layer in reversed(layers):
-        own, slopes = own_spikes(layer, chunk), solution.slopes_of_layer(k, layer)
-        sources = gather(layer, chunk)
+        run, sources = solution.run_of(layer, chunk)
+        own = run.own
         places = places_of(layer, own) if layer.efferents is not None else {layer.name[0]: slice(None)}
-        cotangents = np.empty(own.times.size)
+        of_spikes = np.empty(own.times.size)
         for name, place in places.items():
-            cotangents[place] = errors[name]
+            of_spikes[place] = errors[name]
         here = joined_samples(layer, sampled, chunk.n_samples)
         boundary = _NO_BOUNDARY if cut is None else cut.neurons[layer.name]
-        source_errors, totals, d_weight, d_delay, d_parameters, grazing = (
-            _around_cycle(
-                solution,
-                layer,
-                chunk,
-                sources,
-                own,
-                slopes,
-                cotangents,
-                here,
-                boundary,
-                wanted,
-                judged,
-                per_sample,
-            )
+        cotangents = Cotangents(of_spikes, solution.slopes_of_layer(k, layer), here, boundary)
+        sums, grazing = (
+            _around_cycle(solution, layer, run, sources, cotangents, wanted, judged, per_sample)
             if layer.cyclic
-            else call(
-                backward,
-                layer.neurons,
-                layer.afferents,
-                layer.groups,
-                layer.n_sources,
-                sources.spikes,
-                chunk.start[layer.name],
-                solution.after,
-                own,
-                slopes,
-                cotangents,
-                here,
-                boundary,
-                solution.t_end,
-                wanted,
-                per_sample,
-                layer.size,
-                layer.n_synapses,
-            )
+            else call(backward, layer.by_target, run, cotangents, wanted, per_sample, layer.n_synapses)
         )
+        source_errors = sums.errors
         if grazing >= 0:
             sample = low + int(np.searchsorted(own.offsets, grazing, side="right")) - 1
             name, neuron = layer.neuron_of(int(own.neurons[grazing]))
@@ -693,8 +663,8 @@ def _chunk_back(
                 f"the gradient is not defined: neuron {neuron} of {name!r} in sample {sample} "
                 f"{solution.without_slope(float(own.times[grazing]))}, and the loss depends on that spike"
             )
-        found = (source_errors, d_weight, d_delay, d_parameters)
-        for more in means_back(solution, layer, k, sources, means, wanted, per_sample, trial):
+        found = (source_errors, sums.weight, sums.delay, sums.parameters)
+        for more in means_back(solution, layer, k, run, means, wanted, per_sample, trial):
             for into, term in zip(found, more, strict=True):
                 into += term
         if cut is not None and means:
@@ -702,7 +672,7 @@ def _chunk_back(
             for column, by_mean in enumerate(mean_adjoint_of(solution, layer, k, means, here_at, trial)):
                 boundary[:, column] += by_mean[:, :, 0]
         for name, place in places.items():
-            errors[name] = totals[place]
+            errors[name] = sums.totals[place]
         if sources.order is not None:
             ungrouped = np.empty_like(source_errors)
             ungrouped[sources.order] = source_errors
@@ -714,7 +684,7 @@ def _chunk_back(
             elif carried is not None and cut is not None:
                 cut.on_the_way[carried] += source_errors[start : start + size]
             start += size
-        results.append((d_weight, d_delay, d_parameters))
+        results.append((sums.weight, sums.delay, sums.parameters))
     results.reverse()
     return errors, results, cut
 
@@ -726,41 +696,23 @@ _NO_BOUNDARY = np.empty((0, 3, 0))
 def _around_cycle(
     solution: Solution,
     layer: Layer,
-    chunk: Chunk,
+    run: Run,
     sources: Gathered,
-    own: Spikes,
-    slopes: Reals,
-    cotangents: Reals,
-    sampled: Sampled,
-    boundary: Reals,
+    cotangents: Cotangents,
     wanted: Wanted,
     inputs_judged: bool,
     per_sample: bool,
-) -> tuple[Reals, Reals, Reals, Reals, Reals, int]:
+) -> tuple[Sums, int]:
     """Return what ``backward`` does, of a cyclic layer; its synapses in the order of its efferents."""
-    n_before = sources.spikes.times.size - own.times.size
-    order = np.arange(own.times.size) if sources.order is None else sources.order
     judged = np.ones(layer.n_sources, np.bool_)
     if not inputs_judged:
         for name, (a, b) in zip(layer.sources, pairwise(layer.source_offsets.tolist()), strict=True):
             judged[a:b] = solution.network.population(name).neuron is not None
-    found: tuple[Reals, Reals, Reals, Reals, Reals, int] = call(
-        mirror,
-        layer.neurons,
-        layer.efferents,
-        sources.spikes,
-        np.where(order >= n_before, order - n_before, -1),
-        chunk.start[layer.name],
-        solution.after,
-        own,
-        slopes,
-        cotangents,
-        sampled,
-        boundary,
-        solution.t_end,
-        judged,
-        wanted,
-        per_sample,
+    n_before = run.spikes.times.size - run.own.times.size
+    order = np.arange(run.own.times.size) if sources.order is None else sources.order
+    own_of = np.where(order >= n_before, order - n_before, -1)
+    found: tuple[Sums, int] = call(
+        mirror, layer.neurons, layer.efferents, run, own_of, cotangents, judged, wanted, per_sample
     )
     return found
 

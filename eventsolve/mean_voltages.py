@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from eventsolve.chunks import chunk_ranges
 from eventsolve.interrupts import call
 from eventsolve.kernels import mean_voltages as kernels
-from eventsolve.kernels.tables import Wanted
+from eventsolve.kernels.tables import Run, Wanted
 from eventsolve.quadrature import require_continuous
 from eventsolve.schedule import Layer
 
 if TYPE_CHECKING:
     from eventsolve.kernels.perturbation import Scales
-    from eventsolve.solution import Chunk, Gathered, Solution
+    from eventsolve.solution import Chunk, Solution
 
 Reals = NDArray[np.float64]
 Means = Mapping[tuple[str, float], Reals]
@@ -51,21 +51,14 @@ def is_readout(solution: Solution, population: str) -> bool:
 
 def mean_voltages_of(solution: Solution, population: str, rate: float, trial: Trial | None = None) -> Reals:
     """Return a solution's share in the weighted mean voltages of a readout over a trial, (n_samples, n_neurons)."""
-    from eventsolve.solution import gather
-
     layer = solution.layer(population)
     require_continuous(solution.network, population, solution.t_start, solution.t_end)
     window = window_of(solution, rate, trial)
     parts = [
         call(
             kernels.mean_voltages,
-            layer.neurons,
-            layer.afferents,
-            layer.groups,
-            layer.n_sources,
-            gather(layer, chunk).spikes,
-            chunk.start[layer.name],
-            solution.after,
+            layer.by_target,
+            solution.run_of(layer, chunk)[0],
             window,
         )
         for chunk in solution._chunks
@@ -77,7 +70,7 @@ def means_back(
     solution: Solution,
     layer: Layer,
     k: int,
-    sources: Gathered,
+    run: Run,
     means: Means,
     wanted: Wanted,
     per_sample: bool,
@@ -91,13 +84,8 @@ def means_back(
     return [
         call(
             kernels.mean_voltages_back,
-            layer.neurons,
-            layer.afferents,
-            layer.groups,
-            layer.n_sources,
-            sources.spikes,
-            solution._chunks[k].start[layer.name],
-            solution.after,
+            layer.by_target,
+            run,
             window_of(solution, rate, trial),
             cotangents[low:high].copy(),
             wanted,
@@ -113,7 +101,7 @@ def means_forward(
     solution: Solution,
     layer: Layer,
     k: int,
-    sources: Gathered,
+    run: Run,
     means: Means,
     moved: Reals,
     steps: Scales,
@@ -125,10 +113,10 @@ def means_forward(
     """
     chunk: Chunk = solution._chunks[k]
     total = np.zeros(chunk.n_samples)
-    of = np.repeat(np.arange(chunk.n_samples), np.diff(sources.spikes.offsets))
+    of = np.repeat(np.arange(chunk.n_samples), np.diff(run.spikes.offsets))
     everything = Wanted(True, True, True)
     for errors, d_weight, d_delay, d_parameters in means_back(
-        solution, layer, k, sources, means, everything, True
+        solution, layer, k, run, means, everything, True
     ):
         np.add.at(total, of, errors * moved)
         for row in range(chunk.n_samples):

@@ -212,7 +212,7 @@ def _chunk_forward(
         )
         if grazing >= 0:
             raise _undefined(solution, layer, own, grazing, low)
-        loss += change + means_forward(solution, layer, k, gathered, means, sent, scales)
+        loss += change + means_forward(solution, layer, k, run, means, sent, scales)
         for name, place in places.items():
             moved[name] = found[place]
     return moved, loss

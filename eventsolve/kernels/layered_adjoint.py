@@ -18,9 +18,9 @@ from __future__ import annotations
 import numpy as np
 
 from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.arrivals import Grouped, group_by, schedule_of
+from eventsolve.kernels.arrivals import grouped, schedule_of
 from eventsolve.kernels.membrane import propagator_derivatives
-from eventsolve.kernels.tables import AT_START
+from eventsolve.kernels.tables import AT_START, Sums
 from eventsolve.kernels.trajectories import (
     ARRIVAL,
     CURRENT,
@@ -35,35 +35,19 @@ from eventsolve.kernels.trajectories import (
     SPIKE,
     VOLTAGE,
     WHICH,
-    Segments,
+    empty_segments,
     replay,
 )
 
 
 @without_refcount
 def back_through(
-    neuron,
-    neurons,
-    afferents,
-    schedule,
-    states,
-    events,
-    n_segments,
-    own_trigger,
-    slopes,
-    cotangents,
-    sampled,
-    boundary,
-    sample,
-    errors,
-    totals,
-    d_weight,
-    d_delay,
-    d_parameters,
-    row,
-    wanted,
+    neuron, neurons, afferents, schedule, segments, n_segments, own_trigger, cotangents, sample, sums, row
 ):
     """Add what one neuron's trajectory contributes to all gradients; return its first spike without a slope, or -1."""
+    states, events = segments
+    own_cotangents, slopes, sampled, boundary = cotangents
+    errors, totals, d_weight, d_delay, d_parameters, wanted = sums
     tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     u_reset = neurons.v_reset[neuron] - neurons.v_leak[neuron]
@@ -120,7 +104,7 @@ def back_through(
         elif ending == SPIKE:
             current = i * eb
             triggered = own_trigger[which] >= 0
-            error = cotangents[which]
+            error = own_cotangents[which]
             if t_ref > 0.0:
                 error -= released
                 d_ref -= released
@@ -188,52 +172,23 @@ def back_through(
 
 
 @without_refcount
-def group_backward(
-    neurons,
-    afferents,
-    members,
-    member,
-    last,
-    schedule,
-    start,
-    sample,
-    own,
-    slopes,
-    by_neuron,
-    own_places,
-    cotangents,
-    sampled,
-    by_sampled,
-    sampled_places,
-    boundary,
-    t_end,
-    states,
-    events,
-    errors,
-    totals,
-    d_weight,
-    d_delay,
-    d_parameters,
-    row,
-    wanted,
-    stop,
-):
-    """Go back through trajectories of members[member:last] that the loss depends on; return as :func:`back_through`."""
-    own_times, own_arrivals, own_triggers = own.times, own.arrivals, own.trigger
-    here, read = (
-        Grouped(own, sample, by_neuron, own_places),
-        Grouped(sampled, sample, by_sampled, sampled_places),
-    )
-    segments = Segments(states, events)
+def group_backward(layer, run, group, member, schedule, here, cotangents, read, segments, sums, row, stop):
+    """Go back through trajectories of a group, from a member on, that the loss depends on.
+
+    ``here`` and ``read`` are the layer's own spikes and samples of one sample by neuron. Returns as
+    :func:`back_through`.
+    """
+    neurons, afferents, start, sample = layer.neurons, layer.afferents, run.start, here.sample
+    own_times, own_arrivals, own_triggers = run.own.times, run.own.arrivals, run.own.trigger
+    members, last = layer.groups.members, layer.groups.offsets[group + 1]
     grazing = -1
     while member < last and stop[0] == 0:
         neuron = members[member]
-        n_own = by_neuron[neuron + 1] - by_neuron[neuron]
-        n_sampled = by_sampled[neuron + 1] - by_sampled[neuron]
-        n_arrivals, t_last = schedule.times.size, t_end
-        if n_sampled == 0 and not goes_on(neuron, boundary, sample):
-            n_own = count_contributing(neuron, cotangents, by_neuron, own_places)
-            spike = own_places[by_neuron[neuron] + n_own - 1]
+        n_own = here.offsets[neuron + 1] - here.offsets[neuron]
+        n_arrivals, t_last = schedule.times.size, run.t_end
+        if read.offsets[neuron + 1] == read.offsets[neuron] and not goes_on(neuron, cotangents, sample):
+            n_own = count_contributing(neuron, cotangents, here)
+            spike = here.places[here.offsets[neuron] + n_own - 1]
             n_arrivals, t_last = own_arrivals[spike], own_times[spike]
         n_segments = replay(
             neuron, neurons, afferents, schedule, n_arrivals, start, here, n_own, read, t_last, segments
@@ -243,196 +198,104 @@ def group_backward(
             neurons,
             afferents,
             schedule,
-            states,
-            events,
+            segments,
             n_segments,
             own_triggers,
-            slopes,
             cotangents,
-            sampled,
-            boundary,
             sample,
-            errors,
-            totals,
-            d_weight,
-            d_delay,
-            d_parameters,
+            sums,
             row,
-            wanted,
         )
         if found >= 0 and (grazing < 0 or found < grazing):
             grazing = found
-        member = next_contributing(
-            members, member + 1, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample
-        )
+        member = next_contributing(members, member + 1, last, cotangents, here, read)
     return grazing
 
 
 @compiled
-def backward(
-    neurons,
-    afferents,
-    groups,
-    n_sources,
-    spikes,
-    start,
-    after,
-    own,
-    slopes,
-    cotangents,
-    sampled,
-    boundary,
-    t_end,
-    wanted,
-    per_sample,
-    n_neurons,
-    n_synapses,
-    stop,
-):
+def backward(layer, run, cotangents, wanted, per_sample, n_synapses, stop):
     """Return the gradients that one layer contributes.
 
     Parameters
     ----------
-    spikes, own : Spikes
-        Of the sources, numbered through, and of the layer itself.
-    start : States
-        With which it began; arrivals in (after, t_end] were taken.
-    slopes : (n_own,) or (0,)
-        V' before every own spike where it was observed; by default it follows from I and the threshold.
-    cotangents : (n_own,)
-        dL/dt of every own spike from the loss and from everything downstream.
-    sampled : Sampled
-        Where a loss samples the voltage of a readout.
-    boundary : (n_samples, 3, n) or (0, 3, n)
-        dL/dV and dL/dI of every neuron at t_end, and dL/dt of its release if it is held then; replaced by those of the
-        start states.
+    layer : ByTarget
+    run : Run
+    cotangents : Cotangents
     wanted : Wanted
         What of the rest is to be left out.
     per_sample : bool
         One row of gradients for each sample, or a single one for their sum, added in the order of the samples.
+    n_synapses : int
 
     Returns
     -------
-    errors : (n_spikes,)
-        dL/dt of every source spike through this layer.
-    totals : (n_own,)
-        e = dL/dt of every own spike, with everything that the spike changes.
-    d_weight, d_delay : (n_rows, n_synapses), or (n_rows, 0) if not wanted
-    d_parameters : (n_rows, 8, n)
-        tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, and V and I of the start states; those of the flow are 0
-        if not wanted.
+    sums : Sums
     grazing : int
         The first own spike with an error whose slope is not positive, where no gradient exists; -1 if there is none.
     """
-    n_samples = spikes.offsets.size - 1
+    neurons, afferents, groups, n_sources = layer
+    spikes, own, start, after, t_end = run
+    n_samples, n = spikes.offsets.size - 1, neurons.tau_mem.size
     n_rows = n_samples if per_sample else 1
-    errors = np.zeros(spikes.times.size)
-    totals = np.zeros(own.times.size)
-    d_weight = np.zeros((n_rows, n_synapses if wanted.weight else 0))
-    d_delay = np.zeros((n_rows, n_synapses if wanted.delay else 0))
-    d_parameters = np.zeros((n_rows, 8, n_neurons))
+    sums = Sums(
+        np.zeros(spikes.times.size),
+        np.zeros(own.times.size),
+        np.zeros((n_rows, n_synapses if wanted.weight else 0)),
+        np.zeros((n_rows, n_synapses if wanted.delay else 0)),
+        np.zeros((n_rows, 8, n)),
+        wanted,
+    )
     grazing = -1
-    states, events = np.empty((256, 7)), np.empty((256, 3), np.int64)
+    segments = empty_segments(256)
     # once: in a loop that would count references
-    members, group_offsets = groups.members, groups.offsets
-    start_times, own_times = start.time, own.times
-    own_neurons, own_offsets = own.neurons, own.offsets
-    read_neurons, read_offsets = sampled.neurons, sampled.offsets
-    spike_neurons, spike_offsets = spikes.neurons, spikes.offsets
+    members, group_offsets, start_times, sampled = (
+        groups.members,
+        groups.offsets,
+        start.time,
+        cotangents.sampled,
+    )
     for sample in range(n_samples):
         row = sample if per_sample else 0
-        by_source, places = group_by(
-            spike_neurons, spike_offsets[sample], spike_offsets[sample + 1], n_sources
-        )
-        by_neuron, own_places = group_by(own_neurons, own_offsets[sample], own_offsets[sample + 1], n_neurons)
-        by_sampled, sampled_places = group_by(
-            read_neurons, read_offsets[sample], read_offsets[sample + 1], n_neurons
-        )
+        given = grouped(spikes, sample, n_sources)
+        here, read = grouped(own, sample, n), grouped(sampled, sample, n)
         for group in range(group_offsets.size - 1):
             if stop[0] != 0:
                 break
             first, last = group_offsets[group], group_offsets[group + 1]
-            member = next_contributing(
-                members, first, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample
-            )
+            member = next_contributing(members, first, last, cotangents, here, read)
             if member == last:
                 continue
             # nothing after the last spike with a cotangent can change the loss
-            horizon = last_contribution(
-                members,
-                member,
-                last,
-                cotangents,
-                by_neuron,
-                own_places,
-                own_times,
-                by_sampled,
-                boundary,
-                sample,
-                t_end,
-            )
+            horizon = last_contribution(members, member, last, cotangents, here, read, t_end)
             representative = members[first]
             schedule = schedule_of(
-                representative,
-                neurons,
-                afferents,
-                Grouped(spikes, sample, by_source, places),
-                start_times[sample, representative],
-                after,
-                horizon,
+                representative, neurons, afferents, given, start_times[sample, representative], after, horizon
             )
-            n_own = own_offsets[sample + 1] - own_offsets[sample]
-            n_sampled = read_offsets[sample + 1] - read_offsets[sample]
-            room = schedule.times.size + 2 * n_own + n_sampled + 2
-            if room > states.shape[0]:
-                states, events = np.empty((2 * room, 7)), np.empty((2 * room, 3), np.int64)
+            room = schedule.times.size + 2 * here.places.size + read.places.size + 2
+            if room > segments.states.shape[0]:
+                segments = empty_segments(2 * room)
             found = group_backward(
-                neurons,
-                afferents,
-                members,
-                member,
-                last,
-                schedule,
-                start,
-                sample,
-                own,
-                slopes,
-                by_neuron,
-                own_places,
-                cotangents,
-                sampled,
-                by_sampled,
-                sampled_places,
-                boundary,
-                t_end,
-                states,
-                events,
-                errors,
-                totals,
-                d_weight,
-                d_delay,
-                d_parameters,
-                row,
-                wanted,
-                stop,
+                layer, run, group, member, schedule, here, cotangents, read, segments, sums, row, stop
             )
             if found >= 0 and (grazing < 0 or found < grazing):
                 grazing = found
-    return errors, totals, d_weight, d_delay, d_parameters, grazing
+    return sums, grazing
 
 
 @without_refcount
-def count_contributing(neuron, cotangents, by_neuron, own_places):
+def count_contributing(neuron, cotangents, here):
     """Return the number of the neuron's spikes up to the last one with a cotangent."""
-    n = by_neuron[neuron + 1] - by_neuron[neuron]
-    while n > 0 and cotangents[own_places[by_neuron[neuron] + n - 1]] == 0.0:
+    first = here.offsets[neuron]
+    n = here.offsets[neuron + 1] - first
+    while n > 0 and cotangents.spikes[here.places[first + n - 1]] == 0.0:
         n -= 1
     return n
 
 
 @without_refcount
-def goes_on(neuron, boundary, sample):
+def goes_on(neuron, cotangents, sample):
     """Return whether something that comes after t_end depends on the neuron's state then."""
+    boundary = cotangents.boundary
     return boundary.shape[0] > 0 and (
         boundary[sample, 0, neuron] != 0.0
         or boundary[sample, 1, neuron] != 0.0
@@ -441,42 +304,30 @@ def goes_on(neuron, boundary, sample):
 
 
 @without_refcount
-def last_contribution(
-    members,
-    first,
-    last,
-    cotangents,
-    by_neuron,
-    own_places,
-    own_times,
-    by_sampled,
-    boundary,
-    sample,
-    t_end,
-):
+def last_contribution(members, first, last, cotangents, here, read, t_end):
     """Return when all is over that members[first:last] depend on: their last spike with a cotangent, or t_end."""
     latest = 0.0
     for member in range(first, last):
         neuron = members[member]
-        if by_sampled[neuron + 1] > by_sampled[neuron] or goes_on(neuron, boundary, sample):
+        if read.offsets[neuron + 1] > read.offsets[neuron] or goes_on(neuron, cotangents, here.sample):
             return t_end
-        n = count_contributing(neuron, cotangents, by_neuron, own_places)
+        n = count_contributing(neuron, cotangents, here)
         if n > 0:
-            latest = max(latest, own_times[own_places[by_neuron[neuron] + n - 1]])
+            latest = max(latest, here.of.times[here.places[here.offsets[neuron] + n - 1]])
     # with arrivals at that float64 time, which by their exact times may be later
     return min(np.nextafter(latest, t_end), t_end)
 
 
 @without_refcount
-def next_contributing(members, first, last, cotangents, by_neuron, own_places, by_sampled, boundary, sample):
+def next_contributing(members, first, last, cotangents, here, read):
     """Return the first place from ``first`` on whose neuron the loss depends on, or ``last``.
 
     By a spike with a cotangent, a sample, or its state at t_end.
     """
     for member in range(first, last):
         neuron = members[member]
-        if by_sampled[neuron + 1] > by_sampled[neuron] or goes_on(neuron, boundary, sample):
+        if read.offsets[neuron + 1] > read.offsets[neuron] or goes_on(neuron, cotangents, here.sample):
             return member
-        if count_contributing(neuron, cotangents, by_neuron, own_places) > 0:
+        if count_contributing(neuron, cotangents, here) > 0:
             return member
     return last

@@ -147,11 +147,13 @@ def weight_at(window, time):
 
 
 @compiled
-def mean_voltages(neurons, afferents, groups, n_sources, spikes, start, after, window, stop):
+def mean_voltages(layer, run, window, stop):
     """Return the integral of f(t) V(t) of every readout, (n_samples, n).
 
     Start states may be from before the window, arrivals are those in (after, end].
     """
+    neurons, afferents, groups, n_sources = layer
+    spikes, _, start, after, _ = run
     n_samples = spikes.offsets.size - 1
     found = np.zeros((n_samples, neurons.tau_mem.size))
     members, group_offsets = groups.members, groups.offsets
@@ -206,21 +208,7 @@ def product(weights, first, slots, shares):
 
 
 @compiled
-def mean_voltages_back(
-    neurons,
-    afferents,
-    groups,
-    n_sources,
-    spikes,
-    start,
-    after,
-    window,
-    cotangents,
-    wanted,
-    per_sample,
-    n_synapses,
-    stop,
-):
+def mean_voltages_back(layer, run, window, cotangents, wanted, per_sample, n_synapses, stop):
     """Return what ``mean_voltages`` times cotangents, (n_samples, n), contributes to the gradients of its layer.
 
     Returns
@@ -228,6 +216,8 @@ def mean_voltages_back(
     errors, d_weight, d_delay, d_parameters
         As of :func:`eventsolve.kernels.layered_adjoint.backward`.
     """
+    neurons, afferents, groups, n_sources = layer
+    spikes, _, start, after, _ = run
     n_samples = spikes.offsets.size - 1
     n_rows = n_samples if per_sample else 1
     errors = np.zeros(spikes.times.size)

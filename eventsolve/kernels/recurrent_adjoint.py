@@ -30,7 +30,7 @@ from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
 from eventsolve.kernels.elementary import decay
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.tables import AT_START, Integers, Reals
+from eventsolve.kernels.tables import AT_START, Booleans, Integers, Reals, Sums
 from eventsolve.kernels.times import is_after, later
 
 TRIGGERED, RELEASE, CROSSING, INSTANT_RELEASE, SAMPLED = 0, 1, 2, 3, 4
@@ -52,7 +52,7 @@ class Releases(NamedTuple):
 class Nodes(NamedTuple):
     """Where adjoints jump, in order: times, kinds, neurons, and which spike, sample or release each is.
 
-    ``places`` say how many deliveries of the sample come before.
+    ``places`` say how many of the sample's ``n_deliveries`` come before.
     """
 
     times: Reals
@@ -60,6 +60,70 @@ class Nodes(NamedTuple):
     neurons: Integers
     which: Integers
     places: Integers
+    n_deliveries: int
+
+
+class Passage(NamedTuple):
+    """How the events of one sample are gone through.
+
+    Attributes
+    ----------
+    own_of : (n_spikes,)
+        Which own spike each spike of the run is, -1 for those of sources and those before the start.
+    edges : (n_pieces + 1,)
+        Times between which deliveries are listed at once.
+    longest : float
+        Of all delays, in seconds.
+    dense : (n_blocks,)
+        Which blocks advance as one.
+    """
+
+    own_of: Integers
+    edges: Reals
+    longest: float
+    dense: Booleans
+
+
+class Slopes(NamedTuple):
+    """V' at spikes and releases, in 1/s, written by :func:`follow`.
+
+    Attributes
+    ----------
+    left, ahead : (n_own,)
+        Before every own spike and, of a triggered one, before its trigger.
+    right : (n_own + n,)
+        Where V moves on after every own spike (at once or at its release), and after the release of a neuron that was
+        held at the start.
+    """
+
+    left: Reals
+    right: Reals
+    ahead: Reals
+
+
+class Moving(NamedTuple):
+    """Where neurons are as their events are gone through: at ``t``, or with their block of ``block_of`` at its clock.
+
+    ``held_u`` is at what V is held after each spike of the sample.
+    """
+
+    u: Reals
+    i: Reals
+    t: Reals
+    held_u: Reals
+    clock: Reals
+    block_of: Integers
+    dense: Booleans
+
+
+class Adjoint(NamedTuple):
+    """p_V and p_I of every neuron, their derivatives by tau_mem (s) and by tau_syn (r; that of p_V is 0)."""
+
+    p_v: Reals
+    p_i: Reals
+    s_v: Reals
+    s_i: Reals
+    r_i: Reals
 
 
 @compiled
@@ -87,7 +151,7 @@ def releases_of(neurons, start, own, sample, t_end):
 
 
 @compiled
-def nodes_in_order(own, sampled, releases, sampled_at, sample, places):
+def nodes_in_order(own, sampled, releases, sampled_at, sample, places, n_deliveries):
     """Return the Nodes of one sample; ``places`` are those of its own spikes, its releases and its ``sampled_at``."""
     low = own.offsets[sample]
     n_own, n_releases = own.offsets[sample + 1] - low, releases.times.size
@@ -113,39 +177,20 @@ def nodes_in_order(own, sampled, releases, sampled_at, sample, places):
             )
     order = order_by_time(times, kinds)
     order = order[order_by_time(1.0 * places[order], np.arange(n))]
-    return Nodes(times[order], kinds[order], neurons[order], which[order], places[order])
+    return Nodes(times[order], kinds[order], neurons[order], which[order], places[order], n_deliveries)
 
 
 @compiled
-def follow(
-    neurons,
-    efferents,
-    spikes,
-    own_of,
-    start,
-    own,
-    releases,
-    read_times,
-    sample,
-    edges,
-    longest,
-    dense,
-    left,
-    right,
-    ahead,
-    stop,
-):
+def follow(neurons, efferents, run, passage, releases, read_times, sample, slopes, stop):
     """Run forward through the events of one sample, for what the way back asks of them.
 
     Parameters
     ----------
-    spikes : Spikes
-        Of the sources and of the layer itself, in order of time, exactly; ``own_of`` says which own spike each is.
-    left, ahead : (n_own,)
-        Written: V' before every own spike and, of a triggered one, before its trigger; in 1/s.
-    right : (n_own + n,)
-        Written: V' where V moves on after every own spike (at once or at its release), and after the release of a
-        neuron that was held at the start.
+    run : Run
+        Its spikes are in order of time, exactly.
+    passage : Passage
+    slopes : Slopes
+        Written.
 
     Returns
     -------
@@ -153,6 +198,9 @@ def follow(
         How many deliveries come before each of the sample's own spikes, releases and voltage samples.
     n_deliveries : int
     """
+    spikes, own, start, _, _ = run
+    own_of, edges, longest, dense = passage
+    left, right, ahead = slopes
     tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
     subtracts, c = neurons.subtracts, neurons.v_threshold - neurons.v_leak
     u_reset, drop = neurons.v_reset - neurons.v_leak, neurons.v_threshold - neurons.v_reset
@@ -183,6 +231,7 @@ def follow(
     clock = np.zeros(n_blocks)
     for block in range(n_blocks):
         clock[block] = t[blocks[block]] if blocks[block + 1] > blocks[block] else 0.0
+    moving = Moving(u, i, t, held_u, clock, block_of, dense)
     given_rank, rank = np.empty(last_spike - first_spike, np.int64), 0
     for g in range(first_spike, last_spike):
         given_rank[g - first_spike] = rank
@@ -240,23 +289,7 @@ def follow(
                 if delivered or bundle < 0:
                     break
                 while r < n_releases and not is_after(releases.times[r], releases.low[r], now, now_low):
-                    r = release(
-                        r,
-                        releases,
-                        low,
-                        place,
-                        n_own,
-                        places,
-                        right,
-                        held_u,
-                        u,
-                        i,
-                        t,
-                        clock,
-                        block_of,
-                        dense,
-                        neurons,
-                    )
+                    r = release(r, releases, low, place, n_own, places, right, moving, neurons)
                 while q < read_times.size and read_times[q] < now:
                     places[n_own + n_releases + q] = place
                     q += 1
@@ -292,16 +325,15 @@ def follow(
                 place += 1
                 delivered = True
     while r < n_releases:
-        r = release(
-            r, releases, low, place, n_own, places, right, held_u, u, i, t, clock, block_of, dense, neurons
-        )
+        r = release(r, releases, low, place, n_own, places, right, moving, neurons)
     places[n_own + n_releases + q :] = place
     return places, place
 
 
 @without_refcount
-def release(r, releases, low, place, n_own, places, right, held_u, u, i, t, clock, block_of, dense, neurons):
+def release(r, releases, low, place, n_own, places, right, moving, neurons):
     """Write the place of a release, and V' where V moves on; return the number of the next one."""
+    u, i, t, held_u, clock, block_of, dense = moving
     m, which, time = releases.neurons[r], releases.which[r], releases.times[r]
     places[n_own + r] = place
     since = clock[block_of[m]] if dense[block_of[m]] else t[m]
@@ -336,11 +368,12 @@ def row_back(p_v, p_i, first, n, ea, eb, k):
 
 
 @without_refcount
-def flow_back(p_v, p_i, s_v, s_i, r_i, first, n, ea, eb, k, by_mem, by_syn, k_mem, k_syn):
-    """Take back with the adjoint of a block its derivatives by tau_mem (s) and by tau_syn (r; that of p_V is 0).
+def flow_back(adjoint, first, n, ea, eb, k, by_mem, by_syn, k_mem, k_syn):
+    """Take back with the adjoint of a block its derivatives by tau_mem and by tau_syn.
 
     ``by_mem`` and ``by_syn`` are the derivatives of the decays, ``k_mem`` and ``k_syn`` those of K.
     """
+    p_v, p_i, s_v, s_i, r_i = adjoint
     for m in range(n):
         j = place_of(first, m)
         v, i, s = p_v[j], p_i[j], s_v[j]
@@ -401,8 +434,9 @@ def error_of(weights, lowest, p_v, p_i, first, m, rate_mem, rate_syn):
 
 
 @without_refcount
-def step_back(m, h, p_v, p_i, s_v, s_i, r_i, tau_mem, tau_syn, flow):
+def step_back(m, h, adjoint, tau_mem, tau_syn, flow):
     """Take the adjoint of one neuron back by a time h, and with ``flow`` its derivatives."""
+    p_v, p_i, s_v, s_i, r_i = adjoint
     v, i = p_v[m], p_i[m]
     if v == 0.0 and i == 0.0 and not (flow and (s_v[m] != 0.0 or s_i[m] != 0.0 or r_i[m] != 0.0)):
         return
@@ -424,40 +458,16 @@ def by_leak(h, tau_mem):
 
 
 @compiled
-def back(
-    neurons,
-    efferents,
-    spikes,
-    own_of,
-    start,
-    own,
-    cotangents,
-    sampled,
-    boundary,
-    nodes,
-    sample,
-    edges,
-    longest,
-    n_deliveries,
-    dense,
-    left,
-    right,
-    ahead,
-    t_end,
-    judged,
-    wanted,
-    errors,
-    totals,
-    d_weight,
-    d_delay,
-    d_parameters,
-    row,
-    stop,
-):
+def back(neurons, efferents, run, passage, cotangents, nodes, slopes, judged, sums, sample, row, stop):
     """Go back through the events of one sample; add to the gradients, and return the first own spike without a slope.
 
     ``judged`` says of which sources dL/dt is asked for. The rest is as in :func:`mirror` and :func:`follow`.
     """
+    spikes, own, start, _, t_end = run
+    own_of, edges, longest, dense = passage
+    own_cotangents, _, sampled, boundary = cotangents
+    left, right, ahead = slopes
+    errors, totals, d_weight, d_delay, d_parameters, wanted = sums
     tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
     subtracts, v_leak = neurons.subtracts, neurons.v_leak
     u_reset, drop = neurons.v_reset - v_leak, neurons.v_threshold - neurons.v_reset
@@ -481,6 +491,7 @@ def back(
     d_leak, d_ref = d_parameters[row, 4], d_parameters[row, 5]
     p_v, p_i = np.zeros(n), np.zeros(n)
     s_v, s_i, r_i = np.zeros(n), np.zeros(n), np.zeros(n)
+    adjoint = Adjoint(p_v, p_i, s_v, s_i, r_i)
     since = np.full(n, t_end)  # the time of a neuron's adjoint, if it advances on its own
     clock = np.full(n_blocks, t_end)  # and of a block's
     individuals, is_individual = np.empty(n, np.int64), np.zeros(n, np.bool_)
@@ -515,7 +526,7 @@ def back(
             alive[block_of[m]] |= p_v[m] != 0.0 or p_i[m] != 0.0
     grazing = -1
     node = nodes.times.size - 1
-    place = n_deliveries
+    place = nodes.n_deliveries
     for piece in range(edges.size - 2, -2, -1):
         begin = edges[0] if piece < 0 else edges[piece]
         end = edges[0] if piece < 0 else edges[piece + 1]
@@ -540,7 +551,7 @@ def back(
                     individuals[blocks[block] + n_individuals[block]] = m
                     n_individuals[block] += 1
                     is_individual[m] = True
-                step_back(m, gone - here, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+                step_back(m, gone - here, adjoint, tau_mem[m], tau_syn[m], flow)
                 since[m] = here
                 if flow:
                     d_leak[m] += anchor_p[m] * by_leak(anchor_t[m] - here, tau_mem[m])
@@ -558,7 +569,7 @@ def back(
                     if t_ref[m] > 0.0:
                         after, s_after, moved = held_v[m], held_s[m], released[m]
                         held[m], held_v[m], held_s[m], released[m] = False, 0.0, 0.0, 0.0
-                    error = cotangents[which] + errors[spike_of[which]] - moved
+                    error = own_cotangents[which] + errors[spike_of[which]] - moved
                     totals[which] = error
                     d_ref[m] -= moved
                     d_reset[m] += after
@@ -593,7 +604,7 @@ def back(
             if dense[block]:
                 for w in range(n_individuals[block]):
                     m = individuals[a + w]
-                    step_back(m, since[m] - now, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+                    step_back(m, since[m] - now, adjoint, tau_mem[m], tau_syn[m], flow)
                     spare[0, w], spare[1, w], is_individual[m] = p_v[m], p_i[m], False
                     if flow:
                         spare[2, w], spare[3, w], spare[4, w] = s_v[m], s_i[m], r_i[m]
@@ -603,7 +614,7 @@ def back(
                     _, k_mem, k_syn = propagator_derivatives(h, tau_mem[a], tau_syn[a], ea, eb, k)
                     by_mem = ea * h / (tau_mem[a] * tau_mem[a])
                     by_syn = eb * h / (tau_syn[a] * tau_syn[a])
-                    flow_back(p_v, p_i, s_v, s_i, r_i, a, b - a, ea, eb, k, by_mem, by_syn, k_mem, k_syn)
+                    flow_back(adjoint, a, b - a, ea, eb, k, by_mem, by_syn, k_mem, k_syn)
                 row_back(p_v, p_i, a, b - a, ea, eb, k)
                 for w in range(n_individuals[block]):
                     m = individuals[a + w]
@@ -628,7 +639,7 @@ def back(
             for s in range(lowest, highest):
                 m = targets[s]
                 if not dense[block]:
-                    step_back(m, since[m] - now, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+                    step_back(m, since[m] - now, adjoint, tau_mem[m], tau_syn[m], flow)
                     since[m] = now
                 if not delta:
                     by_weight = p_i[m]
@@ -649,7 +660,7 @@ def back(
     for m in range(n):
         block, begin = block_of[m], start.time[sample, m]
         gone = clock[block] if dense[block] and not is_individual[m] else since[m]
-        step_back(m, gone - begin, p_v, p_i, s_v, s_i, r_i, tau_mem[m], tau_syn[m], flow)
+        step_back(m, gone - begin, adjoint, tau_mem[m], tau_syn[m], flow)
         by_v, by_s = (held_v[m], held_s[m]) if held[m] else (p_v[m], s_v[m])
         d_parameters[row, 6, m] += by_v
         d_parameters[row, 7, m] += p_i[m]
@@ -667,70 +678,45 @@ def back(
 
 
 @compiled
-def mirror(
-    neurons,
-    efferents,
-    spikes,
-    own_of,
-    start,
-    after,
-    own,
-    slopes,
-    cotangents,
-    sampled,
-    boundary,
-    t_end,
-    judged,
-    wanted,
-    per_sample,
-    stop,
-):
+def mirror(neurons, efferents, run, own_of, cotangents, judged, wanted, per_sample, stop):
     """Return the gradients that a cyclic layer contributes.
 
     Parameters
     ----------
-    spikes : Spikes
-        Of the sources and of the layer itself, in order of time, exactly; ``own_of`` says which own spike each is, -1
-        for those of sources and those before ``after``.
-    start : States
-        With which it began; arrivals in (after, t_end] were taken.
-    own : Spikes
-        Of the layer, in order of occurrence.
-    slopes : (n_own,) or (0,)
-        V' before every own spike where it was observed; by default it follows from I and the threshold.
-    cotangents : (n_own,)
-        dL/dt of every own spike from the loss and from everything downstream of the layer.
-    sampled : Sampled
-        Where a loss samples the voltages of the layer.
-    boundary : (n_samples, 3, n) or (0, 3, n)
-        dL/dV and dL/dI of every neuron at t_end, and dL/dt of its release if it is held then; replaced by those of the
-        start states.
+    neurons : Neurons
+    efferents : Efferents
+    run : Run
+        Its spikes are in order of time, exactly.
+    own_of : (n_spikes,)
+        Which own spike each of those is, -1 for those of sources and those before the start.
+    cotangents : Cotangents
     judged : (n_sources,)
         Whether dL/dt is asked for of what a source sends.
+    wanted : Wanted
     per_sample : bool
         One row of gradients for each sample, or a single one for their sum, added in the order of the samples.
 
     Returns
     -------
-    errors : (n_spikes,)
-        dL/dt of every source spike through this layer, 0 where it is not asked for.
-    totals : (n_own,)
-        e = dL/dt of every own spike, with everything that the spike changes.
-    d_weight, d_delay : (n_rows, n_synapses), or (n_rows, 0) if not wanted
-        In the order of ``efferents``.
-    d_parameters : (n_rows, 8, n)
-        As of :func:`eventsolve.kernels.layered_adjoint.backward`.
+    sums : Sums
+        Errors are 0 where they are not asked for; synapses are in the order of ``efferents``.
     grazing : int
         The first own spike with an error whose slope is not positive, where no gradient exists; -1 if there is none.
     """
+    spikes, own, start, after, t_end = run
+    sampled = cotangents.sampled
     n_rows = own.offsets.size - 1 if per_sample else 1
     n, n_synapses = neurons.tau_mem.size, efferents.weight.size
-    errors = np.zeros(spikes.times.size)
-    totals = np.zeros(own.times.size)
-    d_weight = np.zeros((n_rows, n_synapses if wanted.weight else 0))
-    d_delay = np.zeros((n_rows, n_synapses if wanted.delay else 0))
-    d_parameters = np.zeros((n_rows, 8, n))
-    left, right, ahead = np.zeros(own.times.size), np.zeros(own.times.size + n), np.zeros(own.times.size)
+    sums = Sums(
+        np.zeros(spikes.times.size),
+        np.zeros(own.times.size),
+        np.zeros((n_rows, n_synapses if wanted.weight else 0)),
+        np.zeros((n_rows, n_synapses if wanted.delay else 0)),
+        np.zeros((n_rows, 8, n)),
+        wanted,
+    )
+    slopes = Slopes(np.zeros(own.times.size), np.zeros(own.times.size + n), np.zeros(own.times.size))
+    left = cotangents.slopes if cotangents.slopes.size > 0 else slopes.left
     longest = efferents.delay.max() if efferents.delay.size else 0.0
     dense = efferents.dense.copy()
     if efferents.delta.any():
@@ -741,6 +727,7 @@ def mirror(
             break
         first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
         edges = edges_of(spikes, first_spike, last_spike, efferents.offsets, after, t_end)
+        passage = Passage(own_of, edges, longest, dense)
         releases = releases_of(neurons, start, own, sample, t_end)
         first_read, last_read = sampled.offsets[sample], sampled.offsets[sample + 1]
         read_times = sampled.times[first_read:last_read].copy()
@@ -750,54 +737,23 @@ def mirror(
         by_time = order_by_time(read_times, sampled.neurons[first_read:last_read])
         sampled_at, read_times = first_read + by_time, read_times[by_time]
         places, n_deliveries = follow(
-            neurons,
-            efferents,
-            spikes,
-            own_of,
-            start,
-            own,
-            releases,
-            read_times,
-            sample,
-            edges,
-            longest,
-            dense,
-            left,
-            right,
-            ahead,
-            stop,
+            neurons, efferents, run, passage, releases, read_times, sample, slopes, stop
         )
-        nodes = nodes_in_order(own, sampled, releases, sampled_at, sample, places)
+        nodes = nodes_in_order(own, sampled, releases, sampled_at, sample, places, n_deliveries)
         found = back(
             neurons,
             efferents,
-            spikes,
-            own_of,
-            start,
-            own,
+            run,
+            passage,
             cotangents,
-            sampled,
-            boundary,
             nodes,
-            sample,
-            edges,
-            longest,
-            n_deliveries,
-            dense,
-            slopes if slopes.size > 0 else left,
-            right,
-            ahead,
-            t_end,
+            Slopes(left, slopes.right, slopes.ahead),
             judged,
-            wanted,
-            errors,
-            totals,
-            d_weight,
-            d_delay,
-            d_parameters,
+            sums,
+            sample,
             sample if per_sample else 0,
             stop,
         )
         if found >= 0 and (grazing < 0 or found < grazing):
             grazing = found
-    return errors, totals, d_weight, d_delay, d_parameters, grazing
+    return sums, grazing

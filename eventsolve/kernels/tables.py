@@ -154,5 +154,50 @@ class Sampled(NamedTuple):
     cotangents: Reals
 
 
+class Cotangents(NamedTuple):
+    """What the way back through a layer begins with.
+
+    Attributes
+    ----------
+    spikes : (n_own,)
+        dL/dt of every own spike from the loss and from everything downstream of the layer.
+    slopes : (n_own,) or (0,)
+        V' before every own spike where it was observed; by default it follows from I and the threshold.
+    sampled : Sampled
+        Where a loss samples the voltages of the layer.
+    boundary : (n_samples, 3, n) or (0, 3, n)
+        dL/dV and dL/dI of every neuron at t_end, and dL/dt of its release if it is held then; replaced by those of the
+        start states.
+    """
+
+    spikes: Reals
+    slopes: Reals
+    sampled: Sampled
+    boundary: Reals
+
+
+class Sums(NamedTuple):
+    """What the way back adds up, and what of it is ``wanted``.
+
+    Attributes
+    ----------
+    errors : (n_spikes,)
+        dL/dt of every source spike through the layer.
+    totals : (n_own,)
+        e = dL/dt of every own spike, with everything that the spike changes.
+    weight, delay : (n_rows, n_synapses), or (n_rows, 0) if not wanted
+    parameters : (n_rows, 8, n)
+        tau_mem, tau_syn, v_threshold, v_reset, v_leak, t_ref, and V and I of the start states; those of the flow are 0
+        if not wanted.
+    """
+
+    errors: Reals
+    totals: Reals
+    weight: Reals
+    delay: Reals
+    parameters: Reals
+    wanted: Wanted
+
+
 AT_START = -(2**62)
 """The ``arrival`` of a place at the start of the trial, before what arrives then."""

@@ -91,7 +91,7 @@ def test_regularisers_of_a_batch_are_found(upper, lower, nu):
     own = {"reg_lambda_upper": upper, "reg_lambda_lower": lower, "reg_nu_upper": nu}
     for name, value in own.items():
         if name != "reg_lambda_lower" or nu > 0:  # below 0 spikes there is no neuron
-            assert float(settings.get(name, 0.0)) == pytest.approx(value, rel=1e-3), name
+            assert float(settings.get(name, 0.0)) == pytest.approx(value, rel=1e-3, abs=0.0), name
 
 
 # -- faults

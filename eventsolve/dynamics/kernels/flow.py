@@ -28,6 +28,8 @@ from eventsolve.kernels.recurrent_adjoint import (
     INSTANT_RELEASE,
     RELEASE,
     TRIGGERED,
+    Passage,
+    Slopes,
     follow,
     nodes_in_order,
     releases_of,
@@ -134,27 +136,13 @@ def carry(neurons, efferents, run, own_of, sample, t_start, vectors, stop):
     edges = edges_of(spikes, first_spike, last_spike, source_bundles, after, t_end)
     releases = releases_of(neurons, start, own, sample, t_end)
     nothing_sampled = np.empty(0)
-    places, _ = follow(
-        neurons,
-        efferents,
-        spikes,
-        own_of,
-        start,
-        own,
-        releases,
-        nothing_sampled,
-        sample,
-        edges,
-        longest,
-        dense,
-        left,
-        right,
-        ahead,
-        stop,
+    passage = Passage(own_of, edges, longest, dense)
+    places, n_deliveries = follow(
+        neurons, efferents, run, passage, releases, nothing_sampled, sample, Slopes(left, right, ahead), stop
     )
     nowhere = np.empty(0, np.int64)
     sampled = Sampled(nothing_sampled, nowhere, nowhere, nowhere, nothing_sampled)
-    nodes = nodes_in_order(own, sampled, releases, nowhere, sample, places)
+    nodes = nodes_in_order(own, sampled, releases, nowhere, sample, places, n_deliveries)
     spike_of = np.full(own.times.size, -1)
     for g in range(first_spike, last_spike):
         if own_of[g] >= 0:
