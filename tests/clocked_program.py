@@ -62,7 +62,7 @@ class Program:
         a, b = np.exp(-self.h / m), np.exp(-self.h / s)
         if self.propagators == "exponential":
             return a, b, 1 - a
-        return a, b, np.where(np.isclose(m, s), self.h / m * a, s / (s - m + (m == s)) * (b - a))
+        return a, b, np.where(m == s, self.h / m * a, s / (s - m + (m == s)) * (b - a))
 
     def run(self, given: es.Problem, ran: es.Problem | None = None) -> Record:
         """Return the record of a problem, or what it becomes if another one is run in its place."""

@@ -105,10 +105,14 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/kernels/test_membrane.py",
         "tests/eventsolve/test_integrator.py",
     ),
-    "eventsolve/kernels/layered_adjoint.py": ("tests/eventsolve/test_laws.py",),
+    "eventsolve/kernels/layered_adjoint.py": (
+        "tests/eventsolve/test_adjoint_events.py",
+        "tests/eventsolve/test_readings_at_events.py",
+    ),
     "eventsolve/kernels/recurrent_adjoint.py": (
+        "tests/eventsolve/test_adjoint_events.py",
+        "tests/eventsolve/test_readings_at_events.py",
         "tests/eventsolve/test_mirror.py",
-        "tests/eventsolve/test_recurrent.py",
     ),
     "eventsolve/losses/spike_times.py": (
         "tests/eventsolve/test_loss_edges.py",

@@ -545,7 +545,10 @@ def run(
         )
         if status != BUFFER_FULL:
             break
-        log, deliveries = grown(log), roomier(deliveries)
+        if max(log.counts[SPIKES], log.counts[UNDECIDED]) + most > log.times.size:
+            log = grown(log)
+        else:
+            deliveries = roomier(deliveries)
     for m in range(n):
         block = dense_blocks.block_of[m]
         state.u[m], state.i[m], state.time[m] = cells[m, VOLTAGE], cells[m, CURRENT], cells[m, TIME]

@@ -5,7 +5,7 @@ from math import fsum
 import numpy as np
 import pytest
 from comparing import Comparison
-from networks import EPS
+from networks import EPS, gradient_bounds
 from scipy.optimize import brentq
 
 import eventsolve as es
@@ -18,7 +18,11 @@ READ = (3.5 * MS, 6 * MS, 12 * MS)
 """While V is held after a first spike, if it ever is; free; and late."""
 
 
-def solved(*, cyclic, reset, t_ref):
+INPUTS = [[2 * MS], [6.1 * MS]]
+LOOP = [[0.0, 1.1], [-0.9, 0.6]]
+
+
+def network(loop, reset, t_ref):
     """Two neurons: the first is lifted beyond its threshold at 3 ms, the second crosses it; both spike again later."""
     net = es.Network()
     net.add_input("in", 2)
@@ -36,10 +40,9 @@ def solved(*, cyclic, reset, t_ref):
     net.add_population("n", 2, neuron)
     net.connect("in", "n", [[1.2, 0.0], [-0.2, 0.35]], delay=1 * MS, synapse="delta", name="jump")
     net.connect("in", "n", [[5.0, 6.0], [9.0, 5.0]], delay=[[0.5 * MS, 1.5 * MS], [0.7 * MS, 2.5 * MS]])
-    if cyclic:
-        net.connect("n", "n", [[0.0, 1.1], [-0.9, 0.6]], delay=[[0.0, 1.3 * MS], [0.4 * MS, 2.2 * MS]])
-    inputs = {"in": es.SpikeTrains.from_lists([[[2 * MS], [6.1 * MS]]])}
-    return es.solve(net, inputs, T_END)
+    if loop is not None:
+        net.connect("n", "n", loop, delay=[[0.0, 1.3 * MS], [0.4 * MS, 2.2 * MS]])
+    return net
 
 
 rng = np.random.default_rng(1)
@@ -51,7 +54,8 @@ SPIKES, VOLTAGES = rng.uniform(0.3, 1.0, (2, 20)) * rng.choice([-1, 1], (2, 20))
 @pytest.mark.parametrize("t_ref", [0.0, 2 * MS])
 @pytest.mark.parametrize("cyclic", [False, True])
 def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
-    solution = solved(cyclic=cyclic, reset=reset, t_ref=t_ref)
+    net = network(LOOP if cyclic else None, reset, t_ref)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([INPUTS])}, T_END)
     spikes, inputs = solution.spikes["n"], {"in": solution.spikes["in"]}
     assert (np.bincount(spikes.neurons) >= 2).all(), spikes.neurons
     assert (
@@ -146,3 +150,34 @@ def test_a_spike_moves_with_the_arrival_that_triggers_it_wherever_rounding_puts_
     np.testing.assert_array_equal(grads.spike_times["in"], 1.0)
     np.testing.assert_array_equal(grads.delay["in", "n"], times.size * np.eye(n))
     np.testing.assert_array_equal(grads.weight["in", "n"], 0.0)
+
+
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+def test_a_loop_that_carries_nothing_alters_no_gradient_of_a_start_while_v_is_held(reset):
+    """The two kernels share no code; the first neuron is held at V that it has been reset to as the piece begins."""
+    found, cut = [], 3.7 * MS
+    early, late = (
+        {"in": es.SpikeTrains.from_lists([[[t for t in times if (t > cut) == after] for times in INPUTS]])}
+        for after in (False, True)
+    )
+    state = es.solve(network(np.zeros((2, 2)), reset, 2 * MS), early, cut).final_state
+    for loop in (None, np.zeros((2, 2))):
+        piece = es.solve(network(loop, reset, 2 * MS), late, T_END, initial=state)
+        read = es.losses.SampledVoltage(
+            "n",
+            (4 * MS, 6 * MS, 12 * MS),
+            lambda v: ((v * VOLTAGES).sum((1, 2)), np.broadcast_to(VOLTAGES, v.shape)),
+        )
+        cotangents = {"n": SPIKES[piece.spikes["n"].neurons, np.arange(piece.spikes["n"].n_spikes)]}
+        found.append((piece, cotangents, es.vjp(piece, cotangents), es.value_and_grad(piece, read)[1]))
+    (piece, cotangents, *one), (other, _, *two) = found
+    assert piece.spikes["n"].n_spikes >= 3
+    np.testing.assert_array_equal(piece.spikes["n"].neurons, other.spikes["n"].neurons)
+    bounds, compare = gradient_bounds(piece, cotangents), Comparison()
+    for name in NAMES:
+        for key, values in getattr(one[0], name).items():
+            compare.close(getattr(two[0], name)[key], values, 2 * bounds[name], (name, key))
+            values = getattr(one[1], name)[key]
+            room = 64 * EPS * 60 * np.abs(values).max(initial=0.0)
+            compare.close(getattr(two[1], name)[key], values, room, (name, key))
+    compare.demand(0.5)

@@ -62,7 +62,7 @@ class TestClaims:
         trains = solution.spikes["hidden"]
         assert (first.kind, first.population, first.sample) == ("missed", "hidden", trains.samples[2])
         assert first.neuron == trains.neurons[2]
-        assert first.time == pytest.approx(trains.times[2], rel=1e-14)
+        assert first.time == pytest.approx(trains.times[2], rel=1e-14, abs=0.0)
         assert math.isnan(first.claimed)
         assert f"spikes at {first.time!r} s, which is missing" in str(first)
         assert f"refuted: neuron {first.neuron} of 'hidden' in sample" in str(certificate)
@@ -74,7 +74,7 @@ class TestClaims:
 
         (refutation,) = es.certify(solution, spikes=self.claimed(solution, move)).refuted
         assert refutation.kind == "moved"
-        assert refutation.claimed - refutation.time == pytest.approx(1e-12, rel=1e-3)
+        assert refutation.claimed - refutation.time == pytest.approx(1e-12, rel=1e-3, abs=0.0)
 
     def test_what_is_within_a_stated_tolerance_is_accepted(self, solution):
         def move(t, n, s):

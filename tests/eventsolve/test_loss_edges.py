@@ -127,9 +127,9 @@ def test_a_hinge_is_of_silent_neurons_below_their_level_however_little():
     peaks = np.array([3.0, 5.0]) / 6.349604207872798  # the weight whose response peaks at 1
     level = [peaks[0] + 0.01, peaks[1] - 0.01, 1.0]
     value, grads = es.value_and_grad(solution, es.losses.SilentHinge("out", level))
-    assert value == pytest.approx(0.5 * 0.01**2, rel=1e-10)
+    assert value == pytest.approx(0.5 * 0.01**2, rel=1e-10, abs=0.0)
     found = grads.weight["in", "out"][:, 0]
-    assert found[0] == pytest.approx(-0.01 / 6.349604207872798, rel=1e-9)
+    assert found[0] == pytest.approx(-0.01 / 6.349604207872798, rel=1e-9, abs=0.0)
     assert found[1:].tolist() == [0.0, 0.0]
 
 
@@ -207,7 +207,7 @@ def test_a_maximum_on_an_arrival_moves_with_its_delay():
         / 20e-3
     )
     found = grads.delay["in", "out"][0]
-    assert found[0] == pytest.approx(float(truth[0]), rel=1e-9)
-    assert found[1] == pytest.approx(slope, rel=1e-9)
+    assert found[0] == pytest.approx(float(truth[0]), rel=1e-9, abs=0.0)
+    assert found[1] == pytest.approx(slope, rel=1e-9, abs=0.0)
     assert math.isfinite(slope)
     assert slope > 10.0

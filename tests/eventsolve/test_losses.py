@@ -34,7 +34,7 @@ class TestTTFSCrossEntropy:
         p = np.exp(-t / 2e-3) / np.exp(-t / 2e-3).sum()
         want = t[1] / 2e-3 + math.log(np.exp(-t / 2e-3).sum()) + 0.1 * (math.exp(t[1] / 6e-3) - 1)
         value, grads = es.value_and_grad(solution, self.loss())
-        assert value == pytest.approx(want, rel=1e-13)
+        assert value == pytest.approx(want, rel=1e-13, abs=0.0)
         explicit = -p / 2e-3
         explicit[1] += 1 / 2e-3 + 0.1 / 6e-3 * math.exp(t[1] / 6e-3)
         index = solution.spikes["out"].first_index()[0]
@@ -54,14 +54,14 @@ class TestTTFSCrossEntropy:
         t = np.array([0.05, solution.spikes["out"].first()[0, 1]])
         value, grads = es.value_and_grad(solution, self.loss([0], silent="t_end"))
         want = t[0] / 2e-3 + np.logaddexp(-t[0] / 2e-3, -t[1] / 2e-3) + 0.1 * math.expm1(t[0] / 6e-3)
-        assert value == pytest.approx(want, rel=1e-13)
+        assert value == pytest.approx(want, rel=1e-13, abs=0.0)
         np.testing.assert_array_equal(grads.silent_samples, [0])
 
     def test_other_outputs_may_be_silent(self):
         solution = spiking([1e-3, 2e-3], silent_label=True)
         value, grads = es.value_and_grad(solution, self.loss([1]))
         t = solution.spikes["out"].first()[0, 1]
-        assert value == pytest.approx(0.1 * math.expm1(t / 6e-3), rel=1e-12)
+        assert value == pytest.approx(0.1 * math.expm1(t / 6e-3), rel=1e-12, abs=0.0)
         assert grads.silent_samples.size == 0
 
     @pytest.mark.parametrize("name", ["tau0", "tau1", "alpha"])
@@ -91,7 +91,7 @@ def test_target_time_mse():
     targets = np.array([[3e-3, 1e-3]])
     loss = es.losses.TargetTimeMSE("out", targets)
     value, _ = es.value_and_grad(solution, loss)
-    assert value == pytest.approx(0.5 * ((t - targets) ** 2).sum(), rel=1e-13)
+    assert value == pytest.approx(0.5 * ((t - targets) ** 2).sum(), rel=1e-13, abs=0.0)
     got = loss.evaluate(solution).spike_times["out"][solution.spikes["out"].first_index()]
     np.testing.assert_allclose(got, t - targets, rtol=1e-13)
     with pytest.raises(ValueError, match="targets must have shape"):
@@ -113,7 +113,7 @@ def test_relative_mse():
     t = solution.spikes["out"].first()[0]
     loss = es.losses.RelativeMSE("out", [0], gap=2e-3)
     errors = t[1:] - t[0] - 2e-3
-    assert es.value_and_grad(solution, loss)[0] == pytest.approx(0.5 * (errors**2).sum(), rel=1e-12)
+    assert es.value_and_grad(solution, loss)[0] == pytest.approx(0.5 * (errors**2).sum(), rel=1e-12, abs=0.0)
     got = loss.evaluate(solution).spike_times["out"][solution.spikes["out"].first_index()[0]]
     np.testing.assert_allclose(got, [-errors.sum(), *errors], rtol=1e-12)
     with pytest.raises(ValueError, match="gap"):
@@ -150,7 +150,7 @@ def test_maximum_voltage_in_the_interior():
     np.testing.assert_allclose(maxima.value[0], dense.max(axis=1), rtol=1e-7)
     value, grads = es.value_and_grad(solution, es.losses.MaxVoltageCrossEntropy("out", [0]))
     v = maxima.value[0]
-    assert value == pytest.approx(math.log(np.exp(v).sum()) - v[0], rel=1e-13)
+    assert value == pytest.approx(math.log(np.exp(v).sum()) - v[0], rel=1e-13, abs=0.0)
     loss = exact_loss(0, [float(t) for t in maxima.time[0]])
     wanted = [
         ("weight", ("in", "out")),
@@ -180,7 +180,7 @@ def test_maximum_voltage_at_a_kink_moves_with_the_arrival():
         s = t_inhibition - t_excitation
         return weight * 4.0 / (4.0 - 10.0) * (math.exp(-s / 4e-3) - math.exp(-s / 10e-3))
 
-    assert maxima.value[0, 0] == pytest.approx(vmax(3e-3), rel=1e-13)
+    assert maxima.value[0, 0] == pytest.approx(vmax(3e-3), rel=1e-13, abs=0.0)
     reads = es.losses.VoltageSamples(
         np.array([0]), np.array([0]), maxima.time[0], maxima.arrival[0], np.array([1.0])
     )

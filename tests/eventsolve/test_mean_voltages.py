@@ -217,7 +217,7 @@ def test_along_a_direction_the_derivative_is_that_of_the_gradient(solutions, whi
                 products += (numbers * step).reshape(3, -1).sum(axis=1)
             direction[quantity][key] = step
     got = es.jvp(solution, direction, MIXED, reduction="none").loss
-    assert got == pytest.approx(products, rel=1e-10)
+    assert got == pytest.approx(products, rel=1e-10, abs=0.0)
 
 
 @pytest.mark.parametrize("which", ["whole", "went on"])
@@ -227,8 +227,12 @@ def test_adjoint_states_are_those_of_a_voltage_that_is_moved(solutions, which):
     states = es.adjoint_states(solution, MIXED)
     if which == "whole":
         here = [0.0]
-        assert states.voltage("out", here)[..., 0] == pytest.approx(grads.v_initial["out"], rel=1e-12)
-        assert states.current("out", here)[..., 0] == pytest.approx(grads.i_initial["out"], rel=1e-12)
+        assert states.voltage("out", here)[..., 0] == pytest.approx(
+            grads.v_initial["out"], rel=1e-12, abs=0.0
+        )
+        assert states.current("out", here)[..., 0] == pytest.approx(
+            grads.i_initial["out"], rel=1e-12, abs=0.0
+        )
     # and between, with the source of the mean, they fulfil the equations of the adjoint
     closed = es.adjoint_states(solution, KINDS["exponential"])
     times, h = np.array([14e-3, 20e-3, 27e-3]), 1e-6
@@ -239,10 +243,10 @@ def test_adjoint_states_are_those_of_a_voltage_that_is_moved(solutions, which):
     span = solution.t_end - solution.t_start
     source = slopes[:, :, None] / span * np.exp(-(times - solution.t_start) / span)
     rise = p_v / out.parameter("tau_mem")[:, None] - source
-    assert (after - before) / (2 * h) == pytest.approx(rise, rel=1e-5)
+    assert (after - before) / (2 * h) == pytest.approx(rise, rel=1e-5, abs=0.0)
     before, after = (closed.current("out", times + d) for d in (-h, h))
     rise = p_i / out.parameter("tau_syn")[:, None] - p_v / out.parameter("tau_mem")[:, None]
-    assert (after - before) / (2 * h) == pytest.approx(rise, rel=1e-5)
+    assert (after - before) / (2 * h) == pytest.approx(rise, rel=1e-5, abs=0.0)
 
 
 def test_means_that_do_not_fit_are_refused(solutions):

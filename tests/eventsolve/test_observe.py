@@ -146,7 +146,7 @@ def test_gradients_are_the_derivatives_that_the_documentation_says(kind, slope):
             if name in observed.slopes and not spike.trigger:
                 r, s = observed.residual.voltage[name][k], observed.slopes[name][k]
                 assert abs(r - float(spike.residual)) < 1e-12
-                assert s == pytest.approx(float(spike.slope), rel=1e-9)
+                assert s == pytest.approx(float(spike.slope), rel=1e-9, abs=0.0)
         cotangents = {n: rng.normal(size=t.n_spikes) for n, t in observed.spikes.items()}
         forwards = np.concatenate([cotangents[name] * dt[name] for name in cotangents])
         backwards = products(es.vjp(observed, cotangents), direction)
@@ -366,7 +366,7 @@ def test_losses_on_spikes_and_voltages_and_adjoint_states_go_along_given_spikes(
     observed = es.observe(net, inputs, {"hidden": spikes}, 50e-3)
     loss = es.losses.SampledVoltage("out", [20e-3], lambda v: (v[:, 0, 0], v**0))
     value, grads = es.value_and_grad(observed, loss)
-    assert value == pytest.approx(float(observed.voltage("out", [20e-3])[0, 0, 0]), rel=1e-15)
+    assert value == pytest.approx(float(observed.voltage("out", [20e-3])[0, 0, 0]), rel=1e-15, abs=0.0)
     h = 1e-6
     for k, (at, other) in enumerate(((9e-3, [[10e-3], None]), (10e-3, [None, [9e-3]]))):
         sides = []

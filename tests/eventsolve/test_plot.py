@@ -81,7 +81,7 @@ def test_no_line_joins_the_two_sides_of_a_reset(solution, name, ax):
         before, after = drawn[k - 1], drawn[k]
         # neighbouring float64 of seconds, 2**-52 apart at most, each rounded to milliseconds
         assert time - before[-1, 0] <= 3 * np.spacing(time)
-        assert before[-1, 1] == pytest.approx(v_threshold, rel=1e-12)
+        assert before[-1, 1] == pytest.approx(v_threshold, rel=1e-12, abs=0.0)
         assert after[0, 1] == v_reset
     assert set(threshold.get_ydata()) == {v_threshold}
     (falls,) = ax.collections

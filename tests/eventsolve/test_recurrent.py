@@ -271,12 +271,12 @@ def test_initial_states_have_their_closed_form():
     t = 4e-3
     a, b = math.exp(-t / 20e-3), math.exp(-t / 5e-3)
     want = 0.2 + 0.5 * a + 0.5 * 5 / (5 - 20) * (b - a)
-    assert solution.voltage("free", [t])[0, 0, 0] == pytest.approx(want, rel=1e-14)
+    assert solution.voltage("free", [t])[0, 0, 0] == pytest.approx(want, rel=1e-14, abs=0.0)
     crossing = 20e-3 * math.log(1.5 / 1.0)
-    assert solution.spikes["fires"].times[0] == pytest.approx(crossing, rel=1e-14)
+    assert solution.spikes["fires"].times[0] == pytest.approx(crossing, rel=1e-14, abs=0.0)
     grads = es.vjp(solution, {"fires": [1.0]})
     # V(t) = 2 - 1.5 exp(-t/tau): dt/dV(0) = -exp(-t/tau)/V'
-    assert grads.v_initial["fires"][0] == pytest.approx(-20e-3 / 1.5, rel=1e-13)
+    assert grads.v_initial["fires"][0] == pytest.approx(-20e-3 / 1.5, rel=1e-13, abs=0.0)
 
 
 class TestErrors:

@@ -89,7 +89,7 @@ def test_gradients_are_central_differences(kind):
     compare.demand(0.8)
     ctx_peaks = [float(v) for v in exact_loss(es.multiprecision.solve(net, inputs, T))[1:]]
     np.testing.assert_allclose(peaks.value, ctx_peaks, rtol=1e-13)
-    assert value == pytest.approx(0.5 * sum((LEVEL - v) ** 2 for v in ctx_peaks), rel=1e-12)
+    assert value == pytest.approx(0.5 * sum((LEVEL - v) ** 2 for v in ctx_peaks), rel=1e-12, abs=0.0)
 
 
 def test_the_networks_have_peaks_of_every_kind():
@@ -165,7 +165,7 @@ def test_of_a_stream_it_is_the_peak_since_it_went_on():
                 options={"xatol": 1e-9},
             )
             want = max(-found.fun, float(later.voltage("out", [middle])[0, 0, 0]))
-            assert peaks.value.item() == pytest.approx(want, rel=1e-12)
+            assert peaks.value.item() == pytest.approx(want, rel=1e-12, abs=0.0)
             assert peaks.time.item() >= middle
             loss = (
                 es.losses.SilentHinge("out", 1.0)

@@ -134,7 +134,9 @@ def test_the_voltage_is_held_for_the_refractory_period_while_the_current_integra
     np.testing.assert_array_equal(solution.voltage("out", held)[0, 0], 0.1)
     got = solution.current("out", [held[1]])[0, 0, 0]
     arrivals = [t for t in (0.0, 2e-3) if t <= held[1]]
-    assert got == pytest.approx(sum(20.0 * math.exp(-(held[1] - t) / 5e-3) for t in arrivals), rel=1e-14)
+    assert got == pytest.approx(
+        sum(20.0 * math.exp(-(held[1] - t) / 5e-3) for t in arrivals), rel=1e-14, abs=0.0
+    )
 
 
 @pytest.mark.parametrize("neuron", [es.LIF(20e-3, 5e-3, v_leak=0.2), es.LI(7e-3, 7e-3, v_leak=-0.3)])

@@ -61,7 +61,7 @@ def test_a_loss_written_in_torch_has_the_gradient_of_the_loss_here():
     want, grads = es.value_and_grad(
         solution, es.losses.TTFSCrossEntropy("out", labels.numpy(), tau0=tau0, tau1=tau1, alpha=alpha)
     )
-    assert value.item() == pytest.approx(want, rel=1e-13)
+    assert value.item() == pytest.approx(want, rel=1e-13, abs=0.0)
     for key in net.projections:
         for quantity in ("weight", "delay"):
             got = getattr(module, quantity)["->".join(key)].grad

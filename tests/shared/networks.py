@@ -149,3 +149,18 @@ def gradient_bounds(solution, cotangents):
         )
         for name in condition.errors
     }
+
+
+def rounded_behind_the_peak():
+    """Return a solution in which float64 puts about half of eight spikes behind the peak of V, which just reaches 1.
+
+    At 2^29 s numbers are 1.2e-7 s apart.
+    """
+    rng = np.random.default_rng(0)
+    tau_mem, tau_syn = rng.uniform(5e-3, 40e-3, 8), rng.uniform(1e-3, 4.9e-3, 8)
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 8, es.LIF(tau_mem, tau_syn))
+    weight = np.exp(np.log(tau_mem / tau_syn) * tau_mem / (tau_mem - tau_syn))  # whose response peaks at 1
+    net.connect("in", "out", (weight * (1 + 1e-13))[:, None])
+    return es.solve(net, {"in": es.SpikeTrains.from_lists([[[2.0**29]]])}, 2.0**29 + 0.1)

@@ -130,7 +130,7 @@ def test_the_chips_errors_are_those_of_its_own_record(found):
     exact = oracle(replace(s.problem, network=network.with_delays(dict.fromkeys(network.projections, DT))))
     for key, label in ((("in", "hidden"), "in → hidden"), (("hidden", "out"), "hidden → out")):
         want = agreement(exact.weight[key].mean(axis=0), record.weight[key].mean(axis=0)).relative_error
-        assert found.errors[f"dL/dw of {label}"] == pytest.approx(want, rel=1e-12)
+        assert found.errors[f"dL/dw of {label}"] == pytest.approx(want, rel=1e-12, abs=0.0)
 
 
 def test_sampled_shapley_values_are_those_of_all_sets_of_switches(found):
@@ -251,7 +251,7 @@ def test_the_part_of_changed_samples_is_what_their_own_gradients_are_off(coarse)
             inside, outside = (
                 (inside + square, outside) if c.differing_samples[k] else (inside, outside + square)
             )
-        assert share == pytest.approx(inside / (inside + outside), rel=1e-12)
+        assert share == pytest.approx(inside / (inside + outside), rel=1e-12, abs=0.0)
 
 
 def test_changed_spikes_are_those_that_only_one_has_with_their_margins(coarse):

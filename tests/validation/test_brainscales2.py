@@ -82,7 +82,7 @@ def test_the_chip_that_was_worked_out_elsewhere_is_reproduced(slope, name):
         assert np.abs(measured.arrivals[population][:, :, 0] / TAU - want).max() <= limit
     record = chip.run(problem)
     limits = allowed(problem, solution)
-    assert record.loss_values.mean() / TAU**2 == pytest.approx(float(DATA["loss"]), rel=1e-12)
+    assert record.loss_values.mean() / TAU**2 == pytest.approx(float(DATA["loss"]), rel=1e-12, abs=0.0)
     compared = Comparison()
     first = np.stack([record.weight["in", "hidden", f"row {c}"].mean(axis=0) for c in range(ROWS)])
     compared.close(first / TAU**2, rows_of(DATA[f"grad_{name}_w1"]), 2 * limits["weight"] / TAU**2)

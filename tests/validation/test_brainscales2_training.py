@@ -74,7 +74,7 @@ def test_an_exact_step_is_the_oracles(name):
     step = backward(setup, parameters, measured, labels, ideal(setup), "exact", cap=np.inf)
     value, grads = es.value_and_grad(batch.solution, batch.loss, reduction="none")
     if np.isfinite(measured.spikes[-1]).all():
-        assert step.loss * TAU**2 == pytest.approx(value.mean(), rel=1e-9)
+        assert step.loss * TAU**2 == pytest.approx(value.mean(), rel=1e-9, abs=0.0)
     # relative to the largest of a kind: spikes here have gradients to nine digits and more
     assert min(d.min(initial=16.0) for d in condition.digits.values()) > 9
     whole = np.isfinite(measured.spikes[-1]).all(

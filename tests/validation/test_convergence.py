@@ -75,7 +75,7 @@ def test_errors_are_those_of_a_comparison(task):
             (np.linalg.norm(w.model[k] - w.exact[k]), np.linalg.norm(w.exact[k])) for w in c.weight.values()
         ]
         off, size = np.linalg.norm(parts, axis=0)
-        assert found.gradient[k] == pytest.approx(off / size, rel=1e-12)
+        assert found.gradient[k] == pytest.approx(off / size, rel=1e-12, abs=0.0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -107,7 +107,7 @@ def test_an_interval_holds_the_true_order_as_often_as_it_says():
 def test_bits_dominate_below_where_two_power_laws_cross(where, up, down):
     steps = np.geomspace(1e-6, 1e-3, 7)
     got = crossover(steps, (steps / where) ** up, (steps / where) ** -down)
-    assert got == pytest.approx(where, rel=1e-9)
+    assert got == pytest.approx(where, rel=1e-9, abs=0.0)
     assert crossover(steps, np.ones(7), np.full(7, 0.5)) is None
     assert crossover(steps, np.ones(7), np.full(7, 2.0)) == pytest.approx(1e-3)
 

@@ -84,7 +84,7 @@ def test_adam_is_the_published_one(decay):
         values, memory = Adam(0.05, weight_decay=decay).step(values, (g,), memory)
     for k in range(5):
         want = plain_adam(w[k], steps[:, k], 0.05, decay=decay)
-        assert values[0][k] == pytest.approx(want, rel=1e-13)
+        assert values[0][k] == pytest.approx(want, rel=1e-13, abs=0.0)
 
 
 def test_momentum_adds_up_what_was():
@@ -212,8 +212,8 @@ def test_steps_end_where_a_network_would():
     net = parameters.applied(recurrent().network, values)
     assert not any(p.delay.any() for p in net.projections.values())
     a = net.population("a")
-    assert np.allclose(a.parameter("tau_mem"), 0.01 * 20e-3)
-    assert np.allclose(a.parameter("v_threshold"), 9.01)
+    assert np.allclose(a.parameter("tau_mem"), 0.01 * 20e-3, rtol=1e-12, atol=0.0)
+    assert np.allclose(a.parameter("v_threshold"), 9.01, rtol=1e-12, atol=0.0)
     assert not a.parameter("t_ref").any()
 
 

@@ -219,7 +219,7 @@ def test_shapley_values_add_up_to_the_error():
     for k, quantity in enumerate(study.quantities):
         blame = found.blame(quantity)
         assert sum(value for value, _ in blame.values()) == pytest.approx(
-            found.errors[quantity] - found.levels[0, k], rel=1e-9
+            found.errors[quantity] - found.levels[0, k], rel=1e-9, abs=0.0
         )
 
 

@@ -216,7 +216,7 @@ def test_a_network_with_fractional_weights_is_reproduced(decay):
     assert steps(record.spikes["hidden"]) == want["hidden"]
     assert steps(record.spikes["out"]) == want["out"]
     np.testing.assert_allclose(record.loss_values, [want["loss"]], rtol=0, atol=0.51e-10)
-    assert first_errors(want["first"]) == pytest.approx(want["e"], rel=1e-6, nan_ok=True)
+    assert first_errors(want["first"]) == pytest.approx(want["e"], rel=1e-6, nan_ok=True, abs=0.0)
     for key, name in ((("hidden", "out"), "w2"), (("in", "hidden"), "w1")):
         expected = np.array(want[name])
         np.testing.assert_allclose(record.weight[key][0] * DT, expected, rtol=1e-6, atol=1e-16)

@@ -185,8 +185,10 @@ def test_inside_is_the_interior():
 
 
 def test_how_undecided_two_balls_are_is_the_width_relative_to_the_larger():
-    assert arithmetic.undecided(arb(1, 0.25), arb(-4, 0.5)).width == pytest.approx(0.75 / 4, rel=1e-8)
-    assert arithmetic.undecided(arb(-2, 0.25), arb(1)).width == pytest.approx(0.125, rel=1e-8)
+    assert arithmetic.undecided(arb(1, 0.25), arb(-4, 0.5)).width == pytest.approx(
+        0.75 / 4, rel=1e-8, abs=0.0
+    )
+    assert arithmetic.undecided(arb(-2, 0.25), arb(1)).width == pytest.approx(0.125, rel=1e-8, abs=0.0)
     assert arithmetic.undecided(arb(0), arb(0)).width == 0.0
     assert arithmetic.undecided(arb(0, 1), arb(0)).width == math.inf
     assert arithmetic.undecided(arb("inf"), arb(1, 1)).width == math.inf

@@ -97,7 +97,7 @@ def test_a_reset_by_subtraction_leaves_v_where_the_jump_lifted_it(t_ref):
     inputs = {"in": es.SpikeTrains.from_lists([[[0.5e-3, 6e-3], [2e-3, 6.5e-3]]])}
     solution = es.solve(make(numbers, reset="subtract"), inputs, T_END)
     spikes = solution.spikes["a"]
-    jumps = np.isclose(spikes.times[:, None], [3.5e-3, 9e-3], rtol=1e-15).any(axis=1)
+    jumps = np.isclose(spikes.times[:, None], [3.5e-3, 9e-3], rtol=1e-15, atol=0.0).any(axis=1)
     assert jumps.any()
     assert (spikes.times > spikes.times[jumps][0]).any()
     certificate = es.certify(solution, gradients={"a": np.ones(spikes.n_spikes)})
@@ -129,7 +129,7 @@ class TestStoredState:
             certificate = es.certify(second, gradients=loss, digits=25)
             assert certificate.proven, str(certificate)
             value, _ = es.value_and_grad(second, loss)
-            assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
+            assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12, abs=0.0)
 
     @pytest.mark.parametrize(
         "loss",
@@ -149,7 +149,7 @@ class TestStoredState:
         certificate = es.certify(second, gradients=loss(), digits=25)
         assert certificate.proven, str(certificate)
         value, _ = es.value_and_grad(second, loss())
-        assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-11)
+        assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-11, abs=0.0)
 
 
 def readout(*connections, **neuron):
@@ -236,7 +236,7 @@ def test_a_silent_neuron_above_the_level_of_a_hinge_is_none_of_it():
     certificate = es.certify(solution, gradients=loss)
     assert certificate.proven, str(certificate)
     value, _ = es.value_and_grad(solution, loss)
-    assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
+    assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12, abs=0.0)
     assert value > 0
     assert certificate.gradients.weight["in", "a"].midpoints[0].tolist() == [0.0, 0.0]
 
@@ -253,7 +253,7 @@ def test_a_sample_whose_label_is_silent_is_skipped():
         certificate = es.certify(solution, gradients=loss)
         assert certificate.proven, str(certificate)
         value, _ = es.value_and_grad(solution, loss)
-        assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12)
+        assert certificate.gradients.value.midpoints == pytest.approx(value, rel=1e-12, abs=0.0)
 
 
 def test_a_gradient_by_an_arrival_about_as_v_is_released_is_undecided():

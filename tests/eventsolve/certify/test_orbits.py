@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -67,6 +68,9 @@ def test_orbits_are_proven_with_the_multipliers_that_the_flow_has(known, name):
     assert certificate.proven, certificate
     assert certificate.stable == orbit.stable
     assert certificate.radius >= 1e-5 * orbit.period
+    # where anything is unknown, a power of ten of the period, and not a rounding more than was proven
+    power = round(np.log10(orbit.period / certificate.radius))
+    assert Fraction(certificate.radius) < Fraction(orbit.period) / 10**power or name == "triggered"
     assert len(certificate.multipliers.radii) == len(orbit.multipliers)
     off = np.abs(certificate.multipliers.midpoints[:2] - orbit.multipliers[:2])
     assert (off <= 1e-12).all()
@@ -158,6 +162,11 @@ def trains(times, n_neurons=1, samples=1):
         (lambda o: {"spikes": {}}, "spikes must be those of"),
         (lambda o: {"inputs": {"in": trains([0.1 * o.period], samples=2)}}, "one sample of 1 neurons"),
         (lambda o: {"inputs": {"in": trains([1.1 * o.period])}}, "outside of the period"),
+        (lambda o: {"inputs": {"in": trains([0.0])}}, "outside of the period"),
+        (
+            lambda o: {"spikes": {**o.spikes, "out": trains([0.1 * o.period])}},
+            "readout 'out' is said to spike",
+        ),
         (lambda o: {"reference": ("zz", 7)}, "is none of the network"),
         (lambda o: {"period": "a"}, "period must be finite"),
     ],
@@ -166,6 +175,7 @@ def test_claims_that_are_not_of_each_spike_once_prove_nothing(altered, why):
     network = es.Network()
     network.add_input("in", 1)
     network.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    network.add_population("out", 1, es.LI(20e-3, 5e-3))
     network.connect("in", "n", [[20.0]])
     orbit = periodic_orbit(network, {"in": trains([1e-3])}, period=30e-3)
     assert certify_orbit(orbit).proven
@@ -412,6 +422,37 @@ def test_a_neuron_whose_silence_would_be_beyond_the_threshold_is_not_silent():
     silent = {"n": es.SpikeTrains.from_lists([[[]]])}
     certificate = certify_orbit(dataclasses.replace(orbit, network=net, spikes={**orbit.spikes, **silent}))
     assert "which is silent, is beyond its threshold" in certificate.undecided
+
+
+@pytest.mark.parametrize("weight", [1.5, 2.0, 3.0])
+def test_a_silent_neuron_adds_up_what_every_period_leaves_of_it(known, weight):
+    """Of one period V reaches half the threshold at most; twelve make spikes of the stronger two weights."""
+    orbit = known["triggered"]
+    net = orbit.network.with_weights({("n", "silent"): [[weight]]})
+    inputs = {"in": es.SpikeTrains.from_lists([[7e-3 + orbit.period * np.arange(60)]])}
+    spikes = es.solve(net, inputs, 60 * orbit.period).spikes["silent"].n_spikes
+    assert (spikes == 0) == (weight == 1.5)
+    certificate = certify_orbit(dataclasses.replace(orbit, network=net))
+    assert certificate.proven == (spikes == 0), certificate
+
+
+@pytest.mark.parametrize("apart", [-1e-6, 0.0, 1e-6])
+def test_an_arrival_at_the_very_end_of_a_refractory_period_leaves_an_orbit_open(apart):
+    """Whether V takes its jump is a convention that no proof rests on; here the two times are the same exactly."""
+    step = 2.0**-10
+
+    def network(late):
+        net = es.Network()
+        net.add_input("in", 2)
+        net.add_population("n", 1, es.LIF(TAU_MEM, TAU_SYN, t_ref=2 * step))
+        net.connect("in", "n", [[1.2, 0.5]], delay=[[step, late]], synapse="delta")
+        return net
+
+    inputs = {"in": es.SpikeTrains.from_lists([[[7 * step], [7 * step]]])}
+    orbit = periodic_orbit(network(3 * step + (apart or 1e-6)), inputs, period=32 * step)
+    certificate = certify_orbit(dataclasses.replace(orbit, network=network(3 * step + apart)))
+    assert certificate.proven == (apart != 0.0)
+    assert (certificate.undecided is None) == (apart != 0.0)
 
 
 def test_every_spike_of_a_period_has_to_be_made(known):

@@ -18,18 +18,18 @@ from tests.shared.records import altered
 def test_an_agreement_by_hand():
     found = agreement(np.array([3.0, 0.0, -4.0, 0.0]), np.array([3.0, 4.0, 4.0, 0.0]))
     assert found.count == 4
-    assert found.relative_error == pytest.approx(math.sqrt(4**2 + 8**2) / 5, rel=1e-15)
-    assert found.cosine == pytest.approx((3 * 3 - 4 * 4) / (5 * math.sqrt(41)), rel=1e-15)
+    assert found.relative_error == pytest.approx(math.sqrt(4**2 + 8**2) / 5, rel=1e-15, abs=0.0)
+    assert found.cosine == pytest.approx((3 * 3 - 4 * 4) / (5 * math.sqrt(41)), rel=1e-15, abs=0.0)
     assert (found.sign_agreement, found.both_nonzero, found.largest_error) == (0.5, 2, 8.0)
     assert agreement(
         np.array([3.0, 4.0, 4.0, 0.0]), np.array([3.0, 0.0, -4.0, 0.0])
-    ).relative_error == pytest.approx(math.sqrt(80 / 41), rel=1e-15)
+    ).relative_error == pytest.approx(math.sqrt(80 / 41), rel=1e-15, abs=0.0)
 
 
 def test_a_model_that_is_a_multiple_points_the_same_way():
     e = np.array([1.0, -2.0, 5.0])
     assert agreement(e, 3 * e).cosine == pytest.approx(1.0, abs=1e-15)
-    assert agreement(e, 3 * e).relative_error == pytest.approx(2.0, rel=1e-15)
+    assert agreement(e, 3 * e).relative_error == pytest.approx(2.0, rel=1e-15, abs=0.0)
     assert agreement(e, -e).cosine == pytest.approx(-1.0, abs=1e-15)
     assert agreement(e, -e).sign_agreement == 0.0
     assert math.isnan(agreement(np.array([0.0, 1.0]), np.array([1.0, 0.0])).sign_agreement)
@@ -59,10 +59,10 @@ def test_gradients_are_averaged_over_the_batch_and_each_sample_is_its_own():
     np.testing.assert_array_equal(found.mean_model[0, :2], [3.0, -2.0])
     np.testing.assert_array_equal(found.absolute_error[0, :3], [1.0, 2.0, 0.0])
     np.testing.assert_array_equal(found.relative_error[0, :3], [0.5, np.inf, 0.0])
-    assert found.mean.relative_error == pytest.approx(math.sqrt(5) / 2, rel=1e-15)
+    assert found.mean.relative_error == pytest.approx(math.sqrt(5) / 2, rel=1e-15, abs=0.0)
     errors = [a.relative_error for a in found.per_sample]
-    assert errors == pytest.approx([1 / math.sqrt(5), math.sqrt(17 / 13)], rel=1e-15)
-    assert found.samples.everything.relative_error == pytest.approx(math.sqrt(18 / 18), rel=1e-15)
+    assert errors == pytest.approx([1 / math.sqrt(5), math.sqrt(17 / 13)], rel=1e-15, abs=0.0)
+    assert found.samples.everything.relative_error == pytest.approx(math.sqrt(18 / 18), rel=1e-15, abs=0.0)
     first, second, third = found.worst(3)
     assert [(s.post, s.pre, s.exact, s.model, s.error) for s in (first, second)] == [
         (0, 1, 0.0, -2.0, -2.0),
@@ -106,16 +106,16 @@ def test_samples_whose_spikes_match_are_compared_by_themselves():
     found = compare(exact, model)
     split = found.weight[SECOND].samples
     norm = [float(np.linalg.norm(x)) for x in exact.weight[SECOND]]
-    assert split.differing.relative_error == pytest.approx(1.0, rel=1e-14)
+    assert split.differing.relative_error == pytest.approx(1.0, rel=1e-14, abs=0.0)
     assert split.matching.relative_error == pytest.approx(
-        0.5 * norm[1] / math.hypot(norm[1], norm[2]), rel=1e-14
+        0.5 * norm[1] / math.hypot(norm[1], norm[2]), rel=1e-14, abs=0.0
     )
     assert split.everything.relative_error == pytest.approx(
-        math.hypot(norm[0], 0.5 * norm[1]) / math.sqrt(sum(x * x for x in norm)), rel=1e-14
+        math.hypot(norm[0], 0.5 * norm[1]) / math.sqrt(sum(x * x for x in norm)), rel=1e-14, abs=0.0
     )
     stages = {stage.label: stage for stage in found.stages}
     assert stages["loss"].error == pytest.approx(
-        exact.loss_values[0] / np.linalg.norm(exact.loss_values), rel=1e-14
+        exact.loss_values[0] / np.linalg.norm(exact.loss_values), rel=1e-14, abs=0.0
     )
     assert stages["loss"].error_where_spikes_match == 0.0
     assert stages["spikes of out"].error == 1.0
@@ -132,9 +132,11 @@ def test_a_stage_agrees_up_to_its_tolerance():
 def test_the_tolerance_is_that_of_the_deepest_populations_times():
     exact = exact_record()
     found = compare(exact, model_of(exact))
-    assert found.tolerance == pytest.approx(2 * STEP / np.median(exact.spikes["out"].times), rel=1e-15)
+    assert found.tolerance == pytest.approx(
+        2 * STEP / np.median(exact.spikes["out"].times), rel=1e-15, abs=0.0
+    )
     continuous = compare(exact, replace(exact, name="model"), window=STEP)
-    assert continuous.tolerance == pytest.approx(2.0**-26, rel=1e-15)
+    assert continuous.tolerance == pytest.approx(2.0**-26, rel=1e-15, abs=0.0)
     assert depths(["a", "b", "c", "d"], [("a", "b"), ("b", "c"), ("a", "c"), ("c", "b"), ("c", "d")]) == {
         "a": 0,
         "b": 1,

@@ -398,7 +398,9 @@ def test_a_range_without_end_is_followed_as_far_as_asked(monkeypatch):
     assert f", {far.n_solved} solved" in told[-1][1]
     assert sum(by for by, _ in told[1:]) < 1e-6  # of the way
     near = followed(problem, weight(), (9.0, error.value.value))
-    assert [event.value for event in near.events] == pytest.approx([e.value for e in far.events], rel=1e-13)
+    assert [event.value for event in near.events] == pytest.approx(
+        [e.value for e in far.events], rel=1e-13, abs=0.0
+    )
     kept = sum(16 * b.neurons["out"].size * b.values.size for b in far.branches)
     kept += sum(8 * (e.before["out"].size + e.after["out"].size) for e in far.events)
     assert 1500 < kept < 1800

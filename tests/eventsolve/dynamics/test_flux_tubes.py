@@ -66,7 +66,7 @@ def test_the_fit_covers_the_truth_as_often_as_it_says():
     low, high = clopper_pearson(np.array([0, 40]), 40).T
     # with no hits of 40: 1 - (DOUBT/2)**(1/40)
     assert (low[0], high[1]) == (0.0, 1.0)
-    assert high[0] == pytest.approx(1 - 0.025 ** (1 / 40), rel=1e-12)
+    assert high[0] == pytest.approx(1 - 0.025 ** (1 / 40), rel=1e-12, abs=0.0)
 
 
 def test_what_makes_no_sense_is_refused():

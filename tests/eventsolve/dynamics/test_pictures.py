@@ -62,7 +62,7 @@ def test_a_portrait_has_a_jump_for_every_arrival_and_reset(problem, ax):
     resets = [d for d in dotted if d.get_xdata()[1] == 0.0 and d.get_xdata()[0] > 0.99]
     assert len(resets) == n_spikes
     for reset in resets:
-        assert reset.get_ydata()[0] == pytest.approx(reset.get_ydata()[1], rel=1e-12)
+        assert reset.get_ydata()[0] == pytest.approx(reset.get_ydata()[1], rel=1e-12, abs=0.0)
     (arrival,) = [d for d in dotted if d not in resets]
     assert np.diff(arrival.get_ydata())[0] == pytest.approx(2.0)
     with pytest.raises(ValueError, match="neuron must be"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import rounded_behind_the_peak
 
 import eventsolve as es
 from eventsolve.chunks import SAMPLES_PER_CHUNK
@@ -57,3 +58,11 @@ def test_a_spike_may_move_up_to_the_end_or_by_itself_up_to_its_arrival():
         found = es.trust_radius(solution, of, certify=False)
         assert found.radius.tolist() == [pytest.approx(radius)]
         assert found.limits[0].kind == "gap"
+
+
+@pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years
+def test_any_change_may_take_a_spike_away_that_has_no_slope():
+    found = es.trust_radius(rounded_behind_the_peak(), "weight", certify=False)
+    assert found.radius.tolist() == [0.0]
+    # that of weights is 0 by a distance that is not, as it depends on that spike
+    assert found.limits[0].value > 0.1
