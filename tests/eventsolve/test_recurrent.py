@@ -382,3 +382,19 @@ def spread(solution, name):
         reach = es.vjp(solution, {name: np.arange(solution.spikes[name].n_spikes) == k}).spike_times
         bounds.append(sum(np.abs(reach[other]) @ local[other] for other in (*names, "in")))
     return np.array(bounds)
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_jump_to_the_threshold_itself_makes_a_spike(cyclic):
+    """V is 0 before it, and weights are a rounding below the threshold, the threshold, and a rounding above it."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 3, es.LIF(20e-3, 5e-3))
+    net.connect("in", "out", [[np.nextafter(1.0, 0.0)], [1.0], [np.nextafter(1.0, 2.0)]], synapse="delta")
+    if cyclic:
+        net.connect("out", "out", np.zeros((3, 3)), delay=1e-3)
+    inputs = {"in": es.SpikeTrains.from_lists([[[2e-3]]])}
+    spikes = es.solve(net, inputs, 10e-3).spikes["out"]
+    assert spikes.neurons.tolist() == [1, 2]
+    assert spikes.times.tolist() == [2e-3, 2e-3]
+    assert [neuron for _, neuron in multiprecision.solve(net, inputs, 10e-3).spikes["out"][0]] == [1, 2]
