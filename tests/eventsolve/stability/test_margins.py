@@ -376,3 +376,23 @@ def test_margins_are_read_only():
     margins = es.margins(random_case(0).solve())
     with pytest.raises(ValueError, match="read-only"):
         margins.voltage["out"].values[0] = 0.0
+
+
+def test_the_least_and_the_smallest_are_those_of_all():
+    solution = random_case(3, n_samples=4).solve()
+    margins = es.margins(solution)
+    found = margins.smallest(5)
+    for kind in ("voltage", "surplus", "slope", "gap"):
+        every = getattr(margins, kind)
+        assert sum(d.values.size for d in every.values()) > 5
+        for d in every.values():
+            for s, least in enumerate(d.least()):
+                assert least == d.values[d.samples == s].min(initial=np.inf)
+        least = [min(d.least()[s] for d in every.values()) for s in range(4)]
+        np.testing.assert_array_equal(margins.least[kind], least)
+        values = np.sort(np.concatenate([d.values for d in every.values()]))
+        assert [margin.value for margin in found[kind]] == values[:5].tolist()
+        for margin in found[kind]:
+            d = every[margin.population]
+            here = (d.samples == margin.sample) & (d.neurons == margin.neuron) & (d.times == margin.time)
+            assert margin.value in d.values[here]

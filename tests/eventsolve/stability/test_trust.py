@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from loops import Loop, solved
 from moving import NAMES, distance, moved, orders, worst_direction
-from networks import EPS, random_case
+from networks import EPS, random_case, rounded_behind_the_peak
 
 import eventsolve as es
 from eventsolve.patterns import pattern_of
@@ -389,3 +389,10 @@ def test_a_box_is_no_rounding_narrower_than_its_radius():
         rounded.add(Fraction(scale * radius) < exact)
         assert not grown.exact
     assert rounded == {False, True}
+
+
+@pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years
+def test_where_any_change_may_take_a_spike_away_nothing_is_certified():
+    radius = es.trust_radius(rounded_behind_the_peak())
+    assert radius.certified.tolist() == radius.first_order.tolist() == [0.0]
+    assert radius.looked_at.all()
