@@ -396,3 +396,19 @@ def test_the_least_and_the_smallest_are_those_of_all():
             d = every[margin.population]
             here = (d.samples == margin.sample) & (d.neurons == margin.neuron) & (d.times == margin.time)
             assert margin.value in d.values[here]
+
+
+def test_every_slope_names_the_sample_and_the_neuron_of_a_spike():
+    """Also in the second chunk of samples, and of the second of two populations of one cycle."""
+    case = random_case(3, n_samples=2)
+    many = case.solve(inputs={"in": case.inputs["in"].select([0, 1] * 40)})
+    loop = Loop(2, n=2, t_end=30e-3).solve()
+    assert loop.layer("b").name == ("a", "b")
+    for solution in (many, loop):
+        for name, d in es.margins(solution).slope.items():
+            spikes = solution.spikes[name]
+            assert d.values.size
+            made = set(
+                zip(spikes.samples.tolist(), spikes.neurons.tolist(), spikes.times.tolist(), strict=True)
+            )
+            assert set(zip(d.samples.tolist(), d.neurons.tolist(), d.times.tolist(), strict=True)) <= made
