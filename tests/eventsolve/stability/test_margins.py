@@ -411,4 +411,6 @@ def test_every_slope_names_the_sample_and_the_neuron_of_a_spike():
             made = set(
                 zip(spikes.samples.tolist(), spikes.neurons.tolist(), spikes.times.tolist(), strict=True)
             )
-            assert set(zip(d.samples.tolist(), d.neurons.tolist(), d.times.tolist(), strict=True)) <= made
+            named = set(zip(d.samples.tolist(), d.neurons.tolist(), d.times.tolist(), strict=True))
+            assert named <= made
+            assert len(named) == d.values.size
