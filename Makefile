@@ -80,12 +80,13 @@ training:
 circuits:
 	$(BIN)python -m tests.circuits
 
-# the last version before the house was put in order, and this one: writes docs/reference/size.md
+# the last version before the house was put in order, and this one, with the time of `make test > FILE` by SUITE=FILE:
+# writes docs/reference/size.md
 BEFORE = 32ff798
 size:
 	test -d build/before || git clone --quiet --shared . build/before
 	git -C build/before checkout --quiet $(BEFORE)
-	$(BIN)python benchmarks/size.py build/before . --page docs/reference/size.md
+	$(BIN)python benchmarks/size.py build/before . --page docs/reference/size.md $(if $(SUITE),--suite $(SUITE))
 
 bench:
 	@for script in $(filter-out benchmarks/peers.py benchmarks/agreement.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)python "$$script" || exit 1; done

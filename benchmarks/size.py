@@ -3,9 +3,10 @@
 Prints one column for each checkout, this one by default, so that two versions stand side by side; --page also writes
 them as docs/reference/size.md, which `make size` does for a version that it checks out. Lines, files and
 parameters are counted in the sources; public names are what the packages of eventsolve offer, without their modules.
-The wheel is built, and its size with everything that it needs is that of the installed distributions. A start is the
-README's ten lines in a fresh interpreter, once with an empty cache of kernels and once with a full one, in seconds of
-processor time: what else runs on the machine matters little.
+The time of the tests is that in what `make test` printed, where --suite names it. The wheel is built, and its size with
+everything that it needs is that of the installed distributions. A start is the README's ten lines in a fresh
+interpreter, once with an empty cache of kernels and once with a full one, in seconds of processor time: what else runs
+on the machine matters little.
 """
 
 import argparse
@@ -141,6 +142,17 @@ def installed_size(tree: Path, extras: tuple[str, ...]) -> float:
     return sum(seen.values())
 
 
+def suite(log: Path | None) -> str:
+    """Return how many tests passed, and how long that took, as pytest says in its last line; a dash without a log."""
+    if log is None:
+        return "-"
+    said = re.findall(r"(\d+) passed.* in ([\d.]+)s", log.read_text())
+    if not said:
+        raise ValueError(f"{log} must be what pytest printed; it does not say how many tests passed")
+    passed, seconds = said[-1]
+    return f"{int(passed):,}, {float(seconds):.0f} s"
+
+
 def measured(tree: Path) -> dict[str, str]:
     """Return what a checkout measures, by what it is."""
     rows = {}
@@ -180,9 +192,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trees", nargs="*", type=Path, default=[Path(__file__).parents[1]])
     parser.add_argument("--page", type=Path, help="a page to write with the table")
+    parser.add_argument("--suite", type=Path, help="what `make test` printed in the last tree")
     given = parser.parse_args()
     trees = [tree.resolve() for tree in given.trees]
     columns = [measured(tree) for tree in trees]
+    for column, log in zip(columns, [None] * (len(trees) - 1) + [given.suite], strict=True):
+        column["`make test`, in two processes: tests, time"] = suite(log)
     lines = ["| | " + " | ".join(map(version, trees)) + " |", "|---" * (len(trees) + 1) + "|"]
     lines += [f"| {name} | " + " | ".join(column[name] for column in columns) + " |" for name in columns[0]]
     print("\n".join(lines))

@@ -374,7 +374,7 @@ class Solution(Frozen):
         return SilentMaxima(samples, neurons, found.value[at], found.time[at], found.arrival[at])
 
     def largest_voltages(self, population: str) -> Maxima:
-        """Return the largest voltages of a population as if no neuron of it spiked."""
+        """Return the largest voltages of a population as if no neuron of it spiked; NaN of those held at t_start."""
         layer = self.layer(population)
         place = layer.slice_of(population)
         parts = [
@@ -625,8 +625,15 @@ def own_spikes(layer: Layer, chunk: Chunk) -> Spikes:
 
 def places_of(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
     """Return by population which of a layer's spikes are its own, by sample, time and neuron."""
-    samples = np.repeat(np.arange(own.offsets.size - 1), np.diff(own.offsets))
-    order = np.lexsort((own.neurons, own.times, samples))
+    t, n = own.times, own.neurons
+    ordered = (t[1:] > t[:-1]) | ((t[1:] == t[:-1]) & (n[1:] > n[:-1]))
+    starts = own.offsets[1:-1]
+    ordered[starts[(starts > 0) & (starts < t.size)] - 1] = True
+    if ordered.all():  # as they are but for spikes at one time
+        order = np.arange(t.size)
+    else:
+        samples = np.repeat(np.arange(own.offsets.size - 1), np.diff(own.offsets))
+        order = np.lexsort((n, t, samples))
     block = np.searchsorted(layer.offsets, own.neurons[order], side="right") - 1
     return {name: order[block == k] for k, name in enumerate(layer.name)}
 

@@ -88,12 +88,14 @@ class SpikeTrains(Frozen):
         n_samples: int,
         n_neurons: int,
     ) -> None:
-        for name, array in (("times", times), ("neurons", neurons), ("samples", samples)):
-            view = array.view()  # so that kernels, compiled for arrays that can be written, may keep theirs
-            view.setflags(write=False)
-            object.__setattr__(self, name, view)
-        object.__setattr__(self, "n_samples", n_samples)
-        object.__setattr__(self, "n_neurons", n_neurons)
+        # views, so that kernels, compiled for arrays that can be written, may keep theirs
+        columns = times.view(), neurons.view(), samples.view()
+        for column in columns:
+            column.setflags(write=False)
+        times, neurons, samples = columns
+        vars(self).update(
+            times=times, neurons=neurons, samples=samples, n_samples=n_samples, n_neurons=n_neurons
+        )
 
     @classmethod
     def from_arrays(

@@ -186,6 +186,7 @@ def continuation(
     of: Orbit,
     *,
     max_solves: int = MOST_SOLVES,
+    crossing: bool = False,
     max_bytes: int = MOST_BYTES,
     progress: bool = False,
 ) -> OrbitContinuation: ...
@@ -200,6 +201,7 @@ def continuation(
     initial: State | None = None,
     max_spikes: int | None = None,
     max_solves: int = MOST_SOLVES,
+    crossing: bool = False,
     max_bytes: int = MOST_BYTES,
     progress: bool = False,
 ) -> Continuation | OrbitContinuation:
@@ -226,6 +228,10 @@ def continuation(
         As for :func:`eventsolve.solve`; by default that of a problem, but no more than 100 000.
     max_solves : int
         How many networks, or orbits, may be solved.
+    crossing : bool
+        Of an orbit, whether to follow also the branches that cross it, once it has ended: those of twice the period
+        from every flip on, up to 16 times the period, and those that cross where a multiplier passes +1. Each is
+        followed until it leaves the range or ends.
     max_bytes : int
         How much memory branches and events may take: every spike of every value that is kept is 16 bytes, and as many
         of every event.
@@ -269,7 +275,9 @@ def continuation(
     if isinstance(of, Orbit):
         if initial is not None or max_spikes is not None:
             raise ValueError("initial and max_spikes are those of a solution; an orbit has neither")
-        return _orbits(network, parameter, over, of, max_solves, max_bytes, progress)
+        return _orbits(network, parameter, over, of, crossing, max_solves, max_bytes, progress)
+    if crossing:
+        raise ValueError("crossing is of branches of orbits; a solution has one at each value")
     task, low, high = _asked(network, parameter, over, of, initial, max_spikes)
     branches: list[Branch] = []
     events: list[Event] = []
@@ -322,6 +330,7 @@ def _orbits(
     parameter: Parameter,
     over: tuple[float, float],
     orbit: Orbit,
+    crossing: bool,
     max_solves: int,
     max_bytes: int,
     progress: bool,
@@ -338,13 +347,14 @@ def _orbits(
         pieces = [list(piece) for _, piece in groupby(nodes, key=lambda node: node.branch)]
         branches = tuple(orbit_branch_of(piece) for piece in pieces)
         orbits = tuple(tuple(node.orbit for node in piece) for piece in pieces)
+        paths = tuple(piece[0].path for piece in pieces)
         return OrbitContinuation(
-            path.words, (low, high), branches, tuple(events), tally.n_solved, complete, path, orbits
+            path.words, (low, high), branches, tuple(events), tally.n_solved, complete, paths, orbits
         )
 
     with _tallied(max_solves, max_bytes, progress, low, high, events) as tally:
         try:
-            walk = OrbitWalk(path, low, high, tally)
+            walk = OrbitWalk(path, low, high, tally, crossing)
             for step in walk.steps(kept_orbit(path, low, orbit)):
                 if isinstance(step, Node):
                     nodes.append(step)

@@ -16,9 +16,10 @@ import numpy as np
 
 from eventsolve.dynamics.circuit import Booleans, Circuit, Numbered, Reals, circuit_of, numbered
 from eventsolve.dynamics.newton import CLOSE, ROUNDED
-from eventsolve.dynamics.orbit import Orbit, framed, orbit_of
+from eventsolve.dynamics.orbit import Orbit, framed, orbit_of, repeated
 from eventsolve.dynamics.paths import Path
 from eventsolve.dynamics.rhythm import Equations, Rhythm
+from eventsolve.frozen import FrozenMapping
 from eventsolve.patterns import Pattern
 
 STEPS = 30
@@ -201,6 +202,23 @@ class Curve:
                 )
         rhythm = replace(place.rhythm, circuit=place.rhythm.circuit._replace(network=network))
         return orbit_of(framed(rhythm, self.free), inputs, self.free)
+
+
+def repeated_path(path: Path, period: float, n: int) -> Path:
+    """Return a path with n periods of its inputs, whose spikes move alike in each."""
+    start, step = dict(path.start), dict(path.step)
+    if "spike_times" in step:
+        start["spike_times"] = FrozenMapping(
+            {
+                name: np.concatenate([times + k * period for k in range(n)])
+                for name, times in start["spike_times"].items()
+            }
+        )
+        step["spike_times"] = FrozenMapping(
+            {name: np.tile(moves, n) for name, moves in step["spike_times"].items()}
+        )
+    inputs = {name: repeated(trains, period, 0, n) for name, trains in path.inputs.items()}
+    return replace(path, inputs=inputs, start=FrozenMapping(start), step=FrozenMapping(step))
 
 
 def curve_of(path: Path, value: float, period: float, free: bool, unit: float) -> Curve:

@@ -17,12 +17,13 @@ from eventsolve.checks import index, real
 from eventsolve.dynamics import orders
 from eventsolve.dynamics.circuit import Integers, Reals, circuit_of
 from eventsolve.dynamics.crossings import CHANGES, KINDS
-from eventsolve.dynamics.curves import Curve, Place, curve_of
+from eventsolve.dynamics.curves import Curve, Place, curve_of, repeated_path
 from eventsolve.dynamics.followed import Followed
-from eventsolve.dynamics.newton import EPS
-from eventsolve.dynamics.orbit import NoOrbitError, Orbit, quiet_time
+from eventsolve.dynamics.newton import EPS, pattern_of
+from eventsolve.dynamics.orbit import NoOrbitError, Orbit, framed, quiet_time
 from eventsolve.dynamics.orders import TIED, Distances, Order, distances_of, order_of
 from eventsolve.dynamics.paths import Path
+from eventsolve.dynamics.rhythm import Rhythm
 from eventsolve.dynamics.searches import orbit_at, periodic_orbit
 from eventsolve.dynamics.walks import Halted, Tally, said
 from eventsolve.frozen import Frozen
@@ -43,6 +44,10 @@ NEAR = 1e-9
 """In range: how near a branch has to come to where a distance would vanish for it to end there."""
 BESIDE = 1e-6
 """How far from an event, in range, the network is looked at on its other side."""
+MOST = 16
+"""Which multiple of the inputs' period, or how often the reference neuron may spike, in an orbit that is looked for."""
+ASIDE = (1e-2, 1e-3, 1e-4)
+"""Lengths of the first step onto a branch that crosses, of which the first that leads there is taken."""
 LOSSES = {
     "fold": "a multiplier passes +1 and the branch turns back",
     "branching": "a multiplier passes +1, and another branch crosses",
@@ -191,7 +196,7 @@ class OrbitContinuation(Followed):
 
     branches: tuple[OrbitBranch, ...]
     events: tuple[OrbitEvent, ...]
-    _path: Path = field(repr=False)
+    _paths: tuple[Path, ...] = field(repr=False)
     _orbits: tuple[tuple[Orbit, ...], ...] = field(repr=False)
 
     def orbit(self, branch: int, k: int) -> Orbit:
@@ -214,7 +219,7 @@ class OrbitContinuation(Followed):
             values = self.branches[number].values
             if values.min() <= value <= values.max():
                 nearest = self._orbits[number][int(np.argmin(np.abs(values - value)))]
-                network, inputs = self._path.at(float(value))
+                network, inputs = self._paths[number].at(float(value))
                 period = None if nearest.free else nearest.period
                 return periodic_orbit(network, inputs, period=period, guess=nearest)
         raise ValueError(f"value must lie on a branch; got {value!r}")
@@ -224,6 +229,7 @@ class Node(NamedTuple):
     """A point on the curve, and all that is known there; slopes are those of distances by the length of the way."""
 
     branch: int
+    path: Path
     place: Place
     direction: Reals
     order: Order
@@ -241,19 +247,34 @@ class Blocked(Exception):
     """A step cannot be made as long as it is; the message says why."""
 
 
+class Side(NamedTuple):
+    """Where another branch crosses a curve, which way the curve goes, and whether the other has twice the period."""
+
+    curve: Curve
+    place: Place
+    along: Reals
+    doubles: bool
+
+
 @dataclass
 class OrbitWalk:
     """A walk along curves, what it has taken, and whether it has left the range.
 
-    Where numbers leave their bounds before the end of the range the walk ends there, at ``bound``, ``beyond`` says why.
+    With ``crossing`` branches that cross are followed too, once the branch itself has ended: ``sides`` are where. What
+    was walked is in ``met``. Where numbers leave their bounds before the end of the range the walk ends there, at
+    ``bound``, and ``beyond`` says why.
     """
 
     path: Path
     low: float
     high: float
     tally: Tally
+    crossing: bool = False
     branch: int = 0
     left: bool = False
+    period: float = math.nan
+    sides: list[Side] = field(default_factory=list)
+    met: list[tuple[Curve, Node, Node]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Find the last value that the network has."""
@@ -266,12 +287,30 @@ class OrbitWalk:
 
     def steps(self, orbit: Orbit) -> Iterator[Node | OrbitEvent]:
         """Yield orbits from one value towards the other, and what happens between them."""
+        self.period = orbit.period
         curve = curve_of(self.path, self.low, orbit.period, orbit.free, self.unit)
         here = self._first(curve, orbit, self.low, math.copysign(1.0, self.high - self.low))
         yield here
         if self.bound == self.low:
             raise Halted(f"at {self.low!r}, {self.beyond}") from self.beyond
-        trail, met = [here], list[tuple[Curve, Node, Node]]()
+        halted: Halted | None = None
+        try:
+            yield from self._along(curve, here, alone=False)
+        except Halted as why:
+            halted = why
+        while self.sides:
+            side = self.sides.pop(0)
+            for sign in (1.0,) if side.doubles else (1.0, -1.0):
+                try:
+                    yield from self._aside(side, sign)
+                except Halted as why:
+                    halted = halted or why
+        if halted is not None:
+            raise halted
+
+    def _along(self, curve: Curve, here: Node, *, alone: bool) -> Iterator[Node | OrbitEvent]:
+        """Yield what follows upon a node; where a branch that is ``alone`` ends, what the network settles on is not."""
+        trail = [here]
         length, left, why = FIRST, _NONE, ""
         while True:
             ended: tuple[Place, int] | None = None
@@ -289,16 +328,17 @@ class OrbitWalk:
                 except Blocked as blocked:
                     length, why = 0.5 * length, str(blocked)
                     continue
-                yield from walked.events
+                yield from [event for event, _ in walked.events]
                 yield walked.end
+                self.sides += self._crossing(curve, here, walked)
                 at_bound = abs(walked.end.place.value - self.bound) <= NEAR * self.unit
                 if self.beyond is not None and at_bound:
                     raise Halted(f"at {walked.end.place.value!r}, {self.beyond}") from self.beyond
                 if walked.leaves:
-                    self.left = True
+                    self.left = self.left or not alone
                     return
                 here, length, left = walked.end, min(1.6 * length, LONGEST), _NONE
-                met.append((curve, trail[-1], here))
+                self.met.append((curve, trail[-1], here))
                 trail.append(here)
                 if not walked.rows.size:
                     continue
@@ -316,25 +356,71 @@ class OrbitWalk:
                 at, row = ended
                 change = _change(here, row)
                 value = at.value + math.copysign(BESIDE * self.unit, here.direction[-1])
-                if not min(self.low, self.bound) <= value <= max(self.low, self.bound):
+                if alone or not self._within(value):
                     yield _event(here, at, row, change, "ends")
                     return
                 try:
-                    found = self._settled(here.orbit, value)
+                    path, found = self._settled(here.orbit, value)
                 except (NoOrbitError, RepeatedSpikeError, ValueError) as error:
                     yield _event(here, at, row, change, "ends")
                     raise Halted(
                         f"the branch ends at {at.value!r}, and beyond it the network settles on no orbit: {said(error)}"
                     ) from error
-                if self._is_known(met, found, value):
+                if self._is_known(found, value):
                     yield _event(here, at, row, change, "known", found.stable)
                     return
                 yield _event(here, at, row, change, "jumps", found.stable)
-                curve = curve_of(self.path, value, found.period, found.free, self.unit)
+                curve = curve_of(path, value, found.period, found.free, self.unit)
                 self.branch += 1
                 here, left = self._first(curve, found, value, math.copysign(1.0, here.direction[-1])), _NONE
             length, trail = FIRST, [here]
             yield here
+
+    def _within(self, value: float) -> bool:
+        return min(self.low, self.bound) <= value <= max(self.low, self.bound)
+
+    def _crossing(self, curve: Curve, here: Node, walked: Walked) -> list[Side]:
+        """Return what crosses on a step: orbits of twice the period at a flip, others of the same at a branching."""
+        if not self.crossing:
+            return []
+        found = []
+        for event, place in walked.events:
+            doubled = round(2.0 * place.rhythm.period / self.period)
+            if event.kind == "branching" or (event.kind == "flip" and doubled <= MOST):
+                found.append(Side(curve, place, here.direction, event.kind == "flip"))
+        return found
+
+    def _aside(self, side: Side, sign: float) -> Iterator[Node | OrbitEvent]:
+        """Yield what lies on one side of a branch that crosses, unless it was followed before."""
+        curve, place, along = side.curve, side.place, side.along
+        if side.doubles:
+            curve, place = _doubled(curve, place)
+            along = np.zeros(curve.sizes(place).size)
+            along[-1] = 1.0  # what has another value is the branch that has lost its stability
+        _, _, rows = np.linalg.svd(curve.jacobian(place))
+        plane = rows[-2:]
+        across = plane @ along
+        direction = sign * (plane.T @ np.array([across[1], -across[0]]))
+        direction /= np.linalg.norm(direction)
+        self.branch += 1
+        for length in ASIDE:
+            found = curve.ahead(place, direction, length)
+            onward = None if found is None else curve.direction(found, direction)
+            if found is None or onward is None:
+                continue
+            if not self._within(found.value):
+                return
+            try:
+                here = self._node(curve, found, onward)
+            except Blocked:
+                continue
+            if (here.distances.values < 0.0).any():
+                continue
+            if not self._is_known(here.orbit, here.place.value):
+                yield here
+                yield from self._along(curve, here, alone=True)
+            return
+        raise Halted(f"at {place.value!r}, Newton's method does not find the branch that crosses")
 
     def _vanished(self, trail: list[Node], here: Node) -> tuple[Place, int] | None:
         """Return where a branch ends that comes ever closer without reaching it, and the distance that vanishes there.
@@ -355,24 +441,18 @@ class OrbitWalk:
         _, way, row = min(near)
         return here.place._replace(value=value + way), row
 
-    def _is_known(self, met: list[tuple[Curve, Node, Node]], orbit: Orbit, value: float) -> bool:
+    def _is_known(self, orbit: Orbit, value: float) -> bool:
         """Return whether an orbit at a value lies between two nodes of a branch."""
-        for curve, *ends in met:
+        for curve, *ends in self.met:
             if not min(n.place.value for n in ends) <= value <= max(n.place.value for n in ends):
                 continue
             nearest = min(ends, key=lambda node: abs(node.place.value - value))
             place = curve.with_value(nearest.place, value)
             if place is None or place.rhythm.times.size != orbit.n_spikes:
                 continue
-            there = curve.orbit(place)
-            same = abs(there.period - orbit.period) <= SAME * orbit.period
-            pairs = zip(there.spikes.values(), orbit.spikes.values(), strict=True)
-            same &= all(
-                np.array_equal(a.neurons, b.neurons)
-                and bool((np.abs(a.times - b.times) <= SAME * orbit.period).all())
-                for a, b in pairs
-            )
-            if same:
+            there, here = framed(place.rhythm, curve.free), orbit._rhythm
+            laps = 1 if curve.free else round(curve.period / self.period)
+            if any(_apart(here, there, k * self.period) <= SAME * orbit.period for k in range(laps)):
                 return True
         return False
 
@@ -400,7 +480,7 @@ class OrbitWalk:
         with np.errstate(invalid="ignore"):
             slopes = (further.values - distances.values) / NUDGE
         slopes[~np.isfinite(slopes)] = 0.0
-        return Node(self.branch, place, direction, order, distances, slopes, orbit)
+        return Node(self.branch, curve.path, place, direction, order, distances, slopes, orbit)
 
     def _ahead(self, curve: Curve, here: Node, length: float) -> Place:
         found = curve.ahead(here.place, here.direction, length)
@@ -453,8 +533,8 @@ class OrbitWalk:
             raise Blocked("the branch turns sharply")
         return direction
 
-    def _lost(self, curve: Curve, here: Node, end: Node, length: float) -> list[OrbitEvent]:
-        """Return by their place on a smooth piece where multipliers pass the unit circle."""
+    def _lost(self, curve: Curve, here: Node, end: Node, length: float) -> list[tuple[OrbitEvent, Place]]:
+        """Return by their place on a smooth piece, with it, where multipliers pass the unit circle."""
 
         def place_at(h: float) -> Place:
             return {0.0: here.place, length: end.place}.get(h) or self._ahead(curve, here, h)
@@ -517,7 +597,8 @@ class OrbitWalk:
                 found[-1] == (at, kind) and end.orbit.stable,
             )
             none = ("", -1, math.nan, "")
-            events.append(OrbitEvent(place.value, kind, "keeps", follows, *none, multiplier, stable))
+            event = OrbitEvent(place.value, kind, "keeps", follows, *none, multiplier, stable)
+            events.append((event, place))
         return events
 
     def _orbit(self, curve: Curve, place: Place) -> Orbit:
@@ -551,17 +632,14 @@ class OrbitWalk:
             raise Halted(f"behind {at.value!r}, {blocked}") from blocked.__cause__
         return node, "on" if direction[-1] * here.direction[-1] > 0.0 else "back"
 
-    def _settled(self, orbit: Orbit, value: float) -> Orbit:
-        """Return what the network settles on at another value, from an orbit's state on."""
+    def _settled(self, orbit: Orbit, value: float) -> tuple[Path, Orbit]:
+        """Return what the network settles on at another value, from an orbit's state on, and the path of its inputs."""
         network, inputs = self.path.at(value)
-        settled = periodic_orbit(
-            network,
-            inputs,
-            period=None if orbit.free else orbit.period,
-            initial=orbit.state,
-            most=16 if orbit.free else 1,
-        )
-        return kept_orbit(self.path, value, settled)
+        period = None if orbit.free else self.period
+        settled = periodic_orbit(network, inputs, period=period, initial=orbit.state, most=MOST)
+        n = 1 if orbit.free else round(settled.period / self.period)
+        path = repeated_path(self.path, self.period, n)
+        return path, kept_orbit(path, value, settled)
 
 
 def _bound(path: Path, low: float, high: float) -> tuple[float, ValueError | None]:
@@ -593,16 +671,45 @@ _NONE = np.empty(0, np.int64)
 
 
 class Walked(NamedTuple):
-    """One step: events of multipliers on it, its end, whether that is the end of the range, or which distances vanish.
+    """One step: events of multipliers on it and their places, its end, whether it leaves the range there.
 
-    ``at`` is the place where they do.
+    Else ``rows`` are which distances vanish, and ``at`` the place where they do.
     """
 
-    events: list[OrbitEvent]
+    events: list[tuple[OrbitEvent, Place]]
     end: Node
     leaves: bool
     rows: Integers
     at: Place
+
+
+def _apart(one: Rhythm, other: Rhythm, late: float) -> float:
+    """Return how far the spikes of two rhythms are apart at most, the other one so late; inf if other neurons spike."""
+    apart = abs(one.period - other.period)
+    for cell in range(one.circuit.n_cells):
+        ours = one.times[one.pattern.cells == cell]
+        theirs = other.times[other.pattern.cells == cell]
+        if ours.size != theirs.size:
+            return math.inf
+        off = np.sort((ours + late) % one.period) - np.sort(theirs % other.period)
+        apart = max(apart, float(np.abs(off).max(initial=0.0)))
+    return apart
+
+
+def _doubled(curve: Curve, place: Place) -> tuple[Curve, Place]:
+    """Return the curve of orbits of twice the period, and the same orbit, gone through twice, on it."""
+    once, value = place.rhythm, place.value
+    path = repeated_path(curve.path, curve.period, 2)
+    network, inputs = path.at(value)
+    network.freeze()
+    times = np.concatenate([once.times, once.times + once.period])
+    cells, after = np.tile(once.pattern.cells, 2), np.tile(once.after, 2)
+    order = np.lexsort((cells, times))
+    circuit, period = circuit_of(network, path.step), 2.0 * once.period
+    pattern, given = pattern_of(circuit, inputs, times[order], cells[order], period)
+    twice = Rhythm(pattern, circuit, given, times[order], after[order], period)
+    longer = curve_of(path, value, period, curve.free, curve.unit)
+    return longer, longer.at(twice, value)
 
 
 def kept_orbit(path: Path, value: float, orbit: Orbit) -> Orbit:

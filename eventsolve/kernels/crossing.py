@@ -207,13 +207,16 @@ def crossing_time(u, i, c, tau_mem, tau_syn):
 
 
 @without_refcount
-def advance_dense_block(u, i, c, now, other, first, n, weights, low, ea, eb, k, flags, words, found):
+def advance_dense_block(states, now, other, first, n, weights, low, flow, candidates):
     """Advance n neurons from ``first`` on, add the weights from ``low`` on that arrive then, and find who may cross.
 
-    Their states are those from ``now`` on in u and i; the new ones are written to the places from ``other`` on. Returns
-    the number of neurons ``found``; all others provably do not cross: it is :func:`crossing_possible`. ``words`` are
-    the bytes of ``flags`` by eight.
+    Their states (u, i, c) are those from ``now`` on in u and i; the new ones, of the propagator ``flow``, are written
+    to the places from ``other`` on. Returns the number of neurons found, of the ``candidates``: flags, the same eight
+    by eight, and neurons. All others provably do not cross: it is :func:`crossing_possible`.
     """
+    u, i, c = states
+    ea, eb, k = flow
+    flags, words, found = candidates
     silence = ea < SMALLEST_DECAY
     for m in range(n):
         # unsigned: no index counts from the end, so that the loop is vectorised

@@ -158,23 +158,16 @@ def look_ahead(
     dense_blocks.horizon[block] = max(known, far)
     now = dense_blocks.row[block]
     other = dense_blocks.u.size // 2 - now
-    ea, eb, k = propagator(far - clock, cells[a, TAU_MEM], cells[a, TAU_SYN])
     n_candidates = advance_dense_block(
-        dense_blocks.u,
-        dense_blocks.i,
-        dense_blocks.level,
+        (dense_blocks.u, dense_blocks.i, dense_blocks.level),
         now,
         other,
         a,
         n,
         efferents.weight if carries >= 0 else dense_blocks.no_weights,
         efferents.first[carries] if carries >= 0 else 0,
-        ea,
-        eb,
-        k,
-        dense_blocks.flags,
-        dense_blocks.words,
-        dense_blocks.candidates,
+        propagator(far - clock, cells[a, TAU_MEM], cells[a, TAU_SYN]),
+        (dense_blocks.flags, dense_blocks.words, dense_blocks.candidates),
     )
     for w in range(n_candidates):
         m = dense_blocks.candidates[w]

@@ -458,9 +458,10 @@ def open_window(deliveries, n_given, sent, sent_low, senders, efferents, after, 
         return False
     window[EDGE] = edge
     sort_gathered(deliveries, n, first, edge, sent, sent_low)
-    wanted = max(min(8 * n_waiting, BUCKETS), n_waiting, 64)
-    if n < wanted:
+    # enough to be worth a look at all that waits; but the longer a window, the more given spikes wait for it
+    enough = max(min(8 * n_waiting, BUCKETS), 64)
+    if n < enough or (n < n_waiting and 2 * counts[WAITING] > n_waiting):
         window[SPAN] = min(2.0 * window[SPAN], t_end)
-    elif n > 4 * wanted:
+    elif n > 4 * max(enough, n_waiting):
         window[SPAN] *= 0.5
     return True

@@ -146,6 +146,20 @@ def grown(log):
     )
 
 
+class Limits(NamedTuple):
+    """Of a run: sources outside the layer, spikes given, more than how many neurons one event may concern.
+
+    Arrivals in (after, t_end] are taken, and at most so many spikes.
+    """
+
+    n_external: int
+    n_given: int
+    most: int
+    after: float
+    t_end: float
+    max_spikes: int
+
+
 @without_refcount
 def process_events(
     neurons,
@@ -156,19 +170,14 @@ def process_events(
     crossings,
     deliveries,
     log,
-    n_external,
-    n_given,
-    most,
-    after,
-    t_end,
-    max_spikes,
+    limits,
     stop,
 ):
     """Work through the queues until t_end; return (status, neuron, time) where there is a reason to stop before.
 
-    If that is for want of room, it goes on from there when called with more. ``most`` is more than how many neurons
-    one event may concern. Arrays are taken out of their tuples once.
+    If that is for want of room, it goes on from there when called with more. Arrays are taken out of their tuples once.
     """
+    n_external, n_given, most, after, t_end, max_spikes = limits
     v_resets, v_leaks, v_thresholds = neurons.v_reset, neurons.v_leak, neurons.v_threshold
     t_refs, subtracts = neurons.t_ref, neurons.subtracts
     offsets, delays, bundle_block, bundle_delta, first, targets, weights, blocks, dense = efferents
@@ -531,17 +540,15 @@ def run(
             crossings,
             deliveries,
             log,
-            n_external,
-            n_given,
-            most,
-            after,
-            t_end,
-            max_spikes,
+            Limits(n_external, n_given, most, after, t_end, max_spikes),
             stop,
         )
         if status != BUFFER_FULL:
             break
-        log, deliveries = grown(log), roomier(deliveries)
+        if max(log.counts[SPIKES], log.counts[UNDECIDED]) + most > log.times.size:
+            log = grown(log)
+        else:
+            deliveries = roomier(deliveries)
     for m in range(n):
         block = dense_blocks.block_of[m]
         state.u[m], state.i[m], state.time[m] = cells[m, VOLTAGE], cells[m, CURRENT], cells[m, TIME]

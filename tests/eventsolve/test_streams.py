@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from cuts import loops, solved_in_pieces
+from memory import noisy, peak
 
 import eventsolve as es
 
@@ -53,3 +54,17 @@ def test_a_spike_is_in_the_piece_that_ends_at_its_time(cycle):
         late += pieces[1].spikes["b"].n_spikes > 0
     assert at_an_end == 20
     assert late > 10
+
+
+def test_the_memory_of_a_long_stream_is_linear_in_its_spikes():
+    """Windows of deliveries do not grow with the stream, nor does the record of spikes because they did."""
+    net, inputs = noisy(1.0)
+    es.solve(net, inputs, 1.0)  # compiled
+    per_spike = []
+    for seconds in (20.0, 40.0):
+        net, inputs = noisy(seconds)
+        taken, solution = peak(lambda net=net, s=seconds, given=inputs: es.solve(net, given, s))
+        per_spike.append(taken / solution.spikes["hidden"].n_spikes)
+        del solution
+    assert per_spike[1] < 1.3 * per_spike[0]
+    assert per_spike[1] < 300  # 7 columns of which twice as many may be free, and those of the solution

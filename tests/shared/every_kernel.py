@@ -115,6 +115,7 @@ def feed_forward():
         solution, losses.FirstSpikeCrossEntropy("out", labels, tau0=1e-3, alpha=1e-3, silent="t_end")
     )
     yield from judged(solution)
+    yield es.margins(solution, nearest=1)
     yield es.solve_first_spikes(solution.network, {"in": solution.spikes["in"]}, 50e-3, "out").spikes
 
 
@@ -263,6 +264,15 @@ def many_spikes():
     yield solution.spikes
     few = es.SpikeTrains.from_lists([[[2e-3], [3e-3]]])
     yield es.observe(net, {}, {"n": few}, 50e-3).residual
+    crowded = es.Network()
+    crowded.add_input("in", 1)
+    crowded.add_population("loop", 1, es.LIF(20e-3, 5e-3))
+    crowded.connect("in", "loop", [[0.02]])
+    crowded.connect("loop", "loop", [[0.1]], delay=1e-3)
+    together = es.SpikeTrains.from_lists(
+        [[1e-3 + 1e-6 * np.arange(200)]]
+    )  # more than a first window has room for
+    yield es.solve(crowded, {"in": together}, 50e-3).spikes
     busy = es.Network()
     busy.add_input("in", 1)
     busy.add_population("m", 2, es.LIF(20e-3, 5e-3, v_leak=50.0))
@@ -294,6 +304,15 @@ def adjoints():
     loss = losses.MeanVoltageCrossEntropy("out", np.array([0, 1]))
     states = es.adjoint_states(es.solve(problem.network, problem.inputs, problem.t_end), loss)
     yield states.voltage("out", [1e-3, 2e-2]), states.current("out", [1e-3, 2e-2])
+
+
+def in_pieces():
+    case = random_case(11)
+    for given, read in ((case, "out"), (drawn(3, 4, delay="each", t_ref=2e-3, readout=True), "a")):
+        net = given.net if given is case else given.network
+        loss = losses.SpikeCountLoss(read, 3.0)
+        value, grads = es.value_and_grad_in_pieces(net, given.inputs, given.t_end, loss, 7)
+        yield value, grads
 
 
 def targets():
@@ -348,7 +367,7 @@ def in_the_loop():
 
 EVERYTHING = (
     feed_forward, every_parameter, recurrent, readouts, rhythms, observed, ties, many_spikes, along_a_parameter,
-    adjoints, targets, causes, learning, in_the_loop,
+    adjoints, in_pieces, targets, causes, learning, in_the_loop,
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import eventsolve as es
 from eventsolve.io import records
 from validation.diagnosis import diagnose, published
 from validation.diagnosis.evidence import evidence_of
+from validation.diagnosis.work import Work
 from validation.genn import GeNN, adapters
 
 KEYS = {"in_hid": ("in", "hid"), "hid_hid": ("hid", "hid"), "hid_out": ("hid", "out")}
@@ -209,7 +210,7 @@ def test_a_silent_label_is_named_where_the_loss_refuses_it():
     problem = es.Problem(network, {"in": trains}, 20e-3, loss)
     record = dumped(problem)
     evidence = evidence_of(problem, record, 1e-3)
-    found = published.recognised(evidence, np.inf)
+    found = published.recognised(evidence, Work(np.inf))
     (fault,) = published.faults(evidence, found)
     assert fault.name == "silence"
     assert "the loss, which asks to refuse it: " in fault.where

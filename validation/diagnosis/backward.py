@@ -345,7 +345,16 @@ def _tried(
                 name, edits = f"{guess.name}; besides, {slip.name}, at {slip.where}", 1 + slip.edits
                 halves.append(Found(name, where, guess.kind, fit.twin, fit.total, slip.after, edits))
     return Guessed(
-        tuple(sorted(whole, key=lambda f: f.after)),
+        tuple(
+            sorted(
+                whole,
+                key=lambda f: (
+                    f.after > 100 * min(w.after for w in whole) + 1e-24,
+                    f.name.count("→"),
+                    f.after,
+                ),
+            )
+        ),
         tuple(sorted(halves, key=lambda f: (f.edits, f.after))),
     )
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import eventsolve as es
+from eventsolve.compare import agreement
 from eventsolve.io import records
 from eventsolve.network import Key
 from validation.grid.steps import Integers, Reals
@@ -291,6 +292,14 @@ def misfit(got: Reals, said: Reals, scale: float) -> float:
         return np.inf
     error = float(np.linalg.norm(got - said))
     return error / scale if scale > 0 else (0.0 if error == 0 else np.inf)
+
+
+def relative(got: Reals, said: Reals) -> float:
+    """Return the relative error of numbers as a comparison has it, inf if they cannot be compared."""
+    if got.shape != said.shape:
+        return np.inf
+    found = agreement(said, got).relative_error
+    return found if np.isfinite(found) else np.inf
 
 
 def misfits(evidence: Evidence, answer: Answer) -> dict[Place, float]:

@@ -17,10 +17,12 @@ from validation.diagnosis import guesses, linear, places, scans, writing
 from validation.diagnosis.evidence import Evidence, differing, distance, mismatch
 from validation.diagnosis.guesses import Guess, Kind
 from validation.diagnosis.opened import Odd, odd, opened
-from validation.diagnosis.twins import Clock, Scheme, Twin, schemes, spikes_off
+from validation.diagnosis.twins import USUAL_PROPAGATORS, Clock, Scheme, Twin, schemes, spikes_off
 from validation.diagnosis.work import Work, cost
 from validation.grid.flaws import NONE, Flaws
+from validation.grid.scheme import Propagators, factors
 from validation.grid.steps import Integers
+from validation.grid.time_stepped import WORDS
 
 ENOUGH = 40
 """Spikes with which a guess is tried first."""
@@ -95,25 +97,26 @@ class Base:
         return self.facts >= math.log2(max(guesses, 1)) + SURE
 
 
-def bases(evidence: Evidence) -> list[Base]:
-    """Return the schemes that can run the problem: those that are as the record says it is first, the nearest first.
+def bases(evidence: Evidence) -> tuple[list[Base], list[str]]:
+    """Return the schemes that can run the problem, and why others cannot.
 
-    If some have the recorded spikes, others that do not have those of a few samples are left out.
+    Those that are as the record says it is are first, the nearest first. If some have the recorded spikes, others that
+    do not have those of a few samples are left out.
     """
-    few = _few(evidence)
+    few, refused = _few(evidence), list[str]()
     if few is not evidence:
-        near = [base.scheme for base in _bases(few, schemes(evidence)) if base.off == 0]
-        found = _bases(evidence, near)
+        near = [base.scheme for base in _bases(few, schemes(evidence), refused) if base.off == 0]
+        found = _bases(evidence, near, refused)
         if any(base.off == 0 for base in found):
-            return found
-    return _bases(evidence, schemes(evidence))
+            return found, refused
+    return _bases(evidence, schemes(evidence), refused), refused
 
 
-def _bases(evidence: Evidence, of: Iterable[Scheme]) -> list[Base]:
+def _bases(evidence: Evidence, of: Iterable[Scheme], refused: list[str]) -> list[Base]:
     found = []
     spikes_only = replace(evidence, numbers={})
     for scheme in of:
-        answer = Twin(scheme).answer(spikes_only, replace(evidence.problem, loss=None))
+        answer = Twin(scheme).answer(spikes_only, replace(evidence.problem, loss=None), refused=refused)
         if answer is not None:
             found.append(Base(scheme, answer.spikes, mismatch(evidence, answer.spikes), spikes_only))
     said = evidence.record.scheme.said
@@ -129,6 +132,40 @@ def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     single = [s for s in near if spikes_off(evidence, s, evidence.problem, number="float32") == 0]
     at_threshold = [replace(s, inclusive=True) for s in near if isinstance(s, Clock)]
     return single or [s for s in at_threshold if spikes_off(evidence, s, evidence.problem) == 0]
+
+
+def lookalikes(evidence: Evidence, found: Sequence[Scheme]) -> list[str]:
+    """Return what has the recorded spikes as well as some schemes: others, with a plain fault.
+
+    Propagators of which one lets a current move V by more than another are alike if weights are as much smaller; that
+    gradients of weights tell, which then are as much larger. A step of transport is one of every delay.
+    """
+    clocks = [scheme for scheme in found if isinstance(scheme, Clock)]
+    if not clocks or not evidence.spikes:
+        return []
+    said = []
+    if all(scheme.transport and scheme.order == "voltage_first" for scheme in clocks):
+        said.append("a scheme whose spikes act at once, with every delay a step too long")
+    if any(quantity == "weight" for quantity, _ in evidence.numbers):
+        return said
+    first, network = clocks[0], evidence.problem.network
+    gains = {name: _gain(evidence, name) for name in USUAL_PROPAGATORS}
+    for name in set(gains) - {scheme.propagators for scheme in clocks}:
+        ratio = _gain(evidence, first.propagators) / gains[name]
+        for x in dict.fromkeys(float(f"{ratio:.{digits}g}") for digits in (1, 2)):
+            keys = network.projections.items()
+            other = network.with_weights({key: p.shaped(p.weights * x) for key, p in keys})
+            ran = replace(evidence.problem, network=other, loss=None)
+            if x != 1.0 and spikes_off(evidence, replace(first, propagators=name), ran) == 0:
+                said.append(f"{WORDS[name]} with weights multiplied by {x:g}")
+                break
+    return said
+
+
+def _gain(evidence: Evidence, propagators: Propagators) -> float:
+    """Return by how much a current moves V of the first neuron in a step."""
+    p = next(p for p in evidence.problem.network.populations.values() if p.neuron is not None)
+    return float(factors(p, evidence.time_step, propagators)[0].transfer[0])
 
 
 def located(evidence: Evidence, found: Sequence[Base]) -> list[Base]:

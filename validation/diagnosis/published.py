@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,8 @@ class Recognised:
         Of the numbers that are written down otherwise.
     rounding : float
         The largest misfit of the others.
+    alike : tuple of str
+        Other settings of it that compute the same.
     """
 
     entry: str
@@ -58,6 +60,7 @@ class Recognised:
     answer: Answer
     slips: Mapping[Place, Sequence[Slip]]
     rounding: float
+    alike: tuple[str, ...] = ()
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -85,12 +88,21 @@ def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recogn
     for entry, variants in _variants(evidence):
         if len(variants) > told:
             variants = [registry.target(entry, time_step=evidence.time_step)]
-        for target in variants:
+        for k, target in enumerate(variants):
             found = _judged(evidence, entry, target)
             if found is not None and not found.slips:
-                return found
+                return replace(found, alike=tuple(_alike(evidence, entry, variants[k + 1 :], work)))
             slipped = slipped or found
     return slipped or next(_tuned(evidence, work), None)
+
+
+def _alike(evidence: Evidence, entry: str, others: Sequence[Target], work: Work) -> Iterator[str]:
+    """Yield the names of other variants that compute what a record says, as far as the work allows to run them."""
+    for target in others:
+        if work.allows(cost(evidence, back=True)):
+            found = _judged(evidence, entry, target)
+            if found is not None and not found.slips:
+                yield found.target.name
 
 
 def _variants(evidence: Evidence) -> Iterator[tuple[str, list[Target]]]:

@@ -188,6 +188,18 @@ class Continuous:
 
 
 Scheme: TypeAlias = Clock | Continuous
+
+
+def together(schemes: Sequence[Scheme | Twin]) -> str:
+    """Return schemes that a record does not tell apart, in words: all of a few, or the first and how many there are."""
+    every = list(dict.fromkeys(map(str, schemes)))
+    if len(every) <= FEW:
+        return "; or: ".join(every)
+    return f"one of {len(every)} schemes that have the same, such as: {every[0]}"
+
+
+FEW = 2
+"""Schemes that are told one by one."""
 MOST_WORK = 200_000
 """Steps of plain Python, of some microseconds each, for one adjoint event by event."""
 
@@ -273,8 +285,18 @@ class Twin:
     def _back(self) -> dict[str, str]:
         return {"adjoint": self.adjoint, "slope": self.slope, "slope_current": self.slope_current}
 
-    def answer(self, evidence: Evidence, problem: es.Problem, flaws: Flaws = NONE) -> Answer | None:
-        """Return what it says of a problem, None if it cannot run it, or has far more spikes than were recorded."""
+    def answer(
+        self,
+        evidence: Evidence,
+        problem: es.Problem,
+        flaws: Flaws = NONE,
+        *,
+        refused: list[str] | None = None,
+    ) -> Answer | None:
+        """Return what it says of a problem, None if it cannot run it, or has far more spikes than were recorded.
+
+        Why it cannot is added to ``refused``.
+        """
         bounded = problem
         if problem is not evidence.problem:
             bounded = replace(problem, max_spikes=min(problem.max_spikes, 100 + 10 * evidence.n_spikes))
@@ -282,7 +304,9 @@ class Twin:
             with warnings.catch_warnings():  # what looks like a slip of unit is tried because it may be one
                 warnings.simplefilter("ignore", UnitWarning)
                 found = self.scheme.run(evidence.time_step, bounded, flaws, self.number, **self._back)
-        except (ValueError, StoppedError):
+        except (ValueError, StoppedError) as error:
+            if refused is not None:
+                refused.append(str(error))
             return None
         return answer_of(found, evidence)
 

@@ -21,13 +21,13 @@ from validation.diagnosis.evidence import (
     Place,
     answer_of,
     evidence_of,
-    misfit,
     misfits,
     mismatch,
     on_grid,
+    relative,
 )
 from validation.diagnosis.replays import replayed
-from validation.diagnosis.twins import Scheme, Twin
+from validation.diagnosis.twins import Scheme, Twin, together
 from validation.diagnosis.work import Work
 from validation.diagnosis.writing import label
 from validation.oracle import oracle
@@ -38,6 +38,8 @@ MOST_NAMES = 12
 """Guesses of which it is looked whether they have the recorded numbers, too."""
 PATIENCE = 20.0
 """For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
+SETTINGS = 8
+"""Of a published implementation, so few that none is a guess: any may be what a few spikes come from."""
 MOST_TOLD = 6
 """Of what may be right by chance, at most."""
 RIVALS = 4
@@ -150,7 +152,7 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     ):
         name = "no neuron spikes at all, which any network does that is wrong enough"
         return Diagnosis("unexplained", name, 0.0, "spikes of all populations")
-    bases = forward.bases(evidence)
+    bases, refused = forward.bases(evidence)
     fits_grid = not evidence.clocked or on_grid(evidence.record, evidence.time_step)
     schemes = forward.matching(evidence, bases) if fits_grid else []
     if schemes:
@@ -162,7 +164,7 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     if other is not None and other.verdict != "unexplained":
         return other
     if not bases:
-        return Diagnosis("unexplained", "no scheme on a clock that is known here runs this problem", 0.0)
+        return Diagnosis("unexplained", _refused(refused), 0.0)
     written = _ranked(forward.written(evidence, bases))
     # delays with which spikes are as late as if their times alone were
     late = _ranked(forward.delayed(evidence, bases, work)) if written and written[0].moved.late else []
@@ -181,16 +183,27 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
                 break
         if any(r not in written and not r.besides for r in believed):
             break
+        if any(r.off and r not in written and r.moved.moves >= MANY for r in found):
+            break  # all spikes are right with it: what is off beside them is to be looked for
     if all(r.off and not r.besides for r in believed):
         believed = list(_with_another(sorted(found, key=_order), work)) or believed
     if believed:  # others that leave nothing are told beside it, however few spikes tell them
         others = [r for r in found if not r.off and r not in believed]
         return _moved(sorted([*believed, *others], key=lambda r: (not r.believed, *_order(r))))
-    likely = sorted((r for r in found if not r.off), key=_order)
+    likely = sorted(found, key=_order)
     if likely and other is None:
-        why = "the spikes that differ are too few to tell what is wrong; each of these would explain them"
+        those = "this" if len(likely) == 1 else "each of these"
+        why = f"the spikes that differ are too few to tell what is wrong; {those} would explain them"
         return _undecided(why, likely)
     return other or _unexplained_spikes(evidence, truth, bases, work.untried)
+
+
+def _refused(reasons: Sequence[str]) -> str:
+    """Say why no scheme runs a problem."""
+    first = reasons[0] if reasons else "none is tried"
+    others = sum(reason != first for reason in reasons)
+    more = f" ({others} schemes refuse it for another such reason)" if others else ""
+    return f"no scheme on a clock that is known here runs this problem: {first}{more}"
 
 
 def _varied(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], work: Work) -> Diagnosis | None:
@@ -202,15 +215,18 @@ def _varied(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], wo
 def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work: Work) -> Diagnosis:
     """Judge loss and gradients where the spikes are those of some schemes."""
     if not evidence.numbers:
-        return _explained(evidence, truth, None, Twin(schemes[0]))
-    every = backward.fits(evidence, schemes, evidence.problem)
+        return _explained(evidence, truth, None, [Twin(scheme) for scheme in schemes])
+    usual = every = backward.fits(evidence, schemes, evidence.problem)
     best = every[0]
     if best.off:  # few spikes tell apart propagators that are nearly alike; gradients do
-        every = [*backward.fits(evidence, forward.alike(evidence, schemes), evidence.problem), *every]
+        near = list(dict.fromkeys(fit.twin.scheme for fit in every))
+        if not evidence.spikes:  # without which every scheme has them
+            near = near[: forward.NEAREST]
+        every = [*backward.fits(evidence, forward.alike(evidence, near), evidence.problem), *every]
         every.sort(key=lambda fit: (len(fit.off), fit.total))
         best = every[0]
     if not best.off:
-        return _explained(evidence, truth, best.answer, best.twin)
+        return _explained(evidence, truth, best.answer, [fit.twin for fit in _near(every)])
     known = _published(evidence, truth, work)
     if known is not None:
         return known
@@ -220,22 +236,34 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
         simpler = (
             same if written[0].several else []
         )  # one thing on the way back in place of a slip for each number
-        return _named([*simpler, *written, *same], evidence)
+        return _named([*simpler, *written, *same], evidence, every)
     guessed = backward.guessed(evidence, every, work)
     found = guessed.whole or written or guessed.halves
     if found:
-        return _named(found, evidence)
+        return _named(found, evidence, every)
     apart = {  # in continuous time there is no step that could be what is left
         place: _apart(best.answer, truth, place) if evidence.clocked else math.inf for place in best.off
     }
     loose = backward.loosely(evidence, best.answer, best.twin, best.off, apart)
     if loose is not None:
-        return _named([loose], evidence)
+        return _named([loose], evidence, every)
+    if len(usual[0].off) <= len(best.off):
+        every = usual
     return _unexplained_numbers(evidence, truth, every, work.untried)
 
 
-def _named(found: Sequence[backward.Found], evidence: Evidence) -> Diagnosis:
+def _near(every: Sequence[backward.Fit]) -> list[backward.Fit]:
+    """Return the fits that are as good as the best one."""
+    best = every[0]
+    return [f for f in every if len(f.off) == len(best.off) and f.total <= 100 * best.total + 1e-24]
+
+
+def _named(
+    found: Sequence[backward.Found], evidence: Evidence, every: Sequence[backward.Fit] = ()
+) -> Diagnosis:
+    """Tell what makes a twin's numbers the recorded ones: several schemes may have the same spikes."""
     best = found[0]
+    others = dict.fromkeys(fit.twin.scheme for fit in every if fit.twin.scheme != best.twin.scheme)
     near = [f for f in found if f.edits == best.edits and f.after <= 100 * best.after + 1e-24]
     names = dict.fromkeys(name for f in near for name in (f.name, *f.rivals))
     rivals = tuple(name for name in names if name != best.name)[:RIVALS]
@@ -244,7 +272,7 @@ def _named(found: Sequence[backward.Found], evidence: Evidence) -> Diagnosis:
         best.name,
         max(0.0, 1.0 - math.sqrt(best.after / best.before)) if best.before else 1.0,
         best.where,
-        str(best.twin) if evidence.clocked else "",
+        together([best.twin, *others]) if evidence.clocked else "",
         rivals=rivals,
         settings=best.twin.settings(evidence.time_step),
     )
@@ -362,10 +390,13 @@ def _undecided(why: str, ranked: Sequence[_Ranked]) -> Diagnosis:
     )
 
 
-def _explained(evidence: Evidence, truth: Answer, answer: Answer | None, twin: Twin) -> Diagnosis:
+def _explained(evidence: Evidence, truth: Answer, answer: Answer | None, twins: Sequence[Twin]) -> Diagnosis:
+    twin = twins[0]
+    schemes = list(dict.fromkeys(t.scheme for t in twins))
+    first = [twin, *(Twin(scheme) for scheme in schemes[1:])]
     return Diagnosis(
         "explained",
-        _equal(evidence, str(twin)),
+        _equal(evidence, together(first), forward.lookalikes(evidence, schemes)),
         1.0,
         twin=str(twin),
         costs=_costs(evidence, truth, answer),
@@ -373,9 +404,10 @@ def _explained(evidence: Evidence, truth: Answer, answer: Answer | None, twin: T
     )
 
 
-def _equal(evidence: Evidence, twin: str) -> str:
+def _equal(evidence: Evidence, twin: str, same: Sequence[str] = ()) -> str:
     h = evidence.time_step
-    return f"equals the discretized algorithm at a time step of {h * 1e3:g} ms ({twin}); nothing is wrong"
+    unless = f", unless it is {', or '.join(same)}, which have the same" if same else ""
+    return f"equals the discretized algorithm at a time step of {h * 1e3:g} ms ({twin}); nothing is wrong{unless}"
 
 
 def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
@@ -396,7 +428,7 @@ def _told_apart(evidence: Evidence, bases: Sequence[forward.Base]) -> float:
     """Return how many settings of an implementation the spikes tell apart, where nothing else does."""
     if evidence.numbers or not evidence.clocked or not bases:
         return math.inf
-    return 2.0 ** (bases[0].facts - forward.SURE)
+    return max(SETTINGS, 2.0 ** (min(bases, key=lambda base: base.off).facts - forward.SURE))
 
 
 def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math.inf) -> Diagnosis | None:
@@ -419,9 +451,18 @@ def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math
                 "fault", f"{texts}; so does {found.target.name}, and all is equal to it{left}", 1.0, where
             )
         else:
-            said = Diagnosis("explained", _equal(evidence, f"{found.target.name}{left}"), 1.0)
+            said = Diagnosis(
+                "explained", _equal(evidence, f"{found.target.name}{left}{_alike(found.alike)}"), 1.0
+            )
         said = replace(said, costs=_costs(evidence, truth, found.answer))
     return replace(said, twin=found.target.name, settings=found.settings, target=found.entry)
+
+
+def _alike(names: Sequence[str]) -> str:
+    """Say which other settings compute the same, or how many they are."""
+    if len(names) > RIVALS:
+        return f"; {len(names)} other settings compute the same, such as: {names[0]}"
+    return "".join(f"; or: {name}" for name in names)
 
 
 # -- what nothing explains ------------------------------------------------------------------------------------------
@@ -437,14 +478,18 @@ def _unexplained_numbers(
         return Diagnosis(
             "unexplained", right + text, 0.0, backward.places(evidence, best.off), untried=untried
         )
-    text = ", ".join(f"{label(p)} off by {100 * best.misfits[p]:.3g} % of its twin's" for p in best.off)
+    nearest = list(dict.fromkeys(fit.twin.scheme for fit in every if len(fit.off) == len(best.off)))
+    off = {place: _off(evidence, best.answer, place) for place in best.off}
+    text = ", ".join(f"{label(p)} off by {100 * by:.3g} % of its twin's" for p, by in off.items())
+    right = f"every spike is that of the discretized algorithm ({together(nearest)}), but "
+    if not evidence.spikes:
+        right = f"no spikes are recorded, and no scheme has these numbers; beside the nearest ({best.twin.scheme}) "
     return Diagnosis(
         "unexplained",
-        f"every spike is that of the discretized algorithm ({best.twin.scheme}), but {text}"
-        + _beside_step(evidence, truth, best),
+        right + text + _beside_step(evidence, truth, best),
         0.0,
         backward.places(evidence, best.off),
-        str(best.twin),
+        together([best.twin, *(s for s in nearest if s != best.twin.scheme)]),
         settings=best.twin.settings(evidence.time_step),
         untried=untried,
     )
@@ -452,23 +497,27 @@ def _unexplained_numbers(
 
 def _beside_step(evidence: Evidence, truth: Answer, best: backward.Fit) -> str:
     """Say if what is off is less than what the time step costs: a way back that is not known here looks so, too."""
-    if evidence.time_step is None or any(
-        best.misfits[place] > _apart(best.answer, truth, place) for place in best.off
-    ):
+    moved = {place: _apart(best.answer, truth, place) for place in best.off}
+    if any(not _off(evidence, best.answer, place) <= by for place, by in moved.items()):
         return ""
+    costs = ", ".join(f"{100 * by:.3g} %" for by in moved.values())
     return (
-        f", less than a time step of {evidence.time_step * 1e3:g} ms costs: a way back that is not known here, or a "
-        "fault too small to tell from one; a finer step tells them apart"
+        f", less than the {costs} that a time step of {evidence.time_step * 1e3:g} ms costs: a way back that is not "
+        "known here, or a fault too small to tell from one; a finer step tells them apart"
     )
 
 
+def _off(evidence: Evidence, answer: Answer, place: Place) -> float:
+    """Return the relative error of a recorded number beside an answer's."""
+    return relative(evidence.numbers[place], answer.numbers[place]) if place in answer.numbers else math.inf
+
+
 def _apart(answer: Answer, truth: Answer, place: Place) -> float:
-    """Return how far a twin's numbers are from the exact ones, 0 where they cannot be compared."""
+    """Return the relative error of a twin's numbers beside the exact ones, 0 where they cannot be compared."""
     if place not in truth.numbers or place not in answer.numbers:
         return 0.0
-    if truth.numbers[place].shape != answer.numbers[place].shape:
-        return 0.0
-    return misfit(answer.numbers[place], truth.numbers[place], answer.scale[place])
+    off = relative(answer.numbers[place], truth.numbers[place])
+    return off if math.isfinite(off) else 0.0
 
 
 def _unexplained_spikes(

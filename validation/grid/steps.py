@@ -70,6 +70,7 @@ def to_steps(
             f"{trains.neurons[first]} of input {name!r} spikes at {float(trains.times[first])!r} s and "
             f"{float(trains.times[second])!r} s, both in step {steps[first]}"
             + (f"; there are {others} more such pairs" if others else "")
+            + "; take a finer step, or give the second spike a channel of its own with the same weights"
         )
     return steps
 

@@ -197,8 +197,8 @@ class Loihi2:
 
     @classmethod
     def variants(cls, time_step: float) -> Iterator[Loihi2]:
-        """Yield what a record may come from: bits of all layers, either kernel, each scale, inputs moved each way."""
-        scales = (("power_of_two", 99.0), ("power_of_two", 100.0), ("full", 100.0))
+        """Yield what a record may come from, the defaults first: bits of all layers, kernels, scales, inputs moved."""
+        scales = (("power_of_two", 100.0), ("full", 100.0), ("power_of_two", 99.0))
         choices = itertools.product(range(8, 1, -1), get_args(Kernel), scales, ROUNDINGS)
         for bits, kernel, (scale, percentile), rounding in choices:
             yield cls(

@@ -22,6 +22,8 @@ from two_neurons import (
 import eventsolve as es
 from eventsolve import plot
 from eventsolve.dynamics import ContinuationError, NoOrbitError, continuation, periodic_orbit
+from eventsolve.dynamics.curves import repeated_path
+from eventsolve.dynamics.paths import path_of
 
 EPS = np.finfo(float).eps
 DELAYS = ("delay", ("n", "n"))
@@ -187,8 +189,8 @@ def test_a_locked_orbit_turns_at_a_fold_and_ends_where_its_spike_grazes():
 def test_a_spike_appears_where_v_grazes_its_threshold():
     """The peak of V after the spike is the current there times the largest response: its root is the event."""
     net, orbit = locked()
-    found, error = follow(net, WEIGHT_IN, (7.0, 20.0), of=orbit)
-    (event,) = found.events
+    found = continuation(net, WEIGHT_IN, (7.0, 8.55101), of=orbit)
+    event = found.events[0]
     with mp.workdps(40):
         m, t = mpf(TAU_MEM), mpf(TAU_SYN)
         peak = response(m * t / (m - t) * mp.log(m / t))[0]
@@ -196,19 +198,31 @@ def test_a_spike_appears_where_v_grazes_its_threshold():
             lambda s, w: (gap(s, w), current(s, w) * peak - 1), (mpf("0.004"), mpf(event.value))
         )
     assert abs(event.value - weight) <= 16 * EPS * weight
-    assert (event.kind, event.change, event.follows) == ("graze", "gains", "ends")
-    assert isinstance(error.__cause__, NoOrbitError)
-    assert error.value == found.branches[-1].values[-1]
+    assert (event.kind, event.change, event.follows) == ("graze", "gains", "jumps")
+    # behind it the network settles on longer and longer orbits: one spike more in ever fewer periods of the input
+    assert found.complete
+    turns = [round(branch.periods[0] / PERIOD) for branch in found.branches]
+    assert turns[0] == 1
+    assert turns[1:] == sorted(turns[1:], reverse=True)
+    assert turns[1] > turns[-1] > 1
+    assert [b.neurons["n"].size - n for b, n in zip(found.branches[1:], turns[1:], strict=True)] == [1] * len(
+        turns[1:]
+    )
+    certificate = es.certify_orbit(found.orbit(len(turns) - 1, 0))
+    assert certificate.proven
+    assert certificate.stable
 
 
 def test_a_triggered_spike_ends_with_its_lift():
     """V after a subtraction is (w - 1) / (1 - exp(-T/tau_mem)): the spike is lost at w = 1."""
     net = driven(1.3, "delta", reset="subtract")
     orbit = periodic_orbit(net, one_spike(AT), period=25e-3)
-    found, _ = follow(net, WEIGHT_IN, (1.3, 0.5), of=orbit)
-    (event,) = found.events
+    found, error = follow(net, WEIGHT_IN, (1.3, 0.5), of=orbit)
+    event = found.events[0]
     assert abs(event.value - 1.0) <= 8 * EPS
     assert (event.kind, event.change) == ("lift", "loses")
+    assert isinstance(error.__cause__, NoOrbitError)
+    assert error.value == found.branches[-1].values[-1]
     # behind 1.7 V is beyond its threshold also after the reset; what another error carries is not spoken of
     found, error = follow(net, WEIGHT_IN, (1.3, 2.5), of=orbit)
     assert found.events[-1].change == "gains"
@@ -335,3 +349,70 @@ def test_what_is_no_value_no_state_and_no_neuron_is_refused():
     for wrong in ({"population": "x"}, {"neuron": 0}, {"population": "n", "neuron": 5}):
         with pytest.raises(ValueError, match="must be one "):
             plot.orbit_branches(followed, **wrong)
+
+
+def test_branches_that_cross_are_followed_to_both_sides():
+    """The branch of unequal neurons, which settles from elsewhere and is followed on its own, and its mirror image."""
+    found = continuation(pair(), DELAYS, (3e-3, 4e-3), of=antiphase(), crossing=True)
+    alone = continuation(pair(), DELAYS, (3e-3, 4e-3), of=periodic_orbit(pair()))
+    assert len(found.branches) == 3
+    assert found.complete
+    apart = []
+    for number in (1, 2):
+        assert found.branches[number].values[-1] == 3e-3
+        assert found.branches[number].values.max() < found.events[0].value
+        orbit, other = found.orbit_at(3.15e-3, number), alone.orbit_at(3.15e-3)
+        assert abs(orbit.period - other.period) <= 64 * EPS * other.period
+        times = [orbit.spikes["n"][0, k][0] for k in (0, 1)]
+        apart.append((times[1] - times[0]) % orbit.period / orbit.period)
+    assert abs(sum(apart) - 1.0) <= 1e-12
+    assert abs(apart[0] - 0.5) > 0.01
+
+
+def flipping():
+    """A neuron that hears itself late, and loses stability by period doubling as its inhibition grows."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5.5e-3, v_leak=0.45, t_ref=1e-3))
+    net.connect("in", "n", [[7.7]], delay=1e-3)
+    net.connect("n", "n", [[-2.6]], delay=23e-3)
+    return net, {"inputs": {"in": es.SpikeTrains.from_lists([[[5e-3]]])}, "period": 28e-3}
+
+
+def test_twice_and_more_times_the_period_of_the_input_is_followed():
+    """What the network settles on by itself, and what Arb proves, lies on these branches."""
+    net, given = flipping()
+    self_weight = ("weight", ("n", "n"), (0, 0))
+    found, error = follow(net, self_weight, (-2.6, -4.245), of=periodic_orbit(net, **given), crossing=True)
+    flip, graze = found.events[:2]
+    assert (flip.kind, flip.follows, flip.stable) == ("flip", "on", (True, False))
+    assert (graze.kind, graze.follows, graze.stable) == ("graze", "jumps", (False, True))
+    periods = [branch.periods[0] / given["period"] for branch in found.branches]
+    assert periods[:2] == [1.0, 13.0]
+    doubled = periods.index(2.0)
+    for value, number in ((-3.93, doubled), (-4.2447, 1)):
+        orbit = found.orbit_at(value, number)
+        settled = periodic_orbit(net.with_weights({("n", "n"): [[value]]}), transient=12.0, **given)
+        assert settled.period == orbit.period
+        late = np.round(np.arange(13) * given["period"], 15)[:, None]
+        shifted = np.sort((orbit.spikes["n"].times + late) % orbit.period, axis=1)
+        assert np.abs(shifted - settled.spikes["n"].times).max(axis=1).min() <= 1e-12
+        certificate = es.certify_orbit(orbit)
+        assert certificate.proven
+        assert certificate.stable
+    assert found.branches[doubled].values[0] < flip.value
+    again = pickle.loads(pickle.dumps(found))
+    assert again.orbit_at(-3.93, doubled).period == 2 * given["period"]
+    assert error is None or "followed to" in str(error)
+
+
+def test_inputs_that_move_do_so_in_each_period():
+    net, given = flipping()
+    path = path_of(es.solve(net, given["inputs"], 0.0), ("spike_times", "in", 0))
+    longer = repeated_path(path, 28e-3, 3)
+    _, inputs = longer.at(6e-3)
+    np.testing.assert_allclose(inputs["in"].times, 6e-3 + 28e-3 * np.arange(3), rtol=4 * EPS)
+    assert longer.direction_at(6e-3)["spike_times"]["in"].tolist() == [1.0, 1.0, 1.0]
+    problem = es.Problem(net, given["inputs"], 28e-3)
+    with pytest.raises(ValueError, match="crossing is of branches of orbits"):
+        continuation(net, ("weight", ("n", "n")), (-2.6, -2.5), of=problem, crossing=True)
