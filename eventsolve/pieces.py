@@ -45,6 +45,8 @@ from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
 Places = NDArray[np.int64]
+MOST_PIECES = 10**6
+"""Each is solved by calls of its own, so that more would take hours."""
 
 
 def value_and_grad_in_pieces(
@@ -244,13 +246,19 @@ class Stream:
 def _checked_edges(pieces: int | ArrayLike, t_start: float, t_end: float) -> Reals:
     """Return the ends of the pieces, t_start first, or raise a ValueError that says what is wrong with them."""
     if isinstance(pieces, int | np.integer) and not isinstance(pieces, bool):
-        if pieces < 1 or (pieces > 1 and not t_end > t_start):
-            raise ValueError(f"pieces must be >= 1, and 1 of an empty trial; got {pieces!r}")
+        if not 1 <= pieces <= MOST_PIECES:
+            raise ValueError(f"pieces must be from 1 to {MOST_PIECES}; got {pieces!r}")
+        if pieces > 1 and not t_end > t_start:
+            raise ValueError(
+                f"pieces must be 1 where the trial ends as it starts, at {t_end!r} s; got {pieces!r}"
+            )
         cuts = np.linspace(t_start, t_end, int(pieces) + 1)[1:-1]
     else:
+        if pieces is None or np.ndim(pieces) != 1:
+            raise ValueError(
+                f"pieces must be an int, how many, or a vector of cuts in seconds; got {shown(pieces)}"
+            )
         cuts = seconds_array("pieces", pieces)
-        if cuts.ndim != 1:
-            raise ValueError(f"pieces must be their number, or a vector of cuts; got shape {cuts.shape}")
     edges = np.concatenate([[t_start], cuts, [t_end]])
     bad = ~((edges[1:-1] > edges[:-2]) & (edges[1:-1] < t_end))
     if bad.any():

@@ -374,7 +374,7 @@ class Solution(Frozen):
         return SilentMaxima(samples, neurons, found.value[at], found.time[at], found.arrival[at])
 
     def largest_voltages(self, population: str) -> Maxima:
-        """Return the largest voltages of a population as if no neuron of it spiked."""
+        """Return the largest voltages of a population as if no neuron of it spiked; NaN of those held at t_start."""
         layer = self.layer(population)
         place = layer.slice_of(population)
         parts = [

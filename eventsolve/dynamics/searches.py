@@ -167,7 +167,8 @@ def _trajectory(
     try:
         return solve(network, inputs, t_end, initial=initial, max_spikes=max_spikes)
     except SpikeBudgetError as error:
-        raise NoOrbitError("runs away", error.sentence, error.solution) from error
+        more = "if it does not run away, allow more, or a shorter transient"
+        raise NoOrbitError("runs away", f"{error.sentence}; {more}", error.solution) from error
 
 
 class Raster:

@@ -104,10 +104,11 @@ class Slopes(NamedTuple):
 class Moving(NamedTuple):
     """Where neurons are as their events are gone through: at ``t``, or with their block of ``block_of`` at its clock.
 
-    ``held_u`` is at what V is held after each spike of the sample.
+    ``held_u`` is at what V is held after each spike of the sample, ``u_start`` at what it was when it was held from the
+    start on: a release is gone through with the next delivery, when V may have moved on, to another spike.
     """
 
-    u: Reals
+    u_start: Reals
     i: Reals
     t: Reals
     held_u: Reals
@@ -231,7 +232,7 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
     clock = np.zeros(n_blocks)
     for block in range(n_blocks):
         clock[block] = t[blocks[block]] if blocks[block + 1] > blocks[block] else 0.0
-    moving = Moving(u, i, t, held_u, clock, block_of, dense)
+    moving = Moving(start.u[sample], i, t, held_u, clock, block_of, dense)
     given_rank, rank = np.empty(last_spike - first_spike, np.int64), 0
     for g in range(first_spike, last_spike):
         given_rank[g - first_spike] = rank
@@ -333,12 +334,12 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
 @without_refcount
 def release(r, releases, low, place, n_own, places, right, moving, neurons):
     """Write the place of a release, and V' where V moves on; return the number of the next one."""
-    u, i, t, held_u, clock, block_of, dense = moving
+    u_start, i, t, held_u, clock, block_of, dense = moving
     m, which, time = releases.neurons[r], releases.which[r], releases.times[r]
     places[n_own + r] = place
     since = clock[block_of[m]] if dense[block_of[m]] else t[m]
     current = i[m] * decay((time - since) / neurons.tau_syn[m])
-    at = held_u[which - low] if which - low < n_own else u[m]
+    at = held_u[which - low] if which - low < n_own else u_start[m]
     right[which] = (current - at) / neurons.tau_mem[m]
     return r + 1
 

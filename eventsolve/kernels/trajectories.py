@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -203,7 +204,8 @@ def maxima(layer, run, stop):
     Each (n_samples, n). The arrival is -1 for a maximum in the interior of an interval or at an end of the trial. At a
     kink (the voltage rises up to an arrival and falls after it) it is the first arrival at that time, of the neuron's
     schedule; where the arrival itself lifts the voltage, over a delta synapse, it is -2 - arrival. The place of such a
-    maximum moves with the arrival. AT_START is one at the start of the trial, if something arrives then.
+    maximum moves with the arrival. AT_START is one at the start of the trial, if something arrives then. Of a neuron
+    that is held at the start, which has spiked before, none is looked for: NaN.
     """
     neurons, afferents, groups, n_sources = layer
     spikes, _, start, after, t_end = run
@@ -232,6 +234,11 @@ def maxima(layer, run, stop):
                 if stop[0] != 0:
                     break
                 neuron = groups.members[member]
+                if is_after(
+                    start.free_at[sample, neuron], start.free_low[sample, neuron], schedule.begin, 0.0
+                ):
+                    value[sample, neuron] = time[sample, neuron] = math.nan
+                    continue
                 n_segments = replay(
                     neuron, neurons, afferents, schedule, n_arrivals, start, here, 0, unread, t_end, segments
                 )

@@ -169,3 +169,25 @@ def test_a_box_of_one_network_is_that_network():
     solution = random_case(21).solve()
     assert es.certify(solution, radii={"weight": 0.0}).decimals == es.certify(solution).decimals
     assert parsed(es.certify(solution).decimals["out"][0]).rad() < 1e-22
+
+
+@pytest.mark.parametrize(
+    ("radii", "message"),
+    [
+        ({"tau_mem": 20e-3}, "must leave tau_mem > 0"),
+        ({"tau_syn": {"n": 5e-3}}, "must leave tau_syn > 0"),
+        ({"v_threshold": 1.0}, "must leave v_reset below v_threshold"),
+        ({"v_reset": 1.0}, "must leave v_reset below v_threshold"),
+        ({"v_threshold": 0.5, "v_initial": 0.5}, "must leave v_initial below v_threshold"),
+        ({"weight": np.inf}, "must be finite and >= 0"),
+        ({"delay": -1e-3}, "must be finite and >= 0"),
+    ],
+)
+def test_a_box_that_holds_what_is_no_network_is_refused(radii, message):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "n", [[9.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 20e-3)
+    with pytest.raises(ValueError, match=message):
+        es.certify(solution, radii=radii)

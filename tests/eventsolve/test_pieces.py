@@ -122,6 +122,55 @@ def test_delays_and_refractory_periods_may_be_longer_than_pieces():
     compare.demand(0.8)
 
 
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+def test_a_neuron_may_spike_right_behind_a_hold_that_spans_a_cut(reset):
+    """Nothing arrives between its release and its next spike: V at the release is that at which it was held."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 1, es.LIF(20e-3, 15e-3, v_reset=0.2, t_ref=30e-3, reset=reset, i_initial=1.2))
+    net.connect("in", "a", [[0.9, 0.0]], synapse="delta", name="kick")
+    net.connect("in", "a", [[0.0, 8.0]])
+    net.connect("a", "a", [[0.1]], delay=60e-3)
+    inputs = {"in": es.SpikeTrains.from_lists([[[18e-3], [40e-3]]])}
+    whole = es.solve(net, inputs, 0.1)
+    triggered, free = whole.spikes["a"].times
+    assert triggered == 18e-3
+    assert free < 1.1 * (triggered + 30e-3)
+    loss, compare = wave("a"), Comparison()
+    grads = es.value_and_grad(whole, loss)[1]
+    errors = es.gradient_condition(whole).errors
+    for cuts in ([30e-3], [20e-3, 45e-3], [triggered + 30e-3]):
+        found = es.value_and_grad_in_pieces(net, inputs, 0.1, loss, cuts)[1]
+        of_pieces = {(quantity, key): values for quantity, key, values in gradients_of(found)}
+        for quantity, key, values in gradients_of(grads):
+            compare.close(of_pieces[quantity, key], values, 2 * errors[quantity]["a"].sum(), (quantity, key))
+    compare.demand(0.5)
+
+
+@pytest.mark.parametrize("cuts", [[15e-3, 25e-3], [15e-3, 40e-3], [20e-3]])
+def test_the_largest_voltage_of_what_is_held_at_a_cut_is_not_looked_for(cuts):
+    """It has spiked; an input that arrives while it is held, and after it, is no matter."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("b", 2, es.LIF(15e-3, 15e-3, t_ref=20e-3))
+    net.connect("in", "b", [[14.0], [0.7]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[10e-3, 20e-3]]])}
+    loss = es.losses.SilentHinge("b", 1.5)
+    whole = es.solve(net, inputs, 0.1)
+    assert whole.spikes["b"].neurons.tolist() == [0, 0]
+    assert whole.spikes["b"].times[0] + 20e-3 > 25e-3
+    value, grads = es.value_and_grad(whole, loss)
+    got, found = es.value_and_grad_in_pieces(net, inputs, 0.1, loss, cuts)
+    assert value == pytest.approx(got, rel=4 * EPS, abs=0.0)
+    weight = grads.weight["in", "b"]
+    assert weight[1, 0] < 0.0 == weight[0, 0]
+    np.testing.assert_allclose(found.weight["in", "b"], weight, rtol=64 * EPS, atol=0.0)
+    state = es.solve(net, {"in": between(inputs["in"], None, 15e-3)}, 15e-3).final_state
+    rest = es.solve(net, {"in": between(inputs["in"], 15e-3, 1.0)}, 0.1, initial=state)
+    assert np.isnan(rest.largest_voltages("b").value[0]).tolist() == [True, False]
+    assert es.value_and_grad(rest, loss)[0] > 0.0
+
+
 def all_times(names):
     """The sum of all spike times of some populations."""
 
@@ -326,14 +375,18 @@ REFUSED = {
     "times at which 'out' is read must lie in [0.0, t_end = 0.08]; entry [1] is 0.09": dict(
         loss=losses.SampledVoltage("out", [0.01, 0.09], squares)
     ),
-    "pieces must be >= 1, and 1 of an empty trial; got 0": dict(pieces=0),
+    "pieces must be from 1 to 1000000; got 0": dict(pieces=0),
+    "pieces must be from 1 to 1000000; got 1000000000": dict(pieces=10**9),
     "pieces must be cut at increasing times within (0.0, t_end = 0.08); entry [1] is 0.01": dict(
         pieces=[0.02, 0.01]
     ),
     "pieces must be cut at increasing times within (0.0, t_end = 0.08); entry [0] is 0.08": dict(
         pieces=[0.08]
     ),
-    "pieces must be their number, or a vector of cuts; got shape ()": dict(pieces=0.02),
+    "pieces must be an int, how many, or a vector of cuts in seconds; got 0.02": dict(pieces=0.02),
+    "pieces must be an int, how many, or a vector of cuts in seconds; got True": dict(pieces=True),
+    "pieces must be an int, how many, or a vector of cuts in seconds; got '3'": dict(pieces="3"),
+    "pieces must be an int, how many, or a vector of cuts in seconds; got None": dict(pieces=None),
     "reduction must be one of": dict(reduction="max"),
     "'nowhere' is not a population": dict(loss=losses.SpikeCountLoss("nowhere", 1.0)),
 }

@@ -382,3 +382,23 @@ def spread(solution, name):
         reach = es.vjp(solution, {name: np.arange(solution.spikes[name].n_spikes) == k}).spike_times
         bounds.append(sum(np.abs(reach[other]) @ local[other] for other in (*names, "in")))
     return np.array(bounds)
+
+
+@pytest.mark.parametrize("loop", [None, np.asarray, sp.csr_array])
+def test_a_jump_to_the_threshold_itself_makes_a_spike(loop):
+    """V is 0 before it, and weights are a rounding below the threshold, the threshold, and a rounding above it."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 3, es.LIF(20e-3, 5e-3))
+    weight = (loop or np.asarray)([[np.nextafter(1.0, 0.0)], [1.0], [np.nextafter(1.0, 2.0)]])
+    net.connect("in", "out", weight, synapse="delta")
+    if loop is not None:  # in which neurons are advanced together, or one by one
+        net.connect("out", "out", loop(np.eye(3) * 1e-300), delay=1e-3)
+    inputs = {"in": es.SpikeTrains.from_lists([[[2e-3]]])}
+    solution = es.solve(net, inputs, 10e-3)
+    spikes = solution.spikes["out"]
+    assert spikes.neurons.tolist() == [1, 2]
+    assert spikes.times.tolist() == [2e-3, 2e-3]
+    # by the arrival, with which it moves, and not by a crossing, which V would leave falling
+    assert es.vjp(solution, {"out": [1.0, 1.0]}).spike_times["in"].tolist() == [2.0]
+    assert [neuron for _, neuron in multiprecision.solve(net, inputs, 10e-3).spikes["out"][0]] == [1, 2]

@@ -79,8 +79,10 @@ def test_wrong_gradients_of_spikes_that_several_schemes_have_are_of_no_single_on
     assert (
         "exact propagators, inputs to the nearest step; or: exact propagators, current before" in found.name
     )
-    alone = replace(right, spikes={}, loss_values=None, gradients={"weight": noisy(right, 0.1)})
-    found = diagnose(given, alone, patience=0.0)
+    single = given.select([0])
+    record = Program(h=STEP).run(single)
+    alone = replace(record, spikes={}, loss_values=None, gradients={"weight": noisy(record, 0.1)})
+    found = diagnose(single, alone, patience=0.0)
     assert "every spike" not in found.name
     assert "no spikes are recorded, and no scheme has these numbers" in found.name
     assert found.twin.startswith("one of 36 schemes")

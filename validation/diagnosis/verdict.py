@@ -183,14 +183,17 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
                 break
         if any(r not in written and not r.besides for r in believed):
             break
+        if any(r.off and r not in written and r.moved.moves >= MANY for r in found):
+            break  # all spikes are right with it: what is off beside them is to be looked for
     if all(r.off and not r.besides for r in believed):
         believed = list(_with_another(sorted(found, key=_order), work)) or believed
     if believed:  # others that leave nothing are told beside it, however few spikes tell them
         others = [r for r in found if not r.off and r not in believed]
         return _moved(sorted([*believed, *others], key=lambda r: (not r.believed, *_order(r))))
-    likely = sorted((r for r in found if not r.off), key=_order)
+    likely = sorted(found, key=_order)
     if likely and other is None:
-        why = "the spikes that differ are too few to tell what is wrong; each of these would explain them"
+        those = "this" if len(likely) == 1 else "each of these"
+        why = f"the spikes that differ are too few to tell what is wrong; {those} would explain them"
         return _undecided(why, likely)
     return other or _unexplained_spikes(evidence, truth, bases, work.untried)
 
@@ -216,7 +219,10 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
     usual = every = backward.fits(evidence, schemes, evidence.problem)
     best = every[0]
     if best.off:  # few spikes tell apart propagators that are nearly alike; gradients do
-        every = [*backward.fits(evidence, forward.alike(evidence, schemes), evidence.problem), *every]
+        near = list(dict.fromkeys(fit.twin.scheme for fit in every))
+        if not evidence.spikes:  # without which every scheme has them
+            near = near[: forward.NEAREST]
+        every = [*backward.fits(evidence, forward.alike(evidence, near), evidence.problem), *every]
         every.sort(key=lambda fit: (len(fit.off), fit.total))
         best = every[0]
     if not best.off:

@@ -376,3 +376,41 @@ def test_margins_are_read_only():
     margins = es.margins(random_case(0).solve())
     with pytest.raises(ValueError, match="read-only"):
         margins.voltage["out"].values[0] = 0.0
+
+
+def test_the_least_and_the_smallest_are_those_of_all():
+    solution = random_case(3, n_samples=4).solve()
+    margins = es.margins(solution)
+    found = margins.smallest(5)
+    for kind in ("voltage", "surplus", "slope", "gap"):
+        every = getattr(margins, kind)
+        assert sum(d.values.size for d in every.values()) > 5
+        for d in every.values():
+            for s, least in enumerate(d.least()):
+                assert least == d.values[d.samples == s].min(initial=np.inf)
+        least = [min(d.least()[s] for d in every.values()) for s in range(4)]
+        np.testing.assert_array_equal(margins.least[kind], least)
+        values = np.sort(np.concatenate([d.values for d in every.values()]))
+        assert [margin.value for margin in found[kind]] == values[:5].tolist()
+        for margin in found[kind]:
+            d = every[margin.population]
+            here = (d.samples == margin.sample) & (d.neurons == margin.neuron) & (d.times == margin.time)
+            assert margin.value in d.values[here]
+
+
+def test_every_slope_names_the_sample_and_the_neuron_of_a_spike():
+    """Also in the second chunk of samples, and of the second of two populations of one cycle."""
+    case = random_case(3, n_samples=2)
+    many = case.solve(inputs={"in": case.inputs["in"].select([0, 1] * 40)})
+    loop = Loop(2, n=2, t_end=30e-3).solve()
+    assert loop.layer("b").name == ("a", "b")
+    for solution in (many, loop):
+        for name, d in es.margins(solution).slope.items():
+            spikes = solution.spikes[name]
+            assert d.values.size
+            made = set(
+                zip(spikes.samples.tolist(), spikes.neurons.tolist(), spikes.times.tolist(), strict=True)
+            )
+            named = set(zip(d.samples.tolist(), d.neurons.tolist(), d.times.tolist(), strict=True))
+            assert named <= made
+            assert len(named) == d.values.size

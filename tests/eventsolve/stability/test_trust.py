@@ -1,6 +1,7 @@
 """Does the order of events stay within a trust radius, and change where the first-order estimate says?"""
 
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from loops import Loop, solved
 from moving import NAMES, distance, moved, orders, worst_direction
-from networks import EPS, random_case
+from networks import EPS, random_case, rounded_behind_the_peak
 
 import eventsolve as es
 from eventsolve.patterns import pattern_of
@@ -350,3 +351,48 @@ def test_without_certificates_there_is_the_estimate_alone_and_nothing_of_certifi
 def test_certify_is_true_or_false(certify):
     with pytest.raises(TypeError, match="certify must be True or False"):
         es.trust_radius(random_case(11).solve(), certify=certify)
+
+
+def silent_or_triggered(weight):
+    """A neuron that a jump at 2 ms lifts by a weight, up to 3 ms."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "n", [[weight]], delay=1e-3, synapse="delta")
+    return es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 3e-3)
+
+
+def test_a_radius_leaves_networks_that_are_networks():
+    """Nothing else limits these: a time constant is positive, and V begins below its threshold."""
+    silent = silent_or_triggered(0.0)
+    for name, most in (("tau_mem", 20e-3), ("tau_syn", 5e-3), ("v_threshold", 1.0), ("v_initial", 1.0)):
+        (radius,) = es.trust_radius(silent, name).certified
+        assert most / 4 <= radius < most, name
+
+
+def test_a_delay_may_grow_until_its_spike_is_after_the_end():
+    spikes = silent_or_triggered(2.0)
+    assert spikes.spikes["n"].times.tolist() == [2e-3]
+    radius = es.trust_radius(spikes, "delay")
+    assert radius.first_order[0] == pytest.approx(1e-3, rel=1e-12, abs=0.0)
+    assert 1e-3 / trust.CLOSE <= radius.certified[0] <= 1e-3
+
+
+def test_a_box_is_no_rounding_narrower_than_its_radius():
+    box = trust.box_of(silent_or_triggered(2.0))
+    rounded = set()
+    for k in range(1, 40):
+        scale, radius = 1.0 / k, 0.1
+        grown = trust.grown(box, {"weight": {("in", "n"): np.array([scale])}}, radius)
+        exact = Fraction(scale) * Fraction(radius)
+        assert Fraction(float(grown.synapses.weight.radius[0])) >= exact
+        rounded.add(Fraction(scale * radius) < exact)
+        assert not grown.exact
+    assert rounded == {False, True}
+
+
+@pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years
+def test_where_any_change_may_take_a_spike_away_nothing_is_certified():
+    radius = es.trust_radius(rounded_behind_the_peak())
+    assert radius.certified.tolist() == radius.first_order.tolist() == [0.0]
+    assert radius.looked_at.all()
