@@ -52,7 +52,7 @@ class Recognised:
     rounding : float
         The largest misfit of the others.
     alike : tuple of str
-        Other settings of it that compute the same.
+        Other settings of it that compute the same, if it does not have the defaults, which are tried first.
     """
 
     entry: str
@@ -91,7 +91,8 @@ def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recogn
         for k, target in enumerate(variants):
             found = _judged(evidence, entry, target)
             if found is not None and not found.slips:
-                return replace(found, alike=tuple(_alike(evidence, entry, variants[k + 1 :], work)))
+                others = variants[k + 1 :] if k else []  # beside the defaults there is nothing to tell
+                return replace(found, alike=tuple(_alike(evidence, entry, others, work)))
             slipped = slipped or found
     return slipped or next(_tuned(evidence, work), None)
 
