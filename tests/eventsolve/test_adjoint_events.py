@@ -181,3 +181,20 @@ def test_a_loop_that_carries_nothing_alters_no_gradient_of_a_start_while_v_is_he
             room = 64 * EPS * 60 * np.abs(values).max(initial=0.0)
             compare.close(getattr(two[1], name)[key], values, room, (name, key))
     compare.demand(0.5)
+
+
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+@pytest.mark.parametrize("loop", [None, LOOP])
+def test_a_refractory_period_below_a_rounding_of_time_is_none(loop, reset):
+    """A release is then at the time of its spike, and comes after it."""
+    inputs = {"in": es.SpikeTrains.from_lists([INPUTS])}
+    none, short = (es.solve(network(loop, reset, t_ref), inputs, T_END) for t_ref in (0.0, 1e-25))
+    spikes = none.spikes["n"]
+    assert short.spikes["n"] == spikes
+    cotangents = {"n": SPIKES[spikes.neurons, np.arange(spikes.n_spikes)]}
+    one, other = (es.vjp(solution, cotangents) for solution in (none, short))
+    bounds, compare = gradient_bounds(none, cotangents), Comparison()
+    for name in NAMES:
+        for key, values in getattr(one, name).items():
+            compare.close(getattr(other, name)[key], values, 2 * bounds[name], (name, key))
+    compare.demand(0.6)

@@ -133,7 +133,7 @@ def test_what_is_off_by_less_than_the_step_costs_is_not_the_steps_doing(given):
     noisy = {key: g * (1.0 + 0.01 * rng.standard_normal(g.shape)) for key, g in right.weight.items()}
     found = diagnose(given, replace(right, gradients={**right.gradients, "weight": noisy}))
     assert (found.verdict, found.accepted) == ("unexplained", False)
-    assert "less than a time step of 1 ms costs: a way back that is not known here, or a fault" in found.name
+    assert "that a time step of 1 ms costs: a way back that is not known here, or a fault" in found.name
 
 
 def test_two_faults_that_only_together_leave_nothing_are_named(given):
