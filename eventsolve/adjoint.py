@@ -529,6 +529,7 @@ def back(
     start : CutAdjoint or None
         The adjoint of the start states, if ``final`` was given.
     """
+    solution = solution.from_start()  # what was before is no part of it, and not differentiated
     layers = layers_of(solution.network)
     ranges = chunk_ranges(solution.n_samples)
     wanted = Wanted("weight" in wrt, "delay" in wrt, not _FLOW.isdisjoint(wrt))

@@ -157,7 +157,7 @@ def value_and_grad_in_pieces(
             share = _together(share, scaled(running, part))
         share, passing = _handed_back(solution, adjoint, scaled(share, scale))
         spike_times, contributions, start = back(
-            solution.from_start() if k else solution,
+            solution,
             share,
             asked,
             per_sample,

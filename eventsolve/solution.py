@@ -17,7 +17,7 @@ from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import trajectories
 from eventsolve.kernels.cells import states_at
-from eventsolve.kernels.tables import Run, Spikes, States
+from eventsolve.kernels.tables import Neurons, Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.mean_voltages import is_readout, mean_voltages_of
 from eventsolve.network import Network
@@ -120,6 +120,9 @@ class State(Frozen):
         The order in which those occurred that populations of one cycle made at one time.
     layers : mapping of population names to States
         Every neuron's state after its last event.
+    neurons : mapping of population names to Neurons
+        The numbers of the neurons, by which V and I have moved since. A network with others goes on from V and I as
+        they are at ``time``.
     """
 
     time: float
@@ -128,6 +131,7 @@ class State(Frozen):
     low: Mapping[str, NDArray[np.float64]] = field(repr=False)
     turns: Mapping[str, NDArray[np.int64]] = field(repr=False)
     layers: Mapping[tuple[str, ...], States] = field(repr=False)
+    neurons: Mapping[tuple[str, ...], Neurons] = field(repr=False)
 
     def _summary(self) -> Summary:
         title = f"State({several(self.n_samples, 'sample')} at {ms(self.time)})"
@@ -280,6 +284,7 @@ class Solution(Frozen):
             low,
             turns,
             states,
+            neurons_of(self.network),
         )
 
     @cached_property
@@ -401,6 +406,8 @@ class Solution(Frozen):
 
         V and I are rounded once more, so that solving on from them need not have the same bits.
         """
+        if not any((start.time < self.t_start).any() for of in self._chunks for start in of.start.values()):
+            return self
         layers = layers_of(self.network)
         chunks = tuple(
             chunk._replace(start={layer.name: self._starts(layer, chunk) for layer in layers})
@@ -636,6 +643,11 @@ def places_of(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
         order = np.lexsort((n, t, samples))
     block = np.searchsorted(layer.offsets, own.neurons[order], side="right") - 1
     return {name: order[block == k] for k, name in enumerate(layer.name)}
+
+
+def neurons_of(network: Network) -> dict[tuple[str, ...], Neurons]:
+    """Return the numbers of a network's neurons, as a State has them."""
+    return {layer.name: layer.neurons for layer in layers_of(network)}
 
 
 def initial_states(layer: Layer, n_samples: int) -> States:

@@ -12,7 +12,7 @@ import numpy as np
 from eventsolve.checks import first_entry, seconds, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.errors import Carrying
-from eventsolve.kernels.tables import BUDGET, States
+from eventsolve.kernels.tables import BUDGET, Neurons, States
 from eventsolve.magnitudes import warn_of_times
 from eventsolve.network import LARGEST, Network
 from eventsolve.schedule import Layer, layers_of
@@ -96,9 +96,10 @@ def solve(
     t_end : float
         Seconds, >= 0.
     initial : State, optional
-        Where a solution of this network, or of one with other numbers, stopped: ``solution.final_state``. Time goes on
-        from there, so that inputs and t_end lie after it. By default V and I are the neurons' v_initial and
-        i_initial at time 0.
+        Where a solution of this network, or of one with other numbers, stopped: ``solution.final_state``. V, I and
+        refractory periods go on from what they were, by the numbers of this network, and spikes on their way by its
+        delays. Time goes on from there, so that inputs and t_end lie after it. By default V and I are the neurons'
+        v_initial and i_initial at time 0.
     max_spikes : int
         How many spikes a sample may have in a population, or in the populations of a cycle.
     threads : int, optional
@@ -117,7 +118,7 @@ def solve(
     ------
     ValueError
         If inputs are missing, unknown, of the wrong size or of different batch sizes, t_end is not finite and >= 0, or
-        the initial state does not fit.
+        the initial state does not fit, or has a V that is not below this network's threshold.
     SpikeBudgetError
         If a sample has more than max_spikes, as a runaway loop has.
     RepeatedSpikeError
@@ -206,6 +207,7 @@ def _check_initial(
         raise ValueError(f"t_end must not be before the initial state's {initial.time!r} s; got {t_end!r}")
     for layer in layers:
         _check_states(layer, initial)
+        _check_neurons(layer, initial)
     for name in {p.pre: None for p in network.projections.values()}:
         _check_under_way(name, network.population(name).size, initial)
     for name, trains in inputs.items():
@@ -231,6 +233,26 @@ def _check_states(layer: Layer, initial: State) -> None:
             f"initial.layers[{layer.name!r}].time must not be after the state's {initial.time!r} s; "
             f"{first_entry(states.time, states.time > initial.time)}"
         )
+
+
+def _check_neurons(layer: Layer, initial: State) -> None:
+    neurons = initial.neurons.get(layer.name)
+    where = f"initial.neurons[{layer.name!r}]"
+    if not isinstance(neurons, Neurons):
+        raise ValueError(
+            f"{where} must be the numbers of the neurons, as final_state has them; got {shown(neurons)}"
+        )
+    for name, least in (("tau_mem", 0.0), ("tau_syn", 0.0), ("v_leak", -math.inf)):
+        column = getattr(neurons, name)
+        if not (
+            isinstance(column, np.ndarray) and column.dtype == np.float64 and column.shape == (layer.size,)
+        ):
+            raise ValueError(f"{where}.{name} must be float64 of shape ({layer.size},); got {shown(column)}")
+        bad = ~((column > least) & (column < math.inf))
+        if bad.any():
+            raise ValueError(
+                f"{where}.{name} must be finite{' and > 0' if least == 0.0 else ''}; {first_entry(column, bad)}"
+            )
 
 
 def _check_under_way(name: str, size: int, initial: State) -> None:

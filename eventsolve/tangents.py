@@ -133,7 +133,7 @@ def jvp(
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     voltage_samples = {} if evaluation is None else evaluation.voltages
     means = {} if evaluation is None else evaluation.means
-    moved, by_sample = _forward(solution, steps, voltage_samples, means, threads)
+    moved, by_sample = _forward(solution.from_start(), steps, voltage_samples, means, threads)
     derivative: Any = None
     if evaluation is not None:
         for name, slopes in evaluation.spike_times.items():

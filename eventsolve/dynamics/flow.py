@@ -31,7 +31,7 @@ from eventsolve.kernels.times import time_after, time_later
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
-from eventsolve.solution import Chunk, Solution, State, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Solution, State, gather, neurons_of, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
 
 Reals = NDArray[np.float64]
@@ -318,6 +318,7 @@ def displaced(network: Network, state: State, by: ArrayLike, *, sample: int = 0)
         FrozenMapping(low),
         FrozenMapping(turns),
         FrozenMapping(layers),
+        FrozenMapping(neurons_of(network)),
     )
 
 

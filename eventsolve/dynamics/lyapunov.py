@@ -310,6 +310,7 @@ def _single(state: State, sample: int) -> State:
             name: type(states)(*(column[sample : sample + 1] for column in states))
             for name, states in state.layers.items()
         },
+        state.neurons,
     )
 
 

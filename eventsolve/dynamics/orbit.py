@@ -21,7 +21,7 @@ from eventsolve.kernels.tables import States
 from eventsolve.network import Network
 from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several
-from eventsolve.solution import Solution, State
+from eventsolve.solution import Solution, State, neurons_of
 from eventsolve.solve import SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains, sorted_trains
 
@@ -270,7 +270,7 @@ def _state_of(rhythm: Rhythm, inputs: Mapping[str, SpikeTrains]) -> State:
             0.0 * when,
             when.copy(),
         )
-    return State(time, 1, on_the_way, low, turns, layers)
+    return State(time, 1, on_the_way, low, turns, layers, neurons_of(network))
 
 
 def _monodromy(solution: Solution) -> Reals:

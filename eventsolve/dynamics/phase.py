@@ -299,4 +299,4 @@ def _repeated_state(state: State, n: int, name: str) -> State:
         layer: States(*(np.repeat(column, n, axis=0) for column in states))
         for layer, states in state.layers.items()
     }
-    return State(state.time, n, on_the_way, low, turns, layers)
+    return State(state.time, n, on_the_way, low, turns, layers, state.neurons)

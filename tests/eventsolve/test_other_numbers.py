@@ -1,0 +1,112 @@
+"""Solutions that go on with other numbers: V and I are what they were, and move by the new ones from then on."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cuts import between
+from networks import EPS
+
+import eventsolve as es
+
+AT, T_END = 22e-3, 60e-3
+INPUTS = {"in": es.SpikeTrains.from_lists([[[1e-3, 18e-3, 31e-3], [4e-3, 29e-3]]])}
+BEFORE, AFTER = (
+    {"in": between(INPUTS["in"], None, AT)},
+    {"in": between(INPUTS["in"], AT, 1.0)},
+)
+OTHERS = {
+    "tau_mem": 12e-3,
+    "tau_syn": 9e-3,
+    "v_leak": 0.25,
+    "v_threshold": 0.8,
+    "v_reset": -0.3,
+    "t_ref": 7e-3,
+}
+
+
+def network(cycle, v=0.0, i=0.0, **numbers):
+    """Two neurons, which hear each other or not."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population(
+        "a", 2, es.LIF(**{"tau_mem": 20e-3, "tau_syn": 5e-3, **numbers}, v_initial=v, i_initial=i)
+    )
+    net.connect("in", "a", [[8.0, 4.0], [3.2, 2.8]])
+    if cycle:
+        net.connect("a", "a", [[0.0, 0.2], [0.3, 0.0]], delay=1e-3)
+    return net
+
+
+def spike_times(solution, begin=0.0):
+    trains = solution.spikes["a"]
+    return [trains.times[trains.neurons == n] - begin for n in range(2)]
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+@pytest.mark.parametrize("name", OTHERS)
+def test_it_goes_on_as_from_those_v_and_i(name, cycle):
+    before = es.solve(network(cycle), BEFORE, AT)
+    assert before.spikes["a"].n_spikes > 0
+    v, i = before.voltage("a", [AT])[0, :, 0], before.current("a", [AT])[0, :, 0]
+    assert (before.final_state.layers[("a",)].time < AT).all()
+    numbers = {name: OTHERS[name]}
+    went_on = es.solve(network(cycle, **numbers), AFTER, T_END, initial=before.final_state)
+    np.testing.assert_allclose(went_on.voltage("a", [AT])[0, :, 0], v, rtol=8 * EPS, atol=2 * EPS)
+    moved = {"in": es.SpikeTrains.from_lists([[[31e-3 - AT], [29e-3 - AT]]])}
+    afresh = es.solve(network(cycle, v, i, **numbers), moved, T_END - AT)
+    same = es.solve(network(cycle), AFTER, T_END, initial=before.final_state)
+    for found, wanted in zip(spike_times(went_on, AT), spike_times(afresh), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e3 * EPS * T_END)  # of V' > 1e-3 / tau_mem
+    assert sum(t.size for t in spike_times(went_on)) > 0
+    as_before = [
+        a.tolist() == b.tolist() for a, b in zip(spike_times(went_on), spike_times(same), strict=True)
+    ]
+    assert not all(as_before)
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+@pytest.mark.parametrize("name", ["tau_mem", "tau_syn", "v_leak", "v_threshold"])
+def test_gradients_are_of_the_numbers_from_then_on(name, cycle):
+    """Those of what was before are no part of it: a central difference, whose own errors are some 1e-9 of it."""
+    state = es.solve(network(cycle), BEFORE, AT).final_state
+
+    def solved(by):
+        usual = {"tau_mem": 20e-3, "tau_syn": 5e-3, "v_leak": 0.0, "v_threshold": 1.0}[name]
+        return es.solve(network(cycle, **{name: usual + by}), AFTER, T_END, initial=state)
+
+    solution = solved(0.0)
+    n = solution.spikes["a"].n_spikes
+    assert n >= 2
+    weights = np.arange(1.0, n + 1)
+    step = 1e-5 * (1.0 if name.startswith("v") else 10e-3)
+    difference = (solved(step).spikes["a"].times - solved(-step).spikes["a"].times) @ weights / (2 * step)
+    grads = es.vjp(solution, {"a": weights})
+    slope = getattr(grads, name)["a"].sum()
+    assert slope == pytest.approx(difference, rel=1e-6, abs=0.0)
+    along = es.jvp(solution, {name: {"a": np.ones(2)}}).spike_times["a"] @ weights
+    assert along == pytest.approx(slope, rel=1e-10, abs=0.0)
+
+
+def test_a_voltage_beyond_the_new_threshold_is_refused():
+    state = es.solve(network(False), BEFORE, AT).final_state
+    said = (
+        "initial must have V below the threshold of every neuron; that of neuron 0 of 'a' in sample 0 is 0."
+    )
+    with pytest.raises(ValueError, match=re.escape(said)):
+        es.solve(network(False, v_threshold=0.2), AFTER, T_END, initial=state)
+
+
+@pytest.mark.parametrize("bad", [None, "none", "tau"])
+def test_a_state_without_its_numbers_is_refused(bad):
+    state = es.solve(network(False), BEFORE, AT).final_state
+    given = {("a",): state.neurons[("a",)]}
+    if bad is None:
+        given = {}
+    elif bad == "none":
+        given[("a",)] = None
+    else:
+        given[("a",)] = given[("a",)]._replace(tau_mem=np.array([20e-3, -1.0]))
+    with pytest.raises(ValueError, match=re.escape("initial.neurons[('a',)]")):
+        es.solve(network(False), AFTER, T_END, initial=replace(state, neurons=given))
