@@ -13,7 +13,7 @@ from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer
-from eventsolve.solution import Chunk, Solution, State, Stopped, Undecided, gather
+from eventsolve.solution import Chunk, Graze, Solution, State, Stopped, gather
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, stopped_error
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
@@ -30,7 +30,7 @@ class Part(NamedTuple):
     samples: NDArray[np.int64]
     chunk: Chunk
     until: NDArray[np.float64]
-    doubts: list[Undecided]
+    grazes: list[Graze]
 
 
 def solve_first_spikes(
@@ -103,7 +103,7 @@ def solve_first_spikes(
     for (low, _), of_chunk in zip(ranges, parts, strict=True):
         for part in of_chunk:
             until[low + part.samples] = part.until
-            warnings += [d._replace(sample=low + int(part.samples[d.sample])) for d in part.doubts]
+            warnings += [d._replace(sample=low + int(part.samples[d.sample])) for d in part.grazes]
     until.setflags(write=False)
     spikes = joined_trains(network, inputs, chunks, n_samples)
     stopped = Stopped(population, until)
@@ -133,13 +133,13 @@ def _to_first_spikes(
     parts = []
     while True:
         chunk = _of_samples(given, remaining)
-        doubts, stop = solve_chunk(layers, chunk, after, end, max_spikes)
+        grazes, stop = solve_chunk(layers, chunk, after, end, max_spikes)
         stopped = stop
         while stop is not None and stop.time > t_start:
             end = math.nextafter(stop.time, -math.inf)
             chunk = _of_samples(given, remaining)
             stopped = stop
-            doubts, stop = solve_chunk(layers, chunk, after, end, max_spikes)
+            grazes, stop = solve_chunk(layers, chunk, after, end, max_spikes)
         if stop is not None:
             return stop._replace(sample=int(remaining[stop.sample]))
         until = _first(chunk.spikes[population], size).max(axis=1, initial=t_start)
@@ -148,8 +148,8 @@ def _to_first_spikes(
         until[until > end] = -math.inf
         if stopped is not None and until[stopped.sample] == -math.inf:
             return stopped._replace(sample=int(remaining[stopped.sample]))
-        doubts = [doubt for doubt in doubts if doubt.time <= until[doubt.sample]]
-        parts.append(Part(remaining, _cut(layers, chunk, until), until, doubts))
+        grazes = [graze for graze in grazes if graze.time <= until[graze.sample]]
+        parts.append(Part(remaining, _cut(layers, chunk, until), until, grazes))
         remaining = remaining[until == -math.inf]
         end = t_end
         if not remaining.size:

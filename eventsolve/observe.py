@@ -21,7 +21,7 @@ from eventsolve.kernels.times import time_later
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary
-from eventsolve.solution import Chunk, Gathered, Solution, Undecided, gather, own_spikes, places_of
+from eventsolve.solution import Chunk, Gathered, Graze, Solution, gather, own_spikes, places_of
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solve
 from eventsolve.solve_chunk import new_chunk, spikes_of_population
 from eventsolve.spiketrains import SpikeTrains
@@ -362,13 +362,13 @@ def _all_spikes(
     t_end: float,
     max_spikes: int,
     threads: int | None,
-) -> tuple[FrozenMapping[str, SpikeTrains], tuple[Undecided, ...]]:
+) -> tuple[FrozenMapping[str, SpikeTrains], tuple[Graze, ...]]:
     """Return the spikes of all populations: inputs, given ones, and solved ones, which take given ones as inputs."""
     populations = network.populations
     silent = [name for name, p in populations.items() if p.neuron is not None and not p.neuron.spiking]
     solved = [name for name in populations if name not in (*inputs, *given, *silent)]
     found: dict[str, SpikeTrains] = {**inputs, **given}
-    grazing: tuple[Undecided, ...] = ()
+    grazing: tuple[Graze, ...] = ()
     n_samples = next((trains.n_samples for trains in found.values()), 1)
     for name in silent:
         nothing = np.empty(0, np.int64)

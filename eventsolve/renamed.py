@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 RENAMED = {
+    "eventsolve.certify.Doubt": "eventsolve.certify.OpenQuestion",
+    "eventsolve.certify.Misfit": "eventsolve.certify.Mismatch",
     "eventsolve.compare.Culprit": "eventsolve.compare.WorstSpike",
     "eventsolve.estimate_radius": "eventsolve.trust_radius(certify=False)",
     "eventsolve.losses.VoltageReads": "eventsolve.losses.VoltageSamples",
     "AdjointStates.reads": "AdjointStates.voltage_samples",
+    "Certificate.misfits": "Certificate.mismatches",
     "Gradients.reads": "Gradients.voltage_samples",
+    "TrustRadius.doubts": "TrustRadius.undecided",
 }
 """New names by old ones: of a module or a class, with the name in it."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eventsolve.stability.ties import Tie
 
 
-class Undecided(NamedTuple):
+class Graze(NamedTuple):
     """A question that float64 cannot decide, answered deterministically: a peak within a few ulps of the threshold."""
 
     population: str
@@ -147,7 +147,7 @@ class Solution(Frozen):
         Seconds; spikes in (t_start, t_end] are recorded, and those triggered at time 0.
     spikes : mapping of str to SpikeTrains
         By population, inputs included.
-    grazing : tuple of Undecided
+    grazing : tuple of Graze
         Peaks of which float64 cannot tell whether they reach the threshold.
     n_samples : int
         Size of the batch: that of the inputs, 1 for a network without any.
@@ -159,7 +159,7 @@ class Solution(Frozen):
     t_start: float
     t_end: float
     spikes: Mapping[str, SpikeTrains]
-    grazing: tuple[Undecided, ...] = field(repr=False)
+    grazing: tuple[Graze, ...] = field(repr=False)
     n_samples: int
     after: float = field(repr=False)
     _chunks: tuple[Chunk, ...] = field(repr=False)
@@ -196,7 +196,7 @@ class Solution(Frozen):
         t_start: float,
         t_end: float,
         spikes: FrozenMapping[str, SpikeTrains],
-        grazing: tuple[Undecided, ...],
+        grazing: tuple[Graze, ...],
         n_samples: int,
         after: float,
         chunks: tuple[Chunk, ...],
@@ -237,7 +237,7 @@ class Solution(Frozen):
         return chunks
 
     @cached_property
-    def warnings(self) -> tuple[Undecided | Tie, ...]:
+    def warnings(self) -> tuple[Graze | Tie, ...]:
         """Whatever float64 could not decide, and answered deterministically; empty for almost every network.
 
         Grazing peaks, and then :class:`~eventsolve.ties.Tie`: events too close to tell their order, which matters, if

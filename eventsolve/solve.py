@@ -16,7 +16,7 @@ from eventsolve.kernels.tables import BUDGET, States
 from eventsolve.magnitudes import warn_of_times
 from eventsolve.network import LARGEST, Network
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Chunk, Solution, State, Undecided
+from eventsolve.solution import Chunk, Graze, Solution, State
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
 
@@ -136,7 +136,7 @@ def solved(
     after, t_start = (-1.0, 0.0) if initial is None else (initial.time, initial.time)
     ranges = chunk_ranges(n_samples)
 
-    def work(k: int) -> tuple[Chunk, list[Undecided], Stop | None]:
+    def work(k: int) -> tuple[Chunk, list[Graze], Stop | None]:
         chunk = new_chunk(layers, inputs, initial, *ranges[k])
         return chunk, *solve_chunk(layers, chunk, after, t_end, max_spikes)
 
@@ -149,9 +149,9 @@ def solved(
     if stops:
         raise stopped_error(min(stops), problem)
     warnings = tuple(
-        doubt._replace(sample=low + doubt.sample)
-        for (low, _), (_, doubts, _) in zip(ranges, results, strict=True)
-        for doubt in doubts
+        graze._replace(sample=low + graze.sample)
+        for (low, _), (_, grazes, _) in zip(ranges, results, strict=True)
+        for graze in grazes
     )
     chunks = tuple(chunk for chunk, _, _ in results)
     spikes = joined_trains(network, inputs, chunks, n_samples)

@@ -16,7 +16,7 @@ from eventsolve.kernels.recurrent import solve_queue
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer
-from eventsolve.solution import Chunk, State, Undecided, gather, initial_states, places_of
+from eventsolve.solution import Chunk, Graze, State, gather, initial_states, places_of
 from eventsolve.spiketrains import SpikeTrains
 
 
@@ -33,9 +33,9 @@ class Stop(NamedTuple):
 
 def solve_chunk(
     layers: tuple[Layer, ...], chunk: Chunk, after: float, t_end: float, max_spikes: int
-) -> tuple[list[Undecided], Stop | None]:
+) -> tuple[list[Graze], Stop | None]:
     """Fill in the chunk; return where float64 could not decide, and where and why a layer stopped early, if one did."""
-    doubts: list[Undecided] = []
+    grazes: list[Graze] = []
     for layer in layers:
         start = chunk.start[layer.name]
         if layer.efferents is None:
@@ -73,11 +73,11 @@ def solve_chunk(
         chunk.end[layer.name] = end
         for sample, where, time in zip(samples.tolist(), neurons.tolist(), times.tolist(), strict=True):
             population, neuron = layer.neuron_of(where)
-            doubts.append(Undecided(population, sample, neuron, time))
+            grazes.append(Graze(population, sample, neuron, time))
         status, sample, where, time = ended
         if status:
-            return doubts, Stop(float(time), sample, *layer.neuron_of(where), status, layer.name)
-    return doubts, None
+            return grazes, Stop(float(time), sample, *layer.neuron_of(where), status, layer.name)
+    return grazes, None
 
 
 def spikes_of_population(own: Spikes, places: NDArray[np.int64], first: int) -> Spikes:

@@ -175,7 +175,7 @@ def accepted_gradients(n: int, seed: int) -> tuple[int, int]:
             continue
         honest = es.certify(solution, gradients=cotangents, digits=30)
         if not honest.proven:
-            for misfit in honest.misfits:
+            for misfit in honest.mismatches:
                 assert is_no_better_known(solution, cotangents, misfit), (
                     f"a right gradient is refused: {misfit}"
                 )
@@ -190,7 +190,7 @@ def accepted_gradients(n: int, seed: int) -> tuple[int, int]:
                 left_out += 1
                 continue
             judged = es.certify(solution, gradients=cotangents, claimed_gradients=fault[1], digits=30)
-            accepted += judged.proven or not any(misfit[:3] == fault[0] for misfit in judged.misfits)
+            accepted += judged.proven or not any(misfit[:3] == fault[0] for misfit in judged.mismatches)
             planted += 1
             if planted == n:
                 return accepted, left_out

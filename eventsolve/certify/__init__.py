@@ -13,8 +13,11 @@ from eventsolve.certify.arithmetic import Undecided as Undecided
 from eventsolve.certify.certificate import Certificate as Certificate
 from eventsolve.certify.certificate import certify as certify
 from eventsolve.certify.claims import GradientEnclosures as GradientEnclosures
-from eventsolve.certify.claims import Misfit as Misfit
+from eventsolve.certify.claims import Mismatch as Mismatch
 from eventsolve.certify.claims import Refutation as Refutation
 from eventsolve.certify.orbits import OrbitCertificate as OrbitCertificate
 from eventsolve.certify.orbits import certify_orbit as certify_orbit
-from eventsolve.certify.samples import Doubt as Doubt
+from eventsolve.certify.samples import OpenQuestion as OpenQuestion
+from eventsolve.lazily import attached as _attached
+
+__getattr__, __dir__ = _attached(__name__)

@@ -18,7 +18,7 @@ from eventsolve.certify.arithmetic import Enclosures, is_written, joined, same, 
 from eventsolve.certify.boxes import Radii, box_of
 from eventsolve.certify.claims import (
     GradientEnclosures,
-    Misfit,
+    Mismatch,
     Refutation,
     arrays_of,
     checked_claim,
@@ -27,7 +27,7 @@ from eventsolve.certify.claims import (
 )
 from eventsolve.certify.losses import Task, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
-from eventsolve.certify.samples import Doubt, SampleProof, fingerprint_of, prove_batch
+from eventsolve.certify.samples import OpenQuestion, SampleProof, fingerprint_of, prove_batch
 from eventsolve.checks import count, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
@@ -56,7 +56,7 @@ class Certificate(Frozen):
         Of the network, inputs, duration and radii, and of the spikes that were claimed.
     gradients : GradientEnclosures or None
         Enclosures of the loss and its gradient; None if not asked for, or not all of it is proven.
-    misfits : tuple of Misfit
+    mismatches : tuple of Mismatch
         Claimed gradients that are wrong, array by array.
     gradient_distance : float
         The largest distance of a claimed gradient from what its enclosure holds, in ulps of the largest entry of its
@@ -71,14 +71,14 @@ class Certificate(Frozen):
     proofs: tuple[SampleProof, ...] = field(repr=False)
     fingerprint: str
     gradients: GradientEnclosures | None = field(default=None, repr=False)
-    misfits: tuple[Misfit, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
     gradient_distance: float = 0.0
     digest: str = field(default="", repr=False)
 
     @property
     def proven(self) -> bool:
         """Whether something is proven: all of what is claimed, in every sample, and nothing of it open or refuted."""
-        sound = self.complete and not self.refuted and not self.undecided and not self.misfits
+        sound = self.complete and not self.refuted and not self.undecided and not self.mismatches
         return sound and not self.empty
 
     @property
@@ -97,9 +97,9 @@ class Certificate(Frozen):
         return tuple(refutation for proof in self.proofs for refutation in proof.refuted)
 
     @property
-    def undecided(self) -> tuple[Doubt, ...]:
+    def undecided(self) -> tuple[OpenQuestion, ...]:
         """What stayed open."""
-        return tuple(doubt for proof in self.proofs for doubt in proof.undecided)
+        return tuple(question for proof in self.proofs for question in proof.undecided)
 
     @property
     def precisions(self) -> dict[int, int]:
@@ -143,7 +143,7 @@ class Certificate(Frozen):
             ("spike times", listed(spikes) or "none claimed"),
             ("gradients", "not enclosed" if self.gradients is None else "enclosed"),
         ]
-        for name in ("refuted", "misfits", "undecided"):
+        for name in ("refuted", "mismatches", "undecided"):
             found = getattr(self, name)
             if found:
                 rows.append((name, f"{len(found)}; first, {found[0]}"))
@@ -160,8 +160,8 @@ class Certificate(Frozen):
             return f"proven: all {n} spikes of {self.n_samples} samples, claimed to within {self.distance:.3g} ulps"
         parts = [f"not proven ({len(self.proofs)} of {self.n_samples} samples were looked at)"]
         parts += [f"refuted: {refutation}" for refutation in self.refuted[:1]]
-        parts += [f"refuted: {misfit}" for misfit in self.misfits[:1]]
-        parts += [f"undecided: {doubt}" for doubt in self.undecided[:1]]
+        parts += [f"refuted: {mismatch}" for mismatch in self.mismatches[:1]]
+        parts += [f"undecided: {question}" for question in self.undecided[:1]]
         return "; ".join(parts)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -225,8 +225,8 @@ class Certificate(Frozen):
                 k = int(np.argmax(outside))
                 middle, radius = (float(column.reshape(-1)[k]) for column in said)
                 return f"{name}: enclosure {k}, {middle!r} +/- {radius!r}, is not what is proven"
-        if not _alike(self.misfits, anew.misfits):
-            return f"misfits are {list(map(str, self.misfits))}, not {list(map(str, anew.misfits))}"
+        if not _alike(self.mismatches, anew.mismatches):
+            return f"mismatches are {list(map(str, self.mismatches))}, not {list(map(str, anew.mismatches))}"
         if not _close(self.gradient_distance, anew.gradient_distance):
             return f"gradient_distance is {self.gradient_distance!r}, not {anew.gradient_distance!r}"
         if self.digest != digest_of(self):
@@ -268,7 +268,7 @@ def _difference(said: SampleProof, proven: SampleProof) -> str | None:
 
 
 def _alike(said: Sequence[Any], proven: Sequence[Any]) -> bool:
-    """Say whether two lists of doubts, refutations or misfits say the same."""
+    """Say whether two lists of open questions, refutations or mismatches say the same."""
     return len(said) == len(proven) and all(
         mine._fields == other._fields
         and all(
@@ -379,14 +379,14 @@ def certify(
     proofs, interrupt = prove_batch(box, claimed, tasks, digits, tolerance, executor, progress=progress)
     parts = [proof.gradient for proof in proofs if proof.gradient is not None]
     enclosed: GradientEnclosures | None = None
-    misfits: tuple[Misfit, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
     distance = 0.0
     if claimed_gradients is not None and len(parts) == box.n_samples:
         enclosed = gradient_of(solution.network, box, parts)
-        misfits, distance = compared(enclosed, claimed_gradients)
+        mismatches, distance = compared(enclosed, claimed_gradients)
     fingerprint = fingerprint_of(box, claimed)
     certificate = Certificate(
-        digits, tolerance, box.n_samples, tuple(proofs), fingerprint, enclosed, misfits, distance
+        digits, tolerance, box.n_samples, tuple(proofs), fingerprint, enclosed, mismatches, distance
     )
     certificate = replace(certificate, digest=digest_of(certificate))
     if interrupt is not None:

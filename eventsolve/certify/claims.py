@@ -338,7 +338,7 @@ class GradientEnclosures(Frozen):
     spike_times: Mapping[str, Enclosures]
 
 
-class Misfit(NamedTuple):
+class Mismatch(NamedTuple):
     """A claimed gradient that is proven wrong, with what is claimed and what is proven of its worst entry."""
 
     parameter: str
@@ -423,7 +423,7 @@ def arrays_of(gradients: GradientEnclosures) -> Iterator[tuple[str, Any, Enclosu
                 yield f.name, key, enclosures
 
 
-def compared(proven: GradientEnclosures, claimed: Gradients) -> tuple[tuple[Misfit, ...], float]:
+def compared(proven: GradientEnclosures, claimed: Gradients) -> tuple[tuple[Mismatch, ...], float]:
     """Return where a float64 gradient misses its enclosures, array by array, and by how many ulps at most.
 
     An array's ulp is that of its largest entry.
@@ -433,7 +433,7 @@ def compared(proven: GradientEnclosures, claimed: Gradients) -> tuple[tuple[Misf
     ValueError
         If the gradient is not one of this solution, summed over the samples.
     """
-    misfits, farthest = [], 0.0
+    mismatches, farthest = [], 0.0
     for name, key, (middle, radius) in arrays_of(proven):
         values = _claimed(claimed, name, key)
         if values.shape != middle.shape:
@@ -450,8 +450,8 @@ def compared(proven: GradientEnclosures, claimed: Gradients) -> tuple[tuple[Misf
         if wrong.any():
             worst = int(np.argmax(np.where(np.isnan(off), np.inf, off - radius)))
             entry = tuple(int(i) for i in np.unravel_index(worst, values.shape))
-            misfits.append(Misfit(name, key, entry, float(values[entry]), float(middle[entry])))
-    return tuple(misfits), farthest
+            mismatches.append(Mismatch(name, key, entry, float(values[entry]), float(middle[entry])))
+    return tuple(mismatches), farthest
 
 
 def _claimed(claimed: Gradients, name: str, key: Any) -> Reals:

@@ -16,8 +16,8 @@ import numpy as np
 
 from eventsolve.bounded import Budget, Unreadable, parsed
 from eventsolve.certify.arithmetic import Enclosures, is_written
-from eventsolve.certify.claims import GradientEnclosures, Misfit, Refutation
-from eventsolve.certify.samples import Doubt, SampleProof
+from eventsolve.certify.claims import GradientEnclosures, Mismatch, Refutation
+from eventsolve.certify.samples import OpenQuestion, SampleProof
 from eventsolve.checks import shown
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _document(certificate: Certificate) -> dict[str, Any]:
         "gradients": None if gradients is None else _gradient_record(gradients),
         "misfits": [
             [m.parameter, _key_record(m.key), list(m.entry), _number(m.claimed), _number(m.proven)]
-            for m in certificate.misfits
+            for m in certificate.mismatches
         ],
         "gradient_distance": _number(certificate.gradient_distance),
     }
@@ -220,7 +220,7 @@ def fields_from(text: bytes, budget: Budget) -> dict[str, Any]:
         "proofs": proofs,
         "fingerprint": fingerprint,
         "gradients": None if r["gradients"] is None else _gradients(r["gradients"]),
-        "misfits": tuple(_list(r["misfits"], "misfits", _misfit)),
+        "mismatches": tuple(_list(r["misfits"], "misfits", _mismatch)),
         "gradient_distance": _positive(r["gradient_distance"], "gradient_distance"),
         "digest": _text(r["digest"], "digest"),
     }
@@ -248,16 +248,16 @@ def _proof(record: Any, where: str) -> SampleProof:
         spike_times,
         decimals,
         tolerances,
-        tuple(_list(r["undecided"], f"{where}.undecided", _doubt)),
+        tuple(_list(r["undecided"], f"{where}.undecided", _open_question)),
         tuple(_list(r["refuted"], f"{where}.refuted", _refutation)),
         _positive(r["distance"], f"{where}.distance"),
         None,
     )
 
 
-def _doubt(record: Any, where: str) -> Doubt:
+def _open_question(record: Any, where: str) -> OpenQuestion:
     population, sample, neuron, time, why = _row(record, where, 5)
-    return Doubt(
+    return OpenQuestion(
         _text(population, where),
         _count(sample, where),
         _count(neuron, where),
@@ -279,9 +279,9 @@ def _refutation(record: Any, where: str) -> Refutation:
     )
 
 
-def _misfit(record: Any, where: str) -> Misfit:
+def _mismatch(record: Any, where: str) -> Mismatch:
     parameter, key, entry, claimed, proven = _row(record, where, 5)
-    return Misfit(
+    return Mismatch(
         _text(parameter, where),
         _key(key, where),
         tuple(_list(entry, where, _count)),

@@ -2,10 +2,10 @@
 
 Samples are independent, and shared out among the workers of any executor: :func:`prove_batch`.
 
-:func:`first_doubt` asks more of a box than a certificate: that all of its networks have one order of events, the spikes
-claimed, in one smooth piece. Beyond what :mod:`eventsolve.certify.neuron` proves of every spike, an arrival and the end
-of a refractory period then have to be in one order: no spike appears or vanishes where they pass each other, but
-derivatives jump.
+:func:`first_open_question` asks more of a box than a certificate: that all of its networks have one order of events,
+the spikes claimed, in one smooth piece. Beyond what :mod:`eventsolve.certify.neuron` proves of every spike, an
+arrival and the end of a refractory period then have to be in one order: no spike appears or vanishes where they pass
+each other, but derivatives jump.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ MANY = 8
 """How many times the spikes that are claimed a sample may have, besides MOST_SPIKES."""
 
 
-class Doubt(NamedTuple):
+class OpenQuestion(NamedTuple):
     """A question that stayed undecided: up to ``time``, in seconds, the neuron's spikes are proven."""
 
     population: str
@@ -95,7 +95,7 @@ class SampleProof(Frozen):
         The same in all digits.
     tolerances : mapping of population to ndarray, (n_spikes,)
         What a claimed time may be off, in seconds.
-    undecided : tuple of Doubt
+    undecided : tuple of OpenQuestion
     refuted : tuple of Refutation
     distance : float
         The largest distance of a claimed time from its enclosure's far end, in units in the last place.
@@ -111,7 +111,7 @@ class SampleProof(Frozen):
     spike_times: Mapping[str, Enclosures]
     decimals: Mapping[str, tuple[str, ...]]
     tolerances: Mapping[str, Reals]
-    undecided: tuple[Doubt, ...]
+    undecided: tuple[OpenQuestion, ...]
     refuted: tuple[Refutation, ...]
     distance: float
     gradient: SampleGradient | None
@@ -137,14 +137,14 @@ def enclosed_to(wiring: Wiring, sample: int, digits: int, most_spikes: int = MOS
     return enclose(wiring, sample, bits, settle_for_less=True, most_spikes=most_spikes)
 
 
-def doubts_of(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
+def open_questions_of(box: Box, sample: int, enclosed: Enclosed) -> list[OpenQuestion]:
     """Return what stayed open up to t_end, in the order of time."""
-    doubts = []
+    open_questions = []
     for cell, (until, why) in enclosed.open.items():
         if until <= box.until[sample]:
             name, neuron = box.cell_name(cell)
-            doubts.append(Doubt(name, sample, neuron, until, why.question.value))
-    return sorted(doubts, key=lambda doubt: doubt.time)
+            open_questions.append(OpenQuestion(name, sample, neuron, until, why.question.value))
+    return sorted(open_questions, key=lambda question: question.time)
 
 
 def prove(
@@ -176,15 +176,15 @@ def prove(
     n_claimed = sum(len(times) for times, _ in claimed.values())
     enclosed = enclosed_to(wiring, sample, digits, MANY * n_claimed + MOST_SPIKES)
     allowed = tolerances(box, sample, enclosed) if tolerance is None else [tolerance] * len(enclosed.spikes)
-    doubts = doubts_of(box, sample, enclosed)
+    open_questions = open_questions_of(box, sample, enclosed)
     with working_precision(enclosed.bits):
         judgements = {
             name: judge(box, enclosed, allowed, name, sample, times, neurons)
             for name, (times, neurons) in claimed.items()
         }
         for name, judgement in judgements.items():
-            doubts += [
-                Doubt(name, sample, neuron, float(box.until[sample]), Question.END.value)
+            open_questions += [
+                OpenQuestion(name, sample, neuron, float(box.until[sample]), Question.END.value)
                 for neuron in judgement.open_at_end
             ]
         refuted = sorted(
@@ -193,13 +193,15 @@ def prove(
         )
         matched = {name: judgement.matched for name, judgement in judgements.items()}
         gradient = None
-        if task is not None and not doubts and not refuted:
+        if task is not None and not open_questions and not refuted:
             try:
                 gradient = _differentiated(box, sample, enclosed, matched, task)
             except Unproven as why:
                 name, neuron = box.cell_name(why.cell)
-                doubts.append(
-                    Doubt(name, sample, neuron, why.time, f"the gradient is open: {why.question.value}")
+                open_questions.append(
+                    OpenQuestion(
+                        name, sample, neuron, why.time, f"the gradient is open: {why.question.value}"
+                    )
                 )
         balls_of = {
             name: [None if k < 0 else enclosed.spikes[k].moment.ball for k in places]
@@ -224,7 +226,7 @@ def prove(
                 name: np.array([math.nan if k < 0 else allowed[k] for k in places])
                 for name, places in matched.items()
             },
-            tuple(doubts),
+            tuple(open_questions),
             tuple(refuted),
             max(distances, default=0.0),
             gradient,
@@ -250,7 +252,7 @@ def _differentiated(
     return sample_gradient(found, at.value, places, task.divisor)
 
 
-def first_doubt(wiring: Wiring, sample: int, claimed: Claims, digits: int) -> Doubt | None:
+def first_open_question(wiring: Wiring, sample: int, claimed: Claims, digits: int) -> OpenQuestion | None:
     """Return the first question that keeps a sample's box from being proven one piece, None if it is.
 
     Parameters
@@ -265,18 +267,20 @@ def first_doubt(wiring: Wiring, sample: int, claimed: Claims, digits: int) -> Do
     """
     box = wiring.box
     enclosed = enclosed_to(wiring, sample, digits)
-    doubts = doubts_of(box, sample, enclosed)
+    open_questions = open_questions_of(box, sample, enclosed)
     with working_precision(enclosed.bits):
         allowed = tolerances(box, sample, enclosed)
         for name, (times, neurons) in claimed.items():
             found = judge(box, enclosed, allowed, name, sample, times, neurons)
-            doubts += [Doubt(name, sample, n, box.t_end, Question.END.value) for n in found.open_at_end]
-            doubts += [Doubt(name, sample, r.neuron, r.when, str(r)) for r in found.refuted]
-        doubts += _releases(box, sample, enclosed)
-    return min(doubts, key=lambda doubt: doubt.time, default=None)
+            open_questions += [
+                OpenQuestion(name, sample, n, box.t_end, Question.END.value) for n in found.open_at_end
+            ]
+            open_questions += [OpenQuestion(name, sample, r.neuron, r.when, str(r)) for r in found.refuted]
+        open_questions += _releases(box, sample, enclosed)
+    return min(open_questions, key=lambda question: question.time, default=None)
 
 
-def _releases(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
+def _releases(box: Box, sample: int, enclosed: Enclosed) -> list[OpenQuestion]:
     """Return the arrivals that may come before or after the end of a refractory period."""
     held_until: dict[int, Moment] = {}
     if box.start is not None:
@@ -286,7 +290,7 @@ def _releases(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
         ):
             if free > [time, 0.0]:
                 held_until[c] = at_time(*free)
-    doubts = []
+    open_questions = []
     t_ref = box.parameters["t_ref"]
     for event in enclosed.history:
         c = event.cell
@@ -298,8 +302,8 @@ def _releases(box: Box, sample: int, enclosed: Enclosed) -> list[Doubt]:
                 held_until[c] = later(event.moment, not_before(0.0, middle, radius), exact)
         elif c in held_until and order(held_until[c], event.moment) is None:
             name, neuron = box.cell_name(c)
-            doubts.append(Doubt(name, sample, neuron, event.moment.key, Question.TIE.value))
-    return doubts
+            open_questions.append(OpenQuestion(name, sample, neuron, event.moment.key, Question.TIE.value))
+    return open_questions
 
 
 SAMPLES_PER_JOB = 8

@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.certify import Doubt
+from eventsolve.certify import OpenQuestion
 from eventsolve.certify.boxes import Box, Numbers, box_of, only
 from eventsolve.certify.claims import Claims, by_sample
 from eventsolve.certify.network import Wiring
-from eventsolve.certify.samples import first_doubt
+from eventsolve.certify.samples import first_open_question
 from eventsolve.checks import shown
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
@@ -52,7 +52,7 @@ class TrustRadius(Frozen):
         where nothing that moves can change the order. An estimate, usually above the certified radius.
     limits : tuple of Margin or None, n_samples of them
         The distance that vanishes first, None where first_order is inf.
-    doubts : tuple of Doubt or None, n_samples of them
+    undecided : tuple of OpenQuestion or None, n_samples of them
         What the certificate leaves open at the smallest radius that it does not prove, if it was asked for one.
     looked_at : ndarray of bool, (n_samples,)
         Which samples were certified: all, but in what an interrupt leaves (:class:`eventsolve.Interrupted`).
@@ -62,7 +62,7 @@ class TrustRadius(Frozen):
     certified: Reals
     first_order: Reals
     limits: tuple[Margin | None, ...]
-    doubts: tuple[Doubt | None, ...]
+    undecided: tuple[OpenQuestion | None, ...]
     looked_at: NDArray[np.bool_]
 
     def _summary(self) -> Summary:
@@ -193,14 +193,14 @@ def trust_radius(
         for s, radius in enumerate(estimate.radius)
     ]
     certified = np.zeros(len(jobs))
-    doubts: list[Doubt | None] = [None] * len(jobs)
+    undecided: list[OpenQuestion | None] = [None] * len(jobs)
     looked_at = np.zeros(len(jobs), np.bool_)
     done, interrupt = finished(_radii, jobs, executor, ("certifying radii", len(jobs)) if progress else None)
-    for s, radius, doubt in done:
-        certified[s], doubts[s], looked_at[s] = radius, doubt, True
+    for s, radius, question in done:
+        certified[s], undecided[s], looked_at[s] = radius, question, True
     for array in (certified, looked_at):
         array.setflags(write=False)
-    radii = TrustRadius(estimate.of, certified, estimate.radius, estimate.limits, tuple(doubts), looked_at)
+    radii = TrustRadius(estimate.of, certified, estimate.radius, estimate.limits, tuple(undecided), looked_at)
     if interrupt is not None:
         raise Interrupted(radii) from interrupt
     return radii
@@ -228,13 +228,13 @@ class Job(NamedTuple):
     estimate: float
 
 
-def _radii(job: Job) -> list[tuple[int, float, Doubt | None]]:
+def _radii(job: Job) -> list[tuple[int, float, OpenQuestion | None]]:
     """Return the radius of the one sample of a job: what a worker does at a time."""
     return [certified_radius(job)]
 
 
-def certified_radius(job: Job) -> tuple[int, float, Doubt | None]:
-    """Return (sample, radius, doubt): the largest radius found that is proven, and what is open just beyond.
+def certified_radius(job: Job) -> tuple[int, float, OpenQuestion | None]:
+    """Return (sample, radius, question): the largest radius found that is proven, and what is open just beyond.
 
     From the estimate down, or up, by factors until a proof succeeds next to one that fails; then by bisection.
     """
@@ -245,34 +245,34 @@ def certified_radius(job: Job) -> tuple[int, float, Doubt | None]:
         return (
             job.sample,
             0.0,
-            first_doubt(Wiring(job.box, everything=False), job.sample, job.claimed, DIGITS),
+            first_open_question(Wiring(job.box, everything=False), job.sample, job.claimed, DIGITS),
         )
     radius = start
     while good == 0.0 or bad == math.inf:
-        doubt = _doubt(job, radius)
-        if doubt is None:
+        question = _open_question(job, radius)
+        if question is None:
             good = radius
             radius *= STEP
             if bad == math.inf and (radius >= limit or radius > LARGEST * start or job.estimate == math.inf):
                 return job.sample, good, None
         else:
-            bad, why = radius, doubt
+            bad, why = radius, question
             radius /= STEP
             if good == 0.0 and radius < SMALLEST * start:
                 return job.sample, 0.0, why
     while bad > CLOSE * good:
         radius = math.sqrt(good * bad)
-        doubt = _doubt(job, radius)
-        if doubt is None:
+        question = _open_question(job, radius)
+        if question is None:
             good = radius
         else:
-            bad, why = radius, doubt
+            bad, why = radius, question
     return job.sample, good, why
 
 
-def _doubt(job: Job, radius: float) -> Doubt | None:
+def _open_question(job: Job, radius: float) -> OpenQuestion | None:
     wiring = Wiring(grown(job.box, job.pattern, radius), everything=False)
-    return first_doubt(wiring, job.sample, job.claimed, DIGITS)
+    return first_open_question(wiring, job.sample, job.claimed, DIGITS)
 
 
 def grown(box: Box, pattern: Pattern, radius: float) -> Box:

@@ -165,7 +165,7 @@ def test_a_wrong_adjoint_kernel_is_refused(monkeypatch):
     monkeypatch.setattr(adjoint, "backward", lambda neurons, *rest: backward(slow(neurons), *rest))
     certificate = es.certify(solution, gradients=cotangents)
     assert not certificate.proven
-    assert certificate.misfits
+    assert certificate.mismatches
     assert "the gradient for weight" in str(certificate)
 
 

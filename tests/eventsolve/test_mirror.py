@@ -44,7 +44,7 @@ def test_the_gradient_of_a_dense_cycle_is_what_balls_enclose(seed):
     cotangents = {name: rng.normal(size=solution.spikes[name].n_spikes) for name in "ab"}
     certificate = es.certify(solution, gradients=cotangents)
     assert certificate.proven, str(certificate)
-    assert certificate.misfits == ()
+    assert certificate.mismatches == ()
     compare, found = Comparison(), es.vjp(solution, cotangents)
     for quantity, key, (middle, radius) in arrays_of(certificate.gradients):
         room = TOLERANCE * np.abs(middle).max(initial=0.0) + radius  # as for misfits

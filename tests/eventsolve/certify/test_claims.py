@@ -145,7 +145,7 @@ class TestGradients:
 
         claimed = self.changed(grads, change)
         certificate = es.certify(solution, gradients=cotangents, claimed_gradients=claimed)
-        assert [(m.parameter, m.key, m.entry) for m in certificate.misfits] == (
+        assert [(m.parameter, m.key, m.entry) for m in certificate.mismatches] == (
             [("weight", ("in", "hidden"), (1, 0))] if misfit else []
         )
         assert certificate.proven is not misfit
@@ -178,6 +178,6 @@ class TestGradients:
             solution, gradients=cotangents, claimed_gradients=self.changed(grads, change)
         )
         assert not certificate.proven
-        (misfit,) = certificate.misfits
+        (misfit,) = certificate.mismatches
         assert misfit.entry == (1, 1)
         assert np.isnan(misfit.claimed)

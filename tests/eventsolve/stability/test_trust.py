@@ -254,7 +254,7 @@ def test_processes_give_what_one_does():
     with ProcessPoolExecutor(1) as pool:
         two = es.trust_radius(solution, "v_threshold", executor=pool)
     np.testing.assert_array_equal(one.certified, two.certified)
-    assert one.doubts == two.doubts
+    assert one.undecided == two.undecided
     assert one.looked_at.all()
 
 
