@@ -56,6 +56,7 @@ PUBLIC = (
         "SpikeTrains",
         "Spread",
         "State",
+        "StreamGradients",
         "Tangents",
         "TrustRadius",
         "UnitWarning",
@@ -84,6 +85,7 @@ PUBLIC = (
         "spread",
         "trust_radius",
         "value_and_grad",
+        "value_and_grad_in_pieces",
         "vjp",
     ),
 )

@@ -2,9 +2,9 @@
 
 Files, each importing only from those before it: ``batches`` (the loop), ``optimizers``, ``parameters`` (what is
 trained), ``descent``, ``archive`` (checkpoints as files), ``checkpoint`` (of a descent), ``choices`` (optimizers and
-losses by name). The recipes of ``validation.tasks.yin_yang`` and of ``validation.brainscales2`` go through the same
-loop, but each with the steps that were published with its numbers: their roundings, silent-neuron rules and shares of
-a rate are parts of what they repeat.
+losses by name). Recipes that repeat published trainings, which lie beside their task or their chip,
+go through the same loop, but each with the steps that were published with its numbers: roundings, silent-neuron rules
+and shares of a rate are parts of what they repeat.
 """
 
 from validation.training.descent import Epoch as Epoch
