@@ -126,6 +126,15 @@ class Life:
             self.time = at_time(time)
             self.voltage, self.current = ball(float(n["v_leak"].middle[cell])) + excess, ball(current)
             self.release = at_time(free_at, free_low) if (free_at, free_low) > (time, 0.0) else None
+            self._go_to(at_time(box.t_start))
+
+    def _go_to(self, begin: Moment) -> None:
+        """Go to where a stream goes on: what was before is no part of it, and not differentiated."""
+        if self.release is not None and self._comes_first(self.release, begin, always=False):
+            self._append(self.release, End.RELEASE, -1)
+            self.release = None
+        self._append(begin, End.READ, -1)
+        self.segments.clear()
 
     def arrive(self, moment: Moment, weight: arb, *, delta: bool, which: int) -> None:
         """Let a weight arrive."""

@@ -87,6 +87,8 @@ def test_gradients_are_of_the_numbers_from_then_on(name, cycle):
     assert slope == pytest.approx(difference, rel=1e-6, abs=0.0)
     along = es.jvp(solution, {name: {"a": np.ones(2)}}).spike_times["a"] @ weights
     assert along == pytest.approx(slope, rel=1e-10, abs=0.0)
+    certificate = es.certify(solution, gradients={"a": weights})
+    assert certificate.proven, str(certificate)
 
 
 def test_a_voltage_beyond_the_new_threshold_is_refused():

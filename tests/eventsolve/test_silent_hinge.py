@@ -174,7 +174,8 @@ def test_of_a_stream_it_is_the_peak_since_it_went_on():
             )
             value, grads = es.value_and_grad(later, loss)
             assert np.isfinite(value)
-            assert grads.i_initial["out"][0] != 0.0
+            assert grads.v_initial["out"][0] != 0.0
+            assert (grads.i_initial["out"][0] != 0.0) == (peaks.time.item() > middle)
             certified = loss if neuron.spiking else es.losses.MaxVoltageCrossEntropy("out", [0])
             certificate = es.certify(later, gradients=certified)
             assert certificate.proven, str(certificate)

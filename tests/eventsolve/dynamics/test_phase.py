@@ -112,7 +112,7 @@ def test_a_kick_that_leads_elsewhere_is_told():
 
 def test_what_is_not_asked_sensibly_is_refused(alone):
     for arguments, message in (
-        ({"onto": "U"}, "onto must be 'V' or 'I'; got 'U'"),
+        ({"onto": "U"}, r"onto must be one of \['V', 'I'\]; got 'U'"),
         ({"phases": [1.0]}, r"phases must be one or more numbers in \[0, 1\)"),
         ({"phases": []}, "phases must be one or more numbers"),
         ({"phases": [[0.1]]}, "phases must be one or more numbers"),
