@@ -162,7 +162,11 @@ def test_a_wrong_adjoint_kernel_is_refused(monkeypatch):
     cotangents = {"out": np.ones(solution.spikes["out"].n_spikes)}
     assert es.certify(solution, gradients=cotangents).proven
     backward = adjoint.backward
-    monkeypatch.setattr(adjoint, "backward", lambda layer, *rest: backward(layer._replace(neurons=slow(layer.neurons)), *rest))
+
+    def wrong(layer, *rest):
+        return backward(layer._replace(neurons=slow(layer.neurons)), *rest)
+
+    monkeypatch.setattr(adjoint, "backward", wrong)
     certificate = es.certify(solution, gradients=cotangents)
     assert not certificate.proven
     assert certificate.mismatches
