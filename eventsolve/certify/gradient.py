@@ -35,7 +35,7 @@ from eventsolve.certify.arithmetic import (
 )
 from eventsolve.certify.boxes import PARAMETERS, Box
 from eventsolve.certify.membrane import Rates, propagator, rates_of, response_derivatives
-from eventsolve.certify.network import Enclosed
+from eventsolve.certify.network import Enclosed, went_on
 from eventsolve.certify.neuron import Question, Unproven
 
 
@@ -122,19 +122,9 @@ class Life:
         self.voltage = ball(float(n["v_initial"].middle[cell]), float(n["v_initial"].radius[cell]))
         self.current = ball(float(n["i_initial"].middle[cell]), float(n["i_initial"].radius[cell]))
         if box.start is not None:
-            time, excess, current, free_at, free_low = (float(column[cell]) for column in box.start[sample])
-            self.time = at_time(time)
-            self.voltage, self.current = ball(float(n["v_leak"].middle[cell])) + excess, ball(current)
-            self.release = at_time(free_at, free_low) if (free_at, free_low) > (time, 0.0) else None
-            self._go_to(at_time(box.t_start))
-
-    def _go_to(self, begin: Moment) -> None:
-        """Go to where a stream goes on: what was before is no part of it, and not differentiated."""
-        if self.release is not None and self._comes_first(self.release, begin, always=False):
-            self._append(self.release, End.RELEASE, -1)
-            self.release = None
-        self._append(begin, End.READ, -1)
-        self.segments.clear()
+            self.voltage, self.current, self.time, release = went_on(box, sample, cell)
+            if (release.key, release.low) > (self.time.key, self.time.low):
+                self.release = release
 
     def arrive(self, moment: Moment, weight: arb, *, delta: bool, which: int) -> None:
         """Let a weight arrive."""

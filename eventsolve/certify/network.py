@@ -24,6 +24,7 @@ from eventsolve.certify.arithmetic import (
     Moment,
     at_time,
     ball,
+    elapsed,
     later,
     not_before,
     order,
@@ -34,7 +35,7 @@ from eventsolve.certify.arithmetic import (
 )
 from eventsolve.certify.boxes import Box, sample_spikes, source_names
 from eventsolve.certify.crossing import crossing_ahead
-from eventsolve.certify.membrane import Held, Rates, rates_of
+from eventsolve.certify.membrane import Held, Rates, propagator, rates_of
 from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
 from eventsolve.network import solving_order
 
@@ -254,9 +255,13 @@ class _Run:
         voltage, current, start = ball(*row["v_initial"]), ball(*row["i_initial"]), at_time(0.0)
         release = start
         if box.start is not None:
-            time, excess, now, free_at, free_low = (float(column[c]) for column in box.start[sample])
-            voltage, current, start = ball(row["v_leak"][0]) + excess, ball(now), at_time(time)
-            release = max(start, at_time(free_at, free_low), key=lambda m: (m.key, m.low))
+            if box.exact:
+                time, excess, now, free_at, free_low = (float(column[c]) for column in box.start[sample])
+                voltage, current, start = ball(row["v_leak"][0]) + excess, ball(now), at_time(time)
+                release = at_time(free_at, free_low)
+            else:
+                voltage, current, start, release = went_on(box, sample, c)
+            release = max(start, release, key=lambda m: (m.key, m.low))
         held = Held(constants.rates, leak, start.ball, current, not box.exact)
         return Cell(c, constants, held, start, release, voltage, self._fired, self.roots)
 
@@ -446,3 +451,21 @@ class _Run:
             self._guarded(cell, moment, cell.settle, moment)
         if cell.number not in self.closed:
             self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE, 0.0))
+
+
+def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, Moment, Moment]:
+    """Return V, I, where a stream goes on, and when V was or will be released.
+
+    Up to then a neuron followed the numbers in the middle of the box: what is within it begins with the same V and I.
+    """
+    assert box.start is not None
+    n = {name: ball(float(box.parameters[name].middle[cell])) for name in ("tau_mem", "tau_syn", "v_leak")}
+    time, excess, current, free_at, free_low = (float(column[cell]) for column in box.start[sample])
+    rates, since, begin = rates_of(n["tau_mem"], n["tau_syn"]), at_time(time), at_time(box.t_start)
+    release = at_time(free_at, free_low)
+    moves = max(since, release, key=lambda m: (m.key, m.low))
+    held_until = moves if (moves.key, moves.low) < (begin.key, begin.low) else begin
+    _, decay_syn, _ = propagator(rates, elapsed(since, held_until))
+    u, i = ball(excess), ball(current) * decay_syn
+    decay_mem, decay_syn, response = propagator(rates, elapsed(held_until, begin))
+    return n["v_leak"] + u * decay_mem + i * response, i * decay_syn, begin, release

@@ -83,7 +83,7 @@ def solved(task: Task, value: float) -> Solution:
 
 def point_at(task: Task, value: float) -> Point:
     """Return all that is known at a value; errors as of :func:`solved` and :func:`eventsolve.jvp`."""
-    solution = solved(task, value)
+    solution = solved(task, value).from_start()
     direction = task.path.direction_at(value)
     moved = jvp(solution, shaped(direction, solution), threads=1).spike_times
     order: list[Integers] = []

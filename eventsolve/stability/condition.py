@@ -177,6 +177,7 @@ def gradient_condition(solution: Solution, *, threads: int | None = None) -> Con
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     solution.require_whole("the condition of gradients")
     solution.require_solved("the condition of gradients is that")
+    solution = solution.from_start()  # what was before is no part of it, and not differentiated
     layers, ranges = spiking_layers(solution), part_ranges(solution)
     parts = map_chunks(lambda k: _condition(part_of(solution, *ranges[k]), layers), len(ranges), threads)
     columns: dict[str, list[Reals]] = {

@@ -78,6 +78,7 @@ def estimate_radius(
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     solution.require_whole("trust radii")
     solution.require_solved("trust radii are")
+    solution = solution.from_start()  # what was before is no part of it, and does not move
     pattern = pattern_of(solution, of)
     layers = spiking_layers(solution)
     ranges = part_ranges(solution)

@@ -112,3 +112,20 @@ def test_a_state_without_its_numbers_is_refused(bad):
         given[("a",)] = given[("a",)]._replace(tau_mem=np.array([20e-3, -1.0]))
     with pytest.raises(ValueError, match=re.escape("initial.neurons[('a',)]")):
         es.solve(network(False), AFTER, T_END, initial=replace(state, neurons=given))
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+@pytest.mark.parametrize("name", ["tau_mem", "tau_syn", "weight"])
+def test_a_trust_radius_is_that_of_a_network_with_those_v_and_i(name, cycle):
+    """And is proven: networks within it go on from the same V and I, with the same order of events."""
+    first = es.solve(network(cycle), BEFORE, AT)
+    went_on = es.solve(network(cycle), AFTER, T_END, initial=first.final_state)
+    v, i = first.voltage("a", [AT])[0, :, 0], first.current("a", [AT])[0, :, 0]
+    moved = {"in": es.SpikeTrains.from_lists([[[31e-3 - AT], [29e-3 - AT]]])}
+    afresh = es.solve(network(cycle, v, i), moved, T_END - AT)
+    of = {"weight": {("in", "a"): np.ones((2, 2))}} if name == "weight" else {name: {"a": np.ones(2)}}
+    found, wanted = (es.trust_radius(solution, of) for solution in (went_on, afresh))
+    np.testing.assert_allclose(found.certified, wanted.certified, rtol=1e-6)
+    estimates = [es.trust_radius(solution, of, certify=False) for solution in (went_on, afresh)]
+    np.testing.assert_allclose(estimates[0].radius, estimates[1].radius, rtol=1e-9)
+    assert 0.0 < found.certified[0] <= estimates[0].radius[0]
