@@ -139,6 +139,34 @@ class State(Frozen):
             (name, f"{several(t.n_spikes, 'spike')} on the way") for name, t in self.on_the_way.items()
         ]
 
+    def taken_over(self, argument: str, layer: Layer, low: int, high: int) -> States:
+        """Return copies of some samples' states of a layer of a network, from which that goes on by its own numbers.
+
+        If these are others, V and I are brought to the state's time by those that they followed.
+
+        Raises
+        ------
+        ValueError
+            If a threshold of the network is not above V; ``argument`` names the state.
+        """
+        states = States(*(column[low:high].copy() for column in self.layers[layer.name]))
+        before, after = self.neurons[layer.name], layer.neurons
+        decisive = ("tau_mem", "tau_syn", "v_leak", "v_threshold")
+        if all(np.array_equal(getattr(before, name), getattr(after, name)) for name in decisive):
+            return states
+        at = States(*call(states_at, before, states, self.time))
+        u = at.u + (before.v_leak - after.v_leak)
+        over = np.argwhere(u >= after.v_threshold - after.v_leak)
+        if over.size:
+            sample, number = (int(k) for k in over[0])
+            population, neuron = layer.neuron_of(number)
+            raise ValueError(
+                f"{argument} must have V below the threshold of every neuron; that of neuron {neuron} of "
+                f"{population!r} in sample {low + sample} is {float(u[sample, number] + after.v_leak[number])!r}, and "
+                f"its v_threshold {float(after.v_threshold[number])!r}"
+            )
+        return at._replace(u=u)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Solution(Frozen):

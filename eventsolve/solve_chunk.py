@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from eventsolve.chunks import joined
 from eventsolve.frozen import FrozenMapping
 from eventsolve.interrupts import call
-from eventsolve.kernels.cells import states_at
 from eventsolve.kernels.layered import forward
 from eventsolve.kernels.recurrent import solve_queue
-from eventsolve.kernels.tables import Neurons, Spikes, States
+from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, Graze, State, gather, initial_states, places_of
@@ -106,35 +105,8 @@ def new_chunk(
         name: _piece(trains, low, high, initial.low[name], initial.turns[name])
         for name, trains in initial.on_the_way.items()
     }
-    start = {
-        name: States(*(column[low:high].copy() for column in states))
-        for name, states in initial.layers.items()
-    }
-    for layer in layers:
-        start[layer.name] = _taken_over(
-            start[layer.name], initial.neurons[layer.name], layer, initial.time, low
-        )
+    start = {layer.name: initial.taken_over("initial", layer, low, high) for layer in layers}
     return Chunk(high - low, spikes, carried, {}, start, {})
-
-
-def _taken_over(states: States, before: Neurons, layer: Layer, time: float, low: int) -> States:
-    """Return states of neurons that have other numbers from a time on, at which V and I go on from what they are."""
-    after = layer.neurons
-    decisive = ("tau_mem", "tau_syn", "v_leak", "v_threshold")
-    if all(np.array_equal(getattr(before, name), getattr(after, name)) for name in decisive):
-        return states
-    at = States(*call(states_at, before, states, time))
-    u = at.u + (before.v_leak - after.v_leak)
-    over = np.argwhere(u >= after.v_threshold - after.v_leak)
-    if over.size:
-        sample, at_fault = (int(k) for k in over[0])
-        population, neuron = layer.neuron_of(at_fault)
-        raise ValueError(
-            f"initial must have V below the threshold of every neuron; that of neuron {neuron} of {population!r} in "
-            f"sample {low + sample} is {float(u[sample, at_fault] + after.v_leak[at_fault])!r}, and its v_threshold "
-            f"{float(after.v_threshold[at_fault])!r}"
-        )
-    return at._replace(u=u)
 
 
 def _piece(

@@ -412,6 +412,14 @@ def run(modules: list[str], limit: int | None) -> dict[str, list[tuple[Change, W
     return found
 
 
+def rank(item: WorkItem, lines: list[str], seed: int) -> str:
+    """Return what says when a mutant is drawn: by its line, and where in that it is."""
+    mutation = item.mutations[0]
+    row, column = mutation.start_pos
+    text = f"{seed} {mutation.operator_name} {lines[row - 1].strip()} {column}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sampled(n: int, seed: int) -> dict[str, list[tuple[Change, WorkResult]]]:
     """Run mutants that are drawn from some of the modules with quick tests, none of those that are listed.
 
@@ -422,13 +430,7 @@ def sampled(n: int, seed: int) -> dict[str, list[tuple[Change, WorkResult]]]:
     for module in random.Random(seed).sample(QUICK, k=FEW):
         source, tests = (ROOT / module).read_text(encoding="utf-8"), Tests(module)
         lines = source.splitlines()
-
-        def drawn(item: WorkItem, lines: list[str] = lines) -> str:
-            row, column = item.mutations[0].start_pos
-            text = f"{seed} {item.mutations[0].operator_name} {lines[row - 1].strip()} {column}"
-            return hashlib.sha256(text.encode()).hexdigest()
-
-        mutants = {drawn(item): item for item in mutants_of(module, source).values()}
+        mutants = {rank(item, lines, seed): item for item in mutants_of(module, source).values()}
         pairs = ((mutants[key], change_of(source, mutants[key].mutations[0])) for key in sorted(mutants))
         new = ((item, change) for item, change in pairs if change not in known)
         found[module] = [

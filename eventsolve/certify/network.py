@@ -255,7 +255,9 @@ class _Run:
         voltage, current, start = ball(*row["v_initial"]), ball(*row["i_initial"]), at_time(0.0)
         release = start
         if box.start is not None:
-            if box.exact:
+            if (
+                box.exact
+            ):  # from its last event, whose numbers are exact: a spike is where it was before the cut
                 time, excess, now, free_at, free_low = (float(column[c]) for column in box.start[sample])
                 voltage, current, start = ball(row["v_leak"][0]) + excess, ball(now), at_time(time)
                 release = at_time(free_at, free_low)

@@ -347,8 +347,7 @@ def _rows(state: State, sample: int) -> dict[tuple[str, ...], States]:
 
 
 def _by_layer(network: Network, state: State, sample: int) -> list[tuple[Layer, States]]:
-    rows = _rows(state, sample)
-    return [(layer, rows[layer.name]) for layer in layers_of(network)]
+    return [(layer, state.taken_over("state", layer, sample, sample + 1)) for layer in layers_of(network)]
 
 
 def _fill(values: Reals, where: Coordinates, kind: str, layer: Layer, column: Reals) -> None:

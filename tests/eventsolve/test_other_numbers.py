@@ -9,6 +9,7 @@ from cuts import between
 from networks import EPS
 
 import eventsolve as es
+from eventsolve import dynamics
 
 AT, T_END = 22e-3, 60e-3
 INPUTS = {"in": es.SpikeTrains.from_lists([[[1e-3, 18e-3, 31e-3], [4e-3, 29e-3]]])}
@@ -129,3 +130,46 @@ def test_a_trust_radius_is_that_of_a_network_with_those_v_and_i(name, cycle):
     estimates = [es.trust_radius(solution, of, certify=False) for solution in (went_on, afresh)]
     np.testing.assert_allclose(estimates[0].radius, estimates[1].radius, rtol=1e-9)
     assert 0.0 < found.certified[0] <= estimates[0].radius[0]
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+@pytest.mark.parametrize("name", ["tau_mem", "tau_syn"])
+def test_a_continuation_reaches_as_far_as_that_of_a_network_with_those_v_and_i(name, cycle):
+    """At the state's own numbers, too, from which derivatives of distances say how far a branch reaches."""
+    first = es.solve(network(cycle), BEFORE, AT)
+    v, i = first.voltage("a", [AT])[0, :, 0], first.current("a", [AT])[0, :, 0]
+    moved = {"in": es.SpikeTrains.from_lists([[[31e-3 - AT], [29e-3 - AT]]])}
+    parameter, over = {name: {"a": np.ones(2)}}, (0.0, 1e-3)
+    solution = es.solve(network(cycle), AFTER, T_END, initial=first.final_state)
+    found = es.continuation(network(cycle), parameter, over, solution, initial=first.final_state)
+    afresh = es.solve(network(cycle, v, i), moved, T_END - AT)
+    wanted = es.continuation(network(cycle, v, i), parameter, over, afresh)
+    assert wanted.branches[0].reach[0] > 1e-5
+    np.testing.assert_allclose(found.branches[0].reach[0], wanted.branches[0].reach[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+def test_what_was_before_has_no_part_in_the_condition(cycle):
+    state = es.solve(network(cycle), BEFORE, AT).final_state
+    solution = es.solve(network(cycle), AFTER, T_END, initial=state)
+    found, wanted = (es.gradient_condition(of).errors for of in (solution, solution.from_start()))
+    for name in ("tau_mem", "tau_syn", "v_leak"):
+        assert found[name]["a"].size >= 2
+        np.testing.assert_array_equal(found[name]["a"], wanted[name]["a"])
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+def test_where_a_state_is_does_not_depend_on_the_numbers_of_who_asks(cycle):
+    before = es.solve(network(cycle), BEFORE, AT)
+    state, other = before.final_state, network(cycle, tau_mem=12e-3, tau_syn=9e-3, v_leak=0.25)
+    where = dynamics.coordinates(other, state)
+    at = dynamics.position(other, state)
+    v, i = before.voltage("a", [AT])[0, :, 0], before.current("a", [AT])[0, :, 0]
+    np.testing.assert_allclose(at[where.of("V", "a")], v, rtol=8 * EPS, atol=2 * EPS)
+    np.testing.assert_allclose(at[where.of("I", "a")], i, rtol=8 * EPS)
+    moves = dynamics.velocity(other, state)[where.of("V", "a")]
+    np.testing.assert_allclose(moves, (i - (v - 0.25)) / 12e-3, rtol=64 * EPS, atol=0)
+    by = np.zeros(at.size)
+    by[where.of("V", "a")] = 0.01
+    moved = dynamics.position(other, dynamics.displaced(other, state, by))
+    np.testing.assert_allclose(moved - at, by, rtol=0, atol=8 * EPS)
