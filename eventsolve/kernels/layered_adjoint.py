@@ -213,6 +213,19 @@ def group_backward(layer, run, group, member, schedule, here, cotangents, read, 
 
 
 @compiled
+def empty_sums(n_spikes, n_own, n_rows, n_synapses, n, wanted):
+    """Return Sums of nothing."""
+    return Sums(
+        np.zeros(n_spikes),
+        np.zeros(n_own),
+        np.zeros((n_rows, n_synapses if wanted.weight else 0)),
+        np.zeros((n_rows, n_synapses if wanted.delay else 0)),
+        np.zeros((n_rows, 8, n)),
+        wanted,
+    )
+
+
+@compiled
 def backward(layer, run, cotangents, wanted, per_sample, n_synapses, stop):
     """Return the gradients that one layer contributes.
 
@@ -237,14 +250,7 @@ def backward(layer, run, cotangents, wanted, per_sample, n_synapses, stop):
     spikes, own, start, after, t_end = run
     n_samples, n = spikes.offsets.size - 1, neurons.tau_mem.size
     n_rows = n_samples if per_sample else 1
-    sums = Sums(
-        np.zeros(spikes.times.size),
-        np.zeros(own.times.size),
-        np.zeros((n_rows, n_synapses if wanted.weight else 0)),
-        np.zeros((n_rows, n_synapses if wanted.delay else 0)),
-        np.zeros((n_rows, 8, n)),
-        wanted,
-    )
+    sums = empty_sums(spikes.times.size, own.times.size, n_rows, n_synapses, n, wanted)
     grazing = -1
     segments = empty_segments(256)
     # once: in a loop that would count references

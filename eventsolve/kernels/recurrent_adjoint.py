@@ -29,8 +29,9 @@ from eventsolve.kernels.arrivals import order_by_time, order_exactly
 from eventsolve.kernels.cells import advance
 from eventsolve.kernels.deliveries import deliveries_of, edges_of
 from eventsolve.kernels.elementary import decay
+from eventsolve.kernels.layered_adjoint import empty_sums
 from eventsolve.kernels.membrane import propagator, propagator_derivatives
-from eventsolve.kernels.tables import AT_START, Booleans, Integers, Reals, Sums
+from eventsolve.kernels.tables import AT_START, Booleans, Integers, Reals
 from eventsolve.kernels.times import is_after, later
 
 TRIGGERED, RELEASE, CROSSING, INSTANT_RELEASE, SAMPLED = 0, 1, 2, 3, 4
@@ -708,14 +709,7 @@ def mirror(neurons, efferents, run, own_of, cotangents, judged, wanted, per_samp
     sampled = cotangents.sampled
     n_rows = own.offsets.size - 1 if per_sample else 1
     n, n_synapses = neurons.tau_mem.size, efferents.weight.size
-    sums = Sums(
-        np.zeros(spikes.times.size),
-        np.zeros(own.times.size),
-        np.zeros((n_rows, n_synapses if wanted.weight else 0)),
-        np.zeros((n_rows, n_synapses if wanted.delay else 0)),
-        np.zeros((n_rows, 8, n)),
-        wanted,
-    )
+    sums = empty_sums(spikes.times.size, own.times.size, n_rows, n_synapses, n, wanted)
     slopes = Slopes(np.zeros(own.times.size), np.zeros(own.times.size + n), np.zeros(own.times.size))
     left = cotangents.slopes if cotangents.slopes.size > 0 else slopes.left
     longest = efferents.delay.max() if efferents.delay.size else 0.0
