@@ -97,9 +97,9 @@ def solve(
         Seconds, >= 0.
     initial : State, optional
         Where a solution of this network, or of one with other numbers, stopped: ``solution.final_state``. V, I and
-        refractory periods go on from what they were, by the numbers of this network, and spikes on their way by its
-        delays. Time goes on from there, so that inputs and t_end lie after it. By default V and I are the neurons'
-        v_initial and i_initial at time 0.
+        refractory periods go on from what they were, by the numbers of this network. Spikes on their way arrive by its
+        delays, if that is later: also where they had arrived by shorter ones. Time goes on from there, so that inputs
+        and t_end lie after it. By default V and I are the neurons' v_initial and i_initial at time 0.
     max_spikes : int
         How many spikes a sample may have in a population, or in the populations of a cycle.
     threads : int, optional

@@ -104,7 +104,9 @@ class Box:
     carried : mapping of str to Train
         Spikes before ``after`` that are on their way; their arrivals are those later than it.
     start : mapping of sample to Start, or None
-        None: V and I are v_initial and i_initial at time 0.
+        None: V and I are v_initial and i_initial at time 0. The radii of these are of V and I at t_start else.
+    begins : ndarray, (n_cells,)
+        The largest V with which each begins in a sample, at t_start.
     after, t_start, t_end : float
         Seconds.
     until : ndarray, (n_samples,)
@@ -122,6 +124,7 @@ class Box:
     trains: Mapping[str, Train]
     carried: Mapping[str, Train]
     start: Mapping[int, Start] | None
+    begins: Reals
     after: float
     t_start: float
     t_end: float
@@ -210,6 +213,7 @@ def box_of(solution: Solution, radii: Radii | None = None) -> Box:
         trains,
         _carried(solution, populations) if start is not None else {},
         start,
+        parameters["v_initial"].middle if start is None else _begins(solution, cells),
         solution.after,
         solution.t_start,
         solution.t_end,
@@ -266,6 +270,16 @@ def _start(solution: Solution, cells: Mapping[str, slice]) -> dict[int, Start]:
     states = [(of.time, of.u, of.i, of.free_at, of.free_low) for of in populations]
     columns = [np.concatenate(parts, axis=1) for parts in zip(nothing, *states, strict=True)]
     return {sample: Start(*(column[sample] for column in columns)) for sample in range(solution.n_samples)}
+
+
+def _begins(solution: Solution, cells: Mapping[str, slice]) -> Reals:
+    """Return the largest V of each cell at t_start, with what float64 may have taken from it."""
+    states, largest = solution.from_start(), [np.empty(0)]
+    for name in cells:
+        u, leak = states.start_states(name).u, solution.network.population(name).parameter("v_leak")
+        above = u + leak + 8 * np.finfo(np.float64).eps * (abs(u) + abs(leak))
+        largest.append(above.max(axis=0, initial=-np.inf))
+    return np.concatenate(largest)
 
 
 def _carried(solution: Solution, populations: Mapping[str, Any]) -> dict[str, Train]:
@@ -346,11 +360,13 @@ def _require_networks(box: Box) -> None:
                 f"with a radius of {float(n.radius[k])!r}"
             )
     threshold = box.parameters["v_threshold"]
-    for name in ("v_reset", "v_initial"):
-        n = box.parameters[name]
-        bad = (n.radius + threshold.radius > 0) & ~(
-            np.nextafter(n.middle + n.radius, np.inf)
-            < np.nextafter(threshold.middle - threshold.radius, -np.inf)
+    starting = "v_initial" if box.start is None else "V, with which the solution goes on,"
+    for name, middle, radius in (
+        ("v_reset", box.parameters["v_reset"].middle, box.parameters["v_reset"].radius),
+        (starting, box.begins, box.parameters["v_initial"].radius),
+    ):
+        bad = (radius + threshold.radius > 0) & ~(
+            np.nextafter(middle + radius, np.inf) < np.nextafter(threshold.middle - threshold.radius, -np.inf)
         )
         if bad.any():
             raise ValueError(

@@ -458,16 +458,19 @@ class _Run:
 def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, Moment, Moment]:
     """Return V, I, where a stream goes on, and when V was or will be released.
 
-    Up to then a neuron followed the numbers in the middle of the box: what is within it begins with the same V and I.
+    Up to then a neuron followed the numbers in the middle of the box: what is within it begins with the same V and I,
+    but for the radii of v_initial and i_initial, which are theirs.
     """
     assert box.start is not None
     n = {name: ball(float(box.parameters[name].middle[cell])) for name in ("tau_mem", "tau_syn", "v_leak")}
-    time, excess, current, free_at, free_low = (float(column[cell]) for column in box.start[sample])
+    time, excess, now, free_at, free_low = (float(column[cell]) for column in box.start[sample])
     rates, since, begin = rates_of(n["tau_mem"], n["tau_syn"]), at_time(time), at_time(box.t_start)
     release = at_time(free_at, free_low)
     moves = max(since, release, key=lambda m: (m.key, m.low))
     held_until = moves if (moves.key, moves.low) < (begin.key, begin.low) else begin
     _, decay_syn, _ = propagator(rates, elapsed(since, held_until))
-    u, i = ball(excess), ball(current) * decay_syn
+    u, i = ball(excess), ball(now) * decay_syn
     decay_mem, decay_syn, response = propagator(rates, elapsed(held_until, begin))
-    return n["v_leak"] + u * decay_mem + i * response, i * decay_syn, begin, release
+    around = [ball(0.0, float(box.parameters[name].radius[cell])) for name in ("v_initial", "i_initial")]
+    voltage, current = n["v_leak"] + u * decay_mem + i * response, i * decay_syn
+    return voltage + around[0], current + around[1], begin, release

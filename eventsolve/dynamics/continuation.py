@@ -445,7 +445,13 @@ def _asked(
         max_spikes = min(of.max_spikes, MOST_SPIKES) if isinstance(of, Problem) else MOST_SPIKES
     start = 0.0 if initial is None else initial.time
     unmoved = solve(network, inputs, start, initial=initial, max_spikes=max_spikes)
-    return Task(path_of(unmoved, parameter), of.t_end, initial, max_spikes), low, high
+    path = path_of(unmoved, parameter)
+    if initial is not None and not {"v_initial", "i_initial"}.isdisjoint(path.step):
+        raise ValueError(
+            "parameter must not move v_initial or i_initial where initial is given, which has V and I; "
+            f"got {path.words}"
+        )
+    return Task(path, of.t_end, initial, max_spikes), low, high
 
 
 def _require_sizes(network: Network, other: Network, orbit: bool) -> None:

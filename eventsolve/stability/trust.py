@@ -321,8 +321,8 @@ def _largest(box: Box, pattern: Pattern) -> float:
     middle = {name: box.parameters[name].middle for name in NEURON_PARAMETERS}
     rooms = [(middle[name], scale[name]) for name in ("tau_mem", "tau_syn")]
     rooms += [
-        (middle["v_threshold"] - middle[name], scale["v_threshold"] + scale[name])
-        for name in ("v_reset", "v_initial")
+        (middle["v_threshold"] - least, scale["v_threshold"] + scale[name])
+        for name, least in (("v_reset", middle["v_reset"]), ("v_initial", box.begins))
     ]
     ratios = [np.divide(a, b, out=np.full(a.size, np.inf), where=b > 0.0) for a, b in rooms]
     return float(np.concatenate([*ratios, [np.inf]]).min())

@@ -173,3 +173,39 @@ def test_where_a_state_is_does_not_depend_on_the_numbers_of_who_asks(cycle):
     by[where.of("V", "a")] = 0.01
     moved = dynamics.position(other, dynamics.displaced(other, state, by))
     np.testing.assert_allclose(moved - at, by, rtol=0, atol=8 * EPS)
+
+
+def leaking(v_leak, v_threshold=1.0, **numbers):
+    net = es.Network()
+    net.add_population("a", 1, es.LIF(20e-3, 5e-3, v_leak=v_leak, v_threshold=v_threshold, **numbers))
+    return net
+
+
+def test_no_box_has_a_threshold_below_the_v_with_which_it_goes_on():
+    """Such networks are refused; V falls from 0.83 here, so that none of them would spike."""
+    state = es.solve(leaking(0.9), {}, 50e-3).final_state
+    solution = es.solve(leaking(0.0), {}, 80e-3, initial=state)
+    v = float(solution.voltage("a", [50e-3])[0, 0, 0])
+    assert es.certify(solution, radii={"v_threshold": 0.999 * (1.0 - v)}).proven
+    with pytest.raises(
+        ValueError, match="radii must leave V, with which the solution goes on, below v_threshold"
+    ):
+        es.certify(solution, radii={"v_threshold": 1.001 * (1.0 - v)})
+    afresh = es.solve(leaking(0.0, v_initial=v), {}, 30e-3)
+    found, wanted = (es.trust_radius(s, {"v_threshold": {"a": np.ones(1)}}) for s in (solution, afresh))
+    assert 0.0 < found.certified[0] < 1.0 - v
+    np.testing.assert_allclose(found.certified, wanted.certified, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["v_initial", "i_initial"])
+def test_the_radius_of_v_initial_is_of_the_v_with_which_it_goes_on(name):
+    first = es.solve(leaking(1.5), {}, 10e-3)
+    solution = es.solve(leaking(1.6), {}, 40e-3, initial=first.final_state)
+    v, i = (float(of("a", [10e-3])[0, 0, 0]) for of in (first.voltage, first.current))
+    afresh = es.solve(leaking(1.6, v_initial=v, i_initial=i), {}, 30e-3)
+    of = {name: {"a": np.ones(1)}}
+    found, wanted = (es.trust_radius(s, of) for s in (solution, afresh))
+    assert found.certified[0] > 0.0
+    np.testing.assert_allclose(found.certified, wanted.certified, rtol=1e-6)
+    with pytest.raises(ValueError, match="must not move v_initial or i_initial where initial is given"):
+        es.continuation(leaking(1.6), of, (0.0, 0.1), solution, initial=first.final_state)

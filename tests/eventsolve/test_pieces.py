@@ -7,7 +7,7 @@ import pytest
 from comparing import Comparison
 from cuts import between, loops
 from directions import central_difference, flat, known_to, products, random_direction
-from memory import noisy, peak
+from memory import in_a_fresh_process, noisy, peak
 from networks import EPS, random_case, slopes
 
 import eventsolve as es
@@ -403,21 +403,28 @@ def test_what_cannot_be_done_in_pieces_is_refused_by_name(said):
 # -- memory ----------------------------------------------------------------------------------------------------
 
 
-def test_the_memory_is_that_of_a_piece_however_long_the_stream():
-    """But for 40 bytes or so of every input spike, and the states at the cuts: 100 neurons with 48 bytes each."""
+def in_pieces_and_whole(lengths):
+    """How much memory gradients of streams take in pieces, what they keep by rights, and that of the longest whole."""
     loss = losses.MeanVoltageCrossEntropy("out", [1])
     net, inputs = noisy(1.0)
     es.value_and_grad_in_pieces(net, inputs, 1.0, loss, 2)  # compiled, and with all its pages
-    in_pieces, kept, values = {}, {}, {}
-    for seconds in (6.0, 12.0):
+    in_pieces, kept = [], []
+    for seconds in lengths:
         net, inputs = noisy(seconds)
-        in_pieces[seconds], (values[seconds], _) = peak(
+        taken, (value, _) = peak(
             lambda net=net, s=seconds, given=inputs: es.value_and_grad_in_pieces(
                 net, given, s, loss, int(2 * s)
             )
         )
-        kept[seconds] = 40 * inputs["in"].n_spikes + 50 * 100 * 2 * seconds
-    whole, (value, _) = peak(lambda: es.value_and_grad(es.solve(net, inputs, 12.0), loss))
-    assert value == pytest.approx(values[12.0], rel=1e-9, abs=0.0)
-    assert in_pieces[12.0] < 0.2 * whole
-    assert in_pieces[12.0] - in_pieces[6.0] < kept[12.0] - kept[6.0] + 2**20  # the allocator's own rounding
+        in_pieces.append(taken)
+        kept.append(40 * inputs["in"].n_spikes + 50 * 100 * 2 * seconds)
+    whole, (wanted, _) = peak(lambda: es.value_and_grad(es.solve(net, inputs, lengths[-1]), loss))
+    return in_pieces, kept, value, whole, wanted
+
+
+def test_the_memory_is_that_of_a_piece_however_long_the_stream():
+    """But for 40 bytes or so of every input spike, and the states at the cuts: 100 neurons with 48 bytes each."""
+    in_pieces, kept, value, whole, wanted = in_a_fresh_process(in_pieces_and_whole, (6.0, 12.0))
+    assert wanted == pytest.approx(value, rel=1e-9, abs=0.0)
+    assert in_pieces[1] < 0.2 * whole
+    assert in_pieces[1] - in_pieces[0] < kept[1] - kept[0] + 2**20  # the allocator's own rounding

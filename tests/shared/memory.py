@@ -2,6 +2,8 @@
 
 import ctypes
 import gc
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
@@ -22,6 +24,12 @@ def peak(work):
     before = now("VmRSS")
     result = work()
     return now("VmHWM") - before, result
+
+
+def in_a_fresh_process(measure, *arguments):
+    """What a function of a test module measures in a process that has done nothing else, of which no memory is free."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        return executor.submit(measure, *arguments).result()
 
 
 def noisy(seconds):
