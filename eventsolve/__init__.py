@@ -28,7 +28,6 @@ from eventsolve.observe import observe as observe
 from eventsolve.pieces import value_and_grad_in_pieces as value_and_grad_in_pieces
 from eventsolve.problem import Problem as Problem
 from eventsolve.solution import Solution as Solution
-from eventsolve.solution import State as State
 from eventsolve.solve import RepeatedSpikeError as RepeatedSpikeError
 from eventsolve.solve import SpikeBudgetError as SpikeBudgetError
 from eventsolve.solve import solve as solve
@@ -45,6 +44,7 @@ from eventsolve.stability.spread import Spread as Spread
 from eventsolve.stability.spread import spread as spread
 from eventsolve.stability.trust import TrustRadius as TrustRadius
 from eventsolve.stability.trust import trust_radius as trust_radius
+from eventsolve.state import State as State
 from eventsolve.tangents import Tangents as Tangents
 from eventsolve.tangents import jvp as jvp
 from eventsolve.units import UnitWarning as UnitWarning

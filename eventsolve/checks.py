@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,12 @@ def instance(name: str, given: object, kind: type) -> None:
     if not isinstance(given, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise TypeError(f"{name} must be {article} {kind.__name__}; got {shown(given)}")
+
+
+def require_mapping(name: str, given: object, of: str) -> None:
+    """Raise a TypeError if what was given is no mapping, which is of what to what."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a mapping of {of}; got {shown(given)}")
 
 
 def first_entry(values: NDArray[Any], bad: NDArray[np.bool_]) -> str:

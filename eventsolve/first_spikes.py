@@ -13,10 +13,11 @@ from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer
-from eventsolve.solution import Chunk, Graze, Solution, State, Stopped, gather
+from eventsolve.solution import Chunk, Graze, Solution, Stopped, gather
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, stopped_error
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State
 
 PILOT = 16
 """Samples of a large batch that are solved to t_end, for an idea of how far the others have to be."""

@@ -17,7 +17,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, real_array, refuse_units, seconds_array, shown
+from eventsolve.checks import (
+    count,
+    first_entry,
+    real_array,
+    refuse_units,
+    require_mapping,
+    seconds_array,
+    shown,
+)
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.shown import Shown, Summary, arrow, brief, called, ms, several
 
@@ -380,7 +388,7 @@ class Network(Shown):
 
     def with_neurons(self, neurons: Mapping[str, LIF | LI]) -> Network:
         """Return the network with other neuron parameters."""
-        _require_mapping("neurons", neurons, "names to LIF or LI")
+        require_mapping("neurons", neurons, "names to LIF or LI")
         for name, neuron in neurons.items():
             if self.population(name).neuron is None:
                 raise ValueError(f"neurons name {name!r}, which is an input: it has no parameters")
@@ -422,7 +430,7 @@ class Network(Shown):
         return replace(projection, weight=new)
 
     def _with_projections(self, what: str, values: Mapping[Key, Any], change: Any) -> Network:
-        _require_mapping(what, values, f"(pre, post) to {what}")
+        require_mapping(what, values, f"(pre, post) to {what}")
         known = self.projections
         for key in values:
             if key not in known:
@@ -467,11 +475,6 @@ def _kind(neuron: LIF | LI) -> str:
         return f"{name} {low:.6g} ms" if low == high else f"{name} {low:.6g} to {high:.6g} ms"
 
     return f"{type(neuron).__name__}, {span('tau_mem')}, {span('tau_syn')}"
-
-
-def _require_mapping(name: str, values: object, of: str) -> None:
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{name} must be a mapping of {of}; got {shown(values)}")
 
 
 def parameters_of(neuron: LIF | LI) -> tuple[str, ...]:

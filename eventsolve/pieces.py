@@ -40,9 +40,10 @@ from eventsolve.network import Network
 from eventsolve.quadrature import require_continuous
 from eventsolve.reductions import USUAL, Reduction
 from eventsolve.schedule import Layer
-from eventsolve.solution import Maxima, Solution, State
+from eventsolve.solution import Maxima, Solution
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solved
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State
 
 Reals = NDArray[np.float64]
 Places = NDArray[np.int64]

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from eventsolve.frozen import FrozenMapping
 from eventsolve.kernels.tables import Afferents, ByTarget, Efferents, Neurons, ScheduleGroups, States
 from eventsolve.network import Key, Network, Population, Projection, solving_order
 
@@ -203,6 +204,11 @@ class Layer:
         )
 
     @cached_property
+    def delays(self) -> Mapping[Key, Any]:
+        """The delays of each projection: a number where it is that of all, else like the weight, in seconds."""
+        return FrozenMapping({p.key: _delays_of(p) for p in self.projections})
+
+    @cached_property
     def slowest(self) -> float:
         """The longest time constant of a neuron, in seconds; 0 without neurons."""
         return float(max(self.neurons.tau_mem.max(initial=0.0), self.neurons.tau_syn.max(initial=0.0)))
@@ -236,6 +242,15 @@ def layers_of(network: Network) -> tuple[Layer, ...]:
         )
     layers: tuple[Layer, ...] = network.layers
     return layers
+
+
+def _delays_of(projection: Projection) -> Any:
+    """Return a projection's delays; a sparse matrix also says which synapses there are, over which spikes are sent."""
+    delay = projection.delay
+    first = float(delay[0]) if delay.size else 0.0
+    if (delay == first).all() and not (first and sp.issparse(projection.weight)):
+        return first
+    return projection.shaped(delay)
 
 
 def _layer(network: Network, names: list[str], rank: Mapping[str, int], *, cyclic: bool) -> Layer:

@@ -17,7 +17,7 @@ from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels import trajectories
 from eventsolve.kernels.cells import states_at
-from eventsolve.kernels.tables import Neurons, Run, Spikes, States
+from eventsolve.kernels.tables import Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
 from eventsolve.mean_voltages import is_readout, mean_voltages_of
 from eventsolve.network import Network
@@ -25,6 +25,7 @@ from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State, delays_of, initial_states, neurons_of
 
 if TYPE_CHECKING:
     from eventsolve.stability.ties import Tie
@@ -101,71 +102,6 @@ class Chunk(NamedTuple):
     queued: dict[tuple[str, ...], Spikes]
     start: dict[tuple[str, ...], States]
     end: dict[tuple[str, ...], States]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class State(Frozen):
-    """Where a solution stopped, for :func:`solve` to go on from, bit for bit as if it had not stopped.
-
-    Attributes
-    ----------
-    time : float
-        Seconds: the solution's t_end.
-    n_samples : int
-    on_the_way : mapping of str to SpikeTrains
-        Spikes up to then that have synapses over which they have not arrived.
-    low : mapping of str to ndarray of float64, (n_spikes,)
-        What their times leave of exact sums, in seconds: :mod:`eventsolve.kernels.times`.
-    turns : mapping of str to ndarray of int64, (n_spikes,)
-        The order in which those occurred that populations of one cycle made at one time.
-    layers : mapping of population names to States
-        Every neuron's state after its last event.
-    neurons : mapping of population names to Neurons
-        The numbers of the neurons, by which V and I have moved since. A network with others goes on from V and I as
-        they are at ``time``.
-    """
-
-    time: float
-    n_samples: int
-    on_the_way: Mapping[str, SpikeTrains]
-    low: Mapping[str, NDArray[np.float64]] = field(repr=False)
-    turns: Mapping[str, NDArray[np.int64]] = field(repr=False)
-    layers: Mapping[tuple[str, ...], States] = field(repr=False)
-    neurons: Mapping[tuple[str, ...], Neurons] = field(repr=False)
-
-    def _summary(self) -> Summary:
-        title = f"State({several(self.n_samples, 'sample')} at {ms(self.time)})"
-        return title, [
-            (name, f"{several(t.n_spikes, 'spike')} on the way") for name, t in self.on_the_way.items()
-        ]
-
-    def taken_over(self, argument: str, layer: Layer, low: int, high: int) -> States:
-        """Return copies of some samples' states of a layer of a network, from which that goes on by its own numbers.
-
-        If these are others, V and I are brought to the state's time by those that they followed.
-
-        Raises
-        ------
-        ValueError
-            If a threshold of the network is not above V; ``argument`` names the state.
-        """
-        states = States(*(column[low:high].copy() for column in self.layers[layer.name]))
-        before, after = self.neurons[layer.name], layer.neurons
-        decisive = ("tau_mem", "tau_syn", "v_leak", "v_threshold")
-        if all(np.array_equal(getattr(before, name), getattr(after, name)) for name in decisive):
-            return states
-        at = States(*call(states_at, before, states, self.time))
-        u = at.u + (before.v_leak - after.v_leak)
-        over = np.argwhere(u >= after.v_threshold - after.v_leak)
-        if over.size:
-            sample, number = (int(k) for k in over[0])
-            population, neuron = layer.neuron_of(number)
-            raise ValueError(
-                f"{argument} must have V below the threshold of every neuron; that of neuron {neuron} of "
-                f"{population!r} in sample {low + sample} is {float(u[sample, number] + after.v_leak[number])!r}, and "
-                f"its v_threshold {float(after.v_threshold[number])!r}"
-            )
-        return at._replace(u=u)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -313,6 +249,7 @@ class Solution(Frozen):
             turns,
             states,
             neurons_of(self.network),
+            delays_of(self.network),
         )
 
     @cached_property
@@ -671,18 +608,6 @@ def places_of(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
         order = np.lexsort((n, t, samples))
     block = np.searchsorted(layer.offsets, own.neurons[order], side="right") - 1
     return {name: order[block == k] for k, name in enumerate(layer.name)}
-
-
-def neurons_of(network: Network) -> dict[tuple[str, ...], Neurons]:
-    """Return the numbers of a network's neurons, as a State has them."""
-    return {layer.name: layer.neurons for layer in layers_of(network)}
-
-
-def initial_states(layer: Layer, n_samples: int) -> States:
-    """Return the states at time 0 of all neurons of a layer."""
-    if n_samples == 1:
-        return layer.initial
-    return States(*(np.repeat(column, n_samples, axis=0) for column in layer.initial))
 
 
 def _still_on_the_way(

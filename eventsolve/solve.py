@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from eventsolve.checks import first_entry, seconds, shown
+from eventsolve.checks import seconds, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.errors import Carrying
-from eventsolve.kernels.tables import BUDGET, Neurons, States
+from eventsolve.kernels.tables import BUDGET
 from eventsolve.magnitudes import warn_of_times
 from eventsolve.network import LARGEST, Network
 from eventsolve.schedule import Layer, layers_of
-from eventsolve.solution import Chunk, Graze, Solution, State
+from eventsolve.solution import Chunk, Graze, Solution
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State
 
 MAX_SPIKES = 10_000_000
 """Spikes that one sample of one layer may have unless told otherwise."""
@@ -97,9 +96,10 @@ def solve(
         Seconds, >= 0.
     initial : State, optional
         Where a solution of this network, or of one with other numbers, stopped: ``solution.final_state``. V, I and
-        refractory periods go on from what they were, by the numbers of this network. Spikes on their way arrive by its
-        delays, if that is later: also where they had arrived by shorter ones. Time goes on from there, so that inputs
-        and t_end lie after it. By default V and I are the neurons' v_initial and i_initial at time 0.
+        refractory periods go on from what they were, by the numbers of this network. Spikes on their way arrive by the
+        delays they were sent with; a network that has others where a spike is on its way is refused. Time goes on from
+        there, so that inputs and t_end lie after it. By default V and I are the neurons' v_initial and i_initial at
+        time 0.
     max_spikes : int
         How many spikes a sample may have in a population, or in the populations of a cycle.
     threads : int, optional
@@ -118,7 +118,8 @@ def solve(
     ------
     ValueError
         If inputs are missing, unknown, of the wrong size or of different batch sizes, t_end is not finite and >= 0, or
-        the initial state does not fit, or has a V that is not below this network's threshold.
+        the initial state does not fit, has a V that is not below this network's threshold, or spikes on their way
+        over synapses or delays that are others here.
     SpikeBudgetError
         If a sample has more than max_spikes, as a runaway loop has.
     RepeatedSpikeError
@@ -171,7 +172,7 @@ def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[L
     warn_of_times(network, inputs, t_end)
     layers = layers_of(network)
     if initial is not None:
-        _check_initial(network, layers, inputs, n_samples, initial, t_end)
+        _check_initial(network, inputs, n_samples, initial, t_end)
     return t_end, n_samples, layers
 
 
@@ -187,7 +188,6 @@ def checked_duration(t_end: float) -> float:
 
 def _check_initial(
     network: Network,
-    layers: tuple[Layer, ...],
     inputs: Mapping[str, SpikeTrains],
     n_samples: int,
     initial: State,
@@ -195,86 +195,17 @@ def _check_initial(
 ) -> None:
     if not isinstance(initial, State):
         raise TypeError(f"initial must be the final_state of a solution; got {type(initial).__name__}")
-    if not 0.0 <= initial.time < math.inf:
-        raise ValueError(f"initial.time must be finite and >= 0; got {initial.time!r}")
-    sizes = {layer.name: layer.size for layer in layers}
-    given = {name: states.u.shape[1] for name, states in initial.layers.items()}
-    if sizes != given:
-        raise ValueError(f"initial must be of the same populations, {sizes}; got {given}")
+    initial.require_fit("initial", network)
     if initial.n_samples != n_samples:
         raise ValueError(f"initial has {initial.n_samples} samples, inputs have {n_samples}")
     if t_end < initial.time:
         raise ValueError(f"t_end must not be before the initial state's {initial.time!r} s; got {t_end!r}")
-    for layer in layers:
-        _check_states(layer, initial)
-        _check_neurons(layer, initial)
-    for name in {p.pre: None for p in network.projections.values()}:
-        _check_under_way(name, network.population(name).size, initial)
+    initial.require_arrivals("initial", network)
     for name, trains in inputs.items():
         if trains.n_spikes and trains.times.min() <= initial.time:
             raise ValueError(
                 f"inputs[{name!r}] must lie after the initial state's {initial.time!r} s; "
                 f"got a spike at {float(trains.times.min())!r} s"
-            )
-
-
-def _check_states(layer: Layer, initial: State) -> None:
-    states = initial.layers[layer.name]
-    for what, column in zip(States._fields, states, strict=True):
-        where = f"initial.layers[{layer.name!r}].{what}"
-        shape = (initial.n_samples, layer.size)
-        if not (isinstance(column, np.ndarray) and column.dtype == np.float64 and column.shape == shape):
-            raise ValueError(f"{where} must be float64 of shape {shape}; got {shown(column)}")
-        finite = np.isfinite(column) if what in ("u", "i") else ~np.isnan(column)
-        if not finite.all():
-            raise ValueError(f"{where} must be finite; {first_entry(column, ~finite)}")
-    if (states.time > initial.time).any():
-        raise ValueError(
-            f"initial.layers[{layer.name!r}].time must not be after the state's {initial.time!r} s; "
-            f"{first_entry(states.time, states.time > initial.time)}"
-        )
-
-
-def _check_neurons(layer: Layer, initial: State) -> None:
-    neurons = initial.neurons.get(layer.name)
-    where = f"initial.neurons[{layer.name!r}]"
-    if not isinstance(neurons, Neurons):
-        raise ValueError(
-            f"{where} must be the numbers of the neurons, as final_state has them; got {shown(neurons)}"
-        )
-    for name, least in (("tau_mem", 0.0), ("tau_syn", 0.0), ("v_leak", -math.inf)):
-        column = getattr(neurons, name)
-        if not (
-            isinstance(column, np.ndarray) and column.dtype == np.float64 and column.shape == (layer.size,)
-        ):
-            raise ValueError(f"{where}.{name} must be float64 of shape ({layer.size},); got {shown(column)}")
-        bad = ~((column > least) & (column < math.inf))
-        if bad.any():
-            raise ValueError(
-                f"{where}.{name} must be finite{' and > 0' if least == 0.0 else ''}; {first_entry(column, bad)}"
-            )
-
-
-def _check_under_way(name: str, size: int, initial: State) -> None:
-    where = f"initial.on_the_way[{name!r}]"
-    trains = initial.on_the_way.get(name)
-    if not isinstance(trains, SpikeTrains):
-        raise ValueError(f"{where} must be SpikeTrains; got {shown(trains)}")
-    if (trains.n_samples, trains.n_neurons) != (initial.n_samples, size):
-        raise ValueError(
-            f"{where} must have {initial.n_samples} samples of {size} neurons; "
-            f"got {trains.n_samples} of {trains.n_neurons}"
-        )
-    if (trains.times > initial.time).any():
-        raise ValueError(
-            f"{where} must not be after the state's {initial.time!r} s; "
-            f"{first_entry(trains.times, trains.times > initial.time)}"
-        )
-    beside: dict[str, Any] = {"low": initial.low.get(name), "turns": initial.turns.get(name)}
-    for what, given in beside.items():
-        if not isinstance(given, np.ndarray) or given.shape != (trains.n_spikes,):
-            raise ValueError(
-                f"initial.{what}[{name!r}] must have one entry for each of {trains.n_spikes} spikes; got {shown(given)}"
             )
 
 

@@ -16,8 +16,9 @@ from eventsolve.kernels.recurrent import solve_queue
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer
-from eventsolve.solution import Chunk, Graze, State, gather, initial_states, places_of
+from eventsolve.solution import Chunk, Graze, gather, places_of
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State, initial_states
 
 
 class Stop(NamedTuple):

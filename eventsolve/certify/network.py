@@ -274,12 +274,12 @@ class _Run:
         for name, train in box.carried.items():
             for spike in sample_spikes(train, sample):
                 moment, source = at_time(spike.time, spike.low), names[name] + spike.neuron
-                bundles = [
-                    bundle
-                    for bundle in self.wiring.bundles.get(source, [])
-                    if order(later(moment, bundle.delay, bundle.exact), after) == 1
-                ]
-                self._send(moment, bundles, source, turn=spike.turn)
+                due: dict[int | None, list[Bundle]] = {}
+                for bundle in self.wiring.bundles.get(source, []):
+                    due.setdefault(order(later(moment, bundle.delay, bundle.exact), after), []).append(bundle)
+                # what has arrived in some networks of the box, and in others has not, is open
+                self._deliver_later(moment, due.get(None, []), source, spike.turn, lost=True)
+                self._send(moment, due.get(1, []), source, turn=spike.turn)
         for name, train in box.trains.items():
             for spike in sample_spikes(train, sample):
                 moment, source = at_time(spike.time), names[name] + spike.neuron

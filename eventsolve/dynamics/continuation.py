@@ -38,8 +38,9 @@ from eventsolve.jobs import advancing
 from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.shown import Summary, several
-from eventsolve.solution import Solution, State
+from eventsolve.solution import Solution
 from eventsolve.solve import solve
+from eventsolve.state import State
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -451,6 +452,13 @@ def _asked(
             "parameter must not move v_initial or i_initial where initial is given, which has V and I; "
             f"got {path.words}"
         )
+    if initial is not None and "delay" in path.step:
+        for value in (low, high):
+            delays = {
+                key: network.projections[key].shaped(np.maximum(start + value * path.step["delay"][key], 0.0))
+                for key, start in path.start["delay"].items()
+            }
+            initial.require_arrivals("initial", network.with_delays(delays))
     return Task(path, of.t_end, initial, max_spikes), low, high
 
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import UndefinedGradientError
@@ -28,11 +29,12 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call, interruptible
 from eventsolve.kernels.tables import Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
-from eventsolve.network import Network
+from eventsolve.network import Key, Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
-from eventsolve.solution import Chunk, Solution, State, gather, neurons_of, own_spikes, places_of
+from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State, delays_of, neurons_of
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -199,7 +201,7 @@ def coordinates(network: Network, state: State, *, sample: int = 0) -> Coordinat
     ValueError
         If the sample does not exist.
     """
-    return _coordinates(network, _rows(state, sample), _on_the_way(state, sample), state.time)
+    return _coordinates(network, _rows(network, state, sample), _on_the_way(state, sample), state.time)
 
 
 def position(network: Network, state: State, *, sample: int = 0) -> Reals:
@@ -291,7 +293,7 @@ def displaced(network: Network, state: State, by: ArrayLike, *, sample: int = 0)
         now = np.full((1, layer.size), state.time)
         layers[layer.name] = States(now, u[None], i[None], free_at[None], free_low[None], now)
     on_the_way, low, turns = {}, {}, {}
-    longest = _longest_delays(network)
+    longest = _longest_delays(state.delays)
     for name, spikes in _on_the_way(state, sample).items():
         times, rests = spikes.times.copy(), spikes.low.copy()
         if name in where.populations:
@@ -319,6 +321,7 @@ def displaced(network: Network, state: State, by: ArrayLike, *, sample: int = 0)
         FrozenMapping(turns),
         FrozenMapping(layers),
         FrozenMapping(neurons_of(network)),
+        state.delays,
     )
 
 
@@ -338,11 +341,12 @@ def _row(states: States, sample: int) -> States:
     return States(*(column[sample : sample + 1].copy() for column in states))
 
 
-def _rows(state: State, sample: int) -> dict[tuple[str, ...], States]:
+def _rows(network: Network, state: State, sample: int) -> dict[tuple[str, ...], States]:
     if not isinstance(state, State):
         raise TypeError(f"state must be a State; got {shown(state)}")
     if isinstance(sample, bool) or not isinstance(sample, int) or not 0 <= sample < state.n_samples:
         raise ValueError(f"sample must be one of {state.n_samples}, from 0; got {sample!r}")
+    state.require_fit("state", network)
     return {name: _row(states, sample) for name, states in state.layers.items()}
 
 
@@ -376,10 +380,11 @@ def _piece(spikes: Spikes, sample: int) -> _Under:
     return _Under(spikes.times[here], spikes.neurons[here], spikes.low[here], spikes.arrivals[here])
 
 
-def _longest_delays(network: Network) -> dict[str, float]:
+def _longest_delays(delays: Mapping[Key, Any]) -> dict[str, float]:
     longest: dict[str, float] = {}
-    for p in network.projections.values():
-        longest[p.pre] = max(longest.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
+    for (pre, *_), delay in delays.items():
+        values = delay.data if sp.issparse(delay) else np.asarray(delay)
+        longest[pre] = max(longest.get(pre, 0.0), float(values.max(initial=0.0)))
     return longest
 
 
@@ -476,7 +481,7 @@ def _carried_through(
             ended[name] = (v[place], i[place], release[place])
     ends = {name: _row(states, sample) for name, states in chunk.end.items()}
     under_way, still = {}, {}
-    for name, longest in _longest_delays(network).items():
+    for name, longest in _longest_delays(delays_of(network)).items():
         sent = [(chunk.carried[name], before[name])] if name in chunk.carried else []
         sent.append((chunk.spikes[name], moved[name]))
         found = [_late(spikes, rows, sample, longest, solution.t_end) for spikes, rows in sent]

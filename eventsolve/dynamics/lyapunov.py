@@ -31,9 +31,10 @@ from eventsolve.jobs import Advance, advancing, finished
 from eventsolve.network import Network
 from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several
-from eventsolve.solution import Solution, State
+from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, SpikeBudgetError, StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State
 
 Reals = NDArray[np.float64]
 Inputs: TypeAlias = Mapping[str, SpikeTrains] | Callable[[float, float], Mapping[str, SpikeTrains]]
@@ -311,6 +312,7 @@ def _single(state: State, sample: int) -> State:
             for name, states in state.layers.items()
         },
         state.neurons,
+        state.delays,
     )
 
 

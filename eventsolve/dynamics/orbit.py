@@ -21,9 +21,10 @@ from eventsolve.kernels.tables import States
 from eventsolve.network import Network
 from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several
-from eventsolve.solution import Solution, State, neurons_of
+from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains, sorted_trains
+from eventsolve.state import State, delays_of, neurons_of
 
 ASTRAY = 1e-6
 """As a part of the period: how far the solver's spikes may be from the orbit's before they count as others."""
@@ -270,7 +271,7 @@ def _state_of(rhythm: Rhythm, inputs: Mapping[str, SpikeTrains]) -> State:
             0.0 * when,
             when.copy(),
         )
-    return State(time, 1, on_the_way, low, turns, layers, neurons_of(network))
+    return State(time, 1, on_the_way, low, turns, layers, neurons_of(network), delays_of(network))
 
 
 def _monodromy(solution: Solution) -> Reals:

@@ -26,9 +26,10 @@ from eventsolve.frozen import Frozen
 from eventsolve.kernels.tables import States
 from eventsolve.network import Network
 from eventsolve.shown import Summary, ms
-from eventsolve.solution import Solution, State
+from eventsolve.solution import Solution
 from eventsolve.solve import solve
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.state import State
 
 Onto = Literal["V", "I"]
 
@@ -313,4 +314,4 @@ def _repeated_state(state: State, n: int, name: str) -> State:
         layer: States(*(np.repeat(column, n, axis=0) for column in states))
         for layer, states in state.layers.items()
     }
-    return State(state.time, n, on_the_way, low, turns, layers, state.neurons)
+    return State(state.time, n, on_the_way, low, turns, layers, state.neurons, state.delays)

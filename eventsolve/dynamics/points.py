@@ -13,10 +13,11 @@ from eventsolve.interrupts import call
 from eventsolve.kernels import distance_tangents, distances
 from eventsolve.kernels.trajectories import ARRIVAL, ENDING, HELD, SPIKE
 from eventsolve.patterns import Pattern, scales_of
-from eventsolve.solution import Solution, State
+from eventsolve.solution import Solution
 from eventsolve.solve import solve
 from eventsolve.stability.margins import rows_of, spiking_layers
 from eventsolve.stability.studies import Study, given, places_in, study_of
+from eventsolve.state import State
 from eventsolve.tangents import jvp
 
 Reals = NDArray[np.float64]

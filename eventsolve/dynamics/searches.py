@@ -15,9 +15,10 @@ from eventsolve.dynamics.newton import CLOSE, EPS, begun, pattern_of, solved
 from eventsolve.dynamics.orbit import NoOrbitError, Orbit, framed, orbit_of, repeated
 from eventsolve.jobs import Advance, advancing
 from eventsolve.network import Network
-from eventsolve.solution import Solution, State
+from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains, sorted_trains
+from eventsolve.state import State
 
 NEAR = 0.05
 """How close a trajectory has to return, as a part of the period, for Newton's method to be tried from there."""

@@ -1,7 +1,6 @@
 """Solutions that go on with other numbers: V and I are what they were, and move by the new ones from then on."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,20 +98,6 @@ def test_a_voltage_beyond_the_new_threshold_is_refused():
     )
     with pytest.raises(ValueError, match=re.escape(said)):
         es.solve(network(False, v_threshold=0.2), AFTER, T_END, initial=state)
-
-
-@pytest.mark.parametrize("bad", [None, "none", "tau"])
-def test_a_state_without_its_numbers_is_refused(bad):
-    state = es.solve(network(False), BEFORE, AT).final_state
-    given = {("a",): state.neurons[("a",)]}
-    if bad is None:
-        given = {}
-    elif bad == "none":
-        given[("a",)] = None
-    else:
-        given[("a",)] = given[("a",)]._replace(tau_mem=np.array([20e-3, -1.0]))
-    with pytest.raises(ValueError, match=re.escape("initial.neurons[('a',)]")):
-        es.solve(network(False), AFTER, T_END, initial=replace(state, neurons=given))
 
 
 @pytest.mark.parametrize("cycle", [False, True])
