@@ -339,7 +339,9 @@ class TestErrors:
             es.solve(net, loop.trains(), 50e-3, initial=state)
         with pytest.raises(ValueError, match="initial has 2 samples"):
             es.solve(net, {"in": later["in"].select([0])}, 50e-3, initial=state)
-        with pytest.raises(ValueError, match="initial must have as many neurons as the network: 10 in the cycle"):
+        with pytest.raises(
+            ValueError, match="initial must have as many neurons as the network: 10 in the cycle"
+        ):
             es.solve(Loop(3, n=5).network(), later, 50e-3, initial=state)
         with pytest.raises(TypeError, match="initial must be the final_state"):
             es.solve(net, later, 50e-3, initial=10e-3)
