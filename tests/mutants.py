@@ -12,7 +12,8 @@ this repository: so whatever is planted is read, wherever it is.
 
 Results are kept in build/mutants, one SQLite session of cosmic-ray for each module, and a run goes on where it was
 interrupted as long as the module and its tests are what they were. ``--sample`` draws some, of a few modules, and keeps
-nothing.
+nothing; neither does ``--chosen``, which plants those of tests/data/chosen_mutants.json instead: somebody who read a
+module as an adversary chose them.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ from parso.python.tree import Keyword, Name
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "build" / "mutants"
 EQUIVALENT = ROOT / "tests" / "data" / "equivalent_mutants.json"
+CHOSEN = ROOT / "tests" / "data" / "chosen_mutants.json"
 COPIED = ("eventsolve", "validation", "tests", "pytest_eventsolve.py", "setup.cfg", "pyproject.toml")
 PATIENCE, MOMENT = 5.0, 10.0
 """How many times as long as without it, and how many seconds more, a mutant may take: then it counts as noticed."""
@@ -98,8 +100,16 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_certify.py",
         "tests/eventsolve/test_certify_gradients.py",
     ),
+    "eventsolve/certify/boxes.py": (
+        f"{CERTIFY}/test_boxes.py",
+        "tests/eventsolve/test_certify_boxes.py",
+    ),
     "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
     "eventsolve/kernels/queues.py": ("tests/eventsolve/test_queue_order.py",),
+    "eventsolve/kernels/recurrent.py": (
+        "tests/eventsolve/kernels/test_event_loop.py",
+        "tests/eventsolve/test_queue_order.py",
+    ),
     "eventsolve/kernels/membrane.py": (
         "tests/eventsolve/kernels/test_membrane_digits.py",
         "tests/eventsolve/kernels/test_membrane.py",
@@ -369,7 +379,19 @@ class Tests:
         operator = cosmic_ray.plugins.get_operator(mutation.operator_name)()
         with use_mutation(mutation.module_path, operator, mutation.occurrence) as (_, mutated):
             assert mutated is not None, f"{mutation} changes nothing"
-            noticed, output = self._run()
+            return self._judged(change)
+
+    def plant(self, change: Change) -> WorkResult:
+        """Plant a change that is chosen, and say what became of it."""
+        path = Path(change.module)
+        source = path.read_text(encoding="utf-8")
+        assert source.count(change.before) == 1, f"{change.module} has not once: {change.before}"
+        with restore_contents(path):
+            path.write_text(source.replace(change.before, change.after), encoding="utf-8")
+            return self._judged(change)
+
+    def _judged(self, change: Change) -> WorkResult:
+        noticed, output = self._run()
         outcome = TestOutcome.KILLED if noticed else TestOutcome.SURVIVED
         print(f"{outcome.value}: {change.module}: {change.before}  ->  {change.after}", flush=True)
         return WorkResult(WorkerOutcome.NORMAL, output, outcome)
@@ -439,6 +461,20 @@ def sampled(n: int, seed: int) -> dict[str, list[tuple[Change, WorkResult]]]:
     return found
 
 
+def chosen(modules: list[str]) -> dict[str, list[tuple[Change, WorkResult]]]:
+    """Run the mutants of modules that somebody chose, none of those that are listed."""
+    known, found = listed(), {}
+    entries = [Change(**entry) for entry in json.loads(CHOSEN.read_text(encoding="utf-8"))]
+    for module in modules:
+        changes = [change for change in entries if change.module == module]
+        if changes:
+            tests, skipped = Tests(module), WorkResult(WorkerOutcome.SKIPPED)
+            found[module] = [
+                (change, skipped if change in known else tests.plant(change)) for change in changes
+            ]
+    return found
+
+
 def main() -> int:
     """Run mutants and say which survive."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
@@ -446,6 +482,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="mutants of each module in this run")
     parser.add_argument("--sample", type=int, help="mutants drawn from a few modules instead")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--chosen", action="store_true", help="those that were chosen by hand instead")
     parser.add_argument("--count", action="store_true", help="say how many mutants there are, and run none")
     arguments = parser.parse_args()
     cosmic_ray.plugins.OPERATOR_PROVIDERS = {"eventsolve": Operators()}
@@ -462,9 +499,12 @@ def main() -> int:
         os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": folder}
         sys.path[:] = [folder, *(path for path in sys.path if Path(path).absolute() != ROOT)]
         sys.modules.pop("tests", None)  # the folder that this program lies in
-        results = (
-            sampled(arguments.sample, arguments.seed) if arguments.sample else run(modules, arguments.limit)
-        )
+        if arguments.chosen:
+            results = chosen(modules)
+        elif arguments.sample:
+            results = sampled(arguments.sample, arguments.seed)
+        else:
+            results = run(modules, arguments.limit)
         os.chdir(ROOT)
     left = []
     for module, pairs in results.items():

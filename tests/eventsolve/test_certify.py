@@ -52,7 +52,7 @@ def assert_holds_the_truth(solution, certificate):
                     assert abs(exactly(ball.mid()) - time) <= exactly(ball.rad()) + slack
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(st.integers(0, 2**32 - 1))
 def test_feed_forward_networks_are_proven_and_enclosed(seed):
     solution = random_case(seed).solve()

@@ -153,23 +153,28 @@ def test_a_folder_belongs_to_one_run(tmp_path):
     other = f"""
 from pathlib import Path
 from eventsolve.files import claimed, NotWrittenError
-try:
-    with claimed(Path({str(folder)!r})):
-        print("mine")
-except NotWrittenError as error:
-    print(error)
+while input():
+    try:
+        with claimed(Path({str(folder)!r})):
+            print("mine", flush=True)
+    except NotWrittenError as error:
+        print(error, flush=True)
 """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", other], **pipes) as process:
 
-    def said():
-        return subprocess.run(
-            [sys.executable, "-c", other], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        def said():
+            process.stdin.write("again\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
 
-    with claimed(folder):
-        assert said() == f"another run is writing into {folder}"
-        assert [file.name for file in folder.iterdir()] == [LOCK]
-        (folder / "result").write_text("x")
-    assert said() == "mine"
+        with claimed(folder):
+            assert said() == f"another run is writing into {folder}"
+            assert [file.name for file in folder.iterdir()] == [LOCK]
+            (folder / "result").write_text("x")
+        assert said() == "mine"
+        process.communicate("\n")
+    assert process.returncode == 0
     assert bytes_in(folder) == {"result": b"x"}
     with claimed(tmp_path / "unused"):
         pass

@@ -101,12 +101,11 @@ def moved_problem(given, direction, h):
     return replace(given, synapses=synapses, neurons=neurons, inputs=inputs)
 
 
-def central_difference(solution, inputs, direction, value, digits=40, step="1e-15"):
-    """(value(+h) - value(-h))/2h of what a multiprecision solution says, along a direction; an array of mpf.
+def differences(given, direction, value, digits=40, step="1e-15"):
+    """(value(+h) - value(-h))/2h of what a multiprecision solution of a problem says, along a direction; as mpf.
 
     The truncation is h^2 of the third derivative, the rounding 10^-digits/h.
     """
-    given = multiprecision.problem(solution.network, inputs, solution.t_end)
     ctx = context(digits + 20)
     h = ctx.mpf(step)
     sides = [
@@ -114,4 +113,16 @@ def central_difference(solution, inputs, direction, value, digits=40, step="1e-1
         for s in (1, -1)
     ]
     assert len(sides[0]) == len(sides[1])
-    return np.array([float((a - b) / (2 * h)) for a, b in zip(*sides, strict=True)])
+    return [(a - b) / (2 * h) for a, b in zip(*sides, strict=True)]
+
+
+def central_difference(solution, inputs, direction, value, digits=40, step="1e-15"):
+    """The differences of a solution's problem, as an array of float64."""
+    given = multiprecision.problem(solution.network, inputs, solution.t_end)
+    return np.array([float(d) for d in differences(given, direction, value, digits, step)])
+
+
+def signed_step(rng, name, values):
+    """A step of either sign for every number of a kind, in a unit of voltage or 1 ms; none where a time is 0."""
+    step = rng.uniform(0.5, 1.0, np.shape(values)) * rng.choice([-1.0, 1.0], np.shape(values))
+    return step * np.where(np.asarray(values) > 0.0, 1e-3, 0.0) if name in TIMES else step

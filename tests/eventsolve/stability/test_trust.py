@@ -248,14 +248,23 @@ def test_just_outside_the_order_changes_at_the_named_place(seed):
     assert ends or here[0].size != here[1].size or (arrivals[0] != arrivals[1]).any()
 
 
-def test_processes_give_what_one_does():
-    solution = random_case(4, n_samples=2).solve()
-    one = es.trust_radius(solution, "v_threshold")
+def test_processes_give_what_one_does_of_every_sample():
+    """V jumps once in one sample and twice in the other, to just below the threshold: what a weight may gain."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "n", [[0.5]], synapse="delta")
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]], [[1e-3, 2e-3]]])}, 3e-3)
+    one = es.trust_radius(solution, "weight")
     with ProcessPoolExecutor(1) as pool:
-        two = es.trust_radius(solution, "v_threshold", executor=pool)
+        two = es.trust_radius(solution, "weight", executor=pool)
     np.testing.assert_array_equal(one.certified, two.certified)
     assert one.undecided == two.undecided
+    assert [(question.population, question.sample) for question in one.undecided] == [("n", 0), ("n", 1)]
     assert one.looked_at.all()
+    critical = 1.0 / np.array([1.0, 1.0 + np.exp(-1 / 20)]) - 0.5
+    assert (one.certified >= critical / trust.CLOSE).all()
+    assert (one.certified <= critical).all()
 
 
 def test_an_interrupt_keeps_the_samples_that_are_done(monkeypatch):
@@ -376,6 +385,27 @@ def test_a_delay_may_grow_until_its_spike_is_after_the_end():
     radius = es.trust_radius(spikes, "delay")
     assert radius.first_order[0] == pytest.approx(1e-3, rel=1e-12, abs=0.0)
     assert 1e-3 / trust.CLOSE <= radius.certified[0] <= 1e-3
+
+
+def test_multiples_of_spike_times_are_those_of_their_sample():
+    net = silent_or_triggered(2.0).network
+    both = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]], [[1e-3]]])}, 3e-3)
+    radius = es.trust_radius(both, {"spike_times": {"in": [1.0, 0.5]}}).certified
+    latest = np.array([1e-3, 2e-3])  # then its arrival is after the end
+    assert (radius >= latest / trust.CLOSE).all()
+    assert (radius <= latest).all()
+
+
+def test_what_does_not_move_is_where_it_was_exactly():
+    """An arrival as the refractory period ends is heard, whatever the delay of another one is."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, t_ref=1e-3))
+    net.connect("in", "n", [[0.1, 2.0]], delay=[[1.5e-3, 0.0]], synapse="delta")
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0], [1e-3, 2e-3]]])}, 3e-3)
+    assert solution.spikes["n"].times.tolist() == [1e-3, 2e-3]
+    (radius,) = es.trust_radius(solution, {"delay": {("in", "n"): [[1.0, 0.0]]}}).certified
+    assert 0.5e-3 / trust.CLOSE <= radius <= 0.5e-3
 
 
 def test_a_box_is_no_rounding_narrower_than_its_radius():
