@@ -169,7 +169,9 @@ def test_splitting_a_population_in_two(case):
                 net.connect(half, "out", weight[:, rows], delay=delay[:, rows])
         if key == ("in", "out"):
             net.connect("in", "out", weight, delay=delay)
-    solution, split = case.solve(), case.solve(net=net)
+    solution = case.solve()
+    assume(solution.spikes["out"].n_spikes < 1000)  # every spike's bound takes its sample again
+    split = case.solve(net=net)
     bound = 2 * time_bounds(solution)["out"]  # the order in which equal times are added may differ
     same_spikes(solution.spikes["out"], split.spikes["out"], bound)
     cotangent = weighted(solution)["out"]

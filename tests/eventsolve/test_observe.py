@@ -110,49 +110,45 @@ def measured_case(seed, kind, slope):
 @pytest.mark.parametrize("kind", ["layers", "loop"])
 def test_gradients_are_the_derivatives_that_the_documentation_says(kind, slope):
     """By central differences of the plain twin, along a direction in all numbers at once: jvp, and vjp by duality."""
-    compare, seen = Comparison(), 0
+    compare = Comparison()
     ctx = multiprecision.problems.context(50)
-    for seed in range(8):
-        found = measured_case(seed, kind, slope)
-        if found is None or seen == 2:
-            continue
-        observed, inputs = found
-        seen += 1
-        network = observed.network
-        plain = multiprecision.problem(network, inputs, observed.t_end)
-        slopes = {name: slope if name in observed.slopes else "measured" for name in network.populations}
-        given, places = plain_observed.in_order(observed, ctx)
-        held = plain_observed.hold(ctx, plain, given, slopes)
-        direction = random_direction(observed, seed)
-        for name, step in direction["t_ref"].items():  # less than 0 it cannot be
-            step *= network.population(name).parameter("t_ref") > 0
+    cases = ((seed, measured_case(seed, kind, slope)) for seed in range(8))
+    seed, (observed, inputs) = next((seed, found) for seed, found in cases if found is not None)
+    network = observed.network
+    plain = multiprecision.problem(network, inputs, observed.t_end)
+    slopes = {name: slope if name in observed.slopes else "measured" for name in network.populations}
+    given, places = plain_observed.in_order(observed, ctx)
+    held = plain_observed.hold(ctx, plain, given, slopes)
+    direction = random_direction(observed, seed)
+    for name, step in direction["t_ref"].items():  # less than 0 it cannot be
+        step *= network.population(name).parameter("t_ref") > 0
 
-        def along(problem, spikes, direction=direction):
-            at = lambda h: moved_problem(problem, direction, h)  # noqa: E731
-            return plain_observed.derivative(ctx, at, spikes, ctx.mpf("1e-18"))
+    def along(problem, spikes):
+        return plain_observed.derivative(
+            ctx, lambda h: moved_problem(problem, direction, h), spikes, ctx.mpf("1e-18")
+        )
 
-        want = along(plain, held)
-        # what roundings of the numbers do to the derivatives, which the kernels cannot know better than to
-        rng = np.random.default_rng(seed)
-        known = np.zeros(want.size)
-        for _ in range(3):
-            problem, times = plain_observed.rounded_anew(ctx, plain, given, rng, 8 * EPS)
-            again = plain_observed.hold(ctx, problem, times, slopes)
-            known = np.maximum(known, np.abs(along(problem, again) - want))
-        dt = es.jvp(observed, direction)
-        got = np.array([dt[name][k] for name, k in places])
-        compare.close(got, want, 16 * known + 64 * EPS * np.abs(want), (kind, slope, seed))
-        for (name, k), spike in zip(places, held, strict=True):
-            if name in observed.slopes and not spike.trigger:
-                r, s = observed.residual.voltage[name][k], observed.slopes[name][k]
-                assert abs(r - float(spike.residual)) < 1e-12
-                assert s == pytest.approx(float(spike.slope), rel=1e-9, abs=0.0)
-        cotangents = {n: rng.normal(size=t.n_spikes) for n, t in observed.spikes.items()}
-        forwards = np.concatenate([cotangents[name] * dt[name] for name in cotangents])
-        backwards = products(es.vjp(observed, cotangents), direction)
-        size = np.abs(forwards).sum() + np.abs(backwards).sum()
-        compare.close(forwards.sum(), backwards.sum(), 64 * EPS * size * len(places), (kind, slope, seed))
-    assert seen == 2
+    want = along(plain, held)
+    # what roundings of the numbers do to the derivatives, which the kernels cannot know better than to
+    rng = np.random.default_rng(seed)
+    known = np.zeros(want.size)
+    for _ in range(3):
+        problem, times = plain_observed.rounded_anew(ctx, plain, given, rng, 8 * EPS)
+        again = plain_observed.hold(ctx, problem, times, slopes)
+        known = np.maximum(known, np.abs(along(problem, again) - want))
+    dt = es.jvp(observed, direction)
+    got = np.array([dt[name][k] for name, k in places])
+    compare.close(got, want, 16 * known + 64 * EPS * np.abs(want), "forwards")
+    for (name, k), spike in zip(places, held, strict=True):
+        if name in observed.slopes and not spike.trigger:
+            r, s = observed.residual.voltage[name][k], observed.slopes[name][k]
+            assert abs(r - float(spike.residual)) < 1e-12
+            assert s == pytest.approx(float(spike.slope), rel=1e-9, abs=0.0)
+    cotangents = {n: rng.normal(size=t.n_spikes) for n, t in observed.spikes.items()}
+    forwards = np.concatenate([cotangents[name] * dt[name] for name in cotangents])
+    backwards = products(es.vjp(observed, cotangents), direction)
+    size = np.abs(forwards).sum() + np.abs(backwards).sum()
+    compare.close(forwards.sum(), backwards.sum(), 64 * EPS * size * len(places), "backwards")
     compare.demand(0.95)
 
 

@@ -138,12 +138,22 @@ def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
     """Return the slips of writing that make a fit right, fewest first."""
     found = []
     for fit in every:
-        by_place = {
-            place: slips_of(evidence, fit.answer, place, _wide(fit, place, every)) for place in fit.off
-        }
-        if fit.off and all(by_place.values()):
+        by_place = _written(evidence, fit.answer, fit.off, _wide(fit, every))
+        if by_place:
             found.append(_told(evidence, fit, by_place))
     return sorted(found, key=lambda f: (f.edits, f.after))
+
+
+def _written(
+    evidence: Evidence, answer: Answer, off: Sequence[Place], wide: Mapping[Place, float]
+) -> dict[Place, list[Slip]]:
+    """Return the slips with which each of the numbers that are off is the recorded one; nothing if one has none."""
+    by_place: dict[Place, list[Slip]] = {}
+    for place in off:
+        by_place[place] = slips_of(evidence, answer, place, wide[place])
+        if not by_place[place]:
+            return {}
+    return by_place
 
 
 def loosely(
@@ -189,10 +199,11 @@ def telling(names: Iterable[str]) -> list[str]:
     return [name for name in every if not name.startswith(PLAIN_FACTOR)] or every
 
 
-def _wide(fit: Fit, place: Place, every: Sequence[Fit]) -> float:
-    """Return the tolerance of float32 of the same way back: a slip of rounding's size has no name."""
-    of = [f for f in every if replace(f.twin, number="float32") == replace(fit.twin, number="float32")]
-    return max(f.tolerances[place] for f in of)
+def _wide(fit: Fit, every: Sequence[Fit]) -> dict[Place, float]:
+    """Return the tolerances of float32 of the same way back: a slip of rounding's size has no name."""
+    way = replace(fit.twin, number="float32")
+    of = [f for f in every if replace(f.twin, number="float32") == way]
+    return {place: max(f.tolerances[place] for f in of) for place in fit.misfits}
 
 
 def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) -> Found:
@@ -272,7 +283,7 @@ def guessed(evidence: Evidence, every: Sequence[Fit], work: Work, flaws: Flaws =
         What is wrong with it all, if something is.
     """
     whole: list[Found] = []
-    ways = [(fit, {place: _wide(fit, place, every) for place in fit.misfits}) for fit in _ways(every)]
+    ways = [(fit, _wide(fit, every)) for fit in _ways(every)]
     known = ((guess, fit, wide) for guess in guesses.backward(evidence) for fit, wide in ways)
     rounded = ((guess, fit, wide) for guess in guesses.rounded(evidence) for fit, wide in ways if not whole)
     fitted = () if flaws != NONE else _fitted_on(evidence, ways, whole, work)
@@ -292,7 +303,7 @@ def alike(evidence: Evidence, every: Sequence[Fit], slip: Found, work: Work) -> 
     few = sum(int(np.count_nonzero(evidence.numbers[place])) for place in fit.off) < fitting.FEW
     if not few and not any(q == "weight" and (q, where) not in fit.off for q, where in evidence.numbers):
         return []
-    wide = {place: _wide(fit, place, every) for place in fit.misfits}
+    wide = _wide(fit, every)
     every_guess = itertools.chain(guesses.adjoints(evidence), _scaled_back(evidence, fit))
     return list(_tried(evidence, ((guess, fit, wide) for guess in every_guess), work, []).whole)
 
@@ -339,8 +350,8 @@ def _tried(
         if not off and any(place in values for place in fit.off):
             whole.append(Found(guess.name, where, guess.kind, fit.twin, fit.total, after))
         elif 0 < len(off) < len(values) and not whole:
-            by_place = {place: slips_of(evidence, answer, place, wide[place]) for place in off}
-            if all(by_place.values()):
+            by_place = _written(evidence, answer, off, wide)
+            if by_place:
                 slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
                 name, edits = f"{guess.name}; besides, {slip.name}, at {slip.where}", 1 + slip.edits
                 halves.append(Found(name, where, guess.kind, fit.twin, fit.total, slip.after, edits))
