@@ -41,6 +41,8 @@ def network(loop, reset, t_ref):
     net.add_population("n", 2, neuron)
     net.connect("in", "n", [[1.2, 0.0], [-0.2, 0.35]], delay=1 * MS, synapse="delta", name="jump")
     net.connect("in", "n", [[5.0, 6.0], [9.0, 5.0]], delay=[[0.5 * MS, 1.5 * MS], [0.7 * MS, 2.5 * MS]])
+    # a current that sets in at 4 ms, while V of the first is held if it ever is
+    net.connect("in", "n", [[0.8, 0.0], [0.0, 0.0]], delay=2 * MS, name="held")
     if loop is not None:
         net.connect("n", "n", loop, delay=[[0.0, 1.3 * MS], [0.4 * MS, 2.2 * MS]])
     return net
