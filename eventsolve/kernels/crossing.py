@@ -28,12 +28,26 @@ SMALLEST_DECAY = 1e-280
 
 @embedded
 def undecided_band(u, i, c):
-    """Return how far from the threshold float64 cannot tell on which side a voltage is: 8 ulps of the terms of V.
+    """Return how far from the threshold float64 cannot tell at any time on which side a voltage is.
 
-    Each of the terms u exp(-a), i K and c carries at most about three roundings (the argument, exp, the product), and a
-    sum of them two more.
+    It is 8 ulps of the terms of V, which after a time are smaller, and known better: :func:`undecided_after`.
     """
     return 8.0 * EPS * (abs(u) + abs(i) + abs(c))
+
+
+@embedded
+def undecided_after(u, i, c, s, ea, k, tau_mem, tau_syn):
+    """Return how far from the threshold float64 cannot tell on which side a voltage is a time s after a state.
+
+    With a = s/tau_mem and b = s/tau_syn, and roundings of half an ulp: u exp(-a) has 2 a + 3 of them, those of the
+    argument and of its product. So has i K; where K comes from a difference of exp(-a) and exp(-b), of which the larger
+    is at most 2.6 times as large, it has 2.6 (2 a + 2 b + 2) and 3; and their sum and c have two more. 8 ulps of each
+    term, 1 + a + b times those that decay, are more than all. So are 8 ulps of u and i themselves, as x exp(-x) < 0.4.
+    """
+    steps = 1.0 + s / tau_mem + s / tau_syn
+    whole = abs(u) + abs(i)
+    left = (abs(u) * ea + abs(i) * k) * (steps if steps < 1e3 else 0.0)
+    return 8.0 * EPS * ((left if (steps < 1e3) & (left < whole) else whole) + abs(c))
 
 
 @embedded
@@ -103,15 +117,17 @@ def first_guess(u, i, c, tau_mem, tau_syn):
     """Return (low, high, s, grazing): where V crosses c after a state with u < c, a first guess; s is inf if nowhere.
 
     s is 0 where V is there already. ``high`` is inf where V rises towards v_leak without a peak: there, and for every
-    c < 0, :func:`guess_below_leak` has more to say. ``grazing`` says that V's peak lies within :func:`undecided_band`
+    c < 0, :func:`guess_below_leak` has more to say. ``grazing`` says that V's peak lies within :func:`undecided_after`
     of the threshold.
     """
     rate_mem, rate_syn = 1.0 / tau_mem, 1.0 / tau_syn
     shortest = tau_mem if tau_mem < tau_syn else tau_syn
     turn = turn_time(u, i, c, tau_mem, tau_syn)
     turns = turn < math.inf
-    ea, _, k = propagator(turn if turns else 0.0, tau_mem, tau_syn)
+    until = turn if turns else 0.0
+    ea, _, k = propagator(until, tau_mem, tau_syn)
     u_turn = u * ea + i * k
+    band = undecided_after(u, i, c, until, ea, k, tau_mem, tau_syn)
     rises = i > u
     peaks = rises & turns
     # a peak, or a minimum after which V rises towards c < 0, or neither
@@ -126,7 +142,7 @@ def first_guess(u, i, c, tau_mem, tau_syn):
     positive = i if i > 0.0 else 0.0
     s = s if (positive > c) & reaches else math.inf
     below = u < c
-    grazing = (positive > c) & below & peaks & (abs(u_turn - c) <= undecided_band(u, i, c))
+    grazing = (positive > c) & below & peaks & (abs(u_turn - c) <= band)
     return low, high, s if below else (0.0 if positive > c else math.inf), grazing
 
 
@@ -192,7 +208,7 @@ MAX_STEPS = 200
 def crossing_time(u, i, c, tau_mem, tau_syn):
     """Return (s, grazing): when V first reaches the threshold after a state if nothing arrives, in seconds, or inf.
 
-    0 if it is there already. ``grazing`` says that V's peak lies within :func:`undecided_band` of the threshold: the
+    0 if it is there already. ``grazing`` says that V's peak lies within :func:`undecided_after` of the threshold: the
     answer is then deterministic, but not decided by float64.
     """
     low, high, s, grazing = first_guess(u, i, c, tau_mem, tau_syn)

@@ -5,7 +5,8 @@ There is one row for
 
 - every interval between two events in which V is free and does not end at the threshold: threshold - V where V is
   largest (one in which V only falls from where the interval before left it has none: that is the other's);
-- every spike: V - threshold where V, without the reset, would be largest up to the next arrival; and its slope;
+- every spike: V - threshold where V, without the reset, would be largest up to the next arrival that it has no part in;
+  and its slope;
 - every arrival and the spike or release before it, and the one after it; every last spike and t_end: the time between;
 - two arrivals over delta synapses whose order keeps the neuron from spiking (:func:`swap_rows`): the time between.
 
@@ -150,16 +151,22 @@ def write_row(rows, n, kind, place, neuron, segment, whose, other, value, time, 
 
 
 @without_refcount
-def voltage_rows(neuron, neurons, afferents, heard, trajectories, own_trigger, rows, n):
-    """Write one neuron's peaks below threshold and its spikes behind the first n rows; return their number."""
+def voltage_rows(neuron, neurons, afferents, heard, trajectories, own, origin, rows, n):
+    """Write one neuron's peaks below threshold and its spikes behind the first n rows; return their number.
+
+    ``origin`` says which of the layer's ``own`` spikes a spike of the sources is, or -1: of a spike that does not come,
+    and of those after it, nothing arrives at the neuron itself.
+    """
     tau_mem, tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
-    states, events, synapses, delta = (
+    states, events, synapses, causes, delta = (
         trajectories.states,
         trajectories.events,
         trajectories.synapses,
+        trajectories.causes,
         afferents.delta,
     )
+    own_trigger = own.trigger
     first, last = trajectories.first[neuron], trajectories.last[neuron]
     for g in range(first, last):
         if events[g, HELD]:
@@ -175,7 +182,11 @@ def voltage_rows(neuron, neurons, afferents, heard, trajectories, own_trigger, r
             n = write_row(rows, n, SLOPE, INSIDE, neuron, at, which, at, slope, t + h, h, t + h)
             stop = g + 1  # the arrival, or the end, up to which V would go on without the reset
             while events[stop, ENDING] > END or (
-                events[stop, ENDING] == ARRIVAL and not heard[synapses[stop]]
+                events[stop, ENDING] == ARRIVAL
+                and (
+                    not heard[synapses[stop]]
+                    or (origin[causes[stop]] >= which and own.neurons[origin[causes[stop]]] == neuron)
+                )
             ):
                 stop += 1
             long = states[stop, START] + states[stop, DURATION] - t
@@ -302,7 +313,7 @@ def rows_of(neurons, afferents, heard, trajectories, own, origin):
     rows = np.empty((room, 4)), np.empty((room, 6), np.int64)
     n = 0
     for neuron in range(neurons.tau_mem.size):
-        n = voltage_rows(neuron, neurons, afferents, heard, trajectories, own.trigger, rows, n)
+        n = voltage_rows(neuron, neurons, afferents, heard, trajectories, own, origin, rows, n)
         n = gap_rows(neuron, heard, trajectories, own.trigger, origin, rows, n)
         n = swap_rows(neuron, neurons, afferents, heard, trajectories, own.trigger, True, rows, n)
     return rows[0][:n], rows[1][:n]

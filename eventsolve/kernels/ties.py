@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import compiled, without_refcount
-from eventsolve.kernels.crossing import EPS, undecided_band
+from eventsolve.compiled import compiled, embedded, without_refcount
+from eventsolve.kernels.crossing import EPS, undecided_after
 from eventsolve.kernels.distances import trajectories_of
 from eventsolve.kernels.tables import Integers, Reals
 from eventsolve.kernels.times import later
@@ -53,12 +53,28 @@ TIME, ARRIVAL_TIME = 0, 1
 """When the two are, in seconds."""
 
 
+@embedded
+def undecided_at_end(segment, c, tau_mem, tau_syn):
+    """Return :func:`undecided_after` at the end of a segment."""
+    return undecided_after(
+        segment[VOLTAGE],
+        segment[CURRENT],
+        c,
+        segment[DURATION],
+        segment[DECAY_MEM],
+        segment[RESPONSE],
+        tau_mem,
+        tau_syn,
+    )
+
+
 @without_refcount
-def crossing_error(u, i, eb, c, tau_mem, tau_syn, time):
+def crossing_error(segment, c, tau_mem, tau_syn, time):
     """Return how far float64 may be from a crossing: the roundings of V over V', or where that is small, over V''."""
+    i, eb = segment[CURRENT], segment[DECAY_SYN]
     drive = i * eb - c
     bend = (abs(i * eb) / tau_syn + abs(drive) / tau_mem) / tau_mem
-    band = undecided_band(u, i, c)
+    band = undecided_at_end(segment, c, tau_mem, tau_syn)
     steep = band * tau_mem / drive if drive > 0.0 else math.inf
     grazing = math.sqrt(2.0 * band / bend) if bend > 0.0 else math.inf
     return min(steep, grazing) + 2.0 * EPS * time
@@ -75,9 +91,7 @@ def roots_of(neurons, trajectories, own, sample, causes, of_sources, n_bundles, 
             which = trajectories.events[g, WHICH]
             if trajectories.events[g, ENDING] == SPIKE and own.trigger[which] < 0:
                 errors[which] = crossing_error(
-                    trajectories.states[g, VOLTAGE],
-                    trajectories.states[g, CURRENT],
-                    trajectories.states[g, DECAY_SYN],
+                    trajectories.states[g],
                     c,
                     neurons.tau_mem[neuron],
                     neurons.tau_syn[neuron],
@@ -111,7 +125,7 @@ def ties_with(
     first_event = trajectories.first[neuron]
     roots, errors = of_sources
     own_roots, own_errors = of_own
-    tau_mem, t_ref = neurons.tau_mem[neuron], neurons.t_ref[neuron]
+    tau_mem, tau_syn, t_ref = neurons.tau_mem[neuron], neurons.tau_syn[neuron], neurons.t_ref[neuron]
     c = neurons.v_threshold[neuron] - neurons.v_leak[neuron]
     twice = (t_ref == 0.0) | (neurons.subtracts[neuron] > 0.0)
     synapse, cause = synapses[g], causes[g]
@@ -124,7 +138,7 @@ def ties_with(
     # a crossing that would come just after it
     hinders = ((weight < 0.0) | twice) if delta else (weight < 0.0) & (current + weight <= c)
     if hinders & (not events[g, HELD]) & (v < c) & (current > c):
-        band = undecided_band(u, i, c)
+        band = undecided_at_end(states[g], c, tau_mem, tau_syn)
         if (c - v - band) * tau_mem <= (current - c) * (error + 2.0 * EPS * time):
             return SPIKE, time, time
     # events just before it

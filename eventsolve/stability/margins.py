@@ -134,8 +134,9 @@ class Margins(Frozen):
         left it, has the peak of that one.
     surplus : mapping of str to Distances
         Of every spike: V - v_threshold where V is largest after it, had it not been reset, up to the neuron's next
-        arrival: at a peak, without which the spike would vanish, or at the arrival, behind which it would pass. Of a
-        spike that a delta synapse triggers: how far that lifts V beyond the threshold.
+        arrival that neither it nor a later spike of the neuron itself sends: at a peak, without which the spike would
+        vanish, or at the arrival, behind which it would pass. Of a spike that a delta synapse triggers: how far that
+        lifts V beyond the threshold.
     slope : mapping of str to Distances
         V' of every spike that crosses the threshold, in the unit of V per second.
     gap : mapping of str to Gaps

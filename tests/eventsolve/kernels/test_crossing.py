@@ -12,6 +12,8 @@ from eventsolve.kernels.crossing import (
     crossing_possible,
     crossing_time,
     peak_possible,
+    turn_time,
+    undecided_after,
     undecided_band,
 )
 from eventsolve.kernels.membrane import extremum, propagator
@@ -110,7 +112,7 @@ def test_crossings_are_those_of_a_bracketed_search(seed):
             want, peak = first_crossing(u, i, c, tau_mem, tau_syn)
             state = (u, i, c, tau_mem, tau_syn)
             band = undecided_band(u, i, c)
-            if peak is not None and abs(peak - mpf(c)) <= band / 4:
+            if peak is not None and abs(peak - mpf(c)) <= band_at_peak(*state) / 4:
                 assert grazing, state
             if peak is not None and abs(peak - mpf(c)) <= 2 * band:
                 continue
@@ -210,7 +212,7 @@ def test_a_peak_that_float64_does_not_tell_from_the_threshold_is_not_passed_over
         assert abs(peak - c) <= undecided_band(u, i, c)
         assert peak_possible(u, i, c, ea, u_h, i_h), (u, i, c, ea)
         for share, undecided in ((0.9, True), (-0.9, True), (1.1, False), (-1.1, False)):
-            level = peak + share * undecided_band(u, i, peak)
+            level = peak + share * band_at_peak(u, i, peak, tau_mem, tau_syn)
             if u < level:
                 assert bool(crossing_time(u, i, level, tau_mem, tau_syn)[1]) is undecided
         late, early = u_h - i_h, (i - u) * ea
@@ -222,6 +224,43 @@ def test_an_interval_is_excluded_where_v_stays_far_below():
     assert not possible(0.0, 0.9, 1.0, 20e-3, 20e-3, 5e-3)
     assert not possible(0.0, 2.0, 1.0, 20e-3, 20e-3, 5e-3)
     assert possible(0.0, 6.4, 1.0, 20e-3, 20e-3, 5e-3)
+
+
+def band_at_peak(u, i, c, tau_mem, tau_syn):
+    s = turn_time(u, i, c, tau_mem, tau_syn)
+    ea, _, k = propagator(s, tau_mem, tau_syn)
+    return undecided_after(u, i, c, s, ea, k, tau_mem, tau_syn)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1e12])
+def test_how_far_v_was_from_its_threshold_does_not_matter_once_it_has_decayed(far):
+    """Peaks beyond the band at the peak are on the side that is found, however much wider that of the state is."""
+    rng = np.random.default_rng(int(far) % 97)
+    narrower = 0
+    with mp.workdps(60):
+        for _ in range(40):
+            tau_mem = rng.uniform(5e-3, 50e-3)
+            tau_syn = tau_mem * rng.uniform(1.5, 30.0)
+            u, low, high = -far * rng.uniform(0.5, 2.0), 0.0, 1e6 * far
+            for _ in range(80):  # the current with which V peaks at about 1
+                i = 0.5 * (low + high)
+                s = turn_time(*map(np.float64, (u, i, 1.0, tau_mem, tau_syn)))
+                ea, _, k = propagator(s, tau_mem, tau_syn)
+                low, high = (low, i) if u * ea + i * k > 1.0 else (i, high)
+            height = u * ea + i * k  # and not 1: i has 53 bits
+            narrow, wide = band_at_peak(u, i, 1.0, tau_mem, tau_syn), undecided_band(u, i, 1.0)
+            for sign in (-1.0, 1.0):
+                beyond = sign * np.exp(
+                    rng.uniform(np.log(1.5 * narrow), np.log(max(0.9 * wide, 2.0 * narrow)))
+                )
+                state = tuple(map(np.float64, (u, i, height - beyond, tau_mem, tau_syn)))
+                s, grazing = crossing_time(*state)
+                peak = first_crossing(*state[:2], np.float64(1e300), *state[3:])[1]
+                assert abs(peak - mpf(float(state[2]))) > 1.2 * narrow
+                assert (s < math.inf) == (peak > mpf(float(state[2]))), state
+                assert not grazing
+                narrower += abs(beyond) < wide
+    assert narrower > 40
 
 
 def test_a_peak_that_rounding_hides_is_undecided_and_not_passed_over():
