@@ -207,7 +207,7 @@ def first_crossing(membrane: Membrane, last: Membrane, threshold: arb) -> arb | 
     if surely_at_most(threshold, voltage):
         return _located(membrane, threshold, peak)
     # Before the peak V' is about I/(tau_mem tau_syn) times the distance, which shall exceed the radius of V'.
-    doubt = current.rad() + voltage.rad() + abs(current) * arb(2) ** (8 - ctx.prec)
+    doubt = current.rad() + (voltage - membrane.leak).rad() + abs(current) * arb(2) ** (8 - ctx.prec)
     step = (4 * doubt * membrane.rates.tau_syn / abs(current)).mid()
     if _excluded(membrane, threshold, level, peak, step):
         return None

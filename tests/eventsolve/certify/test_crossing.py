@@ -342,3 +342,14 @@ def test_a_peak_that_balls_do_not_tell_from_the_threshold_stays_open(side):
             interval(0.0, arb(highest, highest * 1e-15), 0.1)
         with pytest.raises(Undecided):
             interval(0.0, arb(highest, highest * 1e-15), 0.1, listed=True)
+
+
+@pytest.mark.parametrize("leak", [-0.5, 0.0, 0.2])
+@pytest.mark.parametrize("start", [0.5, 0.56, 0.6])
+def test_a_small_box_of_leaks_leaves_no_peak_open_that_is_far_below(leak, start):
+    """V - v_leak is as uncertain as v_leak, also where V, so soon after the start, is not."""
+    with working_precision(BITS):
+        for radius in (1e-2, 1e-4, 1e-8, 1e-12):
+            held = Held(rates_of(ball(20e-3), ball(2e-3)), ball(leak, radius), ball(0.0), ball(4.0), True)
+            free = held.released(ball(0.0), ball(start))
+            assert crossing.first_crossing(free, free.moved(ball(20e-3)), ball(1.0)) is None
