@@ -210,8 +210,12 @@ class State(Frozen):
         if all(np.array_equal(getattr(before, name), getattr(after, name)) for name in decisive):
             return states
         at = States(*call(states_at, before, states, self.time))
-        u = at.u + (before.v_leak - after.v_leak)
-        over = np.argwhere(u >= after.v_threshold - after.v_leak)
+        u, level = at.u + (before.v_leak - after.v_leak), after.v_threshold - after.v_leak
+        # of what float64 cannot tell from the threshold nothing else is known than that it did not spike
+        terms = (
+            abs(states.u) + abs(states.i) + abs(before.v_leak) + abs(after.v_leak) + abs(after.v_threshold)
+        )
+        over = np.argwhere(u - level > 8 * np.finfo(np.float64).eps * terms)
         if over.size:
             sample, number = (int(k) for k in over[0])
             population, neuron = layer.neuron_of(number)
@@ -220,7 +224,7 @@ class State(Frozen):
                 f"{population!r} in sample {low + sample} is {float(u[sample, number] + after.v_leak[number])!r}, and "
                 f"its v_threshold {float(after.v_threshold[number])!r}"
             )
-        return at._replace(u=u)
+        return at._replace(u=np.minimum(u, np.nextafter(level, -np.inf)))
 
 
 def _together(names: tuple[str, ...]) -> str:

@@ -194,3 +194,40 @@ def test_the_radius_of_v_initial_is_of_the_v_with_which_it_goes_on(name):
     np.testing.assert_allclose(found.certified, wanted.certified, rtol=1e-6)
     with pytest.raises(ValueError, match="must not move v_initial or i_initial where initial is given"):
         es.continuation(leaking(1.6), of, (0.0, 0.1), solution, initial=first.final_state)
+
+
+@pytest.mark.parametrize("ulps", [1, 2, 3])
+@pytest.mark.parametrize("numbers", [{"tau_mem": 21e-3}, {"v_leak": 0.1}, {"tau_syn": 6e-3}])
+def test_a_voltage_that_rounding_does_not_tell_from_its_threshold_spikes_as_it_goes_on(numbers, ulps):
+    """It is below it, as the neuron had not spiked, however V is rounded once more for other numbers."""
+    refused = 0
+    for current in np.linspace(7.0, 12.0, 40):
+        net = leaking(0.0, i_initial=current)
+        end = es.solve(net, {}, 30e-3).spikes["a"].times[0]
+        for _ in range(ulps):
+            end = np.nextafter(end, 0.0)
+        first = es.solve(net, {}, end)
+        if first.spikes["a"].n_spikes:  # the crossing was rounded up
+            continue
+        other = es.Network()
+        other.add_population("a", 1, es.LIF(**{"tau_mem": 20e-3, "tau_syn": 5e-3, **numbers}))
+        went_on = es.solve(other, {}, 31e-3, initial=first.final_state)
+        # V is within 8 ulps of its terms, which are below 30, of the threshold, and rises by more than 1/20 ms
+        assert went_on.spikes["a"].times[0] - end < 8 * EPS * 30.0 * 20e-3 + 4 * EPS * end
+        assert es.certify(went_on).proven
+        refused += first.voltage("a", [end])[0, 0, 0] >= 1.0
+    assert refused >= 1
+
+
+def test_infinite_thresholds_and_readouts_go_on_from_any_voltage():
+    def net(v_leak):
+        net = es.Network()
+        net.add_population("read", 1, es.LI(20e-3, 5e-3, v_leak=v_leak, v_initial=5.0))
+        return net
+
+    state = es.solve(net(2.0), {}, 10e-3).final_state
+    v = es.solve(net(2.0), {}, 10e-3).voltage("read", [10e-3])[0, 0, 0]
+    after = es.solve(net(3.0), {}, 20e-3, initial=state)
+    assert after.voltage("read", [20e-3])[0, 0, 0] == pytest.approx(
+        3.0 + (v - 3.0) * np.exp(-0.5), rel=8 * EPS
+    )
