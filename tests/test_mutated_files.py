@@ -5,8 +5,9 @@ import random
 from tests import mutated_files
 
 
-def test_mutated_files_are_read_or_refused(tmp_path):
+def test_mutated_files_are_read_or_refused(tmp_path, capfd):
     result = mutated_files.campaign(100, seed=7, keep=tmp_path)
+    assert capfd.readouterr() == ("", "")  # and what is reported of each is shown to nobody
     assert result["wrong"] == []
     assert sum(counts["files"] for counts in result["kinds"].values()) == 100
     for kind, counts in result["kinds"].items():
