@@ -85,7 +85,7 @@ class LIF(Frozen):
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, positive=("tau_mem", "tau_syn", "v_threshold"), non_negative=("t_ref",))
-        if self.reset not in ("value", "subtract"):
+        if not isinstance(self.reset, str) or self.reset not in ("value", "subtract"):
             raise ValueError(f"reset must be 'value' or 'subtract'; got {shown(self.reset)}")
         for name in ("v_reset", "v_initial"):
             threshold, value = np.broadcast_arrays(self.v_threshold, getattr(self, name))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import check_choice
-from eventsolve.checks import first_entry, shown
+from eventsolve.checks import first_entry, instance, require_mapping, require_one_of, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
@@ -33,6 +33,7 @@ Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 SLOPES = ("measured", "threshold", "crossing")
+UNDEFINED = ("raise", "zero")
 STEEP = 2.0**100
 """In 1/s: with such slopes spikes stay where they are, and what they would move is exact all the same."""
 
@@ -90,6 +91,13 @@ class Observation(Solution):
     residual: Residual
     slopes: Mapping[str, Reals]
     _slopes: tuple[Mapping[tuple[str, ...], Reals], ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        instance("residual", self.residual, Residual)
+        require_mapping("slopes", self.slopes, "population to slopes")
+        for name, choices in (("slope", SLOPES), ("undefined", UNDEFINED)):
+            require_one_of(name, getattr(self, name), choices)
 
     def _summary(self) -> Summary:
         title, rows = super()._summary()

@@ -18,14 +18,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve import losses
-from eventsolve.checks import shown
+from eventsolve.checks import count, shown
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
 from eventsolve.network import LI, LIF, Key, Network, Projection, parameters_of
 from eventsolve.shown import Summary, brief, ms, several
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, checked_duration, solve
-from eventsolve.spiketrains import SpikeTrains
+from eventsolve.spiketrains import SpikeTrains, require_spike_trains
 
 MOST_NUMBERS = 1000
 """Of a problem that prints as Python; a larger one prints as a summary."""
@@ -77,8 +77,8 @@ class Problem(Frozen):
     def __post_init__(self) -> None:
         if not isinstance(self.network, Network):
             raise TypeError(f"network must be a Network; got {shown(self.network)}")
-        if not isinstance(self.inputs, Mapping):
-            raise TypeError(f"inputs must be a mapping of str to SpikeTrains; got {shown(self.inputs)}")
+        require_spike_trains("inputs", self.inputs)
+        count("max_spikes", self.max_spikes)
         if self.loss is not None and not callable(getattr(self.loss, "evaluate", None)):
             raise TypeError(f"loss must be one of eventsolve.losses, or None; got {shown(self.loss)}")
         object.__setattr__(self, "inputs", FrozenMapping(dict(self.inputs)))

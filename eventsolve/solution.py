@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import seconds_array, shown
+from eventsolve.checks import count, instance, require_mapping, seconds, seconds_array, shown
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
@@ -134,6 +134,21 @@ class Solution(Frozen):
     stopped: Stopped | None = None
 
     def __post_init__(self) -> None:
+        instance("network", self.network, Network)
+        vars(self).update(
+            {name: seconds(name, getattr(self, name)) for name in ("t_start", "t_end", "after")}
+        )
+        count("n_samples", self.n_samples)
+        if self.after not in (-1.0, self.t_start):
+            raise ValueError(
+                f"after must be t_start, or -1 of what did not go on from a state; got {self.after!r} with t_start "
+                f"{self.t_start!r}"
+            )
+        if not (isinstance(self.grazing, tuple) and all(isinstance(graze, Graze) for graze in self.grazing)):
+            raise TypeError(f"grazing must be a tuple of Graze; got {shown(self.grazing)}")
+        if self.stopped is not None:
+            instance("stopped", self.stopped, Stopped)
+        require_mapping("spikes", self.spikes, "population to SpikeTrains")
         if not (0.0 <= self.t_start <= self.t_end < math.inf):
             raise ValueError(
                 f"t_start and t_end must be finite and in order; got {self.t_start!r} and {self.t_end!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
@@ -12,7 +12,15 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, first_entry, index_vector, seconds_array, shown
+from eventsolve.checks import (
+    count,
+    first_entry,
+    index_vector,
+    instance,
+    require_mapping,
+    seconds_array,
+    shown,
+)
 from eventsolve.frozen import Frozen
 from eventsolve.shown import Summary, several
 from eventsolve.units import with_unit
@@ -495,3 +503,13 @@ def sorted_trains(times: Any, neurons: Any, samples: Any, shape: tuple[int, int]
         n_samples=shape[0],
         n_neurons=shape[1],
     )
+
+
+def require_spike_trains(name: str, given: object) -> None:
+    """Raise a TypeError if what was given is no mapping of names to SpikeTrains."""
+    require_mapping(name, given, "str to SpikeTrains")
+    assert isinstance(given, Mapping)
+    for key, trains in given.items():
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must be by name; got {shown(key)}")
+        instance(f"{name}[{key!r}]", trains, SpikeTrains)

@@ -28,7 +28,7 @@ from eventsolve.certify.claims import (
 from eventsolve.certify.losses import Task, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
 from eventsolve.certify.samples import OpenQuestion, SampleProof, fingerprint_of, prove_batch
-from eventsolve.checks import count, seconds, shown
+from eventsolve.checks import count, instance, real, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
@@ -74,6 +74,22 @@ class Certificate(Frozen):
     mismatches: tuple[Mismatch, ...] = ()
     gradient_distance: float = 0.0
     digest: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("digits", 1), ("n_samples", 0)):
+            count(name, getattr(self, name), least)
+        for name, kind in (("proofs", SampleProof), ("mismatches", Mismatch)):
+            given = getattr(self, name)
+            if not (isinstance(given, tuple) and all(isinstance(one, kind) for one in given)):
+                raise TypeError(f"{name} must be a tuple of {kind.__name__}; got {shown(given)}")
+        for name in ("fingerprint", "digest"):
+            instance(name, getattr(self, name), str)
+        for name in ("tolerance", "gradient_distance"):
+            if name == "gradient_distance" or self.tolerance is not None:
+                real(name, getattr(self, name))
+        if self.gradients is not None:
+            instance("gradients", self.gradients, GradientEnclosures)
+        super().__post_init__()
 
     @property
     def proven(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.checks import count, shown
+from eventsolve.checks import count, duration, index, instance, real, shown
 from eventsolve.dynamics.circuit import Reals
 from eventsolve.dynamics.flow import Coordinates, flow_derivative
 from eventsolve.dynamics.rhythm import Rhythm
@@ -23,7 +23,7 @@ from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several
 from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
-from eventsolve.spiketrains import SpikeTrains, sorted_trains
+from eventsolve.spiketrains import SpikeTrains, require_spike_trains, sorted_trains
 from eventsolve.state import State, delays_of, neurons_of
 
 ASTRAY = 1e-6
@@ -101,12 +101,30 @@ class Orbit(Frozen):
     _rhythm: Rhythm = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what is no array of numbers, as all that reads it would, in words that name nothing.
+        """Refuse what is no orbit, as all that reads it would, in words that name nothing.
 
         Raises
         ------
-        TypeError
+        TypeError, ValueError
         """
+        instance("network", self.network, Network)
+        instance("state", self.state, State)
+        instance("free", self.free, bool)
+        vars(self)["period"] = duration("period", self.period)
+        vars(self)["residual"] = real("residual", self.residual)
+        for name in ("inputs", "spikes"):
+            require_spike_trains(name, getattr(self, name))
+        if set(self.spikes) != set(self.network.populations):
+            raise ValueError(
+                f"spikes must be those of {sorted(self.network.populations)}; got {sorted(self.spikes)}"
+            )
+        if self.reference is not None:
+            if not (isinstance(self.reference, tuple) and len(self.reference) == 2):
+                raise TypeError(
+                    f"reference must be (population, neuron) or None; got {shown(self.reference)}"
+                )
+            name, neuron = self.reference
+            index("neuron of reference", neuron, self.network.population(name).size)
         for name, ndim in (("multipliers", 1), ("monodromy", 2)):
             given = getattr(self, name)
             if not isinstance(given, np.ndarray) or given.dtype.kind not in "fc" or given.ndim != ndim:

@@ -28,7 +28,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import real_array, seconds, seconds_array
+from eventsolve.checks import real_array, seconds, seconds_array, shown
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
@@ -540,8 +540,8 @@ class SampledVoltage(Frozen):
 
 
 def _check_weighting(weighting: object) -> None:
-    if not callable(weighting) and weighting not in WEIGHTINGS:
-        raise ValueError(f"weighting must be one of {tuple(WEIGHTINGS)} or callable; got {weighting!r}")
+    if not callable(weighting) and not (isinstance(weighting, str) and weighting in WEIGHTINGS):
+        raise ValueError(f"weighting must be one of {tuple(WEIGHTINGS)} or callable; got {shown(weighting)}")
 
 
 def _labels(loss: _Labelled, solution: Solution) -> NDArray[np.int64]:
