@@ -40,7 +40,6 @@ def test_a_right_implementation_is_accepted(given, name):
         "gradient clipped",
         "slope of the wrong sign",
         "tau_syn back",
-        "no p_V",
         "one spike not written",
         "one spike too many",
         "one weight 0",
