@@ -31,6 +31,7 @@ from eventsolve.free_numbers import (
     undetermined,
 )
 from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.jobs import advancing
 from eventsolve.matched_spikes import (
     among,
     chosen,
@@ -129,6 +130,7 @@ def calibrate(
     loss: Literal["linear", "soft_l1", "cauchy"] = "soft_l1",
     unmatched: bool = True,
     threads: int | None = None,
+    progress: bool = False,
 ) -> Calibration:
     """Find the parameters with which a network makes spikes that were measured.
 
@@ -166,6 +168,8 @@ def calibrate(
         crossings that are far beyond it and were not reported are put in, until neither is found any more.
     threads : int, optional
         As in :func:`eventsolve.solve`.
+    progress : bool
+        Whether to show a progress bar on stderr: of the fits, one for each choice of lost and extra spikes.
 
     Returns
     -------
@@ -213,13 +217,16 @@ def calibrate(
     x = np.zeros(len(numbers))
     measured = {name: spikes[name] for name in given}
     before, now = None, _Spikes(measured, {name: none_of(trains) for name, trains in measured.items()})
-    for _ in range(ROUNDS):
-        if unmatched:
-            now = fit.matched(x, measured, fit.scales(x, now))
-        if now == before:
-            break
-        x = fit.solved(x, now, apart)
-        before = now
+    with advancing(("fitting", ROUNDS) if progress else None) as advance:
+        for k in range(ROUNDS):
+            if unmatched:
+                now = fit.matched(x, measured, fit.scales(x, now))
+            if now == before:
+                advance(ROUNDS - k)
+                break
+            x = fit.solved(x, now, apart)
+            before = now
+            advance(1)
     extra = {
         name: joined_spikes(early.get(name, none_of(trains)), chosen(trains, ~among(trains, now.taken[name])))
         for name, trains in measured.items()
@@ -404,7 +411,9 @@ class _Fit:
             # what comes after a wrong spike is wrong by it: of each neuron only the first is taken at its word
             wrong = firsts(trains, np.abs(residual) > limit) & (residual < 0.0)
             lost, excess = short.residual.unreported[name], short.residual.excess[name]
-            typical = float(np.median(limit / scales[name][trains.neurons])) if limit.size else 0.0
+            scale = scales[name][trains.neurons]  # 0 where all fit to the last bit
+            ratio = np.divide(limit, scale, out=np.zeros_like(limit), where=scale > 0.0)
+            typical = float(np.median(ratio)) if limit.size else 0.0
             missing = excess > np.maximum(typical * scales[name][lost.neurons], _ROUNDING)
             missing &= free_for(lost, trains, observation.network.population(name).parameter("t_ref"))
             taken[name] = chosen(trains, ~put_in & ~wrong)

@@ -31,6 +31,7 @@ from eventsolve.adjoint import (
 )
 from eventsolve.checks import first_entry, seconds_array, shown
 from eventsolve.frozen import FrozenMapping
+from eventsolve.jobs import Advance, advancing
 from eventsolve.kernels.tables import States
 from eventsolve.losses import Evaluation, Loss, Readings, ReadInPieces, Sum, VoltageSamples
 from eventsolve.losses.evaluation import Average, merged
@@ -62,6 +63,7 @@ def value_and_grad_in_pieces(
     reduction: Reduction = USUAL,
     max_spikes: int = MAX_SPIKES,
     threads: int | None = None,
+    progress: bool = False,
 ) -> tuple[Any, StreamGradients]:
     """Return a loss of a long trial and its exact gradient, in the memory of a piece of it.
 
@@ -93,6 +95,8 @@ def value_and_grad_in_pieces(
         How many spikes a sample may have in a population, or in the populations of a cycle, within a piece.
     threads : int, optional
         As for :func:`eventsolve.solve`; the result has the same bits for any number.
+    progress : bool
+        Whether to show a progress bar on stderr: of the pieces, each forward and back.
 
     Returns
     -------
@@ -119,7 +123,18 @@ def value_and_grad_in_pieces(
     t_start = 0.0 if initial is None else initial.time
     stream = Stream(whole, layers, n_samples, _checked_edges(pieces, t_start, t_end), threads)
     split = split_loss(loss, network, stream.trial)
-    states, noted, last = _forward(stream, split)
+    bar = ("differentiating in pieces", 2 * stream.n_pieces) if progress else None
+    with advancing(bar) as advance:
+        values, gradients = _differentiated(stream, split, asked, reduction, advance)
+    return reduced(values, reduction), gradients
+
+
+def _differentiated(
+    stream: Stream, split: SplitLoss, asked: tuple[str, ...], reduction: Reduction, advance: Advance
+) -> tuple[Reals, StreamGradients]:
+    """Return the loss of every sample, and the gradients; ``advance`` is told of every piece, forward and back."""
+    n_samples, inputs = stream.n_samples, stream.whole.inputs
+    states, noted, last = _forward(stream, split, advance)
     evaluation = Evaluation(np.zeros(n_samples))
     if split.whole is not None:
         evaluation = evaluated(Notes.of(stream, split.readings, _joined(stream, noted)), split.whole)
@@ -140,7 +155,7 @@ def value_and_grad_in_pieces(
     }
     total: list[list[Contribution]] = []
     adjoint = CutAdjoint(
-        {layer.name: np.zeros((n_samples, 3, layer.size)) for layer in layers},
+        {layer.name: np.zeros((n_samples, 3, layer.size)) for layer in stream.layers},
         {name: np.zeros(under_way.times.size) for name, under_way in last.under_way.items()},
     )
     solution = last
@@ -162,7 +177,7 @@ def value_and_grad_in_pieces(
             share,
             asked,
             per_sample,
-            threads,
+            stream.threads,
             adjoint,
             stream.trial,
         )
@@ -181,12 +196,13 @@ def value_and_grad_in_pieces(
         else:
             for into_chunk, more in zip(total, contributions, strict=True):
                 add_to(into_chunk, more)
-    fields = by_name(layers, total, asked, per_sample)
+        advance(1)
+    fields = by_name(stream.layers, total, asked, per_sample)
     fields["spike_times"] = input_times if "spike_times" in asked else NotAskedFor("spike_times", asked)
     gradients = StreamGradients(
         **fields, silent_samples=silent_samples, n_samples=n_samples, per_sample=per_sample, wrt=asked
     )
-    return reduced(values, reduction), gradients
+    return values, gradients
 
 
 # -- the pieces ------------------------------------------------------------------------------------------------
@@ -269,7 +285,9 @@ def _checked_edges(pieces: int | ArrayLike, t_start: float, t_end: float) -> Rea
     return edges
 
 
-def _forward(stream: Stream, split: SplitLoss) -> tuple[list[State | None], list[Noted], Solution]:
+def _forward(
+    stream: Stream, split: SplitLoss, advance: Advance
+) -> tuple[list[State | None], list[Noted], Solution]:
     """Return the state at the start of every piece, what was noted of each, and the solution of the last."""
     states, notes = [stream.whole.initial], []
     for k in range(stream.n_pieces):
@@ -277,6 +295,7 @@ def _forward(stream: Stream, split: SplitLoss) -> tuple[list[State | None], list
         notes.append(_noted(stream, k, solution, split))
         if k < stream.n_pieces - 1:
             states.append(solution.final_state)
+        advance(1)
     return states, notes, solution
 
 

@@ -54,6 +54,7 @@ from eventsolve.certify.samples import DOUBLINGS, GUARD_DIGITS
 from eventsolve.checks import count, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
+from eventsolve.jobs import Advance, advancing
 from eventsolve.network import Network
 from eventsolve.shown import Summary, ms, several
 
@@ -165,11 +166,11 @@ class OrbitCertificate(Frozen):
             found = orbit_fields_from(content_of(file, budget), budget)
         return cls(**found | {"multipliers": Multipliers(*found["multipliers"])})
 
-    def disagreement(self, orbit: Orbit) -> str | None:
+    def disagreement(self, orbit: Orbit, *, progress: bool = False) -> str | None:
         """Prove the certificate again, and return the first thing that it says otherwise, or None."""
         if self.digest != digest_of(self):
             return "the certificate was altered: its digest is not that of what it says"
-        anew = certify_orbit(orbit, digits=self.digits)
+        anew = certify_orbit(orbit, digits=self.digits, progress=progress)
         if self.fingerprint != anew.fingerprint:
             return "the certificate is of another network, other inputs or another claim"
         for name in ("bits", "period", "radius", "stable", "refuted", "undecided"):
@@ -186,9 +187,9 @@ class OrbitCertificate(Frozen):
                 return f"{name} are not what is proven"
         return None
 
-    def check(self, orbit: Orbit) -> bool:
+    def check(self, orbit: Orbit, *, progress: bool = False) -> bool:
         """Say whether a certificate is what :func:`certify_orbit` proves of an orbit now."""
-        return self.disagreement(orbit) is None
+        return self.disagreement(orbit, progress=progress) is None
 
     def _summary(self) -> Summary:
         said = "proven" if self.proven else "refuted" if self.refuted else "not proven"
@@ -208,7 +209,7 @@ class OrbitCertificate(Frozen):
         return f"OrbitCertificate({said})", rows
 
 
-def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
+def certify_orbit(orbit: Orbit, *, digits: int = 15, progress: bool = False) -> OrbitCertificate:
     """Prove in ball arithmetic that a network has a periodic orbit, and hold what is claimed of it against that.
 
     Parameters
@@ -218,6 +219,8 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
         and residual are not looked at.
     digits : int
         Decide every question whose two sides differ by more than 10**-digits, relatively.
+    progress : bool
+        Whether to show a progress bar of the steps of the proof on stderr, from its start whenever it takes more bits.
 
     Returns
     -------
@@ -241,8 +244,9 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15) -> OrbitCertificate:
     fingerprint = _fingerprint(orbit)
     for _ in range(DOUBLINGS):
         try:
-            with working_precision(bits):
-                found = replace(_proof(orbit), digits=digits, bits=bits, fingerprint=fingerprint)
+            bar = (f"enclosing times in {bits} bits", PROOF_STEPS) if progress else None
+            with working_precision(bits), advancing(bar) as advance:
+                found = replace(_proof(orbit, advance), digits=digits, bits=bits, fingerprint=fingerprint)
                 return replace(found, digest=digest_of(found))
         except NotAnOrbit as error:
             why = str(error)
@@ -593,7 +597,11 @@ def _after(rhythm: Rhythm, spike: int) -> arb:
     return term.voltage + rhythm.arrivals[of.cell][of.cause].weight - (constant.threshold - constant.reset)
 
 
-def _proof(orbit: Orbit) -> OrbitCertificate:
+PROOF_STEPS = 4
+"""How often :func:`_proof` says that it is further."""
+
+
+def _proof(orbit: Orbit, advance: Advance) -> OrbitCertificate:
     claim = _read(orbit)
     rhythm = claim.rhythm
     if rhythm.exact_period is None and not rhythm.times:
@@ -606,8 +614,11 @@ def _proof(orbit: Orbit) -> OrbitCertificate:
     middle = _polished(system, claimed, arb(orbit.period), _scales(rhythm, len(claimed), float(orbit.period)))
     proven, inverse = _narrow(system, middle)
     rhythm = _with(rhythm, proven)
+    advance(1, "following every neuron")
     _require_no_other(rhythm, claim.names)
+    advance(1, "widening the box")
     radius = _uniqueness(system, middle, rhythm, float(orbit.period))
+    advance(1, "enclosing multipliers")
     rows = monodromy(rhythm)
     multipliers = _eigenvalues(rows)
     off = _rounding(rhythm, inverse)
@@ -617,6 +628,7 @@ def _proof(orbit: Orbit) -> OrbitCertificate:
         *_wrong_times(orbit, claim, rhythm, off),
         *_wrong_multipliers(orbit, rhythm, around, multipliers),
     ]
+    advance(1)
     moments = [rhythm.moment(k, 0).ball for k in range(rhythm.n_spikes)]
     midpoints = np.array([complex(float(x.real), float(x.imag)) for x in multipliers], dtype=np.complex128)
     radii = np.array([_disc(x, complex(m)) for x, m in zip(multipliers, midpoints, strict=True)])

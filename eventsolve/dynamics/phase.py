@@ -96,6 +96,7 @@ def phase_response(
     kick: float | None = None,
     phases: int | ArrayLike = 64,
     periods: int | None = None,
+    threads: int | None = None,
 ) -> PhaseResponse:
     """Return by how much a kick brings forward all later spikes of a free orbit, by the phase at which it comes.
 
@@ -116,6 +117,8 @@ def phase_response(
         in the middles of equal parts.
     periods : int, optional
         How many to solve after a finite kick; by default until 1e-13 is left of a small perturbation, 2000 at most.
+    threads : int, optional
+        As in ``solve``, which is given all finite kicks as one batch.
 
     Returns
     -------
@@ -159,7 +162,9 @@ def phase_response(
             raise ValueError(f"kick must be finite; got {kick!r}")
         if not orbit.stable:
             raise ValueError("orbit is not stable: after a finite kick, the network does not return to it")
-        advance, settled = _finite(orbit, population, neuron, onto, asked, kick, _periods(orbit, periods))
+        advance, settled = _finite(
+            orbit, population, neuron, onto, asked, kick, _periods(orbit, periods), threads
+        )
     return PhaseResponse(population, neuron, onto, kick, orbit.period, asked, advance, settled)
 
 
@@ -205,7 +210,14 @@ def _periods(orbit: Orbit, periods: int | None) -> int:
 
 
 def _finite(
-    orbit: Orbit, population: str, neuron: int, onto: Onto, phases: Reals, kick: float, periods: int
+    orbit: Orbit,
+    population: str,
+    neuron: int,
+    onto: Onto,
+    phases: Reals,
+    kick: float,
+    periods: int,
+    threads: int | None,
 ) -> tuple[Reals, NDArray[np.bool_]]:
     network, period = orbit.network, orbit.period
     name = _new_name(network)
@@ -223,7 +235,9 @@ def _finite(
         times, np.zeros(n, np.int64), np.arange(n), n_neurons=1, n_samples=n + 1
     )
     t_end = orbit.state.time + (periods + 2) * period
-    solution = solve(kicked, inputs, t_end, initial=_repeated_state(orbit.state, n + 1, name))
+    solution = solve(
+        kicked, inputs, t_end, initial=_repeated_state(orbit.state, n + 1, name), threads=threads
+    )
     shifts, settled = zip(*(_shift(orbit, solution, sample) for sample in range(n + 1)), strict=True)
     return _around(shifts[-1] - np.array(shifts[:-1]), period), np.array(settled[:-1])
 

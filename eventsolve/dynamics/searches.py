@@ -13,6 +13,7 @@ from eventsolve.checks import count, instance, seconds, shown
 from eventsolve.dynamics.circuit import Circuit, Integers, Reals, circuit_of
 from eventsolve.dynamics.newton import CLOSE, EPS, begun, pattern_of, solved
 from eventsolve.dynamics.orbit import NoOrbitError, Orbit, framed, orbit_of, repeated
+from eventsolve.jobs import Advance, advancing
 from eventsolve.network import Network
 from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
@@ -33,6 +34,7 @@ def periodic_orbit(
     guess: Orbit | tuple[Mapping[str, SpikeTrains], float] | None = None,
     most: int = 16,
     max_spikes: int = 100_000,
+    progress: bool = False,
 ) -> Orbit:
     """Find a periodic orbit of a network, by Newton's method with exact derivatives.
 
@@ -61,6 +63,8 @@ def periodic_orbit(
         Up to which multiple of the inputs' period, or number of spikes of the reference neuron, to look for one.
     max_spikes : int
         How many spikes the trajectory may have.
+    progress : bool
+        Whether to show a progress bar on stderr: half of it is the trajectory, half Newton's method from near-returns.
 
     Returns
     -------
@@ -86,7 +90,10 @@ def periodic_orbit(
     if guess is not None:
         if initial is not None or transient is not None:
             raise ValueError("initial and transient are those of a trajectory; a guess needs none")
-        return _from_guess(circuit, given, period, guess)
+        with advancing(("searching an orbit", 1.0) if progress else None) as advance:
+            orbit = _from_guess(circuit, given, period, guess)
+            advance(1.0)
+        return orbit
     durations = (circuit.tau_mem, circuit.tau_syn, circuit.t_ref, circuit.delay)
     longest = 200.0 * max(float(column.max(initial=0.0)) for column in durations)
     if transient is None:
@@ -95,9 +102,10 @@ def periodic_orbit(
         transient = seconds("transient", transient)
         if not 0.0 < transient < math.inf:
             raise ValueError(f"transient must be finite and > 0; got {transient!r}")
-    if period is None:
-        return _settled_free(circuit, given, transient, initial, most, max_spikes, longest)
-    return _settled_locked(circuit, given, period, transient, initial, most, max_spikes)
+    with advancing(("searching an orbit", 1.0) if progress else None) as advance:
+        if period is None:
+            return _settled_free(circuit, given, transient, initial, most, max_spikes, longest, advance)
+        return _settled_locked(circuit, given, period, transient, initial, most, max_spikes, advance)
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------
@@ -208,6 +216,7 @@ def _settled_free(
     most: int,
     max_spikes: int,
     longest: float,
+    advance: Advance,
 ) -> Orbit:
     start = 0.0 if initial is None else initial.time
     solution = _trajectory(circuit.network, inputs, start + transient, initial, max_spikes)
@@ -243,7 +252,7 @@ def _settled_free(
             k = int(np.argmax(gaps))
             yield float(times[k] - 0.5 * gaps[k]), period
 
-    return _polished(circuit, inputs, raster, candidates(), solution, free=True)
+    return _polished(circuit, inputs, raster, candidates(), solution, advance, free=True)
 
 
 def _settled_locked(
@@ -254,6 +263,7 @@ def _settled_locked(
     initial: State | None,
     most: int,
     max_spikes: int,
+    advance: Advance,
 ) -> Orbit:
     first = 0 if initial is None else round(initial.time / period)
     if initial is not None and abs(initial.time - first * period) > 4.0 * EPS * initial.time:
@@ -267,7 +277,7 @@ def _settled_locked(
     solution = _trajectory(circuit.network, given, end, initial, max_spikes)
     raster = Raster(circuit, solution.spikes)
     of = ((end, q * period) for q in range(1, min(most, n // 2) + 1))
-    return _polished(circuit, inputs, raster, of, solution, free=False, input_period=period)
+    return _polished(circuit, inputs, raster, of, solution, advance, free=False, input_period=period)
 
 
 def _polished(
@@ -276,6 +286,7 @@ def _polished(
     raster: Raster,
     candidates: Iterator[tuple[float, float]],
     solution: Solution,
+    advance: Advance,
     *,
     free: bool,
     input_period: float = 0.0,
@@ -287,9 +298,10 @@ def _polished(
     tried = [(raster.mismatch(end, period) / period, end, period) for end, period in candidates]
     closest = min((near for near, *_ in tried), default=math.inf)
     failure, unstable = None, None
-    for near, end, period in tried:
-        if near > min(NEAR, max(CLOSE, 100.0 * closest)):
-            continue
+    returns = [one for one in tried if one[0] <= min(NEAR, max(CLOSE, 100.0 * closest))]
+    advance(0.5)
+    for k, (near, end, period) in enumerate(returns):
+        advance(0.0, f"Newton's method from a period of {period:.6g} s")
         times, cells = raster.window(end - period, end)
         n = 1 if free else round(period / input_period)
         given = {name: repeated(one, input_period, 0, n) for name, one in inputs.items()}
@@ -299,10 +311,12 @@ def _polished(
             if near <= CLOSE:  # it has settled: why there is no orbit is the same for multiples of the period
                 raise NoOrbitError(error.why, error.sentence, error.solution or solution, unstable) from error
             failure = failure or error
-            continue
-        if orbit.stable or near <= CLOSE:
-            return orbit
-        unstable = unstable or orbit
+        else:
+            if orbit.stable or near <= CLOSE:
+                advance(0.5 * (len(returns) - k) / len(returns))
+                return orbit
+            unstable = unstable or orbit
+        advance(0.5 / len(returns))
     told = f"at best to {closest:.3g} of a period" if closest < math.inf else "not even with the same neurons"
     beside = f"; it comes near an orbit, {unstable._words()}" if unstable is not None else ""
     raise NoOrbitError(

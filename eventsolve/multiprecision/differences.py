@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.jobs import advancing
 from eventsolve.multiprecision.forward import GUARD_DIGITS, solve_problem
 from eventsolve.multiprecision.problems import (
     NEURON_PARAMETERS,
@@ -41,6 +42,7 @@ def gradient(
     *,
     digits: int = 30,
     step: float | None = None,
+    progress: bool = False,
 ) -> dict[Parameter, NDArray[np.object_]]:
     """Differentiate a loss by central differences, two or three forward solutions for every number.
 
@@ -60,6 +62,8 @@ def gradient(
         Digits of the result relative to its natural scale, see Notes.
     step : float, optional
         Relative step; by default 10**-(digits/2 + 10).
+    progress : bool
+        Whether to show a progress bar of the numbers on stderr.
 
     Returns
     -------
@@ -91,13 +95,13 @@ def gradient(
     synapses near the threshold) there is no gradient; unless a spike appears or vanishes, this goes unnoticed.
     """
     given = problem(network, inputs, t_end)
-    gradients = {}
-    for parameter in wrt:
-        values = _values(given, parameter)
-        column = np.empty(len(values), dtype=np.object_)
-        for index in range(len(values)):
-            column[index] = derivative(given, loss, parameter, index, digits=digits, step=step)
-        gradients[parameter] = column
+    gradients = {p: np.empty(len(_values(given, p)), dtype=np.object_) for p in wrt}
+    n_numbers = sum(column.size for column in gradients.values())
+    with advancing(("differentiating", n_numbers) if progress else None) as advance:
+        for parameter, column in gradients.items():
+            for index in range(column.size):
+                column[index] = derivative(given, loss, parameter, index, digits=digits, step=step)
+                advance(1)
     return gradients
 
 

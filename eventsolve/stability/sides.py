@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,10 @@ from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, vjp
 from eventsolve.frozen import FrozenMapping
+from eventsolve.jobs import advancing
 from eventsolve.patterns import NAMES
 from eventsolve.solution import Solution
-from eventsolve.stability.one_sided import Mover
+from eventsolve.stability.one_sided import Mover, OneSided
 
 Reals = NDArray[np.float64]
 Sides = Mapping[str, Mapping[Any, NDArray[np.int8]]]
@@ -21,7 +24,7 @@ TWO_SIDED, RIGHT, LEFT, NEITHER = 0, 1, -1, 2
 """What :func:`gradient_sides` says of a number."""
 
 
-def gradient_sides(gradients: Gradients) -> Sides:
+def gradient_sides(gradients: Gradients, *, threads: int | None = None, progress: bool = False) -> Sides:
     """Return for every number whether its gradient is the derivative for a growing and a falling one.
 
     At each place of ``gradients.one_sided`` two events come at one time, and the gradient is that of their order. A
@@ -34,6 +37,10 @@ def gradient_sides(gradients: Gradients) -> Sides:
     ----------
     gradients : Gradients
         From ``vjp`` or ``value_and_grad``.
+    threads : int, optional
+        As in ``solve``.
+    progress : bool
+        Whether to show a progress bar on stderr, of the places of the sample that has most.
 
     Returns
     -------
@@ -55,16 +62,23 @@ def gradient_sides(gradients: Gradients) -> Sides:
     solution = gradients.solution
     grows, falls = (_zeros(solution) for _ in range(2))
     ties = list(gradients.coincidences)
-    while ties:
-        # one of each sample at a time
-        now = {tie.place.sample: tie for tie in reversed(ties)}
-        ties = [tie for tie in ties if now[tie.place.sample] is not tie]
-        first = _by_numbers(solution, {sample: (tie.first, tie.place) for sample, tie in now.items()})
-        second = _by_numbers(solution, {sample: (tie.second, tie.place) for sample, tie in now.items()})
-        for name, by_key in first.items():
-            for key, before in by_key.items():
-                grows[name][key] |= second[name][key] > before
-                falls[name][key] |= second[name][key] < before
+    rounds = max(Counter(tie.place.sample for tie in ties).values(), default=0)
+    with advancing(("differentiating", rounds) if progress else None) as advance:
+        while ties:
+            # one of each sample at a time
+            now = {tie.place.sample: tie for tie in reversed(ties)}
+            ties = [tie for tie in ties if now[tie.place.sample] is not tie]
+            first, second = (
+                _by_numbers(
+                    solution, {tie.place.sample: (of(tie), tie.place) for tie in now.values()}, threads
+                )
+                for of in (attrgetter("first"), attrgetter("second"))
+            )
+            for name, by_key in first.items():
+                for key, before in by_key.items():
+                    grows[name][key] |= second[name][key] > before
+                    falls[name][key] |= second[name][key] < before
+            advance(1)
     sides: dict[str, Mapping[Any, NDArray[np.int8]]] = {}
     for name in NAMES:
         found = {}
@@ -110,13 +124,15 @@ def _zeros(solution: Solution) -> dict[str, dict[Any, NDArray[np.bool_]]]:
     }
 
 
-def _by_numbers(solution: Solution, events: Mapping[int, Any]) -> dict[str, dict[Any, Reals]]:
+def _by_numbers(
+    solution: Solution, events: Mapping[int, tuple[Mover, OneSided]], threads: int | None
+) -> dict[str, dict[Any, Reals]]:
     """Return how the time of one event of each sample moves with all numbers."""
     cotangents = {name: np.zeros(trains.n_spikes) for name, trains in solution.spikes.items()}
     for mover, _ in events.values():
         if mover.spike is not None:
             cotangents[mover.spike[0]][mover.spike[1]] = 1.0
-    gradients = vjp(solution, cotangents, reduction="none")
+    gradients = vjp(solution, cotangents, reduction="none", threads=threads)
     found: dict[str, dict[Any, Reals]] = {}
     for name, shapes in _shapes(solution).items():
         by_key = getattr(gradients, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eventsolve.adjoint import require_solution
 from eventsolve.checks import shown
 from eventsolve.frozen import Frozen, FrozenMapping
+from eventsolve.jobs import advancing
 from eventsolve.losses import Loss
 from eventsolve.patterns import direction_of
 from eventsolve.reductions import USUAL, Reduction
@@ -62,6 +63,7 @@ def spread(
     *,
     reduction: Reduction = USUAL,
     threads: int | None = None,
+    progress: bool = False,
 ) -> Spread:
     """Return how far every spike time, and a loss, vary with the numbers of a network, to first order and exactly.
 
@@ -81,6 +83,8 @@ def spread(
         Of the loss over the batch, as in :func:`value_and_grad`: the chip is the same for all samples.
     threads : int, optional
         As in ``solve``.
+    progress : bool
+        Whether to show a progress bar of the causes on stderr.
 
     Returns
     -------
@@ -106,12 +110,24 @@ def spread(
     require_solution(solution)
     variances = {name: np.zeros(trains.n_spikes) for name, trains in solution.spikes.items()}
     of_loss: Any = 0.0
-    for cause in _single(solution, of) if isinstance(of, Mapping) else _causes(of):
-        moved = jvp(solution, cause, loss, reduction=reduction, threads=threads)
-        for name, dt in moved.spike_times.items():
-            variances[name] += dt**2
-        if loss is not None:
-            of_loss = of_loss + moved.loss**2
+    causes: Iterable[Direction]
+    if isinstance(of, Mapping):
+        varying = direction_of(solution, of)
+        causes = _single(solution, varying)
+        n_causes = sum(
+            int(np.count_nonzero(sizes)) for by_key in varying.values() for sizes in by_key.values()
+        )
+    else:
+        causes = _causes(of)
+        n_causes = len(of)
+    with advancing(("differentiating", n_causes) if progress else None) as advance:
+        for cause in causes:
+            moved = jvp(solution, cause, loss, reduction=reduction, threads=threads)
+            for name, dt in moved.spike_times.items():
+                variances[name] += dt**2
+            if loss is not None:
+                of_loss = of_loss + moved.loss**2
+            advance(1)
     return Spread(
         FrozenMapping({name: np.sqrt(variance) for name, variance in variances.items()}),
         None if loss is None else np.sqrt(of_loss),
@@ -127,9 +143,9 @@ def _causes(of: object) -> Sequence[Direction]:
     return of
 
 
-def _single(solution: Solution, of: Direction) -> Iterator[Direction]:
+def _single(solution: Solution, varying: Mapping[str, Mapping[Any, Any]]) -> Iterator[Direction]:
     """Yield a direction for every number that varies, of so far as its standard deviation."""
-    for name, by_key in direction_of(solution, of).items():
+    for name, by_key in varying.items():
         for key, sizes in by_key.items():
             flat = np.asarray(sizes).reshape(-1)
             for k in np.flatnonzero(flat):

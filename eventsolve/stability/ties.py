@@ -55,7 +55,7 @@ class Tie(NamedTuple):
         )
 
 
-def ties(solution: Solution, threads: int | None = None) -> tuple[Tie, ...]:
+def ties(solution: Solution, *, threads: int | None = None) -> tuple[Tie, ...]:
     """Return the ties of a solution, by sample, then time: those of computed times, whose order matters.
 
     Where all terms of two times are given numbers, or they go back to one threshold crossing, their order is exact
