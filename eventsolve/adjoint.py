@@ -33,8 +33,7 @@ from eventsolve.solution import Gathered, Solution, Stopped, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.stability.one_sided import Coincidence, OneSided, coincidences_of
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 class UndefinedGradientError(ValueError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from eventsolve.adjoint import value_and_grad
 from eventsolve.chunks import chunk_ranges
@@ -17,8 +17,7 @@ from eventsolve.losses import Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, mean_adjoint_of
 from eventsolve.sampled import joined_samples, sampled_of
 from eventsolve.solution import Solution, own_spikes, places_of
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -46,9 +46,8 @@ from eventsolve.network import Network
 from eventsolve.observe import Observation, observe
 from eventsolve.shown import Summary, several
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Booleans, Reals
 
-Reals = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
 ROUNDS = 12
 """How often lost and extra spikes are looked for at most."""
 FAR = 6.0

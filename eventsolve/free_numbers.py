@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.checks import shown
 from eventsolve.matched_spikes import shortest_intervals
@@ -16,9 +15,7 @@ from eventsolve.network import LI, LIF, TIMES, Key, Network, Projection
 from eventsolve.observe import Observation
 from eventsolve.shown import arrow
 from eventsolve.spiketrains import SpikeTrains
-
-Reals = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
+from eventsolve.typing import Booleans, Reals
 
 FACTORS = ("tau_mem", "tau_syn", "gain")
 SHIFTS = ("v_threshold", "v_reset", "v_leak", "v_initial", "i_initial", "t_ref", "delay")

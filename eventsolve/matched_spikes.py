@@ -6,13 +6,10 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains, sorted_trains
-
-Reals = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
+from eventsolve.typing import Booleans, Reals
 
 
 def none_of(trains: SpikeTrains) -> SpikeTrains:

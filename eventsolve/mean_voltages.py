@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges
 from eventsolve.interrupts import call
@@ -18,12 +17,12 @@ from eventsolve.kernels import mean_voltages as kernels
 from eventsolve.kernels.tables import Run, Wanted
 from eventsolve.quadrature import require_continuous
 from eventsolve.schedule import Layer
+from eventsolve.typing import Reals
 
 if TYPE_CHECKING:
     from eventsolve.kernels.perturbation import Scales
     from eventsolve.solution import Chunk, Solution
 
-Reals = NDArray[np.float64]
 Means = Mapping[tuple[str, float], Reals]
 """Numbers (n_samples, n_neurons) by population and rate: of its means 1/T int exp(-rate x) V dt with x = t/T."""
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.adjoint import check_choice
 from eventsolve.checks import first_entry, instance, require_mapping, require_one_of, shown
@@ -28,9 +27,7 @@ from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.margins import origins
 from eventsolve.stability.studies import places_in
 from eventsolve.tangents import jvp
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 SLOPES = ("measured", "threshold", "crossing")
 UNDEFINED = ("raise", "zero")

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from eventsolve.checks import first_entry, real_array, refuse_units, seconds_array, shown
 from eventsolve.frozen import FrozenMapping
@@ -16,8 +15,8 @@ from eventsolve.network import TIMES, Network, Projection, parameters_of
 from eventsolve.schedule import Layer
 from eventsolve.shown import arrow, listed
 from eventsolve.solution import Solution
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Pattern: TypeAlias = Mapping[str, Mapping[Any, Reals]]
 """Numbers by name and key, as in Gradients: (n_synapses,) for a projection, (n,) or (n_spikes,)."""
 

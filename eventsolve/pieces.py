@@ -44,8 +44,8 @@ from eventsolve.solution import Maxima, Solution
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solved
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Places = NDArray[np.int64]
 MOST_PIECES = 10**6
 """Each is solved by calls of its own, so that more would take hours."""

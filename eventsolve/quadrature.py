@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.network import Network
+from eventsolve.typing import Reals
 
 if TYPE_CHECKING:
     from eventsolve.solution import Solution
 
-Reals = NDArray[np.float64]
 
 NODES = 12
 """Of the longest pieces, as :func:`_pieces` cuts them: the sum is right to 1e-18 of the integrand's size."""

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from eventsolve.frozen import FrozenMapping
 from eventsolve.kernels.tables import Afferents, ByTarget, Efferents, Neurons, ScheduleGroups, States
 from eventsolve.network import Key, Network, Population, Projection, solving_order
-
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers
 
 
 @dataclass(frozen=True, eq=False)

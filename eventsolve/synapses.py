@@ -9,8 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.checks import real_array
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 Synapses: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Target and source neuron of every stored entry of a sparse weight, (n_synapses,) each."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.adjoint import UndefinedGradientError, check_choice, evaluated, require_solution
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
@@ -25,8 +24,7 @@ from eventsolve.shown import Summary, brief, listed, several
 from eventsolve.solution import Solution, gather
 from eventsolve.stability.margins import origins
 from eventsolve.stability.studies import given, places_in
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 @dataclass(frozen=True, eq=False, repr=False)

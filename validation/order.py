@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 import eventsolve as es
-from eventsolve.compare.matching import Booleans, Reals, SpikeMatch
+from eventsolve.compare.matching import SpikeMatch
 from eventsolve.stability.margins import Margin
+from eventsolve.typing import Booleans, Reals
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from eventsolve.adjoint import value_and_grad
 from eventsolve.checks import real_array, seconds_array, shown
@@ -22,8 +22,7 @@ from eventsolve.network import LI, LIF, TIMES, Key, Network
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 SYNAPTIC = ("weight", "delay")
 SPIKING = ("v_threshold", "v_reset", "t_ref")

@@ -26,6 +26,7 @@ from flint import arb, ctx, fmpq
 from numpy.typing import NDArray
 
 from eventsolve.errors import Carrying
+from eventsolve.typing import Reals
 
 ZERO, ONE = arb(0), arb(1)
 UNIT = arb(0, 1)
@@ -279,9 +280,6 @@ def elapsed(a: Moment, b: Moment) -> arb:
     if a.root == b.root and a.offset is not None and b.offset is not None:
         return arb(b.offset - a.offset)
     return b.ball - a.ball
-
-
-Reals = NDArray[np.float64]
 
 
 class Enclosures(NamedTuple):

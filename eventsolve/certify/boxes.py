@@ -15,9 +15,8 @@ from eventsolve.checks import first_entry, real_array, seconds_array, shown
 from eventsolve.chunks import chunk_ranges
 from eventsolve.network import TIMES, Key, Network
 from eventsolve.solution import Solution
+from eventsolve.typing import Integers, Reals
 
-Reals: TypeAlias = NDArray[np.float64]
-Integers: TypeAlias = NDArray[np.int64]
 Radii: TypeAlias = Mapping[str, Any]
 """Radii by parameter: a number for all of it, or by projection key, population or input, numbers or arrays like it."""
 

@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 from flint import arb
-from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients
 from eventsolve.certify.arithmetic import (
@@ -36,6 +35,7 @@ from eventsolve.checks import real_array, shown
 from eventsolve.frozen import Frozen
 from eventsolve.network import Network, parameters_of
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Reals
 
 Claims: TypeAlias = Mapping[str, tuple[list[float], list[int]]]
 """Times in seconds and neurons of the spikes of one sample, by population, in the order of SpikeTrains."""
@@ -309,8 +309,6 @@ def _advance(cell: _Errors, time: float, tau_mem: float, tau_syn: float) -> None
     cell.current_error *= decay_syn
     cell.time = time
 
-
-Reals = NDArray[np.float64]
 
 TOLERANCE = 1e-10
 """By how much a float64 gradient may miss its enclosure, relative to the largest entry of its array."""

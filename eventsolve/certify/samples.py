@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.certify.arithmetic import (
     Enclosures,
@@ -53,8 +52,7 @@ from eventsolve.certify.neuron import Question, Unproven
 from eventsolve.frozen import Frozen
 from eventsolve.jobs import finished
 from eventsolve.spiketrains import SpikeTrains
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 GUARD_DIGITS = 13
 """Digits of working precision beyond those asked for, to begin with."""

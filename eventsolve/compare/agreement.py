@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Reals = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
+from eventsolve.typing import Booleans, Reals
 
 
 @dataclass(frozen=True)

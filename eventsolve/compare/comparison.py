@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from eventsolve.checks import printable
-from eventsolve.compare.agreement import Agreement, Booleans, Reals, Split
+from eventsolve.compare.agreement import Agreement, Split
 from eventsolve.compare.divergence import Divergence
-from eventsolve.compare.matching import Integers, SpikeMatch
+from eventsolve.compare.matching import SpikeMatch
 from eventsolve.io.records.record import Record
 from eventsolve.network import Key
 from eventsolve.shown import Shown, Summary, several
 from eventsolve.synapses import Synapses
+from eventsolve.typing import Booleans, Integers, Reals
 
 
 @dataclass(frozen=True, eq=False)

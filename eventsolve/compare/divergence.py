@@ -17,8 +17,7 @@ from eventsolve.compare.matching import SpikeMatch, match_spikes
 from eventsolve.network import Key
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import Synapses
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.checks import seconds
 from eventsolve.frozen import Frozen
 from eventsolve.spiketrains import SpikeTrains
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
+from eventsolve.typing import Integers, Reals
 
 
 @dataclass(frozen=True, eq=False, repr=False)

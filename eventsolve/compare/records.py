@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from eventsolve.checks import printable, seconds
-from eventsolve.compare.agreement import Booleans, Reals, Split, agreement, split
+from eventsolve.compare.agreement import Split, agreement, split
 from eventsolve.compare.comparison import (
     Comparison,
     GradientComparison,
@@ -35,6 +35,7 @@ from eventsolve.compare.matching import SpikeMatch, match_spikes
 from eventsolve.io.records.record import NEURONAL, SYNAPTIC, Record
 from eventsolve.network import Key, Network
 from eventsolve.synapses import Synapses, synapses_of
+from eventsolve.typing import Booleans, Reals
 
 _SELDOM = ("delay", *NEURONAL)
 """Gradients that few implementations give, so that they are told in one line if there are none of a kind."""

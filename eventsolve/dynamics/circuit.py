@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 from eventsolve.network import Network
 from eventsolve.patterns import NEURON_PARAMETERS
 from eventsolve.patterns import Pattern as Numbers
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
+from eventsolve.typing import Booleans, Integers, Reals
 
 
 class Numbered(NamedTuple):

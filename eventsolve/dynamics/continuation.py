@@ -20,7 +20,6 @@ from itertools import groupby
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.checks import count, instance, real, real_array, require_one_of, shown
 from eventsolve.dynamics.crossings import Event
@@ -41,9 +40,7 @@ from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
 from eventsolve.solve import solve
 from eventsolve.state import State
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 MOST_SOLVES = 10_000
 MOST_SPIKES = 100_000

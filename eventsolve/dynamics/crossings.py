@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.dynamics.points import ROUNDINGS, Point
 from eventsolve.frozen import Frozen
@@ -16,9 +15,7 @@ from eventsolve.schedule import Layer
 from eventsolve.shown import Summary
 from eventsolve.solution import gather
 from eventsolve.stability.margins import source_of, spiking_layers
-
-Reals = NDArray[np.float64]
-Booleans = NDArray[np.bool_]
+from eventsolve.typing import Booleans, Reals
 
 KINDS = {
     "graze": "where V grazes its threshold",

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.dynamics.circuit import Booleans, Circuit, Numbered, Reals, circuit_of, numbered
+from eventsolve.dynamics.circuit import Circuit, Numbered, circuit_of, numbered
 from eventsolve.dynamics.newton import CLOSE, ROUNDED
 from eventsolve.dynamics.orbit import Orbit, framed, orbit_of, repeated
 from eventsolve.dynamics.paths import Path
 from eventsolve.dynamics.rhythm import Equations, Rhythm
 from eventsolve.frozen import FrozenMapping
 from eventsolve.patterns import Pattern
+from eventsolve.typing import Booleans, Reals
 
 STEPS = 30
 """Newton steps at most."""

@@ -35,9 +35,7 @@ from eventsolve.shown import Summary, ms, several
 from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State, delays_of, neurons_of
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 VOLTAGE, RELEASE, CURRENT, SPIKE = range(4)
 KINDS = ("V", "release", "I", "spike")

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 
 from eventsolve.adjoint import require_solution
@@ -37,9 +37,7 @@ from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.estimates import estimate_radius
 from eventsolve.stability.margins import Margin
 from eventsolve.stability.trust import trust_radius
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 STATES = ("v_initial", "i_initial")
 APART = 3.0

@@ -19,7 +19,6 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.adjoint import UndefinedGradientError
 from eventsolve.checks import count, duration, seconds, shown
@@ -35,8 +34,8 @@ from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, SpikeBudgetError, StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Inputs: TypeAlias = Mapping[str, SpikeTrains] | Callable[[float, float], Mapping[str, SpikeTrains]]
 
 BLOCKS = 32

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from eventsolve.dynamics.circuit import Circuit, Integers, Reals
+from eventsolve.dynamics.circuit import Circuit
 from eventsolve.dynamics.orbit import NoOrbitError
 from eventsolve.dynamics.pattern import Pattern, ragged
 from eventsolve.dynamics.rhythm import Equations, Rhythm
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Integers, Reals
 
 EPS = float(np.finfo(np.float64).eps)
 STEPS = 50

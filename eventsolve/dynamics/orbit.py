@@ -25,6 +25,7 @@ from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains, require_spike_trains, sorted_trains
 from eventsolve.state import State, delays_of, neurons_of
+from eventsolve.typing import Reals
 
 ASTRAY = 1e-6
 """As a part of the period: how far the solver's spikes may be from the orbit's before they count as others."""

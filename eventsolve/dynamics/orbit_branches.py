@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 
 from eventsolve.checks import index, real
 from eventsolve.dynamics import orders
-from eventsolve.dynamics.circuit import Integers, Reals, circuit_of
+from eventsolve.dynamics.circuit import circuit_of
 from eventsolve.dynamics.crossings import CHANGES, KINDS
 from eventsolve.dynamics.curves import Curve, Place, curve_of, repeated_path
 from eventsolve.dynamics.followed import Followed
@@ -29,6 +29,7 @@ from eventsolve.dynamics.walks import Halted, Tally, said
 from eventsolve.frozen import Frozen
 from eventsolve.shown import Summary, several
 from eventsolve.solve import RepeatedSpikeError
+from eventsolve.typing import Integers, Reals
 
 FIRST, LONGEST, SHORTEST = 0.01, 0.05, 1e-9
 """Lengths of steps, in units of the period and of the range."""

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.dynamics.circuit import Booleans, Integers, Reals
 from eventsolve.dynamics.kernels import voltages as kernel
 from eventsolve.dynamics.rhythm import Rhythm
 from eventsolve.interrupts import call
 from eventsolve.kernels.distances import AT_ARRIVAL
+from eventsolve.typing import Booleans, Integers, Reals
 
 BELOW, SLOPE, LIFT, AFTER_SPIKE, AFTER_RELEASE, BEFORE_RELEASE, BEFORE_SPIKE = range(7)
 """Kinds: threshold - the largest V from an event to the next one that is no crossing; V' at a crossing; by how much a

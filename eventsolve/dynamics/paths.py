@@ -16,8 +16,8 @@ from eventsolve.patterns import NAMES, NEURON_PARAMETERS, Pattern, direction_of,
 from eventsolve.shown import Summary, arrow
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Parameter: TypeAlias = Mapping[str, Mapping[Any, Any]] | tuple[Any, ...]
 """A direction, as :func:`eventsolve.jvp` takes it, or (name, key) or (name, key, place) of what has the value."""
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.dynamics.circuit import Booleans, Circuit, Integers
+from eventsolve.dynamics.circuit import Circuit
+from eventsolve.typing import Booleans, Integers
 
 
 class Arrivals(NamedTuple):

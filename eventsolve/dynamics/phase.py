@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.checks import count, index, real, real_array, require_one_of, shown
-from eventsolve.dynamics.circuit import Reals, response
+from eventsolve.dynamics.circuit import response
 from eventsolve.dynamics.orbit import Orbit
 from eventsolve.frozen import Frozen
 from eventsolve.kernels.tables import States
@@ -30,6 +30,7 @@ from eventsolve.solution import Solution
 from eventsolve.solve import solve
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State
+from eventsolve.typing import Reals
 
 Onto = Literal["V", "I"]
 

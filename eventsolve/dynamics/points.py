@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.dynamics.paths import Path
 from eventsolve.interrupts import call
@@ -19,10 +18,7 @@ from eventsolve.stability.margins import rows_of, spiking_layers
 from eventsolve.stability.studies import Study, given, places_in, study_of
 from eventsolve.state import State
 from eventsolve.tangents import jvp
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Booleans = NDArray[np.bool_]
+from eventsolve.typing import Booleans, Integers, Reals
 
 ROUNDINGS = 2.0**-44
 """Relative to the terms of which a difference is, or of which a time is made, below which it may be nothing."""

@@ -25,10 +25,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.dynamics.circuit import Booleans, Circuit, Integers, Numbered, Reals, still_of
+from eventsolve.dynamics.circuit import Circuit, Numbered, still_of
 from eventsolve.dynamics.kernels import voltages as kernel
 from eventsolve.dynamics.pattern import Pattern, ragged
 from eventsolve.interrupts import call
+from eventsolve.typing import Booleans, Integers, Reals
 
 
 class Points(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.checks import count, instance, seconds, shown
-from eventsolve.dynamics.circuit import Circuit, Integers, Reals, circuit_of
+from eventsolve.dynamics.circuit import Circuit, circuit_of
 from eventsolve.dynamics.newton import CLOSE, EPS, begun, pattern_of, solved
 from eventsolve.dynamics.orbit import NoOrbitError, Orbit, framed, orbit_of, repeated
 from eventsolve.jobs import Advance, advancing
@@ -19,6 +19,7 @@ from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains, sorted_trains
 from eventsolve.state import State
+from eventsolve.typing import Integers, Reals
 
 NEAR = 0.05
 """How close a trajectory has to return, as a part of the period, for Newton's method to be tried from there."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from eventsolve.adjoint import require_solution, vjp
 from eventsolve.checks import count, index_vector, shown
@@ -19,9 +19,7 @@ from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Solution
 from eventsolve.tangents import jvp
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 MAX_BYTES = 2**30
 """That a Jacobian may take unless told otherwise."""

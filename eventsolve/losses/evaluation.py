@@ -17,8 +17,7 @@ from eventsolve.network import Network
 from eventsolve.quadrature import Nodes
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 class VoltageSamples(NamedTuple):

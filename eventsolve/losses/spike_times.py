@@ -29,8 +29,8 @@ from eventsolve.network import LARGEST, Network
 from eventsolve.shown import called
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Silent = Literal["raise", "skip", "t_end"]
 
 

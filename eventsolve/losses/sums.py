@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from eventsolve.checks import first_entry, real_array, shown
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import Evaluation, Loss, VoltageSamples, merged
 from eventsolve.shown import called
 from eventsolve.solution import Solution
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,8 +49,8 @@ from eventsolve.network import Network
 from eventsolve.quadrature import Nodes
 from eventsolve.shown import called
 from eventsolve.solution import Solution
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Scoring = Callable[[Reals], tuple[ArrayLike, ArrayLike]]
 Weighting = Literal["uniform", "exponential", "linear", "sigmoid"] | Callable[[Reals], ArrayLike]
 

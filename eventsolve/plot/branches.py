@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from eventsolve.checks import index, instance, real_array, require_one_of, shown
 from eventsolve.dynamics import Branch, Continuation, Sensitivity
@@ -14,8 +14,7 @@ from eventsolve.plot.gradients import gradient_map
 from eventsolve.plot.style import EXACT, MARKERS, MODEL, QUIET, SERIES, axes, named
 from eventsolve.plot.traces import states_drawn
 from eventsolve.solution import Solution
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 POINTS = 60
 """Of a curve over the whole range."""

@@ -12,7 +12,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
 from eventsolve.checks import index_vector, instance, real, real_array, require_one_of, shown
@@ -29,8 +28,7 @@ from eventsolve.solution import Solution
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.margins import margins
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 READS = 300
 """Voltages are drawn at so many times, and at both sides of every spike."""

@@ -7,14 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import NDArray
 
 from eventsolve.adjoint_states import AdjointStates
 from eventsolve.checks import index, instance
 from eventsolve.plot.style import EXACT, MODEL, QUIET, axes
 from eventsolve.solution import Solution
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 POINTS = 800
 """Over the whole trial, spread over the pieces by their lengths; every piece has 8 at least."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.checks import shown
 from eventsolve.chunks import map_chunks
@@ -49,8 +48,7 @@ from eventsolve.schedule import Layer
 from eventsolve.solution import Solution
 from eventsolve.stability.margins import spiking_layers
 from eventsolve.stability.studies import Study, given, part_of, part_ranges, places_in, study_of
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 """Of a sum of three terms: each carries at most about three roundings (the argument, exp, the product), the sum two.

@@ -28,9 +28,7 @@ from eventsolve.stability.margins import (
     where_in_words,
 )
 from eventsolve.stability.studies import Study, given, part_of, part_ranges, places_in, study_of
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 
 @dataclass(frozen=True, eq=False, repr=False)

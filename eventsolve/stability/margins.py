@@ -18,9 +18,7 @@ from eventsolve.kernels.tables import Spikes
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Chunk, Gathered, Solution
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 KINDS = ("voltage", "surplus", "slope", "gap")
 """In the order of the kernel's kinds."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.chunks import chunk_ranges
 from eventsolve.interrupts import call
@@ -17,9 +16,7 @@ from eventsolve.sampled import joined_samples
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Gathered, Solution, places_of
 from eventsolve.stability.margins import origins, source_of
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 _WORDS = {
     trajectories.END: "t_end",

@@ -16,8 +16,8 @@ from eventsolve.jobs import advancing
 from eventsolve.patterns import NAMES
 from eventsolve.solution import Solution
 from eventsolve.stability.one_sided import Mover, OneSided
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Sides = Mapping[str, Mapping[Any, NDArray[np.int8]]]
 
 TWO_SIDED, RIGHT, LEFT, NEITHER = 0, 1, -1, 2

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.adjoint import require_solution
 from eventsolve.checks import shown
@@ -19,8 +18,8 @@ from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, ms
 from eventsolve.solution import Solution
 from eventsolve.tangents import jvp
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Direction = Mapping[str, Mapping[Any, Any]]
 
 

@@ -16,9 +16,7 @@ from eventsolve.kernels.tables import Spikes, States
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, Gathered, Solution, places_of
 from eventsolve.stability.margins import origins
-
-Reals = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from eventsolve.typing import Integers, Reals
 
 ENTRIES = 1 << 22
 """Synapses and arrivals of so many samples are looked at together that there are no more."""

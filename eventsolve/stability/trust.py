@@ -25,8 +25,7 @@ from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
 from eventsolve.stability.estimates import RadiusEstimate, estimate_radius, limit_of, span
 from eventsolve.stability.margins import Margin, spiking_layers
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 CLOSE = 2.0**0.125
 """A certified radius is within this factor of one that could not be certified."""

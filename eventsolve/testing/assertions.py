@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, value_and_grad
 from eventsolve.checks import duration, real, real_array, seconds, shown
@@ -41,9 +40,9 @@ from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse, synapses_of
 from eventsolve.testing import failing
 from eventsolve.testing.mismatch import Mismatch, Named, diagnosed
+from eventsolve.typing import Reals
 from eventsolve.units import UnitWarning
 
-Reals = NDArray[np.float64]
 Spikes: TypeAlias = SpikeTrains | Mapping[str, SpikeTrains] | Solution
 Results: TypeAlias = Mapping[str, Any]
 Implementation: TypeAlias = Callable[[Problem], Results]

@@ -17,8 +17,7 @@ from scipy.special import exprel
 from eventsolve.losses import Evaluation, read_at_nodes
 from eventsolve.network import Key, Network, Projection
 from eventsolve.solution import Solution
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 class Rules(NamedTuple):

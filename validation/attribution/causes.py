@@ -12,8 +12,9 @@ import numpy as np
 from eventsolve.checks import count
 from eventsolve.jobs import as_finished
 from eventsolve.network import Key
+from eventsolve.typing import Reals
 from validation.attribution.shapley import Coalition, Shapley, changes, estimated, order_pairs, path
-from validation.attribution.study import Reals, Study, observe
+from validation.attribution.study import Study, observe
 
 LEAST_PAIRS = 16
 """Pairs of orders before a standard error is believed: fewer may all miss what happens in few orders."""

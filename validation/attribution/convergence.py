@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 import eventsolve as es
@@ -22,11 +21,11 @@ from eventsolve.checks import real_array
 from eventsolve.io.records import Record
 from eventsolve.jobs import as_finished
 from eventsolve.magnitudes import shortest_constant
-from validation.attribution.study import Reals, Refusal, batch_means, late
+from eventsolve.typing import Booleans, Reals
+from validation.attribution.study import Refusal, batch_means, late
 from validation.oracle import oracle
 from validation.target import Grain, Refinable
 
-Booleans = NDArray[np.bool_]
 N_STEPS = 8
 """Time steps that are tried where none are asked for: over more than two orders of magnitude."""
 BITS = range(4, 41, 4)

@@ -16,7 +16,8 @@ import eventsolve as es
 from eventsolve.compare import agreement
 from eventsolve.jobs import as_finished
 from eventsolve.network import Key
-from validation.attribution.study import Reals, Refusal, batch_means, meant
+from eventsolve.typing import Reals
+from validation.attribution.study import Refusal, batch_means, meant
 from validation.oracle import oracle
 from validation.target import Cost, Costed
 

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import seconds
@@ -21,10 +20,10 @@ from eventsolve.compare.matching import match_spikes
 from eventsolve.compare.records import depths
 from eventsolve.io.records import Record
 from eventsolve.network import Key
+from eventsolve.typing import Reals
 from validation.oracle import oracle
 from validation.target import Ablatable, Resolution, Resolved, forward_only
 
-Reals = NDArray[np.float64]
 What = TypeVar("What")
 
 

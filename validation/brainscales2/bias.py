@@ -15,8 +15,9 @@ import numpy as np
 import eventsolve as es
 from eventsolve.io import datasets
 from eventsolve.network import Key
+from eventsolve.typing import Reals
 from validation.attribution.shapley import Coalition, Shapley, changes, estimated, order_pairs, path
-from validation.brainscales2.closed_forms import SLOPES, Reals, Slope
+from validation.brainscales2.closed_forms import SLOPES, Slope
 from validation.brainscales2.loop import Found, Way, gradient
 from validation.brainscales2.networks import SETUPS, TAU, Parameters, Setup, problem
 from validation.brainscales2.target import BrainScaleS2, judged

@@ -11,7 +11,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.network import Key
-from validation.brainscales2.closed_forms import Reals
+from eventsolve.typing import Reals
 from validation.brainscales2.loop import Measured, layers_of
 
 

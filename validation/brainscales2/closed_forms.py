@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import lambertw
 
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 Slope = Literal["crossing", "measured", "threshold"]
 SLOPES: tuple[Slope, ...] = get_args(Slope)

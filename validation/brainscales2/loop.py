@@ -15,7 +15,8 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.network import Key, Population, solving_order
-from validation.brainscales2.closed_forms import RATIOS, Reals, Slope, kernel, slopes
+from eventsolve.typing import Reals
+from validation.brainscales2.closed_forms import RATIOS, Slope, kernel, slopes
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import eventsolve as es
 from eventsolve.checks import count
 from eventsolve.io import datasets
 from eventsolve.network import Key
-from validation.brainscales2.closed_forms import Reals
+from eventsolve.typing import Reals
 
 TAU = 6e-6
 """Seconds: tau_syn of the chip, and of all that is stated in tau."""

@@ -19,6 +19,7 @@ from eventsolve.checks import count, duration, real, seconds
 from eventsolve.frozen import FrozenMapping
 from eventsolve.io.records import Record, Scheme
 from eventsolve.network import Network
+from eventsolve.typing import Reals
 from validation.brainscales2.causes import MEANINGS, NAMES, checked
 from validation.brainscales2.chip import (
     Counters,
@@ -30,7 +31,7 @@ from validation.brainscales2.chip import (
     random,
     with_lines,
 )
-from validation.brainscales2.closed_forms import SLOPES, Reals, Slope
+from validation.brainscales2.closed_forms import SLOPES, Slope
 from validation.brainscales2.loop import Found, Measured, Way, check_way, gradient, layers_of, ratio_of
 from validation.target import Resolution
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from eventsolve.interrupts import call, interruptible
 from eventsolve.io import datasets
+from eventsolve.typing import Reals
 from validation.brainscales2.chip import Mismatch
-from validation.brainscales2.closed_forms import SLOPES, Reals, Slope
+from validation.brainscales2.closed_forms import SLOPES, Slope
 from validation.brainscales2.kernels import layers as kernels
 from validation.brainscales2.networks import (
     T_END,

@@ -12,7 +12,7 @@ import eventsolve as es
 from eventsolve.compare import agreement
 from eventsolve.io import records
 from eventsolve.network import Key
-from validation.grid.steps import Integers, Reals
+from eventsolve.typing import Integers, Reals
 
 Place: TypeAlias = tuple[str, str | Key]
 """A quantity, and the population or projection that it is of; ("loss", "")."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 import eventsolve as es
 from eventsolve.network import Key
 from eventsolve.synapses import Synapses
-from validation.grid.steps import Integers, Reals
+from eventsolve.typing import Integers, Reals
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 import eventsolve as es
+from eventsolve.typing import Reals
 from validation.diagnosis.evidence import Answer, Evidence, Place
 from validation.diagnosis.guesses import Guess, arrow, together_and_alone
 from validation.diagnosis.twins import Twin
 from validation.grid.flaws import Flaws
-from validation.grid.steps import Reals
 
 FEW = 4
 """Numbers of which fewer are explained by almost anything."""

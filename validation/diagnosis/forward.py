@@ -13,6 +13,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.compare.records import depths
 from eventsolve.network import Projection
+from eventsolve.typing import Integers
 from validation.diagnosis import guesses, linear, places, scans, writing
 from validation.diagnosis.evidence import Evidence, differing, distance, mismatch
 from validation.diagnosis.guesses import Guess, Kind
@@ -21,7 +22,6 @@ from validation.diagnosis.twins import USUAL_PROPAGATORS, Clock, Scheme, Twin, s
 from validation.diagnosis.work import Work, cost
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators, factors
-from validation.grid.steps import Integers
 from validation.grid.time_stepped import WORDS
 
 ENOUGH = 40

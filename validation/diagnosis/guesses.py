@@ -12,10 +12,10 @@ import numpy as np
 import eventsolve as es
 from eventsolve.network import Key, Projection
 from eventsolve.problem import Problem
+from eventsolve.typing import Reals
 from validation.diagnosis.evidence import Evidence
 from validation.diagnosis.factors import Numbers, factors
 from validation.grid.flaws import NONE, Flaws
-from validation.grid.steps import Reals
 
 Kind: TypeAlias = Literal["convention", "fault"]
 NEVER = 1e30

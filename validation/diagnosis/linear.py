@@ -15,12 +15,13 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.network import Key, Population, Projection
+from eventsolve.typing import Integers, Reals
 from validation.diagnosis.evidence import Evidence
 from validation.diagnosis.guesses import arrow
 from validation.diagnosis.scans import Family, Range
 from validation.diagnosis.twins import Clock
 from validation.grid.scheme import factors
-from validation.grid.steps import Integers, Reals, in_steps, to_steps
+from validation.grid.steps import in_steps, to_steps
 from validation.grid.tables import transports
 
 LARGEST = 20_000_000

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import eventsolve as es
+from eventsolve.typing import Integers
 from validation.diagnosis.evidence import Evidence
-from validation.grid.steps import Integers
 
 RECORDED = "{} as recorded"
 """What the recorded spikes of a population are called as an input."""

@@ -13,9 +13,9 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.network import Key, Projection
+from eventsolve.typing import Integers, Reals
 from validation.diagnosis.evidence import Evidence
 from validation.diagnosis.guesses import Guess, arrow
-from validation.grid.steps import Integers, Reals
 
 MOST = 300
 """Places of a kind that are tried, those first that matter most to the neuron that parts first."""

@@ -15,11 +15,11 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 import eventsolve as es
+from eventsolve.typing import Reals
 from validation.diagnosis.evidence import Evidence, distance, misfits
 from validation.diagnosis.guesses import Guess, arrow, together_and_alone
 from validation.diagnosis.opened import opened
 from validation.diagnosis.twins import Scheme, Twin
-from validation.grid.steps import Reals
 
 FACTORS = (0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 1.01, 1.05, 1.1, 1.2, 1.25, 1.5, 2.0, 4.0, 10.0)
 LIMITS = tuple(np.linspace(0.1, 0.95, 18).tolist())

@@ -14,10 +14,10 @@ import numpy as np
 from scipy import stats
 
 from eventsolve.io.records import Record
+from eventsolve.typing import Reals
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import Evidence, Place
 from validation.diagnosis.writing import label
-from validation.grid.steps import Reals
 
 SURE = 1e-3
 """Probability of calling something biased that is not, over all that is looked at."""

@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 import eventsolve as es
 from eventsolve.synapses import Synapses, synapses_of
+from eventsolve.typing import Integers, Reals
 from validation.diagnosis.evidence import (
     Answer,
     Evidence,
@@ -24,7 +25,6 @@ from validation.diagnosis.evidence import (
 )
 from validation.diagnosis.factors import Numbers, factors
 from validation.diagnosis.guesses import arrow, together_and_alone
-from validation.grid.steps import Integers, Reals
 
 UNITS = {
     1e-3: "times in milliseconds: 1000 times the seconds",

@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 import eventsolve as es
 from eventsolve.io.records import Record, Trace
 from eventsolve.network import Key
+from eventsolve.typing import Reals
 from validation import conventions
 from validation.genn.readouts import Name, reading_of
 from validation.grid.steps import number_of_steps
-
-Reals = NDArray[np.float64]
 
 
 def gradient_factor(readout: Name, *, tau_mem: float, time_step: float, t_end: float) -> float:

@@ -10,12 +10,13 @@ import numpy as np
 import eventsolve as es
 from eventsolve.io.records import Record, Trace
 from eventsolve.network import Key
+from eventsolve.typing import Integers, Reals
 from validation.genn.adapters import gradient_factor
 from validation.genn.clock import Clock, Floats
 from validation.genn.kernels.tables import Fired, Found, States
 from validation.genn.readouts import Answer, Reading
 from validation.genn.tables import Sent, Tables
-from validation.grid.steps import Integers, Reals, grid_trains
+from validation.grid.steps import grid_trains
 
 
 @dataclass(frozen=True, eq=False)

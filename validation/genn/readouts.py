@@ -25,13 +25,13 @@ import eventsolve as es
 from eventsolve.losses.evaluation import fitting_labels
 from eventsolve.losses.voltages import WEIGHTINGS
 from eventsolve.network import Network, Population
+from eventsolve.typing import Integers, Reals
 from validation.genn.causes import Causes
 from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Fired
 from validation.genn.tables import Variant
 from validation.grid.first_spikes import refuse_silent
 from validation.grid.kernels.tables import Events
-from validation.grid.steps import Integers, Reals
 
 Name = Literal[
     "AvgVar", "AvgVarExpWeight", "SumVar", "MaxVar", "Var", "FirstSpikeTime", "RelativeMSE",

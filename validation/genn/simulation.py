@@ -11,6 +11,7 @@ import eventsolve as es
 from eventsolve.chunks import joined, map_chunks
 from eventsolve.interrupts import call
 from eventsolve.magnitudes import warn_of_step
+from eventsolve.typing import Integers
 from validation.genn import readouts
 from validation.genn.causes import Causes
 from validation.genn.clock import MAX_STEPS, Clock, Floats, milliseconds
@@ -20,7 +21,7 @@ from validation.genn.kernels.tables import Fired, Found, Push, Rules, States
 from validation.genn.kinks import worth
 from validation.genn.outcome import Outcome
 from validation.genn.tables import Tables, Variant, sent_inputs, tables_of
-from validation.grid.steps import Integers, number_of_samples, number_of_steps
+from validation.grid.steps import number_of_samples, number_of_steps
 from validation.grid.tables import part
 
 SAMPLES = 8

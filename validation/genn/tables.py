@@ -11,11 +11,12 @@ from scipy.special import exprel
 
 import eventsolve as es
 from eventsolve.network import Key, Network, Population
+from eventsolve.typing import Integers
 from validation.genn.causes import Causes
 from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Neurons, Projections, Synapses
 from validation.grid.kernels.tables import Events
-from validation.grid.steps import Integers, in_steps
+from validation.grid.steps import in_steps
 
 Variant: TypeAlias = Literal["mlgenn", "genn_eventprop"]
 

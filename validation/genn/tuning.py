@@ -10,7 +10,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
-from validation.grid.steps import Integers, Reals
+from eventsolve.typing import Integers, Reals
 
 if TYPE_CHECKING:
     from validation.genn.target import GeNN

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from eventsolve.network import Network
-from validation.grid.steps import Integers, Reals
+from eventsolve.typing import Integers, Reals
 
 Silent: TypeAlias = Literal["raise", "skip", "t_end"]
 

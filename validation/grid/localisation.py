@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.compare.comparison import label_of
@@ -21,16 +20,15 @@ from eventsolve.compare.records import depths
 from eventsolve.io.records import Record
 from eventsolve.io.records.scheme import Traced
 from eventsolve.network import Network
+from eventsolve.typing import Booleans, Reals
 from validation.fixedpoint import Overflow, Rounding
 from validation.grid.number import FLOATS
 from validation.grid.scheme import Propagators
-from validation.grid.steps import InputRounding, Reals
+from validation.grid.steps import InputRounding
 from validation.target import apart
 
 if TYPE_CHECKING:
     from validation.grid.time_stepped import TimeStepped
-
-Booleans = NDArray[np.bool_]
 
 
 class Reading(NamedTuple):

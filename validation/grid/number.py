@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 import numpy as np
 
+from eventsolve.typing import Reals
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.kernels.numbers import DOUBLE, FIXED, HALF, SINGLE, Noise, Number
 from validation.grid.kernels.words import NOT_FINITE, STOCHASTIC, Format
-from validation.grid.steps import Reals
 
 FLOATS: Mapping[str, int] = MappingProxyType({"float64": DOUBLE, "float32": SINGLE, "float16": HALF})
 _TYPES: Mapping[int, Any] = MappingProxyType({DOUBLE: np.float64, SINGLE: np.float32, HALF: np.float16})

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import exprel, factorial
 
 from eventsolve.network import Population
-from validation.grid.steps import Reals
+from eventsolve.typing import Reals
 
 Propagators: TypeAlias = Literal["exact", "exponential", "euler", "scaled", "implicit", "rk2", "rk4"]
 

@@ -13,7 +13,7 @@ import eventsolve as es
 from eventsolve.network import Network
 from eventsolve.quadrature import Nodes, require_continuous
 from eventsolve.solution import Maxima, SilentMaxima
-from validation.grid.steps import Integers, Reals
+from eventsolve.typing import Integers, Reals
 
 States = tuple[Reals, Reals]
 

@@ -9,14 +9,12 @@ from typing import Literal, TypeAlias
 import networkx as nx
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import refuse_units
 from eventsolve.network import LIF, Network
+from eventsolve.typing import Integers, Reals
 
-Reals: TypeAlias = NDArray[np.float64]
-Integers: TypeAlias = NDArray[np.int64]
 InputRounding: TypeAlias = Literal["nearest", "up", "down", "half_up", "next", "truncated"]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.network import Key, Network, Population
+from eventsolve.typing import Integers, Reals
 from validation.grid.flaws import Packets
 from validation.grid.kernels.numbers import Number
 from validation.grid.kernels.tables import (
@@ -29,7 +30,7 @@ from validation.grid.kernels.tables import (
 )
 from validation.grid.number import as_factor, as_number
 from validation.grid.scheme import Factors, Propagators, Slopes, factors
-from validation.grid.steps import Integers, Reals, in_steps
+from validation.grid.steps import in_steps
 
 
 @dataclass(frozen=True, eq=False)

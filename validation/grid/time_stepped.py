@@ -31,6 +31,7 @@ from eventsolve.io.records.scheme import Traced
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import Key, Network, Population
+from eventsolve.typing import Integers, Reals
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.causes import causes, with_causes
 from validation.grid.cost import cost
@@ -43,15 +44,7 @@ from validation.grid.localisation import Departure, localised
 from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum
 from validation.grid.scheme import Propagators, factors
 from validation.grid.solution import GridSolution, States
-from validation.grid.steps import (
-    InputRounding,
-    Integers,
-    Reals,
-    grid_trains,
-    number_of_samples,
-    number_of_steps,
-    to_steps,
-)
+from validation.grid.steps import InputRounding, grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.grid.tables import Tables, events_of, inputs_of, levels_of, part, tables_of, transports
 from validation.target import Cost, Grain, Resolution, Resolved
 

@@ -12,8 +12,9 @@ from eventsolve.checks import duration
 from eventsolve.frozen import Frozen
 from eventsolve.network import Key, Network
 from eventsolve.shown import Summary, arrow
+from eventsolve.typing import Reals
 from validation.loihi2.causes import PARAMETERS
-from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, LSB, Program, Reals
+from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, LSB, Program
 from validation.loihi2.quantities import (
     MLGENN_READOUT,
     Part,

@@ -17,14 +17,8 @@ from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, opened
 from eventsolve.checks import printable, shown
 from eventsolve.files import whole
 from eventsolve.io.hdf5 import filled, read_arrays
-from validation.loihi2.program import (
-    LARGEST_THRESHOLD,
-    Dense,
-    Integers,
-    Layer,
-    Program,
-    integer,
-)
+from eventsolve.typing import Integers
+from validation.loihi2.program import LARGEST_THRESHOLD, Dense, Layer, Program, integer
 
 NETX_DELAY = 62
 """Steps: NetX clips longer delays."""

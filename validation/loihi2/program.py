@@ -11,14 +11,12 @@ from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.checks import first_entry, shown
 from eventsolve.frozen import Frozen
 from eventsolve.shown import Summary, several
+from eventsolve.typing import Integers, Reals
 
-Integers: TypeAlias = NDArray[np.int64]
-Reals: TypeAlias = NDArray[np.float64]
 SignMode: TypeAlias = Literal["mixed", "excitatory", "inhibitory"]
 
 LSB = 64

@@ -19,9 +19,10 @@ from scipy.special import exprel
 import eventsolve as es
 from eventsolve.checks import duration, real
 from eventsolve.network import LI, LIF, Network, Population, Projection
+from eventsolve.typing import Reals
 from validation.loihi2.causes import ALL
 from validation.loihi2.netx import BIAS_EXP, NETX_DELAY, netx_weights
-from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, Dense, Layer, Reals, integer
+from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, Dense, Layer, integer
 
 Scale: TypeAlias = Literal["power_of_two", "full"]
 Kernel: TypeAlias = Literal["exact", "mlgenn"]

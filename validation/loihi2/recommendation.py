@@ -14,7 +14,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
-from validation.loihi2.program import Integers
+from eventsolve.typing import Integers
 from validation.loihi2.quantities import chain_of
 from validation.loihi2.separation import shifts
 from validation.loihi2.target import Loihi2, logits, scores

@@ -12,18 +12,10 @@ from numpy.typing import NDArray
 from eventsolve.chunks import map_chunks
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
+from eventsolve.typing import Integers, Reals
 from validation.loihi2.kernels.march import march
 from validation.loihi2.kernels.tables import Layers, Matrices, Neurons, Rules, Sent
-from validation.loihi2.program import (
-    DECAY,
-    LARGEST_STATE,
-    LSB,
-    Dense,
-    Integers,
-    Program,
-    Reals,
-    integers,
-)
+from validation.loihi2.program import DECAY, LARGEST_STATE, LSB, Dense, Program, integers
 
 SAMPLES = 8
 """Of a chunk: a thread takes so many at once."""

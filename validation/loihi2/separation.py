@@ -17,8 +17,8 @@ from eventsolve.compare.matching import match_spikes
 from eventsolve.frozen import Frozen
 from eventsolve.network import Network
 from eventsolve.shown import Summary
+from eventsolve.typing import Integers, Reals
 from validation.loihi2.causes import PARAMETERS
-from validation.loihi2.program import Integers, Reals
 from validation.loihi2.quantities import network_of_parts, parts_of
 from validation.loihi2.target import Loihi2
 

@@ -19,6 +19,7 @@ from eventsolve.io.records import Record, Trace
 from eventsolve.io.records.scheme import Scheme
 from eventsolve.losses.voltages import WEIGHTINGS
 from eventsolve.network import Network
+from eventsolve.typing import Reals
 from validation.grid.solution import GridSolution
 from validation.grid.steps import (
     InputRounding,
@@ -30,7 +31,7 @@ from validation.grid.steps import (
 from validation.loihi2.causes import ALL, MEANINGS, checked
 from validation.loihi2.exporting import Export, export, export_of
 from validation.loihi2.kernels.tables import Layers, Neurons, Rules, Sent
-from validation.loihi2.program import DECAY, LSB, Reals
+from validation.loihi2.program import DECAY, LSB
 from validation.loihi2.quantities import (
     Kernel,
     Part,

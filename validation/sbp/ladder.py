@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.typing import Reals
 from validation.sbp import reference
 from validation.sbp.diagnosis import simulated
 from validation.sbp.guesses import right
 from validation.sbp.record import Record
 from validation.sbp.rule import EXACT, THRESHOLD, Read, Rule
-
-Reals = NDArray[np.float64]
 
 
 class Rung(NamedTuple):

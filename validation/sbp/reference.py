@@ -23,12 +23,11 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import index_vector
 from eventsolve.frozen import read_only
 from eventsolve.interrupts import call, interruptible
+from eventsolve.typing import Reals
 from validation.sbp.kernels.closed_form import infer, learn, learn_exactly
 from validation.sbp.kernels.tables import Answers, Matrices
 from validation.sbp.rule import CHIP, THRESHOLD, Rule
 from validation.sbp.weights import Weights, binary, matrices, on_grid
-
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,20 +14,11 @@ import numpy as np
 
 from eventsolve.chunks import map_chunks
 from eventsolve.interrupts import call
+from eventsolve.typing import Integers, Reals
 from validation.fixedpoint import FixedFormat
-from validation.grid.steps import Integers
 from validation.spinnaker2 import operands
 from validation.spinnaker2.arithmetic import Array, Calculator, decode, random_words
-from validation.spinnaker2.image import (
-    LOSS,
-    GradientBlock,
-    Image,
-    LayerImage,
-    LossSettings,
-    Outcome,
-    Reals,
-    Spikes,
-)
+from validation.spinnaker2.image import LOSS, GradientBlock, Image, LayerImage, LossSettings, Outcome, Spikes
 from validation.spinnaker2.kernels import steps
 from validation.spinnaker2.kernels.tables import Cells
 from validation.spinnaker2.layer_program import guarded

@@ -31,12 +31,13 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.checks import real_array
 from eventsolve.network import Key, Network
-from validation.grid.steps import Integers, number_of_samples, number_of_steps
+from eventsolve.typing import Integers, Reals
+from validation.grid.steps import number_of_samples, number_of_steps
 from validation.spinnaker2 import batched
 from validation.spinnaker2.arithmetic import FLOAT32, Calculator, Number, check_range, decode
 from validation.spinnaker2.chip_state import Batch, ChipState, earliest, state_of
 from validation.spinnaker2.cost import Cost, cost
-from validation.spinnaker2.image import Image, Reals
+from validation.spinnaker2.image import Image
 from validation.spinnaker2.memory import Hardware, Layout, Plan, layout
 from validation.spinnaker2.optimizer_program import SGD, Adam, OptimizerProgram
 from validation.spinnaker2.routing import Routing, Traffic

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.network import Key
+from eventsolve.typing import Integers, Reals
 from validation.fixedpoint import FixedFormat
-from validation.grid.steps import Integers
 from validation.spinnaker2.arithmetic import Array, Number
-from validation.spinnaker2.image import Outcome, Reals, Spikes
+from validation.spinnaker2.image import Outcome, Spikes
 from validation.spinnaker2.optimizer_program import Moments
 
 

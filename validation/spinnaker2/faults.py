@@ -14,24 +14,22 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.compare.comparison import label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Key
+from eventsolve.typing import Booleans, Reals
 from validation.diagnosis.evidence import answer_of, evidence_of
 from validation.diagnosis.writing import slips_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.first_spikes import read_loss
-from validation.grid.steps import Reals, number_of_samples, number_of_steps
+from validation.grid.steps import number_of_samples, number_of_steps
 from validation.spinnaker2 import SpiNNaker2Core
 from validation.spinnaker2.arithmetic import Arithmetic, Calculator, Number, decode
 from validation.spinnaker2.image import Image, LayerImage
 from validation.spinnaker2.layer_program import LayerProgram
 from validation.spinnaker2.packets import SpikePackets
-
-Booleans = NDArray[np.bool_]
 
 STALE, TRANSPOSED = "stale weights: those of the batch before", "transposed weights"
 

@@ -10,15 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from eventsolve.network import Key
+from eventsolve.typing import Integers, Reals
 from validation.grid.first_spikes import Silent
-from validation.grid.steps import Integers
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number
-
-Reals = NDArray[np.float64]
 
 LOSS = "(loss)"
 """The name of the loss program, which no population has."""

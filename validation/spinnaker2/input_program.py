@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.typing import Integers
 from validation.spinnaker2.arithmetic import Number, decode
-from validation.spinnaker2.packets import ErrorPackets, Integers, SpikePackets
+from validation.spinnaker2.packets import ErrorPackets, SpikePackets
 
 
 class InputProgram:

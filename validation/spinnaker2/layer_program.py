@@ -33,10 +33,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.typing import Integers
 from validation.fixedpoint import FixedFormat
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number, decode, zeros
 from validation.spinnaker2.image import GradientBlock, LayerImage, Spikes
-from validation.spinnaker2.packets import ErrorPackets, Integers, SpikePackets
+from validation.spinnaker2.packets import ErrorPackets, SpikePackets
 
 
 class SpikeErrors(NamedTuple):

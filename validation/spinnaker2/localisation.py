@@ -12,18 +12,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.compare.comparison import label_of
 from eventsolve.io.records import Record
 from eventsolve.network import Key
-from validation.grid.steps import Reals
+from eventsolve.typing import Booleans, Reals
 from validation.spinnaker2 import SpiNNaker2Core, faults
 from validation.spinnaker2.faults import Case, raster
 from validation.target import apart
-
-Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.typing import Integers
 from validation.fixedpoint import FixedFormat
 from validation.grid.first_spikes import refuse_silent
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number
 from validation.spinnaker2.image import LossSettings
-from validation.spinnaker2.packets import ErrorPackets, Integers, SpikePackets
+from validation.spinnaker2.packets import ErrorPackets, SpikePackets
 
 
 class LossProgram:

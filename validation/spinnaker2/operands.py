@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eventsolve.typing import Reals
 from validation.fixedpoint import FixedFormat, to_float
 from validation.grid.kernels.words import NOT_FINITE, Format, Operand
 from validation.grid.number import kernel_format
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Number, decode
-from validation.spinnaker2.image import LayerImage, Reals
+from validation.spinnaker2.image import LayerImage
 from validation.spinnaker2.kernels.tables import BackwardOperands, Decays, Jumps, Neurons, Sums, Synapses
 
 _WORD = 2**63 - 1

@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.network import Key
+from eventsolve.typing import Reals
 from validation.spinnaker2.arithmetic import FLOAT32, Arithmetic, Array, Calculator, Number, decode
 from validation.spinnaker2.image import GradientBlock, WeightBlock
-
-Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from eventsolve.typing import Integers
 from validation.spinnaker2.arithmetic import Array
-
-Integers = NDArray[np.int64]
 
 
 class SpikePackets(NamedTuple):

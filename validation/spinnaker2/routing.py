@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
-from validation.grid.steps import Integers
+from eventsolve.typing import Integers
 from validation.spinnaker2.image import LOSS, Image, Spikes
 from validation.spinnaker2.memory import KEY_BYTES, DoesNotFit, Element, Layout, carried_bytes, number_bytes
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eventsolve.typing import Reals
 from validation.spinnaker2.arithmetic import Array
-from validation.spinnaker2.image import GradientBlock, Reals, Spikes
+from validation.spinnaker2.image import GradientBlock, Spikes
 from validation.spinnaker2.layer_program import LayerProgram
 from validation.spinnaker2.packets import ErrorPackets, SpikePackets
 

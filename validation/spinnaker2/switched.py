@@ -15,14 +15,15 @@ import numpy as np
 import eventsolve as es
 from eventsolve.interrupts import call, interruptible
 from eventsolve.io.records import Record, Trace
+from eventsolve.typing import Integers, Reals
 from validation.fixedpoint import FixedFormat
 from validation.grid.first_spikes import first_spike_loss, read_loss
 from validation.grid.kernels.words import NEAREST_EVEN
-from validation.grid.steps import Integers, number_of_samples, number_of_steps
+from validation.grid.steps import number_of_samples, number_of_steps
 from validation.spinnaker2 import operands
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number, decode
 from validation.spinnaker2.batched import errors_of_loss, gradient_blocks, random_states
-from validation.spinnaker2.image import LOSS, GradientBlock, Image, LayerImage, Reals, Spikes
+from validation.spinnaker2.image import LOSS, GradientBlock, Image, LayerImage, Spikes
 from validation.spinnaker2.kernels.either import Held
 from validation.spinnaker2.kernels.event_backward import Backward, Fired, backward_events
 from validation.spinnaker2.kernels.event_forward import Arrivals, Forward, forward_events

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import count
 from eventsolve.problem import Problem
 from eventsolve.solve import StoppedError
 from eventsolve.spiketrains import sorted_trains
-
-Reals: TypeAlias = NDArray[np.float64]
-Integers: TypeAlias = NDArray[np.int64]
 
 _EXAMPLES = 10
 """Of which the last one is taken whose loss depends on a weight: Hypothesis begins with the smallest there is."""

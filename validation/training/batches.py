@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from eventsolve.typing import Integers
 
 State = TypeVar("State")
 Result = TypeVar("Result")
-Integers = NDArray[np.int64]
 
 
 def through_batches(

@@ -14,19 +14,18 @@ from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import count, real
 from eventsolve.io.records import Record
 from eventsolve.losses import Evaluation
+from eventsolve.typing import Integers
 from validation.oracle import Exact
 from validation.target import Target, untraced
-from validation.training.batches import Integers, through_batches
+from validation.training.batches import through_batches
 from validation.training.optimizers import Memory, Optimizer
 from validation.training.parameters import Parameters
 
-Reals = NDArray[np.float64]
 OF_VOLTAGES = (
     es.losses.MaxVoltageCrossEntropy,
     es.losses.MeanVoltageCrossEntropy,

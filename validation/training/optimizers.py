@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.checks import real
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 class Memory(NamedTuple):

@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io.records import Record
 from eventsolve.io.records.record import NEURONAL, SYNAPTIC
 from eventsolve.magnitudes import shortest_constant
 from eventsolve.network import TIMES
+from eventsolve.typing import Reals
 
-Reals = NDArray[np.float64]
 Place = tuple[str, Any]
 """A quantity, and the projection or population that has it."""
 

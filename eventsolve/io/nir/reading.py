@@ -13,15 +13,13 @@ import networkx as nx
 import nir
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from eventsolve.bounded import MAX_BYTES, Budget, Unreadable, opened, shown_error
 from eventsolve.checks import printable, real_array, seconds, shown
 from eventsolve.io.hdf5 import read_arrays
 from eventsolve.network import LI, LIF, Network
+from eventsolve.typing import Reals
 from eventsolve.units import UnitWarning
-
-Reals = NDArray[np.float64]
 
 _CURRENT_BASED = (nir.CubaLIF, nir.CubaLI)
 _NEURONS = (*_CURRENT_BASED, nir.LIF, nir.LI)

@@ -9,13 +9,11 @@ from typing import Any
 import nir
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from eventsolve.checks import first_entry
 from eventsolve.io.nir.reading import checked_unit
 from eventsolve.network import LIF, Network, Population, Projection
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 
 def to_nir(network: Network, *, time_unit: float = 1.0, outputs: Sequence[str] | None = None) -> Any:

@@ -40,8 +40,7 @@ from eventsolve.io.records.record import (
 from eventsolve.io.records.scheme import CHOICES, Scheme
 from eventsolve.network import Key, Network
 from eventsolve.spiketrains import SpikeTrains
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 FORMAT, VERSION = "eventsolve-record", 1
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}

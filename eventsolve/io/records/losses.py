@@ -17,8 +17,7 @@ from eventsolve.io.records.fields import RecordError, indices, mapping, number, 
 from eventsolve.losses import Evaluation, Loss
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 KINDS: dict[str, tuple[str, ...]] = {
     "TTFSCrossEntropy": ("tau0", "tau1"),

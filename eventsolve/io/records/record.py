@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from eventsolve.checks import printable, shown
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
@@ -22,8 +21,7 @@ from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, brief, listed, ms, several
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse
-
-Reals = NDArray[np.float64]
+from eventsolve.typing import Reals
 
 SYNAPTIC = ("weight", "delay")
 """Gradients that are by projection."""

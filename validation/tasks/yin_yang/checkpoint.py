@@ -17,17 +17,11 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.bounded import MAX_BYTES
 from eventsolve.checks import printable
+from eventsolve.typing import Reals
 from validation.tasks.yin_yang.engines import Engine, network_of
 from validation.tasks.yin_yang.exact_engine import ExactEngine
 from validation.tasks.yin_yang.optimizer import Moments
-from validation.tasks.yin_yang.recipe import (
-    RECIPES,
-    Parameters,
-    Reals,
-    Recipe,
-    described,
-    initial_parameters,
-)
+from validation.tasks.yin_yang.recipe import RECIPES, Parameters, Recipe, described, initial_parameters
 from validation.tasks.yin_yang.silence import Bump
 from validation.tasks.yin_yang.trainer import Epoch, State, initial_state
 from validation.training.archive import CheckpointError as CheckpointError

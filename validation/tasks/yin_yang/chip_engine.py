@@ -12,11 +12,12 @@ from functools import cached_property
 
 import numpy as np
 
+from eventsolve.typing import Integers, Reals
 from validation.spinnaker2 import FLOAT32, Adam, FloatFormat, OptimizerProgram, SpiNNaker2Core, batched
 from validation.spinnaker2.arithmetic import Number
 from validation.spinnaker2.image import LossSettings, Spikes
-from validation.tasks.yin_yang.engines import Activity, Integers, Outcome, network_of
-from validation.tasks.yin_yang.recipe import Parameters, Reals, Recipe
+from validation.tasks.yin_yang.engines import Activity, Outcome, network_of
+from validation.tasks.yin_yang.recipe import Parameters, Recipe
 from validation.tasks.yin_yang.task import encoded
 
 TIME_STEP = 1e-3

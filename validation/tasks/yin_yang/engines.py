@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.network import Key
+from eventsolve.typing import Integers, Reals
 from validation.spinnaker2.arithmetic import Number
-from validation.tasks.yin_yang.recipe import Parameters, Reals, Recipe
+from validation.tasks.yin_yang.recipe import Parameters, Recipe
 from validation.tasks.yin_yang.task import Setup
-
-Integers = NDArray[np.int64]
 
 KEYS: tuple[Key, ...] = (("in", "hidden"), ("hidden", "out"))
 """Of the layers of weights."""

@@ -7,17 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import eventsolve as es
+from eventsolve.typing import Integers, Reals
 from validation.spinnaker2 import FLOAT64, FloatFormat
-from validation.tasks.yin_yang.engines import (
-    KEYS,
-    Activity,
-    Integers,
-    Outcome,
-    first_output,
-    loss_of,
-    network_of,
-)
-from validation.tasks.yin_yang.recipe import Parameters, Reals, Recipe
+from validation.tasks.yin_yang.engines import KEYS, Activity, Outcome, first_output, loss_of, network_of
+from validation.tasks.yin_yang.recipe import Parameters, Recipe
 from validation.tasks.yin_yang.task import encoded
 
 _SAMPLES_AT_ONCE = 1024

@@ -8,19 +8,12 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
+from eventsolve.typing import Integers, Reals
 from validation.genn import GeNN
 from validation.genn.tables import Variant
 from validation.spinnaker2 import FLOAT32, FloatFormat
-from validation.tasks.yin_yang.engines import (
-    KEYS,
-    Activity,
-    Integers,
-    Outcome,
-    first_output,
-    loss_of,
-    network_of,
-)
-from validation.tasks.yin_yang.recipe import Parameters, Reals, Recipe
+from validation.tasks.yin_yang.engines import KEYS, Activity, Outcome, first_output, loss_of, network_of
+from validation.tasks.yin_yang.recipe import Parameters, Recipe
 from validation.tasks.yin_yang.task import encoded
 
 _SAMPLES_AT_ONCE = 512

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from eventsolve.typing import Reals
 from validation.fixedpoint import ArithmeticUnit, FixedFormat, to_float
 from validation.spinnaker2 import SGD, Adam
 from validation.spinnaker2.arithmetic import Number
-from validation.tasks.yin_yang.recipe import Reals
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,7 @@ from validation.report.colours import AREAS
 from validation.report.document import Key, Picture
 
 if TYPE_CHECKING:
-    from validation.tasks.yin_yang.engines import Integers
-    from validation.tasks.yin_yang.recipe import Reals
+    from eventsolve.typing import Integers, Reals
     from validation.tasks.yin_yang.trainer import Epoch
 
 CLASSES = ("exact", "model", "green")

@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsolve.io import datasets
+from eventsolve.typing import Reals
 from validation.spinnaker2 import SGD, Adam
 from validation.tasks.yin_yang.task import SETUPS, Setup
 
-Reals: TypeAlias = NDArray[np.float64]
 Remedy: TypeAlias = Literal["none", "bump", "lift", "raise"]
 
 VALIDATION_SEED = 41

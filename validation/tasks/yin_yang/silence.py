@@ -29,7 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from validation.tasks.yin_yang.engines import Activity, Integers
+from eventsolve.typing import Integers
+from validation.tasks.yin_yang.engines import Activity
 from validation.tasks.yin_yang.recipe import Parameters
 
 SHARES = (0.3, 0.0)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.io import datasets
-from validation.tasks.yin_yang.engines import Activity, Engine, Integers
+from eventsolve.typing import Integers
+from validation.tasks.yin_yang.engines import Activity, Engine
 from validation.tasks.yin_yang.optimizer import Moments, in_unit, initial_moments, rounded, step
 from validation.tasks.yin_yang.recipe import VALIDATION_SEED, Parameters, Recipe, initial_parameters
 from validation.tasks.yin_yang.silence import Bump, bumped, lifted, raised
