@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,7 +23,6 @@ from eventsolve.kernels.recurrent_adjoint import mirror
 from eventsolve.kernels.tables import Cotangents, Run, Sampled, Sums, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, Trial, is_readout, mean_adjoint_of, means_back
-from eventsolve.network import Key
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.reductions import USUAL, Reduction
 from eventsolve.sampled import joined_samples, sampled_of
@@ -33,7 +32,7 @@ from eventsolve.solution import Gathered, Solution, Stopped, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.stability.one_sided import Coincidence, OneSided, coincidences_of
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals, Synaptic
 
 
 class UndefinedGradientError(ValueError):
@@ -67,7 +66,7 @@ class NotAskedFor(FrozenMapping[Any, Any]):
         super().__init__({})
         object.__setattr__(self, "_named", (name, wrt))
 
-    def __getitem__(self, key: object) -> Any:
+    def __getitem__(self, key: object) -> NoReturn:
         raise NotAskedForError(*self._named)
 
     def __repr__(self) -> str:
@@ -103,8 +102,8 @@ class StreamGradients(Frozen):
         The names of the mappings that were asked for: all, by default.
     """
 
-    weight: Mapping[Key, Any]
-    delay: Mapping[Key, Any]
+    weight: Mapping[Key, Synaptic]
+    delay: Mapping[Key, Synaptic]
     tau_mem: Mapping[str, Reals]
     tau_syn: Mapping[str, Reals]
     v_threshold: Mapping[str, Reals]
@@ -256,6 +255,39 @@ def vjp(
     return _backward(solution, Evaluation(np.empty(0), checked), asked, reduction == "none", threads)
 
 
+@overload
+def value_and_grad(
+    solution: Solution,
+    loss: Loss,
+    *,
+    wrt: Collection[str] | None = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    threads: int | None = ...,
+) -> tuple[float, Gradients]: ...
+
+
+@overload
+def value_and_grad(
+    solution: Solution,
+    loss: Loss,
+    *,
+    wrt: Collection[str] | None = ...,
+    reduction: Literal["none"],
+    threads: int | None = ...,
+) -> tuple[Reals, Gradients]: ...
+
+
+@overload
+def value_and_grad(
+    solution: Solution,
+    loss: Loss,
+    *,
+    wrt: Collection[str] | None = ...,
+    reduction: Reduction,
+    threads: int | None = ...,
+) -> tuple[float | Reals, Gradients]: ...
+
+
 def value_and_grad(
     solution: Solution,
     loss: Loss,
@@ -263,7 +295,7 @@ def value_and_grad(
     wrt: Collection[str] | None = None,
     reduction: Reduction = USUAL,
     threads: int | None = None,
-) -> tuple[Any, Gradients]:
+) -> tuple[float | Reals, Gradients]:
     """Return a loss and its exact gradient.
 
     Parameters
@@ -305,7 +337,7 @@ def value_and_grad(
     return reduced(evaluation.values, reduction), gradients
 
 
-def reduced(values: Reals, reduction: Reduction) -> Any:
+def reduced(values: Reals, reduction: Reduction) -> float | Reals:
     """Return each sample's loss, or their sum or mean as a float."""
     if reduction == "none":
         return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ from eventsolve.network import Network
 from eventsolve.observe import Observation, observe
 from eventsolve.shown import Summary, several
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.typing import Booleans, Reals
+from eventsolve.typing import Booleans, Direction, Reals
 
 ROUNDS = 12
 """How often lost and extra spikes are looked for at most."""
@@ -93,10 +93,10 @@ class Calibration(Frozen):
     n_spikes: int
     _numbers: tuple[Number, ...] = field(repr=False)
 
-    def directions(self) -> list[dict[str, dict[Any, Any]]]:
+    def directions(self) -> list[Direction]:
         """Return the uncertainty as directions, as :func:`eventsolve.spread` takes them: one for each that is told."""
         size, axes = np.linalg.eigh(self.covariance)
-        found = []
+        found: list[Direction] = []
         for variance, axis in zip(size, axes.T, strict=True):
             if variance > 1e-30 * size[-1]:
                 found.append(direction_of_numbers(self.network, self._numbers, math.sqrt(variance) * axis))

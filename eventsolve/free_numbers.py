@@ -11,11 +11,11 @@ import numpy as np
 
 from eventsolve.checks import shown
 from eventsolve.matched_spikes import shortest_intervals
-from eventsolve.network import LI, LIF, TIMES, Key, Network, Projection
+from eventsolve.network import LI, LIF, TIMES, Network, Projection
 from eventsolve.observe import Observation
 from eventsolve.shown import arrow
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.typing import Booleans, Reals
+from eventsolve.typing import Booleans, Key, Reals
 
 FACTORS = ("tau_mem", "tau_syn", "gain")
 SHIFTS = ("v_threshold", "v_reset", "v_leak", "v_initial", "i_initial", "t_ref", "delay")

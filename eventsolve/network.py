@@ -7,7 +7,7 @@ assembled with ``add_input``, ``add_population`` and ``connect``, and cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from operator import itemgetter
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -28,12 +28,10 @@ from eventsolve.checks import (
 )
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.shown import Shown, Summary, arrow, brief, called, ms, several
+from eventsolve.typing import ByProjection, Key, Synaptic, Weights
 
 Real: TypeAlias = float | ArrayLike
-Key: TypeAlias = tuple[str, str] | tuple[str, str, str]
 Synapse: TypeAlias = Literal["exponential", "delta"]
-Weights: TypeAlias = Any
-"""A dense array or a ``scipy.sparse`` matrix or array, (n_post, n_pre)."""
 
 TIMES = frozenset({"tau_mem", "tau_syn", "t_ref", "delay", "spike_times"})
 """Quantities in seconds; all others are in the unit of v_threshold."""
@@ -137,12 +135,12 @@ class Population:
 class _Weight:
     """The weight of a projection; if it is sparse a new matrix each time: scipy resizes a matrix in place."""
 
-    def __get__(self, projection: Projection | None, _: type) -> Weights:
+    def __get__(self, projection: Projection | None, _: type) -> Synaptic:
         if projection is None:
             raise AttributeError("the weight is that of a projection")
         return read_only(vars(projection)["weight"])
 
-    def __set__(self, projection: Projection, weight: Weights) -> None:
+    def __set__(self, projection: Projection, weight: Synaptic) -> None:
         vars(projection)["weight"] = weight
 
 
@@ -163,7 +161,7 @@ class Projection(Frozen):
     """
 
     key: Key
-    weight: Weights
+    weight: Synaptic
     delay: NDArray[np.float64]
     synapse: Synapse = "exponential"
 
@@ -212,7 +210,7 @@ class Projection(Frozen):
     def _summary(self) -> Summary:
         return f"Projection({arrow(self.key)}: {self._words()})", [("weight", brief(self.weight))]
 
-    def shaped(self, values: NDArray[np.float64]) -> Any:
+    def shaped(self, values: NDArray[np.float64]) -> Synaptic:
         """Return one value per synapse in the layout of the weight; leading axes are allowed for a dense weight."""
         if not sp.issparse(self.weight):
             return values.reshape(values.shape[:-1] + self.weight.shape)
@@ -287,7 +285,7 @@ class Network(Shown):
         post: str,
         weight: Weights,
         *,
-        delay: Any = 0.0,
+        delay: Weights = 0.0,
         synapse: Synapse = "exponential",
         name: str | None = None,
     ) -> None:
@@ -376,11 +374,11 @@ class Network(Shown):
 
     # -- copies ------------------------------------------------------------------------------------------------------
 
-    def with_weights(self, weights: Mapping[Key, Weights]) -> Network:
+    def with_weights(self, weights: ByProjection[Weights]) -> Network:
         """Return the network with other weights of the same shape, and for sparse ones the same synapses."""
         return self._with_projections("weights", weights, self._reweighted)
 
-    def with_delays(self, delays: Mapping[Key, Any]) -> Network:
+    def with_delays(self, delays: ByProjection[Weights]) -> Network:
         """Return the network with other delays, each given as in :meth:`connect`."""
         return self._with_projections(
             "delays", delays, lambda p, delay: replace(p, delay=_checked_delay(p.key, delay, p.weight))
@@ -429,16 +427,19 @@ class Network(Shown):
             )
         return replace(projection, weight=new)
 
-    def _with_projections(self, what: str, values: Mapping[Key, Any], change: Any) -> Network:
+    def _with_projections(
+        self, what: str, values: ByProjection[Any], change: Callable[[Projection, Any], Projection]
+    ) -> Network:
         require_mapping(what, values, f"(pre, post) to {what}")
         known = self.projections
         for key in values:
             if key not in known:
                 raise ValueError(f"{what} name {shown(key)}, which is not connected; there are {list(known)}")
+        given: dict[Key, Any] = {key: value for key, value in values.items()}
         other = Network()
         other._graph.add_nodes_from(self._graph.nodes(data=True))
         for key, projection in known.items():
-            other._join(change(projection, values[key]) if key in values else projection)
+            other._join(change(projection, given[key]) if key in given else projection)
         return other
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -520,7 +521,7 @@ def check_scale(name: str, values: NDArray[np.float64], smallest: float = 0.0) -
         )
 
 
-def _checked_weight(key: Key, weight: Weights, shape: tuple[int, int]) -> Weights:
+def _checked_weight(key: Key, weight: Weights, shape: tuple[int, int]) -> Synaptic:
     name = f"weight of {key}"
     if sp.issparse(weight):
         matrix = _canonical(name, weight)
@@ -539,7 +540,7 @@ def _checked_weight(key: Key, weight: Weights, shape: tuple[int, int]) -> Weight
     return matrix
 
 
-def _checked_delay(key: Key, delay: Any, weight: Weights) -> NDArray[np.float64]:
+def _checked_delay(key: Key, delay: Weights, weight: Weights) -> NDArray[np.float64]:
     name = f"delay of {key}"
     given = delay
     if sp.issparse(delay):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.margins import origins
 from eventsolve.stability.studies import places_in
 from eventsolve.tangents import jvp
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Direction, Integers, Reals
 
 SLOPES = ("measured", "threshold", "crossing")
 UNDEFINED = ("raise", "zero")
@@ -104,7 +104,7 @@ class Observation(Solution):
         return title.replace("Solution", "Observation", 1), [*said, *self.residual._summary()[1]]
 
     @property
-    def warnings(self) -> tuple[Any, ...]:
+    def warnings(self) -> tuple[Graze, ...]:
         """Grazing peaks of the populations that were solved; given times are what they are."""
         return self.grazing
 
@@ -124,9 +124,7 @@ class Observation(Solution):
             "no gradient through such spikes)"
         )
 
-    def residual_along(
-        self, direction: Mapping[str, Mapping[Any, Any]], *, threads: int | None = None
-    ) -> dict[str, Reals]:
+    def residual_along(self, direction: Direction, *, threads: int | None = None) -> dict[str, Reals]:
         """Return the derivative of the voltages of ``residual`` along a direction in the network's numbers.
 
         All given spikes are held at their times, whatever ``slope`` is; those of populations that are solved move.

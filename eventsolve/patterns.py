@@ -15,7 +15,7 @@ from eventsolve.network import TIMES, Network, Projection, parameters_of
 from eventsolve.schedule import Layer
 from eventsolve.shown import arrow, listed
 from eventsolve.solution import Solution
-from eventsolve.typing import Reals
+from eventsolve.typing import Direction, Reals
 
 Pattern: TypeAlias = Mapping[str, Mapping[Any, Reals]]
 """Numbers by name and key, as in Gradients: (n_synapses,) for a projection, (n,) or (n_spikes,)."""
@@ -27,7 +27,7 @@ NEURON_PARAMETERS = (
 NAMES = ("weight", "delay", *NEURON_PARAMETERS, "spike_times")
 
 
-def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) -> Pattern:
+def pattern_of(solution: Solution, of: str | Direction) -> Pattern:
     """Return what ``of`` asks for, number by number; errors as of :func:`eventsolve.trust_radius`."""
     if isinstance(of, str):
         _require_name("of", of)
@@ -37,9 +37,7 @@ def pattern_of(solution: Solution, of: str | Mapping[str, Mapping[Any, Any]]) ->
     return _numbers(solution, "of", of, 0.0)
 
 
-def direction_of(
-    solution: Solution, direction: Mapping[str, Mapping[Any, Any]], what: str = "direction"
-) -> Pattern:
+def direction_of(solution: Solution, direction: Direction, what: str = "direction") -> Pattern:
     """Return how far each number of a network and of its spikes moves; errors as of :func:`eventsolve.jvp`.
 
     They speak of ``what``, the argument.
@@ -73,7 +71,7 @@ def scales_of(layer: Layer, pattern: Pattern) -> Scales:
     return Scales(synapses["weight"], synapses["delay"], neurons)
 
 
-def _numbers(solution: Solution, what: str, given: Mapping[str, Mapping[Any, Any]], lowest: float) -> Pattern:
+def _numbers(solution: Solution, what: str, given: Direction, lowest: float) -> Pattern:
     """Return every number of a mapping by name and key, each checked to be finite and no less than ``lowest``."""
     pattern = {}
     for name, by_key in given.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,7 +64,7 @@ def value_and_grad_in_pieces(
     max_spikes: int = MAX_SPIKES,
     threads: int | None = None,
     progress: bool = False,
-) -> tuple[Any, StreamGradients]:
+) -> tuple[float | Reals, StreamGradients]:
     """Return a loss of a long trial and its exact gradient, in the memory of a piece of it.
 
     The trial is cut, as by ``checkpoint_sequential`` of PyTorch: of the pieces only the states between them are kept,

@@ -21,11 +21,12 @@ from eventsolve import losses
 from eventsolve.checks import count, shown
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
-from eventsolve.network import LI, LIF, Key, Network, Projection, parameters_of
+from eventsolve.network import LI, LIF, Network, Projection, parameters_of
 from eventsolve.shown import Summary, brief, ms, several
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains, require_spike_trains
+from eventsolve.typing import Key
 
 MOST_NUMBERS = 1000
 """Of a problem that prints as Python; a larger one prints as a summary."""

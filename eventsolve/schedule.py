@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from eventsolve.frozen import FrozenMapping
 from eventsolve.kernels.tables import Afferents, ByTarget, Efferents, Neurons, ScheduleGroups, States
-from eventsolve.network import Key, Network, Population, Projection, solving_order
-from eventsolve.typing import Integers
+from eventsolve.network import Network, Population, Projection, solving_order
+from eventsolve.typing import Integers, Key
 
 
 @dataclass(frozen=True, eq=False)

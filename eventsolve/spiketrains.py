@@ -493,7 +493,9 @@ def _length(name: str, values: object, of: str) -> int:
         ) from error
 
 
-def sorted_trains(times: Any, neurons: Any, samples: Any, shape: tuple[int, int]) -> SpikeTrains:
+def sorted_trains(
+    times: NDArray[Any], neurons: NDArray[Any], samples: NDArray[Any], shape: tuple[int, int]
+) -> SpikeTrains:
     """Return spikes in any order, times in seconds, as those of (n_samples, n_neurons) neurons."""
     order = np.lexsort((neurons, times, samples))
     return SpikeTrains.from_arrays(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from eventsolve.checks import real_array
-from eventsolve.typing import Reals
+from eventsolve.typing import Reals, Synaptic, Weights
 
 Synapses: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Target and source neuron of every stored entry of a sparse weight, (n_synapses,) each."""
 
 
-def synapses_of(gradient: Any) -> Synapses | None:
+def synapses_of(gradient: Synaptic) -> Synapses | None:
     """Return the synapses of a sparse gradient, or of the first of a list of them; None of a dense one."""
     first = gradient[0] if isinstance(gradient, list | tuple) and gradient else gradient
     if not sp.issparse(first):
@@ -24,7 +24,7 @@ def synapses_of(gradient: Any) -> Synapses | None:
     return np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), np.asarray(rows.indices, dtype=np.int64)
 
 
-def by_synapse(name: str, values: Any, like: Any) -> Reals:
+def by_synapse(name: str, values: Weights, like: Synaptic) -> Reals:
     """Return a gradient as an array; beside a sparse one, (n_synapses,) with as many axes before as there were.
 
     Nothing sparse is made dense: of values that are dense, the entries of the synapses are taken.

@@ -13,7 +13,8 @@ from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels.tables import Efferents, Sampled, Spikes
-from eventsolve.kernels.tangents import Direction, Feedback, move
+from eventsolve.kernels.tangents import Direction as Step
+from eventsolve.kernels.tangents import Feedback, move
 from eventsolve.losses import Loss, VoltageSamples
 from eventsolve.mean_voltages import Means, means_forward
 from eventsolve.patterns import Pattern, direction_of, scales_of
@@ -24,7 +25,7 @@ from eventsolve.shown import Summary, brief, listed, several
 from eventsolve.solution import Solution, gather
 from eventsolve.stability.margins import origins
 from eventsolve.stability.studies import given, places_in
-from eventsolve.typing import Reals
+from eventsolve.typing import Direction, Reals
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,7 +43,7 @@ class Tangents(Frozen, Mapping[str, Reals]):
     """
 
     spike_times: Mapping[str, Reals]
-    loss: Any
+    loss: float | Reals | None
     solution: Solution = field(repr=False)
 
     def _summary(self) -> Summary:
@@ -65,7 +66,7 @@ class Tangents(Frozen, Mapping[str, Reals]):
 
 def jvp(
     solution: Solution,
-    direction: Mapping[str, Mapping[Any, Any]],
+    direction: Direction,
     loss: Loss | None = None,
     *,
     reduction: Reduction = USUAL,
@@ -206,7 +207,7 @@ def _chunk_forward(
             Feedback(layer.cyclic, layer.n_external, efferents, outside),
             solution.slopes_of_layer(k, layer),
             joined_samples(layer, sampled, chunk.n_samples),
-            Direction(scales, origins(layer, gathered, own), sent, late),
+            Step(scales, origins(layer, gathered, own), sent, late),
         )
         if grazing >= 0:
             raise _undefined(solution, layer, own, grazing, low)

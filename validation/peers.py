@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 import eventsolve as es
 from eventsolve.checks import duration, first_entry, seconds
 from eventsolve.io.records import Record
-from eventsolve.network import LIF, Key, Network
+from eventsolve.network import LIF, Network
 from eventsolve.spiketrains import sorted_trains
+from eventsolve.typing import Key
 from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
 from validation.grid.steps import check_network, number_of_samples
 

@@ -12,7 +12,8 @@ import torch
 import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.io.records import Record
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
+from eventsolve.typing import Key
 from validation.grid.steps import check_network
 from validation.torch_targets import Module, RasterTarget
 

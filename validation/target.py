@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.io.records import Record
-from eventsolve.network import Key
+from eventsolve.typing import Key
 
 if TYPE_CHECKING:
     from validation.diagnosis.diagnosis import Diagnosis

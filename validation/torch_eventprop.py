@@ -19,7 +19,8 @@ import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.io.records import Record
 from eventsolve.magnitudes import warn_of_step
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
+from eventsolve.typing import Key
 from validation.grid.steps import check_network, number_of_steps, to_steps
 from validation.torch_targets import Module, TimesTarget
 

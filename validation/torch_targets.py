@@ -26,7 +26,8 @@ import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.io.records import Record
 from eventsolve.magnitudes import warn_of_step
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
+from eventsolve.typing import Key
 from validation.grid.first_spikes import TTFSLoss, first_spike_loss, read_loss
 from validation.grid.steps import grid_trains, number_of_samples, number_of_steps, to_steps
 

@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike
 from eventsolve.adjoint import value_and_grad
 from eventsolve.checks import real_array, seconds_array, shown
 from eventsolve.losses import Evaluation, SampledVoltage, VoltageSamples
-from eventsolve.network import LI, LIF, TIMES, Key, Network
+from eventsolve.network import LI, LIF, TIMES, Network
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, checked_duration, solve
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 
 SYNAPTIC = ("weight", "delay")
 SPIKING = ("v_threshold", "v_reset", "t_ref")

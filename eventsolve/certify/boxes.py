@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from eventsolve.checks import first_entry, real_array, seconds_array, shown
 from eventsolve.chunks import chunk_ranges
-from eventsolve.network import TIMES, Key, Network
+from eventsolve.network import TIMES, Network
 from eventsolve.solution import Solution
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 
 Radii: TypeAlias = Mapping[str, Any]
 """Radii by parameter: a number for all of it, or by projection key, population or input, numbers or arrays like it."""

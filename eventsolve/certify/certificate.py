@@ -36,6 +36,7 @@ from eventsolve.losses import Loss
 from eventsolve.shown import Summary, listed
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Owner
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -304,7 +305,9 @@ def _close(said: float, proven: float, rounding: float = ROUNDING) -> bool:
 def _arrays(a: Certificate, b: Certificate) -> Iterator[tuple[str, Enclosures, Enclosures]]:
     """Yield every array of enclosures of two certificates; one that only one of them has has no shape in the other."""
     nothing = Enclosures(np.empty((0, 0, 0)), np.empty((0, 0, 0)))  # a shape that no array has
-    columns = [{("spike_times", n): e for n, e in c.spike_times.items()} for c in (a, b)]
+    columns: list[dict[tuple[str, Owner], Enclosures]] = [
+        {("spike_times", n): e for n, e in c.spike_times.items()} for c in (a, b)
+    ]
     for column, gradients in zip(columns, (a.gradients, b.gradients), strict=True):
         if gradients is not None:
             column |= {(f"gradients.{name}", key): e for name, key, e in arrays_of(gradients)}

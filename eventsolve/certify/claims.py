@@ -35,7 +35,7 @@ from eventsolve.checks import real_array, shown
 from eventsolve.frozen import Frozen
 from eventsolve.network import Network, parameters_of
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.typing import Reals
+from eventsolve.typing import Owner, Reals
 
 Claims: TypeAlias = Mapping[str, tuple[list[float], list[int]]]
 """Times in seconds and neurons of the spikes of one sample, by population, in the order of SpikeTrains."""
@@ -340,7 +340,7 @@ class Mismatch(NamedTuple):
     """A claimed gradient that is proven wrong, with what is claimed and what is proven of its worst entry."""
 
     parameter: str
-    key: Any
+    key: Owner
     entry: tuple[int, ...]
     claimed: float
     proven: float
@@ -413,7 +413,7 @@ def _parameters(network: Network, population: str) -> tuple[str, ...]:
     return () if neuron is None else parameters_of(neuron)
 
 
-def arrays_of(gradients: GradientEnclosures) -> Iterator[tuple[str, Any, Enclosures]]:
+def arrays_of(gradients: GradientEnclosures) -> Iterator[tuple[str, Owner, Enclosures]]:
     """Yield (parameter, key, enclosures) of every array of a gradient."""
     for f in fields(gradients):
         if f.name != "value":

@@ -14,10 +14,9 @@ from eventsolve.compare.agreement import Agreement, Split
 from eventsolve.compare.divergence import Divergence
 from eventsolve.compare.matching import SpikeMatch
 from eventsolve.io.records.record import Record
-from eventsolve.network import Key
 from eventsolve.shown import Shown, Summary, several
 from eventsolve.synapses import Synapses
-from eventsolve.typing import Booleans, Integers, Reals
+from eventsolve.typing import Booleans, Integers, Key, Owner, Reals
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +90,7 @@ class GradientComparison:
     """
 
     quantity: str
-    key: Any
+    key: Owner
     exact: Reals
     model: Reals
     mean: Agreement

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.compare.matching import SpikeMatch, match_spikes
-from eventsolve.network import Key
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import Synapses
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 
 
 @dataclass(frozen=True)

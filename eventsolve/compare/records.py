@@ -33,9 +33,9 @@ from eventsolve.compare.divergence import (
 )
 from eventsolve.compare.matching import SpikeMatch, match_spikes
 from eventsolve.io.records.record import NEURONAL, SYNAPTIC, Record
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
 from eventsolve.synapses import Synapses, synapses_of
-from eventsolve.typing import Booleans, Reals
+from eventsolve.typing import Booleans, Key, Reals
 
 _SELDOM = ("delay", *NEURONAL)
 """Gradients that few implementations give, so that they are told in one line if there are none of a kind."""

@@ -37,7 +37,7 @@ from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.estimates import estimate_radius
 from eventsolve.stability.margins import Margin
 from eventsolve.stability.trust import trust_radius
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Direction, Integers, Reals
 
 STATES = ("v_initial", "i_initial")
 APART = 3.0
@@ -103,7 +103,7 @@ class FluxTube(Frozen):
 
 def flux_tube(
     solution: Solution,
-    of: str | Mapping[str, Mapping[Any, Any]] | None = None,
+    of: str | Direction | None = None,
     *,
     sizes: ArrayLike | None = None,
     n_directions: int = 50,

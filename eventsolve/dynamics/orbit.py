@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.checks import count, duration, index, instance, real, shown
-from eventsolve.dynamics.circuit import Reals
 from eventsolve.dynamics.flow import Coordinates, flow_derivative
 from eventsolve.dynamics.rhythm import Rhythm
 from eventsolve.errors import Carrying

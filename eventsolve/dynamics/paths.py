@@ -16,9 +16,9 @@ from eventsolve.patterns import NAMES, NEURON_PARAMETERS, Pattern, direction_of,
 from eventsolve.shown import Summary, arrow
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.typing import Reals
+from eventsolve.typing import Direction, Owner, Place, Reals
 
-Parameter: TypeAlias = Mapping[str, Mapping[Any, Any]] | tuple[Any, ...]
+Parameter: TypeAlias = Direction | tuple[str, Owner] | tuple[str, Owner, Place]
 """A direction, as :func:`eventsolve.jvp` takes it, or (name, key) or (name, key, place) of what has the value."""
 
 

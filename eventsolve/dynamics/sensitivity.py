@@ -19,7 +19,7 @@ from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Solution
 from eventsolve.tangents import jvp
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Direction, Integers, Owner, Reals
 
 MAX_BYTES = 2**30
 """That a Jacobian may take unless told otherwise."""
@@ -34,7 +34,7 @@ class Influence(NamedTuple):
     neuron: int
     time: float
     name: str
-    key: Any
+    key: Owner
     number: int
     derivative: float
 
@@ -65,7 +65,7 @@ class Sensitivity(Frozen):
 
     of: Pattern
     spikes: Mapping[str, Integers]
-    blocks: Mapping[tuple[str, str, Any], Reals]
+    blocks: Mapping[tuple[str, str, Owner], Reals]
     way: str
     solution: Solution
 
@@ -79,7 +79,7 @@ class Sensitivity(Frozen):
             rows,
         )
 
-    def block(self, population: str, name: str, key: Any) -> Any:
+    def block(self, population: str, name: str, key: Any) -> Reals:
         """Return a block with the axes of what moves: (n, n_post, n_pre) of a dense weight or delay."""
         values = self.blocks[population, name, key]
         if name in ("weight", "delay") and not sp.issparse(self.solution.network.projections[key].weight):
@@ -88,7 +88,7 @@ class Sensitivity(Frozen):
 
     def largest(self, n: int = 10) -> tuple[Influence, ...]:
         """Return the n entries of the largest size, largest first."""
-        pool: list[tuple[float, int, int, tuple[str, str, Any]]] = []
+        pool: list[tuple[float, int, int, tuple[str, str, Owner]]] = []
         for at, (where, values) in enumerate(self.blocks.items()):
             flat = np.abs(values).reshape(-1)
             for k in np.argsort(-flat, kind="stable")[: count("n", n)].tolist():
@@ -116,7 +116,7 @@ class Sensitivity(Frozen):
 
 def sensitivity(
     solution: Solution,
-    of: str | Mapping[str, Mapping[Any, Any]] = "weight",
+    of: str | Direction = "weight",
     spikes: str | Mapping[str, ArrayLike] | None = None,
     *,
     max_bytes: int = MAX_BYTES,

@@ -26,7 +26,7 @@ from eventsolve.multiprecision.solution import ExactSolution
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
 
-Loss: TypeAlias = Callable[[ExactSolution], Any]
+Loss: TypeAlias = Callable[[ExactSolution], Mpf]
 
 
 class SpikeCountChanged(ArithmeticError):

@@ -11,8 +11,9 @@ import numpy as np
 from mpmath.ctx_mp import MPContext
 
 from eventsolve.checks import seconds
-from eventsolve.network import LIF, Key, Network, Population
+from eventsolve.network import LIF, Network, Population
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Key
 
 Mpf: TypeAlias = Any
 """An mpmath number; a Problem may hold mpf of any context."""

@@ -6,7 +6,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 
@@ -66,7 +65,7 @@ class ExactSolution:
             n_samples=self.problem.n_samples,
         )
 
-    def voltage(self, population: str, sample: int, neuron: int, time: Any) -> Mpf:
+    def voltage(self, population: str, sample: int, neuron: int, time: float | Mpf) -> Mpf:
         """Return V at a time in seconds; at an event the value after it (right-continuous).
 
         Raises
@@ -76,23 +75,23 @@ class ExactSolution:
         """
         return self._at(bisect_right, population, sample, neuron, time)[0]
 
-    def current(self, population: str, sample: int, neuron: int, time: Any) -> Mpf:
+    def current(self, population: str, sample: int, neuron: int, time: float | Mpf) -> Mpf:
         """Return I at a time in seconds, at an arrival the value after it; errors as for :meth:`voltage`."""
         return self._at(bisect_right, population, sample, neuron, time)[1]
 
-    def voltage_before(self, population: str, sample: int, neuron: int, time: Any) -> Mpf:
+    def voltage_before(self, population: str, sample: int, neuron: int, time: float | Mpf) -> Mpf:
         """Return the limit of V from the left, before every event at that time; at 0 it is v_initial.
 
         Errors as for :meth:`voltage`.
         """
         return self._at(bisect_left, population, sample, neuron, time)[0]
 
-    def current_before(self, population: str, sample: int, neuron: int, time: Any) -> Mpf:
+    def current_before(self, population: str, sample: int, neuron: int, time: float | Mpf) -> Mpf:
         """Return the limit of I from the left; everything as for :meth:`voltage_before`."""
         return self._at(bisect_left, population, sample, neuron, time)[1]
 
     def _at(
-        self, bisect: Callable[..., int], population: str, sample: int, neuron: int, time: Any
+        self, bisect: Callable[..., int], population: str, sample: int, neuron: int, time: float | Mpf
     ) -> tuple[Mpf, Mpf]:
         ctx = self.context
         t = ctx.mpf(time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from eventsolve.plot.gradients import gradient_map
 from eventsolve.plot.style import EXACT, MARKERS, MODEL, QUIET, SERIES, axes, named
 from eventsolve.plot.traces import states_drawn
 from eventsolve.solution import Solution
-from eventsolve.typing import Reals
+from eventsolve.typing import Owner, Reals
 
 POINTS = 60
 """Of a curve over the whole range."""
@@ -195,7 +195,7 @@ def return_map(
 
 
 def sensitivity(
-    sensitivity: Sensitivity, population: str, name: str, key: Any, *, ax: Axes | None = None
+    sensitivity: Sensitivity, population: str, name: str, key: Owner, *, ax: Axes | None = None
 ) -> Axes:
     """Draw how far each number of one kind moves each spike of a population, one row for every spike.
 

@@ -28,7 +28,7 @@ from eventsolve.stability.margins import (
     where_in_words,
 )
 from eventsolve.stability.studies import Study, given, part_of, part_ranges, places_in, study_of
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Direction, Integers, Reals
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +69,7 @@ def limit_of(radius: Reals, limits: Sequence[Margin | None]) -> list[tuple[str, 
 
 
 def estimate_radius(
-    solution: Solution, of: str | Mapping[str, Mapping[Any, Any]] = "weight", *, threads: int | None = None
+    solution: Solution, of: str | Direction = "weight", *, threads: int | None = None
 ) -> RadiusEstimate:
     """Return what :func:`eventsolve.trust_radius` says to first order, sample by sample."""
     if not isinstance(solution, Solution):

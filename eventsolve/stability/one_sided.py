@@ -11,12 +11,11 @@ from eventsolve.chunks import chunk_ranges
 from eventsolve.interrupts import call
 from eventsolve.kernels import coincidences, trajectories
 from eventsolve.kernels.tables import Sampled
-from eventsolve.network import Key
 from eventsolve.sampled import joined_samples
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Gathered, Solution, places_of
 from eventsolve.stability.margins import origins, source_of
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 
 _WORDS = {
     trajectories.END: "t_end",

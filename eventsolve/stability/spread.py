@@ -13,14 +13,12 @@ from eventsolve.checks import shown
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.jobs import advancing
 from eventsolve.losses import Loss
-from eventsolve.patterns import direction_of
+from eventsolve.patterns import Pattern, direction_of
 from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, ms
 from eventsolve.solution import Solution
 from eventsolve.tangents import jvp
-from eventsolve.typing import Reals
-
-Direction = Mapping[str, Mapping[Any, Any]]
+from eventsolve.typing import Direction, Reals
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +35,7 @@ class Spread(Frozen):
     """
 
     spike_times: Mapping[str, Reals]
-    loss: Any
+    loss: float | Reals | None
     solution: Solution = field(repr=False)
 
     def _summary(self) -> Summary:
@@ -124,7 +122,7 @@ def spread(
             moved = jvp(solution, cause, loss, reduction=reduction, threads=threads)
             for name, dt in moved.spike_times.items():
                 variances[name] += dt**2
-            if loss is not None:
+            if moved.loss is not None:
                 of_loss = of_loss + moved.loss**2
             advance(1)
     return Spread(
@@ -142,7 +140,7 @@ def _causes(of: object) -> Sequence[Direction]:
     return of
 
 
-def _single(solution: Solution, varying: Mapping[str, Mapping[Any, Any]]) -> Iterator[Direction]:
+def _single(solution: Solution, varying: Pattern) -> Iterator[Direction]:
     """Yield a direction for every number that varies, of so far as its standard deviation."""
     for name, by_key in varying.items():
         for key, sizes in by_key.items():

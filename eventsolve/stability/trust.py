@@ -25,7 +25,7 @@ from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
 from eventsolve.stability.estimates import RadiusEstimate, estimate_radius, limit_of, span
 from eventsolve.stability.margins import Margin, spiking_layers
-from eventsolve.typing import Reals
+from eventsolve.typing import Direction, Reals
 
 CLOSE = 2.0**0.125
 """A certified radius is within this factor of one that could not be certified."""
@@ -92,7 +92,7 @@ class TrustRadius(Frozen):
 @overload
 def trust_radius(
     solution: Solution,
-    of: str | Mapping[str, Mapping[Any, Any]] = ...,
+    of: str | Direction = ...,
     *,
     certify: Literal[True] = ...,
     threads: int | None = ...,
@@ -104,7 +104,7 @@ def trust_radius(
 @overload
 def trust_radius(
     solution: Solution,
-    of: str | Mapping[str, Mapping[Any, Any]] = ...,
+    of: str | Direction = ...,
     *,
     certify: Literal[False],
     threads: int | None = ...,
@@ -115,7 +115,7 @@ def trust_radius(
 
 def trust_radius(
     solution: Solution,
-    of: str | Mapping[str, Mapping[Any, Any]] = "weight",
+    of: str | Direction = "weight",
     *,
     certify: bool = True,
     threads: int | None = None,

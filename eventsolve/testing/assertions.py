@@ -40,7 +40,7 @@ from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse, synapses_of
 from eventsolve.testing import failing
 from eventsolve.testing.mismatch import Mismatch, Named, diagnosed
-from eventsolve.typing import Reals
+from eventsolve.typing import ByOwner, Reals, Weights
 from eventsolve.units import UnitWarning
 
 Spikes: TypeAlias = SpikeTrains | Mapping[str, SpikeTrains] | Solution
@@ -91,8 +91,8 @@ def assert_spikes_match(
 
 
 def assert_gradients_match(
-    actual: Gradients | Mapping[str, Mapping[Any, Any]],
-    expected: Gradients | Mapping[str, Mapping[Any, Any]],
+    actual: Gradients | Mapping[str, ByOwner[Weights]],
+    expected: Gradients | Mapping[str, ByOwner[Weights]],
     *,
     rtol: float,
     atol: float = 0.0,
@@ -376,7 +376,7 @@ def _in_order(place: str, values: Any, got: SpikeTrains, expected: SpikeTrains, 
 # -- arguments -----------------------------------------------------------------------------------------------------
 
 
-def _backward(problem: Problem | None, got: Mapping[str, Mapping[Any, Any]]) -> Iterator[tuple[str, Any]]:
+def _backward(problem: Problem | None, got: Mapping[str, ByOwner[Weights]]) -> Iterator[tuple[str, Any]]:
     """Yield (quantity, place) in the order of the backward pass if it is known, dL/dt of a population first."""
     order = [q for q in ("spike_times", *QUANTITIES) if q in got]
     places = list(dict.fromkeys(place for q in order for place in got[q]))
@@ -407,7 +407,7 @@ def _trains(name: str, spikes: Spikes) -> Mapping[str, SpikeTrains]:
     return found
 
 
-def _quantities(name: str, gradients: Any) -> Mapping[str, Mapping[Any, Any]]:
+def _quantities(name: str, gradients: Any) -> Mapping[str, ByOwner[Weights]]:
     if isinstance(gradients, Gradients):
         return {quantity: getattr(gradients, quantity) for quantity in QUANTITIES}
     if not isinstance(gradients, Mapping):

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from eventsolve.losses import MaxVoltageCrossEntropy, TargetTimeMSE, TTFSCrossEntropy
-from eventsolve.network import LI, LIF, Key, Network
+from eventsolve.network import LI, LIF, Network
 from eventsolve.problem import Problem, Size, network_of
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Key
 
 _NEURON = LIF(20e-3, 5e-3)
 _FIRST, _SECOND = [[9.0, 4.0], [5.0, 8.0], [7.0, 7.5]], [[8.0, 3.0, 5.0], [4.0, 9.0, 6.0]]

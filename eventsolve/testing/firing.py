@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Solution
 from eventsolve.solve import StoppedError, solve
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.margins import KINDS, margins
+from eventsolve.typing import Key
 
 _GAINS = (1.0, 1.5, 2.0, 3.0, 0.7, 0.5, 0.35, 4.5, 0.25, 7.0, 0.15)
 _STRENGTHS = (1.0, 0.5, 0.2, 0.1)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import exprel
 
 from eventsolve.losses import Evaluation, read_at_nodes
-from eventsolve.network import Key, Network, Projection
+from eventsolve.network import Network, Projection
 from eventsolve.solution import Solution
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 
 
 class Rules(NamedTuple):

@@ -11,8 +11,7 @@ import numpy as np
 
 from eventsolve.checks import count
 from eventsolve.jobs import as_finished
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.attribution.shapley import Coalition, Shapley, changes, estimated, order_pairs, path
 from validation.attribution.study import Study, observe
 

@@ -14,8 +14,8 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.compare import Comparison, compare
-from eventsolve.network import Key
 from eventsolve.stability.margins import Distances
+from eventsolve.typing import Key
 from validation.attribution.study import Study
 
 

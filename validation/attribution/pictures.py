@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from eventsolve.compare.comparison import label_of
-from eventsolve.network import Key
+from eventsolve.typing import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.convergence import Errors
 from validation.attribution.report import spoken, unit_of

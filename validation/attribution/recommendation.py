@@ -15,8 +15,7 @@ from typing import NamedTuple
 import eventsolve as es
 from eventsolve.compare import agreement
 from eventsolve.jobs import as_finished
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.attribution.study import Refusal, batch_means, meant
 from validation.oracle import oracle
 from validation.target import Cost, Costed

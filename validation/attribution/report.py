@@ -29,7 +29,7 @@ import numpy as np
 
 from eventsolve.compare.comparison import label_of
 from eventsolve.compare.records import depths
-from eventsolve.network import Key
+from eventsolve.typing import Key
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
 from validation.attribution.convergence import Errors, Order, crossover, observed_order

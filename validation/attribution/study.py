@@ -19,8 +19,7 @@ from eventsolve.compare.comparison import label_of
 from eventsolve.compare.matching import match_spikes
 from eventsolve.compare.records import depths
 from eventsolve.io.records import Record
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.oracle import oracle
 from validation.target import Ablatable, Resolution, Resolved, forward_only
 

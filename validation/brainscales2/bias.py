@@ -14,8 +14,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io import datasets
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.attribution.shapley import Coalition, Shapley, changes, estimated, order_pairs, path
 from validation.brainscales2.closed_forms import SLOPES, Slope
 from validation.brainscales2.loop import Found, Way, gradient

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.brainscales2.loop import Measured, layers_of
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Key, Population, solving_order
-from eventsolve.typing import Reals
+from eventsolve.network import Population, solving_order
+from eventsolve.typing import Key, Reals
 from validation.brainscales2.closed_forms import RATIOS, Slope, kernel, slopes
 
 

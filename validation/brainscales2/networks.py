@@ -16,8 +16,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.checks import count
 from eventsolve.io import datasets
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 
 TAU = 6e-6
 """Seconds: tau_syn of the chip, and of all that is stated in tau."""

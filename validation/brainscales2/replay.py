@@ -17,8 +17,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.brainscales2.chip import lines_of, with_lines
 from validation.brainscales2.closed_forms import RATIOS, SLOPES, Slope, first_spikes
 from validation.brainscales2.loop import Flaws, Measured, Way, gradient, ratio_of

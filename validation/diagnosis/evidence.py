@@ -11,8 +11,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.compare import agreement
 from eventsolve.io import records
-from eventsolve.network import Key
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 
 Place: TypeAlias = tuple[str, str | Key]
 """A quantity, and the population or projection that it is of; ("loss", "")."""

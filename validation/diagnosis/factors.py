@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import eventsolve as es
-from eventsolve.network import Key
 from eventsolve.synapses import Synapses
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 
 
 @dataclass(frozen=True, eq=False)

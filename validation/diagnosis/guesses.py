@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Key, Projection
+from eventsolve.network import Projection
 from eventsolve.problem import Problem
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.diagnosis.evidence import Evidence
 from validation.diagnosis.factors import Numbers, factors
 from validation.grid.flaws import NONE, Flaws

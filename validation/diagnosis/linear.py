@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Key, Population, Projection
-from eventsolve.typing import Integers, Reals
+from eventsolve.network import Population, Projection
+from eventsolve.typing import Integers, Key, Reals
 from validation.diagnosis.evidence import Evidence
 from validation.diagnosis.guesses import arrow
 from validation.diagnosis.scans import Family, Range

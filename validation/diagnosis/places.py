@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Key, Projection
-from eventsolve.typing import Integers, Reals
+from eventsolve.network import Projection
+from eventsolve.typing import Integers, Key, Reals
 from validation.diagnosis.evidence import Evidence
 from validation.diagnosis.guesses import Guess, arrow
 

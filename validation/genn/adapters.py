@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike
 
 import eventsolve as es
 from eventsolve.io.records import Record, Trace
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation import conventions
 from validation.genn.readouts import Name, reading_of
 from validation.grid.steps import number_of_steps

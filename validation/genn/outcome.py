@@ -9,8 +9,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.io.records import Record, Trace
-from eventsolve.network import Key
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 from validation.genn.adapters import gradient_factor
 from validation.genn.clock import Clock, Floats
 from validation.genn.kernels.tables import Fired, Found, States

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import exprel
 
 import eventsolve as es
-from eventsolve.network import Key, Network, Population
-from eventsolve.typing import Integers
+from eventsolve.network import Network, Population
+from eventsolve.typing import Integers, Key
 from validation.genn.causes import Causes
 from validation.genn.clock import Clock, Floats, milliseconds
 from validation.genn.kernels.tables import Neurons, Projections, Synapses

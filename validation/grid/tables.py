@@ -10,8 +10,8 @@ import networkx as nx
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Key, Network, Population
-from eventsolve.typing import Integers, Reals
+from eventsolve.network import Network, Population
+from eventsolve.typing import Integers, Key, Reals
 from validation.grid.flaws import Packets
 from validation.grid.kernels.numbers import Number
 from validation.grid.kernels.tables import (

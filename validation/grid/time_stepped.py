@@ -30,8 +30,8 @@ from eventsolve.io.records import Record, Scheme, Trace
 from eventsolve.io.records.scheme import Traced
 from eventsolve.losses import Evaluation
 from eventsolve.magnitudes import warn_of_step
-from eventsolve.network import Key, Network, Population
-from eventsolve.typing import Integers, Reals
+from eventsolve.network import Network, Population
+from eventsolve.typing import Integers, Key, Reals
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.causes import causes, with_causes
 from validation.grid.cost import cost

@@ -10,9 +10,9 @@ import numpy as np
 import eventsolve as es
 from eventsolve.checks import duration
 from eventsolve.frozen import Frozen
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
 from eventsolve.shown import Summary, arrow
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.loihi2.causes import PARAMETERS
 from validation.loihi2.program import DECAY, LARGEST_THRESHOLD, LSB, Program
 from validation.loihi2.quantities import (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +18,7 @@ from eventsolve.compare.matching import match_spikes
 from eventsolve.frozen import Frozen
 from eventsolve.network import Network
 from eventsolve.shown import Summary
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Reals, Weights
 from validation.loihi2.causes import PARAMETERS
 from validation.loihi2.quantities import network_of_parts, parts_of
 from validation.loihi2.target import Loihi2
@@ -203,9 +204,9 @@ def _firsts(trains: es.SpikeTrains) -> es.SpikeTrains:
     )
 
 
-def direction_to(network: Network, other: Network) -> dict[str, dict[object, object]]:
+def direction_to(network: Network, other: Network) -> dict[str, dict[Any, Weights]]:
     """Return by how much the numbers of another network differ, as :func:`eventsolve.jvp` takes a direction."""
-    found: dict[str, dict[object, object]] = {}
+    found: dict[str, dict[Any, Weights]] = {}
     for key, projection in network.projections.items():
         for name, one, two in (
             ("weight", projection.weights, other.projections[key].weights),
@@ -223,9 +224,9 @@ def direction_to(network: Network, other: Network) -> dict[str, dict[object, obj
     return found
 
 
-def _sizes(direction: dict[str, dict[object, object]]) -> dict[str, dict[object, object]]:
+def _sizes(direction: dict[str, dict[Any, Weights]]) -> dict[str, dict[Any, Weights]]:
     """Return the sizes of changes, sparse ones by their entries."""
     return {
-        name: {place: abs(v) if sp.issparse(v) else np.abs(np.asarray(v)) for place, v in places.items()}  # type: ignore[arg-type]
+        name: {place: abs(v) if sp.issparse(v) else np.abs(np.asarray(v)) for place, v in places.items()}
         for name, places in direction.items()
     }

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 import eventsolve as es
 from eventsolve.checks import real_array
-from eventsolve.network import Key, Network
-from eventsolve.typing import Integers, Reals
+from eventsolve.network import Network
+from eventsolve.typing import Integers, Key, Reals
 from validation.grid.steps import number_of_samples, number_of_steps
 from validation.spinnaker2 import batched
 from validation.spinnaker2.arithmetic import FLOAT32, Calculator, Number, check_range, decode

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.network import Key
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 from validation.fixedpoint import FixedFormat
 from validation.spinnaker2.arithmetic import Array, Number
 from validation.spinnaker2.image import Outcome, Spikes

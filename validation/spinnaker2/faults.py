@@ -18,8 +18,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.compare.comparison import label_of
 from eventsolve.io.records import Record
-from eventsolve.network import Key
-from eventsolve.typing import Booleans, Reals
+from eventsolve.typing import Booleans, Key, Reals
 from validation.diagnosis.evidence import answer_of, evidence_of
 from validation.diagnosis.writing import slips_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from eventsolve.network import Key
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 from validation.grid.first_spikes import Silent
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, Number
 

@@ -16,8 +16,7 @@ import numpy as np
 import eventsolve as es
 from eventsolve.compare.comparison import label_of
 from eventsolve.io.records import Record
-from eventsolve.network import Key
-from eventsolve.typing import Booleans, Reals
+from eventsolve.typing import Booleans, Key, Reals
 from validation.spinnaker2 import SpiNNaker2Core, faults
 from validation.spinnaker2.faults import Case, raster
 from validation.target import apart

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.network import Key
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 from validation.spinnaker2.arithmetic import FLOAT32, Arithmetic, Array, Calculator, Number, decode
 from validation.spinnaker2.image import GradientBlock, WeightBlock
 

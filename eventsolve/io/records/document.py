@@ -38,9 +38,9 @@ from eventsolve.io.records.record import (
     Trace,
 )
 from eventsolve.io.records.scheme import CHOICES, Scheme
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 
 FORMAT, VERSION = "eventsolve-record", 1
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}

@@ -15,13 +15,13 @@ from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.io.records.fields import RecordError
 from eventsolve.io.records.scheme import Scheme
 from eventsolve.losses import Loss
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, brief, listed, ms, several
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import by_synapse
-from eventsolve.typing import Reals
+from eventsolve.typing import Key, Reals
 
 SYNAPTIC = ("weight", "delay")
 """Gradients that are by projection."""

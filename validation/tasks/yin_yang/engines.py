@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import eventsolve as es
-from eventsolve.network import Key
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 from validation.spinnaker2.arithmetic import Number
 from validation.tasks.yin_yang.recipe import Parameters, Recipe
 from validation.tasks.yin_yang.task import Setup
