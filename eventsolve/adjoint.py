@@ -532,11 +532,11 @@ class CutAdjoint(NamedTuple):
     """The adjoint of what a piece of a stream hands on to the next, at the cut between them.
 
     ``neurons`` are dL/dV, dL/dI and, of neurons that are held there, dL/dt of their release, by layer,
-    (n_samples, 3, n); ``on_the_way`` is dL/dt of the spikes under way, in the order of ``State.on_the_way``.
+    (n_samples, 3, n); ``in_flight`` is dL/dt of the spikes under way, in the order of ``State.in_flight``.
     """
 
     neurons: dict[tuple[str, ...], Reals]
-    on_the_way: dict[str, Reals]
+    in_flight: dict[str, Reals]
 
 
 def back(
@@ -620,10 +620,7 @@ def back(
             name: joined([cut.neurons[name] for cut in cuts] or [columns])
             for name, columns in final.neurons.items()
         },
-        {
-            name: joined([cut.on_the_way[name] for cut in cuts])
-            for name in (cuts[0].on_the_way if cuts else ())
-        },
+        {name: joined([cut.in_flight[name] for cut in cuts]) for name in (cuts[0].in_flight if cuts else ())},
     )
     return joined_times, contributions, start
 
@@ -714,7 +711,7 @@ def _chunk_back(
             if source is not None:
                 errors[source] = errors[source] + source_errors[start : start + size]
             elif carried is not None and cut is not None:
-                cut.on_the_way[carried] += source_errors[start : start + size]
+                cut.in_flight[carried] += source_errors[start : start + size]
             start += size
         results.append((sums.weight, sums.delay, sums.parameters))
     results.reverse()

@@ -25,7 +25,7 @@ from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solve
 from eventsolve.solve_chunk import new_chunk, spikes_of_population
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.margins import origins
-from eventsolve.stability.studies import places_in
+from eventsolve.stability.parts import places_in
 from eventsolve.tangents import jvp
 from eventsolve.typing import Direction, Integers, Reals
 
@@ -279,7 +279,7 @@ def observe(
     trains, grazing = _all_spikes(network, inputs, given, t_end, max_spikes, threads)
     ranges = chunk_ranges(n_samples)
 
-    def work(k: int) -> tuple[Chunk, list[Life]]:
+    def work(k: int) -> tuple[Chunk, list[Trajectory]]:
         chunk = new_chunk(layers, inputs, None, *ranges[k])
         return chunk, [_follow(layer, chunk, trains, *ranges[k], t_end) for layer in layers]
 
@@ -389,7 +389,7 @@ def _all_spikes(
     return FrozenMapping({name: found[name] for name in populations}), grazing
 
 
-class Life(NamedTuple):
+class Trajectory(NamedTuple):
     """A layer of a chunk whose spikes are known: of each V - v_threshold, V' and the ideal neuron's V'.
 
     ``missed`` are sample, neuron, beginning and excess of excursions that were not reported, (n_missed, 4).
@@ -405,7 +405,7 @@ class Life(NamedTuple):
 
 def _follow(
     layer: Layer, chunk: Chunk, trains: Mapping[str, SpikeTrains], low: int, high: int, t_end: float
-) -> Life:
+) -> Trajectory:
     """Put a layer's spikes into a chunk, in the order in which they occur, and return what its neurons are at each.
 
     What triggers a spike is known once it is known which spikes of the layer come before it at its own time: so they
@@ -460,7 +460,7 @@ def _follow(
         np.where(triggered, np.nan, slope) for slope in ((i - u) * rate, (i - c) * rate, ideal)
     )
     residual = np.where(triggered, np.minimum(u - c, 0.0), u - c)
-    return Life(own, residual, measured, threshold, crossing, missed)
+    return Trajectory(own, residual, measured, threshold, crossing, missed)
 
 
 def _listed(layer: Layer, trains: Mapping[str, SpikeTrains], low: int, high: int) -> Spikes:
@@ -501,7 +501,7 @@ def _ranks(gathered: Gathered, origin: Integers, own: Spikes) -> Integers:
 
 def _by_population(
     layers: tuple[Layer, ...],
-    trajectories: list[list[Life]],
+    trajectories: list[list[Trajectory]],
     given: Mapping[str, SpikeTrains],
     slope: str,
 ) -> tuple[Residual, dict[str, Reals]]:
@@ -541,7 +541,7 @@ def _by_population(
 
 
 def _for_kernels(
-    layer: Layer, trajectory: Life, given: Mapping[str, SpikeTrains], slope: str, undefined: str
+    layer: Layer, trajectory: Trajectory, given: Mapping[str, SpikeTrains], slope: str, undefined: str
 ) -> Reals:
     """Return V' before every spike of a layer as gradients take it; the network's own of populations not given."""
     slopes = trajectory.threshold.copy()

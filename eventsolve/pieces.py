@@ -189,7 +189,7 @@ def _differentiated(
                 for _, _, d_parameters in chunk:
                     d_parameters[:, 6:] = 0.0  # V and I at a cut, which are nothing that is given
             adjoint = CutAdjoint(
-                start.neurons, {name: start.on_the_way[name] + more for name, more in passing.items()}
+                start.neurons, {name: start.in_flight[name] + more for name, more in passing.items()}
             )
         if not total:
             total = contributions
@@ -309,7 +309,7 @@ def _handed_back(
     spike_times = dict(share.spike_times)
     passing = {}
     for name, under_way in solution.under_way.items():
-        own, later = under_way.places >= 0, adjoint.on_the_way[name]
+        own, later = under_way.places >= 0, adjoint.in_flight[name]
         total = np.array(spike_times.get(name, np.zeros(solution.spikes[name].n_spikes)))
         total[under_way.places[own]] += later[own]
         spike_times[name] = total

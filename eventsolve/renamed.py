@@ -10,6 +10,8 @@ RENAMED = {
     "eventsolve.losses.VoltageReads": "eventsolve.losses.VoltageSamples",
     "AdjointStates.reads": "AdjointStates.voltage_samples",
     "Certificate.misfits": "Certificate.mismatches",
+    "Margins.surplus": "Margins.overshoot",
+    "State.on_the_way": "State.in_flight",
     "Gradients.reads": "Gradients.voltage_samples",
     "TrustRadius.doubts": "TrustRadius.undecided",
 }

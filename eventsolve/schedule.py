@@ -85,7 +85,7 @@ class Layer:
     @cached_property
     def groups(self) -> ScheduleGroups:
         """Neurons that hear the same after the same delays, with the same time constants."""
-        return _cohorts(self.neurons, self.afferents)
+        return _schedule_groups(self.neurons, self.afferents)
 
     @cached_property
     def by_target(self) -> ByTarget:
@@ -325,7 +325,7 @@ def _afferents(
     return Afferents(offsets, source[order], weight[order], delay[order], delta[order]), order
 
 
-def _cohorts(neurons: Neurons, afferents: Afferents) -> ScheduleGroups:
+def _schedule_groups(neurons: Neurons, afferents: Afferents) -> ScheduleGroups:
     alike: dict[tuple[float, float, bytes, bytes], list[int]] = {}
     for i in range(neurons.tau_mem.size):
         row = slice(afferents.offsets[i], afferents.offsets[i + 1])

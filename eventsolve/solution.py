@@ -235,9 +235,9 @@ class Solution(Frozen):
         """Where this solution stopped, for ``solve(..., initial=...)``."""
         self.require_whole("final_state")
         self.require_solved("final_state is that")
-        on_the_way, low, turns = {}, {}, {}
+        in_flight, low, turns = {}, {}, {}
         for name, under_way in self.under_way.items():
-            on_the_way[name] = SpikeTrains._trusted(
+            in_flight[name] = SpikeTrains._trusted(
                 under_way.times,
                 under_way.neurons,
                 under_way.samples,
@@ -259,7 +259,7 @@ class Solution(Frozen):
         return State(
             self.t_end,
             self.n_samples,
-            on_the_way,
+            in_flight,
             low,
             turns,
             states,
@@ -269,7 +269,7 @@ class Solution(Frozen):
 
     @cached_property
     def under_way(self) -> Mapping[str, UnderWay]:
-        """The spikes of ``final_state.on_the_way``, by population."""
+        """The spikes of ``final_state.in_flight``, by population."""
         delays: dict[str, float] = {}
         for p in self.network.projections.values():
             delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
@@ -483,7 +483,7 @@ class Solution(Frozen):
         """Return a population's spikes that are under way for so long, past t_end, sample by sample."""
         parts, n_carried, n_spikes = [], 0, 0
         for chunk, (low, _) in zip(self._chunks, chunk_ranges(self.n_samples), strict=True):
-            for part in _still_on_the_way(self.network, chunk, population, low, self.t_end, delay):
+            for part in _still_in_flight(self.network, chunk, population, low, self.t_end, delay):
                 first = np.where(part.places < 0, -n_carried, n_spikes)
                 parts.append(part._replace(places=part.places + first))
             n_spikes += chunk.spikes[population].times.size
@@ -625,7 +625,7 @@ def places_of(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
     return {name: order[block == k] for k, name in enumerate(layer.name)}
 
 
-def _still_on_the_way(
+def _still_in_flight(
     network: Network, chunk: Chunk, name: str, low: int, t_end: float, delay: float
 ) -> list[UnderWay]:
     """Return a population's spikes that have not arrived everywhere, sample by sample."""

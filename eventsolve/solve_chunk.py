@@ -104,7 +104,7 @@ def new_chunk(
         return Chunk(high - low, spikes, {}, {}, start, {})
     carried = {
         name: _piece(trains, low, high, initial.low[name], initial.turns[name])
-        for name, trains in initial.on_the_way.items()
+        for name, trains in initial.in_flight.items()
     }
     start = {layer.name: initial.taken_over("initial", layer, low, high) for layer in layers}
     return Chunk(high - low, spikes, carried, {}, start, {})

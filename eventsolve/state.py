@@ -32,7 +32,7 @@ class State(Frozen):
     time : float
         Seconds: the solution's t_end.
     n_samples : int
-    on_the_way : mapping of str to SpikeTrains
+    in_flight : mapping of str to SpikeTrains
         Spikes up to then that have synapses over which they have not arrived.
     low : mapping of str to ndarray of float64, (n_spikes,)
         What their times leave of exact sums, in seconds: :mod:`eventsolve.kernels.times`.
@@ -50,7 +50,7 @@ class State(Frozen):
 
     time: float
     n_samples: int
-    on_the_way: Mapping[str, SpikeTrains]
+    in_flight: Mapping[str, SpikeTrains]
     low: Mapping[str, NDArray[np.float64]] = field(repr=False)
     turns: Mapping[str, NDArray[np.int64]] = field(repr=False)
     layers: Mapping[tuple[str, ...], States] = field(repr=False)
@@ -60,7 +60,7 @@ class State(Frozen):
     def _summary(self) -> Summary:
         title = f"State({several(self.n_samples, 'sample')} at {ms(self.time)})"
         return title, [
-            (name, f"{several(t.n_spikes, 'spike')} on the way") for name, t in self.on_the_way.items()
+            (name, f"{several(t.n_spikes, 'spike')} on the way") for name, t in self.in_flight.items()
         ]
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class State(Frozen):
             raise ValueError(f"time must be finite and >= 0; got {self.time!r}")
         count("n_samples", self.n_samples)
         for name, of in (
-            ("on_the_way", "population to SpikeTrains"),
+            ("in_flight", "population to SpikeTrains"),
             ("low", "population to what times leave"),
             ("turns", "population to orders"),
             ("layers", "populations to States"),
@@ -78,7 +78,7 @@ class State(Frozen):
         ):
             require_mapping(name, getattr(self, name), of)
         super().__post_init__()
-        for name in self.on_the_way:
+        for name in self.in_flight:
             self._check_under_way(name)
         for layer, states in self.layers.items():
             self._check_states(layer, states)
@@ -90,7 +90,7 @@ class State(Frozen):
             _check_delay(key, delay)
 
     def _check_under_way(self, name: str) -> None:
-        where, trains = f"on_the_way[{name!r}]", self.on_the_way[name]
+        where, trains = f"in_flight[{name!r}]", self.in_flight[name]
         instance(where, trains, SpikeTrains)
         if trains.n_samples != self.n_samples:
             raise ValueError(f"{where} must have {self.n_samples} samples; got {trains.n_samples}")
@@ -147,14 +147,14 @@ class State(Frozen):
                     f"{given[names]}"
                 )
         for name in {p.pre: None for p in network.projections.values()}:
-            trains, size = self.on_the_way.get(name), network.population(name).size
+            trains, size = self.in_flight.get(name), network.population(name).size
             if trains is None:
                 raise ValueError(
-                    f"{argument}.on_the_way must have the spikes of every population that projects; it lacks {name!r}"
+                    f"{argument}.in_flight must have the spikes of every population that projects; it lacks {name!r}"
                 )
             if trains.n_neurons != size:
                 raise ValueError(
-                    f"{argument}.on_the_way[{name!r}] must be of the {size} neurons of {name!r}; got those of "
+                    f"{argument}.in_flight[{name!r}] must be of the {size} neurons of {name!r}; got those of "
                     f"{trains.n_neurons}"
                 )
 
@@ -165,7 +165,7 @@ class State(Frozen):
         """
         now = {key: delay for layer in layers_of(network) for key, delay in layer.delays.items()}
         for key in (*now, *(key for key in self.delays if key not in now)):
-            trains = self.on_the_way.get(key[0])
+            trains = self.in_flight.get(key[0])
             before: Any = self.delays.get(key)
             after: Any = now.get(key)
             if trains is None or not trains.n_spikes or _alike(before, after):

@@ -24,7 +24,7 @@ from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, brief, listed, several
 from eventsolve.solution import Solution, gather
 from eventsolve.stability.margins import origins
-from eventsolve.stability.studies import given, places_in
+from eventsolve.stability.parts import given, places_in
 from eventsolve.typing import Direction, Reals
 
 

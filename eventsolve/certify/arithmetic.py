@@ -4,9 +4,9 @@ A ball is a real number known to lie within a radius of a midpoint: an ``arb`` o
 encloses the exact result for all numbers of its operands. Arb answers a comparison that overlapping balls leave open
 with False, so nothing outside this module compares balls.
 
-A :class:`Moment` is the time of an event that knows where it comes from, so that equal times are told from nearly equal
-ones: a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is only
-known as a ball: a threshold crossing, or an input spike of a box. Two moments of one root are compared as rational
+An :class:`EventTime` is the time of an event that knows where it comes from, so that equal times are told from nearly
+equal ones: a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is only
+known as a ball: a threshold crossing, or an input spike of a box. Two times of one root are compared as rational
 numbers, others as balls.
 
 :class:`Enclosures` are balls as float64 numbers, which travel between processes and into records.
@@ -212,7 +212,7 @@ TIME_ZERO, UNROOTED = 0, -1
 """The root of times that are numbers, and that of times of which nothing is known but a ball."""
 
 
-class Moment(NamedTuple):
+class EventTime(NamedTuple):
     """A time in seconds: a ball, and if ``offset`` is not None exactly the time of its root plus the offset.
 
     ``key`` and ``low`` add up to about the time, to twice float64, and are the same for equal moments of one root;
@@ -235,31 +235,31 @@ def rational(number: float) -> fmpq:
     return fmpq(*number.as_integer_ratio())
 
 
-def _keyed(ball: arb, root: int, base: fmpq, offset: fmpq) -> Moment:
+def _keyed(ball: arb, root: int, base: fmpq, offset: fmpq) -> EventTime:
     time = base + offset
     key = int(time.p) / int(time.q)
     rest = time - rational(key)
-    return Moment(ball, key, int(rest.p) / int(rest.q), root, base, offset)
+    return EventTime(ball, key, int(rest.p) / int(rest.q), root, base, offset)
 
 
-def vague(ball: arb) -> Moment:
+def vague(ball: arb) -> EventTime:
     """Return a moment of which nothing is known but the ball."""
-    return Moment(ball, float(ball), 0.0, UNROOTED, NO_DELAY, None)
+    return EventTime(ball, float(ball), 0.0, UNROOTED, NO_DELAY, None)
 
 
-def at_time(time: float, low: float = 0.0) -> Moment:
+def at_time(time: float, low: float = 0.0) -> EventTime:
     """Return the moment of a float64 time, and what it leaves of an exact sum."""
-    return Moment(ball(time) + low, time, low, TIME_ZERO, NO_DELAY, rational(time) + rational(low))
+    return EventTime(ball(time) + low, time, low, TIME_ZERO, NO_DELAY, rational(time) + rational(low))
 
 
-def rooted(ball: arb, root: int) -> Moment:
+def rooted(ball: arb, root: int) -> EventTime:
     """Return the moment of an event that is known as a ball, and is a root of its own."""
     key = float(ball)
     low = float(ball - key)
-    return Moment(ball, key, low, root, rational(key) + rational(low), NO_DELAY)
+    return EventTime(ball, key, low, root, rational(key) + rational(low), NO_DELAY)
 
 
-def later(moment: Moment, delay: arb, exact: fmpq | None) -> Moment:
+def later(moment: EventTime, delay: arb, exact: fmpq | None) -> EventTime:
     """Return the moment that comes a delay later; ``exact`` is the delay where it is one number."""
     if exact == NO_DELAY:
         return moment
@@ -268,14 +268,14 @@ def later(moment: Moment, delay: arb, exact: fmpq | None) -> Moment:
     return _keyed(moment.ball + delay, moment.root, moment.base, moment.offset + exact)
 
 
-def order(a: Moment, b: Moment) -> int | None:
+def order(a: EventTime, b: EventTime) -> int | None:
     """Return -1, 0 or 1 for a before, at or after b, or None where it is not decided."""
     if a.root == b.root and a.offset is not None and b.offset is not None:
         return int(a.offset > b.offset) - int(a.offset < b.offset)
     return order_of_balls(a.ball, b.ball)
 
 
-def elapsed(a: Moment, b: Moment) -> arb:
+def elapsed(a: EventTime, b: EventTime) -> arb:
     """Return the seconds from one moment to a later one."""
     if a.root == b.root and a.offset is not None and b.offset is not None:
         return arb(b.offset - a.offset)

@@ -25,7 +25,7 @@ from eventsolve.certify.claims import (
     compared,
     gradient_of,
 )
-from eventsolve.certify.losses import Task, tasks_of
+from eventsolve.certify.losses import SampleLoss, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
 from eventsolve.certify.samples import OpenQuestion, SampleProof, fingerprint_of, prove_batch
 from eventsolve.checks import count, instance, real, seconds, shown
@@ -390,7 +390,7 @@ def certify(
     box = box_of(solution, radii)
     spiking = {name: solution.spikes[name] for name in box.populations if _spikes(solution, name)}
     claimed = spiking if spikes is None else checked_claim(spiking, spikes, solution.t_end)
-    tasks: list[Task | None] = [None] * solution.n_samples
+    tasks: list[SampleLoss | None] = [None] * solution.n_samples
     if gradients is not None:
         float64 = _float64_gradients(solution, gradients)
         claimed_gradients = float64 if claimed_gradients is None else claimed_gradients

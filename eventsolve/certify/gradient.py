@@ -1,7 +1,7 @@
 """Gradients in balls: a sample once more with all of its events known, forwards and then backwards.
 
-Forwards, a neuron's :class:`Life` is a list of segments. Each begins with V and I just after an event and ends just
-before the next one, or where a loss reads V.
+Forwards, a neuron's :class:`Trajectory` is a list of segments. Each begins with V and I just after an event and ends
+just before the next one, or where a loss reads V.
 
 Backwards, p_V = dL/dV and p_I = dL/dI follow the transposed propagator, as over a segment of h seconds the state is
 linear in its start. The time t of an event matters by (p f)(t-) - (p f)(t+), where f is the right-hand side of the
@@ -22,7 +22,7 @@ from flint import arb
 from eventsolve.certify.arithmetic import (
     ONE,
     ZERO,
-    Moment,
+    EventTime,
     at_time,
     ball,
     elapsed,
@@ -56,7 +56,7 @@ class Read(NamedTuple):
     """
 
     cell: int
-    moment: Moment
+    moment: EventTime
     cotangent: arb
     arrival: int = -1
     after: bool = False
@@ -77,7 +77,7 @@ class Parameters(NamedTuple):
 class Segment(NamedTuple):
     """From V and I at ``begin`` over ``duration`` to ``end``; ``which`` is a place in the history, or among reads."""
 
-    begin: Moment
+    begin: EventTime
     duration: arb
     voltage: arb
     current: arb
@@ -88,7 +88,7 @@ class Segment(NamedTuple):
     last_voltage: arb
     last_current: arb
     end: End
-    moment: Moment
+    moment: EventTime
     which: int
 
 
@@ -106,7 +106,7 @@ def parameters_of(box: Box, cell: int) -> Parameters:
     )
 
 
-class Life:
+class Trajectory:
     """One neuron from its start, up to where it has been told of."""
 
     def __init__(self, box: Box, sample: int, cell: int, reads: Iterable[Read]) -> None:
@@ -115,9 +115,9 @@ class Life:
         self.reads = list(reads)
         self.n_read = 0
         self.segments: list[Segment] = []
-        self.recent: list[Moment] = []
+        self.recent: list[EventTime] = []
         self.time = at_time(0.0)
-        self.release: Moment | None = None
+        self.release: EventTime | None = None
         n = box.parameters
         self.voltage = ball(float(n["v_initial"].middle[cell]), float(n["v_initial"].radius[cell]))
         self.current = ball(float(n["i_initial"].middle[cell]), float(n["i_initial"].radius[cell]))
@@ -126,7 +126,7 @@ class Life:
             if (release.key, release.low) > (self.time.key, self.time.low):
                 self.release = release
 
-    def arrive(self, moment: Moment, weight: arb, *, delta: bool, which: int) -> None:
+    def arrive(self, moment: EventTime, weight: arb, *, delta: bool, which: int) -> None:
         """Let a weight arrive."""
         self._catch_up(moment, End.ARRIVAL, which)
         self._append(moment, End.ARRIVAL, which)
@@ -137,7 +137,7 @@ class Life:
         self.recent.append(moment)
         self._read_riding(which, after=True)
 
-    def spike(self, moment: Moment, *, triggered: bool, which: int) -> None:
+    def spike(self, moment: EventTime, *, triggered: bool, which: int) -> None:
         """Let the neuron spike."""
         self._catch_up(moment, End.SPIKE, which)
         self._require_settled(moment)
@@ -153,14 +153,14 @@ class Life:
         if not (exact and t_ref == 0.0):
             self.release = later(moment, p.t_ref, rational(t_ref) if exact else None)
 
-    def finish(self, t_end: Moment) -> None:
+    def finish(self, t_end: EventTime) -> None:
         """Read what is still to be read."""
         while self.n_read < len(self.reads):
             self._catch_up(t_end, End.READ, -1)
             if self.n_read < len(self.reads):
                 self._read(self.reads[self.n_read])
 
-    def _catch_up(self, until: Moment, end: End, which: int) -> None:
+    def _catch_up(self, until: EventTime, end: End, which: int) -> None:
         """Take releases and reads that come before an event."""
         while True:
             read = self._next_read(until, end, which)
@@ -178,7 +178,7 @@ class Life:
             else:
                 return
 
-    def _next_read(self, until: Moment, end: End, which: int) -> Read | None:
+    def _next_read(self, until: EventTime, end: End, which: int) -> Read | None:
         """Return the next read if it comes before an event."""
         if self.n_read == len(self.reads):
             return None
@@ -188,7 +188,7 @@ class Life:
         always = read.before or end is End.READ
         return read if self._comes_first(read.moment, until, always=always) else None
 
-    def _comes_first(self, moment: Moment, other: Moment, *, always: bool) -> bool:
+    def _comes_first(self, moment: EventTime, other: EventTime, *, always: bool) -> bool:
         """Say whether a moment comes before another, or with it where ``always``; a release comes with it."""
         side = order(moment, other)
         if side is None:
@@ -208,14 +208,14 @@ class Life:
                 return
             self._read(read)
 
-    def _require_settled(self, moment: Moment) -> None:
+    def _require_settled(self, moment: EventTime) -> None:
         """Prove that what was taken for earlier than a spike or a release is."""
         for earlier in self.recent:
             if order(earlier, moment) not in (-1, 0):
                 raise Unproven(self.cell, moment.key, Question.TIE, 0.0)
         self.recent = [moment]
 
-    def _append(self, moment: Moment, end: End, which: int) -> None:
+    def _append(self, moment: EventTime, end: End, which: int) -> None:
         p, held = self.parameters, self.release is not None
         duration = elapsed(self.time, moment)
         decay_mem, decay_syn, response = propagator(p.rates, duration)
@@ -242,8 +242,10 @@ class Life:
         self.time, self.voltage, self.current = moment, voltage, current
 
 
-def lives_of(box: Box, sample: int, enclosed: Enclosed, reads: Iterable[Read]) -> dict[int, Life]:
-    """Return the lives of all cells to which something happens or of which something is read.
+def trajectories_of(
+    box: Box, sample: int, enclosed: Enclosed, reads: Iterable[Read]
+) -> dict[int, Trajectory]:
+    """Return the trajectories of all cells to which something happens or of which something is read.
 
     Raises
     ------
@@ -253,23 +255,23 @@ def lives_of(box: Box, sample: int, enclosed: Enclosed, reads: Iterable[Read]) -
     by_cell: dict[int, list[Read]] = {}
     for read in reads:
         by_cell.setdefault(read.cell, []).append(read)
-    lives = {cell: Life(box, sample, cell, given) for cell, given in by_cell.items()}
+    trajectories = {cell: Trajectory(box, sample, cell, given) for cell, given in by_cell.items()}
     synapses = box.synapses
     for which, event in enumerate(enclosed.history):
-        life = lives.get(event.cell)
-        if life is None:
-            life = lives[event.cell] = Life(box, sample, event.cell, ())
+        trajectory = trajectories.get(event.cell)
+        if trajectory is None:
+            trajectory = trajectories[event.cell] = Trajectory(box, sample, event.cell, ())
         if event.synapse < 0:
             triggered = enclosed.spikes[event.spike].trigger >= 0
-            life.spike(event.moment, triggered=triggered, which=which)
+            trajectory.spike(event.moment, triggered=triggered, which=which)
         else:
             k = event.synapse
             weight = ball(float(synapses.weight.middle[k]), float(synapses.weight.radius[k]))
-            life.arrive(event.moment, weight, delta=bool(synapses.delta[k]), which=which)
+            trajectory.arrive(event.moment, weight, delta=bool(synapses.delta[k]), which=which)
     end = at_time(float(box.until[sample]))
-    for life in lives.values():
-        life.finish(end)
-    return lives
+    for trajectory in trajectories.values():
+        trajectory.finish(end)
+    return trajectories
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,22 +287,22 @@ class Adjoint:
 class _Costate:
     """p_V and p_I of one neuron at the end of its last segment that is left."""
 
-    def __init__(self, life: Life) -> None:
-        self.life, self.left = life, len(life.segments)
+    def __init__(self, trajectory: Trajectory) -> None:
+        self.trajectory, self.left = trajectory, len(trajectory.segments)
         self.v, self.i = ZERO, ZERO
         self.released = ZERO
         self.inherited: arb | None = None
 
 
 def adjoint(
-    box: Box, enclosed: Enclosed, lives: Mapping[int, Life], cotangents: Mapping[int, arb]
+    box: Box, enclosed: Enclosed, trajectories: Mapping[int, Trajectory], cotangents: Mapping[int, arb]
 ) -> Adjoint:
     """Go back through the events of a sample.
 
     Parameters
     ----------
-    box, enclosed, lives
-        Of a sample of which nothing is open; the loss's reads are in the lives.
+    box, enclosed, trajectories
+        Of a sample of which nothing is open; the loss's reads are in the trajectories.
     cotangents : mapping of int to arb
         dL/dt in 1/s of spikes, by their place in ``enclosed.spikes``.
 
@@ -318,7 +320,7 @@ def adjoint(
     )
     for spike, cotangent in cotangents.items():
         found.spike_times[spike] = cotangent
-    costates = {cell: _Costate(life) for cell, life in lives.items()}
+    costates = {cell: _Costate(trajectory) for cell, trajectory in trajectories.items()}
     for which in range(len(enclosed.history) - 1, -1, -1):
         costate = costates[enclosed.history[which].cell]
         while _step_back(box, enclosed, found, costate) not in (End.ARRIVAL, End.SPIKE):
@@ -329,8 +331,8 @@ def adjoint(
     for costate in costates.values():
         while costate.left:
             _step_back(box, enclosed, found, costate)
-        found.parameters["v_initial"][costate.life.cell] += costate.v
-        found.parameters["i_initial"][costate.life.cell] += costate.i
+        found.parameters["v_initial"][costate.trajectory.cell] += costate.v
+        found.parameters["i_initial"][costate.trajectory.cell] += costate.i
     return found
 
 
@@ -338,25 +340,25 @@ def _is_read_before(costate: _Costate, which: int) -> bool:
     """Say whether the event that is next to be undone is a read that moves with an arrival, just before it."""
     if not costate.left:
         return False
-    segment = costate.life.segments[costate.left - 1]
-    return segment.end is End.READ and costate.life.reads[segment.which].arrival == which
+    segment = costate.trajectory.segments[costate.left - 1]
+    return segment.end is End.READ and costate.trajectory.reads[segment.which].arrival == which
 
 
 def _step_back(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate) -> End:
     """Go back over the event that ends a segment, and the segment; return what ended it."""
     costate.left -= 1
-    segment = costate.life.segments[costate.left]
+    segment = costate.trajectory.segments[costate.left]
     if segment.end is End.ARRIVAL:
         _over_arrival(box, enclosed, found, costate, segment)
     elif segment.end is End.SPIKE:
         _over_spike(enclosed, found, costate, segment)
     elif segment.end is End.RELEASE:
-        costate.released = costate.v * _slope(costate.life, segment.last_voltage, segment.last_current)
+        costate.released = costate.v * _slope(costate.trajectory, segment.last_voltage, segment.last_current)
     else:
-        read = costate.life.reads[segment.which]
+        read = costate.trajectory.reads[segment.which]
         costate.v += read.cotangent
         if read.arrival >= 0:
-            error = read.cotangent * _slope(costate.life, segment.last_voltage, segment.last_current)
+            error = read.cotangent * _slope(costate.trajectory, segment.last_voltage, segment.last_current)
             event = enclosed.history[read.arrival]
             found.delay[event.synapse] += error
             found.spike_times[event.spike] += error
@@ -364,14 +366,14 @@ def _step_back(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate) 
     return segment.end
 
 
-def _slope(life: Life, voltage: arb, current: arb) -> arb:
-    return (life.parameters.leak - voltage + current) * life.parameters.rates.mem
+def _slope(trajectory: Trajectory, voltage: arb, current: arb) -> arb:
+    return (trajectory.parameters.leak - voltage + current) * trajectory.parameters.rates.mem
 
 
 def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:
     event = enclosed.history[segment.which]
-    k, rates = event.synapse, costate.life.parameters.rates
-    if not surely_zero(costate.v) and _is_at_release(costate.life, costate.left):
+    k, rates = event.synapse, costate.trajectory.parameters.rates
+    if not surely_zero(costate.v) and _is_at_release(costate.trajectory, costate.left):
         raise Unproven(event.cell, segment.moment.key, Question.KINK, 0.0)
     weight = ball(float(box.synapses.weight.middle[k]), float(box.synapses.weight.radius[k]))
     if not box.synapses.delta[k]:
@@ -383,28 +385,28 @@ def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costat
         found.weight[k] += costate.v
         error = weight * costate.v * rates.mem
         if costate.inherited is not None:
-            slope = _slope(costate.life, segment.last_voltage, segment.last_current)
+            slope = _slope(costate.trajectory, segment.last_voltage, segment.last_current)
             error, costate.inherited = costate.inherited + costate.v * slope, None
     found.delay[k] += error
     found.spike_times[event.spike] += error
 
 
-def _is_at_release(life: Life, index: int) -> bool:
+def _is_at_release(trajectory: Trajectory, index: int) -> bool:
     """Say whether a segment ends as V has just been released, when what arrives later acts otherwise than before."""
-    while index and surely_zero(life.segments[index].duration):
+    while index and surely_zero(trajectory.segments[index].duration):
         index -= 1
-        if life.segments[index].end is End.RELEASE:
+        if trajectory.segments[index].end is End.RELEASE:
             return True
     return False
 
 
 def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:
-    life, spike = costate.life, enclosed.history[segment.which].spike
-    p, cell = life.parameters, life.cell
-    later = life.segments[costate.left + 1] if costate.left + 1 < len(life.segments) else None
-    held = life.release is not None if later is None else later.held
-    voltage = life.voltage if later is None else later.voltage
-    after = costate.released if held else costate.v * _slope(life, voltage, segment.last_current)
+    trajectory, spike = costate.trajectory, enclosed.history[segment.which].spike
+    p, cell = trajectory.parameters, trajectory.cell
+    later = trajectory.segments[costate.left + 1] if costate.left + 1 < len(trajectory.segments) else None
+    held = trajectory.release is not None if later is None else later.held
+    voltage = trajectory.voltage if later is None else later.voltage
+    after = costate.released if held else costate.v * _slope(trajectory, voltage, segment.last_current)
     costate.released = ZERO
     error = found.spike_times[spike] - after
     found.spike_times[spike] = error
@@ -420,7 +422,7 @@ def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: 
     costate.v = ZERO
     if surely_zero(error):
         return
-    slope = ZERO if p.threshold is None else _slope(life, p.threshold, segment.last_current)
+    slope = ZERO if p.threshold is None else _slope(trajectory, p.threshold, segment.last_current)
     if not surely_less(ZERO, slope):
         raise Unproven(cell, segment.moment.key, Question.SLOPE, 0.0)
     costate.v = -error / slope
@@ -429,10 +431,10 @@ def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: 
 
 def _through(found: Adjoint, costate: _Costate, segment: Segment) -> None:
     """Go back through a segment, over which the state is linear in its start."""
-    life, h = costate.life, segment.duration
+    trajectory, h = costate.trajectory, segment.duration
     if (surely_zero(costate.v) and surely_zero(costate.i)) or surely_zero(h):
         return
-    rates, leak, cell = life.parameters.rates, life.parameters.leak, life.cell
+    rates, leak, cell = trajectory.parameters.rates, trajectory.parameters.leak, trajectory.cell
     decay_mem, decay_syn, response = segment.decay_mem, segment.decay_syn, segment.response
     by_tau_syn = costate.i * segment.current * decay_syn * h * rates.syn * rates.syn
     if not segment.held:

@@ -30,7 +30,7 @@ from eventsolve.certify.arithmetic import (
     vague,
 )
 from eventsolve.certify.boxes import Box
-from eventsolve.certify.gradient import End, Life, Read, Segment, lives_of
+from eventsolve.certify.gradient import End, Read, Segment, Trajectory, trajectories_of
 from eventsolve.certify.membrane import propagator
 from eventsolve.certify.network import Enclosed
 from eventsolve.certify.neuron import Question, Unproven
@@ -56,7 +56,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class SampleLoss:
     """What is to be differentiated of one sample.
 
     Attributes
@@ -84,29 +84,29 @@ class Task:
 
 
 class Derivative(NamedTuple):
-    """A sample's loss, None without an enclosure; dL/dt by place among the enclosed spikes; lives with what is read."""
+    """A sample's loss, None without an enclosure; dL/dt by place among its spikes; trajectories with what is read."""
 
     value: arb | None
     cotangents: dict[int, arb]
-    lives: dict[int, Life]
+    trajectories: dict[int, Trajectory]
 
 
-def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
+def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[SampleLoss]:
     """Return every sample's task, for a loss or cotangents that fit the solution."""
     n = solution.n_samples
     if isinstance(gradients, Mapping):
-        return [Task(1, cotangents=_of_sample(solution, gradients, s)) for s in range(n)]
+        return [SampleLoss(1, cotangents=_of_sample(solution, gradients, s)) for s in range(n)]
     evaluation = gradients.evaluate(solution)
     silent = set(evaluation.silent_samples.tolist())
     if isinstance(gradients, ON_FIRST_SPIKES):
         skips = gradients.silent == "skip"
-        return [Task(divisor, gradients, skipped=skips and s in silent) for s in range(n)]
+        return [SampleLoss(divisor, gradients, skipped=skips and s in silent) for s in range(n)]
     if isinstance(gradients, losses.MaxVoltageCrossEntropy | losses.SilentHinge):
-        return [Task(divisor, gradients)] * n
+        return [SampleLoss(divisor, gradients)] * n
     if isinstance(gradients, ON_NODES) and _has_nodes(solution, gradients):
         return _on_nodes(solution, gradients, divisor)
     if isinstance(gradients, losses.SpikeCountLoss):
-        return [Task(divisor, gradients)] * n
+        return [SampleLoss(divisor, gradients)] * n
     evaluation = losses.read_at_nodes(solution, evaluation)
     readings: list[list[Reading]] = [[] for _ in range(n)]
     for name, reads in evaluation.voltages.items():
@@ -119,7 +119,8 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Task]:
         for s, *reading in zip(*(column.tolist() for column in columns), strict=True):
             readings[s].append(Reading(name, *reading))
     return [
-        Task(divisor, None, _of_sample(solution, evaluation.spike_times, s), readings[s]) for s in range(n)
+        SampleLoss(divisor, None, _of_sample(solution, evaluation.spike_times, s), readings[s])
+        for s in range(n)
     ]
 
 
@@ -139,7 +140,7 @@ def _has_nodes(solution: Solution, loss: Any) -> bool:
     return neuron is not None and not neuron.spiking and named
 
 
-def _on_nodes(solution: Solution, loss: Any, divisor: int) -> list[Task]:
+def _on_nodes(solution: Solution, loss: Any, divisor: int) -> list[SampleLoss]:
     nodes = solution.nodes(loss.population)
     tasks = []
     for s in range(solution.n_samples):
@@ -147,12 +148,12 @@ def _on_nodes(solution: Solution, loss: Any, divisor: int) -> list[Task]:
         times, weights = nodes.times[s][used].tolist(), nodes.weights[s][used].tolist()
         size = solution.network.population(loss.population).size
         readings = [Reading(loss.population, k, t, 0.0) for k in range(size) for t in times]
-        tasks.append(Task(divisor, loss, None, readings, weights))
+        tasks.append(SampleLoss(divisor, loss, None, readings, weights))
     return tasks
 
 
 def derivative(
-    box: Box, sample: int, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], task: Task
+    box: Box, sample: int, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], task: SampleLoss
 ) -> Derivative:
     """Evaluate one sample's loss.
 
@@ -162,7 +163,7 @@ def derivative(
         Of a sample of which nothing is open.
     matched : mapping of population or input to sequence of int
         The place of every spike of the sample among the enclosed ones, in the order of SpikeTrains.
-    task : Task
+    task : SampleLoss
 
     Raises
     ------
@@ -183,23 +184,23 @@ def derivative(
         for name, values in (task.cotangents or {}).items():
             for k, given in zip(matched.get(name, ()), values, strict=True):
                 cotangents[k] = ball(given) / task.divisor
-        return Derivative(None, cotangents, lives_of(box, sample, enclosed, reads))
+        return Derivative(None, cotangents, trajectories_of(box, sample, enclosed, reads))
     if task.skipped:
-        return Derivative(ZERO, {}, lives_of(box, sample, enclosed, ()))
+        return Derivative(ZERO, {}, trajectories_of(box, sample, enclosed, ()))
     if isinstance(task.loss, ON_FIRST_SPIKES):
         value, cotangents = _on_first_spikes(box, sample, enclosed, matched, task.loss)
         scaled = {k: c / task.divisor for k, c in cotangents.items()}
-        return Derivative(value, scaled, lives_of(box, sample, enclosed, ()))
+        return Derivative(value, scaled, trajectories_of(box, sample, enclosed, ()))
     if isinstance(task.loss, losses.SpikeCountLoss):
         value, cotangents = _of_counts(box, enclosed, matched, task.loss)
         scaled = {k: c / task.divisor for k, c in cotangents.items()}
-        return Derivative(value, scaled, lives_of(box, sample, enclosed, ()))
+        return Derivative(value, scaled, trajectories_of(box, sample, enclosed, ()))
     if isinstance(task.loss, losses.MaxVoltageCrossEntropy):
         return _of_maxima(box, sample, enclosed, task)
     if isinstance(task.loss, losses.SilentHinge):
         return _of_silent(box, sample, enclosed, matched, task)
-    lives = lives_of(box, sample, enclosed, reads)
-    return Derivative(_over_nodes(box, sample, lives, task), {}, lives)
+    trajectories = trajectories_of(box, sample, enclosed, reads)
+    return Derivative(_over_nodes(box, sample, trajectories, task), {}, trajectories)
 
 
 def cross_entropy(scores: Sequence[arb], label: int) -> tuple[arb, list[arb]]:
@@ -278,12 +279,12 @@ def _time_to_first_spike(
     return value, by_time
 
 
-def _over_nodes(box: Box, sample: int, lives: Mapping[int, Life], task: Task) -> arb:
+def _over_nodes(box: Box, sample: int, trajectories: Mapping[int, Trajectory], task: SampleLoss) -> arb:
     """Return a loss that is a sum over nodes, and write its derivatives into what is read."""
     loss, n_nodes = task.loss, len(task.weights)
     place, label = box.populations[loss.population], _label(loss, sample)
     voltages = [
-        [s.last_voltage for s in lives[cell].segments if s.end is End.READ] if n_nodes else []
+        [s.last_voltage for s in trajectories[cell].segments if s.end is End.READ] if n_nodes else []
         for cell in range(place.start, place.stop)
     ]
     weights = [ball(w) for w in task.weights]
@@ -306,9 +307,9 @@ def _over_nodes(box: Box, sample: int, lives: Mapping[int, Life], task: Task) ->
                 row.append(weight * s)
     for cell, row in zip(range(place.start, place.stop), slopes, strict=True):
         if n_nodes:
-            life = lives[cell]
-            life.reads = [
-                r._replace(cotangent=c / task.divisor) for r, c in zip(life.reads, row, strict=True)
+            trajectory = trajectories[cell]
+            trajectory.reads = [
+                r._replace(cotangent=c / task.divisor) for r, c in zip(trajectory.reads, row, strict=True)
             ]
     return value
 
@@ -326,16 +327,16 @@ def _weighting(name: str, x: arb) -> arb:
 # -- largest voltages ----------------------------------------------------------------------------------------------
 
 
-def _of_maxima(box: Box, sample: int, enclosed: Enclosed, task: Task) -> Derivative:
+def _of_maxima(box: Box, sample: int, enclosed: Enclosed, task: SampleLoss) -> Derivative:
     place, label = box.populations[task.loss.population], _label(task.loss, sample)
     maxima = _maxima(box, sample, enclosed, range(place.start, place.stop))
     value, slope = cross_entropy([height for height, _ in maxima], label)
     reads = [read._replace(cotangent=s / task.divisor) for (_, read), s in zip(maxima, slope, strict=True)]
-    return Derivative(value, {}, lives_of(box, sample, enclosed, reads))
+    return Derivative(value, {}, trajectories_of(box, sample, enclosed, reads))
 
 
 def _of_silent(
-    box: Box, sample: int, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], task: Task
+    box: Box, sample: int, enclosed: Enclosed, matched: Mapping[str, Sequence[int]], task: SampleLoss
 ) -> Derivative:
     place = box.populations[task.loss.population]
     level = np.broadcast_to(task.loss.level, (place.stop - place.start,))
@@ -346,54 +347,54 @@ def _of_silent(
         missing = (ball(float(level[cell - place.start])) - height).max(ZERO)
         value += missing**2 / 2
         reads.append(read._replace(cotangent=-missing / task.divisor))
-    return Derivative(value, {}, lives_of(box, sample, enclosed, reads))
+    return Derivative(value, {}, trajectories_of(box, sample, enclosed, reads))
 
 
 def _maxima(box: Box, sample: int, enclosed: Enclosed, cells: Iterable[int]) -> list[tuple[arb, Read]]:
     """Return the largest voltages of cells that do not spike, from the start of the trial on, and how to read them."""
     cells = list(cells)
     goes_on = surely_less(ZERO, ball(box.t_start))
-    # reads at both ends, of no weight, make lives reach to the end, and begin a segment where the trial begins
+    # reads at both ends, of no weight, make trajectories reach to the end, and begin a segment where the trial begins
     times = [float(box.t_start)] * goes_on + [float(box.t_end)]
     ends = [Read(cell, at_time(time), ZERO, before=time < box.t_end) for cell in cells for time in times]
-    lives = lives_of(box, sample, enclosed, ends)
+    trajectories = trajectories_of(box, sample, enclosed, ends)
     deltas = {
         which for which, e in enumerate(enclosed.history) if e.synapse >= 0 and box.synapses.delta[e.synapse]
     }
-    return [_largest(lives[cell], deltas, len(times) - 1) for cell in cells]
+    return [_largest(trajectories[cell], deltas, len(times) - 1) for cell in cells]
 
 
-def _largest(life: Life, deltas: set[int], n_before: int) -> tuple[arb, Read]:
-    """Return the largest voltage of a life between reads, and how to read it; of several exactly as large the first.
+def _largest(trajectory: Trajectory, deltas: set[int], n_before: int) -> tuple[arb, Read]:
+    """Return the largest voltage of a trajectory between reads, and how to read it; of several as large the first.
 
     ``deltas`` are the places of arrivals that may lift V. The trial begins after ``n_before`` reads, and ends with the
     next.
     """
-    segments, n_read = life.segments, 0
+    segments, n_read = trajectory.segments, 0
     while n_read < n_before:
         n_read += segments[0].end is End.READ
         segments = segments[1:]
-    candidates = [(segments[0].voltage, Read(life.cell, segments[0].begin, ZERO, before=True))]
+    candidates = [(segments[0].voltage, Read(trajectory.cell, segments[0].begin, ZERO, before=True))]
     before: Segment | None = None
     for segment in segments:
         if not segment.held:
             if before is not None and before.end is End.ARRIVAL and before.which in deltas:
-                lifted = Read(life.cell, before.moment, ZERO, before.which, after=True)
+                lifted = Read(trajectory.cell, before.moment, ZERO, before.which, after=True)
                 candidates.append((segment.voltage, lifted))
-            candidates.append(_top(life, segment))
+            candidates.append(_top(trajectory, segment))
         before = segment
         if segment.end is End.READ:
             break
     height, read = max(candidates, key=lambda candidate: float(candidate[0]))
     for other, where in candidates:
         if where is not read and not surely_at_most(other, height):
-            raise Unproven(life.cell, read.moment.key, Question.MAXIMUM, 0.0)
+            raise Unproven(trajectory.cell, read.moment.key, Question.MAXIMUM, 0.0)
     return height, read
 
 
-def _top(life: Life, segment: Segment) -> tuple[arb, Read]:
+def _top(trajectory: Trajectory, segment: Segment) -> tuple[arb, Read]:
     """Return the largest V of a segment but for its start, or a bound of it where signs of V' are not decided."""
-    rates, leak, cell = life.parameters.rates, life.parameters.leak, life.cell
+    rates, leak, cell = trajectory.parameters.rates, trajectory.parameters.leak, trajectory.cell
     excess, current = segment.voltage - leak, segment.current
     rises_first = surely_less(excess, current)
     falls_last = surely_less(segment.last_current, segment.last_voltage - leak)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from flint import arb, fmpq
 
 from eventsolve.certify.arithmetic import (
-    Moment,
+    EventTime,
     at_time,
     ball,
     elapsed,
@@ -89,7 +89,7 @@ class Spike(NamedTuple):
     """
 
     cell: int
-    moment: Moment
+    moment: EventTime
     trigger: int
 
 
@@ -97,7 +97,7 @@ class Event(NamedTuple):
     """Something that happened to a cell: an arrival over a synapse of a spike, or a spike of its own (synapse -1)."""
 
     cell: int
-    moment: Moment
+    moment: EventTime
     spike: int
     synapse: int
 
@@ -190,13 +190,13 @@ def _levels(box: Box) -> list[int]:
 
 
 def enclose(
-    wiring: Wiring, sample: int, bits: int, *, settle_for_less: bool, most_spikes: int = MOST_SPIKES
+    wiring: Wiring, sample: int, bits: int, *, allow_undecided: bool, most_spikes: int = MOST_SPIKES
 ) -> Enclosed:
     """Enclose every spike of one sample, computing with so many bits.
 
     Parameters
     ----------
-    settle_for_less : bool
+    allow_undecided : bool
         Go on without a cell of which something stays open, and without all that it may reach, instead of raising.
     most_spikes : int
         After how many spikes cells are left open as they spike.
@@ -207,18 +207,18 @@ def enclose(
         If balls of this precision leave something open.
     """
     with working_precision(bits):
-        return _Run(wiring, sample, bits, settle_for_less, most_spikes).result()
+        return _Run(wiring, sample, bits, allow_undecided, most_spikes).result()
 
 
 class _Run:
     """The queues of deliveries and of crossings that may come next, and all cells."""
 
     def __init__(
-        self, wiring: Wiring, sample: int, bits: int, settle_for_less: bool, most_spikes: int
+        self, wiring: Wiring, sample: int, bits: int, allow_undecided: bool, most_spikes: int
     ) -> None:
         box = wiring.box
         self.most_spikes = most_spikes
-        self.wiring, self.box, self.bits, self.settle_for_less = wiring, box, bits, settle_for_less
+        self.wiring, self.box, self.bits, self.allow_undecided = wiring, box, bits, allow_undecided
         until = float(box.until[sample])
         self.t_end = at_time(until)
         self.horizon = at_time(until + BEYOND * (until - box.t_start))
@@ -226,7 +226,7 @@ class _Run:
         self.history: list[Event] = []
         self.open: dict[int, tuple[float, Unproven]] = {}
         self.closed: set[int] = set()
-        self.deliveries: list[tuple[float, float, int, Turn, int, int, Moment, Bundle, bool]] = []
+        self.deliveries: list[tuple[float, float, int, Turn, int, int, EventTime, Bundle, bool]] = []
         self.serial = itertools.count()
         self.crossings: list[tuple[float, float, int, int]] = []
         self.versions = [0] * box.n_cells
@@ -291,7 +291,7 @@ class _Run:
 
     def _send(
         self,
-        moment: Moment,
+        moment: EventTime,
         bundles: list[Bundle],
         source: int,
         *,
@@ -303,7 +303,7 @@ class _Run:
         self.spikes.append(Spike(cell, moment, trigger))
 
     def _deliver_later(
-        self, moment: Moment, bundles: list[Bundle], source: int, turn: int | None = None, *, lost: bool
+        self, moment: EventTime, bundles: list[Bundle], source: int, turn: int | None = None, *, lost: bool
     ) -> None:
         """Queue what a spike brings; ``turn`` is when it occurred among those of its cycle, by default now."""
         spike = len(self.spikes)
@@ -360,7 +360,7 @@ class _Run:
         elif when is not None:
             heapq.heappush(self.crossings, (when.key, when.low, cell.number, self.versions[cell.number]))
 
-    def _arrive(self, target: Target, moment: Moment, spike: int) -> None:
+    def _arrive(self, target: Target, moment: EventTime, spike: int) -> None:
         arriving = Event(target.cell, moment, spike, target.synapse)
         cell = self.cells.get(target.cell)
         if cell is None or surely_zero(target.weight):
@@ -377,7 +377,7 @@ class _Run:
             self.arriving = None
         self._look_ahead(cell)
 
-    def _fired(self, cell: Cell, moment: Moment, triggered: bool) -> None:
+    def _fired(self, cell: Cell, moment: EventTime, triggered: bool) -> None:
         """Take note of a spike, and send it on its way."""
         trigger = -1
         if triggered and self.arriving is not None:
@@ -412,7 +412,7 @@ class _Run:
 
     # -- what stays open -------------------------------------------------------------------------------------------
 
-    def _guarded(self, cell: Cell, moment: Moment, act: Callable[..., None], *arguments: Any) -> None:
+    def _guarded(self, cell: Cell, moment: EventTime, act: Callable[..., None], *arguments: Any) -> None:
         """Act on a cell up to a moment; where that leaves a question open, raise it or go on without the cell.
 
         What is open only after t_end is of no concern, if the moment is.
@@ -437,14 +437,14 @@ class _Run:
 
     def _leave(self, cell: Cell, why: Unproven) -> None:
         """Go on without a cell and let its targets know, or raise why."""
-        if not self.settle_for_less:
+        if not self.allow_undecided:
             raise why
         self.closed.add(cell.number)
         self.open[cell.number] = (float(cell.last.ball.lower()), why)
         source = self.box.n_channels + cell.number
         self._deliver_later(cell.last, self.wiring.bundles.get(source, []), source, lost=True)
 
-    def _reach(self, target: Target, moment: Moment) -> None:
+    def _reach(self, target: Target, moment: EventTime) -> None:
         """Go on without a cell that a lost one may reach from a moment on."""
         cell = self.cells.get(target.cell)
         if cell is None or cell.number in self.closed or surely_zero(target.weight):
@@ -455,7 +455,7 @@ class _Run:
             self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE, 0.0))
 
 
-def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, Moment, Moment]:
+def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, EventTime, EventTime]:
     """Return V, I, where a stream goes on, and when V was or will be released.
 
     Up to then a neuron followed the numbers in the middle of the box: what is within it begins with the same V and I,

@@ -12,7 +12,7 @@ from flint import arb, fmpq
 from eventsolve.certify.arithmetic import (
     NO_DELAY,
     ZERO,
-    Moment,
+    EventTime,
     Undecided,
     is_less,
     later,
@@ -63,14 +63,14 @@ class Constants(NamedTuple):
     subtracts: bool
 
 
-class Crowd(NamedTuple):
+class Simultaneous(NamedTuple):
     """Arrivals from ``low`` to ``high`` whose order is open, or one whose time is a ball, and what they may do to V.
 
     ``before`` is the event before them all, None at the start, and ``membrane`` the one before them, at ``low``. Their
     weights lift I by at most ``rise`` and V by at most ``lift``.
     """
 
-    before: Moment | None
+    before: EventTime | None
     membrane: Membrane
     low: arb
     high: arb
@@ -90,10 +90,10 @@ class Cell:
         number: int,
         constants: Constants,
         held: Held,
-        start: Moment,
-        release: Moment,
+        start: EventTime,
+        release: EventTime,
         voltage: arb,
-        fired: Callable[[Cell, Moment, bool], None],
+        fired: Callable[[Cell, EventTime, bool], None],
         roots: Iterator[int],
     ) -> None:
         self.number, self.constants = number, constants
@@ -101,17 +101,17 @@ class Cell:
         self.membrane: Membrane | None = None
         self.held, self.release, self.voltage = held, release, voltage
         self.last = start
-        self.last_spike: Moment | None = None
+        self.last_spike: EventTime | None = None
         self.known = False  # whether the next crossing is, which is then ``crossing``, if nothing arrives
         self.crossing: arb | None = None
         self.intervals = 0
-        self.crowd: Crowd | None = None
+        self.simultaneous: Simultaneous | None = None
         if order(release, start) == 0:
             free = self._set_free()
-            # what arrives as it starts, or in a box perhaps before, joins the crowd of nothing
-            self.crowd = Crowd(None, free, free.origin, free.origin, ZERO, ZERO)
+            # what arrives as it starts, or in a box perhaps before, joins a group with nothing in it
+            self.simultaneous = Simultaneous(None, free, free.origin, free.origin, ZERO, ZERO)
 
-    def settle(self, until: Moment) -> None:
+    def settle(self, until: EventTime) -> None:
         """Prove which spikes the neuron makes before a moment that is after its last event, if nothing arrives."""
         while True:
             if self.membrane is None:
@@ -133,7 +133,7 @@ class Cell:
                 raise self._unproven(until, Question.TIE, undecided(found, until.ball))
             self._spike(free, rooted(found, next(self.roots)), self.constants.reset, triggered=False)
 
-    def next_spike(self, until: Moment) -> Moment | None:
+    def next_spike(self, until: EventTime) -> EventTime | None:
         """Return the moment of the next spike if it provably comes before a moment and nothing arrives, else None."""
         if self.membrane is None:
             self._set_free()
@@ -146,7 +146,7 @@ class Cell:
             return None
         return rooted(found, next(self.roots))
 
-    def spike(self, moment: Moment) -> None:
+    def spike(self, moment: EventTime) -> None:
         """Spike, at what next_spike() returns."""
         self._spike(self.ahead(), moment, self.constants.reset, triggered=False)
 
@@ -154,7 +154,7 @@ class Cell:
         """Return the membrane from which the next spike comes, if nothing arrives."""
         return self.held.released(self.release.ball, self.voltage) if self.membrane is None else self.membrane
 
-    def look_ahead(self, until: Moment) -> float:
+    def look_ahead(self, until: EventTime) -> float:
         """Return about when the next crossing is, and inf where there is none or balls cannot tell."""
         free = self.ahead()
         try:
@@ -163,12 +163,12 @@ class Cell:
             return math.inf
         return math.inf if found is None else float(found)
 
-    def receive(self, moment: Moment, weight: arb, delta: bool) -> None:
+    def receive(self, moment: EventTime, weight: arb, delta: bool) -> None:
         """Let a weight arrive, after proving what happens before it."""
         side = order(moment, self.last)
         if side == 1:
             self.settle(moment)
-        elif side != 0 and self.crowd is None:
+        elif side != 0 and self.simultaneous is None:
             raise self._unproven(moment, Question.TIE, undecided(moment.ball, self.last.ball))
         if self.membrane is not None and surely_less(moment.ball.lower(), self.membrane.origin):
             self.membrane = self.membrane.moved(moment.ball.lower())
@@ -187,7 +187,7 @@ class Cell:
             self._join_crowd(self.membrane, moment, weight, delta, side)
             self.membrane = self.membrane.arrived(moment.ball, weight, delta=delta)
 
-    def _receive_at_release(self, moment: Moment, weight: arb) -> None:
+    def _receive_at_release(self, moment: EventTime, weight: arb) -> None:
         """Let a weight arrive as V is released, in an order that is open: what counts is the later of the two times."""
         late = moment.ball.max(self.release.ball)
         passed = (self.release.ball - moment.ball).max(ZERO)
@@ -196,7 +196,7 @@ class Cell:
         self._join_crowd(free, vague(late), weight, False, None)
         self.membrane = free.arrived(late, weight, delta=False)
 
-    def _receive_jump(self, free: Membrane, moment: Moment, weight: arb, side: int | None) -> None:
+    def _receive_jump(self, free: Membrane, moment: EventTime, weight: arb, side: int | None) -> None:
         """Let a weight lift V, at a time that is not in doubt."""
         constants, time = self.constants, moment.ball
         voltage = free.voltage
@@ -218,37 +218,45 @@ class Cell:
                 raise Unproven(self.number, moment.key, Question.REPEATED, 0.0)
         self._spike(free, moment, after, triggered=True)
 
-    def _join_crowd(self, free: Membrane, moment: Moment, weight: arb, delta: bool, side: int | None) -> None:
+    def _join_crowd(
+        self, free: Membrane, moment: EventTime, weight: arb, delta: bool, side: int | None
+    ) -> None:
         """Prove that V stays below the threshold while arrivals overlap, in whatever order they come.
 
         From the lower end of their times V follows tau_mem V' <= v_leak + I - V with I at most its positive part before
         them plus their positive weights, and jumps by at most their positive weights.
         """
-        low, high, crowd = moment.ball.lower(), moment.ball.upper(), self.crowd
+        low, high, simultaneous = moment.ball.lower(), moment.ball.upper(), self.simultaneous
         rise, lift = (ZERO, weight.max(ZERO)) if delta else (weight.max(ZERO), ZERO)
-        alone = Crowd(self.last, free, low, high, rise, lift)
-        if crowd is None or side == 1:
+        alone = Simultaneous(self.last, free, low, high, rise, lift)
+        if simultaneous is None or side == 1:
             joined = alone
         else:
-            if crowd.before is not None and side != 0 and order(moment, crowd.before) != 1:
-                raise self._unproven(moment, Question.TIE, undecided(moment.ball, crowd.before.ball))
-            membrane = crowd.membrane.moved(low) if surely_less(low, crowd.low) else crowd.membrane
-            low, high = low.min(crowd.low), high.max(crowd.high)
-            joined = Crowd(crowd.before, membrane, low, high, crowd.rise + rise, crowd.lift + lift)
+            if simultaneous.before is not None and side != 0 and order(moment, simultaneous.before) != 1:
+                raise self._unproven(moment, Question.TIE, undecided(moment.ball, simultaneous.before.ball))
+            membrane = (
+                simultaneous.membrane.moved(low)
+                if surely_less(low, simultaneous.low)
+                else simultaneous.membrane
+            )
+            low, high = low.min(simultaneous.low), high.max(simultaneous.high)
+            joined = Simultaneous(
+                simultaneous.before, membrane, low, high, simultaneous.rise + rise, simultaneous.lift + lift
+            )
         if side is None or side == -1:
             self.last = vague(low.union(high))
         elif side == 1:
             self.last = moment
-        self.crowd, self.known = joined, False
+        self.simultaneous, self.known = joined, False
         self._bound(alone if side == 0 else joined, moment)
 
-    def _bound(self, crowd: Crowd, moment: Moment) -> None:
-        if surely_equal(crowd.low, crowd.high):
+    def _bound(self, simultaneous: Simultaneous, moment: EventTime) -> None:
+        if surely_equal(simultaneous.low, simultaneous.high):
             return
-        constants, before = self.constants, crowd.membrane
-        drive = constants.leak + before.current.max(ZERO) + crowd.rise - before.voltage
-        growth = (crowd.high - before.origin) * constants.rates.mem * drive.max(ZERO)
-        highest = before.voltage + crowd.lift + growth
+        constants, before = self.constants, simultaneous.membrane
+        drive = constants.leak + before.current.max(ZERO) + simultaneous.rise - before.voltage
+        growth = (simultaneous.high - before.origin) * constants.rates.mem * drive.max(ZERO)
+        highest = before.voltage + simultaneous.lift + growth
         if not surely_less(highest, constants.threshold):
             raise self._unproven(moment, Question.TIE, undecided(highest, constants.threshold))
 
@@ -257,10 +265,10 @@ class Cell:
         self.last, self.known = self.release, False
         return free
 
-    def _spike(self, free: Membrane, moment: Moment, voltage: arb, *, triggered: bool) -> None:
+    def _spike(self, free: Membrane, moment: EventTime, voltage: arb, *, triggered: bool) -> None:
         constants = self.constants
         self.held, self.membrane = free.held(moment.ball), None
-        self.voltage, self.last, self.last_spike, self.crowd = voltage, moment, moment, None
+        self.voltage, self.last, self.last_spike, self.simultaneous = voltage, moment, moment, None
         self.release = later(moment, constants.t_ref, constants.exact_t_ref)
         if constants.exact_t_ref == NO_DELAY:
             self._set_free()
@@ -280,11 +288,11 @@ class Cell:
             self.known, self.crossing = True, found
         return self.crossing
 
-    def _decide(self, a: arb, b: arb, moment: Moment, question: Question) -> bool:
+    def _decide(self, a: arb, b: arb, moment: EventTime, question: Question) -> bool:
         try:
             return is_less(a, b)
         except Undecided as open_question:
             raise self._unproven(moment, question, open_question) from open_question
 
-    def _unproven(self, moment: Moment, question: Question, why: Undecided) -> Unproven:
+    def _unproven(self, moment: EventTime, question: Question, why: Undecided) -> Unproven:
         return Unproven(self.number, moment.key, question, why.width)

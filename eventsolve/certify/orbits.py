@@ -29,7 +29,7 @@ from eventsolve.certify.arithmetic import (
     UNIT,
     ZERO,
     Enclosures,
-    Moment,
+    EventTime,
     Undecided,
     at_time,
     bits_of,
@@ -721,10 +721,10 @@ def _require_no_other(rhythm: Rhythm, names: list[tuple[str, int]]) -> None:
 def _follow(
     rhythm: Rhythm, number: int, constant: Constant, name: tuple[str, int], roots: itertools.count[int]
 ) -> None:
-    due: list[Moment] = []
+    due: list[EventTime] = []
     made = 0
 
-    def fired(_: Cell, moment: Moment, triggered: bool) -> None:
+    def fired(_: Cell, moment: EventTime, triggered: bool) -> None:
         nonlocal made
         made += 1
         if not due or order(moment, due[-1]) != 0:
@@ -768,7 +768,7 @@ def _follow(
     cell = Cell(number, constants, held, start, release, voltage, fired, roots)
     end = _end_of(rhythm, start, own)
     # own crossings come before arrivals at the same time, and what triggers a spike is that spike
-    queue: list[tuple[float, float, int, Moment, Arrival | None, int]] = []
+    queue: list[tuple[float, float, int, EventTime, Arrival | None, int]] = []
     first = None if own is None else (own[0], rhythm.events[own[0]].cause)
     for which, arrival in enumerate(rhythm.arrivals[number]):
         laps = rhythm.latest(arrival, start, including=own is None)
@@ -806,7 +806,7 @@ def _follow(
         raise NotAnOrbit(f"neuron {name[1]} of {name[0]!r} makes {made} of {len(spikes)} spikes in a period")
 
 
-def _end_of(rhythm: Rhythm, start: Moment, own: list[int] | None) -> Moment:
+def _end_of(rhythm: Rhythm, start: EventTime, own: list[int] | None) -> EventTime:
     if own is not None:
         return rhythm.moment(own[0], 1)
     if rhythm.exact_period is not None:
@@ -814,7 +814,7 @@ def _end_of(rhythm: Rhythm, start: Moment, own: list[int] | None) -> Moment:
     return vague(start.ball + rhythm.period)
 
 
-def _spike(cell: Cell, moment: Moment, rhythm: Rhythm, due: list[Moment]) -> None:
+def _spike(cell: Cell, moment: EventTime, rhythm: Rhythm, due: list[EventTime]) -> None:
     """Prove that a cell's next crossing is the one of the rhythm at a moment, and let it spike then."""
     found = cell.next_spike(vague(moment.ball + rhythm.period))
     if found is None:

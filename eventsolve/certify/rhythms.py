@@ -24,7 +24,7 @@ from eventsolve.certify.arithmetic import (
     NO_DELAY,
     ONE,
     ZERO,
-    Moment,
+    EventTime,
     at_time,
     later,
     order,
@@ -131,7 +131,7 @@ class Rhythm:
             found.setdefault(self.events[k].cell, []).append(k)
         return found
 
-    def moment(self, event: int, laps: int, delay: fmpq = NO_DELAY) -> Moment:
+    def moment(self, event: int, laps: int, delay: fmpq = NO_DELAY) -> EventTime:
         """Return when an event happens, or a delay after it, so many periods later than its own time."""
         of = self.events[event]
         laps += of.laps
@@ -144,7 +144,7 @@ class Rhythm:
         begun = rooted(base, (of.unknown + 1) * LAPS + laps)
         return later(begun, arb(offset), offset)
 
-    def last_spike(self, cell: int, time: Moment) -> tuple[int, int] | None:
+    def last_spike(self, cell: int, time: EventTime) -> tuple[int, int] | None:
         """Return a cell's last spike up to a time, and how many periods later than its own time; None if silent."""
         best = None
         for k in self.own.get(cell, ()):
@@ -163,7 +163,7 @@ class Rhythm:
         place = own.index(spike)
         return own[place - 1], laps if place else laps - 1
 
-    def release(self, last: tuple[int, int]) -> Moment:
+    def release(self, last: tuple[int, int]) -> EventTime:
         """Return when a cell is free again after a spike."""
         constant = self.constants[self.events[last[0]].cell]
         return later(self.moment(*last), constant.t_ref, constant.exact_t_ref)
@@ -172,7 +172,7 @@ class Rhythm:
         """Return V after a spike."""
         return self.chained.get(spike, self.constants[self.events[spike].cell].reset)
 
-    def latest(self, arrival: Arrival, time: Moment, *, including: bool) -> int:
+    def latest(self, arrival: Arrival, time: EventTime, *, including: bool) -> int:
         """Return how many periods after its event's own time an arrival is that is the latest before a time, or at it.
 
         Raises
@@ -189,7 +189,7 @@ class Rhythm:
             laps += 1
         return laps
 
-    def voltage(self, cell: int, time: Moment, last: tuple[int, int] | None, spike: int = -1) -> Term:
+    def voltage(self, cell: int, time: EventTime, last: tuple[int, int] | None, spike: int = -1) -> Term:
         """Return V and I of a free cell at a time, before its spike then, if any, and what V depends on.
 
         ``last`` is its spike before; a cell without is as if released one period ago with the V that it has.
@@ -260,7 +260,7 @@ class Rhythm:
             by_period + last[1] * by_release,
         )
 
-    def current(self, cell: int, time: Moment, *, including: bool = True) -> arb:
+    def current(self, cell: int, time: EventTime, *, including: bool = True) -> arb:
         """Return I of a cell at a time, with what arrives then or without."""
         rates = self.constants[cell].rates
         total = ZERO
@@ -272,7 +272,7 @@ class Rhythm:
         return total / -((-(self.period * rates.syn)).expm1())
 
 
-def _order(a: Moment, b: Moment) -> int:
+def _order(a: EventTime, b: EventTime) -> int:
     side = order(a, b)
     if side is None:
         raise undecided(a.ball, b.ball)
@@ -347,7 +347,9 @@ class _Sweep:
             )  # of no spike that is on its way as a period begins
         return self.unit(self.way[k, -laps])
 
-    def arrived(self, cell: int, low: Moment, high: Moment, spike: int) -> list[tuple[arb, Arrival, Row]]:
+    def arrived(
+        self, cell: int, low: EventTime, high: EventTime, spike: int
+    ) -> list[tuple[arb, Arrival, Row]]:
         """Return the arrivals after one time and before another, or at it if nothing spikes then."""
         found = []
         for arrival in self.rhythm.arrivals[cell]:
@@ -357,7 +359,7 @@ class _Sweep:
                 found.append((when.ball, arrival, self.event(arrival.event, laps)))
         return found
 
-    def current(self, cell: int, time: Moment) -> Row:
+    def current(self, cell: int, time: EventTime) -> Row:
         """Return how I moves at a time."""
         if cell not in self.currents:
             return self.zero()
@@ -369,7 +371,7 @@ class _Sweep:
                 row = added(row, scaled(moved, by))
         return row
 
-    def state(self, cell: int, time: Moment, last: tuple[int, int] | None, spike: int) -> tuple[Row, arb]:
+    def state(self, cell: int, time: EventTime, last: tuple[int, int] | None, spike: int) -> tuple[Row, arb]:
         """Return how V of a free cell moves at a time, and V' there."""
         rhythm, constant = self.rhythm, self.rhythm.constants[cell]
         rates = constant.rates

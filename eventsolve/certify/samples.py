@@ -21,7 +21,7 @@ import numpy as np
 
 from eventsolve.certify.arithmetic import (
     Enclosures,
-    Moment,
+    EventTime,
     Parts,
     at_time,
     bits_of,
@@ -46,7 +46,7 @@ from eventsolve.certify.claims import (
     tolerances,
 )
 from eventsolve.certify.gradient import adjoint
-from eventsolve.certify.losses import Task, derivative
+from eventsolve.certify.losses import SampleLoss, derivative
 from eventsolve.certify.network import MOST_SPIKES, Enclosed, Wiring, enclose
 from eventsolve.certify.neuron import Question, Unproven
 from eventsolve.frozen import Frozen
@@ -127,12 +127,12 @@ def enclosed_to(wiring: Wiring, sample: int, digits: int, most_spikes: int = MOS
         if not wiring.box.exact:
             break
         try:
-            return enclose(wiring, sample, bits, settle_for_less=False, most_spikes=most_spikes)
+            return enclose(wiring, sample, bits, allow_undecided=False, most_spikes=most_spikes)
         except Unproven as why:
             if why.width <= 10.0**-digits:
                 break
             bits *= 2
-    return enclose(wiring, sample, bits, settle_for_less=True, most_spikes=most_spikes)
+    return enclose(wiring, sample, bits, allow_undecided=True, most_spikes=most_spikes)
 
 
 def open_questions_of(box: Box, sample: int, enclosed: Enclosed) -> list[OpenQuestion]:
@@ -152,7 +152,7 @@ def prove(
     *,
     digits: int = 15,
     tolerance: float | None = None,
-    task: Task | None = None,
+    task: SampleLoss | None = None,
 ) -> SampleProof:
     """Certify one sample.
 
@@ -167,7 +167,7 @@ def prove(
         See :func:`enclosed_to`.
     tolerance : float or None
         Seconds that a claimed time may be off; None: by :func:`tolerances`.
-    task : Task or None
+    task : SampleLoss or None
         What to differentiate, if anything.
     """
     box = wiring.box
@@ -236,7 +236,7 @@ def prove(
 
 
 def _differentiated(
-    box: Box, sample: int, enclosed: Enclosed, matched: dict[str, list[int]], task: Task
+    box: Box, sample: int, enclosed: Enclosed, matched: dict[str, list[int]], task: SampleLoss
 ) -> SampleGradient:
     """Enclose a sample's loss and its gradient."""
     places = dict(matched)
@@ -246,7 +246,7 @@ def _differentiated(
         places[name] = list(range(first, first + count))
         first += count
     at = derivative(box, sample, enclosed, places, task)
-    found = adjoint(box, enclosed, at.lives, at.cotangents)
+    found = adjoint(box, enclosed, at.trajectories, at.cotangents)
     return sample_gradient(found, at.value, places, task.divisor)
 
 
@@ -280,7 +280,7 @@ def first_open_question(wiring: Wiring, sample: int, claimed: Claims, digits: in
 
 def _releases(box: Box, sample: int, enclosed: Enclosed) -> list[OpenQuestion]:
     """Return the arrivals that may come before or after the end of a refractory period."""
-    held_until: dict[int, Moment] = {}
+    held_until: dict[int, EventTime] = {}
     if box.start is not None:
         start = box.start[sample]
         for c, (time, *free) in enumerate(
@@ -308,13 +308,13 @@ SAMPLES_PER_JOB = 8
 """Samples that a worker certifies at a time."""
 
 
-class Batch(NamedTuple):
+class Job(NamedTuple):
     """What a worker certifies at a time: some samples, what is claimed of them, and how."""
 
     box: Box
     samples: range
     claims: Sequence[Claims]
-    tasks: Sequence[Task | None]
+    tasks: Sequence[SampleLoss | None]
     digits: int
     tolerance: float | None
 
@@ -322,7 +322,7 @@ class Batch(NamedTuple):
 def prove_batch(
     box: Box,
     claimed: Mapping[str, SpikeTrains],
-    tasks: Sequence[Task | None],
+    tasks: Sequence[SampleLoss | None],
     digits: int,
     tolerance: float | None,
     executor: Executor | None,
@@ -331,7 +331,7 @@ def prove_batch(
 ) -> tuple[list[SampleProof], KeyboardInterrupt | None]:
     """Certify all samples; after a KeyboardInterrupt return those that are done, and the interrupt."""
     jobs = [
-        Batch(
+        Job(
             only(box, samples),
             samples,
             _claims(claimed, samples),
@@ -355,7 +355,7 @@ def _claims(claimed: Mapping[str, SpikeTrains], samples: range) -> list[Claims]:
     return [{name: by_sample(trains, sample) for name, trains in claimed.items()} for sample in samples]
 
 
-def _prove_all(batch: Batch) -> list[SampleProof]:
+def _prove_all(batch: Job) -> list[SampleProof]:
     """Certify some samples: the job of one process."""
     wiring = Wiring(batch.box, everything=any(task is not None for task in batch.tasks))
     return [

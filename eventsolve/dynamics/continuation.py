@@ -28,7 +28,7 @@ from eventsolve.dynamics.orbit import Orbit
 from eventsolve.dynamics.orbit_branches import Node, OrbitContinuation, OrbitEvent, OrbitWalk, kept_orbit
 from eventsolve.dynamics.orbit_branches import branch_of as orbit_branch_of
 from eventsolve.dynamics.paths import Parameter, path_of
-from eventsolve.dynamics.points import Point, Task, solved
+from eventsolve.dynamics.points import PathProblem, Point, solved
 from eventsolve.dynamics.walks import Halted, Tally, Walk, reach
 from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen
@@ -115,7 +115,7 @@ class Continuation(Followed):
 
     branches: tuple[Branch, ...]
     events: tuple[Event, ...]
-    _task: Task = field(repr=False)
+    _task: PathProblem = field(repr=False)
 
     def solution_at(self, value: float) -> Solution:
         """Return the exact solution at a value, solved anew."""
@@ -416,7 +416,7 @@ def _asked(
     of: Solution | Problem,
     initial: State | None,
     max_spikes: int | None,
-) -> tuple[Task, float, float]:
+) -> tuple[PathProblem, float, float]:
     """Return what is to be solved, and the range, or raise as :func:`continuation` does."""
     _require_network(network)
     if initial is not None:
@@ -456,7 +456,7 @@ def _asked(
                 for key, start in path.start["delay"].items()
             }
             initial.require_arrivals("initial", network.with_delays(delays))
-    return Task(path, of.t_end, initial, max_spikes), low, high
+    return PathProblem(path, of.t_end, initial, max_spikes), low, high
 
 
 def _require_sizes(network: Network, other: Network, orbit: bool) -> None:

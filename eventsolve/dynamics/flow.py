@@ -57,7 +57,7 @@ class Coordinates(Frozen):
     population, neuron : ndarray of int64, (n,)
         Whose it is: a place in ``populations``, and the number there.
     spike : ndarray of int64, (n,)
-        Which it is of the sample's spikes of its population on their way, in the order of ``State.on_the_way``; else
+        Which it is of the sample's spikes of its population on their way, in the order of ``State.in_flight``; else
         -1.
     """
 
@@ -199,7 +199,7 @@ def coordinates(network: Network, state: State, *, sample: int = 0) -> Coordinat
     ValueError
         If the sample does not exist.
     """
-    return _coordinates(network, _rows(network, state, sample), _on_the_way(state, sample), state.time)
+    return _coordinates(network, _rows(network, state, sample), _in_flight(state, sample), state.time)
 
 
 def position(network: Network, state: State, *, sample: int = 0) -> Reals:
@@ -216,7 +216,7 @@ def position(network: Network, state: State, *, sample: int = 0) -> Reals:
         u, i, _ = call(settled, layer.neurons, row, 0, state.time)
         for kind, column in (("V", u + layer.neurons.v_leak), ("I", i), ("release", row.free_at[0])):
             _fill(values, where, kind, layer, column)
-    for name, spikes in _on_the_way(state, sample).items():
+    for name, spikes in _in_flight(state, sample).items():
         if name in where.populations:
             values[where.of("spike", name)] = spikes.times
     return values
@@ -290,9 +290,9 @@ def displaced(network: Network, state: State, by: ArrayLike, *, sample: int = 0)
             raise ValueError(f"by takes V of neuron {neuron} of {population!r} to its threshold or beyond")
         now = np.full((1, layer.size), state.time)
         layers[layer.name] = States(now, u[None], i[None], free_at[None], free_low[None], now)
-    on_the_way, low, turns = {}, {}, {}
+    in_flight, low, turns = {}, {}, {}
     longest = _longest_delays(state.delays)
-    for name, spikes in _on_the_way(state, sample).items():
+    for name, spikes in _in_flight(state, sample).items():
         times, rests = spikes.times.copy(), spikes.low.copy()
         if name in where.populations:
             shift = moved[where.of("spike", name)]
@@ -307,14 +307,14 @@ def displaced(network: Network, state: State, by: ArrayLike, *, sample: int = 0)
                 )
         order = np.lexsort((spikes.arrivals, rests, times))
         none = np.zeros(times.size, np.int64)
-        on_the_way[name] = SpikeTrains._trusted(
+        in_flight[name] = SpikeTrains._trusted(
             times[order], spikes.neurons[order], none, 1, network.population(name).size
         )
         low[name], turns[name] = rests[order], spikes.arrivals[order]
     return State(
         state.time,
         1,
-        FrozenMapping(on_the_way),
+        FrozenMapping(in_flight),
         FrozenMapping(low),
         FrozenMapping(turns),
         FrozenMapping(layers),
@@ -359,9 +359,9 @@ def _fill(values: Reals, where: Coordinates, kind: str, layer: Layer, column: Re
         values[at] = column[place][where.neuron[at]]
 
 
-def _on_the_way(state: State, sample: int) -> dict[str, _Under]:
+def _in_flight(state: State, sample: int) -> dict[str, _Under]:
     found = {}
-    for name, trains in state.on_the_way.items():
+    for name, trains in state.in_flight.items():
         here = trains.samples == sample
         found[name] = _Under(
             trains.times[here], trains.neurons[here], state.low[name][here], state.turns[name][here]

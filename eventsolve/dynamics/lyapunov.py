@@ -299,11 +299,11 @@ def _single(state: State, sample: int) -> State:
     """Return one sample of a state."""
     if state.n_samples == 1:
         return state
-    here = {name: trains.samples == sample for name, trains in state.on_the_way.items()}
+    here = {name: trains.samples == sample for name, trains in state.in_flight.items()}
     return State(
         state.time,
         1,
-        {name: trains.select([sample]) for name, trains in state.on_the_way.items()},
+        {name: trains.select([sample]) for name, trains in state.in_flight.items()},
         {name: state.low[name][kept] for name, kept in here.items()},
         {name: state.turns[name][kept] for name, kept in here.items()},
         {

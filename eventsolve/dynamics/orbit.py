@@ -261,18 +261,18 @@ def _state_of(rhythm: Rhythm, inputs: Mapping[str, SpikeTrains]) -> State:
     n = 1 + math.ceil(max(longest.values(), default=0.0) / period)
     time = n * period
     spikes = _spikes_of(rhythm, inputs)
-    on_the_way, low, turns = {}, {}, {}
+    in_flight, low, turns = {}, {}, {}
     for name, delay in longest.items():
         trains = repeated(spikes[name], period, 0, n)
         late = trains.times + delay > time
-        on_the_way[name] = sorted_trains(
+        in_flight[name] = sorted_trains(
             trains.times[late],
             trains.neurons[late],
             trains.samples[late],
             (1, trains.n_neurons),
         )
-        low[name] = np.zeros(on_the_way[name].n_spikes)
-        turns[name] = np.arange(on_the_way[name].n_spikes, dtype=np.int64)
+        low[name] = np.zeros(in_flight[name].n_spikes)
+        turns[name] = np.arange(in_flight[name].n_spikes, dtype=np.int64)
     v, i, release = rhythm.at_start()
     layers = {}
     for layer in layers_of(network):
@@ -289,7 +289,7 @@ def _state_of(rhythm: Rhythm, inputs: Mapping[str, SpikeTrains]) -> State:
             0.0 * when,
             when.copy(),
         )
-    return State(time, 1, on_the_way, low, turns, layers, neurons_of(network), delays_of(network))
+    return State(time, 1, in_flight, low, turns, layers, neurons_of(network), delays_of(network))
 
 
 def _monodromy(solution: Solution) -> Reals:

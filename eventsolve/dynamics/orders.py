@@ -135,7 +135,7 @@ def distances_of(rhythm: Rhythm, order: Order) -> Distances:
     ]
     kinds = np.repeat([BELOW, SLOPE, LIFT], [last.size, m, m])
     return Distances(
-        np.concatenate([below, equations.slopes, equations.surplus, *(d[w] for _, w, d, _ in of_arrivals)]),
+        np.concatenate([below, equations.slopes, equations.overshoot, *(d[w] for _, w, d, _ in of_arrivals)]),
         np.concatenate([kinds, *(np.full(w.size, kind) for kind, w, *_ in of_arrivals)]).astype(np.int64),
         np.concatenate([cells, pattern.cells, pattern.cells, *(target[w] for _, w, *_ in of_arrivals)]),
         np.concatenate([last, spikes, spikes, *(about[w] for _, w, _, about in of_arrivals)]),

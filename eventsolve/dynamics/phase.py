@@ -298,10 +298,10 @@ def _silent(n_samples: int, n_neurons: int) -> SpikeTrains:
 
 def _repeated_state(state: State, n: int, name: str) -> State:
     """Return a state once for each of n samples, of a network with one more input."""
-    on_the_way, low, turns = {}, {}, {}
-    for other, trains in state.on_the_way.items():
+    in_flight, low, turns = {}, {}, {}
+    for other, trains in state.in_flight.items():
         samples = np.repeat(np.arange(n), trains.n_spikes)
-        on_the_way[other] = SpikeTrains.from_arrays(
+        in_flight[other] = SpikeTrains.from_arrays(
             np.tile(trains.times, n),
             np.tile(trains.neurons, n),
             samples,
@@ -309,10 +309,10 @@ def _repeated_state(state: State, n: int, name: str) -> State:
             n_samples=n,
         )
         low[other], turns[other] = np.tile(state.low[other], n), np.tile(state.turns[other], n)
-    on_the_way[name] = _silent(n, 1)
+    in_flight[name] = _silent(n, 1)
     low[name], turns[name] = np.empty(0), np.empty(0, np.int64)
     layers = {
         layer: States(*(np.repeat(column, n, axis=0) for column in states))
         for layer, states in state.layers.items()
     }
-    return State(state.time, n, on_the_way, low, turns, layers, state.neurons, state.delays)
+    return State(state.time, n, in_flight, low, turns, layers, state.neurons, state.delays)

@@ -15,7 +15,7 @@ from eventsolve.patterns import Pattern, scales_of
 from eventsolve.solution import Solution
 from eventsolve.solve import solve
 from eventsolve.stability.margins import rows_of, spiking_layers
-from eventsolve.stability.studies import Study, given, places_in, study_of
+from eventsolve.stability.parts import LayerPart, given, layer_part_of, places_in
 from eventsolve.state import State
 from eventsolve.tangents import jvp
 from eventsolve.typing import Booleans, Integers, Reals
@@ -63,7 +63,7 @@ class Point(NamedTuple):
         return sum(array.nbytes for array in arrays) + 32 * sum(a.size for a in self.spikes.values())
 
 
-class Task(NamedTuple):
+class PathProblem(NamedTuple):
     """What is solved at every value."""
 
     path: Path
@@ -72,13 +72,13 @@ class Task(NamedTuple):
     max_spikes: int
 
 
-def solved(task: Task, value: float) -> Solution:
+def solved(task: PathProblem, value: float) -> Solution:
     """Return the solution at a value, or raise as :func:`eventsolve.solve` and :meth:`Path.at` do."""
     network, inputs = task.path.at(value)
     return solve(network, inputs, task.t_end, initial=task.initial, max_spikes=task.max_spikes, threads=1)
 
 
-def point_at(task: Task, value: float) -> Point:
+def point_at(task: PathProblem, value: float) -> Point:
     """Return all that is known at a value; errors as of :func:`solved` and :func:`eventsolve.jvp`."""
     solution = solved(task, value).from_start()
     direction = task.path.direction_at(value)
@@ -86,10 +86,10 @@ def point_at(task: Task, value: float) -> Point:
     order: list[Integers] = []
     found = []
     for number, layer in enumerate(spiking_layers(solution)):
-        study = study_of(solution, layer)
+        layer_part = layer_part_of(solution, layer)
         heard = (layer.afferents.weight != 0.0) | (scales_of(layer, direction).weight != 0.0)
-        order += _order(study, heard)
-        found.append(_distances(solution, study, heard, direction, moved, number))
+        order += _order(layer_part, heard)
+        found.append(_distances(solution, layer_part, heard, direction, moved, number))
     joined = Distances(*(np.concatenate(columns) for columns in zip(_NOTHING, *found, strict=True)))
     spikes = {
         name: np.lexsort((trains.times, trains.neurons))
@@ -140,22 +140,22 @@ def same_order(one: Point, other: Point) -> bool:
     return True
 
 
-def _order(study: Study, heard: Booleans) -> list[Integers]:
+def _order(layer_part: LayerPart, heard: Booleans) -> list[Integers]:
     """Return a layer's spikes, (n_spikes, 2), and arrivals, (n_arrivals, 3), as Point has them."""
-    own, (trajectories,) = study.own, study.trajectories
+    own, (trajectories,) = layer_part.own, layer_part.trajectories
     by_neuron = np.argsort(own.neurons, kind="stable")
     spikes = np.stack([own.neurons, own.trigger >= 0], axis=1)[by_neuron]
-    before, arrives = _before(study), trajectories.events[:, ENDING] == ARRIVAL
+    before, arrives = _before(layer_part), trajectories.events[:, ENDING] == ARRIVAL
     arrives[arrives] = heard[trajectories.synapses[arrives]]
     slots = 2 * before[arrives] - trajectories.events[arrives, HELD]
-    ordinals = _ordinals(study.gathered.spikes.neurons)[trajectories.causes[arrives]]
+    ordinals = _ordinals(layer_part.gathered.spikes.neurons)[trajectories.causes[arrives]]
     arrivals = np.stack([trajectories.synapses[arrives], ordinals, slots], axis=1)
     return [spikes, arrivals[np.lexsort(arrivals.T[::-1])]]
 
 
-def _before(study: Study) -> Integers:
+def _before(layer_part: LayerPart) -> Integers:
     """Return how often its neuron has spiked before each segment ends."""
-    (trajectories,) = study.trajectories
+    (trajectories,) = layer_part.trajectories
     spikes = np.concatenate([[0], np.cumsum(trajectories.events[:, ENDING] == SPIKE)])
     before = np.empty(trajectories.events.shape[0], np.int64)
     for first, last in zip(trajectories.first.tolist(), trajectories.last.tolist(), strict=True):
@@ -175,21 +175,21 @@ def _ordinals(neurons: Integers) -> Integers:
 
 def _distances(
     solution: Solution,
-    study: Study,
+    layer_part: LayerPart,
     heard: Booleans,
     direction: Pattern,
     moved: Mapping[str, Reals],
     number: int,
 ) -> Distances:
     """Return the distances of a layer."""
-    layer, own, (trajectories,) = study.layer, study.own, study.trajectories
+    layer, own, (trajectories,) = layer_part.layer, layer_part.own, layer_part.trajectories
     rows, _ = rows_of(solution, layer, solution._chunks[0], heard, np.iinfo(np.int64).max)
     own_moves = np.zeros(own.times.size)
     for name, place in places_in(layer, own).items():
         own_moves[place] = moved[name]
-    sources = given(study.gathered, moved)
-    inside = study.origin >= 0
-    sources[inside] = own_moves[study.origin[inside]]
+    sources = given(layer_part.gathered, moved)
+    inside = layer_part.origin >= 0
+    sources[inside] = own_moves[layer_part.origin[inside]]
     slopes, sizes = call(
         distance_tangents.tangents_of,
         layer.neurons,
@@ -215,9 +215,11 @@ def _distances(
     synapses, causes = (
         np.where(about >= 0, column[about], -1) for column in (trajectories.synapses, trajectories.causes)
     )
-    ordinal = np.append(_ordinals(study.gathered.spikes.neurons), -1)[causes]
+    ordinal = np.append(_ordinals(layer_part.gathered.spikes.neurons), -1)[causes]
     whose = labels[:, distances.WHOSE]
-    counted = np.where(whose >= 0, np.append(_ordinals(own.neurons), -1)[whose], _before(study)[segments])
+    counted = np.where(
+        whose >= 0, np.append(_ordinals(own.neurons), -1)[whose], _before(layer_part)[segments]
+    )
     kind = 8 * labels[:, distances.KIND] + np.where(gaps, labels[:, distances.PLACE], 0)
     names = np.stack([np.full(kind.size, number), kind, neurons, counted, synapses, ordinal], axis=1)
     return Distances(

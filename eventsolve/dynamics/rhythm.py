@@ -76,13 +76,13 @@ class Equations(NamedTuple):
 
     Columns are the times of spikes, the voltages after chained spikes, and the period. ``slopes`` is V' just before
     each spike, in the unit of V per second; inf for one that is triggered. ``by_value`` is the derivative by a step
-    along a parameter; ``surplus`` by how much what triggers a spike takes V beyond the threshold, inf for a crossing.
+    along a parameter; ``overshoot`` by how much what triggers a spike takes V beyond the threshold, inf for a crossing.
     """
 
     residual: Reals
     jacobian: Reals
     slopes: Reals
-    surplus: Reals
+    overshoot: Reals
     by_value: Reals
     gap: float
 
@@ -228,10 +228,10 @@ class Rhythm:
             changes[:m] -= step.v_threshold[cells]
         triggered = np.flatnonzero(pattern.cause >= 0)
         slopes = np.where(pattern.cause >= 0, math.inf, slopes)
-        surplus = np.full(m, math.inf)
+        overshoot = np.full(m, math.inf)
         if triggered.size:
             cause, synapse = pattern.cause[triggered], pattern.synapse[triggered]
-            surplus[triggered] = residual[triggered] + of.weight[synapse]
+            overshoot[triggered] = residual[triggered] + of.weight[synapse]
             late = self.times[triggered] - self.events[cause] - of.delay[synapse]
             turns = np.round(late / self.period)
             residual[triggered] = late - turns * self.period
@@ -252,7 +252,7 @@ class Rhythm:
             if step is not None:
                 changes[m:] = step.v_threshold[cells[chained]] - step.v_reset[cells[chained]]
                 changes[m:] -= v.by_value[chained] + step.weight[pattern.synapse[chained]]
-        return Equations(residual, jacobian, slopes, surplus, changes, float(v.gap.min(initial=math.inf)))
+        return Equations(residual, jacobian, slopes, overshoot, changes, float(v.gap.min(initial=math.inf)))
 
     def stepped(self, step: Reals) -> Rhythm:
         """Return the rhythm after a step of all unknowns, in the order of the columns of :class:`Equations`."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from eventsolve.adjoint import UndefinedGradientError
 from eventsolve.dynamics.crossings import Event, events_between, vanishing
-from eventsolve.dynamics.points import Point, Task, point_at, same_order
+from eventsolve.dynamics.points import PathProblem, Point, point_at, same_order
 from eventsolve.solve import RepeatedSpikeError, SpikeBudgetError, StoppedError
 
 GOOD_FOR = 0.5
@@ -112,7 +112,7 @@ def _bytes_of(goal: Goal) -> int:
 class Walk:
     """A walk, and what it has taken."""
 
-    task: Task
+    task: PathProblem
     tally: Tally
 
     def steps(self, low: float, high: float) -> Iterator[Point | tuple[Event, ...]]:

@@ -26,7 +26,7 @@ What a loss on spike times does with an output that it reads and that never spik
 - "skip": those samples get loss 0 and gradient 0 (Wunderlich & Pehle 2021), and still count in a mean;
 - "t_end": a silent output counts as one that spikes at t_end, without a gradient of its own.
 
-The samples concerned are reported in ``grads.silent_samples``.
+The samples to which it was applied are reported in ``grads.silent_samples``.
 """
 
 from eventsolve.lazily import attached as _attached

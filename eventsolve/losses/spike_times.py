@@ -179,13 +179,13 @@ class TargetTimeMSE(Frozen):
                 f"got {targets.shape}"
             )
         warn_of_loss("the earliest target", float(targets.min(initial=np.inf)), solution.t_end)
-        times, concerned, skipped = _all_first(self, trains, solution.t_end)
+        times, silent_samples, skipped = _all_first(self, trains, solution.t_end)
         error = times - targets
         error[skipped] = 0.0
         return Evaluation(
             0.5 * (error**2).sum(axis=1),
             {self.population: _on_first(trains, error)},
-            silent_samples=concerned,
+            silent_samples=silent_samples,
         )
 
 
@@ -229,7 +229,7 @@ class RelativeMSE(Frozen):
         trains = spikes_of(solution, self.population)
         warn_of_loss("gap", self.gap, solution.t_end)
         labels = fitting_labels(self.labels, trains.n_samples, trains.n_neurons)
-        times, concerned, skipped = _all_first(self, trains, solution.t_end)
+        times, silent_samples, skipped = _all_first(self, trains, solution.t_end)
         rows = np.arange(trains.n_samples)
         error = times - times[rows, labels][:, None] - self.gap
         error[rows, labels] = 0.0
@@ -239,7 +239,7 @@ class RelativeMSE(Frozen):
         return Evaluation(
             0.5 * (error**2).sum(axis=1),
             {self.population: _on_first(trains, gradient)},
-            silent_samples=concerned,
+            silent_samples=silent_samples,
         )
 
 
@@ -351,9 +351,9 @@ def _cross_entropy_of_first(
     rows = np.arange(trains.n_samples)
     needed = first if loss.silent == "t_end" else first[rows, labels][:, None]
     missing = np.isinf(needed).any(axis=1)
-    concerned = _apply_policy(loss.silent, missing, f"the label's output in {loss.population!r}")
+    silent_samples = _apply_policy(loss.silent, missing, f"the label's output in {loss.population!r}")
     times = np.where(np.isfinite(first), first, solution.t_end) if loss.silent == "t_end" else first.copy()
-    skipped = concerned if loss.silent == "skip" else concerned[:0]
+    skipped = silent_samples if loss.silent == "skip" else silent_samples[:0]
     times[skipped] = 0.0
     penalty, slope = early(times[rows, labels])
     values, gradient = cross_entropy(-times / loss.tau0, labels)
@@ -362,7 +362,7 @@ def _cross_entropy_of_first(
     gradient[rows, labels] += slope
     values[skipped] = 0.0
     gradient[skipped] = 0.0
-    return Evaluation(values, {loss.population: _on_first(trains, gradient)}, silent_samples=concerned)
+    return Evaluation(values, {loss.population: _on_first(trains, gradient)}, silent_samples=silent_samples)
 
 
 def _time_constant(name: str, given: object) -> float:
@@ -384,7 +384,7 @@ def _check_silent(silent: object) -> None:
 
 
 def _apply_policy(silent: Silent, missing: ArrayLike, what: str) -> NDArray[np.int64]:
-    """Return the samples concerned, or raise if the policy says so."""
+    """Return the samples to which it was applied, or raise if the policy says so."""
     samples = np.flatnonzero(missing)
     if samples.size and silent == "raise":
         listed = ", ".join(str(s) for s in samples[:10]) + (", ..." if samples.size > 10 else "")
@@ -398,13 +398,15 @@ def _apply_policy(silent: Silent, missing: ArrayLike, what: str) -> NDArray[np.i
 def _all_first(
     loss: TargetTimeMSE | RelativeMSE, trains: SpikeTrains, t_end: float
 ) -> tuple[Reals, NDArray[np.int64], NDArray[np.int64]]:
-    """Return first spike times under the loss's policy, the samples concerned, and those to be skipped."""
+    """Return first spike times under the loss's policy, the samples to which it applies, and those to be skipped."""
     first = trains.first()
-    concerned = _apply_policy(loss.silent, np.isinf(first).any(axis=1), f"an output of {loss.population!r}")
+    silent_samples = _apply_policy(
+        loss.silent, np.isinf(first).any(axis=1), f"an output of {loss.population!r}"
+    )
     return (
         np.where(np.isfinite(first), first, t_end),
-        concerned,
-        concerned if loss.silent == "skip" else concerned[:0],
+        silent_samples,
+        silent_samples if loss.silent == "skip" else silent_samples[:0],
     )
 
 

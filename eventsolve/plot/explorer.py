@@ -178,7 +178,7 @@ class Explorer:
         )
         if self._traces:
             traces.legend(loc="upper right", fontsize=7)
-        for row, kind in enumerate(("voltage", "surplus", "gap")):
+        for row, kind in enumerate(("voltage", "overshoot", "gap")):
             color = (EXACT, MODEL, QUIET)[row]
             (line,) = strips.plot([], [], "|", color=color, markersize=9, animated=True)
             self._strips[kind] = line
@@ -186,7 +186,7 @@ class Explorer:
         strips.set(
             xscale="log", xlim=(1e-7, 10.0), ylim=(2.5, -0.5), xlabel="margin (unit of weight; gap in s)"
         )
-        strips.set_yticks(range(3), ("voltage", "surplus", "gap"))
+        strips.set_yticks(range(3), ("voltage", "overshoot", "gap"))
         self._words = raster.text(0.0, 1.02, "", transform=raster.transAxes, fontsize=9, animated=True)
         moving.append((raster, self._words))
         self._moving = moving

@@ -47,7 +47,7 @@ from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.schedule import Layer
 from eventsolve.solution import Solution
 from eventsolve.stability.margins import spiking_layers
-from eventsolve.stability.studies import Study, given, part_of, part_ranges, places_in, study_of
+from eventsolve.stability.parts import LayerPart, given, layer_part_of, part_of, part_ranges, places_in
 from eventsolve.typing import Reals
 
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
@@ -215,21 +215,24 @@ def _condition(part: Solution, layers: list[Layer]) -> dict[str, Reals]:
         if p.neuron is None:
             columns[name][1 + NAMES.index("spike_times")] = 1.0
     for layer in layers:
-        study = study_of(part, layer)
+        layer_part = layer_part_of(part, layer)
         before = np.stack(
-            [given(study.gathered, {name: c[k] for name, c in columns.items()}) for k in range(_N_COLUMNS)]
+            [
+                given(layer_part.gathered, {name: c[k] for name, c in columns.items()})
+                for k in range(_N_COLUMNS)
+            ]
         )
-        found = np.zeros((_N_COLUMNS, study.own.times.size))
+        found = np.zeros((_N_COLUMNS, layer_part.own.times.size))
         for s in range(part.n_samples):
-            _condition_of(study, s, before, found)
-        for name, places in places_in(layer, study.own).items():
+            _condition_of(layer_part, s, before, found)
+        for name, places in places_in(layer, layer_part.own).items():
             columns[name] = found[:, places]
     return {name: columns[name] for layer in layers for name in layer.name}
 
 
-def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> None:
+def _condition_of(layer_part: LayerPart, sample: int, before: Reals, found: Reals) -> None:
     """Write the columns of the own spikes of a sample into ``found``; ``before`` has those of the sources."""
-    layer, own, trajectories = study.layer, study.own, study.trajectories[sample]
+    layer, own, trajectories = layer_part.layer, layer_part.own, layer_part.trajectories[sample]
 
     def carried(changes: Changes, k: int) -> Reach:
         reach: Reach = call(
@@ -239,7 +242,7 @@ def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> Non
             trajectories,
             own,
             sample,
-            study.origin,
+            layer_part.origin,
             before[k],
             changes,
             found[k],
@@ -247,7 +250,7 @@ def _condition_of(study: Study, sample: int, before: Reals, found: Reals) -> Non
         return reach
 
     with np.errstate(invalid="ignore"):  # 0 times inf, at spikes without a slope
-        events = _Events(study, trajectories)
+        events = _Events(layer_part, trajectories)
         off = carried(events.roundings(), 0)
         nothing = np.zeros(own.times.size)
         for k, name in enumerate(NAMES, start=1):
@@ -281,13 +284,13 @@ def scales_of(layer: Layer, name: str) -> Scales:
 class _Events:
     """The segments of all trajectories of a sample as columns, (n_segments,), and masks of what ends them."""
 
-    def __init__(self, study: Study, trajectories: Trajectories) -> None:
-        layer, own_trigger = study.layer, study.own.trigger
+    def __init__(self, layer_part: LayerPart, trajectories: Trajectories) -> None:
+        layer, own_trigger = layer_part.layer, layer_part.own.trigger
         neurons, states, events = layer.neurons, trajectories.states, trajectories.events
         neuron = np.empty(events.shape[0], np.int64)
         for n in range(layer.size):
             neuron[trajectories.first[n] : trajectories.last[n]] = n
-        self.neuron, self.origin = neuron, study.origin
+        self.neuron, self.origin = neuron, layer_part.origin
         self.tau_mem, self.tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         self.drop = (neurons.v_threshold - neurons.v_reset)[neuron]
         self.level = np.abs(neurons.v_threshold[neuron]) + np.abs(neurons.v_leak[neuron])

@@ -27,7 +27,7 @@ from eventsolve.stability.margins import (
     spiking_layers,
     where_in_words,
 )
-from eventsolve.stability.studies import Study, given, part_of, part_ranges, places_in, study_of
+from eventsolve.stability.parts import LayerPart, given, layer_part_of, part_of, part_ranges, places_in
 from eventsolve.typing import Direction, Integers, Reals
 
 
@@ -126,9 +126,9 @@ def _first_order(part: Solution, layers: list[Layer], pattern: Pattern) -> tuple
     The triangle inequality bounds every distance's radius from below; distances are differentiated in the order of
     these bounds, one of each sample at a time, until no other can be nearer.
     """
-    studies = [study_of(part, layer) for layer in layers]
-    rows = [_rows(part, study, pattern) for study in studies]
-    ranked = list(_ranked(part, studies, rows, pattern))
+    layer_parts = [layer_part_of(part, layer) for layer in layers]
+    rows = [_rows(part, layer_part, pattern) for layer_part in layer_parts]
+    ranked = list(_ranked(part, layer_parts, rows, pattern))
     radius = np.full(part.n_samples, np.inf)
     nearest = np.full(part.n_samples, -1)
     at = np.zeros(part.n_samples, np.int64)
@@ -142,31 +142,33 @@ def _first_order(part: Solution, layers: list[Layer], pattern: Pattern) -> tuple
         if not asked.any():
             break
         for s, found in zip(
-            np.flatnonzero(asked), _radii(part, studies, pattern, ranked, at, asked), strict=True
+            np.flatnonzero(asked), _radii(part, layer_parts, pattern, ranked, at, asked), strict=True
         ):
             if found < radius[s]:
                 radius[s], nearest[s] = found, at[s]
         at += asked
-    limits = [_limit(studies, ranked[s], s, int(k)) if k >= 0 else None for s, k in enumerate(nearest)]
+    limits = [_limit(layer_parts, ranked[s], s, int(k)) if k >= 0 else None for s, k in enumerate(nearest)]
     return radius, limits
 
 
-def _rows(part: Solution, study: Study, pattern: Pattern) -> Rows:
+def _rows(part: Solution, layer_part: LayerPart, pattern: Pattern) -> Rows:
     """Return all distances of a layer; a weight of 0 that may move makes events."""
-    layer = study.layer
+    layer = layer_part.layer
     heard = (layer.afferents.weight != 0.0) | (scales_of(layer, pattern).weight > 0.0)
     return rows_of(part, layer, part._chunks[0], heard, np.iinfo(np.int64).max)[0]
 
 
-def _ranked(part: Solution, studies: list[Study], all_rows: list[Rows], pattern: Pattern) -> Iterator[Ranked]:
+def _ranked(
+    part: Solution, layer_parts: list[LayerPart], all_rows: list[Rows], pattern: Pattern
+) -> Iterator[Ranked]:
     """Yield each sample's distances, nearest first by their bounds."""
     moved = {
         name: pattern["spike_times"].get(name, np.zeros(spikes.n_spikes))
         for name, spikes in part.spikes.items()
     }
     found = []
-    for study, rows in zip(studies, all_rows, strict=True):
-        bounds, spikes = _bounds(study, rows, pattern, moved)
+    for layer_part, rows in zip(layer_parts, all_rows, strict=True):
+        bounds, spikes = _bounds(layer_part, rows, pattern, moved)
         moved |= spikes
         value = np.maximum(rows.numbers[:, distances.VALUE], 0.0)
         lower = np.divide(value, bounds, out=np.full(value.size, np.inf), where=bounds > 0.0)
@@ -190,17 +192,17 @@ _NOTHING = Ranked(
 
 
 def _bounds(
-    study: Study, rows: Rows, pattern: Pattern, moved: Mapping[str, Reals]
+    layer_part: LayerPart, rows: Rows, pattern: Pattern, moved: Mapping[str, Reals]
 ) -> tuple[Reals, dict[str, Reals]]:
     """Bound how far each of a layer's distances moves at radius 1, and each of its spikes, by population."""
-    layer, own = study.layer, study.own
-    scales, sources = scales_of(layer, pattern), given(study.gathered, moved)
+    layer, own = layer_part.layer, layer_part.own
+    scales, sources = scales_of(layer, pattern), given(layer_part.gathered, moved)
     emitted, reach = np.zeros(own.times.size), np.zeros(own.times.size)
     places = places_in(layer, own)
     for name, place in places.items():
         emitted[place] = pattern["spike_times"].get(name, 0.0)
     bounds = np.zeros(rows.causes.size)
-    for s, trajectories in enumerate(study.trajectories):
+    for s, trajectories in enumerate(layer_part.trajectories):
         changes = call(
             perturbation.changes_of,
             layer.neurons,
@@ -217,7 +219,7 @@ def _bounds(
             trajectories,
             own,
             s,
-            study.origin,
+            layer_part.origin,
             sources,
             changes,
             reach,
@@ -229,7 +231,7 @@ def _bounds(
             layer.afferents,
             trajectories,
             own.trigger,
-            study.origin,
+            layer_part.origin,
             sources,
             scales,
             reached,
@@ -241,7 +243,7 @@ def _bounds(
 
 def _radii(
     part: Solution,
-    studies: list[Study],
+    layer_parts: list[LayerPart],
     pattern: Pattern,
     ranked: list[Ranked],
     at: Integers,
@@ -250,8 +252,8 @@ def _radii(
     """Return distance over sum of the sizes of its derivatives, of one distance of each chosen sample."""
     cotangents = {name: np.zeros(trains.n_spikes) for name, trains in part.spikes.items()}
     local = []
-    for k, study in enumerate(studies):
-        layer, own, gathered = study.layer, study.own, study.gathered
+    for k, layer_part in enumerate(layer_parts):
+        layer, own, gathered = layer_part.layer, layer_part.own, layer_part.gathered
         gradient = distance_gradients.Gradient(
             np.zeros(gathered.spikes.times.size),
             np.zeros(own.times.size),
@@ -268,7 +270,7 @@ def _radii(
                     ranked[s].labels[row],
                     layer.neurons,
                     layer.afferents,
-                    study.trajectories[s],
+                    layer_part.trajectories[s],
                     own.trigger,
                     gradient,
                     s,
@@ -285,7 +287,7 @@ def _radii(
             cotangents[name] += by_own[places]
         local.append(gradient)
     gradients = vjp(part, cotangents, wrt=pattern, reduction="none", threads=1)
-    total = _moved(part, studies, pattern, gradients, local)[chosen]
+    total = _moved(part, layer_parts, pattern, gradients, local)[chosen]
     value = np.array([max(ranked[s].numbers[at[s], distances.VALUE], 0.0) for s in np.flatnonzero(chosen)])
     radii: Reals = np.divide(value, total, out=np.full(value.size, np.inf), where=total > 0.0)
     return radii
@@ -293,15 +295,15 @@ def _radii(
 
 def _moved(
     part: Solution,
-    studies: list[Study],
+    layer_parts: list[LayerPart],
     pattern: Pattern,
     gradients: Gradients,
     local: list[distance_gradients.Gradient],
 ) -> Reals:
     """Return how far each sample's distance moves at radius 1, to first order: sum_k scale_k |derivative_k|."""
     total = np.zeros(part.n_samples)
-    for study, own in zip(studies, local, strict=True):
-        layer = study.layer
+    for layer_part, own in zip(layer_parts, local, strict=True):
+        layer = layer_part.layer
         for name, d in (("weight", own.weight), ("delay", own.delay)):
             by_projection = layer.by_projection(d)
             for key, scale in pattern.get(name, {}).items():
@@ -332,16 +334,16 @@ def _flat(gradient: Any) -> Reals:
     return flat
 
 
-def _limit(studies: list[Study], ranked: Ranked, sample: int, k: int) -> Margin:
+def _limit(layer_parts: list[LayerPart], ranked: Ranked, sample: int, k: int) -> Margin:
     """Return one of a sample's distances as a Margin."""
-    study = studies[ranked.layer[k]]
+    layer_part = layer_parts[ranked.layer[k]]
     labels, numbers, cause = ranked.labels[k], ranked.numbers[k], ranked.causes[k]
-    population, neuron = study.layer.neuron_of(int(labels[distances.NEURON]))
+    population, neuron = layer_part.layer.neuron_of(int(labels[distances.NEURON]))
     kind = KINDS[labels[distances.KIND]]
     event = ""
     if kind == "gap":
-        number = study.gathered.spikes.neurons[cause] if cause >= 0 else -1
-        source, source_neuron = source_of(study.layer, np.array([number]))
+        number = layer_part.gathered.spikes.neurons[cause] if cause >= 0 else -1
+        source, source_neuron = source_of(layer_part.layer, np.array([number]))
         event = where_in_words(int(labels[distances.PLACE]), str(source[0]), int(source_neuron[0]))
     time, value = float(numbers[distances.TIME]), float(numbers[distances.VALUE])
     return Margin(kind, population, sample, neuron, time, value, event)

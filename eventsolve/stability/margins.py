@@ -20,7 +20,7 @@ from eventsolve.shown import Summary, several
 from eventsolve.solution import Chunk, Gathered, Solution
 from eventsolve.typing import Integers, Reals
 
-KINDS = ("voltage", "surplus", "slope", "gap")
+KINDS = ("voltage", "overshoot", "slope", "gap")
 """In the order of the kernel's kinds."""
 _WHERE = {
     distances.AFTER_SPIKE: "after its spike",
@@ -46,7 +46,7 @@ class Margin(NamedTuple):
         who = f"neuron {self.neuron} of {self.population!r} in sample {self.sample}"
         if self.kind == "voltage":
             return f"{who} stays {self.value:.3g} below its threshold at {self.time!r} s"
-        if self.kind == "surplus":
+        if self.kind == "overshoot":
             return f"{who} goes {self.value:.3g} beyond its threshold with its spike at {self.time!r} s"
         if self.kind == "slope":
             return f"{who} crosses its threshold at {self.value:.3g}/s with its spike at {self.time!r} s"
@@ -130,7 +130,7 @@ class Margins(Frozen):
         Spikes that nearly were: v_threshold - V where V is largest, of every interval between two events in which V is
         not held and does not reach the threshold. An interval in which V only falls, from where the interval before
         left it, has the peak of that one.
-    surplus : mapping of str to Distances
+    overshoot : mapping of str to Distances
         Of every spike: V - v_threshold where V is largest after it, had it not been reset, up to the neuron's next
         arrival that neither it nor a later spike of the neuron itself sends: at a peak, without which the spike would
         vanish, or at the arrival, behind which it would pass. Of a spike that a delta synapse triggers: how far that
@@ -146,7 +146,7 @@ class Margins(Frozen):
     """
 
     voltage: Mapping[str, Distances]
-    surplus: Mapping[str, Distances]
+    overshoot: Mapping[str, Distances]
     slope: Mapping[str, Distances]
     gap: Mapping[str, Gaps]
     n_samples: int
@@ -252,7 +252,7 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
 
     return Margins(
         joined("voltage", Distances),
-        joined("surplus", Distances),
+        joined("overshoot", Distances),
         joined("slope", Distances),
         joined("gap", Gaps),  # type: ignore[arg-type]
         solution.n_samples,

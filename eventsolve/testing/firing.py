@@ -66,13 +66,13 @@ def separation(solution: Solution, name: str) -> NDArray[np.float64]:
     """
     population, found = solution.network.population(name), margins(solution)
     tau_mem, threshold = population.parameter("tau_mem"), population.parameter("v_threshold")
-    unit = {"slope": threshold / tau_mem, "voltage": threshold, "surplus": threshold}
+    unit = {"slope": threshold / tau_mem, "voltage": threshold, "overshoot": threshold}
     least = {kind: np.full(population.size, np.inf) for kind in KINDS}
     for kind, smallest in least.items():
         distances = getattr(found, kind)[name]
         np.minimum.at(smallest, distances.neurons, distances.values)
         smallest /= unit.get(kind, 1.0)
-    return np.array([least["slope"], np.minimum(least["voltage"], least["surplus"]), least["gap"]])
+    return np.array([least["slope"], np.minimum(least["voltage"], least["overshoot"]), least["gap"]])
 
 
 def _firing_layer(network: Network, layer: Layer, wanted: Wanted) -> Network | None:

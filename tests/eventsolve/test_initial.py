@@ -38,8 +38,8 @@ def states(state, **columns):
 
 
 def under_way(state, **changes):
-    trains = replace(state.on_the_way["in"], **changes)
-    return replace(state, on_the_way={**state.on_the_way, "in": trains})
+    trains = replace(state.in_flight["in"], **changes)
+    return replace(state, in_flight={**state.in_flight, "in": trains})
 
 
 def neurons(state, **columns):
@@ -67,17 +67,17 @@ TAMPERED = {
     "initial must be of the same populations of neurons as the network; it lacks 'hidden'": lambda s: replace(
         s, layers={("out",): s.layers[("out",)]}, neurons={("out",): s.neurons[("out",)]}
     ),
-    "initial.on_the_way must have the spikes of every population that projects; it lacks 'hidden'": lambda s: (
-        replace(s, on_the_way={"in": s.on_the_way["in"]})
+    "initial.in_flight must have the spikes of every population that projects; it lacks 'hidden'": lambda s: (
+        replace(s, in_flight={"in": s.in_flight["in"]})
     ),
-    "on_the_way['in'] must be a SpikeTrains; got 3": lambda s: replace(s, on_the_way={"in": 3}),
-    "on_the_way must be a mapping of population to SpikeTrains": lambda s: replace(s, on_the_way="in"),
-    "initial.on_the_way['in'] must be of the 2 neurons of 'in'; got those of 3": lambda s: under_way(
+    "in_flight['in'] must be a SpikeTrains; got 3": lambda s: replace(s, in_flight={"in": 3}),
+    "in_flight must be a mapping of population to SpikeTrains": lambda s: replace(s, in_flight="in"),
+    "initial.in_flight['in'] must be of the 2 neurons of 'in'; got those of 3": lambda s: under_way(
         s, n_neurons=3
     ),
-    "on_the_way['in'] must have 1 samples; got 2": lambda s: under_way(s, n_samples=2),
-    "on_the_way['in'] must not be after the state's 0.01 s": lambda s: under_way(
-        s, times=s.on_the_way["in"].times + 1.0
+    "in_flight['in'] must have 1 samples; got 2": lambda s: under_way(s, n_samples=2),
+    "in_flight['in'] must not be after the state's 0.01 s": lambda s: under_way(
+        s, times=s.in_flight["in"].times + 1.0
     ),
     "low['in'] must be float64 of shape (1,); got array([]": lambda s: replace(
         s, low={**s.low, "in": np.empty(0)}
@@ -139,10 +139,10 @@ OTHER = {
     "initial must have as many neurons as the network: 3 in 'hidden'; got 2": other(sizes=(2, 3, 1)),
     "initial must be of a network with the same cycles, as populations of a cycle are solved together: the cycle of "
     "'hidden', 'out' here, where initial has 'hidden'; keep synapses": other(back=True),
-    "initial.on_the_way must have the spikes of every population that projects; it lacks 'more'": other(
+    "initial.in_flight must have the spikes of every population that projects; it lacks 'more'": other(
         names=("more", "hidden", "out")
     ),
-    "initial.on_the_way['in'] must be of the 4 neurons of 'in'; got those of 2": other(sizes=(4, 2, 1)),
+    "initial.in_flight['in'] must be of the 4 neurons of 'in'; got those of 2": other(sizes=(4, 2, 1)),
 }
 
 

@@ -52,7 +52,7 @@ def shorter(place, by):
 def test_what_arrived_has_arrived_and_what_is_on_its_way_arrives_as_it_was_sent(delays, cycle):
     """As in a network that begins at the cut with those V and I, the spike on its way an input that arrives then."""
     before = es.solve(network(cycle=cycle), BEFORE, CUT)
-    assert before.final_state.on_the_way["in"].times.tolist() == [SENT]
+    assert before.final_state.in_flight["in"].times.tolist() == [SENT]
     went_on = es.solve(network(delays, cycle=cycle), AFTER, T_END, initial=before.final_state)
     v, i = before.voltage("a", [CUT])[0, :, 0], before.current("a", [CUT])[0, :, 0]
     afresh = network(delays, cycle=cycle, v=v, i=i).cut_at(())
@@ -190,6 +190,6 @@ def test_a_displacement_is_of_spikes_that_are_on_their_way_as_they_were_sent(sta
     net = network(np.full((2, 2), 1e-3))
     where = es.dynamics.coordinates(network(), state)
     moved = es.dynamics.displaced(net, state, np.zeros(len(where)))
-    assert moved.on_the_way["in"].times.tolist() == [SENT]
+    assert moved.in_flight["in"].times.tolist() == [SENT]
     with pytest.raises(ValueError, match=r"had a delay of 0\.005 s and has a delay of 0\.001 s"):
         es.solve(net, AFTER, T_END, initial=moved)

@@ -331,7 +331,7 @@ def test_only_what_is_asked_for_is_computed():
 def test_a_stream_that_goes_on_has_the_gradient_for_its_state():
     net, inputs = long_delays()
     state = es.solve(net, {"in": between(inputs["in"], None, 25e-3)}, 25e-3).final_state
-    assert state.on_the_way["in"].n_spikes > 0
+    assert state.in_flight["in"].n_spikes > 0
     rest = {"in": between(inputs["in"], 25e-3, 1.0)}
     whole = es.solve(net, rest, 0.1, initial=state)
     loss = wave("ab")

@@ -255,7 +255,7 @@ def test_the_part_of_changed_samples_is_what_their_own_gradients_are_off(coarse)
 
 
 def test_changed_spikes_are_those_that_only_one_has_with_their_margins(coarse):
-    """Margins by the exact voltage at their time: at an extra spike's peak, and as the surplus of a missed spike."""
+    """Margins by the exact voltage at their time: at an extra spike's peak, and as the overshoot of a missed spike."""
     c = coarse.comparison
     assert sum(s.kind == "missed" for s in coarse.spikes) == c.missed > 0
     assert sum(s.kind == "extra" for s in coarse.spikes) == c.extra > 0

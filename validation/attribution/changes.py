@@ -100,7 +100,7 @@ def changed(study: Study) -> Changes:
         if name not in margins.voltage:
             continue  # a readout has no threshold
         for kind, record, trains, lone, distances in (
-            ("missed", study.exact, match.exact, match.missed, margins.surplus[name]),
+            ("missed", study.exact, match.exact, match.missed, margins.overshoot[name]),
             ("extra", comparison.model, match.model, match.extra, margins.voltage[name]),
         ):
             for k in lone.tolist():

@@ -91,7 +91,7 @@ class Separation(Frozen):
             ("changed", f"{self.missed} spikes missed, {self.extra} extra, by parameters alone"),
             (
                 "margins",
-                f"{self.margin_missed:.2g} of the missed spikes, {self.margin:.2g} of all (median surplus of V)",
+                f"{self.margin_missed:.2g} of the missed spikes, {self.margin:.2g} of all (median overshoot of V)",
             ),
             (
                 "order",
@@ -148,17 +148,17 @@ def separate(
     solution = problem.solution
     direction = direction_to(problem.network, rounded)
     moved = np.asarray(es.jvp(solution, direction)[population])
-    distances = es.margins(solution).surplus[population]
+    distances = es.margins(solution).overshoot[population]
     exact = solution.spikes[population]
-    surplus = np.empty(exact.n_spikes)  # of every spike, in the order of the spikes
-    surplus[_by_neuron(exact)] = distances.values[
+    overshoot = np.empty(exact.n_spikes)  # of every spike, in the order of the spikes
+    overshoot[_by_neuron(exact)] = distances.values[
         np.lexsort((distances.times, distances.neurons, distances.samples))
     ]
     alone = es.solve(rounded, problem.inputs, problem.t_end).spikes[population]
     chip = target.run(problem).spikes[population]
     if first:
         kept = _places(exact)
-        moved, surplus = moved[kept], surplus[kept]
+        moved, overshoot = moved[kept], overshoot[kept]
         exact, alone, chip = (_firsts(trains) for trains in (exact, alone, chip))
     same = (exact.counts() == alone.counts())[exact.samples, exact.neurons]
     order = _by_neuron(exact)
@@ -175,8 +175,8 @@ def separate(
         moved[order[same[order]]],
         int(match.missed.size),
         int(match.extra.size),
-        float(np.median(surplus)) if surplus.size else np.nan,
-        float(np.median(surplus[match.missed])) if match.missed.size else np.nan,
+        float(np.median(overshoot)) if overshoot.size else np.nan,
+        float(np.median(overshoot[match.missed])) if match.missed.size else np.nan,
         float(np.median(estimate.radius)),
     )
 

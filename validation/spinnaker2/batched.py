@@ -59,7 +59,7 @@ def run(
     ValueError
         If a label is silent where the loss refuses that, or a result is not finite and has no place in its format.
     """
-    chunks = _march(image, inputs, loss.labels.size, n_steps, traces, first_sample, threads)
+    chunks = _forward_in_chunks(image, inputs, loss.labels.size, n_steps, traces, first_sample, threads)
     layers = {name: _joined(name, chunks, n_steps) for name in image.layers}
     program, errors, overflows = errors_of_loss(image, loss, layers[loss.population], n_steps, first_sample)
     returned = list(
@@ -115,7 +115,7 @@ def forward(
     threads: int | None = None,
 ) -> dict[str, Spikes]:
     """Run a batch forward and return the spikes of every layer."""
-    chunks = _march(image, inputs, n_samples, n_steps, False, first_sample, threads)
+    chunks = _forward_in_chunks(image, inputs, n_samples, n_steps, False, first_sample, threads)
     return {name: _joined(name, chunks, n_steps) for name in image.layers}
 
 
@@ -130,7 +130,7 @@ def first_spikes(
     threads: int | None = None,
 ) -> Integers:
     """Run a batch forward and return the step of every first spike, n_steps where there is none; (n_samples, n)."""
-    chunks = _march(image, inputs, n_samples, n_steps, False, first_sample, threads)
+    chunks = _forward_in_chunks(image, inputs, n_samples, n_steps, False, first_sample, threads)
     return first_of(_joined(population, chunks, n_steps), (n_samples, image.sizes[population]), n_steps)
 
 
@@ -160,7 +160,7 @@ class _Chunk(NamedTuple):
     overflows: int
 
 
-def _march(
+def _forward_in_chunks(
     image: Image,
     inputs: Mapping[str, Spikes],
     n_samples: int,

@@ -10,7 +10,7 @@ import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.stability.condition import _Events
 from eventsolve.stability.margins import spiking_layers
-from eventsolve.stability.studies import study_of
+from eventsolve.stability.parts import layer_part_of
 
 EPS = np.finfo(float).eps
 
@@ -44,7 +44,7 @@ def test_what_a_decay_owes_to_its_time_constant_is_its_derivative():
     net.connect("in", "out", [[8.0]])
     inputs = {"in": es.SpikeTrains.from_lists([[[1e-3, 3e-3]]])}
     part = es.solve(net, inputs, 30e-3)
-    events = _Events(study := study_of(part, *spiking_layers(part)), *study.trajectories)
+    events = _Events(layer_part := layer_part_of(part, *spiking_layers(part)), *layer_part.trajectories)
     assert events.duration.size > 3
     for h, by_mem, by_syn in zip(events.duration, events.by_mem_u, events.decay_by_syn, strict=True):
         for tau, found in ((20e-3, by_mem), (5e-3, by_syn)):

@@ -14,7 +14,7 @@ import eventsolve as es
 from eventsolve import multiprecision
 
 few = settings(max_examples=15)
-KINDS = ("voltage", "surplus", "slope", "gap")
+KINDS = ("voltage", "overshoot", "slope", "gap")
 
 
 def table(distances):
@@ -96,7 +96,7 @@ class SlowLife:
             a, b = (middle, b) if slope(middle) > 0 else (a, middle)
         return a
 
-    def surplus(self):
+    def overshoot(self):
         """How far V would go beyond the threshold without the reset; K as it stands in MODEL, bought with digits."""
         ctx, found = self.ctx, []
         tau_mem, tau_syn = self.tau_mem, ctx.mpf(self.truth.problem.neurons[self.who[0]][self.who[2]].tau_syn)
@@ -149,7 +149,7 @@ def test_every_margin_is_that_of_the_exact_solution(seed):
                 in_volts = 16 * EPS * (2 + len(life.arrivals)) * size + 2 * speed * time_error
                 for kind, wanted, bound in (
                     ("voltage", life.below(), in_volts),
-                    ("surplus", sorted(life.surplus()), in_volts),
+                    ("overshoot", sorted(life.overshoot()), in_volts),
                     ("slope", sorted(life.slope(t, before=True) for t in life.spikes), in_volts * rates),
                     ("gap", life.gaps(), 2 * time_error + 4 * EPS * case.t_end),
                 ):
@@ -174,7 +174,7 @@ def test_a_peak_worked_out_by_hand():
     (silent,) = margins.voltage["n"].times[margins.voltage["n"].neurons == 0][:1]
     assert silent == pytest.approx(15e-3, rel=4 * EPS, abs=0.0)
     assert margins.smallest()["voltage"][0].value == pytest.approx(1 - 2.6 / np.e, abs=8 * EPS)
-    assert margins.surplus["n"].values == pytest.approx([2.8 / np.e - 1], abs=16 * EPS)
+    assert margins.overshoot["n"].values == pytest.approx([2.8 / np.e - 1], abs=16 * EPS)
     assert margins.smallest()["gap"] == margins.smallest(9)["gap"][:1]
     assert margins.smallest(9)["gap"][1].event == "its last spike before t_end"
     assert margins.smallest(9)["gap"][0].event == "an arrival from neuron 0 of 'in' before its spike"
@@ -196,7 +196,7 @@ def test_a_spike_that_the_next_arrival_cuts_off():
     )
     margins = es.margins(solution)
     highest = silent.voltage("n", [stop])[0, 0, 0] - 1.0
-    assert margins.surplus["n"].values[0] == pytest.approx(highest, abs=64 * EPS)
+    assert margins.overshoot["n"].values[0] == pytest.approx(highest, abs=64 * EPS)
 
 
 # -- laws -----------------------------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_loops_delta_synapses_and_every_reset(seed):
     for name in ("a", "b"):
         spikes = solution.spikes[name]
         chunk_trigger = np.concatenate([c.spikes[name].trigger for c in solution.chunks])
-        assert margins.surplus[name].values.size == spikes.n_spikes
+        assert margins.overshoot[name].values.size == spikes.n_spikes
         assert margins.slope[name].values.size == np.count_nonzero(chunk_trigger < 0)
         # float64 decided that these spikes are there and no others: none is on the wrong side by more than rounding
         size = 40 * (1 + np.abs(np.concatenate([p.weights for p in solution.network.afferents(name)])).max())
@@ -424,7 +424,7 @@ def test_the_least_and_the_smallest_are_those_of_all():
     solution = random_case(3, n_samples=4).solve()
     margins = es.margins(solution)
     found = margins.smallest(5)
-    for kind in ("voltage", "surplus", "slope", "gap"):
+    for kind in ("voltage", "overshoot", "slope", "gap"):
         every = getattr(margins, kind)
         assert sum(d.values.size for d in every.values()) > 5
         for d in every.values():

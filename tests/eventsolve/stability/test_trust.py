@@ -42,13 +42,13 @@ def test_the_estimate_is_the_least_over_all_distances_and_none_is_below_its_boun
         cut = estimates._cut(pattern, solution, 0, solution.n_samples)
         part = estimates.part_of(solution, 0, solution.n_samples)
         layers = estimates.spiking_layers(solution)
-        studies = [estimates.study_of(part, layer) for layer in layers]
-        rows = [estimates._rows(part, study, cut) for study in studies]
-        ranked = list(estimates._ranked(part, studies, rows, cut))
+        layer_parts = [estimates.layer_part_of(part, layer) for layer in layers]
+        rows = [estimates._rows(part, layer_part, cut) for layer_part in layer_parts]
+        ranked = list(estimates._ranked(part, layer_parts, rows, cut))
         least = np.full(part.n_samples, np.inf)
         at = np.zeros(part.n_samples, np.int64)
         while (chosen := np.array([k < r.lower.size for k, r in zip(at, ranked, strict=True)])).any():
-            radii = estimates._radii(part, studies, cut, ranked, at, chosen)
+            radii = estimates._radii(part, layer_parts, cut, ranked, at, chosen)
             for s, radius in zip(np.flatnonzero(chosen), radii, strict=True):
                 assert radius >= ranked[s].lower[at[s]] * (1 - 1e4 * EPS)
                 least[s] = min(least[s], radius)

@@ -22,7 +22,7 @@ ENTRIES = 1 << 22
 """Synapses and arrivals of so many samples are looked at together that there are no more."""
 
 
-class Study(NamedTuple):
+class LayerPart(NamedTuple):
     """A layer of a part of a solution: its own spikes, those of its sources, and every sample's trajectories."""
 
     layer: Layer
@@ -94,14 +94,14 @@ def _cut(spikes: Spikes, first: int, last: int) -> Spikes:
     )
 
 
-def study_of(part: Solution, layer: Layer) -> Study:
+def layer_part_of(part: Solution, layer: Layer) -> LayerPart:
     """Return the trajectories of all neurons of a layer."""
     chunk = part._chunks[0]
     run, gathered = part.run_of(layer, chunk)
     trajectories = [
         call(distances.trajectories_of, layer.by_target, run, sample) for sample in range(part.n_samples)
     ]
-    return Study(layer, run.own, gathered, origins(layer, gathered, run.own), trajectories)
+    return LayerPart(layer, run.own, gathered, origins(layer, gathered, run.own), trajectories)
 
 
 def places_in(layer: Layer, own: Spikes) -> dict[str, NDArray[np.int64]]:
