@@ -5,8 +5,8 @@ encloses the exact result for all numbers of its operands. Arb answers a compari
 with False, so nothing outside this module compares balls.
 
 An :class:`EventTime` is the time of an event that knows where it comes from, so that equal times are told from nearly
-equal ones: a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is only
-known as a ball: a threshold crossing, or an input spike of a box. Two times of one root are compared as rational
+equal ones: a root plus exact delays. The roots are time 0, for times that are numbers, and every event whose time is
+only known as a ball: a threshold crossing, or an input spike of a box. Two times of one root are compared as rational
 numbers, others as balls.
 
 :class:`Enclosures` are balls as float64 numbers, which travel between processes and into records.

@@ -48,6 +48,8 @@ BUMP = 5e-4
 FALL, EVERY = 0.95, 20
 """By how much the rates fall, and every how many epochs."""
 BETAS, EPSILON = (0.9, 0.999), 1e-8
+"""Of an Adam of its own, which takes rate times moment and then divides: that of :mod:`validation.training.optimizers`
+rounds otherwise, and the trainings of docs/targets/brainscales2.md are those of these bits."""
 
 
 @dataclass(frozen=True, eq=False)

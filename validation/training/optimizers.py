@@ -1,4 +1,10 @@
-"""Rules by which gradients change weights: pure functions of float64 arrays, whatever those belong to."""
+"""Rules by which gradients change weights: pure functions of float64 arrays, whatever those belong to.
+
+Two programs have an Adam of their own, for their bits: the optimizer program of SpiNNaker2
+(:mod:`validation.spinnaker2.optimizer_program`, and :mod:`validation.tasks.yin_yang.optimizer`, the same in the number
+formats of any engine), with weight decay in the gradient and every stored number rounded; and DelGrad's trainings
+(:mod:`validation.brainscales2.training`), with a rate for weights and one for delays.
+"""
 
 from __future__ import annotations
 
