@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -85,21 +86,7 @@ def adjoint_voltage(
     label: str | None = None,
 ) -> Axes:
     """Draw dL/dV of one neuron, which jumps at its spikes; errors as for :func:`voltage`."""
-    instance("states", states, AdjointStates)
-    ax = _drawn(
-        states.solution,
-        population,
-        neuron,
-        sample,
-        states.event_times,
-        states.voltage,
-        axes(ax),
-        color,
-        label,
-    )
-    ax.axhline(0.0, color=QUIET, linewidth=0.5, zorder=1)
-    ax.set_ylabel("dL/dV (1 / unit of weight)")
-    return ax
+    return _adjoint_drawn(states, "voltage", population, neuron, sample, ax, color, label)
 
 
 def adjoint_current(
@@ -113,20 +100,26 @@ def adjoint_current(
     label: str | None = None,
 ) -> Axes:
     """Draw dL/dI of one neuron, which has no jumps; errors as for :func:`voltage`."""
+    return _adjoint_drawn(states, "current", population, neuron, sample, ax, color, label)
+
+
+def _adjoint_drawn(
+    states: AdjointStates,
+    what: Literal["voltage", "current"],
+    population: str,
+    neuron: int,
+    sample: int,
+    ax: Axes | None,
+    color: str,
+    label: str | None,
+) -> Axes:
     instance("states", states, AdjointStates)
+    values = states.voltage if what == "voltage" else states.current
     ax = _drawn(
-        states.solution,
-        population,
-        neuron,
-        sample,
-        states.event_times,
-        states.current,
-        axes(ax),
-        color,
-        label,
+        states.solution, population, neuron, sample, states.event_times, values, axes(ax), color, label
     )
     ax.axhline(0.0, color=QUIET, linewidth=0.5, zorder=1)
-    ax.set_ylabel("dL/dI (1 / unit of weight)")
+    ax.set_ylabel(f"dL/d{'V' if what == 'voltage' else 'I'} (1 / unit of weight)")
     return ax
 
 

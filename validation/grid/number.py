@@ -17,6 +17,17 @@ FLOATS: Mapping[str, int] = MappingProxyType({"float64": DOUBLE, "float32": SING
 _TYPES: Mapping[int, Any] = MappingProxyType({DOUBLE: np.float64, SINGLE: np.float32, HALF: np.float16})
 
 
+def steps_and_formats(option: str) -> tuple[dict[str, Any], ...]:
+    """Return settings to choose among, by time step and number format, which the target's ``option`` takes."""
+    numbers = [
+        {option: name, "rounding": rounding}
+        for name in ("s8.7", "s8.11", "s16.15", "s12.19")
+        for rounding in ("down", "half_up", "stochastic")
+    ]
+    steps = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
+    return tuple({"time_step": h} | n for h in steps for n in [*numbers, {option: "float32"}])
+
+
 def kernel_format(number: FixedFormat, rounding: Rounding, overflow: Overflow) -> Format:
     """Return a fixed-point format, and how results get into it, as kernels take it."""
     bits = number.value_bits + number.signed

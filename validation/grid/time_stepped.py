@@ -41,7 +41,7 @@ from validation.grid.kernels.forward import forward
 from validation.grid.kernels.numbers import FIXED, Noise, Number
 from validation.grid.kernels.tables import N_QUANTITIES, Clocked, Events, Fired, Reads, Rules, Sums
 from validation.grid.localisation import Departure, localised
-from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum
+from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum, steps_and_formats
 from validation.grid.scheme import Propagators, factors
 from validation.grid.solution import GridSolution, States
 from validation.grid.steps import InputRounding, grid_trains, number_of_samples, number_of_steps, to_steps
@@ -270,13 +270,7 @@ class TimeStepped:
     @staticmethod
     def settings() -> tuple[dict[str, Any], ...]:
         """Return time steps from 1 ms to 10 us with fixed-point formats of 16 to 32 bits, and with float32."""
-        numbers = [
-            {"number": number, "rounding": rounding}
-            for number in ("s8.7", "s8.11", "s16.15", "s12.19")
-            for rounding in ("down", "half_up", "stochastic")
-        ]
-        steps = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
-        return tuple({"time_step": h} | n for h in steps for n in [*numbers, {"number": "float32"}])
+        return steps_and_formats("number")
 
     def localised(
         self,

@@ -18,6 +18,7 @@ from eventsolve.magnitudes import warn_of_step
 from eventsolve.network import LIF, Network, Population
 from validation.fixedpoint import FixedFormat, Rounding
 from validation.grid.first_spikes import read_loss
+from validation.grid.number import steps_and_formats
 from validation.grid.steps import check_network, grid_trains, number_of_samples, number_of_steps, to_steps
 from validation.spinnaker2 import batched, packetwise
 from validation.spinnaker2.arithmetic import Arithmetic, Array, Calculator, check_range, decode, with_bits
@@ -157,13 +158,7 @@ class SpiNNaker2Core:
     @staticmethod
     def settings() -> tuple[dict[str, Any], ...]:
         """Return time steps from 1 ms to 10 us with formats of 16 to 32 bits, each rounding, and float32."""
-        numbers = [
-            {"format": name, "rounding": rounding}
-            for name in ("s8.7", "s8.11", "s16.15", "s12.19")
-            for rounding in ("down", "half_up", "stochastic")
-        ]
-        steps = (1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
-        return tuple({"time_step": h} | n for h in steps for n in [*numbers, {"format": "float32"}])
+        return steps_and_formats("format")
 
     def localised(
         self, problem: es.Problem, record: Record, *, previous: Network | None = None, rtol: float = 0.0
