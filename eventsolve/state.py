@@ -17,10 +17,11 @@ from eventsolve.interrupts import call
 from eventsolve.kernels.cells import states_at
 from eventsolve.kernels.tables import Neurons, States
 from eventsolve.kernels.times import time_after, time_later
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
 from eventsolve.spiketrains import SpikeTrains
+from eventsolve.typing import Key
 
 
 @dataclass(frozen=True, eq=False, repr=False)

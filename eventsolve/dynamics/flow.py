@@ -29,13 +29,13 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call, interruptible
 from eventsolve.kernels.tables import Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
-from eventsolve.network import Key, Network
+from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
 from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State, delays_of, neurons_of
-from eventsolve.typing import Integers, Reals
+from eventsolve.typing import Integers, Key, Reals
 
 VOLTAGE, RELEASE, CURRENT, SPIKE = range(4)
 KINDS = ("V", "release", "I", "spike")
