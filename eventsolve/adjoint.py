@@ -224,10 +224,10 @@ def vjp(
     ----------
     solution : Solution
     cotangents : mapping of population to array_like, (n_spikes,)
-        For every spike of the populations named, in the order of ``solution.spikes[population].times``.
+        One for every spike of the named populations, in the order of ``solution.spikes[population].times``.
     wrt : collection of str, optional
         What to differentiate with respect to, by the names of :class:`Gradients`: "weight", "delay", "tau_mem", ...,
-        "spike_times". Only that is computed; by default all. It changes no bit of what is.
+        "spike_times". Only those gradients are computed, with the same bits; by default all.
     reduction : {"sum", "none"}
         Sum over the samples, or keep each sample's own gradient.
     threads : int, optional

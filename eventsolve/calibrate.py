@@ -131,7 +131,7 @@ def calibrate(
     threads: int | None = None,
     progress: bool = False,
 ) -> Calibration:
-    """Find the parameters with which a network makes spikes that were measured.
+    """Find the parameters with which a network makes the measured spikes.
 
     Along the measured spikes (:func:`eventsolve.observe`) each spike says V = v_threshold: the parameters are those
     with the least squares of the residuals V - v_threshold, each divided by its noise. As V at a spike follows from
@@ -141,7 +141,7 @@ def calibrate(
     Parameters
     ----------
     network : Network
-        What is believed of the chip: its data sheet.
+        What is believed about the chip: its data sheet.
     inputs, spikes : mapping of str to SpikeTrains
         As in :func:`eventsolve.observe`. Populations whose spikes are not given are solved.
     t_end : float
@@ -158,10 +158,10 @@ def calibrate(
         Only these populations, and projections to them; by default all whose spikes are given.
     time_noise, voltage_noise : float, optional
         Standard deviations of spike times in seconds (of a jitter, or of a grid: its step / sqrt(12)) and of
-        thresholds. What a spike's residual may be is what both make of it. By default times are exact, and the noise
-        of thresholds is estimated from the residuals.
+        thresholds. Both together give the noise of a spike's residual. By default times are exact, and the noise of
+        thresholds is estimated from the residuals.
     loss : {"linear", "soft_l1", "cauchy"}
-        As of ``scipy.optimize.least_squares``: how far residuals count that are larger than the noise.
+        As in ``scipy.optimize.least_squares``: how much residuals count that are larger than the noise.
     unmatched : bool
         Whether spikes may be lost and extra: measured ones at which V is far from any threshold are left out, and
         crossings that are far beyond it and were not reported are put in, until neither is found any more.
@@ -182,8 +182,9 @@ def calibrate(
 
     Notes
     -----
-    Standard errors are those of the least squares: the spread of the residuals, sample by sample where there are at
-    least ten (which allows for noise that is not the same for all, and is common to a sample), else of all of them.
+    Standard errors are those of the least squares, from the spread of the residuals: of samples where there are at
+    least ten (which allows for noise that differs between samples and is common within one), otherwise of all
+    residuals.
 
     Examples
     --------

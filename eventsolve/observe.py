@@ -191,7 +191,7 @@ def observe(
     max_spikes: int = MAX_SPIKES,
     threads: int | None = None,
 ) -> Observation:
-    r"""Return what follows for a network from spikes that are given, such as those that a chip was seen to make.
+    r"""Return the solution of a network along given spikes, such as those that were measured on a chip.
 
     V and I are those that the given spikes make where they arrive, and V is reset where a neuron's own are: nothing
     is compared with a threshold. Populations whose spikes are not given are solved, with what the given ones send
@@ -234,7 +234,7 @@ def observe(
         A gradient through a spike at which the slope is not positive, or does not exist, does not: either it is an
         UndefinedGradientError when it is asked for, or nothing flows through such spikes, which ``slopes`` shows.
     max_spikes : int
-        Of populations that are solved, as in :func:`solve`.
+        For populations that are solved, as in :func:`solve`.
     threads : int, optional
         As in :func:`solve`.
 
@@ -248,9 +248,9 @@ def observe(
         As :func:`solve`; and if spikes name no population, are of another size or number of samples, lie after t_end,
         within the refractory period after the neuron's spike before, or are those of an LI or other than the inputs.
     TypeError
-        If spikes are no mapping to SpikeTrains.
+        If spikes are not a mapping to SpikeTrains.
     SpikeBudgetError, RepeatedSpikeError
-        As :func:`solve`, of populations that are solved.
+        As :func:`solve`, for populations that are solved.
 
     Notes
     -----

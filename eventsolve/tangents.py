@@ -83,9 +83,9 @@ def jvp(
     solution : Solution
     direction : mapping of str to mapping
         How far each number moves for a step of 1, as :class:`Gradients` has its derivatives:
-        ``{"weight": {("in", "hidden"): dw}, "tau_mem": {"hidden": 1e-3}}``. Numbers are of either sign, and stand for a
-        whole projection or population where only one is given; what is not named does not move. ``"spike_times"``
-        moves inputs; spikes of other populations are emitted so much later, beside what moves them.
+        ``{"weight": {("in", "hidden"): dw}, "tau_mem": {"hidden": 1e-3}}``. Numbers have either sign; a single number
+        stands for a whole projection or population; what is not named does not move. ``"spike_times"`` moves inputs;
+        spikes of other populations are emitted so much later, in addition to what else moves them.
     loss : Loss, optional
         From :mod:`eventsolve.losses`.
     reduction : {"mean", "sum", "none"}

@@ -208,7 +208,7 @@ def continuation(
     Parameters
     ----------
     network : Network
-        Whose numbers are those that do not move.
+        Gives all numbers that do not move.
     parameter : tuple or mapping
         ``(name, key, place)`` is one number, whose value runs over the range: ``("weight", ("in", "out"), (0, 3))``,
         by (post, pre), ``("delay", ...)`` alike, ``("tau_mem", "out", 2)`` or another parameter of a neuron, and
@@ -216,7 +216,7 @@ def continuation(
         numbers at once. A mapping is a direction, as :func:`eventsolve.jvp` takes it, and the value how far the network
         and its inputs are moved along it: 0 is where they are.
     over : (float, float)
-        From the smaller to the larger value; of an orbit from the first value, where it is, to the other one.
+        From the smaller to the larger value; an orbit is followed from the first value, where it is, to the other one.
     of : Solution, Problem or Orbit
         Of one sample: gives inputs and t_end. Its own network need not be this one. An orbit gives the inputs of its
         period, and at the first value the network has one near it, with as many spikes of each neuron.
@@ -227,7 +227,7 @@ def continuation(
     max_solves : int
         How many networks, or orbits, may be solved.
     crossing : bool
-        Of an orbit, whether to follow also the branches that cross it, once it has ended: those of twice the period
+        For an orbit, whether to follow the branches that cross it as well, once it has ended: those of twice the period
         from every flip on, up to 16 times the period, and those that cross where a multiplier passes +1. Each is
         followed until it leaves the range or ends.
     max_bytes : int
@@ -239,12 +239,12 @@ def continuation(
     Returns
     -------
     Continuation or OrbitContinuation
-        The latter of an orbit.
+        The latter for an orbit.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is something else, or the network at the first value is none: of the wrong sign, say.
+        If an argument is something else, or there is no such network at the first value, as with a wrong sign.
     NoOrbitError
         If the network has no such orbit at the first value.
     ContinuationError
@@ -255,8 +255,8 @@ def continuation(
 
     Notes
     -----
-    That there is no further event is no proof: two that cancel, close together, and without a sign in any distance or
-    its derivative at the points beside them, would be missed. :func:`eventsolve.trust_radius` proves it of a box.
+    It is not proven that there is no further event: two close events that cancel, without a trace in any distance or
+    its derivative at the points beside them, would be missed. :func:`eventsolve.trust_radius` gives a proof for a box.
 
     Examples
     --------

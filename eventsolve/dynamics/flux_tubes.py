@@ -117,13 +117,13 @@ def flux_tube(
     Parameters
     ----------
     solution : Solution
-        Of one sample, from time 0 on. Long enough for what dies out to have done so.
+        One sample, from time 0 on, long enough for perturbations that die out to have done so.
     of : str or mapping, optional
         ``"v_initial"``, ``"i_initial"`` or multiples of both, as for :func:`eventsolve.trust_radius`. By default V
         of every neuron that spikes, by multiples of v_threshold - v_reset.
     sizes : array_like, (n_sizes,), optional
-        Of perturbations: the largest of all multiples. By default 9 from a tenth of the first-order radius on, up to a
-        thousand times that, or to where a neuron would start at its threshold.
+        Sizes of the perturbations: the largest of all multiples. By default 9 from a tenth of the first-order radius
+        on, up to a thousand times that, or to where a neuron would start at its threshold.
     n_directions : int
         Random perturbations, each at every size; 0 for the radii alone.
     seed : int

@@ -185,8 +185,8 @@ def lyapunov_spectrum(
     t : float
         How long exponents are averaged over, in seconds.
     k : int
-        How many. At most as many as there are neurons, and neurons with exponential synapses: every one of them has a
-        voltage, or a release, and a current. Further coordinates, of spikes on their way, follow from these in time.
+        How many exponents: at most one for every neuron (its voltage or release) and one for every neuron with
+        exponential synapses (its current). The coordinates of spikes in flight follow from these in time.
     inputs : mapping of str to SpikeTrains, or callable, optional
         Spikes of the network's inputs until ``transient + t`` after the beginning, with a sample for each trajectory.
         Or a function of two times in seconds that returns those after the first, up to the second: of any length, in
@@ -194,11 +194,11 @@ def lyapunov_spectrum(
     transient : float, optional
         How long to wait first, in seconds: by default t / 4. Vectors turn to their directions in its second half.
     seed : int
-        Of the vectors to begin with.
+        Seed of the initial vectors.
     max_spikes : int
-        How many spikes a trajectory may have, as a runaway loop has without end.
+        How many spikes a trajectory may have; a runaway loop has more.
     executor : concurrent.futures.Executor, optional
-        Shares the trajectories out; the result does not depend on it.
+        Computes trajectories in parallel; the result does not depend on it.
     progress : bool
         Whether to show a progress bar on stderr: of the time, or with an executor of trajectories.
 
@@ -216,8 +216,8 @@ def lyapunov_spectrum(
         If the network falls silent, has more than max_spikes, or would spike twice at one time, or a spike grazes its
         threshold so that no derivative exists; with what was found until then.
     Interrupted
-        At a KeyboardInterrupt, with the spectrum of the trajectories that were done; if none was, of the one under way;
-        None before its first block is done.
+        After a KeyboardInterrupt, with the spectrum of the finished trajectories; if none has finished, of the current
+        one, or None before its first block is done.
 
     Examples
     --------

@@ -54,11 +54,11 @@ class PhaseResponse(Frozen):
     onto : {"V", "I"}
         Whether the kick adds to its voltage, as a delta synapse does, or to its current.
     kick : float or None
-        By how much, in the unit of V; None for an infinitesimal one.
+        Its size in the unit of V; None for an infinitesimal kick.
     period : float
         Seconds, of the orbit.
     phases : ndarray of float64, (n,)
-        When, as a part of the period after the first spike of the orbit's reference neuron, in [0, 1).
+        When the kick comes: a fraction of the period, in [0, 1), after the first spike of the orbit's reference neuron.
     advance : ndarray of float64, (n,)
         In seconds, between plus and minus half a period; of an infinitesimal kick in seconds per unit of it. Positive:
         spikes come earlier. Of a trajectory that has not settled on the orbit it means nothing.
@@ -111,13 +111,15 @@ def phase_response(
     onto : {"V", "I"}
         Whether V is moved, which a neuron that is held after a spike ignores, or I.
     kick : float, optional
-        By how much, in the unit of V. By default it is infinitesimal, and the response is the exact derivative, from
-        the adjoint of the orbit's equations; else the network is solved with the kick until it has settled.
+        Size of the kick in the unit of V. By default the kick is infinitesimal, and the response is the exact
+        derivative, from the adjoint of the orbit's equations; otherwise the network is solved with the kick until it
+        has settled.
     phases : int or array_like, (n,)
-        When it comes, in [0, 1) of a period after the first spike of the orbit's reference neuron; or so many of them,
-        in the middles of equal parts.
+        When the kick comes, in [0, 1) of a period after the first spike of the orbit's reference neuron; or how many
+        phases, in the middles of equal parts of the period.
     periods : int, optional
-        How many to solve after a finite kick; by default until 1e-13 is left of a small perturbation, 2000 at most.
+        How many periods to solve after a finite kick; by default until 1e-13 of a small perturbation is left, at most
+        2000.
     threads : int, optional
         As in ``solve``, which is given all finite kicks as one batch.
 

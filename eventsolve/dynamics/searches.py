@@ -50,18 +50,18 @@ def periodic_orbit(
         One sample of one period of the inputs, in [0, period] seconds; left out, or without any spike, for an orbit
         that the network makes by itself.
     period : float, optional
-        Of the inputs, in seconds; has to be given with them. The orbit's own may be a multiple.
+        Period of the inputs in seconds, required with inputs. The orbit's own period may be a multiple of it.
     transient : float, optional
-        For how many seconds the trajectory may take to settle. By default 200 periods of the inputs, or 200 times the
+        How long the trajectory may take to settle, in seconds. By default 200 periods of the inputs, or 200 times the
         longest of the network's time constants, delays and refractory periods.
     initial : State, optional
         Where the trajectory begins, as for :func:`eventsolve.solve`; its time has to be a multiple of a period.
     guess : Orbit, or (spikes, period), optional
-        Begin with these spikes of one period instead of a trajectory, of each population of neurons, in seconds, and
-        with this period; found is an orbit with as many spikes of each neuron, stable or not. An orbit may be one of
-        another network with the same neurons.
+        Start from these spikes of one period (of each population of neurons, in seconds) and this period instead of a
+        trajectory. The orbit that is found has as many spikes of each neuron, and may be unstable. A guess may be the
+        orbit of another network with the same neurons.
     most : int
-        Up to which multiple of the inputs' period, or number of spikes of the reference neuron, to look for one.
+        The largest multiple of the inputs' period, or number of spikes of the reference neuron, to try.
     max_spikes : int
         How many spikes the trajectory may have.
     progress : bool

@@ -59,7 +59,7 @@ class Sensitivity(Frozen):
         dt in seconds of every such spike for a step of every number of that name and key, in the order in which ``of``
         has them: synapses as ``Projection.weights``, neurons, input spikes.
     way : {"vjp", "jvp"}
-        Whether it was gone back from every spike, or forwards from every number.
+        Whether the derivatives come from a pass back for every spike, or forwards for every number.
     solution : Solution
     """
 
@@ -134,11 +134,12 @@ def sensitivity(
     of : str or mapping of str to mapping
         What moves, as for :func:`eventsolve.trust_radius`: ``"weight"``, ``"delay"``, a parameter of neurons, with
         ``"v_initial"`` and ``"i_initial"`` the state at the start, or ``"spike_times"`` of inputs. A mapping gives
-        multiples: a step of 1 moves each number by its own, those with 0 are not looked at and have derivatives of 0.
+        multiples: a step of 1 moves each number by its own multiple; numbers with multiple 0 are skipped, and their
+        derivatives are 0.
     spikes : str or mapping of str to array_like of int, optional
         A population, or places in its ``solution.spikes``; by default all spikes that the network makes.
     max_bytes : int
-        That the blocks may take.
+        How much memory the blocks may take.
     threads : int, optional
         As in ``solve``.
     progress : bool
@@ -149,7 +150,7 @@ def sensitivity(
     TypeError
         If ``solution`` is not a Solution.
     ValueError
-        For unknown names, places that there are not, or blocks that take more than ``max_bytes``.
+        For unknown names or places, or blocks that take more than ``max_bytes``.
     UndefinedGradientError
         If a spike that moves grazes its threshold.
 

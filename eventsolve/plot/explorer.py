@@ -295,7 +295,8 @@ def explore(
 ) -> Explorer:
     """Explore a network with sliders: raster, voltages, margins, and what each change crosses.
 
-    In a notebook ``explore(...).widget()`` shows sliders; the explorer itself shows as a picture, without any.
+    In a notebook ``explore(...).widget()`` shows sliders; the explorer itself is displayed as a picture without
+    sliders.
 
     Parameters
     ----------
@@ -306,13 +307,13 @@ def explore(
         Seconds.
     sliders : mapping of str to (parameter, low, high), optional
         By name: any weight, delay, drive, time constant, input spike or direction of many, as
-        :func:`eventsolve.continuation` takes them. By default, from half to twice of what they are, the weights of each
-        projection, its delays if there are some, and the time constants of each population; and its v_leak, a drive,
-        by up to v_threshold - v_reset.
+        :func:`eventsolve.continuation` takes them. By default, from half to twice their values, the weights of each
+        projection, its delays if there are some, and the time constants of each population; and its v_leak, a drive, by
+        up to v_threshold - v_reset.
     watch : mapping of population to sequence of int, optional
-        Of which neurons the voltage is drawn; by default of the first three of the last population.
+        Neurons whose voltage is drawn; by default the first three of the last population.
     max_spikes : int
-        As for :func:`eventsolve.solve`: beyond, the last picture stays.
+        As for :func:`eventsolve.solve`; beyond it, the last picture stays.
 
     Returns
     -------
@@ -321,8 +322,8 @@ def explore(
     Raises
     ------
     ValueError
-        As :func:`eventsolve.solve` and :func:`eventsolve.continuation`, or for a range that is none, or at whose ends
-        a number is out of its bounds.
+        As :func:`eventsolve.solve` and :func:`eventsolve.continuation`, or for an empty range, or one at whose ends a
+        number is out of its bounds.
     """
     instance("network", network, Network)
     if sliders is not None:

@@ -121,8 +121,8 @@ class Gaps(Distances):
 class Margins(Frozen):
     """How far a solution is from another order of events. Each field is by spiking population.
 
-    Events of a neuron are its spikes, the ends of its refractory periods and its arrivals; those of weight 0 are none,
-    and nothing is looked at after t_end. With ``nearest`` only so many of each kind, population and sample are kept.
+    Events of a neuron are its spikes, the ends of its refractory periods and its arrivals, except those of weight 0;
+    nothing after t_end is looked at. With ``nearest`` only so many of each kind, population and sample are kept.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class Margins(Frozen):
         vanish, or at the arrival, behind which it would pass. Of a spike that a delta synapse triggers: how far that
         lifts V beyond the threshold.
     slope : mapping of str to Distances
-        V' of every spike that crosses the threshold, in the unit of V per second.
+        V' at every spike that crosses the threshold, in the unit of V per second.
     gap : mapping of str to Gaps
         Seconds between every arrival and the spike or release before it, and the one after it, and between a neuron's
         last spike and t_end. What an arrival causes at once has no gap from it, nor has an own spike from its arrival
@@ -205,7 +205,7 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
     ----------
     solution : Solution
     nearest : int, optional
-        Keep only so many of each kind, population and sample, those with the smallest distances.
+        How many to keep of each kind, population and sample: those with the smallest distances.
     threads : int, optional
         As in ``solve``; the result has the same bits for any number.
 

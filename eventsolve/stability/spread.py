@@ -64,9 +64,9 @@ def spread(
 ) -> Spread:
     """Return how far every spike time, and a loss, vary with the numbers of a network, to first order and exactly.
 
-    The variance of a spike time is d^T C d, with the covariance C of the numbers and the time's derivatives d by
-    them. It holds for variations so small that no spike appears, vanishes or changes places: ``trust_radius`` says
-    how small that is, and larger ones have to be sampled.
+    The variance of a spike time is d^T C d, with the covariance C of the numbers and the derivatives d of the time with
+    respect to them. It holds for variations so small that no spike appears, vanishes or changes places:
+    ``trust_radius`` says how small that is, and larger ones have to be sampled.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def spread(
     Raises
     ------
     TypeError, ValueError, UndefinedGradientError
-        As :func:`jvp`, which is called once for every cause: of single numbers, once for each that varies.
+        As :func:`jvp`, which is called once for every cause, or once for every single number that varies.
 
     Examples
     --------

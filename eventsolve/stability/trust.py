@@ -122,11 +122,11 @@ def trust_radius(
     executor: Executor | None = None,
     progress: bool = False,
 ) -> TrustRadius | RadiusEstimate:
-    """Return how far numbers may move before the order of events changes: certified, and to first order beside it.
+    """Return how far numbers may move before the order of events changes: certified, and to first order.
 
     Certificates of boxes, as of ``certify(solution, radii=...)``, are sought by bisection of the radius until one fails
     within a factor of 2**(1/8); where the first-order estimate is inf, up to a radius of 1. Balls over-estimate what a
-    box of networks can do, so that the order may in truth stay for longer.
+    box of networks can do, so that the true radius may be larger.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def trust_radius(
         False for the estimate to first order alone, in which every distance is linear: milliseconds for a sample, and
         no proof.
     threads : int, optional
-        Of the estimate, as in ``solve``; the result has the same bits for any number.
+        For the estimate, as in ``solve``; the result has the same bits for any number.
     executor : concurrent.futures.Executor, optional
         To certify samples in parallel processes.
     progress : bool
