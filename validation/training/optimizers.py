@@ -1,9 +1,7 @@
 """Rules by which gradients change weights: pure functions of float64 arrays, whatever those belong to.
 
-Two programs have an Adam of their own, for their bits: the optimizer program of SpiNNaker2
-(:mod:`validation.spinnaker2.optimizer_program`, and :mod:`validation.tasks.yin_yang.optimizer`, the same in the number
-formats of any engine), with weight decay in the gradient and every stored number rounded; and DelGrad's trainings
-(:mod:`validation.brainscales2.training`), with a rate for weights and one for delays.
+A chip's own optimizer program, with weight decay in the gradient and every stored number rounded, and a published
+training with a rate for each kind of parameter have an Adam of their own beside them, for the sake of their bits.
 """
 
 from __future__ import annotations
