@@ -33,7 +33,7 @@ def test_what_is_on_its_way_is_that_of_the_state_in_every_chunk():
     n_samples = 2 * chunk_ranges(10**6)[0][1] + 3
     state, solution = going_on(n_samples)
     assert len(solution.chunks) > 2
-    train, given = box_of(solution).carried["n"], state.on_the_way["n"]
+    train, given = box_of(solution).carried["n"], state.in_flight["n"]
     np.testing.assert_array_equal(train.times.middle, given.times)
     np.testing.assert_array_equal(train.samples, given.samples)
     np.testing.assert_array_equal(train.neurons, given.neurons)

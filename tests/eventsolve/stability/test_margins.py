@@ -329,8 +329,8 @@ def test_own_arrivals_have_an_order_by_nature():
 
 @pytest.mark.parametrize("delay", [0.0, 1e-3, 5e-3])
 @pytest.mark.parametrize("synapse", ["exponential", "delta"])
-def test_the_surplus_of_a_spike_is_without_what_it_sends_to_itself(delay, synapse):
-    """Without the spike that does not arrive: V goes on to its peak at 1 + surplus, as in the network without loop."""
+def test_the_overshoot_of_a_spike_is_without_what_it_sends_to_itself(delay, synapse):
+    """Without the spike that does not arrive V goes on to its peak at 1 + overshoot, as in the network without loop."""
 
     def net(loop):
         net = es.Network()
@@ -342,7 +342,7 @@ def test_the_surplus_of_a_spike_is_without_what_it_sends_to_itself(delay, synaps
         return net
 
     inputs = {"in": es.SpikeTrains.from_lists([[[0.0]]])}
-    found, wanted = (es.margins(es.solve(net(loop), inputs, 30e-3)).surplus["n"] for loop in (True, False))
+    found, wanted = (es.margins(es.solve(net(loop), inputs, 30e-3)).overshoot["n"] for loop in (True, False))
     assert wanted.values.size == 1
     # V peaks where I = V, at s = ln(4) 20/3 ms, at 10/3 (4^(-1/3) - 4^(-4/3)), above 1
     assert wanted.values[0] == pytest.approx(10 / 3 * (4 ** (-1 / 3) - 4 ** (-4 / 3)) - 1.0, rel=1e-12)
@@ -359,13 +359,13 @@ def test_what_an_earlier_spike_sends_to_its_own_neuron_does_cut_a_surplus_off():
     first, second = alone.spikes["n"].times[:2].tolist()
     loop = net.cut_at(())
     loop.connect("n", "n", [[1e-3]], delay=second + 0.1e-3 - first)
-    of = es.margins(es.solve(loop, inputs, second + 0.05e-3)).surplus["n"]
+    of = es.margins(es.solve(loop, inputs, second + 0.05e-3)).overshoot["n"]
     assert of.values.size == 2
     solution = es.solve(loop, inputs, 30e-3)
     assert solution.spikes["n"].times[1] == second
-    of = es.margins(solution).surplus["n"]
+    of = es.margins(solution).overshoot["n"]
     cut = of.values[of.times == second]
-    uncut = es.margins(alone).surplus["n"]
+    uncut = es.margins(alone).overshoot["n"]
     assert 0.0 < cut[0] < 0.5 * uncut.values[uncut.times == second][0]
 
 
