@@ -1,6 +1,8 @@
 """Where a record does not tell several explanations apart, does a verdict tell all of them?"""
 
+import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ from tests import planted_records
 from tests.clocked_program import Program
 from tests.planted_records import FAULTS
 from validation.diagnosis import backward, diagnose, forward, published
-from validation.diagnosis.evidence import evidence_of
-from validation.diagnosis.twins import Clock, Twin
+from validation.diagnosis.evidence import differing, evidence_of
+from validation.diagnosis.twins import Clock, Twin, distinct
 from validation.diagnosis.work import Work
 from validation.grid import TimeStepped
+from validation.grid.scheme import Propagators
 from validation.loihi2 import Loihi2
 from validation.oracle import oracle
 
@@ -166,3 +169,52 @@ def test_the_defaults_of_a_target_come_first_and_equal_settings_are_told():
     known = published.recognised(evidence, Work(5.0))
     assert known.target.percentile == 100.0
     assert known.alike
+
+
+@pytest.mark.parametrize("kind", ["plain", "delays", "recurrent", "refractory", "subtract"])
+def test_current_before_voltage_with_a_step_of_transport_has_the_same_spikes(kind):
+    problem = replace(planted_records.problem(kind, 1), loss=None)
+    evidence = evidence_of(problem, TimeStepped(STEP).run(problem), STEP)
+    for propagators in get_args(Propagators):
+        for late in (1, 2):
+            scheme = Clock(propagators, "current_first", late, points="0..n", inclusive=late == 2)
+            other = scheme.by_voltage(problem.network)
+            assert (other.order, other.transport) == ("voltage_first", late - 1)
+            one, two = (Twin(s).answer(evidence, problem).spikes for s in (scheme, other))
+            assert all(len(rows) and differing(rows, two[name]) == 0 for name, rows in one.items())
+
+
+def test_where_current_before_voltage_has_other_spikes_it_is_another_scheme(given):
+    """With a current from the start, delta synapses, inputs in their own step, or no transport."""
+    late = Clock(order="current_first", transport=1)
+    for scheme in (replace(late, input_transport=0), replace(late, transport=0)):
+        assert scheme.by_voltage(given.network) == scheme
+    neuron = replace(given.network.population("hidden").neuron, i_initial=3.0)
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, es.LIF(tau_mem=20e-3, tau_syn=5e-3))
+    net.connect("in", "out", [[1.2]], synapse="delta")
+    inputs = {"in": es.SpikeTrains.from_lists([[[3e-3, 17e-3]]])}
+    charged = replace(given, network=given.network.with_neurons({"hidden": neuron}), loss=None)
+    for problem in (charged, es.Problem(net, inputs, 40e-3)):
+        assert late.by_voltage(problem.network) == late
+        evidence = evidence_of(problem, TimeStepped(STEP).run(problem), STEP)
+        one, two = (Twin(s).answer(evidence, problem).spikes for s in (late, Clock()))
+        assert any(differing(rows, two[name]) for name, rows in one.items())
+
+
+def test_schemes_that_always_have_the_same_spikes_are_told_as_one(given, right):
+    record = replace(right, gradients={}, loss_values=None)
+    found = diagnose(given, record)
+    assert "(exact propagators, inputs to the nearest step, float64; spikes are always the same" in found.name
+    assert "; or: " not in found.name
+    assert distinct([Clock(), Clock(order="current_first", transport=1)], given.network) == [Clock()]
+
+
+def test_settings_that_few_spikes_do_not_tell_apart_are_not_tuned_either(given, right):
+    """All variants of a target are as many guesses where their other settings are searched for, too."""
+    evidence = replace(evidence_of(given, right, STEP), numbers={})
+    every = list(published._variants(evidence, math.inf))
+    few = list(published._variants(evidence, 1))
+    assert max(len(variants) for _, variants in every) > 1
+    assert {entry: len(variants) for entry, variants in few} == {entry: 1 for entry, _ in every}

@@ -16,7 +16,7 @@ from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfi
 from validation.diagnosis.guesses import Guess
 from validation.diagnosis.twins import Clock, Scheme, Twin
 from validation.diagnosis.work import Work, cost
-from validation.diagnosis.writing import PLAIN_FACTOR, Slip, label, loose_slips, slips_of
+from validation.diagnosis.writing import NEARLY, PLAIN_FACTOR, Slip, label, loose_slips, slips_of
 from validation.grid.flaws import NONE, Flaws
 
 LOOSE = 0.1
@@ -121,6 +121,9 @@ class Found:
         Other names of the same.
     several : bool
         Whether it is the same thing with another number at each of several places.
+    free : bool
+        Whether a factor that no convention explains is told beside other things, or another one at each of several
+        places: as many numbers as are explained are made up for it.
     """
 
     name: str
@@ -132,6 +135,17 @@ class Found:
     edits: int = 1
     rivals: tuple[str, ...] = ()
     several: bool = False
+    free: bool = False
+
+    @property
+    def single(self) -> bool:
+        """Whether it supposes one thing only, and no number for each that it explains."""
+        return self.edits == 1 and not self.free
+
+    @property
+    def nearly_all(self) -> bool:
+        """Whether it leaves but little of the misfit."""
+        return self.after <= NEARLY**2 * self.before
 
 
 def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
@@ -234,6 +248,7 @@ def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) ->
         after,
         len(kinds),
         several=True,
+        free=len(texts) > 1 and any(text.startswith(PLAIN_FACTOR) for text in texts),
     )
 
 
@@ -262,7 +277,7 @@ class Guessed:
     whole : tuple of Found
         Guesses that leave nothing but rounding.
     halves : tuple of Found
-        Those that do so together with a slip of writing.
+        Those that put some numbers right, and all others together with one slip of writing.
     """
 
     whole: tuple[Found, ...]
@@ -348,13 +363,17 @@ def _tried(
         after = sum(min(1.0, value) ** 2 for value in values.values())
         where = places(evidence, fit.off)
         if not off and any(place in values for place in fit.off):
-            whole.append(Found(guess.name, where, guess.kind, fit.twin, fit.total, after))
-        elif 0 < len(off) < len(values) and not whole:
+            found = Found(guess.name, where, guess.kind, fit.twin, fit.total, after)
+            if found.nearly_all:
+                whole.append(found)
+        elif off and not whole and any(place in values and place not in off for place in fit.off):
             by_place = _written(evidence, answer, off, wide)
             if by_place:
                 slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
-                name, edits = f"{guess.name}; besides, {slip.name}, at {slip.where}", 1 + slip.edits
-                halves.append(Found(name, where, guess.kind, fit.twin, fit.total, slip.after, edits))
+                name = f"{guess.name}; besides, {slip.name}, at {slip.where}"
+                found = Found(name, where, guess.kind, fit.twin, fit.total, slip.after, 2)
+                if slip.single and found.nearly_all:
+                    halves.append(found)
     return Guessed(
         tuple(
             sorted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -498,11 +498,12 @@ def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
         yield Guess(name, where, replace(evidence.problem, network=network))
 
 
-def delayed(evidence: Evidence, found: Sequence[Base], work: Work) -> list[Moved]:
-    """Return the delays with which a scheme has the recorded spikes."""
+def delayed(evidence: Evidence, found: Sequence[Base], on: Container[Scheme]) -> list[Moved]:
+    """Return the delays with which one ``on`` some schemes has the recorded spikes: so few that all are tried."""
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
     few = _few(evidence)
-    return [moved for base in different(found) for moved in _plain(evidence, few, found, base, every, work)]
+    work, bases = Work(math.inf), different([base for base in found if base.scheme in on])
+    return [moved for base in bases for moved in _plain(evidence, few, found, base, every, work)]
 
 
 def _first(evidence: Evidence, off: Mapping[str, int]) -> int:

@@ -85,16 +85,15 @@ def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recogn
     as another reason does.
     """
     slipped = None
-    for entry, variants in _variants(evidence):
-        if len(variants) > told:
-            variants = [registry.target(entry, time_step=evidence.time_step)]
+    every = list(_variants(evidence, told))
+    for entry, variants in every:
         for k, target in enumerate(variants):
             found = _judged(evidence, entry, target)
             if found is not None and not found.slips:
                 others = variants[k + 1 :] if k else []  # beside the defaults there is nothing to tell
                 return replace(found, alike=tuple(_alike(evidence, entry, others, work)))
             slipped = slipped or found
-    return slipped or next(_tuned(evidence, work), None)
+    return slipped or next(_tuned(evidence, every, work), None)
 
 
 def _alike(evidence: Evidence, entry: str, others: Sequence[Target], work: Work) -> Iterator[str]:
@@ -106,19 +105,27 @@ def _alike(evidence: Evidence, entry: str, others: Sequence[Target], work: Work)
                 yield found.target.name
 
 
-def _variants(evidence: Evidence) -> Iterator[tuple[str, list[Target]]]:
-    """Yield the variants of every registered target that says which there are, of the same step."""
+def _variants(evidence: Evidence, told: float) -> Iterator[tuple[str, list[Target]]]:
+    """Yield the variants of every registered target that says which there are, of the same step.
+
+    If those are more than are ``told`` apart, the defaults are the only one.
+    """
     graded = any(quantity != "loss" for quantity, _ in evidence.numbers)
     for entry in registry.names(registry.TARGETS):
         kind = registry.kind(registry.TARGETS, entry)
         variants = getattr(kind, "variants", None)
         if variants is not None and not (graded and forward_only(kind)):
-            yield entry, list(variants(evidence.time_step))
+            found = list(variants(evidence.time_step))
+            if len(found) > told:
+                found = [registry.target(entry, time_step=evidence.time_step)]
+            yield entry, found
 
 
-def _tuned(evidence: Evidence, work: Work) -> Iterator[Recognised]:
+def _tuned(
+    evidence: Evidence, every: Sequence[tuple[str, Sequence[Target]]], work: Work
+) -> Iterator[Recognised]:
     """Yield what fits of the targets whose spikes are right, with settings that change gradients alone."""
-    for entry, target in ((e, target) for e, every in _variants(evidence) for target in every):
+    for entry, target in ((entry, target) for entry, variants in every for target in variants):
         tuned = getattr(target, "tuned", None)
         if tuned is None or _answered(evidence, target) is None:
             continue

@@ -75,6 +75,20 @@ class Clock:
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         return all(mine[name] == value for name, value in said.items() if name in mine)
 
+    def by_voltage(self, network: es.Network) -> Clock:
+        """Return the scheme in which V moves first that has the same spikes in any run of a network, or itself.
+
+        A current that decays and gets what is a step late before it moves V is, a step later, the one that moves V
+        before it decays and gets what is in time; but not that of the first step, which then decays once more.
+        """
+        neurons = [p for p in network.populations.values() if p.neuron is not None]
+        jumps = any(p.synapse == "delta" for p in network.projections.values())
+        if jumps or any(p.parameter("i_initial").any() for p in neurons):
+            return self
+        if self.order != "current_first" or not self.transport or self.input_transport is not None:
+            return self
+        return replace(self, order="voltage_first", transport=self.transport - 1)
+
     def target(self, time_step: float, number: str = "float64", **settings: str) -> TimeStepped:
         """Return the time-stepped network that follows it."""
         return TimeStepped(
@@ -198,6 +212,16 @@ def together(schemes: Sequence[Scheme | Twin]) -> str:
     return f"one of {len(every)} schemes that have the same, such as: {every[0]}"
 
 
+def distinct(schemes: Sequence[Scheme], network: es.Network) -> list[Scheme]:
+    """Return the first of those schemes that have the same spikes in any run of a network."""
+    found: dict[Scheme, Scheme] = {}
+    for scheme in schemes:
+        found.setdefault(scheme.by_voltage(network) if isinstance(scheme, Clock) else scheme, scheme)
+    return list(found.values())
+
+
+ALWAYS = "spikes are always the same with current before voltage and transport of a step more"
+"""What is said where :func:`distinct` leaves some out."""
 FEW = 2
 """Schemes that are told one by one."""
 MOST_WORK = 200_000

@@ -27,7 +27,7 @@ from validation.diagnosis.evidence import (
     relative,
 )
 from validation.diagnosis.replays import replayed
-from validation.diagnosis.twins import Scheme, Twin, together
+from validation.diagnosis.twins import ALWAYS, Scheme, Twin, distinct, together
 from validation.diagnosis.work import Work
 from validation.diagnosis.writing import label
 from validation.oracle import oracle
@@ -166,13 +166,15 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     if not bases:
         return Diagnosis("unexplained", _refused(refused), 0.0)
     written = _ranked(forward.written(evidence, bases))
-    # delays with which spikes are as late as if their times alone were
-    late = _ranked(forward.delayed(evidence, bases, work)) if written and written[0].moved.late else []
+    # delays with which spikes are as late as if their times alone were, without which that is not told
+    shifted = {scheme for r in written if r.moved.late for scheme in r.moved.schemes}
+    late = _ranked(forward.delayed(evidence, bases, shifted)) if shifted else []
     if written and written[0].off == 0 and (written[0].fits or written[0].moved.alone):
         return _moved(sorted([*written, *late], key=_order))
     if not all(r.off or not r.believed for r in late):
         return _moved([r for r in late if not r.off])
-    found: list[_Ranked] = list(written)
+    written = sorted([*written, *late], key=_order)
+    found = list(written)
     believed = [r for r in written if r.believed]
     for stage in forward.guessed(evidence, bases, work) if fits_grid else ():  # else no twin has the spikes
         for guessed in stage:
@@ -230,13 +232,15 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
     known = _published(evidence, truth, work)
     if known is not None:
         return known
-    written = backward.slips(evidence, every)
-    if written and written[0].edits == 1:
-        same = backward.alike(evidence, every, written[0], work)
+    slips = backward.slips(evidence, every)
+    written = [slip for slip in slips if not slip.free]
+    if slips and slips[0].edits == 1:
+        same = backward.alike(evidence, every, slips[0], work)
         simpler = (
-            same if written[0].several else []
+            same if slips[0].several else []
         )  # one thing on the way back in place of a slip for each number
-        return _named([*simpler, *written, *same], evidence, every)
+        if simpler or written or same:
+            return _named([*simpler, *written, *same], evidence, every)
     guessed = backward.guessed(evidence, every, work)
     found = guessed.whole or written or guessed.halves
     if found:
@@ -329,7 +333,7 @@ def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
                 if not others[0].off:
                     moved, fits = nearer, others
         slips = backward.slips(moved.evidence, fits) if fits and fits[0].off else []
-        ranked.append(_Ranked(moved, fits, slips))
+        ranked.append(_Ranked(moved, fits, [slip for slip in slips if slip.single]))
     return sorted(ranked, key=_order)
 
 
@@ -393,10 +397,13 @@ def _undecided(why: str, ranked: Sequence[_Ranked]) -> Diagnosis:
 def _explained(evidence: Evidence, truth: Answer, answer: Answer | None, twins: Sequence[Twin]) -> Diagnosis:
     twin = twins[0]
     schemes = list(dict.fromkeys(t.scheme for t in twins))
-    first = [twin, *(Twin(scheme) for scheme in schemes[1:])]
+    others = schemes[1:] if evidence.numbers else distinct(schemes, evidence.problem.network)[1:]
+    words = together([twin, *map(Twin, others)])
+    if len(others) < len(schemes) - 1:
+        words += f"; {ALWAYS}"
     return Diagnosis(
         "explained",
-        _equal(evidence, together(first), forward.lookalikes(evidence, schemes)),
+        _equal(evidence, words, forward.lookalikes(evidence, schemes)),
         1.0,
         twin=str(twin),
         costs=_costs(evidence, truth, answer),

@@ -35,6 +35,8 @@ UNITS = {
 """By what recorded times are to be multiplied, and what that says."""
 PLAIN_FACTOR = "a common factor of"
 """Which no convention explains."""
+NEARLY = 0.1
+"""Of what is off, at most, that an explanation leaves."""
 FEW = 3
 """Spikes that may be lost, or too many, one by one."""
 MOST_NEURONS = 400
@@ -261,15 +263,21 @@ def _comparable(evidence: Evidence, answer: Answer, place: Place) -> bool:
 
 
 def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
-    """Return the slips with which an answer's numbers are the recorded ones, best first, a mere factor last."""
+    """Return the slips with which an answer's numbers are the recorded ones, best first, a mere factor last.
+
+    Where a tolerance is about as wide as what is off, much would be within it: a slip leaves but little of that.
+    """
     if not _comparable(evidence, answer, place):
         return []
     got, said, scale = evidence.numbers[place], answer.numbers[place], answer.scale[place]
     found = []
     with np.errstate(over="ignore", invalid="ignore"):
+        most = NEARLY * float(np.linalg.norm(got - said))
         for name, values, size in _candidates(evidence, answer, place):
             off = misfit(got, values, size)
-            if off <= tolerance and misfit(values, said, scale) > tolerance:
+            if not (off <= tolerance and misfit(values, said, scale) > tolerance):
+                continue
+            if np.linalg.norm(got - values) <= most:
                 found.append(Slip(name, off))
     off = misfit(got, said, scale)
     with np.errstate(over="ignore"):
@@ -281,7 +289,7 @@ def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float)
     ratio = float(np.vdot(said, got)) / square if square else 0.0
     if ratio and got.size > 1 and not misfit(got, said, scale) <= tolerance:
         off = misfit(got, said * ratio, scale * abs(ratio))
-        if off <= tolerance:
+        if off <= tolerance and np.linalg.norm(got - said * ratio) <= most:
             found.append(Slip(f"{PLAIN_FACTOR} {ratio:.4g}", off))
     return found
 
