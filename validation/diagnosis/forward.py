@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -498,12 +498,21 @@ def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
         yield Guess(name, where, replace(evidence.problem, network=network))
 
 
-def delayed(evidence: Evidence, found: Sequence[Base], on: Container[Scheme]) -> list[Moved]:
-    """Return the delays with which one ``on`` some schemes has the recorded spikes: so few that all are tried."""
+def delayed(evidence: Evidence, found: Sequence[Base], like: Sequence[Scheme]) -> list[Moved]:
+    """Return the delays with which a scheme has the recorded spikes that moves states ``like`` some.
+
+    Spikes of one that sends them a step later, say, are off by other delays. They are so few that all are tried.
+    """
+    of = set(map(_moves, like))
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
     few = _few(evidence)
-    work, bases = Work(math.inf), different([base for base in found if base.scheme in on])
+    work, bases = Work(math.inf), different([base for base in found if _moves(base.scheme) in of])
     return [moved for base in bases for moved in _plain(evidence, few, found, base, every, work)]
+
+
+def _moves(scheme: Scheme) -> tuple[str, ...]:
+    """Return what of a scheme no delay makes up for."""
+    return (scheme.propagators, scheme.input_rounding) if isinstance(scheme, Clock) else ()
 
 
 def _first(evidence: Evidence, off: Mapping[str, int]) -> int:

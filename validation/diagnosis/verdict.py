@@ -167,7 +167,7 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         return Diagnosis("unexplained", _refused(refused), 0.0)
     written = _ranked(forward.written(evidence, bases))
     # delays with which spikes are as late as if their times alone were, without which that is not told
-    shifted = {scheme for r in written if r.moved.late for scheme in r.moved.schemes}
+    shifted = [scheme for r in written if r.moved.late for scheme in r.moved.schemes]
     late = _ranked(forward.delayed(evidence, bases, shifted)) if shifted else []
     if written and written[0].off == 0 and (written[0].fits or written[0].moved.alone):
         return _moved(sorted([*written, *late], key=_order))
