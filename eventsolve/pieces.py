@@ -238,7 +238,8 @@ class Stream:
 
     def part(self, k: int) -> float:
         """Return how much of the trial a piece is."""
-        return float((self.edges[k + 1] - self.edges[k]) / (self.edges[-1] - self.edges[0]))
+        whole = float(self.edges[-1] - self.edges[0])
+        return float(self.edges[k + 1] - self.edges[k]) / whole if whole > 0.0 else 1.0
 
     def piece_of(self, times: Reals) -> Places:
         """Return the piece that each time is in: one at a cut in that before it; n_pieces for what is after t_end."""

@@ -345,6 +345,17 @@ def test_a_stream_that_goes_on_has_the_gradient_for_its_state():
             np.testing.assert_allclose(getattr(found, quantity)[key], values, rtol=0, atol=2 * known)
 
 
+def test_a_trial_without_duration_is_one_piece():
+    net = es.Network()
+    net.add_population("out", 2, es.LI(20e-3, 5e-3, v_initial=[0.5, 0.2]))
+    loss = es.losses.MaxVoltageCrossEntropy("out", [0])
+    value, grads = es.value_and_grad(es.solve(net, {}, 0.0), loss)
+    found, in_pieces = es.value_and_grad_in_pieces(net, {}, 0.0, loss, 1)
+    assert found == value
+    np.testing.assert_array_equal(in_pieces.v_initial["out"], grads.v_initial["out"])
+    assert grads.v_initial["out"].any()
+
+
 def test_every_piece_but_the_last_is_solved_twice(monkeypatch):
     net, inputs = readouts()
     ends = []
