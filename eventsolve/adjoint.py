@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, overload
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsolve.checks import first_entry, index_vector, real_array, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.errors import Carrying
-from eventsolve.frozen import Frozen, FrozenMapping, read_only
+from eventsolve.frozen import Frozen, FrozenMapping, MadeWhenRead, read_only
 from eventsolve.interrupts import call
 from eventsolve.kernels.layered_adjoint import backward
 from eventsolve.kernels.recurrent_adjoint import mirror
@@ -484,6 +484,8 @@ def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:
 
 def scaled(evaluation: Evaluation, scale: float) -> Evaluation:
     """Return an evaluation whose derivatives are multiplied by a number; its values are as they were."""
+    if scale == 1.0:
+        return evaluation
     return replace(
         evaluation,
         spike_times={name: values * scale for name, values in evaluation.spike_times.items()},
@@ -506,12 +508,13 @@ def _backward(
         evaluation = replace(evaluation, spike_times=solved)
     spike_times, contributions, _ = back(solution, evaluation, wrt, per_sample, threads)
     fields = by_name(layers_of(solution.network), contributions, wrt, per_sample)
-    if "spike_times" in wrt:
-        for times in spike_times.values():
-            times.setflags(write=False)
-        fields["spike_times"] = FrozenMapping.of_read_only(spike_times)
+    for times in spike_times.values():
+        times.setflags(write=False)
     gradients = Gradients(
         **fields,
+        spike_times=FrozenMapping.of_read_only(spike_times)
+        if "spike_times" in wrt
+        else NotAskedFor("spike_times", wrt),
         silent_samples=evaluation.silent_samples,
         n_samples=solution.n_samples,
         solution=solution,
@@ -673,9 +676,11 @@ def _chunk_back(
         run, sources = solution.run_of(layer, chunk)
         own = run.own
         places = places_of(layer, own) if layer.efferents is not None else {layer.name[0]: slice(None)}
-        of_spikes = np.empty(own.times.size)
-        for name, place in places.items():
-            of_spikes[place] = errors[name]
+        of_spikes = errors[layer.name[0]]
+        if layer.efferents is not None:
+            of_spikes = np.empty(own.times.size)
+            for name, place in places.items():
+                of_spikes[place] = errors[name]
         here = joined_samples(layer, sampled, chunk.n_samples)
         boundary = _NO_BOUNDARY if cut is None else cut.neurons[layer.name]
         cotangents = Cotangents(of_spikes, solution.slopes_of_layer(k, layer), here, boundary)
@@ -709,7 +714,7 @@ def _chunk_back(
         start = 0
         for (source, size), carried in zip(sources.parts, sources.carried, strict=True):
             if source is not None:
-                errors[source] = errors[source] + source_errors[start : start + size]
+                errors[source] += source_errors[start : start + size]
             elif carried is not None and cut is not None:
                 cut.in_flight[carried] += source_errors[start : start + size]
             start += size
@@ -749,28 +754,35 @@ def _around_cycle(
 def by_name(
     layers: tuple[Layer, ...], contributions: list[list[Contribution]], wrt: tuple[str, ...], per_sample: bool
 ) -> dict[str, Mapping[Any, Any]]:
-    """Return the mappings of :class:`Gradients` but for ``spike_times``, those that were not asked for included."""
-    fields: dict[str, dict[Any, Any]] = {name: {} for name in NAMES}
+    """Return the mappings of :class:`Gradients` but for ``spike_times``, those that were not asked for included.
+
+    To give every number its name takes as long as a small network's way back: that is done once one is read.
+    """
+    n_rows = 0 if per_sample else 1
+    columns: tuple[list[Reals], ...] = ([], [], [])
     for index, layer in enumerate(layers):
-        n_rows = 0 if per_sample else 1
         shapes = ((n_rows, layer.n_synapses), (n_rows, layer.n_synapses), (n_rows, 8, layer.size))
-        d_weight, d_delay, d_parameters = (
-            joined([chunk[index][k] for chunk in contributions] or [np.zeros(shapes[k])]) for k in range(3)
-        )
-        if not per_sample:
-            d_weight, d_delay, d_parameters = d_weight[0], d_delay[0], d_parameters[0]
-        for column in (d_weight, d_delay, d_parameters):
+        for k, shape in enumerate(shapes):
+            column = joined([chunk[index][k] for chunk in contributions] or [np.zeros(shape)])
             column.setflags(write=False)  # and so is every part of it
-        for name, values in (("weight", d_weight), ("delay", d_delay)):
-            if name in wrt:
-                split = layer.bundles_by_projection(values) if layer.cyclic else layer.by_projection(values)
-                fields[name].update({p.key: read_only(p.shaped(split[p.key])) for p in layer.projections})
-        by_row = d_parameters.swapaxes(0, 1) if per_sample else d_parameters
-        for population, place, parameters in layer.parameters:
-            rows = list(by_row[..., place])
-            for name, row in parameters:
-                fields[name][population] = rows[row]
-    return {
-        name: FrozenMapping.of_read_only(fields[name]) if name in wrt else NotAskedFor(name, wrt)
-        for name in NAMES
-    }
+            columns[k].append(column if per_sample else column[0])
+    weight, delay, parameters = columns
+
+    def of_synapses(columns: list[Reals]) -> dict[Any, Any]:
+        found = {}
+        for layer, column in zip(layers, columns, strict=True):
+            split = layer.bundles_by_projection(column) if layer.cyclic else layer.by_projection(column)
+            found.update({p.key: read_only(p.shaped(split[p.key])) for p in layer.projections})
+        return found
+
+    def of_neurons(row: int, name: str) -> dict[Any, Any]:
+        return {
+            population.name: column[..., row, layer.slice_of(population.name)]
+            for layer, column in zip(layers, parameters, strict=True)
+            for population in layer.populations
+            if hasattr(population.neuron, name)
+        }
+
+    make = {"weight": partial(of_synapses, weight), "delay": partial(of_synapses, delay)}
+    make |= {name: partial(of_neurons, row, name) for row, name in enumerate(NEURON_PARAMETERS)}
+    return {name: MadeWhenRead(make[name]) if name in wrt else NotAskedFor(name, wrt) for name in make}

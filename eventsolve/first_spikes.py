@@ -15,7 +15,7 @@ from eventsolve.network import Network
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, Graze, Solution, Stopped, gather
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, stopped_error
-from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
+from eventsolve.solve_chunk import Stop, joined_trains, new_chunks, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State
 
@@ -78,10 +78,12 @@ def solve_first_spikes(
     after, t_start = (-1.0, 0.0) if initial is None else (initial.time, initial.time)
     ranges = chunk_ranges(n_samples)
     size = network.population(population).size
+    new_chunk = new_chunks(layers, inputs, initial)
 
     def solved(low: int, high: int, window: float) -> list[Part] | Stop:
-        given = new_chunk(layers, inputs, initial, low, high)
-        return _to_first_spikes(layers, given, after, t_start, population, size, window, t_end, max_spikes)
+        return _to_first_spikes(
+            layers, new_chunk(low, high), after, t_start, population, size, window, t_end, max_spikes
+        )
 
     window = t_end
     if n_samples > 4 * PILOT:

@@ -7,7 +7,7 @@ again, whichever way it came to be.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -89,6 +89,28 @@ class FrozenMapping(Mapping[Key, Value]):
         return type(self), (self._items.copy(),)
 
 
+class MadeWhenRead(FrozenMapping[Key, Value]):
+    """A FrozenMapping whose items are made once one of them is asked for, by a function that makes them read-only."""
+
+    __slots__ = ("_make",)
+    _make: Callable[[], dict[Key, Value]] | None
+
+    def __init__(self, make: Callable[[], dict[Key, Value]]) -> None:
+        object.__setattr__(self, "_make", make)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_items":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        make = self._make
+        if make is not None:  # as it is where another thread has made them meanwhile
+            object.__setattr__(self, "_items", make())
+            object.__setattr__(self, "_make", None)  # nor is what it holds kept any longer
+        return object.__getattribute__(self, "_items")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenMapping, (self._items.copy(),)
+
+
 class Frozen(Shown):
     """The base of frozen dataclasses: what they hold, but for what is private, is :func:`read_only`.
 
@@ -111,15 +133,16 @@ class Frozen(Shown):
             )
 
 
+_UNCHANGING = {type(None), bool, int, float, str, FrozenMapping, MadeWhenRead}
+
+
 def read_only(value: Any) -> Any:
     """Return arrays as views that cannot be written, also those in mappings, tuples and lists, which become tuples.
 
     Of a sparse matrix in compressed rows it is a new matrix of such arrays.
     """
-    kind = type(
-        value
-    )  # what is asked of a class itself is asked first: what an abstract one is takes longest
-    if value is None or kind is FrozenMapping:
+    kind = type(value)  # it is asked first: of what class an abstract one is takes longest
+    if kind in _UNCHANGING:
         return value
     if kind is dict:
         return FrozenMapping(value)

@@ -79,6 +79,8 @@ def means_back(
 
     (errors of the sources' spikes, d_weight, d_delay, d_parameters)
     """
+    if not means:
+        return []
     low, high = chunk_ranges(solution.n_samples)[k]
     return [
         call(

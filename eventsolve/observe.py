@@ -22,7 +22,7 @@ from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary
 from eventsolve.solution import Chunk, Gathered, Graze, Solution, gather, own_spikes, places_of
 from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, solve
-from eventsolve.solve_chunk import new_chunk, spikes_of_population
+from eventsolve.solve_chunk import new_chunks, spikes_of_population
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.margins import origins
 from eventsolve.stability.parts import places_in
@@ -278,9 +278,10 @@ def observe(
     given = _checked_spikes(network, inputs, spikes, n_samples, t_end)
     trains, grazing = _all_spikes(network, inputs, given, t_end, max_spikes, threads)
     ranges = chunk_ranges(n_samples)
+    new_chunk = new_chunks(layers, inputs, None)
 
     def work(k: int) -> tuple[Chunk, list[Trajectory]]:
-        chunk = new_chunk(layers, inputs, None, *ranges[k])
+        chunk = new_chunk(*ranges[k])
         return chunk, [_follow(layer, chunk, trains, *ranges[k], t_end) for layer in layers]
 
     followed = map_chunks(work, len(ranges), threads)

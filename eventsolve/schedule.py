@@ -187,22 +187,6 @@ class Layer:
         }
 
     @cached_property
-    def parameters(self) -> tuple[tuple[str, slice, tuple[tuple[str, int], ...]], ...]:
-        """By population the place of its neurons, and their parameters with their rows of the kernels' gradients."""
-        return tuple(
-            (
-                population.name,
-                self.slice_of(population.name),
-                tuple(
-                    (name, row)
-                    for row, name in enumerate(Neurons._fields[:-1])
-                    if hasattr(population.neuron, name)
-                ),
-            )
-            for population in self.populations
-        )
-
-    @cached_property
     def delays(self) -> Mapping[Key, Any]:
         """The delays of each projection: a number where it is that of all, else like the weight, in seconds."""
         return FrozenMapping({p.key: _delays_of(p) for p in self.projections})

@@ -386,7 +386,9 @@ class Solution(Frozen):
 
         V and I are rounded once more, so that solving on from them need not have the same bits.
         """
-        if not any((start.time < self.t_start).any() for of in self._chunks for start in of.start.values()):
+        if self.after < 0.0 or not any(  # from time 0, or from a state at t_start
+            (start.time < self.t_start).any() for of in self._chunks for start in of.start.values()
+        ):
             return self
         layers = layers_of(self.network)
         chunks = tuple(
@@ -563,7 +565,7 @@ def gather(layer: Layer, chunk: Chunk) -> Gathered:
         parts.append((None, layer.n_external, chunk.queued[layer.name]))
         carried.append(None)
     names = tuple((name, part.times.size) for name, _, part in parts)
-    if len(parts) == 1 and parts[0][1] == 0 and not parts[0][2].low.any():
+    if len(parts) == 1 and parts[0][1] == 0 and (layer.efferents is None or not parts[0][2].low.any()):
         return Gathered(parts[0][2], None, names, tuple(carried))
     nothing, nowhen = np.empty(0, np.int64), np.empty(0)
     samples, times, neurons, low = (

@@ -15,7 +15,7 @@ from eventsolve.magnitudes import warn_of_times
 from eventsolve.network import LARGEST, Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.solution import Chunk, Graze, Solution
-from eventsolve.solve_chunk import Stop, joined_trains, new_chunk, solve_chunk
+from eventsolve.solve_chunk import Stop, joined_trains, new_chunks, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State
 
@@ -137,9 +137,10 @@ def solved(
     network, inputs, initial, max_spikes = problem
     after, t_start = (-1.0, 0.0) if initial is None else (initial.time, initial.time)
     ranges = chunk_ranges(n_samples)
+    new_chunk = new_chunks(layers, inputs, initial)
 
     def work(k: int) -> tuple[Chunk, list[Graze], Stop | None]:
-        chunk = new_chunk(layers, inputs, initial, *ranges[k])
+        chunk = new_chunk(*ranges[k])
         return chunk, *solve_chunk(layers, chunk, after, t_end, max_spikes)
 
     results = map_chunks(work, len(ranges), threads)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -94,20 +95,30 @@ def spikes_of_population(own: Spikes, places: NDArray[np.int64], first: int) -> 
     )
 
 
-def new_chunk(
-    layers: tuple[Layer, ...], inputs: Mapping[str, SpikeTrains], initial: State | None, low: int, high: int
-) -> Chunk:
-    """Return the chunk of samples low..high before anything is solved."""
-    spikes = {name: _piece(trains, low, high) for name, trains in inputs.items()}
-    if initial is None:
-        start = {layer.name: initial_states(layer, high - low) for layer in layers}
-        return Chunk(high - low, spikes, {}, {}, start, {})
-    carried = {
-        name: _piece(trains, low, high, initial.low[name], initial.turns[name])
-        for name, trains in initial.in_flight.items()
-    }
-    start = {layer.name: initial.taken_over("initial", layer, low, high) for layer in layers}
-    return Chunk(high - low, spikes, carried, {}, start, {})
+def new_chunks(
+    layers: tuple[Layer, ...], inputs: Mapping[str, SpikeTrains], initial: State | None
+) -> Callable[[int, int], Chunk]:
+    """Return what gives the chunk of samples low..high before anything is solved.
+
+    Chunks of one size that begin at time 0 have the arrays of their start states in common.
+    """
+
+    @cache
+    def at_0(n_samples: int) -> dict[tuple[str, ...], States]:
+        return {layer.name: initial_states(layer, n_samples) for layer in layers}
+
+    def chunk(low: int, high: int) -> Chunk:
+        spikes = {name: _piece(trains, low, high) for name, trains in inputs.items()}
+        if initial is None:
+            return Chunk(high - low, spikes, {}, {}, at_0(high - low), {})
+        carried = {
+            name: _piece(trains, low, high, initial.low[name], initial.turns[name])
+            for name, trains in initial.in_flight.items()
+        }
+        start = {layer.name: initial.taken_over("initial", layer, low, high) for layer in layers}
+        return Chunk(high - low, spikes, carried, {}, start, {})
+
+    return chunk
 
 
 def _piece(

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -13,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
-from eventsolve.frozen import FrozenMapping, read_only
+from eventsolve.frozen import FrozenMapping, MadeWhenRead, read_only
 from eventsolve.io.records import Record
 from eventsolve.solution import Chunk
 from eventsolve.testing import Problem
@@ -208,3 +209,28 @@ def test_a_frozen_mapping_is_a_mapping_and_no_more():
         frozen["b"]["c"][0][0] = 2.0
     assert read_only(frozen) is frozen
     assert isinstance(read_only(Chunk(1, {}, {}, {}, {}, {})), Chunk)
+
+
+def test_what_is_made_when_read_is_made_once_and_lets_go_of_what_it_was_made_of():
+    calls = []
+    base = np.arange(3.0)
+
+    def make():
+        calls.append(1)
+        return {"a": read_only(base)}
+
+    lazy = MadeWhenRead(make)
+    reference = weakref.ref(make)
+    del make
+    assert read_only(lazy) is lazy
+    assert not calls
+    assert list(lazy) == ["a"]
+    assert lazy["a"][2] == 2.0
+    assert calls == [1]
+    assert reference() is None
+    for copied in (copy.copy(lazy), copy.deepcopy(lazy), pickle.loads(pickle.dumps(lazy))):
+        assert type(copied) is FrozenMapping
+        assert list(copied) == ["a"]
+        assert not copied["a"].flags.writeable
+    with pytest.raises(AttributeError):
+        lazy.weight  # noqa: B018
