@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.compiled import compiled, without_refcount
+from eventsolve.compiled import compiled, embedded
 from eventsolve.kernels.arrivals import Grouped, grouped, schedule_of
 from eventsolve.kernels.membrane import extremum, propagator
 from eventsolve.kernels.tables import AT_START, Integers, Reals, Sampled, Spikes
@@ -35,7 +35,7 @@ def empty_segments(n):
     return Segments(np.empty((n, 7)), np.empty((n, 3), np.int64))
 
 
-@without_refcount
+@embedded
 def replay(neuron, neurons, afferents, schedule, n_arrivals, start, own, n_own, sampled, t_end, segments):
     """Write the trajectory of a neuron whose spikes are known into ``segments``; return how many there are.
 
