@@ -291,8 +291,6 @@ class _Claim(NamedTuple):
 def _require_whole(orbit: Orbit) -> None:
     """Refuse a claim that is not one of each spike, once, of this network in one period."""
     network, period = orbit.network, orbit.period
-    if not isinstance(period, float) or not 0.0 < period < math.inf:
-        raise NotAnOrbit(f"the period must be finite and > 0; it is {shown(period)}")
     every = {name: p.size for name, p in network.populations.items()}
     given = {name: p.size for name, p in network.populations.items() if p.neuron is None}
     for what, trains_of, sizes in (("spikes", orbit.spikes, every), ("inputs", orbit.inputs, given)):
@@ -317,8 +315,6 @@ def _require_whole(orbit: Orbit) -> None:
     for name in given:
         if orbit.spikes[name] != orbit.inputs[name]:
             raise NotAnOrbit(f"the spikes of the input {name!r} are not those that it is given")
-    if orbit.reference is not None and orbit.reference[1] not in range(every.get(orbit.reference[0], 0)):
-        raise NotAnOrbit(f"the neuron of phase 0, {shown(orbit.reference)}, is none of the network")
     sizes_of = np.abs(orbit.multipliers)
     if not np.isfinite(sizes_of).all():
         raise NotAnOrbit("multipliers must be finite")

@@ -55,8 +55,14 @@ def agreement(exact: Reals, model: Reals) -> Agreement:
     e, m = e / scale, m / scale
     norm_e, norm_m = float(np.linalg.norm(e)), float(np.linalg.norm(m))
     error = float(np.linalg.norm(m - e)) / norm_e if norm_e else np.inf
-    cosine = float(np.clip((e / norm_e) @ (m / norm_m), -1.0, 1.0)) if norm_e and norm_m else 0.0
+    cosine = _cosine(e / norm_e, m / norm_m) if norm_e and norm_m else 0.0
     return Agreement(e.size, error, cosine, signs, int(both.sum()), largest)
+
+
+def _cosine(u: Reals, v: Reals) -> float:
+    """Return the cosine between vectors of length 1, by how far apart they are: exactly 1 of equal ones."""
+    apart, opposite = float(np.linalg.norm(u - v)), float(np.linalg.norm(u + v))
+    return max(1.0 - 0.5 * apart**2, -1.0) if apart <= opposite else min(0.5 * opposite**2 - 1.0, 1.0)
 
 
 @dataclass(frozen=True)

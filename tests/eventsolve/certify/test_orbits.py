@@ -152,14 +152,23 @@ def trains(times, n_neurons=1, samples=1):
     return es.SpikeTrains.from_lists(rows, n_neurons=n_neurons)
 
 
+@pytest.fixture(scope="module")
+def read_out():
+    """The orbit of a driven neuron beside a readout."""
+    network = es.Network()
+    network.add_input("in", 1)
+    network.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    network.add_population("out", 1, es.LI(20e-3, 5e-3))
+    network.connect("in", "n", [[20.0]])
+    return periodic_orbit(network, {"in": trains([1e-3])}, period=30e-3)
+
+
 @pytest.mark.parametrize(
     ("altered", "why"),
     [
         (lambda o: {"multipliers": o.multipliers * np.nan}, "multipliers must be finite"),
         (lambda o: {"multipliers": o.multipliers[::-1]}, "largest first"),
         (lambda o: {"spikes": {**o.spikes, "in": trains([0.7 * o.period])}}, "not those that it is given"),
-        (lambda o: {"spikes": {**o.spikes, "more": trains([0.1 * o.period])}}, "spikes must be those of"),
-        (lambda o: {"spikes": {}}, "spikes must be those of"),
         (lambda o: {"inputs": {"in": trains([0.1 * o.period], samples=2)}}, "one sample of 1 neurons"),
         (lambda o: {"inputs": {"in": trains([1.1 * o.period])}}, "outside of the period"),
         (lambda o: {"inputs": {"in": trains([0.0])}}, "outside of the period"),
@@ -167,21 +176,30 @@ def trains(times, n_neurons=1, samples=1):
             lambda o: {"spikes": {**o.spikes, "out": trains([0.1 * o.period])}},
             "readout 'out' is said to spike",
         ),
-        (lambda o: {"reference": ("zz", 7)}, "is none of the network"),
-        (lambda o: {"period": "a"}, "period must be finite"),
     ],
 )
-def test_claims_that_are_not_of_each_spike_once_prove_nothing(altered, why):
-    network = es.Network()
-    network.add_input("in", 1)
-    network.add_population("n", 1, es.LIF(20e-3, 5e-3))
-    network.add_population("out", 1, es.LI(20e-3, 5e-3))
-    network.connect("in", "n", [[20.0]])
-    orbit = periodic_orbit(network, {"in": trains([1e-3])}, period=30e-3)
+def test_claims_that_are_not_of_each_spike_once_prove_nothing(read_out, altered, why):
+    orbit = read_out
     assert certify_orbit(orbit).proven
     found = certify_orbit(dataclasses.replace(orbit, **altered(orbit)))
     assert not found.proven
     assert why in found.undecided
+
+
+@pytest.mark.parametrize(
+    ("altered", "why"),
+    [
+        (lambda o: {"spikes": {**o.spikes, "more": trains([0.1 * o.period])}}, "spikes must be those of"),
+        (lambda o: {"spikes": {}}, "spikes must be those of"),
+        (lambda o: {"reference": ("zz", 7)}, "'zz' is not a population"),
+        (lambda o: {"reference": ("n", 7)}, "neuron of reference"),
+        (lambda o: {"period": "a"}, "period must be a number"),
+        (lambda o: {"period": np.inf}, "period must be finite"),
+    ],
+)
+def test_what_is_no_claim_of_an_orbit_is_refused_as_it_is_made(read_out, altered, why):
+    with pytest.raises(ValueError, match=why):
+        dataclasses.replace(read_out, **altered(read_out))
 
 
 def test_a_claim_from_which_newton_runs_away_ends_at_once(known):

@@ -23,15 +23,16 @@ SEARCH = settings(
 
 
 def arrivals(solution, name, sample, neuron):
-    """Every arrival at a neuron, one synapse at a time."""
+    """Every arrival at a neuron, one synapse at a time, but for those that its own spikes are at once."""
     found = []
     for p in solution.network.afferents(name):
         n_pre = p.weight.shape[1]
         for time, pre, of in zip(
             *(getattr(solution.spikes[p.pre], a) for a in ("times", "neurons", "samples")), strict=True
         ):
-            if of == sample:
-                found.append(time + p.delay[neuron * n_pre + pre])
+            delay = p.delay[neuron * n_pre + pre]
+            if of == sample and not (p.pre == name and pre == neuron and delay == 0):
+                found.append(time + delay)
     return found
 
 
