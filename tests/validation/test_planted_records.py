@@ -110,7 +110,7 @@ def test_populations_without_spikes_are_compared():
         )
         evidence = evidence_of(problem, record, STEP)
         assert distance(evidence, evidence.spikes) == 0.0
-        found = diagnose(problem, record)
+        found = diagnose(problem, record, patience=2.0)
         assert found.verdict == "unexplained"  # of two neurons' few spikes, much would make them
         assert "weights multiplied by about 0.9" in found.sentence
 
