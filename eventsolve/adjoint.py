@@ -32,7 +32,7 @@ from eventsolve.solution import Gathered, Solution, Stopped, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.stability.one_sided import Coincidence, OneSided, coincidences_of
-from eventsolve.typing import Key, Reals, Synaptic
+from eventsolve.typing import Integers, Key, Reals, Synaptic
 
 
 class UndefinedGradientError(ValueError):
@@ -675,12 +675,13 @@ def _chunk_back(
     for layer in reversed(layers):
         run, sources = solution.run_of(layer, chunk)
         own = run.own
-        places = places_of(layer, own) if layer.efferents is not None else {layer.name[0]: slice(None)}
-        of_spikes = errors[layer.name[0]]
-        if layer.efferents is not None:
-            of_spikes = np.empty(own.times.size)
-            for name, place in places.items():
-                of_spikes[place] = errors[name]
+        places: Mapping[str, Integers | slice]
+        if layer.efferents is None:
+            places, of_spikes = {layer.name[0]: slice(None)}, errors[layer.name[0]]
+        else:
+            places, of_spikes = places_of(layer, own), np.empty(own.times.size)
+            for name, rows in places.items():
+                of_spikes[rows] = errors[name]
         here = joined_samples(layer, sampled, chunk.n_samples)
         boundary = _NO_BOUNDARY if cut is None else cut.neurons[layer.name]
         cotangents = Cotangents(of_spikes, solution.slopes_of_layer(k, layer), here, boundary)

@@ -164,7 +164,7 @@ class State(Frozen):
 
         So it would where delays differ, or synapses: it would come twice, never, or earlier or later.
         """
-        now = {key: delay for layer in layers_of(network) for key, delay in layer.delays.items()}
+        now = delays_of(network)
         for key in (*now, *(key for key in self.delays if key not in now)):
             trains = self.in_flight.get(key[0])
             before: Any = self.delays.get(key)

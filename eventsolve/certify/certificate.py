@@ -85,9 +85,9 @@ class Certificate(Frozen):
                 raise TypeError(f"{name} must be a tuple of {kind.__name__}; got {shown(given)}")
         for name in ("fingerprint", "digest"):
             instance(name, getattr(self, name), str)
-        for name in ("tolerance", "gradient_distance"):
-            if name == "gradient_distance" or self.tolerance is not None:
-                real(name, getattr(self, name))
+        real("gradient_distance", self.gradient_distance)
+        if self.tolerance is not None:
+            real("tolerance", self.tolerance)
         if self.gradients is not None:
             instance("gradients", self.gradients, GradientEnclosures)
         super().__post_init__()

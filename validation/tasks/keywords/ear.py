@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.interrupts import interruptible
+from eventsolve.typing import Integers, Reals
 from validation.tasks.keywords.cochlea import fired_cells, moved_membrane, released_vesicles
-
-Reals = NDArray[np.float64]
 
 N_CHANNELS = 700
 
@@ -65,9 +64,7 @@ def centre_frequencies(ear: Ear) -> Reals:
     return scale
 
 
-def spikes_of(
-    sound: Reals, rate: float, seed: int, ear: Ear | None = None
-) -> tuple[Reals, NDArray[np.int64]]:
+def spikes_of(sound: Reals, rate: float, seed: int, ear: Ear | None = None) -> tuple[Reals, Integers]:
     """Return the spikes of a sound.
 
     Parameters
