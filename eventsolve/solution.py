@@ -25,7 +25,7 @@ from eventsolve.quadrature import Nodes, nodes_of
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.state import State, delays_of, initial_states, neurons_of
+from eventsolve.state import State, delays_of, initial_states, longest_delays, neurons_of
 
 if TYPE_CHECKING:
     from eventsolve.stability.ties import Tie
@@ -270,9 +270,7 @@ class Solution(Frozen):
     @cached_property
     def under_way(self) -> Mapping[str, UnderWay]:
         """The spikes of ``final_state.in_flight``, by population."""
-        delays: dict[str, float] = {}
-        for p in self.network.projections.values():
-            delays[p.pre] = max(delays.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
+        delays = longest_delays({key: p.delay for key, p in self.network.projections.items()})
         return {name: self.arriving(name, longest) for name, longest in delays.items()}
 
     def voltage(self, population: str, times: ArrayLike) -> NDArray[np.float64]:

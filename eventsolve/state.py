@@ -321,6 +321,15 @@ def delays_of(network: Network) -> dict[Key, Any]:
     return {key: delay for layer in layers_of(network) for key, delay in layer.delays.items()}
 
 
+def longest_delays(delays: Mapping[Key, Any]) -> dict[str, float]:
+    """Return the longest delay that each population's spikes have, in seconds."""
+    longest: dict[str, float] = {}
+    for (pre, *_), delay in delays.items():
+        values = delay.data if sp.issparse(delay) else np.asarray(delay)
+        longest[pre] = max(longest.get(pre, 0.0), float(values.max(initial=0.0)))
+    return longest
+
+
 def initial_states(layer: Layer, n_samples: int) -> States:
     """Return the states at time 0 of all neurons of a layer."""
     if n_samples == 1:

@@ -27,7 +27,7 @@ from eventsolve.dynamics.followed import Followed
 from eventsolve.dynamics.orbit import Orbit
 from eventsolve.dynamics.orbit_branches import Node, OrbitContinuation, OrbitEvent, OrbitWalk, kept_orbit
 from eventsolve.dynamics.orbit_branches import branch_of as orbit_branch_of
-from eventsolve.dynamics.paths import Parameter, path_of
+from eventsolve.dynamics.paths import Parameter, path_of, rebuilt
 from eventsolve.dynamics.points import PathProblem, Point, solved
 from eventsolve.dynamics.walks import Halted, Tally, Walk, reach
 from eventsolve.errors import Carrying
@@ -452,10 +452,10 @@ def _asked(
     if initial is not None and "delay" in path.step:
         for value in (low, high):
             delays = {
-                key: network.projections[key].shaped(np.maximum(start + value * path.step["delay"][key], 0.0))
+                key: np.maximum(start + value * path.step["delay"][key], 0.0)
                 for key, start in path.start["delay"].items()
             }
-            initial.require_arrivals("initial", network.with_delays(delays))
+            initial.require_arrivals("initial", rebuilt(network, {}, {"delay": delays})[0])
     return PathProblem(path, of.t_end, initial, max_spikes), low, high
 
 

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import UndefinedGradientError
@@ -34,8 +33,8 @@ from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
 from eventsolve.solution import Chunk, Solution, gather, own_spikes, places_of
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.state import State, delays_of, neurons_of
-from eventsolve.typing import Integers, Key, Reals
+from eventsolve.state import State, longest_delays, neurons_of
+from eventsolve.typing import Integers, Reals
 
 VOLTAGE, RELEASE, CURRENT, SPIKE = range(4)
 KINDS = ("V", "release", "I", "spike")
@@ -291,7 +290,7 @@ def displaced(network: Network, state: State, by: ArrayLike, *, sample: int = 0)
         now = np.full((1, layer.size), state.time)
         layers[layer.name] = States(now, u[None], i[None], free_at[None], free_low[None], now)
     in_flight, low, turns = {}, {}, {}
-    longest = _longest_delays(state.delays)
+    longest = longest_delays(state.delays)
     for name, spikes in _in_flight(state, sample).items():
         times, rests = spikes.times.copy(), spikes.low.copy()
         if name in where.populations:
@@ -376,14 +375,6 @@ def _carried(chunk: Chunk, sample: int) -> dict[str, _Under]:
 def _piece(spikes: Spikes, sample: int) -> _Under:
     here = slice(spikes.offsets[sample], spikes.offsets[sample + 1])
     return _Under(spikes.times[here], spikes.neurons[here], spikes.low[here], spikes.arrivals[here])
-
-
-def _longest_delays(delays: Mapping[Key, Any]) -> dict[str, float]:
-    longest: dict[str, float] = {}
-    for (pre, *_), delay in delays.items():
-        values = delay.data if sp.issparse(delay) else np.asarray(delay)
-        longest[pre] = max(longest.get(pre, 0.0), float(values.max(initial=0.0)))
-    return longest
 
 
 def _under_way(times: Reals, low: Reals, longest: float, now: float) -> NDArray[np.bool_]:
@@ -479,7 +470,8 @@ def _carried_through(
             ended[name] = (v[place], i[place], release[place])
     ends = {name: _row(states, sample) for name, states in chunk.end.items()}
     under_way, still = {}, {}
-    for name, longest in _longest_delays(delays_of(network)).items():
+    delays = longest_delays({key: p.delay for key, p in network.projections.items()})
+    for name, longest in delays.items():
         sent = [(chunk.carried[name], before[name])] if name in chunk.carried else []
         sent.append((chunk.spikes[name], moved[name]))
         found = [_late(spikes, rows, sample, longest, solution.t_end) for spikes, rows in sent]

@@ -23,7 +23,7 @@ from eventsolve.shown import Summary, ms, several
 from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
 from eventsolve.spiketrains import SpikeTrains, require_spike_trains, sorted_trains
-from eventsolve.state import State, delays_of, neurons_of
+from eventsolve.state import State, delays_of, longest_delays, neurons_of
 from eventsolve.typing import Reals
 
 ASTRAY = 1e-6
@@ -255,9 +255,7 @@ def _state_of(rhythm: Rhythm, inputs: Mapping[str, SpikeTrains]) -> State:
     """Return the state at the beginning of a period, late enough for all spikes on their way to have times >= 0."""
     of, period = rhythm.circuit, rhythm.period
     network = of.network
-    longest: dict[str, float] = {}
-    for p in network.projections.values():
-        longest[p.pre] = max(longest.get(p.pre, 0.0), float(p.delay.max(initial=0.0)))
+    longest = longest_delays({key: p.delay for key, p in network.projections.items()})
     n = 1 + math.ceil(max(longest.values(), default=0.0) / period)
     time = n * period
     spikes = _spikes_of(rhythm, inputs)
