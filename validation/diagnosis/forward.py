@@ -207,13 +207,11 @@ def varied(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     if not evidence.numbers and not _at_the_end(evidence, found):
         depth = min(depth, most // SURE)
     expanded: set[Clock] = set()
-    first = [base.scheme for base in sorted(found, key=lambda base: base.off)[:NEAREST]]
+    # nearest in all samples: a few may be those in which a scheme parts early
+    first = {base.scheme for base in sorted(found, key=lambda base: base.off)[:NEAREST]}
     for _ in range(depth):
         nearest = {s for by in (_by_distance, _by_start) for s in sorted(tried, key=by(tried))[:NEAREST]}
-        nearest |= {
-            s for s in tried if s in first
-        }  # of all samples: a few may be those in which it parts early
-        for scheme in [s for s in tried if s in nearest - expanded]:
+        for scheme in [s for s in tried if s in (nearest | first) - expanded]:
             expanded.add(scheme)
             for other in scheme.variations(evidence):
                 if other not in tried:

@@ -236,11 +236,10 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
     written = [slip for slip in slips if not slip.free]
     if slips and slips[0].edits == 1:
         same = backward.alike(evidence, every, slips[0], work)
-        simpler = (
-            same if slips[0].several else []
-        )  # one thing on the way back in place of a slip for each number
-        if simpler or written or same:
-            return _named([*simpler, *written, *same], evidence, every)
+        # one thing on the way back comes before a slip for each number
+        told = [*same, *written] if slips[0].several else [*written, *same]
+        if told:
+            return _named(told, evidence, every)
     guessed = backward.guessed(evidence, every, work)
     found = guessed.whole or written or guessed.halves
     if found:

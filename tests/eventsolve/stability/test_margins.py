@@ -349,7 +349,7 @@ def test_the_overshoot_of_a_spike_is_without_what_it_sends_to_itself(delay, syna
     np.testing.assert_array_equal(found.values, wanted.values)
 
 
-def test_what_an_earlier_spike_sends_to_its_own_neuron_does_cut_a_surplus_off():
+def test_what_an_earlier_spike_sends_to_its_own_neuron_does_cut_an_overshoot_off():
     net = es.Network()
     net.add_input("in", 1)
     net.add_population("n", 1, es.LIF(20e-3, 5e-3))
