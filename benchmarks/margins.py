@@ -1,7 +1,7 @@
 """Time margins, trust radii and conditions beside a solution of Yin-Yang, 5-200-3: python benchmarks/margins.py.
 
-Each is called once before, to compile; medians over the repetitions, one thread. Certified radii are of few samples. The
-last row is a slider of the explorer that is moved and its picture, of 100 recurrent neurons: 50 ms are the aim.
+Each is called once before, to compile; medians over the repetitions, one thread. Certified radii are of few samples.
+The last row is a slider of the explorer that is moved and its picture, of 100 recurrent neurons: 50 ms are the aim.
 """
 
 import argparse
