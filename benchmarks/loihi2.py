@@ -131,12 +131,12 @@ def speed(repeat: int) -> None:
             )
             start = time.process_time()
             target.run(batch)
-            marching = (time.process_time() - start - min(whole)) / 7
+            further = (time.process_time() - start - min(whole)) / 7
             size = f"700-{n_hidden}-20, recurrent{', with delays' if delays else ''}"
             sent, fired = record.trains["in"].n_spikes, record.spikes["hidden"].n_spikes
             print(
                 f"{size}: {sent} input and {fired} hidden spikes in 1001 steps; {1e3 * min(whole):.0f} ms for one "
-                f"sample, {1e3 * marching:.0f} ms for each further one"
+                f"sample, {1e3 * further:.0f} ms for each further one"
             )
 
 

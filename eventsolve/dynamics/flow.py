@@ -522,7 +522,7 @@ def _sources(
     moves = np.concatenate([*columns, np.zeros((n_own, n_vectors))])
     if order is None:
         order = np.arange(spikes.times.size)
-    if layer.efferents is None:  # of its samples only, in gather: it is marched through
+    if layer.efferents is None:  # gather sorts within samples only, and a layer is stepped through in order
         samples = np.repeat(np.arange(chunk.n_samples), np.diff(spikes.offsets))
         again = np.lexsort((spikes.low, spikes.times, samples))
         order = order[again]

@@ -112,11 +112,11 @@ def nodes_of(own, sampled, low, high, probe_low, probe_high, t_refs, start_free_
 
 
 @compiled
-def adjoint_at(time, node, last, knot_times, p_v, p_i, tau_mem, tau_syn):
+def adjoint_at(time, node, last, node_times, p_v, p_i, tau_mem, tau_syn):
     """Return (p_V, p_I) at a time from those just before the neuron's next node, 0 if there is none."""
     if node == last:
         return 0.0, 0.0
-    ea, eb, k = propagator(knot_times[node] - time, tau_mem, tau_syn)
+    ea, eb, k = propagator(node_times[node] - time, tau_mem, tau_syn)
     return p_v[node] * ea, p_i[node] * eb + p_v[node] * k
 
 
@@ -155,7 +155,7 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, sampled, times, t_
             neurons.t_ref,
             start_free_at[sample],
         )
-        knot_times = np.empty(spikes.size)
+        node_times = np.empty(spikes.size)
         p_v = np.empty(spikes.size)
         p_i = np.empty(spikes.size)
         for m in range(n):
@@ -167,13 +167,13 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, sampled, times, t_
                 spike, sample_at = spikes[node], sampled_at[node]
                 if spike < 0:
                     now = sampled.times[sample_at]
-                    v, i = adjoint_at(now, node + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                    v, i = adjoint_at(now, node + 1, last, node_times, p_v, p_i, tau_mem, tau_syn)
                     p_v[node] = v + sampled.cotangents[sample_at]
                 else:
                     now = own.times[spike]
                     v, i = 0.0, 0.0
                     if now + t_ref <= t_end:
-                        v, i = adjoint_at(now + t_ref, node + 1, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                        v, i = adjoint_at(now + t_ref, node + 1, last, node_times, p_v, p_i, tau_mem, tau_syn)
                         i *= math.exp(-t_ref / tau_syn)
                     p_v[node] = 0.0
                     if own.trigger[spike] >= 0:
@@ -182,19 +182,19 @@ def sample_adjoint(neurons, start_free_at, left, own, totals, sampled, times, t_
                     elif totals[spike] != 0.0:
                         p_v[node] = -totals[spike] / left[spike]
                 p_i[node] = i
-                knot_times[node] = now
+                node_times[node] = now
             following = first
             held_to = start_free_at[sample, m]
             for q in range(times.shape[1]):
                 now = times[sample, q]
-                while following < last and knot_times[following] <= now:
+                while following < last and node_times[following] <= now:
                     if spikes[following] >= 0:
-                        held_to = knot_times[following] + t_ref
+                        held_to = node_times[following] + t_ref
                     following += 1
                 if held_to <= now:
-                    v, i = adjoint_at(now, following, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                    v, i = adjoint_at(now, following, last, node_times, p_v, p_i, tau_mem, tau_syn)
                     voltage[sample, m, q], current[sample, m, q] = v, i
                 elif held_to <= t_end:
-                    _, i = adjoint_at(held_to, following, last, knot_times, p_v, p_i, tau_mem, tau_syn)
+                    _, i = adjoint_at(held_to, following, last, node_times, p_v, p_i, tau_mem, tau_syn)
                     current[sample, m, q] = i * math.exp(-(held_to - now) / tau_syn)
     return voltage, current

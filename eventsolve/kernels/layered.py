@@ -147,7 +147,7 @@ def load_lanes(neurons, members, samples, start, room):
 def forward_block(
     neurons, members, weights, first_weight, schedules, block, end, t_end, spikes_left, found, undecided, stop
 ):
-    """March a group of several samples through its schedules in step: the first gap of all, the first arrivals, ...
+    """Step a group of several samples forward through its schedules: the first gap of all, the first arrivals, ...
 
     A lane is a neuron in a sample; those still under way come first. Spikes are put behind those in ``found``, peaks
     that float64 cannot place behind those in ``undecided``, states after the last events into ``end``. ``spikes_left``,

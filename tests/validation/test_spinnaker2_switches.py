@@ -59,7 +59,7 @@ def switched(*names, core=CORE):
 def assert_close(got, want, net, inputs, loss, t_end=T_END, run=None):
     """Assert that two float64 records of one network differ by rounding alone.
 
-    Spike times: by the bound of their conditioning, once per interval of the march, of which there is one per grid
+    Spike times: by the bound of their conditioning, once per interval between events, of which there is one per grid
     point and arrival. Gradients: :func:`assert_backward_stable`.
     """
     solution = es.solve(net, inputs, t_end)

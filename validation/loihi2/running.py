@@ -13,7 +13,7 @@ from eventsolve.chunks import map_chunks
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.typing import Integers, Reals
-from validation.loihi2.kernels.march import march
+from validation.loihi2.kernels.forward import forward
 from validation.loihi2.kernels.tables import Layers, Matrices, Neurons, Rules, Sent
 from validation.loihi2.program import DECAY, LARGEST_STATE, LSB, Dense, Program, integers
 
@@ -116,7 +116,7 @@ def run(program: Program, inputs: object, *, threads: int | None = None) -> Run:
     largest = float(np.abs(payloads).max(initial=1.0))
     refuse_inexact(program, n_rows, largest)
     bounds = np.searchsorted(samples, np.arange(n_samples + 1))
-    fired = marched(
+    fired = run_samples(
         tables_of(program),
         CHIP,
         Sent(bounds, rows, places, payloads, np.zeros(rows.size)),
@@ -231,7 +231,7 @@ def matrices_of(layers: Sequence[Sequence[Matrix]]) -> Matrices:
     )
 
 
-def marched(
+def run_samples(
     tables: Tables, rules: Rules, inputs: Sent, n_rows: int, *, kept_from: int = 0, threads: int | None = None
 ) -> Fired:
     """Run samples, on several threads unless one goes on where the other ended.
@@ -255,7 +255,9 @@ def marched(
         low, high = chunk * size, min((chunk + 1) * size, n_samples)
         begin, end = inputs.bounds[low], inputs.bounds[high]
         own = Sent(inputs.bounds[low : high + 1] - begin, *(x[begin:end] for x in inputs[1:]))
-        bounds, rows, fired, counters = call(march, *tables, rules, own, n_rows, states[low:high], kept_from)
+        bounds, rows, fired, counters = call(
+            forward, *tables, rules, own, n_rows, states[low:high], kept_from
+        )
         return np.diff(bounds), rows, fired, counters
 
     found = map_chunks(work, -(-n_samples // size), threads)

@@ -42,7 +42,7 @@ from validation.loihi2.quantities import (
     parts_of,
     response,
 )
-from validation.loihi2.running import Fired, Matrix, Tables, marched, matrices_of, refuse_inexact
+from validation.loihi2.running import Fired, Matrix, Tables, matrices_of, refuse_inexact, run_samples
 from validation.target import Cost, Resolution
 
 Samples = Literal["separate", "consecutive"]
@@ -359,7 +359,7 @@ class Loihi2:
         )
         last = parts[-1]
         kept_from = firsts[last.population.name] if last.readout else sum(sizes)
-        fired = marched(tables, rules, sent, n_rows, kept_from=kept_from, threads=self.threads)
+        fired = run_samples(tables, rules, sent, n_rows, kept_from=kept_from, threads=self.threads)
         spikes, readout_resets = _trains(parts, fired, firsts, moved.n_samples, self.time_step)
         traces = {}
         if last.readout and self.traces:
@@ -373,7 +373,9 @@ class Loihi2:
 
             def states() -> tuple[Reals, Reals]:
                 everything = (
-                    fired if kept_from == 0 else marched(tables, rules, sent, n_rows, threads=self.threads)
+                    fired
+                    if kept_from == 0
+                    else run_samples(tables, rules, sent, n_rows, threads=self.threads)
                 )
                 return _in_units(parts, everything, self.time_step)
 

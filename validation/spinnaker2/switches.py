@@ -13,7 +13,7 @@ from validation.spinnaker2.arithmetic import FLOAT64, Arithmetic, Number
 class Switches:
     """Which approximations are on.
 
-    A network with some of them marches from event to event: from grid point to grid point, with arrivals and spikes
+    A network with some of them is computed from event to event: from grid point to grid point, with arrivals and spikes
     between them where these are not on the grid. What a switch does where others are off is stated with it.
 
     Attributes

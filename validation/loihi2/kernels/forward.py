@@ -162,7 +162,7 @@ def delivered(neurons, matrices, rules, source, low, high, base, spikes, row, ri
 
 
 @compiled
-def march(neurons, layers, matrices, rules, inputs, n_rows, keep, kept_from, stop):
+def forward(neurons, layers, matrices, rules, inputs, n_rows, keep, kept_from, stop):
     """Run all samples.
 
     Parameters
