@@ -23,7 +23,7 @@ from validation.options import InFolder, folder, wrong
 from validation.pages import page
 from validation.tasks.keywords import words
 from validation.tasks.yin_yang.campaign import Job, Result, run
-from validation.tasks.yin_yang.recipe import RECIPES, described
+from validation.tasks.yin_yang.recipe import RECIPES, described, in_new_names
 from validation.tasks.yin_yang.report import ceiling
 from validation.tasks.yin_yang.trainer import seconds_of
 from validation.terminal import console
@@ -138,7 +138,8 @@ def merged(documents: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, 
     known = {}
     if (folder / "training.json").is_file():
         table = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        known = {row["name"]: row for row in [*table["rows"], *table.get("words", ())]}
+        rows = [row | {"recipe": in_new_names(row["recipe"])} for row in table["rows"]]
+        known = {row["name"]: row for row in [*rows, *table.get("words", ())]}
     known |= {row["name"]: row for row in documents}
     names = [*(row.name for row in ROWS), *(row.name for row in words.ROWS)]
     return [known[name] for name in names if name in known]

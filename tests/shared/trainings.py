@@ -17,7 +17,7 @@ SMALL = replace(
     n_train=192,
     n_test=64,
 )
-DELAYED = replace(SMALL, delays=(0.0, 5e-3), delay_rate=50e-6, schedule=Cosine(), remedy="bump")
+DELAYED = replace(SMALL, delays=(0.0, 5e-3), delay_rate=50e-6, schedule=Cosine(), silent_neuron_rule="bump")
 
 CODED = replace(
     BENA,

@@ -1,4 +1,4 @@
-"""DelGrad's trainings, exactly and on noisy chips in the loop: Adam on small batches, with their remedies for silence.
+"""DelGrad's trainings, exactly and on noisy chips in the loop: Adam on small batches, with their silent-neuron rule.
 
 A step is what :class:`validation.brainscales2.BrainScaleS2` does, but compiled, and but for spikes that a neuron
 repeats after the chip's refractory period. As in DelGrad's code a sample's part in the gradient of a neuron's weights

@@ -48,7 +48,9 @@ def test_a_row_of_words_is_what_its_command_trains_and_stands_on_the_page(tmp_pa
     again = [words.train(row, tmp_path, seed) for seed in SEEDS]
     documents = [words.document(row, again, SEEDS)]
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "training.json").write_text(json.dumps({"rows": [{"name": "exact-slow"}]}))
+    (tmp_path / "docs" / "training.json").write_text(
+        json.dumps({"rows": [{"name": "exact-slow", "recipe": {}}]})
+    )
     assert [found["name"] for found in training.merged(documents, tmp_path / "docs")] == [
         "exact-slow",
         row.name,

@@ -21,7 +21,14 @@ from eventsolve.typing import Reals
 from validation.tasks.yin_yang.engines import Engine, network_of
 from validation.tasks.yin_yang.exact_engine import ExactEngine
 from validation.tasks.yin_yang.optimizer import Moments
-from validation.tasks.yin_yang.recipe import RECIPES, Parameters, Recipe, described, initial_parameters
+from validation.tasks.yin_yang.recipe import (
+    RECIPES,
+    Parameters,
+    Recipe,
+    described,
+    in_new_names,
+    initial_parameters,
+)
 from validation.tasks.yin_yang.silence import Bump
 from validation.tasks.yin_yang.trainer import Epoch, State, initial_state
 from validation.training.archive import CheckpointError as CheckpointError
@@ -72,7 +79,8 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
     arrays = arrays_in(
         path, sum(array.nbytes for array in like.values()) + 8 * len(Epoch._fields) * recipe.epochs
     )
-    check_identity(where, text_in(where, arrays, "identity"), _identity(recipe, engine, seed))
+    found = _in_new_names(text_in(where, arrays, "identity"))
+    check_identity(where, found, _identity(recipe, engine, seed))
     like["history"] = np.zeros((_rows(where, arrays, recipe.epochs), len(Epoch._fields)))
     check_surplus(where, arrays, like)
     arrays = {name: array_in(where, arrays, name, expected) for name, expected in like.items()}
@@ -143,6 +151,15 @@ def _identity(recipe: Recipe, engine: Engine, seed: int) -> str:
     return json.dumps(
         {"format": FORMAT, "engine": engine.name, "seed": seed, "recipe": numbers}, sort_keys=True
     )
+
+
+def _in_new_names(identity: str) -> str:
+    """Return an identity, perhaps of version 0.1.0, in the names of now."""
+    document = told(identity)
+    recipe = document.get("recipe") if isinstance(document, dict) else None
+    if not isinstance(recipe, dict) or "remedy" not in recipe:
+        return identity
+    return json.dumps({**document, "recipe": in_new_names(recipe)}, sort_keys=True)
 
 
 def _rows(where: str, arrays: Mapping[str, NDArray[Any]], most: int) -> int:

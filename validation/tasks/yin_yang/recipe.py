@@ -19,7 +19,7 @@ from eventsolve.typing import Reals
 from validation.spinnaker2 import SGD, Adam
 from validation.tasks.yin_yang.task import SETUPS, Setup
 
-Remedy: TypeAlias = Literal["none", "bump", "lift", "raise"]
+SilentNeuronRule: TypeAlias = Literal["none", "bump", "resolve", "raise"]
 
 VALIDATION_SEED = 41
 """Of the published validation set."""
@@ -79,7 +79,7 @@ class Recipe:
     jitter : float
         Seconds by which the spikes of a hidden neuron are earlier or later than that at most, drawn anew for every
         neuron and batch of training.
-    remedy : {"none", "bump", "lift", "raise"}
+    silent_neuron_rule : {"none", "bump", "resolve", "raise"}
         What is done about silent neurons: see :mod:`validation.tasks.yin_yang.silence`.
     """
 
@@ -99,7 +99,7 @@ class Recipe:
     delay_rate: float = 0.0
     transport: float = 0.0
     jitter: float = 0.0
-    remedy: Remedy = "none"
+    silent_neuron_rule: SilentNeuronRule = "none"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "n_train", "n_test"):
@@ -135,6 +135,18 @@ def described(recipe: Recipe) -> dict[str, Any]:
     for name in ("rule", "schedule"):
         document[name] = {"kind": type(getattr(recipe, name)).__name__} | document[name]
     return document
+
+
+def in_new_names(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what :func:`described` said in version 0.1.0, or says now, in the names of now.
+
+    The ``silent_neuron_rule`` was the ``remedy``, and "resolve" was "lift".
+    """
+    renamed = dict(document)
+    if "remedy" in renamed and "silent_neuron_rule" not in renamed:
+        rule = renamed.pop("remedy")
+        renamed["silent_neuron_rule"] = "resolve" if rule == "lift" else rule
+    return renamed
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +212,7 @@ SLOW = replace(
     schedule=Cosine(),
     epochs=30,
     n_train=20000,
-    remedy="raise",
+    silent_neuron_rule="raise",
 )
 DELAYS = Recipe(
     name="delays",
@@ -226,7 +238,7 @@ DELAYS = Recipe(
     n_train=20000,
     delays=(0.0, 5e-3),
     delay_rate=20e-6,
-    remedy="raise",
+    silent_neuron_rule="raise",
 )
 CODED = Recipe(
     name="coded",
@@ -251,7 +263,7 @@ CODED = Recipe(
     # continuous time. But crossings are seen at the ends of steps: half a step late on average, and up to a whole one.
     transport=0.5e-3,
     jitter=0.5e-3,
-    remedy="raise",
+    silent_neuron_rule="raise",
 )
 TUNED = replace(
     BENA,
@@ -276,7 +288,7 @@ ALONE = replace(
     epochs=10,
     n_train=20000,
     n_validation=5000,
-    remedy="raise",
+    silent_neuron_rule="raise",
 )
 SHORT = replace(
     BENA,

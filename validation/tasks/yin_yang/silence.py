@@ -1,6 +1,6 @@
 """What training does about silent neurons: a spike that is not there has no gradient, exact or not.
 
-None of these is a gradient; a recipe names the one that it uses.
+None of these rules is a gradient; a recipe names the one that it uses, by the word of its publication where it has one.
 
 "none"
     Nothing (Wunderlich & Pehle 2021; Béna et al. 2024 by default). The early-spike term of the loss holds the outputs'
@@ -10,7 +10,7 @@ None of these is a gradient; a recipe names the one that it uses.
     neurons, or any of the outputs', the batch raises all weights onto those neurons that were silent in some
     sample, instead of taking a gradient step. Only the foremost such layer is raised; the amount doubles
     from batch to batch for as long as the layer stays the same.
-"lift"
+"resolve"
     Béna et al. (2024, ``resolve_silent``): before the gradient is taken, all weights onto neurons that are silent over
     the whole batch are raised by 1 / sqrt(fan-in), again and again until none is silent.
 "raise"
@@ -18,7 +18,7 @@ None of these is a gradient; a recipe names the one that it uses.
     and those onto an output by how many of the batch's samples are of its class and do not make it spike: nothing
     else teaches such a sample. Both less as the learning rate falls: what no gradient balances would otherwise outgrow
     the last steps. Not published: "bump" raises an output as much for one sample as for all, and does nothing about a
-    few hidden neurons that are always silent, and "lift" ends what a neuron had learned at once.
+    few hidden neurons that are always silent, and "resolve" ends what a neuron had learned at once.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ RAISE = 1e-3
 """Of "raise", for a hidden neuron, after every batch at the first learning rate, in the unit of v_threshold."""
 RAISE_OUTPUT = 1e-2
 """Of "raise", for an output, times the share of the batch's samples that it misses."""
-MAX_LIFTS = 1000
-"""After which lifting gives up: a neuron without inputs never spikes."""
+MAX_INCREASES = 1000
+"""After which "resolve" gives up: a neuron without inputs never spikes."""
 
 
 class Bump(NamedTuple):
@@ -71,15 +71,15 @@ def raised(parameters: Parameters, activity: Activity, labels: Integers, share: 
     return _with_more(parameters, 1, share * RAISE_OUTPUT * by_class)
 
 
-def lifted(parameters: Parameters, run: Callable[[Parameters], Activity]) -> Parameters:
+def resolved(parameters: Parameters, run: Callable[[Parameters], Activity]) -> Parameters:
     """Return weights with which every neuron spikes in some sample.
 
     Raises
     ------
     RuntimeError
-        If MAX_LIFTS are not enough.
+        If MAX_INCREASES are not enough.
     """
-    for _ in range(MAX_LIFTS):
+    for _ in range(MAX_INCREASES):
         activity = run(parameters)
         silent = [(counts == 0).all(axis=0) for counts in activity.counts]
         if not any(s.any() for s in silent):
@@ -88,7 +88,8 @@ def lifted(parameters: Parameters, run: Callable[[Parameters], Activity]) -> Par
             fan_in = parameters.weights[layer].shape[1]
             parameters = _with_more(parameters, layer, s / math.sqrt(fan_in))
     raise RuntimeError(
-        f"after {MAX_LIFTS} lifts, {sum(int(s.sum()) for s in silent)} neurons are still silent"
+        f"after {MAX_INCREASES} increases of their weights, "
+        f"{sum(int(s.sum()) for s in silent)} neurons are still silent"
     )
 
 

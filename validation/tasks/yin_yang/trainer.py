@@ -15,7 +15,7 @@ from eventsolve.typing import Integers
 from validation.tasks.yin_yang.engines import Activity, Engine
 from validation.tasks.yin_yang.optimizer import Moments, in_unit, initial_moments, rounded, step
 from validation.tasks.yin_yang.recipe import VALIDATION_SEED, Parameters, Recipe, initial_parameters
-from validation.tasks.yin_yang.silence import Bump, bumped, lifted, raised
+from validation.tasks.yin_yang.silence import Bump, bumped, raised, resolved
 from validation.training.batches import through_batches
 
 Progress = Callable[[float, float], None]
@@ -194,12 +194,12 @@ def _after_batch(
 ) -> tuple[State, float, float]:
     """Return the next state, the loss and the accuracy of one batch."""
     parameters = state.parameters
-    if recipe.remedy == "lift":
-        parameters = lifted(parameters, lambda p: engine.run(p, samples))
+    if recipe.silent_neuron_rule == "resolve":
+        parameters = resolved(parameters, lambda p: engine.run(p, samples))
     outcome = engine.gradient(_jittered(recipe, parameters, random), samples, labels)
     gradients = outcome.gradients[: len(parameters.arrays)]
     result = outcome.loss, accuracy(outcome.activity, labels)
-    if recipe.remedy == "bump":
+    if recipe.silent_neuron_rule == "bump":
         higher, bump = bumped(parameters, outcome.activity, state.bump)
         state = replace(state, bump=bump)
         if higher is not parameters:
@@ -215,7 +215,7 @@ def _after_batch(
         rules, parameters.arrays, gradients, state.moments, engine.weight_number, engine.moment_number
     )
     parameters = _causal(parameters.like(arrays))
-    if recipe.remedy == "raise":
+    if recipe.silent_neuron_rule == "raise":
         parameters = raised(parameters, outcome.activity, labels, share)
     return replace(state, parameters=parameters, moments=moments), *result
 

@@ -33,7 +33,7 @@ def test_a_seed_gives_one_training_and_another_seed_another():
 def test_a_step_is_the_one_that_finite_differences_give():
     """One SGD step on one batch, against central differences of the loss in each of a few parameters."""
     recipe = replace(
-        DELAYED, remedy="none", n_train=8, batch_size=8, epochs=1, rule=SGD(1.0), delay_rate=1e-9
+        DELAYED, silent_neuron_rule="none", n_train=8, batch_size=8, epochs=1, rule=SGD(1.0), delay_rate=1e-9
     )
     recipe = replace(recipe, schedule=Exponential(1.0))
     engine = ExactEngine(recipe, threads=1)
@@ -159,24 +159,24 @@ def test_raising_concerns_outputs_by_the_share_of_samples_of_their_class_that_do
     assert raised.weights[1].tolist() == [[1 + 0.5 * silence.RAISE_OUTPUT * 0.25] * 2] * 2
 
 
-def test_lifting_ends_when_every_neuron_has_spiked():
+def test_resolving_ends_when_every_neuron_has_spiked():
     recipe = replace(SMALL, n_train=32)
     engine = ExactEngine(recipe, threads=1)
     samples = trainer.load_data(recipe, engine).train
     start = initial_parameters(recipe, 1)
     start = start.like(tuple(0.2 * w for w in start.arrays))
-    lifted = silence.lifted(start, lambda p: engine.run(p, samples))
-    rises = [after - before for after, before in zip(lifted.weights, start.weights, strict=True)]
-    assert all((counts.sum(axis=0) > 0).all() for counts in engine.run(lifted, samples).counts)
+    resolved = silence.resolved(start, lambda p: engine.run(p, samples))
+    rises = [after - before for after, before in zip(resolved.weights, start.weights, strict=True)]
+    assert all((counts.sum(axis=0) > 0).all() for counts in engine.run(resolved, samples).counts)
     steps = rises[0] * np.sqrt(5)
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-12)
     assert rises[0].max() > 0
 
 
-def test_lifting_gives_up_on_what_cannot_spike(monkeypatch):
-    monkeypatch.setattr(silence, "MAX_LIFTS", 3)
-    with pytest.raises(RuntimeError, match="after 3 lifts, 4 neurons are still silent"):
-        silence.lifted(WEIGHTS, lambda parameters: activity([[0, 0]], [[0, 0]]))
+def test_resolving_gives_up_on_what_cannot_spike(monkeypatch):
+    monkeypatch.setattr(silence, "MAX_INCREASES", 3)
+    with pytest.raises(RuntimeError, match="after 3 increases of their weights, 4 neurons are still silent"):
+        silence.resolved(WEIGHTS, lambda parameters: activity([[0, 0]], [[0, 0]]))
 
 
 # -- validation

@@ -1,5 +1,6 @@
 """Does a training go on where it stopped, and is everything that is no checkpoint of it refused?"""
 
+import json
 import zipfile
 from dataclasses import replace
 
@@ -96,6 +97,48 @@ def test_a_checkpoint_packed_in_a_way_of_the_future(saved):
     with pytest.raises(
         checkpoint.CheckpointError, match="is no checkpoint: it is no zip of arrays: zip file version"
     ):
+        checkpoint.load(saved, SMALL, ExactEngine(SMALL), 1)
+
+
+def with_old_names(identity, **beside):
+    """The identity of a checkpoint as 0.1.0 wrote it."""
+    document = json.loads(identity)
+    rule = document["recipe"].pop("silent_neuron_rule")
+    document["recipe"] |= {"remedy": {"resolve": "lift"}.get(rule, rule), **beside}
+    return json.dumps(document, sort_keys=True)
+
+
+@pytest.mark.parametrize("rule", ["none", "bump", "resolve", "raise"])
+def test_a_checkpoint_of_an_earlier_version_goes_on(tmp_path, rule):
+    recipe = replace(SMALL, silent_neuron_rule=rule)
+    engine, path = ExactEngine(recipe), tmp_path / "checkpoint.npz"
+    state = trainer.initial_state(recipe, engine, 1)
+    checkpoint.save(path, state, recipe, engine, 1)
+    with np.load(path) as archive:
+        identity = with_old_names(str(archive["identity"]))
+    assert '"remedy"' in identity
+    assert "silent_neuron_rule" not in identity
+    rewritten(path, identity=np.array(identity))
+    assert same(checkpoint.load(path, recipe, engine, 1), state)
+    other = replace(SMALL, silent_neuron_rule="none" if rule == "raise" else "raise")
+    with pytest.raises(checkpoint.CheckpointError, match=f"its recipe.silent_neuron_rule is '{rule}', not"):
+        checkpoint.load(path, other, engine, 1)
+
+
+@pytest.mark.parametrize("rule", [["lift"], None, {"lift": 1}, "sing"])
+def test_an_old_name_with_another_value_is_of_another_training(saved, rule):
+    with np.load(saved) as archive:
+        identity = with_old_names(str(archive["identity"]), remedy=rule)
+    rewritten(saved, identity=np.array(identity))
+    with pytest.raises(checkpoint.CheckpointError, match=r"its recipe.silent_neuron_rule"):
+        checkpoint.load(saved, SMALL, ExactEngine(SMALL), 1)
+
+
+def test_a_checkpoint_with_an_old_name_beside_the_new_one_is_refused(saved):
+    with np.load(saved) as archive:
+        identity = with_old_names(str(archive["identity"]), silent_neuron_rule="none")
+    rewritten(saved, identity=np.array(identity))
+    with pytest.raises(checkpoint.CheckpointError, match=r"it has 'recipe.remedy' beside"):
         checkpoint.load(saved, SMALL, ExactEngine(SMALL), 1)
 
 

@@ -93,12 +93,16 @@ def test_what_an_engine_cannot_do_is_refused():
 
 def test_a_table_of_some_rows_keeps_the_others(tmp_path):
     names = [row.name for row in training.ROWS]
-    kept = [{"name": names[2], "runs": 1}, {"name": names[0], "runs": 2}]
+    kept = [
+        {"name": names[2], "recipe": {"remedy": "lift"}, "runs": 1},
+        {"name": names[0], "recipe": {}, "runs": 2},
+    ]
     (tmp_path / "training.json").write_text(json.dumps({"rows": kept}))
     new = [{"name": names[1], "runs": 3}, {"name": names[0], "runs": 4}]
     found = training.merged(new, tmp_path)
     assert [row["name"] for row in found] == names[:3]
     assert [row["runs"] for row in found] == [4, 3, 1]
+    assert found[2]["recipe"] == {"silent_neuron_rule": "resolve"}  # as 0.1.0 wrote it, in the names of now
     assert training.merged(new, tmp_path / "nowhere") == [new[1], new[0]]
     steps = {row.name: row.command(7) for row in training.ROWS if row.time_step}
     assert "--engine genn" in steps["genn-first-0.1ms"]
