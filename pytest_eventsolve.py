@@ -186,7 +186,7 @@ def _mismatches(error: BaseException | None) -> Iterator[Any]:
 
 def _in_short(mismatch: Any) -> str:
     what = str(mismatch.divergence).split(":")[0]
-    return f"{what}, which looks like {mismatch.slips[0]}" if mismatch.slips else what
+    return f"{what}, which looks like {mismatch.explanations[0]}" if mismatch.explanations else what
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

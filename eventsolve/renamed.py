@@ -9,11 +9,14 @@ RENAMED = {
     "eventsolve.estimate_radius": "eventsolve.trust_radius(certify=False)",
     "eventsolve.losses.VoltageReads": "eventsolve.losses.VoltageSamples",
     "AdjointStates.reads": "AdjointStates.voltage_samples",
+    "Attribution.study": "Attribution.ablation",
     "Certificate.misfits": "Certificate.mismatches",
     "Margins.surplus": "Margins.overshoot",
+    "Mismatch.slips": "Mismatch.explanations",
     "State.on_the_way": "State.in_flight",
     "Gradients.reads": "Gradients.voltage_samples",
     "TrustRadius.doubts": "TrustRadius.undecided",
+    "validation.attribution.Study": "validation.attribution.Ablation",
 }
 """New names by old ones: of a module or a class, with the name in it."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from eventsolve.compare.divergence import Divergence
 from eventsolve.errors import Carrying
 from eventsolve.io.records import Record
 from eventsolve.problem import Problem
+from eventsolve.renamed import hint
 
 GROUP = "eventsolve.diagnosis"
 """Entry points of engines: functions ``(problem, record, *, tolerance, window, patience) -> Named``."""
@@ -67,9 +68,11 @@ class Mismatch(Carrying, AssertionError):
         Where, first.
     diagnosis : Named or None
         What explains it, if there was an engine to ask and a problem to ask it of.
-    slips : tuple of str
+    explanations : tuple of str
         What it looks like: the names of the diagnosis, the most likely first; none if nothing explains it.
     """
+
+    explanations: tuple[str, ...]
 
     def __init__(
         self,
@@ -79,16 +82,21 @@ class Mismatch(Carrying, AssertionError):
         facts: tuple[str, ...] = (),
     ) -> None:
         self.divergence, self.diagnosis = divergence, diagnosis
-        self.slips: tuple[str, ...] = ()
+        self.explanations = ()
         lines = [str(divergence)]
         if diagnosis is not None:
             if diagnosis.verdict in ("convention", "fault"):
-                self.slips = (diagnosis.name, *diagnosis.rivals)
+                self.explanations = (diagnosis.name, *diagnosis.rivals)
             lines += told(diagnosis)
         lines += facts
         if agreed:
             lines.append(f"what comes before agrees: {', '.join(agreed)}")
         super().__init__("\n  ".join(lines))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"'Mismatch' object has no attribute {name!r}{hint('Mismatch', name)}")
 
 
 def told(diagnosis: Named) -> list[str]:

@@ -1,7 +1,7 @@
 """The adjoint of MODEL, Backward, event by event in plain Python, so that one thing in it can be wrong on purpose.
 
 With :data:`RIGHT` it gives what :func:`eventsolve.value_and_grad` gives, to rounding, and shares no code with it;
-every other :class:`Rules` is the gradient of an implementation with a known slip. Slow: for problems of tests.
+every other :class:`Rules` is the gradient of an implementation with a known error. Slow: for problems of tests.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class TestClaims:
         assert {r.kind for r in certificate.refuted} == {"missed"}
 
 
-def test_a_published_rule_loses_spikes_and_without_its_slip_does_not():
+def test_a_published_rule_loses_spikes_and_without_its_oversight_does_not():
     solution = solution_of(2)
     certificate = es.certify(solution, spikes=claim_of(solution, 1.0))
     assert certificate.refuted

@@ -32,7 +32,7 @@ def ttfs(tau0=0.5e-3, tau1=6.4e-3):
     return es.losses.TTFSCrossEntropy("out", [0], tau0=tau0, tau1=tau1, alpha=3e-3, silent="skip")
 
 
-SLIPS = {
+WRONG_UNITS = {
     "tau_mem of 'out' is 20.0 s and t_end is 0.06 s: were milliseconds meant (0.02)?": lambda: solved(
         tau_mem=20
     ),
@@ -59,10 +59,10 @@ SLIPS = {
 }
 
 
-@pytest.mark.parametrize("said", SLIPS)
+@pytest.mark.parametrize("said", WRONG_UNITS)
 def test_milliseconds_for_seconds_are_warned_about_where_they_were_given(said):
     with pytest.warns(es.UnitWarning, match=re.escape(said)) as caught:
-        SLIPS[said]()
+        WRONG_UNITS[said]()
     assert {warning.filename for warning in caught} == {__file__}
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import eventsolve as es
 from eventsolve.compare import agreement
-from validation.attribution import Study, attribute
+from validation.attribution import Ablation, attribute
 from validation.attribution.causes import LEAST_PAIRS
 from validation.attribution.changes import changed
 from validation.attribution.shapley import changes, estimated, order_pairs
@@ -26,11 +26,11 @@ DT = 1e-3
 FEW = ("input_grid", "spike_grid", "late_jump", "weight_format")
 
 
-def study(*few, core=None, **options):
+def ablation(*few, core=None, **options):
     """Only a few switches are attributed to; all others are kept on."""
     core = core or SpiNNaker2Core(DT, "s16.15")
     kept = tuple(name for name in Switches.names() if name not in few)
-    return Study(es.Problem(*chain_problem()), core, kept, **options)
+    return Ablation(es.Problem(*chain_problem()), core, kept, **options)
 
 
 def last(iterator):
@@ -101,13 +101,13 @@ def test_sampled_values_are_unbiased_and_their_standard_errors_right():
 
 @pytest.fixture(scope="module")
 def found():
-    return last(attribute(study(*FEW), tolerance=1e-9, max_pairs=6))
+    return last(attribute(ablation(*FEW), tolerance=1e-9, max_pairs=6))
 
 
 def test_a_waterfall_and_shapley_values_add_up_to_the_chips_error(found):
-    n = len(found.study.quantities)
+    n = len(found.ablation.quantities)
     scale = np.abs(found.levels[:, :n]).max(axis=0)
-    for k, quantity in enumerate(found.study.quantities):
+    for k, quantity in enumerate(found.ablation.quantities):
         parts = list(found.waterfall(quantity).values())
         assert abs(math.fsum(parts) - found.errors[quantity]) <= 2 * len(parts) * EPS * scale[k]
         blamed = math.fsum(value for value, _ in found.blame(quantity).values())
@@ -116,15 +116,15 @@ def test_a_waterfall_and_shapley_values_add_up_to_the_chips_error(found):
 
 
 def test_synapse_by_synapse_contributions_add_up_to_the_chips_gradient(found):
-    for key in found.study.projections:
-        none, chip = found.study.gradients(found.levels[[0, -1]])[key]
+    for key in found.ablation.projections:
+        none, chip = found.ablation.gradients(found.levels[[0, -1]])[key]
         total = sum(found.synapses(key).values())
         np.testing.assert_allclose(none + total, chip, rtol=0, atol=64 * EPS * np.abs(found.levels).max())
         assert sum(found.shares(key).values()) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_the_chips_errors_are_those_of_its_own_record(found):
-    s = found.study
+    s = found.ablation
     record = s.target.run(s.problem)
     network = s.problem.network
     exact = oracle(replace(s.problem, network=network.with_delays(dict.fromkeys(network.projections, DT))))
@@ -135,7 +135,7 @@ def test_the_chips_errors_are_those_of_its_own_record(found):
 
 def test_sampled_shapley_values_are_those_of_all_sets_of_switches(found):
     worth = {}
-    s = found.study
+    s = found.ablation
     for k in range(len(FEW) + 1):
         for c in itertools.combinations(s.causes, k):
             worth[frozenset(c)] = s.observed(s.run(c))
@@ -157,7 +157,7 @@ def test_it_ends_with_enough_pairs_of_orders_however_exact_the_first_ones_are(mo
         causes = ("a", "b", "c")
         quantities = ("together", "each")
 
-    def observe(study, on):
+    def observe(ablation, on):
         return np.array([10.0 + 3.0 * on.issuperset("ab"), 1.0 + len(on)])
 
     monkeypatch.setattr("validation.attribution.causes.observe", observe)
@@ -170,7 +170,7 @@ def test_it_ends_with_enough_pairs_of_orders_however_exact_the_first_ones_are(mo
 
 
 def test_an_executor_changes_no_bit():
-    s = study("input_grid", "late_jump")
+    s = ablation("input_grid", "late_jump")
     here = last(attribute(s, max_pairs=3, seed=5))
     with ThreadPoolExecutor(2) as pool:
         there = last(attribute(s, max_pairs=3, seed=5, executor=pool))
@@ -182,16 +182,16 @@ def test_an_executor_changes_no_bit():
 
 def test_with_the_delay_kept_a_perfect_system_has_no_error():
     """All but the delay off: what remains is rounding, as the exact network has that delay."""
-    s = Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT, "float64"))
+    s = Ablation(es.Problem(*chain_problem()), SpiNNaker2Core(DT, "float64"))
     none = s.observed(s.run(()))[: len(s.quantities)]
     assert (none < 1e-9).all()
-    late = Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT, "float64"), kept=())
+    late = Ablation(es.Problem(*chain_problem()), SpiNNaker2Core(DT, "float64"), kept=())
     assert late.observed(late.run(("step_delay",)))[0] > DT / 2
 
 
 def test_alone_a_weight_format_makes_the_error_of_rounded_weights():
     arithmetic = replace(Arithmetic.preset("s16.15"), weight=FixedFormat(4, 4))
-    s = Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT, arithmetic))
+    s = Ablation(es.Problem(*chain_problem()), SpiNNaker2Core(DT, arithmetic))
     found = next(attribute(s, max_pairs=0))
     rounded = {
         k: ArithmeticUnit("nearest_even").quantize(p.weight, FixedFormat(4, 4)) / 16.0
@@ -217,7 +217,7 @@ def test_alone_a_weight_format_makes_the_error_of_rounded_weights():
 )
 def test_studies_that_are_none(options, message):
     with pytest.raises(ValueError, match=message):
-        Study(es.Problem(*chain_problem()), SpiNNaker2Core(DT), **options)
+        Ablation(es.Problem(*chain_problem()), SpiNNaker2Core(DT), **options)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_studies_that_are_none(options, message):
 )
 def test_attributions_that_are_none(options, message):
     with pytest.raises(ValueError, match=message):
-        next(attribute(study("input_grid", "late_jump"), **options))
+        next(attribute(ablation("input_grid", "late_jump"), **options))
 
 
 # -- spikes that changed
@@ -238,7 +238,7 @@ def test_attributions_that_are_none(options, message):
 
 @pytest.fixture(scope="module")
 def coarse():
-    return changed(Study(es.Problem(*chain_problem(seed=4, n_samples=8)), SpiNNaker2Core(2e-3, "s16.15")))
+    return changed(Ablation(es.Problem(*chain_problem(seed=4, n_samples=8)), SpiNNaker2Core(2e-3, "s16.15")))
 
 
 def test_the_part_of_changed_samples_is_what_their_own_gradients_are_off(coarse):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import eventsolve as es
 from eventsolve.io import records
 from tests.shared.records import altered
-from validation.attribution import convergence, study
+from validation.attribution import ablation, convergence
 from validation.cli import app as cli
 from validation.spinnaker2 import SpiNNaker2Core
 
@@ -66,7 +66,7 @@ class TestAttribute:
         assert one["quantities"] == two["quantities"]
 
     def test_an_interrupt_keeps_what_is_finished(self, tmp_path, monkeypatch):
-        real, runs = study.Study.observed, []
+        real, runs = ablation.Ablation.observed, []
 
         def observed(self, record):
             runs.append(record)
@@ -74,7 +74,7 @@ class TestAttribute:
                 raise KeyboardInterrupt
             return real(self, record)
 
-        monkeypatch.setattr(study.Study, "observed", observed)
+        monkeypatch.setattr(ablation.Ablation, "observed", observed)
         result = invoke("attribute", *CHIP, "--samples", 4, "--out", tmp_path)
         assert result.exit_code == 130
         document = json.loads((tmp_path / "attribution.json").read_text(encoding="utf-8"))

@@ -89,7 +89,7 @@ def test_the_exact_record_agrees_everywhere(reduction):
         ("spike_times", "hidden", "dL/dt of hidden"),
     ],
 )
-def test_a_gradient_that_is_off_is_named_with_its_slip(quantity, place, label, reduction):
+def test_a_gradient_that_is_off_is_named_with_its_convention_error(quantity, place, label, reduction):
     record = changed(exact(reduction=reduction), quantity, place, lambda values: -6e-3 * values)
     if place != SECOND:
         record = changed(exact(reduction=reduction), quantity, place, lambda values: -5e-3 * values)
@@ -100,15 +100,15 @@ def test_a_gradient_that_is_off_is_named_with_its_slip(quantity, place, label, r
 
 
 @pytest.mark.parametrize(("noise", "named"), [(0.05, True), (2.0, False)])
-def test_a_slip_is_named_through_what_else_is_off(noise, named):
-    """As on a time grid: numbers that are off by more than is allowed even without the slip."""
+def test_a_convention_error_is_named_through_what_else_is_off(noise, named):
+    """As on a time grid: numbers that are off by more than is allowed even without the convention error."""
     rng = np.random.default_rng(1)
     record = exact()
 
-    def slipped(weight):
+    def scaled(weight):
         return (weight + noise * np.abs(weight).max() * rng.uniform(-1, 1, weight.shape)) / 5e-3
 
-    run = checking.check(changed(record, "weight", FIRST, slipped), record.network, tolerance=1e-3)
+    run = checking.check(changed(record, "weight", FIRST, scaled), record.network, tolerance=1e-3)
     assert ("a factor 1/tau_syn" in run.diagnosis.sentence) is named
     assert (run.diagnosis.verdict == "convention") is named
 
@@ -136,7 +136,7 @@ def test_the_same_in_a_sparse_network():
         assert "looks like a factor -1" in run.diagnosis.sentence
 
 
-def test_spikes_that_are_off_are_named_with_their_slip():
+def test_spikes_that_are_off_are_named_with_their_convention_error():
     given = problem()
     slower = given.network.with_delays({FIRST: 1e-3})
     late = es.solve(slower, given.inputs, given.t_end)

@@ -1,4 +1,4 @@
-"""In continuous time, is every slip of loss and gradients named where it was planted by hand, and none elsewhere?"""
+"""In continuous time, is every error of loss and gradients named where it was planted by hand, and none elsewhere?"""
 
 import math
 
@@ -82,7 +82,9 @@ def test_a_factor(name):
     results = exact(problem, "weight")
     results["weight"][SECOND] = results["weight"][SECOND] * PLANTED[name]
     mismatch = complaint(problem, results, time_step=STEP)
-    assert any(slip.split(" (")[0] == f"a factor {name}".split(" (")[0] for slip in mismatch.slips), mismatch
+    assert any(
+        found.split(" (")[0] == f"a factor {name}".split(" (")[0] for found in mismatch.explanations
+    ), mismatch
     assert mismatch.divergence.place == SECOND
     assert mismatch.divergence.quantity == "weight"
 
@@ -97,7 +99,7 @@ def test_a_factor_v_threshold_of_the_layer_that_has_one():
     problem = layered()
     results = exact(problem, "weight")
     results["weight"][FIRST] = results["weight"][FIRST] / 1.3
-    assert complaint(problem, results).slips[0].startswith("a factor 1/v_threshold")
+    assert complaint(problem, results).explanations[0].startswith("a factor 1/v_threshold")
 
 
 def test_a_factor_of_a_gradient_by_spike_times_is_that_of_the_neuron_that_spikes():
@@ -105,21 +107,21 @@ def test_a_factor_of_a_gradient_by_spike_times_is_that_of_the_neuron_that_spikes
     results = exact(problem, "spike_times")
     tau = np.array([4.5e-3, 6e-3])[problem.solution.spikes["hidden"].neurons]
     results["spike_times"]["hidden"] = results["spike_times"]["hidden"] * tau
-    assert complaint(problem, results).slips[0].startswith("a factor tau_syn")
+    assert complaint(problem, results).explanations[0].startswith("a factor tau_syn")
 
 
 def test_a_constant_ratio_without_a_name_is_said():
     problem = layered()
     results = exact(problem, "weight")
     results["weight"][SECOND] = results["weight"][SECOND] * 0.73
-    assert complaint(problem, results).slips == ("a common factor of 0.73",)
+    assert complaint(problem, results).explanations == ("a common factor of 0.73",)
 
 
 def test_a_transposition():
     problem = layered()
     results = exact(problem, "weight")
     results["weight"][SECOND] = results["weight"][SECOND].T
-    assert complaint(problem, results).slips[0].startswith("written down transposed")
+    assert complaint(problem, results).explanations[0].startswith("written down transposed")
 
 
 def test_a_gradient_of_another_shape_is_told_that_its_transpose_fits():
@@ -136,7 +138,7 @@ def test_a_loss_without_its_early_spike_term(quantity):
     problem = layered()
     bare = es.losses.TTFSCrossEntropy("out", [0, 1, 0], tau0=0.5e-3, tau1=6.4e-3, alpha=0.0)
     results = exact(Problem(problem.network, problem.inputs, problem.t_end, bare), quantity)
-    assert "no early-spike term in the loss" in complaint(problem, results).slips
+    assert "no early-spike term in the loss" in complaint(problem, results).explanations
 
 
 def test_what_has_no_cause_is_not_given_one():
@@ -144,7 +146,7 @@ def test_what_has_no_cause_is_not_given_one():
     results = exact(problem, "weight")
     results["weight"][SECOND] = results["weight"][SECOND] + np.array([[0.1, -0.2], [0.4, 0.3]])
     mismatch = complaint(problem, results)
-    assert mismatch.slips == ()
+    assert mismatch.explanations == ()
     assert "looks like nothing that is known" in str(mismatch)
 
 
@@ -154,10 +156,10 @@ def test_a_number_that_is_not_finite_is_within_no_margin():
     results["weight"][SECOND] = results["weight"][SECOND] * np.array([[1.0, np.nan], [1.0, 1.0]])
     mismatch = complaint(problem, results)
     assert (mismatch.divergence.neuron, mismatch.divergence.source) == (0, 1)
-    assert mismatch.slips == ()
+    assert mismatch.explanations == ()
 
 
-# -- slips of the adjoint, worked out by hand ----------------------------------------------------------------------
+# -- errors of the adjoint, worked out by hand ----------------------------------------------------------------------
 
 
 def chain():
@@ -173,7 +175,7 @@ def chain():
 
 
 def by_hand(problem, delivery, slope=lambda v: 1.0 - v):
-    """dL/dw of both synapses of the chain; the slip is in dL/dt of the delivery or in V' = (I - V)/tau_mem."""
+    """dL/dw of both synapses of the chain; the error is in dL/dt of the delivery or in V' = (I - V)/tau_mem."""
     t_a, t_b = (float(problem.solution.spikes[name].times[0]) for name in "ab")
     s = t_b - t_a - DELAY
     slope_a = (7.0 * math.exp(-t_a / TAU_SYN) - slope(0.0)) / TAU_MEM
@@ -212,7 +214,7 @@ def test_the_chain_by_hand_is_the_gradient():
 def test_a_wrong_delivery(words, delivery):
     problem = chain()
     mismatch = complaint(problem, {"weight": by_hand(problem, delivery)})
-    assert any(slip.startswith(words) for slip in mismatch.slips), mismatch
+    assert any(found.startswith(words) for found in mismatch.explanations), mismatch
     assert mismatch.divergence.place == ("in", "a")
     assert "weight of ('a', 'b')" in str(mismatch)
 
@@ -224,13 +226,13 @@ def test_delays_forgotten_on_the_way_back():
     slope_b = (7.5 * math.exp(-(t_b - t_a - DELAY) / TAU_SYN) - 1.0) / TAU_MEM
     results["a", "b"] = [[-t_b / slope_b * kernel(t_b - t_a)]]  # read when the spike leaves, too
     mismatch = complaint(problem, {"weight": results})
-    assert mismatch.slips[0].startswith("on the way back: delays forgotten"), mismatch
+    assert mismatch.explanations[0].startswith("on the way back: delays forgotten"), mismatch
 
 
 def test_the_slope_after_the_reset():
     problem = chain()
     results = {"weight": by_hand(problem, delivered(1.0, 1.0), slope=lambda v: 0.2)}
-    assert complaint(problem, results).slips[0].startswith("V' after the reset")
+    assert complaint(problem, results).explanations[0].startswith("V' after the reset")
 
 
 def twice():
@@ -268,13 +270,17 @@ def test_two_spikes_by_hand_are_the_gradient():
 
 def test_the_term_of_the_reset_forgotten():
     problem = twice()
-    assert complaint(problem, second_by_hand(problem, moves=0.0)).slips[0].startswith("reset term missing")
+    assert (
+        complaint(problem, second_by_hand(problem, moves=0.0))
+        .explanations[0]
+        .startswith("reset term missing")
+    )
 
 
 def test_a_voltage_adjoint_that_is_not_reset():
     problem = twice()
     assert (
         complaint(problem, second_by_hand(problem, passes=1.0))
-        .slips[0]
+        .explanations[0]
         .startswith("p_V not reset at a spike")
     )

@@ -70,14 +70,14 @@ def complaint(got, right=None, **options):
 def test_another_network(words):
     got = {name: t for name, t in problem(**PLANTED[words]).solution.spikes.items() if name != "in"}
     mismatch = complaint(got, time_step=STEP)
-    assert any(slip.startswith(words) for slip in mismatch.slips), mismatch
+    assert any(found.startswith(words) for found in mismatch.explanations), mismatch
 
 
 def test_weights_of_the_wrong_sign():
     driven = {"v_leak": 1.2}
     got = problem(**driven, **scaled([-1.0, -1.0])).solution.spikes["out"]
     mismatch = complaint({"out": got}, problem(**driven))
-    assert mismatch.slips == ()  # the leak alone makes them spike, as with many other weights
+    assert mismatch.explanations == ()  # the leak alone makes them spike, as with many other weights
     assert "too much would explain it" in str(mismatch)
     assert "sign of all weights turned round" in str(mismatch)
 
@@ -85,7 +85,7 @@ def test_weights_of_the_wrong_sign():
 def test_a_step_of_delay_is_seen_without_knowing_the_step():
     got = problem(d_first=0.3e-3).solution.spikes["hidden"]
     mismatch = complaint({"hidden": got})
-    assert any(slip.startswith("delay 0.0003 s too long") for slip in mismatch.slips), mismatch
+    assert any(found.startswith("delay 0.0003 s too long") for found in mismatch.explanations), mismatch
 
 
 def written(trains, times):
@@ -96,13 +96,13 @@ def written(trains, times):
 def test_times_in_milliseconds():
     trains = problem().solution.spikes["out"]
     mismatch = complaint({"out": written(trains, trains.times * 1e3)})
-    assert mismatch.slips[0].startswith("times in milliseconds")
+    assert mismatch.explanations[0].startswith("times in milliseconds")
 
 
 def test_spikes_written_down_late():
     trains = problem().solution.spikes["hidden"]
     mismatch = complaint({"hidden": written(trains, trains.times + 1e-3)}, time_step=1e-3)
-    assert mismatch.slips[0].startswith("times 0.001 s late, while spikes act in time")
+    assert mismatch.explanations[0].startswith("times 0.001 s late, while spikes act in time")
 
 
 def test_neurons_in_another_order():
@@ -111,7 +111,7 @@ def test_neurons_in_another_order():
     got = es.SpikeTrains.from_arrays(
         trains.times[order], 1 - trains.neurons[order], trains.samples[order], n_neurons=2, n_samples=2
     )
-    assert complaint({"hidden": got}).slips == (
+    assert complaint({"hidden": got}).explanations == (
         "neurons in another order: of 'hidden', 0..1 are written down as [1, 0]",
     )
 
@@ -119,12 +119,12 @@ def test_neurons_in_another_order():
 def test_other_spikes_without_a_cause_are_not_given_one():
     random = np.random.default_rng(0)
     got = es.SpikeTrains.from_dense(random.uniform(0, 50e-3, (2, 2, 5)))
-    assert complaint({"hidden": got}, time_step=STEP).slips == ()
+    assert complaint({"hidden": got}, time_step=STEP).explanations == ()
 
 
 def test_silence_has_too_many_causes_to_name_one():
     silent = {name: es.SpikeTrains.from_lists([[[], []]] * 2) for name in ("hidden", "out")}
-    assert complaint(silent).slips == ()
+    assert complaint(silent).explanations == ()
 
 
 def test_a_loop_that_would_run_away_is_no_explanation():
@@ -136,4 +136,4 @@ def test_a_loop_that_would_run_away_is_no_explanation():
     got = {"a": es.SpikeTrains.from_lists([[[1e-3, 2e-3, 3e-3]]])}
     with pytest.raises(Mismatch) as caught:
         check_implementation(lambda _: {"spikes": got}, loop, spikes_atol=ATOL, rtol=0.0)
-    assert caught.value.slips == ()
+    assert caught.value.explanations == ()

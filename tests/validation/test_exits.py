@@ -160,7 +160,7 @@ def test_a_network_that_runs_away_is_wrong_input_and_another_error_is_not(tmp_pa
 
     monkeypatch.setattr(records, "read", lambda *given, **options: None)
     monkeypatch.setattr(check, "network_of", lambda *given, **options: None)
-    for error, status in ((StoppedError.__new__(StoppedError), 2), (RuntimeError("a slip"), 70)):
+    for error, status in ((StoppedError.__new__(StoppedError), 2), (RuntimeError("a mistake"), 70)):
 
         def fail(*given, error=error, **options):
             raise error

@@ -216,7 +216,7 @@ def test_a_silent_label_is_named_where_the_loss_refuses_it():
     assert "the loss, which asks to refuse it: " in fault.where
 
 
-def test_slips_of_writing_are_seen_through_genn():
+def test_convention_errors_are_seen_through_genn():
     """GeNN's own arrays as they are, which lack tau_mem in ms, and the direction of a descent."""
     problem, record = recorded("rec", "avg", 1.0)
     raw = {key: values / 20.0 for key, values in record.weight.items()}

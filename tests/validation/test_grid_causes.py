@@ -8,7 +8,7 @@ from cores import chain_problem
 
 import eventsolve as es
 from eventsolve.io.records import Record
-from validation.attribution import Study
+from validation.attribution import Ablation
 from validation.fixedpoint import FixedFormat
 from validation.grid import TimeStepped
 from validation.grid.causes import FINER, Loaded
@@ -68,15 +68,15 @@ def test_with_none_it_is_the_reference_on_a_fine_grid():
 )
 def test_with_none_its_error_is_far_below_its_own(target):
     """Steps 16 times finer: an error of first order is a 16th; 4 leaves room for the samples' other constants."""
-    study = Study(PROBLEM, target)
-    assert error(study.run(()), study.exact) < error(study.run(study.causes), study.exact) / 4
+    ablation = Ablation(PROBLEM, target)
+    assert error(ablation.run(()), ablation.exact) < error(ablation.run(ablation.causes), ablation.exact) / 4
 
 
 def test_kept_transport_is_a_delay_of_the_exact_network():
-    study = Study(PROBLEM, TimeStepped(DT, transport=2))
-    delays = {p.delay.max() for p in study.exact_problem.network.projections.values()}
+    ablation = Ablation(PROBLEM, TimeStepped(DT, transport=2))
+    delays = {p.delay.max() for p in ablation.exact_problem.network.projections.values()}
     assert delays == {2 * DT}
-    assert Study(PROBLEM, TimeStepped(DT, transport=2), kept=()).exact_problem is PROBLEM
+    assert Ablation(PROBLEM, TimeStepped(DT, transport=2), kept=()).exact_problem is PROBLEM
 
 
 @pytest.mark.parametrize(("rounding", "bits"), [("down", 4), ("half_up", 2)])

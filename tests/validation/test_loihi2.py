@@ -1,4 +1,4 @@
-"""Does Loihi 2's program compute what Lava computes, to the last bit, and would a slip be noticed?"""
+"""Does Loihi 2's program compute what Lava computes, to the last bit, and would a mistake be noticed?"""
 
 import dataclasses
 import itertools
@@ -22,8 +22,8 @@ def test_every_state_and_every_spike_is_that_of_lava(case):
             np.testing.assert_array_equal(got[0], want)
 
 
-def differs(case, slips=()):
-    found = plain_loihi2.run(program(case), inputs(case), slips)
+def differs(case, mistakes=()):
+    found = plain_loihi2.run(program(case), inputs(case), mistakes)
     return any(
         not np.array_equal(layer[k], want)
         for k, name in enumerate("uvs")
@@ -31,10 +31,10 @@ def differs(case, slips=()):
     )
 
 
-def test_the_twin_computes_what_lava_computes_and_each_slip_is_noticed_by_some_case():
+def test_the_twin_computes_what_lava_computes_and_each_mistake_is_noticed_by_some_case():
     assert [case for case in CASES if differs(case)] == []
-    for slip in plain_loihi2.SLIPS:
-        assert any(differs(case, (slip,)) for case in CASES), slip
+    for mistake in plain_loihi2.MISTAKES:
+        assert any(differs(case, (mistake,)) for case in CASES), mistake
 
 
 small = st.integers(-300, 300)

@@ -11,8 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
-from validation.attribution import Study, attribute
-from validation.attribution.study import observe
+from validation.attribution import Ablation, attribute
+from validation.attribution.ablation import observe
 from validation.loihi2 import Loihi2, Settings, export, logits, network_of, read_netx, run, write_netx
 from validation.loihi2.causes import ALL, PARAMETERS
 from validation.loihi2.quantities import least_time_step
@@ -180,7 +180,7 @@ def test_every_cause_acts_by_itself():
     net.add_population("hidden", 8, es.LIF(20e-3, 5e-3, v_threshold=1.2, v_leak=0.1))
     net.connect("in", "hidden", np.random.default_rng(4).normal(1.5, 2.0, (8, 6)), delay=1.3e-3)
     given = problem(net)
-    assert (observe(Study(given, Loihi2(DT, kernel="mlgenn")), frozenset()) == 0).all()
+    assert (observe(Ablation(given, Loihi2(DT, kernel="mlgenn")), frozenset()) == 0).all()
     base = frozenset({"grid"})
     for cause in ALL:
         step = {"kernel": 5e-3, "truncation": 1e-4, "decays": 1e-4}.get(cause, DT)
@@ -213,10 +213,10 @@ def test_24_bits_are_a_cause_where_they_are_reached():
 
 def test_shapley_values_add_up_to_the_error():
     small = problem(chain(n_hidden=4, recurrent=False, delays=False), n_samples=1)
-    study = Study(small, Loihi2(DT, input_rounding="up"), kept=("delays", "limits"))
-    *_, found = attribute(study, max_pairs=2)
-    assert study.quantities == ("V of out", "spike times of hidden")
-    for k, quantity in enumerate(study.quantities):
+    ablation = Ablation(small, Loihi2(DT, input_rounding="up"), kept=("delays", "limits"))
+    *_, found = attribute(ablation, max_pairs=2)
+    assert ablation.quantities == ("V of out", "spike times of hidden")
+    for k, quantity in enumerate(ablation.quantities):
         blame = found.blame(quantity)
         assert sum(value for value, _ in blame.values()) == pytest.approx(
             found.errors[quantity] - found.levels[0, k], rel=1e-9, abs=0.0

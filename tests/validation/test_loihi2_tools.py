@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 import eventsolve as es
 from eventsolve.io import records
+from validation.attribution.ablation import Ablation
 from validation.attribution.causes import attribute
-from validation.attribution.study import Study
 from validation.cli.app import app
 from validation.diagnosis import diagnose
 from validation.loihi2 import Loihi2, read_netx, run
@@ -382,15 +382,15 @@ def test_training_in_the_loop_lowers_the_loss_of_the_chip():
 def test_voltages_and_losses_are_attributed_where_there_are_no_gradients():
     problem = small(spiking=False)
     loss = es.losses.MeanVoltageCrossEntropy("out", [0, 1, 2, 0], weighting="exponential")
-    study = Study(es.Problem(problem.network, problem.inputs, problem.t_end, loss), Loihi2(DT))
-    assert study.quantities == ("V of out", "loss", "spike times of hidden")
-    (*_, found) = attribute(study, max_pairs=2)
+    ablation = Ablation(es.Problem(problem.network, problem.inputs, problem.t_end, loss), Loihi2(DT))
+    assert ablation.quantities == ("V of out", "loss", "spike times of hidden")
+    (*_, found) = attribute(ablation, max_pairs=2)
     assert found.levels[0, :3] == pytest.approx(0, abs=1e-12)  # with no cause it is the exact network
-    record = Loihi2(DT).run(study.problem)
+    record = Loihi2(DT).run(ablation.problem)
     times, got = record.traces["out"].times, record.traces["out"].voltage
-    exact = study.problem.solution.voltage("out", times)
+    exact = ablation.problem.solution.voltage("out", times)
     assert found.errors["V of out"] == pytest.approx(np.linalg.norm(got - exact) / np.linalg.norm(exact))
-    values = loss.evaluate(study.problem.solution).values
+    values = loss.evaluate(ablation.problem.solution).values
     apart = np.abs(record.loss_values - values).mean() / np.abs(values).mean()
     assert found.errors["loss"] == pytest.approx(apart)
     for quantity in ("V of out", "loss"):

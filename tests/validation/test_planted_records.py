@@ -13,7 +13,7 @@ from tests.planted_records import FAULTS, RIGHT, TOLD, Case, judged
 from validation.diagnosis import diagnose, forward, linear, published
 from validation.diagnosis.evidence import differing, distance, evidence_of
 from validation.diagnosis.twins import Clock, Twin, schemes
-from validation.diagnosis.writing import slips_of
+from validation.diagnosis.writing import conventions_of
 from validation.grid import TimeStepped
 
 STEP = 1e-3
@@ -174,7 +174,9 @@ def test_as_many_factors_as_gradients_are_no_explanation(deep, alone):
     assert one.name == "a common factor of 1.1"
 
 
-def test_a_guess_beside_which_one_slip_explains_the_rest_is_named_and_beside_two_is_not(deep, alone):
+def test_a_guess_beside_which_one_convention_error_explains_the_rest_is_named_and_beside_two_is_not(
+    deep, alone
+):
     """Of three gradients summed a step late, a wrong sign, a factor -1 and one of 0.996 were three stories."""
     wrong = Program(h=STEP, p_v=0.0).run(deep)
     found = diagnose(deep, scaled(wrong, 1.0, 1.0, -1.0), patience=0.2)
@@ -185,7 +187,7 @@ def test_a_guess_beside_which_one_slip_explains_the_rest_is_named_and_beside_two
     assert found.verdict == "unexplained"
 
 
-def test_a_slip_leaves_little_of_what_is_off_however_wide_the_tolerance(given):
+def test_a_convention_error_leaves_little_of_what_is_off_however_wide_the_tolerance(given):
     """Of fine steps float32 rounds by a third of what a fault may move, and a factor in place of it was named."""
     right = Program(h=STEP).run(given)
     evidence = evidence_of(given, right, STEP)
@@ -197,7 +199,7 @@ def test_a_slip_leaves_little_of_what_is_off_however_wide_the_tolerance(given):
     for share, believed in ((0.02, True), (0.5, False)):
         got = said * 0.997 + 0.003 * share * aside
         told = replace(evidence, numbers={place: got})
-        assert bool(slips_of(told, answer, place, 2e-3)) is believed
+        assert bool(conventions_of(told, answer, place, 2e-3)) is believed
 
 
 def test_times_that_a_shorter_delay_makes_early_are_not_told_without_it(alone):

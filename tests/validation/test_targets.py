@@ -11,7 +11,7 @@ import eventsolve as es
 from eventsolve.io.records import Record
 from eventsolve.problem import network_of
 from validation import registry
-from validation.attribution.study import late
+from validation.attribution.ablation import late
 from validation.oracle import oracle
 from validation.target import TOOLS, Grain, forward_only, missing
 

@@ -10,22 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from eventsolve.checks import count
+from eventsolve.frozen import Frozen
 from eventsolve.jobs import as_finished
 from eventsolve.typing import Key, Reals
+from validation.attribution.ablation import Ablation, observe
 from validation.attribution.shapley import Coalition, Shapley, changes, estimated, order_pairs, path
-from validation.attribution.study import Study, observe
 
 LEAST_PAIRS = 16
 """Pairs of orders before a standard error is believed: fewer may all miss what happens in few orders."""
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution:
-    """What every cause of a study contributes; rows of arrays are causes, columns what is observed of a run.
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Frozen):
+    """What every cause of an ablation contributes; rows of arrays are causes, columns what is observed of a run.
 
     Attributes
     ----------
-    study : Study
+    ablation : Ablation
     alone : ndarray of float64, (n_causes, n)
         Change from the exact system if the cause alone is turned on.
     without : ndarray of float64, (n_causes, n)
@@ -42,7 +43,7 @@ class Attribution:
         Different sets of causes that were run.
     """
 
-    study: Study
+    ablation: Ablation
     alone: Reals
     without: Reals
     order: tuple[str, ...]
@@ -54,8 +55,8 @@ class Attribution:
     @property
     def errors(self) -> dict[str, float]:
         """The target's error of every quantity."""
-        n = len(self.study.quantities)
-        return dict(zip(self.study.quantities, self.levels[-1, :n].tolist(), strict=True))
+        n = len(self.ablation.quantities)
+        return dict(zip(self.ablation.quantities, self.levels[-1, :n].tolist(), strict=True))
 
     def waterfall(self, quantity: str) -> dict[str, float]:
         """Return a quantity's error with no cause, as "none", and by how much each cause of the sequence changes it.
@@ -74,7 +75,7 @@ class Attribution:
         found = zip(self.shapley.values[:, column], self.shapley.standard_errors[:, column], strict=True)
         return {
             name: (float(value), float(error))
-            for name, (value, error) in zip(self.study.causes, found, strict=True)
+            for name, (value, error) in zip(self.ablation.causes, found, strict=True)
         }
 
     def synapses(self, key: Key) -> dict[str, Reals]:
@@ -84,8 +85,8 @@ class Attribution:
         """
         if self.shapley is None:
             return {}
-        values = self.study.gradients(self.shapley.values)[key]
-        return dict(zip(self.study.causes, values, strict=True))
+        values = self.ablation.gradients(self.shapley.values)[key]
+        return dict(zip(self.ablation.causes, values, strict=True))
 
     def shares(self, key: Key) -> dict[str, float]:
         """Return which part of a projection's error every cause makes, "none" first; they add up to 1.
@@ -93,8 +94,8 @@ class Attribution:
         The error is a vector, the sum of what causes contribute to it. A part is its component along the error,
         relative to the error: negative where a cause makes the error smaller.
         """
-        exact = self.study.exact_means[key]
-        none, whole = self.study.gradients(self.levels[[0, -1]])[key]
+        exact = self.ablation.exact_means[key]
+        none, whole = self.ablation.gradients(self.levels[[0, -1]])[key]
         error = whole - exact
         square = float(np.vdot(error, error))
         if square == 0:
@@ -103,13 +104,15 @@ class Attribution:
         return {name: float(np.vdot(part, error)) / square for name, part in parts.items()}
 
     def _column(self, quantity: str) -> int:
-        if quantity not in self.study.quantities:
-            raise ValueError(f"quantity must be one of {', '.join(self.study.quantities)}; got {quantity!r}")
-        return self.study.quantities.index(quantity)
+        if quantity not in self.ablation.quantities:
+            raise ValueError(
+                f"quantity must be one of {', '.join(self.ablation.quantities)}; got {quantity!r}"
+            )
+        return self.ablation.quantities.index(quantity)
 
 
 def attribute(
-    study: Study,
+    ablation: Ablation,
     *,
     order: Sequence[str] | None = None,
     seed: int = 0,
@@ -125,7 +128,7 @@ def attribute(
 
     Parameters
     ----------
-    study : Study
+    ablation : Ablation
     order : sequence of str, optional
         Of the sequence; by default that of the causes.
     seed : int
@@ -142,10 +145,10 @@ def attribute(
     Raises
     ------
     ValueError
-        If ``order`` does not hold every cause of the study once, the tolerance is not > 0, or a set of causes
+        If ``order`` does not hold every cause of the ablation once, the tolerance is not > 0, or a set of causes
         cannot be run.
     """
-    players = study.causes
+    players = ablation.causes
     sequence = players if order is None else tuple(order)
     if sorted(sequence) != sorted(players):
         raise ValueError(f"order must hold each of {', '.join(players)} once; got {', '.join(sequence)}")
@@ -156,16 +159,16 @@ def attribute(
 
     def ensure(coalitions: Iterable[Coalition]) -> None:
         missing = [c for c in dict.fromkeys(coalitions) if c not in worth]
-        for coalition, values in as_finished(functools.partial(observe, study), missing, executor):
+        for coalition, values in as_finished(functools.partial(observe, ablation), missing, executor):
             worth[coalition] = values
             if ran is not None:
                 ran(len(worth))
 
     everyone, nobody = frozenset(players), frozenset[str]()
-    _ = study.quantities  # before the study travels to other processes
+    _ = ablation.quantities  # before the ablation travels to other processes
     ensure([*path(sequence), *(c for p in players for c in (frozenset({p}), everyone - {p}))])
     result = Attribution(
-        study,
+        ablation,
         alone=np.stack([worth[frozenset({p})] - worth[nobody] for p in players]),
         without=np.stack([worth[everyone] - worth[everyone - {p}] for p in players]),
         order=sequence,
@@ -175,7 +178,7 @@ def attribute(
         n_runs=len(worth),
     )
     yield result
-    n = len(study.quantities)
+    n = len(ablation.quantities)
     limits = tolerance * worth[everyone][:n]
     pairs: list[Reals] = []
     for one, other in order_pairs(players, seed):
@@ -186,6 +189,6 @@ def attribute(
         shapley = estimated(pairs)
         settled = len(pairs) >= LEAST_PAIRS and bool((shapley.standard_errors[:, :n] <= limits).all())
         result = Attribution(
-            study, result.alone, result.without, sequence, result.levels, shapley, settled, len(worth)
+            ablation, result.alone, result.without, sequence, result.levels, shapley, settled, len(worth)
         )
         yield result

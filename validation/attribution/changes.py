@@ -16,7 +16,7 @@ import eventsolve as es
 from eventsolve.compare import Comparison, compare
 from eventsolve.stability.margins import Distances
 from eventsolve.typing import Key
-from validation.attribution.study import Study
+from validation.attribution.ablation import Ablation
 
 
 class ChangedSpike(NamedTuple):
@@ -78,7 +78,7 @@ class Changes:
         return int(self.comparison.differing_samples.sum())
 
 
-def changed(study: Study) -> Changes:
+def changed(ablation: Ablation) -> Changes:
     """Run the target and tell what its changed spikes cost.
 
     Raises
@@ -86,21 +86,21 @@ def changed(study: Study) -> Changes:
     ValueError
         If the target cannot represent the problem.
     """
-    comparison = compare(study.exact, study.run(study.causes), window=study.window)
+    comparison = compare(ablation.exact, ablation.run(ablation.causes), window=ablation.window)
     differing = comparison.differing_samples
     shares = {}
     for key, weight in comparison.weight.items():
         squares = ((weight.model - weight.exact) ** 2).reshape(len(weight.exact), -1).sum(axis=1)
         total = float(squares.sum())
         shares[key] = float(squares[differing].sum()) / total if total else float("nan")
-    margins = es.margins(study.exact_problem.solution)
+    margins = es.margins(ablation.exact_problem.solution)
     spikes = []
     for match in comparison.computed:
         name = match.population
         if name not in margins.voltage:
             continue  # a readout has no threshold
         for kind, record, trains, lone, distances in (
-            ("missed", study.exact, match.exact, match.missed, margins.overshoot[name]),
+            ("missed", ablation.exact, match.exact, match.missed, margins.overshoot[name]),
             ("extra", comparison.model, match.model, match.extra, margins.voltage[name]),
         ):
             for k in lone.tolist():

@@ -22,7 +22,7 @@ from eventsolve.io.records import Record
 from eventsolve.jobs import as_finished
 from eventsolve.magnitudes import shortest_constant
 from eventsolve.typing import Booleans, Reals
-from validation.attribution.study import Refusal, batch_means, late
+from validation.attribution.ablation import Refusal, batch_means, late
 from validation.oracle import oracle
 from validation.target import Grain, Refinable
 

@@ -16,7 +16,7 @@ import eventsolve as es
 from eventsolve.compare import agreement
 from eventsolve.jobs import as_finished
 from eventsolve.typing import Key, Reals
-from validation.attribution.study import Refusal, batch_means, meant
+from validation.attribution.ablation import Refusal, batch_means, meant
 from validation.oracle import oracle
 from validation.target import Cost, Costed
 

@@ -5,7 +5,7 @@ The JSON file of an attribution has these keys; null stands for a number that is
 ``format``, ``version``, ``complete``, ``provenance``, ``headline``
     "eventsolve-attribution-report" and 1; False if it was interrupted; what is needed to repeat it; what was found.
 ``title``, ``kept``, ``order``, ``pairs``, ``settled``, ``runs``
-    Of the study; pairs of orders, whether sampling errors are within the tolerance, different sets of switches run.
+    Of the ablation; pairs of orders, whether sampling errors are within the tolerance, different sets of switches run.
 ``quantities[]``
     ``name``, ``chip`` (its error), ``none`` (with no switch) and per switch ``alone``, ``off`` (by how much the chip's
     error falls without it), ``sequence``, ``shapley``, ``standard_error``. Spike times are in seconds, others relative.
@@ -30,10 +30,10 @@ import numpy as np
 from eventsolve.compare.comparison import label_of
 from eventsolve.compare.records import depths
 from eventsolve.typing import Key
+from validation.attribution.ablation import Refusal
 from validation.attribution.causes import Attribution
 from validation.attribution.changes import Changes
 from validation.attribution.convergence import Errors, Order, crossover, observed_order
-from validation.attribution.study import Refusal
 from validation.report.comparison import SAME
 from validation.report.document import Block, Document, Picture, Points, Section, Table, Words, where_from
 from validation.report.words import joined, number, percent
@@ -85,9 +85,9 @@ def document_of(
 
 def projections(found: Attribution) -> list[Key]:
     """Return the projections, those to the outputs first."""
-    network = found.study.problem.network
+    network = found.ablation.problem.network
     depth = depths(network.populations, network.projections)
-    return sorted(found.study.projections, key=lambda key: -depth[key[1]])
+    return sorted(found.ablation.projections, key=lambda key: -depth[key[1]])
 
 
 def _verdict(found: Attribution) -> list[Block]:
@@ -124,7 +124,7 @@ def data_of(
             "changed_samples": changes.shares[key],
             "synapses": {name: part.tolist() for name, part in found.synapses(key).items()},
         }
-        for key in found.study.projections
+        for key in found.ablation.projections
     ]
     return {
         "format": "eventsolve-attribution-report",
@@ -132,7 +132,7 @@ def data_of(
         "complete": complete,
         "provenance": dict(origin),
         "title": title,
-        "kept": list(found.study.kept),
+        "kept": list(found.ablation.kept),
         "order": list(found.order),
         "pairs": found.shapley.n_pairs if found.shapley else 0,
         "settled": found.settled,
@@ -147,7 +147,7 @@ def data_of(
 
 def _quantities(found: Attribution) -> list[dict[str, Any]]:
     listed = []
-    for k, quantity in enumerate(found.study.quantities):
+    for k, quantity in enumerate(found.ablation.quantities):
         steps, blamed = found.waterfall(quantity), found.blame(quantity)
         switches = {
             name: {
@@ -157,7 +157,7 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
                 "shapley": blamed[name][0] if blamed else None,
                 "standard_error": blamed[name][1] if blamed else None,
             }
-            for row, name in enumerate(found.study.causes)
+            for row, name in enumerate(found.ablation.causes)
         }
         listed.append(
             {"name": quantity, "chip": found.errors[quantity], "none": steps["none"], "switches": switches}
@@ -171,8 +171,8 @@ def headline(found: Attribution) -> list[str]:
     Those of the outputs come before others.
     """
     directions = [f"direction of dL/dw of {label_of(key)}" for key in projections(found)]
-    times = [quantity for quantity in found.study.quantities if quantity.startswith("spike")]
-    decisive = [name for name in found.study.quantities if name.startswith("V of") or name == "loss"]
+    times = [quantity for quantity in found.ablation.quantities if quantity.startswith("spike")]
+    decisive = [name for name in found.ablation.quantities if name.startswith("V of") or name == "loss"]
     return directions or [*decisive, *times[::-1]]
 
 

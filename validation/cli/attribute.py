@@ -67,9 +67,9 @@ def attribute(
         )
 
     from validation.attribution import report
+    from validation.attribution.ablation import Ablation
     from validation.attribution.causes import attribute as attributions
     from validation.attribution.changes import changed
-    from validation.attribution.study import Study
     from validation.report import provenance, publish
     from validation.terminal import console
 
@@ -78,14 +78,16 @@ def attribute(
     complete = True
     with refusals():
         of: Any = found_given.target  # which is Ablatable, as was made sure
-        study = (
-            Study(found_given.problem, of) if keep is None else Study(found_given.problem, of, tuple(keep))
+        ablation = (
+            Ablation(found_given.problem, of)
+            if keep is None
+            else Ablation(found_given.problem, of, tuple(keep))
         )
-        changes = changed(study)
+        changes = changed(ablation)
         with pool(workers) as executor, progress(errors, "runs", None) as advance:
             try:
                 for found in attributions(  # noqa: B007
-                    study,
+                    ablation,
                     order=None if order is None else order.split(","),
                     seed=seed,
                     tolerance=tolerance,

@@ -54,9 +54,9 @@ def converge(
     )
 
     from validation.attribution import report
+    from validation.attribution.ablation import Refusal
     from validation.attribution.convergence import BITS, Errors, time_steps
     from validation.attribution.convergence import converge as converged
-    from validation.attribution.study import Refusal
     from validation.report import provenance, publish
     from validation.terminal import console
 

@@ -128,17 +128,17 @@ def _more(
 
 def _causes(problem: es.Problem, twin: Any, verdict: Diagnosis, origin: dict[str, Any]) -> Sequence[Section]:
     from validation.attribution import report
+    from validation.attribution.ablation import Ablation
     from validation.attribution.causes import attribute
     from validation.attribution.changes import changed
-    from validation.attribution.study import Study
     from validation.report.document import Section
 
-    study = Study(problem, twin)
+    ablation = Ablation(problem, twin)
     found = None
-    for found in attribute(study, max_pairs=PAIRS):  # noqa: B007
+    for found in attribute(ablation, max_pairs=PAIRS):  # noqa: B007
         pass
     assert found is not None
-    document = report.document_of(found, changed(study), verdict.twin, origin, complete=True)
+    document = report.document_of(found, changed(ablation), verdict.twin, origin, complete=True)
     *of_causes, _ = document.sections
     return [Section("What makes the error", tuple(document.headline)), *of_causes]
 

@@ -68,8 +68,8 @@ def recommend(
     from rich import box
     from rich.table import Table
 
+    from validation.attribution.ablation import Refusal
     from validation.attribution.recommendation import candidates, frontier, ranked, recommended
-    from validation.attribution.study import Refusal
     from validation.report import number
 
     errors, tables = consoles()

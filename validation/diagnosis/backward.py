@@ -1,4 +1,4 @@
-"""The way back: which twin computes the recorded numbers, or which slip or guess makes one compute them."""
+"""The way back: which twin computes the recorded numbers, or which convention error or guess makes one compute them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ from validation.diagnosis.evidence import Answer, Evidence, Place, misfit, misfi
 from validation.diagnosis.guesses import Guess
 from validation.diagnosis.twins import Clock, Scheme, Twin
 from validation.diagnosis.work import Work, cost
-from validation.diagnosis.writing import NEARLY, PLAIN_FACTOR, Slip, label, loose_slips, slips_of
+from validation.diagnosis.writing import (
+    NEARLY,
+    PLAIN_FACTOR,
+    Convention,
+    conventions_of,
+    label,
+    loose_conventions,
+)
 from validation.grid.flaws import NONE, Flaws
 
 LOOSE = 0.1
-"""Misfit beyond which no slip is believed."""
+"""Misfit beyond which no convention error is believed."""
 LARGEST = 1e-3
 """Beyond this no rounding of float32 is believed."""
 
@@ -148,8 +155,8 @@ class Found:
         return self.after <= NEARLY**2 * self.before
 
 
-def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
-    """Return the slips of writing that make a fit right, fewest first."""
+def conventions(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
+    """Return the convention errors that make a fit right, fewest first."""
     found = []
     for fit in every:
         by_place = _written(evidence, fit.answer, fit.off, _wide(fit, every))
@@ -160,11 +167,11 @@ def slips(evidence: Evidence, every: Sequence[Fit]) -> list[Found]:
 
 def _written(
     evidence: Evidence, answer: Answer, off: Sequence[Place], wide: Mapping[Place, float]
-) -> dict[Place, list[Slip]]:
-    """Return the slips with which each of the numbers that are off is the recorded one; nothing if one has none."""
-    by_place: dict[Place, list[Slip]] = {}
+) -> dict[Place, list[Convention]]:
+    """Return the convention errors with which each number that is off is the recorded one; nothing if one has none."""
+    by_place: dict[Place, list[Convention]] = {}
     for place in off:
-        by_place[place] = slips_of(evidence, answer, place, wide[place])
+        by_place[place] = conventions_of(evidence, answer, place, wide[place])
         if not by_place[place]:
             return {}
     return by_place
@@ -173,7 +180,7 @@ def _written(
 def loosely(
     evidence: Evidence, answer: Answer, twin: Twin, off: Sequence[Place], apart: Mapping[Place, float]
 ) -> Found | None:
-    """Return the slip that leaves a tenth of every number's misfit at most, if one does so for all that are off.
+    """Return the convention error that leaves at most a tenth of the misfit of every number that is off, if there is one.
 
     So a factor is seen through what else is off, as in an implementation whose scheme is not known: by no more than
     ``apart``, what the time step does. A single number is a tenth away from some factor by chance.
@@ -182,11 +189,11 @@ def loosely(
     if all(evidence.numbers[place].size == 1 for place in off):
         return None
     common: set[str] | None = None
-    by_place: dict[Place, list[Slip]] = {}
+    by_place: dict[Place, list[Convention]] = {}
     for place in off:
         tolerance = min(LOOSE, left[place] / 10, apart.get(place, 0.0))
-        by_place[place] = loose_slips(evidence, answer, place, tolerance)
-        names = {slip.name for slip in by_place[place]}
+        by_place[place] = loose_conventions(evidence, answer, place, tolerance)
+        names = {convention.name for convention in by_place[place]}
         common = names if common is None else common & names
     if not common:
         return None
@@ -199,8 +206,8 @@ def loosely(
     return Found(best, where, "convention", twin, before, float(after[best]))
 
 
-def shared(by_place: Mapping[Place, Sequence[Slip]]) -> list[str]:
-    """Return the names of slips that explain every one of some places, in the order of the first."""
+def shared(by_place: Mapping[Place, Sequence[Convention]]) -> list[str]:
+    """Return the names of convention errors that explain every one of some places, in the order of the first."""
     first = next(iter(by_place.values()))
     return telling(
         s.name for s in first if all(any(s.name == t.name for t in found) for found in by_place.values())
@@ -214,14 +221,14 @@ def telling(names: Iterable[str]) -> list[str]:
 
 
 def _wide(fit: Fit, every: Sequence[Fit]) -> dict[Place, float]:
-    """Return the tolerances of float32 of the same way back: a slip of rounding's size has no name."""
+    """Return the tolerances of float32 of the same way back: an error of the size of rounding has no name."""
     way = replace(fit.twin, number="float32")
     of = [f for f in every if replace(f.twin, number="float32") == way]
     return {place: max(f.tolerances[place] for f in of) for place in fit.misfits}
 
 
-def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) -> Found:
-    """Return slips of several places as few words as possible: one name that all share, or each its own."""
+def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Convention]]) -> Found:
+    """Return the convention errors of several places in as few words as possible: one name for all, or one for each."""
     common = shared(by_place)
     after = sum(
         min(1.0, min(s.misfit for s in by_place[p]) if p in by_place else value) ** 2
@@ -236,7 +243,7 @@ def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Slip]]) ->
         return Found(best, where, "convention", fit.twin, fit.total, after, rivals=others)
     texts: dict[str, list[Place]] = {}
     for place, found in by_place.items():
-        texts.setdefault(" or ".join(telling(slip.name for slip in found)[:2]), []).append(place)
+        texts.setdefault(" or ".join(telling(convention.name for convention in found)[:2]), []).append(place)
     name = "; ".join(f"{text}, at {places(evidence, of)}" for text, of in texts.items())
     kinds = {re.split(r"\d", text)[0] for text in texts}  # of the same kind with other numbers
     return Found(
@@ -277,7 +284,7 @@ class Guessed:
     whole : tuple of Found
         Guesses that leave nothing but rounding.
     halves : tuple of Found
-        Those that put some numbers right, and all others together with one slip of writing.
+        Those that put some numbers right, and all others together with one convention error.
     """
 
     whole: tuple[Found, ...]
@@ -309,12 +316,12 @@ def guessed(evidence: Evidence, every: Sequence[Fit], work: Work, flaws: Flaws =
     return _tried(evidence, every_way, work, whole)
 
 
-def alike(evidence: Evidence, every: Sequence[Fit], slip: Found, work: Work) -> list[Found]:
-    """Return the wrong adjoints that give the same numbers as a slip of writing, where that is likely.
+def alike(evidence: Evidence, every: Sequence[Fit], told: Found, work: Work) -> list[Found]:
+    """Return the wrong adjoints that give the same numbers as a convention error, where that is likely.
 
     It is where some gradients are right, which begin nearer to the loss, or where few numbers are off.
     """
-    fit = next(f for f in every if f.twin == slip.twin)
+    fit = next(f for f in every if f.twin == told.twin)
     few = sum(int(np.count_nonzero(evidence.numbers[place])) for place in fit.off) < fitting.FEW
     if not few and not any(q == "weight" and (q, where) not in fit.off for q, where in evidence.numbers):
         return []
@@ -369,10 +376,10 @@ def _tried(
         elif off and not whole and any(place in values and place not in off for place in fit.off):
             by_place = _written(evidence, answer, off, wide)
             if by_place:
-                slip = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
-                name = f"{guess.name}; besides, {slip.name}, at {slip.where}"
-                found = Found(name, where, guess.kind, fit.twin, fit.total, slip.after, 2)
-                if slip.single and found.nearly_all:
+                told = _told(evidence, Fit(fit.twin, answer, values, wide), by_place)
+                name = f"{guess.name}; besides, {told.name}, at {told.where}"
+                found = Found(name, where, guess.kind, fit.twin, fit.total, told.after, 2)
+                if told.single and found.nearly_all:
                     halves.append(found)
     return Guessed(
         tuple(

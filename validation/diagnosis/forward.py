@@ -1,4 +1,4 @@
-"""The way there: which scheme has the recorded spikes, or which slip or guess makes one have them."""
+"""The way there: which scheme has the recorded spikes, or which convention error or guess makes one have them."""
 
 from __future__ import annotations
 
@@ -344,7 +344,7 @@ class Moved:
 
 
 def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
-    """Return the slips of writing spikes down that make a scheme right."""
+    """Return the convention errors in writing spikes down that make a scheme right."""
     every = list(writing.rewritings(evidence))
     on = {base.scheme: base for base in found}
     return [

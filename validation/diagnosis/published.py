@@ -22,7 +22,7 @@ from validation.diagnosis.evidence import (
     mismatch,
 )
 from validation.diagnosis.work import Work, cost
-from validation.diagnosis.writing import Slip, label, slips_of
+from validation.diagnosis.writing import Convention, conventions_of, label
 from validation.target import Grain, Target, forward_only
 
 MATTERS = 0.01
@@ -39,7 +39,7 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recognised:
-    """A registered implementation that has the recorded spikes, and its numbers but for slips of writing.
+    """A registered implementation that has the recorded spikes, and its numbers but for convention errors.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Recognised:
         Its name in the registry.
     target : Target
     answer : Answer
-    slips : mapping of Place to list of Slip
+    conventions : mapping of Place to list of Convention
         Of the numbers that are written down otherwise.
     rounding : float
         The largest misfit of the others.
@@ -58,7 +58,7 @@ class Recognised:
     entry: str
     target: Target
     answer: Answer
-    slips: Mapping[Place, Sequence[Slip]]
+    conventions: Mapping[Place, Sequence[Convention]]
     rounding: float
     alike: tuple[str, ...] = ()
 
@@ -80,20 +80,20 @@ def _text(value: Any) -> str:
 def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recognised | None:
     """Return the registered implementation that computes what a record says, if there is one.
 
-    One without slips is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
+    One without convention errors is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
     A target of more variants than are ``told`` apart is believed by default only: one of hundreds moves a few neurons
     as another reason does.
     """
-    slipped = None
+    with_conventions = None
     every = list(_variants(evidence, told))
     for entry, variants in every:
         for k, target in enumerate(variants):
             found = _judged(evidence, entry, target)
-            if found is not None and not found.slips:
+            if found is not None and not found.conventions:
                 others = variants[k + 1 :] if k else []  # beside the defaults there is nothing to tell
                 return replace(found, alike=tuple(_alike(evidence, entry, others, work)))
-            slipped = slipped or found
-    return slipped or next(_tuned(evidence, every, work), None)
+            with_conventions = with_conventions or found
+    return with_conventions or next(_tuned(evidence, every, work), None)
 
 
 def _alike(evidence: Evidence, entry: str, others: Sequence[Target], work: Work) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _alike(evidence: Evidence, entry: str, others: Sequence[Target], work: Work)
     for target in others:
         if work.allows(cost(evidence, back=True)):
             found = _judged(evidence, entry, target)
-            if found is not None and not found.slips:
+            if found is not None and not found.conventions:
                 yield found.target.name
 
 
@@ -135,7 +135,7 @@ def _tuned(
             ):  # two runs to make the next one, and one to judge it
                 return
             found = _judged(evidence, entry, other)
-            if found is not None and not found.slips:
+            if found is not None and not found.conventions:
                 yield found
 
 
@@ -160,7 +160,7 @@ def _judged(evidence: Evidence, entry: str, target: Target) -> Recognised | None
     off = [place for place, value in values.items() if not value <= limits[place]]
     by_place = {
         place: _unscaled(evidence, target, answer, place, limits[place])
-        or slips_of(evidence, answer, place, limits[place])
+        or conventions_of(evidence, answer, place, limits[place])
         for place in off
     }
     if not all(by_place.values()) or (off and not backward.shared(by_place)):
@@ -169,7 +169,9 @@ def _judged(evidence: Evidence, entry: str, target: Target) -> Recognised | None
     return Recognised(entry, target, answer, by_place, rounding)
 
 
-def _unscaled(evidence: Evidence, target: Any, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
+def _unscaled(
+    evidence: Evidence, target: Any, answer: Answer, place: Place, tolerance: float
+) -> list[Convention]:
     """Return that a gradient lacks the implementation's own factor, if that is what is off."""
     if place[0] != "weight" or not hasattr(target, "gradient_factor"):
         return []
@@ -177,7 +179,7 @@ def _unscaled(evidence: Evidence, target: Any, answer: Answer, place: Place, tol
     off = misfit(evidence.numbers[place] * factor, answer.numbers[place], answer.scale[place])
     if not off <= tolerance:
         return []
-    return [Slip(f"the raw gradient of {target.name}: times {factor:.6g} it is dL/dw", off)]
+    return [Convention(f"the raw gradient of {target.name}: times {factor:.6g} it is dL/dw", off)]
 
 
 def _limits(evidence: Evidence, target: Any, answer: Answer) -> dict[Place, float]:

@@ -148,7 +148,7 @@ class Clock:
         held = [bool(p.parameter("t_ref").any()) for p in spiking]
         if not any(held):
             yield replace(self, late_reset=True)
-        if sum(held) > 1:  # of a single population it is as likely a slip
+        if sum(held) > 1:  # of a single population it is as likely an oversight
             yield replace(self, hold=-1)
 
 
@@ -325,7 +325,7 @@ class Twin:
         if problem is not evidence.problem:
             bounded = replace(problem, max_spikes=min(problem.max_spikes, 100 + 10 * evidence.n_spikes))
         try:
-            with warnings.catch_warnings():  # what looks like a slip of unit is tried because it may be one
+            with warnings.catch_warnings():  # what looks like a wrong unit is tried because it may be one
                 warnings.simplefilter("ignore", UnitWarning)
                 found = self.scheme.run(evidence.time_step, bounded, flaws, self.number, **self._back)
         except (ValueError, StoppedError) as error:

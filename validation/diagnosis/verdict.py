@@ -232,12 +232,12 @@ def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work:
     known = _published(evidence, truth, work)
     if known is not None:
         return known
-    slips = backward.slips(evidence, every)
-    written = [slip for slip in slips if not slip.free]
-    if slips and slips[0].edits == 1:
-        same = backward.alike(evidence, every, slips[0], work)
-        # one thing on the way back comes before a slip for each number
-        told = [*same, *written] if slips[0].several else [*written, *same]
+    conventions = backward.conventions(evidence, every)
+    written = [found for found in conventions if not found.free]
+    if conventions and conventions[0].edits == 1:
+        same = backward.alike(evidence, every, conventions[0], work)
+        # one thing on the way back comes before a convention error for each number
+        told = [*same, *written] if conventions[0].several else [*written, *same]
         if told:
             return _named(told, evidence, every)
     guessed = backward.guessed(evidence, every, work)
@@ -331,8 +331,8 @@ def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
                 others = _fits(nearer)
                 if not others[0].off:
                     moved, fits = nearer, others
-        slips = backward.slips(moved.evidence, fits) if fits and fits[0].off else []
-        ranked.append(_Ranked(moved, fits, [slip for slip in slips if slip.single]))
+        conventions = backward.conventions(moved.evidence, fits) if fits and fits[0].off else []
+        ranked.append(_Ranked(moved, fits, [found for found in conventions if found.single]))
     return sorted(ranked, key=_order)
 
 
@@ -438,14 +438,14 @@ def _told_apart(evidence: Evidence, bases: Sequence[forward.Base]) -> float:
 
 
 def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math.inf) -> Diagnosis | None:
-    """Return a verdict if a registered target computes what the record says, with or without slips of writing."""
+    """Return a verdict if a registered target computes what the record says, with or without convention errors."""
     if not evidence.clocked:
         return None
     found = published.recognised(evidence, work, told)
     if found is None:
         return None
-    if found.slips:
-        shared, where = backward.shared(found.slips), backward.places(evidence, list(found.slips))
+    if found.conventions:
+        shared, where = backward.shared(found.conventions), backward.places(evidence, list(found.conventions))
         said = Diagnosis("convention", shared[0], 1.0, where, rivals=tuple(shared[1:3]))
     else:
         left = f", but for rounding of {found.rounding:.1g}" if found.rounding else ""

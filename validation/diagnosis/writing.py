@@ -48,7 +48,7 @@ MOST_NEURONS = 400
 
 @dataclass(frozen=True, eq=False)
 class Rewriting:
-    """A slip of writing spikes down, and what a record says if it is undone."""
+    """A convention error in writing spikes down, and what a record says once it is undone."""
 
     name: str
     where: str
@@ -56,7 +56,7 @@ class Rewriting:
 
 
 def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
-    """Yield what spikes say if a slip of writing is undone."""
+    """Yield what spikes say once a convention error in writing them down is undone."""
     record, h = evidence.record, evidence.time_step
     units = dict(UNITS)
     if evidence.clocked:
@@ -247,8 +247,8 @@ def _order(mine: Sequence[Integers], theirs: Sequence[Integers]) -> Integers | N
 
 
 @dataclass(frozen=True)
-class Slip:
-    """A slip of writing numbers down: in words, and how far it leaves them off."""
+class Convention:
+    """A convention error in writing numbers down: its name, and how far off the numbers still are with it."""
 
     name: str
     misfit: float
@@ -262,10 +262,11 @@ def _comparable(evidence: Evidence, answer: Answer, place: Place) -> bool:
     return got.shape == answer.numbers[place].shape and bool(np.isfinite(got).all())
 
 
-def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
-    """Return the slips with which an answer's numbers are the recorded ones, best first, a mere factor last.
+def conventions_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Convention]:
+    """Return the convention errors with which an answer's numbers are the recorded ones, best first, a mere factor last.
 
-    Where a tolerance is about as wide as what is off, much would be within it: a slip leaves but little of that.
+    Where the tolerance is about as wide as what is off, much would be within it, so a convention error has to leave but
+    little of what is off.
     """
     if not _comparable(evidence, answer, place):
         return []
@@ -278,24 +279,24 @@ def slips_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float)
             if not (off <= tolerance and misfit(values, said, scale) > tolerance):
                 continue
             if np.linalg.norm(got - values) <= most:
-                found.append(Slip(name, off))
+                found.append(Convention(name, off))
     off = misfit(got, said, scale)
     with np.errstate(over="ignore"):
         short = np.array_equal(got, got.astype(np.float16).astype(np.float64))
     if off > tolerance and short and (np.abs(got - said) <= 2.0**-10 * np.abs(said) + 2.0**-24).all():
-        found.append(Slip("rounded to float16", 0.0))
-    found.sort(key=lambda slip: slip.misfit)
+        found.append(Convention("rounded to float16", 0.0))
+    found.sort(key=lambda convention: convention.misfit)
     square = float(np.vdot(said, said))
     ratio = float(np.vdot(said, got)) / square if square else 0.0
     if ratio and got.size > 1 and not misfit(got, said, scale) <= tolerance:
         off = misfit(got, said * ratio, scale * abs(ratio))
         if off <= tolerance and np.linalg.norm(got - said * ratio) <= most:
-            found.append(Slip(f"{PLAIN_FACTOR} {ratio:.4g}", off))
+            found.append(Convention(f"{PLAIN_FACTOR} {ratio:.4g}", off))
     return found
 
 
-def loose_slips(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Slip]:
-    """Return the slips that have a name and bring numbers within a tolerance of their own size."""
+def loose_conventions(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Convention]:
+    """Return the named convention errors that bring numbers within a tolerance of their own size."""
     if not _comparable(evidence, answer, place):
         return []
     got = evidence.numbers[place]
@@ -305,12 +306,12 @@ def loose_slips(evidence: Evidence, answer: Answer, place: Place, tolerance: flo
             size = min(float(np.linalg.norm(got)), float(np.linalg.norm(values)))
             off = misfit(got, values, size)
             if off <= tolerance:
-                found.append(Slip(name, off))
-    return sorted(found, key=lambda slip: slip.misfit)
+                found.append(Convention(name, off))
+    return sorted(found, key=lambda convention: convention.misfit)
 
 
 def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tuple[str, Reals, float]]:
-    """Yield slips in words, the numbers that they give, and the scale of their roundings."""
+    """Yield the names of convention errors, the numbers that they give, and the scale of their roundings."""
     quantity, where = place
     said, scale, got = answer.numbers[place], answer.scale[place], evidence.numbers[place]
     record, problem = evidence.record, evidence.problem

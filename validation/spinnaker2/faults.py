@@ -20,7 +20,7 @@ from eventsolve.compare.comparison import label_of
 from eventsolve.io.records import Record
 from eventsolve.typing import Booleans, Key, Reals
 from validation.diagnosis.evidence import answer_of, evidence_of
-from validation.diagnosis.writing import slips_of
+from validation.diagnosis.writing import conventions_of
 from validation.fixedpoint import FixedFormat, Overflow, Rounding
 from validation.grid.first_spikes import read_loss
 from validation.grid.steps import number_of_samples, number_of_steps
@@ -348,11 +348,12 @@ def adjoint_faults(case: Case, got: Record, name: str) -> tuple[str, ...]:
 
 
 def gradient_faults(case: Case, got: Record, key: Key) -> tuple[str, ...]:
-    """Say what a wrong gradient looks like, by its convention slips."""
+    """Say what a wrong gradient looks like, by its convention errors."""
     place = ("weight", key)
     evidence = evidence_of(case.problem, replace(got, gradients={"weight": {key: got.weight[key]}}), case.dt)
     return tuple(
-        slip.name for slip in slips_of(evidence, answer_of(case.expected, evidence), place, 1e-6)[:3]
+        convention.name
+        for convention in conventions_of(evidence, answer_of(case.expected, evidence), place, 1e-6)[:3]
     )
 
 

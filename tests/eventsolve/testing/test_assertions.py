@@ -136,7 +136,7 @@ def test_the_worst_synapse_is_named():
         assert_gradients_match({"weight": {SECOND: wrong}}, grads, rtol=1e-9)
 
 
-def test_slips_are_named_with_the_problem_and_plain_ones_without():
+def test_explanations_are_named_with_the_problem_and_plain_ones_without():
     problem = layered()
     _, grads = es.value_and_grad(problem.solution, problem.loss)
     wrong = {"weight": {SECOND: -grads.weight[SECOND] * 5e-3}}

@@ -1,4 +1,4 @@
-"""Does the adjoint that slips are planted in give the exact gradient while nothing is wrong with it?"""
+"""Does the adjoint that errors are planted in give the exact gradient while nothing is wrong with it?"""
 
 import networks
 import numpy as np
@@ -33,12 +33,12 @@ def assert_same(solution, loss):
     ],
     ids=["times", "voltages"],
 )
-def test_without_a_slip_it_is_the_gradient_of_feed_forward_networks(seed, loss):
+def test_without_an_error_it_is_the_gradient_of_feed_forward_networks(seed, loss):
     assert_same(networks.random_case(seed).solve(), loss)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_without_a_slip_it_is_the_gradient_of_recurrent_networks(seed):
+def test_without_an_error_it_is_the_gradient_of_recurrent_networks(seed):
     loop = Loop(seed)
     loop.weight = {key: w for key, w in loop.weight.items() if len(key) == 2}
     solution = solved(loop)

@@ -38,8 +38,8 @@ class Refusal(Generic[What]):
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
-    """What is to be attributed.
+class Ablation:
+    """A target on a problem, with its approximations turned on and off: how far each run is from the exact solution.
 
     Parameters
     ----------
@@ -262,12 +262,12 @@ def batch_means(record: Record) -> dict[Key, Reals]:
     return {key: weight.mean(axis=0) for key, weight in record.weight.items()}
 
 
-def observe(study: Study, on: frozenset[str]) -> Reals:
+def observe(ablation: Ablation, on: frozenset[str]) -> Reals:
     """Return what is observed with some approximations on: a job for any executor."""
     try:
-        return study.observed(study.run(on))
+        return ablation.observed(ablation.run(on))
     except ValueError as error:
-        off = [name for name in study.causes if name not in on]
+        off = [name for name in ablation.causes if name not in on]
         raise ValueError(
             f"without {', '.join(off) or 'nothing'}: {error}; keep a cause on to leave it out"
         ) from None
