@@ -1,9 +1,9 @@
 """Why a target's gradient differs from the exact one, in numbers.
 
-Files, each importing only from those before it: ``ablation`` (what is measured), ``shapley`` (orders of causes, and what
-they average to), ``causes`` (what each approximation of a target contributes), ``changes`` (what sits on samples whose
-spikes changed), ``convergence`` (errors over time steps and formats), ``recommendation`` (the cheapest that is good
-enough), ``pictures``, ``report``.
+Each file imports only from those before it: ``ablation`` (what is measured), ``shapley`` (orders of causes, and averages
+over them), ``causes`` (what each approximation of a target contributes), ``changes`` (which part of an error sits on
+samples whose spikes changed), ``convergence`` (errors over time steps and formats), ``recommendation`` (the cheapest
+setting that is good enough), ``report``, ``pictures``.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -80,9 +80,9 @@ def _text(value: Any) -> str:
 def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recognised | None:
     """Return the registered implementation that computes what a record says, if there is one.
 
-    One without convention errors is preferred. Settings that a record alone shows are searched for as far as ``work`` allows.
-    A target of more variants than are ``told`` apart is believed by default only: one of hundreds moves a few neurons
-    as another reason does.
+    One without convention errors is preferred. Settings that only the record shows are searched for as far as ``work``
+    allows. Of a target with more variants than are ``told`` apart only the default is believed: among hundreds of
+    variants one moves a few neurons as some other cause does.
     """
     with_conventions = None
     every = list(_variants(evidence, told))
