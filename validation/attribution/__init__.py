@@ -1,6 +1,6 @@
 """Why a target's gradient differs from the exact one, in numbers.
 
-Each file imports only from those before it: ``ablation`` (what is measured), ``shapley`` (orders of causes, and averages
+Each file imports only from those before it: ``ablation`` (what is measured), ``shapley`` (orders of causes, and means
 over them), ``causes`` (what each approximation of a target contributes), ``changes`` (which part of an error sits on
 samples whose spikes changed), ``convergence`` (errors over time steps and formats), ``recommendation`` (the cheapest
 setting that is good enough), ``report``, ``pictures``.

@@ -180,7 +180,7 @@ def _written(
 def loosely(
     evidence: Evidence, answer: Answer, twin: Twin, off: Sequence[Place], apart: Mapping[Place, float]
 ) -> Found | None:
-    """Return the convention error that leaves a tenth of the misfit at most of every number that is off, if there is one.
+    """Return the convention error that leaves at most a tenth of the misfit of each number that is off, if one does.
 
     So a factor is seen through what else is off, as in an implementation whose scheme is not known: by no more than
     ``apart``, what the time step does. A single number is a tenth away from some factor by chance.

@@ -263,7 +263,7 @@ def _comparable(evidence: Evidence, answer: Answer, place: Place) -> bool:
 
 
 def conventions_of(evidence: Evidence, answer: Answer, place: Place, tolerance: float) -> list[Convention]:
-    """Return the convention errors that turn an answer's numbers into the recorded ones, best first, a mere factor last.
+    """Return the convention errors that make an answer's numbers the recorded ones, best first, a mere factor last.
 
     Where the tolerance is about as wide as what is off, much would be within it, so a convention error has to leave but
     little of what is off.
