@@ -312,7 +312,7 @@ def run_network(seed: int, index: int, *, certify: bool = False) -> Tally:
         certificate = es.certify(solution, digits=CERTIFIED_DIGITS)
         tally.certified = int(certificate.proven)
         if not certificate.proven:
-            why = {doubt.why for doubt in certificate.undecided}
+            why = {question.why for question in certificate.undecided}
             tied = not certificate.refuted and Question.TIE.value in why <= OF_TIES
             said = tally.ties if tied else tally.failures
             said.append(f"seed {seed}, index {index}: {certificate}")

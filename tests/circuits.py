@@ -2,7 +2,7 @@
 
 Every network is a function of (seed, index): sizes up to ``--largest``, weights small, large or at their limits, both
 orders of reading, both limits. All eight matrices are compared after every update, to the last bit, and the output
-spikes of every trial. A network with a stray spike, of a neuron that nothing lifted, is counted apart: there, the
+spikes of every trial. A network with an ungated spike, of a neuron that nothing lifted, is counted apart: there, the
 circuit may do something else, and nothing is asked of it.
 """
 
@@ -34,7 +34,7 @@ LIFTED = {
 LIFTED |= dict.fromkeys((5, 9), "h hT o o_lo o_hi oTm") | dict.fromkeys((7, 11), "x h h_lo h_hi")
 
 
-def strays(spikes) -> int:
+def ungated(spikes) -> int:
     """Count the spikes of neurons that are not lifted in their phase."""
     return sum(
         int(values[:, phase].sum())
@@ -48,8 +48,8 @@ def compared(seed: int, index: int, largest: int, found: Counter[str]) -> str:
     """Compare the updates of a network, count what happens, and return a complaint or nothing."""
     rule, weights, x, t = lesson([seed, index], SAMPLES, largest)
     trials = circuit.learned(weights, x, t, rule)
-    if strays(trials.spikes):
-        found["updates of networks with strays"] += len(x)
+    if ungated(trials.spikes):
+        found["updates of networks with ungated spikes"] += len(x)
         return ""
     found["updates"] += len(x)
     copies = None

@@ -68,7 +68,7 @@ CERTIFY = "tests/eventsolve/certify"
 TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/certify/arithmetic.py": (
         f"{CERTIFY}/test_arithmetic.py",
-        f"{CERTIFY}/test_moments.py",
+        f"{CERTIFY}/test_event_times.py",
         "tests/eventsolve/test_certify_flow.py",
     ),
     "eventsolve/certify/membrane.py": (

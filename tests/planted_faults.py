@@ -154,9 +154,9 @@ def planted_gradient(rng: np.random.Generator, grads: es.Gradients) -> tuple[tup
     return (name, key, entry), replace(grads, **{name: {**getattr(grads, name), key: values}})
 
 
-def is_no_better_known(solution: es.Solution, cotangents: dict[str, np.ndarray], misfit: tuple) -> bool:
+def is_no_better_known(solution: es.Solution, cotangents: dict[str, np.ndarray], mismatch: tuple) -> bool:
     """Say whether float64 cannot be expected to know an entry of a gradient better, by the condition of its spikes."""
-    name, _, _, claimed, proven = misfit
+    name, _, _, claimed, proven = mismatch
     errors = es.gradient_condition(solution).errors[name]
     return abs(claimed - proven) <= sum(
         np.abs(cotangents[key]) @ errors[key] for key in errors if key in cotangents
@@ -175,12 +175,12 @@ def accepted_gradients(n: int, seed: int) -> tuple[int, int]:
             continue
         honest = es.certify(solution, gradients=cotangents, digits=30)
         if not honest.proven:
-            for misfit in honest.mismatches:
-                assert is_no_better_known(solution, cotangents, misfit), (
-                    f"a right gradient is refused: {misfit}"
+            for mismatch in honest.mismatches:
+                assert is_no_better_known(solution, cotangents, mismatch), (
+                    f"a right gradient is refused: {mismatch}"
                 )
-            for doubt in honest.undecided:
-                assert doubt.why.startswith("the gradient is open"), str(doubt)  # a tie
+            for question in honest.undecided:
+                assert question.why.startswith("the gradient is open"), str(question)  # a tie
             assert not honest.refuted
             left_out += 1
             continue
@@ -190,7 +190,7 @@ def accepted_gradients(n: int, seed: int) -> tuple[int, int]:
                 left_out += 1
                 continue
             judged = es.certify(solution, gradients=cotangents, claimed_gradients=fault[1], digits=30)
-            accepted += judged.proven or not any(misfit[:3] == fault[0] for misfit in judged.mismatches)
+            accepted += judged.proven or not any(mismatch[:3] == fault[0] for mismatch in judged.mismatches)
             planted += 1
             if planted == n:
                 return accepted, left_out

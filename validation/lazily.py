@@ -13,7 +13,9 @@ def names_of(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[st
 
     def __getattr__(name: str) -> Any:
         if name not in places:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            from eventsolve.renamed import hint
+
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{hint(package, name)}")
         return getattr(import_module(f"{package}.{places[name]}"), name)
 
     return __getattr__

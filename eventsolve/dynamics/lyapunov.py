@@ -98,7 +98,7 @@ class LyapunovSpectrum(Frozen):
     def errors(self) -> Reals:
         """Standard errors of the exponents in 1/s, (k,); inf from one stretch alone, 0 of a lost direction.
 
-        From the scatter of eighths of the time; or where it is larger, from how far a vector's length strays from
+        From the scatter of eighths of the time; or where it is larger, from how far a vector's length departs from
         its steady growth, by which the two ends differ also where all is periodic; or from the scatter of the samples.
         """
         return read_only(_errors(self.rates))  # type: ignore[no-any-return]

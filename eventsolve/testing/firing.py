@@ -146,7 +146,7 @@ def _judged(network: Network, names: Mapping[str, int], wanted: Wanted) -> dict[
             for distance, bound in zip(separation(solution, name), wanted.bounds, strict=True):
                 found[(found == _FITTING) & ~(distance >= bound)] = _TOO_NEAR
         judged[name] = found
-    for doubt in solution.warnings:
-        if doubt.population in judged:
-            judged[doubt.population][doubt.neuron] = _TOO_NEAR
+    for warning in solution.warnings:
+        if warning.population in judged:
+            judged[warning.population][warning.neuron] = _TOO_NEAR
     return judged

@@ -38,7 +38,7 @@ def test_a_tonic_neuron_whose_own_crossing_ties_with_its_delivery_stays_open():
     solution = es.solve(case.net, case.inputs, case.t_end)
     certificate = es.certify(solution, digits=30)
     assert not certificate.refuted
-    assert Question.TIE.value in {doubt.why for doubt in certificate.undecided}
+    assert Question.TIE.value in {question.why for question in certificate.undecided}
     (tie, *_) = solution.warnings
     assert (tie.population, tie.neuron, tie.source, tie.source_neuron) == ("b", 1, "b", 1)
     assert tie.time == pytest.approx(certificate.undecided[0].time, abs=1e-15)

@@ -145,9 +145,9 @@ class TestEventsAtOneTime:
         certificate = es.certify(es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 30e-3))
         assert not certificate.proven
         assert not certificate.refuted
-        doubt = certificate.undecided[0]
-        assert (doubt.population, doubt.sample) == ("pair", 0)
-        assert "two events come too close to tell their order" in str(doubt)
+        question = certificate.undecided[0]
+        assert (question.population, question.sample) == ("pair", 0)
+        assert "two events come too close to tell their order" in str(question)
 
     def test_arrivals_a_rounding_apart_are_told_apart(self):
         # 0.1 + 0.2 is an ulp more than 0.3 in float64, and less than an ulp more in truth

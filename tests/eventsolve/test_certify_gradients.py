@@ -238,8 +238,8 @@ def test_gradients_of_random_networks_agree_with_float64(seed):
     assert not certificate.undecided
     assert not certificate.refuted
     # ten digits, but where a spike is too flat for float64 to know so many
-    for misfit in certificate.mismatches:
-        assert is_no_better_known(solution, cotangents, misfit), str(misfit)
+    for mismatch in certificate.mismatches:
+        assert is_no_better_known(solution, cotangents, mismatch), str(mismatch)
 
 
 @pytest.mark.parametrize("seed", range(6))

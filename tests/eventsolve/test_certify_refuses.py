@@ -222,9 +222,9 @@ def test_a_peak_beyond_the_digits_allowed_is_reported(digits, side):
     certificate = es.certify(solution, spikes=nothing(), digits=digits)
     assert not certificate.proven
     assert not certificate.refuted
-    (doubt,) = certificate.undecided
-    assert doubt[:3] == ("out", 0, 0)
-    assert doubt.time <= peak
+    (question,) = certificate.undecided
+    assert question[:3] == ("out", 0, 0)
+    assert question.time <= peak
     assert "too close to its threshold" in str(certificate)
 
 

@@ -53,7 +53,7 @@ def test_the_gradient_of_a_dense_cycle_is_what_balls_enclose(seed):
 
 
 def per_synapse(n=40):
-    """A delay per synapse, so that a second of life is several pieces of deliveries."""
+    """A delay per synapse, so that a second of activity is several pieces of deliveries."""
     rng = np.random.default_rng(5)
     net = es.Network()
     neuron = es.LIF(

@@ -194,7 +194,7 @@ class Sample:
         r, first = self.r, self.target.order == "current_first"
         p_v, p_i = dict.fromkeys(self.cells, 0.0), dict.fromkeys(self.cells, 0.0)
         held, released = dict.fromkeys(self.cells, 0.0), dict.fromkeys(self.cells, 0.0)
-        at_i, at_v, at_lift, worth = {}, {}, {}, defaultdict(float)
+        at_i, at_v, at_lift, at_arrival = {}, {}, {}, defaultdict(float)
         weight, delay, of_inputs = defaultdict(float), defaultdict(float), {}
         errors = list(errors)
 
@@ -207,7 +207,9 @@ class Sample:
                 rate_mem, rate_syn = 1 / self.p[post]["tau_mem"], 1 / self.p[post]["tau_syn"]
                 weight[key, s] += at_lift[at] if delta else at_i[at]
                 value = (
-                    at_lift[at] * rate_mem + worth[at] if delta else at_i[at] * rate_syn - at_v[at] * rate_mem
+                    at_lift[at] * rate_mem + at_arrival[at]
+                    if delta
+                    else at_i[at] * rate_syn - at_v[at] * rate_mem
                 )
                 delay[key, s] += w * value
                 total += w * value
@@ -256,7 +258,7 @@ class Sample:
                         p_v[c] = 0.0
                     if not first:
                         at_v[step, c] = at_lift[step, c] = p_v[c]
-                    worth[step, c] = error / lift
+                    at_arrival[step, c] = error / lift
                 for c in group:
                     p = self.p[c]
                     if step == 0 and self.target.points[0] != "0":

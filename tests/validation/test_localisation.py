@@ -9,7 +9,7 @@ import eventsolve as es
 from validation.fixedpoint import FixedFormat
 from validation.spinnaker2 import Arithmetic, SpiNNaker2Core, packetwise, target
 from validation.spinnaker2.arithmetic import Calculator, decode
-from validation.spinnaker2.faults import Case, Rules, plain_gradient, raster
+from validation.spinnaker2.faults import Reference, Rules, plain_gradient, raster
 from validation.spinnaker2.layer_program import LayerProgram
 from validation.spinnaker2.localisation import localised
 from validation.spinnaker2.loss_program import LossProgram
@@ -237,7 +237,7 @@ def test_the_plain_adjoint_gives_the_models_gradient():
     An adjoint passes one denominator per spike of its neuron on the way back.
     """
     core = SpiNNaker2Core(DT, "float64")
-    case = Case.of(core, es.Problem(*CASE), None)
+    case = Reference.of(core, es.Problem(*CASE), None)
     slopes = min(
         (t.current - t.voltage)[raster(case.expected, name, case.n_steps, DT)].min()
         for name, t in case.expected.traces.items()

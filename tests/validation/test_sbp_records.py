@@ -253,24 +253,24 @@ def test_no_two_guesses_have_one_name():
     assert len(set(every)) == len(every) > 300
 
 
-def test_a_stray_spike_is_called_so():
+def test_an_ungated_spike_is_called_so():
     record = drawn()
     spikes = {name: values.copy() for name, values in record.spikes.items()}
     spikes["h"][1, 4, 2] = True
     found = diagnosed(replace(record, spikes=spikes))
-    assert str(found.place.spike) == "trial 1, phase 4: h[2] fires, which nothing lifts: a stray spike"
-    assert "Stray spikes, of neurons that nothing lifts: 1." in found.notes
+    assert str(found.place.spike) == "trial 1, phase 4: h[2] fires, which no gate lifts: an ungated spike"
+    assert "Ungated spikes, of neurons that no gate lifts: 1." in found.notes
     assert not is_lifted("x", 2)
     assert is_lifted("dp", 4)
 
 
-def test_strays_of_a_large_network_are_the_circuits_own():
-    """40 inputs of 254 sum up to 10160, above the 9216 at which a neuron fires that nothing lifts."""
+def test_ungated_spikes_of_a_large_network_are_the_circuits_own():
+    """40 inputs of 254 sum up to 10160, above the 9216 at which a neuron fires that no gate lifts."""
     found = diagnosed(
         recorded(Weights(np.full((40, 2), 254), np.full((2, 2), 200)), np.ones((1, 40)), [[1, 0]])
     )
     assert found.accepted
-    assert any("Stray spikes" in note for note in found.notes)
+    assert any("Ungated spikes" in note for note in found.notes)
 
 
 def test_where_it_begins_is_told_from_a_weight_if_there_are_no_spikes():

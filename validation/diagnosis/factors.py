@@ -61,7 +61,7 @@ Factor: TypeAlias = Callable[[Numbers], ArrayLike | None]
 
 
 def _parameter(*names: str) -> Factor:
-    """Return the product of parameters of the neurons concerned, as a factor."""
+    """Return the product of parameters of the contributing neurons, as a factor."""
 
     def factor(numbers: Numbers) -> ArrayLike | None:
         if numbers.population is None:

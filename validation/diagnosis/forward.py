@@ -366,7 +366,7 @@ def _written(evidence: Evidence, found: Sequence[Base], every: Sequence[writing.
         return result
     for base in found:
         near = evidence.beside(base.spikes)
-        said = writing.left_out(evidence, near, base.spikes) or writing.stray(evidence, base.spikes)
+        said = writing.left_out(evidence, near, base.spikes) or writing.lost_or_extra(evidence, base.spikes)
         if said is not None:
             numbers = {p: v for p, v in evidence.numbers.items() if p[0] != "spike_times"}
             shown = replace(evidence, spikes=base.spikes, numbers=numbers)

@@ -147,8 +147,8 @@ def contradictions(
             if made is None:
                 return None
             above = (made.points @ made.values > 0) & made.checked
-            stray = above & ~made.spikes
-            count += int((stray[1:] & ~stray[:-1]).sum() + stray[:1].sum() + (made.spikes & ~above).sum())
+            silent = above & ~made.spikes
+            count += int((silent[1:] & ~silent[:-1]).sum() + silent[:1].sum() + (made.spikes & ~above).sum())
     return count
 
 

@@ -128,7 +128,7 @@ def rewritten(evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]) -> E
     return replace(evidence, record=moved, spikes=found.spikes, numbers=found.numbers)
 
 
-def stray(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str, str] | None:
+def lost_or_extra(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str, str] | None:
     """Say which few spikes a record lacks, or has beside all of a scheme's, if all else is as it is with them."""
     lacking, more = [], []
     for name, rows in evidence.beside(said).items():

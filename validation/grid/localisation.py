@@ -93,8 +93,8 @@ class _Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Case:
-    """What is compared with what: as the arguments of :func:`localised`, with traces read in one way."""
+class _Comparison:
+    """A record held against a target: the arguments of :func:`localised`, with traces read in one way."""
 
     target: TimeStepped
     problem: es.Problem
@@ -171,15 +171,15 @@ def localised(
     shown = replace(target, traces=bool(record.traces))
     departures = []
     for reading in _readings(record):
-        case = _Case(shown, problem, record, previous, rtol, reading)
-        expected = case.run(shown, problem)
-        _check_shapes(case, expected)
-        first = case.first(expected)
+        comparison = _Comparison(shown, problem, record, previous, rtol, reading)
+        expected = comparison.run(shown, problem)
+        _check_shapes(comparison, expected)
+        first = comparison.first(expected)
         if first is None:
-            return _backward(case, expected)
+            return _backward(comparison, expected)
         k, place = first
-        fit, looks_like = _explained(case, (place[2], k))
-        want, got = case.seen(expected)[k], case.seen(record)[k]
+        fit, looks_like = _explained(comparison, (place[2], k))
+        want, got = comparison.seen(expected)[k], comparison.seen(record)[k]
         values = float(want.values[place]), float(got.values[place])
         found = Departure(want.quantity, want.of, *place, *values, looks_like, reading)
         departures.append(((fit, place[2], k), found))
@@ -198,10 +198,12 @@ def _readings(record: Record) -> list[Reading]:
     return [Reading(v, i) for v in voltages for i in either(record.scheme.traced_current, currents)]
 
 
-def _check_shapes(case: _Case, expected: Record) -> None:
-    want, got = case.seen(expected), case.seen(case.record)
+def _check_shapes(comparison: _Comparison, expected: Record) -> None:
+    want, got = comparison.seen(expected), comparison.seen(comparison.record)
     if not got:
-        raise ValueError(f"spikes or traces are needed to localise a fault; {case.record.name!r} has none")
+        raise ValueError(
+            f"spikes or traces are needed to localise a fault; {comparison.record.name!r} has none"
+        )
     for one, other in zip(want, got, strict=True):
         if one.values.shape != other.values.shape:
             raise ValueError(
@@ -245,12 +247,12 @@ def _first(want: list[_Seen], got: list[_Seen], rtol: float) -> tuple[int, tuple
     return k, where
 
 
-def _explained(case: _Case, place: tuple[int, int]) -> tuple[tuple[float, int], tuple[str, ...]]:
+def _explained(comparison: _Comparison, place: tuple[int, int]) -> tuple[tuple[float, int], tuple[str, ...]]:
     """Return the others that agree with a record longer than what is expected, and of all longest, after how long."""
     fits = []
-    for words, other, variant in _others(case):
+    for words, other, variant in _others(comparison):
         try:
-            first = case.first(case.run(other, variant))
+            first = comparison.first(comparison.run(other, variant))
         except ValueError:
             continue  # it cannot be run at all, so it is not what was done
         if first is None:
@@ -261,12 +263,12 @@ def _explained(case: _Case, place: tuple[int, int]) -> tuple[tuple[float, int], 
     return best, tuple(words for fit, words in fits if fit == best)
 
 
-def _others(case: _Case) -> Iterator[tuple[str, TimeStepped, es.Problem]]:
+def _others(comparison: _Comparison) -> Iterator[tuple[str, TimeStepped, es.Problem]]:
     """Yield what may be done otherwise: one option of the scheme, or other weights."""
-    for words, options in _options(case.target):
-        yield words, replace(case.target, **options), case.problem
-    for words, network in _networks(case.problem.network, case.previous):
-        yield words, case.target, replace(case.problem, network=network)
+    for words, options in _options(comparison.target):
+        yield words, replace(comparison.target, **options), comparison.problem
+    for words, network in _networks(comparison.problem.network, comparison.previous):
+        yield words, comparison.target, replace(comparison.problem, network=network)
 
 
 def _options(target: TimeStepped) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -324,12 +326,12 @@ def _networks(network: Network, previous: Network | None) -> Iterator[tuple[str,
 # -- backward
 
 
-def _backward(case: _Case, expected: Record) -> Departure | None:
+def _backward(comparison: _Comparison, expected: Record) -> Departure | None:
     """Return the first number of the way back that is off, from the outputs inwards."""
     if expected.loss_values is None:
         return None
-    for quantity, of, want, got in _gradients(expected, case.record, case.order):
-        off = _off(want, got, case.rtol)
+    for quantity, of, want, got in _gradients(expected, comparison.record, comparison.order):
+        off = _off(want, got, comparison.rtol)
         if not off.any():
             continue
         worst = int(np.argmax(np.where(off, np.nan_to_num(np.abs(got - want), nan=np.inf), -1.0)))
@@ -338,10 +340,10 @@ def _backward(case: _Case, expected: Record) -> Departure | None:
         if quantity == "dL/dt":
             trains = expected.trains[of]
             sample, neuron = int(trains.samples[worst]), int(trains.neurons[worst])
-            step = round(float(trains.times[worst]) / case.target.time_step)
-        looks = _explained_backward(case, expected, (quantity, of))
+            step = round(float(trains.times[worst]) / comparison.target.time_step)
+        looks = _explained_backward(comparison, expected, (quantity, of))
         values = float(want[where]), float(got[where])
-        return Departure(quantity, of, sample, neuron, step, *values, looks, case.reading)
+        return Departure(quantity, of, sample, neuron, step, *values, looks, comparison.reading)
     return None
 
 
@@ -366,22 +368,25 @@ def _alike(want: Reals, got: Reals, record: Record) -> tuple[Reals, Reals]:
     return np.asarray(reduced)[None], np.asarray(got)[None]
 
 
-def _explained_backward(case: _Case, expected: Record, place: tuple[str, str]) -> tuple[str, ...]:
+def _explained_backward(comparison: _Comparison, expected: Record, place: tuple[str, str]) -> tuple[str, ...]:
     """Return the others that do the same forward and make of the way back what was recorded, at that place at least."""
     found = []
-    for words, other, variant in _others(case):
+    for words, other, variant in _others(comparison):
         try:
-            made = case.run(other, variant)
+            made = comparison.run(other, variant)
         except ValueError:
             continue  # it cannot be run at all, so it is not what was done
         same = {
-            (quantity, of): not _off(want, got, case.rtol).any() if want.shape == got.shape else False
-            for quantity, of, want, got in _gradients(made, case.record, case.order)
+            (quantity, of): not _off(want, got, comparison.rtol).any() if want.shape == got.shape else False
+            for quantity, of, want, got in _gradients(made, comparison.record, comparison.order)
         }
-        if same.get(place) and case.first(made) is None:
+        if same.get(place) and comparison.first(made) is None:
             found.append((sum(same.values()), words))
-    for factor, words in ((-1.0, "the wrong sign"), (case.target.time_step, "a factor of the time step")):
-        for quantity, of, want, got in _gradients(expected, case.record, case.order):
-            if (quantity, of) == place and not _off(factor * want, got, max(case.rtol, 1e-12)).any():
+    for factor, words in (
+        (-1.0, "the wrong sign"),
+        (comparison.target.time_step, "a factor of the time step"),
+    ):
+        for quantity, of, want, got in _gradients(expected, comparison.record, comparison.order):
+            if (quantity, of) == place and not _off(factor * want, got, max(comparison.rtol, 1e-12)).any():
                 found.append((0, words))
     return tuple(words for _, words in sorted(found, key=lambda fit: -fit[0]))

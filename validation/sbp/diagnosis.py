@@ -70,8 +70,8 @@ class UnequalSpike(NamedTuple):
     def __str__(self) -> str:
         """Say which it is."""
         word = "fires" if self.extra else "does not fire"
-        stray = ", which nothing lifts: a stray spike" if self.extra and not self.lifted else ""
-        return f"trial {self.trial}, phase {self.phase}: {self.population}[{self.neuron}] {word}{stray}"
+        ungated = ", which no gate lifts: an ungated spike" if self.extra and not self.lifted else ""
+        return f"trial {self.trial}, phase {self.phase}: {self.population}[{self.neuron}] {word}{ungated}"
 
 
 @dataclass(frozen=True)
@@ -342,11 +342,11 @@ def _notes(record: Record) -> Iterator[str]:
     limit = sum(int(((w[-1] <= low) | (w[-1] >= high)).sum()) for w in (record.after["x->h"], w2))
     if limit:
         yield f"{limit} weights of W1 and W2 are at a limit after the last trial."
-    strays = sum(
+    ungated = sum(
         int(values[:, phase].sum())
         for name, values in record.spikes.items()
         for phase in PHASES
         if not is_lifted(name, phase)
     )
-    if strays:
-        yield f"Stray spikes, of neurons that nothing lifts: {strays}."
+    if ungated:
+        yield f"Ungated spikes, of neurons that no gate lifts: {ungated}."

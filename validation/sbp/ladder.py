@@ -1,8 +1,8 @@
 """Cause by cause, from exact backpropagation to the circuit: what each approximation adds to an update.
 
 The causes, in the order in which each is put on top of those before it: the sign of the hidden error, the order of
-transport, the upper edge of the box, the limits with their two copies of W2, and what only the circuit has: strays
-and refractory periods.
+transport, the upper edge of the box, the limits with their two copies of W2, and what only the circuit has: ungated
+spikes and refractory periods.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def ladder(record: Record, read: Read) -> list[Rung]:
     for trial, run in enumerate(simulated(record, right(read), record.consecutive is not False)):
         for d, name in zip(circuit, ("x->h", "h->o"), strict=True):
             d[trial] = run.weights[name] - record.before[name][trial].astype(np.float64)
-    return [*rungs, _rung("the circuit: strays, refractory periods", circuit, d_recorded)]
+    return [*rungs, _rung("the circuit: ungated spikes, refractory periods", circuit, d_recorded)]
 
 
 def _copies(

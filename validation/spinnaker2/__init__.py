@@ -7,7 +7,7 @@ from validation.lazily import names_of
 if TYPE_CHECKING:
     from validation.spinnaker2.arithmetic import FLOAT32, FLOAT64, Arithmetic, FloatFormat
     from validation.spinnaker2.chip import Chip
-    from validation.spinnaker2.chip_state import Batch, ChipState
+    from validation.spinnaker2.chip_state import BatchResult, ChipState
     from validation.spinnaker2.optimizer_program import SGD, Adam, OptimizerProgram
     from validation.spinnaker2.switched import SwitchedCore
     from validation.spinnaker2.switches import Switches
@@ -19,7 +19,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Arithmetic",
-    "Batch",
+    "BatchResult",
     "Chip",
     "ChipState",
     "FloatFormat",
@@ -34,7 +34,7 @@ __getattr__ = names_of(
     {
         "arithmetic": ["FLOAT32", "FLOAT64", "Arithmetic", "FloatFormat"],
         "chip": ["Chip"],
-        "chip_state": ["Batch", "ChipState"],
+        "chip_state": ["BatchResult", "ChipState"],
         "optimizer_program": ["SGD", "Adam", "OptimizerProgram"],
         "switched": ["SwitchedCore"],
         "switches": ["Switches"],

@@ -35,7 +35,7 @@ from eventsolve.typing import Integers, Key, Reals
 from validation.grid.steps import number_of_samples, number_of_steps
 from validation.spinnaker2 import batched
 from validation.spinnaker2.arithmetic import FLOAT32, Calculator, Number, check_range, decode
-from validation.spinnaker2.chip_state import Batch, ChipState, earliest, state_of
+from validation.spinnaker2.chip_state import BatchResult, ChipState, earliest, state_of
 from validation.spinnaker2.cost import Cost, cost
 from validation.spinnaker2.image import Image
 from validation.spinnaker2.memory import Hardware, Layout, Plan, layout
@@ -139,11 +139,11 @@ class Chip:
         """Return how many samples the busiest copy runs of a batch."""
         return -(-n_samples // self.layout.copies)
 
-    def traffic(self, batch: Batch) -> Traffic:
+    def traffic(self, batch: BatchResult) -> Traffic:
         """Count the packets of a batch, link by link and step by step."""
         return self.routing.traffic({**batch.inputs, **batch.outcome.spikes}, batch.losses.size)
 
-    def cost(self, batch: Batch, *, early: bool = True) -> Cost:
+    def cost(self, batch: BatchResult, *, early: bool = True) -> Cost:
         """Return what a sample of a batch costs; ``early``: whether the loss has an early-spike term."""
         spikes = {**batch.inputs, **batch.outcome.spikes}
         return cost(self._image, self.read_by_loss, spikes, batch.losses.size, self.n_steps, early=early)
@@ -203,7 +203,7 @@ class Chip:
         *,
         learning_rate: float | None = None,
         threads: int | None = None,
-    ) -> tuple[ChipState, Batch]:
+    ) -> tuple[ChipState, BatchResult]:
         """Run a batch and update the weights.
 
         Parameters
@@ -250,7 +250,7 @@ class Chip:
         loss: Any,
         *,
         threads: int | None = None,
-    ) -> Batch:
+    ) -> BatchResult:
         """Run a batch forward and backward, as :meth:`step` does before it updates the weights."""
         n_samples = number_of_samples(self.network, inputs)
         settings = self.core.loss_settings(loss, self.network, n_samples)
@@ -270,7 +270,7 @@ class Chip:
         )
         shape = n_samples, image.sizes[settings.population]
         first = batched.first_of(outcome.spikes[settings.population], shape, self.n_steps)
-        return Batch(
+        return BatchResult(
             outcome.losses, inputs_on_grid, self._seconds(first), outcome, image.overflows + outcome.overflows
         )
 

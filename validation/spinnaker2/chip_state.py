@@ -48,7 +48,7 @@ class ChipState:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class BatchResult:
     """What a chip found for one batch.
 
     Attributes

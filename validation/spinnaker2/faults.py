@@ -34,8 +34,8 @@ STALE, TRANSPOSED = "stale weights: those of the batch before", "transposed weig
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """What both run, and what the model makes of it."""
+class Reference:
+    """A problem, and what the model of the chip makes of it: what a chip's program is held against."""
 
     core: SpiNNaker2Core
     problem: es.Problem
@@ -44,7 +44,7 @@ class Case:
     expected: Record
 
     @classmethod
-    def of(cls, core: SpiNNaker2Core, problem: es.Problem, previous: es.Network | None) -> Case:
+    def of(cls, core: SpiNNaker2Core, problem: es.Problem, previous: es.Network | None) -> Reference:
         """Run the model, with traces."""
         shown = replace(core, traces=True)
         return cls(shown, problem, previous, shown.image(problem.network), shown.run(problem))
@@ -113,9 +113,9 @@ def current_of(record: Record, name: str) -> Reals:
     return current
 
 
-def input_faults(case: Case, got: Record, name: str) -> tuple[str, ...]:
+def input_faults(reference: Reference, got: Record, name: str) -> tuple[str, ...]:
     """Say what wrong input spikes look like."""
-    want, have = (raster(r, name, case.n_steps, case.dt) for r in (case.expected, got))
+    want, have = (raster(r, name, reference.n_steps, reference.dt) for r in (reference.expected, got))
     found = []
     for shift, words in ((1, "every spike a step late"), (-1, "every spike a step early")):
         moved = np.roll(want, shift, axis=2)
@@ -130,38 +130,41 @@ def input_faults(case: Case, got: Record, name: str) -> tuple[str, ...]:
 
 
 def state_faults(
-    case: Case, got: Record, name: str, quantity: str, place: tuple[int, int, int]
+    reference: Reference, got: Record, name: str, quantity: str, place: tuple[int, int, int]
 ) -> tuple[str, ...]:
     """Say what a wrong current, voltage or spike of a layer looks like."""
     if quantity == "spikes":
         return ("the comparison with the threshold",)
-    found = [words for words, _ in sorted(_reruns(case, got, name, quantity, place), key=lambda fit: -fit[1])]
+    found = [
+        words for words, _ in sorted(_reruns(reference, got, name, quantity, place), key=lambda fit: -fit[1])
+    ]
     stepwise = _arrival_faults if quantity == "current" else _voltage_faults
-    return tuple([*found, *stepwise(case, got, name, place)])
+    return tuple([*found, *stepwise(reference, got, name, place)])
 
 
 def _reruns(
-    case: Case, got: Record, name: str, quantity: str, place: tuple[int, int, int]
+    reference: Reference, got: Record, name: str, quantity: str, place: tuple[int, int, int]
 ) -> Iterator[tuple[str, int]]:
     """Yield other programs of a layer that make of its arrivals what was got, and how many numbers they give.
 
     They have to give all numbers up to the place that is off, and more than the model gives.
     """
     step = place[2]
-    have, want = getattr(got.traces[name], quantity), getattr(case.expected.traces[name], quantity)
-    for words, arithmetic, layer in _others(case, name):
+    have, want = getattr(got.traces[name], quantity), getattr(reference.expected.traces[name], quantity)
+    for words, arithmetic, layer in _others(reference, name):
         program = LayerProgram(
             name,
             layer,
             got.n_samples,
-            case.n_steps,
+            reference.n_steps,
             arithmetic,
-            Calculator(arithmetic, case.image.streams[name]),
+            Calculator(arithmetic, reference.image.streams[name]),
         )
         sources = {
-            block.key[0]: raster(got, block.key[0], case.n_steps, case.dt) for block in layer.afferents
+            block.key[0]: raster(got, block.key[0], reference.n_steps, reference.dt)
+            for block in layer.afferents
         }
-        for k in range(1, case.n_steps):
+        for k in range(1, reference.n_steps):
             arriving = (SpikePackets(source, *np.nonzero(s[:, :, k - 1])) for source, s in sources.items())
             program.forward(k, [packets for packets in arriving if packets.samples.size])
         there = program.currents if quantity == "current" else program.voltages
@@ -170,20 +173,24 @@ def _reruns(
             yield words, int(np.count_nonzero(same))
 
 
-def _others(case: Case, name: str) -> Iterator[tuple[str, Arithmetic, LayerImage]]:
+def _others(reference: Reference, name: str) -> Iterator[tuple[str, Arithmetic, LayerImage]]:
     """Yield how a layer may compute, or be loaded, otherwise."""
-    a, layer = case.core.formats, case.image.layers[name]
+    a, layer = reference.core.formats, reference.image.layers[name]
     for other in _arithmetics(a):
         yield other[0], other[1], layer
-    weights = {key: p.weight for key, p in case.problem.network.projections.items()}
+    weights = {key: p.weight for key, p in reference.problem.network.projections.items()}
     into = [key for key in weights if key[1] == name]
-    if case.previous is not None:
-        old = {key: case.previous.projections[key].weight for key in into}
-        yield STALE, a, case.core.image(case.problem.network.with_weights({**weights, **old})).layers[name]
+    if reference.previous is not None:
+        old = {key: reference.previous.projections[key].weight for key in into}
+        yield (
+            STALE,
+            a,
+            reference.core.image(reference.problem.network.with_weights({**weights, **old})).layers[name],
+        )
     for key in into:
         if weights[key].shape[0] == weights[key].shape[1]:
-            turned = case.problem.network.with_weights({**weights, key: weights[key].T.copy()})
-            yield f"{TRANSPOSED} of {label_of(key)}", a, case.core.image(turned).layers[name]
+            turned = reference.problem.network.with_weights({**weights, key: weights[key].T.copy()})
+            yield f"{TRANSPOSED} of {label_of(key)}", a, reference.core.image(turned).layers[name]
 
 
 def _arithmetics(a: Arithmetic) -> Iterator[tuple[str, Arithmetic]]:
@@ -198,25 +205,27 @@ def _arithmetics(a: Arithmetic) -> Iterator[tuple[str, Arithmetic]]:
             yield f"overflow {overflow!r} in place of {a.overflow!r}", replace(a, overflow=overflow)
 
 
-def _arrival_faults(case: Case, got: Record, name: str, place: tuple[int, int, int]) -> Iterator[str]:
+def _arrival_faults(
+    reference: Reference, got: Record, name: str, place: tuple[int, int, int]
+) -> Iterator[str]:
     """Yield what the arrivals of a neuron look like, by what its current is beyond its own decay."""
     sample, neuron, step = place
-    layer = case.image.layers[name]
+    layer = reference.image.layers[name]
     current = current_of(got, name)[sample, neuron]
-    alpha = float(decode(layer.alpha, case.core.formats.decay))
+    alpha = float(decode(layer.alpha, reference.core.formats.decay))
     added = current[1:] - alpha * current[:-1]
-    arriving = np.zeros((case.n_steps + 1,))
+    arriving = np.zeros((reference.n_steps + 1,))
     packets: list[tuple[str, int, int, float]] = []
     for block in layer.afferents:
         source = block.key[0]
-        spikes = raster(got, source, case.n_steps, case.dt)[sample]
-        w = case.weights(block.key)[neuron]
+        spikes = raster(got, source, reference.n_steps, reference.dt)[sample]
+        w = reference.weights(block.key)[neuron]
         arriving[1:] += w @ spikes
-        packets += [(source, j, k, float(w[j])) for j, k in np.argwhere(spikes[:, : case.n_steps - 1])]
-    grain = _grain(case.core.formats.state, current) * max(1, len(packets))
+        packets += [(source, j, k, float(w[j])) for j, k in np.argwhere(spikes[:, : reference.n_steps - 1])]
+    grain = _grain(reference.core.formats.state, current) * max(1, len(packets))
 
     def explains(other: Reals) -> bool:
-        return bool((np.abs(added - other[1 : case.n_steps]) <= grain).all())
+        return bool((np.abs(added - other[1 : reference.n_steps]) <= grain).all())
 
     if explains(np.concatenate([[0.0], arriving[:-1]])):
         yield "arrivals a step late"
@@ -229,17 +238,19 @@ def _arrival_faults(case: Case, got: Record, name: str, place: tuple[int, int, i
             yield f"a lost packet: the spike of neuron {j} of {source!r} in step {k}"
 
 
-def _voltage_faults(case: Case, got: Record, name: str, place: tuple[int, int, int]) -> Iterator[str]:
+def _voltage_faults(
+    reference: Reference, got: Record, name: str, place: tuple[int, int, int]
+) -> Iterator[str]:
     """Yield what a voltage looks like, by from where it decayed."""
     sample, neuron, step = place
-    layer, number = case.image.layers[name], case.core.formats.decay
+    layer, number = reference.image.layers[name], reference.core.formats.decay
     v, i = got.traces[name].voltage[sample, neuron], current_of(got, name)[sample, neuron]
     beta, rest = (float(decode(f, number)) for f in (layer.beta, layer.one_minus_beta))
-    grain = _grain(case.core.formats.state, v)
-    if not step or not raster(got, name, case.n_steps, case.dt)[sample, neuron, step - 1]:
+    grain = _grain(reference.core.formats.state, v)
+    if not step or not raster(got, name, reference.n_steps, reference.dt)[sample, neuron, step - 1]:
         return
     decayed = v[step] - rest * i[step]
-    threshold = float(decode(layer.v_threshold, case.core.formats.state)[neuron])
+    threshold = float(decode(layer.v_threshold, reference.core.formats.state)[neuron])
     if abs(decayed - beta * v[step - 1]) <= grain:
         yield "a lost reset: the voltage goes on from where it crossed the threshold"
     if abs(decayed - beta * (v[step - 1] - threshold)) <= grain:
@@ -274,21 +285,21 @@ class Adjoints(NamedTuple):
     difference: Reals
 
 
-def adjoint(case: Case, name: str, rules: Rules) -> Adjoints:
+def adjoint(reference: Reference, name: str, rules: Rules) -> Adjoints:
     """Return the adjoint of a layer, in float64 and SI units, for the errors that it received in the model."""
-    layer, number = case.image.layers[name], case.core.formats
+    layer, number = reference.image.layers[name], reference.core.formats
     alpha, beta = (float(decode(f, number.decay)) for f in (layer.alpha, layer.beta))
     threshold, reset = (decode(x, number.state) for x in (layer.v_threshold, layer.v_reset))
-    trace, currents = case.expected.traces[name], current_of(case.expected, name)
-    trains = case.expected.spikes[name]
-    spikes = raster(case.expected, name, case.n_steps, case.dt)
+    trace, currents = reference.expected.traces[name], current_of(reference.expected, name)
+    trains = reference.expected.spikes[name]
+    spikes = raster(reference.expected, name, reference.n_steps, reference.dt)
     total = np.zeros(spikes.shape)
-    steps = np.rint(trains.times / case.dt).astype(np.int64)
-    total[trains.samples, trains.neurons, steps] = case.expected.spike_times[name]
+    steps = np.rint(trains.times / reference.dt).astype(np.int64)
+    total[trains.samples, trains.neurons, steps] = reference.expected.spike_times[name]
     shape = spikes.shape[:2]
     true_v, lam_v, lam_i = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     current, difference = np.zeros(spikes.shape), np.zeros(spikes.shape)
-    for k in range(case.n_steps - 2, -1, -1):
+    for k in range(reference.n_steps - 2, -1, -1):
         i, v, fired = currents[:, :, k + 1], trace.voltage[:, :, k + 1], spikes[:, :, k + 1]
         error = total[:, :, k + 1] - true_v * (
             i - reset
@@ -304,15 +315,17 @@ def adjoint(case: Case, name: str, rules: Rules) -> Adjoints:
     return Adjoints(current, difference)
 
 
-def plain_gradient(case: Case, key: Key, rules: Rules) -> Reals:
+def plain_gradient(reference: Reference, key: Key, rules: Rules) -> Reals:
     """Return dL/dw of a projection by :func:`adjoint`, (n_samples, n_post, n_pre)."""
-    arriving = raster(case.expected, key[0], case.n_steps, case.dt)
+    arriving = raster(reference.expected, key[0], reference.n_steps, reference.dt)
     arriving[:, :, -1] = False
-    tau_syn = case.image.layers[key[1]].tau_syn
-    return np.asarray(-tau_syn * np.einsum("spk,sqk->spq", adjoint(case, key[1], rules).current, arriving))
+    tau_syn = reference.image.layers[key[1]].tau_syn
+    return np.asarray(
+        -tau_syn * np.einsum("spk,sqk->spq", adjoint(reference, key[1], rules).current, arriving)
+    )
 
 
-def _fit(case: Case, got: Reals, expected: Reals, plain: Reals, other: Reals) -> float:
+def _fit(reference: Reference, got: Reals, expected: Reals, plain: Reals, other: Reals) -> float:
     """Return how far numbers are from those of a fault, 1 being as far as from the expected ones.
 
     A fault's numbers are the expected ones changed as float64 says.
@@ -326,87 +339,93 @@ CLOSE = 0.05
 """A fault explains an error of which it leaves less than this part; number formats leave some."""
 
 
-def adjoint_faults(case: Case, got: Record, name: str) -> tuple[str, ...]:
+def adjoint_faults(reference: Reference, got: Record, name: str) -> tuple[str, ...]:
     """Say what a wrong adjoint looks like, by all gradients of the layer."""
-    keys = [block.key for block in case.image.layers[name].afferents]
+    keys = [block.key for block in reference.image.layers[name].afferents]
 
     def joined(of: Callable[[Key], Reals]) -> Reals:
         return np.concatenate([of(key).ravel() for key in keys])
 
-    have, want = joined(lambda key: got.weight[key]), joined(lambda key: case.expected.weight[key])
-    plain = joined(lambda key: plain_gradient(case, key, Rules()))
+    have, want = joined(lambda key: got.weight[key]), joined(lambda key: reference.expected.weight[key])
+    plain = joined(lambda key: plain_gradient(reference, key, Rules()))
     fits = []
     for words, rules in ADJOINTS.items():
-        other = joined(lambda key, rules=rules: plain_gradient(case, key, rules))  # type: ignore[misc]
-        fit = _fit(case, have, want, plain, other)
+        other = joined(lambda key, rules=rules: plain_gradient(reference, key, rules))  # type: ignore[misc]
+        fit = _fit(reference, have, want, plain, other)
         if fit < CLOSE:
             fits.append((fit, words))
-    rest = tuple(words for key in keys for words in gradient_faults(case, got, key)) if not fits else ()
+    rest = tuple(words for key in keys for words in gradient_faults(reference, got, key)) if not fits else ()
     return tuple(
-        dict.fromkeys([*(words for _, words in sorted(fits)), *_rerun_gradients(case, got, keys), *rest])
+        dict.fromkeys([*(words for _, words in sorted(fits)), *_rerun_gradients(reference, got, keys), *rest])
     )
 
 
-def gradient_faults(case: Case, got: Record, key: Key) -> tuple[str, ...]:
+def gradient_faults(reference: Reference, got: Record, key: Key) -> tuple[str, ...]:
     """Say what a wrong gradient looks like, by its convention errors."""
     place = ("weight", key)
-    evidence = evidence_of(case.problem, replace(got, gradients={"weight": {key: got.weight[key]}}), case.dt)
+    evidence = evidence_of(
+        reference.problem, replace(got, gradients={"weight": {key: got.weight[key]}}), reference.dt
+    )
     return tuple(
         convention.name
-        for convention in conventions_of(evidence, answer_of(case.expected, evidence), place, 1e-6)[:3]
+        for convention in conventions_of(evidence, answer_of(reference.expected, evidence), place, 1e-6)[:3]
     )
 
 
-def common_factor(case: Case, got: Record, keys: list[Key]) -> tuple[str, ...]:
+def common_factor(reference: Reference, got: Record, keys: list[Key]) -> tuple[str, ...]:
     """Return what explains the gradients of all projections alike."""
-    each = [gradient_faults(case, got, key) for key in keys]
+    each = [gradient_faults(reference, got, key) for key in keys]
     return tuple(words for words in each[0] if all(words in other for other in each[1:]))
 
 
-def _rerun_gradients(case: Case, got: Record, keys: list[Key]) -> Iterator[str]:
+def _rerun_gradients(reference: Reference, got: Record, keys: list[Key]) -> Iterator[str]:
     """Yield other arithmetics of the whole core that give exactly these gradients."""
-    for words, arithmetic in _arithmetics(case.core.formats):
-        there = replace(case.core, format=arithmetic).run(case.problem)
+    for words, arithmetic in _arithmetics(reference.core.formats):
+        there = replace(reference.core, format=arithmetic).run(reference.problem)
         if all(np.array_equal(there.weight[key], got.weight[key]) for key in keys):
             yield words
 
 
-def error_faults(case: Case, got: Record, name: str, off: Booleans) -> tuple[str, ...]:
+def error_faults(reference: Reference, got: Record, name: str, off: Booleans) -> tuple[str, ...]:
     """Say what wrong errors of spikes look like: those of a loss, or those that layers send back.
 
     ``off`` says which spikes got a wrong one of those that tell what was received.
     """
-    want, have = case.expected.spike_times[name], got.spike_times[name]
-    known = case.is_last(name) | (name in case.image.inputs)
+    want, have = reference.expected.spike_times[name], got.spike_times[name]
+    known = reference.is_last(name) | (name in reference.image.inputs)
     found = []
     scale = float(np.abs(want[known]).max(initial=0.0))
     if np.abs(have + want)[known].max(initial=0.0) <= 1e-6 * scale:
         found.append("a factor -1 (a sign)")
     if (have[off] == 0).all():
         found.append(f"lost error packets: {int(off.sum())} of {int(np.count_nonzero(want[known]))} are 0")
-    found += list(_sent_otherwise(case, name, want, have, known))
+    found += list(_sent_otherwise(reference, name, want, have, known))
     return tuple(dict.fromkeys(found))
 
 
-def _sent_otherwise(case: Case, name: str, want: Reals, have: Reals, known: Booleans) -> Iterator[str]:
+def _sent_otherwise(
+    reference: Reference, name: str, want: Reals, have: Reals, known: Booleans
+) -> Iterator[str]:
     """Yield other weights with which layers would have sent what was received."""
-    trains = case.expected.spikes[name]
-    steps = np.rint(trains.times / case.dt).astype(np.int64)
-    inside = known & (steps < case.n_steps - 1)
+    trains = reference.expected.spikes[name]
+    steps = np.rint(trains.times / reference.dt).astype(np.int64)
+    inside = known & (steps < reference.n_steps - 1)
 
     def change(key: Key, other: Reals) -> Reals:
-        difference = adjoint(case, key[1], Rules()).difference[trains.samples[inside], :, steps[inside]]
-        return np.asarray((difference * (other - case.weights(key))[:, trains.neurons[inside]].T).sum(axis=1))
+        difference = adjoint(reference, key[1], Rules()).difference[trains.samples[inside], :, steps[inside]]
+        return np.asarray(
+            (difference * (other - reference.weights(key))[:, trains.neurons[inside]].T).sum(axis=1)
+        )
 
-    for key in case.consumers(name):
-        w = case.weights(key)
+    for key in reference.consumers(name):
+        w = reference.weights(key)
         candidates = {"the wrong sign of the weights": -w}
-        if case.previous is not None:
-            candidates[STALE] = case.previous.projections[key].weight
+        if reference.previous is not None:
+            candidates[STALE] = reference.previous.projections[key].weight
         if w.shape[0] == w.shape[1]:
             candidates[TRANSPOSED] = w.T
         for words, other in candidates.items():
             moved = change(key, other)
-            fit = _fit(case, have[inside], want[inside], np.zeros(moved.shape), moved)
+            fit = _fit(reference, have[inside], want[inside], np.zeros(moved.shape), moved)
             if fit < CLOSE:
                 yield f"{words} of {label_of(key)} in what is sent back"

@@ -18,7 +18,7 @@ from eventsolve.compare.comparison import label_of
 from eventsolve.io.records import Record
 from eventsolve.typing import Booleans, Key, Reals
 from validation.spinnaker2 import SpiNNaker2Core, faults
-from validation.spinnaker2.faults import Case, raster
+from validation.spinnaker2.faults import Reference, raster
 from validation.target import apart
 
 
@@ -110,8 +110,8 @@ def localised(
         raise ValueError(
             "traces must hold V and I as spikes were looked for; the record's scheme says 'left'"
         )
-    case = Case.of(core, problem, previous)
-    for name, trace in case.expected.traces.items():
+    reference = Reference.of(core, problem, previous)
+    for name, trace in reference.expected.traces.items():
         for what, there in (("traces", got.traces), ("spikes", got.trains)):
             if name not in there:
                 raise ValueError(f"{what} of {name!r} are needed to localise a fault; {got.name!r} has none")
@@ -119,38 +119,40 @@ def localised(
             raise ValueError(
                 f"traces of {name!r} must have shape {trace.voltage.shape}; got {got.traces[name].voltage.shape}"
             )
-    found = _forward(case, got, rtol)
+    found = _forward(reference, got, rtol)
     if found is not None:
         return found
-    for key, weight in case.expected.weight.items():
+    for key, weight in reference.expected.weight.items():
         if got.reduction != "none" or key not in got.weight or got.weight[key].shape != weight.shape:
             raise ValueError(
                 f"nothing is off forward; dL/dw of {label_of(key)}, sample by sample, is needed to look at the way "
                 f"back, and {got.name!r} does not have it"
             )
-    for name in case.image.sizes:
+    for name in reference.image.sizes:
         if name not in got.spike_times:
             raise ValueError(
                 f"nothing is off forward; dL/dt of {name!r} is needed to look at the way back, and {got.name!r} "
                 "does not have it"
             )
-    return _backward(case, got, rtol)
+    return _backward(reference, got, rtol)
 
 
 # -- forward
 
 
-def _forward(case: Case, got: Record, rtol: float) -> Finding | None:
+def _forward(reference: Reference, got: Record, rtol: float) -> Finding | None:
     found: list[tuple[tuple[int, int, int], str, str, tuple[int, int, int], tuple[float, float]]] = []
-    for rank, name in enumerate([*case.image.inputs, *case.image.order]):
+    for rank, name in enumerate([*reference.image.inputs, *reference.image.order]):
         sides: list[tuple[str, Reals, Reals]] = []
-        if name in case.image.layers:
-            want, have = case.expected.traces[name], got.traces[name]
+        if name in reference.image.layers:
+            want, have = reference.expected.traces[name], got.traces[name]
             sides = [
-                ("current", faults.current_of(case.expected, name), faults.current_of(got, name)),
+                ("current", faults.current_of(reference.expected, name), faults.current_of(got, name)),
                 ("voltage", want.voltage, have.voltage),
             ]
-        want_spikes, have_spikes = (raster(r, name, case.n_steps, case.dt) for r in (case.expected, got))
+        want_spikes, have_spikes = (
+            raster(r, name, reference.n_steps, reference.dt) for r in (reference.expected, got)
+        )
         sides.append(("spikes", want_spikes.astype(np.float64), have_spikes.astype(np.float64)))
         for kind, (quantity, a, b) in enumerate(sides):
             off = _off(a, b, rtol)
@@ -164,52 +166,52 @@ def _forward(case: Case, got: Record, rtol: float) -> Finding | None:
         return None
     _, name, quantity, where, values = min(found, key=lambda entry: entry[0])
     place = _Place(*where, *values)
-    if name in case.image.inputs:
-        return Finding("input", name, "input spikes", name, *place, faults.input_faults(case, got, name))
-    words = faults.state_faults(case, got, name, quantity, where)
+    if name in reference.image.inputs:
+        return Finding("input", name, "input spikes", name, *place, faults.input_faults(reference, got, name))
+    words = faults.state_faults(reference, got, name, quantity, where)
     return Finding("layer", name, quantity, name, *place, words)
 
 
 # -- backward
 
 
-def _backward(case: Case, got: Record, rtol: float) -> Finding | None:
-    expected = case.expected
+def _backward(reference: Reference, got: Record, rtol: float) -> Finding | None:
+    expected = reference.expected
     if expected.loss_values is not None and got.loss_values is not None:
         off = _off(expected.loss_values, got.loss_values, rtol)
         if off.any():
             k = int(np.argmax(off))
             place = _Place(k, None, None, float(expected.loss_values[k]), float(got.loss_values[k]))
-            return Finding("loss", case.output, "loss", case.output, *place, ())
+            return Finding("loss", reference.output, "loss", reference.output, *place, ())
     wrong = {key: _off(w, got.weight[key], rtol) for key, w in expected.weight.items()}
-    sent = {name: _received(case, got, name, rtol) for name in case.image.sizes}
-    if sent[case.output].any() and not case.consumers(case.output):
-        place = _spike_place(case, got, case.output, sent[case.output])
-        words = faults.error_faults(case, got, case.output, sent[case.output])
-        return Finding("loss", case.output, "loss errors", case.output, *place, words)
+    sent = {name: _received(reference, got, name, rtol) for name in reference.image.sizes}
+    if sent[reference.output].any() and not reference.consumers(reference.output):
+        place = _spike_place(reference, got, reference.output, sent[reference.output])
+        words = faults.error_faults(reference, got, reference.output, sent[reference.output])
+        return Finding("loss", reference.output, "loss errors", reference.output, *place, words)
     if all(off.any() for off in wrong.values()) and not any(off.any() for off in sent.values()):
-        common = faults.common_factor(case, got, list(wrong))
+        common = faults.common_factor(reference, got, list(wrong))
         if common:
             key = next(iter(wrong))
             return Finding(
-                "optimizer", "", "gradient", label_of(key), *_synapse_place(case, got, key), common
+                "optimizer", "", "gradient", label_of(key), *_synapse_place(reference, got, key), common
             )
-    for name in reversed(case.image.order):
+    for name in reversed(reference.image.order):
         keys = [key for key in wrong if key[1] == name]
         into = [key for key in keys if wrong[key].any()]
-        answered = [key[0] for key in keys if _answered(case, got, key[0], rtol, bool(into)).any()]
+        answered = [key[0] for key in keys if _answered(reference, got, key[0], rtol, bool(into)).any()]
         if into:
             key = into[0]
-            place = _synapse_place(case, got, key)
-            if answered or not any(case.expected.spike_times[key[0]].any() for key in keys):
-                words = faults.adjoint_faults(case, got, name)
+            place = _synapse_place(reference, got, key)
+            if answered or not any(reference.expected.spike_times[key[0]].any() for key in keys):
+                words = faults.adjoint_faults(reference, got, name)
                 return Finding("layer", name, "adjoint", label_of(key), *place, words)
-            words = faults.gradient_faults(case, got, key)
+            words = faults.gradient_faults(reference, got, key)
             return Finding("layer", name, "gradient", label_of(key), *place, words)
         if answered:
             source = answered[0]
-            place = _spike_place(case, got, source, sent[source])
-            words = faults.error_faults(case, got, source, sent[source])
+            place = _spike_place(reference, got, source, sent[source])
+            words = faults.error_faults(reference, got, source, sent[source])
             return Finding("layer", name, "error packets", source, *place, words)
     return None
 
@@ -219,32 +221,32 @@ def _off(expected: Reals, got: Reals, rtol: float) -> Booleans:
     return np.asarray(~(np.abs(got - expected) <= rtol * np.abs(expected).max(initial=0.0)))
 
 
-def _spikes_off(case: Case, got: Record, name: str, rtol: float) -> Booleans:
+def _spikes_off(reference: Reference, got: Record, name: str, rtol: float) -> Booleans:
     """Say of which spikes of a population dL/dt is off, (n_spikes,); spikes are the same in both."""
-    return _off(case.expected.spike_times[name], got.spike_times[name], rtol)
+    return _off(reference.expected.spike_times[name], got.spike_times[name], rtol)
 
 
-def _received(case: Case, got: Record, name: str, rtol: float) -> Booleans:
+def _received(reference: Reference, got: Record, name: str, rtol: float) -> Booleans:
     """Say which spikes got a wrong error: of last spikes of a neuron, and of all spikes of an input."""
-    off = _spikes_off(case, got, name, rtol)
-    return off if name in case.image.inputs else off & case.is_last(name)
+    off = _spikes_off(reference, got, name, rtol)
+    return off if name in reference.image.inputs else off & reference.is_last(name)
 
 
-def _answered(case: Case, got: Record, name: str, rtol: float, any_spike: bool) -> Booleans:
+def _answered(reference: Reference, got: Record, name: str, rtol: float, any_spike: bool) -> Booleans:
     """Say which spikes got a wrong error; of ``any_spike`` if what they received before is known to be wrong."""
-    return _spikes_off(case, got, name, rtol) if any_spike else _received(case, got, name, rtol)
+    return _spikes_off(reference, got, name, rtol) if any_spike else _received(reference, got, name, rtol)
 
 
-def _spike_place(case: Case, got: Record, name: str, off: Booleans) -> _Place:
+def _spike_place(reference: Reference, got: Record, name: str, off: Booleans) -> _Place:
     k = int(np.argmax(off))
-    trains = case.expected.spikes[name]
-    values = case.expected.spike_times[name][k], got.spike_times[name][k]
-    step = round(float(trains.times[k]) / case.dt)
+    trains = reference.expected.spikes[name]
+    values = reference.expected.spike_times[name][k], got.spike_times[name][k]
+    step = round(float(trains.times[k]) / reference.dt)
     return _Place(int(trains.samples[k]), int(trains.neurons[k]), step, float(values[0]), float(values[1]))
 
 
-def _synapse_place(case: Case, got: Record, key: Key) -> _Place:
-    error = np.abs(got.weight[key] - case.expected.weight[key])
+def _synapse_place(reference: Reference, got: Record, key: Key) -> _Place:
+    error = np.abs(got.weight[key] - reference.expected.weight[key])
     worst = np.unravel_index(int(np.argmax(np.where(np.isfinite(error), error, np.inf))), error.shape)
-    values = case.expected.weight[key][worst], got.weight[key][worst]
+    values = reference.expected.weight[key][worst], got.weight[key][worst]
     return _Place(int(worst[0]), int(worst[1]), None, float(values[0]), float(values[1]))

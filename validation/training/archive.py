@@ -33,11 +33,11 @@ def write(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def check_surplus(where: str, arrays: Mapping[str, NDArray[Any]], known: Mapping[str, Any]) -> None:
+def check_known(where: str, arrays: Mapping[str, NDArray[Any]], known: Mapping[str, Any]) -> None:
     """Raise a CheckpointError for an array that is not among those known, beside the identity."""
-    surplus = sorted(set(arrays) - set(known) - {"identity"})
-    if surplus:
-        raise CheckpointError(f"{where} holds {shown(surplus[0])}, which no checkpoint has")
+    unknown = sorted(set(arrays) - set(known) - {"identity"})
+    if unknown:
+        raise CheckpointError(f"{where} holds {shown(unknown[0])}, which no checkpoint has")
 
 
 def told(identity: str) -> Any:

@@ -18,7 +18,7 @@ from validation.training.archive import (
     array_in,
     arrays_in,
     check_identity,
-    check_surplus,
+    check_known,
     held_in,
     text_in,
     write,
@@ -79,7 +79,7 @@ def load(path: Path, parameters: Parameters, said: str) -> Epoch:
     for k in range(n_kept):
         like |= _named(f"memory_{k}", fresh)
     known = {**like, "counters": 0, "history": 0}
-    check_surplus(where, arrays, known)
+    check_known(where, arrays, known)
     history = array_in(where, arrays, "history", np.zeros((len(history), len(Row._fields))), finite=False)
     read = {name: array_in(where, arrays, name, expected) for name, expected in like.items()}
     rows = tuple(Row(*row) for row in history.tolist())

@@ -136,8 +136,8 @@ class TestGradients:
         change(values)
         return dataclasses.replace(grads, **{name: {**getattr(grads, name), key: values}})
 
-    @pytest.mark.parametrize(("off", "misfit"), [(0.5e-10, False), (2e-10, True), (-2e-10, True)])
-    def test_one_that_is_off_by_more_than_its_tolerance_is_named(self, case, off, misfit):
+    @pytest.mark.parametrize(("off", "mismatch"), [(0.5e-10, False), (2e-10, True), (-2e-10, True)])
+    def test_one_that_is_off_by_more_than_its_tolerance_is_named(self, case, off, mismatch):
         solution, cotangents, grads = case
 
         def change(values):
@@ -146,9 +146,9 @@ class TestGradients:
         claimed = self.changed(grads, change)
         certificate = es.certify(solution, gradients=cotangents, claimed_gradients=claimed)
         assert [(m.parameter, m.key, m.entry) for m in certificate.mismatches] == (
-            [("weight", ("in", "hidden"), (1, 0))] if misfit else []
+            [("weight", ("in", "hidden"), (1, 0))] if mismatch else []
         )
-        assert certificate.proven is not misfit
+        assert certificate.proven is not mismatch
 
     def test_the_distance_is_the_largest_of_all_arrays_and_counts_the_radius(self, case):
         solution, cotangents, grads = case
@@ -178,6 +178,6 @@ class TestGradients:
             solution, gradients=cotangents, claimed_gradients=self.changed(grads, change)
         )
         assert not certificate.proven
-        (misfit,) = certificate.mismatches
-        assert misfit.entry == (1, 1)
-        assert np.isnan(misfit.claimed)
+        (mismatch,) = certificate.mismatches
+        assert mismatch.entry == (1, 1)
+        assert np.isnan(mismatch.claimed)

@@ -56,14 +56,14 @@ class TestDoubtfulSource:
         certificate = es.certify(solution)
         assert not certificate.proven
         assert not certificate.refuted
-        doubts = {doubt.population: doubt for doubt in certificate.undecided}
-        assert PAIR in doubts["pair"].why
-        assert LOST in doubts["out"].why
+        questions = {question.population: question for question in certificate.undecided}
+        assert PAIR in questions["pair"].why
+        assert LOST in questions["out"].why
         crossing = solution.spikes["pair"].times[0]
-        assert doubts["pair"].time <= crossing
+        assert questions["pair"].time <= crossing
         first, *later = solution.spikes["out"].times.tolist()
-        assert doubts["pair"].time + 5e-3 == pytest.approx(doubts["out"].time, rel=1e-12, abs=0.0)
-        assert first < doubts["out"].time < min(later)
+        assert questions["pair"].time + 5e-3 == pytest.approx(questions["out"].time, rel=1e-12, abs=0.0)
+        assert first < questions["out"].time < min(later)
         middle, _ = certificate.spike_times["out"]
         assert middle[0] == pytest.approx(first, rel=1e-14, abs=0.0)
 
@@ -129,7 +129,7 @@ class TestBoxes:
         assert es.certify(solution, radii={"spike_times": 0.5e-6}).proven
         certificate = es.certify(solution, radii={"spike_times": 2e-6})
         assert not certificate.refuted
-        assert [doubt.why for doubt in certificate.undecided] == [
+        assert [question.why for question in certificate.undecided] == [
             "of the networks in the box some spike before t_end and some after it"
         ]
 

@@ -149,7 +149,7 @@ def test_the_sizes_are_those_of_derivatives(seed):
                     assert got <= condition.sizes[parameter][name][k] * (1 + 1e4 * EPS)
 
 
-# -- every parameter, and lives of any length ---------------------------------------------------------------------
+# -- every parameter, and runs of any length ---------------------------------------------------------------------
 
 
 def short_life(weight, start, synapse="exponential"):
@@ -177,7 +177,7 @@ def test_gradients_of_short_lives_have_the_digits_that_their_condition_says(star
         net, inputs, t_end, lambda s: s.spikes["n"][0][0][0], OF_ONE_SPIKE, digits=30
     )
     grads, condition = es.vjp(solution, {"n": [1.0]}), es.gradient_condition(solution)
-    life = solution.spikes["n"].times[0] - start
+    elapsed = solution.spikes["n"].times[0] - start
     relative = []
     for (name, key), (wanted,) in exact.items():
         got = np.reshape(getattr(grads, name)[key], -1)[0]
@@ -187,14 +187,14 @@ def test_gradients_of_short_lives_have_the_digits_that_their_condition_says(star
         if size > 1e-28:
             # a dozen roundings, and a duration that is known to half an ulp of its two ends; dt/dtau_syn goes with
             # the square of the duration
-            assert error <= (64 * EPS + 2 * EPS * start / life) * size, name
+            assert error <= (64 * EPS + 2 * EPS * start / elapsed) * size, name
             relative.append((condition.errors[name]["n"][0] / condition.sizes[name]["n"][0], name))
     worst, name = max(relative)
     flagged = grads.flagged(-np.log10(worst) + 0.01)
     assert [spike.parameter for spike in flagged] == [name]
     assert f" by {name} have " in str(flagged[0])
     # no bound that holds because it is useless: three digits more than the shortest duration has
-    assert worst <= 1e3 * (EPS + EPS * start / life)
+    assert worst <= 1e3 * (EPS + EPS * start / elapsed)
 
 
 @pytest.mark.parametrize("seed", [0, 2, 6])  # of few spikes in many digits

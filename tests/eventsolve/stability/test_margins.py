@@ -35,7 +35,7 @@ def same(a, b):
 # -- against the slow truth ---------------------------------------------------------------------------------------
 
 
-class SlowLife:
+class SlowTrajectory:
     """One neuron of an exact solution: its voltage and its events, worked out from spikes, weights and delays alone."""
 
     def __init__(self, truth, net, name, sample, neuron):
@@ -136,7 +136,7 @@ def test_every_margin_is_that_of_the_exact_solution(seed):
         population = case.net.population(name)
         for sample in range(solution.n_samples):
             for neuron in range(population.size):
-                life = SlowLife(truth, case.net, name, sample, neuron)
+                trajectory = SlowTrajectory(truth, case.net, name, sample, neuron)
                 # V is a sum of terms whose sizes add up to that of all that arrives, and moves as fast as they
                 size = 2.0 + sum(
                     np.abs(p.weight[neuron]) @ solution.spikes[p.pre].counts()[sample]
@@ -146,12 +146,16 @@ def test_every_margin_is_that_of_the_exact_solution(seed):
                     1 / population.parameter("tau_mem")[neuron] + 1 / population.parameter("tau_syn")[neuron]
                 )
                 speed = size * rates
-                in_volts = 16 * EPS * (2 + len(life.arrivals)) * size + 2 * speed * time_error
+                in_volts = 16 * EPS * (2 + len(trajectory.arrivals)) * size + 2 * speed * time_error
                 for kind, wanted, bound in (
-                    ("voltage", life.below(), in_volts),
-                    ("overshoot", sorted(life.overshoot()), in_volts),
-                    ("slope", sorted(life.slope(t, before=True) for t in life.spikes), in_volts * rates),
-                    ("gap", life.gaps(), 2 * time_error + 4 * EPS * case.t_end),
+                    ("voltage", trajectory.below(), in_volts),
+                    ("overshoot", sorted(trajectory.overshoot()), in_volts),
+                    (
+                        "slope",
+                        sorted(trajectory.slope(t, before=True) for t in trajectory.spikes),
+                        in_volts * rates,
+                    ),
+                    ("gap", trajectory.gaps(), 2 * time_error + 4 * EPS * case.t_end),
                 ):
                     d = getattr(margins, kind)[name]
                     got = np.sort(d.values[(d.samples == sample) & (d.neurons == neuron)])

@@ -39,8 +39,8 @@ from validation.grid.kernels.tables import (
 
 @without_refcount
 def answer(source, step, n_steps, neurons, synapses, flaws, rings, sample, sums):
-    """Return dL/dt of a spike through its arrivals, and add what they are worth to weights and delays."""
-    p_w, p_i, p_v, p_lift, worth = rings
+    """Return dL/dt of a spike through its arrivals, and add their adjoints to those of weights and delays."""
+    p_w, p_i, p_v, p_lift, p_arrival = rings
     error, rows = 0.0, p_i.shape[0]
     for run in range(synapses.bounds[source], synapses.bounds[source + 1]):
         arrival = step + synapses.steps[run]
@@ -51,7 +51,7 @@ def answer(source, step, n_steps, neurons, synapses, flaws, rings, sample, sums)
             for m in range(synapses.length[run]):
                 j = target + m
                 sums.weight[sample, first + m] += p_lift[row, j]
-                value = p_lift[row, j] * neurons.rate_mem[j] + worth[row, j]
+                value = p_lift[row, j] * neurons.rate_mem[j] + p_arrival[row, j]
                 moved = synapses.weights[first + m] * value
                 sums.delay[sample, first + m] += moved
                 error += moved
@@ -78,7 +78,7 @@ def not_first(found, spike, neuron):
 
 @without_refcount
 def gathered(of_neurons, low, high, p_i, p_v, was_i, drives, was_v):
-    """Add what a step's factors are worth to some neurons."""
+    """Add the adjoints of a step's factors to those of some neurons."""
     for j in range(low, high):
         of_neurons[DECAY_SYN, j] += p_i[j] * was_i[j]
         of_neurons[TRANSFER, j] += p_v[j] * drives[j]
@@ -100,8 +100,8 @@ def retreat(clocked, reads, sample, history, start, found, count, adjoint, input
     ring_i, ring_v = np.zeros((rows, n)), np.zeros((rows, n))
     ring_w, jumps = np.zeros((rows, n)) if rules.recursion else ring_i, np.zeros(n)
     lift_rows = rows if synapses.any_delta else 0
-    ring_lift, worth = np.zeros((lift_rows, n)), np.zeros((lift_rows, n))
-    rings = AdjointRings(ring_w, ring_i, ring_v, ring_lift, worth)
+    ring_lift, ring_arrival = np.zeros((lift_rows, n)), np.zeros((lift_rows, n))
+    rings = AdjointRings(ring_w, ring_i, ring_v, ring_lift, ring_arrival)
     p_held, released = np.zeros(n), np.zeros(n)
     of_neurons = sums.neurons[sample]
     driven, any_held = np.empty(n), holds(neurons)
@@ -146,7 +146,7 @@ def retreat(clocked, reads, sample, history, start, found, count, adjoint, input
                 copied(ring_i[row, low:high], own_i)
                 copied(ring_v[row, low:high], own_v)
             if synapses.any_delta:
-                cleared(worth[row, low:high])
+                cleared(ring_arrival[row, low:high])
                 copied(ring_lift[row, low:high], own_v)
             while spike >= 0 and found.steps[spike] == step and found.neurons[spike] >= low:
                 j, lift = found.neurons[spike], found.lifts[spike]
@@ -203,7 +203,7 @@ def retreat(clocked, reads, sample, history, start, found, count, adjoint, input
                         p_v[j] = 0.0
                     if not rules.current_first:
                         ring_v[row, j] = ring_lift[row, j] = p_v[j]
-                    worth[row, j] = error / lift
+                    ring_arrival[row, j] = error / lift
                 spike -= 1
             moved_i, moved_v = driven[low:high], neurons.decay_mem[low:high]
             transfer, decay_syn = neurons.transfer[low:high], neurons.decay_syn[low:high]

@@ -240,19 +240,19 @@ class AdjointRings(NamedTuple):
     Attributes
     ----------
     p_w : ndarray of float64
-        What a weight is worth.
+        The adjoint of a weight.
     p_i, p_v : ndarray of float64
     p_lift : ndarray of float64
         The p_V that a delta arrival meets.
-    worth : ndarray of float64
-        What that is worth beyond, by weight.
+    p_arrival : ndarray of float64
+        The adjoint of the time of a delta arrival that triggers a spike, beyond what p_lift makes of it, per weight.
     """
 
     p_w: Array
     p_i: Array
     p_v: Array
     p_lift: Array
-    worth: Array
+    p_arrival: Array
 
 
 class Fired(NamedTuple):

@@ -36,7 +36,7 @@ from validation.training.archive import (
     array_in,
     arrays_in,
     check_identity,
-    check_surplus,
+    check_known,
     held_in,
     text_in,
     told,
@@ -82,7 +82,7 @@ def load(path: Path, recipe: Recipe, engine: Engine, seed: int) -> State:
     found = _in_new_names(text_in(where, arrays, "identity"))
     check_identity(where, found, _identity(recipe, engine, seed))
     like["history"] = np.zeros((_rows(where, arrays, recipe.epochs), len(Epoch._fields)))
-    check_surplus(where, arrays, like)
+    check_known(where, arrays, like)
     arrays = {name: array_in(where, arrays, name, expected) for name, expected in like.items()}
     count, layer = (int(n) for n in arrays["counters"])
     if count < 0 or not -1 <= layer < len(fresh.parameters.weights):

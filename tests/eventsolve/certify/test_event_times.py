@@ -1,4 +1,4 @@
-"""Moments: times of one root are compared as the rational numbers that they are, others as balls."""
+"""Event times: times of one root are compared as the rational numbers that they are, others as balls."""
 
 from fractions import Fraction
 
