@@ -326,7 +326,7 @@ def test_the_command_keeps_to_a_step_and_to_bits_that_are_given():
     result = CliRunner().invoke(app, [*command, "--wanted", "1"])
     assert result.exit_code == 1, result.output
     assert result.output.count(" ms, ") == 1
-    assert "2 bits are not enough for 100% of decisions at any of these steps" in result.output
+    assert "2 bits are not enough for 100% of decisions at any of these time steps" in result.output
 
 
 def test_the_example_stands_for_a_network_only_with_its_readout():

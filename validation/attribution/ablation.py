@@ -1,7 +1,7 @@
-"""A problem and a target, and how far a run with some of the target's approximations is from the exact one.
+"""A problem and a target, and how far a run with some of the target's approximations is from the exact solution.
 
-The errors of a run are numbers: of spike times in seconds, of dL/dt and of batch-mean gradients relative to the exact
-ones. Beside them stand the gradients themselves, in which contributions add up synapse by synapse.
+A run has errors of spike times in seconds, and of dL/dt and batch-mean gradients relative to the exact ones. The
+gradients themselves are kept with the errors: in them contributions add up synapse by synapse.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ What = TypeVar("What")
 
 @dataclass(frozen=True)
 class Refusal(Generic[What]):
-    """A time step, or a setting, at which a target cannot run a problem, and why.
+    """A time step or setting at which a target cannot run a problem, and why.
 
-    Bits may silence an output, or two spikes of an input fall into one step.
+    For example, too few bits silence an output, or two spikes of an input fall into one step.
     """
 
     of: What
@@ -44,16 +44,16 @@ class Ablation:
     Parameters
     ----------
     problem : Problem
-        Without a loss spike times alone are attributed; of a target that is forward only also voltages of readouts that
-        it records, and the loss.
+        Without a loss only spike times are attributed. If the target is forward only, the loss and the voltages of
+        recorded readouts are attributed, too.
     target : Ablatable
-        Whose approximations are asked for.
+        Its approximations are the causes of the error.
     kept : tuple of str, optional
-        Causes that are on throughout and get no blame; by default those that the target means to be so. The steps of
-        transport that they make are delays of the exact network, too: what remains is error.
+        Causes that are always on and get no blame; by default those that the target intends. The exact network has
+        the steps of transport that they cause as delays, so that these count as no error.
     window : float, optional
-        Seconds within which spikes are paired; by default one and a half time steps, and another one, and the spread of
-        an analog target, per layer.
+        Seconds within which spikes are paired. By default one and a half time steps, plus one more step and the spread
+        of an analog target for each layer.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class Ablation:
 
     @property
     def causes(self) -> tuple[str, ...]:
-        """The names of those to which error is attributed."""
+        """The names of the causes to which error is attributed."""
         return tuple(name for name in self.target.causes() if name not in self.kept)
 
     @cached_property
@@ -102,7 +102,7 @@ class Ablation:
         return oracle(self.exact_problem)
 
     def run(self, on: Iterable[str]) -> Record:
-        """Run the network with some approximations, and those that are kept.
+        """Run the network with some approximations and those that are kept.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Ablation:
 
     @cached_property
     def projections(self) -> tuple[Key, ...]:
-        """Those with an exact gradient other than 0, in the order of the network."""
+        """Projections whose exact gradient is not 0, in the order of the network."""
         return tuple(key for key, mean in self.exact_means.items() if mean.any())
 
     @cached_property
@@ -135,7 +135,7 @@ class Ablation:
 
     @cached_property
     def _told(self) -> tuple[tuple[str, ...], bool]:
-        """Of which readouts a target that is forward only records voltages, and whether it says its losses."""
+        """The readouts whose voltages a forward-only target records, and whether it records losses."""
         if not forward_only(self.target):
             return (), False
         record, populations = self.run(self.causes), self.problem.network.populations
@@ -145,12 +145,12 @@ class Ablation:
 
     @property
     def readouts(self) -> tuple[str, ...]:
-        """The populations without spikes whose voltages are looked at."""
+        """The populations without spikes whose voltages are compared."""
         return self._told[0]
 
     @cached_property
     def exact_losses(self) -> Reals:
-        """The exact losses, (n_samples,), where it is not their gradients that are looked at; else empty."""
+        """The exact losses, (n_samples,), if losses are compared in place of their gradients; else empty."""
         loss = self.problem.loss
         if loss is None or not self._told[1]:
             return np.empty(0)
@@ -158,7 +158,7 @@ class Ablation:
 
     @cached_property
     def quantities(self) -> tuple[str, ...]:
-        """What the errors are of; dL/dt and dL/dw that are exactly 0 throughout have no relative error."""
+        """The names of the quantities with an error; dL/dt and dL/dw that are 0 throughout have no relative error."""
         felt = [name for name in self.windows if np.any(self.exact.spike_times.get(name, 0.0))]
         return (
             *(f"V of {name}" for name in self.readouts),
@@ -170,13 +170,16 @@ class Ablation:
         )
 
     def observed(self, record: Record) -> Reals:
-        """Return the errors of a record, and then its batch-mean gradients, projection by projection.
+        """Return the errors of a record, followed by its batch-mean gradients, projection by projection.
 
-        Voltages: the norm of their error, and losses: their mean distance, both relative. Spike times: the mean
-        distance of spikes in seconds, where a missed or extra one counts as the window in which it would have been
-        paired. dL/dt: the norm of its error, where one of the two is 0 at a spike that only the other has. dL/dw: the
-        norm of the error of the batch mean. Its direction: 1 - cosine, which no single gradient that is many times too
-        large, as behind a grazing spike, can blow up.
+        - Voltages: the relative norm of their error.
+        - Losses: their relative mean distance.
+        - Spike times: the mean distance of spikes in seconds. A missed or extra spike counts as the window in which it
+          would have been paired.
+        - dL/dt: the relative norm of its error. At a spike that only one of the two has, the other's dL/dt is 0.
+        - dL/dw: the relative norm of the error of the batch mean.
+        - Direction of dL/dw: 1 - cosine. A gradient that is many times too large, as behind a grazing spike, cannot
+          dominate it.
 
         Raises
         ------
@@ -213,7 +216,7 @@ class Ablation:
         return observed
 
     def gradients(self, observed: Reals) -> dict[Key, Reals]:
-        """Return the gradients among observed numbers, or changes of them, (..., n_post, n_pre) each.
+        """Return the gradients, or changes of gradients, among observed numbers, (..., n_post, n_pre) each.
 
         Where the weight is sparse, (..., n_synapses).
         """
@@ -227,7 +230,7 @@ class Ablation:
 
 
 def _turned(got: Reals, exact: Reals) -> float:
-    """Return 1 - cosine, from the distance of unit vectors, which does not cancel; 1 of a gradient that is 0."""
+    """Return 1 - cosine, computed from the distance of unit vectors to avoid cancellation; 1 if a gradient is 0."""
     size = float(np.linalg.norm(got))
     if size == 0:
         return 1.0
@@ -235,7 +238,7 @@ def _turned(got: Reals, exact: Reals) -> float:
 
 
 def meant(problem: es.Problem, target: Resolved, kept: Iterable[str] | None = None) -> es.Problem:
-    """Return the problem whose exact solution has no error, with what is kept of a target, by default what it keeps."""
+    """Return the problem whose exact solution has no error, given the causes that are kept, by default the target's."""
     made: Any = target
     if hasattr(made, "kept"):
         target = made.with_causes(made.kept() if kept is None else kept)
@@ -243,7 +246,7 @@ def meant(problem: es.Problem, target: Resolved, kept: Iterable[str] | None = No
 
 
 def late(problem: es.Problem, resolution: Resolution) -> es.Problem:
-    """Return a problem whose synapses have, beside their delays, those that a target's steps of transport are."""
+    """Return a problem whose delays include a target's steps of transport."""
     network = problem.network
     delays = {
         key: network.projections[key].shaped(network.projections[key].delay + steps * resolution.time_step)
@@ -263,7 +266,7 @@ def batch_means(record: Record) -> dict[Key, Reals]:
 
 
 def observe(ablation: Ablation, on: frozenset[str]) -> Reals:
-    """Return what is observed with some approximations on: a job for any executor."""
+    """Return what is observed with some approximations on; a job for any executor."""
     try:
         return ablation.observed(ablation.run(on))
     except ValueError as error:

@@ -17,30 +17,30 @@ from validation.attribution.ablation import Ablation, observe
 from validation.attribution.shapley import Coalition, Shapley, changes, estimated, order_pairs, path
 
 LEAST_PAIRS = 16
-"""Pairs of orders before a standard error is believed: fewer may all miss what happens in few orders."""
+"""Pairs of orders before a standard error is trusted: fewer pairs may all miss an effect that few orders have."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attribution(Frozen):
-    """What every cause of an ablation contributes; rows of arrays are causes, columns what is observed of a run.
+    """What every cause of an ablation contributes. Rows of arrays are causes; columns are the observed numbers.
 
     Attributes
     ----------
     ablation : Ablation
     alone : ndarray of float64, (n_causes, n)
-        Change from the exact system if the cause alone is turned on.
+        Change from the exact system when only this cause is turned on.
     without : ndarray of float64, (n_causes, n)
-        Change to the target if the cause, the last one that was off, is turned on.
+        Change when this cause is turned on last, after all others.
     order : tuple of str
-        Of the sequence.
+        The causes in the order in which the sequence turns them on.
     levels : ndarray of float64, (n_causes + 1, n)
-        With none, and after each cause of the sequence; the last are the target's.
+        Observed numbers with no cause, and after each cause of the sequence; the last row is the target's.
     shapley : Shapley or None
         None before the first pair of orders.
     settled : bool
         Whether sampling errors are within the tolerance that was asked for.
     n_runs : int
-        Different sets of causes that were run.
+        How many different sets of causes were run.
     """
 
     ablation: Ablation
@@ -59,9 +59,9 @@ class Attribution(Frozen):
         return dict(zip(self.ablation.quantities, self.levels[-1, :n].tolist(), strict=True))
 
     def waterfall(self, quantity: str) -> dict[str, float]:
-        """Return a quantity's error with no cause, as "none", and by how much each cause of the sequence changes it.
+        """Return a quantity's error with no cause, as "none", and how much each cause of the sequence adds to it.
 
-        Together they are the target's error.
+        They add up to the target's error.
         """
         column = self._column(quantity)
         steps = np.diff(self.levels[:, column]).tolist()
@@ -89,10 +89,10 @@ class Attribution(Frozen):
         return dict(zip(self.ablation.causes, values, strict=True))
 
     def shares(self, key: Key) -> dict[str, float]:
-        """Return which part of a projection's error every cause makes, "none" first; they add up to 1.
+        """Return each cause's share of a projection's error, "none" first; shares add up to 1.
 
-        The error is a vector, the sum of what causes contribute to it. A part is its component along the error,
-        relative to the error: negative where a cause makes the error smaller.
+        The error is a vector, the sum of the causes' contributions. A share is the component of a contribution along
+        the error, relative to the error. It is negative where a cause makes the error smaller.
         """
         exact = self.ablation.exact_means[key]
         none, whole = self.ablation.gradients(self.levels[[0, -1]])[key]
@@ -121,7 +121,7 @@ def attribute(
     executor: Executor | None = None,
     ran: Callable[[int], object] | None = None,
 ) -> Iterator[Attribution]:
-    """Yield ever better attributions: first without Shapley values, then after every pair of orders.
+    """Yield increasingly accurate attributions: first without Shapley values, then after every pair of orders.
 
     It ends when every standard error is at most ``tolerance`` times the target's error of the same quantity, or after
     ``max_pairs``. The result does not depend on the executor.
@@ -130,17 +130,17 @@ def attribute(
     ----------
     ablation : Ablation
     order : sequence of str, optional
-        Of the sequence; by default that of the causes.
+        The order of the sequence; by default that of the causes.
     seed : int
-        Of the orders that are sampled.
+        Seed of the sampled orders.
     tolerance : float
-        > 0.
+        Of the standard errors, relative to the target's error; > 0.
     max_pairs : int
-        Of orders; 0 for no Shapley values.
+        Largest number of pairs of orders; 0 for no Shapley values.
     executor : Executor, optional
         For the runs of different sets of causes.
     ran : callable, optional
-        Told how many sets have been run, after each.
+        Called after each set of causes with the number of sets that have been run.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Which part of a target's error sits on samples whose spikes changed, and which spikes those are, at what margin.
+"""Which part of a target's error sits on samples whose spikes changed, and which spikes changed, with which margins.
 
-Where a spike comes or goes, a gradient jumps to that of another smooth piece, and no resolution makes the jump smaller;
-elsewhere it is off by what the resolution does. A spike is the likelier to change the closer the exact network is to
-being without it, or to having one more: its margin.
+Where a spike appears or vanishes, the gradient jumps to that of another smooth piece, and a finer resolution does not
+make the jump smaller. Elsewhere the error of the gradient falls with the resolution. The margin of a spike says how
+close the exact network is to losing it, or to gaining one more; spikes with small margins are the likeliest to change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from validation.attribution.ablation import Ablation
 
 
 class ChangedSpike(NamedTuple):
-    """A spike that only one of the two has.
+    """A spike that only the exact network or only the target has.
 
     Attributes
     ----------
@@ -29,14 +29,14 @@ class ChangedSpike(NamedTuple):
     population : str
     sample, neuron : int
     time : float
-        Seconds, in the exact network; of an extra spike in the target.
+        Seconds: in the exact network if the spike is missed, in the target if it is extra.
     felt : bool
         Whether its dL/dt is not 0.
     margin : float
-        In the unit of the voltage. Of a missed spike, how far the exact voltage goes beyond the threshold with it. Of
-        an extra one, how far the exact voltage stays below it at its peak that is nearest in time; inf without one.
+        In the unit of the voltage. For a missed spike, how far the exact voltage exceeds the threshold with it. For an
+        extra spike, how far the exact voltage stays below the threshold at the nearest peak; inf without a peak.
     margin_time : float
-        Seconds, where that is; inf without a peak.
+        Time of that margin in seconds; inf without a peak.
     """
 
     kind: str
@@ -51,14 +51,14 @@ class ChangedSpike(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """The target beside the exact network, its samples told apart by their spikes.
+    """The target compared with the exact network, separately for samples whose spikes changed.
 
     Attributes
     ----------
     comparison : Comparison
     shares : mapping of (pre, post) to float
-        Which part of the squared error of all samples' own gradients sits on samples whose spikes changed; NaN without
-        an error.
+        Share of the summed squared errors of the samples' gradients that sits on samples whose spikes changed; NaN
+        without an error.
     spikes : tuple of ChangedSpike
         By sample and time.
     """
@@ -79,7 +79,7 @@ class Changes:
 
 
 def changed(ablation: Ablation) -> Changes:
-    """Run the target and tell what its changed spikes cost.
+    """Run the target and compute which part of its error changed spikes cause.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def changed(ablation: Ablation) -> Changes:
 
 
 def _nearest(distances: Distances, sample: int, neuron: int, time: float) -> tuple[float, float]:
-    """Return a neuron's distance that is nearest in time, and when that is."""
+    """Return the value and the time of a neuron's distance that is nearest in time."""
     here = np.arange(*distances.offsets[sample : sample + 2])
     here = here[distances.neurons[here] == neuron]
     if not here.size:

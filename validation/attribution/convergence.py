@@ -1,7 +1,7 @@
-"""A target's error over its time step and its fraction bits: of which order it is, and where bits begin to dominate.
+"""A target's error as a function of its time step and fraction bits: its order, and where the bits dominate.
 
-A sample whose spikes stay the same is on one smooth piece, where grids of times and of numbers make errors of first
-order. Where spikes change, it is on another piece, and its error has no order.
+A sample whose spikes stay the same is on one smooth piece, where rounding of times and numbers causes errors of first
+order. A sample whose spikes change is on another piece, and its error has no order.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from validation.oracle import oracle
 from validation.target import Grain, Refinable
 
 N_STEPS = 8
-"""Time steps that are tried where none are asked for: over more than two orders of magnitude."""
+"""How many time steps are tried by default: they cover more than two orders of magnitude."""
 BITS = range(4, 41, 4)
-"""Fraction bits that are tried where none are asked for."""
+"""Fraction bits that are tried by default."""
 
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """Of one time step and number of bits, sample by sample; (n_samples,) each.
+    """Errors at one time step and number of bits; arrays are (n_samples,).
 
     Attributes
     ----------
     grain : Grain
     spike_times : ndarray of float64
-        Largest distance of a spike in seconds; NaN where spikes changed.
+        Largest distance of two paired spikes in seconds; NaN where spikes changed.
     gradient : ndarray of float64
-        Of dL/dw, all projections together, relative; NaN where the exact one is 0.
+        Relative error of dL/dw, all projections together; NaN where the exact gradient is 0.
     same : ndarray of bool
         Whether every neuron has as many spikes as in the exact network.
     mean : float
-        Of the batch-mean dL/dw, relative.
+        Relative error of the batch-mean dL/dw.
     cosine : float
         Between the two batch-mean gradients.
     beside : float
-        Of the batch-mean dL/dw beside that of float64 at the same time step, relative to the exact one: what the bits
-        alone do. 0 for float64.
+        Distance of the batch-mean dL/dw from that of float64 at the same time step, relative to the exact gradient:
+        the error that the bits alone cause. 0 for float64.
     """
 
     grain: Grain
@@ -77,9 +77,9 @@ def time_steps(problem: es.Problem) -> tuple[float, ...]:
 
 
 def errors(job: tuple[es.Problem, Refinable, Grain]) -> Errors | Refusal[Grain]:
-    """Run a target at one grain, beside the exact network and beside float64: a job for any executor.
+    """Run a target at one grain and compare it with the exact network and with float64; a job for any executor.
 
-    Its steps of transport are delays of the exact network.
+    The exact network has the target's steps of transport as delays.
     """
     try:
         return _errors(*job)
@@ -127,7 +127,7 @@ def converge(
     bits: Sequence[int | None],
     executor: Executor | None = None,
 ) -> Iterator[Errors | Refusal[Grain]]:
-    """Yield the errors of every time step with every number of fraction bits, or why there are none, as they finish.
+    """Yield the errors at every time step and number of fraction bits, or why the target cannot run, as they finish.
 
     Raises
     ------
@@ -171,8 +171,9 @@ class Order(NamedTuple):
 def observed_order(sizes: Sequence[float], found: Reals, confidence: float = 0.95) -> Order | None:
     """Return the order of errors that fall like a power of a size.
 
-    Of every sample, the slope of its logarithmic errors over logarithmic sizes, by least squares; then the mean of
-    these slopes, and Student's interval of it. Samples with an error that is 0 or not finite at any size are left out.
+    For every sample, least squares give the slope of its logarithmic errors over logarithmic sizes. The order is the
+    mean of these slopes, with Student's confidence interval. Samples with an error that is 0 or not finite at any size
+    are left out.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def observed_order(sizes: Sequence[float], found: Reals, confidence: float = 0.9
 def crossover(
     time_steps: Sequence[float], of_steps: Sequence[float], of_bits: Sequence[float]
 ) -> float | None:
-    """Return the time step below which bits make the larger error, by interpolation of logarithms; else None.
+    """Return the time step below which the bits cause the larger error, by logarithmic interpolation, or None.
 
     Parameters
     ----------
@@ -231,7 +232,7 @@ def _means(record: Record) -> Reals:
 
 
 def _spikes(exact: Record, model: Record) -> tuple[Booleans, Reals]:
-    """Return in which samples every neuron has as many spikes, and there the largest distance of two, in order."""
+    """Return in which samples all spike counts are equal, and in those the largest distance of corresponding spikes."""
     n = exact.n_samples
     same, apart = np.ones(n, np.bool_), np.zeros(n)
     for name, e in exact.spikes.items():

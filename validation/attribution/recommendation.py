@@ -1,7 +1,7 @@
-"""The cheapest setting of a target that gives a wanted gradient cosine on a task, derived and then checked.
+"""The cheapest setting of a target that reaches a wanted gradient cosine on a task, derived and then checked.
 
-Derived on some samples, and checked on others: of the settings that give the cosine on the first, the cheapest is
-recommended that gives it on the second too. What a sample costs, the target counts.
+Settings are derived on some samples and checked on others. The recommendation is the cheapest setting that reaches the
+cosine on both. The target counts what a sample costs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Setting:
     Attributes
     ----------
     rank : int
-        Its place among those that are tried, simplest first.
+        Its place among the settings that are tried, simplest first.
     label : str
         Its options in words.
     target : Costed
@@ -49,10 +49,10 @@ class Candidate(NamedTuple):
     ----------
     setting : Setting
     cosine : float
-        The least of all projections, of the batch-mean gradient with the exact one, to whose synapses the steps of
-        transport belong that the target means to have.
+        Between the batch-mean gradient and the exact one, the smallest over all projections. The exact network has the
+        steps of transport that the target intends as delays.
     cost : Cost
-        Of a sample, on average.
+        Average cost of a sample.
     """
 
     setting: Setting
@@ -68,7 +68,7 @@ class Recommendation(NamedTuple):
 
 
 def tried(problem: es.Problem, setting: Setting) -> Candidate | Refusal[Setting]:
-    """Return what a setting gives and costs on a problem, or why it cannot be run: a job for any executor."""
+    """Return what a setting gives and costs on a problem, or why it cannot be run; a job for any executor."""
     try:
         return _tried(problem, setting)
     except ValueError as error:
@@ -82,7 +82,7 @@ def _tried(problem: es.Problem, setting: Setting) -> Candidate:
     exact = _exact_means(meant(problem, target))
     cosines = [agreement(mean, got[key]).cosine for key, mean in exact.items() if mean.any()]
     if not cosines:
-        raise ValueError("no weight has a gradient other than 0, of which a cosine could be asked")
+        raise ValueError("the gradients of all weights are 0, so that they have no cosine")
     return Candidate(setting, min(cosines), target.cost(problem, model))
 
 
@@ -112,12 +112,12 @@ def candidates(
 
 
 def ranked(found: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates, the cheapest first; of equal ones the simplest."""
+    """Return candidates, the cheapest first; among equally cheap ones the simplest first."""
     return sorted(found, key=lambda c: (c.cost.bytes, c.setting.rank))
 
 
 def frontier(found: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates with a larger cosine than all that are cheaper, cheapest first."""
+    """Return the candidates whose cosine is larger than that of every cheaper one, cheapest first."""
     best: list[Candidate] = []
     for candidate in ranked(found):
         if not best or candidate.cosine > best[-1].cosine:
@@ -126,26 +126,26 @@ def frontier(found: Sequence[Candidate]) -> list[Candidate]:
 
 
 def recommended(found: Sequence[Candidate], wanted: float, problem: es.Problem) -> Recommendation | None:
-    """Return the cheapest candidate that gives a cosine, and gives it again on samples that it was not chosen for.
+    """Return the cheapest candidate that reaches a cosine, also on samples for which it was not chosen.
 
     Parameters
     ----------
     found : sequence of Candidate
-        Of some samples.
+        What settings give on some samples.
     wanted : float
         The least cosine, -1 to 1.
     problem : Problem
-        Of other samples.
+        With other samples.
 
     Returns
     -------
     Recommendation or None
-        None if no candidate gives it on both; one that cannot be run on the others does not.
+        None if no candidate reaches the cosine on both; a candidate that cannot be run on the others does not.
 
     Raises
     ------
     ValueError
-        If none that gives it on some can be run on the others.
+        If no candidate that reaches it on some samples can be run on the others.
     """
     if not -1 <= wanted <= 1:
         raise ValueError(f"wanted must be a cosine from -1 to 1; got {wanted!r}")

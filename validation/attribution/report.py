@@ -91,7 +91,7 @@ def projections(found: Attribution) -> list[Key]:
 
 
 def _verdict(found: Attribution) -> list[Block]:
-    """Say what makes most of the first quantities' errors, in one sentence."""
+    """Say in one sentence which cause makes most of the error of each headline quantity."""
     largest: dict[str, list[str]] = {}
     for quantity in headline(found):
         blamed, error = found.blame(quantity), found.errors[quantity]
@@ -101,7 +101,11 @@ def _verdict(found: Attribution) -> list[Block]:
                 quantity.removeprefix("direction of dL/dw of ").removeprefix("spike times of "),
                 unit_of(quantity),
             )
-            part = percent(value / error) if value <= error else "more than all, which others undo"
+            part = (
+                percent(value / error)
+                if value <= error
+                else "more than the whole error; other causes undo a part"
+            )
             part += f" of {unit}" if unit == "1 - cosine" and value <= error else ""
             largest.setdefault(name, []).append(f"{of} ({part})")
     if not largest:
@@ -166,9 +170,9 @@ def _quantities(found: Attribution) -> list[dict[str, Any]]:
 
 
 def headline(found: Attribution) -> list[str]:
-    """Return the quantities to look at first: the directions of the gradients, or what there is if there are none.
+    """Return the quantities to look at first: the directions of the gradients, or whatever there is without gradients.
 
-    Those of the outputs come before others.
+    Quantities of the outputs come first.
     """
     directions = [f"direction of dL/dw of {label_of(key)}" for key in projections(found)]
     times = [quantity for quantity in found.ablation.quantities if quantity.startswith("spike")]
@@ -177,7 +181,7 @@ def headline(found: Attribution) -> list[str]:
 
 
 def summary(found: Attribution, changes: Changes) -> list[str]:
-    """Say in plain words where the error of the gradients comes from, in a sentence for each projection."""
+    """Say where the error of the gradients comes from, in a sentence for each projection."""
     lines = []
     for key in projections(found):
         quantity = f"dL/dw of {label_of(key)}"
@@ -208,7 +212,7 @@ def unit_of(quantity: str) -> str:
 
 
 def _table(entry: Mapping[str, Any]) -> Table:
-    """Return a quantity by cause, those that make less than 1 % of the error on request."""
+    """Return a quantity by cause; causes of less than 1 % of the error are folded."""
     least = SAME * abs(entry["chip"])
     rows: list[tuple[str, ...]] = [("none", "", "", number(entry["none"]), "", "")]
     rest: list[tuple[str, ...]] = []
@@ -228,8 +232,8 @@ def _table(entry: Mapping[str, Any]) -> Table:
         tuple(rows),
         rest=tuple(rest),
         folded=f"{len(rest)} more, each below {SAME:.0%} of the error",
-        note="By how much each approximation changes the error: alone, after all others, in sequence, and "
-        "averaged over all orders, which adds up.",
+        note="How much each approximation changes the error: alone, after all others, in sequence, and averaged over "
+        "all orders. The averages add up.",
         about="howto/explain_an_error",
     )
 
@@ -257,14 +261,14 @@ def _spikes(changes: Changes) -> Table:
 
 
 LEAST_SAMPLES = 4
-"""From which an order is told: of fewer its confidence interval says nothing."""
+"""Fewest samples from which an order is determined: with fewer its confidence interval says nothing."""
 
 
 def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
-    """Return the observed orders in the time step in float64: of what, up to which time step in seconds, and the order.
+    """Return the observed orders in the time step in float64: the quantity, the coarsest time step, and the order.
 
-    They are of samples whose neurons keep their numbers of spikes, from the finest time step up to the coarsest at
-    which there are enough of them.
+    Only samples whose neurons keep their numbers of spikes enter, from the finest time step up to the coarsest at which
+    there are enough such samples.
     """
     line = sorted((e for e in found if e.grain.bits is None), key=lambda e: e.grain.time_step)
     kept = np.logical_and.accumulate([e.same for e in line])
@@ -280,7 +284,7 @@ def orders(found: Sequence[Errors]) -> list[tuple[str, float, Order]]:
 
 
 def crossovers(found: Sequence[Errors]) -> dict[int, float | None]:
-    """Return, by fraction bits, the time step in seconds below which bits make the larger error."""
+    """Return, by fraction bits, the time step in seconds below which the bits cause the larger error."""
     plain = {e.grain.time_step: e.mean for e in found if e.grain.bits is None}
     result: dict[int, float | None] = {}
     for bits in dict.fromkeys(e.grain.bits for e in found if e.grain.bits is not None):
@@ -402,15 +406,15 @@ def _resolutions(found: Sequence[Errors]) -> Table:
 
 
 def convergence_summary(found: Sequence[Errors]) -> list[str]:
-    """Say of which order errors are, and where bits dominate."""
+    """Say of which order the errors are, and where the bits dominate."""
     lines = []
     known = orders(found)
     if found and not known:
         lines.append(
-            f"No order in the time step can be told: for that {LEAST_SAMPLES} samples have to keep their spikes at the "
-            f"finest two."
+            f"No order in the time step can be determined: for that, {LEAST_SAMPLES} samples have to keep their spikes "
+            f"at the two finest steps."
             if len({e.grain.time_step for e in found}) > 1
-            else "No order can be told from one time step."
+            else "A single time step determines no order."
         )
     for kind, up_to, o in known:
         what = {"spike_times": "spike times", "gradient": "gradients"}[kind]
@@ -421,17 +425,17 @@ def convergence_summary(found: Sequence[Errors]) -> list[str]:
     crossed = crossovers(found)
     below = [f"{step * 1e3:.3g} ms with {bits}" for bits, step in crossed.items() if step is not None]
     if below:
-        lines.append(f"Fraction bits make the larger error below a time step of {', '.join(below)}.")
+        lines.append(f"Fraction bits cause the larger error below a time step of {', '.join(below)}.")
     never = [str(bits) for bits, step in crossed.items() if step is None]
     if never:
         lines.append(
-            f"The time step makes the larger error throughout with {', '.join(never)} fraction bits."
+            f"The time step causes the larger error throughout with {', '.join(never)} fraction bits."
         )
     return lines
 
 
 def _formats(found: Sequence[Errors]) -> Table:
-    """Return the error of the batch mean, a row per time step and a column for all formats that show the same."""
+    """Return the error of the batch mean, a row per time step; adjacent formats that show the same share a column."""
     formats = list(dict.fromkeys(e.grain.bits for e in found))
     by = {e.grain: e for e in found}
     steps = list(dict.fromkeys(e.grain.time_step for e in found))

@@ -1,9 +1,9 @@
 """What players contribute to a game whose worth is a vector: along one order, and averaged over orders (Shapley 1953).
 
-The Shapley value of a player is the mean, over all orders in which players may join, of how much the worth changes when
-it joins. Along every order the changes add up to the whole, so their means do. Orders are sampled in pairs, one and its
-reverse, of which each is uniform: a player that joins early in one joins late in the other (Mitchell et al., *Sampling
-permutations for Shapley value estimation*, 2022).
+The Shapley value of a player is the change of the worth when the player joins, averaged over all orders in which
+players may join. Along every order the changes add up to the whole, and so do their means. Orders are sampled in pairs
+of an order and its reverse, each of which is uniform: a player that joins early in one joins late in the other
+(Mitchell et al., *Sampling permutations for Shapley value estimation*, 2022).
 """
 
 from __future__ import annotations

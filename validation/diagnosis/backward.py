@@ -29,19 +29,19 @@ from validation.grid.flaws import NONE, Flaws
 LOOSE = 0.1
 """Misfit beyond which no convention error is believed."""
 LARGEST = 1e-3
-"""Beyond this no rounding of float32 is believed."""
+"""Misfit beyond which nothing is believed to be rounding of float32."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """How well a twin's numbers are the recorded ones.
+    """How well a twin's numbers fit the recorded ones.
 
     Attributes
     ----------
     twin : Twin
     answer : Answer
     misfits, tolerances : mapping of Place to float
-        Of each number, and how much of it is rounding.
+        The misfit of each number, and how much of it rounding may cause.
     """
 
     twin: Twin
@@ -56,7 +56,7 @@ class Fit:
 
     @property
     def total(self) -> float:
-        """The misfit of all numbers, each counting as 1 at most."""
+        """The sum of squared misfits, each at most 1."""
         return float(sum(min(1.0, value) ** 2 for value in self.misfits.values()))
 
 
@@ -69,10 +69,11 @@ def fits(
 ) -> list[Fit]:
     """Return how well every way back of some schemes fits, best first, in float64 and float32 or another format.
 
-    Ways that differ in the current of the slopes are looked at if no usual one leaves nothing, and told if they do.
+    Ways back that take another current for the slopes are tried only if every usual one leaves something, and returned
+    only if they leave nothing.
 
-    How much rounding may do is measured: what float32 does to this problem's numbers against float64 is what another
-    float32 may do, several times; float64 does as much less as its roundings are finer.
+    The effect of rounding is measured: another float32 may differ by several times the difference of float32 and
+    float64 on this problem; float64 may differ by as much less as its roundings are finer.
     """
     numbers = ("float64", "float32") if number == "float64" else (number,)
     found = [f for s in schemes for f in _fits(evidence, s.ways_back(numbers), problem, flaws)]
@@ -96,7 +97,7 @@ def _fits(evidence: Evidence, twins: Iterable[Twin], problem: es.Problem, flaws:
 
 
 def _limits(evidence: Evidence, of: Mapping[str, tuple[Twin, Answer]]) -> dict[str, dict[Place, float]]:
-    """Return how much of each number may be rounding, by number format."""
+    """Return how much of each number's misfit rounding may cause, by number format."""
     if not evidence.clocked:
         return {"float64": dict.fromkeys(evidence.numbers, evidence.tolerance)}
     least = np.sqrt(evidence.n_steps) * 2.0**-24
@@ -114,7 +115,7 @@ def _limits(evidence: Evidence, of: Mapping[str, tuple[Twin, Answer]]) -> dict[s
 
 @dataclass(frozen=True)
 class Found:
-    """What makes a twin's numbers the recorded ones.
+    """What turns a twin's numbers into the recorded ones.
 
     Attributes
     ----------
@@ -123,14 +124,14 @@ class Found:
     before, after : float
         Total misfit without and with it.
     edits : int
-        How many things it supposes.
+        How many errors it assumes.
     rivals : tuple of str
-        Other names of the same.
+        Other names of the same error.
     several : bool
-        Whether it is the same thing with another number at each of several places.
+        Whether it is one error with a different number at each of several places.
     free : bool
-        Whether a factor that no convention explains is told beside other things, or another one at each of several
-        places: as many numbers as are explained are made up for it.
+        Whether it has a factor that no convention explains beside other errors, or a different factor at each of
+        several places: it then has as many free numbers as it explains.
     """
 
     name: str
@@ -146,12 +147,12 @@ class Found:
 
     @property
     def single(self) -> bool:
-        """Whether it supposes one thing only, and no number for each that it explains."""
+        """Whether it assumes one error only, and no free number for each number that it explains."""
         return self.edits == 1 and not self.free
 
     @property
     def nearly_all(self) -> bool:
-        """Whether it leaves but little of the misfit."""
+        """Whether it leaves only a small part of the misfit."""
         return self.after <= NEARLY**2 * self.before
 
 
@@ -182,8 +183,8 @@ def loosely(
 ) -> Found | None:
     """Return the convention error that leaves at most a tenth of the misfit of each number that is off, if one does.
 
-    So a factor is seen through what else is off, as in an implementation whose scheme is not known: by no more than
-    ``apart``, what the time step does. A single number is a tenth away from some factor by chance.
+    This finds a factor behind other errors of up to ``apart``, the effect of the time step, as in an implementation of
+    an unknown scheme. It is not tried on single numbers, which are within a tenth of some factor by chance.
     """
     left = misfits(evidence, answer)
     if all(evidence.numbers[place].size == 1 for place in off):
@@ -215,7 +216,7 @@ def shared(by_place: Mapping[Place, Sequence[Convention]]) -> list[str]:
 
 
 def telling(names: Iterable[str]) -> list[str]:
-    """Return names without that of a mere factor, unless there is no other."""
+    """Return names without those of mere factors, unless there are no others."""
     every = list(dict.fromkeys(names))
     return [name for name in every if not name.startswith(PLAIN_FACTOR)] or every
 
@@ -260,7 +261,7 @@ def _told(evidence: Evidence, fit: Fit, by_place: Mapping[Place, list[Convention
 
 
 def places(evidence: Evidence, off: Sequence[Place]) -> str:
-    """Return places in words, all of a quantity together where they are all there are."""
+    """Return places in words; all places of a quantity are named together."""
     words = []
     for quantity in dict.fromkeys(quantity for quantity, _ in off):
         mine = [place for place in off if place[0] == quantity]
@@ -277,14 +278,14 @@ def places(evidence: Evidence, off: Sequence[Place]) -> str:
 
 @dataclass(frozen=True)
 class Guessed:
-    """What came of guessing.
+    """The results of guessing.
 
     Attributes
     ----------
     whole : tuple of Found
-        Guesses that leave nothing but rounding.
+        The guesses that leave nothing but rounding.
     halves : tuple of Found
-        Those that put some numbers right, and all others together with one convention error.
+        The guesses that put some numbers right, and the others together with one convention error.
     """
 
     whole: tuple[Found, ...]
@@ -298,11 +299,11 @@ def guessed(evidence: Evidence, every: Sequence[Fit], work: Work, flaws: Flaws =
     ----------
     evidence : Evidence
     every : sequence of Fit
-        From :func:`fits`. Once a guess leaves nothing on one way back, others are tried on that one alone.
+        From :func:`fits`. Once a guess leaves nothing on one way back, others are tried on that way only.
     work : Work
-        What they may cost.
+        The work that is left for guesses.
     flaws : Flaws
-        What is wrong with it all, if something is.
+        Flaws that every guess has besides.
     """
     whole: list[Found] = []
     ways = [(fit, _wide(fit, every)) for fit in _ways(every)]
@@ -317,9 +318,9 @@ def guessed(evidence: Evidence, every: Sequence[Fit], work: Work, flaws: Flaws =
 
 
 def alike(evidence: Evidence, every: Sequence[Fit], told: Found, work: Work) -> list[Found]:
-    """Return the wrong adjoints that give the same numbers as a convention error, where that is likely.
+    """Return the wrong adjoints that give the same numbers as a convention error, where such adjoints are likely.
 
-    It is where some gradients are right, which begin nearer to the loss, or where few numbers are off.
+    They are likely if some gradients of weights are right, or if few numbers are off.
     """
     fit = next(f for f in every if f.twin == told.twin)
     few = sum(int(np.count_nonzero(evidence.numbers[place])) for place in fit.off) < fitting.FEW
@@ -331,7 +332,7 @@ def alike(evidence: Evidence, every: Sequence[Fit], told: Found, work: Work) -> 
 
 
 def _scaled_back(evidence: Evidence, fit: Fit) -> Iterator[Guess]:
-    """Yield weights on the way back multiplied by what gradients are off by: theirs is a factor, too, of all before."""
+    """Yield weights on the way back, multiplied by the ratio of gradients: it scales all earlier gradients, too."""
     ratios = []
     for place in fit.off:
         if place[0] == "weight" and place in fit.answer.numbers:
@@ -350,7 +351,7 @@ def _tried(
     work: Work,
     whole: list[Found],
 ) -> Guessed:
-    """Return which guesses on which ways back leave nothing but rounding; those are added to ``whole`` on the way."""
+    """Return the guesses that leave nothing but rounding; each is added to ``whole`` once it is found."""
     halves: list[Found] = []
     price = cost(evidence, back=True)
     for guess, fit, wide in candidates:
@@ -402,7 +403,7 @@ Way: TypeAlias = tuple[Fit, Mapping[Place, float]]
 def _fitted_on(
     evidence: Evidence, ways: Sequence[Way], found: Sequence[Found], work: Work
 ) -> Iterator[tuple[Guess, Fit, Mapping[Place, float]]]:
-    """Yield guesses with a number, which has to be searched for, on every way back, unless something else was found."""
+    """Yield guesses whose number is fitted, on every way back, until something is found."""
     price = fitting.RUNS * cost(evidence, back=True)
     for fit, wide in ways:
         for family in fitting.families(evidence, fit.answer):
@@ -414,7 +415,7 @@ def _fitted_on(
 
 
 def _ways(every: Sequence[Fit]) -> list[Fit]:
-    """Return one fit of those in float64 that have the same numbers, nearest first."""
+    """Return one float64 fit of each group that has the same numbers, nearest first."""
     chosen: list[Fit] = []
     for fit in every:
         if fit.twin.number == "float64" and not any(

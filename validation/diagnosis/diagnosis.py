@@ -1,8 +1,9 @@
-"""A verdict on what an implementation recorded: what explains how it differs from the exact solution.
+"""A verdict on what an implementation recorded: what explains its difference from the exact solution.
 
-The order of questions: is it equal to the exact solution, within rounding? To a twin, which computes the same problem
-at the same step in a scheme that is known? To a twin with one thing wrong, in how results are written down, in the
-network, in the machine, or on the way back? A guess is named only if it leaves nothing but rounding.
+Three questions are asked in order. Does the record equal the exact solution within rounding? Does it equal a twin,
+which computes the same problem at the same time step in a known scheme? Does it equal a twin with one thing wrong: in
+how results are written down, in the network, in the machine, or on the way back? A guess is named only if it leaves
+nothing but rounding.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ class Diagnosis:
     Attributes
     ----------
     verdict : {"agrees", "explained", "convention", "fault", "unexplained"}
-        Equal to the exact solution within rounding; the time step explains every difference; results are written down
-        in another convention; something is wrong; or nothing that is known here explains it.
+        The record equals the exact solution within rounding; the time step explains every difference; results are
+        written down in another convention; something is wrong; or nothing that is known here explains the difference.
     name : str
-        What it is, in words.
+        What explains the difference, in words.
     explains : float
-        Which share of the misfit it removes, from 0 to 1.
+        The share of the misfit that it removes, from 0 to 1.
     where : str
-        Where it starts; empty if nothing is wrong.
+        Where the difference begins; empty if nothing is wrong.
     twin : str
         The scheme of the nearest twin; empty in continuous time.
     costs : str
-        What the time step does to this network, in a sentence; empty if that was not worked out.
+        What the time step does to this network, in a sentence; empty if that was not computed.
     rivals : tuple of str
         Other names that explain as much.
     settings : tuple of str
         Options ``name=value`` with which ``target`` is that twin; empty if there is none.
     untried : int
-        How many guesses there was no time for.
+        How many guesses were not tried for lack of time.
     target : str
         The registered target that the twin is.
     remains : tuple of str
-        What of loss and gradients is off for another reason, of a fault that puts all spikes right.
+        The losses and gradients that are still off once a fault has put all spikes right.
     """
 
     verdict: Verdict
@@ -58,7 +59,7 @@ class Diagnosis:
 
     @property
     def following(self) -> str:
-        """The command to run next, on the record that is called RECORD there."""
+        """The command to run next; RECORD stands for the record."""
         if self.verdict == "agrees":
             return ""
         if not (self.accepted and self.settings):

@@ -1,4 +1,4 @@
-"""What a record says and what a guess says: spikes as steps of the clock, numbers as the record reduces them."""
+"""The content of a record and of a guess: spikes as steps of the clock, numbers reduced as in the record."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from eventsolve.io import records
 from eventsolve.typing import Integers, Key, Reals
 
 Place: TypeAlias = tuple[str, str | Key]
-"""A quantity, and the population or projection that it is of; ("loss", "")."""
+"""A quantity and its population or projection; ("loss", "") for the loss."""
 FAR = 50
-"""Steps beyond which a spike is not the same one moved."""
+"""Steps beyond which a spike no longer counts as the same spike, moved."""
 ON_GRID = 1e-3
-"""Of a step: how far a time may lie from a point of the grid to be one of it."""
+"""How far a time may lie from a point of the grid to count as on it, as a part of a step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,11 @@ class Answer:
     Attributes
     ----------
     spikes : mapping of str to ndarray of int64, (n_spikes, 3)
-        Sample, step and neuron, in this order of importance.
+        Sample, step and neuron; sorted in this order.
     numbers : mapping of Place to ndarray of float64
         Reduced as in the record.
     samples : mapping of Place to ndarray of float64, (n_samples, ...)
-        The same of every sample alone, but dL/dt, which is of spikes.
+        The numbers of each sample; without dL/dt, which belongs to spikes.
     scale : mapping of Place to float
         The norm of the sum of the samples' absolute values, by which roundings are measured.
     """
@@ -57,9 +57,9 @@ class Evidence:
         Of computed populations, as in :class:`Answer`.
     numbers : mapping of Place to ndarray of float64
     within : int
-        By how many steps a spike may be off: none on a clock.
+        How many steps a spike may be off: 0 on a clock.
     lags : tuple of float
-        Seconds by which spikes may be late as a whole: the step of a clock, or what the first one suggests.
+        Seconds by which all spikes may be late: the step of a clock, or what the first spike suggests.
     tolerance : float
         Relative error of numbers in continuous time.
     """
@@ -89,7 +89,7 @@ class Evidence:
         return sum(map(len, self.spikes.values())) if self.spikes else self.problem.max_spikes
 
     def beside(self, said: Mapping[str, Integers]) -> Mapping[str, Integers]:
-        """Return the recorded spikes, those within so many steps of an answer's moved onto them."""
+        """Return the recorded spikes; those near enough to spikes of an answer are moved onto them."""
         if self.clocked:
             return self.spikes
         return {
@@ -98,14 +98,14 @@ class Evidence:
         }
 
     def first_samples(self, count: int) -> Evidence:
-        """Return the same of the first samples alone, spikes only."""
+        """Return the evidence of the first samples only, without numbers."""
         if count >= self.problem.n_samples:
             return self
         spikes = {name: rows[rows[:, 0] < count] for name, rows in self.spikes.items()}
         return replace(self, problem=cut(self.problem, count), spikes=spikes, numbers={})
 
     def only(self, samples: Sequence[int]) -> Evidence:
-        """Return the same of some samples alone, ascending, spikes only."""
+        """Return the evidence of some samples only, ascending, without numbers."""
         spikes = {}
         for name, rows in self.spikes.items():
             own = rows[np.isin(rows[:, 0], samples)]
@@ -114,7 +114,7 @@ class Evidence:
         return replace(self, problem=problem, spikes=spikes, numbers={})
 
     def of_first_samples(self, problem: es.Problem) -> es.Problem:
-        """Return another problem of as many samples as this one has."""
+        """Return another problem with as many samples as this evidence has."""
         return cut(problem, self.problem.n_samples)
 
 
@@ -159,7 +159,7 @@ def rows_of(trains: es.SpikeTrains, time_step: float) -> Integers:
 
 
 def by_neuron(trains: es.SpikeTrains) -> Integers:
-    """Return the order of numbers of spikes: by sample, neuron and time, which rounding to a grid leaves as it is."""
+    """Return the order in which dL/dt is kept: by sample, neuron and time. Rounding to a grid does not change it."""
     order: Integers = np.lexsort((trains.times, trains.neurons, trains.samples))
     return order
 
@@ -211,12 +211,12 @@ def reduced(rows: Reals, reduction: str) -> Reals:
 
 
 def mismatch(evidence: Evidence, said: Mapping[str, Integers]) -> int:
-    """Return how many recorded spikes are not those of an answer, or the reverse."""
+    """Return how many spikes only the record or only an answer has."""
     return sum(differing(rows, said[name]) for name, rows in evidence.beside(said).items() if name in said)
 
 
 def differing(got: Integers, said: Integers) -> int:
-    """Return how many rows of two are not rows of the other."""
+    """Return how many rows only one of two arrays has."""
     if got.shape == said.shape and np.array_equal(got, said):
         return 0
     a, b = _codes(got, said)
@@ -227,9 +227,9 @@ def differing(got: Integers, said: Integers) -> int:
 
 
 def distance(evidence: Evidence, said: Mapping[str, Integers]) -> float:
-    """Return by how many steps recorded spikes are from those of an answer, neuron by neuron in their order.
+    """Return the sum of distances, in steps, between recorded spikes and those of an answer, neuron by neuron in order.
 
-    One too many, or one too few, counts as much as one that is far away.
+    A missing or extra spike counts as much as one that is far away.
     """
     far = FAR if evidence.clocked else max(1, round(evidence.problem.t_end / evidence.time_step / 50))
     return sum(
@@ -255,7 +255,7 @@ def _ranked(rows: Integers) -> Integers:
 
 
 def moved_beside(got: Integers, said: Integers, within: int, *, of_any: bool = False) -> Integers:
-    """Return rows moved to the nearest of the same neuron, or ``of_any``, in another list, where one is so near."""
+    """Return rows moved onto the nearest other row of the same neuron, or ``of_any``, where it is near enough."""
     if not (within and got.size and said.size):
         return got
     whose = np.concatenate([got[:, [0] if of_any else [0, 2]], said[:, [0] if of_any else [0, 2]]])
@@ -286,7 +286,7 @@ def _codes(*rows: Integers) -> list[Integers]:
 
 
 def misfit(got: Reals, said: Reals, scale: float) -> float:
-    """Return how far numbers are from others, relative to their scale; inf if they cannot be compared."""
+    """Return the distance of numbers from others, relative to their scale; inf if they cannot be compared."""
     if got.shape != said.shape or not (np.isfinite(got).all() and np.isfinite(said).all()):
         return np.inf
     error = float(np.linalg.norm(got - said))
@@ -294,7 +294,7 @@ def misfit(got: Reals, said: Reals, scale: float) -> float:
 
 
 def relative(got: Reals, said: Reals) -> float:
-    """Return the relative error of numbers as a comparison has it, inf if they cannot be compared."""
+    """Return the relative error of numbers, computed as in a comparison; inf if they cannot be compared."""
     if got.shape != said.shape:
         return np.inf
     found = agreement(said, got).relative_error

@@ -1,4 +1,4 @@
-"""By how much conventions differ: factors between the same numbers as two people write them down."""
+"""Factors between conventions: by how much the same numbers differ as two people write them down."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _parameter(*names: str) -> Factor:
 
 
 def _gain(constant: str) -> Factor:
-    """Return the weight that a time step gives to its input, as a factor."""
+    """Return the factor by which a time step scales its input."""
 
     def factor(numbers: Numbers) -> ArrayLike | None:
         tau = _parameter(constant)(numbers)
@@ -156,11 +156,11 @@ FACTORS: dict[str, tuple[Factor, str]] = {
     "(1 - exp(-time_step/tau_syn))": (_gain("tau_syn"), "input scaled by what a step forgets"),
     "(1 - exp(-time_step/tau_mem))": (_gain("tau_mem"), "input scaled by what a step forgets"),
 }
-"""By how much conventions differ, and why: a factor is tried both ways up and with both signs."""
+"""Factors between conventions, and why: each is tried with its inverse, and with both signs."""
 
 
 def factors(numbers: Numbers) -> Iterator[tuple[str, str, Reals]]:
-    """Yield every factor's name, reason and value that is known and not 1, with both signs; first the bare sign."""
+    """Yield name, reason and value of every known factor other than 1, with both signs; the bare sign comes first."""
     yield "-1", "a sign, as for an optimiser that adds", np.float64(-1.0) * np.ones(())
     for name, (function, reason) in FACTORS.items():
         found = function(numbers)

@@ -1,4 +1,4 @@
-"""Guesses at the way back with a number that is fitted: gradients are smooth in it, so that secants find it."""
+"""Guesses at the way back with a fitted number: gradients are smooth in the number, so that secants find it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from validation.diagnosis.twins import Twin
 from validation.grid.flaws import Flaws
 
 FEW = 4
-"""Numbers of which fewer are explained by almost anything."""
+"""Fewer numbers than this are explained by almost anything."""
 GIVEN = ("weight", "delay", "spike_times", "loss")
-"""What every way back gives, with whatever is wrong in it."""
+"""Quantities that every way back computes, whatever is wrong in it."""
 STARTS = (0.0, 0.7, -0.45)
-"""From where the number is sought, in its own unit."""
+"""Values from which the search starts, in the unit of the number."""
 LEFT = 1e-3
-"""Share of all numbers that a fit may leave for others not to be tried from elsewhere."""
+"""Share of all numbers below which the remainder of a fit ends the search; else it starts again elsewhere."""
 ROUNDS = 7
 RUNS = 3 * ROUNDS
-"""Of a search, about: most end soon."""
+"""About how many runs a search takes: most searches end soon."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def families(evidence: Evidence, answer: Answer) -> Iterator[Family]:
 
 
 def _stale(evidence: Evidence, answer: Answer) -> Iterator[Family]:
-    """Yield weights w + eta g, g being the gradient of an update or its signs."""
+    """Yield weights w + eta g, where g is the gradient of an update, or its signs."""
     network = evidence.problem.network
     places = [("weight", key) for key in network.projections if ("weight", key) in answer.samples]
     weight = max(
@@ -96,7 +96,7 @@ def _moved(network: es.Network, steps: Mapping[Any, Any], eta: float) -> es.Netw
 
 
 def of_weights(evidence: Evidence, keys: Sequence[Any]) -> Callable[[float], Guess]:
-    """Return the guess that weights are 1 + x times as large on the way back, for each x."""
+    """Return the function that takes x to the guess that weights are 1 + x times as large on the way back."""
     network = evidence.problem.network
     of = ", ".join(map(arrow, keys))
 
@@ -134,7 +134,7 @@ def _of_loss(evidence: Evidence, name: str) -> Callable[[float], Guess]:
 def fitted(
     evidence: Evidence, twin: Twin, answer: Answer, off: Sequence[Place], family: Family
 ) -> Guess | None:
-    """Return the guess whose number leaves least of what is off, by secants; None if they find none."""
+    """Return the guess whose number, found by secants, leaves the smallest misfit; None if there is none."""
     if not all(place[0] in GIVEN and place in answer.numbers for place in off):
         return None
 
@@ -161,7 +161,7 @@ def fitted(
                 break
             left = float(np.linalg.norm(got - here))
             best = min(best, (left, x))
-            if not left < 0.7 * last_left:  # it does not go there
+            if not left < 0.7 * last_left:  # it does not converge
                 break
             last_left = left
             slope = (beside - here) / small

@@ -25,28 +25,28 @@ from validation.grid.scheme import Propagators, factors
 from validation.grid.time_stepped import WORDS
 
 ENOUGH = 40
-"""Spikes with which a guess is tried first."""
+"""Fewest spikes of the samples on which a guess is tried first."""
 NEAREST = 3
 """Schemes on which guesses are tried first."""
 FEW = 3
-"""Neurons of which each may be the one that is wrong."""
+"""Most neurons each of which is suspected by itself."""
 SURE = 6
-"""Facts beyond those that one of all guesses has by chance, where nothing but spikes tells it."""
+"""Facts needed beyond those that one of all guesses explains by chance, if only spikes support a guess."""
 FACTS = 64
-"""Facts that tell apart more than can be guessed."""
+"""Facts beyond which counting stops: so many distinguish more guesses than there are."""
 OF_A_TIME = 8
-"""Facts that a time in continuous time is: more of its digits are recorded."""
+"""How many facts a spike time in continuous time counts as, since more of its digits are recorded."""
 SOME = 3
-"""Samples that part, with which a place is tried first."""
+"""Differing samples on which a place is tried first."""
 VARIATIONS = 3
-"""Of a usual scheme, at most."""
+"""Most variations in which a scheme differs from a usual one."""
 NEARLY = 0.1
-"""Share of spikes that may be off where a guess is tried on a few samples, as float32 may have them."""
+"""Share of spikes that may be off when a guess is tried on a few samples: float32 may move as many."""
 
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A scheme, and the spikes that it has.
+    """A scheme and its spikes.
 
     Attributes
     ----------
@@ -54,11 +54,11 @@ class Base:
     spikes : mapping of str to ndarray of int64
         As in :class:`validation.diagnosis.evidence.Evidence`.
     off : int
-        Spikes that the record has otherwise.
+        How many spikes of the record differ.
     evidence : Evidence
-        What it is held against.
+        What the scheme is compared with.
     odd : Odd or None
-        Who spikes otherwise than what it got explains; None if that is not known.
+        The neurons whose spikes their input does not explain; None if that is not known.
     """
 
     scheme: Scheme
@@ -69,16 +69,16 @@ class Base:
 
     @property
     def apart(self) -> tuple[int, int]:
-        """How far it is from the record: neurons, where they are known, then spikes."""
+        """Distance from the record: the number of neurons, where it is known, then of spikes."""
         return (0 if self.odd is None else self.odd.count), self.off
 
     @cached_property
     def facts(self) -> int:
-        """How many facts a guess has to put right, all at once, of which none follows from another.
+        """How many independent facts a guess has to put right at once.
 
-        On a clock they are counted with every neuron given the recorded spikes, by
-        :func:`validation.diagnosis.linear.contradictions`; where that cannot be done, a neuron whose spikes in a sample
-        are off is one, if it does not come after another that is.
+        On a clock :func:`validation.diagnosis.linear.contradictions` counts them, with every neuron given the recorded
+        spikes. Where that is impossible, each neuron whose spikes in a sample are off counts as one fact, unless it is
+        downstream of another such neuron.
         """
         near = self.evidence.beside(self.spikes)
         if not self.evidence.clocked:
@@ -93,15 +93,15 @@ class Base:
         return _first(self.evidence, {name: len(of) for name, of in pairs.items()})
 
     def tells(self, guesses: int) -> bool:
-        """Say whether spikes alone tell one of so many guesses from all others, half of which have a fact by chance."""
+        """Say whether spikes alone distinguish one of so many guesses, half of which explain any fact by chance."""
         return self.facts >= math.log2(max(guesses, 1)) + SURE
 
 
 def bases(evidence: Evidence) -> tuple[list[Base], list[str]]:
     """Return the schemes that can run the problem, and why others cannot.
 
-    Those that are as the record says it is are first, the nearest first. If some have the recorded spikes, others that
-    do not have those of a few samples are left out.
+    Schemes that agree with what the record says of its scheme come first, the nearest of them first. If some schemes
+    have the recorded spikes, those that differ in the first few samples are left out.
     """
     few, refused = _few(evidence), list[str]()
     if few is not evidence:
@@ -135,10 +135,11 @@ def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
 
 
 def lookalikes(evidence: Evidence, found: Sequence[Scheme]) -> list[str]:
-    """Return what has the recorded spikes as well as some schemes: others, with a plain fault.
+    """Return other schemes with a plain fault that also have the recorded spikes.
 
-    Propagators of which one lets a current move V by more than another are alike if weights are as much smaller; that
-    gradients of weights tell, which then are as much larger. A step of transport is one of every delay.
+    Two propagators that differ in how far a current moves V have the same spikes if the weights make up for it.
+    Gradients of weights tell them apart, since these change by the inverse factor. A step of transport is a step of
+    every delay.
     """
     clocks = [scheme for scheme in found if isinstance(scheme, Clock)]
     if not clocks or not evidence.spikes:
@@ -163,16 +164,16 @@ def lookalikes(evidence: Evidence, found: Sequence[Scheme]) -> list[str]:
 
 
 def _gain(evidence: Evidence, propagators: Propagators) -> float:
-    """Return by how much a current moves V of the first neuron in a step."""
+    """Return how far a current moves V of the first neuron in a step."""
     p = next(p for p in evidence.problem.network.populations.values() if p.neuron is not None)
     return float(factors(p, evidence.time_step, propagators)[0].transfer[0])
 
 
 def located(evidence: Evidence, found: Sequence[Base]) -> list[Base]:
-    """Return schemes with who spikes otherwise than what it got explains, those of the fewest first.
+    """Return schemes with the neurons whose spikes their input does not explain, those with the fewest first.
 
-    What is wrong with a population moves all that comes after it, on every scheme; but on the right one alone do all
-    others as they are told.
+    A fault in a population moves everything downstream, under every scheme; but only under the right one do all other
+    neurons spike as their input demands.
     """
     there = opened(evidence.problem, evidence) if evidence.clocked else None
     if there is None:
@@ -190,8 +191,8 @@ def located(evidence: Evidence, found: Sequence[Base]) -> list[Base]:
 def varied(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     """Return the schemes with the recorded spikes that are a few :meth:`Clock.variations` from one of the nearest.
 
-    They are looked for step by step, each leaving spikes nearer to the recorded ones, on a few samples first. Where
-    nothing but spikes tells, each has to put right so many that it is not by chance.
+    They are searched for one variation at a time, each of which brings spikes nearer to the recorded ones, on a few
+    samples first. If only spikes support them, each variation has to put right more spikes than chance would.
     """
     few, depth = _few(evidence), VARIATIONS
     tried: dict[Clock, _Beside] = {}
@@ -229,16 +230,16 @@ def varied(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
 
 @dataclass(frozen=True)
 class _Beside:
-    """How far a scheme's spikes are from the recorded ones.
+    """Distance of a scheme's spikes from the recorded ones.
 
     Attributes
     ----------
     off : float
-        How many differ.
+        How many spikes differ.
     distance : float
-        By how many steps they are apart.
+        Sum of their distances in steps.
     start : float
-        Up to which step they are alike, over all samples: what only comes with a spike leaves what is before it.
+        Sum over samples of the steps up to which they are equal: what acts at a spike changes nothing before it.
     """
 
     off: float
@@ -267,7 +268,7 @@ def _by_start(tried: Mapping[Clock, _Beside]) -> Callable[[Clock], float]:
 
 
 def alike(evidence: Evidence, schemes: Sequence[Scheme]) -> list[Scheme]:
-    """Return the schemes that have the same spikes as some, from which they differ in one thing."""
+    """Return the schemes that have the recorded spikes and differ from given ones in one thing."""
     few = _few(evidence)
     clocks = [scheme for scheme in schemes if isinstance(scheme, Clock)]
     others = dict.fromkeys(other for scheme in clocks for other in scheme.variations(evidence))
@@ -292,7 +293,7 @@ def _at_the_end(evidence: Evidence, found: Sequence[Base]) -> bool:
 
 
 def different(found: Sequence[Base]) -> list[Base]:
-    """Return one scheme of those that have the same spikes."""
+    """Return one scheme of each group that has the same spikes."""
     chosen: list[Base] = []
     for base in found:
         if all(
@@ -310,17 +311,17 @@ class Moved:
     ----------
     name, where, kind : str
     schemes : tuple of Scheme
-        That have them then.
+        The schemes that then have the recorded spikes.
     problem, flaws
-        What they run, and how.
+        What the schemes run, and with which flaws.
     evidence : Evidence
-        What the record says if its spikes are written down as is usual.
+        What the record says once its spikes are written down in the usual convention.
     moves : int
-        Recorded spikes that the scheme has otherwise without it.
+        How many spikes differ without it.
     numbers : Range or None
-        Of a guess with a number, those with which the spikes are right.
+        For a guess with a number, the values with which the spikes are right.
     number : str
-        Format of states, of which there are others where it is "float64".
+        Format of states; other formats are tried only if it is "float64".
     alone : bool
         Whether spikes alone tell it from other guesses, by :meth:`Base.tells`.
     """
@@ -339,7 +340,7 @@ class Moved:
 
     @property
     def late(self) -> bool:
-        """Whether times are a constant off, which a delay before the first population does to all spikes, too."""
+        """Whether times are off by a constant, as a delay before the first population also makes them."""
         return self.where.startswith("times of") and (" late" in self.name or " early" in self.name)
 
 
@@ -380,7 +381,7 @@ def _written(evidence: Evidence, found: Sequence[Base], every: Sequence[writing.
 
 
 def _renumbered(evidence: Evidence, base: Base) -> Moved | None:
-    """Return in which order the neurons of populations are written down, if that is all that is off."""
+    """Return the order in which neurons are written down, if nothing else is off."""
     near, network = evidence.beside(base.spikes), evidence.problem.network
     off = [name for name, rows in near.items() if differing(rows, base.spikes[name])]
     columns, texts = {}, []
@@ -399,7 +400,7 @@ def _renumbered(evidence: Evidence, base: Base) -> Moved | None:
 
 
 def _reordered(evidence: Evidence, base: Base) -> Moved | None:
-    """Return in which order the samples are written down, if that is all that is off."""
+    """Return the order in which samples are written down, if nothing else is off."""
     n = evidence.record.n_samples
     order = writing.reordered(evidence.spikes, base.spikes, n) if evidence.clocked and n > 1 else None
     if order is None or not base.off:
@@ -414,8 +415,8 @@ def _reordered(evidence: Evidence, base: Base) -> Moved | None:
 def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> Iterator[Iterator[list[Moved]]]:
     """Yield the guesses with which a scheme has the recorded spikes, as far as the work allows to try them.
 
-    They come in stages, and in each scheme by scheme, and are tried as they are asked for: on the nearest schemes all
-    of them, those with a number that is searched for last; then on the others.
+    They come in stages, and within a stage scheme by scheme; each is tried when it is asked for. The nearest schemes
+    come before the others, and in each group the guesses whose number has to be searched for come last.
     """
     few = _few(evidence)
     every = list(guesses.forward(evidence))
@@ -429,7 +430,7 @@ def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> Iterator[I
 def _short(
     evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
 ) -> Iterator[Moved]:
-    """Yield that states are held in few bits, if the spikes are those that they have then."""
+    """Yield the guess that states are held in few bits, if that gives the recorded spikes."""
     if not evidence.clocked or not work.allows(cost(few)):
         return
     if spikes_off(few, base.scheme, few.problem, number="float16") == 0:
@@ -442,7 +443,7 @@ def _short(
 def _placed(
     evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
 ) -> Iterator[Moved]:
-    """Yield what is wrong with one synapse, one neuron or one packet, and what is off by a number that is computed."""
+    """Yield faults of one synapse, one neuron or one packet, and numbers that can be computed."""
     for numbers in _linear(evidence, base, work):
         guess = numbers.guess(evidence.problem, numbers.roundest)
         if work.allows(cost(evidence)) and (number := _right(evidence, base.scheme, guess)):
@@ -462,7 +463,7 @@ def _placed(
 
 
 def _linear(evidence: Evidence, base: Base, work: Work) -> Iterator[scans.Range]:
-    """Yield numbers of one neuron, or of one population, with which those that spike otherwise would not."""
+    """Yield numbers of one neuron or population that would explain the unexplained spikes."""
     if base.odd is None or len(base.odd.of) != 1:
         return
     assert isinstance(base.scheme, Clock)
@@ -485,7 +486,7 @@ def _into(evidence: Evidence, population: str) -> list[Projection]:
 
 
 def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
-    """Yield two synapses of a projection exchanged."""
+    """Yield guesses that two synapses of a projection are exchanged."""
     if base.odd is None or len(base.odd.of) != 1:
         return
     assert isinstance(base.scheme, Clock)
@@ -501,9 +502,9 @@ def _swapped(evidence: Evidence, base: Base, work: Work) -> Iterator[Guess]:
 
 
 def delayed(evidence: Evidence, found: Sequence[Base], like: Sequence[Scheme]) -> list[Moved]:
-    """Return the delays with which a scheme has the recorded spikes that moves states ``like`` some.
+    """Return the delays that give the recorded spikes to a scheme that moves states ``like`` given schemes.
 
-    Spikes of one that sends them a step later, say, are off by other delays. They are so few that all are tried.
+    A scheme that sends spikes a step later, for example, needs other delays. They are so few that all are tried.
     """
     of = set(map(_moves, like))
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
@@ -513,12 +514,12 @@ def delayed(evidence: Evidence, found: Sequence[Base], like: Sequence[Scheme]) -
 
 
 def _moves(scheme: Scheme) -> tuple[str, ...]:
-    """Return what of a scheme no delay makes up for."""
+    """Return the properties of a scheme that no delay can make up for."""
     return (scheme.propagators, scheme.input_rounding) if isinstance(scheme, Clock) else ()
 
 
 def _first(evidence: Evidence, off: Mapping[str, int]) -> int:
-    """Return how many are off in the first populations where some are: later ones follow from these."""
+    """Return how many are off in the first populations where any are; those downstream follow from them."""
     network, levels = evidence.problem.network, dict[int, int]()
     depth = depths(network.populations, network.projections)
     for name, number in off.items():
@@ -546,7 +547,7 @@ def _plain(
 def _searched(
     evidence: Evidence, few: Evidence, found: Sequence[Base], base: Base, every: Sequence[Guess], work: Work
 ) -> Iterator[Moved]:
-    """Yield the guesses with a number that is searched for."""
+    """Yield the guesses whose number is found by a search."""
     price = scans.RUNS * cost(few)
     for family in scans.families(evidence.problem.network, _suspects(evidence, base)):
         if not work.allows(price):
@@ -561,14 +562,14 @@ def _searched(
 
 
 def _on_all_like(evidence: Evidence, found: Sequence[Base], base: Base, guess: Guess, number: str) -> Moved:
-    """Return what a guess gives a scheme, and all that are as near to the record, as far as it gives it to them."""
+    """Return a guess with all schemes to which it gives the recorded spikes, of those as near to the record as one."""
     alike = (b.scheme for b in found if b.apart == base.apart)
     schemes = tuple(scheme for scheme in alike if _has(evidence, scheme, guess, number))
     return Moved(guess.name, guess.where, guess.kind, schemes, guess.problem, guess.flaws, evidence, base.off)
 
 
 def _suspects(evidence: Evidence, base: Base) -> dict[str, tuple[int, ...]]:
-    """Return the neurons whose spikes differ, of the first population where they do, if they are few."""
+    """Return the neurons whose spikes differ in the first population where any do, if they are few."""
     if base.odd is not None:
         few = sum(map(len, base.odd.neurons.values())) <= FEW
         return base.odd.neurons if few else {}
@@ -584,7 +585,7 @@ def _suspects(evidence: Evidence, base: Base) -> dict[str, tuple[int, ...]]:
 
 
 def _few(evidence: Evidence) -> Evidence:
-    """Return the first samples alone, enough of them to judge, and two at least."""
+    """Return the first samples only: enough to judge, and at least two."""
     count = min(2, evidence.problem.n_samples)
     while count < evidence.problem.n_samples:
         few = evidence.first_samples(count)
@@ -595,7 +596,7 @@ def _few(evidence: Evidence) -> Evidence:
 
 
 def _right(evidence: Evidence, scheme: Scheme, guess: Guess) -> str | None:
-    """Return the number format in which a guess has the recorded spikes, if there is one."""
+    """Return the first number format in which a guess gives the recorded spikes, if there is one."""
     numbers = ("float64", "float32") if evidence.clocked else ("float64",)
     return next((n for n in numbers if _has(evidence, scheme, guess, n)), None)
 

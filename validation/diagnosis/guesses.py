@@ -21,23 +21,23 @@ Kind: TypeAlias = Literal["convention", "fault"]
 NEVER = 1e30
 """A threshold that is not reached."""
 MOST_CHANNELS = 64
-"""Inputs of which each is guessed to be dead."""
+"""How many inputs are guessed to be dead, one by one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """One thing wrong, and what runs instead.
+    """One thing wrong, and what is run instead.
 
     Attributes
     ----------
     name : str
         What is wrong, in words.
     where : str
-        In which part.
+        In which part of the computation.
     problem : Problem
         What is run.
     flaws : Flaws
-        How it is run.
+        With which flaws it is run.
     kind : {"convention", "fault"}
     """
 
@@ -49,7 +49,7 @@ class Guess:
 
 
 def arrow(key: Key) -> str:
-    """Return a projection for sentences."""
+    """Return a projection in words."""
     return f"{key[0]} → {key[1]}" + (f" ({key[2]})" if len(key) > 2 else "")
 
 
@@ -145,7 +145,7 @@ Changed: TypeAlias = tuple[str, str, es.Network]
 
 
 def lags(evidence: Evidence, most: int = 1) -> Iterator[tuple[str, float]]:
-    """Yield by how much a time may be off, in words and in seconds: by ``most`` steps of a clock at most."""
+    """Yield by how much a time may be off, in words and in seconds: at most ``most`` steps of a clock."""
     if not evidence.clocked:
         yield from ((f"{abs(lag):.6g} s too {'long' if lag > 0 else 'short'}", lag) for lag in evidence.lags)
         return
@@ -155,7 +155,7 @@ def lags(evidence: Evidence, most: int = 1) -> Iterator[tuple[str, float]]:
 
 
 def networks(evidence: Evidence) -> Iterator[Changed]:
-    """Yield other networks, with what is wrong in them and where."""
+    """Yield what is wrong, where, and the network with it."""
     network = evidence.problem.network
     projections = network.projections
     yield from _weights(projections, network)
@@ -249,7 +249,7 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
 
 
 def rounded(evidence: Evidence) -> Iterator[Guess]:
-    """Yield weights as few bits hold them."""
+    """Yield weights rounded to few bits."""
     network = evidence.problem.network
     changes: list[tuple[str, Callable[[Projection], Reals]]] = [
         ("weights rounded to float16", lambda p: p.weights.astype(np.float16).astype(np.float64)),
@@ -385,7 +385,7 @@ def _with(network: es.Network, population: str, **parameters: Any) -> es.Network
 
 
 def forward(evidence: Evidence) -> Iterator[Guess]:
-    """Yield everything that moves spikes."""
+    """Yield every guess that changes spikes."""
     yield from in_the_machine(evidence)
     yield from in_the_network(evidence)
     yield from in_the_inputs(evidence)
@@ -438,7 +438,7 @@ def adjoints(evidence: Evidence) -> Iterator[Guess]:
 
 
 def backward(evidence: Evidence) -> Iterator[Guess]:
-    """Yield everything that moves gradients and no spike."""
+    """Yield every guess that changes gradients and no spike."""
     yield from adjoints(evidence)
     problem = evidence.problem
     held = any(p.parameter("t_ref").any() for p in _neurons(problem))

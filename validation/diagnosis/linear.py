@@ -25,13 +25,13 @@ from validation.grid.steps import in_steps, to_steps
 from validation.grid.tables import transports
 
 LARGEST = 20_000_000
-"""Numbers that are held of a neuron."""
+"""Most numbers of a neuron that are kept."""
 OWN = ("v_leak", "v_initial", "i_initial", "v_reset", "v_threshold")
 """Parameters of a neuron in which V is linear, in the order of their columns after those of synapses."""
 STEP = 1.5e-5
 """What a step of a neuron costs here, in seconds of a usual machine."""
 ROUND = 17
-"""Digits of a number at most."""
+"""Most digits of a number."""
 
 
 class Synapse(NamedTuple):
@@ -133,10 +133,11 @@ def _made(
 def contradictions(
     evidence: Evidence, scheme: Clock, neurons: Mapping[str, Sequence[int]], enough: int
 ) -> int | None:
-    """Return how often some neurons do otherwise than a scheme, up to about ``enough``; None if V is not linear.
+    """Return how often some neurons contradict a scheme, up to about ``enough``; None if V is not linear.
 
-    Each gets the recorded spikes, and its resets are the recorded ones, so that one does not follow from another: a
-    recorded spike at which V is not above the threshold, or is held; and a stretch without one in which it is above.
+    Each neuron receives the recorded spikes and is reset at its recorded ones, so that no contradiction follows from
+    another. A contradiction is a recorded spike at which V is held or not above the threshold, or a stretch without a
+    spike in which V is above it.
     """
     count = 0
     for population, of in neurons.items():

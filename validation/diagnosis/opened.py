@@ -1,7 +1,7 @@
-"""A network opened: every neuron gets the recorded spikes in place of those that the network would send it.
+"""An opened network: every neuron receives the recorded spikes in place of those that the network would send it.
 
-A fault then shows only where it is: at the neurons that spike otherwise than what they got explains, and not at all
-that comes after. If every neuron spikes as recorded in the open network, so it does in the closed one, step by step.
+A fault then shows only at the neurons whose spikes their input does not explain, and no longer downstream of them. If
+every neuron of the open network spikes as recorded, then so does every neuron of the closed one, step by step.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from eventsolve.typing import Integers
 from validation.diagnosis.evidence import Evidence
 
 RECORDED = "{} as recorded"
-"""What the recorded spikes of a population are called as an input."""
+"""The name of the input that sends the recorded spikes of a population."""
 
 
 def opened(problem: es.Problem, evidence: Evidence) -> es.Problem | None:
-    """Return a problem in which the recorded spikes are inputs; None if not all that are sent are recorded.
+    """Return a problem in which the recorded spikes are inputs; None if a population that sends was not recorded.
 
-    It has no loss, and the same populations.
+    The problem has the same populations, and no loss.
     """
     network = problem.network
     senders = {key[0] for key in network.projections if network.population(key[0]).neuron is not None}
@@ -59,35 +59,35 @@ def recorded(evidence: Evidence, name: str) -> es.SpikeTrains:
 
 @dataclass(frozen=True)
 class Odd:
-    """Who spikes otherwise than what it got explains.
+    """The neurons whose spikes their input does not explain.
 
     Attributes
     ----------
     of : mapping of str to ndarray of int64, (n, 2)
-        Sample and neuron of each that does, by population; without those of which none does.
+        Sample and neuron of each, by population; without populations that have none.
     """
 
     of: Mapping[str, Integers]
 
     @property
     def count(self) -> int:
-        """How many neurons do in how many samples."""
+        """How many pairs of sample and neuron there are."""
         return sum(map(len, self.of.values()))
 
     @property
     def neurons(self) -> dict[str, tuple[int, ...]]:
-        """The neurons that do in any sample."""
+        """The neurons, by population, over all samples."""
         return {name: tuple(np.unique(rows[:, 1]).tolist()) for name, rows in self.of.items()}
 
     @property
     def samples(self) -> tuple[int, ...]:
-        """The samples in which any does."""
+        """The samples in which there is one."""
         every = [rows[:, 0] for rows in self.of.values()]
         return tuple(np.unique(np.concatenate(every)).tolist()) if every else ()
 
 
 def odd(evidence: Evidence, said: Mapping[str, Integers]) -> Odd:
-    """Return who spikes otherwise in the record than in an answer, as of the open network."""
+    """Return the neurons whose recorded spikes differ from those of an answer of the open network."""
     found = {}
     for name, rows in evidence.spikes.items():
         mine, theirs = (set(map(tuple, r.tolist())) for r in (rows, said[name]))

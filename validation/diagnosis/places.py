@@ -1,7 +1,8 @@
-"""Guesses at one place, a synapse or a packet: they are too many to try all, but where spikes part first tells which.
+"""Guesses at one place, a synapse or a packet: there are too many to try all, but where spikes part first tells which.
 
-A packet that is lost is an input of one spike that takes away what the packet brings, and one that arrives twice is an
-input that brings it again. The way back of such a network is that of an implementation which does not know of it.
+A lost packet is modelled by an input with one spike that cancels the packet's effect, and a packet that arrives twice
+by an input that repeats it. The way back through such a network is that of an implementation that does not know of the
+fault.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from validation.diagnosis.evidence import Evidence
 from validation.diagnosis.guesses import Guess, arrow
 
 MOST = 300
-"""Places of a kind that are tried, those first that matter most to the neuron that parts first."""
+"""How many places of a kind are tried, beginning with those that matter most to the neuron that parts first."""
 CORRECTION = "what a packet should not have brought"
 
 
@@ -30,8 +31,8 @@ class Parting:
     ----------
     sample, step : int
     neurons : mapping of (str, int) to int
-        Of each neuron that parts at that step, by population and number: 1 if it has a spike there in the record alone,
-        -1 if it has not.
+        The neurons that part at that step, by population and number: 1 if only the record has a spike there, -1 if only
+        the scheme has.
     """
 
     sample: int
@@ -40,7 +41,7 @@ class Parting:
 
 
 def partings(evidence: Evidence, said: Mapping[str, Integers]) -> list[Parting]:
-    """Return where recorded spikes part first from those of a scheme, sample by sample, where they do."""
+    """Return where recorded spikes first part from those of a scheme, for each sample in which they do."""
     rows: dict[int, dict[int, dict[tuple[str, int], int]]] = {}
     for name, got in evidence.beside(said).items():
         mine, theirs = (set(map(tuple, r.tolist())) for r in (got, said[name]))
@@ -51,7 +52,7 @@ def partings(evidence: Evidence, said: Mapping[str, Integers]) -> list[Parting]:
 
 
 def synapses(evidence: Evidence, parted: Sequence[Parting]) -> Iterator[Guess]:
-    """Yield each synapse without which the neuron that parts first in every sample might do as it does."""
+    """Yield each synapse whose absence might explain the neuron that parts first in every sample."""
     network = evidence.problem.network
     of_all = set.intersection(*(set(p.neurons) for p in parted)) if parted else set()
     for population, neuron in sorted(of_all):
@@ -75,7 +76,7 @@ def synapses(evidence: Evidence, parted: Sequence[Parting]) -> Iterator[Guess]:
 
 
 def packets(evidence: Evidence, said: Mapping[str, Integers], parted: Sequence[Parting]) -> Iterator[Guess]:
-    """Yield each packet whose loss, or second arrival, might make the neurons that part first do so, in one sample."""
+    """Yield each packet whose loss or second arrival might explain the neurons that part first, if one sample parts."""
     if len(parted) != 1:
         return
     problem = evidence.problem
@@ -145,7 +146,7 @@ def _sent(evidence: Evidence, said: Mapping[str, Integers]) -> dict[str, es.Spik
 def _arrived(
     p: Projection, neuron: int, sent: es.SpikeTrains, parting: Parting, time_step: float
 ) -> Iterator[tuple[float, int, float]]:
-    """Yield what each packet at a neuron before it parts brings, about, who sent it and when."""
+    """Yield the approximate effect, the source and the time of each packet at a neuron before it parts."""
     here = _synapses_into(p, neuron)
     weights, delays = dict(zip(p.sources[here].tolist(), here.tolist(), strict=True)), p.delay
     own = sent.samples == parting.sample
@@ -165,7 +166,7 @@ def _corrected(
     at: float,
     copies: int,
 ) -> es.Problem:
-    """Return a problem to which a packet's effect is added so many times more."""
+    """Return a problem to which a packet's effect is added ``copies`` times."""
     network = problem.network
     other = es.Network()
     for name, population in network.populations.items():

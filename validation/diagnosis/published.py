@@ -1,4 +1,4 @@
-"""Published implementations: which registered one computes what a record says, and which of its faults act there."""
+"""Published implementations: which of the registered ones computed a record, and which of its faults act there."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from validation.diagnosis.writing import Convention, conventions_of, label
 from validation.target import Grain, Target, forward_only
 
 MATTERS = 0.01
-"""Of a gradient: what a fault has to move to be named, as other causes have to be to be listed."""
+"""Share of a gradient that a fault has to move to be named."""
 
 
 class Fault(NamedTuple):
-    """A fault of an implementation that acts: its name, what it does in words, and where it is seen."""
+    """A fault of an implementation that acts: its name, its meaning, and where it shows."""
 
     name: str
     meaning: str
@@ -39,7 +39,7 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recognised:
-    """A registered implementation that has the recorded spikes, and its numbers but for convention errors.
+    """A registered implementation with the recorded spikes, and with the recorded numbers but for convention errors.
 
     Attributes
     ----------
@@ -48,11 +48,11 @@ class Recognised:
     target : Target
     answer : Answer
     conventions : mapping of Place to list of Convention
-        Of the numbers that are written down otherwise.
+        Convention errors of the numbers that are written down otherwise.
     rounding : float
         The largest misfit of the others.
     alike : tuple of str
-        Other settings of it that compute the same, if it does not have the defaults, which are tried first.
+        Other settings that compute the same, unless it has the defaults, which are tried first.
     """
 
     entry: str
@@ -64,7 +64,7 @@ class Recognised:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The options with which the target is this one, as text."""
+        """The options of this target that are not the defaults, as text."""
         made: Any = self.target
         known = registry.options_of(registry.TARGETS, self.entry)
         found = {f.name: getattr(made, f.name) for f in fields(made) if f.init and f.name != "traces"}
@@ -97,7 +97,7 @@ def recognised(evidence: Evidence, work: Work, told: float = math.inf) -> Recogn
 
 
 def _alike(evidence: Evidence, entry: str, others: Sequence[Target], work: Work) -> Iterator[str]:
-    """Yield the names of other variants that compute what a record says, as far as the work allows to run them."""
+    """Yield the names of other variants that compute what a record says, as far as ``work`` allows."""
     for target in others:
         if work.allows(cost(evidence, back=True)):
             found = _judged(evidence, entry, target)
@@ -106,9 +106,9 @@ def _alike(evidence: Evidence, entry: str, others: Sequence[Target], work: Work)
 
 
 def _variants(evidence: Evidence, told: float) -> Iterator[tuple[str, list[Target]]]:
-    """Yield the variants of every registered target that says which there are, of the same step.
+    """Yield the variants of every registered target that lists them, at the recorded time step.
 
-    If those are more than are ``told`` apart, the defaults are the only one.
+    If there are more than are ``told`` apart, only the default is yielded.
     """
     graded = any(quantity != "loss" for quantity, _ in evidence.numbers)
     for entry in registry.names(registry.TARGETS):
@@ -124,7 +124,7 @@ def _variants(evidence: Evidence, told: float) -> Iterator[tuple[str, list[Targe
 def _tuned(
     evidence: Evidence, every: Sequence[tuple[str, Sequence[Target]]], work: Work
 ) -> Iterator[Recognised]:
-    """Yield what fits of the targets whose spikes are right, with settings that change gradients alone."""
+    """Yield targets that fit, with settings that change only gradients, if their spikes are right."""
     for entry, target in ((entry, target) for entry, variants in every for target in variants):
         tuned = getattr(target, "tuned", None)
         if tuned is None or _answered(evidence, target) is None:
@@ -140,7 +140,7 @@ def _tuned(
 
 
 def _answered(evidence: Evidence, target: Target) -> Answer | None:
-    """Return what a target says, None if it cannot run the problem or has other spikes."""
+    """Return a target's answer; None if it cannot run the problem or has other spikes."""
     try:
         answer = _answer(evidence, target)
     except ValueError:
@@ -172,7 +172,7 @@ def _judged(evidence: Evidence, entry: str, target: Target) -> Recognised | None
 def _unscaled(
     evidence: Evidence, target: Any, answer: Answer, place: Place, tolerance: float
 ) -> list[Convention]:
-    """Return that a gradient lacks the implementation's own factor, if that is what is off."""
+    """Return the convention error of a gradient that lacks the implementation's own factor, if that is what is off."""
     if place[0] != "weight" or not hasattr(target, "gradient_factor"):
         return []
     factor = target.gradient_factor(evidence.problem)
@@ -183,9 +183,9 @@ def _unscaled(
 
 
 def _limits(evidence: Evidence, target: Any, answer: Answer) -> dict[Place, float]:
-    """Return how much of each number may be rounding: measured, where the target computes in float64 too.
+    """Return how much of each number's misfit rounding may cause; measured where the target also computes in float64.
 
-    What float32 does to this problem's numbers is what another float32 may do, several times.
+    Another float32 may differ by several times the difference of float32 and float64 on this problem.
     """
     least = 4 * math.sqrt(evidence.n_steps) * 2.0**-24
     limits = dict.fromkeys(evidence.numbers, least)
@@ -206,8 +206,8 @@ def _limits(evidence: Evidence, target: Any, answer: Answer) -> dict[Place, floa
 def faults(evidence: Evidence, found: Recognised) -> list[Fault]:
     """Return the faults of an implementation that act.
 
-    One acts if something else comes out without it: other spikes, or a refusal of what it passes over. Two may hide
-    each other, so that of those that leave the spikes alone all are mended first, and each is put on by itself.
+    A fault acts if the result without it is another: other spikes, other numbers, or a refusal. Two faults may hide
+    each other. So all faults that do not change the spikes are removed first, and then each is added by itself.
     """
     target: Any = found.target
     if not hasattr(target, "faults"):

@@ -1,4 +1,4 @@
-"""Ways in which what a loss gives is taken wrongly: at the wrong spike, at the wrong step."""
+"""Ways to apply the derivatives of a loss wrongly: at the wrong spike, or at the wrong step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from validation.grid.flaws import Reading
 from validation.grid.solution import GridSolution
 
 LATE = (1, 2, 5, 10, 20, 50, 100, -1, -2, -5, -10)
-"""By how many steps a readout may be read late."""
+"""Steps by which a readout may be read late."""
 
 
 def readings(evidence: Evidence) -> Iterator[tuple[str, Reading]]:
-    """Yield what may be wrong, in words, and the function that makes it so."""
+    """Yield what may be wrong, in words, and the function that does it."""
     yield "error on the last spike of an output, not on the first", _on_the_last
     yield "error on every spike of an output, not on the first alone", _on_every
     yield "readout read at the end of the run", _at_the_end
@@ -27,7 +27,7 @@ def readings(evidence: Evidence) -> Iterator[tuple[str, Reading]]:
 
 
 def _spread(evaluation: Evaluation, solution: GridSolution, last: bool) -> Evaluation:
-    """Return the errors that the first spikes have, on the last spike of each neuron or on all of them."""
+    """Return the errors of the first spikes, moved to the last spike of each neuron, or to all of its spikes."""
     found = {}
     for name, errors in evaluation.spike_times.items():
         trains = solution.spikes[name]

@@ -1,4 +1,4 @@
-"""Implementations in the loop: their spikes were measured, and nothing here computes them, but gradients follow."""
+"""Implementations in the loop: their measured spikes cannot be computed here, but their gradients follow from them."""
 
 from __future__ import annotations
 

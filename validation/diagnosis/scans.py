@@ -1,7 +1,7 @@
 """Guesses with a number that has to be found: a factor on weights, thresholds or time constants, a limit of weights.
 
-Spikes on a clock change by steps, so that the number with which all of them are right is a whole range; one of it is
-found by trying many, and then more around the best.
+Spikes on a clock change by whole steps, so that all of them are right over a range of numbers. A number of the range is
+found by trying many, and then more around the best one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from validation.diagnosis.twins import Scheme, Twin
 FACTORS = (0.1, 0.25, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 1.01, 1.05, 1.1, 1.2, 1.25, 1.5, 2.0, 4.0, 10.0)
 LIMITS = tuple(np.linspace(0.1, 0.95, 18).tolist())
 ROUNDS = 7
-"""Of which each tries numbers between the best one and its neighbours."""
+"""Rounds, each of which tries numbers between the best one and its neighbours."""
 BETTER = 0.8
-"""Share of all that spikes are off, of which the best of the first numbers leaves less for more to be tried."""
+"""More numbers are tried only if the best of the first ones leaves less than this share of the distance."""
 RUNS = len(FACTORS) + 1 + 2 * ROUNDS
-"""Of a search, on average about: most end with the first numbers."""
+"""About how many runs a search takes on average: most end with the first numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Family:
     network : callable
         Takes the number and returns the network.
     numbers : tuple of float
-        To be tried first, ascending.
+        The numbers that are tried first, ascending.
     """
 
     words: Callable[[float], str]

@@ -1,8 +1,8 @@
-"""Several trials of a noisy implementation: whether their mean is the exact solution as far as their spread tells.
+"""Several trials of a noisy implementation: whether their mean is the exact solution, as far as their spread tells.
 
-Of each quantity the differences from the exact solution are one vector per trial. Without a bias these have mean 0, and
-those whose signs are turned round at random are as likely; so the length of their sum is held against the lengths with
-random signs. Differences along one direction, times as a whole or the exact gradient's own, have a t statistic.
+The differences of a quantity from the exact solution are one vector per trial. Without a bias these vectors have mean
+0, and random signs leave their distribution unchanged; so the length of their sum is compared with its lengths under
+random signs. Differences along one direction, a common shift of times or the exact gradient, have a t statistic.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from validation.diagnosis.evidence import Evidence, Place
 from validation.diagnosis.writing import label
 
 SURE = 1e-3
-"""Probability of calling something biased that is not, over all that is looked at."""
+"""Probability of calling an unbiased record biased, over all its quantities."""
 FLIPS = 20_000
-"""Random signs; so many that :data:`SURE` of as few as a dozen tests is seen."""
+"""How many random signs are drawn: enough to resolve :data:`SURE` over a dozen tests."""
 FEWEST = 3
-"""Trials whose spread says anything."""
+"""Fewest trials whose spread says anything."""
 
 
 @dataclass(frozen=True, eq=False)
 class Deviations:
     """How a quantity differs from the exact one: a vector per trial, (n_trials, n), and what it is relative to.
 
-    ``along`` is the direction of which the words speak, and ``words`` take how far along it the mean is.
+    ``along`` is a direction, and ``words`` formats how far along it the mean lies.
     """
 
     of: str
@@ -42,7 +42,7 @@ class Deviations:
 
 @dataclass(frozen=True)
 class Bias:
-    """What is known of the mean of some deviations: how likely so much is by chance, and in words."""
+    """How far the mean of some deviations is from 0: the probability of that by chance, and a description."""
 
     of: str
     chance: float
@@ -50,7 +50,7 @@ class Bias:
 
 
 def judged(evidence: Evidence, exact: Record) -> Diagnosis | None:
-    """Return the verdict on a record of trials that differ; None if it is none, or has nothing of single trials."""
+    """Return the verdict on a record of differing trials; None if trials do not differ or were not recorded singly."""
     n_trials = evidence.record.trials
     every = [d for d in deviations(evidence, exact) if d.values.size] if n_trials >= FEWEST else []
     if not any(np.ptp(d.values, axis=0).any() for d in every):
@@ -74,7 +74,7 @@ def judged(evidence: Evidence, exact: Record) -> Diagnosis | None:
 
 
 def bias(deviations: Deviations, rng: np.random.Generator) -> Bias:
-    """Return what is known of the mean of deviations."""
+    """Return how far the mean of deviations is from 0."""
     x = deviations.values
     n = len(x)
     if not np.isfinite(x).all():

@@ -1,4 +1,4 @@
-"""What a record may come from: schemes that clocked implementations follow, and the exact solver."""
+"""Possible origins of a record: the schemes of clocked implementations, and the exact solver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from validation.oracle import oracle
 
 @dataclass(frozen=True)
 class Clock:
-    """What decides where spikes are on a clock.
+    """The settings that decide where spikes are on a clock.
 
     Attributes
     ----------
@@ -71,15 +71,15 @@ class Clock:
         return f"{WORDS[self.propagators]}{first}{late}, inputs to {inputs[self.input_rounding]}{points}{reset}{equal}"
 
     def is_as(self, said: Mapping[str, Any]) -> bool:
-        """Say whether it is what a record says of its scheme, as far as it does."""
+        """Say whether it agrees with everything that a record says of its scheme."""
         mine = {f.name: getattr(self, f.name) for f in fields(self)}
         return all(mine[name] == value for name, value in said.items() if name in mine)
 
     def by_voltage(self, network: es.Network) -> Clock:
-        """Return the scheme in which V moves first that has the same spikes in any run of a network, or itself.
+        """Return the scheme with V first that has the same spikes in every run of a network, or this scheme itself.
 
-        A current that decays and gets what is a step late before it moves V is, a step later, the one that moves V
-        before it decays and gets what is in time; but not that of the first step, which then decays once more.
+        A current that decays and receives spikes a step late before it moves V equals the current that, a step later,
+        moves V before it decays and receives spikes on time. Only an initial current differs: it decays once more.
         """
         neurons = [p for p in network.populations.values() if p.neuron is not None]
         jumps = any(p.synapse == "delta" for p in network.projections.values())
@@ -90,7 +90,7 @@ class Clock:
         return replace(self, order="voltage_first", transport=self.transport - 1)
 
     def target(self, time_step: float, number: str = "float64", **settings: str) -> TimeStepped:
-        """Return the time-stepped network that follows it."""
+        """Return the time-stepped target that follows this scheme."""
         return TimeStepped(
             time_step,
             propagators=self.propagators,
@@ -116,20 +116,20 @@ class Clock:
         return self.target(time_step, number, **settings).run_flawed(problem, flaws)
 
     def ways_back(self, numbers: Sequence[str] = ("float64", "float32")) -> Iterator[Twin]:
-        """Yield every usual way in which its gradients may be computed, in some number formats."""
+        """Yield every usual way to compute its gradients, in some number formats."""
         for adjoint in ("transpose", "recursion") if self.order == "current_first" else ("transpose",):
             for slope in ("grid", "threshold"):
                 for number in numbers:
                     yield Twin(self, adjoint, slope, number)
 
     def other_ways_back(self, numbers: Sequence[str] = ("float64", "float32")) -> Iterator[Twin]:
-        """Yield ways that differ in the current of the slopes at spikes."""
+        """Yield ways to compute gradients that take another current for the slopes at spikes."""
         currents = ("end",) if self.order == "current_first" else ("moved_by", "end")
         for current, slope, number in itertools.product(currents, ("grid", "threshold"), numbers):
             yield Twin(self, "transpose", slope, number, current)
 
     def variations(self, evidence: Evidence) -> Iterator[Clock]:
-        """Yield schemes that differ from it in one thing, in which implementations differ less often."""
+        """Yield schemes that differ in one of the things in which implementations differ less often."""
         network = evidence.problem.network
         neurons = [p for p in network.populations.values() if p.neuron is not None]
         spiking = [p for p in neurons if p.spiking]
@@ -154,12 +154,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class Continuous:
-    """The exact solver, and its adjoint event by event with something wrong."""
+    """The exact solver; with flaws, its adjoint event by event."""
 
     inclusive: ClassVar[bool] = False
 
     def is_as(self, said: Mapping[str, Any]) -> bool:
-        """Say that nothing which a record says of a scheme on a clock is about this."""
+        """Return True: what a record says of a scheme on a clock does not concern continuous time."""
         return True
 
     def __str__(self) -> str:
@@ -205,7 +205,7 @@ Scheme: TypeAlias = Clock | Continuous
 
 
 def together(schemes: Sequence[Scheme | Twin]) -> str:
-    """Return schemes that a record does not tell apart, in words: all of a few, or the first and how many there are."""
+    """Describe schemes that a record does not tell apart: each if they are few, else the first and their number."""
     every = list(dict.fromkeys(map(str, schemes)))
     if len(every) <= FEW:
         return "; or: ".join(every)
@@ -213,7 +213,7 @@ def together(schemes: Sequence[Scheme | Twin]) -> str:
 
 
 def distinct(schemes: Sequence[Scheme], network: es.Network) -> list[Scheme]:
-    """Return the first of those schemes that have the same spikes in any run of a network."""
+    """Return one scheme of each group that has the same spikes in every run of a network."""
     found: dict[Scheme, Scheme] = {}
     for scheme in schemes:
         found.setdefault(scheme.by_voltage(network) if isinstance(scheme, Clock) else scheme, scheme)
@@ -221,15 +221,15 @@ def distinct(schemes: Sequence[Scheme], network: es.Network) -> list[Scheme]:
 
 
 ALWAYS = "spikes are always the same with current before voltage and transport of a step more"
-"""What is said where :func:`distinct` leaves some out."""
+"""What is said if :func:`distinct` leaves some out."""
 FEW = 2
-"""Schemes that are told one by one."""
+"""Most schemes that are described one by one."""
 MOST_WORK = 200_000
-"""Steps of plain Python, of some microseconds each, for one adjoint event by event."""
+"""Most steps of plain Python, of some microseconds each, for one adjoint event by event."""
 
 
 def rules_of(flaws: Flaws) -> plain_adjoint.Rules | None:
-    """Return what the adjoint event by event does wrong, None if it is something that it has no rule for."""
+    """Return the rules with which the adjoint event by event has these flaws; None if it has no rule for one."""
     known = plain_adjoint.Rules._fields
     if replace(flaws, reading=None, **{name: getattr(NONE, name) for name in known}) != NONE:
         return None
@@ -241,7 +241,7 @@ USUAL_ROUNDINGS: tuple[InputRounding, ...] = ("nearest", "up", "down")
 
 
 def _has_ties(evidence: Evidence) -> bool:
-    """Say whether an input is halfway between two points, as of microseconds and steps of 10 us one in ten is."""
+    """Say whether an input lies halfway between two points, as one in ten does at microseconds and steps of 10 us."""
     h = evidence.time_step
     every = [trains.times for trains in evidence.problem.inputs.values()]
     return any((in_steps(times, h) != in_steps(times, h, "half_up")).any() for times in every)
@@ -268,7 +268,7 @@ def schemes(evidence: Evidence) -> Iterator[Scheme]:
 
 @dataclass(frozen=True)
 class Twin:
-    """A way in which an implementation may compute: a scheme, its way back, and its number format.
+    """A way to compute: a scheme, its way back, and its number format.
 
     Attributes
     ----------
@@ -296,7 +296,7 @@ class Twin:
         return f"{self.scheme}{back}{slope}{current}, {self.number}"
 
     def settings(self, time_step: float) -> tuple[str, ...]:
-        """Return the options of :class:`validation.grid.TimeStepped` with which it is this twin, as text."""
+        """Return the options that make :class:`validation.grid.TimeStepped` this twin, as text."""
         if isinstance(self.scheme, Continuous):
             return ()
         target = self.scheme.target(time_step, self.number, **self._back)
@@ -317,9 +317,9 @@ class Twin:
         *,
         refused: list[str] | None = None,
     ) -> Answer | None:
-        """Return what it says of a problem, None if it cannot run it, or has far more spikes than were recorded.
+        """Return the twin's answer to a problem; None if it cannot run it, or has far more spikes than were recorded.
 
-        Why it cannot is added to ``refused``.
+        The reason is added to ``refused``.
         """
         bounded = problem
         if problem is not evidence.problem:
@@ -338,6 +338,6 @@ class Twin:
 def spikes_off(
     evidence: Evidence, scheme: Scheme, problem: es.Problem, flaws: Flaws = NONE, number: str = "float64"
 ) -> int | None:
-    """Return how many spikes a scheme gets otherwise, None if it cannot run the problem."""
+    """Return how many spikes of a scheme differ from the record; None if it cannot run the problem."""
     answer = Twin(scheme, number=number).answer(evidence, replace(problem, loss=None), flaws)
     return None if answer is None else mismatch(evidence, answer.spikes)

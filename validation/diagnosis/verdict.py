@@ -1,4 +1,4 @@
-"""Diagnose a record: the questions, in their order."""
+"""Diagnose a record: the questions in their order."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from validation.oracle import oracle
 ROUNDING = math.sqrt(float(np.finfo(np.float64).eps))
 """Relative error within which float64 implementations agree."""
 MOST_NAMES = 12
-"""Guesses of which it is looked whether they have the recorded numbers, too."""
+"""Most guesses at spikes whose numbers are compared with the recorded ones, too."""
 PATIENCE = 20.0
-"""For how long guesses are tried, in seconds of a usual machine, unless told otherwise."""
+"""For how long guesses are tried by default, in seconds of a usual machine."""
 SETTINGS = 8
-"""Of a published implementation, so few that none is a guess: any may be what a few spikes come from."""
+"""So few settings of a published implementation that each may be named on a few spikes alone."""
 MOST_TOLD = 6
-"""Of what may be right by chance, at most."""
+"""Most names that are told of what may be right by chance."""
 RIVALS = 4
-"""Names that explain as much as the first, of which at most so many are told."""
+"""Most other names that are told if they explain as much as the first."""
 PAIRED = 3
-"""Guesses at spikes beside each of which another is looked for on the way back."""
+"""Guesses at spikes for each of which another error is searched for on the way back."""
 MANY = 20
-"""Spikes that a guess puts right at least to be believed though loss and gradients are off."""
+"""Fewest spikes that a guess has to put right to be believed although loss and gradients are off."""
 FINE = 64
-"""Parts of the window within which times are told apart in continuous time."""
+"""Parts of the window: times in continuous time are told apart by one part."""
 
 
 def diagnose(
@@ -61,24 +61,24 @@ def diagnose(
     patience: float = PATIENCE,
     exact: records.Record | None = None,
 ) -> Diagnosis:
-    """Say what explains how a record differs from the exact solution.
+    """Say what explains the difference of a record from the exact solution.
 
     Parameters
     ----------
     problem : Problem
         What the implementation was given.
     record : eventsolve.io.records.Record
-        What it computed: any of spikes, loss values and gradients. With a ``time_step`` it is held against twins on a
-        clock, too.
+        What it computed: any of spikes, loss values and gradients. With a ``time_step`` it is also compared with twins
+        on a clock.
     tolerance : float
         Relative error of numbers, and of times against t_end, within which an implementation equals the exact solution.
     window : float, optional
         Seconds by which a spike may be off in continuous time; by default ``tolerance`` times t_end.
     patience : float
-        For how long guesses are tried, in seconds of a usual machine: what they cost is counted, not timed, so that a
-        verdict is the same everywhere. Those for which not enough was left are counted in ``untried``.
+        For how long guesses are tried, in seconds of a usual machine. Their cost is counted, not timed, so that a
+        verdict is the same everywhere. Guesses for which too little was left are counted in ``untried``.
     exact : eventsolve.io.records.Record, optional
-        What :func:`validation.oracle.oracle` gives of the problem, if it is there already.
+        The result of :func:`validation.oracle.oracle` for the problem, if it is already there.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def diagnose(
 
 
 def _continuous(problem: es.Problem, record: records.Record, window: float, tolerance: float) -> Evidence:
-    """Return what a record says beside the exact solution, whose times are told apart by parts of a window."""
+    """Return the evidence of a record in continuous time, where times are told apart by parts of a window."""
     window = max(window, problem.t_end * 2.0**-40)
     solution, computed = (
         problem.solution.spikes,
@@ -150,7 +150,7 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         and not any(map(len, evidence.spikes.values()))
         and any(map(len, truth.spikes.values()))
     ):
-        name = "no neuron spikes at all, which any network does that is wrong enough"
+        name = "no neuron spikes at all, as in any network that is wrong enough"
         return Diagnosis("unexplained", name, 0.0, "spikes of all populations")
     bases, refused = forward.bases(evidence)
     fits_grid = not evidence.clocked or on_grid(evidence.record, evidence.time_step)
@@ -204,18 +204,18 @@ def _refused(reasons: Sequence[str]) -> str:
     """Say why no scheme runs a problem."""
     first = reasons[0] if reasons else "none is tried"
     others = sum(reason != first for reason in reasons)
-    more = f" ({others} schemes refuse it for another such reason)" if others else ""
-    return f"no scheme on a clock that is known here runs this problem: {first}{more}"
+    more = f" ({others} schemes refuse it for other reasons)" if others else ""
+    return f"no known scheme on a clock can run this problem: {first}{more}"
 
 
 def _varied(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], work: Work) -> Diagnosis | None:
-    """Judge beside schemes that are less usual, if one has the spikes."""
+    """Judge with less usual schemes, if one has the recorded spikes."""
     schemes = forward.varied(evidence, bases)
     return _numbers(evidence, truth, schemes, work) if schemes else None
 
 
 def _numbers(evidence: Evidence, truth: Answer, schemes: Sequence[Scheme], work: Work) -> Diagnosis:
-    """Judge loss and gradients where the spikes are those of some schemes."""
+    """Judge loss and gradients if some schemes have the recorded spikes."""
     if not evidence.numbers:
         return _explained(evidence, truth, None, [Twin(scheme) for scheme in schemes])
     usual = every = backward.fits(evidence, schemes, evidence.problem)
@@ -283,7 +283,7 @@ def _named(
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """What gives a scheme the recorded spikes, and how its numbers fit then."""
+    """What gives a scheme the recorded spikes, and how well its numbers then fit."""
 
     moved: forward.Moved
     fits: Sequence[backward.Fit]
@@ -301,7 +301,7 @@ class _Ranked:
 
     @property
     def confirmed(self) -> bool:
-        """Whether gradients tell it, which are other numbers with any other state at any spike."""
+        """Whether gradients confirm it: they would change with any state at any spike."""
         if not self.fits or (self.off and not self.besides):
             return False
         numbers = self.moved.evidence.numbers
@@ -309,7 +309,7 @@ class _Ranked:
 
     @property
     def believed(self) -> bool:
-        """Whether it leaves nothing, or puts so many spikes right that what it leaves has another reason."""
+        """Whether it leaves nothing, or puts so many spikes right that the rest must have another reason."""
         if not self.off or self.besides:
             return self.confirmed or self.moved.alone
         return self.moved.moves >= MANY and self.moved.alone
@@ -320,7 +320,7 @@ def _order(ranked: _Ranked) -> tuple[int, float]:
 
 
 def _ranked(found: Sequence[forward.Moved]) -> list[_Ranked]:
-    """Return what has the recorded numbers, too, first."""
+    """Rank what gives the recorded spikes; what also gives the recorded numbers comes first."""
     ranked = []
     for moved in found[:MOST_NAMES]:
         fits = _fits(moved)
@@ -343,7 +343,7 @@ def _fits(moved: forward.Moved) -> list[backward.Fit]:
 
 
 def _with_another(found: Sequence[_Ranked], work: Work) -> Iterator[_Ranked]:
-    """Yield what gives a scheme the recorded spikes, with what else is wrong on the way back if that leaves nothing."""
+    """Yield what gives the recorded spikes together with another error on the way back, if both leave nothing."""
     for ranked in found[:PAIRED]:
         moved = ranked.moved
         if not ranked.off or moved.number != "float64":
@@ -383,7 +383,7 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
 
 
 def _undecided(why: str, ranked: Sequence[_Ranked]) -> Diagnosis:
-    """Tell side by side what may be right by chance."""
+    """Tell side by side explanations that may be right by chance."""
     names = list(dict.fromkeys(r.moved.name for r in ranked))
     more = f"; and {len(names) - MOST_TOLD} others" if len(names) > MOST_TOLD else ""
     best = ranked[0]
@@ -431,7 +431,7 @@ def _costs(evidence: Evidence, truth: Answer, twin: Answer | None) -> str:
 
 
 def _told_apart(evidence: Evidence, bases: Sequence[forward.Base]) -> float:
-    """Return how many settings of an implementation the spikes tell apart, where nothing else does."""
+    """Return how many settings of an implementation spikes tell apart, if there is nothing but spikes."""
     if evidence.numbers or not evidence.clocked or not bases:
         return math.inf
     return max(SETTINGS, 2.0 ** (min(bases, key=lambda base: base.off).facts - forward.SURE))
@@ -465,7 +465,7 @@ def _published(evidence: Evidence, truth: Answer, work: Work, told: float = math
 
 
 def _alike(names: Sequence[str]) -> str:
-    """Say which other settings compute the same, or how many they are."""
+    """Say which other settings compute the same, or how many there are."""
     if len(names) > RIVALS:
         return f"; {len(names)} other settings compute the same, such as: {names[0]}"
     return "".join(f"; or: {name}" for name in names)
@@ -502,14 +502,14 @@ def _unexplained_numbers(
 
 
 def _beside_step(evidence: Evidence, truth: Answer, best: backward.Fit) -> str:
-    """Say if what is off is less than what the time step costs: a way back that is not known here looks so, too."""
+    """Say so if the difference is less than the effect of the time step: an unknown way back may cause it, too."""
     moved = {place: _apart(best.answer, truth, place) for place in best.off}
     if any(not _off(evidence, best.answer, place) <= by for place, by in moved.items()):
         return ""
     costs = ", ".join(f"{100 * by:.3g} %" for by in moved.values())
     return (
-        f", less than the {costs} that a time step of {evidence.time_step * 1e3:g} ms costs: a way back that is not "
-        "known here, or a fault too small to tell from one; a finer step tells them apart"
+        f", less than the {costs} that a time step of {evidence.time_step * 1e3:g} ms costs: an unknown way back, or a "
+        "fault too small to tell from one; a finer step tells them apart"
     )
 
 
@@ -529,7 +529,7 @@ def _apart(answer: Answer, truth: Answer, place: Place) -> float:
 def _unexplained_spikes(
     evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], untried: int
 ) -> Diagnosis:
-    """Say where spikes part first, and whether all of them are about where the time step allows."""
+    """Say where spikes part first, and whether all of them are as near as the time step allows."""
     if not evidence.clocked:
         return _first_spike(evidence, untried)
     nearest = bases[0]
@@ -537,8 +537,8 @@ def _unexplained_spikes(
     near = ""
     if beside:
         near = (
-            "; every spike is within a step per layer of it, as a scheme that is not known here would have it, or a "
-            "fault too small to tell from one; a finer step tells them apart"
+            "; every spike is within a step per layer of it, as with an unknown scheme, or a fault too small to tell from "
+            "one; a finer step tells them apart"
         )
         off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
         twin = Twin(nearest.scheme)
@@ -566,11 +566,11 @@ def _unexplained_spikes(
                     settings=Twin(nearest.scheme).settings(evidence.time_step),
                     untried=untried,
                 )
-    return Diagnosis("unexplained", "nothing that is known here explains it", 0.0)
+    return Diagnosis("unexplained", "nothing known explains it", 0.0)
 
 
 def _first_spike(evidence: Evidence, untried: int) -> Diagnosis:
-    """Say which spike parts first from the exact ones."""
+    """Say which spike first parts from the exact ones."""
     problem = evidence.problem
     computed = {name: evidence.record.spikes[name] for name in evidence.spikes}
     depth = depths(problem.network.populations, problem.network.projections)
@@ -578,14 +578,12 @@ def _first_spike(evidence: Evidence, untried: int) -> Diagnosis:
         problem.solution.spikes, computed, evidence.within * evidence.time_step, depth
     )
     if first is None:  # within the rounding of the window
-        return Diagnosis(
-            "unexplained", "spikes are off by about as much as they may be", 0.0, untried=untried
-        )
+        return Diagnosis("unexplained", "spikes are off by about the tolerance", 0.0, untried=untried)
     return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}", untried=untried)
 
 
 def _is_beside(evidence: Evidence, base: forward.Base) -> bool:
-    """Say whether every spike is one of a scheme's, moved by a step for each layer before it and one more at most."""
+    """Say whether every spike is one of a scheme's, moved by at most one step, and one more per layer before it."""
     network = evidence.problem.network
     depth = depths(network.populations, network.projections)
     for name, rows in evidence.spikes.items():

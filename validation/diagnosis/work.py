@@ -1,4 +1,4 @@
-"""How much guesses may cost: counted, never timed, so that a verdict is the same on every machine."""
+"""The cost of guesses, which is counted and never timed, so that a verdict is the same on every machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from eventsolve.testing import plain_adjoint
 from validation.diagnosis.evidence import Evidence
 
 CALL = 2e-3
-"""What a run costs before its first step, in seconds of a usual machine, as all of the following."""
+"""Cost of a run before its first step, in seconds of a usual machine, as are the costs below."""
 STEP = 1.5e-9
-"""A step of a neuron, forward."""
+"""Cost of a step of a neuron, forward."""
 EVENT = 1e-9
-"""A packet at a synapse, on a clock."""
+"""Cost of a packet at a synapse, on a clock."""
 BACK = 4
-"""A run back, which goes forward again first, in runs forward."""
+"""Cost of a run backward, which repeats the run forward, in runs forward."""
 SOLVED = 2e-7
-"""A packet at a synapse of the exact solver, forward."""
+"""Cost of a packet at a synapse of the exact solver, forward."""
 PLAIN = 1e-5
-"""A step of the adjoint event by event."""
+"""Cost of a step of the adjoint event by event."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Work:
     left : float
         Seconds of a usual machine.
     untried, tried : int
-        Guesses for which not enough was left, and those for which there was.
+        How many guesses there was no work left for, and how many were tried.
     """
 
     left: float
@@ -39,7 +39,7 @@ class Work:
     tried: int = 0
 
     def allows(self, cost: float, guesses: int = 1) -> bool:
-        """Take a cost off what is left and return True, or count what it is for as untried."""
+        """Subtract a cost and return True if enough is left; else count the guesses as untried and return False."""
         if cost > self.left:
             self.left, self.untried = 0.0, self.untried + guesses
             return False
@@ -49,7 +49,7 @@ class Work:
 
 
 def cost(evidence: Evidence, *, back: bool = False) -> float:
-    """Return what running the problem of some evidence once costs, forward alone or forward and ``back``."""
+    """Return the cost of running the problem of some evidence once, forward only, or forward and ``back``."""
     problem = evidence.problem
     packets = _packets(evidence)
     if not evidence.clocked:
@@ -61,7 +61,7 @@ def cost(evidence: Evidence, *, back: bool = False) -> float:
 
 
 def _packets(evidence: Evidence) -> float:
-    """Return how many packets arrive at synapses, about, by the spikes that are recorded or given."""
+    """Return about how many packets arrive at synapses, estimated from the recorded and given spikes."""
     problem: es.Problem = evidence.problem
     spikes = {name: trains.n_spikes for name, trains in problem.inputs.items()}
     spikes |= {name: len(rows) for name, rows in evidence.spikes.items()}

@@ -1,4 +1,4 @@
-"""Ways in which right results are written down otherwise: units, numbering, what is left out, factors, layouts."""
+"""Ways to write right results down otherwise: other units, numbering, factors or layouts, or parts left out."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ UNITS = {
     1e-6: "times in microseconds: 1e6 times the seconds",
     1e6: "times too small by 1e6",
 }
-"""By what recorded times are to be multiplied, and what that says."""
+"""Factors for recorded times, and what each means."""
 PLAIN_FACTOR = "a common factor of"
-"""Which no convention explains."""
+"""Begins the name of a factor that no convention explains."""
 NEARLY = 0.1
-"""Of what is off, at most, that an explanation leaves."""
+"""Largest part of what is off that an explanation may leave."""
 FEW = 3
-"""Spikes that may be lost, or too many, one by one."""
+"""Most spikes that may be lost or extra, one by one."""
 MOST_NEURONS = 400
-"""Of a population whose order of neurons is searched for."""
+"""Largest population whose order of neurons is searched for."""
 
 
 # -- spikes ----------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def rewritings(evidence: Evidence) -> Iterator[Rewriting]:
 def _rewriting(
     name: str, where: str, evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Rewriting]:
-    """Yield a rewriting by which spikes of populations have other times, neurons or samples, if it is one."""
+    """Yield a rewriting that changes times, neurons or samples of spikes, if the result is valid."""
     try:
         told = rewritten(evidence, columns)
     except ValueError:  # two spikes of a neuron at one time, or one before the start
@@ -109,7 +109,7 @@ def _rewriting(
 
 
 def rewritten(evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]) -> Evidence:
-    """Return what is recorded if spikes of populations have other times, neurons or samples; dL/dt goes with them."""
+    """Return the evidence with other times, neurons or samples of spikes; dL/dt moves with its spikes."""
     record = evidence.record
     spikes, of_times = dict(record.spikes), dict(record.spike_times)
     for name, changed in columns.items():
@@ -129,7 +129,7 @@ def rewritten(evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]) -> E
 
 
 def lost_or_extra(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str, str] | None:
-    """Say which few spikes a record lacks, or has beside all of a scheme's, if all else is as it is with them."""
+    """Say which few spikes of a scheme a record lacks, or which few extra ones it has, if nothing else differs."""
     lacking, more = [], []
     for name, rows in evidence.beside(said).items():
         mine, theirs = (set(map(tuple, r.tolist())) for r in (rows, said[name]))
@@ -154,9 +154,11 @@ def lost_or_extra(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str
     )
     count = "one spike is" if len(off) == 1 else f"{len(off)} spikes are"
     if more:
-        words = f"{count} written down too many, of which nothing comes"
+        words = f"{count} written down without any effect"
     elif acted:
-        words = f"{count} not written down, of which all is there that comes of {'it' if len(off) == 1 else 'them'}"
+        words = (
+            f"{count} not written down, while all of {'its' if len(off) == 1 else 'their'} effects are there"
+        )
     else:
         words = f"{count} missing, not sent or not written down"
     where = ", ".join(dict.fromkeys(name for name, *_ in off))
@@ -166,9 +168,9 @@ def lost_or_extra(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str
 def left_out(
     evidence: Evidence, got: Mapping[str, Integers], said: Mapping[str, Integers]
 ) -> tuple[str, str] | None:
-    """Say which pattern of spikes a record leaves out, if it has no other ones, and of what.
+    """Say which pattern of spikes a record leaves out, and of what, if it has no other spikes.
 
-    That neurons spike and nothing of it is written down is seen from what comes of their spikes, or from the numbers.
+    Spikes that are not written down show in what they cause downstream, or in the numbers.
     """
     ends = [rows[:, 1].max() for rows in got.values() if rows.size]
     if ends:
@@ -255,7 +257,7 @@ class Convention:
 
 
 def _comparable(evidence: Evidence, answer: Answer, place: Place) -> bool:
-    """Say whether an answer has numbers there that are not all 0, and the record finite ones of the same shape."""
+    """Say whether an answer has numbers other than 0 at a place, and the record finite ones of the same shape."""
     if place not in answer.numbers or answer.scale[place] == 0:
         return False
     got = evidence.numbers[place]
@@ -380,7 +382,7 @@ def _candidates(evidence: Evidence, answer: Answer, place: Place) -> Iterator[tu
 
 
 def sparse_synapses(evidence: Evidence, place: Place) -> Synapses | None:
-    """Return target and source of each number of a sparse projection, None for other numbers."""
+    """Return target and source of each number of a sparse projection; None for other numbers."""
     quantity, where = place
     if quantity not in ("weight", "delay") or isinstance(where, str):
         return None
@@ -388,7 +390,7 @@ def sparse_synapses(evidence: Evidence, place: Place) -> Synapses | None:
 
 
 def label(place: Place) -> str:
-    """Return a quantity and its place for sentences."""
+    """Return a quantity and its place in words."""
     quantity, where = place
     if quantity == "loss":
         return "loss"

@@ -1,6 +1,6 @@
 """Loihi 2 by the integers that Lava computes, from a network to a NetX file, with each of its roundings to be left out.
 
-Files, each importing only from those before it: ``program`` (layers of integers), ``kernels`` (what is compiled),
+Each file imports only from those before it: ``program`` (layers of integers), ``kernels`` (what is compiled),
 ``running``, ``netx`` (files), ``causes`` (what can be left out), ``quantities`` (a network in the chip's quantities),
 ``exporting``, ``target``.
 """

@@ -1,4 +1,4 @@
-"""What Lava, or the chip, recorded, as a record that ``eventsolve-validate check`` takes."""
+"""A record for ``eventsolve-validate check`` of what Lava, or the chip, computed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def record(
     ----------
     name : str
     problem : Problem
-        What was run, its inputs as they were meant.
+        What was run, with the inputs before rounding.
     exported : Export
         What was put on the chip.
     spikes : mapping of str to array_like, (n_samples, n_rows, n) or (n_rows, n)
-        Of populations: what a probe of ``s_out`` has, row k of step k + 1. There is one row more than steps in the
-        problem, and the first row is time 0.
+        By population, the values of a monitor of ``s_out``: row k is step k + 1. There is one row more than the problem
+        has steps; the first row is time 0.
     voltages : mapping of str to array_like, as spikes
-        v of readouts, as integers, after each step.
+        By readout, v after each step, as integers.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What sets Loihi 2 apart from the exact network, piece by piece: each can be left out, to see what it does."""
+"""The differences between Loihi 2 and the exact network: each can be left out, to see what it does."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MEANINGS = {
     "delays": "delays are whole steps",
     "limits": "currents turn over, and voltages end, at 24 bits",
 }
-"""What each does, in a sentence. Without ``grid`` the network that is left is solved exactly, in continuous time, and
+"""What each cause does, in a sentence. Without ``grid`` the remaining network is solved exactly in continuous time, and
 ``truncation`` and ``limits``, which belong to steps, do nothing."""
 
 ALL = tuple(MEANINGS)
 PARAMETERS = ("kernel", "weight_rounding", "weight_clipping", "decays", "threshold", "delays")
-"""Those that are errors of parameters: with them alone, the network that a program stands for is solved exactly."""
+"""The causes that are errors of parameters: with only these, the network that a program stands for is solved exactly."""
 
 
 def checked(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names of causes, in their order, or raise a ValueError for one that is none."""
+    """Return names of causes in their order, or raise a ValueError for an unknown name."""
     given = set(names)
     unknown = sorted(given - set(ALL))
     if unknown:

@@ -1,4 +1,4 @@
-"""The commands ``export``, which writes a network as a NetX file, and ``loihi2``, which says what it needs there."""
+"""The commands ``export``, which writes a network as a NetX file, and ``loihi2``, which finds time step and bits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from validation.loihi2.recommendation import Tried
 
 NEEDED = {"time_step": 1e-3}
-"""Options of the target that are taken where none are given."""
+"""Options of the target that are used if they are not given."""
 
 
 def export(
@@ -40,16 +40,14 @@ def export(
     ] = None,
     misread: Annotated[
         bool,
-        typer.Option(
-            "--misread", help="Write what lava-dl reads otherwise than it is meant, for other loaders."
-        ),
+        typer.Option("--misread", help="Write a file for other loaders even if lava-dl would misread it."),
     ] = False,
     seed: Seed = 42,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Export a network to integers, say what each rounding did, and write them as a file.
+    """Export a network to integers, report what each rounding did, and write a file.
 
-    Exits with 2 if the target cannot hold the network: the sentence says what of it.
+    Exits with 2 if the target cannot hold the network; the message says why.
     """
     from validation import registry
     from validation.loihi2.netx import write_netx
@@ -87,7 +85,7 @@ def export(
 def _network(
     source: str, target: str, options: list[str] | None, seed: int
 ) -> tuple[es.Network, dict[str, str]]:
-    """Return the network that is meant, and options of the target."""
+    """Return the network that a source names, and options of the target."""
     from validation import registry
     from validation.check import network_in
     from validation.tasks.yin_yang import checkpoint
@@ -116,7 +114,7 @@ def loihi2(
     wanted: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="How much of what is named by --of has to agree with the exact network."
+            min=0, max=1, help="The share of what --of names that has to agree with the exact network."
         ),
     ] = 0.95,
     of: Annotated[
@@ -131,10 +129,11 @@ def loihi2(
     seed: Seed = 42,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say which time step and how many bits a network needs on Loihi 2, and what rounding does to it.
+    """Find the time step and the bits that a network needs on Loihi 2, and report what rounding does to it.
 
-    Steps are tried unless one is given, as a finer one is not a better one there; the fewest bits of each layer are
-    sought at each, and the cheapest in bytes is said. Exits with 1 if no bits are enough, with 2 if no step can be run.
+    Unless a time step is given, several are tried, since a finer one is not better there. For each, the fewest bits of
+    each layer are searched for, and the setting with the fewest bytes is reported. Exits with 1 if no bits are enough,
+    with 2 if no step can be run.
     """
     from validation.loihi2.quantities import least_time_step
     from validation.loihi2.recommendation import STEPS, Wanted, best_step, cheapest, over_steps
@@ -173,7 +172,7 @@ def loihi2(
     typer.echo(f"thresholds fit 17 bits at steps of {least:.3g} s and more")
     if bits is None:
         held = best.target.name.split(", ")[2]
-        typer.echo(f"{held} are not enough for {wanted:.0%} of {of} at any of these steps")
+        typer.echo(f"{held} are not enough for {wanted:.0%} of {of} at any of these time steps")
         raise typer.Exit(exits.DIFFERS)
     typer.echo(f"cheapest with {wanted:.0%} of {of}: {_line(bits)}")
 

@@ -30,14 +30,14 @@ from validation.loihi2.quantities import (
 
 @dataclass(frozen=True)
 class Rounding:
-    """What became of the weights of a projection; weights and errors in quanta.
+    """The effect of rounding on the weights of a projection; weights and errors in quanta.
 
     Attributes
     ----------
     n_synapses, n_clipped, n_zeroed, n_altered : int
-        How many there are, were beyond the largest, became 0, and are made others by lava-dl than they were meant.
+        How many synapses there are, how many weights were clipped, became 0, and are changed by lava-dl.
     rms_weight, rms_error : float
-        Of the weights before they were rounded, and of what rounding, clipping and altering changed.
+        Root mean square of the weights before rounding, and of their changes by rounding, clipping and lava-dl.
     """
 
     n_synapses: int
@@ -59,7 +59,7 @@ class Export(Frozen):
     program : Program
         Its notes are warnings, in a sentence each.
     quanta : mapping of str to float
-        Of each population, a weight unit in the unit of the network's voltages; :data:`LSB` of a state are one.
+        By population, a weight unit in the unit of the network's voltages; it is :data:`LSB` units of a state.
     roundings : mapping of (pre, post) to Rounding
     tau_mem, tau_syn : mapping of str to ndarray of float64, (n,)
         Seconds, those that the decays stand for.
@@ -74,7 +74,7 @@ class Export(Frozen):
     tau_syn: dict[str, Reals]
 
     def dequantized(self) -> Network:
-        """Return the network that the program stands for, in continuous time, with the names of the one it is of."""
+        """Return the network in continuous time that the program stands for, with the original names."""
         on = PARAMETERS
         return network_of_parts(self.network, parts_of(self.network, self.settings, on), self.settings, on)
 
@@ -116,13 +116,13 @@ def export(network: Network, settings: Settings) -> Export:
     Raises
     ------
     ValueError
-        If Loihi 2 or NetX cannot represent the network: the sentence says what.
+        If Loihi 2 or NetX cannot represent the network; the message says why.
     """
     return export_of(network, settings, parts_of(network, settings))
 
 
 def export_of(network: Network, settings: Settings, parts: tuple[Part, ...]) -> Export:
-    """Return the program of a network whose quantities all causes have rounded."""
+    """Return the program of a network from its parts, which all causes have rounded."""
     notes: list[str] = []
     roundings = {}
     for part in parts:
@@ -163,7 +163,7 @@ def _warnings(part: Part, roundings: dict[Key, Rounding]) -> list[str]:
         key, meant = wire.projection.key, wire.meant
         if meant.size and (meant.min() >= 0 or meant.max() <= 0):
             said.append(
-                f"weights of {arrow(key)} are of one sign, of which mlGeNN's exporter fails"
+                f"weights of {arrow(key)} are of one sign, at which mlGeNN's exporter fails"
                 + (f" and lava-dl changes {roundings[key].n_altered}" if roundings[key].n_altered else "")
                 + "."
             )
@@ -182,8 +182,8 @@ def _warnings(part: Part, roundings: dict[Key, Rounding]) -> list[str]:
 def network_of(program: Program, time_step: float, *, quanta: float | Sequence[float] = 1.0) -> Network:
     """Return the network that a program stands for, in continuous time.
 
-    At steps its solution is what the chip computes, but for the grid, on which the chip sees spikes late, for states
-    that are whole numbers, and for their 24 bits.
+    At the time steps its solution is what the chip computes, except that the chip sees spikes late, on the grid, and
+    holds states as whole numbers of 24 bits.
 
     Parameters
     ----------
@@ -197,8 +197,8 @@ def network_of(program: Program, time_step: float, *, quanta: float | Sequence[f
     Raises
     ------
     ValueError
-        If a decay is none or whole, which is no time constant, weights are shifted after they are summed, or a layer
-        has initial states or resets.
+        If a decay is 0 or 4096, to which no time constant corresponds, if weights are shifted after they are summed, or
+        if a layer has initial states or resets.
     """
     dt = duration("time_step", time_step)
     units = [float(q) for q in np.broadcast_to(np.asarray(quanta, float), len(program.layers))]
@@ -209,10 +209,14 @@ def network_of(program: Program, time_step: float, *, quanta: float | Sequence[f
     for k, (layer, unit) in enumerate(zip(program.layers, units, strict=True)):
         name = f"layer{k}"
         if layer.u0.any() or layer.v0.any() or layer.reset_interval:
-            raise ValueError(f"layer {k} has initial states or resets, which a network has not")
+            raise ValueError(
+                f"layer {k} has initial states or periodic resets, which a network does not have"
+            )
         for what, decay in (("du", layer.du + 1), ("dv", layer.dv)):
             if ((decay == 0) | (decay == DECAY)).any():
-                raise ValueError(f"{what} of layer {k} is none or all of a state, which is no time constant")
+                raise ValueError(
+                    f"{what} of layer {k} leaves all or nothing of a state, as no time constant does"
+                )
         if not all(m.linear for m in layer.matrices) or layer.ff.num_message_bits:
             raise ValueError(
                 f"weights of layer {k} are shifted after they are summed, or multiplied by payloads"
@@ -222,7 +226,7 @@ def network_of(program: Program, time_step: float, *, quanta: float | Sequence[f
         silent = layer.vth > LARGEST_THRESHOLD
         if silent.any() and not silent.all():
             raise ValueError(
-                f"some neurons of layer {k} can fire and others cannot: a population is of one kind"
+                f"some neurons of layer {k} can fire and others cannot, but a population has neurons of one kind"
             )
         neuron = (
             es.LI(tau_mem, tau_syn, v_leak=leak)
@@ -234,7 +238,7 @@ def network_of(program: Program, time_step: float, *, quanta: float | Sequence[f
         network.connect(before, name, scale * layer.ff.effective, delay=layer.ff.delays * dt)
         if layer.rec is not None:
             if silent.all():
-                raise ValueError(f"layer {k} is recurrent, and never fires")
+                raise ValueError(f"layer {k} is recurrent but never fires")
             network.connect(name, name, scale * layer.rec.effective, delay=layer.rec.delays * dt)
         before = name
     return network

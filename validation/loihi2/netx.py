@@ -1,6 +1,6 @@
-"""NetX files of lava-dl: what Lava makes of one, as a program, and back.
+"""NetX files of lava-dl, read as programs and written from them.
 
-Read as lava-nc 0.10.0 and lava-dl 0.6.0 read them, what they read wrongly included. The extra ``h5py``.
+Files are read as lava-nc 0.10.0 and lava-dl 0.6.0 read them, with their misreadings. Needs the extra ``h5py``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MATCHING = (
     r"|neuron/(type|iDecay|vDecay|vThMant|refDelay))"
 )
 _SYNAPSE_BYTES = 96
-"""What a synapse takes on its way from the file to a program: 64-bit copies of its weight and delay."""
+"""Memory that a synapse takes while a file is read: 64-bit copies of its weight and delay."""
 
 Arrays = Mapping[str, Any]
 
@@ -47,20 +47,20 @@ def read_netx(
     ----------
     path : path
     reset_interval, reset_offset : int
-        As NetX takes them: layer i, from 0, is set to 0 in steps k, from 1, with k mod reset_interval =
-        (reset_offset + 1 + i) mod reset_interval; never with an interval of 0.
+        As in NetX: layer i, counted from 0, is reset in the steps k, counted from 1, with k mod reset_interval =
+        (reset_offset + 1 + i) mod reset_interval; with an interval of 0 it is never reset.
     max_bytes : int
-        What reading may take: the file, what it declares to hold, and the program.
+        Largest memory for reading: the file, the arrays that it declares, and the program.
 
     Returns
     -------
     Program
-        Its notes say what lava-dl changes or does not read.
+        Its notes say what lava-dl changes or ignores.
 
     Raises
     ------
     ValueError
-        If the file is none, or one that lava-dl does not load or this package does not run.
+        If it is no NetX file, or one that lava-dl does not load or this package does not run.
     OSError
         If it cannot be opened.
     ImportError
@@ -90,12 +90,12 @@ def read_netx(
 
 
 def program_of(arrays: Arrays, budget: Budget | None = None) -> Program:
-    """Return what lava-dl makes of the datasets of a file, by path.
+    """Return the program that lava-dl makes of the datasets of a file, which are given by path.
 
     Raises
     ------
     ValueError
-        If it makes nothing of them.
+        If lava-dl does not load them.
     """
     budget = budget or Budget(MAX_BYTES)
     groups: dict[int, dict[str, Any]] = {}
@@ -105,9 +105,7 @@ def program_of(arrays: Arrays, budget: Budget | None = None) -> Program:
             raise ValueError(f"groups of layers must be called 0, 1, ...; got {shown(called)}")
         groups.setdefault(int(called), {})[rest] = values
     if not groups or sorted(groups) != list(range(len(groups))):
-        raise ValueError(
-            f"it must have groups layer/0, layer/1, ... one after the other; got {sorted(groups)}"
-        )
+        raise ValueError(f"it must have groups layer/0, layer/1, ... without gaps; got {sorted(groups)}")
     layers: list[Layer] = []
     notes: list[str] = []
     n_before = 0
@@ -157,8 +155,8 @@ def _layer(
         if rec is not None:
             if delay.shape != rec.shape:
                 raise ValueError(
-                    f"{where}/delay of a dense_rec layer must have the shape of weight_rec, {rec.shape}, for lava-dl "
-                    f"uses it for both; got {delay.shape}"
+                    f"{where}/delay of a dense_rec layer must have the shape of weight_rec, {rec.shape}, since lava-dl "
+                    f"uses it for both matrices; got {delay.shape}"
                 )
             delays = [delay, delay]
             if weight_exp:
@@ -199,15 +197,15 @@ def _layer(
 def netx_weights(
     matrices: list[Integers], where: str, notes: list[str] | None = None
 ) -> tuple[list[Integers], int, int]:
-    """Return the matrices of a layer, which share one scale, shifted as NetX shifts them, its exponent and bits.
+    """Return the matrices of a layer, which share a scale, shifted as NetX shifts them, with exponent and bits.
 
-    Everything is arranged so that the shift is exact and integers -128..127 of mixed signs survive; where no weight is
-    positive, the largest may not. ``notes`` gets a sentence on weights that are clipped.
+    The shift is exact, and integers -128..127 of mixed signs survive it; if no weight is positive, the largest may not
+    survive. ``notes`` receives a sentence on weights that are clipped.
 
     Raises
     ------
     ValueError
-        If all weights are 0, or one sign's are beyond 255: lava-dl fails, or shifts by a negative number.
+        If all weights are 0, or weights of one sign exceed 255: lava-dl fails, or shifts by a negative number.
     """
     flat = np.concatenate([m.ravel() for m in matrices])
     low, high = int(flat.min()), int(flat.max())
@@ -298,20 +296,20 @@ def _per_neuron(given: Any, name: str, size: int) -> Integers:
 def write_netx(program: Program, path: str | os.PathLike[str], *, misread: bool = False) -> None:
     """Write a program as a NetX file, which lava-dl reads as the same program.
 
-    Intervals of resets are not in a NetX file: they are given to NetX.
+    A NetX file does not hold reset intervals: they are given to NetX when it loads the file.
 
     Parameters
     ----------
     program : Program
     path : path
     misread : bool
-        Write it even if lava-dl 0.6.0 would make another program of it, as of recurrent delays: for other loaders.
+        Write the file for other loaders even if lava-dl 0.6.0 would read another program, as with recurrent delays.
 
     Raises
     ------
     ValueError
-        If NetX has no place for something: weights that are no whole numbers of weight units, initial states, graded
-        inputs, biases that are no whole weight units; or, unless ``misread``, lava-dl would make another program of it.
+        If NetX cannot hold the program: weights or biases are no whole weight units, or there are initial states or
+        graded inputs; or, unless ``misread``, if lava-dl would read another program.
     OSError
         If the file cannot be written.
     ImportError
@@ -342,7 +340,7 @@ def write_netx(program: Program, path: str | os.PathLike[str], *, misread: bool 
 
 
 def arrays_of(program: Program) -> dict[str, Any]:
-    """Return the datasets of a NetX file by path; raises a ValueError for what NetX has no place for."""
+    """Return the datasets of a NetX file by path; raise a ValueError for what NetX cannot hold."""
     arrays: dict[str, Any] = {"layer/0/type": "input", "layer/0/shape": np.array([program.n_inputs])}
     for k, layer in enumerate(program.layers):
         where = f"layer/{k + 1}"
@@ -386,12 +384,12 @@ def arrays_of(program: Program) -> dict[str, Any]:
 
 
 def _brief(values: Integers) -> Any:
-    """Return one number where all are the same."""
+    """Return one number if all are the same."""
     return np.int32(values[0]) if (values == values[0]).all() else values.astype(np.int32)
 
 
 def _acting(layer: Layer) -> tuple[Any, ...]:
-    """Return the weights as they act, and the delays; nothing of a matrix that is not there."""
+    """Return the effective weights and the delays, empty for a missing matrix."""
     own = layer.matrices
     return (
         *(own[k].effective if k < len(own) else np.empty(0) for k in (0, 1)),

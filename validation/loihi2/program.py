@@ -1,6 +1,6 @@
-"""What Loihi 2 is told to compute: layers of integers, as Lava's LIF, Dense and DelayDense take them.
+"""Programs for Loihi 2: layers of integers, as Lava's LIF, Dense and DelayDense take them.
 
-A weight unit is what the threshold is counted in, too; states count in 64ths of it (:data:`LSB`).
+Thresholds are counted in weight units; states are counted in 64ths of a weight unit (:data:`LSB`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from eventsolve.typing import Integers, Reals
 SignMode: TypeAlias = Literal["mixed", "excitatory", "inhibitory"]
 
 LSB = 64
-"""Units of a state in a unit of weights and thresholds."""
+"""Units of a state per unit of weights and thresholds."""
 LARGEST_STATE = 2**23
 DECAY = 4096
 LARGEST_THRESHOLD = 2**17 - 1
-"""That 17 bits hold. From 2**17 on a neuron never fires: no voltage gets there."""
+"""Largest threshold that 17 bits hold. At 2**17 or more a neuron never fires: no voltage gets there."""
 LONGEST_DELAY = 63
-"""Steps, that 6 bits hold."""
+"""Longest delay that 6 bits hold, in steps."""
 
 
 class Exact(Frozen):
-    """A frozen dataclass of integers, equal to another if every one is."""
+    """A frozen dataclass of integers, equal to another if all of them are equal."""
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -42,7 +42,7 @@ class Exact(Frozen):
 
 
 def integers(name: str, given: object, shape: tuple[int, ...], low: int, high: int) -> Integers:
-    """Return integers in low..high, one or an array of a shape, as an array of that shape; or raise a ValueError."""
+    """Return an integer or an array of integers in low..high as an array of a shape, or raise a ValueError."""
     values = np.asarray(given)
     if values.dtype.kind not in "iu":
         raise ValueError(f"{name} must be integers; got {values.dtype}: {shown(given)}")
@@ -68,22 +68,22 @@ class Dense(Exact):
     Attributes
     ----------
     weights : ndarray of int64, (n_post, n_pre)
-        As they are given; :attr:`held` are those that remain.
+        As given; :attr:`held` are the weights that the chip holds.
     delays : ndarray of int64, (n_post, n_pre), or int
         Steps beyond the one that every spike takes, 0..63.
     weight_exp : int
-        A sum of weights is shifted up by so many bits, or down, then towards minus infinity.
+        Bits by which a sum of weights is shifted up, or down if negative; shifting down rounds towards minus infinity.
     num_weight_bits : int
-        0..9; 9 bits of mixed signs are held by Lava, and by no chip.
+        0..9; weights of 9 bits and mixed signs exist in Lava, but on no chip.
     sign_mode : {"mixed", "excitatory", "inhibitory"} or None
         None: from the weights.
     num_message_bits : int
-        0: whatever arrives counts as one spike; else its payload multiplies the weight.
+        With 0, whatever arrives counts as one spike; else its payload multiplies the weight.
 
     Raises
     ------
     ValueError
-        If something has another shape, is no integer, or out of range.
+        If an array has another shape, or a number is no integer or out of range.
     """
 
     weights: Integers
@@ -115,7 +115,7 @@ class Dense(Exact):
 
     @property
     def mode(self) -> SignMode:
-        """Which signs there may be; of weights that are all 0, excitatory."""
+        """Which signs weights may have; excitatory if all are 0."""
         if self.sign_mode is not None:
             return self.sign_mode
         if self.weights.min() >= 0:
@@ -130,7 +130,7 @@ class Dense(Exact):
 
     @cached_property
     def held(self) -> Integers:
-        """The weights that remain in their bits, (n_post, n_pre), before the shift by ``weight_exp``."""
+        """The weights that the bits hold, (n_post, n_pre), before the shift by ``weight_exp``."""
         cut = 8 - self.num_weight_bits + (self.mode == "mixed")
         held = (self._clipped >> cut) << cut
         return np.asarray(-held if self.mode == "inhibitory" else held)
@@ -143,7 +143,7 @@ class Dense(Exact):
 
     @cached_property
     def linear(self) -> bool:
-        """Whether each weight can be shifted by itself, because no sum of them loses a bit."""
+        """Whether each weight can be shifted by itself, because no sum of weights loses a bit."""
         return self.weight_exp >= 0 or not (self.held & ((1 << -self.weight_exp) - 1)).any()
 
     @property
@@ -172,16 +172,16 @@ class Layer(Exact):
     rec : Dense or None
         From the layer itself.
     du, dv, vth, bias_mant, bias_exp, u0, v0 : int or ndarray of int64, (n,)
-        u decays by (du + 1)/4096 and v by dv/4096 in a step; v beyond vth * 64 is a spike; bias_mant << bias_exp is
-        added to v in each step; u and v before the first step.
+        In a step u decays by (du + 1)/4096 and v by dv/4096, and bias_mant << bias_exp is added to v. A neuron spikes if
+        v exceeds vth * 64. u0 and v0 are u and v before the first step.
     reset_interval, reset_offset : int
-        In steps k, counted from 1, with k mod reset_interval = reset_offset mod reset_interval u and v are set to 0
-        before what arrives in that step is added; never with an interval of 0. Spikes that are under way still arrive.
+        In the steps k, counted from 1, with k mod reset_interval = reset_offset mod reset_interval, u and v are set to 0
+        before arriving spikes are added; with an interval of 0, never. Spikes in flight still arrive.
 
     Raises
     ------
     ValueError
-        If something has another shape, is no integer, or out of range.
+        If an array has another shape, or a number is no integer or out of range.
     """
 
     ff: Dense
@@ -254,12 +254,12 @@ class Program(Exact):
     ----------
     layers : tuple of Layer
     notes : tuple of str
-        What is to be known of how it came to be, in a sentence each; not compared.
+        Warnings about how the program was made, a sentence each; not compared.
 
     Raises
     ------
     ValueError
-        If there is no layer, or one does not fit the one before.
+        If there is no layer, or a layer does not fit the one before.
     """
 
     layers: tuple[Layer, ...]

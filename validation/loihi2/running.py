@@ -1,4 +1,4 @@
-"""Programs run: every integer that Lava computes, and what happened on the way."""
+"""Running programs: every integer that Lava computes, with counters of overflows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from validation.loihi2.kernels.tables import Layers, Matrices, Neurons, Rules, S
 from validation.loihi2.program import DECAY, LARGEST_STATE, LSB, Dense, Program, integers
 
 SAMPLES = 8
-"""Of a chunk: a thread takes so many at once."""
+"""Samples of a chunk, which a thread takes at once."""
 EXACT = 2**52
-"""Products and sums below are exact in float64."""
+"""Products and sums below this are exact in float64."""
 CHIP = Rules(truncated=True, limited=True, consecutive=False, between=False)
 """What Loihi 2 does."""
 
 
 class Tables(NamedTuple):
-    """What the kernel takes of a network."""
+    """A network as the kernel takes it."""
 
     neurons: Neurons
     layers: Layers
@@ -34,15 +34,15 @@ class Tables(NamedTuple):
 
 
 class Fired(NamedTuple):
-    """What the kernel gives.
+    """What the kernel returns.
 
     Attributes
     ----------
     bounds : ndarray of int64, (n_samples + 1,)
-        Which spikes are a sample's.
+        Where the spikes of each sample begin and end.
     rows, neurons : ndarray of int64, (n_spikes,)
     u, v : ndarray of float64, (n_samples, n_rows, n_kept)
-        Of the neurons that were asked for.
+        Of the requested neurons.
     wraps, clips, beyond : int
     """
 
@@ -57,7 +57,7 @@ class Fired(NamedTuple):
 
     @property
     def samples(self) -> Integers:
-        """Of every spike, (n_spikes,)."""
+        """The sample of every spike, (n_spikes,)."""
         return np.repeat(np.arange(self.bounds.size - 1), np.diff(self.bounds))
 
 
@@ -68,13 +68,13 @@ class Run(Frozen):
     Attributes
     ----------
     u, v : tuple of ndarray of int64, (n_samples, n_rows, n)
-        Of every layer, v after its reset.
+        By layer; v after its reset.
     s : tuple of ndarray of uint8, (n_samples, n_rows, n)
         1 where a neuron spiked.
     wraps, clips : int
-        Currents that turned over at 24 bits, voltages that were clipped to them.
+        How many currents wrapped at 24 bits, and how many voltages were clipped there.
     beyond : int
-        Currents more than one turn out: Lava leaves them there, what the chip does is not known.
+        How many currents were out by more than one wrap: Lava leaves them there; what the chip does is not known.
     """
 
     u: tuple[Integers, ...]
@@ -86,20 +86,20 @@ class Run(Frozen):
 
 
 def run(program: Program, inputs: object, *, threads: int | None = None) -> Run:
-    """Run a program, each sample from its initial states, with nothing under way.
+    """Run a program, each sample from its initial states and with no spikes in flight.
 
     Parameters
     ----------
     program : Program
     inputs : array_like of int, (n_samples, n_rows, n_inputs) or (n_rows, n_inputs)
-        What the input sends in each step; other than 0 counts as one spike, unless the first matrix has message bits.
+        What the input sends in each step. Anything but 0 counts as one spike, unless the first matrix has message bits.
     threads : int, optional
         As in :func:`eventsolve.solve`.
 
     Raises
     ------
     ValueError
-        If the inputs do not fit, or a sum may exceed what is computed exactly.
+        If the inputs do not fit, or a sum may be too large to be exact.
     """
     given = np.asarray(inputs)
     if given.ndim not in (2, 3) or given.shape[-1] != program.n_inputs or given.shape[-2] == 0:
@@ -139,7 +139,7 @@ def run(program: Program, inputs: object, *, threads: int | None = None) -> Run:
 def refuse_inexact(program: Program, n_rows: int, largest: float = 1.0) -> None:
     """Raise a ValueError if a sum may be so large that float64 would round it.
 
-    A current within 24 bits stays there if what arrives in a step is within 2**24; beyond, it may grow step by step.
+    A current within 24 bits stays there if the arrivals of a step are within 2**24; else it may grow step by step.
     """
     for k, layer in enumerate(program.layers):
         times = largest if k == 0 else 1.0
@@ -151,12 +151,12 @@ def refuse_inexact(program: Program, n_rows: int, largest: float = 1.0) -> None:
         if DECAY * (start + LARGEST_STATE + (most if most <= 2 * LARGEST_STATE else n_rows * most)) > EXACT:
             raise ValueError(
                 f"weights of layer {k} and payloads up to {largest:g} may add up to {most:.3g} in a step, "
-                f"and over {n_rows} steps beyond what is computed exactly"
+                f"and over {n_rows} steps to more than float64 computes exactly"
             )
 
 
 def tables_of(program: Program) -> Tables:
-    """Return what the kernel takes of a program."""
+    """Return a program as the kernel takes it."""
     layers = program.layers
     joined = np.concatenate
     neurons = Neurons(
@@ -186,9 +186,9 @@ def tables_of(program: Program) -> Tables:
 
 
 class Matrix(NamedTuple):
-    """Weights, (n_post, n_pre), in weight units; delays in steps; what says how sums are shifted, if they are.
+    """Weights, (n_post, n_pre), in weight units; delays in steps; the matrix that says how sums are shifted, if any.
 
-    Of delays between two steps ``rests`` are the parts beyond whole ones, (n_post, n_pre), at most 1.
+    If delays are no whole steps, ``rests`` are their fractions, (n_post, n_pre), at most 1.
     """
 
     weights: Any
@@ -198,7 +198,7 @@ class Matrix(NamedTuple):
 
 
 def matrices_of(layers: Sequence[Sequence[Matrix]]) -> Matrices:
-    """Return the matrices by where they lead away; of each layer the one from the layer before, and its own."""
+    """Return the matrices by source; a layer gives the matrix from the layer before, and its recurrent one."""
     sizes = [matrices[0].weights.shape[0] for matrices in layers]
     firsts = np.cumsum([0, *sizes])
     leaving: list[list[tuple[Matrix, int]]] = [[] for _ in range(len(layers) + 1)]
@@ -234,7 +234,7 @@ def matrices_of(layers: Sequence[Sequence[Matrix]]) -> Matrices:
 def run_samples(
     tables: Tables, rules: Rules, inputs: Sent, n_rows: int, *, kept_from: int = 0, threads: int | None = None
 ) -> Fired:
-    """Run samples, on several threads unless one goes on where the other ended.
+    """Run samples, on several threads unless each sample goes on where the last one ended.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def run_samples(
     inputs : Sent
     n_rows : int
     kept_from : int
-        States of every row are returned of this neuron and those behind it.
+        First neuron of those whose states are returned for every row.
     threads : int, optional
         As in :func:`eventsolve.solve`.
     """
