@@ -183,7 +183,7 @@ def test_layers_that_do_not_fit_and_sums_beyond_53_bits_are_refused():
     with pytest.raises(ValueError, match="num_message_bits of layer 1 must be 0"):
         Program((first, Layer(Dense([[1, 2]], num_message_bits=8))))
     heavy = Program((Layer(Dense([[255]], weight_exp=16, num_message_bits=32)),))
-    with pytest.raises(ValueError, match="beyond what is computed exactly"):
+    with pytest.raises(ValueError, match="to more than float64 computes exactly"):
         run(heavy, np.full((10, 1), 2**30))
     with pytest.raises(ValueError, match=r"inputs must have shape \(n_samples, n_rows, 1\)"):
         run(heavy, np.ones((10, 2), int))

@@ -537,8 +537,8 @@ def _unexplained_spikes(
     near = ""
     if beside:
         near = (
-            "; every spike is within a step per layer of it, as with an unknown scheme, or a fault too small to tell from "
-            "one; a finer step tells them apart"
+            "; every spike is within a step per layer of it, as with an unknown scheme, or a fault too small to tell "
+            "from one; a finer step tells them apart"
         )
         off = [place for place, value in misfits(evidence, truth).items() if not value <= backward.LOOSE]
         twin = Twin(nearest.scheme)

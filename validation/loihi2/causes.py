@@ -21,7 +21,7 @@ MEANINGS = {
 
 ALL = tuple(MEANINGS)
 PARAMETERS = ("kernel", "weight_rounding", "weight_clipping", "decays", "threshold", "delays")
-"""The causes that are errors of parameters: with only these, the network that a program stands for is solved exactly."""
+"""The causes that are errors of parameters: with these only, the network of the program is solved exactly."""
 
 
 def checked(names: Iterable[str]) -> tuple[str, ...]:

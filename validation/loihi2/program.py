@@ -172,11 +172,11 @@ class Layer(Exact):
     rec : Dense or None
         From the layer itself.
     du, dv, vth, bias_mant, bias_exp, u0, v0 : int or ndarray of int64, (n,)
-        In a step u decays by (du + 1)/4096 and v by dv/4096, and bias_mant << bias_exp is added to v. A neuron spikes if
-        v exceeds vth * 64. u0 and v0 are u and v before the first step.
+        In a step u decays by (du + 1)/4096 and v by dv/4096, and bias_mant << bias_exp is added to v. A neuron spikes
+        if v exceeds vth * 64. u0 and v0 are u and v before the first step.
     reset_interval, reset_offset : int
-        In the steps k, counted from 1, with k mod reset_interval = reset_offset mod reset_interval, u and v are set to 0
-        before arriving spikes are added; with an interval of 0, never. Spikes in flight still arrive.
+        In the steps k, counted from 1, with k mod reset_interval = reset_offset mod reset_interval, u and v are set to
+        0 before arriving spikes are added; with an interval of 0, never. Spikes in flight still arrive.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """A network in Loihi 2's quantities, each rounded or not.
 
-With a = exp(-dt/tau_mem), b = exp(-dt/tau_syn) and weights times K(dt), what a current of 1 makes of a voltage in a
-step, u := b u + K w, v := a v + u is the exact solution at steps: v of row k is V(k dt) - v_reset. mlGeNN's exporter
-takes k = (1 - a) (tau_syn/dt) (1 - b) for K, the response of GeNN's own update.
+Let a = exp(-dt/tau_mem) and b = exp(-dt/tau_syn), and let K(dt) be the voltage that a current of 1 causes in a step.
+Then u := b u + K w, v := a v + u is the exact solution at the steps: v of row k is V(k dt) - v_reset. In place of K
+mlGeNN's exporter takes k = (1 - a) (tau_syn/dt) (1 - b), the response of GeNN's own update.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ Kernel: TypeAlias = Literal["exact", "mlgenn"]
 NEVER = LARGEST_THRESHOLD + 1
 """A threshold that no voltage reaches."""
 MLGENN_READOUT = 2**16
-"""The threshold that mlGeNN writes for a readout, which fires once its voltage is beyond 2**22."""
+"""The threshold that mlGeNN writes for a readout, which fires once its voltage exceeds 2**22."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network becomes integers.
+    """The settings with which a network becomes integers.
 
     Attributes
     ----------
     time_step : float
         Seconds.
     weight_bits : int or tuple of int
-        2..8, signs included; of all layers, or of each.
+        2..8, signs included: one number for all layers, or one per layer.
     scale : {"power_of_two", "full"}
-        Whether a population's quantum is a power of two, as mlGeNN chooses it, or such that the largest weight is the
-        largest integer.
+        Whether a population's quantum is a power of two, as in mlGeNN, or turns the largest weight into the largest
+        integer.
     percentile : float
-        Of the positive weights, and of minus the others: the larger one is represented, weights beyond may be clipped.
+        Computed of the positive weights, and of the absolute values of the others. The larger one is represented; larger
+        weights may be clipped.
     kernel : {"exact", "mlgenn"}
-        By what weights are scaled; of "mlgenn" the readout has the threshold of mlGeNN's exporter, too, which can be
-        reached.
+        How weights are scaled. With "mlgenn" the readout also has the threshold of mlGeNN's exporter, which it may
+        reach.
     """
 
     time_step: float
@@ -90,18 +91,18 @@ def response(time_step: float, tau_mem: Reals, tau_syn: Reals) -> Reals:
 
 
 def mlgenn_response(time_step: float, tau_mem: Reals, tau_syn: Reals) -> Reals:
-    """Return mlGeNN's k in its place."""
+    """Return k, which mlGeNN takes in place of K(dt)."""
     a, b = time_step / tau_mem, time_step / tau_syn
     return np.asarray(-np.expm1(-a) * (-np.expm1(-b) / b))
 
 
 def decay_of(time_step: float, tau: Reals) -> Reals:
-    """Return by how many 4096ths a state decays in a step, not rounded."""
+    """Return by how many 4096ths a state decays in a step, without rounding."""
     return np.asarray(-DECAY * np.expm1(-time_step / tau))
 
 
 def tau_of(time_step: float, decay: Reals) -> Reals:
-    """Return the time constant of a decay; inf of 0, and 0 of 4096."""
+    """Return the time constant of a decay: inf for 0, and 0 for 4096."""
     with np.errstate(divide="ignore"):
         return np.asarray(-time_step / np.log1p(-decay / DECAY))
 
@@ -113,15 +114,15 @@ class Wires(NamedTuple):
     ----------
     projection : Projection
     weights : ndarray of float64, (n_synapses,)
-        In quanta, as they act: of some that are meant lava-dl makes others.
+        Effective weights in quanta, after what lava-dl changes.
     meant : ndarray of float64, (n_synapses,)
-        Before that.
+        Weights in quanta before lava-dl changes them.
     steps : ndarray of float64, (n_synapses,)
-        Its delays.
+        Delays in steps.
     scaled : ndarray of float64, (n_synapses,)
         Weights in quanta before they are rounded or clipped.
     dense : Dense or None
-        The matrix that the chip holds, where weights are rounded and clipped; with delays, where these are.
+        The matrix that the chip holds, if weights are rounded and clipped; with delays, if these are rounded.
     """
 
     projection: Projection
@@ -132,7 +133,7 @@ class Wires(NamedTuple):
     dense: Dense | None = None
 
     def matrix(self, values: Reals) -> Reals:
-        """Return one value per synapse as a matrix (n_post, n_pre), 0 where there is no synapse."""
+        """Return values by synapse as a matrix (n_post, n_pre), 0 where there is no synapse."""
         shaped = self.projection.shaped(values)
         return np.asarray(shaped.toarray() if sp.issparse(shaped) else shaped)
 
@@ -151,7 +152,7 @@ class Part(NamedTuple):
     ----------
     population : Population
     quantum : float
-        A weight unit in the unit of the network's voltages.
+        One weight unit, in the unit of the network's voltages.
     wires : tuple of Wires
         From the population before, and from itself.
     decay_u, decay_v : ndarray of float64, (n,)
@@ -159,11 +160,11 @@ class Part(NamedTuple):
     threshold, bias : ndarray of float64, (n,)
         In quanta; a bias is added in each step.
     v_reset : ndarray of float64, (n,)
-        In the network's unit: what is 0 on the chip.
+        In the network's unit; it is 0 on the chip.
     v_initial : ndarray of float64, (n,)
-        In quanta, of v before the first step.
+        v before the first step, in quanta.
     tau_mem, tau_syn : ndarray of float64, (n,)
-        Seconds, those that the decays stand for.
+        Time constants of the decays, in seconds.
     """
 
     population: Population
@@ -180,7 +181,7 @@ class Part(NamedTuple):
 
     @property
     def readout(self) -> bool:
-        """Whether it is no population that spikes."""
+        """Whether the population does not spike."""
         return isinstance(self.population.neuron, LI)
 
 
@@ -192,7 +193,7 @@ def parts_of(network: Network, settings: Settings, on: Collection[str] = ALL) ->
     network : Network
     settings : Settings
     on : collection of str
-        Causes: of what is off, numbers are as they are meant.
+        The active causes; without a cause, its numbers are the network's own.
 
     Raises
     ------
@@ -205,7 +206,7 @@ def parts_of(network: Network, settings: Settings, on: Collection[str] = ALL) ->
 
 
 def chain_of(network: Network) -> list[str]:
-    """Return the populations of a network, each of which feeds the next, the input first, or raise a ValueError."""
+    """Return the populations of a chain in order, the input first, or raise a ValueError if the network is none."""
     populations = network.populations
     inputs = [name for name, p in populations.items() if p.neuron is None]
     if len(inputs) != 1:

@@ -1,7 +1,7 @@
-"""Which time step and how many bits a network needs on Loihi 2.
+"""The time step and the number of bits that a network needs on Loihi 2.
 
-A finer step does not converge there: decays and truncated states err by more the more steps there are, until no
-threshold fits 17 bits any more. So there is a best step, which is found by trying.
+Results do not converge there as the step becomes finer: with more steps, rounded decays and truncated states cause
+larger errors, until no threshold fits 17 bits. So there is a best step, which is found by trying.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from validation.loihi2.target import Loihi2, logits, scores
 from validation.target import Cost
 
 Wanted: TypeAlias = Literal["spikes", "logits", "decisions", "accuracy"]
-"""What is to agree: numbers of spikes, logits of a readout, classes with those of the exact network, or with labels."""
+"""What has to agree: numbers of spikes, logits, classes with those of the exact network, or classes with labels."""
 STEPS = (5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5, 2e-5, 1e-5)
-"""Seconds, that are tried."""
+"""Time steps that are tried, in seconds."""
 
 
 class Agreement(NamedTuple):
-    """How near a run on the chip is to the exact one.
+    """How well a run on the chip agrees with the exact solution.
 
     Attributes
     ----------
     spikes : float
-        Share of neurons, of those that spike, with the right number of spikes.
+        Among neurons that spike, the share with the right number of spikes.
     late : float
-        Mean distance of their spikes, in seconds.
+        Mean distance of the spikes of these, in seconds.
     decisions : float
-        Share of samples with the same class: of the largest logit of a readout, or of the first output spike.
+        Share of samples with the same class, which is that of the largest logit or of the first output spike.
     logits : float
-        Mean cosine of a sample's logits, less their mean, which decides nothing, with the exact ones; NaN of outputs
-        that spike.
+        Mean cosine of a sample's logits with the exact ones, both without their mean, which does not affect the class;
+        NaN if outputs spike.
     accuracy : float
         Share of samples with the class of their label; NaN without labels.
     """
@@ -51,21 +51,21 @@ class Agreement(NamedTuple):
     accuracy: float = float("nan")
 
     def of(self, wanted: Wanted) -> float:
-        """Return the share that is wanted."""
+        """Return the named share."""
         share: float = getattr(self, wanted)
         return share
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A setting of the target, and what it gives; of one that cannot be run only ``why``.
+    """A setting of the target and its results, or ``why`` it cannot be run.
 
     Attributes
     ----------
     target : Loihi2
     agreement : Agreement or None
     cost : Cost or None
-        Of a sample, in counted operations.
+        Cost of a sample, in counted operations.
     why : str
     """
 
@@ -76,7 +76,7 @@ class Tried:
 
 
 def agreement_of(problem: es.Problem, record: Record) -> Agreement:
-    """Return how near a record of the chip is to the exact solution of a problem."""
+    """Return how well a record of the chip agrees with the exact solution of a problem."""
     right, n_spiking, apart = 0.0, 0, [np.empty(0)]
     for name, trains in problem.solution.spikes.items():
         neuron = problem.network.population(name).neuron
@@ -100,7 +100,7 @@ def agreement_of(problem: es.Problem, record: Record) -> Agreement:
 
 
 def _decided(problem: es.Problem, record: Record) -> tuple[Integers, Integers, float]:
-    """Return the classes of all samples by the exact network and by a record, and how alike their logits are."""
+    """Return the classes of all samples, exact and recorded, and the mean cosine of their logits."""
     name = chain_of(problem.network)[-1]
     neuron = problem.network.population(name).neuron
     if neuron is not None and neuron.spiking:
@@ -118,7 +118,7 @@ def _decided(problem: es.Problem, record: Record) -> tuple[Integers, Integers, f
 
 
 def refuse_missing(problem: es.Problem, wanted: Wanted) -> None:
-    """Raise a ValueError if a problem has nothing that could agree in what is wanted."""
+    """Raise a ValueError if a problem does not have what is to agree."""
     last = chain_of(problem.network)[-1]
     neuron = problem.network.population(last).neuron
     if wanted == "logits" and neuron is not None and neuron.spiking:
@@ -132,7 +132,7 @@ def refuse_missing(problem: es.Problem, wanted: Wanted) -> None:
 
 
 def tried(problem: es.Problem, target: Loihi2) -> Tried:
-    """Run a setting, or say why it cannot be run."""
+    """Run a setting and return its results, or why it cannot be run."""
     try:
         record = target.run(problem)
     except ValueError as error:
@@ -141,17 +141,17 @@ def tried(problem: es.Problem, target: Loihi2) -> Tried:
 
 
 def over_steps(problem: es.Problem, target: Loihi2, steps: Sequence[float] = STEPS) -> tuple[Tried, ...]:
-    """Return what each time step gives, in seconds."""
+    """Return the results of each time step, in seconds."""
     return tuple(tried(problem, replace(target, time_step=step, traces=True)) for step in steps)
 
 
 def best_step(found: Sequence[Tried], wanted: Wanted = "spikes") -> Tried:
-    """Return the step that agrees best, of equal ones the longest.
+    """Return the step that agrees best; among equally good ones, the longest.
 
     Raises
     ------
     ValueError
-        If none can be run: the reason of the first.
+        If no step can be run; with the reason of the first.
     """
     ran = [one for one in found if one.agreement is not None]
     if not ran:
@@ -167,10 +167,10 @@ def best_step(found: Sequence[Tried], wanted: Wanted = "spikes") -> Tried:
 def cheapest_bits(
     problem: es.Problem, target: Loihi2, least: float, wanted: Wanted = "decisions"
 ) -> Tried | None:
-    """Return the target with the fewest bits of each layer that agree as wanted, None if those that it has do not.
+    """Return the target with the fewest bits of each layer that still agree as wanted; None if its own bits do not.
 
-    Bits are taken off layer by layer, from the one with most synapses on, as long as they are not missed: fewer may do
-    where layers are lowered together.
+    Bits are removed layer by layer, beginning with the layer of the most synapses, as long as the result agrees. Fewer
+    may do if several layers are lowered together.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def cheapest_bits(
     Raises
     ------
     ValueError
-        If the share is none, the target cannot represent the network, or it has nothing of what is wanted.
+        If the share is not from 0 to 1, the target cannot represent the network, or the problem lacks what is wanted.
     """
     if not 0 <= least <= 1:
         raise ValueError(f"least must be a share from 0 to 1; got {least!r}")
@@ -198,7 +198,7 @@ def cheapest_bits(
             return None
         return one if one.agreement.of(wanted) >= least else None
 
-    target.run(problem)  # what it refuses with its own bits is said
+    target.run(problem)  # raises what it refuses with its own bits
     best = good(bits)
     if best is None:
         return None
@@ -214,14 +214,14 @@ def cheapest_bits(
 def cheapest(
     problem: es.Problem, found: Sequence[Tried], least: float, wanted: Wanted = "decisions"
 ) -> Tried | None:
-    """Return the cheapest of all time steps, each with the fewest bits of each layer that agree as wanted; or None.
+    """Return the cheapest setting over all time steps, each with the fewest bits that agree as wanted, or None.
 
     Parameters
     ----------
     problem, least, wanted
         As for :func:`cheapest_bits`.
     found : sequence of Tried
-        What each step gives, as :func:`over_steps` says; steps that cannot be run are passed over.
+        Results of each step, from :func:`over_steps`; steps that cannot be run are skipped.
 
     Raises
     ------

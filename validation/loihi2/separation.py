@@ -1,7 +1,7 @@
-"""What only exact solutions can do: errors of parameters told apart from those of grid and states, and foreseen.
+"""Errors of rounded parameters, separated from those of grid and states, and predicted: only exact solutions can do so.
 
-The network that a program stands for is solved in continuous time. How its spikes lie beside those of the network that
-was meant is what rounding of parameters does; how the chip's lie beside them is what its grid and its states do.
+The network that a program stands for is solved in continuous time. The differences between its spikes and those of the
+intended network are caused by the rounding of parameters; further differences on the chip, by its grid and states.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from validation.loihi2.target import Loihi2
 
 
 def shifts(exact: es.SpikeTrains, other: es.SpikeTrains) -> tuple[Reals, float]:
-    """Return how much later spikes are, neuron by neuron, in seconds, and the share of neurons that this is known of.
+    """Return how much later spikes are, neuron by neuron, in seconds, and the share of neurons with equal spike counts.
 
-    These have as many spikes in both; the others are not in the shifts. The share is of those that spike in either.
+    Only neurons with as many spikes in both enter the shifts. The share is among neurons that spike in either.
     """
     one, two = exact.counts(), other.counts()
     same = one == two
@@ -42,27 +42,27 @@ def shifts(exact: es.SpikeTrains, other: es.SpikeTrains) -> tuple[Reals, float]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Separation(Frozen):
-    """The spikes of one population, by what moves them; seconds, over neurons with the right number of spikes.
+    """Shifts of one population's spikes by cause, in seconds, for neurons with the right number of spikes.
 
     Attributes
     ----------
     population : str
     of_parameters : ndarray of float64
-        Shifts by rounded parameters alone.
+        Shifts caused by rounded parameters alone.
     of_all : ndarray of float64
         Shifts on the chip.
     same_parameters, same_all : float
         Shares of neurons with the right number of spikes.
     foreseen : ndarray of float64
-        Of the spikes of ``of_parameters``, to first order: the exact derivative along the rounding errors.
+        Prediction of ``of_parameters`` to first order, by the exact derivative along the rounding errors.
     missed, extra : int
         Spikes that rounded parameters alone take away and add.
     margin, margin_missed : float
-        Median of how far V goes beyond the threshold with a spike, in the unit of the voltage: of all, and of the
-        spikes that rounded parameters take away; NaN where there are none.
+        Median overshoot of V beyond the threshold, in the unit of the voltage: of all spikes, and of those that rounded
+        parameters take away; NaN if there are none.
     radius : float
-        Median over samples, as a factor of the rounding errors: so many of them change the order of events, to first
-        order, if they are free to be of either sign. Below 1 there can hardly be a certificate.
+        Median over samples of the factor by which rounding errors of either sign may grow before, to first order, they
+        change the order of events. Below 1 a certificate is hardly possible.
     """
 
     population: str
@@ -119,7 +119,7 @@ def separate(
     *,
     first: bool = False,
 ) -> Separation:
-    """Tell what rounding of parameters does to a population's spikes from what grid and states do, and foresee it.
+    """Separate the effect of rounded parameters on a population's spikes from that of grid and states, and predict it.
 
     Parameters
     ----------
@@ -127,15 +127,15 @@ def separate(
     target : Loihi2
     population : str
     causes : collection of str
-        Of :data:`validation.loihi2.causes.PARAMETERS`: which of them are looked at.
+        Causes from :data:`validation.loihi2.causes.PARAMETERS`.
     first : bool
-        Whether of each neuron its first spike alone is looked at.
+        Whether to look only at the first spike of each neuron.
 
     Raises
     ------
     ValueError
-        If a cause is none of parameters, the population has no spikes of its own, or the target cannot represent the
-        network.
+        If a cause is none of the parameters, the population has no spikes of its own, or the target cannot represent
+        the network.
     """
     other = sorted(set(causes) - set(PARAMETERS))
     if other:
@@ -187,7 +187,7 @@ def _by_neuron(trains: es.SpikeTrains) -> Integers:
 
 
 def _places(trains: es.SpikeTrains) -> Integers:
-    """Return where first spikes are, in order."""
+    """Return the indices of first spikes, in order."""
     index = trains.first_index()
     return np.sort(index[index >= 0])
 
@@ -225,7 +225,7 @@ def direction_to(network: Network, other: Network) -> dict[str, dict[Any, Weight
 
 
 def _sizes(direction: dict[str, dict[Any, Weights]]) -> dict[str, dict[Any, Weights]]:
-    """Return the sizes of changes, sparse ones by their entries."""
+    """Return the absolute values of changes."""
     return {
         name: {place: abs(v) if sp.issparse(v) else np.abs(np.asarray(v)) for place, v in places.items()}
         for name, places in direction.items()

@@ -1,6 +1,6 @@
 """Loihi 2 as a target: a network is exported, run as the integers that Lava computes, and read out.
 
-Forward only: the chip has no gradients on this path, on which networks are trained elsewhere.
+The target is forward only: networks for this path are trained elsewhere, and the chip computes no gradients.
 """
 
 from __future__ import annotations
@@ -49,38 +49,38 @@ Samples = Literal["separate", "consecutive"]
 
 
 ROUNDINGS: tuple[InputRounding, ...] = ("nearest", "up", "down")
-"""In which inputs of a record that says nothing may be moved."""
+"""Roundings of inputs that are tried for a record that names none."""
 
 
 @dataclass(frozen=True)
 class Loihi2:
     """A network on Loihi 2, by Lava's integers.
 
-    It runs LIF and LI populations in a chain behind one input, each of which may lead to itself, with exponential
-    synapses and delays up to 62 steps; v_leak becomes a bias, v_reset is 0 on the chip. Refused are refractory periods,
-    resets by subtraction, delta synapses, other topologies, and thresholds beyond 17 bits.
+    It runs LIF and LI populations in a chain behind one input, each of which may be recurrent, with exponential
+    synapses and delays up to 62 steps. v_leak becomes a bias, and v_reset is 0 on the chip. Refractory periods, resets
+    by subtraction, delta synapses, other topologies, and thresholds beyond 17 bits are refused.
 
-    Spikes are seen at the end of the step in which V is beyond its threshold, which is the time that the record gives
-    them. A loss has its values from the states after each step; there are no gradients.
+    A spike is seen, and recorded, at the end of the step in which V exceeds its threshold. Losses are computed from the
+    states after each step; there are no gradients.
 
     Parameters
     ----------
     time_step : float
         Seconds.
     weight_bits : int, tuple of int, or str
-        2..8, signs included; of all layers, or of each, as text with + between them.
+        2..8, signs included: one number for all layers, or one per layer; as text with + between them.
     scale : {"power_of_two", "full"}
-        Whether a population's weight unit is a power of two, or such that its largest weight is the largest integer.
+        Whether a population's weight unit is a power of two, or makes its largest weight the largest integer.
     percentile : float
-        Of weights, whose absolute value is represented; weights beyond may be clipped. mlGeNN takes 99.
+        The percentile of absolute weights that is represented; larger weights may be clipped. mlGeNN takes 99.
     kernel : {"exact", "mlgenn"}
-        Whether weights are scaled by the response of the membrane to a current, or by mlGeNN's k; of the latter a
-        readout has the threshold of mlGeNN's exporter, too, which it may reach.
+        Whether weights are scaled by the response of the membrane to a current, or by mlGeNN's k. With "mlgenn" a
+        readout also has the threshold of mlGeNN's exporter, which it may reach.
     input_rounding : {"nearest", "up", "down"}
-        To which step an input spike is moved. Of two of a channel in one step one is sent.
+        To which step an input spike is moved. If two spikes of a channel fall into one step, one is sent.
     samples : {"separate", "consecutive"}
-        Whether nothing is under way when a sample begins, or what the sample before has sent last arrives in it: states
-        are set to 0 between samples either way.
+        Whether a sample begins with no spikes in flight, or with those that the sample before has sent last. States are
+        set to 0 between samples either way.
     without : sequence of str, or str
         Causes (:data:`validation.loihi2.causes.MEANINGS`) that are left out, as text with + between them.
     traces : bool
@@ -135,7 +135,7 @@ class Loihi2:
 
     @property
     def settings_of_export(self) -> Settings:
-        """How the network becomes integers."""
+        """The settings with which the network becomes integers."""
         bits = self.weight_bits
         assert not isinstance(bits, str)
         return Settings(self.time_step, bits, self.scale, self.percentile, self.kernel)
@@ -147,15 +147,15 @@ class Loihi2:
 
     @property
     def on(self) -> frozenset[str]:
-        """The causes that are in place."""
+        """The causes that are not left out."""
         return frozenset(ALL) - frozenset(self.without)
 
     def export(self, network: Network) -> Export:
-        """Return the program that a network becomes, whatever is left out of a run."""
+        """Return the program that a network becomes, with all causes, whichever a run leaves out."""
         return export(network, self.settings_of_export)
 
     def stands_for(self, network: Network) -> Network:
-        """Return the network in continuous time that the program stands for, whatever is left out of a run."""
+        """Return the network in continuous time that the program stands for, whichever causes a run leaves out."""
         return self.export(network).dequantized()
 
     def decisions(self, problem: es.Problem) -> NDArray[np.int64] | None:
@@ -174,7 +174,7 @@ class Loihi2:
         return np.asarray(logits(record, last, problem.loss).argmax(axis=1))
 
     def causes(self) -> Mapping[str, str]:
-        """Return what each approximation that is in place does, by name; mlGeNN's kernel only where it is used."""
+        """Return what each active approximation does, by name; mlGeNN's kernel only if it is used."""
         return {
             name: said
             for name, said in MEANINGS.items()
@@ -182,11 +182,11 @@ class Loihi2:
         }
 
     def kept(self) -> tuple[str, ...]:
-        """Return nothing: none of them is how the network is meant."""
+        """Return no causes: none of them is part of the intended network."""
         return ()
 
     def with_causes(self, on: Iterable[str]) -> Loihi2:
-        """Return the same with some causes in place and all others left out; with none, it solves the network exactly.
+        """Return the target with some causes only; without any, it solves the network exactly.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class Loihi2:
 
     @classmethod
     def variants(cls, time_step: float) -> Iterator[Loihi2]:
-        """Yield what a record may come from, the defaults first: bits of all layers, kernels, scales, inputs moved."""
+        """Yield possible origins of a record, the defaults first: bits, kernels, scales, and roundings of inputs."""
         scales = (("power_of_two", 100.0), ("full", 100.0), ("power_of_two", 99.0))
         choices = itertools.product(range(8, 1, -1), get_args(Kernel), scales, ROUNDINGS)
         for bits, kernel, (scale, percentile), rounding in choices:
@@ -213,7 +213,7 @@ class Loihi2:
 
     @property
     def name(self) -> str:
-        """Of the implementation and its settings, where they are not the defaults."""
+        """The implementation and its settings that are not the defaults."""
         parts = [f"Loihi 2, {self.time_step * 1e3:g} ms, {self._bits} bits"]
         if self.scale != "power_of_two":
             parts.append("full scale")
@@ -230,7 +230,7 @@ class Loihi2:
         return ", ".join(parts)
 
     def resolution(self, network: Network) -> Resolution:
-        """Return its step, no further step of transport, and the largest quantum of all weights."""
+        """Return the time step, no steps of transport, and the largest quantum of all weights."""
         parts = parts_of(network, self.settings_of_export, ())
         quanta = [
             part.quantum / float(response(self.time_step, part.tau_mem, part.tau_syn).min()) for part in parts
@@ -240,9 +240,9 @@ class Loihi2:
         )
 
     def cost(self, problem: es.Problem, record: Record) -> Cost:
-        """Return what a sample costs: two operations for a neuron and step, and one for each synapse of a spike.
+        """Return the cost of a sample: two operations per neuron and step, and one per spike and synapse.
 
-        They are counted; nothing here is measured time or energy. Weights have a byte or less, states three.
+        Operations are counted; neither time nor energy is measured. A weight takes a byte or less, a state three.
         """
         network, n = problem.network, max(record.n_samples, 1)
         chain = chain_of(network)
@@ -274,14 +274,14 @@ class Loihi2:
         Parameters
         ----------
         problem : Problem
-            Its t_end is rounded to steps.
+            t_end is rounded to whole steps.
 
         Returns
         -------
         Record
             Spikes, the values of the loss if there is one, and voltages of readouts after each step. ``counters``:
-            currents that turned over ("wraps"), that were more than one turn out ("beyond_one_turn"), voltages that
-            were clipped ("voltage_clips"), spikes of readouts ("readout_resets"), weights that were clipped
+            currents that wrapped ("wraps") or were out by more than one wrap ("beyond_one_turn"), voltages that were
+            clipped ("voltage_clips"), spikes of readouts ("readout_resets"), weights that were clipped
             ("clipped_weights"), and inputs that shared their step with another of their channel ("merged_inputs").
 
         Raises
@@ -296,7 +296,7 @@ class Loihi2:
         return self._gridded(problem)
 
     def _exact(self, problem: es.Problem) -> Record:
-        """Return the spikes of the network that is left, solved exactly."""
+        """Return the spikes of the remaining network, solved exactly."""
         on = self.on - {"truncation", "limits"}
         network, inputs = problem.network, problem.inputs
         parts = parts_of(network, self.settings_of_export, on)
@@ -320,7 +320,7 @@ class Loihi2:
         )
 
     def _sent(self, trains: es.SpikeTrains) -> tuple[es.SpikeTrains, Sent, int]:
-        """Return inputs as they are sent, to the kernel too, and how many shared their step with another."""
+        """Return inputs as they are sent, the same for the kernel, and how many shared their step with another."""
         bounds = np.asarray(trains.offsets, dtype=np.int64)
         if "input_rounding" not in self.on:
             exact = trains.times / self.time_step
@@ -427,7 +427,7 @@ class Loihi2:
 
 
 def _tables(parts: tuple[Part, ...], dt: float, on: frozenset[str]) -> Tables:
-    """Return what the kernel takes of populations, whatever of them is rounded."""
+    """Return populations as the kernel takes them, with or without rounding."""
     join = np.concatenate
     keep_u, keep_v = (
         join([(DECAY - getattr(part, name)) / DECAY for part in parts]) for name in ("decay_u", "decay_v")
@@ -461,7 +461,7 @@ def _matrix(wire: Any, between: bool) -> Matrix:
 def _trains(
     parts: tuple[Part, ...], fired: Fired, firsts: Mapping[str, int], n_samples: int, time_step: float
 ) -> tuple[dict[str, es.SpikeTrains], int]:
-    """Return the spikes of every population, none of a readout, and how many times a readout was reset."""
+    """Return the spikes of every population, none for a readout, and how many times a readout was reset."""
     spikes, resets, samples = {}, 0, fired.samples
     for part in parts:
         first, size = firsts[part.population.name], part.population.size
@@ -478,7 +478,8 @@ def _trains(
 def _in_units(parts: tuple[Part, ...], fired: Fired, dt: float) -> tuple[Reals, Reals]:
     """Return V and I after each step, (n_samples, n_rows, n_neurons), in the unit of the network.
 
-    u of a row is K(dt) times the current at the beginning of its step, of which exp(-dt/tau_syn) is left at the end.
+    In each row u is K(dt) times the current at the beginning of its step; exp(-dt/tau_syn) of the current is left at
+    the end.
     """
     join = np.concatenate
     scale = join([np.full(part.population.size, part.quantum / LSB) for part in parts])
@@ -488,10 +489,11 @@ def _in_units(parts: tuple[Part, ...], fired: Fired, dt: float) -> tuple[Reals, 
 
 
 def logits(record: Record, population: str, loss: object = None) -> Reals:
-    """Return what the deployment makes of a readout's voltages after each step, (n_samples, n_neurons).
+    """Return the logits that the deployment computes from a readout's voltages after each step, (n_samples, n_neurons).
 
-    The sum over steps of V exp(-t/T), T being the end of the run, unless the loss reads voltages otherwise: with a
-    weight of its own, without one, or the largest. mlGeNN divides sums by T, too. The class is the largest.
+    A logit is the sum over steps of V exp(-t/T), where T is the end of the run, unless the loss reads voltages
+    otherwise: with its own weighting, with none, or only the largest voltage. mlGeNN also divides sums by T. The class
+    is that of the largest logit.
 
     Parameters
     ----------
@@ -513,7 +515,7 @@ def logits(record: Record, population: str, loss: object = None) -> Reals:
 
 
 def scores(times: Reals, voltage: Reals, t_end: float, loss: object = None) -> Reals:
-    """Return the same of voltages at some times, (n_samples, n_neurons, n_times)."""
+    """Return the logits of voltages at given times, (n_samples, n_neurons, n_times)."""
     if isinstance(loss, es.losses.MaxVoltageCrossEntropy):
         return np.asarray(voltage.max(axis=2))
     weighting: Any = "exponential"
