@@ -47,8 +47,8 @@ class Settings:
         Whether a population's quantum is a power of two, as in mlGeNN, or turns the largest weight into the largest
         integer.
     percentile : float
-        Computed of the positive weights, and of the absolute values of the others. The larger one is represented; larger
-        weights may be clipped.
+        Computed of the positive weights, and of the absolute values of the others. The larger one is represented;
+        larger weights may be clipped.
     kernel : {"exact", "mlgenn"}
         How weights are scaled. With "mlgenn" the readout also has the threshold of mlGeNN's exporter, which it may
         reach.
