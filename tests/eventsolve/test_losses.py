@@ -169,7 +169,7 @@ def test_maximum_voltage_in_the_interior():
 
 
 def test_maximum_voltage_at_a_kink_moves_with_the_arrival():
-    # a late inhibitory input cuts the rise: the maximum rides on its arrival
+    # a late inhibitory input cuts the rise: the maximum lies at its arrival
     net, inputs = readout([[2.0, -8.0]], [[0.0], [3e-3]])
     solution = es.solve(net, inputs, 0.05)
     maxima = solution.maxima("out")

@@ -82,9 +82,9 @@ def test_what_would_arrive_otherwise_is_refused(why, sparse):
     state = es.solve(network(sparse=sparse), BEFORE, CUT).final_state
     delays, said = REFUSED[why]
     said = f"initial has a spike of neuron 1 of 'in', sent at 0.004 s, for which ('in', 'a') to {said}"
-    for go_on in (es.solve, lambda *a, **k: es.solve_first_spikes(*a, "a", **k)):
+    for following in (es.solve, lambda *a, **k: es.solve_first_spikes(*a, "a", **k)):
         with pytest.raises(ValueError, match=re.escape(said)):
-            go_on(network(delays, sparse=sparse), AFTER, T_END, initial=state)
+            following(network(delays, sparse=sparse), AFTER, T_END, initial=state)
     # the advice that is given helps
     net = network(delays, sparse=sparse)
     as_it_was = es.solve(net.with_delays(state.delays), AFTER, T_END, initial=state)
