@@ -72,8 +72,8 @@ class TimeStepped:
 
     It runs every network that :func:`eventsolve.solve` runs, with every loss of :mod:`eventsolve.losses`. Delays and
     refractory periods are rounded to the nearest step, which ``Record.notes`` says where it moves one. A spike that
-    arrives over a delta synapse and lifts its target across the threshold makes it spike at that point, once; the adjoint
-    of that spike's time goes to the arrivals there, by their weights.
+    arrives over a delta synapse and lifts its target across the threshold makes it spike at that point, once; the
+    adjoint of that spike's time goes to the arrivals there, by their weights.
 
     Parameters
     ----------
