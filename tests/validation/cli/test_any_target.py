@@ -356,7 +356,7 @@ class TestEveryTool:
         result = invoke("recommend", 0.5, path, *options)
         if source == "spikes alone":
             assert result.exit_code == 2
-            assert "no weight has a gradient other than 0" in said(result)
+            assert "the gradients of all weights are 0" in said(result)
             return
         assert result.exit_code == 0, result.output
         assert "on other samples" in result.stdout.splitlines()[-1]
