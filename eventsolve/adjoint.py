@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import first_entry, index_vector, real_array, shown
+from eventsolve.checks import first_entry, index_vector, real_array, require_one_of, shown
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen, FrozenMapping, MadeWhenRead, read_only
@@ -241,7 +241,7 @@ def vjp(
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
-    check_choice("reduction", reduction, ("sum", "none"))
+    require_one_of("reduction", reduction, ("sum", "none"))
     asked = checked_wrt(wrt)
     require_solution(solution)
     if not isinstance(cotangents, Mapping):
@@ -325,7 +325,7 @@ def value_and_grad(
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
-    check_choice("reduction", reduction, ("mean", "sum", "none"))
+    require_one_of("reduction", reduction, ("mean", "sum", "none"))
     asked = checked_wrt(wrt)
     require_solution(solution)
     evaluation = evaluated(solution, loss)
@@ -361,7 +361,7 @@ def checked_wrt(wrt: Collection[str] | None) -> tuple[str, ...]:
     unknown = [name for name in wrt if name not in NAMES]
     if unknown:
         raise ValueError(f"wrt must name some of {NAMES}; got {shown(unknown[0])}")
-    if not wrt:
+    if not len(wrt):
         raise ValueError(f"wrt must name at least one of {NAMES}; got {shown(wrt)}")
     return tuple(name for name in NAMES if name in wrt)
 
@@ -460,12 +460,6 @@ def require_population(what: str, name: object, solution: Solution) -> None:
     populations = solution.network.populations
     if name not in populations:
         raise ValueError(f"{what} {shown(name)}, which is not a population; there are {list(populations)}")
-
-
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise a ValueError unless a value is one of those that there are."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}; got {value!r}")
 
 
 def _cotangent(name: str, values: ArrayLike, n_spikes: int) -> Reals:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from eventsolve.adjoint import value_and_grad
+from eventsolve.adjoint import require_solution, value_and_grad
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
@@ -133,6 +133,7 @@ def adjoint_states(solution: Solution, loss: Loss, *, threads: int | None = None
     >>> es.adjoint_states(solution, loss).voltage("out", [0.0, 9.9e-3, 10e-3]).round(3)
     array([[[0.607, 0.995, 0.   ]]])
     """
+    require_solution(solution)
     solution.require_whole("adjoint states")
     gradients = value_and_grad(solution, loss, wrt=("spike_times",), reduction="sum", threads=threads)[1]
     evaluation = loss.evaluate(solution)

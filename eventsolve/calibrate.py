@@ -10,8 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.adjoint import check_choice
-from eventsolve.checks import shown
+from eventsolve.checks import flag, instance, real, require_mapping, require_one_of, seconds, shown
 from eventsolve.free_numbers import (
     FACTORS,
     Number,
@@ -31,7 +30,7 @@ from eventsolve.free_numbers import (
     undetermined,
 )
 from eventsolve.frozen import Frozen, FrozenMapping
-from eventsolve.jobs import advancing
+from eventsolve.jobs import advancing, bar_of
 from eventsolve.matched_spikes import (
     among,
     chosen,
@@ -42,7 +41,7 @@ from eventsolve.matched_spikes import (
     none_of,
     without_early,
 )
-from eventsolve.network import Network
+from eventsolve.network import LARGEST, Network
 from eventsolve.observe import Observation, observe
 from eventsolve.shown import Summary, several
 from eventsolve.spiketrains import SpikeTrains
@@ -200,13 +199,15 @@ def calibrate(
     >>> [f"{name} {value:.3f}" for name, value in zip(found.names, found.values, strict=True)]
     ['tau_mem of out 1.100', 'v_threshold of out 0.100']
     """
-    check_choice("loss", loss, ("linear", "soft_l1", "cauchy"))
-    for what, noise in (("time_noise", time_noise), ("voltage_noise", voltage_noise)):
-        if noise is not None and not (isinstance(noise, int | float) and 0.0 <= noise < math.inf):
-            raise ValueError(f"{what} must be finite and >= 0; got {shown(noise)}")
+    require_one_of("loss", loss, ("linear", "soft_l1", "cauchy"))
+    instance("network", network, Network)
+    require_mapping("spikes", spikes, "population to SpikeTrains")
+    time_noise = _checked_noise("time_noise", seconds("time_noise", time_noise))
+    if voltage_noise is not None:
+        voltage_noise = _checked_noise("voltage_noise", real("voltage_noise", voltage_noise))
     if voltage_noise == 0.0 and time_noise == 0.0:
         raise ValueError("voltage_noise must be > 0, or None to be estimated, if time_noise is 0")
-    spikes, early = without_early(network, spikes) if unmatched else (dict(spikes), {})
+    spikes, early = without_early(network, spikes) if flag("unmatched", unmatched) else (dict(spikes), {})
     first = observe(network, inputs, spikes, t_end, threads=threads)
     given = tuple(first.slopes)
     if not given:
@@ -217,7 +218,7 @@ def calibrate(
     x = np.zeros(len(numbers))
     measured = {name: spikes[name] for name in given}
     before, now = None, _Spikes(measured, {name: none_of(trains) for name, trains in measured.items()})
-    with advancing(("fitting", ROUNDS) if progress else None) as advance:
+    with advancing(bar_of(progress, "fitting", ROUNDS)) as advance:
         for k in range(ROUNDS):
             if unmatched:
                 now = fit.matched(x, measured, fit.scales(x, now))
@@ -232,6 +233,12 @@ def calibrate(
         for name, trains in measured.items()
     }
     return fit.result(x, now, apart, extra)
+
+
+def _checked_noise(name: str, noise: float) -> float:
+    if not (noise == 0.0 or 1.0 / LARGEST <= noise <= LARGEST):  # residuals are divided by it
+        raise ValueError(f"{name} must be 0, or from 2**-200 to 2**200, {LARGEST:.3g}; got {noise!r}")
+    return noise
 
 
 class _Spikes(NamedTuple):

@@ -181,11 +181,23 @@ def index(name: str, given: object, bound: int) -> int:
     return int(given)
 
 
-def count(name: str, given: object, least: int = 0) -> int:
-    """Return an integer that is at least so large as an int, or raise a ValueError."""
+def count(name: str, given: object, least: int = 0, most: int | None = 2**63 - 1, why: str = "") -> int:
+    """Return an integer that is at least and at most so large as an int, or raise a ValueError.
+
+    By default it is one that kernels can take; ``why`` is said of one that is too large.
+    """
     if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < least:
         raise ValueError(f"{name} must be an integer >= {least}; got {shown(given)}")
+    if most is not None and given > most:
+        raise ValueError(f"{name} must be at most {most}{why}; got {shown(given)}")
     return int(given)
+
+
+def flag(name: str, given: object) -> bool:
+    """Return a truth value as a bool, or raise a TypeError: of anything else it is not clear whether it says yes."""
+    if not isinstance(given, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False; got {shown(given)}")
+    return bool(given)
 
 
 def refuse_units(name: str, given: object, expected: str = "numbers") -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.checks import count
 from eventsolve.interrupts import (
     Flag,
     NotCompiled,
@@ -56,8 +57,8 @@ def map_chunks(work: Callable[[int], Result], n_chunks: int, threads: int | None
     """
     if threads is None:
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    elif isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"threads must be None or an integer >= 1; got {threads!r}")
+    else:
+        threads = count("threads", threads, 1)
     if min(threads, n_chunks) <= 1 or within():
         return interruptible(lambda: [work(k) for k in range(n_chunks)])
     remaining = deque(range(n_chunks))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.checks import count
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
@@ -69,6 +70,7 @@ def solve_first_spikes(
     SpikeBudgetError, RepeatedSpikeError
         As ``solve``, where a sample stops before its first spikes are complete.
     """
+    max_spikes = count("max_spikes", max_spikes)
     problem = Problem(network, inputs, initial, max_spikes)
     t_end, n_samples, layers = checked_problem(problem, t_end)
     neuron = network.population(population).neuron

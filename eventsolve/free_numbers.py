@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eventsolve.checks import shown
+from eventsolve.checks import require_one_of, shown
 from eventsolve.matched_spikes import shortest_intervals
 from eventsolve.network import LI, LIF, TIMES, Network, Projection
 from eventsolve.observe import Observation
@@ -107,13 +107,11 @@ def levels_of(free: object) -> dict[str, str]:
         raise TypeError(
             f"free must be a mapping of quantity to level, or names of quantities; got {shown(free)}"
         )
+    for quantity in free:
+        require_one_of("a name in free", quantity, QUANTITIES)
     levels = dict(free) if isinstance(free, Mapping) else dict.fromkeys(free, "layer")
     for quantity, level in levels.items():
-        if quantity not in QUANTITIES:
-            raise ValueError(f"free must name some of {QUANTITIES}; got {shown(quantity)}")
-        levels_of_it = LEVELS if quantity in OF_SYNAPSES else LEVELS[:3]
-        if level not in levels_of_it:
-            raise ValueError(f"free[{quantity!r}] must be one of {levels_of_it}; got {shown(level)}")
+        require_one_of(f"free[{quantity!r}]", level, LEVELS if quantity in OF_SYNAPSES else LEVELS[:3])
     if not levels:
         raise ValueError(f"free must name at least one of {QUANTITIES}")
     return levels
@@ -121,11 +119,14 @@ def levels_of(free: object) -> dict[str, str]:
 
 def checked_populations(of: Collection[str], given: tuple[str, ...]) -> tuple[str, ...]:
     """Return the populations of which numbers are free, or raise an error that says which can be."""
-    if isinstance(of, str) or not set(of) <= set(given):
-        raise ValueError(
-            f"of must name some of the populations whose spikes are given, {given}; got {shown(of)}"
-        )
-    return tuple(name for name in given if name in of)
+    if isinstance(of, str) or not isinstance(of, Collection):
+        raise TypeError(f"of must be a collection of populations; got {shown(of)}")
+    for name in of:
+        require_one_of("a name in of", name, given, ", the populations whose spikes are given")
+    names = tuple(name for name in given if name in of)
+    if not names:
+        raise ValueError(f"of must name at least one of {given}; got {shown(of)}")
+    return names
 
 
 def numbers_of(network: Network, levels: Mapping[str, str], names: tuple[str, ...]) -> tuple[Number, ...]:

@@ -16,6 +16,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+from eventsolve.checks import flag, shown
 from eventsolve.errors import Carrying
 
 Job = TypeVar("Job")
@@ -119,7 +120,7 @@ def finished(
     work: Callable[[Job], Sequence[Result]],
     jobs: Sequence[Job],
     executor: Executor | None,
-    bar: tuple[str, int] | None,
+    bar: tuple[str, float] | None,
 ) -> tuple[list[Result], KeyboardInterrupt | None]:
     """Return what the work gives for all jobs; after a KeyboardInterrupt what is done, and the interrupt.
 
@@ -129,7 +130,13 @@ def finished(
     ------
     ImportError
         If a bar is wanted and rich, which draws it, is not installed.
+    TypeError
+        If the executor is none.
     """
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(
+            f"executor must be a concurrent.futures.Executor, or what has its submit; got {shown(executor)}"
+        )
     done: list[Result] = []
     with advancing(bar) as advance:
         try:
@@ -139,6 +146,17 @@ def finished(
         except KeyboardInterrupt as interrupt:
             return done, interrupt
     return done, None
+
+
+def bar_of(progress: object, name: str, total: float) -> tuple[str, float] | None:
+    """Return a bar with a name and a total if progress is to be shown, None if not.
+
+    Raises
+    ------
+    TypeError
+        If ``progress`` is not a truth value.
+    """
+    return (name, total) if flag("progress", progress) else None
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from eventsolve.adjoint import check_choice
-from eventsolve.checks import first_entry, instance, require_mapping, require_one_of, shown
+from eventsolve.checks import count, first_entry, instance, require_mapping, require_one_of, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
@@ -272,9 +271,11 @@ def observe(
     >>> float(es.vjp(measured, {"out": [1.0]}).v_threshold["out"][0].round(5))  # in seconds
     0.00681
     """
-    check_choice("slope", slope, SLOPES)
-    check_choice("undefined", undefined, ("raise", "zero"))
-    t_end, n_samples, layers = checked_problem(Problem(network, inputs, None, max_spikes), t_end)
+    require_one_of("slope", slope, SLOPES)
+    require_one_of("undefined", undefined, ("raise", "zero"))
+    t_end, n_samples, layers = checked_problem(
+        Problem(network, inputs, None, count("max_spikes", max_spikes)), t_end
+    )
     given = _checked_spikes(network, inputs, spikes, n_samples, t_end)
     trains, grazing = _all_spikes(network, inputs, given, t_end, max_spikes, threads)
     ranges = chunk_ranges(n_samples)

@@ -23,15 +23,14 @@ from eventsolve.adjoint import (
     add_to,
     back,
     by_name,
-    check_choice,
     checked_wrt,
     evaluated,
     reduced,
     scaled,
 )
-from eventsolve.checks import first_entry, seconds_array, shown
+from eventsolve.checks import count, first_entry, require_one_of, seconds_array, shown
 from eventsolve.frozen import FrozenMapping
-from eventsolve.jobs import Advance, advancing
+from eventsolve.jobs import Advance, advancing, bar_of
 from eventsolve.kernels.tables import States
 from eventsolve.losses import Evaluation, Loss, Readings, ReadInPieces, Sum, VoltageSamples
 from eventsolve.losses.evaluation import Average, merged
@@ -114,16 +113,16 @@ def value_and_grad_in_pieces(
     UndefinedGradientError
         If a spike that matters grazes its threshold.
     """
-    check_choice("reduction", reduction, ("mean", "sum", "none"))
+    require_one_of("reduction", reduction, ("mean", "sum", "none"))
     asked = checked_wrt(wrt)
-    whole = Problem(network, inputs, initial, max_spikes)
+    whole = Problem(network, inputs, initial, count("max_spikes", max_spikes))
     t_end, n_samples, layers = checked_problem(whole, t_end)
     if reduction == "mean" and n_samples == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     t_start = 0.0 if initial is None else initial.time
     stream = Stream(whole, layers, n_samples, _checked_edges(pieces, t_start, t_end), threads)
     split = split_loss(loss, network, stream.trial)
-    bar = ("differentiating in pieces", 2 * stream.n_pieces) if progress else None
+    bar = bar_of(progress, "differentiating in pieces", 2 * stream.n_pieces)
     with advancing(bar) as advance:
         values, gradients = _differentiated(stream, split, asked, reduction, advance)
     return reduced(values, reduction), gradients
@@ -272,11 +271,10 @@ def _checked_edges(pieces: int | ArrayLike, t_start: float, t_end: float) -> Rea
             )
         cuts = np.linspace(t_start, t_end, int(pieces) + 1)[1:-1]
     else:
-        if pieces is None or np.ndim(pieces) != 1:
-            raise ValueError(
-                f"pieces must be an int, how many, or a vector of cuts in seconds; got {shown(pieces)}"
-            )
-        cuts = seconds_array("pieces", pieces)
+        expected = "an int, how many, or a vector of cuts in seconds"
+        cuts = seconds_array("pieces", pieces, expected)
+        if cuts.ndim != 1:
+            raise ValueError(f"pieces must be {expected}; got {shown(pieces)}")
     edges = np.concatenate([[t_start], cuts, [t_end]])
     bad = ~((edges[1:-1] > edges[:-2]) & (edges[1:-1] < t_end))
     if bad.any():

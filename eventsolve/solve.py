@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from eventsolve.checks import seconds, shown
+from eventsolve.checks import count, seconds, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.errors import Carrying
 from eventsolve.kernels.tables import BUDGET
@@ -125,7 +125,7 @@ def solve(
     RepeatedSpikeError
         If a neuron would spike twice at one time.
     """
-    problem = Problem(network, inputs, initial, max_spikes)
+    problem = Problem(network, inputs, initial, count("max_spikes", max_spikes))
     t_end, n_samples, layers = checked_problem(problem, t_end)
     return solved(problem, t_end, n_samples, layers, threads)
 
@@ -163,12 +163,10 @@ def solved(
 
 def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[Layer, ...]]:
     """Return t_end as a float, the number of samples and the layers, or raise as :func:`solve` does."""
-    network, inputs, initial, max_spikes = problem
+    network, inputs, initial, _ = problem
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network; got {shown(network)}")
     t_end = checked_duration(t_end)
-    if isinstance(max_spikes, bool) or not isinstance(max_spikes, int) or max_spikes < 0:
-        raise ValueError(f"max_spikes must be an integer >= 0; got {max_spikes!r}")
     n_samples = _checked_inputs(network, inputs)
     warn_of_times(network, inputs, t_end)
     layers = layers_of(network)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from eventsolve.adjoint import UndefinedGradientError, check_choice, evaluated, require_solution
+from eventsolve.adjoint import UndefinedGradientError, evaluated, require_solution
+from eventsolve.checks import require_one_of
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
@@ -123,7 +124,7 @@ def jvp(
     >>> bool(dt["out"][0] < 0)  # a larger weight makes the spike come earlier
     True
     """
-    check_choice("reduction", reduction, ("mean", "sum", "none"))
+    require_one_of("reduction", reduction, ("mean", "sum", "none"))
     require_solution(solution)
     steps = direction_of(solution, direction)
     evaluation = None if loss is None else evaluated(solution, loss)

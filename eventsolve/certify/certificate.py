@@ -27,7 +27,7 @@ from eventsolve.certify.claims import (
 )
 from eventsolve.certify.losses import SampleLoss, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
-from eventsolve.certify.samples import OpenQuestion, SampleProof, fingerprint_of, prove_batch
+from eventsolve.certify.samples import OpenQuestion, SampleProof, checked_digits, fingerprint_of, prove_batch
 from eventsolve.checks import count, instance, real, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
@@ -77,8 +77,7 @@ class Certificate(Frozen):
     digest: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        for name, least in (("digits", 1), ("n_samples", 0)):
-            count(name, getattr(self, name), least)
+        vars(self).update(digits=checked_digits(self.digits), n_samples=count("n_samples", self.n_samples))
         for name, kind in (("proofs", SampleProof), ("mismatches", Mismatch)):
             given = getattr(self, name)
             if not (isinstance(given, tuple) and all(isinstance(one, kind) for one in given)):
@@ -87,7 +86,7 @@ class Certificate(Frozen):
             instance(name, getattr(self, name), str)
         real("gradient_distance", self.gradient_distance)
         if self.tolerance is not None:
-            real("tolerance", self.tolerance)
+            vars(self)["tolerance"] = _checked_tolerance(self.tolerance)
         if self.gradients is not None:
             instance("gradients", self.gradients, GradientEnclosures)
         super().__post_init__()
@@ -221,10 +220,6 @@ class Certificate(Frozen):
             The ``spikes``, ``gradients``, ``claimed_gradients`` and ``radii`` that :func:`certify` was given, and an
             ``executor`` or ``progress`` for this.
         """
-        if type(self.digits) is not int or self.digits < 1:
-            return f"digits must be an integer >= 1, and are {shown(self.digits)}"
-        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
-            return f"the tolerance must be a number of seconds, and is {shown(self.tolerance)}"
         anew = certify(solution, digits=self.digits, tolerance=self.tolerance, **what)
         if self.fingerprint != anew.fingerprint:
             return "the certificate is of another network, other inputs, radii or claimed spikes"
@@ -349,7 +344,7 @@ def certify(
         Gradients to be judged, by default the float64 ones.
     digits : int
         A question is decided if its two sides differ by more than 10**-digits, relative to the larger: how far a peak
-        is from the threshold, or how far apart two events are. What is closer may stay undecided.
+        is from the threshold, or how far apart two events are. What is closer may stay undecided. 300 at most.
     tolerance : float, optional
         How far a claimed spike may be from the proven one, in seconds. By default a few units in the last place of
         every number that the spike depends on, times its conditioning: see :mod:`eventsolve.certify.claims`.
@@ -378,13 +373,13 @@ def certify(
     if not isinstance(solution, Solution):
         raise TypeError(f"solution must be a Solution; got {shown(solution)}")
     solution.require_solved("a certificate is")
-    count("digits", digits, 1)
+    digits = checked_digits(digits)
     if tolerance is not None:
-        tolerance = seconds("tolerance", tolerance)
-        if not 0 <= tolerance < math.inf:
-            raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
+        tolerance = _checked_tolerance(tolerance)
     if spikes is not None and gradients is not None:
         raise ValueError("gradients are those of the solution's own spikes: give either spikes or gradients")
+    if claimed_gradients is not None:
+        instance("claimed_gradients", claimed_gradients, Gradients)
     if claimed_gradients is not None and gradients is None:
         raise ValueError("claimed_gradients must come with the loss or cotangents that they are gradients of")
     box = box_of(solution, radii)
@@ -411,6 +406,13 @@ def certify(
     if interrupt is not None:
         raise Interrupted(certificate) from interrupt
     return certificate
+
+
+def _checked_tolerance(given: float) -> float:
+    tolerance = seconds("tolerance", given)
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"tolerance must be finite and >= 0 seconds, or None; got {tolerance!r}")
+    return tolerance
 
 
 def _float64_gradients(solution: Solution, gradients: Loss | Mapping[str, ArrayLike]) -> Gradients:

@@ -50,11 +50,11 @@ from eventsolve.certify.membrane import Held, rates_of
 from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
 from eventsolve.certify.records import digest_of, orbit_fields_from, text_of
 from eventsolve.certify.rhythms import Arrival, Constant, Event, Rhythm, monodromy
-from eventsolve.certify.samples import DOUBLINGS, GUARD_DIGITS
-from eventsolve.checks import count, shown
+from eventsolve.certify.samples import DOUBLINGS, GUARD_DIGITS, checked_digits
+from eventsolve.checks import shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
-from eventsolve.jobs import Advance, advancing
+from eventsolve.jobs import Advance, advancing, bar_of
 from eventsolve.network import Network
 from eventsolve.shown import Summary, ms, several
 
@@ -218,7 +218,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15, progress: bool = False) -> 
         Its network and inputs are taken as given; its spikes, period and multipliers are the claim. State, monodromy
         and residual are not looked at.
     digits : int
-        Decide every question whose two sides differ by more than 10**-digits, relatively.
+        Decide every question whose two sides differ by more than 10**-digits, relatively; 300 at most.
     progress : bool
         Whether to show a progress bar of the steps of the proof on stderr, from its start whenever it takes more bits.
 
@@ -230,7 +230,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15, progress: bool = False) -> 
     Raises
     ------
     TypeError, ValueError
-        If orbit is none, or digits is not a number >= 1.
+        If orbit is none, or digits is not an integer from 1 to 300.
 
     Notes
     -----
@@ -239,12 +239,12 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15, progress: bool = False) -> 
     """
     if not isinstance(getattr(orbit, "network", None), Network):
         raise TypeError(f"orbit must be an Orbit; got {shown(orbit)}")
-    digits = count("digits", digits, 1)
+    digits = checked_digits(digits)
     bits, why = bits_of(digits + GUARD_DIGITS), ""
     fingerprint = _fingerprint(orbit)
     for _ in range(DOUBLINGS):
         try:
-            bar = (f"enclosing times in {bits} bits", PROOF_STEPS) if progress else None
+            bar = bar_of(progress, f"enclosing times in {bits} bits", PROOF_STEPS)
             with working_precision(bits), advancing(bar) as advance:
                 found = replace(_proof(orbit, advance), digits=digits, bits=bits, fingerprint=fingerprint)
                 return replace(found, digest=digest_of(found))

@@ -49,17 +49,26 @@ from eventsolve.certify.gradient import adjoint
 from eventsolve.certify.losses import SampleLoss, derivative
 from eventsolve.certify.network import MOST_SPIKES, Enclosed, Wiring, enclose
 from eventsolve.certify.neuron import Question, Unproven
+from eventsolve.checks import count
 from eventsolve.frozen import Frozen
-from eventsolve.jobs import finished
+from eventsolve.jobs import bar_of, finished
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.typing import Reals
 
+MOST_DIGITS = 300
+"""Digits that can be asked for: how wide a question is that stays open is a float64 number, which cannot be smaller."""
 GUARD_DIGITS = 13
 """Digits of working precision beyond those asked for, to begin with."""
 DOUBLINGS = 6
 """How often the working precision is doubled at most."""
 MANY = 8
 """How many times the spikes that are claimed a sample may have, besides MOST_SPIKES."""
+
+
+def checked_digits(given: object) -> int:
+    """Return digits to which questions can be decided as an int, or raise a ValueError."""
+    why = ", as how far apart the two sides of a question are is known as a float64 number"
+    return count("digits", given, 1, MOST_DIGITS, why)
 
 
 class OpenQuestion(NamedTuple):
@@ -341,7 +350,7 @@ def prove_batch(
         )
         for samples in _ranges(box.n_samples)
     ]
-    bar = ("certifying", box.n_samples) if progress else None
+    bar = bar_of(progress, "certifying", box.n_samples)
     proofs, interrupt = finished(_prove_all, jobs, executor, bar)
     return sorted(proofs, key=lambda proof: proof.sample), interrupt
 

@@ -33,7 +33,7 @@ from eventsolve.dynamics.walks import Halted, Tally, Walk, reach
 from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
-from eventsolve.jobs import advancing
+from eventsolve.jobs import advancing, bar_of
 from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.shown import Summary, several
@@ -310,7 +310,7 @@ def _tallied(
 ) -> Iterator[Tally]:
     """Give what counts what a walk takes, and says beside a bar how far it is."""
     reached = 0.0
-    with advancing(("following", 1.0) if progress else None) as advance:
+    with advancing(bar_of(progress, "following", 1.0)) as advance:
 
         def told(tally: Tally) -> None:
             nonlocal reached

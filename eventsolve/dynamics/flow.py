@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsolve.adjoint import UndefinedGradientError
-from eventsolve.checks import shown
+from eventsolve.checks import index, instance, real_array, shown
 from eventsolve.chunks import chunk_ranges
 from eventsolve.dynamics.kernels.flow import Vectors, carry, settled
 from eventsolve.frozen import Frozen, FrozenMapping
@@ -173,13 +173,12 @@ def flow_derivative(
         raise TypeError(f"solution must be a Solution; got {shown(solution)}")
     solution.require_whole("the derivative of its flow")
     solution.require_solved("the derivative of the flow is that")
-    if isinstance(sample, bool) or not isinstance(sample, int) or not 0 <= sample < solution.n_samples:
-        raise ValueError(f"sample must be one of {solution.n_samples}, from 0; got {sample!r}")
+    sample = index("sample", sample, solution.n_samples)
     number, low = next((k, a) for k, (a, b) in enumerate(chunk_ranges(solution.n_samples)) if a <= sample < b)
     chunk, here = solution._chunks[number], sample - low
     starts = {name: _row(states, here) for name, states in chunk.start.items()}
     start = _coordinates(solution.network, starts, _carried(chunk, here), solution.t_start)
-    given = np.eye(len(start)) if vectors is None else np.array(vectors, dtype=np.float64)
+    given = np.eye(len(start)) if vectors is None else real_array("vectors", vectors)
     if given.ndim == 1:
         given = given[:, None]
     if given.ndim != 2 or given.shape[0] != len(start) or not np.isfinite(given).all():
@@ -260,7 +259,7 @@ def displaced(network: Network, state: State, by: ArrayLike, *, sample: int = 0)
         time, or a spike past it or so far back that it has arrived.
     """
     where = coordinates(network, state, sample=sample)
-    moved = np.array(by, dtype=np.float64)
+    moved = real_array("by", by)
     if moved.shape != (len(where),) or not np.isfinite(moved).all():
         raise ValueError(
             f"by must be finite, one number for each of {len(where)} coordinates; got {shown(by)}"
@@ -339,10 +338,9 @@ def _row(states: States, sample: int) -> States:
 
 
 def _rows(network: Network, state: State, sample: int) -> dict[tuple[str, ...], States]:
-    if not isinstance(state, State):
-        raise TypeError(f"state must be a State; got {shown(state)}")
-    if isinstance(sample, bool) or not isinstance(sample, int) or not 0 <= sample < state.n_samples:
-        raise ValueError(f"sample must be one of {state.n_samples}, from 0; got {sample!r}")
+    instance("network", network, Network)
+    instance("state", state, State)
+    index("sample", sample, state.n_samples)
     state.require_fit("state", network)
     return {name: _row(states, sample) for name, states in state.layers.items()}
 

@@ -27,7 +27,7 @@ from eventsolve.checks import count, first_entry, real_array
 from eventsolve.dynamics.paths import numbers_of, rebuilt
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
-from eventsolve.jobs import finished
+from eventsolve.jobs import bar_of, finished
 from eventsolve.network import Network
 from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, several
@@ -40,6 +40,8 @@ from eventsolve.stability.trust import trust_radius
 from eventsolve.typing import Direction, Integers, Reals
 
 STATES = ("v_initial", "i_initial")
+MOST_DIRECTIONS = 1_000_000
+"""Directions of perturbations that can be asked for: with so many a fraction is known to 0.1 %."""
 APART = 3.0
 """How many times as far apart spikes are in the end if trajectories have parted."""
 DOUBT = 0.05
@@ -167,10 +169,11 @@ def flux_tube(
     first_order = float(estimate.radius[0])
     largest = _largest(solution.network, pattern)
     checked = _sizes(sizes, first_order, largest)
-    count("seed", seed)
-    generators = np.random.SeedSequence(seed).spawn(count("n_directions", n_directions))
+    generators = np.random.SeedSequence(count("seed", seed, most=None)).spawn(
+        count("n_directions", n_directions, 0, MOST_DIRECTIONS)
+    )
     run = partial(outcomes, solution, pattern, checked.tolist())
-    bar = ("perturbing", n_directions) if progress else None
+    bar = bar_of(progress, "perturbing", n_directions)
     found, interrupt = finished(run, generators, executor, bar)
     parted, changed = np.array(found, dtype=np.int64).reshape(-1, 2, checked.size).sum(axis=0)
 

@@ -26,13 +26,13 @@ from eventsolve.dynamics.flow import KINDS, Coordinates, coordinates, flow_deriv
 from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.interrupts import Interrupted
-from eventsolve.jobs import Advance, advancing, finished
+from eventsolve.jobs import Advance, advancing, bar_of, finished
 from eventsolve.network import Network
 from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several
 from eventsolve.solution import Solution
 from eventsolve.solve import MAX_SPIKES, SpikeBudgetError, StoppedError, solve
-from eventsolve.spiketrains import SpikeTrains
+from eventsolve.spiketrains import SpikeTrains, require_spike_trains
 from eventsolve.state import State
 from eventsolve.typing import Reals
 
@@ -244,7 +244,7 @@ def lyapunov_spectrum(
         raise ValueError(
             f"k must be an integer from 1 to the number of voltages and currents, {size}; got {k!r}"
         )
-    seed, max_spikes = count("seed", seed), count("max_spikes", max_spikes, 1)
+    seed, max_spikes = count("seed", seed, most=None), count("max_spikes", max_spikes, 1)
     if not callable(given):
         if not isinstance(given, Mapping):
             raise TypeError(
@@ -261,12 +261,10 @@ def lyapunov_spectrum(
         for number, state in enumerate(starts)
     ]
     if executor is None:
-        with advancing(("averaging", t * len(jobs)) if progress else None) as advance:
+        with advancing(bar_of(progress, "averaging", t * len(jobs))) as advance:
             numbered, interrupt = finished(partial(_numbered, advance=advance), jobs, None, None)
     else:
-        numbered, interrupt = finished(
-            _numbered, jobs, executor, ("averaging", len(jobs)) if progress else None
-        )
+        numbered, interrupt = finished(_numbered, jobs, executor, bar_of(progress, "averaging", len(jobs)))
     done = [spectrum for _, spectrum in sorted(numbered, key=itemgetter(0))]
     if interrupt is not None:
         if isinstance(interrupt, Interrupted) and not done:
@@ -323,7 +321,9 @@ def _pieces(
         of: Callable[[float, float], Mapping[str, SpikeTrains]] = inputs
 
         def called(after: float, to: float) -> dict[str, SpikeTrains]:
-            return {name: trains.select([sample]) for name, trains in of(after, to).items()}
+            given = of(after, to)
+            require_spike_trains(f"what inputs({after!r}, {to!r}) returns", given)
+            return {name: trains.select([sample]) for name, trains in given.items()}
 
         return called
     alone = {name: trains.select([sample]) for name, trains in inputs.items()}

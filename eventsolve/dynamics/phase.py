@@ -36,6 +36,8 @@ Onto = Literal["V", "I"]
 
 LEFT = 1e-13
 """What may be left of a perturbation after the periods that are solved, by the orbit's largest multiplier."""
+MOST_PHASES = 1_000_000
+"""Phases that can be asked for by their number; others may be listed."""
 MOST_PERIODS = 2000
 """How many periods are solved at most, unless told otherwise."""
 SETTLED = 1e-6
@@ -144,8 +146,10 @@ def phase_response(
     if of.neuron is None:
         raise ValueError(f"population {population!r} is an input: it has no neurons to kick")
     neuron = index("neuron", neuron, of.size)
-    if isinstance(phases, int) and not isinstance(phases, bool):
-        n = count("phases", phases, 1)
+    if threads is not None:
+        count("threads", threads, 1)  # also where nothing is solved
+    if isinstance(phases, int | np.integer) and not isinstance(phases, bool):
+        n = count("phases", phases, 1, MOST_PHASES)
         asked = (np.arange(n) + 0.5) / n
     else:
         asked = real_array("phases", phases, "an integer or numbers")

@@ -13,7 +13,7 @@ from eventsolve.checks import count, instance, seconds, shown
 from eventsolve.dynamics.circuit import Circuit, circuit_of
 from eventsolve.dynamics.newton import CLOSE, EPS, begun, pattern_of, solved
 from eventsolve.dynamics.orbit import NoOrbitError, Orbit, framed, orbit_of, repeated
-from eventsolve.jobs import Advance, advancing
+from eventsolve.jobs import Advance, advancing, bar_of
 from eventsolve.network import Network
 from eventsolve.solution import Solution
 from eventsolve.solve import SpikeBudgetError, solve
@@ -91,7 +91,7 @@ def periodic_orbit(
     if guess is not None:
         if initial is not None or transient is not None:
             raise ValueError("initial and transient are those of a trajectory; a guess needs none")
-        with advancing(("searching an orbit", 1.0) if progress else None) as advance:
+        with advancing(bar_of(progress, "searching an orbit", 1.0)) as advance:
             orbit = _from_guess(circuit, given, period, guess)
             advance(1.0)
         return orbit
@@ -103,7 +103,7 @@ def periodic_orbit(
         transient = seconds("transient", transient)
         if not 0.0 < transient < math.inf:
             raise ValueError(f"transient must be finite and > 0; got {transient!r}")
-    with advancing(("searching an orbit", 1.0) if progress else None) as advance:
+    with advancing(bar_of(progress, "searching an orbit", 1.0)) as advance:
         if period is None:
             return _settled_free(circuit, given, transient, initial, most, max_spikes, longest, advance)
         return _settled_locked(circuit, given, period, transient, initial, most, max_spikes, advance)

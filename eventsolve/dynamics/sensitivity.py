@@ -14,7 +14,7 @@ from eventsolve.adjoint import require_solution, vjp
 from eventsolve.checks import count, index_vector, shown
 from eventsolve.dynamics.points import shaped
 from eventsolve.frozen import Frozen, FrozenMapping
-from eventsolve.jobs import advancing
+from eventsolve.jobs import advancing, bar_of
 from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, arrow, listed, several
 from eventsolve.solution import Solution
@@ -190,7 +190,7 @@ def sensitivity(
     }
     columns = sum(int((scale != 0.0).sum()) for by_key in pattern.values() for scale in by_key.values())
     rounds = list(_rounds(solution, chosen))
-    with advancing(("differentiating", min(len(rounds), columns)) if progress else None) as advance:
+    with advancing(bar_of(progress, "differentiating", min(len(rounds), columns))) as advance:
         if len(rounds) <= columns:
             for rows in rounds:
                 _go_back(solution, pattern, chosen, rows, blocks, threads)

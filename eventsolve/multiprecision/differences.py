@@ -9,18 +9,22 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsolve.jobs import advancing
-from eventsolve.multiprecision.forward import GUARD_DIGITS, solve_problem
+from eventsolve.checks import count, instance, require_one_of, shown
+from eventsolve.jobs import advancing, bar_of
+from eventsolve.multiprecision.forward import GUARD_DIGITS, solved_to
 from eventsolve.multiprecision.problems import (
+    MOST_DIGITS,
     NEURON_PARAMETERS,
     Context,
     Mpf,
     Parameter,
     Problem,
     all_neurons,
+    checked_digits,
     context,
     is_readout,
     problem,
+    require_causal,
 )
 from eventsolve.multiprecision.solution import ExactSolution
 from eventsolve.network import Network
@@ -59,7 +63,7 @@ def gradient(
         ``tau_mem``, ``tau_syn``, ``v_threshold``, ``v_reset``, ``v_leak``, ``t_ref``, ``v_initial`` and
         ``i_initial``.
     digits : int
-        Digits of the result relative to its natural scale, see Notes.
+        Digits of the result relative to its natural scale, see Notes; from 1 to 10,000.
     step : float, optional
         Relative step; by default 10**-(digits/2 + 10).
     progress : bool
@@ -76,7 +80,7 @@ def gradient(
     SpikeCountChanged
         If a neuron's number of spikes changes within a step.
     ValueError
-        If a parameter does not exist, or the step is not in (0, 1e-3].
+        If a parameter does not exist, digits are not from 1 to 10,000, or the step is not from 1e-10000 to 1e-3.
 
     Notes
     -----
@@ -94,10 +98,11 @@ def gradient(
     A step in a time also takes arrivals at one time apart. Where the result depends on their order (delta
     synapses near the threshold) there is no gradient; unless a spike appears or vanishes, this goes unnoticed.
     """
+    digits = checked_digits(digits)
     given = problem(network, inputs, t_end)
     gradients = {p: np.empty(len(_values(given, p)), dtype=np.object_) for p in wrt}
     n_numbers = sum(column.size for column in gradients.values())
-    with advancing(("differentiating", n_numbers) if progress else None) as advance:
+    with advancing(bar_of(progress, "differentiating", n_numbers)) as advance:
         for parameter, column in gradients.items():
             for index in range(column.size):
                 column[index] = derivative(given, loss, parameter, index, digits=digits, step=step)
@@ -115,37 +120,62 @@ def derivative(
     step: float | None = None,
 ) -> Mpf:
     """Differentiate a loss with respect to one number of a problem; everything as in :func:`gradient`."""
+    instance("given", given, Problem)
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of an ExactSolution; got {shown(loss)}")
+    digits = checked_digits(digits)
+    require_causal(given)
+    numbers = _values(given, parameter)
+    count("index", index, 0, len(numbers) - 1)
     ctx = context(2 * digits + GUARD_DIGITS)
-    relative = ctx.mpf(10) ** -(digits // 2 + 10) if step is None else ctx.mpf(step)
-    if not 0 < relative <= ctx.mpf("1e-3"):
-        raise ValueError(f"step must lie in (0, 1e-3]; got {step!r}")
+    relative = ctx.mpf(10) ** -(digits // 2 + 10) if step is None else _checked_step(ctx, step)
     solved_digits = digits + int(ctx.ceil(-ctx.log10(relative)))
     ctx = context(solved_digits + GUARD_DIGITS)
-    value = ctx.mpf(_values(given, parameter)[index])
+    value = ctx.mpf(numbers[index])
     h = relative * _scale(ctx, given, parameter, value)
     one_sided = parameter[0] in ("delay", "t_ref", "spike_times") and value < h
     stencil = {0: -3, 1: 4, 2: -1} if one_sided else {-1: -1, 1: 1}
     solutions = {
-        k: solve_problem(_replaced(given, parameter, index, value + k * h), digits=solved_digits)
-        for k in stencil
+        k: solved_to(_replaced(given, parameter, index, value + k * h), solved_digits) for k in stencil
     }
-    counts = {k: _counts(solution) for k, solution in solutions.items()}
-    reference = next(iter(counts.values()))
-    for k, count in counts.items():
+    counted = {k: _counts(solution) for k, solution in solutions.items()}
+    reference = next(iter(counted.values()))
+    for k, found in counted.items():
         for where in reference:
-            if count[where] != reference[where]:
+            if found[where] != reference[where]:
                 population, sample, neuron = where
                 raise SpikeCountChanged(
                     f"the gradient is not defined: neuron {neuron} of {population!r} in sample {sample} has "
-                    f"{reference[where]} or {count[where]} spikes, as {parameter} [{index}] moves by "
+                    f"{reference[where]} or {found[where]} spikes, as {parameter} [{index}] moves by "
                     f"{ctx.nstr(abs(k) * h, 3)}"
                 )
-    terms = [stencil[k] * ctx.mpf(loss(solution)) for k, solution in solutions.items()]
+    terms = [stencil[k] * _checked_value(ctx, loss(solution)) for k, solution in solutions.items()]
     return sum(terms, ctx.mpf(0)) / (2 * h)
+
+
+def _checked_value(ctx: Context, value: Any) -> Mpf:
+    try:
+        return ctx.mpf(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"loss must return a number; got {shown(value)}") from error
+
+
+def _checked_step(ctx: Context, step: object) -> Mpf:
+    try:
+        relative = ctx.mpf(step)
+    except (TypeError, ValueError):
+        relative = ctx.nan
+    if not ctx.mpf(10) ** -MOST_DIGITS <= relative <= ctx.mpf("1e-3"):
+        raise ValueError(f"step must be a number from 1e-{MOST_DIGITS} to 1e-3; got {shown(step)}")
+    return relative
 
 
 def _values(given: Problem, parameter: Parameter) -> list[Mpf]:
     """Every number that a parameter names, in the order of the gradient."""
+    if not (isinstance(parameter, tuple) and len(parameter) == 2 and isinstance(parameter[0], str)):
+        raise TypeError(
+            f"a parameter must be (name, population) or (name, projection), a tuple; got {shown(parameter)}"
+        )
     name, where = parameter
     if name in ("weight", "delay"):
         _require_known(parameter, given.synapses)
@@ -210,5 +240,4 @@ def _counts(solution: ExactSolution) -> dict[tuple[str, int, int], int]:
 
 
 def _require_known(parameter: Parameter, known: Mapping[Any, Any]) -> None:
-    if parameter[1] not in known:
-        raise ValueError(f"{parameter} names nothing of this problem; there are {list(known)}")
+    require_one_of(f"what {parameter[0]!r} is of", parameter[1], known)

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from eventsolve.checks import instance
 from eventsolve.multiprecision.flow import Rise, State, advance, crossing, first_rise
 from eventsolve.multiprecision.problems import (
     Context,
@@ -19,6 +20,7 @@ from eventsolve.multiprecision.problems import (
     Problem,
     Spike,
     all_neurons,
+    checked_digits,
     context,
     neuron_in,
     problem,
@@ -41,7 +43,7 @@ def solve(
     network, inputs, t_end
         As for :func:`problem`, errors too.
     digits : int
-        Digits of the spike times.
+        Digits of the spike times, from 1 to 10,000.
 
     Examples
     --------
@@ -54,6 +56,7 @@ def solve(
     >>> print(exact.context.nstr(exact.first("out")[0][0], 25))
     0.3166943676407498777864777
     """
+    digits = checked_digits(digits)
     return solve_problem(problem(network, inputs, t_end), digits=digits)
 
 
@@ -63,11 +66,17 @@ def solve_problem(given: Problem, *, digits: int = 30) -> ExactSolution:
     Raises
     ------
     ValueError
-        If a delay, a t_ref or an input time is negative, v_initial is not below v_threshold, or a neuron would
-        spike twice at one time: two delta arrivals may make it, or one whose excess beyond the threshold
-        outlasts a subtraction.
+        If digits are not from 1 to 10,000, a delay, a t_ref or an input time is negative, a time constant is not
+        above 0, v_initial is not below v_threshold, or a neuron would spike twice at one time: two delta arrivals
+        may make it, or one whose excess beyond the threshold outlasts a subtraction.
     """
+    instance("given", given, Problem)
     require_causal(given)
+    return solved_to(given, checked_digits(digits))
+
+
+def solved_to(given: Problem, digits: int) -> ExactSolution:
+    """Solve a problem that was checked."""
     ctx = context(_working_digits(given, digits))
     runs = [_run(ctx, given, sample, digits) for sample in range(given.n_samples)]
     spikes: dict[str, tuple[tuple[Spike, ...], ...]] = {

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from mpmath.ctx_mp import MPContext
 
-from eventsolve.checks import seconds
+from eventsolve.checks import count, instance, seconds
 from eventsolve.network import LIF, Network, Population
-from eventsolve.spiketrains import SpikeTrains
+from eventsolve.spiketrains import SpikeTrains, require_spike_trains
 from eventsolve.typing import Key
 
 Mpf: TypeAlias = Any
@@ -114,6 +114,8 @@ def problem(network: Network, inputs: Mapping[str, SpikeTrains], t_end: float) -
         If ``inputs`` does not name exactly the input populations, sizes do not fit, or t_end is not finite
         and >= 0.
     """
+    instance("network", network, Network)
+    require_spike_trains("inputs", inputs)
     populations = network.populations
     channels = {name: p.size for name, p in populations.items() if p.neuron is None}
     if set(inputs) != set(channels):
@@ -163,6 +165,15 @@ def _subtracts(population: Population) -> bool:
     return isinstance(population.neuron, LIF) and population.neuron.reset == "subtract"
 
 
+MOST_DIGITS = 10_000
+"""Digits that can be asked for: in so many a spike takes seconds, in ten times as many some hundred times as long."""
+
+
+def checked_digits(given: object) -> int:
+    """Return digits of a result as an int, or raise a ValueError."""
+    return count("digits", given, 1, MOST_DIGITS, ", in which a single spike takes seconds")
+
+
 def context(digits: int) -> Context:
     """Return an mpmath context of its own."""
     ctx = MPContext()
@@ -197,5 +208,7 @@ def require_causal(given: Problem) -> None:
         if any(neuron.t_ref < 0 for neuron in neurons):
             raise ValueError(f"t_ref of population {name!r} must be >= 0")
         for k, neuron in enumerate(neurons):
+            if not (neuron.tau_mem > 0 and neuron.tau_syn > 0):
+                raise ValueError(f"tau_mem and tau_syn of neuron {k} of {name!r} must be > 0")
             if neuron.v_initial >= neuron.v_threshold:
                 raise ValueError(f"v_initial of neuron {k} of {name!r} must be below its v_threshold")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.checks import count
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
@@ -220,10 +221,8 @@ def margins(solution: Solution, *, nearest: int | None = None, threads: int | No
         raise TypeError(f"solution must be a Solution; got {type(solution).__name__}")
     solution.require_whole("margins")
     solution.require_solved("margins are")
-    if nearest is not None and (isinstance(nearest, bool) or not isinstance(nearest, int) or nearest < 1):
-        raise ValueError(f"nearest must be None or an integer >= 1; got {nearest!r}")
     layers = spiking_layers(solution)
-    most = np.iinfo(np.int64).max if nearest is None else nearest
+    most = np.iinfo(np.int64).max if nearest is None else count("nearest", nearest, 1)
     ranges = chunk_ranges(solution.n_samples)
 
     def work(k: int) -> list[tuple[Rows, Gathered]]:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.adjoint import Gradients, vjp
+from eventsolve.checks import count, shown
 from eventsolve.frozen import FrozenMapping
-from eventsolve.jobs import advancing
+from eventsolve.jobs import advancing, bar_of
 from eventsolve.patterns import NAMES
 from eventsolve.solution import Solution
 from eventsolve.stability.one_sided import Mover, OneSided
@@ -58,12 +59,14 @@ def gradient_sides(gradients: Gradients, *, threads: int | None = None, progress
         If a spike that moves one of the events grazes its threshold.
     """
     if not isinstance(gradients, Gradients):
-        raise TypeError(f"gradients must be a Gradients; got {type(gradients).__name__}")
+        raise TypeError(f"gradients must be a Gradients; got {shown(gradients)}")
+    if threads is not None:
+        count("threads", threads, 1)  # also where there is nothing to do
     solution = gradients.solution
     grows, falls = (_zeros(solution) for _ in range(2))
     ties = list(gradients.coincidences)
     rounds = max(Counter(tie.place.sample for tie in ties).values(), default=0)
-    with advancing(("differentiating", rounds) if progress else None) as advance:
+    with advancing(bar_of(progress, "differentiating", rounds)) as advance:
         while ties:
             # one of each sample at a time
             now = {tie.place.sample: tie for tie in reversed(ties)}

@@ -11,7 +11,7 @@ import numpy as np
 from eventsolve.adjoint import require_solution
 from eventsolve.checks import shown
 from eventsolve.frozen import Frozen, FrozenMapping
-from eventsolve.jobs import advancing
+from eventsolve.jobs import advancing, bar_of
 from eventsolve.losses import Loss
 from eventsolve.patterns import Pattern, direction_of
 from eventsolve.reductions import USUAL, Reduction
@@ -117,7 +117,7 @@ def spread(
     else:
         causes = _causes(of)
         n_causes = len(of)
-    with advancing(("differentiating", n_causes) if progress else None) as advance:
+    with advancing(bar_of(progress, "differentiating", n_causes)) as advance:
         for cause in causes:
             moved = jvp(solution, cause, loss, reduction=reduction, threads=threads)
             for name, dt in moved.spike_times.items():

@@ -19,7 +19,7 @@ from eventsolve.certify.samples import first_open_question
 from eventsolve.checks import shown
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
-from eventsolve.jobs import finished
+from eventsolve.jobs import bar_of, finished
 from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
@@ -194,7 +194,7 @@ def trust_radius(
     certified = np.zeros(len(jobs))
     undecided: list[OpenQuestion | None] = [None] * len(jobs)
     looked_at = np.zeros(len(jobs), np.bool_)
-    done, interrupt = finished(_radii, jobs, executor, ("certifying radii", len(jobs)) if progress else None)
+    done, interrupt = finished(_radii, jobs, executor, bar_of(progress, "certifying radii", len(jobs)))
     for s, radius, question in done:
         certified[s], undecided[s], looked_at[s] = radius, question, True
     for array in (certified, looked_at):

@@ -19,7 +19,16 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from eventsolve.adjoint import Gradients, value_and_grad
-from eventsolve.checks import duration, real, real_array, seconds, shown
+from eventsolve.checks import (
+    duration,
+    instance,
+    real,
+    real_array,
+    require_mapping,
+    require_one_of,
+    seconds,
+    shown,
+)
 from eventsolve.compare.divergence import (
     Divergence,
     first_spike_divergence,
@@ -282,8 +291,9 @@ class _Terms:
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
             object.__setattr__(self, name, _non_negative(name, real(name, getattr(self, name))))
-        if self.reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {shown(self.reduction)}")
+        require_one_of("reduction", self.reduction, ("mean", "sum", "none"))
+        if self.problem is not None:
+            instance("problem", self.problem, Problem)
         object.__setattr__(self, "time_step", _step(self.time_step))
 
     def diagnosed(self, problem: Problem, results: Results, window: float) -> Named | None:
@@ -417,6 +427,7 @@ def _quantities(name: str, gradients: Any) -> Mapping[str, ByOwner[Weights]]:
     for quantity in gradients:
         if quantity not in QUANTITIES:
             raise ValueError(f"{name} has {shown(quantity)}, which is none of {', '.join(QUANTITIES)}")
+        require_mapping(f"{name}[{quantity!r}]", gradients[quantity], "place to array")
     return gradients
 
 

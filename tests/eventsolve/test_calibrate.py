@@ -250,7 +250,7 @@ def test_what_cannot_be_told_does_not_drift():
 
 
 DOORS = {
-    r"free must name some of .*; got 'tau'": {"free": ["tau"]},
+    r"a name in free must be one of .*; got 'tau'": {"free": ["tau"]},
     r"free\['tau_mem'\] must be one of \('neuron', 'layer', 'chip'\); got 'synapse'": {
         "free": {"tau_mem": "synapse"}
     },

@@ -54,5 +54,5 @@ def test_no_chunks_are_no_work():
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
 def test_threads_are_counted_in_integers(threads):
-    with pytest.raises(ValueError, match="threads must be None or an integer >= 1; got"):
+    with pytest.raises(ValueError, match="threads must be an integer >= 1; got"):
         map_chunks(lambda k: k, 3, threads)

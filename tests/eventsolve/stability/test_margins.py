@@ -402,7 +402,7 @@ def test_a_solution_that_goes_on_has_the_margins_of_its_own_part():
 
 @pytest.mark.parametrize("nearest", [0, -1, 1.0, True, "2"])
 def test_a_bad_nearest_is_refused(nearest):
-    with pytest.raises(ValueError, match="nearest must be None or an integer >= 1"):
+    with pytest.raises(ValueError, match="nearest must be an integer >= 1"):
         es.margins(random_case(0).solve(), nearest=nearest)
 
 
