@@ -13,7 +13,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import first_entry, index_vector, real_array, require_one_of, shown
+from eventsolve.checks import (
+    count,
+    first_entry,
+    flag,
+    index_vector,
+    real_array,
+    require_mapping,
+    require_one_of,
+    shown,
+)
 from eventsolve.chunks import chunk_ranges, joined, map_chunks
 from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen, FrozenMapping, MadeWhenRead, read_only
@@ -118,6 +127,17 @@ class StreamGradients(Frozen):
     per_sample: bool = field(repr=False)
     wrt: tuple[str, ...] = NAMES
 
+    def __post_init__(self) -> None:
+        for name in NAMES:
+            require_mapping(name, getattr(self, name), "population or projection to array")
+        vars(self).update(
+            n_samples=count("n_samples", self.n_samples),
+            per_sample=flag("per_sample", self.per_sample),
+            wrt=checked_wrt(self.wrt),
+            silent_samples=index_vector("silent_samples", self.silent_samples, self.n_samples),
+        )
+        super().__post_init__()
+
     def _summary(self) -> Summary:
         samples = several(self.n_samples, "sample")
         rows: list[tuple[str, object]] = [
@@ -157,6 +177,41 @@ class Gradients(StreamGradients):
 
     solution: Solution = field(repr=False, kw_only=True)
     voltage_samples: Mapping[str, VoltageSamples] = field(repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_solution(self.solution)
+        require_mapping("voltage_samples", self.voltage_samples, "population to VoltageSamples")
+        if self.n_samples != self.solution.n_samples:
+            raise ValueError(
+                f"n_samples must be that of the solution, {self.solution.n_samples}; got {self.n_samples}"
+            )
+        for name in NAMES:
+            for key, values in getattr(self, name).items():
+                self._check_shape(name, key, values)
+
+    def _check_shape(self, name: str, key: Any, values: Any) -> None:
+        """Raise a ValueError unless a gradient has the shape of what it is by in the solution."""
+        network, where = self.solution.network, f"{name}[{key!r}]"
+        synaptic = name in ("weight", "delay")
+        require_one_of(f"a key of {name}", key, network.projections if synaptic else network.populations)
+        if name == "spike_times":
+            shape: tuple[int, ...] = (self.solution.spikes[key].n_spikes,)
+        else:
+            shape = network.projections[key].weight.shape if synaptic else (network.population(key).size,)
+            sparse = synaptic and sp.issparse(network.projections[key].weight)
+            if self.per_sample and sparse:
+                if not isinstance(values, tuple) or len(values) != self.n_samples:
+                    raise ValueError(
+                        f"{where} must be a tuple of {self.n_samples} matrices; got {shown(values)}"
+                    )
+            elif self.per_sample:
+                shape = (self.n_samples, *shape)
+        for part in values if isinstance(values, tuple) else (values,):
+            if not isinstance(part, np.ndarray) and not sp.issparse(part):
+                raise TypeError(f"{where} must be an array; got {shown(values)}")
+            if part.shape != shape:
+                raise ValueError(f"{where} must have shape {shape}, as in the solution; got {part.shape}")
 
     @cached_property
     def one_sided(self) -> tuple[OneSided, ...]:
@@ -504,7 +559,7 @@ def _backward(
     fields = by_name(layers_of(solution.network), contributions, wrt, per_sample)
     for times in spike_times.values():
         times.setflags(write=False)
-    gradients = Gradients(
+    gradients = Gradients._made(
         **fields,
         spike_times=FrozenMapping.of_read_only(spike_times)
         if "spike_times" in wrt
@@ -643,7 +698,7 @@ def _with_unsolved(gradients: Gradients, spikes: Mapping[str, SpikeTrains], stop
     times = {name: np.zeros(trains.n_spikes) for name, trains in spikes.items()}
     for name, values in gradients.spike_times.items():
         times[name][_solved(spikes[name], stopped)] = values
-    return replace(gradients, spike_times=times)
+    return Gradients._made(**vars(gradients) | {"spike_times": times})
 
 
 def _chunk_back(

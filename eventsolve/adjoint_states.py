@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eventsolve.adjoint import require_solution, value_and_grad
+from eventsolve.checks import require_mapping
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
@@ -43,6 +44,13 @@ class AdjointStates(Frozen):
     spike_times: Mapping[str, Reals]
     voltage_samples: Mapping[str, VoltageSamples]
     means: Means
+
+    def __post_init__(self) -> None:
+        require_solution(self.solution)
+        self.solution.require_times("spike_times", self.spike_times)
+        require_mapping("voltage_samples", self.voltage_samples, "population to VoltageSamples")
+        require_mapping("means", self.means, "(population, rate) to array")
+        super().__post_init__()
 
     def voltage(self, population: str, times: ArrayLike) -> Reals:
         """Return p_V = dL/dV of each sample's own loss at ``times`` in [t_start, t_end].

@@ -15,7 +15,7 @@ from eventsolve.kernels.tables import Spikes, States
 from eventsolve.network import Network
 from eventsolve.schedule import Layer
 from eventsolve.solution import Chunk, Graze, Solution, Stopped, gather
-from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, stopped_error
+from eventsolve.solve import MAX_SPIKES, Problem, checked_problem, require_later, stopped_error
 from eventsolve.solve_chunk import Stop, joined_trains, new_chunks, solve_chunk
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.state import State
@@ -111,6 +111,7 @@ def solve_first_spikes(
             warnings += [d._replace(sample=low + int(part.samples[d.sample])) for d in part.grazes]
     until.setflags(write=False)
     spikes = joined_trains(network, inputs, chunks, n_samples)
+    require_later(network, spikes, initial)
     stopped = Stopped(population, until)
     return Solution._trusted(
         network, t_start, t_end, spikes, tuple(warnings), n_samples, after, tuple(chunks), stopped

@@ -120,6 +120,13 @@ class Frozen(Shown):
     def __post_init__(self) -> None:
         self.__setstate__(vars(self))
 
+    @classmethod
+    def _made(cls, **parts: Any) -> Self:
+        """Return a record of parts that were made here and belong together, which it does not check again."""
+        made = cls.__new__(cls)
+        made.__setstate__(parts)
+        return made
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in list(state.items()):
             vars(self)[name] = value if name.startswith("_") else read_only(value)

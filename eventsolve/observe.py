@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from eventsolve.checks import count, first_entry, instance, require_mapping, require_one_of, shown
+from eventsolve.checks import count, first_entry, require_one_of, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
@@ -63,7 +63,7 @@ class Residual(Frozen):
         return "Residual", rows
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, init=False, kw_only=True)
 class Observation(Solution):
     """What :func:`observe` gives: a :class:`Solution` whose spikes, or some of them, were given.
 
@@ -87,13 +87,6 @@ class Observation(Solution):
     residual: Residual
     slopes: Mapping[str, Reals]
     _slopes: tuple[Mapping[tuple[str, ...], Reals], ...] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        instance("residual", self.residual, Residual)
-        require_mapping("slopes", self.slopes, "population to slopes")
-        for name, choices in (("slope", SLOPES), ("undefined", UNDEFINED)):
-            require_one_of(name, getattr(self, name), choices)
 
     def _summary(self) -> Summary:
         title, rows = super()._summary()

@@ -198,7 +198,7 @@ def _differentiated(
         advance(1)
     fields = by_name(stream.layers, total, asked, per_sample)
     fields["spike_times"] = input_times if "spike_times" in asked else NotAskedFor("spike_times", asked)
-    gradients = StreamGradients(
+    gradients = StreamGradients._made(
         **fields, silent_samples=silent_samples, n_samples=n_samples, per_sample=per_sample, wrt=asked
     )
     return values, gradients

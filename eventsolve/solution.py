@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import count, instance, real, require_mapping, seconds, seconds_array, shown
+from eventsolve.checks import real, real_array, require_mapping, require_one_of, seconds_array, shown
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
@@ -104,7 +104,7 @@ class Chunk(NamedTuple):
     end: dict[tuple[str, ...], States]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Solution(Frozen):
     """Every spike of a network on a batch of inputs, exact to the conditioning of each threshold crossing.
 
@@ -133,44 +133,19 @@ class Solution(Frozen):
     _chunks: tuple[Chunk, ...] = field(repr=False)
     stopped: Stopped | None = None
 
-    def __post_init__(self) -> None:
-        instance("network", self.network, Network)
-        vars(self).update(
-            {name: seconds(name, getattr(self, name)) for name in ("t_start", "t_end", "after")}
+    def __init__(self, *parts: object, **named: object) -> None:
+        """Refuse to be put together, or changed by ``dataclasses.replace``.
+
+        Raises
+        ------
+        TypeError
+        """
+        kind = type(self).__name__
+        raise TypeError(
+            f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind} cannot be put together, nor a part of it replaced, as "
+            "they were worked out together: solve or observe again with what is to change, and judge spikes from "
+            "elsewhere by certify(solution, spikes=...)"
         )
-        count("n_samples", self.n_samples)
-        if self.after not in (-1.0, self.t_start):
-            raise ValueError(
-                f"after must be t_start, or -1 of what did not go on from a state; got {self.after!r} with t_start "
-                f"{self.t_start!r}"
-            )
-        if not (isinstance(self.grazing, tuple) and all(isinstance(graze, Graze) for graze in self.grazing)):
-            raise TypeError(f"grazing must be a tuple of Graze; got {shown(self.grazing)}")
-        if self.stopped is not None:
-            instance("stopped", self.stopped, Stopped)
-        require_mapping("spikes", self.spikes, "population to SpikeTrains")
-        if not (0.0 <= self.t_start <= self.t_end < math.inf):
-            raise ValueError(
-                f"t_start and t_end must be finite and in order; got {self.t_start!r} and {self.t_end!r}"
-            )
-        sizes = {name: p.size for name, p in self.network.populations.items()}
-        if set(self.spikes) != set(sizes):
-            raise ValueError(f"spikes must be those of {sorted(sizes)}; got {sorted(self.spikes)}")
-        for name, trains in self.spikes.items():
-            if not isinstance(trains, SpikeTrains):
-                raise TypeError(f"spikes[{name!r}] must be SpikeTrains; got {shown(trains)}")
-            if (trains.n_samples, trains.n_neurons) != (self.n_samples, sizes[name]):
-                raise ValueError(
-                    f"spikes[{name!r}] must have {self.n_samples} samples of {sizes[name]} neurons; "
-                    f"got {trains.n_samples} of {trains.n_neurons}"
-                )
-            solved = np.concatenate([np.empty(0), *(chunk.spikes[name].times for chunk in self._chunks)])
-            if self.network.population(name).neuron is not None and not np.array_equal(solved, trains.times):
-                raise ValueError(
-                    f"spikes[{name!r}] must be the {solved.size} that were solved, as gradients go back through those; "
-                    f"got {shown(trains)}: judge spikes from elsewhere by certify(solution, spikes=...)"
-                )
-        vars(self)["spikes"] = read_only(self.spikes)
 
     @classmethod
     def _trusted(
@@ -185,7 +160,7 @@ class Solution(Frozen):
         chunks: tuple[Chunk, ...],
         stopped: Stopped | None = None,
     ) -> Self:
-        """Return the solution whose spikes were joined from its chunks by the solver itself: nothing is compared."""
+        """Return the solution whose spikes were joined from its chunks by the solver."""
         solution = cls.__new__(cls)
         vars(solution).update(
             network=network,
@@ -199,6 +174,12 @@ class Solution(Frozen):
             stopped=stopped,
         )
         return solution
+
+    def _with(self, **parts: Any) -> Self:
+        """Return this solution with other parts, which belong together."""
+        made = type(self).__new__(type(self))
+        vars(made).update({of.name: getattr(self, of.name) for of in fields(self)} | parts)
+        return made
 
     def _summary(self) -> Summary:
         title = f"Solution({several(self.n_samples, 'sample')}, {self.t_start * 1e3:.6g} to {ms(self.t_end)})"
@@ -393,17 +374,7 @@ class Solution(Frozen):
             chunk._replace(start={layer.name: self._starts(layer, chunk) for layer in layers})
             for chunk in self._chunks
         )
-        return Solution._trusted(
-            self.network,
-            self.t_start,
-            self.t_end,
-            FrozenMapping(dict(self.spikes)),
-            self.grazing,
-            self.n_samples,
-            self.after,
-            chunks,
-            self.stopped,
-        )
+        return self._with(_chunks=chunks)
 
     def mean_voltages(self, population: str, rate: float) -> NDArray[np.float64] | None:
         """Return the means 1/T int exp(-rate t/T) V(t) dt of a readout over the trial, rate >= 0, in closed form.
@@ -420,6 +391,26 @@ class Solution(Frozen):
     def nodes(self, population: str) -> Nodes:
         """Return where a running loss of a population is read, so that its mean over the trial is exact to rounding."""
         return nodes_of(self, population)
+
+    def require_times(self, name: str, by_population: object) -> None:
+        """Raise an error unless it is an array of a number for each spike of some populations."""
+        require_mapping(name, by_population, "population to array")
+        assert isinstance(by_population, Mapping)
+        for population, values in by_population.items():
+            require_one_of(f"a population of {name}", population, self.spikes)
+            n_spikes = self.spikes[population].n_spikes
+            if not isinstance(values, np.ndarray) or values.shape != (n_spikes,):
+                got = f"shape {values.shape}" if isinstance(values, np.ndarray) else shown(values)
+                raise ValueError(
+                    f"{name}[{population!r}] must have an entry for each of the solution's {n_spikes} spikes; got {got}"
+                )
+
+    def require_losses(self, name: str, value: Any) -> None:
+        """Raise an error unless it is a number, one for each sample, or None."""
+        if value is not None and real_array(name, value).shape not in ((), (self.n_samples,)):
+            raise ValueError(
+                f"{name} must be a number, or one for each of {self.n_samples} samples; got {shown(value)}"
+            )
 
     def require_whole(self, what: str) -> None:
         """Raise a ValueError that names what is asked for if samples were solved to their first spikes only."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from eventsolve.checks import count, seconds, shown
 from eventsolve.chunks import chunk_ranges, map_chunks
 from eventsolve.errors import Carrying
@@ -158,7 +160,25 @@ def solved(
     )
     chunks = tuple(chunk for chunk, _, _ in results)
     spikes = joined_trains(network, inputs, chunks, n_samples)
+    require_later(network, spikes, initial)
     return Solution._trusted(network, t_start, t_end, spikes, warnings, n_samples, after, chunks)
+
+
+def require_later(network: Network, spikes: Mapping[str, SpikeTrains], initial: State | None) -> None:
+    """Raise a ValueError if a neuron spikes before the time of the state: none does that was solved up to it."""
+    for name, trains in spikes.items() if initial is not None else ():
+        assert initial is not None
+        if (
+            trains.n_spikes
+            and network.population(name).neuron is not None
+            and trains.times.min() < initial.time
+        ):
+            k = int(np.argmin(trains.times))
+            raise ValueError(
+                f"initial must be a state that was solved to its time, {initial.time!r} s; neuron "
+                f"{int(trains.neurons[k])} of {name!r} in sample {int(trains.samples[k])} would have spiked before "
+                f"that, at {float(trains.times[k])!r} s"
+            )
 
 
 def checked_problem(problem: Problem, t_end: float) -> tuple[float, int, tuple[Layer, ...]]:

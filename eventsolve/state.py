@@ -103,6 +103,11 @@ class State(Frozen):
         for what, of in (("low", self.low), ("turns", self.turns)):
             kind = np.dtype(np.float64 if what == "low" else np.int64)
             _check_column(f"{what}[{name!r}]", of.get(name), kind, (trains.n_spikes,))
+        far = np.abs(self.low[name]) > np.spacing(trains.times)
+        if far.any():
+            raise ValueError(
+                f"low[{name!r}] must be what rounding leaves of the times; {first_entry(self.low[name], far)}"
+            )
 
     def _check_states(self, layer: tuple[str, ...], states: States) -> None:
         where = f"layers[{layer!r}]"

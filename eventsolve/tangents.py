@@ -47,6 +47,12 @@ class Tangents(Frozen, Mapping[str, Reals]):
     loss: float | Reals | None
     solution: Solution = field(repr=False)
 
+    def __post_init__(self) -> None:
+        require_solution(self.solution)
+        self.solution.require_times("spike_times", self.spike_times)
+        self.solution.require_losses("loss", self.loss)
+        super().__post_init__()
+
     def _summary(self) -> Summary:
         title = f"Tangents({several(sum(times.size for times in self.spike_times.values()), 'spike')})"
         largest = {name: np.abs(times).max(initial=0.0) for name, times in self.spike_times.items()}

@@ -51,7 +51,7 @@ from eventsolve.certify.neuron import Cell, Constants, Question, Unproven
 from eventsolve.certify.records import digest_of, orbit_fields_from, text_of
 from eventsolve.certify.rhythms import Arrival, Constant, Event, Rhythm, monodromy
 from eventsolve.certify.samples import DOUBLINGS, GUARD_DIGITS, checked_digits
-from eventsolve.checks import shown
+from eventsolve.checks import count, instance, require_mapping, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
 from eventsolve.jobs import Advance, advancing, bar_of
@@ -133,6 +133,18 @@ class OrbitCertificate(Frozen):
     undecided: str | None
     fingerprint: str = field(repr=False)
     digest: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        vars(self).update(digits=checked_digits(self.digits), bits=count("bits", self.bits))
+        instance("multipliers", self.multipliers, Multipliers)
+        require_mapping("spike_times", self.spike_times, "population to Enclosures")
+        for name, known in self.spike_times.items():
+            instance(f"spike_times[{name!r}]", known, Enclosures)
+        if not (isinstance(self.period, tuple) and len(self.period) == 2):
+            raise TypeError(f"period must be (midpoint, radius) in seconds; got {shown(self.period)}")
+        for name in ("fingerprint", "digest"):
+            instance(name, getattr(self, name), str)
+        super().__post_init__()
 
     @property
     def proven(self) -> bool:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eventsolve.checks import shown
+from eventsolve.checks import instance, require_mapping, shown
 from eventsolve.chunks import map_chunks
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
@@ -98,6 +98,15 @@ class Condition(Frozen):
     time_error: Mapping[str, Reals]
     sizes: Mapping[str, Mapping[str, Reals]]
     errors: Mapping[str, Mapping[str, Reals]]
+
+    def __post_init__(self) -> None:
+        instance("solution", self.solution, Solution)
+        self.solution.require_times("time_error", self.time_error)
+        for name in ("sizes", "errors"):
+            require_mapping(name, getattr(self, name), "parameter to population to array")
+            for parameter, found in getattr(self, name).items():
+                self.solution.require_times(f"{name}[{parameter!r}]", found)
+        super().__post_init__()
 
     @property
     def size(self) -> dict[str, Reals]:

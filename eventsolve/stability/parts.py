@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsolve.chunks import SAMPLES_PER_CHUNK, chunk_ranges
+from eventsolve.frozen import FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes, States
@@ -64,9 +64,9 @@ def part_of(solution: Solution, first: int, last: int) -> Solution:
     def states(all_states: Mapping[Any, States]) -> dict[Any, States]:
         return {name: States(*(c[first:last] for c in s)) for name, s in all_states.items()}
 
-    return replace(
-        solution,
-        spikes={name: t.select(np.arange(ranges.start, ranges.stop)) for name, t in solution.spikes.items()},
+    numbers = np.arange(ranges.start, ranges.stop)
+    return solution._with(
+        spikes=FrozenMapping({name: t.select(numbers) for name, t in solution.spikes.items()}),
         grazing=(),
         n_samples=last - first,
         _chunks=(

@@ -38,6 +38,12 @@ class Spread(Frozen):
     loss: float | Reals | None
     solution: Solution = field(repr=False)
 
+    def __post_init__(self) -> None:
+        require_solution(self.solution)
+        self.solution.require_times("spike_times", self.spike_times)
+        self.solution.require_losses("loss", self.loss)
+        super().__post_init__()
+
     def _summary(self) -> Summary:
         rows: list[tuple[str, object]] = [
             (

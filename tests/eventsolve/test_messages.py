@@ -152,27 +152,13 @@ def test_a_missing_name_says_what_there_is_and_what_is_near():
     assert str(again) == str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("changes", "error", "said"),
-    [
-        (
-            {"t_end": float("nan")},
-            ValueError,
-            "t_start and t_end must be finite and in order; got 0.0 and nan",
-        ),
-        ({"t_start": 1.0}, ValueError, "must be finite and in order; got 1.0 and 0.05"),
-        ({"spikes": {"in": TRAINS}}, ValueError, "spikes must be those of ['hidden', 'in']; got ['in']"),
-        (
-            {"spikes": {"in": TRAINS, "hidden": [1.0]}},
-            TypeError,
-            "spikes['hidden'] must be SpikeTrains; got [1.0]",
-        ),
-        ({"n_samples": 2}, ValueError, "must have 2 samples of 2 neurons; got 1 of 2"),
-        ({"spikes": {"in": TRAINS, "hidden": TRAINS}}, ValueError, "must be the 5 that were solved"),
-    ],
-)
-def test_a_solution_is_made_of_what_was_solved(changes, error, said):
+def test_a_solution_is_made_by_what_solves_alone():
+    """Its parts belong together: with another network, gradients would go back through spikes that are not its own."""
     solution = solved()
-    assert replace(solution).spikes["hidden"].n_spikes == 5
-    with pytest.raises(error, match=re.escape(said)):
-        replace(solution, **changes)
+    observed = es.observe(solution.network, {"in": TRAINS}, {"hidden": solution.spikes["hidden"]}, 0.05)
+    for found in (solution, observed):
+        for changes in ({}, {"network": solution.network}, {"t_end": 1.0}, {"spikes": {"in": TRAINS}}):
+            with pytest.raises(TypeError, match="cannot be put together, nor a part of it replaced"):
+                replace(found, **changes)
+    with pytest.raises(TypeError, match="a Solution cannot be put together"):
+        es.Solution(solution.network, 0.0, 1.0)

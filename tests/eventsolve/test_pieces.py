@@ -395,9 +395,9 @@ REFUSED = {
         pieces=[0.08]
     ),
     "pieces must be an int, how many, or a vector of cuts in seconds; got 0.02": dict(pieces=0.02),
-    "pieces must be an int, how many, or a vector of cuts in seconds; got True": dict(pieces=True),
-    "pieces must be an int, how many, or a vector of cuts in seconds; got '3'": dict(pieces="3"),
-    "pieces must be an int, how many, or a vector of cuts in seconds; got None": dict(pieces=None),
+    "pieces must be an int, how many, or a vector of cuts in seconds; it is True": dict(pieces=True),
+    "pieces must be an int, how many, or a vector of cuts in seconds; it is '3'": dict(pieces="3"),
+    "pieces must be an int, how many, or a vector of cuts in seconds; it is None": dict(pieces=None),
     "reduction must be one of": dict(reduction="max"),
     "'nowhere' is not a population": dict(loss=losses.SpikeCountLoss("nowhere", 1.0)),
 }

@@ -318,6 +318,6 @@ class TestBadInput:
         # a spike recorded where a weaker network's voltage would not rise through the threshold
         net = one_neuron(es.LIF(20e-3, 5e-3), weight=8.0)
         solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 0.05)
-        solution = replace(solution, network=net.with_weights({("in", "out"): [[1.0]]}))
+        solution = solution._with(network=net.with_weights({("in", "out"): [[1.0]]}))
         with pytest.raises(es.UndefinedGradientError, match="neuron 0 of 'out' in sample 0"):
             es.vjp(solution, {"out": [1.0]})

@@ -1,7 +1,6 @@
 """jvp: by duality with vjp, against central differences of the multiprecision solver, with every kind of loss."""
 
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -263,7 +262,7 @@ class TestErrors:
         net.add_population("out", 1, es.LIF(20e-3, 5e-3))
         net.connect("in", "out", [[8.0]])
         solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 0.05)
-        solution = replace(solution, network=net.with_weights({("in", "out"): [[1.0]]}))
+        solution = solution._with(network=net.with_weights({("in", "out"): [[1.0]]}))
         with pytest.raises(es.UndefinedGradientError, match="neuron 0 of 'out' in sample 0"):
             es.jvp(solution, {"weight": {("in", "out"): 1.0}})
         assert not es.jvp(solution, {})["out"].any()

@@ -371,7 +371,7 @@ def test_a_spike_without_a_slope_is_refused_by_place():
     net.add_population("out", 1, es.LIF(20e-3, 5e-3))
     net.connect("in", "out", [[8.0]])
     solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 0.05)
-    solution = replace(solution, network=net.with_weights({("in", "out"): [[1.0]]}))
+    solution = solution._with(network=net.with_weights({("in", "out"): [[1.0]]}))
     with pytest.raises(es.UndefinedGradientError, match="neuron 0 of 'out' grazes its threshold"):
         flow_derivative(solution)
     assert flow_derivative(solution, np.zeros(2)).vectors.tolist() == [[0.0], [0.0]]
