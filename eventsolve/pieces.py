@@ -188,7 +188,8 @@ def _differentiated(
                 for _, _, d_parameters in chunk:
                     d_parameters[:, 6:] = 0.0  # V and I at a cut, which are nothing that is given
             adjoint = CutAdjoint(
-                start.neurons, {name: start.in_flight[name] + more for name, more in passing.items()}
+                start.neurons,
+                {name: start.in_flight.get(name, more * 0.0) + more for name, more in passing.items()},
             )
         if not total:
             total = contributions

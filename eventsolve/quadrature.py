@@ -53,14 +53,14 @@ def nodes_of(solution: Solution, population: str) -> Nodes:
         return Nodes(empty, empty, np.zeros((solution.n_samples, 0, 0)))
     shortest = float(min(layer.neurons.tau_mem[place].min(), layer.neurons.tau_syn[place].min()))
     edges = solution.event_times(population)
-    padded = np.full((solution.n_samples, max(e.size for e in edges)), solution.t_end)
+    padded = np.full((solution.n_samples, max((e.size for e in edges), default=0)), solution.t_end)
     for s, e in enumerate(edges):
         padded[s, : e.size] = e
     voltage, current = solution.states_at(population, padded)
     swing = np.maximum(np.abs(voltage), np.abs(current)).max(axis=(1, 2), initial=0.0)
     longest = shortest / (1.0 + 0.5 * swing)
     found = [_nodes_between(_pieces(e, most), most) for e, most in zip(edges, longest, strict=True)]
-    n_nodes = max(places.size for places, _ in found)
+    n_nodes = max((places.size for places, _ in found), default=0)
     times, weights = np.full((len(found), n_nodes), solution.t_end), np.zeros((len(found), n_nodes))
     for s, (places, shares) in enumerate(found):
         times[s, : places.size] = places

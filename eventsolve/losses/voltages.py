@@ -192,9 +192,10 @@ class TrajectoryMSE(Frozen):
         """Return each sample's loss and its derivative by voltages and by the times of spikes that reset them."""
 
         def loss(voltages: Reals, times: Reals, sample: int) -> tuple[Reals, Reals]:
-            error = voltages - real_array("the target's voltages", self.target(times, sample))
-            if error.shape != voltages.shape:
-                raise ValueError(f"the target must return voltages {voltages.shape}; got {error.shape}")
+            target = real_array("the target's voltages", self.target(times, sample))
+            if target.shape != voltages.shape:
+                raise ValueError(f"the target must return voltages {voltages.shape}; got {target.shape}")
+            error = voltages - target
             return 0.5 * (error**2).sum(axis=0), error
 
         return RunningLoss(self.population, loss).evaluate(solution)

@@ -255,7 +255,7 @@ DOORS = {
         "free": {"tau_mem": "synapse"}
     },
     r"free must name at least one": {"free": []},
-    r"of must name some of the populations whose spikes are given, \('hidden',\); got \['in'\]": {
+    r"a name in of must be one of \['hidden'\], the populations whose spikes are given; got 'in'": {
         "free": ["tau_mem"],
         "of": ["in"],
     },

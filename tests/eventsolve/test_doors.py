@@ -1,5 +1,6 @@
 """Constructors of what verbs take: a value of another kind is taken, or refused in a sentence of our own."""
 
+import re
 import traceback
 from dataclasses import fields, replace
 from functools import cache
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 import eventsolve as es
+from eventsolve import multiprecision
+from eventsolve.dynamics import flow_derivative
 
 OTHER = (
     *(None, "x", 3.7, -1, float("nan"), float("inf"), object(), True, 1j, b"x", es),
@@ -70,3 +73,150 @@ def test_what_is_of_another_kind_is_taken_or_refused_in_our_words(k):
     assert [
         place for place, line in refused.items() if "raise" not in line and not line.startswith(")")
     ] == []
+
+
+def solved(n_samples=1, t_end=20e-3):
+    """A network that is read out, and its solution: a few spikes of every sample."""
+    problem = records()[3]
+    inputs = {"in": problem.inputs["in"].select(np.arange(n_samples))}
+    return problem.network, inputs, es.solve(problem.network, inputs, t_end)
+
+
+NET, INPUTS, SOLUTION = solved()
+CHANGES = {"v_leak": {"a": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (lambda: es.certify(SOLUTION, digits=10**6), "digits must be at most 300, as how far apart"),
+        (lambda: es.certify(SOLUTION, digits=10**400), "digits must be at most 300"),
+        (lambda: es.certify_orbit(records()[7], digits=301), "digits must be at most 300"),
+        (lambda: replace(records()[8], digits=10**9), "digits must be at most 300"),
+        (
+            lambda: multiprecision.solve(NET, INPUTS, 1e-3, digits=10**6),
+            "digits must be at most 10000, in which",
+        ),
+        (
+            lambda: multiprecision.gradient(NET, INPUTS, 1e-3, len, [], digits=10**6),
+            "digits must be at most 10000",
+        ),
+        (
+            lambda: multiprecision.derivative(
+                multiprecision.problem(NET, INPUTS, 1e-3), len, ("v_leak", "a"), 0, step="1e-1000000"
+            ),
+            "step must be a number from 1e-10000 to 1e-3; got '1e-1000000'",
+        ),
+        (
+            lambda: es.solve(NET, INPUTS, 1e-3, max_spikes=2**70),
+            f"max_spikes must be at most {2**63 - 1}; got",
+        ),
+        (
+            lambda: es.solve_first_spikes(NET, INPUTS, 1e-3, "a", max_spikes=2**70),
+            "max_spikes must be at most",
+        ),
+        (lambda: es.margins(SOLUTION, nearest=2**70), "nearest must be at most"),
+        (lambda: es.phase_response(records()[7], "t", phases=10**9), "phases must be at most 1000000"),
+        (lambda: es.flux_tube(SOLUTION, n_directions=10**9), "n_directions must be at most 1000000"),
+        (lambda: es.vjp(SOLUTION, {}, reduction=np.zeros(3)), "reduction must be one of"),
+        (lambda: es.vjp(SOLUTION, {}, wrt=np.zeros(0)), "wrt must name at least one of"),
+        (lambda: es.certify(SOLUTION, progress="no"), "progress must be True or False; got 'no'"),
+        (lambda: es.spread(SOLUTION, CHANGES, progress=np.zeros(3)), "progress must be True or False"),
+        (lambda: es.certify(SOLUTION, executor="pool"), "executor must be a concurrent.futures.Executor"),
+        (
+            lambda: es.certify(SOLUTION, gradients={}, claimed_gradients="mine"),
+            "claimed_gradients must be a Gradients",
+        ),
+        (lambda: es.adjoint_states(None, records()[9]), "solution must be a Solution"),
+        (lambda: es.dynamics.coordinates(None, SOLUTION.final_state), "network must be a Network; got None"),
+        (lambda: flow_derivative(SOLUTION, "x"), "vectors must be numbers"),
+        (lambda: SOLUTION.mean_voltages("o", -1.0), "rate must be finite and >= 0; got -1.0"),
+        (
+            lambda: es.value_and_grad(
+                SOLUTION, es.losses.TrajectoryMSE("o", lambda t, s: np.zeros((t.size, 3)))
+            ),
+            "the target must return voltages",
+        ),
+        (
+            lambda: es.calibrate(
+                NET, INPUTS, {"a": SOLUTION.spikes["a"]}, 20e-3, ["tau_mem"], time_noise=1e-320
+            ),
+            "time_noise must be 0, or from 2**-200",
+        ),
+        (lambda: es.calibrate(NET, INPUTS, None, 20e-3, ["tau_mem"]), "spikes must be a mapping"),
+    ],
+)
+def test_what_runs_for_ever_or_is_nothing_to_ask_for_is_refused_at_once(asked, said):
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+        asked()
+
+
+def test_a_thousand_digits_are_worked_out_and_three_hundred_decided():
+    exact = multiprecision.solve(NET, INPUTS, 20e-3, digits=1000)
+    fewer = multiprecision.solve(NET, INPUTS, 20e-3, digits=1100)
+    (time, _), (same, _) = exact.spikes["a"][0][0], fewer.spikes["a"][0][0]
+    assert 0 < abs(time - same) < fewer.context.mpf(10) ** -1000
+    assert es.certify(SOLUTION, digits=np.int64(300)).proven
+
+
+def test_counts_of_numpy_are_taken_as_those_of_python():
+    found = es.solve(NET, INPUTS, 20e-3, max_spikes=np.int32(100), threads=np.int64(2))
+    assert np.array_equal(found.spikes["a"].times, SOLUTION.spikes["a"].times)
+
+
+def test_parts_that_cannot_belong_together_are_refused():
+    """Each of these was taken: gradients went on with the spikes of another solution."""
+    _, _, two = solved(2)
+    gradients = es.vjp(SOLUTION, {"a": np.ones(SOLUTION.spikes["a"].n_spikes)})
+    each = es.vjp(two, {}, reduction="none")
+    moved, spread = es.jvp(SOLUTION, CHANGES), es.spread(SOLUTION, CHANGES)
+    condition, states = es.gradient_condition(SOLUTION), es.adjoint_states(SOLUTION, records()[14])
+    changed = [
+        (SOLUTION, {"network": NET}),
+        (gradients, {"solution": two}),
+        (gradients, {"n_samples": 2}),
+        (gradients, {"weight": {("in", "a"): np.zeros(3)}}),
+        (gradients, {"weight": {("in", "o"): np.zeros((2, 2))}}),
+        (gradients, {"tau_mem": {"a": 1.0}}),
+        (gradients, {"spike_times": {"a": np.zeros(99)}}),
+        (gradients, {"per_sample": True}),
+        (each, {"per_sample": False}),
+        *((record, {"solution": two}) for record in (moved, spread, condition, states)),
+        (moved, {"spike_times": {"a": np.zeros(99)}}),
+        (moved, {"loss": np.zeros(5)}),
+    ]
+    for record, parts in changed:
+        with pytest.raises((TypeError, ValueError)):
+            replace(record, **parts)
+    zeros = {("in", "a"): np.zeros((2, 2)), ("a", "o"): np.zeros((2, 2))}
+    assert not replace(gradients, weight=zeros).weight["in", "a"].any()  # a claim that may be judged
+
+
+def test_a_state_is_of_the_time_to_which_it_was_solved():
+    """One that is said to be later had spikes before its own time, where those are looked for after it."""
+    early = es.solve(NET, INPUTS, 6e-3).final_state
+    nothing = {"in": es.SpikeTrains.from_lists([[[], []]])}
+    for solve in (es.solve, lambda *given, **more: es.solve_first_spikes(*given, "a", **more)):
+        assert solve(NET, nothing, 30e-3, initial=early).spikes["a"].times.min() > 6e-3
+        with pytest.raises(
+            ValueError, match=r"initial must be a state that was solved to its time, 0.02 s; neuron"
+        ):
+            solve(NET, nothing, 30e-3, initial=replace(early, time=20e-3))
+    sent = es.solve(NET, INPUTS, 1.5e-3).final_state
+    with pytest.raises(ValueError, match=r"low\['in'\] must be what rounding leaves of the times"):
+        replace(sent, low={**sent.low, "in": np.ones(sent.low["in"].size)})
+
+
+def test_a_batch_without_samples_has_no_nodes_and_no_gradient_in_pieces():
+    nothing = np.empty(0)
+    inputs = {"in": es.SpikeTrains.from_arrays(nothing, nothing, nothing, n_samples=0, n_neurons=2)}
+    solution = es.solve(NET, inputs, 20e-3)
+    running = es.losses.TrajectoryMSE("o", lambda times, sample: np.zeros((2, times.size)))
+    assert solution.nodes("o").times.shape == (0, 0)
+    for loss in (running, es.losses.MeanVoltageCrossEntropy("o", [])):
+        values, gradients = es.value_and_grad(solution, loss, reduction="none")
+        assert values.shape == (0,)
+        total, streamed = es.value_and_grad_in_pieces(NET, inputs, 20e-3, loss, 3, reduction="sum")
+        assert total == 0.0
+        assert not streamed.weight["in", "a"].any()
+        assert gradients.weight["in", "a"].shape == (0, 2, 2)
