@@ -378,10 +378,10 @@ def certify(
         tolerance = _checked_tolerance(tolerance)
     if spikes is not None and gradients is not None:
         raise ValueError("gradients are those of the solution's own spikes: give either spikes or gradients")
-    if claimed_gradients is not None:
-        instance("claimed_gradients", claimed_gradients, Gradients)
     if claimed_gradients is not None and gradients is None:
         raise ValueError("claimed_gradients must come with the loss or cotangents that they are gradients of")
+    if claimed_gradients is not None:
+        instance("claimed_gradients", claimed_gradients, Gradients)
     box = box_of(solution, radii)
     spiking = {name: solution.spikes[name] for name in box.populations if _spikes(solution, name)}
     claimed = spiking if spikes is None else checked_claim(spiking, spikes, solution.t_end)
