@@ -167,7 +167,7 @@ def _of_neurons(n: int, level: str) -> Iterator[tuple[str, Booleans, Booleans, i
 def _of_projection(p: Projection, level: str) -> Iterator[tuple[str, Booleans, Booleans, int]]:
     """Yield which synapses a number is of: its name, the synapses, the neurons that hear of it, and a colour."""
     n_post, n_pre = p.weight.shape
-    posts = np.repeat(np.arange(n_post), np.diff(p.row_offsets))
+    posts = p.targets
     every = np.ones(n_post, bool)
     if level == "neuron":
         for n in range(n_post):

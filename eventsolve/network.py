@@ -129,7 +129,7 @@ class Population:
     def parameter(self, name: str) -> NDArray[np.float64]:
         """Return the parameter for every neuron, (size,); a non-spiking neuron's v_threshold is inf."""
         value = getattr(self.neuron, name, {"v_threshold": np.inf}.get(name, 0.0))
-        return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), (self.size,)))
+        return np.full(self.size, value, dtype=np.float64)
 
 
 class _Weight:
@@ -197,6 +197,12 @@ class Projection(Frozen):
         n_post, n_pre = self.weight.shape
         return np.tile(np.arange(n_pre, dtype=np.int64), n_post)
 
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Every synapse's target neuron, (n_synapses,)."""
+        offsets = self.row_offsets
+        return np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
+
     def _words(self) -> str:
         """Say how many synapses there are, of which kind, and how late."""
         sparse = "sparse " if sp.issparse(self.weight) else ""
@@ -237,6 +243,7 @@ class Network(Shown):
     def __init__(self) -> None:
         self._graph = nx.MultiDiGraph()
         self._frozen: dict[str, Population] | None = None
+        self._projections: dict[Key, Projection] | None = None
         self.layers: Any = None
         """What ``eventsolve.schedule`` derives from the network once it is frozen."""
 
@@ -278,6 +285,7 @@ class Network(Shown):
             raise ValueError(f"name {name!r} of a population is taken already")
         size = count(f"size of population {name!r}", size)
         self._graph.add_node(name, population=replace(population, size=size))
+        self._projections = None
 
     def connect(
         self,
@@ -340,6 +348,7 @@ class Network(Shown):
         self._graph.add_edge(
             projection.pre, projection.post, key=projection.key, projection=projection, serial=serial
         )
+        self._projections = None
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -358,7 +367,9 @@ class Network(Shown):
     @property
     def projections(self) -> dict[Key, Projection]:
         """Projections by key, in the order of their targets, then in the order in which they were connected."""
-        return {p.key: p for name in self._graph for p in self.afferents(name)}
+        if self._projections is None:
+            self._projections = {p.key: p for name in self._graph for p in self.afferents(name)}
+        return self._projections.copy()
 
     def population(self, name: str) -> Population:
         """Return the population of that name, or raise a ValueError that lists the names there are."""

@@ -293,13 +293,7 @@ def _afferents(
     def joined(columns: list[Any], kind: Any) -> NDArray[Any]:
         return np.concatenate([*columns, nothing]).astype(kind)
 
-    rows = joined(
-        [
-            first_target[p.post] + np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
-            for p in projections
-        ],
-        np.int64,
-    )
+    rows = joined([first_target[p.post] + p.targets for p in projections], np.int64)
     order = np.argsort(rows, kind="stable").astype(np.int64)
     source = joined([p.sources + first_source[p.pre] for p in projections], np.int64)
     weight = joined([p.weights for p in projections], np.float64)

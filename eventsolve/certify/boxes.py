@@ -242,7 +242,7 @@ def _synapses(
         columns.append(
             (
                 p.sources + sources[p.pre],
-                np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets)) + cells[p.post].start,
+                p.targets + cells[p.post].start,
                 p.weights,
                 _radius_of(radii, "weight", key, shape).reshape(-1),
                 p.delay,

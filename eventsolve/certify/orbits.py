@@ -348,9 +348,8 @@ def _read(orbit: Orbit) -> _Claim:
     arriving: list[list[tuple[int, float, float, bool]]] = [[] for _ in names]
     first_cell = {name: k for k, (name, neuron) in reversed(list(enumerate(names))) if neuron == 0}
     for p in network.projections.values():
-        rows = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets)).tolist()
         for row, source, weight, delay in zip(
-            rows, p.sources.tolist(), p.weights.tolist(), p.delay.tolist(), strict=True
+            p.targets.tolist(), p.sources.tolist(), p.weights.tolist(), p.delay.tolist(), strict=True
         ):
             if weight != 0.0:
                 arriving[first_cell[p.post] + row].append(

@@ -102,10 +102,9 @@ def circuit_of(network: Network, kept: Numbers | None = None) -> Circuit:
     for key, projection in network.projections.items():
         if not projection.weights.size:
             continue
-        rows = np.repeat(np.arange(projection.row_offsets.size - 1), np.diff(projection.row_offsets))
         column = (
             projection.sources + first[projection.pre],
-            rows + first[projection.post] - n_channels,
+            projection.targets + first[projection.post] - n_channels,
             projection.weights,
             projection.delay,
             np.full(projection.weights.size, projection.synapse == "delta"),

@@ -142,9 +142,8 @@ def problem(network: Network, inputs: Mapping[str, SpikeTrains], t_end: float) -
     }
     synapses = {}
     for key, projection in network.projections.items():
-        targets = np.repeat(np.arange(populations[projection.post].size), np.diff(projection.row_offsets))
         delta = projection.synapse == "delta"
-        columns = (projection.sources, targets, projection.weights, projection.delay)
+        columns = (projection.sources, projection.targets, projection.weights, projection.delay)
         synapses[key] = tuple(
             Synapse(int(source), int(target), exact(float(weight)), exact(float(delay)), delta)
             for source, target, weight, delay in zip(*columns, strict=True)

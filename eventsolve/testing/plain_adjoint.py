@@ -213,9 +213,8 @@ def _arriving_with(solution: Solution, name: str) -> Reals:
     total = np.zeros(trains.n_spikes)
     for p in solution.network.afferents(name):
         sources = solution.spikes[p.pre]
-        posts = np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets))
         for k in range(trains.n_spikes):
-            for s in np.flatnonzero(posts == trains.neurons[k]):
+            for s in np.flatnonzero(p.targets == trains.neurons[k]):
                 here = (sources.samples == trains.samples[k]) & (sources.neurons == p.sources[s])
                 arrived = sources.times[here] + p.delay[s] == trains.times[k]
                 total[k] += p.weights[s] * np.count_nonzero(arrived)
@@ -247,11 +246,7 @@ def _events(
             events.append(_Event(float(read.times[k]), _READ, name, int(read.neurons[k]), int(k)))
     for name, trains in solution.spikes.items():
         t_ref = network.population(name).parameter("t_ref")
-        efferents = [
-            (p, np.repeat(np.arange(p.row_offsets.size - 1), np.diff(p.row_offsets)), _by_source(p))
-            for p in network.projections.values()
-            if p.pre == name
-        ]
+        efferents = [(p, p.targets, _by_source(p)) for p in network.projections.values() if p.pre == name]
         for k in np.flatnonzero(trains.samples == sample):
             time, neuron = float(trains.times[k]), int(trains.neurons[k])
             if time > solution.t_end:

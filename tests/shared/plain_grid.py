@@ -49,7 +49,7 @@ class Sample:
         for name, population in net.populations.items():
             if population.neuron is None:
                 continue
-            found, _ = factors(population, target.time_step, target.propagators)
+            found = factors(population, target.time_step, target.propagators)
             for k in range(population.size):
                 self.cells.append((name, k))
                 own = {

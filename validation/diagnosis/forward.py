@@ -166,7 +166,7 @@ def lookalikes(evidence: Evidence, found: Sequence[Scheme]) -> list[str]:
 def _gain(evidence: Evidence, propagators: Propagators) -> float:
     """Return how far a current moves V of the first neuron in a step."""
     p = next(p for p in evidence.problem.network.populations.values() if p.neuron is not None)
-    return float(factors(p, evidence.time_step, propagators)[0].transfer[0])
+    return float(factors(p, evidence.time_step, propagators).transfer[0])
 
 
 def located(evidence: Evidence, found: Sequence[Base]) -> list[Base]:

@@ -175,7 +175,7 @@ def _run(
     p: Population, neuron: int, h: float, scheme: Clock, arrivals: Reals, spikes: Any
 ) -> tuple[Reals, Any]:
     """Return V less its threshold per unit of every column, and where V is free, step by step."""
-    decay_mem, decay_syn, transfer = (x[neuron] for x in factors(p, h, scheme.propagators)[0])
+    decay_mem, decay_syn, transfer = (x[neuron] for x in factors(p, h, scheme.propagators))
     n_steps, n_samples, width = arrivals.shape
     leak, v_initial, i_initial, v_reset, v_threshold = range(width - len(OWN), width)
     subtracts = getattr(p.neuron, "reset", "value") == "subtract"

@@ -199,9 +199,7 @@ def _corrected(
 
 def _column(p: Projection, values: Reals, source: int) -> Reals:
     """Return the values of a source's synapses by target, 0 where it has none."""
-    n_post = p.row_offsets.size - 1
-    column = np.zeros(n_post)
-    targets = np.repeat(np.arange(n_post), np.diff(p.row_offsets))
+    column = np.zeros(p.row_offsets.size - 1)
     own = p.sources == source
-    column[targets[own]] = values[own]
+    column[p.targets[own]] = values[own]
     return column

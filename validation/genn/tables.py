@@ -109,7 +109,7 @@ def tables_of(network: Network, time_step: float, kind: Any, causes: Causes, var
     for projection in network.projections.values():
         steps = _delays(projection, time_step, rounded)
         n_targets, first = network.population(projection.post).size, firsts[projection.post]
-        targets = np.repeat(np.arange(n_targets), np.diff(projection.row_offsets))
+        targets = projection.targets
         pre = projection.sources + sources[projection.pre]
         if isinstance(projection.weight, np.ndarray):
             order = np.arange(pre.size).reshape(projection.weight.shape).T.ravel()

@@ -29,7 +29,7 @@ from validation.grid.kernels.tables import (
     Synapses,
 )
 from validation.grid.number import as_factor, as_number
-from validation.grid.scheme import Factors, Propagators, Slopes, factors
+from validation.grid.scheme import Factors, Propagators, factors, slopes
 from validation.grid.steps import in_steps
 
 
@@ -47,7 +47,9 @@ class Tables:
     order : ndarray of int64, (n_synapses,)
         Which synapse, by projection and then as :class:`eventsolve.network.Projection` has them, each of the kernels'
         is.
-    scheme : mapping of str to (Factors, Slopes)
+    time_step : float
+    propagators : str
+    factors : mapping of str to Factors
     rounded : mapping of str to (int, float)
         Of which delays and refractory periods how many are no whole numbers of steps, and by how many seconds at most
         they are moved.
@@ -59,7 +61,9 @@ class Tables:
     inputs: Mapping[str, int]
     populations: Mapping[str, int]
     order: Integers
-    scheme: Mapping[str, tuple[Factors, Slopes]]
+    time_step: float
+    propagators: Propagators
+    factors: Mapping[str, Factors]
     rounded: Mapping[str, tuple[int, float]]
 
     def by_projection(self, values: Reals) -> dict[Key, Any]:
@@ -76,7 +80,7 @@ class Tables:
         found: dict[str, dict[str, Reals]] = {}
         for name, first in self.populations.items():
             population = self.network.population(name)
-            f, by = self.scheme[name]
+            f, by = self.factors[name], slopes(population, self.time_step, self.propagators)
             of = sums[:, :, first : first + population.size]
             drive = of[:, DRIVE]
             moved = of[:, DECAY_MEM] - drive * population.parameter("v_leak")
@@ -100,6 +104,8 @@ class Tables:
 
 def transports(network: Network, transport: int, feedback: int) -> dict[Key, int]:
     """Return the steps of transport of every projection: with feedback, where it is part of a cycle of the network."""
+    if not feedback:
+        return dict.fromkeys(network.projections, transport)
     loops = {name: k for k, of in enumerate(nx.strongly_connected_components(network.graph)) for name in of}
     return {
         key: transport + (feedback if loops[p.pre] == loops[p.post] else 0)
@@ -178,20 +184,19 @@ def tables_of(
         n += p.size
     bounds = np.cumsum([0, *(sum(network.population(name).size for name in level) for level in levels)])
     rounded: dict[str, tuple[int, float]] = {}
-    scheme = {p.name: factors(p, time_step, propagators) for p in spiking}
-    neurons = _neurons(spiking, scheme, time_step, number, rounded)
+    of_step = {p.name: factors(p, time_step, propagators) for p in spiking}
+    neurons = _neurons(spiking, of_step, time_step, number, rounded)
     first_source = inputs | {name: n_inputs + first for name, first in firsts.items()}
     columns: list[tuple[Integers, Integers, Integers, Reals, Integers, Integers]] = []
     for index, projection in enumerate(network.projections.values()):
         size = projection.weights.size
         steps = in_steps(projection.delay, time_step)
         _note(rounded, f"delays of {projection.key}", projection.delay, steps, time_step)
-        post = np.repeat(np.arange(projection.row_offsets.size - 1), np.diff(projection.row_offsets))
         columns.append(
             (
                 projection.sources + first_source[projection.pre],
                 np.full(size, index),
-                post + firsts[projection.post],
+                projection.targets + firsts[projection.post],
                 as_number(f"weight of {projection.key}", projection.weights, number),
                 steps + transport[projection.key],
                 np.full(size, projection.synapse == "delta", dtype=np.int64),
@@ -224,19 +229,19 @@ def tables_of(
         int(steps.max(initial=0)),
         bool(delta.any()),
     )
-    return Tables(network, neurons, synapses, inputs, firsts, order, scheme, rounded)
+    return Tables(network, neurons, synapses, inputs, firsts, order, time_step, propagators, of_step, rounded)
 
 
 def _neurons(
     populations: list[Population],
-    scheme: Mapping[str, tuple[Factors, Slopes]],
+    of_step: Mapping[str, Factors],
     time_step: float,
     number: Number,
     rounded: dict[str, tuple[int, float]],
 ) -> Neurons:
     columns: list[list[Any]] = [[] for _ in Neurons._fields]
     for p in populations:
-        f = scheme[p.name][0]
+        f = of_step[p.name]
         v_leak, t_ref = p.parameter("v_leak"), p.parameter("t_ref")
         held = in_steps(t_ref, time_step)
         _note(rounded, f"t_ref of {p.name!r}", t_ref, held, time_step)

@@ -427,10 +427,11 @@ class TimeStepped:
         transport: Mapping[Key, int],
         levels: Sequence[Sequence[str]],
     ) -> Tables:
-        ran = network.with_neurons(
-            {name: self._stepped(p) for name, p in network.populations.items() if p.spiking}
-        )
-        return tables_of(ran, self.time_step, self.propagators, transport, number, flaws.packets, levels)
+        if self.hold or self.late_reset:
+            network = network.with_neurons(
+                {name: self._stepped(p) for name, p in network.populations.items() if p.spiking}
+            )
+        return tables_of(network, self.time_step, self.propagators, transport, number, flaws.packets, levels)
 
     def _transports(self, network: Network) -> dict[Key, int]:
         of = transports(network, self.transport, self.feedback)
@@ -450,7 +451,7 @@ class TimeStepped:
         if self.late_reset and neuron.reset == "value":  # V is the reset value until the next point
             changed["t_ref"] = t_ref + self.time_step
         elif self.late_reset:  # what is left of it a step later is what should be subtracted there
-            decay = factors(population, self.time_step, self.propagators)[0].decay_mem
+            decay = factors(population, self.time_step, self.propagators).decay_mem
             changed["v_reset"] = v_threshold - (v_threshold - population.parameter("v_reset")) / decay
         return replace(neuron, **changed) if changed else neuron
 

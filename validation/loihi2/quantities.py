@@ -141,8 +141,7 @@ class Wires(NamedTuple):
         """Return the entries of a matrix (n_post, n_pre) where there are synapses, (n_synapses,)."""
         if not sp.issparse(self.projection.weight):
             return matrix.reshape(-1)
-        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(self.projection.row_offsets))
-        return np.asarray(matrix[rows, self.projection.sources])
+        return np.asarray(matrix[self.projection.targets, self.projection.sources])
 
 
 class Part(NamedTuple):

@@ -131,13 +131,12 @@ def _add_projection(
 def _separated(projection: Projection, time_unit: float) -> tuple[Reals, Reals]:
     """Return delays per source (n_pre,) and per target (n_post,), one of which is 0, in units of the graph."""
     n_post, n_pre = projection.weight.shape
-    targets = np.repeat(np.arange(n_post), np.diff(projection.row_offsets))
     delays = projection.delay / time_unit
     early, late = np.zeros(n_pre), np.zeros(n_post)
-    early[projection.sources], late[targets] = delays, delays
+    early[projection.sources], late[projection.targets] = delays, delays
     if np.array_equal(early[projection.sources], delays):
         return early, np.zeros(n_post)
-    if np.array_equal(late[targets], delays):
+    if np.array_equal(late[projection.targets], delays):
         return np.zeros(n_pre), late
     raise ValueError(
         f"delays of {projection.key} differ from synapse to synapse; NIR delays whole channels, before or after a node "
