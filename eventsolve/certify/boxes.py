@@ -326,6 +326,8 @@ def _require_known(
                 known = list(network.projections)
             elif name == "spike_times":
                 known = list(inputs)
+            elif name in ("v_threshold", "v_reset", "t_ref"):
+                known = [cell for cell in cells if network.population(cell).spiking]
             for key in given:
                 if key not in known:
                     raise ValueError(f"radii[{name!r}] name {shown(key)}; there are {known}")

@@ -127,6 +127,10 @@ CHANGES = {"v_leak": {"a": 1.0}}
             lambda: es.certify(SOLUTION, gradients={}, claimed_gradients="mine"),
             "claimed_gradients must be a Gradients",
         ),
+        (
+            lambda: es.certify(SOLUTION, radii={"v_threshold": {"o": 0.1}}),
+            "radii['v_threshold'] name 'o'; there are ['a']",
+        ),
         (lambda: es.adjoint_states(None, records()[9]), "solution must be a Solution"),
         (lambda: es.dynamics.coordinates(None, SOLUTION.final_state), "network must be a Network; got None"),
         (lambda: flow_derivative(SOLUTION, "x"), "vectors must be numbers"),
