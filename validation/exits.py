@@ -46,6 +46,13 @@ class Commands(TyperGroup):
                 sys.stdout.flush()
         except OSError as error:
             sys.exit(_unwritable(error))
+        except MemoryError as error:
+            why = f" ({error})" if str(error) else ""
+            print(
+                f"what is asked takes more memory than there is{why}: ask for fewer samples, neurons or steps",
+                file=sys.stderr,
+            )
+            sys.exit(WRONG)
         except Exception:
             traceback.print_exc()
             print("internal error: please report it with the lines above", file=sys.stderr)

@@ -68,6 +68,20 @@ def test_a_crash_is_an_internal_error(command, tmp_path, monkeypatch):
     assert "internal error" in result.stderr
 
 
+def test_what_takes_more_memory_than_there_is_is_wrong_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    target, arguments = next(iter(COMMANDS.values()))
+
+    def fill(*given, **options):
+        raise MemoryError("Unable to allocate 477. GiB")
+
+    monkeypatch.setattr(target, fill)
+    result = invoke(*arguments)
+    assert result.exit_code == exits.WRONG, result.output
+    assert "more memory than there is (Unable to allocate 477. GiB): ask for fewer samples" in result.stderr
+    assert "internal error" not in result.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_file_that_fails_is_wrong_input_or_output(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

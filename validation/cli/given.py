@@ -45,7 +45,8 @@ Options = Annotated[
     ),
 ]
 Samples = Annotated[
-    int | None, typer.Option(min=1, help="Of the task, or the first ones of a record. (default: 32, or all)")
+    int | None,
+    typer.Option(min=1, max=10**6, help="Of the task, or the first ones of a record. (default: 32, or all)"),
 ]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Of all that the task draws, and of what the command draws.")
