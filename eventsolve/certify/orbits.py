@@ -258,7 +258,7 @@ def certify_orbit(orbit: Orbit, *, digits: int = 15, progress: bool = False) -> 
         try:
             bar = bar_of(progress, f"enclosing times in {bits} bits", PROOF_STEPS)
             with working_precision(bits), advancing(bar) as advance:
-                found = replace(_proof(orbit, advance), digits=digits, bits=bits, fingerprint=fingerprint)
+                found = _proof(orbit, digits, bits, fingerprint, advance)
                 return replace(found, digest=digest_of(found))
         except NotAnOrbit as error:
             why = str(error)
@@ -608,7 +608,7 @@ PROOF_STEPS = 4
 """How often :func:`_proof` says that it is further."""
 
 
-def _proof(orbit: Orbit, advance: Advance) -> OrbitCertificate:
+def _proof(orbit: Orbit, digits: int, bits: int, fingerprint: str, advance: Advance) -> OrbitCertificate:
     claim = _read(orbit)
     rhythm = claim.rhythm
     if rhythm.exact_period is None and not rhythm.times:
@@ -640,8 +640,8 @@ def _proof(orbit: Orbit, advance: Advance) -> OrbitCertificate:
     midpoints = np.array([complex(float(x.real), float(x.imag)) for x in multipliers], dtype=np.complex128)
     radii = np.array([_disc(x, complex(m)) for x, m in zip(multipliers, midpoints, strict=True)])
     return OrbitCertificate(
-        0,
-        0,
+        digits,
+        bits,
         rounded(rhythm.period),
         {name: enclosures_of(moments[k] for k in numbers) for name, numbers in claim.spikes.items()},
         Multipliers(midpoints, radii),
@@ -649,7 +649,7 @@ def _proof(orbit: Orbit, advance: Advance) -> OrbitCertificate:
         _stability(multipliers, orbit.free),
         tuple(refuted),
         None,
-        "",
+        fingerprint,
     )
 
 
