@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,8 @@ import eventsolve as es
 from eventsolve.compare import agreement
 from eventsolve.io import records
 from eventsolve.typing import Integers, Key, Reals
+from validation.grid.flaws import Flaws
+from validation.grid.time_stepped import ForwardRun, TimeStepped
 
 Place: TypeAlias = tuple[str, str | Key]
 """A quantity and its population or projection; ("loss", "") for the loss."""
@@ -62,6 +65,9 @@ class Evidence:
         Seconds by which all spikes may be late: the step of a clock, or what the first spike suggests.
     tolerance : float
         Relative error of numbers in continuous time.
+    run_forward : callable
+        :meth:`validation.grid.TimeStepped.run_forward`, which has the last runs at hand: many ways back start from the
+        same one, in two number formats.
     """
 
     problem: es.Problem
@@ -72,6 +78,9 @@ class Evidence:
     within: int = 0
     lags: tuple[float, ...] = ()
     tolerance: float = 0.0
+    run_forward: Callable[[TimeStepped, es.Problem, Flaws], ForwardRun] = field(
+        default_factory=lambda: lru_cache(maxsize=2)(TimeStepped.run_forward), repr=False
+    )
 
     @property
     def clocked(self) -> bool:

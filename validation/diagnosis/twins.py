@@ -110,10 +110,11 @@ class Clock:
         )
 
     def run(
-        self, time_step: float, problem: es.Problem, flaws: Flaws, number: str, **settings: str
+        self, evidence: Evidence, problem: es.Problem, flaws: Flaws, number: str, **settings: str
     ) -> Record:
         """Run a problem; raises a ValueError if it cannot be run."""
-        return self.target(time_step, number, **settings).run_flawed(problem, flaws)
+        forward = evidence.run_forward(self.target(evidence.time_step, number), problem, flaws.forward)
+        return self.target(evidence.time_step, number, **settings).run_back(forward, flaws)
 
     def ways_back(self, numbers: Sequence[str] = ("float64", "float32")) -> Iterator[Twin]:
         """Yield every usual way to compute its gradients, in some number formats."""
@@ -166,9 +167,11 @@ class Continuous:
         return "continuous time"
 
     def run(
-        self, time_step: float, problem: es.Problem, flaws: Flaws, number: str, **settings: str
+        self, evidence: Evidence, problem: es.Problem, flaws: Flaws, number: str, **settings: str
     ) -> Record:
         """Run a problem; raises a ValueError if it cannot be run, or not with these flaws."""
+        if problem is not evidence.problem:
+            problem = replace(problem, max_spikes=min(problem.max_spikes, 100 + 10 * evidence.n_spikes))
         if flaws == NONE:
             return oracle(problem)
         rules, reading = rules_of(flaws), flaws.reading
@@ -321,13 +324,10 @@ class Twin:
 
         The reason is added to ``refused``.
         """
-        bounded = problem
-        if problem is not evidence.problem:
-            bounded = replace(problem, max_spikes=min(problem.max_spikes, 100 + 10 * evidence.n_spikes))
         try:
             with warnings.catch_warnings():  # what looks like a wrong unit is tried because it may be one
                 warnings.simplefilter("ignore", UnitWarning)
-                found = self.scheme.run(evidence.time_step, bounded, flaws, self.number, **self._back)
+                found = self.scheme.run(evidence, problem, flaws, self.number, **self._back)
         except (ValueError, StoppedError) as error:
             if refused is not None:
                 refused.append(str(error))

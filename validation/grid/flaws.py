@@ -81,6 +81,11 @@ class Flaws:
         return replace(self, **{n: value for n, value in wrong.items() if value != getattr(NONE, n)})
 
     @property
+    def forward(self) -> Flaws:
+        """Those that change spikes."""
+        return Flaws(**{name: getattr(self, name) for name in _FORWARD})
+
+    @property
     def in_order(self) -> bool:
         """Whether a sample depends on the one before it."""
         return self.carries_voltage or self.carries_current or self.adjoint_carried
@@ -95,4 +100,5 @@ class Flaws:
         )
 
 
+_FORWARD = ("carries_voltage", "carries_current", "packets", "resets_current", "drifts")
 NONE = Flaws()

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -64,6 +64,43 @@ WORDS: Mapping[Propagators, str] = MappingProxyType(
 """What propagators are called."""
 SAMPLES = 8
 """Of a chunk: samples share nothing, so that any number gives the same bits."""
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardRun:
+    """What a network did forward, from which any way back starts.
+
+    Attributes
+    ----------
+    problem : Problem
+    tables : Tables
+    inputs : Events
+        Input spikes.
+    input_order : ndarray of int64
+        Which of the given input spikes each of them is.
+    bounds : ndarray of int64, (n_samples + 1,)
+        Where the spikes of neurons of each sample begin.
+    places : mapping of str to ndarray of int64
+        Which of the spikes of neurons, or of the given ones, each spike of a population is.
+    solution : GridSolution
+    traces : mapping of str to Trace
+    """
+
+    problem: es.Problem
+    tables: Tables
+    inputs: Events
+    input_order: Integers
+    bounds: Integers
+    places: Mapping[str, Integers]
+    solution: GridSolution
+    traces: Mapping[str, Trace]
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """Return what the loss gives; the states that it reads are not kept, as they may be large."""
+        loss: Any = self.problem.loss
+        evaluation: Evaluation = loss.evaluate(replace(self.solution))  # which is read as a solution is
+        return evaluation
 
 
 @dataclass(frozen=True)
@@ -321,17 +358,17 @@ class TimeStepped:
         problem : Problem
         flaws : Flaws
         """
-        network, inputs, t_end, loss = problem.network, problem.inputs, problem.t_end, problem.loss
+        return self.run_back(self.run_forward(problem, flaws), flaws)
+
+    def run_forward(self, problem: es.Problem, flaws: Flaws) -> ForwardRun:
+        """Run the network forward, with something wrong on purpose, as far as it is :attr:`Flaws.forward`."""
+        network, inputs, t_end = problem.network, problem.inputs, problem.t_end
         self._check(network)
         n_samples = number_of_samples(network, inputs)
         n_steps = number_of_steps(t_end, self.time_step) - self.points.endswith("n-1")
         warn_of_step(self.time_step, network)
         number = kernel_number(self.number, self.rounding, self.overflow)
-        transport = self._transports(network)
-        levels = [[name for name, p in network.populations.items() if p.neuron is not None]]
-        if self.order == "current_first":
-            levels = levels_of(network, self.time_step, transport)
-        tables = self._tables(network, number, flaws, transport, levels)
+        tables = self._tables(network, number, flaws, *self._delivery(network))
         steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
         events, input_order = inputs_of(tables, inputs, steps, n_samples)
         forwards = partial(self._forward, tables, flaws, number, events, n_steps)
@@ -352,10 +389,27 @@ class TimeStepped:
             lambda: forwards(kept=True)[3],
             tables.populations,
         )
+        times = self.time_step * (np.arange(n_steps + 1.0) + self.stamp)
+        return ForwardRun(
+            problem,
+            tables,
+            events,
+            input_order,
+            bounds,
+            places,
+            solution,
+            _traces(network, tables, times, traces) if self.traces else {},
+        )
+
+    def run_back(self, run: ForwardRun, flaws: Flaws) -> Record:
+        """Return the record of a run, which :meth:`run_forward` made with the same settings of the way forward."""
+        problem, tables, solution, places = run.problem, run.tables, run.solution, run.places
+        network, loss = problem.network, problem.loss
+        self._check(network)
         record = Record.of(
             problem,
             self.name,
-            spikes=spikes,
+            spikes=solution.spikes,
             time_step=self.time_step,
             scheme=Scheme(
                 propagators=self.propagators,
@@ -370,9 +424,7 @@ class TimeStepped:
                 traced_voltage=self.traced if self.traces else None,
                 traced_current=self.traced if self.traces else None,
             ),
-            traces=_traces(network, tables, self.time_step * (np.arange(n_steps + 1.0) + self.stamp), traces)
-            if self.traces
-            else {},
+            traces=run.traces,
             notes=tuple(
                 f"{count} {what} are rounded to steps of {self.time_step!r} s, by up to {most:.2g} s"
                 for what, (count, most) in tables.rounded.items()
@@ -380,24 +432,29 @@ class TimeStepped:
         )
         if loss is None:
             return record
-        evaluation: Evaluation = loss.evaluate(cast(Any, solution))  # which is read as a solution is
+        evaluation = run.evaluation
         if flaws.reading is not None:
-            evaluation = flaws.reading(evaluation, solution)
-        errors = np.zeros(fired.steps.size)
+            evaluation = flaws.reading(evaluation, replace(solution))
+        errors = np.zeros(run.bounds[-1])
         for name, values in evaluation.spike_times.items():
             if name in tables.populations:
                 errors[places[name]] = values
         reads, cotangents = _reads(evaluation, solution, tables)
-        back = tables if flaws.back is None else self._tables(flaws.back, number, flaws, transport, levels)
+        number = kernel_number(self.number, self.rounding, self.overflow)
+        back = (
+            tables
+            if flaws.back is None
+            else self._tables(flaws.back, number, flaws, *self._delivery(network))
+        )
         errors, input_errors, sums, falling, noise = self._backward(
-            tables, back, flaws, number, events, n_steps, bounds, errors, reads, cotangents
+            tables, back, flaws, number, run.inputs, solution.n_steps, run.bounds, errors, reads, cotangents
         )
         given = np.empty_like(input_errors)
-        given[input_order] = input_errors
+        given[run.input_order] = input_errors
         spike_times = {name: errors[places[name]] for name in tables.populations}
         first = 0
         for name in tables.inputs:
-            size = steps[name].size
+            size = places[name].size
             spike_times[name] = given[first : first + size][places[name]]
             if name in evaluation.spike_times:
                 spike_times[name] = spike_times[name] + evaluation.spike_times[name]
@@ -432,6 +489,13 @@ class TimeStepped:
                 {name: self._stepped(p) for name, p in network.populations.items() if p.spiking}
             )
         return tables_of(network, self.time_step, self.propagators, transport, number, flaws.packets, levels)
+
+    def _delivery(self, network: Network) -> tuple[dict[Key, int], list[list[str]]]:
+        """Return the steps of transport of every projection, and the levels of populations."""
+        transport = self._transports(network)
+        if self.order == "current_first":
+            return transport, levels_of(network, self.time_step, transport)
+        return transport, [[name for name, p in network.populations.items() if p.neuron is not None]]
 
     def _transports(self, network: Network) -> dict[Key, int]:
         of = transports(network, self.transport, self.feedback)
