@@ -31,6 +31,7 @@ from eventsolve.kernels.layered_adjoint import backward
 from eventsolve.kernels.recurrent_adjoint import mirror
 from eventsolve.kernels.tables import Cotangents, Run, Sampled, Sums, Wanted
 from eventsolve.losses import Evaluation, Loss, VoltageSamples
+from eventsolve.losses.evaluation import evaluation_of
 from eventsolve.mean_voltages import Means, Trial, is_readout, mean_adjoint_of, means_back
 from eventsolve.patterns import NAMES, NEURON_PARAMETERS
 from eventsolve.reductions import USUAL, Reduction
@@ -423,19 +424,7 @@ def checked_wrt(wrt: Collection[str] | None) -> tuple[str, ...]:
 
 def evaluated(solution: Solution, loss: Loss) -> Evaluation:
     """Return what a loss, which may be anybody's, gives; or raise an error that says what does not fit the solution."""
-    if not callable(getattr(loss, "evaluate", None)):
-        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
-        raise TypeError(
-            f"loss must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
-        )
-    evaluation: object = loss.evaluate(solution)
-    if not isinstance(evaluation, Evaluation):
-        raise TypeError(f"a loss must evaluate to an Evaluation; got {shown(evaluation)}")
-    values = real_array("the loss's values", evaluation.values)
-    if values.shape != (solution.n_samples,):
-        raise ValueError(
-            f"a loss must have one value for each of {solution.n_samples} samples; got shape {values.shape}"
-        )
+    evaluation = evaluation_of(loss, solution)
     for name in evaluation.spike_times:
         require_population("the loss's derivative names", name, solution)
     voltage_samples = {}
@@ -447,7 +436,7 @@ def evaluated(solution: Solution, loss: Loss) -> Evaluation:
         name: _cotangent(name, slopes, solution.spikes[name].n_spikes)
         for name, slopes in evaluation.spike_times.items()
     }
-    return replace(evaluation, values=values, spike_times=times, voltages=voltage_samples, means=means)
+    return replace(evaluation, spike_times=times, voltages=voltage_samples, means=means)
 
 
 def _checked_means(key: tuple[str, float], slopes: Reals, solution: Solution) -> Reals:

@@ -575,7 +575,11 @@ def _checked_delay(key: Key, delay: Weights, weight: Weights) -> NDArray[np.floa
         if values.shape == (0,) and 0 in weight.shape:
             values = values.reshape(weight.shape)
         if values.ndim and values.shape != weight.shape:
-            raise ValueError(f"{name} must be a number or have shape {weight.shape}; got {values.shape}")
+            flat = values.shape == (weight.size,)
+            hint = ": projection.shaped(delay) lays a projection's delay out like its weight" if flat else ""
+            raise ValueError(
+                f"{name} must be a number or have shape {weight.shape}; got {values.shape}{hint}"
+            )
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         raise ValueError(f"{name} must be finite and >= 0; {_first_synapse(given, values, bad)}")

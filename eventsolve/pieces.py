@@ -28,12 +28,12 @@ from eventsolve.adjoint import (
     reduced,
     scaled,
 )
-from eventsolve.checks import count, first_entry, require_one_of, seconds_array, shown
+from eventsolve.checks import count, first_entry, require_mapping, require_one_of, seconds_array, shown
 from eventsolve.frozen import FrozenMapping
 from eventsolve.jobs import Advance, advancing, bar_of
 from eventsolve.kernels.tables import States
 from eventsolve.losses import Evaluation, Loss, Readings, ReadInPieces, Sum, VoltageSamples
-from eventsolve.losses.evaluation import Average, merged
+from eventsolve.losses.evaluation import Average, merged, require_loss
 from eventsolve.mean_voltages import Trial, is_readout, mean_voltages_of
 from eventsolve.network import Network
 from eventsolve.quadrature import require_continuous
@@ -340,26 +340,13 @@ def split_loss(loss: Loss, network: Network, trial: Trial) -> SplitLoss:
     averages: list[tuple[float, Average]] = []
     found = [Readings()]
     for weight, term in _terms(loss, 1.0):
+        require_loss("loss", term)
         if not isinstance(term, ReadInPieces):
             raise TypeError(
                 "loss must say what it reads to be differentiated in pieces, by a method readings(network, trial) as "
                 f"those of eventsolve.losses; got {shown(term)}"
             )
-        readings = term.readings(network, trial)
-        for name in (
-            *readings.spikes,
-            *readings.voltages,
-            *readings.maxima,
-            *(key[0] for key in readings.means),
-        ):
-            network.population(name)
-        for name, times in readings.voltages.items():
-            outside = ~((times >= trial[0]) & (times <= trial[1]))
-            if outside.any():
-                raise ValueError(
-                    f"times at which {name!r} is read must lie in [{trial[0]!r}, t_end = {trial[1]!r}]; "
-                    f"{first_entry(times, outside)}"
-                )
+        readings = _checked_readings(term.readings(network, trial), network, trial)
         if readings.average is not None:
             require_continuous(network, readings.average.population, *trial)
             averages.append((weight, readings.average))
@@ -371,6 +358,37 @@ def split_loss(loss: Loss, network: Network, trial: Trial) -> SplitLoss:
         for chosen in (terms[False], terms[True])
     )
     return SplitLoss(whole, running, averages, reduce(_both, found))
+
+
+def _checked_readings(readings: object, network: Network, trial: Trial) -> Readings:
+    """Return what a loss, which may be anybody's, says that it reads, with ascending times, or raise an error."""
+    if not isinstance(readings, Readings):
+        raise TypeError(f"readings of a loss must be eventsolve.losses.Readings; got {shown(readings)}")
+    for what in ("spikes", "means", "maxima"):
+        if not isinstance(getattr(readings, what), tuple | list):
+            raise TypeError(f"{what} of readings must be a tuple; got {shown(getattr(readings, what))}")
+    for mean in readings.means:
+        if not (isinstance(mean, tuple) and len(mean) == 2):
+            raise TypeError(f"means of readings must be pairs of population and rate; got {shown(mean)}")
+    require_mapping("voltages of readings", readings.voltages, "population to times")
+    for name in (
+        *readings.spikes,
+        *readings.voltages,
+        *readings.maxima,
+        *(key[0] for key in readings.means),
+    ):
+        network.population(name)
+    voltages = {}
+    for name, given in readings.voltages.items():
+        times = np.unique(seconds_array(f"times at which {name!r} is read", given))
+        outside = ~((times >= trial[0]) & (times <= trial[1]))
+        if outside.any():
+            raise ValueError(
+                f"times at which {name!r} is read must lie in [{trial[0]!r}, t_end = {trial[1]!r}]; "
+                f"{first_entry(times, outside)}"
+            )
+        voltages[name] = times
+    return readings._replace(voltages=voltages)
 
 
 def _terms(loss: Loss, weight: float) -> list[tuple[float, Loss]]:
@@ -437,7 +455,7 @@ class Notes(Solution):
     @classmethod
     def of(cls, stream: Stream, readings: Readings, noted: Noted) -> Self:
         """Return the notes of a stream."""
-        spikes = FrozenMapping(noted.spikes)
+        spikes = _ReadSpikes(noted.spikes)
         notes = cls._trusted(
             stream.whole.network, *stream.trial, spikes, (), stream.n_samples, stream.trial[0], ()
         )
@@ -446,20 +464,48 @@ class Notes(Solution):
 
     def voltage(self, population: str, times: ArrayLike) -> Reals:
         """Return voltages at some of the times that were noted."""
-        places = np.searchsorted(self.readings.voltages[population], np.asarray(times))
-        return self.noted.voltages[population][..., places]
+        asked = seconds_array("times", times).reshape(-1)
+        known = self.readings.voltages.get(population, np.empty(0))
+        unread = asked[~np.isin(asked, known)]
+        if unread.size:
+            raise _not_read(f"the voltage of {population!r} at {float(unread[0])!r} s")
+        if not asked.size:
+            return np.empty((self.n_samples, self.network.population(population).size, 0))
+        return self.noted.voltages[population][..., np.searchsorted(known, asked)]
 
     def mean_voltages(self, population: str, rate: float) -> Reals | None:
         """Return mean voltages that were noted."""
+        if (population, rate) not in self.noted.means:
+            raise _not_read(f"the mean voltage of {population!r} with rate {rate!r}")
         return self.noted.means[population, rate]
 
     def largest_voltages(self, population: str) -> Maxima:
         """Return largest voltages that were noted."""
+        if population not in self.noted.maxima:
+            raise _not_read(f"the largest voltage of {population!r}")
         return self.noted.maxima[population]
 
     def start_states(self, population: str) -> States:
         """Return the states at the start of the first piece."""
         return self.noted.starts[population]
+
+
+class _ReadSpikes(FrozenMapping[str, SpikeTrains]):
+    """The spikes that were noted; those of other populations are no missing key, but were not read."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> SpikeTrains:
+        if key not in self._items:
+            raise _not_read(f"the spikes of {key!r}")
+        return self._items[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+
+def _not_read(what: str) -> ValueError:
+    return ValueError(f"the loss reads {what}, which its readings do not name")
 
 
 def _joined(stream: Stream, noted: Sequence[Noted]) -> Noted:

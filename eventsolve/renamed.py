@@ -17,7 +17,6 @@ RENAMED = {
     "Gradients.reads": "Gradients.voltage_samples",
     "TrustRadius.doubts": "TrustRadius.undecided",
     "validation.attribution.Study": "validation.attribution.Ablation",
-    "validation.spinnaker2.Batch": "validation.spinnaker2.BatchResult",
 }
 """New names by old ones: of a module or a class, with the name in it."""
 

@@ -101,6 +101,30 @@ class Loss(Protocol):
         """Return each sample's loss and its derivative by spike times and voltages."""
 
 
+def require_loss(name: str, loss: object) -> None:
+    """Raise a TypeError that says what is wrong unless something is a loss, by whomever."""
+    if isinstance(loss, type) or not callable(getattr(loss, "evaluate", None)):
+        hint = ": a function of spike times goes into SpikeTimeLoss(function)" if callable(loss) else ""
+        hint = ", which is a class: one of its instances is needed" if isinstance(loss, type) else hint
+        raise TypeError(
+            f"{name} must be one of eventsolve.losses, or have evaluate(solution); got {shown(loss)}{hint}"
+        )
+
+
+def evaluation_of(loss: Loss, solution: Solution) -> Evaluation:
+    """Return what a loss, which may be anybody's, gives for a solution, or raise an error that says what is wrong."""
+    require_loss("loss", loss)
+    evaluation: object = loss.evaluate(solution)
+    if not isinstance(evaluation, Evaluation):
+        raise TypeError(f"a loss must evaluate to an Evaluation; got {shown(evaluation)}")
+    values = real_array("the loss's values", evaluation.values)
+    if values.shape != (solution.n_samples,):
+        raise ValueError(
+            f"a loss must have one value for each of {solution.n_samples} samples; got shape {values.shape}"
+        )
+    return replace(evaluation, values=values)
+
+
 class Average(Protocol):
     """A loss on the means of a population's voltages over a trial, with weights that go by the time in the trial."""
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from eventsolve.checks import first_entry, real_array, shown
 from eventsolve.frozen import Frozen
-from eventsolve.losses.evaluation import Evaluation, Loss, VoltageSamples, merged
+from eventsolve.losses.evaluation import Evaluation, Loss, VoltageSamples, evaluation_of, merged, require_loss
 from eventsolve.shown import called
 from eventsolve.solution import Solution
 from eventsolve.typing import Reals
@@ -44,8 +44,7 @@ class Sum(Frozen):
         if not isinstance(self.terms, list | tuple) or not self.terms:
             raise TypeError(f"terms must be a list or tuple of at least one loss; got {shown(self.terms)}")
         for k, term in enumerate(self.terms):
-            if not callable(getattr(term, "evaluate", None)):
-                raise TypeError(f"terms[{k}] must be a loss, one of eventsolve.losses; got {shown(term)}")
+            require_loss(f"terms[{k}]", term)
         object.__setattr__(self, "terms", tuple(self.terms))
         weights = np.ones(len(self.terms)) if self.weights is None else real_array("weights", self.weights)
         if weights.shape != (len(self.terms),):
@@ -65,16 +64,16 @@ class Sum(Frozen):
         means: dict[tuple[str, float], Reals] = {}
         silent = np.empty(0, np.int64)
         for weight, term in zip(np.asarray(self.weights), self.terms, strict=True):
-            evaluation = term.evaluate(solution)
+            evaluation = evaluation_of(term, solution)
             values = values + weight * evaluation.values
             for name, slopes in evaluation.spike_times.items():
-                times[name] = times.get(name, 0.0) + weight * slopes
+                times[name] = times.get(name, 0.0) + weight * np.asarray(slopes)
             for name, read in evaluation.voltages.items():
                 voltage_samples.setdefault(name, []).append(
                     read._replace(cotangents=weight * read.cotangents)
                 )
             for key, slopes in evaluation.means.items():
-                means[key] = means.get(key, 0.0) + weight * slopes
+                means[key] = means.get(key, 0.0) + weight * np.asarray(slopes)
             silent = np.union1d(silent, evaluation.silent_samples)
         return Evaluation(
             values, times, {name: merged(parts) for name, parts in voltage_samples.items()}, means, silent

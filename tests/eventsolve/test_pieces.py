@@ -297,6 +297,102 @@ def test_losses_are_read_in_pieces(loss):
     assert some >= 5
 
 
+class Own:
+    """A loss of somebody's own: what it says that it reads, and what it gives."""
+
+    def __init__(self, readings, evaluation):
+        self.of_readings, self.evaluation = readings, evaluation
+
+    def readings(self, network, trial):
+        return self.of_readings
+
+    def evaluate(self, solution):
+        return self.evaluation(solution)
+
+
+def values_of(read):
+    """A loss's evaluation that adds up what is read of a solution."""
+    return lambda solution: losses.Evaluation(read(solution).reshape(solution.n_samples, -1).sum(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "words"),
+    [
+        (
+            Own(
+                losses.Readings(voltages={"out": np.array([30e-3, 70e-3])}),
+                values_of(lambda s: s.voltage("out", [50e-3])),
+            ),
+            ValueError,
+            "the loss reads the voltage of 'out' at 0.05 s, which its readings do not name",
+        ),
+        (
+            Own(losses.Readings(spikes=("hidden",)), values_of(lambda s: s.voltage("out", [0.05]))),
+            ValueError,
+            "the loss reads the voltage of 'out' at 0.05 s, which its readings do not name",
+        ),
+        (
+            Own(losses.Readings(means=(("out", 0.0),)), values_of(lambda s: s.mean_voltages("out", 1.0))),
+            ValueError,
+            "the loss reads the mean voltage of 'out' with rate 1.0, which its readings do not name",
+        ),
+        (
+            Own(losses.Readings(), values_of(lambda s: s.maxima("out").value)),
+            ValueError,
+            "the loss reads the largest voltage of 'out', which its readings do not name",
+        ),
+        (
+            Own(losses.Readings(), values_of(lambda s: s.spikes["hidden"].counts())),
+            ValueError,
+            "the loss reads the spikes of 'hidden', which its readings do not name",
+        ),
+        (Own({}, None), TypeError, "readings of a loss must be eventsolve.losses.Readings; got {}"),
+        (
+            Own(losses.Readings(spikes="out"), None),
+            TypeError,
+            "spikes of readings must be a tuple; got 'out'",
+        ),
+        (
+            Own(losses.Readings(means=("out",)), None),
+            TypeError,
+            "means of readings must be pairs of population and rate; got 'out'",
+        ),
+        (
+            Own(losses.Readings(), lambda s: (0.0, {})),
+            TypeError,
+            "a loss must evaluate to an Evaluation; got (0.0, {})",
+        ),
+        (
+            Own(losses.Readings(), lambda s: losses.Evaluation(np.zeros(2))),
+            ValueError,
+            "a loss must have one value for each of 3 samples; got shape (2,)",
+        ),
+        (losses.SpikeCountLoss, TypeError, "which is a class: one of its instances is needed"),
+    ],
+)
+def test_a_loss_that_does_not_say_what_it_reads_is_told_so(loss, error, words):
+    net, inputs = readouts()
+    with pytest.raises(error, match=re.escape(words)):
+        es.value_and_grad_in_pieces(net, inputs, 80e-3, loss, 3)
+
+
+def test_a_loss_may_name_its_times_in_any_order_and_give_lists():
+    net, inputs = readouts()
+
+    def evaluation(solution):
+        times = solution.spikes["hidden"].times
+        read = solution.voltage("out", [70e-3, 30e-3, 70e-3])
+        return losses.Evaluation(read[:, 0, :] @ [1.0, 2.0, 4.0], {"hidden": list(np.ones(times.size))})
+
+    voltages = {"out": [70e-3, 30e-3, 70e-3]}
+    loss = Own(losses.Readings(spikes=("hidden",), voltages=voltages), evaluation)
+    value, grads = es.value_and_grad(es.solve(net, inputs, 80e-3), loss)
+    got, found = es.value_and_grad_in_pieces(net, inputs, 80e-3, loss, 3)
+    assert got == pytest.approx(value, rel=1e-12, abs=0)
+    key = "in", "hidden"
+    np.testing.assert_allclose(found.weight[key], grads.weight[key], rtol=1e-9, atol=0)
+
+
 # -- what is asked, and what is refused ------------------------------------------------------------------------
 
 

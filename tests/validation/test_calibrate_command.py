@@ -43,7 +43,7 @@ def test_a_clocked_record_tells_its_numbers_with_their_errors(tmp_path):
     assert found["undetermined"] == []
     refused = CliRunner().invoke(app, ["calibrate", str(tmp_path / "clocked.npz"), "--free", "tau"])
     assert refused.exit_code == 2
-    assert "free must name some of" in " ".join(refused.output.split())
+    assert "a name in free must be one of" in " ".join(refused.output.split())
 
 
 def test_euler_decays_are_found_in_spikes_alone():

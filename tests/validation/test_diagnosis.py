@@ -53,6 +53,23 @@ def with_neurons(population, **changed):
     return change
 
 
+def with_parameters(parameter, factor):
+    def change(problem):
+        populations = problem.network.populations.items()
+        return replace(
+            problem,
+            network=problem.network.with_neurons(
+                {
+                    name: replace(p.neuron, **{parameter: factor * p.parameter(parameter)})
+                    for name, p in populations
+                    if p.neuron is not None
+                }
+            ),
+        )
+
+    return change
+
+
 def with_weights(key, change):
     def changed(problem):
         p = problem.network.projections[key]
@@ -96,6 +113,9 @@ def test_one_thing_wrong_in_the_machine_is_named(flaws, words):
         ),
         (with_neurons("hidden", reset="subtract"), "reset by subtraction"),
         (with_neurons("hidden", t_ref=1.0), "one spike per neuron"),
+        # with weights 1.05 times too small there are the same spikes, and gradients that are 1.05 times as large
+        (with_parameters("v_threshold", 1.05), r"v_threshold multiplied by about 1\.0\d+: hidden, out"),
+        (with_parameters("tau_mem", 0.8), r"tau_mem multiplied by about 0\.\d+: hidden, out"),
     ],
 )
 def test_one_thing_wrong_in_the_network_is_named(change, words):

@@ -135,7 +135,6 @@ FACTORS: dict[str, tuple[Factor, str]] = {
         _over(_parameter("tau_mem"), _parameter("tau_syn")),
         "one time constant for the other",
     ),
-    "tau_mem tau_syn": (_parameter("tau_mem", "tau_syn"), ""),
     "v_threshold": (_parameter("v_threshold"), "voltages in units of the threshold"),
     "N": (_n_samples, "the number of samples: a sum in place of a mean, or the reverse"),
     "n_outputs": (_n_outputs, "the number of outputs: a mean over them in place of a sum, or the reverse"),
@@ -145,6 +144,7 @@ FACTORS: dict[str, tuple[Factor, str]] = {
     "time_step": (_time_step, "times in steps, or a sum over steps for an integral"),
     "t_end": (_duration, "an integral in place of a mean over the trial, or the reverse"),
     "t_end/time_step": (_over(_duration, _time_step), "a sum over steps in place of a mean, or the reverse"),
+    "tau_mem tau_syn": (_parameter("tau_mem", "tau_syn"), ""),
     "tau_mem t_end": (
         _product(_parameter("tau_mem"), _duration),
         "an integral for a mean, and lambda_V for p_V",

@@ -424,7 +424,12 @@ def guessed(evidence: Evidence, found: Sequence[Base], work: Work) -> Iterator[I
     bases = different(found)
     stages = itertools.product((bases[:NEAREST], bases[NEAREST:]), ((_short, _plain, _placed), (_searched,)))
     for group, kinds in stages:
-        yield ([m for of in kinds for m in of(evidence, few, found, base, every, work)] for base in group)
+        yield (_with_schemes(of(evidence, few, found, base, every, work) for of in kinds) for base in group)
+
+
+def _with_schemes(of_kinds: Iterable[Iterable[Moved]]) -> list[Moved]:
+    """Return the guesses with which a scheme has all recorded spikes, which those of a few samples may not be."""
+    return [moved for found in of_kinds for moved in found if moved.schemes]
 
 
 def _short(
@@ -436,8 +441,7 @@ def _short(
     if spikes_off(few, base.scheme, few.problem, number="float16") == 0:
         name, where = "states in float16: V and I are held in 11 bits", "spikes of all populations"
         moved = _on_all_like(evidence, found, base, Guess(name, where, evidence.problem), "float16")
-        if moved.schemes:
-            yield replace(moved, number="float16", alone=base.tells(work.tried))
+        yield replace(moved, number="float16", alone=base.tells(work.tried))
 
 
 def _placed(
@@ -510,7 +514,7 @@ def delayed(evidence: Evidence, found: Sequence[Base], like: Sequence[Scheme]) -
     every = [guess for guess in guesses.forward(evidence) if guess.name.startswith("delay ")]
     few = _few(evidence)
     work, bases = Work(math.inf), different([base for base in found if _moves(base.scheme) in of])
-    return [moved for base in bases for moved in _plain(evidence, few, found, base, every, work)]
+    return _with_schemes(_plain(evidence, few, found, base, every, work) for base in bases)
 
 
 def _moves(scheme: Scheme) -> tuple[str, ...]:

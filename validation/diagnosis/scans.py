@@ -74,35 +74,60 @@ def families(network: es.Network, suspects: Mapping[str, Sequence[int]]) -> Iter
             clipped,
             LIMITS,
         )
-    for p in network.populations.values():
-        if p.neuron is None:
-            continue
-        for name in ("tau_mem", "tau_syn", *(["v_threshold"] if p.neuron.spiking else [])):
-            yield _of_neurons(network, p.name, name, None)
-        if p.neuron.spiking:
-            yield _of_resets(network, p.name)
-    for population, neurons in suspects.items():
-        for neuron in neurons:
+    neurons = [p for p in network.populations.values() if p.neuron is not None]
+    spiking = [p.name for p in neurons if p.spiking]
+    for name, of_names in (
+        ("v_threshold", spiking),
+        *((n, [p.name for p in neurons]) for n in ("tau_mem", "tau_syn")),
+    ):
+        for populations in together_and_alone(of_names):
+            yield _of_populations(network, populations, name)
+    for population in spiking:
+        yield _of_resets(network, population)
+    for population, places in suspects.items():
+        for neuron in places:
             for name in ("v_threshold", "tau_mem", "tau_syn"):
-                yield _of_neurons(network, population, name, neuron)
+                yield _of_neuron(network, population, name, neuron)
 
 
-def _of_neurons(network: es.Network, population: str, name: str, neuron: int | None) -> Family:
-    p = network.population(population)
-    values: Reals = p.parameter(name)
-    whose = population if neuron is None else f"neuron {neuron} of {population!r}"
+def _of_populations(network: es.Network, populations: list[str], name: str) -> Family:
+    """Return the guess that a parameter of all neurons of some populations is another one, by one factor."""
 
     def changed(x: float) -> es.Network:
-        other = values * x
-        if neuron is not None:
-            other = values.copy()
-            other[neuron] *= x
-        assert p.neuron is not None
-        parameters: dict[str, Any] = {name: other}
-        return network.with_neurons({population: replace(p.neuron, **parameters)})
+        return _with_parameters(
+            network, {p: {name: network.population(p).parameter(name) * x} for p in populations}
+        )
 
-    where = f"spikes of {population}" + ("" if neuron is None else f", neuron {neuron} of {population!r}")
-    return Family(lambda x: f"{name} multiplied by about {x:.4g}: {whose}", where, changed, FACTORS)
+    whose = ", ".join(populations)
+    return Family(
+        lambda x: f"{name} multiplied by about {x:.4g}: {whose}", f"spikes of {whose}", changed, FACTORS
+    )
+
+
+def _of_neuron(network: es.Network, population: str, name: str, neuron: int) -> Family:
+    values: Reals = network.population(population).parameter(name)
+    whose = f"neuron {neuron} of {population!r}"
+
+    def changed(x: float) -> es.Network:
+        other = values.copy()
+        other[neuron] *= x
+        return _with_parameters(network, {population: {name: other}})
+
+    return Family(
+        lambda x: f"{name} multiplied by about {x:.4g}: {whose}",
+        f"spikes of {population}, {whose}",
+        changed,
+        FACTORS,
+    )
+
+
+def _with_parameters(network: es.Network, changed: Mapping[str, Mapping[str, Reals]]) -> es.Network:
+    """Return the network with other parameters of some populations."""
+    neurons: dict[str, Any] = {}
+    for population, parameters in changed.items():
+        neuron: Any = network.population(population).neuron
+        neurons[population] = replace(neuron, **parameters)
+    return network.with_neurons(neurons)
 
 
 def _of_resets(network: es.Network, population: str) -> Family:
@@ -110,9 +135,7 @@ def _of_resets(network: es.Network, population: str) -> Family:
     threshold, reset = p.parameter("v_threshold"), p.parameter("v_reset")
 
     def changed(x: float) -> es.Network:
-        assert p.neuron is not None
-        parameters: dict[str, Any] = {"v_reset": threshold - x * (threshold - reset)}
-        return network.with_neurons({population: replace(p.neuron, **parameters)})
+        return _with_parameters(network, {population: {"v_reset": threshold - x * (threshold - reset)}})
 
     def words(x: float) -> str:
         at = np.unique(threshold - x * (threshold - reset))
