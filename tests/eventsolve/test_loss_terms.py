@@ -259,7 +259,7 @@ class TestSum:
         [
             (([],), TypeError, "terms must be a list or tuple of at least one loss"),
             ((es.losses.SpikeCountLoss("a", 1.0),), TypeError, "terms must be a list or tuple"),
-            ((["loss"],), TypeError, r"terms\[0\] must be a loss"),
+            ((["loss"],), TypeError, r"terms\[0\] must be one of eventsolve.losses"),
             (
                 ([es.losses.SpikeCountLoss("a", 1.0)], [1.0, 2.0]),
                 ValueError,
