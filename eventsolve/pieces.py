@@ -189,7 +189,7 @@ def _differentiated(
                     d_parameters[:, 6:] = 0.0  # V and I at a cut, which are nothing that is given
             adjoint = CutAdjoint(
                 start.neurons,
-                {name: start.in_flight.get(name, more * 0.0) + more for name, more in passing.items()},
+                {name: start.in_flight.get(name, 0.0) + more for name, more in passing.items()},
             )
         if not total:
             total = contributions

@@ -166,13 +166,11 @@ def solved(
 
 def require_later(network: Network, spikes: Mapping[str, SpikeTrains], initial: State | None) -> None:
     """Raise a ValueError if a neuron spikes before the time of the state: none does that was solved up to it."""
-    for name, trains in spikes.items() if initial is not None else ():
-        assert initial is not None
-        if (
-            trains.n_spikes
-            and network.population(name).neuron is not None
-            and trains.times.min() < initial.time
-        ):
+    if initial is None:
+        return
+    for name, trains in spikes.items():
+        solved = network.population(name).neuron is not None
+        if solved and trains.n_spikes and trains.times.min() < initial.time:
             k = int(np.argmin(trains.times))
             raise ValueError(
                 f"initial must be a state that was solved to its time, {initial.time!r} s; neuron "

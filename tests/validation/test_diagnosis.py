@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eventsolve.io import records
-from validation.diagnosis import diagnose
+from validation.diagnosis import diagnose, forward
 from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.oracle import oracle
@@ -123,6 +123,15 @@ def test_one_thing_wrong_in_the_network_is_named(change, words):
     found = diagnose(problem, record, patience=600.0)
     assert found.verdict == "fault"
     assert re.search(words, found.sentence), found.sentence
+
+
+def test_a_guess_that_no_scheme_has_in_all_samples_is_not_told(monkeypatch):
+    on_all_like = forward._on_all_like
+    monkeypatch.setattr(forward, "_on_all_like", lambda *of: replace(on_all_like(*of), schemes=()))
+    problem, record = seen("a01.json", problem=with_neurons("hidden", reset="subtract"))
+    found = diagnose(problem, record, patience=2.0)
+    assert found.verdict == "unexplained"
+    assert "subtraction" not in found.sentence
 
 
 @pytest.mark.parametrize("time_step", [1e-3, 1e-4])

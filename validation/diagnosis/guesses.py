@@ -112,7 +112,7 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
     for whose in together_and_alone(spiking):
         other = network
         for name in whose:
-            other = _with(other, name, t_ref=2 * problem.t_end)
+            other = with_parameters(other, name, t_ref=2 * problem.t_end)
         yield Guess(
             f"one spike per neuron: silence after the first: {', '.join(whose)}",
             f"spikes of {whose[0]}",
@@ -121,7 +121,7 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
     for p in _neurons(problem):
         if p.neuron.spiking:
             drop = p.parameter("v_threshold") * (1 - 1e-9)
-            kept = _with(network, p.name, v_reset=drop, reset="subtract")
+            kept = with_parameters(network, p.name, v_reset=drop, reset="subtract")
             yield Guess(
                 f"no reset after a spike: {p.name}", f"spikes of {p.name}", replace(problem, network=kept)
             )
@@ -137,7 +137,7 @@ def in_the_network(evidence: Evidence) -> Iterator[Guess]:
                 f"dead neuron: neuron {neuron} of {p.name!r} never spikes, or has weights or a threshold that keep it "
                 "silent",
                 f"spikes of {p.name}, neuron {neuron} of {p.name!r}",
-                replace(problem, network=_with(network, p.name, v_threshold=threshold)),
+                replace(problem, network=with_parameters(network, p.name, v_threshold=threshold)),
             )
 
 
@@ -379,7 +379,8 @@ def _neurons(problem: Problem) -> list[Any]:
     return [p for p in problem.network.populations.values() if p.neuron is not None]
 
 
-def _with(network: es.Network, population: str, **parameters: Any) -> es.Network:
+def with_parameters(network: es.Network, population: str, **parameters: Any) -> es.Network:
+    """Return the network with other parameters of a population."""
     neuron: Any = network.population(population).neuron
     return network.with_neurons({population: replace(neuron, **parameters)})
 

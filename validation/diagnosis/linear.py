@@ -8,7 +8,7 @@ all numbers that do are an interval, which is computed and not searched for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import eventsolve as es
 from eventsolve.network import Population, Projection
 from eventsolve.typing import Integers, Key, Reals
 from validation.diagnosis.evidence import Evidence
-from validation.diagnosis.guesses import arrow
+from validation.diagnosis.guesses import arrow, with_parameters
 from validation.diagnosis.scans import Family, Range
 from validation.diagnosis.twins import Clock
 from validation.grid.scheme import factors
@@ -339,9 +339,7 @@ def _of_parameters(
         def changed(x: float, name: str = name, values: Reals = values) -> es.Network:
             other = values.copy()
             other[list(neurons)] = x
-            assert p.neuron is not None
-            parameters: dict[str, Any] = {name: other}
-            return network.with_neurons({population: replace(p.neuron, **parameters)})
+            return with_parameters(network, population, **{name: other})
 
         yield from _range(
             Family(words, where, changed, ()), now + low, now + high, 10 * (abs(now) + 1), (0.0,)

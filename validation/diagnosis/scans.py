@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 import eventsolve as es
 from eventsolve.typing import Reals
 from validation.diagnosis.evidence import Evidence, distance, misfits
-from validation.diagnosis.guesses import Guess, arrow, together_and_alone
+from validation.diagnosis.guesses import Guess, arrow, together_and_alone, with_parameters
 from validation.diagnosis.opened import opened
 from validation.diagnosis.twins import Scheme, Twin
 
@@ -76,11 +76,9 @@ def families(network: es.Network, suspects: Mapping[str, Sequence[int]]) -> Iter
         )
     neurons = [p for p in network.populations.values() if p.neuron is not None]
     spiking = [p.name for p in neurons if p.spiking]
-    for name, of_names in (
-        ("v_threshold", spiking),
-        *((n, [p.name for p in neurons]) for n in ("tau_mem", "tau_syn")),
-    ):
-        for populations in together_and_alone(of_names):
+    every = [p.name for p in neurons]
+    for name, whose in (("v_threshold", spiking), ("tau_mem", every), ("tau_syn", every)):
+        for populations in together_and_alone(whose):
             yield _of_populations(network, populations, name)
     for population in spiking:
         yield _of_resets(network, population)
@@ -94,9 +92,10 @@ def _of_populations(network: es.Network, populations: list[str], name: str) -> F
     """Return the guess that a parameter of all neurons of some populations is another one, by one factor."""
 
     def changed(x: float) -> es.Network:
-        return _with_parameters(
-            network, {p: {name: network.population(p).parameter(name) * x} for p in populations}
-        )
+        other = network
+        for p in populations:
+            other = with_parameters(other, p, **{name: network.population(p).parameter(name) * x})
+        return other
 
     whose = ", ".join(populations)
     return Family(
@@ -111,7 +110,7 @@ def _of_neuron(network: es.Network, population: str, name: str, neuron: int) -> 
     def changed(x: float) -> es.Network:
         other = values.copy()
         other[neuron] *= x
-        return _with_parameters(network, {population: {name: other}})
+        return with_parameters(network, population, **{name: other})
 
     return Family(
         lambda x: f"{name} multiplied by about {x:.4g}: {whose}",
@@ -121,21 +120,12 @@ def _of_neuron(network: es.Network, population: str, name: str, neuron: int) -> 
     )
 
 
-def _with_parameters(network: es.Network, changed: Mapping[str, Mapping[str, Reals]]) -> es.Network:
-    """Return the network with other parameters of some populations."""
-    neurons: dict[str, Any] = {}
-    for population, parameters in changed.items():
-        neuron: Any = network.population(population).neuron
-        neurons[population] = replace(neuron, **parameters)
-    return network.with_neurons(neurons)
-
-
 def _of_resets(network: es.Network, population: str) -> Family:
     p = network.population(population)
     threshold, reset = p.parameter("v_threshold"), p.parameter("v_reset")
 
     def changed(x: float) -> es.Network:
-        return _with_parameters(network, {population: {"v_reset": threshold - x * (threshold - reset)}})
+        return with_parameters(network, population, v_reset=threshold - x * (threshold - reset))
 
     def words(x: float) -> str:
         at = np.unique(threshold - x * (threshold - reset))
