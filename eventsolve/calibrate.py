@@ -31,6 +31,7 @@ from eventsolve.free_numbers import (
 )
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.jobs import advancing, bar_of
+from eventsolve.kinds import require_shapes
 from eventsolve.matched_spikes import (
     among,
     chosen,
@@ -91,6 +92,10 @@ class Calibration(Frozen):
     noise: float
     n_spikes: int
     _numbers: tuple[Number, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, _numbers="n", names="n", values="n", errors="n", covariance="n n")
 
     def directions(self) -> list[Direction]:
         """Return the uncertainty as directions, as :func:`eventsolve.spread` takes them: one for each that is told."""

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from eventsolve.errors import Carrying
+from eventsolve.kinds import kinds_of
 from eventsolve.renamed import hint
 from eventsolve.shown import Shown
 
@@ -114,11 +115,16 @@ class MadeWhenRead(FrozenMapping[Key, Value]):
 class Frozen(Shown):
     """The base of frozen dataclasses: what they hold, but for what is private, is :func:`read_only`.
 
-    So it is once they are made, and once they are unpickled or copied. They print in a few lines, however large.
+    So it is once they are made, and once they are unpickled or copied. They print in a few lines, however large. What
+    is given for a field is of the kind that the field is annotated with, or refused.
     """
 
     def __post_init__(self) -> None:
-        self.__setstate__(vars(self))
+        given = vars(self)
+        record: Any = type(self)  # mypy takes no class with a __hash__ of its own for hashable
+        for name, taken in kinds_of(record).items():
+            given[name] = taken(name, given[name])
+        self.__setstate__(given)
 
     @classmethod
     def _made(cls, **parts: Any) -> Self:

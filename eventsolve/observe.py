@@ -16,6 +16,7 @@ from eventsolve.interrupts import call
 from eventsolve.kernels.observed import follow_given
 from eventsolve.kernels.tables import Run, Spikes
 from eventsolve.kernels.times import time_later
+from eventsolve.kinds import require_shapes
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary
@@ -53,6 +54,10 @@ class Residual(Frozen):
     voltage: Mapping[str, Reals]
     unreported: Mapping[str, SpikeTrains]
     excess: Mapping[str, Reals]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, voltage="n[]", excess="m[]")
 
     def _summary(self) -> Summary:
         rows: list[tuple[str, object]] = []

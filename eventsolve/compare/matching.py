@@ -9,6 +9,7 @@ import numpy as np
 
 from eventsolve.checks import seconds
 from eventsolve.frozen import Frozen
+from eventsolve.kinds import require_shapes
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.typing import Integers, Reals
 
@@ -37,6 +38,10 @@ class SpikeMatch(Frozen):
     model_index: Integers
     missed: Integers
     extra: Integers
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, exact_index="n", model_index="n", missed="m", extra="e")
 
     @cached_property
     def shift(self) -> Reals:

@@ -34,6 +34,7 @@ from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
 from eventsolve.jobs import advancing, bar_of
+from eventsolve.kinds import require_shapes
 from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.shown import Summary, several
@@ -71,6 +72,12 @@ class Branch(Frozen):
     spike_times: Mapping[str, Reals]
     derivatives: Mapping[str, Reals]
     reach: Reals
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, values="n", reach="n", neurons="k[]", spike_times="n k[]", derivatives="n k[]")
+        if not self.values.size:
+            raise ValueError("values must have at least one entry; got none")
 
     def _summary(self) -> Summary:
         counts = [(name, several(neurons.size, "spike")) for name, neurons in self.neurons.items()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eventsolve.checks import require_one_of
 from eventsolve.dynamics.points import ROUNDINGS, Point
 from eventsolve.frozen import Frozen
 from eventsolve.kernels import distances
@@ -82,6 +83,11 @@ class Event(Frozen):
     lost: tuple[tuple[str, int, int], ...]
     before: Mapping[str, Reals]
     after: Mapping[str, Reals]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("kind", self.kind, KINDS)
+        require_one_of("change", self.change, CHANGES)
 
     @property
     def n_bytes(self) -> int:

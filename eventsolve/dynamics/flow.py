@@ -28,6 +28,7 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call, interruptible
 from eventsolve.kernels.tables import Run, Spikes, States
 from eventsolve.kernels.times import time_after, time_later
+from eventsolve.kinds import require_shapes
 from eventsolve.network import Network
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, ms, several
@@ -66,6 +67,10 @@ class Coordinates(Frozen):
     population: Integers
     neuron: Integers
     spike: Integers
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, kinds="n", population="n", neuron="n", spike="n")
 
     def __len__(self) -> int:
         return self.kinds.size
@@ -112,6 +117,10 @@ class FlowDerivative(Frozen):
     given: Reals
     vectors: Reals
     spike_times: Mapping[str, Reals]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, given="n_start m", vectors="n_end m", spike_times="n_spikes[] m")
 
     def _summary(self) -> Summary:
         n = self.vectors.shape[1]

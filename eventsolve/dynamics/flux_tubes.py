@@ -28,6 +28,7 @@ from eventsolve.dynamics.paths import numbers_of, rebuilt
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
 from eventsolve.jobs import bar_of, finished
+from eventsolve.kinds import require_shapes
 from eventsolve.network import Network
 from eventsolve.patterns import Pattern, moving, pattern_of
 from eventsolve.shown import Summary, several
@@ -89,6 +90,10 @@ class FluxTube(Frozen):
     fraction: Reals
     size: float
     interval: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, sizes="n", parted="n", changed="n", fraction="n two")
 
     def _summary(self) -> Summary:
         proven = "not asked for" if math.isnan(self.certified) else f"{self.certified:.3g}, a proven bound"

@@ -27,6 +27,7 @@ from eventsolve.errors import Carrying
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.interrupts import Interrupted
 from eventsolve.jobs import Advance, advancing, bar_of, finished
+from eventsolve.kinds import require_shapes
 from eventsolve.network import Network
 from eventsolve.schedule import layers_of
 from eventsolve.shown import Summary, ms, several
@@ -84,6 +85,10 @@ class LyapunovSpectrum(Frozen):
     transient: float
     n_spikes: int
     n_intervals: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, rates="n_samples n_blocks k")
 
     @cached_property
     def exponents(self) -> Reals:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from eventsolve.checks import index, real
+from eventsolve.checks import index, real, require_one_of
 from eventsolve.dynamics import orders
 from eventsolve.dynamics.circuit import circuit_of
 from eventsolve.dynamics.crossings import CHANGES, KINDS
@@ -27,6 +27,7 @@ from eventsolve.dynamics.rhythm import Rhythm
 from eventsolve.dynamics.searches import orbit_at, periodic_orbit
 from eventsolve.dynamics.walks import Halted, Tally, said
 from eventsolve.frozen import Frozen
+from eventsolve.kinds import require_shapes
 from eventsolve.shown import Summary, several
 from eventsolve.solve import RepeatedSpikeError
 from eventsolve.typing import Integers, Reals
@@ -105,6 +106,12 @@ class OrbitEvent(Frozen):
     multiplier: complex
     stable: tuple[bool, bool]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("kind", self.kind, [*KINDS, *LOSSES])
+        require_one_of("change", self.change, CHANGES)
+        require_one_of("follows", self.follows, FOLLOWING)
+
     def what(self) -> str:
         """Say what happens, without the value."""
         if self.kind == "branching" and self.follows == "back":
@@ -157,6 +164,14 @@ class OrbitBranch(Frozen):
     spike_times: Mapping[str, Reals]
     multipliers: NDArray[np.complex128]
     stable: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(
+            self, values="n", periods="n", neurons="k[]", spike_times="n k[]", multipliers="n m", stable="n"
+        )
+        if not self.values.size:
+            raise ValueError("values must have at least one entry; got none")
 
     def _summary(self) -> Summary:
         counts = [(name, several(neurons.size, "spike")) for name, neurons in self.neurons.items()]

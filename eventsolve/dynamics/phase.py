@@ -24,6 +24,7 @@ from eventsolve.dynamics.circuit import response
 from eventsolve.dynamics.orbit import Orbit
 from eventsolve.frozen import Frozen
 from eventsolve.kernels.tables import States
+from eventsolve.kinds import require_shapes
 from eventsolve.network import Network
 from eventsolve.shown import Summary, ms
 from eventsolve.solution import Solution
@@ -76,6 +77,10 @@ class PhaseResponse(Frozen):
     phases: NDArray[np.float64] = field(repr=False)
     advance: NDArray[np.float64] = field(repr=False)
     settled: NDArray[np.bool_] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, phases="n", advance="n", settled="n")
 
     def _summary(self) -> Summary:
         size = "infinitesimal" if self.kick is None else f"{self.kick:.6g}"

@@ -69,6 +69,19 @@ class Sensitivity(Frozen):
     way: str
     solution: Solution
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for where, values in self.blocks.items():
+            if not isinstance(where, tuple) or len(where) != 3 or where[0] not in self.spikes:
+                raise ValueError(
+                    f"blocks must be by (population, name, key), of {list(self.spikes)}; got {shown(where)}"
+                )
+            n = self.spikes[where[0]].size
+            if values.ndim != 2 or values.shape[0] != n:
+                raise ValueError(
+                    f"blocks[{where!r}] must have a row for each of {n} spikes; got {values.shape}"
+                )
+
     def _summary(self) -> Summary:
         n_spikes = sum(places.size for places in self.spikes.values())
         n_numbers = sum(scale.size for by_key in self.of.values() for scale in by_key.values())

@@ -14,6 +14,7 @@ from eventsolve.chunks import map_chunks
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels import distance_gradients, distances, perturbation
+from eventsolve.kinds import require_shapes
 from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving, pattern_of, scales_of
 from eventsolve.schedule import Layer
 from eventsolve.shown import Summary, several
@@ -49,6 +50,10 @@ class RadiusEstimate(Frozen):
     of: Pattern
     radius: Reals
     limits: tuple[Margin | None, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, radius="n", limits="n")
 
     def _summary(self) -> Summary:
         rows = [("of", moving(self.of)), ("radius", span(self.radius)), *limit_of(self.radius, self.limits)]

@@ -16,6 +16,7 @@ from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.interrupts import call
 from eventsolve.kernels import distances
 from eventsolve.kernels.tables import Spikes
+from eventsolve.kinds import require_shapes
 from eventsolve.schedule import Layer, layers_of
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Chunk, Gathered, Solution
@@ -74,6 +75,10 @@ class Distances(Frozen):
     samples: Integers
     n_samples: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, values="n", times="n", neurons="n", samples="n")
+
     @cached_property
     def offsets(self) -> Integers:
         """Where each sample starts in the arrays, (n_samples + 1,)."""
@@ -112,6 +117,10 @@ class Gaps(Distances):
     places: Integers
     sources: NDArray[np.str_]
     source_neurons: Integers
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, times="n", other_times="n", places="n", sources="n", source_neurons="n")
 
     def event(self, k: int) -> str:
         """Return in words what is on the other side of a gap."""

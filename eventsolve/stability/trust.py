@@ -20,6 +20,7 @@ from eventsolve.checks import shown
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
 from eventsolve.jobs import bar_of, finished
+from eventsolve.kinds import require_shapes
 from eventsolve.patterns import NEURON_PARAMETERS, Pattern, moving
 from eventsolve.shown import Summary, several
 from eventsolve.solution import Solution
@@ -63,6 +64,10 @@ class TrustRadius(Frozen):
     limits: tuple[Margin | None, ...]
     undecided: tuple[OpenQuestion | None, ...]
     looked_at: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_shapes(self, certified="n", first_order="n", limits="n", undecided="n", looked_at="n")
 
     def _summary(self) -> Summary:
         looked = int(self.looked_at.sum())

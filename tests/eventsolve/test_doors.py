@@ -2,15 +2,19 @@
 
 import re
 import traceback
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 import eventsolve as es
 from eventsolve import multiprecision
-from eventsolve.dynamics import flow_derivative
+from eventsolve.compare.matching import match_spikes
+from eventsolve.dynamics import continuation, flow_derivative
+from eventsolve.frozen import Frozen
+from eventsolve.kinds import kinds_of
 
 OTHER = (
     *(None, "x", 3.7, -1, float("nan"), float("inf"), object(), True, 1j, b"x", es),
@@ -73,6 +77,105 @@ def test_what_is_of_another_kind_is_taken_or_refused_in_our_words(k):
     assert [
         place for place, line in refused.items() if "raise" not in line and not line.startswith(")")
     ] == []
+
+
+def classes(base):
+    for kind in base.__subclasses__():
+        yield kind
+        yield from classes(kind)
+
+
+PACKAGES = [
+    f"eventsolve.{name}" for name in ("calibrate", "certify.orbits", "dynamics.flow", "io.records", "plot")
+]
+PACKAGES += [
+    f"validation.{name}" for name in ("attribution", "sbp.record", "loihi2.running", "loihi2.exporting")
+]
+
+
+def test_every_field_of_every_record_refuses_another_kind_by_its_name():
+    for package in PACKAGES:
+        import_module(package)
+    looked = 0
+    for kind in filter(is_dataclass, classes(Frozen)):
+        for name, taken in kinds_of(kind).items():
+            with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+                taken(name, object())
+            looked += 1
+    assert looked > 250
+
+
+def results():
+    """Records that only verbs make, of what there is in a small solution."""
+    net, inputs, solution = solved()
+    margins, orbit = es.margins(solution), records()[7]
+    followed = continuation(net, ("v_leak", "a"), (0.0, 0.3), solution)
+    claimed = {"a": solution.spikes["a"]}
+    return (
+        *(margins, margins.voltage["a"], margins.gap["a"], margins.overshoot["a"]),
+        *(
+            es.trust_radius(solution),
+            es.trust_radius(solution, certify=False),
+            es.gradient_condition(solution),
+        ),
+        *(followed, followed.branches[0], followed.events[0], es.phase_response(orbit, "t", phases=4)),
+        *(es.flux_tube(solution, n_directions=2), es.sensitivity(solution), flow_derivative(solution)),
+        es.lyapunov_spectrum(orbit.network, None, 1.0, 1),
+        es.calibrate(net, inputs, claimed, 20e-3, ["v_leak"]),
+        match_spikes("a", claimed["a"], claimed["a"], 1e-3),
+    )
+
+
+def test_results_with_other_parts_are_refused_in_words_of_our_own_or_print():
+    n = 0
+    for record in results():
+        for field in fields(record):
+            if not field.name.startswith("_"):
+                for other in OTHER:
+                    line = refused_by(record, **{field.name: other})
+                    assert line is None or "raise" in line or line.startswith(")"), (type(record), field.name)
+                    n += line is not None
+    assert n > 1000
+
+
+def test_numbers_of_a_result_become_those_that_it_says_it_has():
+    radius = es.trust_radius(SOLUTION, certify=False)
+    same = replace(radius, radius=radius.radius.tolist(), limits=list(radius.limits))
+    assert same.radius.dtype == np.float64
+    assert same.limits == radius.limits
+    with pytest.raises(ValueError, match=r"^radius must be numbers; entry \[0\] is 'x'"):
+        replace(radius, radius=["x"])
+    with pytest.raises(TypeError, match=r"^limits\[0\] must be a Margin; got 3"):
+        replace(radius, limits=(3,))
+    with pytest.raises(TypeError, match=r"^neurons must be an array of int64; got float64"):
+        replace(es.margins(SOLUTION).voltage["a"], neurons=np.zeros(3))
+    with pytest.raises(TypeError, match=r"^voltage\['a'\] must be a Distances; got None"):
+        replace(es.margins(SOLUTION), voltage={"a": None})
+
+
+def test_parts_of_a_result_have_shapes_that_agree():
+    radius, margins = es.trust_radius(SOLUTION, certify=False), es.margins(SOLUTION)
+    branch = continuation(NET, ("v_leak", "a"), (0.0, 0.1), SOLUTION).branches[0]
+    n = branch.values.size
+    for record, parts, said in (
+        (radius, {"limits": ()}, "limits must have 1 entries, as radius says; got shape (0,)"),
+        (radius, {"radius": np.zeros((1, 1))}, "radius must have the axes (n); got shape (1, 1)"),
+        (margins.gap["a"], {"places": np.zeros(0, int)}, "places must have"),
+        (branch, {"spike_times": {}}, "spike_times must have the keys of neurons, ['a']; got []"),
+        (
+            branch,
+            {"reach": np.zeros(n + 1)},
+            f"reach must have {n} entries, as values says; got shape ({n + 1},)",
+        ),
+        (branch, {"derivatives": {"a": np.zeros((n, 99))}}, "derivatives['a'] must have"),
+        (
+            es.lyapunov_spectrum(records()[7].network, None, 1.0, 1),
+            {"rates": np.zeros(3)},
+            "rates must have the axes",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+            replace(record, **parts)
 
 
 def solved(n_samples=1, t_end=20e-3):

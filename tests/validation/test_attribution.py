@@ -4,6 +4,7 @@ import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
@@ -153,15 +154,13 @@ def test_sampled_shapley_values_are_those_of_all_sets_of_switches(found):
 def test_it_ends_with_enough_pairs_of_orders_however_exact_the_first_ones_are(monkeypatch):
     """A game that any pair of orders solves exactly: each player is worth 1, and two of them another 3 together."""
 
-    class Game:
-        causes = ("a", "b", "c")
-        quantities = ("together", "each")
+    game = create_autospec(Ablation, instance=True, causes=("a", "b", "c"), quantities=("together", "each"))
 
     def observe(ablation, on):
         return np.array([10.0 + 3.0 * on.issuperset("ab"), 1.0 + len(on)])
 
     monkeypatch.setattr("validation.attribution.causes.observe", observe)
-    found = list(attribute(Game(), tolerance=1e-3))
+    found = list(attribute(game, tolerance=1e-3))
     assert [one.settled for one in found] == [False] * LEAST_PAIRS + [True]
     assert LEAST_PAIRS == 16
     np.testing.assert_allclose(found[-1].shapley.values, [[1.5, 1.0], [1.5, 1.0], [0.0, 1.0]], rtol=1e-14)
