@@ -163,6 +163,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/io/test_records.py",
     ),
     "eventsolve/io/records/losses.py": (
+        "tests/eventsolve/test_problem_samples.py",
         "tests/eventsolve/io/test_record_edges.py",
         "tests/eventsolve/io/test_records.py",
     ),

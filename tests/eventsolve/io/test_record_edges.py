@@ -1,6 +1,7 @@
 """Numbers, losses, sparse weights and shapes of records, each just within its limits and just beyond them."""
 
 import math
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -102,6 +103,70 @@ def test_errors_go_to_the_spikes_with_which_their_own_pair():
     for time, neuron, error in zip(own.times, own.neurons, found.spike_times["out"], strict=True):
         (place,) = np.flatnonzero((theirs.times == time) & (theirs.neurons == neuron))
         assert error == errors[place]
+
+
+def driven(*samples):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "out", [[9.0], [12.0]])
+    return es.solve(net, {"in": es.SpikeTrains.from_lists([[times] for times in samples])}, 40 * MS)
+
+
+def test_the_loss_of_given_errors_is_the_sum_of_errors_times_times_in_each_sample():
+    solution = driven([1 * MS], [], [2 * MS, 5 * MS])
+    own = solution.spikes["out"]
+    errors = np.arange(1.0, own.n_spikes + 1)
+    values = losses.GivenErrors({"out": own}, {"out": errors}).evaluate(solution).values
+    sums = [
+        sum(e * t for e, t, s in zip(errors, own.times, own.samples, strict=True) if s == k) for k in range(3)
+    ]
+    assert sums[0] != sums[2] > 0.0
+    np.testing.assert_allclose(values, sums, rtol=1e-14)
+
+
+def test_spikes_pair_with_those_of_errors_however_far_apart_they_are():
+    solution = driven([1 * MS])
+    own = solution.spikes["out"]
+    for theirs in (own.times + 30 * MS, own.times / 100):
+        trains = es.SpikeTrains.from_lists([[theirs[own.neurons == n] for n in range(2)]])
+        found = losses.GivenErrors({"out": trains}, {"out": np.full(own.n_spikes, 2.0)}).evaluate(solution)
+        assert found.spike_times["out"].tolist() == [2.0] * own.n_spikes
+
+
+def test_errors_of_no_spikes_are_none():
+    solution = driven([], [])
+    loss = losses.GivenErrors({"out": solution.spikes["out"]}, {"out": np.empty(0)})
+    evaluation = loss.evaluate(solution)
+    assert evaluation.values.tolist() == [0.0, 0.0]
+    assert evaluation.spike_times["out"].size == 0
+
+
+def test_labels_are_as_many_as_32_bits_tell_apart():
+    def read(label):
+        document = {"kind": "MaxVoltageCrossEntropy", "population": "out", "labels": [0, label]}
+        return losses.loss_of("loss", document, MS, {}, {}, BUDGET)[0]
+
+    assert read(2**31 - 1).labels.tolist() == [0, 2**31 - 1]
+    with pytest.raises(
+        RecordError, match=r"loss.labels must lie in 0\.\.2147483647; entry \[1\] is 2147483648"
+    ):
+        read(2**31)
+
+
+@pytest.mark.parametrize("unit", [1.0, MS])
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_a_loss_takes_is_counted_and_less_than_twice(unit, shared):
+    """Beside the numbers themselves, some kilobytes."""
+    targets = np.ones((20_000, 2))
+    targets.setflags(write=not shared)
+    document = {"kind": "TargetTimeMSE", "population": "out", "targets": targets}
+    budget = Budget(10**9)
+    tracemalloc.start()
+    losses.loss_of("loss", document, unit, {}, {}, budget)
+    _, taken = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken - 20_000 < budget.most - budget.left < 2 * taken
 
 
 def network_of(weight, shape=(3, 2)):
