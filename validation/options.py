@@ -13,6 +13,9 @@ from typer.core import TyperCommand
 
 from validation.durations import looks_like_milliseconds, seconds
 
+MOST_SAMPLES = 10**6
+"""Of any command: more would take days, or more memory than there is."""
+
 
 def wrong(error: object, hint: str | None = None) -> typer.BadParameter:
     """Return what an error says of the input as a bad option, whatever names and characters it contains."""

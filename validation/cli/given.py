@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from validation.options import wrong
+from validation.options import MOST_SAMPLES, wrong
 
 if TYPE_CHECKING:
     import eventsolve as es
@@ -46,7 +46,9 @@ Options = Annotated[
 ]
 Samples = Annotated[
     int | None,
-    typer.Option(min=1, max=10**6, help="Of the task, or the first ones of a record. (default: 32, or all)"),
+    typer.Option(
+        min=1, max=MOST_SAMPLES, help="Of the task, or the first ones of a record. (default: 32, or all)"
+    ),
 ]
 Seed = Annotated[
     int, typer.Option(min=0, max=2**32 - 1, help="Of all that the task draws, and of what the command draws.")

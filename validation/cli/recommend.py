@@ -11,7 +11,7 @@ import typer
 from validation import exits
 from validation.cli.given import Options, Seed, Source, TargetName, given
 from validation.cli.running import SEED, Workers, consoles, pool, progress, refusals
-from validation.options import wrong
+from validation.options import MOST_SAMPLES, wrong
 
 if TYPE_CHECKING:
     from validation.attribution.recommendation import Candidate, Setting
@@ -35,7 +35,9 @@ def recommend(
     samples: Annotated[
         int | None,
         typer.Option(
-            min=1, help="To choose by, and as many others to check on. (default: 32, or half of a record)"
+            min=1,
+            max=MOST_SAMPLES,
+            help="To choose by, and as many others to check on. (default: 32, or half of a record)",
         ),
     ] = None,
     seed: Seed = SEED,

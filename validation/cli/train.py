@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from validation import exits
 from validation.cli.given import SUFFIXES, Options, Seed, Source, TargetName, given
 from validation.cli.running import SEED, consoles, refusals
-from validation.options import file, wrong
+from validation.options import MOST_SAMPLES, file, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +86,8 @@ def train_task(
     epochs: Annotated[int, typer.Option(min=1, help="How often every sample is seen.")] = 10,
     batch: Annotated[int, typer.Option(min=1, help="Samples per batch.")] = 32,
     samples: Annotated[
-        int | None, typer.Option(min=2, help="To train on. (default: 256 of a task; half of a record)")
+        int | None,
+        typer.Option(min=2, max=MOST_SAMPLES, help="To train on. (default: 256 of a task; half of a record)"),
     ] = None,
     seed: Seed = SEED,
     along: Annotated[

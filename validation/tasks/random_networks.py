@@ -13,6 +13,7 @@ from eventsolve.problem import Problem
 from eventsolve.solve import StoppedError
 from eventsolve.spiketrains import sorted_trains
 
+MOST_LAYERS, MOST_NEURONS = 8, 64
 _EXAMPLES = 10
 """Of which the last one is taken whose loss depends on a weight: Hypothesis begins with the smallest there is."""
 _DRAWN = 2
@@ -35,6 +36,11 @@ class Random:
         Whether there are any; None: drawn.
     t_end : float
         Seconds.
+
+    Raises
+    ------
+    ValueError
+        For layers or sizes that are less than 1, or of which a network would be drawn for minutes.
     """
 
     layers: int = 2
@@ -42,6 +48,10 @@ class Random:
     recurrent: bool | None = None
     delays: bool | None = None
     t_end: float = 50e-3
+
+    def __post_init__(self) -> None:
+        count("layers", self.layers, 1, MOST_LAYERS)
+        count("size", self.size, 1, MOST_NEURONS)
 
     @property
     def name(self) -> str:

@@ -46,13 +46,22 @@ def inputs(
     check_range("spikes", spikes, 0)
     sizes = {p.name: p.size for p in network.populations.values() if p.neuron is None}
     until = seconds("until", until)
-    slots = int(until / _GRID + 1e-9) + 1 if np.isfinite(until) and until >= 0 else 0
-    if slots < 4 * spikes[1] * sum(sizes.values()):
-        raise ValueError(
-            f"until must leave room for {spikes[1]} spikes of {sum(sizes.values())} channels; got {until!r}"
-        )
+    require_room("until", until, until, spikes, sum(sizes.values()))
     compile_kernels()
-    return _inputs(sizes, samples, spikes, together, slots)
+    return _inputs(sizes, samples, spikes, together, _slots(until))
+
+
+def require_room(name: str, given: float, until: float, spikes: Range, n_channels: int) -> None:
+    """Raise a ValueError unless spikes of so many channels find room until a time, which follows from an argument."""
+    if _slots(until) < 4 * spikes[1] * n_channels:
+        raise ValueError(
+            f"{name} must leave room for {spikes[1]} input spikes of {n_channels} channels, {4 * _GRID:g} s for each; "
+            f"got {given!r}"
+        )
+
+
+def _slots(until: float) -> int:
+    return int(until / _GRID + 1e-9) + 1 if np.isfinite(until) and until >= 0 else 0
 
 
 @st.composite

@@ -17,10 +17,13 @@ from eventsolve.checks import duration, real, seconds, shown
 from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.testing.firing import Wanted, firing
-from eventsolve.testing.strategies.inputs import inputs
+from eventsolve.testing.strategies.inputs import inputs, require_room
 from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
 from eventsolve.testing.strategies.networks import RATIOS, VARY, networks
 from eventsolve.testing.strategies.ranges import Draw, Range, check_range
+
+INPUT = 0.4
+"""The part of a trial in which there is input."""
 
 
 def problems(
@@ -97,6 +100,7 @@ def problems(
     }
     check_range("samples", samples, 1)
     check_range("input_spikes", input_spikes, 0)
+    require_room("t_end", t_end, INPUT * t_end, input_spikes, size[1])
     return _problems(drawn, samples, input_spikes, together, rate, tuple(kinds), t_end, bounds)
 
 
@@ -114,7 +118,9 @@ def _problems(
 ) -> Problem:
     readout = draw(st.sampled_from(list(drawn)))
     network = draw(drawn[readout])
-    trains = draw(inputs(network, samples=samples, spikes=input_spikes, together=together, until=0.4 * t_end))
+    trains = draw(
+        inputs(network, samples=samples, spikes=input_spikes, together=together, until=INPUT * t_end)
+    )
     n_samples = next(iter(trains.values())).n_samples
     loss = draw(losses(network, n_samples, kinds=kinds))
     always = () if readout else ("out",)

@@ -351,6 +351,7 @@ def test_a_little_noise_changes_no_order(problem, seed):
         (strategies.problems, {"kinds": ["Best"]}, "kinds .* 'Best'"),
         (strategies.problems, {"rate": (3, 1)}, "rate"),
         (strategies.problems, {"t_end": 0.0}, "t_end"),
+        (strategies.problems, {"size": (1, 17)}, "t_end must leave room for 3 input spikes of 17 channels"),
         (strategies.problems, {"min_gap": -1.0}, "min_gap"),
         (strategies.problems, {"min_slope": float("nan")}, "min_slope"),
         (strategies.inputs, {"network": network_of({"in": 3}), "until": 1e-3}, "until"),

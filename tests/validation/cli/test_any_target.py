@@ -417,7 +417,25 @@ class TestTemplate:
     [
         (("chip", "--dt", "1e-300s"), "tau0 must be from 2**-200 to 2**200 s"),
         (("chip", "--samples", "999999999999999999999"), "should be less than or equal to 1000000"),
-        (("yinyang", "--samples", "999999999999999999999"), "should be less than or equal to 1000000"),
+        *(
+            (command, "should be less than or equal to 1000000")
+            for command in (
+                ("yinyang", "--samples", "999999999999999999999"),
+                ("compare", "yinyang", "--target", "genn", "--samples", "1000001"),
+                ("recommend", "0.9", "yinyang", "--target", "genn", "--samples", "1000001"),
+                ("train", "digits", "--target", "genn", "--samples", "1000001"),
+                ("train", "yinyang", "--train-samples", "1000001"),
+                ("train", "search", "--test-samples", "1000001"),
+            )
+        ),
+        (
+            ("compare", "random", "--target", "genn", "--set", "time_step=1ms,size=65"),
+            "size must be at most 64; got 65",
+        ),
+        (
+            ("compare", "random", "--target", "genn", "--set", "time_step=1ms,layers=9"),
+            "layers must be at most 8; got 9",
+        ),
     ],
 )
 def test_a_number_that_nothing_can_be_computed_with_is_a_wrong_option(arguments, words):

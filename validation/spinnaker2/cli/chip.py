@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from validation import exits
-from validation.options import duration, wrong
+from validation.options import MOST_SAMPLES, duration, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,7 @@ def chip(
         int | None, typer.Option(min=1, help="Samples side by side. (default: as many as fit)")
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=1, max=10**6, help="Samples over which costs are averaged.")
+        int, typer.Option(min=1, max=MOST_SAMPLES, help="Samples over which costs are averaged.")
     ] = 220,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of samples and weights.")] = 42,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

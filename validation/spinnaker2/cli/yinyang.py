@@ -11,7 +11,7 @@ import typer
 
 from validation import exits
 from validation.cli.running import Json, ReportFolder
-from validation.options import duration, finite
+from validation.options import MOST_SAMPLES, duration, finite
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,9 @@ FORMATS = ("s16.15", "float32", "float64")
 
 
 def yinyang(
-    samples: Annotated[int, typer.Option(min=1, max=10**6, help="Points of the Yin-Yang data set.")] = 32,
+    samples: Annotated[
+        int, typer.Option(min=1, max=MOST_SAMPLES, help="Points of the Yin-Yang data set.")
+    ] = 32,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of points and initial weights.")] = 42,
     dt: Annotated[
         list[str] | None,

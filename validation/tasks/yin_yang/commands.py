@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from validation import exits
-from validation.options import duration, folder, wrong
+from validation.options import MOST_SAMPLES, duration, folder, wrong
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,8 +48,12 @@ def yinyang(
         int | None, typer.Option(min=1, help="Samples per batch, instead of the recipe's.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
-    train_samples: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    test_samples: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    train_samples: Annotated[
+        int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Instead of the recipe's.")
+    ] = None,
+    test_samples: Annotated[
+        int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Instead of the recipe's.")
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -152,9 +156,11 @@ def search(
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time, each a process on one thread.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 42,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    train_samples: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    train_samples: Annotated[
+        int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Instead of the recipe's.")
+    ] = None,
     test_samples: Annotated[
-        int | None, typer.Option(min=1, help="Of validation, instead of the recipe's.")
+        int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Of validation, instead of the recipe's.")
     ] = None,
     out: Annotated[
         Path,
