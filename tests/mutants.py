@@ -128,6 +128,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_loss_edges.py",
         "tests/eventsolve/test_losses.py",
         "tests/eventsolve/test_loss_terms.py",
+        "tests/eventsolve/test_magnitudes.py",
     ),
     "eventsolve/losses/voltages.py": (
         "tests/eventsolve/test_loss_edges.py",

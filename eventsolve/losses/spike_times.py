@@ -66,7 +66,7 @@ class TTFSCrossEntropy(Frozen):
     def __post_init__(self) -> None:
         for name in ("tau0", "tau1"):
             object.__setattr__(self, name, _time_constant(name, getattr(self, name)))
-        object.__setattr__(self, "alpha", _positive("alpha", real("alpha", self.alpha), zero=True))
+        object.__setattr__(self, "alpha", _strength("alpha", real("alpha", self.alpha)))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
@@ -118,7 +118,7 @@ class FirstSpikeCrossEntropy(Frozen):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tau0", _time_constant("tau0", self.tau0))
-        object.__setattr__(self, "alpha", _positive("alpha", seconds("alpha", self.alpha), zero=True))
+        object.__setattr__(self, "alpha", _strength("alpha", seconds("alpha", self.alpha)))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
 
@@ -275,7 +275,7 @@ class SpikeCountLoss(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", per_neuron("target", self.target, positive=True))
         for name in ("upper", "lower"):
-            object.__setattr__(self, name, _positive(name, real(name, getattr(self, name)), zero=True))
+            object.__setattr__(self, name, _strength(name, real(name, getattr(self, name))))
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -327,9 +327,6 @@ class SpikeTimeLoss:
             raise ValueError(
                 f"the function must return one loss for each of {solution.n_samples} samples; got shape {array.shape}"
             )
-        for name in derivative:
-            if name not in solution.spikes:
-                raise ValueError(f"the function's derivative names {name!r}, which is not a population")
         slopes = {
             name: real_array(f"the function's derivative by {name!r}", v) for name, v in derivative.items()
         }
@@ -366,15 +363,15 @@ def _cross_entropy_of_first(
 
 
 def _time_constant(name: str, given: object) -> float:
-    value = _positive(name, seconds(name, given))
+    value = seconds(name, given)
     if not 1.0 / LARGEST <= value <= LARGEST:
         raise ValueError(f"{name} must be from 2**-200 to 2**200 s; got {value!r}")
     return value
 
 
-def _positive(name: str, value: float, *, zero: bool = False) -> float:
-    if not (np.isfinite(value) and (value > 0 or (zero and value == 0))):
-        raise ValueError(f"{name} must be finite and {'>= 0' if zero else '> 0'}; got {value!r}")
+def _strength(name: str, value: float) -> float:
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
     return value
 
 

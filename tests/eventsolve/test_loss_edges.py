@@ -1,7 +1,9 @@
 """Losses of a trial that goes on from a stored state, of silence in part of a batch, and at their limits, by hand."""
 
+import inspect
 import itertools
 import math
+import re
 import warnings
 
 import numpy as np
@@ -23,6 +25,7 @@ def network(output):
 
 
 LIF = es.LIF(20 * MS, 5 * MS, v_threshold=[1.0, 1.1, 0.9], v_reset=[0.0, -0.3, 0.2])
+PLAIN = es.LIF(20 * MS, 5 * MS)
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +170,121 @@ def test_with_times_at_the_end_for_silence_any_silent_output_is_named():
         np.testing.assert_array_equal(loss.evaluate(solution).silent_samples, named)
 
 
-@pytest.mark.parametrize("tau0", [2.0**-201, 1e-300])
-def test_a_time_constant_whose_reciprocal_is_out_of_range_is_refused(tau0):
-    with pytest.raises(ValueError, match="tau0 must be from"):
-        es.losses.TTFSCrossEntropy("out", [0], tau0=tau0, tau1=5 * MS, alpha=0.1)
+def test_of_a_batch_in_which_more_are_silent_than_one_each_sample_is_what_it_is_alone():
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 2, PLAIN)
+    net.connect("in", "out", [[9.0, 0.0], [0.0, 9.0]])
+    trains = [[[], [2 * MS]], [[1 * MS], [2 * MS]], [[], [3 * MS]], [[4 * MS], []]]
+    labels, targets = [0, 0, 0, 1], 1e-3 * np.arange(8.0).reshape(4, 2)
+
+    def losses(samples, silent):
+        own = [labels[k] for k in samples]
+        tau0 = 2 * MS
+        yield es.losses.TTFSCrossEntropy("out", own, tau0=tau0, tau1=5 * MS, alpha=0.1, silent=silent)
+        yield es.losses.FirstSpikeCrossEntropy("out", own, tau0=tau0, alpha=0.1 * MS, silent=silent)
+        yield es.losses.RelativeMSE("out", own, gap=3 * MS, silent=silent)
+        yield es.losses.TargetTimeMSE("out", targets[samples], silent=silent)
+
+    def judged(samples, silent):
+        inputs = {"in": es.SpikeTrains.from_lists([trains[k] for k in samples])}
+        solution = es.solve(net, inputs, 20 * MS)
+        found = [
+            es.value_and_grad(solution, loss, reduction="none") for loss in losses(list(samples), silent)
+        ]
+        return [(value, grads.weight["in", "out"], grads.silent_samples.tolist()) for value, grads in found]
+
+    for silent in ("t_end", "skip"):
+        alone = [judged([k], silent) for k in range(4)]
+        for k, (values, weights, named) in enumerate(judged(range(4), silent)):
+            np.testing.assert_array_equal(values, [of[k][0][0] for of in alone])
+            np.testing.assert_array_equal(weights, [of[k][1][0] for of in alone])
+            assert named == [0, 2, 3]
+            assert (np.count_nonzero(values), values[1] > 0) == ({"t_end": 4, "skip": 1}[silent], True)
+
+
+@pytest.mark.parametrize("n_silent", [1, 10, 11])
+def test_of_silent_samples_ten_are_named(n_silent):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, PLAIN)
+    net.connect("in", "out", [[9.0]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS]], *[[[]]] * n_silent])}
+    solution = es.solve(net, inputs, 20 * MS)
+    named = {1: "1", 10: "1, 2, 3, 4, 5, 6, 7, 8, 9, 10", 11: "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..."}[n_silent]
+    said = f"silent in {n_silent} of {n_silent + 1} samples ({named}), where"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        es.value_and_grad(solution, es.losses.TargetTimeMSE("out", np.zeros((n_silent + 1, 1))))
+
+
+@pytest.mark.parametrize("name", ["tau0", "tau1"])
+def test_a_time_constant_has_a_reciprocal_that_is_in_range(name):
+    def made(value):
+        constants = {"tau0": 2 * MS, "tau1": 5 * MS, "alpha": 0.1} | {name: value}
+        return es.losses.TTFSCrossEntropy("out", [0], **constants)
+
+    for value in (2.0**-200, 2.0**200):
+        assert getattr(made(value), name) == value
+    for value in (0.0, 1e-300, np.nextafter(2.0**-200, 0), np.nextafter(2.0**200, np.inf)):
+        with pytest.raises(ValueError, match=rf"{name} must be from 2\*\*-200 to 2\*\*200 s"):
+            made(value)
+
+
+def test_without_strength_the_term_for_early_spikes_is_none(streams):
+    solution, tau0 = streams["spikes"], 2 * MS
+    first = solution.spikes["out"].first()
+    want = np.log(np.exp((first[[0, 1], [1, 2]][:, None] - first) / tau0).sum(axis=1))
+    for loss in (
+        es.losses.TTFSCrossEntropy("out", [1, 2], tau0=tau0, tau1=5 * MS, alpha=0),
+        es.losses.FirstSpikeCrossEntropy("out", [1, 2], tau0=tau0, alpha=0),
+    ):
+        np.testing.assert_allclose(loss.evaluate(solution).values, want, rtol=1e-13)
+
+
+def test_counts_above_and_below_their_targets_weigh_alike_unless_told_otherwise(streams):
+    for target in (0.0, 50.0):
+        counted = [
+            es.losses.SpikeCountLoss("out", target, **strengths).evaluate(streams["spikes"]).values
+            for strengths in ({}, {"upper": 1.0}, {"lower": 1.0}, {"upper": 1.0, "lower": 1.0})
+        ]
+        assert (counted[0] > 0).all()
+        assert len({values.tobytes() for values in counted}) == 1
+
+
+def test_what_divides_by_the_length_of_a_trial_needs_one():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, PLAIN)
+    net.connect("in", "out", [[9.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[]]])}, 0.0)
+    early = es.losses.FirstSpikeCrossEntropy("out", [0], tau0=2 * MS, alpha=MS, silent="t_end")
+    for loss, said in (
+        (early, "needs t_end > 0"),
+        (es.losses.SpikeCountLoss("out", 1.0), "needs t_end > 0.0"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            es.value_and_grad(solution, loss)
+
+
+def test_constants_of_a_loss_are_given_by_name():
+    for name, positional in {
+        "TTFSCrossEntropy": ["population", "labels"],
+        "FirstSpikeCrossEntropy": ["population", "labels"],
+        "TargetTimeMSE": ["population", "targets"],
+        "RelativeMSE": ["population", "labels"],
+        "SpikeCountLoss": ["population", "target"],
+    }.items():
+        parameters = inspect.signature(getattr(es.losses, name)).parameters.values()
+        assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == positional
+
+
+def test_targets_are_a_copy_that_cannot_be_written():
+    given = np.full((1, 2), 9 * MS)
+    loss = es.losses.TargetTimeMSE("out", given)
+    given[0, 0] = 1.0
+    assert loss.targets.tolist() == [[9 * MS, 9 * MS]]
+    with pytest.raises(ValueError, match="read-only"):
+        loss.targets[0, 0] = 1.0
 
 
 def test_a_function_whose_losses_are_of_another_shape_is_refused():
