@@ -148,9 +148,7 @@ def _to_first_spikes(
             grazes, stop = solve_chunk(layers, chunk, after, end, max_spikes)
         if stop is not None:
             return stop._replace(sample=int(remaining[stop.sample]))
-        until = _first(chunk.spikes[population], size).max(axis=1, initial=t_start)
-        if stopped is None and end == t_end:
-            until = np.minimum(until, t_end)
+        until = np.minimum(_first(chunk.spikes[population], size).max(axis=1, initial=t_start), t_end)
         until[until > end] = -math.inf
         if stopped is not None and until[stopped.sample] == -math.inf:
             return stopped._replace(sample=int(remaining[stopped.sample]))
@@ -242,7 +240,7 @@ def _renumbered(own: Spikes, given: Spikes, keep: NDArray[np.bool_], n_bundles: 
     first, last = given.offsets[samples], given.offsets[samples + 1]
     # given spikes are in order of time, so that those that remain are the first ones
     rank = np.where(rank < last - first, rank, rank - (last - first) + kept[last] - kept[first])
-    return np.where(own.trigger >= 0, rank * n_bundles + bundle, -1)
+    return np.where(own.trigger >= 0, rank * n_bundles + bundle, own.trigger)
 
 
 def _merged(parts: list[Part]) -> Chunk:

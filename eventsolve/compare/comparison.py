@@ -64,7 +64,7 @@ class Synapse:
     @property
     def relative_error(self) -> float:
         """``|model - exact| / |exact|``; inf where only the exact one is 0."""
-        return float(_ratio(np.array([abs(self.error)]), np.array([abs(self.exact)]))[0])
+        return float(_ratio(np.asarray(abs(self.error)), np.asarray(abs(self.exact))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,11 +337,11 @@ def worst_spike(comparison: Comparison) -> WorstSpike | None:
     error = np.zeros(comparison.differing_samples.size)
     for weight in comparison.weight.values():
         scale = float(np.abs(weight.exact).max(initial=0.0)) or 1.0
-        off = (((weight.model - weight.exact) / scale) ** 2).reshape(len(weight.exact), -1).sum(axis=1)
-        error += off if off.size == error.size else off.sum()
+        # one for each sample, or that of the whole batch for all of them
+        error += (((weight.model - weight.exact) / scale) ** 2).reshape(len(weight.exact), -1).sum(axis=1)
     error = np.where(np.isfinite(error), error, np.inf)
-    ranked = np.argsort(-np.where(comparison.differing_samples, error, -1.0), kind="stable")
-    sample = int(ranked[0]) if comparison.differing_samples.any() else int(np.argmax(error))
+    looked_at = comparison.differing_samples | ~comparison.differing_samples.any()
+    sample = int(np.argmax(np.where(looked_at, error, -1.0)))
     best: tuple[float, WorstSpike] | None = None
     for name, match in comparison.spikes.items():
         if comparison.depth[name] == 0:
@@ -383,8 +383,5 @@ def batch_mean(values: Reals) -> Reals:
 
 
 def _ratio(error: Reals, size: Reals) -> Reals:
-    ratio = np.full(error.shape, np.inf)
-    np.divide(error, size, out=ratio, where=size != 0)
-    ratio[(size == 0) & (error == 0)] = 0.0
-    ratio[np.isnan(error)] = np.nan
-    return ratio
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return np.where((size == 0) & (error == 0), 0.0, error / size)

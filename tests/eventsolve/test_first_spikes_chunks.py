@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import eventsolve as es
+from eventsolve import first_spikes
 from eventsolve.chunks import SAMPLES_PER_CHUNK
 from eventsolve.schedule import layers_of
 from eventsolve.solution import gather
@@ -55,24 +56,65 @@ def test_a_loop_that_runs_away_in_a_large_batch_names_its_sample(first, runs_awa
         es.solve_first_spikes(net, {"in": es.SpikeTrains.from_lists(trains)}, 1.0, "out", max_spikes=20)
 
 
-def test_the_window_is_chosen_by_the_latest_of_the_pilots(monkeypatch):
-    """A window that is too short costs a second run of its samples, and changes nothing else."""
-    from eventsolve import first_spikes
-
-    ends, solve_chunk = [], first_spikes.solve_chunk
+@pytest.fixture
+def ends(monkeypatch):
+    """How many samples are solved until when, call by call."""
+    found, solve_chunk = [], first_spikes.solve_chunk
 
     def noted(layers, chunk, after, end, max_spikes):
-        ends.append((chunk.n_samples, end))
+        found.append((chunk.n_samples, end))
         return solve_chunk(layers, chunk, after, end, max_spikes)
 
     monkeypatch.setattr(first_spikes, "solve_chunk", noted)
+    return found
+
+
+@pytest.mark.parametrize("start", [0.0, 50e-3])
+def test_the_window_is_chosen_by_the_latest_of_the_pilots(ends, start):
+    """A window that is too short costs a second run of its samples, and changes nothing else."""
     n = 2 * SAMPLES_PER_CHUNK
-    trains = [[[2e-3 * (k % 10)], [], []] for k in range(n)]
-    short = es.solve_first_spikes(grazing(), {"in": es.SpikeTrains.from_lists(trains)}, 1.0, "out")
-    latest = short.stopped.until.max()
+    none = {"in": es.SpikeTrains.from_lists([[[], [], []]] * n)}
+    state = es.solve(grazing(), none, start).final_state if start else None
+    trains = {"in": es.SpikeTrains.from_lists([[[start + 2e-3 * (k % 10 + 1)], [], []] for k in range(n)])}
+    short = es.solve_first_spikes(grazing(), trains, 1.0, "out", initial=state)
+    latest = short.stopped.until.max() - start
     assert ends[0] == (first_spikes.PILOT, 1.0)
     assert {size for size, _ in ends[1:]} == {SAMPLES_PER_CHUNK}
-    assert all(latest <= end <= np.nextafter(first_spikes.SLACK * latest, 1.0) for _, end in ends[1:])
+    assert all(latest <= end - start <= first_spikes.SLACK * latest + 1e-15 for _, end in ends[1:])
+
+
+def test_the_window_is_chosen_by_all_pilots_though_one_runs_away_behind_its_first_spikes(ends):
+    """What stops the solver there divides the pilots into those that were complete before it, and the others."""
+    net = grazing()
+    net.add_population("loop", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "loop", [[0.0, 0.0, 12.0]])
+    net.connect("loop", "loop", [[12.0]], delay=1e-3)
+    trains = [[[70e-3 + 1e-3 * (k % 10)], [], []] for k in range(2 * SAMPLES_PER_CHUNK)]
+    trains[3] = [[1e-3], [], [3e-3]]
+    inputs = {"in": es.SpikeTrains.from_lists(trains)}
+    short = es.solve_first_spikes(net, inputs, 1.0, "out", max_spikes=20, threads=1)
+    latest = short.stopped.until.max()
+    assert short.stopped.until[3] < 5e-3
+    assert [size for size, _ in ends[:3]] == [first_spikes.PILOT, first_spikes.PILOT, first_spikes.PILOT - 1]
+    window = next(end for size, end in ends if size == SAMPLES_PER_CHUNK)
+    assert latest <= window <= first_spikes.SLACK * latest + 1e-15
+
+
+def test_what_grazes_just_when_the_first_spikes_are_complete_is_warned_of():
+    """An arrival over a delta synapse triggers the last first spike exactly when another neuron peaks."""
+    net = grazing().with_weights({("in", "out"): [[0.0, 0.0, 0.0]]})
+    net.connect("in", "out", [[0.0, 0.0, 1.5]], synapse="delta", name="now")
+    alone = {"in": es.SpikeTrains.from_lists([[[], [1e-3], []]])}
+    (graze,) = es.solve(net, alone, 0.1).warnings
+    inputs = {"in": es.SpikeTrains.from_lists([[[], [1e-3], [graze.time]]])}
+    short = es.solve_first_spikes(net, inputs, 0.1, "out")
+    assert short.stopped.until.tolist() == [graze.time]
+    assert short.warnings == (graze,)
+
+
+def test_until_when_samples_were_solved_cannot_be_written():
+    inputs = {"in": es.SpikeTrains.from_lists([[[1e-3], [], []]])}
+    assert not es.solve_first_spikes(grazing(), inputs, 0.1, "out").stopped.until.flags.writeable
 
 
 def test_a_sample_that_needs_more_than_the_window_is_solved_again_from_its_own_state():

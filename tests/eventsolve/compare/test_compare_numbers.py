@@ -8,7 +8,7 @@ import pytest
 
 import eventsolve as es
 from eventsolve.compare import Stage, agreement, compare, worst_spike
-from eventsolve.compare.comparison import broken_limits
+from eventsolve.compare.comparison import Synapse, batch_mean, broken_limits, felt_spikes, label_of
 from eventsolve.compare.matching import match_spikes
 from eventsolve.compare.records import depths
 from tests.eventsolve.compare.test_compare import FIRST, SECOND, STEP, exact_record, model_of, with_train
@@ -70,6 +70,41 @@ def test_gradients_are_averaged_over_the_batch_and_each_sample_is_its_own():
     ]
     assert third.error == 0.0
     assert found.label == "hidden → out"
+
+
+def test_the_mean_of_a_batch_by_hand():
+    values = np.array([[1.0, 2.0], [3.0, 5.0], [8.0, 11.0]])
+    assert batch_mean(values).tolist() == [4.0, 6.0]
+    assert batch_mean(values[:1]).tolist() == [1.0, 2.0]
+    assert batch_mean(values[:0]).tolist() == [0.0, 0.0]
+
+
+def test_the_relative_error_of_a_synapse_by_hand():
+    for exact, model, error in (
+        (2.0, 3.0, 0.5),
+        (1.0, 3.0, 2.0),
+        (-1.0, -3.0, 2.0),
+        (2.0, 2.0, 0.0),
+        (1.0, 1.0, 0.0),
+        (0.0, 1.0, math.inf),
+        (0.0, -1.0, math.inf),
+        (0.0, 0.0, 0.0),
+    ):
+        assert Synapse(0, 0, exact, model).relative_error == error
+    assert math.isnan(Synapse(0, 0, 0.0, math.nan).relative_error)
+
+
+def test_projections_have_arrows_and_their_own_names():
+    assert label_of("out") == "out"
+    assert label_of(("in", "out")) == "in → out"
+    assert label_of(("in", "out", "slow")) == "in → out (slow)"
+
+
+def test_a_comparison_says_in_one_line_where_two_part():
+    exact = exact_record()
+    assert "they agree within tolerance" in repr(compare(exact, model_of(exact)))
+    other = compare(exact, model_of(exact, weight=exact.weight | {FIRST: 2 * exact.weight[FIRST]}))
+    assert "they part at the dL/dw of in → hidden" in repr(other)
 
 
 def test_errors_of_spike_times_by_hand():
@@ -203,6 +238,117 @@ def test_sizes_of_projections_and_populations_do_not_decide_which_spike_is_the_w
         exact.spikes["out"].neurons[place],
         exact.spikes["out"].times[place],
     )
+
+
+def shifted(exact, *errors):
+    """A model that is off in gradients of a projection, or in dL/dt of a population, in one sample each."""
+    weight = {key: values.copy() for key, values in exact.weight.items()}
+    times = {name: values.copy() for name, values in exact.spike_times.items()}
+    for key, sample, off in errors:
+        if isinstance(key, tuple):
+            weight[key][sample].flat[: len(off)] += off
+        else:
+            times[key][np.flatnonzero(exact.spikes[key].samples == sample)[: len(off)]] += off
+    return model_of(exact, weight=weight, spike_times=times)
+
+
+def of_size_one(record, **zero):
+    """The record with gradients of size 1 and alternating sign, or all 0 where it says so."""
+    sign = {
+        key: np.where(np.arange(values.size) % 2, 1.0, -1.0).reshape(values.shape)
+        for key, values in (record.weight | record.spike_times).items()
+    }
+    weight = {key: sign[key] * (key != zero.get("weight")) for key in record.weight}
+    times = {name: sign[name] * (name != zero.get("times")) for name in record.spike_times}
+    return altered(record, weight=weight, spike_times=times)
+
+
+def test_the_worst_sample_is_by_squares_summed():
+    """Of errors 1 and -1 in one sample, and 1.2 in another, the sums of squares are 2 and 1.44."""
+    exact = of_size_one(exact_record())
+    model = shifted(exact, (FIRST, 1, [1.0, -1.0]), (FIRST, 2, [1.2]))
+    assert worst_spike(compare(exact, model)).sample == 1
+
+
+def test_gradients_that_should_vanish_count_as_they_are():
+    exact = of_size_one(exact_record(), weight=FIRST)
+    model = shifted(exact, (FIRST, 1, [1.5]), (SECOND, 2, [1.0]))
+    assert worst_spike(compare(exact, model)).sample == 1
+    exact = of_size_one(exact_record(), times="hidden")
+    for off, population in ((1.5, "hidden"), (0.0, "out")):
+        model = shifted(exact, ("hidden", 0, [off]), ("out", 0, [1.0]))
+        assert worst_spike(compare(exact, model)).population == population
+
+
+def test_a_gradient_of_the_whole_batch_tells_no_samples_apart():
+    record = exact_record()
+    means = {"weight": {key: values.mean(axis=0) for key, values in record.weight.items()}}
+    exact = replace(
+        record,
+        reduction="mean",
+        loss_values=record.loss_values.mean(),
+        gradients=record.gradients | means,
+    )
+    off = exact.weight | {FIRST: exact.weight[FIRST] + 1.0}
+    result = compare(exact, model_of(exact, weight=off))
+    assert result.weight[FIRST].exact.shape == (1, 4, 2)
+    assert worst_spike(result).sample == 0
+    late = with_train(altered(exact, weight=off), "out", lambda lists: lists[2][1].pop(0))
+    found = worst_spike(compare(exact, late))
+    assert (found.kind, found.sample, found.neuron) == ("missed", 2, 1)
+
+
+def test_where_all_agree_the_first_spike_of_the_first_sample_is_named():
+    exact = exact_record()
+    trains = exact.spikes["hidden"]
+    found = worst_spike(compare(exact, model_of(exact)))
+    assert (found.kind, found.population, found.sample) == ("matched", "hidden", 0)
+    assert found.time == trains.times[(trains.samples == 0) & (trains.neurons == found.neuron)][0]
+
+
+def test_the_spike_that_is_named_is_of_the_worst_sample_though_its_own_derivatives_agree():
+    exact = of_size_one(exact_record())
+    found = worst_spike(
+        compare(exact, shifted(exact, (SECOND, 2, [1.0]), ("hidden", 0, [0.5]), ("out", 1, [0.5])))
+    )
+    trains = exact.spikes["hidden"]
+    assert (found.population, found.sample) == ("hidden", 2)
+    assert found.time in trains.times[(trains.samples == 2) & (trains.neurons == found.neuron)]
+
+
+def test_a_population_that_is_silent_in_the_worst_sample_has_no_worst_spike():
+    record = exact_record()
+
+    def without(*names):
+        spikes, times = dict(record.spikes), dict(record.spike_times)
+        for name in names:
+            keep = record.spikes[name].samples != 2
+            lists = record.spikes[name].to_lists()
+            lists[2] = [[] for _ in lists[2]]
+            spikes[name], times[name] = es.SpikeTrains.from_lists(lists), record.spike_times[name][keep]
+        exact = replace(record, spikes=spikes, gradients=record.gradients | {"spike_times": times})
+        wrong = exact.weight[FIRST].copy()
+        wrong[2] += 1.0
+        return worst_spike(compare(exact, model_of(exact, weight=exact.weight | {FIRST: wrong})))
+
+    assert (without().population, without().sample) == ("hidden", 2)
+    assert (without("hidden").population, without("hidden").sample) == ("out", 2)
+    assert without("hidden", "out") is None
+
+
+def test_of_samples_whose_spikes_differ_the_worst_is_one_whatever_its_error():
+    exact = exact_record()
+    found = worst_spike(compare(exact, with_train(exact, "out", lambda lists: lists[1][2].pop(0))))
+    assert (found.kind, found.population, found.sample, found.neuron) == ("missed", "out", 1, 2)
+
+
+def test_spikes_that_are_felt_have_a_derivative_other_than_0():
+    exact = exact_record(n_samples=1)
+    times = np.array([0.0, 1.0, -1.0, math.nan, 0.0, 2.0])
+    known = altered(exact, spike_times={"out": times})
+    chosen = np.array([5, 4, 3, 2, 1])
+    assert felt_spikes(known, "out", chosen).tolist() == [5, 3, 2, 1]
+    assert felt_spikes(known, "hidden", chosen).tolist() == chosen.tolist()
 
 
 def test_of_missed_and_extra_spikes_of_a_population_the_earliest_is_the_worst():
