@@ -2,14 +2,17 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import eventsolve as es
 from eventsolve.io import records
-from validation.diagnosis import diagnose, forward
+from eventsolve.shown import arrow
+from validation.diagnosis import diagnose, forward, guesses
+from validation.diagnosis.evidence import evidence_of
 from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.oracle import oracle
@@ -164,3 +167,41 @@ def test_a_spike_that_is_somewhere_else_is_not_the_time_steps_doing():
     found = diagnose(problem, record, patience=3.0)
     assert found.verdict == "unexplained"
     assert "hidden" in found.where
+
+
+def test_a_guess_names_only_what_it_changes():
+    """A refractory period of what has none was told as ignored, and a delay of one step as two too short."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("held", 2, es.LIF(20e-3, 5e-3, t_ref=2e-3))
+    net.add_population("leaky", 2, es.LIF(5e-3, 5e-3, v_leak=0.2, v_reset=[0.0, 0.1]))
+    net.connect("in", "held", [[1.5, 2.0], [3.0, 1.0]], delay=1e-3)
+    net.connect("held", "leaky", [[1.0, -2.0], [0.5, 0.3]], delay=[[0.0, 2e-3], [0.0, 0.0]])
+    trains = {"in": es.SpikeTrains.from_lists([[[1e-3], [4e-3]]])}
+    problem = es.Problem(net, trains, 20e-3)
+    record = records.Record(
+        "mine", spikes={"held": es.SpikeTrains.from_lists([[[5e-3], []]])}, time_step=1e-3
+    )
+    told = {}
+    for name, _, changed in guesses.networks(evidence_of(problem, record, 1e-3)):
+        for key, p in net.projections.items():
+            other = changed.projections[key]
+            same = np.array_equal(p.weights, other.weights) and np.array_equal(p.delay, other.delay)
+            assert (arrow(key) in name) is not same, name
+        for population in ("held", "leaky"):
+            a, b = net.population(population).neuron, changed.population(population).neuron
+            same = all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(es.LIF))
+            assert (population in re.split("[ ,]+", name.rpartition(":")[2])) is not same or "→" in name, name
+        what, _, of = name.partition(":")
+        told.setdefault(what, []).append(of.strip())
+    assert (
+        told["refractory period ignored (t_ref = 0)"]
+        == told["refractory period a step too short"]
+        == ["held"]
+    )
+    assert told["leak ignored (v_leak = 0)"] == told["reset to 0 in place of v_reset"] == ["leaky"]
+    assert told["tau_mem and tau_syn swapped"] == ["held"]
+    assert "initial state ignored" not in told
+    assert told["sign of inhibition lost"] == [f"absolute value of the weights: {arrow(('held', 'leaky'))}"]
+    assert told["delay 2 steps too short"] == [arrow(("held", "leaky"))]
+    assert len(told["delay a step too short"]) == len(told["delay 2 steps too long"]) == 3

@@ -176,13 +176,19 @@ def networks(evidence: Evidence) -> Iterator[Changed]:
         ("v_initial", "initial state ignored", lambda n: {"v_initial": 0.0, "i_initial": 0.0}),
     ]
     for name, words, change in changes:
-        spiking = [p for p in network.populations.values() if p.neuron is not None]
+        of = [p for p in network.populations.values() if p.neuron is not None]
         if name in ("t_ref", "v_reset", "reset"):
-            spiking = [p for p in spiking if p.spiking]
-        for whose in together_and_alone([p.name for p in spiking]):
+            of = [p for p in of if p.spiking]
+        others = {p.name: change(p.neuron) for p in of if _changes(p.neuron, change(p.neuron))}
+        for whose in together_and_alone(list(others)):
             neurons: dict[str, Any] = {q: network.population(q).neuron for q in whose}
-            other = network.with_neurons({q: replace(n, **change(n)) for q, n in neurons.items()})
+            other = network.with_neurons({q: replace(n, **others[q]) for q, n in neurons.items()})
             yield f"{words}: {', '.join(whose)}", f"spikes of {whose[0]}", other
+
+
+def _changes(neuron: Any, parameters: Mapping[str, Any]) -> bool:
+    """Return whether any of a neuron's parameters would be another: else there is nothing to be wrong in."""
+    return any(np.any(getattr(neuron, name) != value) for name, value in parameters.items())
 
 
 def _held_longer(lag: float, neuron: Any) -> dict[str, Any]:
@@ -202,41 +208,31 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
         of = {key: projections[key] for key in keys}
         return network.with_weights({key: p.shaped(change(p.weights)) for key, p in of.items()})
 
-    dense = [key for key, p in projections.items() if isinstance(p.weight, np.ndarray)]
-    for keys in together_and_alone(dense):
-        of, post = ", ".join(map(arrow, keys)), keys[0][1]
-        where = f"weights {of}; spikes of {post}"
-        yield (
-            f"weights transposed: {of} read as (n_pre, n_post)",
-            where,
-            changed(keys, lambda weight: weight.T.reshape(weight.shape)),
-        )
-        for by in (1, -1):
-            j = "+ 1" if by > 0 else "- 1"
-            yield (
-                f"neuron index off by one: source neuron j of {of} takes the place of j {j}",
-                where,
-                changed(keys, partial(np.roll, shift=by, axis=1)),
-            )
-            yield (
-                f"neuron index off by one: target neuron j of {of} takes the place of j {j}",
-                where,
-                changed(keys, partial(np.roll, shift=by, axis=0)),
-            )
-    for keys in together_and_alone(list(projections)):
-        of, post = ", ".join(map(arrow, keys)), keys[0][1]
-        where = f"weights {of}; spikes of {post}"
-        for words, change in (
-            ("sign of inhibition lost: absolute value of the weights", np.abs),
-            ("negative weights lost: inhibition is 0", partial(np.maximum, 0.0)),
-            ("sign of all weights turned round", np.negative),
-            ("weights missing: 0", np.zeros_like),
-        ):
-            yield (
-                f"{words}: {of}",
-                where,
-                reweighted(keys, change),
-            )
+    orders: list[tuple[str, str, Callable[[Reals], Reals]]] = [
+        ("weights transposed: ", " read as (n_pre, n_post)", lambda weight: weight.T.reshape(weight.shape))
+    ]
+    for by in (1, -1):
+        for axis, side in ((1, "source"), (0, "target")):
+            words = f"neuron index off by one: {side} neuron j of "
+            rest = f" takes the place of j {'+ 1' if by > 0 else '- 1'}"
+            orders.append((words, rest, partial(np.roll, shift=by, axis=axis)))
+    dense = {key: p for key, p in projections.items() if isinstance(p.weight, np.ndarray)}
+    for words, rest, order in orders:
+        moved = [key for key, p in dense.items() if np.any(order(p.weight) != p.weight)]
+        for keys in together_and_alone(moved):
+            of, post = ", ".join(map(arrow, keys)), keys[0][1]
+            yield f"{words}{of}{rest}", f"weights {of}; spikes of {post}", changed(keys, order)
+    changes: list[tuple[str, Callable[[Reals], Reals]]] = [
+        ("sign of inhibition lost: absolute value of the weights", np.abs),
+        ("negative weights lost: inhibition is 0", partial(np.maximum, 0.0)),
+        ("sign of all weights turned round", np.negative),
+        ("weights missing: 0", np.zeros_like),
+    ]
+    for words, change in changes:
+        moved = [key for key, p in projections.items() if np.any(change(p.weights) != p.weights)]
+        for keys in together_and_alone(moved):
+            of, post = ", ".join(map(arrow, keys)), keys[0][1]
+            yield f"{words}: {of}", f"weights {of}; spikes of {post}", reweighted(keys, change)
     by_size = {p.weight.shape: key for key, p in projections.items()}
     for key, p in projections.items():
         other = by_size[p.weight.shape]
@@ -256,12 +252,15 @@ def rounded(evidence: Evidence) -> Iterator[Guess]:
         *((f"weights rounded to multiples of {2.0**-b:g}", partial(_in_units, 2.0**-b)) for b in range(9)),
         *((f"weights rounded to {bits} bits", partial(_in_bits, bits)) for bits in range(2, 9)),
     ]
-    for keys in together_and_alone(list(network.projections)):
-        of = ", ".join(map(arrow, keys))
-        where = f"weights {of}; spikes of {keys[0][1]}"
-        held = {key: network.projections[key] for key in keys}
-        for words, change in changes:
-            found = network.with_weights({k: p.shaped(change(p)) for k, p in held.items()})
+    for words, change in changes:
+        others = {key: change(p) for key, p in network.projections.items()}
+        moved = [
+            key for key, weights in others.items() if np.any(weights != network.projections[key].weights)
+        ]
+        for keys in together_and_alone(moved):
+            of = ", ".join(map(arrow, keys))
+            found = network.with_weights({key: network.projections[key].shaped(others[key]) for key in keys})
+            where = f"weights {of}; spikes of {keys[0][1]}"
             yield Guess(f"{words}: {of}", where, replace(evidence.problem, network=found))
 
 
@@ -298,22 +297,19 @@ def _delays(evidence: Evidence) -> Iterator[Changed]:
         of, post = ", ".join(map(arrow, keys)), keys[0][1]
         none = {key: projections[key].shaped(np.zeros_like(projections[key].delay)) for key in keys}
         yield f"delays forgotten: {of}", f"delay of {of}; spikes of {post}", network.with_delays(none)
-    inner = [key for key in projections if key[0] not in evidence.problem.inputs]
-    groups = together_and_alone(list(projections))
-    if 1 < len(inner) < len(projections):
-        groups.insert(1, inner)
-    for keys in groups:
-        of, post = ", ".join(map(arrow, keys)), keys[0][1]
-        for by, lag in lags(evidence, 2):
+    for by, lag in lags(evidence, 2):
+        least = -lag * (1 - 1e-9)  # a delay that is shorter cannot be too short by as much
+        can = [key for key, p in projections.items() if p.delay.size and p.delay.max() >= least]
+        inner = [key for key in can if key[0] not in evidence.problem.inputs]
+        groups = together_and_alone(can)
+        if 1 < len(inner) < len(can):
+            groups.insert(1, inner)
+        for keys in groups:
+            of, post = ", ".join(map(arrow, keys)), keys[0][1]
             late = {
                 key: projections[key].shaped(np.maximum(projections[key].delay + lag, 0.0)) for key in keys
             }
-            if any(projections[key].delay.any() or lag > 0 for key in keys):
-                yield (
-                    f"delay {by}: {of}",
-                    f"delay of {of}; spikes of {post}",
-                    network.with_delays(late),
-                )
+            yield f"delay {by}: {of}", f"delay of {of}; spikes of {post}", network.with_delays(late)
 
 
 # -- what the network is given ----------------------------------------------------------------------------------------
