@@ -232,7 +232,8 @@ def _cut(layers: tuple[Layer, ...], chunk: Chunk, until: NDArray[np.float64]) ->
 def _renumbered(own: Spikes, given: Spikes, keep: NDArray[np.bool_], n_bundles: int) -> NDArray[np.int64]:
     """Return the triggers of the event queue's spikes where only those spikes that it was given remain.
 
-    A trigger is rank * n_bundles + bundle, its rank among the spikes given to the sample and, behind them, its own.
+    A trigger is rank * n_bundles + bundle, its rank among the spikes given to the sample and, behind them, its own; -1,
+    for none, is the last bundle of rank -1, which is as it was.
     """
     rank, bundle = np.divmod(own.trigger, n_bundles)
     samples = _samples(own)
@@ -240,7 +241,7 @@ def _renumbered(own: Spikes, given: Spikes, keep: NDArray[np.bool_], n_bundles: 
     first, last = given.offsets[samples], given.offsets[samples + 1]
     # given spikes are in order of time, so that those that remain are the first ones
     rank = np.where(rank < last - first, rank, rank - (last - first) + kept[last] - kept[first])
-    return np.where(own.trigger >= 0, rank * n_bundles + bundle, own.trigger)
+    return rank * n_bundles + bundle
 
 
 def _merged(parts: list[Part]) -> Chunk:

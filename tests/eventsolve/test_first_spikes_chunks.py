@@ -56,6 +56,19 @@ def test_a_loop_that_runs_away_in_a_large_batch_names_its_sample(first, runs_awa
         es.solve_first_spikes(net, {"in": es.SpikeTrains.from_lists(trains)}, 1.0, "out", max_spikes=20)
 
 
+@pytest.mark.parametrize("first", [5, SAMPLES_PER_CHUNK + 7])
+def test_of_loops_that_run_away_in_two_chunks_the_earlier_is_named(first):
+    net = grazing()
+    net.add_population("loop", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "loop", [[0.0, 0.0, 12.0]])
+    net.connect("loop", "loop", [[12.0]], delay=1e-3)
+    trains = [[[80e-3], [], []] for _ in range(2 * SAMPLES_PER_CHUNK)]
+    for bad in (5, SAMPLES_PER_CHUNK + 7):
+        trains[bad][2] = [1e-3 if bad == first else 10e-3]
+    with pytest.raises(es.SpikeBudgetError, match=f"neuron 0 of 'loop' in sample {first} "):
+        es.solve_first_spikes(net, {"in": es.SpikeTrains.from_lists(trains)}, 1.0, "out", max_spikes=20)
+
+
 @pytest.fixture
 def ends(monkeypatch):
     """How many samples are solved until when, call by call."""
