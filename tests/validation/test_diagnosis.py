@@ -13,6 +13,7 @@ from eventsolve.io import records
 from eventsolve.shown import arrow
 from validation.diagnosis import diagnose, forward, guesses
 from validation.diagnosis.evidence import evidence_of
+from validation.diagnosis.twins import Twin, schemes
 from validation.grid import TimeStepped
 from validation.grid.flaws import NONE, Flaws
 from validation.oracle import oracle
@@ -205,3 +206,19 @@ def test_a_guess_names_only_what_it_changes():
     assert told["sign of inhibition lost"] == [f"absolute value of the weights: {arrow(('held', 'leaky'))}"]
     assert told["delay 2 steps too short"] == [arrow(("held", "leaky"))]
     assert len(told["delay a step too short"]) == len(told["delay 2 steps too long"]) == 3
+
+
+def test_spikes_alone_are_those_of_a_whole_answer():
+    """Some schemes with some guesses each: what is judged by spikes alone is what is judged by all numbers."""
+    record = records.read(DATA / "b10.json")
+    evidence = evidence_of(record.problem(), record, record.time_step)
+    compared = 0
+    for scheme in [*schemes(evidence)][::9]:
+        for guess in [*guesses.forward(evidence)][::7]:
+            answer = Twin(scheme).answer(evidence, replace(guess.problem, loss=None), guess.flaws)
+            if answer is not None:
+                spikes = scheme.spikes(evidence, guess.problem, guess.flaws, "float64")
+                for population, rows in answer.spikes.items():
+                    np.testing.assert_array_equal(spikes[population], rows)
+                    compared += len(rows)
+    assert compared > 10_000

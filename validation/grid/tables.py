@@ -207,7 +207,9 @@ def tables_of(
     order = np.lexsort((post, steps, place, pre))
     pre, place, post, weight, steps, delta = (c[order] for c in (pre, place, post, weight, steps, delta))
     begins = np.ones(pre.size, dtype=bool)
-    begins[1:] = (np.diff(post) != 1) | (np.diff(pre) != 0) | (np.diff(place) != 0) | (np.diff(steps) != 0)
+    begins[1:] = post[1:] != post[:-1] + 1
+    for column in (pre, place, steps):
+        begins[1:] |= column[1:] != column[:-1]
     first = np.flatnonzero(begins)
     posts = {p.name: k for k, p in enumerate(populations)}
     of_post = np.array([posts[p.post] for p in network.projections.values()], dtype=np.int64)

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -101,6 +101,17 @@ class ForwardRun:
         loss: Any = self.problem.loss
         evaluation: Evaluation = loss.evaluate(replace(self.solution))  # which is read as a solution is
         return evaluation
+
+
+class _Ready(NamedTuple):
+    """A network and its inputs as kernels take them; steps are those of the inputs, in the order in which they came."""
+
+    tables: Tables
+    number: Number
+    n_steps: int
+    steps: Mapping[str, Integers]
+    inputs: Events
+    input_order: Integers
 
 
 @dataclass(frozen=True)
@@ -363,19 +374,13 @@ class TimeStepped:
     def run_forward(self, problem: es.Problem, flaws: Flaws) -> ForwardRun:
         """Run the network forward, with something wrong on purpose, as far as it is :attr:`Flaws.forward`."""
         network, inputs, t_end = problem.network, problem.inputs, problem.t_end
-        self._check(network)
-        n_samples = number_of_samples(network, inputs)
-        n_steps = number_of_steps(t_end, self.time_step) - self.points.endswith("n-1")
-        warn_of_step(self.time_step, network)
-        number = kernel_number(self.number, self.rounding, self.overflow)
-        tables = self._tables(network, number, flaws, *self._delivery(network))
-        steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
-        events, input_order = inputs_of(tables, inputs, steps, n_samples)
-        forwards = partial(self._forward, tables, flaws, number, events, n_steps)
+        ready = self._ready(problem, flaws)
+        tables, n_steps, n_samples = ready.tables, ready.n_steps, ready.inputs.bounds.size - 1
+        forwards = partial(self._forward, tables, flaws, ready.number, ready.inputs, n_steps)
         left = self.traced == "left"
         fired, bounds, seen, kept, _ = forwards(traced=self.traces and not left, kept=self.traces and left)
         traces = kept if left else seen
-        samples = np.repeat(np.arange(n_samples), np.diff(bounds))
+        samples, steps = _samples(bounds), ready.steps
         spikes, places = _trains(network, tables, inputs, steps, samples, fired, self.time_step, self.stamp)
         solution = GridSolution(
             network,
@@ -393,13 +398,41 @@ class TimeStepped:
         return ForwardRun(
             problem,
             tables,
-            events,
-            input_order,
+            ready.inputs,
+            ready.input_order,
             bounds,
             places,
             solution,
             _traces(network, tables, times, traces) if self.traces else {},
         )
+
+    def run_spikes(self, problem: es.Problem, flaws: Flaws) -> dict[str, Integers]:
+        """Return what spikes :meth:`run_forward` finds and nothing else: the fastest answer to many guesses.
+
+        Of every population of neurons, (n_spikes, 3): sample, step and neuron, sorted in this order.
+        """
+        ready = self._ready(problem, flaws)
+        fired, bounds, *_ = self._forward(ready.tables, flaws, ready.number, ready.inputs, ready.n_steps)
+        rows = np.stack([_samples(bounds), fired.steps + self.stamp, fired.neurons], axis=1)
+        rows = rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
+        spikes = {}
+        for name, first in ready.tables.populations.items():
+            size = problem.network.population(name).size
+            own = rows[(rows[:, 2] >= first) & (rows[:, 2] < first + size)]
+            spikes[name] = own - np.array([0, 0, first])
+        return spikes
+
+    def _ready(self, problem: es.Problem, flaws: Flaws) -> _Ready:
+        """Return a network and its inputs as kernels take them."""
+        network, inputs = problem.network, problem.inputs
+        self._check(network)
+        n_samples = number_of_samples(network, inputs)
+        n_steps = number_of_steps(problem.t_end, self.time_step) - self.points.endswith("n-1")
+        warn_of_step(self.time_step, network)
+        number = kernel_number(self.number, self.rounding, self.overflow)
+        tables = self._tables(network, number, flaws, *self._delivery(network))
+        steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
+        return _Ready(tables, number, n_steps, steps, *inputs_of(tables, inputs, steps, n_samples))
 
     def run_back(self, run: ForwardRun, flaws: Flaws) -> Record:
         """Return the record of a run, which :meth:`run_forward` made with the same settings of the way forward."""
@@ -639,6 +672,11 @@ class TimeStepped:
         sums = Sums(*(joined(columns) for columns in zip(*(r[2] for r in results), strict=True)))
         completed, of_inputs = joined([r[0] for r in results]), joined([r[1] for r in results])
         return completed, of_inputs, sums, sum(r[3] for r in results), sum(r[4] for r in results)
+
+
+def _samples(bounds: Integers) -> Integers:
+    """Return the sample of every spike."""
+    return np.repeat(np.arange(bounds.size - 1), np.diff(bounds))
 
 
 def _at_once(flaws: Flaws, n_samples: int) -> int:
