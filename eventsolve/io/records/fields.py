@@ -116,7 +116,8 @@ def scaled(where: str, values: NDArray[np.float64], by: float, budget: Budget) -
 
 def times(values: Any, by: float) -> Any:
     """Return numbers times a unit, rounded once for one such as 1e-3: 9 of it are 0.009, which 9 * 1e-3 is not."""
-    inverse = round(1.0 / by) if by < 1.0 else 0
+    # of what is smaller the reciprocal may be infinite
+    inverse = round(1.0 / by) if by > 1e-300 else 0
     return values / inverse if inverse and 1.0 / inverse == by else values * by
 
 

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ import eventsolve as es
 from eventsolve.bounded import Budget
 from eventsolve.io import records
 from eventsolve.io.records import RecordError, fields, losses, networks
+from eventsolve.io.records.document import record_of
 
 MS = 1e-3
 BUDGET = Budget(10**9)
@@ -281,6 +283,90 @@ def test_derivatives_by_spike_times_are_of_the_spikes_that_were_computed():
         records.Record(
             "x", inputs={"in": given}, spikes={"in": moved}, gradients={"spike_times": {"in": np.zeros(2)}}
         )
+
+
+@pytest.mark.parametrize(
+    ("by", "exact"), [(1e-3, "1/1000"), (1e-6, "1/1000000"), (0.5, "1/2"), (1.0, 1), (1.5, "3/2")]
+)
+def test_numbers_times_a_unit_are_rounded_once(by, exact):
+    for value in (1.0, 3.0, 9.0, 29.0, 2.0**-30):
+        assert fields.times(value, by) == float(Fraction(value) * Fraction(exact))
+        assert fields.times(np.array([value]), by).tolist() == [fields.times(value, by)]
+
+
+@pytest.mark.parametrize("by", [0.0, 5e-324, 1e-309, 1e-300, 1e300, math.inf])
+def test_a_unit_of_any_size_multiplies(by):
+    assert fields.times(2.0, by) == 2.0 * by
+    assert fields.times(np.array([2.0, 3.0]), by).tolist() == [2.0 * by, 3.0 * by]
+
+
+def test_steps_of_any_length_are_units():
+    document = {"format": "eventsolve-record", "version": 1, "name": "x", "t_end": 5}
+    for step in (5e-324, 1e-309, 1e-3, 1e300):
+        said = {"conventions": {"time_unit": "step", "time_step": step}}
+        assert record_of(document | said, BUDGET).t_end == fields.times(5.0, step)
+
+
+def test_what_is_scaled_by_1_is_itself_and_costs_nothing():
+    values = np.array([1.0, 3.0])
+    budget = Budget(100)
+    assert fields.scaled("x", values, 1.0, budget) is values
+    assert budget.left == 100
+    for by in (2.0, 0.0):
+        assert fields.scaled("x", values, by, budget).tolist() == [by, 3 * by]
+    assert budget.left == 100 - 2 * 16
+
+
+def test_numbers_of_other_kinds_are_copied_though_they_cannot_be_written():
+    given = np.array([1.5, 2.5], dtype=np.float32)
+    given.setflags(write=False)
+    budget = Budget(100)
+    found = fields.reals("x", given, budget)
+    assert (found.dtype, found.tolist(), budget.left) == (np.float64, [1.5, 2.5], 100 - 16)
+    assert not found.flags.writeable
+
+
+def test_truth_values_and_gaps_are_no_numbers_wherever_they_are():
+    for value in (True, [True], [1, [False]]):
+        with pytest.raises(RecordError, match=r"x must be numbers; (True|False) is among them"):
+            fields.reals("x", value, BUDGET)
+        with pytest.raises(RecordError, match=r"x must be numbers; (True|False) is among them"):
+            fields.indices("x", value, 9, BUDGET)
+    np.testing.assert_array_equal(
+        fields.reals("x", [1.0, None, 2.0], BUDGET, gaps=True), [1.0, math.nan, 2.0]
+    )
+    for read in (fields.reals, partial(fields.indices, bound=9)):
+        with pytest.raises(RecordError, match=r"x must be .*None"):
+            read("x", [1, None], budget=BUDGET)
+
+
+def test_an_object_has_what_it_needs_and_nothing_that_is_not_known():
+    given = {"a": 1, "//": "a comment", "b": 2}
+    assert fields.mapping("x", given) is given
+    assert fields.mapping("x", given, ("a",), ("b", "c")) == {"a": 1, "b": 2}
+    assert fields.mapping("x", {"b": 2}, (), ("b",)) == {"b": 2}
+    for required, optional, said in (
+        (("c",), None, "x must have 'c'; it has"),
+        (("a",), (), "x has 'b', which is none of a"),
+        ((), ("a",), "x has 'b', which is none of a"),
+    ):
+        with pytest.raises(RecordError, match=said):
+            fields.mapping("x", given, required, optional)
+    for value, said in (([], "x must be an object"), ({"\ud800": 1}, "which is no string of characters")):
+        with pytest.raises(RecordError, match=said):
+            fields.mapping("x", value)
+
+
+def test_a_text_is_of_characters_and_one_of_those_that_there_are():
+    assert fields.text("x", "é") == fields.text("x", "é", ("a", "é")) == "é"
+    for value in ("", "\ud800", 1, None):
+        with pytest.raises(RecordError, match="x must be a string"):
+            fields.text("x", value)
+    with pytest.raises(RecordError, match="x must be one of a, b; got 'c'"):
+        fields.text("x", "c", ("a", "b"))
+    assert fields.listed("x", [1]) == [1]
+    with pytest.raises(RecordError, match="x must be a list"):
+        fields.listed("x", (1,))
 
 
 def test_what_reading_takes_is_counted_once_for_arrays_and_for_lists():
