@@ -139,7 +139,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_first_spikes_chunks.py",
         "tests/eventsolve/test_first_spikes.py",
     ),
-    "eventsolve/stability/margins.py": ("tests/eventsolve/stability/test_margins.py",),
+    "eventsolve/stability/margins.py": (
+        "tests/eventsolve/stability/test_margins_by_hand.py",
+        "tests/eventsolve/stability/test_margins.py",
+    ),
     "eventsolve/stability/trust.py": ("tests/eventsolve/stability/test_trust.py",),
     "eventsolve/stability/condition.py": (
         "tests/eventsolve/stability/test_condition_of_levels.py",
