@@ -280,6 +280,15 @@ def test_gradients_that_should_vanish_count_as_they_are():
         assert worst_spike(compare(exact, model)).population == population
 
 
+def test_errors_of_spike_times_are_relative_to_the_largest_of_their_population():
+    exact = of_size_one(exact_record())
+    large = exact.spike_times["hidden"].copy()
+    large[-1] = 10.0  # of another sample
+    exact = altered(exact, spike_times=exact.spike_times | {"hidden": large})
+    found = worst_spike(compare(exact, shifted(exact, ("hidden", 0, [1.0]), ("out", 0, [0.5]))))
+    assert (found.population, found.sample) == ("out", 0)
+
+
 def test_a_gradient_of_the_whole_batch_tells_no_samples_apart():
     record = exact_record()
     means = {"weight": {key: values.mean(axis=0) for key, values in record.weight.items()}}
