@@ -9,6 +9,7 @@ import pytest
 
 import eventsolve as es
 from eventsolve.compare import agreement
+from eventsolve.io.records import Scheme
 from tests import planted_records
 from tests.clocked_program import Program
 from tests.planted_records import FAULTS
@@ -218,3 +219,59 @@ def test_settings_that_few_spikes_do_not_tell_apart_are_not_tuned_either(given, 
     few = list(published._variants(evidence, 1))
     assert max(len(variants) for _, variants in every) > 1
     assert {entry: len(variants) for entry, variants in few} == {entry: 1 for entry, _ in every}
+
+
+def recurrent_on_grid():
+    """Inputs on points of the grid; what arrives in a cycle comes two steps later."""
+    rng = np.random.default_rng(2)
+    net = es.Network()
+    net.add_input("in", 4)
+    net.add_population("hid", 8, es.LIF(20e-3, 5e-3))
+    net.add_population("out", 2, es.LIF(20e-3, 5e-3))
+    net.connect("in", "hid", rng.uniform(2.0, 6.0, (8, 4)), delay=1e-3)
+    net.connect("hid", "hid", rng.normal(0.0, 1.5, (8, 8)), delay=2e-3)
+    net.connect("hid", "out", rng.uniform(0.5, 2.0, (2, 8)))
+    samples = [[sorted(rng.choice(20, 3, replace=False) * STEP) for _ in range(4)] for _ in range(6)]
+    return es.Problem(net, {"in": es.SpikeTrains.from_lists(samples)}, 40e-3)
+
+
+def late(problem, key):
+    p = problem.network.projections[key]
+    network = problem.network.with_delays({key: p.shaped(p.delay + STEP)})
+    record = TimeStepped(STEP, traces=False).run(replace(problem, network=network))
+    return replace(record, network=problem.network)
+
+
+DECLARED = Scheme(propagators="exact", order="voltage_first", input_rounding="nearest", transport=0)
+
+
+def test_what_a_record_declares_of_its_scheme_is_held_against_it():
+    """A delay of inputs that is a step too long was told as inputs that wait for the next step, and accepted."""
+    problem = recurrent_on_grid()
+    record = late(problem, ("in", "hid"))
+    silent = diagnose(problem, replace(record, scheme=Scheme()))
+    assert silent.accepted
+    assert "unless it is a scheme that takes inputs on a step to that step, with their delays" in silent.name
+    found = diagnose(problem, replace(record, scheme=DECLARED))
+    assert found.verdict == "fault"
+    assert found.name.startswith("delay a step too long: in → hid")
+    assert "inputs to the next step even if they are on one" in found.rivals[-1]
+    assert found.rivals[-1].startswith("another scheme than the record declares: ")
+
+
+def test_a_right_record_that_declares_another_scheme_is_told_so():
+    problem = recurrent_on_grid()
+    record = TimeStepped(STEP, propagators="euler", traces=False).run(problem)
+    for said in (Scheme(), Scheme(propagators="euler"), replace(DECLARED, propagators="euler")):
+        assert diagnose(problem, replace(record, scheme=said)).accepted
+    found = diagnose(problem, replace(record, scheme=DECLARED), patience=1.0)
+    assert found.verdict == "convention"
+    assert found.name.startswith("another scheme than the record declares: ")
+    assert "forward Euler" in found.name
+
+
+def test_a_step_more_in_cycles_may_be_a_delay():
+    problem = recurrent_on_grid()
+    found = diagnose(problem, late(problem, ("hid", "hid")))
+    assert found.accepted
+    assert "whose spikes act as soon in cycles, with delays a step too long: hid → hid" in found.name

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 import eventsolve as es
 from eventsolve.compare.records import depths
 from eventsolve.network import Projection
+from eventsolve.shown import arrow
 from eventsolve.typing import Integers
 from validation.diagnosis import guesses, linear, places, scans, writing
 from validation.diagnosis.evidence import Evidence, differing, distance, mismatch
@@ -22,6 +24,7 @@ from validation.diagnosis.twins import USUAL_PROPAGATORS, Clock, Scheme, Twin, s
 from validation.diagnosis.work import Work, cost
 from validation.grid.flaws import NONE, Flaws
 from validation.grid.scheme import Propagators, factors
+from validation.grid.tables import transports
 from validation.grid.time_stepped import WORDS
 
 ENOUGH = 40
@@ -123,6 +126,22 @@ def _bases(evidence: Evidence, of: Iterable[Scheme], refused: list[str]) -> list
     return sorted(found, key=lambda base: (not base.scheme.is_as(said), base.off))
 
 
+def declared(evidence: Evidence, found: Sequence[Base]) -> Sequence[Base]:
+    """Return the schemes that are as the record says of its own, or else such as those that are found, but as it says.
+
+    All that are found are returned if it says nothing that decides where spikes are, and in continuous time.
+    """
+    decides = {f.name for f in fields(Clock)}
+    said: dict[str, Any] = {n: v for n, v in evidence.record.scheme.said.items() if n in decides}
+    if not said or not evidence.clocked:
+        return found
+    as_said = [base for base in found if base.scheme.is_as(said)]
+    if as_said:
+        return found if len(as_said) == len(found) else as_said
+    others = dict.fromkeys(replace(base.scheme, **said) for base in found if isinstance(base.scheme, Clock))
+    return _bases(evidence, others, [])
+
+
 def matching(evidence: Evidence, found: Sequence[Base]) -> list[Scheme]:
     """Return the schemes that have the recorded spikes, in float64 or else in float32."""
     exactly = [base.scheme for base in found if base.off == 0]
@@ -147,6 +166,12 @@ def lookalikes(evidence: Evidence, found: Sequence[Scheme]) -> list[str]:
     said = []
     if all(scheme.transport and scheme.order == "voltage_first" for scheme in clocks):
         said.append("a scheme whose spikes act at once, with every delay a step too long")
+    if all(scheme.feedback for scheme in clocks):
+        in_cycles = transports(evidence.problem.network, 0, 1).items()
+        of = ", ".join(arrow(key) for key, late in in_cycles if late)
+        said.append(f"a scheme whose spikes act as soon in cycles, with delays a step too long: {of}")
+    if all(scheme.input_rounding == "next" for scheme in clocks):
+        said.append("a scheme that takes inputs on a step to that step, with their delays a step too long")
     if any(quantity == "weight" for quantity, _ in evidence.numbers):
         return said
     first, network = clocks[0], evidence.problem.network

@@ -153,6 +153,25 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         name = "no neuron spikes at all, as in any network that is wrong enough"
         return Diagnosis("unexplained", name, 0.0, "spikes of all populations")
     bases, refused = forward.bases(evidence)
+    declared = forward.declared(evidence, bases)
+    found = _judged_by(evidence, truth, declared, refused, work)
+    if found.accepted or declared == bases:
+        return found
+    if not on_grid(evidence.record, evidence.time_step):
+        return found
+    other = forward.matching(evidence, bases) or forward.varied(evidence, bases)
+    if not other:
+        return found
+    name = f"another scheme than the record declares: {together(distinct(other, evidence.problem.network))}"
+    if found.verdict != "unexplained":
+        return replace(found, rivals=(*found.rivals, name))
+    return Diagnosis("convention", name, 1.0, "the scheme of the record", str(Twin(other[0])))
+
+
+def _judged_by(
+    evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], refused: Sequence[str], work: Work
+) -> Diagnosis:
+    """Judge by some schemes, and by those that vary them as far as the record does not declare its own."""
     fits_grid = not evidence.clocked or on_grid(evidence.record, evidence.time_step)
     schemes = forward.matching(evidence, bases) if fits_grid else []
     if schemes:
@@ -210,7 +229,8 @@ def _refused(reasons: Sequence[str]) -> str:
 
 def _varied(evidence: Evidence, truth: Answer, bases: Sequence[forward.Base], work: Work) -> Diagnosis | None:
     """Judge with less usual schemes, if one has the recorded spikes."""
-    schemes = forward.varied(evidence, bases)
+    said = evidence.record.scheme.said
+    schemes = [scheme for scheme in forward.varied(evidence, bases) if scheme.is_as(said)]
     return _numbers(evidence, truth, schemes, work) if schemes else None
 
 
