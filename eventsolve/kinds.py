@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from eventsolve.checks import flag, instance, real, real_array, require_mapping, require_one_of, shown
+from eventsolve.checks import count, flag, instance, real, real_array, require_mapping, require_one_of, shown
 
 Taken = Callable[[str, Any], Any]
 """Returns what was given by the name of a field as the kind that it must be, or raises an error that says it."""
@@ -49,6 +49,8 @@ def _kind(hint: Any) -> Taken | None:
 
 
 def _integer(name: str, given: Any) -> int:
+    if name.startswith("n_"):
+        return count(name, given)
     if isinstance(given, bool) or not isinstance(given, int | np.integer):
         raise ValueError(f"{name} must be an integer; got {shown(given)}")
     return int(given)

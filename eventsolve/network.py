@@ -36,6 +36,9 @@ Synapse: TypeAlias = Literal["exponential", "delta"]
 TIMES = frozenset({"tau_mem", "tau_syn", "t_ref", "delay", "spike_times"})
 """Quantities in seconds; all others are in the unit of v_threshold."""
 
+MOST_NEURONS = 2**31 - 1
+"""Of a population: kernels number targets in 32 bits."""
+
 LARGEST = 2.0**200
 """Of voltages and currents, of time constants and durations, and 1/LARGEST the smallest threshold and time constant.
 
@@ -263,11 +266,12 @@ class Network(Shown):
         RuntimeError
             If the network has been solved.
         ValueError
-            If the name is taken or empty, the size is not an integer >= 0, or a parameter has another shape.
+            If the name is taken or empty, the size is not an integer from 0 to 2**31 - 1, or a parameter has another
+            shape.
         """
         if not isinstance(neuron, LIF | LI):
             raise TypeError(f"neuron of population {name!r} must be an LIF or LI; got {shown(neuron)}")
-        size = count(f"size of population {name!r}", size)
+        size = count(f"size of population {name!r}", size, 0, MOST_NEURONS)
         for parameter in parameters_of(neuron):
             shape = np.shape(getattr(neuron, parameter))
             if shape not in ((), (size,)):
@@ -283,7 +287,7 @@ class Network(Shown):
             raise ValueError(f"name of a population must be a non-empty string; got {shown(name)}")
         if name in self._graph:
             raise ValueError(f"name {name!r} of a population is taken already")
-        size = count(f"size of population {name!r}", size)
+        size = count(f"size of population {name!r}", size, 0, MOST_NEURONS)
         self._graph.add_node(name, population=replace(population, size=size))
         self._projections = None
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import first_entry, real, real_array, seconds, seconds_array
+from eventsolve.checks import first_entry, real, real_array, require_one_of, seconds, seconds_array
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
@@ -69,6 +69,7 @@ class TTFSCrossEntropy(Frozen):
         object.__setattr__(self, "alpha", _strength("alpha", real("alpha", self.alpha)))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -121,6 +122,7 @@ class FirstSpikeCrossEntropy(Frozen):
         object.__setattr__(self, "alpha", _strength("alpha", seconds("alpha", self.alpha)))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -164,6 +166,7 @@ class TargetTimeMSE(Frozen):
             raise ValueError(f"targets must be finite; {first_entry(targets, ~np.isfinite(targets))}")
         targets.setflags(write=False)
         object.__setattr__(self, "targets", targets)
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -219,6 +222,7 @@ class RelativeMSE(Frozen):
             raise ValueError(f"gap must be finite; got {gap!r}")
         object.__setattr__(self, "gap", gap)
         object.__setattr__(self, "labels", label_vector(self.labels))
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -276,6 +280,7 @@ class SpikeCountLoss(Frozen):
         object.__setattr__(self, "target", per_neuron("target", self.target, positive=True))
         for name in ("upper", "lower"):
             object.__setattr__(self, name, _strength(name, real(name, getattr(self, name))))
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -376,8 +381,7 @@ def _strength(name: str, value: float) -> float:
 
 
 def _check_silent(silent: object) -> None:
-    if silent not in ("raise", "skip", "t_end"):
-        raise ValueError(f"silent must be 'raise', 'skip' or 't_end'; got {silent!r}")
+    require_one_of("silent", silent, ("raise", "skip", "t_end"))
 
 
 def _apply_policy(silent: Silent, missing: ArrayLike, what: str) -> NDArray[np.int64]:

@@ -146,6 +146,7 @@ class InstantCrossEntropy(Frozen):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -183,6 +184,7 @@ class TrajectoryMSE(Frozen):
 
     def __post_init__(self) -> None:
         check_callable("target", self.target)
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -225,6 +227,7 @@ class MeanVoltageLoss(Frozen):
     def __post_init__(self) -> None:
         check_callable("function", self.function)
         _check_weighting(self.weighting)
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -310,6 +313,7 @@ class MeanVoltageCrossEntropy(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
         _check_weighting(self.weighting)
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -353,6 +357,7 @@ class SumVoltageCrossEntropy(Frozen):
         if not (np.isfinite(step) and step > 0):
             raise ValueError(f"time_step must be finite and > 0; got {step!r}")
         object.__setattr__(self, "time_step", step)
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -391,6 +396,7 @@ class MaxVoltageLoss(Frozen):
 
     def __post_init__(self) -> None:
         check_callable("function", self.function)
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -433,6 +439,7 @@ class MaxVoltageCrossEntropy(Frozen):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_vector(self.labels))
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -474,6 +481,7 @@ class SilentHinge(Frozen):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", per_neuron("level", self.level))
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""
@@ -520,6 +528,7 @@ class SampledVoltage(Frozen):
             raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")
         times.setflags(write=False)
         object.__setattr__(self, "times", times)
+        super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
         """Return what is read of a trial of this network."""

@@ -173,6 +173,7 @@ class Margins(Frozen):
 
     def smallest(self, n: int = 1) -> dict[str, tuple[Margin, ...]]:
         """Return the n smallest distances of each kind in the whole batch, smallest first."""
+        n = count("n", n)
         found = {}
         for kind in KINDS:
             pool = [

@@ -441,6 +441,7 @@ def _check_sizes(got: Mapping[str, SpikeTrains], expected: Mapping[str, SpikeTra
     if not got:
         raise ValueError("actual must have spikes to compare; got no population")
     for name, trains in got.items():
+        instance(f"spikes of {name!r}", trains, SpikeTrains)
         for size in ("n_samples", "n_neurons"):
             a, b = getattr(trains, size), getattr(expected[name], size)
             if a != b:

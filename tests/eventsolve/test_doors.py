@@ -251,6 +251,26 @@ CHANGES = {"v_leak": {"a": 1.0}}
             "time_noise must be 0, or from 2**-200",
         ),
         (lambda: es.calibrate(NET, INPUTS, None, 20e-3, ["tau_mem"]), "spikes must be a mapping"),
+        (lambda: es.Network().add_input("in", 10**12), "size of population 'in' must be at most 2147483647"),
+        (
+            lambda: es.Network().add_population("a", 10**12, es.LIF(20e-3, 5e-3)),
+            "size of population 'a' must be at most 2147483647",
+        ),
+        (
+            lambda: es.losses.TargetTimeMSE("a", [[5e-3]], silent=np.zeros(3)),
+            "silent must be one of ['raise', 'skip', 't_end']",
+        ),
+        (lambda: es.losses.TargetTimeMSE(None, [[5e-3]]), "population must be a str; got None"),
+        (lambda: es.losses.MeanVoltageCrossEntropy(np.nan, [0]), "population must be a str; got nan"),
+        (lambda: es.margins(SOLUTION).smallest(-1), "n must be an integer >= 0; got -1"),
+        (lambda: es.margins(SOLUTION).smallest("a"), "n must be an integer >= 0; got 'a'"),
+        (lambda: replace(es.margins(SOLUTION), n_samples=-7), "n_samples must be an integer >= 0; got -7"),
+        (
+            lambda: es.testing.check_implementation(
+                lambda _: {"spikes": {"a": [[1.0]]}}, records()[3], spikes_atol=1e-9, rtol=1e-9
+            ),
+            "spikes of 'a' must be a SpikeTrains; got [[1.0]]",
+        ),
     ],
 )
 def test_what_runs_for_ever_or_is_nothing_to_ask_for_is_refused_at_once(asked, said):
