@@ -270,6 +270,15 @@ def test_a_right_record_that_declares_another_scheme_is_told_so():
     assert "forward Euler" in found.name
 
 
+def test_wrong_gradients_of_a_scheme_that_is_declared_are_not_another_schemes(given, right):
+    said = Scheme(order="voltage_first", transport=0)
+    twice = {key: 2.0 * g for key, g in right.weight.items()}
+    found = diagnose(given, replace(right, scheme=said, gradients={"weight": twice}), patience=0.0)
+    assert found.name.startswith("a factor 2")
+    assert not any("than the record declares" in rival for rival in found.rivals)
+    assert diagnose(given, replace(right, scheme=said)).accepted
+
+
 def test_a_step_more_in_cycles_may_be_a_delay():
     problem = recurrent_on_grid()
     found = diagnose(problem, late(problem, ("hid", "hid")))

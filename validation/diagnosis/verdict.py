@@ -157,15 +157,26 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     found = _judged_by(evidence, truth, declared, refused, work)
     if found.accepted or declared == bases:
         return found
-    if not on_grid(evidence.record, evidence.time_step):
-        return found
-    other = forward.matching(evidence, bases) or forward.varied(evidence, bases)
+    other = _undeclared(evidence, bases)
     if not other:
         return found
     name = f"another scheme than the record declares: {together(distinct(other, evidence.problem.network))}"
     if found.verdict != "unexplained":
         return replace(found, rivals=(*found.rivals, name))
     return Diagnosis("convention", name, 1.0, "the scheme of the record", str(Twin(other[0])))
+
+
+def _undeclared(evidence: Evidence, bases: Sequence[forward.Base]) -> list[Scheme]:
+    """Return schemes other than the record declares by which nothing would be wrong."""
+    if not on_grid(evidence.record, evidence.time_step):
+        return []
+    said = evidence.record.scheme.said
+    found = forward.matching(evidence, bases) or forward.varied(evidence, bases)
+    other = [scheme for scheme in found if not scheme.is_as(said)]
+    if not evidence.numbers:
+        return other
+    every = backward.fits(evidence, other, evidence.problem)
+    return list(dict.fromkeys(fit.twin.scheme for fit in every if not fit.off))
 
 
 def _judged_by(
