@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from validation.tasks.yin_yang.engines import Engine
     from validation.tasks.yin_yang.trainer import State
 
+RecipeEpochs = Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")]
+RecipeSamples = Annotated[int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Instead of the recipe's.")]
 ENGINES = ("exact", "float32", "spinnaker2", "genn")
 
 
@@ -43,17 +45,13 @@ def yinyang(
         str | None, typer.Option(metavar="DURATION", help="Of the engine genn. (default: 1ms)")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initial weights and batches.")] = 42,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    epochs: RecipeEpochs = None,
     batch: Annotated[
         int | None, typer.Option(min=1, help="Samples per batch, instead of the recipe's.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
-    train_samples: Annotated[
-        int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Instead of the recipe's.")
-    ] = None,
-    test_samples: Annotated[
-        int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Instead of the recipe's.")
-    ] = None,
+    train_samples: RecipeSamples = None,
+    test_samples: RecipeSamples = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -155,10 +153,8 @@ def search(
     trials: Annotated[int, typer.Option(min=1)] = 20,
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time, each a process on one thread.")] = 1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 42,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    train_samples: Annotated[
-        int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Instead of the recipe's.")
-    ] = None,
+    epochs: RecipeEpochs = None,
+    train_samples: RecipeSamples = None,
     test_samples: Annotated[
         int | None, typer.Option(min=1, max=MOST_SAMPLES, help="Of validation, instead of the recipe's.")
     ] = None,
