@@ -131,6 +131,10 @@ class StreamGradients(Frozen):
     def __post_init__(self) -> None:
         for name in NAMES:
             require_mapping(name, getattr(self, name), "population or projection to array")
+        for name in ("weight", "delay"):
+            given = getattr(self, name)
+            parts = {key: _synaptic(f"{name}[{key!r}]", values) for key, values in given.items()}
+            vars(self)[name] = parts or given  # one that was not asked for stays as it is
         vars(self).update(
             n_samples=count("n_samples", self.n_samples),
             per_sample=flag("per_sample", self.per_sample),
@@ -209,8 +213,6 @@ class Gradients(StreamGradients):
             elif self.per_sample:
                 shape = (self.n_samples, *shape)
         for part in values if isinstance(values, tuple) else (values,):
-            if not isinstance(part, np.ndarray) and not sp.issparse(part):
-                raise TypeError(f"{where} must be an array; got {shown(values)}")
             if part.shape != shape:
                 raise ValueError(f"{where} must have shape {shape}, as in the solution; got {part.shape}")
 
@@ -254,6 +256,24 @@ class Gradients(StreamGradients):
                 f"{what} looks at the spikes through which the gradient flows: wrt must name 'spike_times', too; "
                 f"got {self.wrt}"
             )
+
+
+def _synaptic(where: str, given: Any) -> Synaptic:
+    """Return a gradient by synapse as arrays of float64, or matrices of them in compressed rows."""
+    if isinstance(given, tuple | list):
+        return tuple(_matrix(f"{where}[{k}]", part) for k, part in enumerate(given))
+    return _matrix(where, given)
+
+
+def _matrix(where: str, given: Any) -> Any:
+    if isinstance(given, sp.csr_array) and given.dtype == np.float64:
+        return given
+    if sp.issparse(given):
+        rows = sp.csr_array(given)
+        return sp.csr_array((real_array(where, rows.data), rows.indices, rows.indptr), shape=rows.shape)
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"{where} must be an array or a sparse matrix; got {shown(given)}")
+    return given if given.dtype == np.float64 else real_array(where, given)
 
 
 def _size_of(gradient: Any) -> str:

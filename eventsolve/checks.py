@@ -108,6 +108,8 @@ def real_array(name: str, given: object, expected: str = "numbers") -> NDArray[n
 
 def real(name: str, given: object, expected: str = "a number") -> float:
     """Return a real number as a float, NaN and infinities included, or raise a ValueError as :func:`real_array`."""
+    if type(given) is float:
+        return given
     value = real_array(name, given, expected)
     if value.ndim:
         raise ValueError(f"{name} must be {expected}; got {shown(given)}")
@@ -195,6 +197,8 @@ def count(name: str, given: object, least: int = 0, most: int | None = 2**63 - 1
 
 def flag(name: str, given: object) -> bool:
     """Return a truth value as a bool, or raise a TypeError: of anything else it is not clear whether it says yes."""
+    if type(given) is bool:
+        return given
     if not isinstance(given, bool | np.bool_):
         raise TypeError(f"{name} must be True or False; got {shown(given)}")
     return bool(given)

@@ -7,7 +7,7 @@ again, whichever way it came to be.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -69,6 +69,21 @@ class FrozenMapping(Mapping[Key, Value]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def keys(self) -> KeysView[Key]:
+        """Return the keys; as values and items, without a look at each, as a mapping would by itself."""
+        return self._items.keys()
+
+    def values(self) -> ValuesView[Value]:
+        """Return the values, in the order of the keys."""
+        return self._items.values()
+
+    def items(self) -> ItemsView[Key, Value]:
+        """Return the pairs of keys and values."""
+        return self._items.items()
 
     def __or__(self, other: Mapping[Any, Any]) -> FrozenMapping[Any, Any]:
         if not isinstance(other, Mapping):
@@ -134,8 +149,9 @@ class Frozen(Shown):
         return made
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        held = vars(self)
         for name, value in list(state.items()):
-            vars(self)[name] = value if name.startswith("_") else read_only(value)
+            held[name] = value if name.startswith("_") else read_only(value)
 
     if not TYPE_CHECKING:
 

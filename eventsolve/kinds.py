@@ -5,8 +5,9 @@ What the numbers of a record mean is left to its own constructor, which knows.
 
 from __future__ import annotations
 
+import operator
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -37,8 +38,10 @@ def _kind(hint: Any) -> Taken | None:
         return _array(get_args(parts[1])[0])
     if origin is tuple:
         return _tuple(parts)
+    if origin is Sequence:
+        return _tuple((parts[0], ...))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping(_kind(parts[1]))
+        return _mapping(parts[0] is str, _kind(parts[1]))
     if origin is Literal:
         return _choice(parts)
     if origin in (Union, types.UnionType):
@@ -51,6 +54,8 @@ def _kind(hint: Any) -> Taken | None:
 def _integer(name: str, given: Any) -> int:
     if name.startswith("n_"):
         return count(name, given)
+    if type(given) is int:
+        return given
     if isinstance(given, bool) or not isinstance(given, int | np.integer):
         raise ValueError(f"{name} must be an integer; got {shown(given)}")
     return int(given)
@@ -64,7 +69,8 @@ def _complex(name: str, given: Any) -> complex:
 
 def _instance(kind: type) -> Taken:
     def taken(name: str, given: Any) -> Any:
-        instance(name, given, kind)
+        if type(given) is not kind:
+            instance(name, given, kind)
         return given
 
     return taken
@@ -72,7 +78,8 @@ def _instance(kind: type) -> Taken:
 
 def _choice(choices: tuple[Any, ...]) -> Taken:
     def taken(name: str, given: Any) -> Any:
-        require_one_of(name, given, choices)
+        if not (type(given) is str and given in choices):
+            require_one_of(name, given, choices)
         return given
 
     return taken
@@ -110,13 +117,26 @@ def _tuple(parts: tuple[Any, ...]) -> Taken | None:
     return taken
 
 
-def _mapping(kind: Taken | None) -> Taken:
+def _mapping(by_name: bool, kind: Taken | None) -> Taken:
     def taken(name: str, given: Any) -> Any:
-        require_mapping(name, given, "names to what belongs to them")
-        if kind is None:
+        if type(given) is not dict:
+            require_mapping(name, given, "names to what belongs to them")
+        if by_name:
+            for key in given:
+                if not isinstance(key, str):
+                    raise TypeError(f"{name} must be by name; got {shown(key)}")
+        if kind is None or not given:
             return given
-        items = {key: kind(f"{name}[{key!r}]", value) for key, value in given.items()}
-        return given if all(items[key] is given[key] for key in items) else items
+        values = tuple(given.values())
+        try:
+            items = [kind(name, value) for value in values]
+        except (
+            TypeError,
+            ValueError,
+        ):  # again, as entries are given their names, which take longest, only here
+            items = [kind(f"{name}[{key!r}]", value) for key, value in given.items()]
+        same = all(map(operator.is_, items, values))
+        return given if same else dict(zip(given, items, strict=True))
 
     return taken
 

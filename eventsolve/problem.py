@@ -21,6 +21,7 @@ from eventsolve import losses
 from eventsolve.checks import count, shown
 from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.losses import Loss
+from eventsolve.losses.evaluation import require_loss
 from eventsolve.network import LI, LIF, Network, Projection, parameters_of
 from eventsolve.shown import Summary, brief, ms, several
 from eventsolve.solution import Solution
@@ -80,8 +81,8 @@ class Problem(Frozen):
             raise TypeError(f"network must be a Network; got {shown(self.network)}")
         require_spike_trains("inputs", self.inputs)
         count("max_spikes", self.max_spikes)
-        if self.loss is not None and not callable(getattr(self.loss, "evaluate", None)):
-            raise TypeError(f"loss must be one of eventsolve.losses, or None; got {shown(self.loss)}")
+        if self.loss is not None:
+            require_loss("loss", self.loss)
         object.__setattr__(self, "inputs", FrozenMapping(dict(self.inputs)))
         object.__setattr__(self, "t_end", checked_duration(self.t_end))
 

@@ -36,9 +36,8 @@ class YinYang(Frozen):
             raise ValueError(
                 f"points must have shape (n_samples, 4), with a label each; got {points.shape} and {labels.size} labels"
             )
-        for name, array in (("points", points), ("labels", labels)):
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+        vars(self).update(points=points, labels=labels)
+        super().__post_init__()
 
 
 def yin_yang(n_samples: int, seed: int = 42) -> YinYang:

@@ -8,12 +8,15 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.compare.matching import match_spikes
 from eventsolve.dynamics import continuation, flow_derivative
 from eventsolve.frozen import Frozen
+from eventsolve.io.datasets import yin_yang
+from eventsolve.io.records import Record, RecordError, Trace
 from eventsolve.kinds import kinds_of
 
 OTHER = (
@@ -35,6 +38,7 @@ def records():
     solution = es.solve(net, inputs, 20e-3)
     first = es.losses.TTFSCrossEntropy("a", [0, 1], tau0=1e-3, tau1=5e-3, alpha=1e-3)
     voltage = es.losses.MeanVoltageCrossEntropy("o", [0, 1])
+    _, stream = es.value_and_grad_in_pieces(net, inputs, 20e-3, first, 2)
     tonic = es.Network()
     tonic.add_population("t", 1, es.LIF(20e-3, 5e-3, v_leak=2.0))
     return (
@@ -53,6 +57,32 @@ def records():
         es.losses.TargetTimeMSE("a", np.full((2, 2), 5e-3)),
         es.losses.RelativeMSE("a", [0, 1], gap=1e-3),
         es.losses.SilentHinge("a", 0.5),
+        record_of(net, inputs, solution, first),
+        Trace(np.zeros(3), np.zeros((1, 2, 3)), currents={("in", "a"): np.zeros((1, 2, 3))}),
+        yin_yang(3),
+        stream,
+        es.vjp(solution, {}),
+        es.jvp(solution, {"v_leak": {"a": 1.0}}),
+        es.spread(solution, {"v_leak": {"a": 1.0}}),
+        es.adjoint_states(solution, first),
+        net.projections["in", "a"],
+    )
+
+
+def record_of(net, inputs, solution, loss):
+    values, gradients = es.value_and_grad(solution, loss, reduction="none")
+    problem = es.Problem(net, inputs, 20e-3, loss)
+    return Record.of(
+        problem,
+        "a record",
+        spikes=dict(solution.spikes),
+        loss_values=values,
+        gradients={name: getattr(gradients, name) for name in ("weight", "tau_mem", "spike_times")},
+        time_step=1e-3,
+        traces={"a": Trace(np.zeros(3), np.zeros((2, 2, 3)))},
+        counters={"saturations": 1},
+        weights={"forward": {("in", "a"): np.zeros((2, 2))}},
+        arrivals={"a": solution.spikes["a"]},
     )
 
 
@@ -65,7 +95,7 @@ def refused_by(record, **changes):
     return None
 
 
-@pytest.mark.parametrize("k", range(15))
+@pytest.mark.parametrize("k", range(24))
 def test_what_is_of_another_kind_is_taken_or_refused_in_our_words(k):
     record = records()[k]
     names = [field.name for field in fields(record) if not field.name.startswith("_")]
@@ -151,6 +181,70 @@ def test_numbers_of_a_result_become_those_that_it_says_it_has():
         replace(es.margins(SOLUTION).voltage["a"], neurons=np.zeros(3))
     with pytest.raises(TypeError, match=r"^voltage\['a'\] must be a Distances; got None"):
         replace(es.margins(SOLUTION), voltage={"a": None})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("name", 3.7, "name must be a str; got 3.7"),
+        ("network", 3.7, "network must be a Network, a Reference or None; got 3.7"),
+        ("loss", 3.7, "loss must be one of eventsolve.losses, or have evaluate(solution); got 3.7"),
+        ("spikes", 3.7, "spikes must be a mapping of names to what belongs to them; got 3.7"),
+        ("spikes", {"a": [[1.0]]}, "spikes['a'] must be a SpikeTrains; got [[1.0]]"),
+        ("arrivals", {3: None}, "arrivals must be by name; got 3"),
+        ("gradients", {"weight": 1.0}, "gradients['weight'] must be a mapping of place to array; got 1.0"),
+        ("gradients", {"tau_mem": {"a": "x"}}, "gradient of tau_mem of 'a' must be numbers; it is 'x'"),
+        (
+            "weights",
+            {"forward": {("in", "a"): "x"}},
+            "weights['forward'][('in', 'a')] must be numbers; it is",
+        ),
+        ("traces", {"a": 1.0}, "traces['a'] must be a Trace; got 1.0"),
+        ("counters", {"dropped": 1.5}, "counters['dropped'] must be an integer; got 1.5"),
+        ("loss_values", ["x"], "loss_values must be numbers; entry [0] is 'x'"),
+        ("notes", 3, "notes must be a tuple; got 3"),
+        ("reduction", "max", "reduction must be one of ['mean', 'sum', 'none']; got 'max'"),
+        ("own_reset", 1, "own_reset must be True or False; got 1"),
+        ("scheme", "euler", "scheme must be a Scheme; got 'euler'"),
+        ("trials", True, "trials must be an integer; got True"),
+    ],
+)
+def test_a_record_of_an_implementation_says_which_part_is_of_another_kind(name, given, said):
+    with pytest.raises(RecordError, match=f"^{re.escape(said)}"):
+        replace(records()[15], **{name: given})
+
+
+def test_numbers_of_a_record_become_float64_and_counts_integers():
+    record = Record(
+        "single precision",
+        spikes={"a": SOLUTION.spikes["a"]},
+        gradients={"tau_mem": {"a": np.ones((1, 2), np.float32)}},
+        loss_values=[1],
+        reduction="none",
+        counters={"dropped": np.int32(3)},
+        notes=["one"],
+    )
+    assert record.gradients["tau_mem"]["a"].dtype == record.loss_values.dtype == np.float64
+    assert type(record.counters["dropped"]) is int
+    assert record.notes == ("one",)
+
+
+def test_gradients_by_synapse_are_arrays_or_matrices_in_any_layout():
+    """Those in compressed columns were read as rows, and other kinds ended where they were printed."""
+    stream = records()[18]
+    wide = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    for layout in (sp.csc_array, sp.coo_array, sp.csr_array, sp.dok_array):
+        changed = replace(stream, weight={("in", "a"): layout(wide)})
+        assert np.array_equal(changed.weight["in", "a"].toarray(), wide)
+        assert not changed.weight["in", "a"].data.flags.writeable
+    for given, said in (
+        ({"zz": 1}, "delay['zz'] must be an array or a sparse matrix; got 1"),
+        ({("in", "a"): (1,)}, "delay[('in', 'a')][0] must be an array or a sparse matrix; got 1"),
+        ({("in", "a"): np.array(["x"])}, "delay[('in', 'a')] must be numbers; entry [0] is 'x'"),
+        ({("in", "a"): sp.csr_array(wide * 1j)}, "delay[('in', 'a')] must be numbers; entry [0] is 1j"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^{re.escape(said)}"):
+            replace(stream, delay=given)
 
 
 def test_parts_of_a_result_have_shapes_that_agree():

@@ -37,7 +37,7 @@ from eventsolve.io.records.record import (
     Reference,
     Trace,
 )
-from eventsolve.io.records.scheme import CHOICES, Scheme
+from eventsolve.io.records.scheme import CHOICES, UNSAID, Scheme
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.typing import Key, Reals
@@ -221,7 +221,7 @@ def record_of(document: object, budget: Budget) -> Record:
             for name, count in mapping("counters", top.get("counters", {})).items()
         },
         notes=(*(text("notes", top["notes"]).splitlines() if "notes" in top else ()), *remarks),
-        scheme=_scheme(top["scheme"]) if "scheme" in top else Scheme(),
+        scheme=_scheme(top["scheme"]) if "scheme" in top else UNSAID,
         own_reset=own_reset,
         weights={
             when: _by_projection(f"weights.{when}", matrices, 1.0, budget)

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from eventsolve.checks import printable, shown
-from eventsolve.frozen import Frozen, FrozenMapping, read_only
+from eventsolve.checks import printable, require_mapping, shown
+from eventsolve.frozen import Frozen, FrozenMapping
 from eventsolve.io.records.fields import RecordError
-from eventsolve.io.records.scheme import Scheme
+from eventsolve.io.records.scheme import UNSAID, Scheme
 from eventsolve.losses import Loss
-from eventsolve.network import Network
+from eventsolve.losses.evaluation import require_loss
+from eventsolve.network import Network, Projection
 from eventsolve.problem import Problem
 from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, brief, listed, ms, several
@@ -139,7 +140,7 @@ class Record(Frozen):
     traces: Mapping[str, Trace] = field(default_factory=dict)
     notes: Sequence[str] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
-    scheme: Scheme = field(default_factory=Scheme)
+    scheme: Scheme = UNSAID
     own_reset: bool = True
     weights: Mapping[str, Mapping[Key, Reals]] = field(default_factory=dict)
     trials: int = 1
@@ -159,29 +160,22 @@ class Record(Frozen):
         )
 
     def __post_init__(self) -> None:
-        network = self.network if isinstance(self.network, Network) else None
-        held = {
-            "gradients": {
-                quantity: {
-                    place: _array(quantity, place, values, self.reduction, network)
-                    for place, values in places.items()
-                }
-                for quantity, places in self.gradients.items()
-            },
-            "notes": (self.notes,) if isinstance(self.notes, str) else self.notes,
-        }
-        for name, value in (vars(self) | held).items():
-            object.__setattr__(self, name, read_only(value))
-        if self.t_end is not None and not (math.isfinite(self.t_end) and self.t_end > 0):
-            raise RecordError(f"t_end must be finite and > 0, or left out; got {self.t_end!r}")
-        if self.time_step is not None and not (math.isfinite(self.time_step) and self.time_step > 0):
-            raise RecordError(f"time_step must be finite and > 0, or left out; got {self.time_step!r}")
-        if self.reduction not in ("mean", "sum", "none"):
-            raise RecordError(f"reduction must be one of mean, sum, none; got {self.reduction!r}")
-        if not isinstance(self.scheme, Scheme):
-            raise RecordError(f"scheme must be a Scheme; got {shown(self.scheme)}")
-        if not isinstance(self.own_reset, bool):
-            raise RecordError(f"own_reset must be True or False; got {shown(self.own_reset)}")
+        try:
+            if self.network is not None and not isinstance(self.network, (Network, Reference)):
+                raise TypeError(f"network must be a Network, a Reference or None; got {shown(self.network)}")
+            if self.loss is not None:
+                require_loss("loss", self.loss)
+            vars(self).update(
+                gradients=self._arrays(),
+                notes=(self.notes,) if isinstance(self.notes, str) else self.notes,
+            )
+            super().__post_init__()
+        except (TypeError, ValueError) as error:
+            raise RecordError(str(error)) from error
+        for name in ("t_end", "time_step"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise RecordError(f"{name} must be finite and > 0, or left out; got {value!r}")
         for name in self.weights:
             if name not in PASSES:
                 raise RecordError(f"weights has {name!r}, which is none of {', '.join(PASSES)}")
@@ -190,8 +184,21 @@ class Record(Frozen):
                 raise RecordError(f"gradients has {name!r}, which is none of {', '.join(QUANTITIES)}")
         _check_batch(self)
         check_spikes_of_gradients(self)
-        if network is not None:
-            check_fit(self, network)
+        if isinstance(self.network, Network):
+            check_fit(self, self.network)
+
+    def _arrays(self) -> dict[str, dict[Any, Reals]]:
+        """Return the gradients as arrays: those of a sparse projection by synapse."""
+        require_mapping("gradients", self.gradients, "quantity to gradients by their place")
+        layouts = self.network.projections if isinstance(self.network, Network) else {}
+        arrays: dict[str, dict[Any, Reals]] = {}
+        for quantity, places in self.gradients.items():
+            require_mapping(f"gradients[{quantity!r}]", places, "place to array")
+            arrays[quantity] = {
+                place: _array(quantity, place, values, self.reduction == "none", layouts.get(place))
+                for place, values in places.items()
+            }
+        return arrays
 
     def _summary(self) -> Summary:
         clock = "continuous time" if self.time_step is None else f"steps of {ms(self.time_step)}"
@@ -269,31 +276,23 @@ class Record(Frozen):
         return self.gradients.get("spike_times", {})
 
 
-def _array(quantity: str, place: Any, values: Any, reduction: Reduction, network: Network | None) -> Reals:
+def _array(quantity: str, place: Any, values: Any, per_sample: bool, projection: Projection | None) -> Reals:
     """Return a gradient as an array: of a sparse projection by synapse."""
-    name = f"gradient of {quantity} of {place!r}"
-    projection = None if network is None or isinstance(place, str) else network.projections.get(place)
     layout = None if projection is None else projection.weight
-    per_sample = reduction == "none"
-    try:
-        if sp.issparse(layout) and not (isinstance(values, np.ndarray) and values.ndim == 1 + per_sample):
-            return by_synapse(name, values, [layout] if per_sample else layout)
-        first = values[0] if isinstance(values, list | tuple) and len(values) else values
-        if sp.issparse(first) and layout is None:
-            raise RecordError(f"{name} is sparse; which synapses it is of only the network says")
-        return values if isinstance(values, np.ndarray) else by_synapse(name, values, layout)
-    except ValueError as error:
-        raise RecordError(str(error)) from error
+    if isinstance(values, np.ndarray) and (values.ndim == 1 + per_sample or not sp.issparse(layout)):
+        return values
+    name = f"gradient of {quantity} of {place!r}"
+    if sp.issparse(layout):
+        return by_synapse(name, values, [layout] if per_sample else layout)
+    first = values[0] if isinstance(values, list | tuple) and len(values) else values
+    if sp.issparse(first) and layout is None:
+        raise RecordError(f"{name} is sparse; which synapses it is of only the network says")
+    return by_synapse(name, values, layout)
 
 
 def _check_batch(record: Record) -> None:
     n = record.n_samples
-    if (
-        isinstance(record.trials, bool)
-        or not isinstance(record.trials, int)
-        or record.trials < 1
-        or n % record.trials
-    ):
+    if record.trials < 1 or n % record.trials:
         raise RecordError(
             f"trials must be an integer >= 1 that divides {n} samples; got {shown(record.trials)}"
         )
@@ -340,6 +339,7 @@ def check_spikes_of_gradients(record: Record) -> None:
 def check_fit(record: Record, network: Network) -> None:
     """Raise a RecordError unless a record can be of that network."""
     populations, projections = network.populations, network.projections
+    batch = (record.n_samples,) if record.reduction == "none" else ()
     for what in ("inputs", "spikes", "traces", "arrivals"):
         for name in getattr(record, what):
             if name not in populations:
@@ -379,7 +379,6 @@ def check_fit(record: Record, network: Network) -> None:
             if quantity == "spike_times":
                 continue
             shape = _shape(network, place)
-            batch = (record.n_samples,) if record.reduction == "none" else ()
             if values.shape != batch + shape:
                 raise RecordError(
                     f"gradient of {quantity} of {place!r} must have shape {batch + shape} with reduction "

@@ -93,3 +93,7 @@ class Scheme:
         """What is known, by name."""
         known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {name: value for name, value in known.items() if value is not None}
+
+
+UNSAID = Scheme()
+"""Of an implementation that says nothing of how it computes."""
