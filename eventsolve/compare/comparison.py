@@ -11,7 +11,7 @@ import numpy as np
 
 from eventsolve.checks import printable
 from eventsolve.compare.agreement import Agreement, Split
-from eventsolve.compare.divergence import Divergence
+from eventsolve.compare.divergence import Divergence, not_finite
 from eventsolve.compare.matching import SpikeMatch
 from eventsolve.io.records.record import Record
 from eventsolve.shown import Shown, Summary, several
@@ -233,7 +233,8 @@ class Comparison(Shown):
             *(
                 (
                     f"dL/dw {w.label}",
-                    f"relative error {w.mean.relative_error:.3g}, cosine {w.mean.cosine:.6f}",
+                    not_finite(w.model)
+                    or f"relative error {w.mean.relative_error:.3g}, cosine {w.mean.cosine:.6f}",
                 )
                 for w in self.weight.values()
             ),
@@ -294,6 +295,9 @@ def broken_limits(
     """
     sentences = []
     for weight in comparison.weight.values():
+        if not_finite(weight.model) and not (max_error is None and min_cosine is None):
+            sentences.append(f"dL/dw of {weight.label}: {not_finite(weight.model)}")
+            continue
         error, cosine = weight.mean.relative_error, weight.mean.cosine
         if max_error is not None and not error <= max_error:
             sentences.append(

@@ -7,13 +7,16 @@ furthest beyond its margin is named. A number that is not finite is within no ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsolve.checks import first_entry
 from eventsolve.compare.matching import SpikeMatch, match_spikes
+from eventsolve.shown import several
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.synapses import Synapses
 from eventsolve.typing import Key, Reals
@@ -45,6 +48,8 @@ class Divergence:
         How many entries of this quantity and place are off, of how many; of spikes, of the expected ones.
     extra : int
         How many spikes are not among the expected ones.
+    not_finite : int
+        How many of the entries that are off are NaN or infinite.
     """
 
     quantity: str
@@ -59,6 +64,7 @@ class Divergence:
     count: int
     size: int
     extra: int = 0
+    not_finite: int = 0
 
     @property
     def where(self) -> str:
@@ -83,9 +89,13 @@ class Divergence:
             off = f"expected a spike at {self.expected!r} s, got none"
         else:
             unit = " s" if self.quantity == "spikes" else ""
-            difference = self.got - self.expected
-            off = f"expected {self.expected!r}{unit}, got {self.got!r}{unit}, off by {difference:+.3g}{unit}"
+            off = f"expected {self.expected!r}{unit}, got {self.got!r}{unit}"
+            if math.isfinite(self.got):
+                off += f", off by {self.got - self.expected:+.3g}{unit}"
+            else:
+                off += f", which is {'not a number' if math.isnan(self.got) else 'infinite'}"
         many = f"{self.count} of {self.size} are off" if self.count else f"none of {self.size} by itself"
+        many += f", {self.not_finite} of them not finite" if self.not_finite else ""
         if self.quantity == "spikes":
             many = f"{self.count} of {self.size} are off or missing, {self.extra} got are not expected"
         return f"{what} differ at {self.where}: {off} (margin {self.margin:.3g}); {many}"
@@ -180,6 +190,15 @@ def within(expected: Reals, got: Reals, margin: float) -> bool:
         return expected.shape == got.shape and bool((np.abs(got - expected) <= margin).all())
 
 
+def not_finite(values: Reals) -> str:
+    """Return how many numbers are NaN or infinite, and which is the first, in words; "" if none is."""
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        return ""
+    of = several(bad.size, "entry", "entries")
+    return f"not finite in {np.count_nonzero(bad)} of {of}, {first_entry(values, bad)}"
+
+
 def number_divergence(
     quantity: str,
     place: str | Key,
@@ -219,6 +238,7 @@ def number_divergence(
         margin,
         int(np.count_nonzero(off)),
         int(off.size),
+        not_finite=int(np.count_nonzero(~np.isfinite(got))),
     )
 
 

@@ -18,6 +18,7 @@ from validation import check as checking
 from validation.cli import app as cli
 from validation.grid import TimeStepped
 from validation.junit import to_junit
+from validation.report import summary
 
 FIRST, SECOND = ("in", "hidden"), ("hidden", "out")
 
@@ -174,6 +175,48 @@ def test_partial_records_are_checked_as_far_as_they_go(left_out, tmp_path):
     assert run.comparison.stages
     report.write(report.document_of([run], report.provenance({}, "check")), tmp_path)
     assert "mine" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("time_step", [None, 0.5e-3])
+def test_numbers_that_are_not_finite_are_told_as_such_and_off_by_no_percentage(bad, time_step):
+    right = exact(quantities=("weight",))
+    if time_step is not None:
+        right = TimeStepped(time_step).run(problem())
+
+    def broken(values):
+        changed = np.array(values)
+        changed.reshape(-1)[[1, 3]] = bad
+        return changed
+
+    wrong = changed(right, "weight", SECOND, broken)
+    run = checking.check(wrong, wrong.network, patience=0.0)
+    place = [int(i) for i in np.argwhere(~np.isfinite(wrong.weight[SECOND]))[0]]
+    size = wrong.weight[SECOND].size
+    assert (
+        f"dL/dw of hidden → out not finite in 2 of {size} entries, entry {place} is {bad}"
+        in run.diagnosis.name
+    )
+    assert "%" not in run.diagnosis.name
+    assert "with numbers that are not finite" in summary(run.comparison)
+    assert f"got {bad!r}, which is" in run.findings["dL/dw of hidden → out"]
+
+
+def test_a_gradient_that_has_to_be_0_is_off_by_no_percentage():
+    given = problem()
+    net = network_of(
+        {"in": 2, "quiet": 1, "hidden": (3, es.LIF(20e-3, 5e-3))},
+        {
+            FIRST: {"weight": [[9.0, 4.0], [5.0, 8.0], [7.0, 7.0]]},
+            ("quiet", "hidden"): {"weight": np.ones((3, 1))},
+        },
+    )
+    inputs = {**given.inputs, "quiet": es.SpikeTrains.from_lists([[[]], [[]]])}
+    loss = es.losses.TTFSCrossEntropy("hidden", [0, 1], tau0=2e-3, tau1=6.4e-3, alpha=3e-3)
+    right = exact(Problem(net, inputs, 50e-3, loss), quantities=("weight",))
+    wrong = changed(right, "weight", ("quiet", "hidden"), np.ones_like)
+    run = checking.check(wrong, net, patience=0.0)
+    assert "dL/dw of quiet → hidden not 0, which it has to be" in run.diagnosis.name
 
 
 def test_one_layer_alone_is_checked_with_errors_from_outside():

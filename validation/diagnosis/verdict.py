@@ -10,7 +10,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.compare import agreement
-from eventsolve.compare.divergence import first_spike_divergence
+from eventsolve.compare.divergence import first_spike_divergence, not_finite
 from eventsolve.compare.records import depths
 from eventsolve.io import records
 from validation.diagnosis import backward, forward, published, scans, trials
@@ -399,7 +399,9 @@ def _moved(ranked: Sequence[_Ranked]) -> Diagnosis:
     left = best.fits[0] if best.fits and not besides else None
     off = left.off if left is not None else []
     remains = tuple(
-        f"{label(place)} is off by {100 * left.misfits[place]:.3g} %" for place in off if left is not None
+        _off_by(moved.evidence, left.answer, place, left.misfits[place], "is ")
+        for place in off
+        if left is not None
     )
     return Diagnosis(
         moved.kind,
@@ -510,14 +512,14 @@ def _unexplained_numbers(
 ) -> Diagnosis:
     best = every[0]
     if not evidence.clocked:
-        text = ", ".join(f"{label(p)} off by {100 * best.misfits[p]:.3g} %" for p in best.off)
+        text = ", ".join(_off_by(evidence, best.answer, p, best.misfits[p]) for p in best.off)
         right = "every spike is right, but " if evidence.spikes else ""
         return Diagnosis(
             "unexplained", right + text, 0.0, backward.places(evidence, best.off), untried=untried
         )
     nearest = list(dict.fromkeys(fit.twin.scheme for fit in every if len(fit.off) == len(best.off)))
     off = {place: _off(evidence, best.answer, place) for place in best.off}
-    text = ", ".join(f"{label(p)} off by {100 * by:.3g} % of its twin's" for p, by in off.items())
+    text = ", ".join(_off_by(evidence, best.answer, p, by, of=" of its twin's") for p, by in off.items())
     right = f"every spike is that of the discretized algorithm ({together(nearest)}), but "
     if not evidence.spikes:
         right = f"no spikes are recorded, and no scheme has these numbers; beside the nearest ({best.twin.scheme}) "
@@ -530,6 +532,15 @@ def _unexplained_numbers(
         settings=best.twin.settings(evidence.time_step),
         untried=untried,
     )
+
+
+def _off_by(evidence: Evidence, answer: Answer, place: Place, by: float, verb: str = "", of: str = "") -> str:
+    """Say by how much recorded numbers are off from an answer's; where that is no number, why."""
+    off = not_finite(evidence.numbers[place])
+    if not off:
+        beside = "not 0, which it has to be" if place in answer.numbers else "without anything beside it"
+        off = f"off by {100 * by:.3g} %{of}" if math.isfinite(by) else beside
+    return f"{label(place)} {verb}{off}"
 
 
 def _beside_step(evidence: Evidence, truth: Answer, best: backward.Fit) -> str:

@@ -47,6 +47,8 @@ def _place(stage: Stage, *, matching: bool = False) -> str:
     if stage.kind == "spikes":
         return stage.label
     error = stage.error_where_spikes_match if matching else stage.error
+    if math.isnan(error):
+        return f"{stage.label} (with numbers that are not finite)"
     return f"{stage.label} (relative error {number(error)}, tolerance {number(stage.tolerance)})"
 
 

@@ -265,11 +265,18 @@ def test_what_is_not_finite_fails_everything(bad):
     wrong[0, 1, 2] = bad
     result = compare(exact, model_of(exact, weight=exact.weight | {SECOND: wrong}), tolerance=1e9)
     assert result.first.where == "hidden → out"
-    assert len(broken_limits(result, max_error=1e9, min_cosine=-1.0)) == 2
+    said = f"not finite in 1 of {wrong.size} entries, entry [0, 1, 2] is {bad}"
+    for limits in ({"max_error": 1e9}, {"min_cosine": -1.0}, {"max_error": 1e9, "min_cosine": -1.0}):
+        assert broken_limits(result, **limits) == [f"dL/dw of hidden → out: {said}"]
+    assert broken_limits(result) == []
+    assert said in repr(result)
     worst = result.weight[SECOND].worst(1)[0]
     assert (worst.post, worst.pre) == (1, 2)
     loss = compare(exact, model_of(exact, loss_values=np.full(3, bad)), tolerance=1e9)
     assert loss.first.kind == "loss"
+    kind = "not a number" if np.isnan(bad) else "infinite"
+    assert f"got {bad!r}, which is {kind} (" in str(loss.first.divergence)
+    assert str(loss.first.divergence).endswith("3 of 3 are off, 3 of them not finite")
 
 
 def test_zero_against_zero_and_zero_against_something():
