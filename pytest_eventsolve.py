@@ -1,8 +1,9 @@
 """The pytest plugin of eventsolve: a marker, two fixtures, an option and a line in the summary.
 
 ``@pytest.mark.eventsolve(examples=..., problems=[...])`` marks a test of an implementation: ``examples`` is how many
-Hypothesis examples it draws, unless ``--eventsolve-examples`` says otherwise or the test has settings of its own;
-``problems`` are the names of those that :func:`eventsolve_problem` is to be.
+Hypothesis examples it draws, unless ``--eventsolve-examples`` says otherwise or the test has settings of its own, and
+there is no deadline, which a first call that compiles would miss and the next one keep; ``problems`` are the names of
+those that :func:`eventsolve_problem` is to be.
 
 pytest loads a plugin before anything else, in every suite of an environment. So this one stands apart, and imports
 eventsolve only for tests that use it.
@@ -132,20 +133,20 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let a marked test draw as many examples as were asked for; one with settings of its own keeps those."""
+    """Let a marked test draw as many examples as were asked for, without a deadline; one with settings keeps those."""
     marker, function = item.get_closest_marker("eventsolve"), getattr(item, "function", None)
     if marker is None or function is None or function in item.config.stash[_SET]:
         return
-    examples = item.config.getoption("--eventsolve-examples") or marker.kwargs.get("examples")
-    if not examples:
+    if "hypothesis" not in sys.modules:  # nor is this a test of Hypothesis then
         return
+    examples = item.config.getoption("--eventsolve-examples") or marker.kwargs.get("examples")
     from hypothesis import is_hypothesis_test, settings
     from hypothesis.errors import InvalidArgument
 
     if is_hypothesis_test(function):
         item.config.stash[_SET].add(function)
         with contextlib.suppress(InvalidArgument):  # what Hypothesis says of a second @settings
-            settings(max_examples=examples)(function)
+            settings(deadline=None, **({"max_examples": examples} if examples else {}))(function)
 
 
 # -- the summary ---------------------------------------------------------------------------------------------------

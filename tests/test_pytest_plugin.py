@@ -229,6 +229,44 @@ def test_marked_tests_draw_as_many_examples_as_asked_for(pytester, marker, argum
     assert [int(n) for n in found] == [drawn, settings().max_examples, 11]
 
 
+SLOW_AT_FIRST = """
+    import time
+
+    first = set()
+
+    def call(name):
+        if name not in first:
+            first.add(name)
+            time.sleep(0.1)
+
+    @pytest.mark.eventsolve
+    @given(st.booleans())
+    def test_marked(_):
+        call("marked")
+
+    @pytest.mark.eventsolve(examples=3)
+    @given(st.booleans())
+    def test_with_examples(_):
+        call("with examples")
+
+    @given(st.booleans())
+    def test_other(_):
+        call("other")
+"""
+
+
+def test_marked_tests_have_no_deadline_which_the_first_call_would_miss(pytester):
+    """The first call of a verb compiles it: a test under a deadline fails then, and not again."""
+    settings.register_profile("usual", settings.default)
+    settings.register_profile("strict", deadline=20, database=None)
+    try:
+        result = run(pytester, SLOW_AT_FIRST, "--hypothesis-profile", "strict")
+    finally:
+        settings.load_profile("usual")
+    result.assert_outcomes(passed=2, failed=1)
+    assert re.search(r"test_other .*Flaky", result.stdout.str())
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
 def test_a_number_of_examples_that_is_none_is_refused(pytester, number):
     result = run(pytester, "", "--eventsolve-examples", number)
