@@ -7,8 +7,9 @@ held against the tests of its module; those of kernels run as plain Python (``NU
 to be listed in tests/data/equivalent_mutants.json with the reason why no test can tell it from the original; all else
 is an error.
 
-The tests of each mutant run in a process of its own, a fork of one that has read libraries of others and nothing of
-this repository: so whatever is planted is read, wherever it is.
+First each is planted in functions that have been read, and held against the tests that run it
+(tests/shared/swapping.py). For what no test notices so, all tests of the module run in a process of its own, a fork of
+one that has read libraries of others and nothing of this repository: so whatever is planted is read, wherever it is.
 
 Results are kept in build/mutants, one SQLite session of cosmic-ray for each module, and a run goes on where it was
 interrupted as long as the module and its tests are what they were. ``--sample`` draws some, of a few modules, and keeps
@@ -22,7 +23,6 @@ import argparse
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -53,6 +53,8 @@ from cosmic_ray.util import restore_contents
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 from parso.python.tree import Keyword, Name
+
+from tests.shared.swapping import FORK, Mutant, Planting
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "build" / "mutants"
@@ -334,17 +336,18 @@ def copied(folder: Path) -> None:
             shutil.copy(ROOT / name, folder / name)
 
 
-def run_here(tests: tuple[str, ...], jit: bool, output: int) -> None:
-    """Run tests in this process, which was forked for them, and end it with the status of pytest."""
+def run_here(module: str, output: int, plugins: tuple[object, ...] = ()) -> None:
+    """Run the tests of a module in this process, which was forked for it, and end it with the status of pytest."""
     os.setsid()  # so that what they start ends with them
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.dont_write_bytecode = True  # two mutants in one second would be one to Python
-    os.environ["NUMBA_DISABLE_JIT"] = str(int(not jit))
+    # every mutant of a kernel would be compiled; for other modules kernels are on disk after the first run
+    os.environ["NUMBA_DISABLE_JIT"] = str(int("/kernels/" in module))
     numba.config.reload_config()
     ignored = (f"ignore::{kind}" for kind in ("RuntimeWarning", "pytest.PytestAssertRewriteWarning"))
     options = ("-q", "-x", "--tb=short", "-p", "no:cacheprovider", *(f"-W{warning}" for warning in ignored))
-    status = pytest.main([*options, *tests])
+    status = pytest.main([*options, *TESTS[module]], plugins=plugins)
     sys.stdout.flush()
     os._exit(status)
 
@@ -364,12 +367,8 @@ class Tests:
 
     def _run(self) -> tuple[bool, str]:
         """Return whether tests fail, or end late, and what they print."""
-        # every mutant of a kernel would be compiled; for other modules kernels are on disk after the first run
-        jit = "/kernels/" not in self.module
         with tempfile.TemporaryFile() as output:
-            process = multiprocessing.get_context("fork").Process(
-                target=run_here, args=(TESTS[self.module], jit, output.fileno())
-            )
+            process = FORK.Process(target=run_here, args=(self.module, output.fileno()))
             process.start()
             process.join(self.limit)
             if process.is_alive():
@@ -397,9 +396,56 @@ class Tests:
 
     def _judged(self, change: Change) -> WorkResult:
         noticed, output = self._run()
-        outcome = TestOutcome.KILLED if noticed else TestOutcome.SURVIVED
-        print(f"{outcome.value}: {change.module}: {change.before}  ->  {change.after}", flush=True)
-        return WorkResult(WorkerOutcome.NORMAL, output, outcome)
+        return judged(change, noticed, output)
+
+
+def judged(change: Change, noticed: bool, output: str = "") -> WorkResult:
+    """Return what became of a mutant, and print it."""
+    outcome = TestOutcome.KILLED if noticed else TestOutcome.SURVIVED
+    print(f"{outcome.value}: {change.module}: {change.before}  ->  {change.after}", flush=True)
+    return WorkResult(WorkerOutcome.NORMAL, output, outcome)
+
+
+def noticed_at_once(module: str, mutants: list[WorkItem]) -> Iterator[str]:
+    """Return the mutants that are noticed when they are planted in functions that have been read."""
+    source, planted = (ROOT / module).read_text(encoding="utf-8"), {}
+    for item in mutants:
+        mutation = item.mutations[0]
+        operator = cosmic_ray.plugins.get_operator(mutation.operator_name)()
+        rows = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
+        planted[item.job_id] = Mutant(rows, mutate_code(source.encode(), operator, mutation.occurrence))
+    here, there = FORK.Pipe(duplex=False)
+    with tempfile.TemporaryFile() as output:
+        planting = Planting(module, planted, (PATIENCE, MOMENT), there)
+        process = FORK.Process(target=run_here, args=(module, output.fileno(), (planting,)))
+        process.start()
+        there.close()
+        try:
+            while (name := here.recv()) is not None:
+                yield name
+        except EOFError:
+            output.seek(0)
+            raise AssertionError(
+                f"mutants of {module} cannot be planted:\n{output.read().decode()}"
+            ) from None
+        finally:
+            process.join()
+
+
+def held(module: str, source: str, mutants: dict[str, WorkItem]) -> Iterator[tuple[str, Change, WorkResult]]:
+    """Hold mutants of a module against its tests, and return each by its name with what became of it."""
+    known, changes, left = listed(), {}, dict(mutants)
+    for name, item in mutants.items():
+        changes[name] = change_of(source, item.mutations[0])
+        if changes[name] in known:
+            del left[name]
+            yield name, changes[name], WorkResult(WorkerOutcome.SKIPPED)
+    for name in noticed_at_once(module, list(left.values())):
+        del left[name]
+        yield name, changes[name], judged(changes[name], noticed=True)
+    tests = Tests(module) if left else None
+    for name, item in left.items():
+        yield name, changes[name], tests.run(item, changes[name])
 
 
 def digest_of(module: str) -> str:
@@ -417,7 +463,7 @@ def survivors(results: list[tuple[Change, WorkResult]]) -> list[Change]:
 
 def run(modules: list[str], limit: int | None) -> dict[str, list[tuple[Change, WorkResult]]]:
     """Run the mutants of modules that have not run, up to a limit for each; return all results."""
-    known, found = listed(), {}
+    found = {}
     KEPT.mkdir(parents=True, exist_ok=True)
     for module in modules:
         source = (ROOT / module).read_text(encoding="utf-8")
@@ -428,11 +474,9 @@ def run(modules: list[str], limit: int | None) -> dict[str, list[tuple[Change, W
             if not db.num_work_items:
                 db.add_work_items(mutants.values())
             pending = sorted(item.job_id for item in db.pending_work_items)[:limit]
-            tests = Tests(module) if pending else None
-            for name in pending:
-                change = change_of(source, mutants[name].mutations[0])
-                skipped = WorkResult(WorkerOutcome.SKIPPED)
-                db.set_result(name, skipped if change in known else tests.run(mutants[name], change))
+            if pending:
+                for name, _, result in held(module, source, {name: mutants[name] for name in pending}):
+                    db.set_result(name, result)
             found[module] = [
                 (change_of(source, mutants[name].mutations[0]), result) for name, result in db.results
             ]
@@ -455,14 +499,16 @@ def sampled(n: int, seed: int) -> dict[str, list[tuple[Change, WorkResult]]]:
     known = listed()
     found: dict[str, list[tuple[Change, WorkResult]]] = {}
     for module in random.Random(seed).sample(QUICK, k=FEW):
-        source, tests = (ROOT / module).read_text(encoding="utf-8"), Tests(module)
+        source = (ROOT / module).read_text(encoding="utf-8")
         lines = source.splitlines()
         mutants = {rank(item, lines, seed): item for item in mutants_of(module, source).values()}
-        pairs = ((mutants[key], change_of(source, mutants[key].mutations[0])) for key in sorted(mutants))
-        new = ((item, change) for item, change in pairs if change not in known)
-        found[module] = [
-            (change, tests.run(item, change)) for item, change in itertools.islice(new, n // FEW)
-        ]
+        new = (
+            mutants[key]
+            for key in sorted(mutants)
+            if change_of(source, mutants[key].mutations[0]) not in known
+        )
+        drawn = {item.job_id: item for item in itertools.islice(new, n // FEW)}
+        found[module] = [(change, result) for _, change, result in held(module, source, drawn)]
     return found
 
 
@@ -503,7 +549,8 @@ def main() -> int:
         os.chdir(folder)
         os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": folder}
         sys.path[:] = [folder, *(path for path in sys.path if Path(path).absolute() != ROOT)]
-        sys.modules.pop("tests", None)  # the folder that this program lies in
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+            del sys.modules[name]  # of the folder that this program lies in
         if arguments.chosen:
             results = chosen(modules)
         elif arguments.sample:

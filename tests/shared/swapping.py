@@ -1,0 +1,170 @@
+"""Mutants planted in functions that have been read: forks of one process that has collected the tests swap their code.
+
+A fork runs only tests that run what the mutant changes, those that noticed others first and then the quickest, until
+one fails. What is changed where a module or a class is read, and what a test notices only by what another has left
+behind, is not found so: a mutant that is not noticed here is still to be held against all tests, in a process that
+reads it anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib
+import inspect
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import NamedTuple
+
+import coverage
+import pytest
+
+FORK = multiprocessing.get_context("fork")
+
+
+class Mutant(NamedTuple):
+    """The rows, counted from 1, that a mutant changes, and the module with it."""
+
+    rows: range
+    source: str
+
+
+def own(code: CodeType) -> tuple[bytes, str, tuple[str, ...]]:
+    """Return what a code object does, but for the functions and classes that are defined in it."""
+    consts = [repr(const) for const in code.co_consts if not isinstance(const, CodeType)]
+    return code.co_code, " ".join(consts), code.co_names + code.co_varnames
+
+
+def swapped(old: CodeType, new: CodeType) -> list[tuple[CodeType, CodeType]] | None:
+    """Return the code objects of functions that differ, from without; None where what reads them differs."""
+    if old == new:
+        return []
+    parts = [[const for const in code.co_consts if isinstance(const, CodeType)] for code in (old, new)]
+    is_function = bool(old.co_flags & inspect.CO_OPTIMIZED)
+    if len(parts[0]) != len(parts[1]) or (not is_function and own(old) != own(new)):
+        return None
+    found = [(old, new)] if is_function else []
+    for pair in zip(*parts, strict=True):
+        inner = swapped(*pair)
+        if inner is None:
+            return None
+        found += inner
+    return found
+
+
+def statements(source: str) -> dict[int, range]:
+    """Return the rows of the statement that each row is part of; of one with a body, those before it."""
+    found: dict[int, range] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.stmt):
+            body = getattr(node, "body", None)
+            last = max(node.lineno, body[0].lineno - 1) if body else node.end_lineno
+            rows = range(node.lineno, last + 1)
+            found |= dict.fromkeys(rows, rows)
+    return found
+
+
+class Planting:
+    """The plugin of pytest that runs tests once, to see what they run, and then for each of the mutants."""
+
+    def __init__(
+        self, module: str, mutants: Mapping[str, Mutant], limit: tuple[float, float], said: Connection
+    ):
+        self.module, self.mutants, self.said = module, mutants, said
+        self.patience, self.moment = limit
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Say by its name each mutant that is noticed; at the end, None."""
+        importlib.import_module(self.module.removesuffix(".py").replace("/", "."))
+        path = Path(self.module)
+        source = path.read_text(encoding="utf-8")
+        code, rows = compile(source, str(path.absolute()), "exec"), statements(source)
+        functions: dict[CodeType, list[FunctionType]] = {}
+        for thing in gc.get_objects():
+            if isinstance(thing, FunctionType):
+                functions.setdefault(thing.__code__, []).append(thing)
+        seconds, running = self._observed(session, str(path.absolute()))
+        last: list[str] = []
+        for name, mutant in self.mutants.items():
+            pairs = swapped(code, compile(mutant.source, str(path.absolute()), "exec"))
+            changed = {row for r in mutant.rows for row in rows.get(r, range(r, r + 1))}
+            tests = sorted(
+                {test for row in changed for test in running.get(row, ())},
+                key=lambda test: (-last.index(test) if test in last else 1, seconds[test]),
+            )
+            if not pairs or pairs[0][0] not in functions or not tests:
+                continue
+            noticed_by = self._noticed(session, tests, pairs, functions, sum(seconds[t] for t in tests))
+            if noticed_by is not None:
+                last = [*(test for test in last if test != noticed_by), noticed_by]
+                self.said.send(name)
+        self.said.send(None)
+        return True
+
+    def _observed(self, session: pytest.Session, path: str) -> tuple[dict[str, float], dict[int, list[str]]]:
+        """Return how long each test takes, and the tests that run each row, by a fork: this process keeps nothing."""
+        here, there = FORK.Pipe(duplex=False)
+
+        def observe() -> None:
+            watched = coverage.Coverage(data_file=None, include=[path], messages=False)
+            seconds = {}
+            watched.start()
+            for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+                watched.switch_context(item.nodeid)
+                begin = time.monotonic()
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                seconds[item.nodeid] = time.monotonic() - begin
+            watched.stop()
+            there.send((seconds, watched.get_data().contexts_by_lineno(path)))
+            os._exit(session.testsfailed)
+
+        process = FORK.Process(target=observe)
+        process.start()
+        found = here.recv()
+        process.join()
+        assert process.exitcode == 0, "the tests do not pass without a mutant"
+        return found
+
+    def _noticed(
+        self,
+        session: pytest.Session,
+        tests: list[str],
+        pairs: list[tuple[CodeType, CodeType]],
+        functions: dict[CodeType, list[FunctionType]],
+        seconds: float,
+    ) -> str | None:
+        """Return the test that fails with other code in functions, or the first if they end late; None if all pass."""
+        here, there = FORK.Pipe(duplex=False)
+        by_name = {item.nodeid: item for item in session.items}
+
+        def run() -> None:
+            os.setsid()  # so that what tests start ends with them
+            for old, new in pairs:
+                for function in functions.get(old, ()):
+                    function.__code__ = new
+            items = [by_name[test] for test in tests]
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    there.send(item.nodeid)
+                    os._exit(1)
+            there.send(None)
+            os._exit(0)
+
+        process = FORK.Process(target=run)
+        process.start()
+        there.close()
+        try:
+            return here.recv() if here.poll(self.patience * seconds + self.moment) else tests[0]
+        except EOFError:  # the process crashed
+            return tests[0]
+        finally:
+            if process.is_alive():
+                os.killpg(process.pid, signal.SIGKILL)
+            process.join()
