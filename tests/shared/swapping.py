@@ -100,7 +100,7 @@ class Planting:
             )
             if not pairs or pairs[0][0] not in functions or not tests:
                 continue
-            noticed_by = self._noticed(session, tests, pairs, functions, sum(seconds[t] for t in tests))
+            noticed_by = self._noticed(session, tests, pairs, functions, seconds)
             if noticed_by is not None:
                 last = [*(test for test in last if test != noticed_by), noticed_by]
                 self.said.send(name)
@@ -137,9 +137,9 @@ class Planting:
         tests: list[str],
         pairs: list[tuple[CodeType, CodeType]],
         functions: dict[CodeType, list[FunctionType]],
-        seconds: float,
+        seconds: Mapping[str, float],
     ) -> str | None:
-        """Return the test that fails with other code in functions, or the first if they end late; None if all pass."""
+        """Return the test that fails with other code in functions, or ends late; None if all pass."""
         here, there = FORK.Pipe(duplex=False)
         by_name = {item.nodeid: item for item in session.items}
 
@@ -151,19 +151,21 @@ class Planting:
             items = [by_name[test] for test in tests]
             for item, following in zip(items, [*items[1:], None], strict=True):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                there.send(session.testsfailed == 0)
                 if session.testsfailed:
-                    there.send(item.nodeid)
-                    os._exit(1)
-            there.send(None)
+                    break
             os._exit(0)
 
         process = FORK.Process(target=run)
         process.start()
         there.close()
         try:
-            return here.recv() if here.poll(self.patience * seconds + self.moment) else tests[0]
+            for test in tests:
+                if not here.poll(self.patience * seconds[test] + self.moment) or not here.recv():
+                    return test
+            return None
         except EOFError:  # the process crashed
-            return tests[0]
+            return test
         finally:
             if process.is_alive():
                 os.killpg(process.pid, signal.SIGKILL)
