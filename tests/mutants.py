@@ -7,8 +7,8 @@ held against the tests of its module; those of kernels run as plain Python (``NU
 to be listed in tests/data/equivalent_mutants.json with the reason why no test can tell it from the original; all else
 is an error.
 
-First each is planted in functions that have been read, and held against the tests that run it
-(tests/shared/swapping.py). For what no test notices so, all tests of the module run in a process of its own, a fork of
+Each is planted in functions that have been read, and held first against the tests that run it
+(tests/shared/swapping.py). Where that decides nothing, all tests of the module run in a process of its own, a fork of
 one that has read libraries of others and nothing of this repository: so whatever is planted is read, wherever it is.
 
 Results are kept in build/mutants, one SQLite session of cosmic-ray for each module, and a run goes on where it was
@@ -406,8 +406,8 @@ def judged(change: Change, noticed: bool, output: str = "") -> WorkResult:
     return WorkResult(WorkerOutcome.NORMAL, output, outcome)
 
 
-def noticed_at_once(module: str, mutants: list[WorkItem]) -> Iterator[str]:
-    """Return the mutants that are noticed when they are planted in functions that have been read."""
+def judged_at_once(module: str, mutants: list[WorkItem]) -> Iterator[tuple[str, bool]]:
+    """Return whether mutants are noticed as they are planted in functions that have been read, where that decides."""
     source, planted = (ROOT / module).read_text(encoding="utf-8"), {}
     for item in mutants:
         mutation = item.mutations[0]
@@ -421,8 +421,8 @@ def noticed_at_once(module: str, mutants: list[WorkItem]) -> Iterator[str]:
         process.start()
         there.close()
         try:
-            while (name := here.recv()) is not None:
-                yield name
+            while (found := here.recv()) is not None:
+                yield found
         except EOFError:
             output.seek(0)
             raise AssertionError(
@@ -440,9 +440,9 @@ def held(module: str, source: str, mutants: dict[str, WorkItem]) -> Iterator[tup
         if changes[name] in known:
             del left[name]
             yield name, changes[name], WorkResult(WorkerOutcome.SKIPPED)
-    for name in noticed_at_once(module, list(left.values())):
+    for name, noticed in judged_at_once(module, list(left.values())):
         del left[name]
-        yield name, changes[name], judged(changes[name], noticed=True)
+        yield name, changes[name], judged(changes[name], noticed)
     tests = Tests(module) if left else None
     for name, item in left.items():
         yield name, changes[name], tests.run(item, changes[name])

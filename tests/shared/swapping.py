@@ -1,9 +1,8 @@
 """Mutants planted in functions that have been read: forks of one process that has collected the tests swap their code.
 
-A fork runs only tests that run what the mutant changes, those that noticed others first and then the quickest, until
-one fails. What is changed where a module or a class is read, and what a test notices only by what another has left
-behind, is not found so: a mutant that is not noticed here is still to be held against all tests, in a process that
-reads it anew.
+A fork runs first the tests that run what the mutant changes, those that noticed others before the quickest, then all
+others, until one fails. What is changed where a module or a class is read, or runs as tests are collected, cannot be
+judged so, unless a test notices: it is to be held against all tests in a process that reads it anew.
 """
 
 from __future__ import annotations
@@ -76,44 +75,53 @@ class Planting:
     def __init__(
         self, module: str, mutants: Mapping[str, Mutant], limit: tuple[float, float], said: Connection
     ):
-        self.module, self.mutants, self.said = module, mutants, said
+        self.module, self.path, self.mutants, self.said = module, str(Path(module).absolute()), mutants, said
         self.patience, self.moment = limit
+        self.collecting = self._watched()
+
+    def _watched(self) -> coverage.Coverage:
+        return coverage.Coverage(data_file=None, include=[self.path], messages=False)
+
+    def pytest_sessionstart(self) -> None:
+        """Begin to watch what runs as tests are collected."""
+        self.collecting.start()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Say by its name each mutant that is noticed; at the end, None."""
+        """Say of each mutant that can be judged its name, and whether it is noticed; at the end, None."""
         importlib.import_module(self.module.removesuffix(".py").replace("/", "."))
-        path = Path(self.module)
-        source = path.read_text(encoding="utf-8")
-        code, rows = compile(source, str(path.absolute()), "exec"), statements(source)
+        self.collecting.stop()
+        collected = set(self.collecting.get_data().lines(self.path) or ())
+        source = Path(self.path).read_text(encoding="utf-8")
+        code, rows = compile(source, self.path, "exec"), statements(source)
         functions: dict[CodeType, list[FunctionType]] = {}
         for thing in gc.get_objects():
             if isinstance(thing, FunctionType):
                 functions.setdefault(thing.__code__, []).append(thing)
-        seconds, running = self._observed(session, str(path.absolute()))
+        seconds, running = self._observed(session)
         last: list[str] = []
         for name, mutant in self.mutants.items():
-            pairs = swapped(code, compile(mutant.source, str(path.absolute()), "exec"))
-            changed = {row for r in mutant.rows for row in rows.get(r, range(r, r + 1))}
-            tests = sorted(
-                {test for row in changed for test in running.get(row, ())},
-                key=lambda test: (-last.index(test) if test in last else 1, seconds[test]),
-            )
-            if not pairs or pairs[0][0] not in functions or not tests:
+            pairs = swapped(code, compile(mutant.source, self.path, "exec"))
+            if not pairs or pairs[0][0] not in functions:
                 continue
+            changed = {row for r in mutant.rows for row in rows.get(r, range(r, r + 1))}
+            first = {test for row in changed for test in running.get(row, ())}
+            tests = sorted(
+                seconds, key=lambda t: (t not in first, -last.index(t) if t in last else 1, seconds[t])
+            )
             noticed_by = self._noticed(session, tests, pairs, functions, seconds)
             if noticed_by is not None:
                 last = [*(test for test in last if test != noticed_by), noticed_by]
-                self.said.send(name)
+            if noticed_by is not None or not changed & collected:
+                self.said.send((name, noticed_by is not None))
         self.said.send(None)
         return True
 
-    def _observed(self, session: pytest.Session, path: str) -> tuple[dict[str, float], dict[int, list[str]]]:
+    def _observed(self, session: pytest.Session) -> tuple[dict[str, float], dict[int, list[str]]]:
         """Return how long each test takes, and the tests that run each row, by a fork: this process keeps nothing."""
         here, there = FORK.Pipe(duplex=False)
 
         def observe() -> None:
-            watched = coverage.Coverage(data_file=None, include=[path], messages=False)
-            seconds = {}
+            watched, seconds = self._watched(), {}
             watched.start()
             for item, following in zip(session.items, [*session.items[1:], None], strict=True):
                 watched.switch_context(item.nodeid)
@@ -121,7 +129,7 @@ class Planting:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
                 seconds[item.nodeid] = time.monotonic() - begin
             watched.stop()
-            there.send((seconds, watched.get_data().contexts_by_lineno(path)))
+            there.send((seconds, watched.get_data().contexts_by_lineno(self.path)))
             os._exit(session.testsfailed)
 
         process = FORK.Process(target=observe)
