@@ -20,6 +20,7 @@ module as an adversary chose them.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import itertools
 import json
@@ -290,11 +291,16 @@ class Change(NamedTuple):
     after: str
 
 
+@functools.cache
+def mutated(source: str, operator: str, occurrence: int) -> str:
+    """Return a source with one mutant in it."""
+    return mutate_code(source.encode(), cosmic_ray.plugins.get_operator(operator)(), occurrence)
+
+
 def change_of(source: str, mutation: MutationSpec) -> Change:
     """Return what a mutant changes."""
-    operator = cosmic_ray.plugins.get_operator(mutation.operator_name)()
-    mutated = mutate_code(source.encode(), operator, mutation.occurrence)
-    lines, k = (source.splitlines(), mutated.splitlines()), mutation.start_pos[0] - 1
+    after = mutated(source, mutation.operator_name, mutation.occurrence)
+    lines, k = (source.splitlines(), after.splitlines()), mutation.start_pos[0] - 1
     return Change(
         str(mutation.module_path), lines[0][k].strip(), lines[1][k].strip() if k < len(lines[1]) else ""
     )
@@ -381,8 +387,8 @@ class Tests:
         """Plant a mutant, and say what became of it."""
         mutation = item.mutations[0]
         operator = cosmic_ray.plugins.get_operator(mutation.operator_name)()
-        with use_mutation(mutation.module_path, operator, mutation.occurrence) as (_, mutated):
-            assert mutated is not None, f"{mutation} changes nothing"
+        with use_mutation(mutation.module_path, operator, mutation.occurrence) as (_, after):
+            assert after is not None, f"{mutation} changes nothing"
             return self._judged(change)
 
     def plant(self, change: Change) -> WorkResult:
@@ -411,9 +417,8 @@ def judged_at_once(module: str, mutants: list[WorkItem]) -> Iterator[tuple[str, 
     source, planted = (ROOT / module).read_text(encoding="utf-8"), {}
     for item in mutants:
         mutation = item.mutations[0]
-        operator = cosmic_ray.plugins.get_operator(mutation.operator_name)()
         rows = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
-        planted[item.job_id] = Mutant(rows, mutate_code(source.encode(), operator, mutation.occurrence))
+        planted[item.job_id] = Mutant(rows, mutated(source, mutation.operator_name, mutation.occurrence))
     here, there = FORK.Pipe(duplex=False)
     with tempfile.TemporaryFile() as output:
         planting = Planting(module, planted, (PATIENCE, MOMENT), there)
