@@ -35,6 +35,9 @@ DIGITS = 15
 LARGEST, SMALLEST, STEP = 2.0**12, 2.0**-60, 8.0
 """How far from the first-order estimate a certified radius is sought, and in which steps, as factors."""
 
+TIMES = ("delay", "t_ref", "spike_times")
+"""What is added to times of events."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrustRadius(Frozen):
@@ -46,7 +49,9 @@ class TrustRadius(Frozen):
         What moves, and by which multiple of the radius: (n_synapses,) for a projection, (n,) or (n_spikes,).
     certified : ndarray of float64, (n_samples,)
         Every network whose numbers differ by up to this radius times their multiple has the same spikes, and every
-        neuron the same order of its spikes, releases and arrivals: proven in ball arithmetic. 0 where nothing is.
+        neuron the same order of its spikes, releases and arrivals: proven in ball arithmetic. 0 where nothing is, or
+        only for less than float64 can move any number: less than the spacing of float64 at each number that is not 0,
+        over its multiple, where delays, refractory periods and input times count as t_end, beside which events are.
     first_order : ndarray of float64, (n_samples,)
         The radius at which the first distance of :func:`eventsolve.margins` vanishes if all of them were linear; inf
         where nothing that moves can change the order. An estimate, usually above the certified radius.
@@ -88,10 +93,12 @@ class TrustRadius(Frozen):
             return f"{self.looked_at.sum()} of {self.looked_at.size} samples were looked at"
         s = int(np.argmin(self.certified))
         limit = f"; first, {self.limits[s]}" if self.limits[s] else ""
-        return (
-            f"the order of events is certified up to {self.certified[s]:.3g} in every sample, "
-            f"{self.first_order[s]:.3g} to first order in sample {s}{limit}"
+        certified = (
+            f"the order of events is certified up to {self.certified[s]:.3g} in every sample"
+            if self.certified[s] > 0
+            else f"the order of events is certified for no change that float64 can express in sample {s}"
         )
+        return f"{certified}, {self.first_order[s]:.3g} to first order in sample {s}{limit}"
 
 
 @overload
@@ -240,9 +247,10 @@ def _radii(job: Job) -> list[tuple[int, float, OpenQuestion | None]]:
 def certified_radius(job: Job) -> tuple[int, float, OpenQuestion | None]:
     """Return (sample, radius, question): the largest radius found that is proven, and what is open just beyond.
 
-    From the estimate down, or up, by factors until a proof succeeds next to one that fails; then by bisection.
+    From the estimate down, or up, by factors until a proof succeeds next to one that fails; then by bisection. Nothing
+    is sought below what float64 can express.
     """
-    limit = _largest(job.box, job.pattern)
+    limit, smallest = _largest(job.box, job.pattern), _smallest(job.box, job.pattern)
     start = min(job.estimate if job.estimate < math.inf else 1.0, 0.5 * limit)
     good, bad, why = 0.0, math.inf, None
     if not start > 0.0:
@@ -251,7 +259,8 @@ def certified_radius(job: Job) -> tuple[int, float, OpenQuestion | None]:
             0.0,
             first_open_question(Wiring(job.box, everything=False), job.sample, job.claimed, DIGITS),
         )
-    radius = start
+    radius = start = max(start, smallest)
+    least = max(smallest, SMALLEST * start)
     while good == 0.0 or bad == math.inf:
         question = _open_question(job, radius)
         if question is None:
@@ -261,9 +270,9 @@ def certified_radius(job: Job) -> tuple[int, float, OpenQuestion | None]:
                 return job.sample, good, None
         else:
             bad, why = radius, question
-            radius /= STEP
-            if good == 0.0 and radius < SMALLEST * start:
+            if good == 0.0 and radius <= least:
                 return job.sample, 0.0, why
+            radius = max(radius / STEP, least)
     while bad > CLOSE * good:
         radius = math.sqrt(good * bad)
         question = _open_question(job, radius)
@@ -314,6 +323,23 @@ def grown(box: Box, pattern: Pattern, radius: float) -> Box:
 
 def _only(scales: Mapping[Any, Reals], name: str) -> dict[str, Reals]:
     return {name: scales[name]} if name in scales else {}
+
+
+def _smallest(box: Box, pattern: Pattern) -> float:
+    """Return the radius below which no number that moves and is not 0 has another one in float64 to move to."""
+    synapses, least = box.synapses, [math.inf]
+    for name, scales in pattern.items():
+        for key, scale in scales.items():
+            if name == "spike_times":
+                middle = box.trains[key].times.middle
+            elif name in ("weight", "delay"):
+                middle = getattr(synapses, name).middle[synapses.slices[key]]
+            else:
+                middle = box.parameters[name].middle[box.populations[key]]
+            size = np.maximum(np.abs(middle), box.t_end if name in TIMES else 0.0)
+            moved = (scale > 0.0) & (size > 0.0)
+            least.append(((size - np.nextafter(size, 0.0))[moved] / scale[moved]).min(initial=math.inf))
+    return 0.0 if min(least) == math.inf else float(min(least))
 
 
 def _largest(box: Box, pattern: Pattern) -> float:

@@ -267,6 +267,36 @@ def test_processes_give_what_one_does_of_every_sample():
     assert (one.certified <= critical).all()
 
 
+@pytest.mark.parametrize(("ulps", "proven"), [(1, False), (2, True)])
+def test_no_radius_is_certified_below_what_float64_can_express(ulps, proven):
+    """A weight that jumps V to some ulps below the threshold of 1: with one, the next weight already has a spike."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "n", [[1.0 - ulps * EPS / 2, 0.0]], synapse="delta")
+    radius = es.trust_radius(es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], []]])}, 3e-3))
+    assert 0 < radius.first_order[0] <= ulps * EPS / 2
+    assert ("no change that float64 can express" in str(radius)) is not proven
+    assert radius.undecided[0] is not None
+    if proven:
+        assert EPS / 2 <= radius.certified[0] < EPS
+    else:
+        assert radius.certified[0] == 0
+
+
+@pytest.mark.parametrize("of", ["spike_times", "delay"])
+@pytest.mark.parametrize(("ulps", "proven"), [(0.5, False), (4, True)])
+def test_times_move_by_no_less_than_the_spacing_of_float64_at_the_end(of, ulps, proven):
+    spacing = float(np.spacing(3e-3))
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "n", [[1.5, -0.5]], synapse="delta")
+    inputs = {"in": es.SpikeTrains.from_lists([[[1e-3], [1e-3 + ulps * spacing]]])}
+    radius = es.trust_radius(es.solve(net, inputs, 3e-3), of)
+    assert radius.certified[0] >= spacing if proven else radius.certified[0] == 0
+
+
 def test_an_interrupt_keeps_the_samples_that_are_done(monkeypatch):
     real, calls = trust.certified_radius, []
 
@@ -282,7 +312,7 @@ def test_an_interrupt_keeps_the_samples_that_are_done(monkeypatch):
     assert isinstance(caught.value, es.Interrupted)
     radius = caught.value.so_far
     np.testing.assert_array_equal(radius.looked_at, [True, False, False])
-    assert radius.certified[0] > 0
+    assert [question is None for question in radius.undecided] == [False, True, True]
     np.testing.assert_array_equal(radius.certified[1:], 0)
 
 
