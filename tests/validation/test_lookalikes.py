@@ -270,6 +270,23 @@ def test_a_right_record_that_declares_another_scheme_is_told_so():
     assert "forward Euler" in found.name
 
 
+def test_where_the_declared_scheme_explains_nothing_a_nearer_one_is_told():
+    """By the scheme that is declared neither the fault can be found nor the scheme told to be wrong."""
+    problem = recurrent_on_grid().select([0, 1])
+    record = TimeStepped(STEP, propagators="euler", traces=False).run(problem)
+    hidden = record.spikes["hid"]
+    kept = np.random.default_rng(1).random(hidden.times.size) < 0.8
+    columns = {name: getattr(hidden, name)[kept] for name in ("times", "neurons", "samples")}
+    lost = replace(hidden, **columns)
+    record = replace(record, spikes={**record.spikes, "hid": lost}, scheme=DECLARED)
+    found = diagnose(problem, record, patience=0.0)
+    assert found.verdict == "unexplained"
+    assert "; another scheme than the record declares is nearer (" in found.name
+    assert "forward Euler" in found.name
+    told = diagnose(problem, replace(record, scheme=replace(DECLARED, propagators="euler")), patience=0.0)
+    assert "declares is nearer" not in told.name
+
+
 def test_wrong_gradients_of_a_scheme_that_is_declared_are_not_another_schemes(given, right):
     said = Scheme(order="voltage_first", transport=0)
     twice = {key: 2.0 * g for key, g in right.weight.items()}

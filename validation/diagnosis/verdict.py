@@ -158,6 +158,8 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     if found.accepted or declared == bases:
         return found
     other = _undeclared(evidence, bases)
+    if not other and found.verdict == "unexplained":
+        return replace(found, name=found.name + _nearer(evidence, bases, declared))
     if not other:
         return found
     name = f"another scheme than the record declares: {together(distinct(other, evidence.problem.network))}"
@@ -177,6 +179,16 @@ def _undeclared(evidence: Evidence, bases: Sequence[forward.Base]) -> list[Schem
         return other
     every = backward.fits(evidence, other, evidence.problem)
     return list(dict.fromkeys(fit.twin.scheme for fit in every if not fit.off))
+
+
+def _nearer(evidence: Evidence, bases: Sequence[forward.Base], declared: Sequence[forward.Base]) -> str:
+    """Say so if another scheme than the record declares is nearer by half: what is wrong is sought by the declared."""
+    near, said = (min((base.off for base in of), default=0) for of in (bases, declared))
+    if not evidence.spikes or 2 * near > said or not said:
+        return ""
+    other = distinct([base.scheme for base in bases if base.off == near], evidence.problem.network)
+    counts = f"{near} spikes differ where {said} do"
+    return f"; another scheme than the record declares is nearer ({counts}): {together(other)}"
 
 
 def _judged_by(
