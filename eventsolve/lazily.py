@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from eventsolve.renamed import hint
+from eventsolve.renamed import missing
 
 
 def attached(
@@ -25,7 +25,7 @@ def attached(
             return import_module(f"{package}.{name}")
         if name in homes:
             return getattr(import_module(f"{package}.{homes[name]}"), name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}{hint(package, name)}")
+        raise missing(package, name)
 
     def __dir__() -> list[str]:
         names = vars(sys.modules[package]).items()

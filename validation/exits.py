@@ -30,6 +30,15 @@ STATUS = (
     "be written, 70 an internal error, 130 interrupted, 141 nobody reads standard output any more."
 )
 
+MOVED = {
+    "delgrad": "`python benchmarks/tables/delgrad.py` in the repository",
+    "loop-bias": "`python benchmarks/tables/loop_bias.py` in the repository",
+    "train table": "`python benchmarks/tables/training.py` in the repository",
+    "sbp table": "`python benchmarks/tables/spiking_backpropagation.py` in the repository",
+    "train search --jobs": "`train search --workers`",
+}
+"""What became of commands and options since version 0.1.0."""
+
 
 class Commands(TyperGroup):
     """Commands that end as this module says, whatever happens in them, and print what a stream can show."""
@@ -57,6 +66,15 @@ class Commands(TyperGroup):
             traceback.print_exc()
             print("internal error: please report it with the lines above", file=sys.stderr)
             sys.exit(INTERNAL)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is meant, or say what became of it."""
+        named = [arg.partition("=")[0] for arg in args]
+        for old, new in MOVED.items():
+            words, _, option = old.partition(" --")
+            if named[: words.count(" ") + 1] == words.split() and (not option or f"--{option}" in named):
+                ctx.fail(f"`{old}` is {new} now")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; where nobody reads what is printed, typer and rich would exit with 1."""

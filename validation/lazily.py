@@ -13,9 +13,9 @@ def names_of(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[st
 
     def __getattr__(name: str) -> Any:
         if name not in places:
-            from eventsolve.renamed import hint
+            from eventsolve.renamed import missing
 
-            raise AttributeError(f"module {package!r} has no attribute {name!r}{hint(package, name)}")
+            raise missing(package, name)
         return getattr(import_module(f"{package}.{places[name]}"), name)
 
     return __getattr__

@@ -8,7 +8,7 @@ setting that is good enough), ``report``, ``pictures``.
 
 from typing import TYPE_CHECKING, Any
 
-from eventsolve.renamed import hint
+from eventsolve.renamed import missing
 from validation.attribution.ablation import Ablation as Ablation
 from validation.attribution.causes import Attribution as Attribution
 from validation.attribution.causes import attribute as attribute
@@ -16,4 +16,4 @@ from validation.attribution.causes import attribute as attribute
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint(__name__, name)}")
+        raise missing(__name__, name)
