@@ -43,7 +43,10 @@ def _word(key: object) -> str:
 
 
 class FrozenMapping(Mapping[Key, Value]):
-    """A mapping that cannot be changed, nor the arrays in it. It prints as a dict, and can be pickled and copied."""
+    """A mapping that cannot be changed, nor the arrays in it. It prints as a dict, and can be pickled and copied.
+
+    It is equal to a mapping of the same keys to the same: of arrays the same shapes and numbers, of which NaN is one.
+    """
 
     __slots__ = ("_items",)
     _items: dict[Key, Value]
@@ -84,6 +87,11 @@ class FrozenMapping(Mapping[Key, Value]):
     def items(self) -> ItemsView[Key, Value]:
         """Return the pairs of keys and values."""
         return self._items.items()
+
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other) if isinstance(other, Mapping) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __or__(self, other: Mapping[Any, Any]) -> FrozenMapping[Any, Any]:
         if not isinstance(other, Mapping):
@@ -132,7 +140,13 @@ class Frozen(Shown):
 
     So it is once they are made, and once they are unpickled or copied. They print in a few lines, however large. What
     is given for a field is of the kind that the field is annotated with, or refused.
+
+    A record is equal to itself alone, also one that is a mapping, and may be a key. What it holds can be compared:
+    mappings by what is in them, :class:`eventsolve.SpikeTrains` by their spikes.
     """
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __post_init__(self) -> None:
         given = vars(self)
@@ -160,6 +174,33 @@ class Frozen(Shown):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}{next(filter(None, known), '')}"
             )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values have the same numbers, also in arrays, sparse matrices, mappings and sequences."""
+    if one is other:
+        return True
+    if isinstance(one, np.ndarray):
+        nan = one.dtype.kind in "fc"
+        return isinstance(other, np.ndarray) and np.array_equal(one, other, equal_nan=nan)
+    if sp.issparse(one):
+        return (
+            sp.issparse(other)
+            and one.shape == other.shape
+            and all(
+                _same(getattr(one, part), getattr(other, part, None))
+                for part in ("data", "indices", "indptr")
+            )
+        )
+    if isinstance(one, Mapping) and not isinstance(one, Frozen):
+        return (
+            isinstance(other, Mapping)
+            and len(one) == len(other)
+            and all(key in other and _same(value, other[key]) for key, value in one.items())
+        )
+    if isinstance(one, (tuple, list)):
+        return isinstance(other, (tuple, list)) and len(one) == len(other) and all(map(_same, one, other))
+    return not (isinstance(other, np.ndarray) or sp.issparse(other)) and bool(one == other)
 
 
 _UNCHANGING = {type(None), bool, int, float, str, FrozenMapping, MadeWhenRead}

@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 import eventsolve as es
-from eventsolve.frozen import FrozenMapping, MadeWhenRead, read_only
+from eventsolve.frozen import Frozen, FrozenMapping, MadeWhenRead, read_only
 from eventsolve.io.records import Record
 from eventsolve.solution import Chunk
 from eventsolve.testing import Problem
@@ -234,3 +234,48 @@ def test_what_is_made_when_read_is_made_once_and_lets_go_of_what_it_was_made_of(
         assert not copied["a"].flags.writeable
     with pytest.raises(AttributeError):
         lazy.weight  # noqa: B018
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_result_is_compared_without_an_error_and_may_be_a_key(name):
+    one = results()[name]
+    again = pickle.loads(pickle.dumps(one))
+    assert one == one
+    if isinstance(one, es.SpikeTrains | FrozenMapping):
+        assert one == again
+    elif isinstance(one, Frozen):
+        assert one != again
+        assert {one: 1, again: 2}[one] == 1
+    for other in (again, {}, None, 1.0):
+        assert (one == other) is (other == one)
+        assert (one != other) is not (one == other)
+
+
+def test_mappings_of_results_are_equal_if_all_in_them_is():
+    ones = {"mid": np.ones(results()["solution"].spikes["mid"].n_spikes)}
+    gradients, again = (es.vjp(results()["solution"], ones) for _ in range(2))
+    sparse, rerun = (es.vjp(es.solve(network(True), INPUTS, 30e-3), ones, reduction="none") for _ in range(2))
+    for mine, other in ((gradients, again), (sparse, rerun)):
+        for quantity in ("weight", "delay", "tau_mem", "spike_times"):
+            held = getattr(other, quantity)
+            assert getattr(mine, quantity) == held
+            assert getattr(mine, quantity) == dict(held)
+            assert dict(held) == getattr(mine, quantity)
+    assert gradients.tau_mem != gradients.v_leak
+    assert gradients.weight != sparse.weight
+    nan, zero = (FrozenMapping({"a": np.array([1.0, value])}) for value in (np.nan, 0.0))
+    assert nan == FrozenMapping({"a": np.array([1.0, np.nan])})
+    assert nan != zero
+    assert zero != FrozenMapping({"a": np.zeros((1, 2))})
+    assert zero != FrozenMapping({"b": zero["a"]})
+    assert zero != FrozenMapping({**zero, "b": 1})
+    assert zero != {"a": (1.0, 0.0)}
+    assert FrozenMapping({"a": (1, [zero["a"]])}) == {"a": [1, (zero["a"].copy(),)]}
+    for foreign in (zero["a"], sp.csr_array(np.eye(2)), zero, None):
+        assert FrozenMapping({"a": 1.0}) != {"a": foreign}
+        assert FrozenMapping({"a": foreign}) != {"a": 1.0}
+    assert FrozenMapping({"a": "x"}) != 3
+    for other in ({"a": np.array(["x"])}, {"a": np.array([None])}):
+        assert FrozenMapping(other) == {"a": other["a"].copy()}
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(zero)
