@@ -100,7 +100,11 @@ class Planting:
         seconds, running = self._observed(session)
         last: list[str] = []
         for name, mutant in self.mutants.items():
-            pairs = swapped(code, compile(mutant.source, self.path, "exec"))
+            try:
+                pairs = swapped(code, compile(mutant.source, self.path, "exec"))
+            except SyntaxError:  # no Python any more: nobody can read it
+                self.said.send((name, True))
+                continue
             if not pairs or pairs[0][0] not in functions:
                 continue
             changed = {row for r in mutant.rows for row in rows.get(r, range(r, r + 1))}
