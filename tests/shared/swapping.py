@@ -1,8 +1,8 @@
 """Mutants planted in functions that have been read: forks of one process that has collected the tests swap their code.
 
-A fork runs first the tests that run what the mutant changes, those that noticed others before the quickest, then all
-others, until one fails. What is changed where a module or a class is read, or runs as tests are collected, cannot be
-judged so, unless a test notices: it is to be held against all tests in a process that reads it anew.
+A fork runs the tests that run what the mutant changes, or share a fixture that runs it, until one fails: those first
+that noticed others, then the quickest. What is changed where a module or a class is read, or runs as tests are
+collected, cannot be judged so, unless a test notices: it is to be held against all tests in a process that reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -25,6 +25,8 @@ import coverage
 import pytest
 
 FORK = multiprocessing.get_context("fork")
+FIXTURES = "|fixtures"
+"""What the name of a test ends with where its fixtures run, not itself."""
 
 
 class Mutant(NamedTuple):
@@ -69,6 +71,20 @@ def statements(source: str) -> dict[int, range]:
     return found
 
 
+def sharing(items: Sequence[pytest.Item]) -> dict[str, set[str]]:
+    """Return the tests that share with each, itself among them, a fixture that is made for more than one."""
+    of: dict[object, set[str]] = {}
+    for item in items:
+        for fixtures in item._fixtureinfo.name2fixturedefs.values():
+            if fixtures[-1].scope != "function":
+                of.setdefault(fixtures[-1], set()).add(item.nodeid)
+    found = {item.nodeid: {item.nodeid} for item in items}
+    for tests in of.values():
+        for test in tests:
+            found[test] |= tests
+    return found
+
+
 class Planting:
     """The plugin of pytest that runs tests once, to see what they run, and then for each of the mutants."""
 
@@ -77,7 +93,7 @@ class Planting:
     ):
         self.module, self.path, self.mutants, self.said = module, str(Path(module).absolute()), mutants, said
         self.patience, self.moment = limit
-        self.collecting = self._watched()
+        self.collecting, self.testing = self._watched(), None
 
     def _watched(self) -> coverage.Coverage:
         return coverage.Coverage(data_file=None, include=[self.path], messages=False)
@@ -108,9 +124,9 @@ class Planting:
             if not pairs or pairs[0][0] not in functions:
                 continue
             changed = {row for r in mutant.rows for row in rows.get(r, range(r, r + 1))}
-            first = {test for row in changed for test in running.get(row, ())}
             tests = sorted(
-                seconds, key=lambda t: (t not in first, -last.index(t) if t in last else 1, seconds[t])
+                {test for row in changed for test in running.get(row, ())},
+                key=lambda test: (-last.index(test) if test in last else 1, seconds[test]),
             )
             noticed_by = self._noticed(session, tests, pairs, functions, seconds)
             if noticed_by is not None:
@@ -120,28 +136,45 @@ class Planting:
         self.said.send(None)
         return True
 
-    def _observed(self, session: pytest.Session) -> tuple[dict[str, float], dict[int, list[str]]]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Watch what fixtures run."""
+        if self.testing is not None:
+            self.testing.switch_context(f"{item.nodeid}{FIXTURES}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Watch what the test itself runs."""
+        if self.testing is not None:
+            self.testing.switch_context(item.nodeid)
+
+    def _observed(self, session: pytest.Session) -> tuple[dict[str, float], dict[int, set[str]]]:
         """Return how long each test takes, and the tests that run each row, by a fork: this process keeps nothing."""
         here, there = FORK.Pipe(duplex=False)
 
         def observe() -> None:
-            watched, seconds = self._watched(), {}
-            watched.start()
+            self.testing, seconds = self._watched(), {}
+            self.testing.start()
             for item, following in zip(session.items, [*session.items[1:], None], strict=True):
-                watched.switch_context(item.nodeid)
                 begin = time.monotonic()
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
                 seconds[item.nodeid] = time.monotonic() - begin
-            watched.stop()
-            there.send((seconds, watched.get_data().contexts_by_lineno(self.path)))
+            self.testing.stop()
+            there.send((seconds, self.testing.get_data().contexts_by_lineno(self.path)))
             os._exit(session.testsfailed)
 
         process = FORK.Process(target=observe)
         process.start()
-        found = here.recv()
+        seconds, contexts = here.recv()
         process.join()
         assert process.exitcode == 0, "the tests do not pass without a mutant"
-        return found
+        shared = sharing(session.items)
+        running: dict[int, set[str]] = {}
+        for row, names in contexts.items():
+            tests = running.setdefault(row, set())
+            for name in filter(None, names):
+                tests |= shared[name.removesuffix(FIXTURES)] if name.endswith(FIXTURES) else {name}
+        return seconds, running
 
     def _noticed(
         self,
