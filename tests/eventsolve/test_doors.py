@@ -16,7 +16,7 @@ from eventsolve.compare.matching import match_spikes
 from eventsolve.dynamics import continuation, flow_derivative
 from eventsolve.frozen import Frozen
 from eventsolve.io.datasets import yin_yang
-from eventsolve.io.records import Record, RecordError, Trace
+from eventsolve.io.records import GivenErrors, Record, RecordError, Scheme, Trace
 from eventsolve.kinds import kinds_of
 
 OTHER = (
@@ -66,6 +66,7 @@ def records():
         es.spread(solution, {"v_leak": {"a": 1.0}}),
         es.adjoint_states(solution, first),
         net.projections["in", "a"],
+        GivenErrors({"in": inputs["in"]}, {"in": np.ones(inputs["in"].n_spikes)}),
     )
 
 
@@ -95,7 +96,7 @@ def refused_by(record, **changes):
     return None
 
 
-@pytest.mark.parametrize("k", range(24))
+@pytest.mark.parametrize("k", range(25))
 def test_what_is_of_another_kind_is_taken_or_refused_in_our_words(k):
     record = records()[k]
     names = [field.name for field in fields(record) if not field.name.startswith("_")]
@@ -212,6 +213,27 @@ def test_numbers_of_a_result_become_those_that_it_says_it_has():
 def test_a_record_of_an_implementation_says_which_part_is_of_another_kind(name, given, said):
     with pytest.raises(RecordError, match=f"^{re.escape(said)}"):
         replace(records()[15], **{name: given})
+
+
+def test_a_scheme_says_which_part_is_of_another_kind():
+    for field in fields(Scheme):
+        for other in OTHER:
+            line = refused_by(Scheme(), **{field.name: other})
+            assert line is None or "raise" in line or line.startswith(")"), (field.name, other)
+    with pytest.raises(
+        RecordError, match=r"^order of the scheme must be one of voltage_first, current_first; got arr"
+    ):
+        Scheme(order=np.zeros(3))
+
+
+def test_errors_that_are_given_belong_to_spikes():
+    given = records()[24]
+    with pytest.raises(ValueError, match=r"^a key of errors must be one of \['in'\]; got 'out'"):
+        replace(given, errors={"out": np.zeros(1)})
+    with pytest.raises(
+        ValueError, match=r"^errors\['in'\] must have shape \(4,\), as there are spikes; got \(3,\)"
+    ):
+        replace(given, errors={"in": np.zeros(3)})
 
 
 def test_numbers_of_a_record_become_float64_and_counts_integers():

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from eventsolve import losses
 from eventsolve.bounded import Budget
-from eventsolve.checks import shown
+from eventsolve.checks import require_one_of, shown
 from eventsolve.compare.matching import match_spikes
+from eventsolve.frozen import Frozen
 from eventsolve.io.records.fields import RecordError, indices, mapping, number, reals, scaled, text
 from eventsolve.losses import Evaluation, Loss
 from eventsolve.solution import Solution
@@ -37,7 +38,7 @@ SQUARED = ("TargetTimeMSE", "RelativeMSE")
 
 
 @dataclass(frozen=True, eq=False)
-class GivenErrors:
+class GivenErrors(Frozen):
     """L = sum_k e_k t_k over some spikes: dL/dt_k that came from outside, as for one layer of a larger network.
 
     Of another run of the network, spikes take the errors of those with which they pair in order, others none.
@@ -48,10 +49,25 @@ class GivenErrors:
         To which the errors belong.
     errors : mapping of str to ndarray of float64, (n_spikes,)
         1/s.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are of other kinds, or there is not one error for each spike.
     """
 
     spikes: Mapping[str, SpikeTrains]
     errors: Mapping[str, Reals]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, values in self.errors.items():
+            require_one_of("a key of errors", name, self.spikes)
+            if values.shape != (self.spikes[name].n_spikes,):
+                raise ValueError(
+                    f"errors[{name!r}] must have shape ({self.spikes[name].n_spikes},), as there are spikes; "
+                    f"got {values.shape}"
+                )
 
     def evaluate(self, solution: Solution) -> Evaluation:
         """Return each sample's sum, and its derivative by the spike times."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from eventsolve.checks import shown
 from eventsolve.io.records.fields import RecordError
 
 Propagators = Literal["exact", "exponential", "euler", "scaled", "implicit", "rk2", "rk4"]
@@ -75,18 +76,18 @@ class Scheme:
     def __post_init__(self) -> None:
         said: dict[str, Any] = self.said
         for name, choices in CHOICES.items():
-            if name in said and said[name] not in choices:
+            if name in said and not (isinstance(said[name], str) and said[name] in choices):
                 raise RecordError(
-                    f"{name} of the scheme must be one of {', '.join(choices)}; got {said[name]!r}"
+                    f"{name} of the scheme must be one of {', '.join(choices)}; got {shown(said[name])}"
                 )
         for name in TRUTHS:
             if name in said and not isinstance(said[name], bool):
-                raise RecordError(f"{name} of the scheme must be true or false; got {said[name]!r}")
+                raise RecordError(f"{name} of the scheme must be true or false; got {shown(said[name])}")
         steps = said.get("transport", 0)
         if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps < 2**31:
-            raise RecordError(f"transport of the scheme must be an integer >= 0; got {steps!r}")
+            raise RecordError(f"transport of the scheme must be an integer >= 0; got {shown(steps)}")
         if "number" in said and not (isinstance(self.number, str) and self.number):
-            raise RecordError(f"number of the scheme must be the name of a format; got {self.number!r}")
+            raise RecordError(f"number of the scheme must be the name of a format; got {shown(self.number)}")
 
     @property
     def said(self) -> dict[str, Any]:
