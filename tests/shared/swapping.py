@@ -8,6 +8,7 @@ collected, cannot be judged so, unless a test notices: it is to be held against 
 from __future__ import annotations
 
 import ast
+import contextlib
 import gc
 import importlib
 import inspect
@@ -212,6 +213,6 @@ class Planting:
         except EOFError:  # the process crashed
             return test
         finally:
-            if process.is_alive():
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 os.killpg(process.pid, signal.SIGKILL)
             process.join()
