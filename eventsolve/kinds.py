@@ -121,13 +121,15 @@ def _mapping(by_name: bool, kind: Taken | None) -> Taken:
     def taken(name: str, given: Any) -> Any:
         if type(given) is not dict:
             require_mapping(name, given, "names to what belongs to them")
+        values = tuple(given.values())
+        if not values:
+            return given
         if by_name:
             for key in given:
                 if not isinstance(key, str):
                     raise TypeError(f"{name} must be by name; got {shown(key)}")
-        if kind is None or not given:
+        if kind is None:
             return given
-        values = tuple(given.values())
         try:
             items = [kind(name, value) for value in values]
         except (

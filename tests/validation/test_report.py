@@ -282,7 +282,7 @@ def test_summaries_are_in_plain_words(runs):
     assert "agree everywhere within tolerance" in agrees
     assert "misses 1 and adds 0; gradients depend on them in 1 of 3 samples" in misses
     assert "On the 2 samples whose spikes match, the backward pass agrees" in misses
-    assert "part first at the dL/dw of in → hidden (relative error undefined" in breaks
+    assert "part first at the dL/dw of in → hidden (with numbers that are not finite)" in breaks
 
 
 def printed(blocks, **options):
