@@ -1,4 +1,4 @@
-"""Losses on voltages: integrals against an adaptive quadrature, gradients against central differences."""
+"""Losses on voltages: integrals against a quadrature, gradients against central differences."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from comparing import Comparison
-from scipy.integrate import quad
+from numpy.polynomial.legendre import leggauss
 from scipy.special import logsumexp
 
 import eventsolve as es
@@ -38,11 +38,11 @@ def network(kind):
 
 
 def crossentropy(v, label):
-    return logsumexp(v) - v[label]
+    return logsumexp(v, axis=0) - v[label]
 
 
 def integral(solution, function):
-    """1/T int function(voltages, t) dt by adaptive quadrature between all events of the outputs."""
+    """1/T int function(voltages, t) dt by quadrature between all events of the outputs, where voltages are analytic."""
     edges = {0.0, T}
     for p in solution.network.afferents("out"):
         arrivals = solution.spikes[p.pre].times[:, None] + np.unique(p.delay)[None, :]
@@ -50,21 +50,19 @@ def integral(solution, function):
     spikes = solution.spikes["out"]
     free = spikes.times + solution.network.population("out").parameter("t_ref")[spikes.neurons]
     edges |= set(spikes.times.tolist()) | set(free[free < T].tolist())
-    total = 0.0
-    for a, b in pairwise(sorted(edges)):
-        # inside the piece: its last instant belongs to the next one
-        total += quad(
-            lambda t: function(solution.voltage("out", [t])[0, :, 0], t),
-            a,
-            np.nextafter(b, a),
-            epsabs=1e-16,
-            epsrel=1e-12,
-        )[0]
-    return total / T
+    start, end = np.array(list(pairwise(sorted(edges)))).T
+    totals = []
+    for nodes in (24, 32):
+        x, weights = leggauss(nodes)
+        t = (start[:, None] + (end - start)[:, None] * (0.5 + 0.5 * x)).ravel()
+        values = function(solution.voltage("out", t)[0], t).reshape(start.size, nodes)
+        totals.append(float((end - start) @ (values @ weights)) / 2.0 / T)
+    assert totals[0] == pytest.approx(totals[1], rel=1e-12, abs=0.0)
+    return totals[1]
 
 
 WEIGHTS = {
-    "uniform": lambda x: 1.0,
+    "uniform": np.ones_like,
     "exponential": lambda x: np.exp(-x),
     "linear": lambda x: 1 - x,
     "sigmoid": lambda x: 1 / (1 + np.exp((x - 0.5) / 0.2)),
@@ -91,7 +89,7 @@ def trajectory_loss():
         return np.stack([0.5 + 3.0 * times, np.cos(100.0 * times)])
 
     def plain(solution):
-        return integral(solution, lambda v, t: 0.5 * np.sum((v - target(np.array(t), 0)) ** 2))
+        return integral(solution, lambda v, t: 0.5 * np.sum((v - target(t, 0)) ** 2, axis=0))
 
     return es.losses.TrajectoryMSE("out", target), plain
 
@@ -116,7 +114,7 @@ KINDS = ("LI", "LIF", "refractory", "loop")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_are_those_of_an_adaptive_quadrature(name, kind):
+def test_values_are_those_of_a_quadrature(name, kind):
     net, inputs = network(kind)
     loss, plain = LOSSES[name]()
     solution = es.solve(net, inputs, T)
