@@ -160,7 +160,7 @@ def _sparse(where: str, document: object, shape: tuple[int, int], budget: Budget
     indptr = indices(f"{where}.indptr", entry["indptr"], data.size + 1, budget)
     columns = indices(f"{where}.indices", entry["indices"], shape[1], budget)
     rows_fit = indptr.shape == (shape[0] + 1,) and indptr[0] == 0 and indptr[-1] == data.size
-    if not rows_fit or (np.diff(indptr) < 0).any() or data.ndim != 1 or columns.shape != data.shape:
+    if not rows_fit or (np.diff(indptr) < 0).any() or columns.shape != data.shape:
         raise RecordError(
             f"{where} must be compressed rows of a matrix {shape}: indptr ({shape[0] + 1},) from 0 to the number of "
             f"entries, indices and data of that length; got {indptr.shape}, {columns.shape} and {data.shape}"
@@ -173,8 +173,7 @@ def _sparse(where: str, document: object, shape: tuple[int, int], budget: Budget
 def _increasing(indptr: NDArray[np.int64], columns: NDArray[np.int64]) -> bool:
     steps = np.diff(columns)
     within = np.ones(steps.size, dtype=np.bool_)
-    starts = indptr[1:-1]
-    within[starts[(starts > 0) & (starts <= steps.size)] - 1] = False
+    within[indptr[(indptr > 0) & (indptr <= steps.size)] - 1] = False
     return bool((steps[within] > 0).all())
 
 

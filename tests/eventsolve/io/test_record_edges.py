@@ -223,6 +223,110 @@ def test_what_are_no_compressed_rows_is_refused(indptr, indices, what):
         network_of({"indptr": indptr, "indices": indices, "data": [1.0] * len(indices)})
 
 
+@pytest.mark.parametrize(
+    ("indices", "data", "shapes"),
+    [
+        ([0, 1], [1.0] * 3, r"\(4,\), \(2,\) and \(3,\)"),
+        ([0, 1, 0, 1], [1.0] * 3, r"\(4,\), \(4,\) and \(3,\)"),
+        ([0, 1, 0], [[1.0], [1.0], [1.0]], r"\(4,\), \(3,\) and \(3, 1\)"),
+    ],
+)
+def test_compressed_rows_that_are_not_as_long_as_their_entries_say_how_long_they_are(indices, data, shapes):
+    said = rf"compressed rows of a matrix \(3, 2\): indptr \(4,\) from 0 .*; got {shapes}"
+    with pytest.raises(RecordError, match=said):
+        network_of({"indptr": [0, 2, 2, 3], "indices": indices, "data": data})
+
+
+@pytest.mark.parametrize(
+    ("weight", "delay", "written"),
+    [
+        ([[9.0]], 2 * MS, 2 * MS),
+        ([[9.0, 8.0]], 2 * MS, 2 * MS),
+        ([[9.0, 8.0]], [[0.0, 2 * MS]], [[0.0, 2 * MS]]),
+        ([[9.0, 8.0]], 0.0, None),
+        (sp.csr_array([[9.0, 8.0]]), 2 * MS, 2 * MS),
+        (sp.csr_array([[9.0, 8.0]]), sp.csr_array([[1 * MS, 2 * MS]]), [1 * MS, 2 * MS]),
+    ],
+)
+@pytest.mark.parametrize("name", [None, "second"])
+@pytest.mark.parametrize("synapse", ["exponential", "delta"])
+def test_a_document_of_a_network_says_what_is_not_as_usual_and_gives_the_network_back(
+    weight, delay, written, name, synapse
+):
+    net = es.Network()
+    net.add_input("in", 2 if sp.issparse(weight) else len(weight[0]))
+    net.add_population("out", 1, es.LI(20 * MS, 5 * MS))
+    net.connect("in", "out", weight, delay=delay, name=name, synapse=synapse)
+    document = networks.network_document(net)
+    (said,) = document["projections"]
+    assert said.keys() - {"pre", "post", "weight"} == {
+        *(("name",) if name else ()),
+        *(("delay",) if written else ()),
+        *(("synapse",) if synapse == "delta" else ()),
+    }
+    assert said.get("name") == name
+    assert said.get("synapse", "exponential") == synapse
+    assert np.array_equal(said.get("delay"), written)
+    (found,) = networks.network_of("network", document, 1.0, 9, BUDGET).projections.values()
+    (given,) = net.projections.values()
+    assert (found.key, found.synapse) == (given.key, synapse)
+    for one, other in ((found.weights, given.weights), (found.delay, given.delay)):
+        np.testing.assert_array_equal(one, other)
+    assert sp.issparse(found.weight) == sp.issparse(weight)
+
+
+def counted_and_taken(populations, projections=()):
+    budget = Budget(10**9)
+    document = {"populations": populations, "projections": list(projections)}
+    tracemalloc.start()
+    networks.network_of("network", document, MS, 10**6, budget)
+    _, taken = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return budget.most - budget.left, taken
+
+
+def population(name, n, model, tau_mem=20.0):
+    return {"name": name, "size": n, "model": model} | (
+        {} if model == "input" else {"tau_mem": tau_mem, "tau_syn": 5.0}
+    )
+
+
+def test_neurons_are_counted_one_by_one_and_those_that_have_a_state_the_most():
+    counted = {
+        (model, n): counted_and_taken([population("a", n, model)])[0]
+        for model in networks.MODELS
+        for n in (100, 1000, 10_000)
+    }
+    for model in networks.MODELS:
+        # apart from what is counted for each parameter, whatever the number of neurons
+        assert counted[model, 10_000] - counted[model, 1000] == 10 * (
+            counted[model, 1000] - counted[model, 100]
+        )
+    assert counted["LIF", 1000] == counted["LI", 1000] > 5 * counted["input", 1000]
+
+
+def test_parameters_of_neurons_are_counted_with_their_copies():
+    n = 20_000
+    one = counted_and_taken([population("a", n, "LIF")])
+    each = counted_and_taken([population("a", n, "LIF", np.linspace(20.0, 21.0, n))])
+    assert each[0] - one[0] >= each[1] - one[1] >= 8 * n
+
+
+@pytest.mark.parametrize("shape", [(20_000, 1), (1, 20_000)])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "without entries"])
+def test_what_weights_and_delays_take_is_counted(shape, kind):
+    """Apart from populations, and some kilobytes."""
+    weight, delay = np.ones(shape), np.ones(shape)
+    if kind != "dense":
+        matrix = sp.csr_array(weight if kind == "sparse" else shape)
+        weight = {name: getattr(matrix, name) for name in ("indptr", "indices", "data")}
+        delay = np.ones(matrix.nnz)
+    populations = [population("in", shape[1], "input"), population("out", shape[0], "LIF")]
+    connected = {"pre": "in", "post": "out", "weight": weight, "delay": delay}
+    counted, taken = counted_and_taken(populations, [connected])
+    assert counted - counted_and_taken(populations)[0] >= taken - 20_000
+
+
 def small():
     return network_of([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 
