@@ -24,7 +24,6 @@ import math
 from flint import arb, ctx
 
 from eventsolve.certify.arithmetic import (
-    ONE,
     UNIT,
     ZERO,
     surely_at_most,
@@ -36,6 +35,8 @@ from eventsolve.certify.membrane import Listed, Membrane
 
 CLOSE = 1e-6
 """How close, relatively, a peak may come to the threshold before float64 is no longer asked."""
+CONVERGED = 2.0**-50
+"""How long, relatively, a step of Newton's method is that roundings make."""
 LATE = 2.0**-20
 BISECTIONS = 1100
 """Steps that bring any float64 bracket down to its last bit."""
@@ -88,11 +89,11 @@ def _root(excess: float, current: float, level: float, tau_mem: float, tau_syn: 
         v, i = _state(excess, current, s, tau_mem, tau_syn)
         low, high = (s, high) if v < level else (low, s)
         following = s - (v - level) * tau_mem / (i - v) if i > v else low
-        if not low < following < high:
-            following = 0.5 * (low + high)
-        if abs(following - s) <= 1e-16 * s or following in (low, high):
+        if abs(following - s) <= CONVERGED * s:
             return following
-        s = following
+        s = following if low < following < high else 0.5 * (low + high)
+        if s in (low, high):
+            return s
     return s
 
 
@@ -103,18 +104,14 @@ def _state(excess: float, current: float, s: float, tau_mem: float, tau_syn: flo
     return excess * math.exp(-x) + current * response, current * math.exp(-y)
 
 
-def peak_time(membrane: Membrane) -> arb | None:
-    """Return about when V has its only extremum, as an exact time; None if it has none."""
+def peak_time(membrane: Membrane) -> arb:
+    """Return about when V has its only extremum, as an exact time; nan if it has none."""
     rates = membrane.rates
     gap, tau_mem = rates.gap.mid(), rates.tau_mem.mid()
     current, excess = membrane.current.mid(), (membrane.voltage - membrane.leak).mid()
     divisor = (excess * gap + current / tau_mem).mid()
-    if divisor == 0:
-        return None
     s = ((current - excess) / divisor).mid()
     if gap != 0:
-        if (ONE + gap * s).mid() <= 0:
-            return None
         s = (gap * s).log1p() / gap
     return (membrane.origin + s).mid()
 
@@ -140,7 +137,7 @@ def crossing_time(membrane: Membrane, threshold: arb, high: arb) -> arb:
         float(membrane.rates.tau_mem),
         float(membrane.rates.tau_syn),
     )
-    time = (low + arb(ahead)).mid() if ahead < math.inf else ((low + high) / 2).mid()
+    time = (low + arb(ahead)).mid()
     step = (high - low).mid()
     for _ in range(2 * ctx.prec):
         if not low < time < high:
@@ -151,8 +148,7 @@ def crossing_time(membrane: Membrane, threshold: arb, high: arb) -> arb:
             return time
         low, high = (time, high) if gap < 0 else (low, time)
         slope, before = membrane.slope(time).mid(), step
-        if slope > 0:
-            step = (gap / slope).mid()
+        step = (gap / slope).mid()
         if not slope > 0 or abs(step) > abs(before) / 2 or not low < time - step < high:
             time, step = ((low + high) / 2).mid(), (high - low).mid()
         else:
@@ -198,7 +194,7 @@ def first_crossing(membrane: Membrane, last: Membrane, threshold: arb) -> arb | 
     ):
         return None  # (a)
     peak = peak_time(membrane)
-    if peak is None or not surely_less(peak, last.origin):
+    if not surely_less(peak, last.origin):
         latest = membrane.moved(latest_time(membrane, level))
         if surely_less(latest.origin, last.origin) and surely_less(latest.current, level):
             return first_crossing(membrane, latest, threshold)  # (b) from there on

@@ -197,6 +197,104 @@ def test_a_box_of_networks_whatever_is_guessed(spread):
     assert outcomes["crossing"] > 8
 
 
+# -- guesses are good ones -----------------------------------------------------------------------------------------
+
+
+def states(rng, n):
+    """Excess, current, level and time constants, of which many have a peak not far from the level."""
+    for _ in range(n):
+        level = float(rng.choice([rng.uniform(0.05, 3.0), rng.uniform(-2.0, 0.0), 0.0], p=[0.7, 0.2, 0.1]))
+        excess = level - float(rng.choice([1.0, 1e-3]) * rng.uniform())
+        current = float(rng.choice([rng.uniform(-8, 2), rng.uniform(0, 12) * max(level, 0.1)]))
+        yield excess, current, level, *TAU[rng.integers(len(TAU))]
+
+
+def test_float64_guesses_a_crossing_to_its_rounding_or_says_that_it_is_unclear():
+    rng, outcomes = np.random.default_rng(5), Counter()
+    for excess, current, level, *taus in states(rng, 300):
+        course = Course(*taus, 0.0, excess, current, level)
+        guess = crossing.crossing_ahead(excess, current, level, *taus)
+        top = course.extremum if course.extremum and current > 0 else MP.mpf(5)  # V is at rest by then
+        if np.isnan(guess):
+            height = course.at(course.extremum)
+            assert abs(height - course.threshold) <= 1.01e-6 * (abs(height) + abs(course.threshold))
+        elif guess == np.inf:
+            assert course.at(top) < level
+        else:
+            # what a few roundings of the terms of V make of the time
+            slope = (current * MP.exp(-guess / taus[1]) - level) / taus[0]
+            within = 8 * 2.0**-52 * ((abs(excess) + abs(current) + abs(level)) / slope + guess)
+            assert course.at(guess - within) < level < course.at(guess + within)
+            assert guess < top
+        outcomes["unclear" if np.isnan(guess) else "none" if guess == np.inf else level > 0] += 1
+    assert min(outcomes[kind] for kind in ("none", True, False)) > 20
+
+
+@pytest.mark.parametrize("taus", TAU)
+@pytest.mark.parametrize("level", [1.0, 1e-3])
+def test_float64_is_not_asked_about_a_peak_at_the_level(taus, level):
+    highest = Course(*taus, 0.0, 0.0, 1.0, level)
+    current = float(MP.mpf(level) / highest.at(highest.extremum))
+    for off, clear in ((0.0, False), (1e-7, False), (-1e-7, False), (1e-5, True), (-1e-5, True)):
+        guess = crossing.crossing_ahead(0.0, current * (1 + off), level, *taus)
+        assert np.isnan(guess) != clear
+        if clear:
+            assert (guess < np.inf) == (off > 0)
+
+
+def test_float64_is_not_asked_where_v_is_not_below_its_level_or_nothing_is_finite():
+    for numbers in (
+        (1.0, 3.0, 1.0),
+        (2.0, 3.0, 1.0),
+        (-np.inf, 3.0, 1.0),
+        (0.0, np.inf, 1.0),
+        (0.0, 3.0, np.inf),
+    ):
+        assert np.isnan(crossing.crossing_ahead(*numbers, 20e-3, 5e-3))
+
+
+def test_a_current_no_higher_than_the_level_reaches_none_above_the_leak():
+    """However close V and its peak are to it."""
+    for current in (1.0, 1.0 - 1e-9, 0.0, -1.0):
+        assert crossing.crossing_ahead(1.0 - 1e-9, current, 1.0, 20e-3, 5e-3) == np.inf
+
+
+def test_few_steps_lead_to_a_crossing():
+    """Newton's method doubles the digits; halving takes a step for each bit, 50 and 100."""
+    rng, n = np.random.default_rng(6), Counter()
+    float64 = mock.Mock(wraps=crossing._state)
+    with working_precision(BITS), mock.patch.object(crossing, "_state", float64):
+        for excess, current, level, *taus in states(rng, 200):
+            float64.reset_mock()
+            guess = crossing.crossing_ahead(excess, current, level, *taus)
+            if guess < np.inf:
+                n["float64"] = max(n["float64"], float64.call_count)
+                membrane = starting(map(ball, (*taus, 0.0, excess, current)), listed=False)
+                for start, ahead in (("from its guess", guess), ("from the middle", np.nan)):
+                    balls = mock.Mock(wraps=membrane, origin=membrane.origin, rates=membrane.rates)
+                    balls.configure_mock(
+                        voltage=membrane.voltage, leak=membrane.leak, current=membrane.current
+                    )
+                    with mock.patch.object(crossing, "crossing_ahead", return_value=ahead):
+                        time = crossing.crossing_time(balls, ball(level), ball(1.5 * guess))
+                    assert abs(float(time) - guess) <= 1e-8 * guess
+                    n[start] = max(n[start], balls.at.call_count)
+    assert n["float64"] <= 16
+    assert n["from its guess"] <= 3
+    assert n["from the middle"] <= 12
+
+
+def test_a_late_time_is_shortly_after_the_current_is_at_the_level():
+    with working_precision(BITS):
+        for current, level in ((3.0, 1.0), (3.0, 0.25), (0.5, 0.25), (1e-3, 1e-9), (1.0 + 1e-9, 1.0)):
+            membrane = starting(map(ball, (20e-3, 5e-3, 0.0, 0.0, current)), listed=False)
+            latest = crossing.latest_time(membrane, ball(level))
+            assert 1 - 1e-4 < float(membrane.at(latest)[1]) / level < 1
+        for level in (0.0, -1.0, 3.0, 4.0):
+            membrane = starting(map(ball, (20e-3, 5e-3, 0.0, 0.0, 3.0)), listed=False)
+            assert crossing.latest_time(membrane, ball(level)) == membrane.origin
+
+
 # -- the hypotheses of the lemma, one at a time --------------------------------------------------------------------
 
 
@@ -319,7 +417,10 @@ def test_one_network_that_is_too_flat_at_its_threshold_asks_for_more_digits_and_
         with pytest.raises(Undecided):
             interval(voltage, current, 0.1)
         found = interval(voltage, current, 0.1, listed=True)
-        assert_right(found, [Course(20e-3, 5e-3, 0.0, v, current, 1.0) for v in (-1e-6, 0.0, 1e-6)], 0.1)
+        courses = [Course(20e-3, 5e-3, 0.0, v, current, 1.0) for v in (-1e-6, 0.0, 1e-6)]
+        assert_right(found, courses, 0.1)
+        first, last = (next(courses[k].about(0.1)) for k in (2, 0))
+        assert 2 * float(found.rad()) < 3 * (last - first)
 
 
 def test_an_end_at_the_threshold_is_not_below_it():
