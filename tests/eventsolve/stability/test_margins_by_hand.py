@@ -148,3 +148,45 @@ def test_one_of_each_kind_population_and_sample_may_be_kept(solution, margins):
         for name, d in getattr(nearest, kind).items():
             every = getattr(margins, kind)[name]
             assert d.values.tolist() == every.values[every.offsets[:-1]].tolist()
+
+
+def test_a_silent_input_changes_no_margin_of_a_cycle():
+    """Not even where the cycle would have no source but itself, and its own spikes are all that arrives."""
+
+    def margins(*inputs):
+        net = es.Network()
+        net.add_population("n", 2, es.LIF(20 * MS, 5 * MS, t_ref=2 * MS, v_leak=[1.5, 1.2]))
+        net.connect("n", "n", [[0.1, 0.2], [0.3, 0.0]], delay=[[0.1 * MS, 0.2 * MS], [0.3 * MS, 0.0]])
+        for name in inputs:
+            net.add_input(name, 1)
+            net.connect(name, "n", np.zeros((2, 1)))
+        return es.margins(
+            es.solve(net, {name: es.SpikeTrains.from_lists([[[]]]) for name in inputs}, 60 * MS)
+        )
+
+    alone, beside = margins(), margins("in")
+    for kind in KINDS:
+        one, other = getattr(alone, kind)["n"], getattr(beside, kind)["n"]
+        assert one.values.size > 0
+        for name in ("values", "times", "neurons"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    gaps = alone.gap["n"]
+    own = (gaps.places == 0) & (gaps.neurons == 0) & (gaps.source_neurons == 0)
+    assert gaps.values[own].size == 0  # nothing is between a spike and its own arrival, which it causes
+
+
+def test_no_samples_have_no_margins():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 2, LIF)
+    net.connect("in", "n", [[9.0], [9.0]])
+    some, none = (
+        es.margins(es.solve(net, {"in": es.SpikeTrains.from_lists(lists, n_neurons=1)}, 40 * MS))
+        for lists in ([[[1 * MS]]], [])
+    )
+    for kind in KINDS:
+        one, other = getattr(none, kind)["n"], getattr(some, kind)["n"]
+        assert (one.n_samples, one.values.size, one.offsets.tolist()) == (0, 0, [0])
+        for name in ("values", "times", "neurons", "samples"):
+            assert getattr(one, name).dtype == getattr(other, name).dtype
+    assert none.gap["n"].sources.size == none.gap["n"].source_neurons.size == 0
