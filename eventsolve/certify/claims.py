@@ -92,7 +92,7 @@ class Judgement:
 def judge(
     box: Box,
     enclosed: Enclosed,
-    allowed: Sequence[float],
+    allowed: Tolerances,
     population: str,
     sample: int,
     times: Sequence[float],
@@ -100,15 +100,15 @@ def judge(
 ) -> Judgement:
     """Hold the spikes that are claimed of a population, in the order of SpikeTrains, against those that are proven.
 
-    Of a neuron for which something stays open only spikes before that are judged, and of any only those up to when its
-    sample was solved. A spike that comes within its
-    tolerance of t_end may be claimed or not.
+    Of a neuron for which something stays open only spikes before that are judged, by more than one then might be off,
+    and of any only those up to when its sample was solved. A spike that comes within its tolerance of t_end may be
+    claimed or not.
     """
     place = box.populations[population]
     proven: dict[int, list[int]] = {}
     for k in range(enclosed.n_given, len(enclosed.spikes)):
         cell = enclosed.spikes[k].cell
-        if place.start <= cell < place.stop:
+        if place.start <= cell < place.stop and k not in enclosed.doubtful:
             proven.setdefault(cell - place.start, []).append(k)
     claimed: dict[int, list[int]] = {}
     for q, neuron in enumerate(neurons):
@@ -117,9 +117,10 @@ def judge(
     refuted: list[Refutation] = []
     open_at_end: list[int] = []
     for neuron in sorted(proven.keys() | claimed.keys()):
-        known_until = enclosed.open.get(place.start + neuron, (math.inf, None))[0]
+        cell = place.start + neuron
+        known_until = enclosed.open.get(cell, (math.inf, None))[0] - allowed.open.get(cell, 0.0)
         mine, true = claimed.get(neuron, []), proven.get(neuron, [])
-        here = _Neuron(box, enclosed, allowed, population, sample, neuron, known_until)
+        here = _Neuron(box, enclosed, allowed.spikes, population, sample, neuron, known_until)
         for q, k in here.pairs(mine, true, times):
             matched[q] = k
         refuted.extend(here.first_error(mine, true, times, matched))
@@ -223,12 +224,33 @@ class _Errors:
     current_error: float = 0.0
 
 
-def tolerances(box: Box, sample: int, enclosed: Enclosed) -> list[float]:
-    """Return how far each spike's time may be off, in seconds, in the order of ``enclosed.spikes``."""
+class Tolerances(NamedTuple):
+    """How far times may be off, in seconds: of ``Enclosed.spikes``, and of one as a cell begins to be open."""
+
+    spikes: list[float]
+    open: dict[int, float]
+
+
+def tolerances(box: Box, sample: int, enclosed: Enclosed) -> Tolerances:
+    """Return how far the time of each spike may be off, and of one that an open cell might make."""
     p = {name: numbers.middle.tolist() for name, numbers in box.parameters.items()}
     weight, delta = box.synapses.weight.middle.tolist(), box.synapses.delta.tolist()
     cells: dict[int, _Errors] = {}
     found = [0.0] * len(enclosed.spikes)
+
+    def rounding_of(c: int, cell: _Errors) -> float:
+        size: float = cell.voltage_size + abs(p["v_leak"][c]) + abs(p["v_threshold"][c])
+        return ERROR * size
+
+    def crossing_error(c: int, cell: _Errors) -> float:
+        return _crossing_error(
+            cell.voltage_error + rounding_of(c, cell),
+            cell.current + p["v_leak"][c] - p["v_threshold"][c],
+            cell.current,
+            p["tau_mem"][c],
+            p["tau_syn"][c],
+        )
+
     for event in enclosed.history:
         c, time = event.cell, event.moment.key
         cell = cells.get(c)
@@ -236,7 +258,7 @@ def tolerances(box: Box, sample: int, enclosed: Enclosed) -> list[float]:
             cell = cells[c] = _begin(box, sample, c)
         tau_mem, tau_syn = p["tau_mem"][c], p["tau_syn"][c]
         _advance(cell, time, tau_mem, tau_syn)
-        rounding = ERROR * (cell.voltage_size + abs(p["v_leak"][c]) + abs(p["v_threshold"][c]))
+        rounding = rounding_of(c, cell)
         if event.synapse >= 0:
             w = abs(weight[event.synapse])
             moved = w * (found[event.spike] + ERROR * time)
@@ -249,16 +271,7 @@ def tolerances(box: Box, sample: int, enclosed: Enclosed) -> list[float]:
                 cell.current_error += ERROR * cell.current_size + moved / tau_syn
             continue
         trigger = enclosed.spikes[event.spike].trigger
-        if trigger >= 0:
-            error = found[enclosed.history[trigger].spike]
-        else:
-            error = _crossing_error(
-                cell.voltage_error + rounding,
-                cell.current + p["v_leak"][c] - p["v_threshold"][c],
-                cell.current,
-                tau_mem,
-                tau_syn,
-            )
+        error = found[enclosed.history[trigger].spike] if trigger >= 0 else crossing_error(c, cell)
         error += ERROR * time
         found[event.spike] = error
         cell.free_at = time + p["t_ref"][c]
@@ -268,7 +281,12 @@ def tolerances(box: Box, sample: int, enclosed: Enclosed) -> list[float]:
             continue
         cell.voltage_size = abs(p["v_reset"][c] - p["v_leak"][c])
         cell.voltage_error = error * abs(cell.current + p["v_leak"][c] - p["v_reset"][c]) / tau_mem
-    return found
+    at_open = {}
+    for c, (time, _) in enclosed.open.items():
+        cell = cells.get(c) or _begin(box, sample, c)
+        _advance(cell, time, p["tau_mem"][c], p["tau_syn"][c])
+        at_open[c] = crossing_error(c, cell) + ERROR * time
+    return Tolerances(found, at_open)
 
 
 def _begin(box: Box, sample: int, cell: int) -> _Errors:

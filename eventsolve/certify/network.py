@@ -117,6 +117,8 @@ class Enclosed:
         Of all cells; those of one cell in their order.
     open : mapping of int to (float, Unproven)
         Cells of which not everything is proven: the time in seconds up to which it is, and why.
+    doubtful : set of int
+        Spikes of such cells that came before it turned out that something earlier is open, which may prevent them.
     intervals : int
         How many intervals between events were decided.
     """
@@ -126,6 +128,7 @@ class Enclosed:
     n_given: int
     history: list[Event]
     open: dict[int, tuple[float, Unproven]]
+    doubtful: set[int]
     intervals: int
 
 
@@ -225,6 +228,7 @@ class _Run:
         self.spikes: list[Spike] = []
         self.history: list[Event] = []
         self.open: dict[int, tuple[float, Unproven]] = {}
+        self.doubtful: set[int] = set()
         self.closed: set[int] = set()
         self.deliveries: list[tuple[float, float, int, Turn, int, int, EventTime, Bundle, bool]] = []
         self.serial = itertools.count()
@@ -327,16 +331,17 @@ class _Run:
         for cell in self.cells.values():
             self._look_ahead(cell)
         n_spikes = -1
-        while n_spikes < len(
-            self.spikes
-        ):  # a spike that the queue of crossings has overlooked is found at the end
+        # a spike that the queue of crossings has overlooked is found at the end, and so is a cell that stays open
+        while n_spikes < len(self.spikes) or self.deliveries:
             self._work_through()
             n_spikes = len(self.spikes)
             for cell in self.cells.values():
                 if cell.number not in self.closed and order(self.horizon, cell.last) == 1:
                     self._guarded(cell, self.horizon, cell.settle, self.horizon)
         intervals = sum(cell.intervals for cell in self.cells.values())
-        return Enclosed(self.bits, self.spikes, self.n_given, self.history, self.open, intervals)
+        return Enclosed(
+            self.bits, self.spikes, self.n_given, self.history, self.open, self.doubtful, intervals
+        )
 
     def _work_through(self) -> None:
         deliveries, crossings = self.deliveries, self.crossings
@@ -368,7 +373,7 @@ class _Run:
             return
         if cell.number in self.closed:
             if cell.number not in self.open and order(moment, self.t_end) != 1:
-                self._leave(cell, Unproven(cell.number, moment.key, Question.TIE, 0.0))
+                self._leave(cell, Unproven(cell.number, moment.key, Question.TIE, 0.0), moment)
             return
         self.arriving = arriving
         self._guarded(cell, moment, cell.receive, moment, target.weight, target.delta)
@@ -423,7 +428,7 @@ class _Run:
             if order(moment, self.t_end) == 1 and self._is_settled(cell):
                 self.closed.add(cell.number)
             else:
-                self._leave(cell, why)
+                self._leave(cell, why, moment)
 
     def _is_settled(self, cell: Cell) -> bool:
         """Say whether a cell is proven up to t_end, given that nothing else arrives until then."""
@@ -435,24 +440,42 @@ class _Run:
             return False
         return True
 
-    def _leave(self, cell: Cell, why: Unproven) -> None:
-        """Go on without a cell and let its targets know, or raise why."""
+    def _leave(self, cell: Cell, why: Unproven, moment: EventTime) -> None:
+        """Go on without a cell of which something is open at a moment and let its targets know, or raise why.
+
+        It is proven up to its last event; where the moment may come first, up to that and to what it may come before.
+        """
         if not self.allow_undecided:
             raise why
+        since = cell.last
+        if order(moment, cell.last) != 1:
+            doubtful = [
+                k
+                for k, spike in enumerate(self.spikes)
+                if spike.cell == cell.number and order(spike.moment, moment) != -1
+            ]
+            since = min(
+                [moment, *(self.spikes[k].moment for k in doubtful)], key=lambda m: float(m.ball.lower())
+            )
+            self.doubtful.update(doubtful)
         self.closed.add(cell.number)
-        self.open[cell.number] = (float(cell.last.ball.lower()), why)
+        self.open[cell.number] = (float(since.ball.lower()), self.open.get(cell.number, (0.0, why))[1])
         source = self.box.n_channels + cell.number
-        self._deliver_later(cell.last, self.wiring.bundles.get(source, []), source, lost=True)
+        self._deliver_later(since, self.wiring.bundles.get(source, []), source, lost=True)
 
     def _reach(self, target: Target, moment: EventTime) -> None:
         """Go on without a cell that a lost one may reach from a moment on."""
         cell = self.cells.get(target.cell)
-        if cell is None or cell.number in self.closed or surely_zero(target.weight):
+        if cell is None or surely_zero(target.weight):
             return
-        if order(moment, cell.last) == 1:
+        if cell.number not in self.closed and order(moment, cell.last) == 1:
             self._guarded(cell, moment, cell.settle, moment)
-        if cell.number not in self.closed:
-            self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE, 0.0))
+        if cell.number in self.open:
+            reached = float(moment.ball.lower()) < self.open[cell.number][0]
+        else:
+            reached = cell.number not in self.closed or order(moment, self.t_end) != 1
+        if reached:
+            self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE, 0.0), moment)
 
 
 def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, EventTime, EventTime]:

@@ -40,6 +40,7 @@ from eventsolve.certify.claims import (
     Claims,
     Refutation,
     SampleGradient,
+    Tolerances,
     by_sample,
     judge,
     sample_gradient,
@@ -182,7 +183,11 @@ def prove(
     box = wiring.box
     n_claimed = sum(len(times) for times, _ in claimed.values())
     enclosed = enclosed_to(wiring, sample, digits, MANY * n_claimed + MOST_SPIKES)
-    allowed = tolerances(box, sample, enclosed) if tolerance is None else [tolerance] * len(enclosed.spikes)
+    allowed = (
+        tolerances(box, sample, enclosed)
+        if tolerance is None
+        else Tolerances([tolerance] * len(enclosed.spikes), dict.fromkeys(enclosed.open, tolerance))
+    )
     open_questions = open_questions_of(box, sample, enclosed)
     with working_precision(enclosed.bits):
         judgements = {
@@ -230,7 +235,7 @@ def prove(
                 for name, found in balls_of.items()
             },
             {
-                name: np.array([math.nan if k < 0 else allowed[k] for k in places])
+                name: np.array([math.nan if k < 0 else allowed.spikes[k] for k in places])
                 for name, places in matched.items()
             },
             tuple(open_questions),

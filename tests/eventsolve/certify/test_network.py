@@ -1,9 +1,15 @@
 """What follows for the others where something is not decided or not exact: a neuron, a delay, a weight, a start."""
 
+import itertools
+import math
+from unittest import mock
+
 import numpy as np
 import pytest
 
 import eventsolve as es
+from eventsolve.certify import network
+from eventsolve.certify.crossing import crossing_ahead
 
 PAIR = "two events come too close to tell their order"
 LOST = "spikes that may reach it are not decided"
@@ -81,6 +87,91 @@ class TestDoubtfulSource:
             certificate = es.certify(solution, spikes=self.claim(*times))
             assert not certificate.proven
             assert [r.kind for r in certificate.refuted] == ([] if kind is None else [kind])
+
+
+PEAK = 20e-3 * 5e-3 / 15e-3 * math.log(4.0)
+"""When V of a neuron at rest, with time constants of 20 and 5 ms, is largest after an arrival, in seconds."""
+HIGHEST = (math.exp(-PEAK / 20e-3) - math.exp(-PEAK / 5e-3)) / 3
+"""How large, for a weight of 1."""
+
+
+class TestUndecidedFirst:
+    """Where a spike that may be there stays open, so do those that it would prevent, though they were found first."""
+
+    def network(self, above, *, back):
+        """A neuron whose peak is about at the threshold, one that it inhibits and that would spike 1 ms later; another.
+
+        The last hears the second, 1 ms later; with ``back`` the first does, too.
+        """
+        net = es.Network()
+        net.add_input("in", 1)
+        for name in ("grazing", "inhibited", "behind"):
+            net.add_population(name, 1, es.LIF(20e-3, 5e-3))
+        net.connect("in", "grazing", [[(1 + above) / HIGHEST]])
+        net.connect("in", "inhibited", [[1.03 / HIGHEST]], delay=3e-3)
+        net.connect("grazing", "inhibited", [[-20.0]])
+        net.connect("inhibited", "behind", [[30.0]], delay=1e-3)
+        if back:
+            net.connect("inhibited", "grazing", [[0.1]], delay=5e-3)
+        return net
+
+    @pytest.mark.parametrize("back", [False, True])
+    @pytest.mark.parametrize("above", [1e-4, -1e-4])
+    def test_what_an_undecided_spike_might_prevent_is_neither_missed_nor_proven(self, above, back):
+        solution = es.solve(self.network(above, back=back), trains([0.0]), 40e-3)
+        n_spikes = {name: solution.spikes[name].n_spikes for name in ("grazing", "inhibited", "behind")}
+        assert n_spikes["grazing"] == (above > 0)
+        assert n_spikes["inhibited"] == (above < 0)
+        assert (n_spikes["behind"] > 0) == (above < 0)
+        assert es.certify(solution).proven
+        certificate = es.certify(solution, radii={"weight": {("in", "grazing"): 2e-3}})
+        assert certificate.refuted == ()
+        assert {question.population for question in certificate.undecided} == set(n_spikes)
+        for name in n_spikes:
+            _, radius = certificate.spike_times[name]
+            assert np.isinf(radius).all()
+
+    def test_what_is_claimed_before_all_that_is_open_is_refuted(self):
+        solution = es.solve(self.network(-1e-4, back=False), trains([1e-3]), 40e-3)
+        claim = {"inhibited": es.SpikeTrains.from_lists([[[0.5e-3]]])}
+        certificate = es.certify(solution, radii={"weight": {("in", "grazing"): 2e-3}}, spikes=claim)
+        assert [r.kind for r in certificate.refuted] == ["extra"]
+
+    @pytest.mark.parametrize("ulps", range(-4, 5))
+    def test_spikes_of_a_pair_that_is_undecided_are_not_refuted_whichever_is_looked_at_first(self, ulps):
+        solution, off = undecided_pair(), itertools.cycle([0, ulps])
+
+        def guess(*numbers):
+            return crossing_ahead(*numbers) * (1 + next(off) * 2.0**-52)
+
+        with mock.patch.object(network, "crossing_ahead", guess):
+            certificate = es.certify(solution)
+        assert certificate.refuted == ()
+        assert any(PAIR in question.why for question in certificate.undecided)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_no_right_claim_is_refuted_in_whatever_order_spikes_are_looked_for(self, seed):
+        random = np.random.default_rng(seed)
+        net = es.Network()
+        net.add_input("in", 3)
+        net.add_population("n", 4, es.LIF(20e-3, 5e-3, t_ref=random.choice([0.0, 2e-3])))
+        net.connect("in", "n", random.uniform(0.0, 8.0, (4, 3)))
+        net.connect(
+            "n", "n", random.uniform(-5.0, 2.0, (4, 4)), delay=random.choice([0.0, 1e-3, 3e-3], (4, 4))
+        )
+        inputs = {"in": es.SpikeTrains.from_dense(random.uniform(0, 20e-3, (1, 3, 3)))}
+        solution = es.solve(net, inputs, 30e-3)
+        assert solution.spikes["n"].n_spikes > 4
+        factors = [0.5, 0.9, 1.0, 1.1, 2.0, np.inf]
+
+        def guess(*numbers):
+            return crossing_ahead(*numbers) * random.choice(factors)
+
+        with mock.patch.object(network, "crossing_ahead", guess):
+            certificate = es.certify(solution)
+        assert certificate.refuted == ()
+        (middle, radius), times = certificate.spike_times["n"], solution.spikes["n"].times
+        np.testing.assert_allclose(middle[np.isfinite(radius)], times[np.isfinite(radius)], rtol=1e-12)
 
 
 class TestStoredState:
