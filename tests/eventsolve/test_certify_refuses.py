@@ -496,7 +496,7 @@ def test_complex_gradients_are_refused_not_cut_to_their_real_part(stored):
     solution, cotangents, _ = stored
     grads = es.vjp(solution, cotangents)
     weight = {key: w + 1e-3j for key, w in grads.weight.items()}
-    with pytest.raises(ValueError, match=r"claimed_gradients\.weight\[.*must be numbers"):
+    with pytest.raises(ValueError, match=r"weight\[.*must be numbers"):
         es.certify(solution, gradients=cotangents, claimed_gradients=replace(grads, weight=weight))
 
 
