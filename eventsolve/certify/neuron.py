@@ -102,7 +102,6 @@ class Cell:
         self.held, self.release, self.voltage = held, release, voltage
         self.last = start
         self.last_spike: EventTime | None = None
-        self.known = False  # whether the next crossing is, which is then ``crossing``, if nothing arrives
         self.crossing: arb | None = None
         self.intervals = 0
         self.simultaneous: Simultaneous | None = None
@@ -125,8 +124,7 @@ class Cell:
             end = until.ball.lower()
             last = free.moved(end)
             found = self._next_crossing(free, last)
-            side = 1 if found is None else order_of_balls(found, until.ball)
-            if found is None or side == 1:
+            if found is None or (side := order_of_balls(found, until.ball)) == 1:
                 self.membrane = last
                 return
             if side != -1:
@@ -232,7 +230,7 @@ class Cell:
         if simultaneous is None or side == 1:
             joined = alone
         else:
-            if simultaneous.before is not None and side != 0 and order(moment, simultaneous.before) != 1:
+            if simultaneous.before is not None and order(moment, simultaneous.before) != 1:
                 raise self._unproven(moment, Question.TIE, undecided(moment.ball, simultaneous.before.ball))
             membrane = (
                 simultaneous.membrane.moved(low)
@@ -243,10 +241,10 @@ class Cell:
             joined = Simultaneous(
                 simultaneous.before, membrane, low, high, simultaneous.rise + rise, simultaneous.lift + lift
             )
-        if side is None or side == -1:
-            self.last = vague(low.union(high))
-        elif side == 1:
+        if side == 1:
             self.last = moment
+        elif side != 0:
+            self.last = vague(low.union(high))
         self.simultaneous, self.known = joined, False
         self._bound(alone if side == 0 else joined, moment)
 
@@ -262,7 +260,8 @@ class Cell:
 
     def _set_free(self) -> Membrane:
         free = self.membrane = self.held.released(self.release.ball, self.voltage)
-        self.last, self.known = self.release, False
+        self.last = self.release
+        self.known = False  # whether the next crossing is, which is then ``crossing``, if nothing arrives
         return free
 
     def _spike(self, free: Membrane, moment: EventTime, voltage: arb, *, triggered: bool) -> None:

@@ -154,6 +154,7 @@ def assert_open(cell, arrivals, question=Question.TIE):
     with pytest.raises(Unproven) as why:
         cell.receive(last[0], ball(last[1]), last[2])
     assert why.value.question is question
+    return why.value
 
 
 @pytest.mark.usefixtures("precision")
@@ -161,7 +162,7 @@ class TestSettle:
     def test_a_neuron_is_settled_up_to_where_a_time_may_be_first(self):
         cell, spikes = neuron(current=8.0)
         crossing = cell.next_spike(at_time(0.1)).key
-        for low, high, n in ((1e-6, 3e-6, 1), (-3e-6, -1e-6, 0), (-1e-6, 1e-6, 0)):
+        for low, high, n in ((1e-6, 3e-6, 1), (-3e-6, -1e-6, 0), (-1e-6, 1e-6, 0), (-1e-6, 3e-6, 0)):
             cell, spikes = neuron(current=8.0)
             cell.settle(between(crossing + low, crossing + high))
             assert [moment.key for moment, _ in spikes] == [crossing] * n
@@ -190,6 +191,34 @@ class TestSettle:
         now = 8.0 * math.exp(-2 / 5)
         assert course(first.key - 2 * MS, [], voltage=0.9, current=now) == pytest.approx(1.0, abs=1e-12)
 
+    def test_v_is_free_from_its_release_on_whatever_it_would_have_been_before(self):
+        """V falls from its release on, and if it had been free, it would have crossed 1 before, downwards."""
+        numbers = {"voltage": 0.99, "current": 0.5}
+        assert course(-2 * MS, [], **numbers) > 1
+        cell, spikes = neuron(voltage=0.99, current=0.5 * math.exp(2 / 5), free_at=2 * MS)
+        cell.receive(at_time(2 * MS), ball(-0.3), True)  # a jump just as V is released counts
+        assert spikes == []
+        assert float(cell.membrane.voltage) == pytest.approx(0.69, abs=1e-13)
+
+    def test_only_a_spike_that_surely_comes_before_a_time_is_the_next(self):
+        assert neuron(current=1.0)[0].next_spike(at_time(0.1)) is None
+        known, _ = neuron(current=8.0)
+        crossing = known.next_spike(at_time(0.1)).key
+        for cell in (neuron(current=8.0)[0], known):
+            assert cell.next_spike(at_time(crossing - 1e-6)) is None
+            assert cell.next_spike(between(crossing - 1e-6, crossing + 1e-6)) is None
+            assert cell.next_spike(between(crossing + 1e-6, crossing + 2e-6)).key == crossing
+
+    def test_intervals_in_which_a_crossing_is_looked_for_are_counted(self):
+        cell, _ = neuron(current=8.0)
+        assert cell.intervals == 0
+        for _ in range(2):
+            cell.next_spike(at_time(0.1))
+            assert cell.intervals == 1
+        cell.receive(at_time(1 * MS), ball(-1.0), False)
+        cell.settle(at_time(2 * MS))
+        assert cell.intervals == 2
+
     def test_what_is_known_of_the_next_crossing_is_forgotten_when_something_arrives(self):
         cell, _ = neuron(current=8.0)
         early = cell.next_spike(at_time(0.1))
@@ -202,9 +231,10 @@ class TestSettle:
 @pytest.mark.usefixtures("precision")
 class TestOrder:
     def test_what_may_come_before_a_spike_is_refused(self):
-        cell, _ = neuron(current=8.0)
+        cell, spikes = neuron(current=8.0)
         spike = cell.next_spike(at_time(0.1))
         cell.spike(spike)
+        assert spikes == [(spike, False)]
         for low, high in ((-2, -1), (-1, 1)):
             with pytest.raises(Unproven):
                 cell.receive(between(spike.key + low * 1e-6, spike.key + high * 1e-6), ball(0.1), False)
@@ -322,16 +352,30 @@ class TestJumps:
 
     def test_a_second_spike_at_one_time_is_open(self):
         cell, spikes = neuron(voltage=0.5)
+        cell.receive(at_time(0.5 * MS), ball(1.5), True)
         cell.receive(at_time(1 * MS), ball(1.5), True)
-        assert len(spikes) == 1
+        assert len(spikes) == 2
         assert_open(cell, [(at_time(1 * MS), 1.5, True)], Question.REPEATED)
+
+    def test_jumps_at_one_moment_come_in_their_order(self):
+        cell, spikes = neuron(voltage=0.8)
+        moment = between(1 * MS, 2 * MS)
+        for weight in (-0.5, 0.4):
+            cell.receive(moment, ball(weight), True)
+        assert spikes == []
+        for low, high in ((1 * MS, 2 * MS), (1.1 * MS, 1.9 * MS)):
+            cell.settle(at_time(3 * MS))
+            v = course(
+                3 * MS, [(at, w, True) for at, w in zip((low, high), (0.0, -0.1), strict=True)], voltage=0.8
+            )
+            assert cell.membrane.voltage.contains(arb(v, 1e-13))
 
     def test_a_jump_from_which_v_is_not_lowered_below_the_threshold_is_open(self):
         cell, _ = neuron(voltage=0.5, reset=0.25, subtracts=True)
         cell.receive(at_time(0.0), ball(1.0), True)
         assert cell.voltage.contains(0.75)
         cell, _ = neuron(voltage=0.5, reset=0.25, subtracts=True)
-        assert_open(cell, [(at_time(0.0), 1.25, True)], Question.REPEATED)
+        assert assert_open(cell, [(at_time(0.0), 1.25, True)], Question.REPEATED).width == 0
         cell, _ = neuron(voltage=0.5, reset=0.25, subtracts=True)
         with pytest.raises(Unproven) as why:  # from some it is, from others not
             cell.receive(at_time(0.0), arb(1.2499, 1e-3), True)
@@ -353,6 +397,21 @@ CROWDS = {
         {"voltage": 0.7, "leak": 0.7},
         [((0.1, 5.0), -2.0, False), ((1.0, 1.0), 1.0, False), ((1.5, 1.5), 2.5, False)],
         [(5.0 * MS, -2.0, False), (1.0 * MS, 1.0, False), (1.5 * MS, 2.5, False)],
+    ),
+    "a third that comes after the first, but not after the second": (
+        {"voltage": 0.7, "leak": 0.7},
+        [((1.0, 1.2), 0.1, False), ((0.5, 5.0), -2.0, False), ((2.0, 2.0), 3.5, False)],
+        [(5.0 * MS, -2.0, False), (1.0 * MS, 0.1, False), (2.0 * MS, 3.5, False)],
+    ),
+    "a third between the earliest of the second and the first": (
+        {"voltage": 0.7, "leak": 0.7, "tau_syn": 80 * MS},
+        [((3.0, 4.0), 0.001, False), ((0.1, 3.5), 1.4, False), ((2.0, 2.0), 1.2, False)],
+        [(3.0 * MS, 0.001, False), (0.1 * MS, 1.4, False), (2.0 * MS, 1.2, False)],
+    ),
+    "a second that surely comes before the first": (
+        {"voltage": 0.6, "tau_syn": 20 * MS + 1e-9},
+        [((3.0, 6.0), 0.1, False), ((1.0, 2.0), 6.5, False)],
+        [(3.0 * MS, 0.1, False), (1.0 * MS, 6.5, False)],
     ),
     "a current of before that is negative, and decays": (
         {"voltage": 0.9, "leak": 1.3, "current": -0.5, "tau_mem": 5 * MS, "tau_syn": 1 * MS},
