@@ -83,23 +83,26 @@ def box(given, name):
     return balls, ends
 
 
+ACTS = {
+    "the reset": ("tau_mem", "leak", "reset", "release"),
+    "a current of before": ("tau_mem", "tau_syn", "release", "earlier"),
+    "an arrival": ("tau_mem", "tau_syn", "time", "current"),
+    "a jump": ("tau_mem", "time", "jump"),
+    "the reset, and a current of before": ("release",),
+    "a jump, then an arrival": ("jump", "current"),
+    "the reset, and an arrival": ("tau_mem",),
+    "a current of before, and an arrival": ("tau_mem", "tau_syn"),
+    "a current of before, and a jump against it": ("tau_mem",),
+}
+"""The numbers that act in each of these ways."""
+
+
 def cases():
     """Every number with every way in which it acts."""
-    acts = {
-        "the reset": ("tau_mem", "leak", "reset", "release"),
-        "a current of before": ("tau_mem", "tau_syn", "release", "earlier"),
-        "an arrival": ("tau_mem", "tau_syn", "time", "current"),
-        "a jump": ("tau_mem", "time", "jump"),
-        "the reset, and a current of before": ("release",),
-        "a jump, then an arrival": ("jump", "current"),
-        "the reset, and an arrival": ("tau_mem",),
-        "a current of before, and an arrival": ("tau_mem", "tau_syn"),
-        "a current of before, and a jump against it": ("tau_mem",),
-    }
     return [
         pytest.param(NUMBERS | given, name, id=f"{name}-{source}")
         for source, given in SOURCES.items()
-        for name in acts[source]
+        for name in ACTS[source]
     ]
 
 
@@ -116,6 +119,22 @@ def test_a_box_is_enclosed_to_first_order(numbers, name, ratio):
         assert holds(current, i)
     reach = abs(values[1][0] - values[0][0]) / 2
     assert radius(voltage) <= reach * (1 + FLAT) + WIDE.mpf(2) ** (10 - BITS)
+
+
+@pytest.mark.parametrize("source", [source for source, names in ACTS.items() if len(names) > 1])
+@pytest.mark.parametrize("ratio", [11 / 4, 0.5])
+def test_two_numbers_at_once_reach_as_far_as_both(source, ratio):
+    numbers = NUMBERS | SOURCES[source] | {"tau_syn": NUMBERS["tau_mem"] / ratio}
+    for pair in itertools.combinations(ACTS[source], 2):
+        with working_precision(BITS):
+            balls = {k: arb(v, RELATIVE * abs(v)) if k in pair else ball(v) for k, v in numbers.items()}
+            voltage, current = membrane(balls, listed=True).at(ball(AT))
+            exact = {k: (exactly(b.mid()), exactly(b.rad())) for k, b in balls.items()}
+        for signs in itertools.product((-1, 1), repeat=2):
+            sides = dict(zip(pair, signs, strict=True))
+            v, i = truth({k: m + sides.get(k, 0) * r for k, (m, r) in exact.items()}, WIDE.mpf(AT))
+            assert holds(voltage, v)
+            assert holds(current, i)
 
 
 @pytest.mark.parametrize(("numbers", "name"), cases())
@@ -218,6 +237,7 @@ def test_all_numbers_of_a_box_at_once():
         slope = free.slope(ball(AT))
         held = free.held(arb(AT, 1e-6))
         assert held.listed
+        assert not membrane(balls, listed=False).held(arb(AT, 1e-6)).listed
         assert held.origin.is_exact()
         exact = {k: (exactly(b.mid()), exactly(b.rad())) for k, b in balls.items()}
     for signs in itertools.islice(itertools.product((-1, 1), repeat=len(exact)), 0, None, 37):
