@@ -108,7 +108,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_certify_boxes.py",
     ),
     "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
-    "eventsolve/kernels/queues.py": ("tests/eventsolve/test_queue_order.py",),
+    "eventsolve/kernels/queues.py": (
+        "tests/eventsolve/kernels/test_queues.py",
+        "tests/eventsolve/test_queue_order.py",
+    ),
     "eventsolve/kernels/recurrent.py": (
         "tests/eventsolve/kernels/test_event_loop.py",
         "tests/eventsolve/test_queue_order.py",
