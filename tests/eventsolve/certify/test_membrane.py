@@ -216,6 +216,7 @@ def test_a_state_that_is_folded_holds_what_came_at_a_time_that_is_a_ball(name, s
         spike = arb(AT, 1e-6)
         held = free.held(spike)
         assert held.origin.is_exact()
+        assert not held.listed
     for end in ends:
         v, i = truth(end, WIDE.mpf(AT))
         assert holds(voltage, v)
@@ -226,6 +227,28 @@ def test_a_state_that_is_folded_holds_what_came_at_a_time_that_is_a_ball(name, s
             -(WIDE.mpf(0.015) - WIDE.mpf(0.012)) / end["tau_syn"]
         )
         assert holds(later, decayed)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("the reset", ("leak", "reset")),
+        ("a current of before", ("tau_mem", "tau_syn")),
+        ("an arrival", ("tau_mem", "tau_syn")),
+    ],
+)
+def test_what_two_numbers_of_a_box_do_adds_up(source, names):
+    numbers = NUMBERS | SOURCES[source]
+    with working_precision(BITS):
+        balls = {k: arb(v, RELATIVE * abs(v)) if k in names else ball(v) for k, v in numbers.items()}
+        voltage, _ = membrane(balls, listed=True).at(ball(AT))
+    for signs in itertools.product((-1, 1), repeat=2):
+        moved = {
+            name: exactly(balls[name].mid()) + side * exactly(balls[name].rad())
+            for side, name in zip(signs, names, strict=True)
+        }
+        exact = {k: exactly(b.mid()) for k, b in balls.items()}
+        assert holds(voltage, truth(exact | moved, WIDE.mpf(AT))[0])
 
 
 def test_all_numbers_of_a_box_at_once():

@@ -366,6 +366,182 @@ def test_what_does_not_fit_is_refused(given, what):
         records.Record("x", **({"t_end": 1.0, "network": small()} | given))
 
 
+SILENT = {"in": es.SpikeTrains.from_lists([[[], []]])}
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"t_end": 0.0}, "t_end must be finite and > 0, or left out; got 0.0"),
+        ({"time_step": 0.0}, "time_step must be finite and > 0"),
+        ({"time_step": math.inf}, "time_step must be finite and > 0"),
+        ({"trials": 0}, "trials must be an integer >= 1 that divides 1 samples; got 0"),
+        ({"weights": {"later": {}}}, "weights has 'later', which is none of forward, backward, updated"),
+        ({"weights": {"forward": {("in", "a"): np.zeros((3, 2))}}}, r"weights, forward, has \('in', 'a'\)"),
+        (
+            {"weights": {"updated": {("in", "out"): np.zeros((2, 3))}}},
+            r"weights, updated, of \('in', 'out'\) must have shape \(3, 2\); got \(2, 3\)",
+        ),
+        ({"gradients": {"charge": {}}}, "gradients has 'charge', which is none of weight, delay"),
+        ({"gradients": {"weight": {"out": np.zeros(3)}}}, "gradient of weight has 'out'; there are"),
+        ({"gradients": {"tau_mem": {("in", "out"): np.zeros(3)}}}, "gradient of tau_mem has .*; there are"),
+        (
+            {
+                "inputs": SILENT,
+                "gradients": {"spike_times": {"in": np.zeros(0)}, "tau_mem": {"out": np.zeros(2)}},
+            },
+            r"tau_mem of 'out' must have shape \(3,\) with reduction 'mean'; got \(2,\)",
+        ),
+        (
+            {"reduction": "none", "gradients": {"weight": {("in", "out"): np.zeros((2, 3, 3))}}},
+            r"must have shape \(2, 3, 2\) with reduction 'none'; got \(2, 3, 3\)",
+        ),
+        ({"gradients": {"spike_times": {"out": np.zeros(0)}}}, "dL/dt of 'out' has no spikes beside it"),
+        (
+            {"inputs": SILENT, "arrivals": {"in": es.SpikeTrains.from_lists([[[], []]] * 2)}},
+            "arrivals of 'in' has 2 samples, where others have 1",
+        ),
+        ({"spikes": {"other": one(1.0)}}, r"spikes has 'other', which is not a population"),
+        ({"arrivals": {"in": one(1.0)}}, "arrivals of 'in' must be of 2 neurons; got 1"),
+        ({"inputs": {"out": es.SpikeTrains.from_lists([[[]] * 3])}}, "inputs has 'out', which is no input"),
+        (
+            {"traces": {"out": records.Trace(np.zeros(5), np.zeros((1, 4, 5)))}},
+            "voltage of 'out' must be of 3 neurons; got 4",
+        ),
+        (
+            {"traces": {"out": records.Trace(np.zeros(5), np.zeros((1, 3, 6)))}},
+            r"voltage of 'out' must have shape .* = \(1, n, 5\); got \(1, 3, 6\)",
+        ),
+        (
+            {"traces": {"out": records.Trace(np.zeros((1, 5)), np.zeros((1, 3, 5)))}},
+            "must be a vector of finite",
+        ),
+        (
+            {"traces": {"out": records.Trace(np.array([math.nan]), np.zeros((1, 3, 1)))}},
+            "must be a vector of finite numbers",
+        ),
+        (
+            {"traces": {"out": records.Trace(np.zeros(1), np.zeros((1, 3, 1)), slope=np.zeros((1, 3, 2)))}},
+            r"slope of 'out' must have the voltage's shape, \(1, 3, 1\); got \(1, 3, 2\)",
+        ),
+    ],
+)
+def test_a_part_that_does_not_fit_is_refused_by_name(given, what):
+    with pytest.raises(RecordError, match=what):
+        records.Record("x", **({"t_end": 1.0, "network": small()} | given))
+
+
+def test_the_size_of_the_batch_is_that_of_whatever_has_samples():
+    values, trace = np.ones(4), records.Trace(np.zeros(2), np.zeros((4, 3, 2)))
+    trains = {"out": es.SpikeTrains.from_lists([[[]] * 3] * 4)}
+    for given in (
+        *({name: trains} for name in ("inputs", "spikes", "arrivals")),
+        {"traces": {"out": trace}},
+        {"loss_values": values, "reduction": "none"},
+        {"gradients": {"weight": {("in", "out"): np.zeros((4, 3, 2))}}, "reduction": "none"},
+        {"gradients": {"tau_mem": {"out": np.zeros((4, 3))}}, "reduction": "none"},
+    ):
+        assert records.Record("x", **given).n_samples == 4
+    # of gradients over the batch, and of spikes in the whole batch, the first axis is another
+    for given in (
+        {"gradients": {"weight": {("in", "out"): np.zeros((4, 2))}}, "loss_values": np.ones(())},
+        {"gradients": {"delay": {}}, "reduction": "none"},
+    ):
+        assert records.Record("x", **given).n_samples == 1
+
+
+def test_gradients_of_sparse_projections_are_by_synapse_and_of_others_as_they_are():
+    weight, rows = sp.csr_array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), np.arange(6.0).reshape(3, 2)
+    by_synapse = rows[weight.toarray() != 0.0]
+    for like, reduction, given, found in (
+        (weight, "mean", rows, by_synapse),
+        (weight, "mean", by_synapse, by_synapse),
+        (weight, "mean", by_synapse.tolist(), by_synapse),
+        (weight, "none", np.stack([rows, 2 * rows]), np.stack([by_synapse, 2 * by_synapse])),
+        (
+            weight,
+            "none",
+            [sp.csr_array(rows), sp.csr_array(2 * rows)],
+            np.stack([by_synapse, 2 * by_synapse]),
+        ),
+        (weight, "none", np.stack([by_synapse] * 2), np.stack([by_synapse] * 2)),
+        (weight.toarray(), "mean", sp.csr_array(rows), rows),
+        (weight.toarray(), "mean", rows, rows),
+        (weight.toarray(), "none", [sp.csr_array(rows)] * 2, np.stack([rows] * 2)),
+    ):
+        net = es.Network()
+        net.add_input("in", 2)
+        net.add_population("out", 3, es.LIF(20 * MS, 5 * MS))
+        net.connect("in", "out", like)
+        record = records.Record(
+            "x", network=net, gradients={"weight": {("in", "out"): given}}, reduction=reduction
+        )
+        np.testing.assert_array_equal(record.weight["in", "out"], found)
+    for given in (sp.csr_array(rows), [sp.csr_array(rows), sp.csr_array(rows)]):
+        with pytest.raises(
+            RecordError, match=r"gradient of weight of \('in', 'out'\) is sparse; which synapses"
+        ):
+            records.Record("x", gradients={"weight": {("in", "out"): given}}, reduction="none")
+    for given in ([[1.0, 2.0]], [], rows):  # what is not sparse says itself what it is of
+        found = records.Record("x", gradients={"weight": {("in", "out"): given}}).weight["in", "out"]
+        np.testing.assert_array_equal(found, given)
+
+
+def test_a_problem_wants_the_network_the_inputs_and_the_end():
+    net, inputs = small(), SILENT
+    whole = records.Record("x", 1.0, inputs, network=net)
+    assert whole.problem().network is net
+    other = small()
+    assert whole.problem(other).network is other
+    referred = records.Record("x", 1.0, inputs, network=records.Reference("net.nir"))
+    assert referred.problem(net).network is net
+    for record, said in (
+        (referred, "the network of the record x is in 'net.nir'; give it"),
+        (records.Record("x", 1.0, inputs), "the network of the record x is nowhere; give it"),
+        (records.Record("x", 1.0, network=net), r"the record x has no spikes of the inputs \['in'\]"),
+        (records.Record("x", None, inputs, network=net), "does not say when the run ended, t_end"),
+    ):
+        with pytest.raises(RecordError, match=said):
+            record.problem()
+
+
+def test_a_record_shows_what_it_has_and_what_it_has_not():
+    def shown(record):
+        title, *rows = repr(record).splitlines()
+        return title, dict(row.split(maxsplit=1) for row in rows)
+
+    title, rows = shown(records.Record("bare"))
+    assert title == "Record(bare: 1 sample in continuous time)"
+    assert rows == dict.fromkeys(("network", "inputs", "spikes", "loss", "gradients"), "none")
+    title, rows = shown(
+        records.Record(
+            "mine",
+            0.25,
+            SILENT,
+            {"out": es.SpikeTrains.from_lists([[[0.1, 0.2], [], []]])},
+            small(),
+            es.losses.SilentHinge("out", level=1.5),
+            np.ones(()),
+            {"weight": {("in", "out"): np.zeros((3, 2))}, "delay": {}},
+            time_step=2 * MS,
+            traces={"out": records.Trace(np.zeros(1), np.zeros((1, 3, 1)))},
+            notes=["a note", "another"],
+            counters={"saturations": 3},
+        )
+    )
+    assert title == "Record(mine: 1 sample, 250 ms in steps of 2 ms)"
+    assert rows.pop("network").startswith("Network(")
+    assert rows.pop("loss") == "SilentHinge"
+    assert rows == {
+        "inputs": "in",
+        "spikes": "2 of out",
+        "gradients": "weight",
+        "traces": "out",
+        "counters": "3 saturations",
+        "notes": "a note another",
+    }
+
+
 def test_currents_are_of_projections_to_their_population():
     net = small()
     net.add_population("next", 3, es.LIF(20 * MS, 5 * MS))

@@ -314,6 +314,7 @@ def test_an_interrupt_keeps_the_samples_that_are_done(monkeypatch):
     np.testing.assert_array_equal(radius.looked_at, [True, False, False])
     assert [question is None for question in radius.undecided] == [False, True, True]
     np.testing.assert_array_equal(radius.certified[1:], 0)
+    assert "looked_at 1 of 3 samples" in " ".join(repr(radius).split())
 
 
 def test_an_order_of_two_equal_times_is_trusted_only_if_nothing_tells_them_apart():
@@ -409,6 +410,22 @@ def test_a_radius_leaves_networks_that_are_networks():
         assert most / 4 <= radius < most, name
 
 
+@pytest.mark.parametrize(("v_reset", "v_initial"), [(0.5, 0.0), (0.0, 0.25), (-1.0, -0.5), (0.5, 0.75)])
+def test_a_threshold_may_move_down_to_where_v_begins_and_is_reset_to(v_reset, v_initial):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_reset=v_reset, v_initial=v_initial, v_leak=-9.0))
+    net.connect("in", "n", [[0.0]])
+    silent = es.solve(net, {"in": es.SpikeTrains.from_lists([[[]]])}, 3e-3)
+    for name, most in (
+        ("v_threshold", 1.0 - max(v_reset, v_initial)),
+        ("v_reset", 1.0 - v_reset),
+        ("v_initial", 1.0 - v_initial),
+    ):
+        (radius,) = es.trust_radius(silent, name).certified
+        assert most / 4 <= radius < most, name
+
+
 def test_a_delay_may_grow_until_its_spike_is_after_the_end():
     spikes = silent_or_triggered(2.0)
     assert spikes.spikes["n"].times.tolist() == [2e-3]
@@ -456,3 +473,4 @@ def test_where_any_change_may_take_a_spike_away_nothing_is_certified():
     radius = es.trust_radius(rounded_behind_the_peak())
     assert radius.certified.tolist() == radius.first_order.tolist() == [0.0]
     assert radius.looked_at.all()
+    assert "looked_at" not in repr(radius)
