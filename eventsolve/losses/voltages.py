@@ -410,9 +410,9 @@ class MaxVoltageLoss(Frozen):
         voltage_samples = VoltageSamples(
             np.repeat(np.arange(n_samples), n),
             np.tile(np.arange(n), n_samples),
-            maxima.time.reshape(-1),
-            maxima.arrival.reshape(-1),
-            slope.reshape(-1),
+            maxima.time.ravel(),
+            maxima.arrival.ravel(),
+            slope.ravel(),
         )
         return Evaluation(values, voltages={self.population: voltage_samples})
 
@@ -523,7 +523,7 @@ class SampledVoltage(Frozen):
 
     def __post_init__(self) -> None:
         check_callable("function", self.function)
-        times = seconds_array("times", self.times).reshape(-1)
+        times = seconds_array("times", self.times).ravel()
         if not (np.isfinite(times).all() and (np.diff(times) > 0).all() and (times >= 0).all()):
             raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")
         times.setflags(write=False)

@@ -129,7 +129,9 @@ def test_a_hinge_is_of_silent_neurons_below_their_level_however_little():
     solution = es.solve(net, inputs, 40 * MS)
     peaks = np.array([3.0, 5.0]) / 6.349604207872798  # the weight whose response peaks at 1
     level = [peaks[0] + 0.01, peaks[1] - 0.01, 1.0]
-    value, grads = es.value_and_grad(solution, es.losses.SilentHinge("out", level))
+    loss = es.losses.SilentHinge("out", level)
+    assert loss.evaluate(solution).voltages["out"].neurons.tolist() == [0]  # and no other peak is read
+    value, grads = es.value_and_grad(solution, loss)
     assert value == pytest.approx(0.5 * 0.01**2, rel=1e-10, abs=0.0)
     found = grads.weight["in", "out"][:, 0]
     assert found[0] == pytest.approx(-0.01 / 6.349604207872798, rel=1e-9, abs=0.0)
