@@ -269,14 +269,15 @@ def test_few_steps_lead_to_a_crossing():
             guess = crossing.crossing_ahead(excess, current, level, *taus)
             if guess < np.inf:
                 n["float64"] = max(n["float64"], float64.call_count)
-                membrane = starting(map(ball, (*taus, 0.0, excess, current)), listed=False)
-                for start, ahead in (("from its guess", guess), ("from the middle", np.nan)):
+                membrane = starting(map(ball, (*taus, 0.25, excess + 0.25, current)), listed=False)
+                ahead = crossing.crossing_ahead
+                for start, about in (("from its guess", ahead), ("from the middle", lambda *_: np.nan)):
                     balls = mock.Mock(wraps=membrane, origin=membrane.origin, rates=membrane.rates)
                     balls.configure_mock(
                         voltage=membrane.voltage, leak=membrane.leak, current=membrane.current
                     )
-                    with mock.patch.object(crossing, "crossing_ahead", return_value=ahead):
-                        time = crossing.crossing_time(balls, ball(level), ball(1.5 * guess))
+                    with mock.patch.object(crossing, "crossing_ahead", about):
+                        time = crossing.crossing_time(balls, ball(level + 0.25), ball(1.5 * guess))
                     assert abs(float(time) - guess) <= 1e-8 * guess
                     n[start] = max(n[start], balls.at.call_count)
     assert n["float64"] <= 16
