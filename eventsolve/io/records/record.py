@@ -279,7 +279,7 @@ class Record(Frozen):
 def _array(quantity: str, place: Any, values: Any, per_sample: bool, projection: Projection | None) -> Reals:
     """Return a gradient as an array: of a sparse projection by synapse."""
     layout = None if projection is None else projection.weight
-    if isinstance(values, np.ndarray) and (values.ndim == 1 + per_sample or not sp.issparse(layout)):
+    if isinstance(values, np.ndarray) and not sp.issparse(layout):
         return values
     name = f"gradient of {quantity} of {place!r}"
     if sp.issparse(layout):
@@ -372,12 +372,12 @@ def check_fit(record: Record, network: Network) -> None:
                     f"weights, {when}, of {key!r} must have shape {_shape(network, key)}; got {values.shape}"
                 )
     for quantity, places in record.gradients.items():
+        if quantity == "spike_times":  # which are held against spikes
+            continue
         known: Mapping[Any, Any] = projections if quantity in SYNAPTIC else populations
         for place, values in places.items():
             if place not in known:
                 raise RecordError(f"gradient of {quantity} has {place!r}; there are {list(known)}")
-            if quantity == "spike_times":
-                continue
             shape = _shape(network, place)
             if values.shape != batch + shape:
                 raise RecordError(

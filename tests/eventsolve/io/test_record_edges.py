@@ -477,7 +477,7 @@ def test_gradients_of_sparse_projections_are_by_synapse_and_of_others_as_they_ar
             "x", network=net, gradients={"weight": {("in", "out"): given}}, reduction=reduction
         )
         np.testing.assert_array_equal(record.weight["in", "out"], found)
-    for given in (sp.csr_array(rows), [sp.csr_array(rows), sp.csr_array(rows)]):
+    for given in (sp.csr_array(rows), [sp.csr_array(rows), sp.csr_array(rows)], [sp.csr_array(rows), rows]):
         with pytest.raises(
             RecordError, match=r"gradient of weight of \('in', 'out'\) is sparse; which synapses"
         ):
@@ -510,6 +510,7 @@ def test_a_record_shows_what_it_has_and_what_it_has_not():
         title, *rows = repr(record).splitlines()
         return title, dict(row.split(maxsplit=1) for row in rows)
 
+    assert records.Record("bare").own_reset  # and its dL/dt are as the exact ones, if it has any
     title, rows = shown(records.Record("bare"))
     assert title == "Record(bare: 1 sample in continuous time)"
     assert rows == dict.fromkeys(("network", "inputs", "spikes", "loss", "gradients"), "none")
