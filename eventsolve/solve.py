@@ -55,7 +55,10 @@ class SpikeBudgetError(StoppedError):
 
 
 class RepeatedSpikeError(StoppedError):
-    """A neuron would spike twice at one time: its voltage is still, or to within float64 again, at its threshold."""
+    """A neuron would spike twice at one time: its voltage is still, or to within float64 again, at its threshold.
+
+    Two times that are one in float64, though their exact sums differ, are one time: a spike train has it once.
+    """
 
 
 def stopped_error(stop: Stop, problem: Problem) -> StoppedError:

@@ -72,7 +72,8 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Record:
     document, budget = document_in(path, max_bytes=max_bytes)
     with _named(path):
         told = document.get("format") if isinstance(document, dict) else None
-        if told != FORMAT and told in _formats():  # what is installed is searched for others alone
+        # what is installed is searched for others alone
+        if isinstance(told, str) and told != FORMAT and told in _formats():
             raise OtherRecord(told, document, budget)
         return record_of(document, budget)
 

@@ -338,6 +338,8 @@ def network(**changes):
     ("changes", "words"),
     [
         ({"format": "csv"}, "format must be 'eventsolve-record'; got 'csv'"),
+        ({"format": []}, "format must be 'eventsolve-record'; got \\[\\]"),
+        ({"format": {}}, "format must be 'eventsolve-record'; got {}$"),
         ({"version": 2}, "version must be 1"),
         ({"version": True}, "version must be 1"),
         ({"colour": "red"}, "the record has 'colour', which is none of format, version"),
