@@ -79,7 +79,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_certify_flow.py",
     ),
     "eventsolve/certify/crossing.py": (f"{CERTIFY}/test_crossing.py",),
-    "eventsolve/certify/neuron.py": (f"{CERTIFY}/test_neuron.py",),
+    "eventsolve/certify/neuron.py": (f"{CERTIFY}/test_neuron.py", "tests/eventsolve/test_certify.py"),
     "eventsolve/certify/network.py": (
         f"{CERTIFY}/test_network.py",
         f"{CERTIFY}/test_neuron.py",

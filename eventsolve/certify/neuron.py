@@ -230,7 +230,8 @@ class Cell:
         if simultaneous is None or side == 1:
             joined = alone
         else:
-            if simultaneous.before is not None and order(moment, simultaneous.before) != 1:
+            # what comes exactly at the last one's time is after what that is after, even where balls do not tell
+            if simultaneous.before is not None and side != 0 and order(moment, simultaneous.before) != 1:
                 raise self._unproven(moment, Question.TIE, undecided(moment.ball, simultaneous.before.ball))
             membrane = (
                 simultaneous.membrane.moved(low)
