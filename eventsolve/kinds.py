@@ -132,10 +132,7 @@ def _mapping(by_name: bool, kind: Taken | None) -> Taken:
             return given
         try:
             items = [kind(name, value) for value in values]
-        except (
-            TypeError,
-            ValueError,
-        ):  # again, as entries are given their names, which take longest, only here
+        except (TypeError, ValueError):  # again, by the names of entries, which take longest to make
             items = [kind(f"{name}[{key!r}]", value) for key, value in given.items()]
         same = all(map(operator.is_, items, values))
         return given if same else dict(zip(given, items, strict=True))

@@ -55,7 +55,7 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 from parso.python.tree import Keyword, Name
 
-from tests.shared.swapping import FORK, Mutant, Planting
+from tests.shared.swapping import FORK, Mutant, Planting, ended
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "build" / "mutants"
@@ -348,6 +348,7 @@ def copied(folder: Path) -> None:
 def run_here(module: str, output: int, plugins: tuple[object, ...] = ()) -> None:
     """Run the tests of a module in this process, which was forked for it, and end it with the status of pytest."""
     os.setsid()  # so that what they start ends with them
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.dup2(output, 1)
     os.dup2(output, 2)
     sys.dont_write_bytecode = True  # two mutants in one second would be one to Python
@@ -379,10 +380,11 @@ class Tests:
         with tempfile.TemporaryFile() as output:
             process = FORK.Process(target=run_here, args=(self.module, output.fileno()))
             process.start()
-            process.join(self.limit)
-            if process.is_alive():
-                os.killpg(process.pid, signal.SIGKILL)
-                process.join()
+            try:
+                process.join(self.limit)
+            finally:
+                if process.exitcode is None:
+                    ended(process)
             output.seek(0)
             return process.exitcode != 0, output.read().decode(errors="replace")
 
@@ -437,6 +439,7 @@ def judged_at_once(module: str, mutants: list[WorkItem]) -> Iterator[tuple[str, 
                 f"mutants of {module} cannot be planted:\n{output.read().decode()}"
             ) from None
         finally:
+            process.terminate()  # it ends what it has begun
             process.join()
 
 

@@ -86,6 +86,13 @@ def sharing(items: Sequence[pytest.Item]) -> dict[str, set[str]]:
     return found
 
 
+def ended(process: multiprocessing.process.BaseProcess) -> None:
+    """End a process that leads a group, and all in the group."""
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+
+
 class Planting:
     """The plugin of pytest that runs tests once, to see what they run, and then for each of the mutants."""
 
@@ -154,6 +161,7 @@ class Planting:
         here, there = FORK.Pipe(duplex=False)
 
         def observe() -> None:
+            os.setsid()
             self.testing, seconds = self._watched(), {}
             self.testing.start()
             for item, following in zip(session.items, [*session.items[1:], None], strict=True):
@@ -161,14 +169,18 @@ class Planting:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
                 seconds[item.nodeid] = time.monotonic() - begin
             self.testing.stop()
-            there.send((seconds, self.testing.get_data().contexts_by_lineno(self.path)))
-            os._exit(session.testsfailed)
+            contexts = self.testing.get_data().contexts_by_lineno(self.path)
+            there.send((seconds, contexts, session.testsfailed))
+            os._exit(0)
 
         process = FORK.Process(target=observe)
         process.start()
-        seconds, contexts = here.recv()
-        process.join()
-        assert process.exitcode == 0, "the tests do not pass without a mutant"
+        there.close()  # so that a crash is the end of what is received
+        try:
+            seconds, contexts, failed = here.recv()
+        finally:
+            ended(process)
+        assert not failed, "the tests do not pass without a mutant"
         shared = sharing(session.items)
         running: dict[int, set[str]] = {}
         for row, names in contexts.items():
@@ -213,6 +225,4 @@ class Planting:
         except EOFError:  # the process crashed
             return test
         finally:
-            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(process.pid, signal.SIGKILL)
-            process.join()
+            ended(process)

@@ -158,10 +158,9 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
     if found.accepted or declared == bases:
         return found
     other = _undeclared(evidence, bases)
-    if not other and found.verdict == "unexplained":
-        return replace(found, name=found.name + _nearer(evidence, bases, declared))
     if not other:
-        return found
+        near = _nearer(evidence, bases, declared) if found.verdict == "unexplained" else ""
+        return replace(found, name=found.name + near)
     name = f"another scheme than the record declares: {together(distinct(other, evidence.problem.network))}"
     if found.verdict != "unexplained":
         return replace(found, rivals=(*found.rivals, name))
