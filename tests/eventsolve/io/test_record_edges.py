@@ -144,6 +144,15 @@ def test_errors_of_no_spikes_are_none():
     assert evaluation.spike_times["out"].size == 0
 
 
+def test_errors_are_one_for_each_spike_of_a_population_that_has_spikes():
+    own = driven([1 * MS]).spikes["out"]
+    for n in (own.n_spikes - 1, own.n_spikes + 1):
+        with pytest.raises(ValueError, match=rf"errors\['out'\] must have shape \({own.n_spikes},\)"):
+            losses.GivenErrors({"out": own}, {"out": np.ones(n)})
+    with pytest.raises(ValueError, match=r"a key of errors must be one of \['out'\]; got 'hidden'"):
+        losses.GivenErrors({"out": own}, {"hidden": np.ones(own.n_spikes)})
+
+
 def test_labels_are_as_many_as_32_bits_tell_apart():
     def read(label):
         document = {"kind": "MaxVoltageCrossEntropy", "population": "out", "labels": [0, label]}
