@@ -269,6 +269,12 @@ def test_what_is_not_finite_fails_everything(bad):
     for limits in ({"max_error": 1e9}, {"min_cosine": -1.0}, {"max_error": 1e9, "min_cosine": -1.0}):
         assert broken_limits(result, **limits) == [f"dL/dw of hidden → out: {said}"]
     assert broken_limits(result) == []
+    both = {key: np.full_like(values, bad) for key, values in exact.weight.items()}
+    everywhere = broken_limits(compare(exact, model_of(exact, weight=both)), max_error=1e9)
+    assert [sentence.partition(": not finite in ")[0] for sentence in everywhere] == [
+        "dL/dw of hidden → out",
+        "dL/dw of in → hidden",
+    ]
     assert said in repr(result)
     worst = result.weight[SECOND].worst(1)[0]
     assert (worst.post, worst.pre) == (1, 2)
