@@ -253,7 +253,7 @@ def certified_radius(job: Job) -> tuple[int, float, OpenQuestion | None]:
     limit, smallest = _largest(job.box, job.pattern), _smallest(job.box, job.pattern)
     start = min(job.estimate if job.estimate < math.inf else 1.0, 0.5 * limit)
     good, bad, why = 0.0, math.inf, None
-    if not start > 0.0:
+    if not start > 0.0 or smallest > 0.5 * limit:
         return (
             job.sample,
             0.0,
@@ -274,7 +274,7 @@ def certified_radius(job: Job) -> tuple[int, float, OpenQuestion | None]:
                 return job.sample, 0.0, why
             radius = max(radius / STEP, least)
     while bad > CLOSE * good:
-        radius = math.sqrt(good * bad)
+        radius = math.sqrt(good) * math.sqrt(bad)  # whose product may be beyond float64
         question = _open_question(job, radius)
         if question is None:
             good = radius
@@ -338,7 +338,9 @@ def _smallest(box: Box, pattern: Pattern) -> float:
                 middle = box.parameters[name].middle[box.populations[key]]
             size = np.maximum(np.abs(middle), box.t_end if name in TIMES else 0.0)
             moved = (scale > 0.0) & (size > 0.0)
-            least.append(((size - np.nextafter(size, 0.0))[moved] / scale[moved]).min(initial=math.inf))
+            with np.errstate(over="ignore"):  # what hardly moves has no limit
+                spacings = (size - np.nextafter(size, 0.0))[moved] / scale[moved]
+            least.append(spacings.min(initial=math.inf))
     return 0.0 if min(least) == math.inf else float(min(least))
 
 

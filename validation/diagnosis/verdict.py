@@ -186,8 +186,9 @@ def _nearer(evidence: Evidence, bases: Sequence[forward.Base], declared: Sequenc
     if not evidence.spikes or 2 * near > said or not said:
         return ""
     other = distinct([base.scheme for base in bases if base.off == near], evidence.problem.network)
-    counts = f"{near} spikes differ where {said} do"
-    return f"; another scheme than the record declares is nearer ({counts}): {together(other)}"
+    counts = f"of all populations {near} spikes differ where {said} do"
+    so = f"is nearer ({counts})" if near else "has every recorded spike"
+    return f"; another scheme than the record declares {so}: {together(other)}"
 
 
 def _judged_by(

@@ -474,3 +474,32 @@ def test_where_any_change_may_take_a_spike_away_nothing_is_certified():
     assert radius.certified.tolist() == radius.first_order.tolist() == [0.0]
     assert radius.looked_at.all()
     assert "looked_at" not in repr(radius)
+
+
+@pytest.mark.parametrize("name", ["v_initial", "v_threshold"])
+def test_no_radius_is_certified_that_reaches_where_no_neuron_is(name):
+    """V begins at the number next to the threshold: the least change that float64 can express is none of a neuron."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_initial=np.nextafter(1.0, 0.0)))
+    net.connect("in", "n", [[0.0, 0.0]])
+    radius = es.trust_radius(es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], []]])}, 3e-3), name)
+    assert radius.certified[0] == 0
+    assert "no change that float64 can express" in str(radius)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_multiple_of_any_size_scales_the_radius():
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "n", [[9.0, 4.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], [2e-3]]])}, 20e-3)
+
+    def certified(multiple):
+        return es.trust_radius(solution, {"weight": {("in", "n"): multiple}}).certified[0]
+
+    one = certified(1.0)
+    for multiple in (1e300, 1e170, 1e-170, 1e-300):
+        assert 1 / trust.CLOSE <= certified(multiple) * multiple / one <= trust.CLOSE
+    assert certified(5e-324) > 1e307  # as far as float64 goes, where twice as far would be infinite
