@@ -14,7 +14,8 @@ one that has read libraries of others and nothing of this repository: so whateve
 Results are kept in build/mutants, one SQLite session of cosmic-ray for each module, and a run goes on where it was
 interrupted as long as the module and its tests are what they were. ``--sample`` draws some, of a few modules, and keeps
 nothing; neither does ``--chosen``, which plants those of tests/data/chosen_mutants.json instead: somebody who read a
-module as an adversary chose them.
+module as an adversary chose them. Nor does ``--again``, which plants those that survived an earlier run, by what that
+printed: so one sees, while tests are written, which are noticed now.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ CHOSEN = ROOT / "tests" / "data" / "chosen_mutants.json"
 COPIED = ("eventsolve", "validation", "tests", "pytest_eventsolve.py", "setup.cfg", "pyproject.toml")
 PATIENCE, MOMENT = 5.0, 10.0
 """How many times as long as without it, and how many seconds more, a mutant may take: then it counts as noticed."""
+SURVIVED = f"{TestOutcome.SURVIVED.value}: "
 FEW = 4
 """Modules from which a sample is drawn."""
 
@@ -410,10 +412,15 @@ class Tests:
         return judged(change, noticed, output)
 
 
+def told(change: Change) -> str:
+    """Return a mutant in one line."""
+    return f"{change.module}: {change.before}  ->  {change.after}"
+
+
 def judged(change: Change, noticed: bool, output: str = "") -> WorkResult:
     """Return what became of a mutant, and print it."""
     outcome = TestOutcome.KILLED if noticed else TestOutcome.SURVIVED
-    print(f"{outcome.value}: {change.module}: {change.before}  ->  {change.after}", flush=True)
+    print(f"{outcome.value}: {told(change)}", flush=True)
     return WorkResult(WorkerOutcome.NORMAL, output, outcome)
 
 
@@ -494,6 +501,22 @@ def run(modules: list[str], limit: int | None) -> dict[str, list[tuple[Change, W
     return found
 
 
+def again(modules: list[str], printed: str) -> dict[str, list[tuple[Change, WorkResult]]]:
+    """Run the mutants of modules that survived by what an earlier run printed."""
+    survived = {line.removeprefix(SURVIVED) for line in printed.splitlines() if line.startswith(SURVIVED)}
+    found = {}
+    for module in modules:
+        source = (ROOT / module).read_text(encoding="utf-8")
+        mutants = {
+            name: item
+            for name, item in mutants_of(module, source).items()
+            if told(change_of(source, item.mutations[0])) in survived
+        }
+        if mutants:
+            found[module] = [(change, result) for _, change, result in held(module, source, mutants)]
+    return found
+
+
 def rank(item: WorkItem, lines: list[str], seed: int) -> str:
     """Return what says when a mutant is drawn: by its line, and where in that it is."""
     mutation = item.mutations[0]
@@ -545,6 +568,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="mutants drawn from a few modules instead")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--chosen", action="store_true", help="those that were chosen by hand instead")
+    parser.add_argument("--again", type=Path, help="what an earlier run printed: those that survived it")
     parser.add_argument("--count", action="store_true", help="say how many mutants there are, and run none")
     arguments = parser.parse_args()
     cosmic_ray.plugins.OPERATOR_PROVIDERS = {"eventsolve": Operators()}
@@ -555,6 +579,7 @@ def main() -> int:
         }
         print(json.dumps(counts | {"all": sum(counts.values())}, indent=1))
         return 0
+    printed = arguments.again.read_text(encoding="utf-8") if arguments.again else None
     with tempfile.TemporaryDirectory() as folder:
         copied(Path(folder))
         os.chdir(folder)
@@ -564,6 +589,8 @@ def main() -> int:
             del sys.modules[name]  # of the folder that this program lies in
         if arguments.chosen:
             results = chosen(modules)
+        elif printed is not None:
+            results = again(modules, printed)
         elif arguments.sample:
             results = sampled(arguments.sample, arguments.seed)
         else:
