@@ -40,3 +40,9 @@ def test_derivatives_of_the_propagator_have_all_digits(ratio):
         allowed = 16 * 4.1**2 * EPS * (1.0 + s / tau_mem + s / tau_syn)
         for a, b, size in zip(got, wanted, sizes, strict=True):
             assert abs(a - b) <= allowed * size + 1e-300
+
+
+def test_a_time_that_is_nothing_to_the_membrane_changes_nothing_by_its_parameters():
+    """Also where it is one to the synapse, and a quotient by it would be 0/0."""
+    assert derivatives(0.0, 5e-3, 20e-3) == (0.0, 0.0, 0.0)
+    assert derivatives(1e-20, 1e308, 1e-20) == (0.0, 0.0, 0.0)

@@ -1,5 +1,6 @@
 """The closed form to the digits that float64 has: each bound counts roundings, and most numbers come near to it."""
 
+import inspect
 import math
 
 import numpy as np
@@ -26,6 +27,13 @@ def test_series_are_right_up_to_where_they_are_used(function, formula):
     for x in np.linspace(-SERIES_BELOW, SERIES_BELOW, 201).tolist():
         if x:
             assert abs(function(x) / formula(MP.mpf(x)) - 1) <= 2 * EPS
+
+
+@pytest.mark.parametrize(("function", "skipped"), [(exprel, 1), (exprel2, 2)])
+def test_series_are_taylors_to_the_last_coefficient(function, skipped):
+    """A quotient each, which is rounded once; the least of them change no sum that has been rounded."""
+    of_x = inspect.unwrap(function)(np.polynomial.Polynomial([0.0, 1.0]))
+    assert of_x.coef.tolist() == [1.0 / math.factorial(n + skipped) for n in range(14)]
 
 
 def test_the_response_is_right_whatever_the_ratio_of_the_time_constants():
@@ -85,8 +93,27 @@ def test_an_extremum_is_right_near_and_far_and_where_time_constants_differ_much(
         (2.0, 1.0, 20e-3, 5e-3),  # V is above I, and falls for ever
         (0.5, 0.0, 20e-3, 5e-3),
         (-0.5, 0.0, 20e-3, 5e-3),
+        (0.5, 0.0, 5e-3, 20e-3),  # without a current V falls, and is never at 0
+        (0.5, 0.5, 20e-3, 5e-3),  # V is at it now, and ahead is none
+        (0.5, 0.5, 20e-3, 20e-3),
     ],
 )
 def test_there_is_none_where_v_meets_its_current_at_no_time_ahead(u, i, tau_mem, tau_syn):
     assert extremum_of(u, i, tau_mem, tau_syn) is None
     assert extremum(u, i, tau_mem, tau_syn) == math.inf
+
+
+def test_an_extremum_at_which_all_has_died_away_is_none():
+    """It is i - u over i time constants away, where both are one: farther than 1e300 of them nobody measures."""
+    for tau in (5e-3, 2.0):
+        assert extremum(-1.0, 1e-299, tau, tau) == pytest.approx(1e299 * tau, rel=4 * EPS)
+        assert extremum(-1.0, 1e-301, tau, tau) == math.inf
+
+
+def test_an_extremum_of_what_is_below_normal_numbers_is_far_away():
+    """It is taken as where V has fallen to 1e-300 of what it was: as many time constants away, to a fifteenth."""
+    tau_mem, tau_syn = 5e-3, 20e-3
+    for i in (1e-290, 1e-299, 1e-305, 1e-310, 1e-320):
+        with MP.workdps(400):
+            right = extremum_of(1.0, -i, tau_mem, tau_syn)
+        assert right * 14 / 15 <= extremum(1.0, -i, tau_mem, tau_syn) <= right * (1 + 8 * EPS)
