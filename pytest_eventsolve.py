@@ -11,10 +11,11 @@ eventsolve only for tests that use it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import wraps
 from typing import Any
 
@@ -37,10 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"--eventsolve-examples must be at least 1; got {text}")
-    return number
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1; got {text!r}")
+    return int(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,17 +55,34 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
+    """Return the options of a marker, which are what they are said to be; raises pytest.UsageError."""
+    options = marker.kwargs
+    for name in (*marker.args, *options):
+        if name not in ("examples", "problems") or name in marker.args:
+            raise pytest.UsageError(
+                f"the marker eventsolve takes examples=... and problems=...; got {name!r}"
+            )
+    examples, names = options.get("examples"), options.get("problems")
+    if examples is not None and (not isinstance(examples, int) or isinstance(examples, bool) or examples < 1):
+        raise pytest.UsageError(f"examples must be a whole number of at least 1; got {examples!r}")
+    if names is not None and (not isinstance(names, list | tuple) or not names):
+        raise pytest.UsageError(f"problems must be a list of names; got {names!r}")
+    return options
+
+
 # -- fixtures ------------------------------------------------------------------------------------------------------
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for ``eventsolve_problem`` once for each problem."""
+    marker = metafunc.definition.get_closest_marker("eventsolve")
+    names = None if marker is None else _checked(marker).get("problems")
     if "eventsolve_problem" not in metafunc.fixturenames:
         return
     from eventsolve.testing.canonical import PROBLEMS
 
-    marker = metafunc.definition.get_closest_marker("eventsolve")
-    names = list(PROBLEMS) if marker is None else marker.kwargs.get("problems") or list(PROBLEMS)
+    names = list(PROBLEMS) if names is None else names
     for name in names:
         if name not in PROBLEMS:
             raise pytest.UsageError(f"problems must be among {', '.join(PROBLEMS)}; got {name!r}")

@@ -271,7 +271,9 @@ def test_marked_tests_have_no_deadline_which_the_first_call_would_miss(pytester)
 def test_a_number_of_examples_that_is_none_is_refused(pytester, number):
     result = run(pytester, "", "--eventsolve-examples", number)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--eventsolve-examples*"])
+    result.stderr.fnmatch_lines(
+        [f"*--eventsolve-examples: must be a whole number of at least 1; got *{number}*"]
+    )
 
 
 def test_a_suite_without_such_tests_has_no_such_line(pytester):
@@ -279,3 +281,29 @@ def test_a_suite_without_such_tests_has_no_such_line(pytester):
     result = pytester.runpytest_inprocess(*PLUGIN)
     result.assert_outcomes(passed=1)
     assert "eventsolve:" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ("examples=-3", "examples must be a whole number of at least 1; got -3"),
+        ("examples=True", "examples must be a whole number of at least 1; got True"),
+        ("examples='many'", "examples must be a whole number of at least 1; got 'many'"),
+        ("example=5", "the marker eventsolve takes examples=... and problems=...; got 'example'"),
+        ("5", "the marker eventsolve takes examples=... and problems=...; got 5"),
+        ("problem=['one spike']", "the marker eventsolve takes examples=... and problems=...; got 'problem'"),
+        ("problems='one spike'", "problems must be a list of names; got 'one spike'"),
+        ("problems=[]", "problems must be a list of names; got []"),
+    ],
+)
+def test_a_marker_that_says_nothing_is_told(pytester, options, sentence):
+    result = run(
+        pytester,
+        f"""
+    @pytest.mark.eventsolve({options})
+    def test_mine():
+        pass
+    """,
+    )
+    assert result.ret != 0
+    assert sentence in result.stdout.str() + result.stderr.str()
