@@ -42,6 +42,7 @@ from eventsolve.solution import Gathered, Solution, Stopped, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.stability.one_sided import Coincidence, OneSided, coincidences_of
+from eventsolve.synapses import same_synapses
 from eventsolve.typing import Integers, Key, Reals, Synaptic
 
 
@@ -198,7 +199,7 @@ class Gradients(StreamGradients):
     def _check_shape(self, name: str, key: Any, values: Any) -> None:
         """Raise a ValueError unless a gradient has the shape of what it is by in the solution."""
         network, where = self.solution.network, f"{name}[{key!r}]"
-        synaptic = name in ("weight", "delay")
+        synaptic, sparse = name in ("weight", "delay"), False
         require_one_of(f"a key of {name}", key, network.projections if synaptic else network.populations)
         if name == "spike_times":
             shape: tuple[int, ...] = (self.solution.spikes[key].n_spikes,)
@@ -215,6 +216,10 @@ class Gradients(StreamGradients):
         for part in values if isinstance(values, tuple) else (values,):
             if part.shape != shape:
                 raise ValueError(f"{where} must have shape {shape}, as in the solution; got {part.shape}")
+            if sparse and not (sp.issparse(part) and same_synapses(part, network.projections[key].weight)):
+                raise ValueError(
+                    f"{where} must be sparse, with the synapses of the solution's weight; got {shown(part)}"
+                )
 
     @cached_property
     def one_sided(self) -> tuple[OneSided, ...]:

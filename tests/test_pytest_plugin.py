@@ -284,7 +284,7 @@ def test_a_suite_without_such_tests_has_no_such_line(pytester):
 
 
 @pytest.mark.parametrize(
-    "options, sentence",
+    ("options", "sentence"),
     [
         ("examples=-3", "examples must be a whole number of at least 1; got -3"),
         ("examples=True", "examples must be a whole number of at least 1; got True"),

@@ -269,6 +269,22 @@ def test_gradients_by_synapse_are_arrays_or_matrices_in_any_layout():
             replace(stream, delay=given)
 
 
+def test_gradients_of_sparse_weights_have_the_synapses_of_the_weights():
+    """Another pattern was taken, and read by the synapses of the network: numbers of others."""
+    weight = sp.csr_array([[2.0, 0.0], [0.0, 3.0]])
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 2, es.LIF(20e-3, 5e-3))
+    net.connect("in", "a", weight)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], [2e-3]]])}, 20e-3)
+    gradients = es.vjp(solution, {"a": np.ones(solution.spikes["a"].n_spikes)})
+    for given in (weight.toarray(), sp.csr_array([[0.0, 1.0], [1.0, 0.0]]), sp.csr_array((2, 2))):
+        with pytest.raises(ValueError, match=r"must be sparse, with the synapses of the solution's weight"):
+            replace(gradients, weight={("in", "a"): given})
+    kept = replace(gradients, weight={("in", "a"): weight})
+    assert np.array_equal(kept.weight["in", "a"].data, weight.data)
+
+
 def test_parts_of_a_result_have_shapes_that_agree():
     radius, margins = es.trust_radius(SOLUTION, certify=False), es.margins(SOLUTION)
     branch = continuation(NET, ("v_leak", "a"), (0.0, 0.1), SOLUTION).branches[0]

@@ -1,6 +1,7 @@
 """Numbers, losses, sparse weights and shapes of records, each just within its limits and just beyond them."""
 
 import math
+import re
 import tracemalloc
 from fractions import Fraction
 from functools import partial
@@ -462,6 +463,7 @@ def test_the_size_of_the_batch_is_that_of_whatever_has_samples():
 def test_gradients_of_sparse_projections_are_by_synapse_and_of_others_as_they_are():
     weight, rows = sp.csr_array([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]]), np.arange(6.0).reshape(3, 2)
     by_synapse = rows[weight.toarray() != 0.0]
+    masked = sp.csr_array(np.where(weight.toarray() == 0.0, 0.0, rows))  # 0 at [0, 0] is not stored
     for like, reduction, given, found in (
         (weight, "mean", rows, by_synapse),
         (weight, "mean", by_synapse, by_synapse),
@@ -470,7 +472,7 @@ def test_gradients_of_sparse_projections_are_by_synapse_and_of_others_as_they_ar
         (
             weight,
             "none",
-            [sp.csr_array(rows), sp.csr_array(2 * rows)],
+            [masked, 2 * masked],
             np.stack([by_synapse, 2 * by_synapse]),
         ),
         (weight, "none", np.stack([by_synapse] * 2), np.stack([by_synapse] * 2)),
@@ -486,6 +488,16 @@ def test_gradients_of_sparse_projections_are_by_synapse_and_of_others_as_they_ar
             "x", network=net, gradients={"weight": {("in", "out"): given}}, reduction=reduction
         )
         np.testing.assert_array_equal(record.weight["in", "out"], found)
+    for given, beyond in (
+        (sp.csr_array(rows), "1.0 at [0, 1]"),
+        (sp.csr_array([[0.0, 0.0], [math.nan, 0.0], [0.0, 0.0]]), "nan at [1, 0]"),
+    ):
+        net = es.Network()
+        net.add_input("in", 2)
+        net.add_population("out", 3, es.LIF(20 * MS, 5 * MS))
+        net.connect("in", "out", weight)
+        with pytest.raises(ValueError, match=re.escape(f"is {beyond}, where the network has no synapse")):
+            records.Record("x", network=net, gradients={"weight": {("in", "out"): given}}, reduction="mean")
     for given in (sp.csr_array(rows), [sp.csr_array(rows), sp.csr_array(rows)], [sp.csr_array(rows), rows]):
         with pytest.raises(
             RecordError, match=r"gradient of weight of \('in', 'out'\) is sparse; which synapses"

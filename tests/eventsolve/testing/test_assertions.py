@@ -172,11 +172,14 @@ def test_gradients_by_synapse_are_compared_with_sparse_ones():
 def test_a_gradient_of_a_million_by_a_million_neurons_is_compared():
     n = 10**6
     expected = sp.csr_array(([1.0, 2.0, 3.0], ([5, 7, 9], [1, 0, n - 1])), shape=(n, n))
-    other = sp.csr_array(([9.0, 1.0, 2.0, 3.5], ([2, 5, 7, 9], [2, 1, 0, n - 1])), shape=(n, n))
+    other = sp.csr_array(([0.0, 1.0, 2.0, 3.5], ([2, 5, 7, 9], [2, 1, 0, n - 1])), shape=(n, n))
+    beyond = sp.csr_array(([9.0, 1.0, 2.0, 3.0], ([2, 5, 7, 9], [n - 3, 1, 0, n - 1])), shape=(n, n))
     key = ("a", "b")
     assert_gradients_match({"weight": {key: expected}}, {"weight": {key: expected}}, rtol=1e-12)
     with pytest.raises(Mismatch, match=r"synapse \[post 9, pre 999999\].*expected 3\.0, got 3\.5"):
         assert_gradients_match({"weight": {key: other}}, {"weight": {key: expected}}, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"is 9\.0 at \[2, 999997\], where the network has no synapse"):
+        assert_gradients_match({"weight": {key: beyond}}, {"weight": {key: expected}}, rtol=1e-12)
 
 
 def test_sparse_gradients_are_compared_at_their_synapses():
