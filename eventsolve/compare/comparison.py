@@ -329,6 +329,7 @@ class WorstSpike:
     time: float
 
 
+@np.errstate(over="ignore", invalid="ignore")  # errors beyond float64 are inf
 def worst_spike(comparison: Comparison) -> WorstSpike | None:
     """Return the spike at which to look first, None if no population but inputs spikes.
 

@@ -41,6 +41,7 @@ _SELDOM = ("delay", *NEURONAL)
 """Gradients that few implementations give, so that they are told in one line if there are none of a kind."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # errors and means beyond float64 are inf, or NaN
 def compare(
     exact: Record,
     model: Record,

@@ -464,3 +464,41 @@ def test_junit_holds_any_name():
     record = exact()
     run = checking.check(replace(record, name="\x00<&>\ud800"), record.network)
     assert ElementTree.fromstring(to_junit(run)).get("name") == r"\x00<&>\ud800"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("step", [None, 1e-300])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gradients": {"weight": {FIRST: 1.7e308}, "spike_times": {"hidden": -1.7e308}}},
+        {"gradients": {"tau_mem": {"hidden": -1e200}}, "loss_values": [1.7e308, -1.7e308]},
+        {"spikes": {"out": 1e200}},
+    ],
+)
+def test_numbers_at_the_ends_of_float64_are_judged_as_others_are(wrong, step):
+    """Warnings of numpy came out, a spike far away ended in a traceback, and a guess at weights beyond all bounds in a
+    refusal of the record."""
+    record = exact(reduction="none")
+    gradients = {quantity: dict(places) for quantity, places in record.gradients.items()}
+    for quantity, places in wrong.get("gradients", {}).items():
+        for place, size in places.items():
+            gradients[quantity][place] = np.full_like(gradients[quantity][place], size)
+            gradients[quantity][place][..., ::2] *= -1.0
+    spikes = dict(record.spikes)
+    for name, late in wrong.get("spikes", {}).items():
+        times = spikes[name].times.copy()
+        times[spikes[name].samples == 1] += late * np.arange((spikes[name].samples == 1).sum())
+        spikes[name] = es.SpikeTrains.from_arrays(
+            times, spikes[name].neurons, samples=spikes[name].samples, n_neurons=2, n_samples=2
+        )
+        gradients = {}
+    record = replace(
+        record,
+        gradients=gradients,
+        spikes=spikes,
+        loss_values=np.asarray(wrong.get("loss_values", record.loss_values)),
+        time_step=step,
+    )
+    run = checking.check(record, record.network, patience=0.3)
+    assert run.diagnosis.verdict in ("fault", "unexplained"), run.diagnosis

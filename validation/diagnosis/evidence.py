@@ -20,6 +20,8 @@ Place: TypeAlias = tuple[str, str | Key]
 """A quantity and its population or projection; ("loss", "") for the loss."""
 FAR = 50
 """Steps beyond which a spike no longer counts as the same spike, moved."""
+LAST_STEP = 2**60
+"""The difference of two steps is a whole number of 64 bits."""
 ON_GRID = 1e-3
 """How far a time may lie from a point of the grid to count as on it, as a part of a step."""
 
@@ -161,8 +163,9 @@ def on_grid(record: records.Record, time_step: float) -> bool:
 
 
 def rows_of(trains: es.SpikeTrains, time_step: float) -> Integers:
-    """Return sample, step and neuron of every spike, sorted."""
-    steps = np.rint(trains.times / time_step).astype(np.int64)
+    """Return sample, step and neuron of every spike, sorted; those beyond LAST_STEP are not told apart."""
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.minimum(trains.times / time_step, LAST_STEP)).astype(np.int64)
     rows = np.stack([trains.samples, steps, trains.neurons], axis=1).astype(np.int64)
     return rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
 
@@ -267,19 +270,24 @@ def moved_beside(got: Integers, said: Integers, within: int, *, of_any: bool = F
     """Return rows moved onto the nearest other row of the same neuron, or ``of_any``, where it is near enough."""
     if not (within and got.size and said.size):
         return got
-    whose = np.concatenate([got[:, [0] if of_any else [0, 2]], said[:, [0] if of_any else [0, 2]]])
-    group = np.unique(whose, axis=0, return_inverse=True)[1].reshape(-1)
-    span = 2 * int(
-        max(got[:, 1].max(), said[:, 1].max()) - min(got[:, 1].min(), said[:, 1].min()) + within + 1
+    whose = np.concatenate([got, said])[:, [0] if of_any else [0, 2]]
+    group, steps = (
+        np.unique(whose, axis=0, return_inverse=True)[1].reshape(-1),
+        np.append(got[:, 1], said[:, 1]),
     )
-    mine, theirs = group[: len(got)] * span + got[:, 1], group[len(got) :] * span + said[:, 1]
-    order = np.argsort(theirs)
-    after = np.clip(np.searchsorted(theirs[order], mine), 0, order.size - 1)
-    before = np.maximum(after - 1, 0)
-    a, b = theirs[order[before]], theirs[order[after]]
-    nearest = np.where(np.abs(a - mine) <= np.abs(b - mine), a, b)
+    order = np.lexsort((steps, group))  # of equal ones, those that are moved come first
+    place, n = np.arange(order.size), order.size
+    said_at = np.where(order >= len(got), place, -1)
+    before = np.maximum.accumulate(said_at)
+    after = np.minimum.accumulate(np.where(said_at < 0, n, said_at)[::-1])[::-1]
+    moves = np.zeros((2, n), dtype=np.int64)
+    for move, at in zip(moves, (before, after), strict=True):
+        there = order[np.clip(at, 0, n - 1)]
+        same = (at >= 0) & (at < n) & (group[there] == group[order])
+        move[order] = np.where(same, steps[there] - steps[order], 4 * LAST_STEP)
+    nearest = np.where(np.abs(moves[0]) <= np.abs(moves[1]), *moves)[: len(got)]
     moved = got.copy()
-    moved[:, 1] += np.where(np.abs(nearest - mine) <= within, nearest - mine, 0)
+    moved[:, 1] += np.where(np.abs(nearest) <= within, nearest, 0)
     return moved[np.lexsort((moved[:, 2], moved[:, 1], moved[:, 0]))]
 
 

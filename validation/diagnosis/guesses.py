@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 import eventsolve as es
-from eventsolve.network import Projection
+from eventsolve.network import LARGEST, Projection
 from eventsolve.problem import Problem
 from eventsolve.typing import Key, Reals
 from validation.diagnosis.evidence import Evidence
@@ -283,7 +283,9 @@ def _scaled(evidence: Evidence) -> Iterator[tuple[str, es.Network]]:
             rows = np.broadcast_to(factor if factor.ndim else factor[None, None], (p.weight.shape[0], 1))
             per_synapse = np.repeat(rows[:, 0], np.diff(p.row_offsets))
             words = f"weights multiplied by {name}" + (f" ({reason})" if reason else "")
-            found.setdefault(words, {})[key] = p.shaped(p.weights * per_synapse)
+            scaled = p.weights * per_synapse
+            if np.all(np.abs(scaled) <= LARGEST):  # else it is no network
+                found.setdefault(words, {})[key] = p.shaped(scaled)
     for words, weights in found.items():
         if len(weights) == len(projections):
             yield words, problem.network.with_weights(weights)

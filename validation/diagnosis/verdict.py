@@ -52,6 +52,9 @@ FINE = 64
 """Parts of the window: times in continuous time are told apart by one part."""
 
 
+@np.errstate(
+    over="ignore", invalid="ignore"
+)  # what is beyond float64 is like nothing: inf and NaN fit nothing
 def diagnose(
     problem: es.Problem,
     record: records.Record,
