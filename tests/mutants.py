@@ -124,6 +124,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_integrator.py",
     ),
     "eventsolve/kernels/layered_adjoint.py": (
+        "tests/eventsolve/kernels/test_layered_adjoint.py",
         "tests/eventsolve/test_adjoint_events.py",
         "tests/eventsolve/test_readings_at_events.py",
     ),

@@ -10,14 +10,19 @@ from networks import EPS, gradient_bounds
 from scipy.optimize import brentq
 
 import eventsolve as es
-from eventsolve import multiprecision
+from eventsolve import adjoint, multiprecision
+from eventsolve.losses import Evaluation
 from eventsolve.patterns import NAMES
 
 MS = 1e-3
 T_END = 13 * MS
+CUTS = (3.7 * MS, 11 * MS)
+"""While the first neuron is held after its first spike, if it ever is, and later one or both."""
 READ = (3.5 * MS, 6 * MS, 12 * MS)
 """While V is held after a first spike, if it ever is; free; and late."""
 
+ROUNDING = 1e-25
+"""Of differences of 40 digits over a step of 1e-15."""
 
 INPUTS = [[2 * MS], [6.1 * MS]]
 LOOP = [[0.0, 1.1], [-0.9, 0.6]]
@@ -53,10 +58,22 @@ SPIKES, VOLTAGES = rng.uniform(0.3, 1.0, (2, 20)) * rng.choice([-1, 1], (2, 20))
 """What the times of each neuron's spikes, and V where it is read, are multiplied with."""
 
 
+def from_the_end(solution, component, neuron, sign):
+    """The gradients of V, I or the release of one neuron at t_end; dL/dt of all spikes; the adjoint of the start."""
+    final = np.zeros((solution.n_samples, 3, 2))
+    final[:, component, neuron] = sign
+    times, contributions, start = adjoint.back(
+        solution, Evaluation(np.empty(0)), NAMES, False, None, adjoint.CutAdjoint({("n",): final}, {})
+    )
+    layers = adjoint.layers_of(solution.network)
+    return adjoint.by_name(layers, contributions, NAMES, False) | {"spike_times": times}, start.neurons["n",]
+
+
 @pytest.mark.parametrize("reset", ["value", "subtract"])
 @pytest.mark.parametrize("t_ref", [0.0, 2 * MS])
 @pytest.mark.parametrize("cyclic", [False, True])
 def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
+    """Of spike times, of voltages, and of the state in which every neuron is at a time; of all of it and in pieces."""
     net = network(LOOP if cyclic else None, reset, t_ref)
     solution = es.solve(net, {"in": es.SpikeTrains.from_lists([INPUTS])}, T_END)
     spikes, inputs = solution.spikes["n"], {"in": solution.spikes["in"]}
@@ -66,42 +83,80 @@ def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
     )  # triggered by the jump, which the adjoint has to follow
     place = [np.count_nonzero(spikes.neurons[:k] == m) for k, m in enumerate(spikes.neurons)]
     cotangents = SPIKES[spikes.neurons, place]
+    before = es.solve(net, inputs, CUTS[-1])
+    earlier = before.spikes["n"]
+    held = [earlier.times[earlier.neurons == m].max() + t_ref > CUTS[-1] for m in range(2)]
+    assert any(held) == (t_ref > 0.0)
+    state = [(component, m) for m in range(2) for component in ((0, 1, 2) if held[m] else (0, 1))]
 
     def exact(found):
-        count, total = [0, 0], found.context.mpf(0)
+        count, total, last = [0, 0], found.context.mpf(0), [None, None]
         for time, neuron in found.spikes["n"][0]:
             total += float(SPIKES[neuron, count[neuron]]) * time
             count[neuron] += 1
+            if time < CUTS[-1]:
+                last[neuron] = time
         for neuron in range(2):
             for q, time in enumerate(READ):
                 total += float(VOLTAGES[neuron, q]) * found.voltage("n", 0, neuron, time)
-        return total
+        of_state = (
+            lambda m: found.voltage("n", 0, m, CUTS[-1]),
+            lambda m: found.current("n", 0, m, CUTS[-1]),
+            lambda m: last[m] + found.problem.neurons["n"][m].t_ref,
+        )
+        return [total, *(of_state[component](m) for component, m in state)]
 
-    read = es.losses.SampledVoltage(
-        "n", READ, lambda v: ((v * VOLTAGES).sum((1, 2)), np.broadcast_to(VOLTAGES, v.shape))
+    loss = es.losses.Sum(
+        [
+            es.losses.SpikeTimeLoss(lambda found: (np.zeros(1), {"n": cotangents})),
+            es.losses.SampledVoltage(
+                "n", READ, lambda v: ((v * VOLTAGES).sum((1, 2)), np.broadcast_to(VOLTAGES, v.shape))
+            ),
+        ]
     )
-    by_times, by_voltages = es.vjp(solution, {"n": cotangents}), es.value_and_grad(solution, read)[1]
+    whole = es.value_and_grad(solution, loss)[1]
+    parts = es.value_and_grad_in_pieces(net, inputs, T_END, loss, CUTS)[1]
+    at_cut = [from_the_end(before, component, m, 1.0) for component, m in state]
+    for (component, m), (gradients, start) in zip(state, at_cut, strict=True):
+        opposite, at_start = from_the_end(before, component, m, -1.0)
+        for name in NAMES:
+            for key, values in gradients[name].items():
+                np.testing.assert_array_equal(opposite[name][key], -values)
+        np.testing.assert_array_equal(at_start, -start)
+        np.testing.assert_array_equal(start[0, 0], gradients["v_initial"]["n"])
+        np.testing.assert_array_equal(start[0, 1], gradients["i_initial"]["n"])
+        np.testing.assert_array_equal(start[0, 2], 0.0)  # none is held then
     wanted = [
         (name, key)
         for name in NAMES
-        for key in getattr(by_times, name)
+        for key in getattr(whole, name)
         # no t_ref is below 0, and a spike of the network itself is no number that may move
         if not (name == "t_ref" and t_ref == 0.0) and (name != "spike_times" or key == "in")
     ]
     problem = multiprecision.problem(solution.network, inputs, T_END)
-    errors, compare, signs = es.gradient_condition(solution).errors, Comparison(), np.random.default_rng(5)
+    errors, errors_before = (es.gradient_condition(s).errors for s in (solution, before))
+    compare, signs = Comparison(), np.random.default_rng(5)
     n_events = 10 * (spikes.n_spikes + 5)
     for name, key in wanted:
-        found = sum(np.asarray(getattr(part, name)[key]) for part in (by_times, by_voltages))
+        found = np.asarray(getattr(whole, name)[key])
         # all numbers of a kind at once, each by a step of its own
         values = net.projections[key].delay.reshape(found.shape) if name == "delay" else np.ones(found.shape)
         step = signed_step(signs, name, values)
-        (expected,) = differences(problem, {name: {key: step}}, lambda s: [exact(s)])
+        expected, *of_state = map(float, differences(problem, {name: {key: step}}, exact))
         # what spike times are known to; of a voltage, a few roundings at each event of the terms that it adds
         room = np.abs(step).max() * (abs(cotangents) * errors[name]["n"]).sum()
         room += n_events * 8 * EPS * np.abs(found * step).sum()
-        compare.close((found * step).sum(), float(expected), room, (name, key))
-    compare.demand(0.8)
+        compare.close((found * step).sum(), expected, room, (name, key))
+        found = np.asarray(getattr(parts, name)[key])
+        compare.close((found * step).sum(), expected, 2 * room, (name, key, "in pieces"))
+        for (gradients, _), expected, what in zip(at_cut, of_state, state, strict=True):
+            found = gradients[name][key]
+            room = (
+                np.abs(step).max() * (np.abs(gradients["spike_times"]["n"]) * errors_before[name]["n"]).sum()
+            )
+            room += n_events * 8 * EPS * np.abs(found * step).sum() + ROUNDING
+            compare.close((found * step).sum(), expected, room, (name, key, what))
+    compare.demand(0.6)
 
 
 @pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from directions import differences, signed_step
 
 import eventsolve as es
-from eventsolve import multiprecision
+from eventsolve import adjoint, multiprecision
 from eventsolve.kernels.tables import AT_START
+from eventsolve.losses import Evaluation
+from eventsolve.patterns import NAMES
 
 MS = 1e-3
 DIGITS = 30
@@ -99,3 +102,89 @@ def test_a_maximum_at_the_start_is_before_what_arrives_then():
         assert grads.weight["in", "out"].tolist() == [[more], [1.0 + 2.0 * more]]
     certificate = es.certify(solution, gradients=es.losses.MaxVoltageCrossEntropy("out", [0]))
     assert certificate.proven, str(certificate)
+
+
+def test_a_maximum_at_an_arrival_moves_with_it():
+    """The first arrival or a later one, at which V turns down or is lifted: by differences in many digits."""
+    net = es.Network()
+    net.add_input("in", 3)
+    rise, fall = (0.3, 0.9), (0.5, 0.1)
+    v, i = np.transpose([rise, rise, fall, fall])
+    net.add_population("out", 4, es.LI(20 * MS, 5 * MS, v_leak=0.1, v_initial=v, i_initial=i))
+    # the first two are turned down by a current, at their first arrival and at their second; the others are lifted
+    net.connect(
+        "in",
+        "out",
+        [[-9, 0, 0], [0.5, -9, 0.0], [0.1, 0.3, 0], [0.1, 0, 0.4]],
+        delay=np.array([[1.0, 2.5, 3.0], [0.5, 1.5, 2.0], [4.0, 5.0, 6.0], [0.3, 0.4, 0.7]]) * MS,
+    )
+    net.connect(
+        "in",
+        "out",
+        [[0, 0, 0], [0, 0, -0.2], [0.6, 0, -0.3], [0, 1.2, 0]],
+        delay=np.array([[7.0, 6.0, 6.5], [7.0, 6.0, 6.5], [0.2, 5.5, 6.0], [3.5, 1.0, 2.0]]) * MS,
+        synapse="delta",
+        name="jump",
+    )
+    inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS], [2 * MS], [2.5 * MS]]])}
+    solution = es.solve(net, inputs, 12 * MS)
+    slopes = np.array([1.0, 0.7, -1.3, 0.4])
+    kinks = solution.maxima("out").arrival[0].tolist()
+    assert kinks[0] == 0
+    assert kinks[1] > 0
+    assert kinks[2] == -2
+    assert kinks[3] < -2
+    loss = es.losses.MaxVoltageLoss("out", lambda v: (v @ slopes, np.broadcast_to(slopes, v.shape)))
+    value, grads = es.value_and_grad(solution, loss)
+
+    def exact(found):
+        """V at its largest over all arrivals, just before and after each."""
+        (spikes,), total = found.problem.inputs["in"], found.context.mpf(0)
+        for n in range(4):
+            times = [
+                found.context.mpf(spikes[synapse.source][0]) + synapse.delay
+                for synapses in found.problem.synapses.values()
+                for synapse in synapses
+                if synapse.target == n
+            ]
+            at = [v("out", 0, n, t) for v in (found.voltage, found.voltage_before) for t in times]
+            total += float(slopes[n]) * max(at)
+        return [total]
+
+    problem = multiprecision.problem(net, inputs, 12 * MS)
+    assert value == pytest.approx(float(exact(multiprecision.solve_problem(problem))[0]), rel=1e-14)
+    signs, informative = np.random.default_rng(2), 0
+    for name in NAMES:
+        for key in ("in",) if name == "spike_times" else getattr(grads, name):
+            found = getattr(grads, name)[key]
+            values = (
+                net.projections[key].delay.reshape(found.shape) if name == "delay" else np.ones(found.shape)
+            )
+            step = signed_step(signs, name, values)
+            (expected,) = differences(problem, {name: {key: step}}, exact)
+            terms = found * step  # each of which is right to a few roundings at each of six arrivals
+            assert abs(terms.sum() - float(expected)) <= 64 * 2.0**-52 * np.abs(terms).sum()
+            informative += abs(expected) > 1e-6
+    assert informative == 10
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_what_arrives_at_the_end_is_in_the_state_then(cyclic, sign):
+    """A weight is added to I, or to V, with the very factor that the loss has there."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "out", [[0.3], [0.2]], name="current")
+    net.connect("in", "out", [[0.1], [0.2]], synapse="delta", name="jump")
+    if cyclic:
+        net.connect("out", "out", np.zeros((2, 2)), delay=1 * MS)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[3 * MS]]])}, 3 * MS)
+    for component, moved, other in ((0, "jump", "current"), (1, "current", "jump")):
+        final = np.zeros((1, 3, 2))
+        final[0, component] = sign, 0.0
+        cut = adjoint.CutAdjoint({("out",): final}, {})
+        _, contributions, _ = adjoint.back(solution, Evaluation(np.empty(0)), NAMES, False, None, cut)
+        found = adjoint.by_name(adjoint.layers_of(net), contributions, NAMES, False)["weight"]
+        assert found["in", "out", moved].tolist() == [[sign], [0.0]]
+        assert found["in", "out", other].tolist() == [[0.0], [0.0]]
