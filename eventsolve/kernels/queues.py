@@ -133,7 +133,7 @@ def new_deliveries(room, span):
         np.empty((3, room), np.int64),
         np.empty((2, room)),
         np.empty((2, room), np.int64),
-        np.empty(BUCKETS + 1, np.int64),
+        np.empty(BUCKETS, np.int64),
         np.zeros(6, np.int64),
         np.empty(2),
     )
@@ -219,20 +219,19 @@ def pop(near, near_of, size, sent, sent_low):
     k = 0
     while 2 * k + 1 < last:
         child = 2 * k + 1
-        for other in range(child + 1, min(child + 2, last)):
-            if comes_before(
-                near[ARRIVAL, other],
-                near[LOW, other],
-                near_of[RANK, other],
-                near_of[BUNDLE, other],
-                near[ARRIVAL, child],
-                near[LOW, child],
-                near_of[RANK, child],
-                near_of[BUNDLE, child],
-                sent,
-                sent_low,
-            ):
-                child = other
+        if child + 1 < last and comes_before(
+            near[ARRIVAL, child + 1],
+            near[LOW, child + 1],
+            near_of[RANK, child + 1],
+            near_of[BUNDLE, child + 1],
+            near[ARRIVAL, child],
+            near[LOW, child],
+            near_of[RANK, child],
+            near_of[BUNDLE, child],
+            sent,
+            sent_low,
+        ):
+            child += 1
         if comes_before(
             time,
             low,
@@ -381,7 +380,7 @@ def sort_gathered(deliveries, n, first, edge, sent, sent_low):
     scale = n_buckets / (edge - first) if edge > first else 0.0
     if not scale < 1e300:
         scale = 0.0
-    for b in range(n_buckets + 1):
+    for b in range(n_buckets):
         starts[b] = 0
     for k in range(n):
         starts[min(np.int64((gathered[ARRIVAL, k] - first) * scale), n_buckets - 1)] += 1
@@ -449,7 +448,6 @@ def open_window(deliveries, n_given, sent, sent_low, senders, efferents, after, 
         counts[EMITTED] += 1
     n_waiting = counts[WAITING]
     window[EDGE] = -math.inf
-    counts[DUE] = counts[LAST_DUE] = 0
     if n_waiting == 0:
         return True
     edge = first + window[SPAN]
