@@ -287,6 +287,22 @@ def test_where_the_declared_scheme_explains_nothing_a_nearer_one_is_told():
     assert "declares is nearer" not in told.name
 
 
+def test_wrong_gradients_of_a_scheme_that_is_not_declared_are_told_by_it(given):
+    """It was told that another scheme has every recorded spike, and of the gradients nothing."""
+    record = TimeStepped(STEP, propagators="euler", traces=False).run(given)
+    gradients = {quantity: dict(places) for quantity, places in record.gradients.items()}
+    gradients["weight"] = {key: -2.0 * values for key, values in record.weight.items()}
+    declared = Scheme(propagators="exact", order="voltage_first", input_rounding="nearest", transport=0)
+    by_euler = diagnose(
+        given, replace(record, gradients=gradients, scheme=Scheme(propagators="euler")), patience=1.0
+    )
+    found = diagnose(given, replace(record, gradients=gradients, scheme=declared), patience=1.0)
+    assert found.verdict == by_euler.verdict != "unexplained"
+    assert found.name.startswith(by_euler.name)
+    assert "; by another scheme than the record declares: " in found.name
+    assert "forward Euler" in found.name
+
+
 def test_wrong_gradients_of_a_scheme_that_is_declared_are_not_another_schemes(given, right):
     said = Scheme(order="voltage_first", transport=0)
     twice = {key: 2.0 * g for key, g in right.weight.items()}

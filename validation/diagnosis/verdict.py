@@ -157,17 +157,34 @@ def _judged(evidence: Evidence, truth: Answer, work: Work) -> Diagnosis:
         return Diagnosis("unexplained", name, 0.0, "spikes of all populations")
     bases, refused = forward.bases(evidence)
     declared = forward.declared(evidence, bases)
+    others = [] if declared == bases else _with_all_spikes(evidence, bases)
+    aside = Work(work.left / 2 if others else 0.0)
+    work.left -= aside.left
     found = _judged_by(evidence, truth, declared, refused, work)
     if found.accepted or declared == bases:
         return found
-    other = _undeclared(evidence, bases)
-    if not other:
-        near = _nearer(evidence, bases, declared) if found.verdict == "unexplained" else ""
-        return replace(found, name=found.name + near)
-    name = f"another scheme than the record declares: {together(distinct(other, evidence.problem.network))}"
+    right = _undeclared(evidence, bases)
+    if right and found.verdict != "unexplained":
+        return replace(found, rivals=(*found.rivals, _another(evidence, right)))
+    if right:
+        name = _another(evidence, right)
+        return Diagnosis("convention", name, 1.0, "the scheme of the record", str(Twin(right[0])))
     if found.verdict != "unexplained":
-        return replace(found, rivals=(*found.rivals, name))
-    return Diagnosis("convention", name, 1.0, "the scheme of the record", str(Twin(other[0])))
+        return found
+    under = _numbers(evidence, truth, others, aside) if others else found
+    if under.verdict != "unexplained":
+        return replace(under, name=f"{under.name}; by {_another(evidence, others)}")
+    return replace(found, name=found.name + _nearer(evidence, bases, declared))
+
+
+def _with_all_spikes(evidence: Evidence, bases: Sequence[forward.Base]) -> list[Scheme]:
+    """Return the schemes that have every recorded spike, if there are numbers to be judged by them."""
+    judged = evidence.spikes and evidence.numbers and on_grid(evidence.record, evidence.time_step)
+    return [base.scheme for base in bases if not base.off] if judged else []
+
+
+def _another(evidence: Evidence, schemes: Sequence[Scheme]) -> str:
+    return f"another scheme than the record declares: {together(distinct(schemes, evidence.problem.network))}"
 
 
 def _undeclared(evidence: Evidence, bases: Sequence[forward.Base]) -> list[Scheme]:
