@@ -73,7 +73,7 @@ def checked_digits(given: object) -> int:
 
 
 class OpenQuestion(NamedTuple):
-    """A question that stayed undecided: up to ``time``, in seconds, the neuron's spikes are proven."""
+    """A question that stayed undecided: up to ``time``, in seconds, spikes are proven; none if it is below 0."""
 
     population: str
     sample: int
@@ -82,10 +82,8 @@ class OpenQuestion(NamedTuple):
     why: str
 
     def __str__(self) -> str:
-        return (
-            f"neuron {self.neuron} of {self.population!r} in sample {self.sample} is proven up to {self.time!r} s: "
-            f"{self.why}"
-        )
+        until = f"is proven up to {self.time!r} s" if self.time > 0 else "is not proven from its beginning on"
+        return f"neuron {self.neuron} of {self.population!r} in sample {self.sample} {until}: {self.why}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -10,6 +10,7 @@ import pytest
 import eventsolve as es
 from eventsolve.certify import network
 from eventsolve.certify.crossing import crossing_ahead
+from eventsolve.certify.samples import OpenQuestion
 
 PAIR = "two events come too close to tell their order"
 LOST = "spikes that may reach it are not decided"
@@ -233,3 +234,10 @@ class TestBoxes:
         assert middle - radius <= first
         assert middle - radius == pytest.approx(first, abs=1e-8)
         assert first + 1e-6 <= middle + radius
+
+
+def test_a_question_that_is_open_from_the_beginning_does_not_say_until_when_it_is_proven():
+    """It was "proven up to -2.83e-12 s", where an arrival at 0 may come as much before."""
+    for until, said in ((0.25, "is proven up to 0.25 s"), (-2.83e-12, "is not proven from its beginning on")):
+        question = OpenQuestion("a", 3, 1, until, "why")
+        assert str(question) == f"neuron 1 of 'a' in sample 3 {said}: why"
