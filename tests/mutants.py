@@ -154,6 +154,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "eventsolve/stability/trust.py": ("tests/eventsolve/stability/test_trust.py",),
     "eventsolve/stability/condition.py": (
+        "tests/eventsolve/stability/test_condition_by_event.py",
         "tests/eventsolve/stability/test_condition_of_levels.py",
         "tests/eventsolve/stability/test_condition.py",
     ),

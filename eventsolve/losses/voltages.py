@@ -267,7 +267,7 @@ class MeanVoltageLoss(Frozen):
         weights = nodes.weights * self._weight(nodes.times, trial)
 
         def jump(before: Reals, after: Reals, time: float, sample: int) -> float:
-            weight = self._weight(np.array([[time]]), trial)[0, 0]
+            weight = self._weight(np.array([[time]]), trial).item()
             return float(slope[sample] @ (before - after) * weight)
 
         span = solution.t_end - solution.t_start
@@ -526,7 +526,6 @@ class SampledVoltage(Frozen):
         times = seconds_array("times", self.times).ravel()
         if not (np.isfinite(times).all() and (np.diff(times) > 0).all() and (times >= 0).all()):
             raise ValueError(f"times must be finite, >= 0 and strictly increasing; got {times}")
-        times.setflags(write=False)
         object.__setattr__(self, "times", times)
         super().__post_init__()
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eventsolve.checks import instance, require_mapping, shown
 from eventsolve.chunks import map_chunks
@@ -194,8 +195,6 @@ def gradient_condition(solution: Solution, *, threads: int | None = None) -> Con
         for name, column in found.items():
             columns[name].append(column)
     joined = {name: np.concatenate(pieces, axis=1) for name, pieces in columns.items()}
-    for column in joined.values():
-        column.setflags(write=False)
 
     def by_parameter(first: int) -> Mapping[str, Mapping[str, Reals]]:
         return FrozenMapping(
@@ -225,13 +224,11 @@ def _condition(part: Solution, layers: list[Layer]) -> dict[str, Reals]:
             columns[name][1 + NAMES.index("spike_times")] = 1.0
     for layer in layers:
         layer_part = layer_part_of(part, layer)
-        before = np.stack(
-            [
-                given(layer_part.gathered, {name: c[k] for name, c in columns.items()})
-                for k in range(_N_COLUMNS)
-            ]
-        )
-        found = np.zeros((_N_COLUMNS, layer_part.own.times.size))
+        # the last column is of no spike, which does not move
+        before = np.zeros((_N_COLUMNS, layer_part.origin.size + 1))
+        for k in range(_N_COLUMNS):
+            before[k, :-1] = given(layer_part.gathered, {name: c[k] for name, c in columns.items()})
+        found = np.zeros((_N_COLUMNS, layer_part.own.times.size + 1))
         for s in range(part.n_samples):
             _condition_of(layer_part, s, before, found)
         for name, places in places_in(layer, layer_part.own).items():
@@ -280,7 +277,8 @@ def _condition_of(layer_part: LayerPart, sample: int, before: Reals, found: Real
 
 def scales_of(layer: Layer, name: str) -> Scales:
     """Return the scales of a layer's parameters: 1 for all numbers of that name."""
-    scales = Scales(np.zeros(layer.order.size), np.zeros(layer.order.size), np.zeros((8, layer.size)))
+    synapses, neurons = layer.order.size, np.zeros((len(NEURON_PARAMETERS), layer.size))
+    scales = Scales(np.zeros(synapses), np.zeros(synapses), neurons)
     if name == "weight":
         scales.weight[:] = 1.0
     elif name == "delay":
@@ -299,7 +297,7 @@ class _Events:
         neuron = np.empty(events.shape[0], np.int64)
         for n in range(layer.size):
             neuron[trajectories.first[n] : trajectories.last[n]] = n
-        self.neuron, self.origin = neuron, layer_part.origin
+        self.neuron = neuron
         self.tau_mem, self.tau_syn = neurons.tau_mem[neuron], neurons.tau_syn[neuron]
         self.drop = (neurons.v_threshold - neurons.v_reset)[neuron]
         self.level = np.abs(neurons.v_threshold[neuron]) + np.abs(neurons.v_leak[neuron])
@@ -315,22 +313,21 @@ class _Events:
         self.by_mem_u = self.decay_mem * h / self.tau_mem**2
         self.decay_by_syn = self.decay_syn * h / self.tau_syn**2
         self.held = events[:, HELD] != 0
-        self.held_next = np.append(self.held[1:], True)
+        self.held_next = next_of(self.held)
         self.arrives, self.spikes = events[:, ENDING] == ARRIVAL, events[:, ENDING] == SPIKE
         self.released = events[:, ENDING] == RELEASE
-        self.which = np.where(self.spikes, events[:, WHICH], 0)
-        self.crosses = self.spikes.copy()
-        self.crosses[self.spikes] = own_trigger[self.which[self.spikes]] < 0
-        self.subtracts = self.spikes & ~self.crosses & (neurons.subtracts[neuron] > 0.0)
-        self.synapse = np.where(self.arrives, trajectories.synapses, 0)
-        self.cause = np.where(self.arrives, trajectories.causes, 0)
-        weight, delta = layer.afferents.weight, layer.afferents.delta
-        none = np.zeros(1)
-        self.weight = np.where(self.arrives, np.abs(weight if weight.size else none)[self.synapse], 0.0)
-        self.delta = self.arrives & (delta if delta.size else none.astype(np.bool_))[self.synapse]
-        # which spike each release follows
+        # which of the own spikes each spike is, and which one each release follows, -1 for others
         last = np.maximum.accumulate(np.where(self.spikes, np.arange(neuron.size), -1))
-        self.follows = np.where(self.released & (last >= trajectories.first[neuron]), self.which[last], -1)
+        follows = self.released & (last >= trajectories.first[neuron])
+        self.spike = np.where(self.spikes | follows, events[last, WHICH], -1)
+        self.crosses = self.spikes.copy()
+        self.crosses[self.spikes] = own_trigger[self.spike[self.spikes]] < 0
+        self.subtracts = self.spikes & ~self.crosses & neurons.subtracts.astype(np.bool_)[neuron]
+        # of what arrives; where nothing does the index is -1, of what is appended
+        self.cause = trajectories.causes
+        self.own = np.append(layer_part.origin, -1)[self.cause]
+        self.weight = np.abs(np.append(layer.afferents.weight, 0.0))[trajectories.synapses]
+        self.delta = np.append(layer.afferents.delta, False)[trajectories.synapses]
         self.slope_before = (
             np.abs(i * self.decay_syn - (u * self.decay_mem + i * self.response)) / self.tau_mem
         )
@@ -340,7 +337,7 @@ class _Events:
     def roundings(self) -> Changes:
         """Return what rounding changes in every segment."""
         a, b = self.duration / self.tau_mem, self.duration / self.tau_syn
-        terms = self.u * np.minimum(self.decay_mem * (1.0 + a), 1.0) + self.level
+        terms = self.u * (self.decay_mem * (1.0 + a)) + self.level
         terms += self.i * np.minimum(4.1 * self.response * (1.0 + a + b), 1.0)
         zero = np.zeros(self.u.size)
         return Changes(zero, zero, ROUNDING * terms, ROUNDING * self.i, SPACING * np.abs(self.time))
@@ -351,9 +348,8 @@ class _Events:
         """Return what changes the derivatives by itself in every segment.
 
         ``off`` is how far V, I and spike times are off, ``size`` how large the derivatives are; the last two arguments
-        are both of the spikes of the sources.
+        are both of the spikes of the sources. Behind all spikes stands a 0, for none.
         """
-        own = self.origin[self.cause] if self.origin.size else np.zeros(self.u.size, np.int64)
         d = scales.neurons[:, self.neuron]
         d_mem, d_syn, d_leak, d_ref = (
             d[k]
@@ -362,20 +358,9 @@ class _Events:
         tau_mem, tau_syn = self.tau_mem, self.tau_syn
 
         def of_arrival(reach: Reach, outside: Reals) -> Reals:
-            if not self.origin.size:
-                return np.zeros(self.u.size)
-            inside = reach.spikes[np.maximum(own, 0)] if reach.spikes.size else outside[self.cause]
-            values: Reals = np.where(self.arrives, np.where(own >= 0, inside, outside[self.cause]), 0.0)
+            values: Reals = np.where(self.own >= 0, reach.spikes[self.own], outside[self.cause])
             return values
 
-        def of_spike(reach: Reach) -> Reals:
-            if not reach.spikes.size:
-                return np.zeros(self.u.size)
-            place = np.where(self.spikes, self.which, self.follows)
-            values: Reals = np.where(place >= 0, reach.spikes[np.maximum(place, 0)], 0.0)
-            return values
-
-        zero = np.zeros(self.u.size)
         # between events: every term is rounded, and what parameters owe to V and I is off as these are
         owed_v = d_leak * self.by_leak
         owed_v += d_mem * (self.by_mem_u * self.u + self.by_mem_i * self.i) + d_syn * self.by_syn_i * self.i
@@ -383,14 +368,13 @@ class _Events:
         late_v = ROUNDING * (self.decay_mem * size.v + self.response * size.i + owed_v)
         late_v += d_mem * (self.by_mem_u * off.v + self.by_mem_i * off.i) + d_syn * self.by_syn_i * off.i
         late_i = ROUNDING * (self.decay_syn * size.i + owed_i) + d_syn * self.decay_by_syn * off.i
-        size_v = np.where(self.held, size.v, self.decay_mem * size.v + self.response * size.i + unit.late_v)
+        size_v = self.decay_mem * size.v + self.response * size.i + unit.late_v
         size_i = self.decay_syn * size.i + unit.late_i
-        # how fast dV goes before and after an event
+        # how fast dV goes before a spike, and after any event
         speed = (size_i + size_v + d_leak) / tau_mem + self.slope_before * d_mem / tau_mem
         speed_after = (
             next_of(size.v) + next_of(size.i) + d_leak
         ) / tau_mem + self.slope_after * d_mem / tau_mem
-        early_v, early_i = np.zeros((2, self.u.size + 1))
         # an arrival's jumps of dI and dV, and of their sources, at a time that is off
         moved = of_arrival(off, off_given) + SPACING * np.abs(self.time)
         shifted = of_arrival(size, size_given) + unit.shift
@@ -401,11 +385,11 @@ class _Events:
             self.arrives & ~self.held, self.weight * shifted / tau_mem + next_of(unit.early_v), 0.0
         )
         weight_i = np.where(self.delta, 0.0, self.weight)
-        early_i[1:] += jump_i * (moved / tau_syn + ROUNDING) + weight_i * d_syn / tau_syn**2 * moved
+        behind_i = jump_i * (moved / tau_syn + ROUNDING) + weight_i * d_syn / tau_syn**2 * moved
         turn_v = (jump_i + jump_v) / tau_mem + self.weight * d_mem / tau_mem**2
-        early_v[1:] += np.where(self.held, 0.0, turn_v * moved + ROUNDING * jump_v)
+        behind_v = np.where(self.held, 0.0, turn_v * moved + ROUNDING * jump_v)
         # a crossing divides by a slope that is off, at a time that is
-        late, reach = of_spike(off), of_spike(size)
+        late, reach = off.spikes[self.spike], size.spikes[self.spike]
         off_i = self.decay_syn * off.i + ROUNDING * self.i + self.current * late / tau_syn
         off_slope = (off_i + ROUNDING * (self.current + self.u + self.level)) / tau_mem
         late_v += np.where(
@@ -418,13 +402,14 @@ class _Events:
         reach = reach + np.where(restarts, d_ref, 0.0)
         off_after = off_slope + np.where(self.subtracts | self.released, off.v, 0.0) / tau_mem
         late_reset = (off_after + ROUNDING * self.slope_after) * reach + speed_after * late
-        early_v[1:] += np.where(restarts, late_reset, 0.0)
+        behind_v += np.where(restarts, late_reset, 0.0)
         left = np.where(self.held_next, self.slope_before, self.drop / tau_mem)
         turned = off_slope * reach + (speed + speed_after) * late + ROUNDING * left * reach
-        early_v[1:] += np.where(self.subtracts, turned, 0.0)
-        return Changes(early_v[:-1], early_i[:-1], late_v, late_i, zero)
+        behind_v += np.where(self.subtracts, turned, 0.0)
+        # what is behind the event that ends a segment is at the start of the next one
+        return Changes(np.roll(behind_v, 1), np.roll(behind_i, 1), late_v, late_i, np.zeros(self.u.size))
 
 
-def next_of(column: Reals) -> Reals:
-    """Return what stands one segment later, 0 behind the last one."""
-    return np.append(column[1:], 0.0)
+def next_of(column: NDArray[Any]) -> NDArray[Any]:
+    """Return what stands one segment later; no event ends the last one, behind which stands the first."""
+    return np.roll(column, -1)

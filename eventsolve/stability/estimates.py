@@ -94,9 +94,7 @@ def estimate_radius(
     for (low, _), (radius, limit) in zip(ranges, map_chunks(work, len(ranges), threads), strict=True):
         radii.append(radius)
         limits += [m and m._replace(sample=m.sample + low) for m in limit]
-    radius = np.concatenate(radii)
-    radius.setflags(write=False)
-    return RadiusEstimate(pattern, radius, tuple(limits))
+    return RadiusEstimate(pattern, np.concatenate(radii), tuple(limits))
 
 
 def _cut(pattern: Pattern, solution: Solution, first: int, last: int) -> Pattern:
@@ -160,7 +158,8 @@ def _rows(part: Solution, layer_part: LayerPart, pattern: Pattern) -> Rows:
     """Return all distances of a layer; a weight of 0 that may move makes events."""
     layer = layer_part.layer
     heard = (layer.afferents.weight != 0.0) | (scales_of(layer, pattern).weight > 0.0)
-    return rows_of(part, layer, part._chunks[0], heard, np.iinfo(np.int64).max)[0]
+    (chunk,) = part._chunks
+    return rows_of(part, layer, chunk, heard, np.iinfo(np.int64).max)[0]
 
 
 def _ranked(
@@ -264,7 +263,7 @@ def _radii(
             np.zeros(own.times.size),
             np.zeros((part.n_samples, layer.order.size)),
             np.zeros((part.n_samples, layer.order.size)),
-            np.zeros((part.n_samples, 8, layer.size)),
+            np.zeros((part.n_samples, len(NEURON_PARAMETERS), layer.size)),
         )
         for s in np.flatnonzero(chosen):
             row = at[s]
@@ -348,7 +347,7 @@ def _limit(layer_parts: list[LayerPart], ranked: Ranked, sample: int, k: int) ->
     event = ""
     if kind == "gap":
         number = layer_part.gathered.spikes.neurons[cause] if cause >= 0 else -1
-        source, source_neuron = source_of(layer_part.layer, np.array([number]))
-        event = where_in_words(int(labels[distances.PLACE]), str(source[0]), int(source_neuron[0]))
+        (source,), (source_neuron,) = source_of(layer_part.layer, np.array([number]))
+        event = where_in_words(int(labels[distances.PLACE]), str(source), int(source_neuron))
     time, value = float(numbers[distances.TIME]), float(numbers[distances.VALUE])
     return Margin(kind, population, sample, neuron, time, value, event)

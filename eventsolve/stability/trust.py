@@ -209,8 +209,6 @@ def trust_radius(
     done, interrupt = finished(_radii, jobs, executor, bar_of(progress, "certifying radii", len(jobs)))
     for s, radius, question in done:
         certified[s], undecided[s], looked_at[s] = radius, question, True
-    for array in (certified, looked_at):
-        array.setflags(write=False)
     radii = TrustRadius(estimate.of, certified, estimate.radius, estimate.limits, tuple(undecided), looked_at)
     if interrupt is not None:
         raise Interrupted(radii) from interrupt
@@ -336,7 +334,9 @@ def _smallest(box: Box, pattern: Pattern) -> float:
                 middle = getattr(synapses, name).middle[synapses.slices[key]]
             else:
                 middle = box.parameters[name].middle[box.populations[key]]
-            size = np.maximum(np.abs(middle), box.t_end if name in TIMES else 0.0)
+            size = np.abs(middle)
+            if name in TIMES:
+                size = np.maximum(size, box.t_end)
             moved = (scale > 0.0) & (size > 0.0)
             with np.errstate(over="ignore"):  # what hardly moves has no limit
                 spacings = (size - np.nextafter(size, 0.0))[moved] / scale[moved]

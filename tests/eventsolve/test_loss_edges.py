@@ -115,6 +115,93 @@ def test_a_running_loss_of_spiking_neurons_is_over_the_trial(streams):
     np.testing.assert_allclose(evaluation.spike_times["out"], jump[trains.neurons] / (END - START), rtol=1e-9)
 
 
+def test_a_mean_voltage_of_spiking_neurons_is_over_the_trial(streams):
+    """dL/dt of a spike is what V falls by, times the derivative by the mean and the weight then, over the length."""
+    solution = streams["spikes"]
+    trains = solution.spikes["out"]
+    by_means = np.array([[2.0, 3.0, 5.0], [7.0, 11.0, 13.0]])
+    loss = es.losses.MeanVoltageLoss(
+        "out", lambda m: ((m * by_means).sum(axis=1), by_means), weighting="linear"
+    )
+    drop = np.asarray(LIF.v_threshold) - np.asarray(LIF.v_reset)
+    weight = (END - trains.times) / (END - START)
+    wanted = by_means[trains.samples, trains.neurons] * drop[trains.neurons] * weight / (END - START)
+    assert set(trains.samples.tolist()) == {0, 1}
+    np.testing.assert_allclose(loss.evaluate(solution).spike_times["out"], wanted, rtol=1e-9)
+
+
+def test_a_sample_without_spikes_takes_none_from_those_behind_it():
+    net = network(LIF)
+    inputs = es.SpikeTrains.from_lists([[[], []], [[1 * MS], [2 * MS]]])
+    solution = es.solve(net, {"in": inputs}, END)
+    trains = solution.spikes["out"]
+    assert set(trains.samples.tolist()) == {1}
+    loss = es.losses.RunningLoss("out", lambda v, t, s: (v.sum(axis=0), np.ones_like(v)))
+    drop = np.asarray(LIF.v_threshold) - np.asarray(LIF.v_reset)
+    np.testing.assert_allclose(
+        loss.evaluate(solution).spike_times["out"], drop[trains.neurons] / END, rtol=1e-12
+    )
+
+
+def test_a_loss_on_voltages_says_what_it_reads():
+    trial = (START, END)
+    net = network(es.LI(20 * MS, 5 * MS))
+    net.add_population("spikes", 1, PLAIN)
+
+    def square(m):
+        return (m**2).sum(axis=1), 2 * m
+
+    for loss in (
+        es.losses.RunningLoss("out", lambda v, t, s: (v.sum(axis=0), np.ones_like(v))),
+        es.losses.InstantCrossEntropy("out", [0]),
+        es.losses.TrajectoryMSE("out", lambda t, s: np.zeros((3, t.size))),
+    ):
+        assert loss.readings(net, trial).running is True
+    for weighting, rate in (("uniform", 0.0), ("exponential", 1.0)):
+        loss = es.losses.MeanVoltageLoss("out", square, weighting=weighting)
+        readings = loss.readings(net, trial)
+        assert (readings.means, readings.average, readings.running) == ((("out", rate),), None, False)
+    for population, weighting in (
+        ("out", "linear"),
+        ("out", np.cos),
+        ("spikes", "uniform"),
+        ("in", "uniform"),
+    ):
+        loss = es.losses.MeanVoltageLoss(population, square, weighting=weighting)
+        readings = loss.readings(net, trial)
+        assert (readings.means, readings.average) == ((), loss)
+
+
+def test_a_voltage_may_be_sampled_at_the_start_and_no_time_be_changed_afterwards(streams):
+    def first(v):
+        return v[:, 0, 0], np.zeros_like(v)
+
+    loss = es.losses.SampledVoltage("out", [0.0, 1 * MS], first)
+    assert loss.times.tolist() == [0.0, 1 * MS]
+    with pytest.raises(ValueError, match="read-only"):
+        loss.times[0] = 1.0
+    with pytest.raises(ValueError, match="times must be finite, >= 0 and strictly increasing"):
+        es.losses.SampledVoltage("out", [-1 * MS, 1 * MS], first)
+
+
+def test_a_function_of_voltages_whose_shapes_do_not_fit_is_told_both():
+    solution = es.solve(
+        network(es.LI(20 * MS, 5 * MS)), {"in": es.SpikeTrains.from_lists([[[1 * MS], []]] * 2)}, END
+    )
+    for loss, shapes in (
+        (
+            es.losses.SampledVoltage("out", [1 * MS], lambda v: (np.zeros(1), v)),
+            "losses (2,) and dL/dV (2, 3, 1)",
+        ),
+        (
+            es.losses.MaxVoltageLoss("out", lambda v: (np.zeros(1), v)),
+            "losses (2,) and their derivative (2, 3)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"the function must return {shapes}; got (1,) and ")):
+            es.value_and_grad(solution, loss)
+
+
 def hinged():
     """Two neurons that do not spike, with peaks below and above a level, and one that does."""
     net = es.Network()
@@ -275,6 +362,9 @@ def test_constants_of_a_loss_are_given_by_name():
         "TargetTimeMSE": ["population", "targets"],
         "RelativeMSE": ["population", "labels"],
         "SpikeCountLoss": ["population", "target"],
+        "MeanVoltageLoss": ["population", "function"],
+        "MeanVoltageCrossEntropy": ["population", "labels"],
+        "SumVoltageCrossEntropy": ["population", "labels"],
     }.items():
         parameters = inspect.signature(getattr(es.losses, name)).parameters.values()
         assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == positional

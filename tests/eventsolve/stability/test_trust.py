@@ -347,6 +347,120 @@ def test_empty_batches_and_readouts():
     assert str(es.trust_radius(empty)) == "no samples"
 
 
+# -- the search --------------------------------------------------------------------------------------------------------
+
+TWICE = 2.0**0.125
+"""How much farther than a certified radius the next one may be that is not, as a factor."""
+
+
+def sought(monkeypatch, truth, estimate, pattern=None):
+    """Return what is certified if proofs succeed up to ``truth``, what is open beyond, and all radii that are tried."""
+    box = trust.box_of(silent_or_triggered(0.25))
+    pattern = {"weight": {("in", "n"): np.array([1e30])}} if pattern is None else pattern
+    tried = []
+
+    def question(job, radius):
+        tried.append(radius)
+        return None if radius <= truth else radius
+
+    monkeypatch.setattr(trust, "_open_question", question)
+    sample, radius, beyond = trust.certified_radius(trust.Job(0, box, pattern, {}, estimate))
+    assert sample == 0
+    return radius, beyond, tried
+
+
+@pytest.mark.parametrize("truth", np.geomspace(1e-3, 1e3, 23).tolist())
+def test_a_radius_is_sought_until_one_fails_within_the_eighth_root_of_2(monkeypatch, truth):
+    radius, beyond, tried = sought(monkeypatch, truth, 1.0)
+    assert radius <= truth < beyond <= TWICE * radius
+    assert len(tried) <= abs(np.log(truth)) / np.log(8) + 8
+
+
+def test_a_radius_is_sought_in_steps_of_8_up_to_4096_times_the_estimate_and_down_to_what_rounds_it_away(
+    monkeypatch,
+):
+    start = 0.75e-3
+    radius, beyond, tried = sought(monkeypatch, np.inf, start)
+    assert (radius, beyond, tried) == (4096 * start, None, [start * 8.0**k for k in range(5)])
+    radius, beyond, tried = sought(monkeypatch, -1.0, start)
+    assert (radius, beyond, tried) == (0.0, 2.0**-60 * start, [start * 8.0**-k for k in range(21)])
+    # one that no estimate limits, up to 1
+    assert sought(monkeypatch, np.inf, np.inf) == (1.0, None, [1.0])
+    # nor below what float64 can express
+    pattern = {"weight": {("in", "n"): np.array([1.0])}}
+    radius, beyond, tried = sought(monkeypatch, -1.0, 1.0, pattern)
+    assert (radius, beyond) == (0.0, EPS / 8)
+
+
+@pytest.mark.parametrize("estimate", [1.0, 0.5, 1.0 / 8.0])
+def test_no_radius_is_tried_at_which_there_is_no_network(monkeypatch, estimate):
+    """A time constant of 20 ms vanishes at a radius of 1."""
+    pattern = {"tau_mem": {"n": np.array([20e-3])}}
+    found = sought(monkeypatch, np.inf, estimate, pattern)
+    assert found == (min(estimate, 0.5), None, [min(estimate, 0.5)])
+
+
+@pytest.mark.parametrize(("ulps", "tried"), [(1, []), (2, [EPS / 2])])
+def test_the_smallest_radius_is_tried_if_half_of_the_largest_is_no_less(monkeypatch, ulps, tried):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_initial=1.0 - ulps * EPS / 2))
+    net.connect("in", "n", [[0.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[]]])}, 3e-3)
+    asked = []
+    monkeypatch.setattr(trust, "_open_question", lambda _, radius: asked.append(radius))
+    (radius,) = es.trust_radius(solution, "v_initial").certified
+    assert asked == tried
+    assert radius == sum(tried)
+
+
+def test_the_smallest_and_largest_radius_are_those_of_the_numbers_that_move():
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population(
+        "n",
+        2,
+        es.LIF([20e-3, 10e-3], 5e-3, v_threshold=[1.0, 3.0], v_reset=[0.5, -1.0], v_initial=[0.25, 1.0]),
+    )
+    net.connect("in", "n", [[0.25, 0.0], [3.0, 2.0**-40]], delay=1e-3)
+    box = trust.box_of(es.solve(net, {"in": es.SpikeTrains.from_lists([[[], [1e-3]]])}, 3e-3))
+    key = ("in", "n")
+
+    def least(name, key, scale):
+        with np.errstate(divide="raise", invalid="raise"):
+            return trust._smallest(box, {name: {key: np.array(scale)}})
+
+    assert least("weight", key, [0.0, 0.0, 0.0, 0.0]) == 0.0
+    assert least("weight", key, [0.0, 1.0, 0.0, 0.0]) == 0.0  # a weight of 0 has neighbours at any distance
+    assert (
+        least("weight", key, [4.0, 1.0, 0.5, 0.0]) == EPS / 8 / 4
+    )  # below a power of 2 they are half as far apart
+    assert least("weight", key, [4.0, 1.0, 0.5, 1.0]) == 2.0**-40 * EPS / 2
+    assert least("v_threshold", "n", [2.0, 1.0]) == EPS / 4
+    for name, at, n in (("delay", key, 4), ("t_ref", "n", 2), ("spike_times", "in", 1)):
+        assert least(name, at, [2.0] * n) == (3e-3 - np.nextafter(3e-3, 0.0)) / 2
+
+    def most(**scales):
+        return trust._largest(box, {name: {"n": np.array(scale)} for name, scale in scales.items()})
+
+    assert most() == most(v_leak=[1.0, 1.0]) == most(tau_mem=[0.0, 0.0]) == np.inf
+    assert most(tau_mem=[1.0, 4.0]) == 10e-3 / 4
+    assert most(tau_mem=[1.0, 1.0], tau_syn=[2.0, 0.0]) == 2.5e-3
+    assert most(v_threshold=[1.0, 0.0]) == 0.5
+    assert most(v_threshold=[1.0, 2.0]) == 0.5
+    assert most(v_threshold=[1.0, 0.0], v_reset=[1.0, 9.0]) == 0.25
+    assert most(v_threshold=[0.0, 1.0], v_initial=[0.0, 1.0]) == 1.0
+    assert most(v_initial=[3.0, 1.0]) == 0.25
+
+
+def test_a_radius_says_what_limits_it_first():
+    moved = es.trust_radius(silent_or_triggered(0.5), "weight")
+    assert str(moved).endswith(f" to first order in sample 0; first, {moved.limits[0]}")
+    still = es.trust_radius(silent_or_triggered(0.5), {"weight": {("in", "n"): 0.0}})
+    assert still.limits == (None,)
+    assert str(still).endswith(", inf to first order in sample 0")
+
+
 # -- at the door ------------------------------------------------------------------------------------------------------
 
 
