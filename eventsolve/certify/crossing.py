@@ -9,7 +9,8 @@ there tau_mem V'' = I' = -I/tau_syn. From V < v_threshold at the start of an int
      after l: to reach it from below takes V' >= 0, that is I >= v_threshold - v_leak, and I decays to 0;
 (c)  where V' > 0 on a ball of times that contains a root of V - v_threshold, that root is the first crossing: (a) holds
      at the ball's lower end;
-(d)  where (a) holds up to l and V >= v_threshold at some r > l, the first crossing lies between the two.
+(d)  where V(l) < v_threshold and V(r) >= v_threshold at some r > l, the first crossing lies between the two: one before
+     l would make V rise, fall and rise again, and V' have two roots.
 
 By (a) and (b) at one time l just before the peak of V, a crossing is excluded without knowing where the peak is.
 
@@ -250,11 +251,10 @@ def _between(membrane: Membrane, threshold: arb, guess: arb, high: arb) -> arb:
 
     It is found by halving, from a guess on; a box may hold networks whose V' is as good as 0 where they cross.
     """
-    low, first = membrane.origin, guess
+    low, first = membrane.origin, guess.min(high)  # (d) is about places before high
     for _ in range(HALVINGS):
         middle = ((low + first) / 2).mid()
-        voltage, current = membrane.at(middle)
-        if surely_less(voltage, threshold) and surely_at_most(voltage - membrane.leak, current):
+        if surely_less(membrane.at(middle)[0], threshold):
             low = middle
         else:
             first = middle

@@ -64,10 +64,10 @@ class Read(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """One neuron's parameters as balls; a readout's threshold is None."""
+    """One neuron's parameters as balls; a readout's threshold is inf."""
 
     rates: Rates
-    threshold: arb | None
+    threshold: arb
     reset: arb
     leak: arb
     t_ref: arb
@@ -95,10 +95,9 @@ class Segment(NamedTuple):
 def parameters_of(box: Box, cell: int) -> Parameters:
     """Return a neuron's parameters."""
     row = {name: (float(n.middle[cell]), float(n.radius[cell])) for name, n in box.parameters.items()}
-    spiking = row["v_threshold"][0] < float("inf")
     return Parameters(
         rates_of(ball(*row["tau_mem"]), ball(*row["tau_syn"])),
-        ball(*row["v_threshold"]) if spiking else None,
+        ball(*row["v_threshold"]),
         ball(*row["v_reset"]),
         ball(*row["v_leak"]),
         not_before(0.0, *row["t_ref"]),
@@ -135,7 +134,7 @@ class Trajectory:
         elif self.release is None:
             self.voltage += weight
         self.recent.append(moment)
-        self._read_riding(which, after=True)
+        self._read_after(which)
 
     def spike(self, moment: EventTime, *, triggered: bool, which: int) -> None:
         """Let the neuron spike."""
@@ -143,7 +142,7 @@ class Trajectory:
         self._require_settled(moment)
         self._append(moment, End.SPIKE, which)
         p = self.parameters
-        if triggered and p.subtracts and p.threshold is not None:
+        if triggered and p.subtracts:
             self.voltage -= p.threshold - p.reset
         else:
             self.voltage = p.reset
@@ -194,17 +193,18 @@ class Trajectory:
         if side is None:
             if always:
                 return True
-            raise Unproven(self.cell, moment.key, Question.TIE, 0.0)
+            raise Unproven(self.cell, moment.key, Question.TIE)
         return side < 0 or (side == 0 and (always or moment is self.release))
 
     def _read(self, read: Read) -> None:
         self._append(read.moment, End.READ, self.n_read)
         self.n_read += 1
 
-    def _read_riding(self, which: int, *, after: bool) -> None:
+    def _read_after(self, which: int) -> None:
+        """Take reads just after an arrival."""
         while self.n_read < len(self.reads):
             read = self.reads[self.n_read]
-            if read.arrival != which or read.after is not after:
+            if read.arrival != which or not read.after:
                 return
             self._read(read)
 
@@ -212,7 +212,7 @@ class Trajectory:
         """Prove that what was taken for earlier than a spike or a release is."""
         for earlier in self.recent:
             if order(earlier, moment) not in (-1, 0):
-                raise Unproven(self.cell, moment.key, Question.TIE, 0.0)
+                raise Unproven(self.cell, moment.key, Question.TIE)
         self.recent = [moment]
 
     def _append(self, moment: EventTime, end: End, which: int) -> None:
@@ -374,7 +374,7 @@ def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costat
     event = enclosed.history[segment.which]
     k, rates = event.synapse, costate.trajectory.parameters.rates
     if not surely_zero(costate.v) and _is_at_release(costate.trajectory, costate.left):
-        raise Unproven(event.cell, segment.moment.key, Question.KINK, 0.0)
+        raise Unproven(event.cell, segment.moment.key, Question.KINK)
     weight = ball(float(box.synapses.weight.middle[k]), float(box.synapses.weight.radius[k]))
     if not box.synapses.delta[k]:
         found.weight[k] += costate.i
@@ -404,9 +404,10 @@ def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: 
     trajectory, spike = costate.trajectory, enclosed.history[segment.which].spike
     p, cell = trajectory.parameters, trajectory.cell
     later = trajectory.segments[costate.left + 1] if costate.left + 1 < len(trajectory.segments) else None
-    held = trajectory.release is not None if later is None else later.held
-    voltage = trajectory.voltage if later is None else later.voltage
-    after = costate.released if held else costate.v * _slope(trajectory, voltage, segment.last_current)
+    after = ZERO  # if nothing more is known of the neuron
+    if later is not None:
+        slope = _slope(trajectory, later.voltage, segment.last_current)
+        after = costate.released if later.held else costate.v * slope
     costate.released = ZERO
     error = found.spike_times[spike] - after
     found.spike_times[spike] = error
@@ -422,9 +423,9 @@ def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: 
     costate.v = ZERO
     if surely_zero(error):
         return
-    slope = ZERO if p.threshold is None else _slope(trajectory, p.threshold, segment.last_current)
+    slope = _slope(trajectory, p.threshold, segment.last_current)
     if not surely_less(ZERO, slope):
-        raise Unproven(cell, segment.moment.key, Question.SLOPE, 0.0)
+        raise Unproven(cell, segment.moment.key, Question.SLOPE)
     costate.v = -error / slope
     found.parameters["v_threshold"][cell] -= costate.v
 

@@ -353,27 +353,21 @@ def _of_silent(
 def _maxima(box: Box, sample: int, enclosed: Enclosed, cells: Iterable[int]) -> list[tuple[arb, Read]]:
     """Return the largest voltages of cells that do not spike, from the start of the trial on, and how to read them."""
     cells = list(cells)
-    goes_on = surely_less(ZERO, ball(box.t_start))
-    # reads at both ends, of no weight, make trajectories reach to the end, and begin a segment where the trial begins
-    times = [float(box.t_start)] * goes_on + [float(box.t_end)]
-    ends = [Read(cell, at_time(time), ZERO, before=time < box.t_end) for cell in cells for time in times]
+    # reads of no weight make trajectories reach to the end
+    ends = [Read(cell, at_time(float(box.t_end)), ZERO) for cell in cells]
     trajectories = trajectories_of(box, sample, enclosed, ends)
     deltas = {
         which for which, e in enumerate(enclosed.history) if e.synapse >= 0 and box.synapses.delta[e.synapse]
     }
-    return [_largest(trajectories[cell], deltas, len(times) - 1) for cell in cells]
+    return [_largest(trajectories[cell], deltas) for cell in cells]
 
 
-def _largest(trajectory: Trajectory, deltas: set[int], n_before: int) -> tuple[arb, Read]:
-    """Return the largest voltage of a trajectory between reads, and how to read it; of several as large the first.
+def _largest(trajectory: Trajectory, deltas: set[int]) -> tuple[arb, Read]:
+    """Return the largest voltage of a trajectory up to its read, and how to read it; of several as large the first.
 
-    ``deltas`` are the places of arrivals that may lift V. The trial begins after ``n_before`` reads, and ends with the
-    next.
+    ``deltas`` are the places of arrivals that may lift V.
     """
-    segments, n_read = trajectory.segments, 0
-    while n_read < n_before:
-        n_read += segments[0].end is End.READ
-        segments = segments[1:]
+    segments = trajectory.segments
     candidates = [(segments[0].voltage, Read(trajectory.cell, segments[0].begin, ZERO, before=True))]
     before: Segment | None = None
     for segment in segments:
@@ -381,14 +375,15 @@ def _largest(trajectory: Trajectory, deltas: set[int], n_before: int) -> tuple[a
             if before is not None and before.end is End.ARRIVAL and before.which in deltas:
                 lifted = Read(trajectory.cell, before.moment, ZERO, before.which, after=True)
                 candidates.append((segment.voltage, lifted))
-            candidates.append(_top(trajectory, segment))
+            if not surely_zero(segment.duration):
+                candidates.append(_top(trajectory, segment))
         before = segment
         if segment.end is End.READ:
             break
     height, read = max(candidates, key=lambda candidate: float(candidate[0]))
     for other, where in candidates:
         if where is not read and not surely_at_most(other, height):
-            raise Unproven(trajectory.cell, read.moment.key, Question.MAXIMUM, 0.0)
+            raise Unproven(trajectory.cell, read.moment.key, Question.MAXIMUM)
     return height, read
 
 

@@ -373,7 +373,7 @@ class _Run:
             return
         if cell.number in self.closed:
             if cell.number not in self.open and order(moment, self.t_end) != 1:
-                self._leave(cell, Unproven(cell.number, moment.key, Question.TIE, 0.0), moment)
+                self._leave(cell, Unproven(cell.number, moment.key, Question.TIE), moment)
             return
         self.arriving = arriving
         self._guarded(cell, moment, cell.receive, moment, target.weight, target.delta)
@@ -395,7 +395,7 @@ class _Run:
         self._send(moment, bundles, source, cell=cell.number, trigger=trigger)
         self._look_ahead(cell)
         if len(self.spikes) - self.n_given > self.most_spikes:
-            raise Unproven(cell.number, moment.key, Question.RUNAWAY, 0.0)
+            raise Unproven(cell.number, moment.key, Question.RUNAWAY)
 
     def _look_ahead(self, cell: Cell) -> None:
         """Queue the time at which a cell seems to cross its threshold, if nothing arrives."""
@@ -475,7 +475,7 @@ class _Run:
         else:
             reached = cell.number not in self.closed or order(moment, self.t_end) != 1
         if reached:
-            self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE, 0.0), moment)
+            self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE), moment)
 
 
 def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, EventTime, EventTime]:

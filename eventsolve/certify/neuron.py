@@ -44,9 +44,12 @@ class Question(Enum):
 
 
 class Unproven(Carrying, ArithmeticError):
-    """A question about one cell that balls of this precision leave open, at about a time in seconds."""
+    """A question about one cell that balls of this precision leave open, at about a time in seconds.
 
-    def __init__(self, cell: int, time: float, question: Question, width: float) -> None:
+    ``width`` is how wide it is, relatively: what more digits might decide; 0 where that is not asked.
+    """
+
+    def __init__(self, cell: int, time: float, question: Question, width: float = 0.0) -> None:
         super().__init__(f"cell {cell}, {time!r} s: {question.value}")
         self.cell, self.time, self.question, self.width = cell, time, question, width
 
@@ -213,7 +216,7 @@ class Cell:
         if constants.subtracts:
             after = raised - (constants.threshold - constants.reset)
             if not self._decide(after, constants.threshold, moment, Question.REPEATED):
-                raise Unproven(self.number, moment.key, Question.REPEATED, 0.0)
+                raise Unproven(self.number, moment.key, Question.REPEATED)
         self._spike(free, moment, after, triggered=True)
 
     def _join_crowd(

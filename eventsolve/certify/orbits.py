@@ -806,7 +806,7 @@ def _follow(
     if own is None:
         side = order(end, cell.last)
         if side is None:
-            raise Unproven(number, end.key, Question.TIE, 0.0)
+            raise Unproven(number, end.key, Question.TIE)
         if side == 1:
             cell.settle(end)
     elif made != len(spikes):
@@ -825,7 +825,7 @@ def _spike(cell: Cell, moment: EventTime, rhythm: Rhythm, due: list[EventTime]) 
     """Prove that a cell's next crossing is the one of the rhythm at a moment, and let it spike then."""
     found = cell.next_spike(vague(moment.ball + rhythm.period))
     if found is None:
-        raise Unproven(cell.number, moment.key, Question.GRAZING, 0.0)
+        raise Unproven(cell.number, moment.key, Question.GRAZING)
     around = found.ball.union(moment.ball)
     free = cell.ahead()
     if not is_less(ZERO, free.slope(around)):

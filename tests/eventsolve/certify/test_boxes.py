@@ -4,9 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import quantities as pq
 
 import eventsolve as es
-from eventsolve.certify.boxes import PARAMETERS, box_of
+from eventsolve.certify.boxes import PARAMETERS, box_of, source_names
 from eventsolve.chunks import chunk_ranges
 
 
@@ -123,3 +124,93 @@ def test_every_radius_is_of_the_numbers_that_it_names():
             parameter: [1e-6 if parameter == name else 0.0] for parameter in radii
         }
     assert box_of(solution).exact
+
+
+def several():
+    """Inputs and populations of several sizes, and an input spike of each channel of its own."""
+    net = es.Network()
+    net.add_input("x", 2)
+    net.add_population("a", 2, es.LIF(20e-3, 5e-3))
+    net.add_input("y", 1)
+    net.add_population("b", 3, es.LIF(20e-3, 5e-3))
+    net.add_population("c", 1, es.LI(20e-3, 5e-3))
+    rng = np.random.default_rng(3)
+    for pre, post, shape in (("x", "b", (3, 2)), ("y", "a", (2, 1)), ("a", "b", (3, 2)), ("b", "c", (1, 3))):
+        net.connect(pre, post, rng.normal(size=shape), delay=1e-3 * rng.integers(1, 4, shape))
+    inputs = {
+        "x": es.SpikeTrains.from_lists([[[1e-3], [2e-3]]]),
+        "y": es.SpikeTrains.from_lists([[[3e-3]]]),
+    }
+    return es.solve(net, inputs, 5e-3)
+
+
+def test_sources_are_numbered_through_inputs_first_and_cells_population_after_population():
+    solution = several()
+    box = box_of(solution)
+    channels = [("x", 0), ("x", 1), ("y", 0)]
+    cells = [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2), ("c", 0)]
+    sources = channels + cells
+    assert (box.n_channels, box.n_cells) == (len(channels), len(cells))
+    assert [box.cell_name(cell) for cell in range(box.n_cells)] == cells
+    with pytest.raises(IndexError):
+        box.cell_name(len(cells))
+    assert {name: sources[first] for name, first in source_names(box).items()} == {
+        name: (name, 0) for name in "xyabc"
+    }
+    synapses = box.synapses
+    found = [
+        (sources[source], cells[target], weight, delay)
+        for source, target, weight, delay in zip(
+            synapses.source.tolist(),
+            synapses.target.tolist(),
+            synapses.weight.middle.tolist(),
+            synapses.delay.middle.tolist(),
+            strict=True,
+        )
+    ]
+    expected = []
+    for (pre, post), projection in solution.network.projections.items():
+        for i, j in np.ndindex(projection.weight.shape):
+            weight, delay = projection.weight[i, j], projection.delay.reshape(projection.weight.shape)[i, j]
+            expected.append(((pre, j), (post, i), float(weight), float(delay)))
+    assert sorted(found) == sorted(expected)
+
+
+def test_what_v_may_begin_with_is_hardly_more_than_it_is_however_small_or_large():
+    """By some roundings of its two terms, where the sum is rounded once."""
+    for scale in (1e-9, 1.0, 1e6):
+        net = es.Network()
+        net.add_input("in", 1)
+        net.add_population("n", 1, es.LIF(20e-3, 5e-3, v_threshold=scale, v_leak=0.3 * scale))
+        net.connect("in", "n", [[0.4 * scale]], synapse="delta")
+        first = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 2e-3)
+        solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[]]])}, 3e-3, initial=first.final_state)
+        (u,) = solution.from_start().start_states("n").u[0]
+        exact, size = Fraction(float(u)) + Fraction(0.3 * scale), abs(float(u)) + 0.3 * scale
+        above = Fraction(float(box_of(solution).begins[0])) - exact
+        assert 0 < above <= Fraction(16 * 2.0**-52 * size)
+
+
+def test_radii_of_times_may_carry_a_unit_and_others_may_not():
+    solution = one()
+    box = box_of(solution, {"delay": 0.5 * pq.us, "t_ref": {"n": 2.0 * pq.us}})
+    assert box.synapses.delay.radius.tolist() == [0.5e-6]
+    assert box.parameters["t_ref"].radius.tolist() == [2e-6]
+    with pytest.raises(ValueError, match="weight"):
+        box_of(solution, {"weight": 0.5 * pq.us})
+
+
+def test_radii_of_what_is_no_parameter_are_refused():
+    with pytest.raises(ValueError, match="radii name 'tau', which is not a parameter"):
+        box_of(one(), {"tau": 1e-6})
+    with pytest.raises(ValueError, match=r"radii\['tau_mem'\] name 'm'; there are \['n'\]"):
+        box_of(one(), {"tau_mem": {"m": 1e-6}})
+
+
+def test_inputs_alone_are_a_box_without_cells():
+    net = es.Network()
+    net.add_input("in", 2)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], []]])}, 5e-3)
+    box = box_of(solution)
+    assert (box.n_channels, box.n_cells) == (2, 0)
+    assert box.synapses.source.size == 0

@@ -455,3 +455,20 @@ def test_a_small_box_of_leaks_leaves_no_peak_open_that_is_far_below(leak, start)
             held = Held(rates_of(ball(20e-3), ball(2e-3)), ball(leak, radius), ball(0.0), ball(4.0), True)
             free = held.released(ball(0.0), ball(start))
             assert crossing.first_crossing(free, free.moved(ball(20e-3)), ball(1.0)) is None
+
+
+@pytest.mark.parametrize("radius", [1e-4, 1e-8])
+def test_a_peak_of_a_small_box_of_leaks_is_excluded_up_to_half_its_radius_and_none_that_crosses(radius):
+    """I there is about the level, which is as uncertain as v_leak; V, so soon after the start, is less so."""
+    taus, leak, voltage, current, end = (20e-3, 2e-3), 0.2, 0.5, 4.0, 20e-3
+    corners = [Course(*taus, leak + side * radius, voltage, current, 1.0) for side in (-1, 1)]
+    lowest, highest = (course.at(course.extremum) for course in corners)
+    assert highest - lowest < radius / 2
+    with working_precision(BITS):
+        held = Held(rates_of(*map(ball, taus)), ball(leak, radius), ball(0.0), ball(current), listed=True)
+        free = held.released(ball(0.0), ball(voltage))
+        last = free.moved(ball(end))
+        assert crossing.first_crossing(free, last, ball(float(highest + radius / 2))) is None
+        for share in (0.1, 0.5, 0.9):
+            with pytest.raises(Undecided):
+                crossing.first_crossing(free, last, ball(float(lowest + share * (highest - lowest))))

@@ -4,12 +4,20 @@ Beside them stand gradients of the compiled adjoint, which shares no code with b
 in its box.
 """
 
+import itertools
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from comparing import Comparison
+from flint import arb
 from loops import Loop
 
 import eventsolve as es
+from eventsolve.certify.arithmetic import ZERO, at_time
+from eventsolve.certify.boxes import box_of
+from eventsolve.certify.gradient import End, Read, parameters_of, trajectories_of
+from eventsolve.certify.network import Wiring, enclose
 
 NEURONS = ("tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "t_ref", "v_initial", "i_initial")
 
@@ -268,3 +276,184 @@ def test_a_gradient_by_an_arrival_about_as_v_is_released_is_undecided():
     certificate = es.certify(solution, gradients={"pair": np.ones(solution.spikes["pair"].n_spikes)})
     assert not certificate.proven
     assert certificate.undecided[0].why.startswith("the gradient is open: ")
+
+
+def enclosed_as_float64_has_it(solution, loss, **settings):
+    """The certificate of a loss and its gradient, proven, as the compiled adjoint has it of every number."""
+    certificate = es.certify(solution, gradients=loss, **settings)
+    assert certificate.proven, str(certificate)
+    assert certificate.mismatches == ()
+    return certificate
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Three samples of two spiking populations and a readout; in the first a neuron is silent."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 3, es.LIF(12e-3, 5e-3, t_ref=4e-3))
+    net.add_population("b", 2, es.LIF([10e-3, 8e-3], 4e-3, t_ref=8e-3))
+    net.add_population("out", 2, es.LI(9e-3, 6e-3, v_leak=[0.2, -0.1]))
+    net.connect("in", "a", [[7.0, 0.0], [0.0, 8.0], [4.0, 6.0]], delay=0.5e-3)
+    net.connect("a", "b", [[7.0, 0.0, 1.0], [0.0, 1.5, 3.0]], delay=1e-3)
+    net.connect("a", "out", [[1.0, 0.5, -2.0], [-1.0, 1.5, 0.5]], delay=0.7e-3)
+    trains = [[[1e-3], []], [[1e-3], [2e-3]], [[0.5e-3, 6e-3], [2e-3, 4e-3]]]
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists(trains)}, 20e-3)
+    spikes = solution.spikes["b"]
+    counts = np.bincount(spikes.samples * 2 + spikes.neurons, minlength=6).reshape(3, 2)
+    assert counts.tolist() == [[1, 0], [1, 1], [1, 1]]
+    return solution
+
+
+FIRST = {"tau0": 1e-3, "tau1": 6e-3, "alpha": 0.01}
+LABELS = [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        es.losses.TTFSCrossEntropy("b", LABELS, **FIRST, silent="t_end"),
+        es.losses.RelativeMSE("b", LABELS, gap=2e-3, silent="t_end"),
+        es.losses.SilentHinge("b", [0.9, 0.8]),
+        es.losses.SpikeCountLoss("b", [0.3, 0.6], upper=2.0, lower=0.5),
+        es.losses.SpikeCountLoss("b", 0.4),
+        es.losses.MaxVoltageCrossEntropy("out", LABELS),
+        es.losses.MeanVoltageCrossEntropy("out", LABELS, weighting="linear"),
+        es.losses.InstantCrossEntropy("out", LABELS),
+        es.losses.SpikeTimeLoss(
+            lambda s: (np.bincount(s["b"].samples, s["b"].times ** 2, 3), {"b": 2 * s["b"].times})
+        ),
+        es.losses.SampledVoltage("out", [3e-3, 20e-3], lambda v: ((v**2).sum(axis=(1, 2)), 2 * v)),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_losses_of_a_batch_are_means_over_neurons_that_are_not_the_first(batch, loss):
+    certificate = enclosed_as_float64_has_it(batch, loss)
+    value, _ = es.value_and_grad(batch, loss)
+    middle = certificate.gradients.value.midpoints
+    assert np.isnan(middle) or middle == pytest.approx(value, rel=1e-12, abs=0.0)
+    assert np.isnan(middle) == isinstance(loss, es.losses.SpikeTimeLoss | es.losses.SampledVoltage)
+
+
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+@pytest.mark.parametrize("t_ref", [0.0, 2e-3])
+def test_what_is_read_of_a_neuron_after_its_last_spike_depends_on_it(reset, t_ref):
+    """As it is held and later; nothing else happens to it any more."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("a", 1, es.LIF(10e-3, 4e-3, v_reset=-0.2, v_leak=0.1, t_ref=t_ref, reset=reset))
+    net.connect("in", "a", [[6.0]])
+    net.connect("in", "a", [[1.3]], synapse="delta", delay=6e-3, name="jump")
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 15e-3)
+    spikes = solution.spikes["a"].times
+    assert spikes.size > 1
+    for time in (spikes[-1] + 1e-3, spikes[-1] + 3e-3):
+        loss = es.losses.SampledVoltage("a", [time], lambda v: (v.sum(axis=(1, 2)), np.ones_like(v)))
+        grads = enclosed_as_float64_has_it(solution, loss).gradients
+        moves = abs(grads.weight["in", "a"].midpoints) > 1e-3
+        # held where the jump lifted it, or at v_reset
+        assert moves.all() == (time > spikes[-1] + t_ref or reset == "subtract")
+
+
+class TestTriggered:
+    """Spikes that a jump triggers, the very first event of all, and what else comes at that time."""
+
+    def solution(self, *, reset="value", t_ref=0.0, late=0.0, end=20e-3):
+        net = es.Network()
+        net.add_input("in", 1)
+        net.add_population("a", 1, es.LIF(10e-3, 4e-3, v_reset=-0.2, v_leak=0.1, t_ref=t_ref, reset=reset))
+        net.connect("in", "a", [[1.4]], synapse="delta", delay=1e-3, name="jump")
+        net.connect("in", "a", [[7.0]], delay=1e-3 + late, name="current")
+        return es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, end)
+
+    @pytest.mark.parametrize("reset", ["value", "subtract"])
+    def test_a_jump_that_is_the_first_event_of_all(self, reset):
+        solution = self.solution(reset=reset, late=2e-3)
+        assert solution.spikes["a"].times[0] == 2e-3
+        assert solution.spikes["a"].n_spikes > 1
+        cotangents = {"a": np.where(np.arange(solution.spikes["a"].n_spikes) % 2, 1.0, -0.7)}
+        grads = enclosed_as_float64_has_it(solution, cotangents).gradients
+        assert (grads.weight["in", "a", "jump"].midpoints != 0).all() == (reset == "subtract")
+
+    def test_a_current_that_arrives_with_the_spike_that_a_jump_triggers_has_a_gradient(self):
+        solution = self.solution()
+        assert solution.spikes["a"].n_spikes > 1
+        grads = enclosed_as_float64_has_it(solution, {"a": np.ones(solution.spikes["a"].n_spikes)}).gradients
+        assert (abs(grads.weight["in", "a", "current"].midpoints) > 1e-4).all()
+
+    def test_v_is_exactly_at_its_reset_after_a_crossing_also_where_it_resets_by_subtraction(self):
+        solution = self.solution(reset="subtract", late=2e-3)
+        box = box_of(solution, {"weight": {("in", "a", "current"): 1e-3}})
+        enclosed = enclose(Wiring(box, everything=True), 0, 100, allow_undecided=False)
+        (trajectory,) = trajectories_of(box, 0, enclosed, [Read(0, at_time(20e-3), ZERO)]).values()
+        after = [
+            s.voltage for before, s in itertools.pairwise(trajectory.segments) if before.end is End.SPIKE
+        ]
+        triggered, *crossed = after
+        assert not triggered.is_exact()
+        assert crossed
+        assert all(voltage == arb(-0.2) for voltage in crossed)
+
+
+def released(*, at, t_ref=2e-3, weight=3.0):
+    """A spike at 1 ms, released at 3 ms, and a current that arrives later."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 1, es.LIF(10e-3, 4e-3, v_leak=0.3, t_ref=t_ref))
+    net.connect("in", "a", [[1.4, 0.0]], synapse="delta", name="jump")
+    net.connect("in", "a", [[0.0, weight]], name="current")
+    return es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], [at]]])}, 15e-3)
+
+
+def reads(population, time):
+    return es.losses.SampledVoltage(population, [time], lambda v: (v.sum(axis=(1, 2)), np.ones_like(v)))
+
+
+class TestReleases:
+    """What comes about as a refractory period ends."""
+
+    def test_a_current_of_a_box_whose_order_with_the_release_is_open_has_no_gradient(self):
+        """Which spikes there are is proven: of the two times the later one counts."""
+        solution = released(at=3e-3 + 1e-7)
+        loss = reads("a", 10e-3)
+        enclosed_as_float64_has_it(solution, loss, radii={"t_ref": {"a": 1e-8}})
+        radii = {"t_ref": {"a": 1e-6}}
+        assert es.certify(solution, radii=radii).proven
+        certificate = es.certify(solution, gradients=loss, radii=radii)
+        assert not certificate.proven
+        assert certificate.undecided[0].why.startswith("the gradient is open: two events")
+
+    @pytest.mark.parametrize("side", [-1, 1])
+    def test_a_reading_of_a_box_whose_order_with_the_release_is_open_has_no_gradient(self, side):
+        solution = released(at=12e-3)
+        loss = reads("a", 3e-3 + side * 1e-7)
+        enclosed_as_float64_has_it(solution, loss, radii={"t_ref": {"a": 1e-8}})
+        radii = {"t_ref": {"a": 1e-6}}
+        assert es.certify(solution, radii=radii).proven
+        certificate = es.certify(solution, gradients=loss, radii=radii)
+        assert not certificate.proven
+        assert certificate.undecided[0].why.startswith("the gradient is open: two events")
+
+    def test_a_reading_exactly_at_the_release_is_of_v_set_free(self):
+        """As float64 has it, of the two sides that it has."""
+        at = 1e-3 + 2e-3
+        assert Fraction(1e-3) + Fraction(2e-3) == Fraction(at)
+        enclosed_as_float64_has_it(released(at=12e-3), reads("a", at))
+
+    def test_no_refractory_period_of_a_box_is_negative(self):
+        box = box_of(released(at=12e-3, t_ref=1e-9), {"t_ref": {"a": 1e-6}})
+        t_ref = parameters_of(box, 0).t_ref
+        assert t_ref >= -1e-6 * 2.0**-28  # a radius is rounded up to 30 bits
+        assert t_ref.contains(arb(1e-9) + arb(1e-6))
+
+
+def test_a_spike_that_nothing_triggers_answers_for_what_follows_at_once():
+    """It is the first event of all, and its arrival, without a delay, the second."""
+    net = es.Network()
+    net.add_population("a", 1, es.LIF(20e-3, 5e-3, v_leak=1.5))
+    net.add_population("b", 1, es.LIF(20e-3, 5e-3))
+    net.connect("a", "b", [[9.0]])
+    solution = es.solve(net, {}, 35e-3)
+    assert [solution.spikes[name].n_spikes for name in ("a", "b")] == [1, 1]
+    grads = enclosed_as_float64_has_it(solution, {"b": np.ones(1)}).gradients
+    assert abs(grads.v_leak["a"].midpoints[0]) > 1e-3
