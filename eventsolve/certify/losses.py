@@ -375,8 +375,7 @@ def _largest(trajectory: Trajectory, deltas: set[int]) -> tuple[arb, Read]:
             if before is not None and before.end is End.ARRIVAL and before.which in deltas:
                 lifted = Read(trajectory.cell, before.moment, ZERO, before.which, after=True)
                 candidates.append((segment.voltage, lifted))
-            if not surely_zero(segment.duration):
-                candidates.append(_top(trajectory, segment))
+            candidates.append(_top(trajectory, segment))
         before = segment
         if segment.end is End.READ:
             break
