@@ -125,7 +125,9 @@ class TestEnds:
     def test_a_jump_up_just_after_the_end_does_not_count_and_exactly_then_it_has_no_gradient(self):
         """A little later it would not count."""
         jump, t_end, start = [1.0, 2.0], 15e-3, [0.5, 0.2]
-        after = readout((jump, np.nextafter(t_end, 1.0), "delta"), at=0.0, v_initial=start, t_end=t_end)
+        first = np.nextafter(t_end, 1.0)
+        late = [(jump, delay, "delta") for delay in (first, np.nextafter(first, 1.0))]
+        after = readout(*late, at=0.0, v_initial=start, t_end=t_end)
         certificate = es.certify(after, gradients=LARGEST)
         assert certificate.proven, str(certificate)
         gradients = certificate.gradients
