@@ -178,10 +178,8 @@ def box_of(solution: Solution, radii: Radii | None = None) -> Box:
             offset += p.size
     parameters = {
         field: Numbers(
-            np.concatenate([populations[name].parameter(field) for name in cells] or [np.empty(0)]),
-            _joined(
-                [_radius_of(radii, field, name, (populations[name].size,)) for name in cells],
-            ),
+            _joined([populations[name].parameter(field) for name in cells]),
+            _joined([_radius_of(radii, field, name, (populations[name].size,)) for name in cells]),
         )
         for field in PARAMETERS
     }
@@ -244,9 +242,9 @@ def _synapses(
                 p.sources + sources[p.pre],
                 p.targets + cells[p.post].start,
                 p.weights,
-                _radius_of(radii, "weight", key, shape).reshape(-1),
+                _radius_of(radii, "weight", key, shape).ravel(),
                 p.delay,
-                _radius_of(radii, "delay", key, shape).reshape(-1),
+                _radius_of(radii, "delay", key, shape).ravel(),
                 np.full(n, p.synapse == "delta"),
             )
         )

@@ -1,5 +1,6 @@
 """What a box holds: numbers to the last bit, radii where they belong, and what is on its way of every sample."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -132,7 +133,7 @@ def several():
     net.add_input("x", 2)
     net.add_population("a", 2, es.LIF(20e-3, 5e-3))
     net.add_input("y", 1)
-    net.add_population("b", 3, es.LIF(20e-3, 5e-3))
+    net.add_population("b", 3, es.LIF(20e-3, 5e-3, reset="subtract"))
     net.add_population("c", 1, es.LI(20e-3, 5e-3))
     rng = np.random.default_rng(3)
     for pre, post, shape in (("x", "b", (3, 2)), ("y", "a", (2, 1)), ("a", "b", (3, 2)), ("b", "c", (1, 3))):
@@ -151,6 +152,7 @@ def test_sources_are_numbered_through_inputs_first_and_cells_population_after_po
     cells = [("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2), ("c", 0)]
     sources = channels + cells
     assert (box.n_channels, box.n_cells) == (len(channels), len(cells))
+    assert [cells[cell] for cell in np.flatnonzero(box.subtracts)] == [("b", 0), ("b", 1), ("b", 2)]
     assert [box.cell_name(cell) for cell in range(box.n_cells)] == cells
     with pytest.raises(IndexError):
         box.cell_name(len(cells))
@@ -207,6 +209,30 @@ def test_radii_of_what_is_no_parameter_are_refused():
         box_of(one(), {"tau_mem": {"m": 1e-6}})
 
 
+def test_what_is_wrong_with_a_radius_is_said_of_what_it_is_for():
+    with pytest.raises(ValueError, match=r"radii\['weight'\]\[\('in', 'n'\)\] must be finite and >= 0; "):
+        box_of(one(), {"weight": {("in", "n"): -1e-6}})
+
+
+def test_a_state_of_time_0_is_a_start():
+    state = one().final_state
+    states = {
+        name: of._replace(time=0 * of.time, u=0 * of.u + 0.25, i=0 * of.i)
+        for name, of in state.layers.items()
+    }
+    nothing = {name: es.SpikeTrains.from_lists([[[]]]) for name in state.in_flight}
+    empty = (
+        {name: of[:0] for name, of in state.low.items()},
+        {name: of[:0] for name, of in state.turns.items()},
+    )
+    start = replace(state, time=0.0, layers=states, in_flight=nothing, low=empty[0], turns=empty[1])
+    solution = es.solve(one().network, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 5e-3, initial=start)
+    assert solution.voltage("n", [0.0]).item() == 0.25
+    box = box_of(solution)
+    assert box.start[0].excess.tolist() == [0.25]
+    assert 0.25 <= box.begins[0] < 0.25 + 1e-14
+
+
 def test_inputs_alone_are_a_box_without_cells():
     net = es.Network()
     net.add_input("in", 2)
@@ -214,3 +240,4 @@ def test_inputs_alone_are_a_box_without_cells():
     box = box_of(solution)
     assert (box.n_channels, box.n_cells) == (2, 0)
     assert box.synapses.source.size == 0
+    assert all(numbers.middle.size == numbers.radius.size == 0 for numbers in box.parameters.values())
