@@ -116,6 +116,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "eventsolve/kernels/recurrent.py": (
         "tests/eventsolve/kernels/test_event_loop.py",
+        "tests/eventsolve/kernels/test_event_loop_by_hand.py",
         "tests/eventsolve/test_queue_order.py",
     ),
     "eventsolve/kernels/membrane.py": (

@@ -104,7 +104,7 @@ AHEAD = 8
 @compiled
 def new_log(room, n):
     """Return an empty Log of n neurons with room for so many spikes, and as many undecided peaks."""
-    log = Log(
+    return Log(
         np.empty(room),
         np.empty(room),
         np.empty(room, np.int64),
@@ -113,12 +113,9 @@ def new_log(room, n):
         np.empty(room),
         np.empty(room, np.int64),
         np.empty(n, np.int64),
-        np.empty(n),
+        np.full(n, -math.inf),
         np.zeros(4, np.int64),
     )
-    for m in range(n):
-        log.last_spike[m] = -math.inf
-    return log
 
 
 @compiled
@@ -188,13 +185,12 @@ def process_events(
         dense_blocks.clock,
         dense_blocks.horizon,
     )
-    is_individual, peaks, block_of, individuals, n_individuals, n_crossing_candidates = (
+    is_individual, peaks, block_of, individuals, n_individuals = (
         dense_blocks.is_individual,
         dense_blocks.peaks,
         dense_blocks.block_of,
         dense_blocks.individuals,
         dense_blocks.n_individuals,
-        dense_blocks.n_crossing_candidates,
     )
     ready, ready_for, hears_whole, dense_ids = (
         dense_blocks.ready,
@@ -342,8 +338,7 @@ def process_events(
                     r = row[block]
                 else:
                     ready[block] = -1
-                if n_crossing_candidates[block] > 0:
-                    forget_crossings(block, a, dense_blocks, crossings)
+                forget_crossings(block, a, dense_blocks, crossings)
                 horizon[block] = now
                 if delta:
                     for s in range(lowest, highest):
@@ -364,7 +359,7 @@ def process_events(
                         m = np.int64(targets[s])
                         i[r + m] += weights[s]
                         cells[m, RECEIVED] += 1.0
-                ready[block], ready_for[block] = -1, math.inf
+                ready_for[block] = math.inf
                 for w in range(n_individuals[block]):
                     m = individuals[a + w]
                     ahead = no_crossing_before(
@@ -606,8 +601,7 @@ def solve_queue(neurons, efferents, n_external, given, states, after, t_end, max
             logs.append(log)
             n_spikes += log.counts[SPIKES] - (last - first)
             n_undecided += log.counts[UNDECIDED]
-            if status != 0:
-                ended = (status, sample, where, when)
+            ended = (status, sample, where, when)
         offsets[sample + 1] = n_spikes
     found = Spikes(
         np.empty(n_spikes),

@@ -7,10 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve import multiprecision
 from eventsolve.kernels.membrane import propagator
+from eventsolve.solution import Graze
 
 MS = 1e-3
 ALIKE, UNLIKE = [20 * MS, 20 * MS], [20 * MS, 15 * MS]
@@ -228,3 +230,230 @@ def test_a_bundle_that_waits_for_a_crossing_goes_on_where_it_was():
         solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0], [arrival]]])}, arrival)
         assert not solution.layer("n").efferents.dense.any()
         assert solution.final_state.layers["n",].i[0, :2].tolist() == [w, w]
+
+
+@ways
+@pytest.mark.parametrize(("excess", "spikes"), [(-3e-15, False), (3e-15, True)])
+def test_a_peak_within_roundings_of_the_threshold_is_told_and_spikes_only_above_it(tau_mem, excess, spikes):
+    """V = 1 + excess - (s - peak)^2 / (2 tau_mem tau_syn) there; a rounding of V is a tenth of the excess."""
+    tau = np.array(tau_mem)
+    net = pair(tau_mem)
+    s = 5 * MS * tau / (tau - 5 * MS) * np.log(tau / (5 * MS))
+    net.connect("in", "n", (1.0 + excess) * np.exp(s / (5 * MS))[:, None])
+    given = {"in": es.SpikeTrains.from_lists([[[0.0]], [[0.0, 1.0]]])}
+    solution = es.solve(net, given, 1.5)
+    assert [w.sample for w in solution.warnings] == [0, 0, 1, 1, 1, 1]
+    peaks = np.sort(np.concatenate([s, s, s + 1.0]))
+    np.testing.assert_allclose(np.sort([w.time for w in solution.warnings]), peaks, rtol=0, atol=1e-8)
+    found = own(solution)
+    assert found.times.size == 6 * spikes
+    for sample in range(2 * spikes):
+        here = slice(found.offsets[sample], found.offsets[sample + 1])
+        before = np.sqrt(2 * excess * tau[found.neurons[here]] * 5 * MS)
+        late = found.times[here] % 1.0 - s[found.neurons[here]]
+        early = found.times[here] < 0.5  # later, an ulp of the time is too coarse
+        np.testing.assert_allclose(-late[early], before[early], rtol=0.2, atol=0)
+
+
+@ways
+def test_after_an_arrival_at_a_peak_no_voltage_is_left_at_the_threshold(tau_mem):
+    """Float64 does not decide on which side V is: it spikes before the arrival, which is told, or it is below."""
+    tau, rng = tau_mem[0], np.random.default_rng(0)
+    s = 5 * MS * tau / (tau - 5 * MS) * np.log(tau / (5 * MS))
+    spiking = 0
+    for _ in range(60):
+        net = pair(tau_mem, n_inputs=2)
+        weight = np.exp(s / (5 * MS)) * (1.0 + rng.integers(-2, 3) * 2.0**-52)
+        net.connect("in", "n", [[weight, 0.0], [0.0, 0.0]])
+        net.connect("in", "n", [[0.0, -0.25], [0.0, 0.0]], synapse="delta", name="late")
+        arrival = s + rng.uniform(-1e-10, 3e-10)
+        solution = solved(net, [[0.0], [arrival]], arrival)
+        (v, _) = solution.final_state.layers["n",].u[0]
+        spikes = own(solution).times.size
+        assert v == pytest.approx(-0.25 if spikes else 0.75, rel=0, abs=1e-6)
+        told = {(w.neuron, w.time) for w in solution.warnings if isinstance(w, Graze)}
+        assert len(told) == 1 or not (told or spikes)
+        assert all(neuron == 0 and abs(time - s) < 1e-8 for neuron, time in told)
+        spiking += spikes
+    assert 5 < spiking < 55
+
+
+@ways
+def test_a_voltage_that_is_at_the_threshold_as_something_arrives_spikes_before_that(tau_mem):
+    """Arrivals some ulps of time before a crossing: by rounding V is the threshold itself, or above, or below."""
+    rng, found = np.random.default_rng(1), []
+    for weight in rng.uniform(7.0, 14.0, 30):
+        net = pair(tau_mem, n_inputs=2)
+        net.connect("in", "n", [[weight, 0.0], [0.0, 0.0]])
+        net.connect("in", "n", [[0.0, -0.5], [0.0, 0.0]], synapse="delta", name="late")
+        (arrival, *_) = own(solved(net, [[0.0], []], 9 * MS)).times
+        for _ in range(rng.integers(1, 4)):
+            arrival = np.nextafter(arrival, 0.0)
+        solution = solved(net, [[0.0], [arrival]], arrival)
+        v, spikes = weight * propagator(arrival, 20 * MS, 5 * MS)[2], own(solution)
+        assert not any(isinstance(warning, Graze) for warning in solution.warnings)
+        assert spikes.times.tolist() == [arrival] * int(v >= 1.0)
+        assert spikes.arrivals.tolist() == [2] * int(v >= 1.0)  # those at 0, over both projections
+        assert solution.final_state.layers["n",].u[0, 0] == (v if v < 1.0 else 0.0) - 0.5
+        found.append(np.sign(v - 1.0))
+    assert found.count(0.0) > 2
+    assert found.count(-1.0) > 2
+
+
+@ways
+@pytest.mark.parametrize("begin", [2.0**-7, 2.0**-7 + 2.0**-10])
+@pytest.mark.parametrize("stop", [None, 2.0**-7 + 2.0**-9])
+def test_a_crossing_at_once_after_a_release_at_the_end_belongs_to_the_end(tau_mem, begin, stop):
+    """From a V just below the threshold, with a current that began as the neuron was held, or before."""
+    below, released = np.nextafter(1.0, 0.0), 2.0**-7 + 2.0**-8
+    net = pair(tau_mem, delay=20 * MS, n_inputs=2, t_ref=2.0**-8, v_reset=below)
+    net.connect("in", "n", [[1000.0, 0.0], [0.0, 0.0]])
+    net.connect("in", "n", [[0.0, 2.0], [0.0, 0.0]], synapse="delta", name="jump")
+    state, after, times = None, -1.0, []
+    for end in (stop, released) if stop else (released,):
+        given = [[t for t in (row,) if after < t <= end] for row in (begin, 2.0**-7)]
+        solution = solved(net, given, end, initial=state)
+        state, after = solution.final_state, end
+        times += own(solution).times.tolist()
+    assert times == [2.0**-7, released]
+
+
+@ways
+def test_a_crossing_at_once_after_an_arrival_at_the_end_belongs_to_the_end(tau_mem):
+    net = pair(tau_mem, n_inputs=2)
+    net.connect("in", "n", [[np.nextafter(1.0, 0.0), 0.0], [0.0, 0.0]], synapse="delta", name="jump")
+    net.connect("in", "n", [[0.0, 100.0], [0.0, 0.0]])
+    assert own(solved(net, [[2.0**-7], [2.0**-7]], 2.0**-7)).times.tolist() == [2.0**-7]
+
+
+@ways
+@pytest.mark.parametrize("first", [False, True])
+def test_an_arrival_that_comes_in_between_has_its_own_weights(tau_mem, first):
+    """Exactly before another at the same float64 time, from a spike that occurs after that one is looked at."""
+    kick, other = ([12.0], [0.0]), ([0.25], [0.5])
+    columns = (other, kick) if first else (kick, other)
+    ties = 0
+    for k in range(40):
+        net = pair(tau_mem, n_inputs=2, t_ref=50 * MS)
+        net.connect("in", "n", np.hstack(columns))
+        (crossing, *_) = own(solved(net, [[], [0.0]] if first else [[0.0], []], 9 * MS)).times
+        arrival = crossing + (9.0 + 0.03 * k) * MS
+        delay = float(Fraction(arrival) - Fraction(crossing))
+        if crossing + delay != arrival or Fraction(crossing) + Fraction(delay) >= Fraction(arrival):
+            continue
+        net = pair(tau_mem, loop=[[0.0, 0.0], [2.0, 0.0]], delay=delay, n_inputs=2, t_ref=50 * MS)
+        net.connect("in", "n", np.hstack(columns))
+        solution = solved(net, [[arrival], [0.0]] if first else [[0.0], [arrival]], arrival)
+        assert own(solution).times.tolist() == [crossing]
+        assert solution.final_state.layers["n",].i[0, 1] == 2.0 + 0.5
+        ties += 1
+    assert ties > 5
+
+
+@ways
+def test_more_spikes_are_under_way_than_there_is_room_for_at_first(tau_mem):
+    """Of a neuron that spikes every millisecond by itself; a tenth of a second later the other one hears of each."""
+    delay = 120.1 * MS
+    net = pair(tau_mem, loop=[[0.0, 0.0], [2.0, 0.0]], delay=delay, synapse="delta", v_leak=[20.0, 0.0])
+    spikes = own(es.solve(net, {"in": es.SpikeTrains.from_lists([[[]]])}, 240 * MS))
+    sent = spikes.times[spikes.neurons == 0]
+    arrivals = [Fraction(t) + Fraction(delay) for t in sent]
+    assert spikes.times[spikes.neurons == 1].tolist() == [float(t) for t in arrivals if t <= 240 * MS]
+    assert ((sent > 0.0) & (sent <= delay)).sum() > 110
+
+
+def test_one_arrival_makes_hundreds_of_neurons_spike():
+    n = 300
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", n, es.LIF(np.linspace(15.0, 20.0, n) * MS, 5 * MS))
+    net.connect("n", "n", sp.csr_array(([0.0], ([0], [0])), shape=(n, n)))
+    net.connect("in", "n", np.full((n, 1), 2.0), synapse="delta")
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1 * MS]]])}, 2 * MS)
+    assert not solution.layer("n").efferents.dense.any()
+    assert own(solution).neurons.tolist() == [*range(n)]
+
+
+def test_hundreds_of_peaks_are_undecided_at_once():
+    """Of populations that all advance up to the end together, behind one whose neurons do not."""
+    tau, n, names = 20 * MS, 60, [f"p{k}" for k in range(6)]
+    s = 5 * MS * tau / (tau - 5 * MS) * np.log(tau / (5 * MS))
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("unlike", 2, es.LIF(UNLIKE, 5 * MS))
+    for before, name in zip(["unlike", *names], names, strict=False):
+        net.add_population(name, n, es.LIF(tau, 5 * MS))
+        net.connect("in", name, np.full((n, 1), np.exp(s / (5 * MS))))
+        net.connect(
+            before, name, sp.csr_array(([0.0], ([0], [0])), shape=(n, 2 if before == "unlike" else n))
+        )
+    net.connect(names[-1], "unlike", sp.csr_array(([0.0], ([0], [0])), shape=(2, n)))
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 2 * s)
+    assert solution.layer("p0").efferents.dense.tolist() == [False] + [True] * 6
+    assert solution.layer("p0").name[0] == "unlike"
+    assert sorted((w.population, w.neuron) for w in solution.warnings) == [
+        (name, k) for name in names for k in range(n)
+    ]
+
+
+@ways
+def test_as_many_spikes_as_are_allowed_and_the_first_that_is_one_too_many(tau_mem):
+    net = pair(tau_mem)
+    net.connect("in", "n", [[2.0], [0.0]], synapse="delta")
+    times = [1 * MS, 2 * MS, 3 * MS, 4 * MS]
+    assert own(solved(net, [times], 5 * MS, max_spikes=4)).times.tolist() == times
+    with pytest.raises(es.SpikeBudgetError, match="neuron 0 of 'n' in sample 0") as e:
+        solved(net, [times], 5 * MS, max_spikes=2)
+    assert e.value.time == 3 * MS
+
+
+@pytest.mark.parametrize("samples", [([2, 3], [1, 2, 3]), ([2, 3], [])])
+def test_of_samples_the_first_that_does_not_end_is_told(samples):
+    net = pair(ALIKE)
+    net.connect("in", "n", [[2.0], [0.0]], synapse="delta")
+    given = {"in": es.SpikeTrains.from_lists([[[t * MS for t in times]] for times in samples])}
+    with pytest.raises(es.SpikeBudgetError, match="neuron 0 of 'n' in sample 0") as e:
+        es.solve(net, given, 5 * MS, max_spikes=1)
+    assert e.value.time == 3 * MS
+
+
+def test_the_spikes_of_a_single_neuron_come_back_to_it():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 1, es.LIF(20 * MS, 5 * MS))
+    net.connect("n", "n", [[2.0]], delay=2**-10, synapse="delta")
+    net.connect("in", "n", [[2.0]], synapse="delta")
+    spikes = own(es.solve(net, {"in": es.SpikeTrains.from_lists([[[2**-10]]])}, 2**-8))
+    assert spikes.times.tolist() == [2**-10, 2 * 2**-10, 3 * 2**-10, 4 * 2**-10]
+
+
+@ways
+def test_neurons_that_nobody_hears_spike_more_often_than_there_is_room_for_at_first(tau_mem):
+    """From leak alone: V = 2 - 2 exp(-s / tau_mem) after each spike, which is at 1 after tau_mem log 2."""
+    net = pair(tau_mem, loop=sp.csr_array((2, 2)), v_leak=2.0)
+    n, tau = 50, np.array(tau_mem)
+    t_end = (n + 0.5) * 20 * MS * np.log(2.0)
+    spikes = own(es.solve(net, {"in": es.SpikeTrains.from_lists([[[]]])}, t_end))
+    for m in range(2):
+        times = spikes.times[spikes.neurons == m]
+        exact = tau[m] * np.log(2.0) * np.arange(1, times.size + 1)
+        np.testing.assert_allclose(times, exact, rtol=1e-13, atol=0)
+    assert spikes.times.size > 2 * n - 1
+
+
+def test_a_held_neuron_is_looked_at_with_its_own_voltage_and_current():
+    """Among such that advance together: another one is far below, with a strong negative current."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 4, es.LIF(20 * MS, 5 * MS, t_ref=2 * MS))
+    net.connect("n", "n", np.zeros((4, 4)), delay=1 * MS)
+    net.connect("in", "n", [[0.0, 0.0], [-60.0, -60.0], [0.0, 0.0], [40.0, 40.0]], delay=1 * MS)
+    net.connect("in", "n", [[0.0, 0.0], [-50.0, 0.0], [0.0, 0.0], [2.0, 0.0]], synapse="delta", name="jump")
+    inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS], [1.5 * MS]]])}
+    solution = es.solve(net, inputs, 12 * MS)
+    assert solution.layer("n").efferents.dense.all()
+    truth = multiprecision.solve(net, inputs, 12 * MS, digits=20)
+    exact = [float(t) for t, _ in truth.spikes["n"][0]]
+    assert len(exact) > 3
+    assert own(solution).neurons.tolist() == [3] * len(exact)
+    np.testing.assert_allclose(own(solution).times, exact, rtol=1e-14, atol=0)
