@@ -55,19 +55,24 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+def _options(item: pytest.Item) -> Mapping[str, Any]:
+    """Return the options of the closest marker of a test, after a look at all of them."""
+    every = [_checked(marker) for marker in item.iter_markers("eventsolve")]
+    return every[0] if every else {}
+
+
 def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
     """Return the options of a marker, which are what they are said to be; raises pytest.UsageError."""
     options = marker.kwargs
-    for name in (*marker.args, *options):
-        if name not in ("examples", "problems") or name in marker.args:
-            raise pytest.UsageError(
-                f"the marker eventsolve takes examples=... and problems=...; got {name!r}"
-            )
+    for name in (*map(repr, marker.args), *(repr(n) for n in options if n not in ("examples", "problems"))):
+        raise pytest.UsageError(f"the marker eventsolve takes examples=... and problems=...; got {name}")
     examples, names = options.get("examples"), options.get("problems")
-    if examples is not None and (not isinstance(examples, int) or isinstance(examples, bool) or examples < 1):
-        raise pytest.UsageError(f"examples must be a whole number of at least 1; got {examples!r}")
-    if names is not None and (not isinstance(names, list | tuple) or not names):
-        raise pytest.UsageError(f"problems must be a list of names; got {names!r}")
+    if examples is not None and (type(examples) is not int or examples < 1):
+        raise pytest.UsageError(f"examples must be an int of at least 1; got {examples!r}")
+    if names is not None and not (
+        isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names)
+    ):
+        raise pytest.UsageError(f"problems must be a list of one name or more; got {names!r}")
     return options
 
 
@@ -76,8 +81,7 @@ def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for ``eventsolve_problem`` once for each problem."""
-    marker = metafunc.definition.get_closest_marker("eventsolve")
-    names = None if marker is None else _checked(marker).get("problems")
+    names = _options(metafunc.definition).get("problems")
     if "eventsolve_problem" not in metafunc.fixturenames:
         return
     from eventsolve.testing.canonical import PROBLEMS
@@ -152,11 +156,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let a marked test draw as many examples as were asked for, without a deadline; one with settings keeps those."""
     marker, function = item.get_closest_marker("eventsolve"), getattr(item, "function", None)
+    options = _options(item)  # a mark of one case of a test, too
     if marker is None or function is None or function in item.config.stash[_SET]:
         return
     if "hypothesis" not in sys.modules:  # nor is this a test of Hypothesis then
         return
-    examples = item.config.getoption("--eventsolve-examples") or marker.kwargs.get("examples")
+    examples = item.config.getoption("--eventsolve-examples") or options.get("examples")
     from hypothesis import is_hypothesis_test, settings
     from hypothesis.errors import InvalidArgument
 

@@ -206,8 +206,11 @@ class Gradients(StreamGradients):
         else:
             shape = network.projections[key].weight.shape if synaptic else (network.population(key).size,)
             sparse = synaptic and sp.issparse(network.projections[key].weight)
+            if isinstance(values, tuple) != (self.per_sample and sparse):
+                kind = "a tuple of matrices" if self.per_sample and sparse else "one array or matrix"
+                raise ValueError(f"{where} must be {kind}; got {shown(values)}")
             if self.per_sample and sparse:
-                if not isinstance(values, tuple) or len(values) != self.n_samples:
+                if len(values) != self.n_samples:
                     raise ValueError(
                         f"{where} must be a tuple of {self.n_samples} matrices; got {shown(values)}"
                     )
@@ -271,10 +274,11 @@ def _synaptic(where: str, given: Any) -> Synaptic:
 
 
 def _matrix(where: str, given: Any) -> Any:
-    if isinstance(given, sp.csr_array) and given.dtype == np.float64:
+    if isinstance(given, sp.csr_array) and given.dtype == np.float64 and given.has_canonical_format:
         return given
     if sp.issparse(given):
-        rows = sp.csr_array(given)
+        rows = sp.csr_array(given, copy=True)
+        rows.sum_duplicates()
         return sp.csr_array((real_array(where, rows.data), rows.indices, rows.indptr), shape=rows.shape)
     if not isinstance(given, np.ndarray):
         raise TypeError(f"{where} must be an array or a sparse matrix; got {shown(given)}")

@@ -39,6 +39,8 @@ def by_synapse(name: str, values: Weights, like: Synaptic) -> Reals:
         If they are no real numbers, of another shape, or, sparse themselves, not 0 where there is no synapse.
     """
     synapses = synapses_of(like)
+    if sp.issparse(values) and isinstance(like, list | tuple):
+        raise ValueError(f"{name} must be by sample, as many matrices as there are samples; got one")
     if isinstance(values, list | tuple) and any(sp.issparse(entry) for entry in values):
         first = like[0] if isinstance(like, list | tuple) and like else like
         return np.stack([by_synapse(name, entry, first) for entry in values])
@@ -47,6 +49,9 @@ def by_synapse(name: str, values: Weights, like: Synaptic) -> Reals:
             return real_array(name, values.toarray())
         first = sp.csr_array(like)
         rows = sp.csr_array(values)
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
         if rows.shape != first.shape:
             raise ValueError(f"{name} must have shape {first.shape}; got {rows.shape}")
         if not same_synapses(rows, first):
@@ -76,6 +81,4 @@ def _require_synapses(name: str, rows: sp.csr_array, first: sp.csr_array) -> Non
     (post, pre), (posts, pres) = _entries(rows), _entries(first)
     missing = ~np.isin(post * rows.shape[1] + pre, posts * rows.shape[1] + pres)
     for k in np.flatnonzero(missing & (rows.data != 0))[:1]:
-        raise ValueError(
-            f"{name} is {rows.data[k]} at [{post[k]}, {pre[k]}], where the network has no synapse"
-        )
+        raise ValueError(f"{name} is {rows.data[k]} at [{post[k]}, {pre[k]}], where there is no synapse")

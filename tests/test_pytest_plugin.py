@@ -286,14 +286,15 @@ def test_a_suite_without_such_tests_has_no_such_line(pytester):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("examples=-3", "examples must be a whole number of at least 1; got -3"),
-        ("examples=True", "examples must be a whole number of at least 1; got True"),
-        ("examples='many'", "examples must be a whole number of at least 1; got 'many'"),
+        ("examples=-3", "examples must be an int of at least 1; got -3"),
+        ("examples=True", "examples must be an int of at least 1; got True"),
+        ("examples='many'", "examples must be an int of at least 1; got 'many'"),
         ("example=5", "the marker eventsolve takes examples=... and problems=...; got 'example'"),
         ("5", "the marker eventsolve takes examples=... and problems=...; got 5"),
         ("problem=['one spike']", "the marker eventsolve takes examples=... and problems=...; got 'problem'"),
-        ("problems='one spike'", "problems must be a list of names; got 'one spike'"),
-        ("problems=[]", "problems must be a list of names; got []"),
+        ("problems='one spike'", "problems must be a list of one name or more; got 'one spike'"),
+        ("problems=[['one spike']]", "problems must be a list of one name or more; got [['one spike']]"),
+        ("problems=[]", "problems must be a list of one name or more; got []"),
     ],
 )
 def test_a_marker_that_says_nothing_is_told(pytester, options, sentence):
@@ -307,3 +308,16 @@ def test_a_marker_that_says_nothing_is_told(pytester, options, sentence):
     )
     assert result.ret != 0
     assert sentence in result.stdout.str() + result.stderr.str()
+
+
+def test_the_marker_of_one_case_is_looked_at_too(pytester):
+    result = run(
+        pytester,
+        """
+    @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.eventsolve(example=2))])
+    def test_mine(n):
+        pass
+    """,
+    )
+    assert result.ret != 0
+    assert "takes examples=... and problems=...; got 'example'" in result.stdout.str() + result.stderr.str()

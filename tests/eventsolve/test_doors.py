@@ -281,6 +281,10 @@ def test_gradients_of_sparse_weights_have_the_synapses_of_the_weights():
     for given in (weight.toarray(), sp.csr_array([[0.0, 1.0], [1.0, 0.0]]), sp.csr_array((2, 2))):
         with pytest.raises(ValueError, match=r"must be sparse, with the synapses of the solution's weight"):
             replace(gradients, weight={("in", "a"): given})
+    with pytest.raises(ValueError, match="must be one array or matrix"):
+        replace(gradients, weight={("in", "a"): (weight, weight)})
+    split = sp.csr_array(([1.0, 1.0, 3.0], [0, 0, 1], [0, 2, 3]), shape=(2, 2))  # one entry in two parts
+    assert np.array_equal(replace(gradients, weight={("in", "a"): split}).weight["in", "a"].data, weight.data)
     kept = replace(gradients, weight={("in", "a"): weight})
     assert np.array_equal(kept.weight["in", "a"].data, weight.data)
 

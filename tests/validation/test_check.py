@@ -502,3 +502,4 @@ def test_numbers_at_the_ends_of_float64_are_judged_as_others_are(wrong, step):
     )
     run = checking.check(record, record.network, patience=0.3)
     assert run.diagnosis.verdict in ("fault", "unexplained"), run.diagnosis
+    assert "not 0, which it has to be" not in run.diagnosis.name

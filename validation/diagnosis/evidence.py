@@ -307,6 +307,9 @@ def misfit(got: Reals, said: Reals, scale: float) -> float:
     if got.shape != said.shape or not (np.isfinite(got).all() and np.isfinite(said).all()):
         return np.inf
     error = float(np.linalg.norm(got - said))
+    if not np.isfinite(error):  # the squares are beyond float64
+        largest = max(float(np.abs(got).max()), float(np.abs(said).max()))
+        error = largest * float(np.linalg.norm(got / largest - said / largest))
     return error / scale if scale > 0 else (0.0 if error == 0 else np.inf)
 
 

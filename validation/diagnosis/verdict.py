@@ -570,7 +570,9 @@ def _off_by(evidence: Evidence, answer: Answer, place: Place, by: float, verb: s
     """Say by how much recorded numbers are off from an answer's; where that is no number, why."""
     off = not_finite(evidence.numbers[place])
     if not off:
-        beside = "not 0, which it has to be" if place in answer.numbers else "without anything beside it"
+        beside = "without anything beside it"
+        if place in answer.numbers:
+            beside = "off beyond all bounds" if answer.scale[place] > 0 else "not 0, which it has to be"
         off = f"off by {100 * by:.3g} %{of}" if math.isfinite(by) else beside
     return f"{label(place)} {verb}{off}"
 

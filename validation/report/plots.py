@@ -57,10 +57,16 @@ def source(**columns: ArrayLike) -> Any:
 def _column(values: ArrayLike) -> Any:
     array = np.asarray(values)
     if array.dtype.kind == "f":
-        return array.astype(np.float32)
+        return single(array)
     if array.dtype.kind in "iu":
         return array.astype(np.int32)
     return [printable(str(value), 60) for value in array.tolist()]
+
+
+def single(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return numbers in float32; those beyond it are infinite, and not drawn."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def marks(
@@ -153,7 +159,7 @@ def heat_map(plot: Any, values: NDArray[np.float64], names: Mapping[str, NDArray
     shown = plot.image(
         image="value",
         source=ColumnDataSource(
-            {"value": [values.astype(np.float32)]}
+            {"value": [single(values)]}
             | {name: [np.ascontiguousarray(column, dtype=np.int32)] for name, column in names.items()}
         ),
         x=-0.5,

@@ -496,7 +496,7 @@ def test_gradients_of_sparse_projections_are_by_synapse_and_of_others_as_they_ar
         net.add_input("in", 2)
         net.add_population("out", 3, es.LIF(20 * MS, 5 * MS))
         net.connect("in", "out", weight)
-        with pytest.raises(ValueError, match=re.escape(f"is {beyond}, where the network has no synapse")):
+        with pytest.raises(ValueError, match=re.escape(f"is {beyond}, where there is no synapse")):
             records.Record("x", network=net, gradients={"weight": {("in", "out"): given}}, reduction="mean")
     for given in (sp.csr_array(rows), [sp.csr_array(rows), sp.csr_array(rows)], [sp.csr_array(rows), rows]):
         with pytest.raises(

@@ -169,6 +169,14 @@ def test_gradients_by_synapse_are_compared_with_sparse_ones():
         assert (off.value.divergence.neuron, off.value.divergence.source) in set(zip(post, pre, strict=True))
 
 
+def test_one_matrix_is_not_a_gradient_by_sample():
+    problem = layered(sparse=True)
+    _, grads = es.value_and_grad(problem.solution, problem.loss, reduction="none")
+    one = {"weight": {FIRST: grads.weight[FIRST][0]}}
+    with pytest.raises(ValueError, match="must be by sample, as many matrices as there are samples; got one"):
+        assert_gradients_match(one, grads, rtol=1e-9, reduction="none", problem=problem)
+
+
 def test_a_gradient_of_a_million_by_a_million_neurons_is_compared():
     n = 10**6
     expected = sp.csr_array(([1.0, 2.0, 3.0], ([5, 7, 9], [1, 0, n - 1])), shape=(n, n))
@@ -178,7 +186,7 @@ def test_a_gradient_of_a_million_by_a_million_neurons_is_compared():
     assert_gradients_match({"weight": {key: expected}}, {"weight": {key: expected}}, rtol=1e-12)
     with pytest.raises(Mismatch, match=r"synapse \[post 9, pre 999999\].*expected 3\.0, got 3\.5"):
         assert_gradients_match({"weight": {key: other}}, {"weight": {key: expected}}, rtol=1e-12)
-    with pytest.raises(ValueError, match=r"is 9\.0 at \[2, 999997\], where the network has no synapse"):
+    with pytest.raises(ValueError, match=r"is 9\.0 at \[2, 999997\], where there is no synapse"):
         assert_gradients_match({"weight": {key: beyond}}, {"weight": {key: expected}}, rtol=1e-12)
 
 
