@@ -446,7 +446,7 @@ def test_a_held_neuron_is_looked_at_with_its_own_voltage_and_current():
     net = es.Network()
     net.add_input("in", 2)
     net.add_population("n", 4, es.LIF(20 * MS, 5 * MS, t_ref=2 * MS))
-    net.connect("n", "n", np.zeros((4, 4)), delay=1 * MS)
+    net.connect("n", "n", np.zeros((4, 4)), delay=20 * MS)
     net.connect("in", "n", [[0.0, 0.0], [-60.0, -60.0], [0.0, 0.0], [40.0, 40.0]], delay=1 * MS)
     net.connect("in", "n", [[0.0, 0.0], [-50.0, 0.0], [0.0, 0.0], [2.0, 0.0]], synapse="delta", name="jump")
     inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS], [1.5 * MS]]])}
@@ -457,3 +457,52 @@ def test_a_held_neuron_is_looked_at_with_its_own_voltage_and_current():
     assert len(exact) > 3
     assert own(solution).neurons.tolist() == [3] * len(exact)
     np.testing.assert_allclose(own(solution).times, exact, rtol=1e-14, atol=0)
+
+
+def test_what_arrives_at_one_time_is_heard_by_neurons_that_advance_together_before_one_crosses():
+    """By exact times a crossing that the first arrival alone would bring, within the same float64, is later."""
+    net = pair(ALIKE, n_inputs=3)
+    below = np.nextafter(1.0, 0.0)
+    net.connect("in", "n", [[below, 0.0, 0.0], [0.0, 0.0, 0.0]], synapse="delta", name="jump")
+    net.connect("in", "n", [[0.0, 1000.0, -1000.0], [0.0, 0.0, 0.0]])
+    inputs = [[2.0**-7], [2.0**-7], [2.0**-7]]
+    truth = multiprecision.solve(net, {"in": es.SpikeTrains.from_lists([inputs])}, 9 * MS, digits=20)
+    assert truth.spikes["n"] == ((),)
+    assert own(solved(net, inputs, 9 * MS)).times.size == 0
+
+
+@ways
+def test_of_neurons_that_one_arrival_stops_the_first_is_told(tau_mem):
+    """Each of the two would make a spike too many: its first, or a second one at the same time."""
+
+    def stopped(error, weights, times, **options):
+        net = pair(tau_mem, n_inputs=2, reset="subtract")
+        net.connect("in", "n", weights, synapse="delta")
+        with pytest.raises(error, match="neuron 0 of 'n' in sample 0") as e:
+            solved(net, times, 2 * MS, **options)
+        assert e.value.time == 1 * MS
+
+    both = [[1.5, 1.5], [1.5, 1.5]]
+    stopped(es.SpikeBudgetError, both, [[1 * MS], []], max_spikes=0)
+    stopped(es.RepeatedSpikeError, [[2.5, 0.0], [2.5, 0.0]], [[1 * MS], []])
+    stopped(es.RepeatedSpikeError, both, [[1 * MS], [1 * MS]])
+
+
+@ways
+def test_a_second_spike_that_is_there_by_rounding_as_something_arrives_comes_before_that(tau_mem):
+    """Of a neuron that was held since anything arrived; an ulp of time before it crosses again."""
+    rng, spiking = np.random.default_rng(2), 0
+    for weight in rng.uniform(14.0, 20.0, 30):
+        net = pair(tau_mem, n_inputs=2, t_ref=1 * MS, delay=20 * MS)
+        net.connect("in", "n", [[weight, 0.0], [0.0, 0.0]])
+        net.connect("in", "n", [[0.0, -0.5], [0.0, 0.0]], synapse="delta", name="late")
+        (first, arrival, *_) = own(solved(net, [[0.0], []], 12 * MS)).times
+        arrival = np.nextafter(arrival, 0.0)
+        solution = solved(net, [[0.0], [arrival]], arrival)
+        spikes = own(solution).times.tolist()
+        assert spikes in ([first], [first, arrival])
+        # held after a second one, V does not hear what arrives
+        v = 0.5 if spikes == [first] else 0.0
+        assert solution.final_state.layers["n",].u[0, 0] == pytest.approx(v, rel=0, abs=1e-12)
+        spiking += spikes != [first]
+    assert 0 < spiking < 30
