@@ -125,11 +125,14 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_integrator.py",
     ),
     "eventsolve/kernels/layered_adjoint.py": (
-        "tests/eventsolve/kernels/test_layered_adjoint.py",
+        "tests/eventsolve/kernels/test_adjoints.py",
         "tests/eventsolve/test_adjoint_events.py",
         "tests/eventsolve/test_readings_at_events.py",
     ),
     "eventsolve/kernels/recurrent_adjoint.py": (
+        "tests/eventsolve/kernels/test_recurrent_adjoint.py",
+        "tests/eventsolve/kernels/test_adjoints.py",
+        "tests/eventsolve/test_queue_order.py",
         "tests/eventsolve/test_adjoint_events.py",
         "tests/eventsolve/test_readings_at_events.py",
         "tests/eventsolve/test_mirror.py",

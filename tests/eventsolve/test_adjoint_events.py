@@ -58,6 +58,17 @@ SPIKES, VOLTAGES = rng.uniform(0.3, 1.0, (2, 20)) * rng.choice([-1, 1], (2, 20))
 """What the times of each neuron's spikes, and V where it is read, are multiplied with."""
 
 
+def all_times_and_readings(solution):
+    """A loss of every spike and of V here and there."""
+    spikes = solution.spikes["n"]
+    place = np.arange(spikes.n_spikes) - spikes.offsets[spikes.samples]
+    cotangents, n = SPIKES[spikes.neurons, place], solution.n_samples
+    read = es.losses.SampledVoltage(
+        "n", READ, lambda v: ((v * VOLTAGES).sum((1, 2)), np.broadcast_to(VOLTAGES, v.shape))
+    )
+    return es.losses.Sum([es.losses.SpikeTimeLoss(lambda _: (np.zeros(n), {"n": cotangents})), read])
+
+
 def from_the_end(solution, component, neuron, sign):
     """The gradients of V, I or the release of one neuron at t_end; dL/dt of all spikes; the adjoint of the start."""
     final = np.zeros((solution.n_samples, 3, 2))
@@ -106,14 +117,7 @@ def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
         )
         return [total, *(of_state[component](m) for component, m in state)]
 
-    loss = es.losses.Sum(
-        [
-            es.losses.SpikeTimeLoss(lambda found: (np.zeros(1), {"n": cotangents})),
-            es.losses.SampledVoltage(
-                "n", READ, lambda v: ((v * VOLTAGES).sum((1, 2)), np.broadcast_to(VOLTAGES, v.shape))
-            ),
-        ]
-    )
+    loss = all_times_and_readings(solution)
     whole = es.value_and_grad(solution, loss)[1]
     parts = es.value_and_grad_in_pieces(net, inputs, T_END, loss, CUTS)[1]
     at_cut = [from_the_end(before, component, m, 1.0) for component, m in state]
@@ -157,6 +161,74 @@ def test_gradients_are_central_differences_in_many_digits(cyclic, t_ref, reset):
             room += n_events * 8 * EPS * np.abs(found * step).sum() + ROUNDING
             compare.close((found * step).sum(), expected, room, (name, key, what))
     compare.demand(0.6)
+
+
+@pytest.mark.parametrize("reset", ["value", "subtract"])
+@pytest.mark.parametrize("t_ref", [0.0, 2 * MS])
+@pytest.mark.parametrize("loop", [None, LOOP])
+def test_a_sample_has_its_own_gradient_in_any_batch(loop, t_ref, reset):
+    """To the last bit, of a whole trial and of one that goes on from a state in which a neuron may be held."""
+    net = network(loop, reset, t_ref)
+    rows = [INPUTS, [[3.1 * MS], [1.5 * MS, 8 * MS]], [[2.2 * MS, 5 * MS], []]]
+    cut = 4.1 * MS
+    found = []
+    for samples in (rows, *([row] for row in rows)):
+        trains = [
+            es.SpikeTrains.from_lists(
+                [[[t for t in times if (t > cut) == late] for times in row] for row in samples]
+            )
+            for late in (False, True)
+        ]
+        whole = es.solve(net, {"in": es.SpikeTrains.from_lists(samples)}, T_END)
+        state = es.solve(net, {"in": trains[0]}, cut).final_state
+        rest = es.solve(net, {"in": trains[1]}, T_END, initial=state)
+        found.append([])
+        for solution in (whole, rest):
+            loss = all_times_and_readings(whole)
+            if solution is rest:
+                loss = es.losses.SampledVoltage(
+                    "n", (6 * MS, 12 * MS), lambda v: (v.sum((1, 2)), np.ones_like(v))
+                )
+            grads = es.value_and_grad(solution, loss, reduction="none")[1]
+            summed = es.value_and_grad(solution, loss, reduction="sum")[1]
+            for name in NAMES:
+                for key, values in getattr(grads, name).items():
+                    if name == "spike_times":
+                        trains = solution.spikes[key]
+                        found[-1].append(np.split(values, trains.offsets[1:-1]))
+                    else:
+                        found[-1].append(values)
+                        np.testing.assert_allclose(
+                            getattr(summed, name)[key],
+                            values.sum(0),
+                            rtol=0.0,
+                            atol=8 * EPS * np.abs(values).sum(0).max(),
+                        )
+    batch, *alone = found
+    for sample, one in enumerate(alone):
+        for values, own in zip(batch, one, strict=True):
+            np.testing.assert_array_equal(values[sample], own[0])
+
+
+@pytest.mark.parametrize(("t_ref", "side"), [(1.9e-3, 1.0), (2e-3, 0.0), (2.1e-3, -1.0)])
+@pytest.mark.parametrize("loop", [None, LOOP])
+def test_a_cut_at_the_end_of_a_refractory_period_alters_no_gradient(loop, t_ref, side):
+    """Whether the exact sum is at the float64 number of the cut, just before it or just behind it."""
+    net, inputs = network(loop, "subtract", t_ref), {"in": es.SpikeTrains.from_lists([INPUTS])}
+    whole = es.solve(net, inputs, T_END)
+    assert whole.spikes["n"].times[0] == 3 * MS
+    assert np.sign(fsum((3 * MS, t_ref, -(3 * MS + t_ref)))) == side
+    loss, compare = all_times_and_readings(whole), Comparison()
+    grads, cotangents = es.value_and_grad(whole, loss)[1], {"n": np.ones(whole.spikes["n"].n_spikes)}
+    bounds = gradient_bounds(whole, cotangents)
+    for cuts in ([3 * MS + t_ref], [3.5 * MS, 3 * MS + t_ref], [3 * MS + t_ref, 7 * MS]):
+        found = es.value_and_grad_in_pieces(net, inputs, T_END, loss, cuts)[1]
+        for name in NAMES:
+            for key, values in getattr(found, name).items():
+                expected = getattr(grads, name)[key]
+                room = 2 * bounds[name] + 64 * EPS * 60 * np.abs(expected).max(initial=0.0)
+                compare.close(values, expected, room, (cuts, name, key))
+    compare.demand(0.5)
 
 
 @pytest.mark.filterwarnings("ignore::eventsolve.UnitWarning")  # the input comes after seventeen years

@@ -42,7 +42,7 @@ def problem(seed, *, n_spikes, kind):
     return t_ref, synapses, times
 
 
-def solved(t_ref, synapses, times):
+def solved(t_ref, synapses, *samples):
     net = es.Network()
     net.add_input("in", N_IN)
     net.add_population("loop", N, es.LIF(20e-3, 5e-3, t_ref=t_ref))
@@ -51,11 +51,15 @@ def solved(t_ref, synapses, times):
         there = weight != 0.0
         delays = sp.csr_array((delay[there], rows.indices, rows.indptr), shape=weight.shape)
         net.connect(pre, "loop", rows, delay=delays, synapse="delta")
-    return es.solve(net, {"in": es.SpikeTrains.from_lists([[list(row) for row in times]])}, T_END)
+    inputs = es.SpikeTrains.from_lists([[list(row) for row in times] for times in samples])
+    return es.solve(net, {"in": inputs}, T_END)
 
 
 def expected(t_ref, synapses, times):
-    """Return (time, neuron) of all spikes in order of occurrence, by exact sums."""
+    """Return (time, neuron, cause) of all spikes in order of occurrence, by exact sums.
+
+    The cause is the spike that triggers it, numbered from the inputs on by time, with the source that this is of.
+    """
     end = Fraction(T_END)
     sources = {(pre, k): [] for pre, (weight, _) in synapses.items() for k in range(weight.shape[1])}
     for pre, (weight, delay) in synapses.items():
@@ -66,19 +70,19 @@ def expected(t_ref, synapses, times):
 
     def send(source, sent, rank):
         for delay, post in sources[source]:
-            heapq.heappush(under_way, (sent + delay, sent, rank, delay, post))
+            heapq.heappush(under_way, (sent + delay, sent, rank, delay, post, source))
 
     for rank, (t, k) in enumerate(given):
         send(("in", k), Fraction(t), rank)
     free_at = [Fraction(0)] * N
     spikes = []
     while under_way and under_way[0][0] <= end:
-        arrival, *_, post = heapq.heappop(under_way)
+        arrival, _, rank, _, post, source = heapq.heappop(under_way)
         if free_at[post] > arrival:
             continue
         free_at[post] = arrival + Fraction(t_ref[post])
         send(("loop", post), arrival, len(given) + len(spikes))
-        spikes.append((arrival, post))
+        spikes.append((arrival, post, (rank, source)))
     return spikes
 
 
@@ -90,15 +94,48 @@ def test_spikes_come_in_the_order_of_exact_sums(seed, kind):
     solution = solved(*given)
     (queued,) = (chunk.queued["loop",] for chunk in solution.chunks)
     assert len(spikes) > 60
-    assert queued.neurons.tolist() == [neuron for _, neuron in spikes]
-    assert queued.times.tolist() == [float(t) for t, _ in spikes]
+    assert queued.neurons.tolist() == [neuron for _, neuron, _ in spikes]
+    assert queued.times.tolist() == [float(t) for t, *_ in spikes]
+
+
+@pytest.mark.parametrize("kind", ["one delay", "a grid", "any"])
+def test_a_spike_moves_with_all_that_triggered_it(kind):
+    """By whole numbers, as no voltage matters: what counts of a spike counts of its cause, and of the delay between."""
+    t_ref, synapses, *samples = *problem(0, n_spikes=12, kind=kind), problem(1, n_spikes=12, kind=kind)[2]
+    solution = solved(t_ref, synapses, *samples)
+    spikes, given = solution.spikes["loop"], solution.spikes["in"]
+    rng = np.random.default_rng(3)
+    cotangents = rng.integers(-3, 4, spikes.n_spikes).astype(float)
+    grads = es.vjp(solution, {"loop": cotangents}, reduction="none")
+    for sample, times in enumerate(samples):
+        order = expected(t_ref, synapses, times)
+        first, last = spikes.offsets[sample : sample + 2]
+        place = {(float(t), post): k for k, (t, post, _) in enumerate(order)}
+        of = [place[row] for row in zip(spikes.times[first:last], spikes.neurons[first:last], strict=True)]
+        n_given = times.size
+        total = np.zeros(n_given + len(order))
+        total[n_given + np.array(of)] = cotangents[first:last]
+        delay = {pre: np.zeros(weight.shape) for pre, (weight, _) in synapses.items()}
+        for k in reversed(range(len(order))):
+            _, post, (rank, (pre, source)) = order[k]
+            total[rank] += total[n_given + k]
+            delay[pre][post, source] += total[n_given + k]
+        for pre in synapses:
+            found = grads.delay[pre, "loop"][sample]
+            np.testing.assert_array_equal(found.toarray(), delay[pre])
+            assert not grads.weight[pre, "loop"][sample].data.any()
+        in_order = np.lexsort((given.neurons[given.samples == sample], given.times[given.samples == sample]))
+        np.testing.assert_array_equal(
+            grads.spike_times["in"][given.samples == sample][in_order], total[:n_given]
+        )
+        np.testing.assert_array_equal(grads.spike_times["loop"][first:last], total[n_given:][of])
 
 
 def test_the_cases_have_ties_of_which_rounding_would_break_some():
     ties, broken = 0, 0
     for seed in range(6):
         spikes = expected(*problem(seed, n_spikes=12, kind="a grid"))
-        for (a, _), (b, _) in itertools.pairwise(spikes):
+        for (a, *_), (b, *_) in itertools.pairwise(spikes):
             ties += float(a) == float(b)
             broken += float(a) == float(b) and a != b
     assert ties > 100

@@ -1,4 +1,4 @@
-"""What the way back through a layer leaves out, tells and makes room for, against what is told neuron by neuron."""
+"""What the two kernels that go backwards leave out, tell and make room for, against what is told neuron by neuron."""
 
 import inspect
 from itertools import accumulate, repeat
@@ -81,39 +81,45 @@ def test_the_way_back_begins_at_the_last_thing_that_a_loss_depends_on(monkeypatc
     assert some_none > 50
 
 
-def pacemakers(n, n_samples=1, t_end=30 * MS):
+def pacemakers(n, n_samples=1, t_end=30 * MS, *, cyclic=False):
     """Neurons whose leak is above threshold, two and two of which hear the one input alike; samples are alike."""
     net = es.Network()
     net.add_input("in", 1)
     start = np.linspace(0.4, 0.0, n)  # the first of each two spikes first
     net.add_population("n", n, es.LIF(20 * MS, 5 * MS, v_leak=1.5 + start, v_initial=-start))
     net.connect("in", "n", np.full((n, 1), 0.1), delay=MS * (1 + np.arange(n) // 2)[:, None])
+    if cyclic:
+        net.connect("n", "n", np.zeros((n, n)), delay=1 * MS)
     return es.solve(net, {"in": es.SpikeTrains.from_lists([[[1 * MS]]] * n_samples)}, t_end)
 
 
 def gone_back(solution, spikes, slopes=None, wanted=(True, True, True), *, per_sample=False):
     """What the kernel returns for cotangents of the spikes of "n", and slopes that were observed."""
     layer = solution.layer("n")
-    run, _ = solution.run_of(layer, solution._chunks[0])
+    run, sources = solution.run_of(layer, solution.chunks[0])
     unread = UNREAD._replace(offsets=np.zeros(solution.n_samples + 1, np.int64))
     cotangents = Cotangents(spikes, np.empty(0) if slopes is None else slopes, unread, NO_BOUNDARY)
-    return call(backward, layer.by_target, run, cotangents, Wanted(*wanted), per_sample, layer.n_synapses)
+    wanted = Wanted(*wanted)
+    if layer.cyclic:
+        return adjoint._around_cycle(solution, layer, run, sources, cotangents, wanted, True, per_sample)
+    return call(backward, layer.by_target, run, cotangents, wanted, per_sample, layer.n_synapses)
 
 
-def test_of_all_spikes_without_a_slope_the_first_is_told():
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_of_all_spikes_without_a_slope_the_first_is_told(cyclic):
     """Whichever neurons, groups and samples they are of: by the order of the spikes."""
     rng = np.random.default_rng(1)
-    solution = pacemakers(4, n_samples=2, t_end=50 * MS)
+    solution = pacemakers(4, n_samples=2, t_end=50 * MS, cyclic=cyclic)
     n = solution.spikes["n"].n_spikes
     assert n >= 12
     ones = rng.choice([-1.0, 1.0], n)
     flat = [np.arange(n) == k for k in range(n)]
-    flat += [rng.random(n) < 0.3 for _ in range(40)] + [np.zeros(n, bool), np.ones(n, bool)]
+    flat += [rng.random(n) < 0.3 for _ in range(20)] + [np.zeros(n, bool), np.ones(n, bool)]
     for which in flat:
         slopes = np.where(which, rng.choice([0.0, -1.0], n), 1.0)
         _, grazing = gone_back(solution, ones, slopes)
         assert grazing == (np.flatnonzero(which)[0] if which.any() else -1)
-    alone = pacemakers(1, t_end=25 * MS)
+    alone = pacemakers(1, t_end=25 * MS, cyclic=cyclic)
     assert alone.spikes["n"].n_spikes == 1
     assert gone_back(alone, np.ones(1), np.zeros(1))[1] == 0
     one, half = (gone_back(alone, np.ones(1), np.array([slope]))[0] for slope in (40.0, 80.0))
@@ -121,31 +127,37 @@ def test_of_all_spikes_without_a_slope_the_first_is_told():
     np.testing.assert_array_equal(half.parameters[0], 0.5 * one.parameters[0])
 
 
-def test_a_spike_counts_as_much_as_its_cotangent_of_either_sign():
-    solution = pacemakers(2)
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_spike_counts_as_much_as_its_cotangent_of_either_sign(cyclic):
+    solution = pacemakers(2, cyclic=cyclic)
     for one in np.eye(solution.spikes["n"].n_spikes):
-        for there, opposite in zip(
-            gone_back(solution, one)[0][:-1], gone_back(solution, -one)[0][:-1], strict=True
-        ):
+        found = [gone_back(solution, factor * one)[0] for factor in (1.0, -1.0, 2.0, 0.5)]
+        for there, opposite, twice, half in zip(*(sums[:-1] for sums in found), strict=True):
             np.testing.assert_array_equal(there, -opposite)
+            np.testing.assert_array_equal(twice, 2.0 * there)
+            np.testing.assert_array_equal(half, 0.5 * there)
 
 
+@pytest.mark.parametrize("cyclic", [False, True])
 @pytest.mark.parametrize("per_sample", [False, True])
-def test_there_is_a_row_for_each_sample_or_one_and_a_column_for_what_is_wanted(per_sample):
-    solution = pacemakers(2, n_samples=3)
+def test_there_is_a_row_for_each_sample_or_one_and_a_column_for_what_is_wanted(per_sample, cyclic):
+    solution = pacemakers(2, n_samples=3, cyclic=cyclic)
+    n_synapses = 6 if cyclic else 2
     spikes, n_rows = np.ones(solution.spikes["n"].n_spikes), 3 if per_sample else 1
     full, _ = gone_back(solution, spikes, per_sample=per_sample)
     for wanted in ((True, True, True), (False, True, True), (True, False, True), (True, True, False)):
         sums, _ = gone_back(solution, spikes, wanted=wanted, per_sample=per_sample)
-        assert sums.weight.shape == (n_rows, 2 * wanted[0])
-        assert sums.delay.shape == (n_rows, 2 * wanted[1])
+        assert sums.weight.shape == (n_rows, n_synapses * wanted[0])
+        assert sums.delay.shape == (n_rows, n_synapses * wanted[1])
         assert sums.parameters.shape == (n_rows, 8, 2)
         flow = [0, 1, 4]  # the time constants and the leak
         np.testing.assert_array_equal(sums.parameters[:, flow].any(), wanted[2])
         rest = np.delete(np.arange(8), flow)
         np.testing.assert_array_equal(sums.parameters[:, rest], full.parameters[:, rest])
         np.testing.assert_array_equal(sums.totals, full.totals)
-    alone, _ = gone_back(pacemakers(2), np.ones(spikes.size // 3))  # samples are alike
+        for name, there in zip(("weight", "delay"), wanted, strict=False):
+            np.testing.assert_array_equal(getattr(sums, name), getattr(full, name)[:, : n_synapses * there])
+    alone, _ = gone_back(pacemakers(2, cyclic=cyclic), np.ones(spikes.size // 3))  # samples are alike
     np.testing.assert_allclose(
         full.parameters, np.repeat(alone.parameters, n_rows, 0) * (1 if per_sample else 3), rtol=4 * EPS
     )

@@ -1,0 +1,185 @@
+"""Parts of the way back through a cycle, against what is written down anew, and what happens within a rounding."""
+
+import functools
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from comparing import Comparison
+from mpmath.ctx_mp import MPContext
+from networks import EPS
+
+import eventsolve as es
+from eventsolve.kernels import recurrent_adjoint
+from eventsolve.kernels.recurrent_adjoint import Adjoint
+from eventsolve.kernels.tables import AT_START
+from eventsolve.losses import Evaluation, VoltageSamples
+
+MS = 1e-3
+MP = MPContext()
+MP.dps = 40
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """The kernels as they are written: compiled for calls from Python they would take longer than their tests."""
+    for name in ("place_of", "error_of"):
+        monkeypatch.setattr(recurrent_adjoint, name, inspect.unwrap(getattr(recurrent_adjoint, name)))
+    monkeypatch.setattr(recurrent_adjoint, "propagator", propagator)
+    monkeypatch.setattr(recurrent_adjoint, "propagator_derivatives", lambda *given: derivatives(*given[:3]))
+    return lambda name: inspect.unwrap(getattr(recurrent_adjoint, name))
+
+
+def response(h, tau_mem, tau_syn):
+    """V a time after a unit of current was there."""
+    h, m, y = MP.mpf(h), MP.mpf(tau_mem), MP.mpf(tau_syn)
+    return y / (y - m) * (MP.exp(-h / y) - MP.exp(-h / m))
+
+
+def propagator(h, tau_mem, tau_syn):
+    return np.exp(-h / tau_mem), np.exp(-h / tau_syn), float(response(h, tau_mem, tau_syn))
+
+
+@functools.cache
+def derivatives(h, tau_mem, tau_syn):
+    return (
+        None,
+        float(MP.diff(lambda m: response(h, m, tau_syn), tau_mem)),
+        float(MP.diff(lambda y: response(h, tau_mem, y), tau_syn)),
+    )
+
+
+def test_the_error_of_a_row_is_the_sum_over_its_neurons(plain):
+    """However many there are, and wherever in their block and among the weights they begin."""
+    rng, rate_mem, rate_syn = np.random.default_rng(0), 50.0, 200.0
+    row_error, add_errors = plain("row_error"), plain("add_errors")
+    for n, first, lowest in itertools.product(range(26), (0, 3), (0, 5)):
+        weights, p_v, p_i = rng.normal(size=n + lowest), *rng.normal(size=(2, n + first))
+        terms = weights[lowest:] * (rate_syn * p_i[first:] - rate_mem * p_v[first:])
+        room = (
+            (n + 4)
+            * EPS
+            * (np.abs(weights[lowest:]) @ (250.0 * np.ones(n) * (np.abs(p_i[first:]) + np.abs(p_v[first:]))))
+        )
+        found = row_error(weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn)
+        assert abs(found - terms.sum()) <= room
+        row = np.zeros(n + lowest)
+        add_errors(row, weights, lowest, p_v, p_i, first, n, rate_mem, rate_syn)
+        np.testing.assert_allclose(row[lowest:], terms, rtol=0.0, atol=room)
+        assert not row[:lowest].any()
+
+
+def test_an_adjoint_is_taken_back_with_its_derivatives(plain):
+    """By differences of the transposed propagator, which act on p and on its own derivatives; any of them may be 0."""
+    tau_mem, tau_syn, h = 20 * MS, 7 * MS, 9 * MS
+    step_back = plain("step_back")
+    for kinds in itertools.product((0.0, 1.0, -1.0, 0.3), repeat=5):
+        if kinds.count(0.0) < 3 and kinds.count(0.3):
+            continue  # enough of those
+        for flow in (False, True):
+            begin = np.array(kinds) * (1.0 if flow else np.array([1.0, 1.0, 0.0, 0.0, 0.0]))
+            v, i, s_v, s_i, r_i = begin
+            columns = [np.array([7.0, x]) for x in begin]
+            step_back(1, h, Adjoint(*columns), tau_mem, tau_syn, flow)
+            ea, eb, k = propagator(h, tau_mem, tau_syn)
+            _, k_mem, k_syn = derivatives(h, tau_mem, tau_syn)
+            by_mem, by_syn = ea * h / tau_mem**2, eb * h / tau_syn**2
+            expected = np.array(
+                [
+                    (v * ea),
+                    (i * eb + v * k),
+                    (s_v * ea + v * by_mem) * flow,
+                    (s_i * eb + s_v * k + v * k_mem) * flow,
+                    (r_i * eb + i * by_syn + v * k_syn) * flow,
+                ]
+            )
+            found = np.array([column[1] for column in columns])
+            size = np.abs(begin).max() * np.array([1.0, 1.0, 300.0, 300.0, 300.0])
+            assert (np.abs(found - expected) <= 8 * EPS * size).all(), (begin, flow)
+            assert all(column[0] == 7.0 for column in columns)
+
+
+LAYOUTS = {"alone": False, "a row": True, "a part of a row": True}
+
+
+def two(layout, late, weight, *, cyclic=True, jump=False):
+    """Two neurons that one input lifts to their threshold, and what comes over another at a time given."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_input("late", 1)
+    net.add_population("n", 2, es.LIF(20 * MS if LAYOUTS[layout] else [20 * MS, 21 * MS], 5 * MS))
+    net.connect("in", "n", [[14.0], [3.0]])
+    there = [[weight], [0.5 * weight]] if layout != "a part of a row" else [[weight], [0.0]]
+    if layout == "a part of a row":
+        net.connect("late", "n", sp.csr_array(there))
+    else:
+        net.connect("late", "n", there)
+    if jump:
+        net.connect("late", "n", [[-0.2], [0.0]], synapse="delta", name="jump")
+    if cyclic:
+        net.connect("n", "n", np.zeros((2, 2)), delay=1 * MS)
+    times = {"in": [1 * MS], "late": [late]}
+    inputs = {name: es.SpikeTrains.from_lists([[spikes]]) for name, spikes in times.items()}
+    return es.solve(net, inputs, late + 0.2 * MS)
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout, cyclic):
+    """Before it where V is there by itself, after it where it gets there by that, within a rounding of time."""
+    tau_mem, tau_syn = 20 * MS, 5 * MS
+    at = two(layout, 8 * MS, 0.0, cyclic=cyclic).spikes["n"].times[0]
+    compare = Comparison()
+    for late, weight, jump, n_before in (
+        (at, -3.0, False, 1),
+        (at, 5.0, False, 1),
+        (at, -3.0, True, 1),
+        (at - 64 * np.spacing(at), 1e4, False, 2),
+    ):
+        solution = two(layout, late, weight, cyclic=cyclic, jump=jump)
+        if cyclic:
+            assert solution.layer("n").efferents.dense.tolist() == [LAYOUTS[layout]]
+        spikes = solution.spikes["n"]
+        assert (spikes.times[0], spikes.neurons[0]) == (late, 0)
+        run, _ = solution.run_of(solution.layer("n"), solution.chunks[0])
+        assert run.own.arrivals[0] == n_before
+        grads = es.vjp(solution, {"n": np.arange(spikes.n_spikes) == 0})
+        since = float(MP.mpf(late) - MP.mpf(1 * MS))
+        current = 14.0 * np.exp(-since / tau_syn) + (weight if n_before == 2 else 0.0)
+        slope = (current - 1.0) / tau_mem
+        lifted = float(response(since, tau_mem, tau_syn))
+        # of a few roundings each: of the exponent, of the difference of exponentials, of I less the threshold
+        compare.close(grads.weight["in", "n"][0, 0], -lifted / slope, 64 * EPS * lifted / slope, weight)
+        found = grads.weight["late", "n"]
+        found = found.toarray() if layout == "a part of a row" else found
+        assert abs(found[0, 0]) <= 128 * np.spacing(at)  # V is moved by what has arrived a rounding ago
+    compare.demand(1.0)
+
+
+def test_v_that_is_read_at_the_start_is_the_initial_one():
+    """Before what arrives then, and wherever else a loss reads."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("n", 2, es.LIF(20 * MS, 5 * MS, v_initial=[0.1, 0.2]))
+    net.connect("in", "n", [[0.3], [0.4]], synapse="delta")
+    net.connect("n", "n", np.zeros((2, 2)), delay=1 * MS)
+
+    class Reads:
+        def evaluate(self, solution):
+            samples, neurons = np.zeros(3, np.int64), np.array([0, 0, 1])
+            read = VoltageSamples(
+                samples,
+                neurons,
+                np.array([0.0, 2 * MS, 0.0]),
+                np.array([AT_START, -1, AT_START]),
+                np.array([1.0, 0.5, -3.0]),
+            )
+            return Evaluation(np.zeros(1), voltages={"n": read})
+
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0]]])}, 3 * MS)
+    grads = es.value_and_grad(solution, Reads())[1]
+    decayed = 0.5 * np.exp(-2 * MS / (20 * MS))
+    np.testing.assert_allclose(grads.v_initial["n"], [1.0 + decayed, -3.0], rtol=4 * EPS)
+    np.testing.assert_allclose(grads.weight["in", "n"][:, 0], [decayed, 0.0], rtol=4 * EPS)
