@@ -28,7 +28,11 @@ def plain(monkeypatch):
     for name in ("place_of", "error_of"):
         monkeypatch.setattr(recurrent_adjoint, name, inspect.unwrap(getattr(recurrent_adjoint, name)))
     monkeypatch.setattr(recurrent_adjoint, "propagator", propagator)
-    monkeypatch.setattr(recurrent_adjoint, "propagator_derivatives", lambda *given: derivatives(*given[:3]))
+    monkeypatch.setattr(
+        recurrent_adjoint,
+        "propagator_derivatives",
+        lambda *given: derivatives(*given[:3]),
+    )
     return lambda name: inspect.unwrap(getattr(recurrent_adjoint, name))
 
 
@@ -39,7 +43,11 @@ def response(h, tau_mem, tau_syn):
 
 
 def propagator(h, tau_mem, tau_syn):
-    return np.exp(-h / tau_mem), np.exp(-h / tau_syn), float(response(h, tau_mem, tau_syn))
+    return (
+        np.exp(-h / tau_mem),
+        np.exp(-h / tau_syn),
+        float(response(h, tau_mem, tau_syn)),
+    )
 
 
 @functools.cache
@@ -56,7 +64,10 @@ def test_the_error_of_a_row_is_the_sum_over_its_neurons(plain):
     rng, rate_mem, rate_syn = np.random.default_rng(0), 50.0, 200.0
     row_error, add_errors = plain("row_error"), plain("add_errors")
     for n, first, lowest in itertools.product(range(26), (0, 3), (0, 5)):
-        weights, p_v, p_i = rng.normal(size=n + lowest), *rng.normal(size=(2, n + first))
+        weights, p_v, p_i = (
+            rng.normal(size=n + lowest),
+            *rng.normal(size=(2, n + first)),
+        )
         terms = weights[lowest:] * (rate_syn * p_i[first:] - rate_mem * p_v[first:])
         room = (
             (n + 4)
@@ -110,12 +121,11 @@ def two(layout, late, weight, *, cyclic=True, jump=False):
     net.add_input("in", 1)
     net.add_input("late", 1)
     net.add_population("n", 2, es.LIF(20 * MS if LAYOUTS[layout] else [20 * MS, 21 * MS], 5 * MS))
-    net.connect("in", "n", [[14.0], [3.0]])
-    there = [[weight], [0.5 * weight]] if layout != "a part of a row" else [[weight], [0.0]]
+    first, later = np.array([[14.0], [3.0]]), np.array([[weight], [0.5 * weight]])
     if layout == "a part of a row":
-        net.connect("late", "n", sp.csr_array(there))
-    else:
-        net.connect("late", "n", there)
+        first, later = (sp.csr_array(there * [[1.0], [0.0]]) for there in (first, later))
+    net.connect("in", "n", first)
+    net.connect("late", "n", later)
     if jump:
         net.connect("late", "n", [[-0.2], [0.0]], synapse="delta", name="jump")
     if cyclic:
@@ -151,9 +161,11 @@ def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout,
         slope = (current - 1.0) / tau_mem
         lifted = float(response(since, tau_mem, tau_syn))
         # of a few roundings each: of the exponent, of the difference of exponentials, of I less the threshold
-        compare.close(grads.weight["in", "n"][0, 0], -lifted / slope, 64 * EPS * lifted / slope, weight)
-        found = grads.weight["late", "n"]
-        found = found.toarray() if layout == "a part of a row" else found
+        early, found = (
+            values.toarray() if sp.issparse(values) else values
+            for values in (grads.weight["in", "n"], grads.weight["late", "n"])
+        )
+        compare.close(early[0, 0], -lifted / slope, 64 * EPS * lifted / slope, weight)
         assert abs(found[0, 0]) <= 128 * np.spacing(at)  # V is moved by what has arrived a rounding ago
     compare.demand(1.0)
 
