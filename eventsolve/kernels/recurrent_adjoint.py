@@ -593,8 +593,7 @@ def back(neurons, efferents, run, passage, cotangents, nodes, slopes, judged, su
                             elif grazing < 0 or which < grazing:
                                 grazing = which
                 anchor_p[m], anchor_t[m] = p_v[m], here
-                # p_I is of a p_V that was not 0 before, or of t_end: the block is alive by that
-                alive[block] |= p_v[m] != 0.0 or lifted[m]
+                alive[block] |= p_v[m] != 0.0 or p_i[m] != 0.0 or lifted[m]
             if d < 0:
                 break
             now, cause, bundle = times[d], causes[d], bundles[d]
