@@ -118,7 +118,7 @@ class TestEnds:
         assert certificate.proven, str(certificate)
         value, slope = softmax_loss([0.5, 0.2])
         gradients = certificate.gradients
-        assert gradients.value.midpoints == pytest.approx(value, rel=1e-14)
+        assert gradients.value.midpoints == pytest.approx(value, rel=1e-14, abs=0.0)
         assert gradients.weight["in", "out", "c0"].midpoints.tolist() == [[0.0], [0.0]]
         np.testing.assert_allclose(gradients.v_initial["out"].midpoints, slope, rtol=1e-14)
 
@@ -131,7 +131,7 @@ class TestEnds:
         certificate = es.certify(after, gradients=LARGEST)
         assert certificate.proven, str(certificate)
         gradients = certificate.gradients
-        assert gradients.value.midpoints == pytest.approx(softmax_loss(start)[0], rel=1e-14)
+        assert gradients.value.midpoints == pytest.approx(softmax_loss(start)[0], rel=1e-14, abs=0.0)
         assert not gradients.weight["in", "out", "c0"].midpoints.any()
         then = readout((jump, t_end, "delta"), at=0.0, v_initial=start, t_end=t_end)
         open_one = es.certify(then, gradients=LARGEST)
@@ -155,7 +155,7 @@ class TestEnds:
         assert certificate.proven, str(certificate)
         value, slope = softmax_loss(leak * (1 - left))
         gradients = certificate.gradients
-        assert gradients.value.midpoints == pytest.approx(value, rel=1e-13)
+        assert gradients.value.midpoints == pytest.approx(value, rel=1e-13, abs=0.0)
         np.testing.assert_allclose(
             gradients.delay["in", "out", "c0"].midpoints[:, 0], slope * leak * left / 10e-3, rtol=1e-12
         )
@@ -171,7 +171,7 @@ class TestEnds:
         heights += np.array([0.2, 0.3]) * np.exp(-0.1) + [1.0, 2.0]
         value, slope = softmax_loss(heights)
         gradients = certificate.gradients
-        assert gradients.value.midpoints == pytest.approx(value, rel=1e-14)
+        assert gradients.value.midpoints == pytest.approx(value, rel=1e-14, abs=0.0)
         for k, kept in enumerate((np.exp(-0.2), np.exp(-0.1), 1.0)):
             np.testing.assert_allclose(
                 gradients.weight["in", "out", f"c{k}"].midpoints[:, 0], slope * kept, rtol=1e-13
@@ -186,7 +186,9 @@ class TestEnds:
         certificate = es.certify(solution, gradients=LARGEST)
         assert certificate.proven, str(certificate)
         heights = np.array([0.5, 0.6]) * -np.expm1(-50e-3 / 10e-3)
-        assert certificate.gradients.value.midpoints == pytest.approx(softmax_loss(heights)[0], rel=1e-14)
+        assert certificate.gradients.value.midpoints == pytest.approx(
+            softmax_loss(heights)[0], rel=1e-14, abs=0.0
+        )
 
     def test_what_arrives_about_as_a_trial_ends_leaves_open_only_what_is_read_then(self):
         """Samples have nodes of a mean each at times of their own, as many as they need and none at the end."""

@@ -153,7 +153,7 @@ def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout,
             assert solution.layer("n").efferents.dense.tolist() == [LAYOUTS[layout]]
         spikes = solution.spikes["n"]
         assert (spikes.times[0], spikes.neurons[0]) == (late, 0)
-        run, _ = solution.run_of(solution.layer("n"), solution.chunks[0])
+        run, _ = solution.run_of(solution.layer("n"), solution._chunks[0])
         assert run.own.arrivals[0] == n_before
         grads = es.vjp(solution, {"n": np.arange(spikes.n_spikes) == 0})
         since = float(MP.mpf(late) - MP.mpf(1 * MS))

@@ -95,7 +95,7 @@ def test_a_distance_below_0_is_one_of_0_and_infinitely_far_if_nothing_moves_it(v
         assert (ranked.lower == 0.0).all() if value <= 0.0 else (ranked.lower > 0.0).all()
         first, one = np.zeros(1, np.int64), np.ones(1, np.bool_)
         (radius,) = estimates._radii(part, layer_parts, pattern, [ranked], first, one)
-        assert radius == pytest.approx(ranked.lower[0], rel=1e-12)
+        assert radius == pytest.approx(ranked.lower[0], rel=1e-12, abs=0.0)
         # a multiple of 0 moves nothing
         still = distances_of(solution, {"weight": {("in", "out"): 0.0}})[0]
         (radius,) = estimates._radii(part, layer_parts, still, [ranked], first, one)
