@@ -82,7 +82,9 @@ class OpenQuestion(NamedTuple):
     why: str
 
     def __str__(self) -> str:
-        until = f"is proven up to {self.time!r} s" if self.time > 0 else "is not proven from its beginning on"
+        until = (
+            f"is proven up to {self.time!r} s" if self.time >= 0 else "is not proven from its beginning on"
+        )
         return f"neuron {self.neuron} of {self.population!r} in sample {self.sample} {until}: {self.why}"
 
 
