@@ -64,8 +64,11 @@ def _options(item: pytest.Item) -> Mapping[str, Any]:
 def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
     """Return the options of a marker, which are what they are said to be; raises pytest.UsageError."""
     options = marker.kwargs
-    for name in (*map(repr, marker.args), *(repr(n) for n in options if n not in ("examples", "problems"))):
-        raise pytest.UsageError(f"the marker eventsolve takes examples=... and problems=...; got {name}")
+    other = [*marker.args, *(name for name in options if name not in ("examples", "problems"))]
+    if other:
+        raise pytest.UsageError(
+            f"the marker eventsolve takes examples=... and problems=...; got {other[0]!r}"
+        )
     examples, names = options.get("examples"), options.get("problems")
     if examples is not None and (type(examples) is not int or examples < 1):
         raise pytest.UsageError(f"examples must be an int of at least 1; got {examples!r}")

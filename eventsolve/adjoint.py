@@ -42,7 +42,7 @@ from eventsolve.solution import Gathered, Solution, Stopped, places_of
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.stability.condition import Condition, IllConditioned, gradient_condition
 from eventsolve.stability.one_sided import Coincidence, OneSided, coincidences_of
-from eventsolve.synapses import same_synapses
+from eventsolve.synapses import canonical_rows, same_synapses
 from eventsolve.typing import Integers, Key, Reals, Synaptic
 
 
@@ -277,8 +277,7 @@ def _matrix(where: str, given: Any) -> Any:
     if isinstance(given, sp.csr_array) and given.dtype == np.float64 and given.has_canonical_format:
         return given
     if sp.issparse(given):
-        rows = sp.csr_array(given, copy=True)
-        rows.sum_duplicates()
+        rows = canonical_rows(given)
         return sp.csr_array((real_array(where, rows.data), rows.indices, rows.indptr), shape=rows.shape)
     if not isinstance(given, np.ndarray):
         raise TypeError(f"{where} must be an array or a sparse matrix; got {shown(given)}")

@@ -28,6 +28,7 @@ from eventsolve.checks import (
 )
 from eventsolve.frozen import Frozen, read_only
 from eventsolve.shown import Shown, Summary, arrow, brief, called, ms, several
+from eventsolve.synapses import canonical_rows, same_synapses
 from eventsolve.typing import ByProjection, Key, Synaptic, Weights
 
 Real: TypeAlias = float | ArrayLike
@@ -435,7 +436,7 @@ class Network(Shown):
     def _reweighted(self, projection: Projection, weight: Weights) -> Projection:
         key, old = projection.key, projection.weight
         new = _checked_weight(key, weight, old.shape)
-        if sp.issparse(old) != sp.issparse(new) or (sp.issparse(old) and not _same_entries(old, new)):
+        if sp.issparse(old) != sp.issparse(new) or (sp.issparse(old) and not same_synapses(old, new)):
             raise ValueError(
                 f"weight of {key} must store the synapses of the weight that it replaces, {_layout(old)}; "
                 f"got {_layout(new)}"
@@ -564,7 +565,7 @@ def _checked_delay(key: Key, delay: Weights, weight: Weights) -> NDArray[np.floa
             raise ValueError(
                 f"{name} must store every synapse once: delays do not add up; got {_layout(delay)}"
             )
-        if not sp.issparse(weight) or not _same_entries(given, weight):
+        if not sp.issparse(weight) or not same_synapses(given, weight):
             raise ValueError(
                 f"{name} is sparse, so it must store exactly the synapses of a sparse weight, {_layout(weight)}; "
                 f"got {_layout(given)}"
@@ -594,24 +595,16 @@ def _checked_delay(key: Key, delay: Weights, weight: Weights) -> NDArray[np.floa
 
 
 def _canonical(name: str, matrix: Any) -> Any:
-    """Return a copy in compressed rows with sorted columns, duplicates summed and stored zeros kept."""
+    """Return a matrix of real numbers in canonical rows, whose layout cannot be written."""
     refuse_units(name, getattr(matrix, "data", None))
     if matrix.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be real numbers; got a sparse matrix of {matrix.dtype}")
     if matrix.ndim != 2:
         raise ValueError(f"{name} must have two dimensions; got shape {matrix.shape}")
-    rows = sp.csr_array(matrix, dtype=np.float64, copy=True)
-    rows.has_canonical_format = rows.has_sorted_indices = (
-        False  # a flag copied from the caller may be out of date
-    )
-    rows.sum_duplicates()
+    rows = canonical_rows(matrix, np.float64)
     for array in (rows.indptr, rows.indices):
         array.setflags(write=False)
     return rows
-
-
-def _same_entries(a: Any, b: Any) -> bool:
-    return a.shape == b.shape and np.array_equal(a.indptr, b.indptr) and np.array_equal(a.indices, b.indices)
 
 
 def _layout(matrix: Any) -> str:

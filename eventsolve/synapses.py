@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -48,10 +48,7 @@ def by_synapse(name: str, values: Weights, like: Synaptic) -> Reals:
         if synapses is None:
             return real_array(name, values.toarray())
         first = sp.csr_array(like)
-        rows = sp.csr_array(values)
-        if not rows.has_canonical_format:
-            rows = rows.copy()
-            rows.sum_duplicates()
+        rows = canonical_rows(values)
         if rows.shape != first.shape:
             raise ValueError(f"{name} must have shape {first.shape}; got {rows.shape}")
         if not same_synapses(rows, first):
@@ -65,6 +62,16 @@ def by_synapse(name: str, values: Weights, like: Synaptic) -> Reals:
     shape = (like[0] if isinstance(like, list | tuple) else like).shape
     whole = array.ndim == 2 + isinstance(like, list | tuple) and array.shape[-2:] == shape
     return array[..., synapses[0], synapses[1]] if whole else array
+
+
+def canonical_rows(matrix: Any, dtype: type | None = None) -> Any:
+    """Return a copy in compressed rows with sorted columns, duplicates summed and stored zeros kept."""
+    rows = sp.csr_array(matrix, dtype=dtype, copy=True)
+    rows.has_canonical_format = rows.has_sorted_indices = (
+        False  # a flag copied from the caller may be out of date
+    )
+    rows.sum_duplicates()
+    return rows
 
 
 def same_synapses(rows: sp.csr_array, others: sp.csr_array) -> bool:

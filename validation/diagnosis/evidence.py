@@ -271,15 +271,12 @@ def moved_beside(got: Integers, said: Integers, within: int, *, of_any: bool = F
     if not (within and got.size and said.size):
         return got
     whose = np.concatenate([got, said])[:, [0] if of_any else [0, 2]]
-    group, steps = (
-        np.unique(whose, axis=0, return_inverse=True)[1].reshape(-1),
-        np.append(got[:, 1], said[:, 1]),
-    )
+    group = np.unique(whose, axis=0, return_inverse=True)[1].reshape(-1)
+    steps, n = np.append(got[:, 1], said[:, 1]), group.size
     order = np.lexsort((steps, group))  # of equal ones, those that are moved come first
-    place, n = np.arange(order.size), order.size
-    said_at = np.where(order >= len(got), place, -1)
-    before = np.maximum.accumulate(said_at)
-    after = np.minimum.accumulate(np.where(said_at < 0, n, said_at)[::-1])[::-1]
+    place, is_said = np.arange(n), order >= len(got)
+    before = np.maximum.accumulate(np.where(is_said, place, -1))
+    after = np.minimum.accumulate(np.where(is_said, place, n)[::-1])[::-1]
     moves = np.zeros((2, n), dtype=np.int64)
     for move, at in zip(moves, (before, after), strict=True):
         there = order[np.clip(at, 0, n - 1)]

@@ -52,9 +52,8 @@ FINE = 64
 """Parts of the window: times in continuous time are told apart by one part."""
 
 
-@np.errstate(
-    over="ignore", invalid="ignore"
-)  # what is beyond float64 is like nothing: inf and NaN fit nothing
+# what is beyond float64 is like nothing: inf and NaN fit nothing
+@np.errstate(over="ignore", invalid="ignore")
 def diagnose(
     problem: es.Problem,
     record: records.Record,

@@ -412,10 +412,7 @@ def reads(population, time):
 class TestReleases:
     """What comes about as a refractory period ends."""
 
-    def test_a_current_of_a_box_whose_order_with_the_release_is_open_has_no_gradient(self):
-        """Which spikes there are is proven: of the two times the later one counts."""
-        solution = released(at=3e-3 + 1e-7)
-        loss = reads("a", 10e-3)
+    def has_a_gradient_in_a_small_box_alone(self, solution, loss):
         enclosed_as_float64_has_it(solution, loss, radii={"t_ref": {"a": 1e-8}})
         radii = {"t_ref": {"a": 1e-6}}
         assert es.certify(solution, radii=radii).proven
@@ -423,16 +420,15 @@ class TestReleases:
         assert not certificate.proven
         assert certificate.undecided[0].why.startswith("the gradient is open: two events")
 
+    def test_a_current_of_a_box_whose_order_with_the_release_is_open_has_no_gradient(self):
+        """Which spikes there are is proven: of the two times the later one counts."""
+        solution = released(at=3e-3 + 1e-7)
+        self.has_a_gradient_in_a_small_box_alone(solution, reads("a", 10e-3))
+
     @pytest.mark.parametrize("side", [-1, 1])
     def test_a_reading_of_a_box_whose_order_with_the_release_is_open_has_no_gradient(self, side):
         solution = released(at=12e-3)
-        loss = reads("a", 3e-3 + side * 1e-7)
-        enclosed_as_float64_has_it(solution, loss, radii={"t_ref": {"a": 1e-8}})
-        radii = {"t_ref": {"a": 1e-6}}
-        assert es.certify(solution, radii=radii).proven
-        certificate = es.certify(solution, gradients=loss, radii=radii)
-        assert not certificate.proven
-        assert certificate.undecided[0].why.startswith("the gradient is open: two events")
+        self.has_a_gradient_in_a_small_box_alone(solution, reads("a", 3e-3 + side * 1e-7))
 
     def test_a_reading_exactly_at_the_release_is_of_v_set_free(self):
         """As float64 has it, of the two sides that it has."""
