@@ -159,7 +159,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let a marked test draw as many examples as were asked for, without a deadline; one with settings keeps those."""
     marker, function = item.get_closest_marker("eventsolve"), getattr(item, "function", None)
-    options = _options(item)  # a mark of one case of a test, too
+    options = _options(item)
+    of_case = getattr(getattr(item, "callspec", None), "marks", ())
+    if any(mark.name == "eventsolve" and mark.kwargs for mark in of_case):
+        raise pytest.UsageError(f"the marker eventsolve is of a test, not of one case of it: {item.nodeid}")
     if marker is None or function is None or function in item.config.stash[_SET]:
         return
     if "hypothesis" not in sys.modules:  # nor is this a test of Hypothesis then

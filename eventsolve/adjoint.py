@@ -223,6 +223,8 @@ class Gradients(StreamGradients):
                 raise ValueError(
                     f"{where} must be sparse, with the synapses of the solution's weight; got {shown(part)}"
                 )
+            if sp.issparse(part) and not sparse:
+                raise ValueError(f"{where} must be an array, as the solution's weight is; got {shown(part)}")
 
     @cached_property
     def one_sided(self) -> tuple[OneSided, ...]:
@@ -274,9 +276,10 @@ def _synaptic(where: str, given: Any) -> Synaptic:
 
 
 def _matrix(where: str, given: Any) -> Any:
-    if isinstance(given, sp.csr_array) and given.dtype == np.float64 and given.has_canonical_format:
-        return given
     if sp.issparse(given):
+        computed = isinstance(given, sp.csr_array) and not given.data.flags.writeable
+        if computed and given.dtype == np.float64 and given.has_canonical_format:
+            return given  # of one that can be written what it says of its layout may be out of date
         rows = canonical_rows(given)
         return sp.csr_array((real_array(where, rows.data), rows.indices, rows.indptr), shape=rows.shape)
     if not isinstance(given, np.ndarray):

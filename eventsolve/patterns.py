@@ -15,6 +15,7 @@ from eventsolve.network import TIMES, Network, Projection, parameters_of
 from eventsolve.schedule import Layer
 from eventsolve.shown import arrow, listed
 from eventsolve.solution import Solution
+from eventsolve.synapses import canonical_rows, same_synapses
 from eventsolve.typing import Direction, Reals
 
 Pattern: TypeAlias = Mapping[str, Mapping[Any, Reals]]
@@ -138,14 +139,8 @@ def _per_synapse(name: str, label: str, given: Any, projection: Projection) -> R
     weight = projection.weight
     if sp.issparse(given):
         refuse_units(label, getattr(given, "data", None))
-        rows = sp.csr_array(given)
-        rows.sort_indices()
-        same = sp.issparse(weight) and rows.shape == weight.shape
-        if not (
-            same
-            and np.array_equal(rows.indptr, weight.indptr)
-            and np.array_equal(rows.indices, weight.indices)
-        ):
+        rows = canonical_rows(given)
+        if not (sp.issparse(weight) and same_synapses(rows, weight)):
             raise ValueError(f"{label} is sparse, so it must store exactly the synapses of a sparse weight")
         return np.array(rows.data, dtype=np.float64)
     values = _taken(name)(label, given, "a number or like the weight")

@@ -310,14 +310,23 @@ def test_a_marker_that_says_nothing_is_told(pytester, options, sentence):
     assert sentence in result.stdout.str() + result.stderr.str()
 
 
-def test_the_marker_of_one_case_is_looked_at_too(pytester):
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("(example=2)", "takes examples=... and problems=...; got 'example'"),
+        ("(examples=2)", "the marker eventsolve is of a test, not of one case of it: "),
+        ("", None),
+    ],
+)
+def test_options_are_of_a_test_and_not_of_one_case(pytester, options, sentence):
+    """Examples of the first case were those of all, and its problems nobody's."""
     result = run(
         pytester,
-        """
-    @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.eventsolve(example=2))])
+        f"""
+    @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.eventsolve{options})])
     def test_mine(n):
         pass
     """,
     )
-    assert result.ret != 0
-    assert "takes examples=... and problems=...; got 'example'" in result.stdout.str() + result.stderr.str()
+    assert (result.ret == 0) == (sentence is None)
+    assert sentence is None or sentence in result.stdout.str() + result.stderr.str()

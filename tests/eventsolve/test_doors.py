@@ -289,6 +289,52 @@ def test_gradients_of_sparse_weights_have_the_synapses_of_the_weights():
     assert np.array_equal(kept.weight["in", "a"].data, weight.data)
 
 
+def unsorted(values):
+    """A matrix in compressed rows whose columns are the wrong way round, and which says that they are not."""
+    rows = sp.csr_array((np.asarray(values, float), np.array([1, 0]), np.array([0, 2, 2])), shape=(2, 2))
+    rows.has_canonical_format = True
+    return rows
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_directions_and_gradients_in_any_order_are_read_and_left_as_they_are(writeable):
+    """Columns of a direction were sorted in place, and so those of a weight that shared them, whose data were not."""
+    weight, direction = unsorted([3.0, 9.0]), unsorted([0.5, 0.25])
+    direction.indices = weight.indices
+    for array in (direction.data, direction.indices, direction.indptr):
+        array.setflags(write=writeable)
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("a", 2, es.LIF(20e-3, 5e-3))
+    net.connect("in", "a", weight)
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3], [2e-3]]])}, 20e-3)
+    assert solution.spikes["a"].n_spikes
+    key = ("in", "a")
+    found = es.jvp(solution, {"weight": {key: direction}})
+    plain = es.jvp(solution, {"weight": {key: sp.csr_array([[0.25, 0.5], [0.0, 0.0]])}})
+    twice = sp.coo_array(([0.25, 0.25, 0.25], ([0, 0, 0], [0, 1, 1])), shape=(2, 2))
+    for other in (found, es.jvp(solution, {"weight": {key: twice}})):
+        np.testing.assert_array_equal(other.spike_times["a"], plain.spike_times["a"])
+    es.trust_radius(solution, of={"weight": {key: direction}}, certify=False)
+    assert weight.indices.tolist() == [1, 0]
+    assert weight.data.tolist() == [3.0, 9.0]
+    gradients = es.vjp(solution, {"a": np.ones(solution.spikes["a"].n_spikes)})
+    if writeable:
+        assert replace(gradients, weight={key: direction}).weight[key].data.tolist() == [0.25, 0.5]
+
+
+def test_gradients_of_dense_weights_are_arrays():
+    """Zeros of a sparse one were compared with nothing."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("a", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "a", [[9.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 20e-3)
+    gradients = es.vjp(solution, {"a": np.ones(solution.spikes["a"].n_spikes)})
+    with pytest.raises(ValueError, match="must be an array, as the solution's weight is"):
+        replace(gradients, weight={("in", "a"): sp.csr_array([[1.0]])})
+
+
 def test_parts_of_a_result_have_shapes_that_agree():
     radius, margins = es.trust_radius(SOLUTION, certify=False), es.margins(SOLUTION)
     branch = continuation(NET, ("v_leak", "a"), (0.0, 0.1), SOLUTION).branches[0]
