@@ -93,6 +93,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{CERTIFY}/test_gradient.py",
         "tests/eventsolve/test_certify_gradients.py",
     ),
+    "eventsolve/certify/coincidences.py": (f"{CERTIFY}/test_coincidences.py",),
     "eventsolve/certify/losses.py": (
         f"{CERTIFY}/test_readings.py",
         f"{CERTIFY}/test_gradient.py",

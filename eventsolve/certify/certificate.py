@@ -27,13 +27,20 @@ from eventsolve.certify.claims import (
 )
 from eventsolve.certify.losses import SampleLoss, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
-from eventsolve.certify.samples import OpenQuestion, SampleProof, checked_digits, fingerprint_of, prove_batch
+from eventsolve.certify.samples import (
+    OneSidedEnclosure,
+    OpenQuestion,
+    SampleProof,
+    checked_digits,
+    fingerprint_of,
+    prove_batch,
+)
 from eventsolve.checks import count, instance, real, seconds, shown
 from eventsolve.files import write_text
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import Interrupted
 from eventsolve.losses import Loss
-from eventsolve.shown import Summary, listed
+from eventsolve.shown import Summary, listed, several
 from eventsolve.solution import Solution
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.typing import Owner
@@ -56,7 +63,8 @@ class Certificate(Frozen):
     fingerprint : str
         Of the network, inputs, duration and radii, and of the spikes that were claimed.
     gradients : GradientEnclosures or None
-        Enclosures of the loss and its gradient; None if not asked for, or not all of it is proven.
+        Enclosures of the loss and its gradient; None if not asked for, or not all of it is proven. At the places in
+        ``one_sided`` it is the derivative of the order that events have.
     mismatches : tuple of Mismatch
         Claimed gradients that are wrong, array by array.
     gradient_distance : float
@@ -118,6 +126,11 @@ class Certificate(Frozen):
         return tuple(question for proof in self.proofs for question in proof.undecided)
 
     @property
+    def one_sided(self) -> tuple[OneSidedEnclosure, ...]:
+        """Where ``gradients`` may have another side, as events of a neuron come at exactly one time."""
+        return tuple(place for proof in self.proofs for place in proof.one_sided)
+
+    @property
     def precisions(self) -> dict[int, int]:
         """How many intervals between events were decided at which working precision, in bits."""
         counts: dict[int, int] = {}
@@ -159,10 +172,10 @@ class Certificate(Frozen):
             ("spike times", listed(spikes) or "none claimed"),
             ("gradients", "not enclosed" if self.gradients is None else "enclosed"),
         ]
-        for name in ("refuted", "mismatches", "undecided"):
+        for name in ("refuted", "mismatches", "undecided", "one_sided"):
             found = getattr(self, name)
             if found:
-                rows.append((name, f"{len(found)}; first, {found[0]}"))
+                rows.append((name.replace("_", "-"), f"{len(found)}; first, {found[0]}"))
         if self.spike_times:
             rows.append(("distance", f"claimed times are within {self.distance:.3g} ulps of what is proven"))
         bits = [f"{n} with {b} bits" for b, n in self.precisions.items()]
@@ -173,7 +186,11 @@ class Certificate(Frozen):
             return "proves nothing: no spikes are claimed of any population, and no gradients"
         if self.proven:
             n = sum(enclosures.midpoints.size for enclosures in self.spike_times.values())
-            return f"proven: all {n} spikes of {self.n_samples} samples, claimed to within {self.distance:.3g} ulps"
+            said = f"proven: all {n} spikes of {self.n_samples} samples, claimed to within {self.distance:.3g} ulps"
+            places = self.one_sided
+            if places:
+                said += f"; gradients are one-sided at {several(len(places), 'place')}, first, {places[0]}"
+            return said
         parts = [f"not proven ({len(self.proofs)} of {self.n_samples} samples were looked at)"]
         parts += [f"refuted: {refutation}" for refutation in self.refuted[:1]]
         parts += [f"refuted: {mismatch}" for mismatch in self.mismatches[:1]]
@@ -255,7 +272,7 @@ def _difference(said: SampleProof, proven: SampleProof) -> str | None:
     for name in ("sample", "bits", "intervals"):
         if getattr(said, name) != getattr(proven, name):
             return f"{name} is {getattr(said, name)}, not {getattr(proven, name)}"
-    for name in ("undecided", "refuted"):
+    for name in ("undecided", "refuted", "one_sided"):
         mine, other = getattr(said, name), getattr(proven, name)
         if not _alike(mine, other):
             return f"{name} is {list(map(str, mine))}, not {list(map(str, other))}"
@@ -280,7 +297,7 @@ def _difference(said: SampleProof, proven: SampleProof) -> str | None:
 
 
 def _alike(said: Sequence[Any], proven: Sequence[Any]) -> bool:
-    """Say whether two lists of open questions, refutations or mismatches say the same."""
+    """Say whether two lists of open questions, places, refutations or mismatches say the same."""
     return len(said) == len(proven) and all(
         mine._fields == other._fields
         and all(

@@ -105,6 +105,12 @@ def parameters_of(box: Box, cell: int) -> Parameters:
     )
 
 
+def is_free_at_once(box: Box, cell: int) -> bool:
+    """Say whether a neuron has no refractory period in any network of the box."""
+    t_ref = box.parameters["t_ref"]
+    return float(t_ref.middle[cell]) == 0.0 and float(t_ref.radius[cell]) == 0.0
+
+
 class Trajectory:
     """One neuron from its start, up to where it has been told of."""
 
@@ -146,11 +152,11 @@ class Trajectory:
             self.voltage -= p.threshold - p.reset
         else:
             self.voltage = p.reset
-        t_ref = float(self.box.parameters["t_ref"].middle[self.cell])
-        exact = float(self.box.parameters["t_ref"].radius[self.cell]) == 0.0
         self.release = None
-        if not (exact and t_ref == 0.0):
-            self.release = later(moment, p.t_ref, rational(t_ref) if exact else None)
+        if not is_free_at_once(self.box, self.cell):
+            t_ref = self.box.parameters["t_ref"]
+            exact = float(t_ref.radius[self.cell]) == 0.0
+            self.release = later(moment, p.t_ref, rational(float(t_ref.middle[self.cell])) if exact else None)
 
     def finish(self, t_end: EventTime) -> None:
         """Read what is still to be read."""
@@ -276,12 +282,16 @@ def trajectories_of(
 
 @dataclass(frozen=True, eq=False)
 class Adjoint:
-    """Derivatives of a loss: by synapse, by parameter and cell, and dL/dt of every spike with all that it causes."""
+    """Derivatives of a loss: by synapse, by parameter and cell, and dL/dt of every spike with all that it causes.
+
+    ``after`` is p_V of every cell just after what ends each of its segments.
+    """
 
     weight: list[arb]
     delay: list[arb]
     parameters: Mapping[str, list[arb]]
     spike_times: list[arb]
+    after: Mapping[int, list[arb]]
 
 
 class _Costate:
@@ -290,6 +300,7 @@ class _Costate:
     def __init__(self, trajectory: Trajectory) -> None:
         self.trajectory, self.left = trajectory, len(trajectory.segments)
         self.v, self.i = ZERO, ZERO
+        self.after = [ZERO] * self.left
         self.released = ZERO
         self.inherited: arb | None = None
 
@@ -312,15 +323,16 @@ def adjoint(
         If a spike on which the loss depends has no slope that is proven.
     """
     synapses = box.synapses
+    costates = {cell: _Costate(trajectory) for cell, trajectory in trajectories.items()}
     found = Adjoint(
         [ZERO] * synapses.source.size,
         [ZERO] * synapses.source.size,
         {name: [ZERO] * box.n_cells for name in PARAMETERS},
         [ZERO] * len(enclosed.spikes),
+        {cell: costate.after for cell, costate in costates.items()},
     )
     for spike, cotangent in cotangents.items():
         found.spike_times[spike] = cotangent
-    costates = {cell: _Costate(trajectory) for cell, trajectory in trajectories.items()}
     for which in range(len(enclosed.history) - 1, -1, -1):
         costate = costates[enclosed.history[which].cell]
         while _step_back(box, enclosed, found, costate) not in (End.ARRIVAL, End.SPIKE):
@@ -348,6 +360,7 @@ def _step_back(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate) 
     """Go back over the event that ends a segment, and the segment; return what ended it."""
     costate.left -= 1
     segment = costate.trajectory.segments[costate.left]
+    costate.after[costate.left] = costate.v
     if segment.end is End.ARRIVAL:
         _over_arrival(box, enclosed, found, costate, segment)
     elif segment.end is End.SPIKE:
@@ -373,8 +386,6 @@ def _slope(trajectory: Trajectory, voltage: arb, current: arb) -> arb:
 def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:
     event = enclosed.history[segment.which]
     k, rates = event.synapse, costate.trajectory.parameters.rates
-    if not surely_zero(costate.v) and _is_at_release(costate.trajectory, costate.left):
-        raise Unproven(event.cell, segment.moment.key, Question.KINK)
     weight = ball(float(box.synapses.weight.middle[k]), float(box.synapses.weight.radius[k]))
     if not box.synapses.delta[k]:
         found.weight[k] += costate.i
@@ -389,15 +400,6 @@ def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costat
             error, costate.inherited = costate.inherited + costate.v * slope, None
     found.delay[k] += error
     found.spike_times[event.spike] += error
-
-
-def _is_at_release(trajectory: Trajectory, index: int) -> bool:
-    """Say whether a segment ends as V has just been released, when what arrives later acts otherwise than before."""
-    while index and surely_zero(trajectory.segments[index].duration):
-        index -= 1
-        if trajectory.segments[index].end is End.RELEASE:
-            return True
-    return False
 
 
 def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:

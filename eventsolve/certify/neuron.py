@@ -36,7 +36,6 @@ class Question(Enum):
     TIE = "two events come too close to tell their order, which matters"
     REPEATED = "it may spike twice at one time"
     SLOPE = "it may reach its threshold without a slope, where no gradient exists"
-    KINK = "something arrives exactly as its refractory period ends, where a gradient has two sides"
     MAXIMUM = "its voltage is about as large in two places"
     RUNAWAY = "the network makes far more spikes than claimed"
     DOUBTFUL_SOURCE = "spikes that may reach it are not decided"

@@ -17,14 +17,14 @@ import numpy as np
 from eventsolve.bounded import Budget, Unreadable, parsed
 from eventsolve.certify.arithmetic import Enclosures, is_written
 from eventsolve.certify.claims import GradientEnclosures, Mismatch, Refutation
-from eventsolve.certify.samples import OpenQuestion, SampleProof
+from eventsolve.certify.samples import OneSidedEnclosure, OpenQuestion, SampleProof
 from eventsolve.checks import shown
 
 if TYPE_CHECKING:
     from eventsolve.certify.certificate import Certificate
     from eventsolve.certify.orbits import OrbitCertificate
 
-FORMAT = "eventsolve certificate 1"
+FORMAT = "eventsolve certificate 2"
 ORBIT_FORMAT = "eventsolve certificate of an orbit 1"
 LARGEST = float(np.finfo(float).max)
 KINDS = ("missed", "extra", "moved")
@@ -108,6 +108,7 @@ def _proof_record(proof: SampleProof) -> dict[str, Any]:
             for name, enclosures in proof.spike_times.items()
         },
         "undecided": [[d.population, d.sample, d.neuron, _number(d.time), d.why] for d in proof.undecided],
+        "one_sided": [[p.population, p.sample, p.neuron, _number(p.time), p.why] for p in proof.one_sided],
         "refuted": [
             [r.kind, r.population, r.sample, r.neuron, _number(r.time), _number(r.claimed)]
             for r in proof.refuted
@@ -227,7 +228,7 @@ def fields_from(text: bytes, budget: Budget) -> dict[str, Any]:
 
 
 def _proof(record: Any, where: str) -> SampleProof:
-    names = ("sample", "bits", "intervals", "spikes", "undecided", "refuted", "distance")
+    names = ("sample", "bits", "intervals", "spikes", "undecided", "one_sided", "refuted", "distance")
     r = _object(record, where, names)
     sample = _count(r["sample"], f"{where}.sample")
     _require(isinstance(r["spikes"], dict), f"{where}.spikes", "an object", r["spikes"])
@@ -248,16 +249,17 @@ def _proof(record: Any, where: str) -> SampleProof:
         spike_times,
         decimals,
         tolerances,
-        tuple(_list(r["undecided"], f"{where}.undecided", _open_question)),
+        tuple(OpenQuestion(*place) for place in _list(r["undecided"], f"{where}.undecided", _place)),
         tuple(_list(r["refuted"], f"{where}.refuted", _refutation)),
         _positive(r["distance"], f"{where}.distance"),
         None,
+        tuple(OneSidedEnclosure(*place) for place in _list(r["one_sided"], f"{where}.one_sided", _place)),
     )
 
 
-def _open_question(record: Any, where: str) -> OpenQuestion:
+def _place(record: Any, where: str) -> tuple[str, int, int, float, str]:
     population, sample, neuron, time, why = _row(record, where, 5)
-    return OpenQuestion(
+    return (
         _text(population, where),
         _count(sample, where),
         _count(neuron, where),

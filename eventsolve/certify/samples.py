@@ -46,6 +46,7 @@ from eventsolve.certify.claims import (
     sample_gradient,
     tolerances,
 )
+from eventsolve.certify.coincidences import coincidences
 from eventsolve.certify.gradient import adjoint
 from eventsolve.certify.losses import SampleLoss, derivative
 from eventsolve.certify.network import MOST_SPIKES, Enclosed, Wiring, enclose
@@ -88,6 +89,25 @@ class OpenQuestion(NamedTuple):
         return f"neuron {self.neuron} of {self.population!r} in sample {self.sample} {until}: {self.why}"
 
 
+class OneSidedEnclosure(NamedTuple):
+    """A place at whose ``time``, in seconds, events of a neuron come together in an order that may matter.
+
+    Gradients are enclosed as those of the order that they have.
+    """
+
+    population: str
+    sample: int
+    neuron: int
+    time: float
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"neuron {self.neuron} of {self.population!r} in sample {self.sample}, {self.time!r} s: {self.why}; the "
+            "gradient is that of this order, and has another side or none"
+        )
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class SampleProof(Frozen):
     """What is proven of one sample.
@@ -109,6 +129,8 @@ class SampleProof(Frozen):
         The largest distance of a claimed time from its enclosure's far end, in units in the last place.
     gradient : SampleGradient or None
         None if none was asked for, or something stayed open.
+    one_sided : tuple of OneSidedEnclosure
+        Where that gradient may have another side.
     exact : mapping of population to tuple of Parts or None
         The enclosures without rounding, which no file keeps: what ``decimals`` that were stored are held against.
     """
@@ -123,6 +145,7 @@ class SampleProof(Frozen):
     refuted: tuple[Refutation, ...]
     distance: float
     gradient: SampleGradient | None
+    one_sided: tuple[OneSidedEnclosure, ...] = ()
     exact: Mapping[str, tuple[Parts | None, ...]] = field(default_factory=dict)
 
 
@@ -204,10 +227,10 @@ def prove(
             key=lambda refutation: refutation.when,
         )
         matched = {name: judgement.matched for name, judgement in judgements.items()}
-        gradient = None
+        gradient, one_sided = None, tuple[OneSidedEnclosure, ...]()
         if task is not None and not open_questions and not refuted:
             try:
-                gradient = _differentiated(box, sample, enclosed, matched, task)
+                gradient, one_sided = _differentiated(box, sample, enclosed, matched, task)
             except Unproven as why:
                 name, neuron = box.cell_name(why.cell)
                 open_questions.append(
@@ -242,6 +265,7 @@ def prove(
             tuple(refuted),
             max(distances, default=0.0),
             gradient,
+            one_sided,
             {
                 name: tuple(None if ball is None else parts_of(ball) for ball in found)
                 for name, found in balls_of.items()
@@ -251,8 +275,8 @@ def prove(
 
 def _differentiated(
     box: Box, sample: int, enclosed: Enclosed, matched: dict[str, list[int]], task: SampleLoss
-) -> SampleGradient:
-    """Enclose a sample's loss and its gradient."""
+) -> tuple[SampleGradient, tuple[OneSidedEnclosure, ...]]:
+    """Enclose a sample's loss and its gradient, and say where that may have another side."""
     places = dict(matched)
     first = enclosed.n_given - sum(int((t.samples == sample).sum()) for t in box.trains.values())
     for name, train in box.trains.items():
@@ -261,7 +285,11 @@ def _differentiated(
         first += count
     at = derivative(box, sample, enclosed, places, task)
     found = adjoint(box, enclosed, at.trajectories, at.cotangents)
-    return sample_gradient(found, at.value, places, task.divisor)
+    one_sided = []
+    for cell, moment, why in coincidences(box, enclosed, at.trajectories, found):
+        name, neuron = box.cell_name(cell)
+        one_sided.append(OneSidedEnclosure(name, sample, neuron, moment.key, why.value))
+    return sample_gradient(found, at.value, places, task.divisor), tuple(one_sided)
 
 
 def first_open_question(wiring: Wiring, sample: int, claimed: Claims, digits: int) -> OpenQuestion | None:

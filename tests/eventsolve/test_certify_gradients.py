@@ -272,23 +272,6 @@ def test_a_sparse_weight_has_its_gradient_synapse_by_synapse():
     assert certificate.gradients.weight["in", "out"].midpoints.shape == (3,)
 
 
-def test_a_gradient_with_two_sides_stays_open():
-    """An arrival exactly as a refractory period ends: sooner it acts while V is held, later when it is free."""
-    net = es.Network()
-    net.add_input("in", 1)
-    net.add_population("out", 1, es.LIF(20e-3, 5e-3, t_ref=1e-3))
-    net.connect("in", "out", [[2.0]], synapse="delta")
-    net.connect("in", "out", [[8.0]], delay=1e-3, name="late")
-    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 20e-3)
-    assert solution.spikes["out"].n_spikes > 1
-    cotangents = {"out": np.ones(solution.spikes["out"].n_spikes)}
-    certificate = es.certify(solution, gradients=cotangents)
-    assert es.certify(solution).proven
-    assert not certificate.proven
-    assert certificate.gradients is None
-    assert "two sides" in str(certificate)
-
-
 def test_gradients_that_are_not_of_this_solution_are_refused():
     solution, other = small("layers"), random_case(1).solve()
     cotangents = {"a": np.ones(solution.spikes["a"].n_spikes)}

@@ -511,7 +511,7 @@ def test_a_record_of_another_solution_is_not_confirmed(stored):
     [
         lambda r: r.pop("samples"),
         lambda r: r.update(extra=1),
-        lambda r: r.update(format="eventsolve certificate 2"),
+        lambda r: r.update(format="eventsolve certificate 1"),
         lambda r: r.update(n_samples=-1),
         lambda r: r.update(n_samples=1.5),
         lambda r: r.update(n_samples=True),
@@ -528,6 +528,7 @@ def test_a_record_of_another_solution_is_not_confirmed(stored):
         lambda r: spikes_of(r)["decimals"].__setitem__(0, 1e-3),
         lambda r: r["samples"][0]["spikes"].pop("hidden"),
         lambda r: r["samples"][0].update(undecided=[[1]]),
+        lambda r: r["samples"][0].update(one_sided=[["hidden", 0, 0, 1e-3]]),
         lambda r: r["samples"][0].update(refuted=[["lost", "hidden", 0, 0, 1e-3, None]]),
         lambda r: r["gradients"]["weight"][0].__setitem__(1, [1, 1]),
         lambda r: r["gradients"].pop("v_leak"),
