@@ -214,7 +214,7 @@ def process_events(
     n_out, n_undecided, n_lifted, at = counts
     status, where, when = 0, -1, t_end
     beyond = np.nextafter(t_end, math.inf)  # a crossing before it may be rounded to t_end, and is then due
-    while status == 0 and stop[0] == 0:
+    while stop[0] == 0:
         full = max(n_out, n_undecided) + most > times.size or queued[WAITING] + most > due.shape[1]
         if not full and queued[FRESH] < queued[WAITING]:
             full = not compare_fresh(deliveries, times, low, senders, offsets, delays, t_end)
@@ -458,6 +458,8 @@ def process_events(
             if n_out - n_given > max_spikes:
                 status, where, when = BUDGET, m, now
                 break
+        if status != 0:
+            break
     counts[SPIKES], counts[UNDECIDED], counts[LIFTED], counts[AT] = n_out, n_undecided, n_lifted, at
     return status, where, when
 
