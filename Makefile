@@ -22,7 +22,7 @@ test:
 
 # executes the notebooks and the code of the documents from clean; python notebooks/rerun.py writes what they give
 notebooks:
-	$(BIN)python -m pytest -m notebooks
+	$(BIN)python -m pytest -m notebooks -n 2 --dist worksteal
 
 # the documentation site: docs/_build/html/index.html
 docs:

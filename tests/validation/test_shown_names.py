@@ -126,7 +126,8 @@ def test_the_command_shows_the_name_as_it_is(name, tmp_path):
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 @pytest.mark.parametrize("where", ["name of a gradient", "key", "population", "model", "file"])
-def test_what_is_refused_is_named_as_it_is(name, where, tmp_path):
+def test_what_is_refused_is_named_as_it_is(name, where, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a report may be written
     document = {"format": "eventsolve-record", "version": 1, "name": "mine", "t_end": 1.0}
     file = "r.json"
     if where == "key":
