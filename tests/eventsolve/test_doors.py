@@ -5,6 +5,7 @@ import traceback
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from importlib import import_module
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_results_with_other_parts_are_refused_in_words_of_our_own_or_print():
 
 
 def test_numbers_of_a_result_become_those_that_it_says_it_has():
-    radius = es.trust_radius(SOLUTION, certify=False)
+    radius = es.trust_radius(solved().solution, certify=False)
     same = replace(radius, radius=radius.radius.tolist(), limits=list(radius.limits))
     assert same.radius.dtype == np.float64
     assert same.limits == radius.limits
@@ -179,9 +180,9 @@ def test_numbers_of_a_result_become_those_that_it_says_it_has():
     with pytest.raises(TypeError, match=r"^limits\[0\] must be a Margin; got 3"):
         replace(radius, limits=(3,))
     with pytest.raises(TypeError, match=r"^neurons must be an array of int64; got float64"):
-        replace(es.margins(SOLUTION).voltage["a"], neurons=np.zeros(3))
+        replace(es.margins(solved().solution).voltage["a"], neurons=np.zeros(3))
     with pytest.raises(TypeError, match=r"^voltage\['a'\] must be a Distances; got None"):
-        replace(es.margins(SOLUTION), voltage={"a": None})
+        replace(es.margins(solved().solution), voltage={"a": None})
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_errors_that_are_given_belong_to_spikes():
 def test_numbers_of_a_record_become_float64_and_counts_integers():
     record = Record(
         "single precision",
-        spikes={"a": SOLUTION.spikes["a"]},
+        spikes={"a": solved().solution.spikes["a"]},
         gradients={"tau_mem": {"a": np.ones((1, 2), np.float32)}},
         loss_values=[1],
         reduction="none",
@@ -336,8 +337,8 @@ def test_gradients_of_dense_weights_are_arrays():
 
 
 def test_parts_of_a_result_have_shapes_that_agree():
-    radius, margins = es.trust_radius(SOLUTION, certify=False), es.margins(SOLUTION)
-    branch = continuation(NET, ("v_leak", "a"), (0.0, 0.1), SOLUTION).branches[0]
+    radius, margins = es.trust_radius(solved().solution, certify=False), es.margins(solved().solution)
+    branch = continuation(solved().net, ("v_leak", "a"), (0.0, 0.1), solved().solution).branches[0]
     n = branch.values.size
     for record, parts, said in (
         (radius, {"limits": ()}, "limits must have 1 entries, as radius says; got shape (0,)"),
@@ -360,79 +361,106 @@ def test_parts_of_a_result_have_shapes_that_agree():
             replace(record, **parts)
 
 
-def solved(n_samples=1, t_end=20e-3):
+class Solved(NamedTuple):
+    net: es.Network
+    inputs: dict
+    solution: es.Solution
+
+
+@cache
+def solved(n_samples=1):
     """A network that is read out, and its solution: a few spikes of every sample."""
     problem = records()[3]
     inputs = {"in": problem.inputs["in"].select(np.arange(n_samples))}
-    return problem.network, inputs, es.solve(problem.network, inputs, t_end)
+    return Solved(problem.network, inputs, es.solve(problem.network, inputs, 20e-3))
 
 
-NET, INPUTS, SOLUTION = solved()
 CHANGES = {"v_leak": {"a": 1.0}}
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (lambda: es.certify(SOLUTION, digits=10**6), "digits must be at most 300, as how far apart"),
-        (lambda: es.certify(SOLUTION, digits=10**400), "digits must be at most 300"),
+        (lambda: es.certify(solved().solution, digits=10**6), "digits must be at most 300, as how far apart"),
+        (lambda: es.certify(solved().solution, digits=10**400), "digits must be at most 300"),
         (lambda: es.certify_orbit(records()[7], digits=301), "digits must be at most 300"),
         (lambda: replace(records()[8], digits=10**9), "digits must be at most 300"),
         (
-            lambda: multiprecision.solve(NET, INPUTS, 1e-3, digits=10**6),
+            lambda: multiprecision.solve(solved().net, solved().inputs, 1e-3, digits=10**6),
             "digits must be at most 10000, in which",
         ),
         (
-            lambda: multiprecision.gradient(NET, INPUTS, 1e-3, len, [], digits=10**6),
+            lambda: multiprecision.gradient(solved().net, solved().inputs, 1e-3, len, [], digits=10**6),
             "digits must be at most 10000",
         ),
         (
             lambda: multiprecision.derivative(
-                multiprecision.problem(NET, INPUTS, 1e-3), len, ("v_leak", "a"), 0, step="1e-1000000"
+                multiprecision.problem(solved().net, solved().inputs, 1e-3),
+                len,
+                ("v_leak", "a"),
+                0,
+                step="1e-1000000",
             ),
             "step must be a number from 1e-10000 to 1e-3; got '1e-1000000'",
         ),
         (
-            lambda: es.solve(NET, INPUTS, 1e-3, max_spikes=2**70),
+            lambda: es.solve(solved().net, solved().inputs, 1e-3, max_spikes=2**70),
             f"max_spikes must be at most {2**63 - 1}; got",
         ),
         (
-            lambda: es.solve_first_spikes(NET, INPUTS, 1e-3, "a", max_spikes=2**70),
+            lambda: es.solve_first_spikes(solved().net, solved().inputs, 1e-3, "a", max_spikes=2**70),
             "max_spikes must be at most",
         ),
-        (lambda: es.margins(SOLUTION, nearest=2**70), "nearest must be at most"),
+        (lambda: es.margins(solved().solution, nearest=2**70), "nearest must be at most"),
         (lambda: es.phase_response(records()[7], "t", phases=10**9), "phases must be at most 1000000"),
-        (lambda: es.flux_tube(SOLUTION, n_directions=10**9), "n_directions must be at most 1000000"),
-        (lambda: es.vjp(SOLUTION, {}, reduction=np.zeros(3)), "reduction must be one of"),
-        (lambda: es.vjp(SOLUTION, {}, wrt=np.zeros(0)), "wrt must name at least one of"),
-        (lambda: es.certify(SOLUTION, progress="no"), "progress must be True or False; got 'no'"),
-        (lambda: es.spread(SOLUTION, CHANGES, progress=np.zeros(3)), "progress must be True or False"),
-        (lambda: es.certify(SOLUTION, executor="pool"), "executor must be a concurrent.futures.Executor"),
+        (lambda: es.flux_tube(solved().solution, n_directions=10**9), "n_directions must be at most 1000000"),
+        (lambda: es.vjp(solved().solution, {}, reduction=np.zeros(3)), "reduction must be one of"),
+        (lambda: es.vjp(solved().solution, {}, wrt=np.zeros(0)), "wrt must name at least one of"),
+        (lambda: es.certify(solved().solution, progress="no"), "progress must be True or False; got 'no'"),
         (
-            lambda: es.certify(SOLUTION, gradients={}, claimed_gradients="mine"),
+            lambda: es.spread(solved().solution, CHANGES, progress=np.zeros(3)),
+            "progress must be True or False",
+        ),
+        (
+            lambda: es.certify(solved().solution, executor="pool"),
+            "executor must be a concurrent.futures.Executor",
+        ),
+        (
+            lambda: es.certify(solved().solution, gradients={}, claimed_gradients="mine"),
             "claimed_gradients must be a Gradients",
         ),
         (
-            lambda: es.certify(SOLUTION, radii={"v_threshold": {"o": 0.1}}),
+            lambda: es.certify(solved().solution, radii={"v_threshold": {"o": 0.1}}),
             "radii['v_threshold'] name 'o'; there are ['a']",
         ),
         (lambda: es.adjoint_states(None, records()[9]), "solution must be a Solution"),
-        (lambda: es.dynamics.coordinates(None, SOLUTION.final_state), "network must be a Network; got None"),
-        (lambda: flow_derivative(SOLUTION, "x"), "vectors must be numbers"),
-        (lambda: SOLUTION.mean_voltages("o", -1.0), "rate must be finite and >= 0; got -1.0"),
+        (
+            lambda: es.dynamics.coordinates(None, solved().solution.final_state),
+            "network must be a Network; got None",
+        ),
+        (lambda: flow_derivative(solved().solution, "x"), "vectors must be numbers"),
+        (lambda: solved().solution.mean_voltages("o", -1.0), "rate must be finite and >= 0; got -1.0"),
         (
             lambda: es.value_and_grad(
-                SOLUTION, es.losses.TrajectoryMSE("o", lambda t, s: np.zeros((t.size, 3)))
+                solved().solution, es.losses.TrajectoryMSE("o", lambda t, s: np.zeros((t.size, 3)))
             ),
             "the target must return voltages",
         ),
         (
             lambda: es.calibrate(
-                NET, INPUTS, {"a": SOLUTION.spikes["a"]}, 20e-3, ["tau_mem"], time_noise=1e-320
+                solved().net,
+                solved().inputs,
+                {"a": solved().solution.spikes["a"]},
+                20e-3,
+                ["tau_mem"],
+                time_noise=1e-320,
             ),
             "time_noise must be 0, or from 2**-200",
         ),
-        (lambda: es.calibrate(NET, INPUTS, None, 20e-3, ["tau_mem"]), "spikes must be a mapping"),
+        (
+            lambda: es.calibrate(solved().net, solved().inputs, None, 20e-3, ["tau_mem"]),
+            "spikes must be a mapping",
+        ),
         (lambda: es.Network().add_input("in", 10**12), "size of population 'in' must be at most 2147483647"),
         (
             lambda: es.Network().add_population("a", 10**12, es.LIF(20e-3, 5e-3)),
@@ -444,9 +472,12 @@ CHANGES = {"v_leak": {"a": 1.0}}
         ),
         (lambda: es.losses.TargetTimeMSE(None, [[5e-3]]), "population must be a str; got None"),
         (lambda: es.losses.MeanVoltageCrossEntropy(np.nan, [0]), "population must be a str; got nan"),
-        (lambda: es.margins(SOLUTION).smallest(-1), "n must be an integer >= 0; got -1"),
-        (lambda: es.margins(SOLUTION).smallest("a"), "n must be an integer >= 0; got 'a'"),
-        (lambda: replace(es.margins(SOLUTION), n_samples=-7), "n_samples must be an integer >= 0; got -7"),
+        (lambda: es.margins(solved().solution).smallest(-1), "n must be an integer >= 0; got -1"),
+        (lambda: es.margins(solved().solution).smallest("a"), "n must be an integer >= 0; got 'a'"),
+        (
+            lambda: replace(es.margins(solved().solution), n_samples=-7),
+            "n_samples must be an integer >= 0; got -7",
+        ),
         (
             lambda: es.testing.check_implementation(
                 lambda _: {"spikes": {"a": [[1.0]]}}, records()[3], spikes_atol=1e-9, rtol=1e-9
@@ -461,27 +492,30 @@ def test_what_runs_for_ever_or_is_nothing_to_ask_for_is_refused_at_once(asked, s
 
 
 def test_a_thousand_digits_are_worked_out_and_three_hundred_decided():
-    exact = multiprecision.solve(NET, INPUTS, 20e-3, digits=1000)
-    fewer = multiprecision.solve(NET, INPUTS, 20e-3, digits=1100)
+    exact = multiprecision.solve(solved().net, solved().inputs, 20e-3, digits=1000)
+    fewer = multiprecision.solve(solved().net, solved().inputs, 20e-3, digits=1100)
     (time, _), (same, _) = exact.spikes["a"][0][0], fewer.spikes["a"][0][0]
     assert 0 < abs(time - same) < fewer.context.mpf(10) ** -1000
-    assert es.certify(SOLUTION, digits=np.int64(300)).proven
+    assert es.certify(solved().solution, digits=np.int64(300)).proven
 
 
 def test_counts_of_numpy_are_taken_as_those_of_python():
-    found = es.solve(NET, INPUTS, 20e-3, max_spikes=np.int32(100), threads=np.int64(2))
-    assert np.array_equal(found.spikes["a"].times, SOLUTION.spikes["a"].times)
+    found = es.solve(solved().net, solved().inputs, 20e-3, max_spikes=np.int32(100), threads=np.int64(2))
+    assert np.array_equal(found.spikes["a"].times, solved().solution.spikes["a"].times)
 
 
 def test_parts_that_cannot_belong_together_are_refused():
     """Each of these was taken: gradients went on with the spikes of another solution."""
     _, _, two = solved(2)
-    gradients = es.vjp(SOLUTION, {"a": np.ones(SOLUTION.spikes["a"].n_spikes)})
+    gradients = es.vjp(solved().solution, {"a": np.ones(solved().solution.spikes["a"].n_spikes)})
     each = es.vjp(two, {}, reduction="none")
-    moved, spread = es.jvp(SOLUTION, CHANGES), es.spread(SOLUTION, CHANGES)
-    condition, states = es.gradient_condition(SOLUTION), es.adjoint_states(SOLUTION, records()[14])
+    moved, spread = es.jvp(solved().solution, CHANGES), es.spread(solved().solution, CHANGES)
+    condition, states = (
+        es.gradient_condition(solved().solution),
+        es.adjoint_states(solved().solution, records()[14]),
+    )
     changed = [
-        (SOLUTION, {"network": NET}),
+        (solved().solution, {"network": solved().net}),
         (gradients, {"solution": two}),
         (gradients, {"n_samples": 2}),
         (gradients, {"weight": {("in", "a"): np.zeros(3)}}),
@@ -503,15 +537,15 @@ def test_parts_that_cannot_belong_together_are_refused():
 
 def test_a_state_is_of_the_time_to_which_it_was_solved():
     """One that is said to be later had spikes before its own time, where those are looked for after it."""
-    early = es.solve(NET, INPUTS, 6e-3).final_state
+    early = es.solve(solved().net, solved().inputs, 6e-3).final_state
     nothing = {"in": es.SpikeTrains.from_lists([[[], []]])}
     for solve in (es.solve, lambda *given, **more: es.solve_first_spikes(*given, "a", **more)):
-        assert solve(NET, nothing, 30e-3, initial=early).spikes["a"].times.min() > 6e-3
+        assert solve(solved().net, nothing, 30e-3, initial=early).spikes["a"].times.min() > 6e-3
         with pytest.raises(
             ValueError, match=r"initial must be a state that was solved to its time, 0.02 s; neuron"
         ):
-            solve(NET, nothing, 30e-3, initial=replace(early, time=20e-3))
-    sent = es.solve(NET, INPUTS, 1.5e-3).final_state
+            solve(solved().net, nothing, 30e-3, initial=replace(early, time=20e-3))
+    sent = es.solve(solved().net, solved().inputs, 1.5e-3).final_state
     with pytest.raises(ValueError, match=r"low\['in'\] must be what rounding leaves of the times"):
         replace(sent, low={**sent.low, "in": np.ones(sent.low["in"].size)})
 
@@ -519,13 +553,13 @@ def test_a_state_is_of_the_time_to_which_it_was_solved():
 def test_a_batch_without_samples_has_no_nodes_and_no_gradient_in_pieces():
     nothing = np.empty(0)
     inputs = {"in": es.SpikeTrains.from_arrays(nothing, nothing, nothing, n_samples=0, n_neurons=2)}
-    solution = es.solve(NET, inputs, 20e-3)
+    solution = es.solve(solved().net, inputs, 20e-3)
     running = es.losses.TrajectoryMSE("o", lambda times, sample: np.zeros((2, times.size)))
     assert solution.nodes("o").times.shape == (0, 0)
     for loss in (running, es.losses.MeanVoltageCrossEntropy("o", [])):
         values, gradients = es.value_and_grad(solution, loss, reduction="none")
         assert values.shape == (0,)
-        total, streamed = es.value_and_grad_in_pieces(NET, inputs, 20e-3, loss, 3, reduction="sum")
+        total, streamed = es.value_and_grad_in_pieces(solved().net, inputs, 20e-3, loss, 3, reduction="sum")
         assert total == 0.0
         assert not streamed.weight["in", "a"].any()
         assert gradients.weight["in", "a"].shape == (0, 2, 2)

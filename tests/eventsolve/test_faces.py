@@ -53,7 +53,27 @@ def shown():
     }
 
 
-@pytest.mark.parametrize("name", shown())
+NAMES = (
+    *(
+        "Network",
+        "SpikeTrains",
+        "Solution",
+        "State",
+        "Gradients",
+        "StreamGradients",
+        "Margins",
+        "RadiusEstimate",
+    ),
+    *("TrustRadius", "Certificate", "Condition", "Projection", "Problem", "Record", "Record of a target"),
+    "Comparison",
+)
+
+
+def test_all_are_printed():
+    assert tuple(shown()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_record_prints_in_a_few_lines_what_it_is(name, monkeypatch):
     monkeypatch.setattr("eventsolve.problem.MOST_NUMBERS", 10)
     value = shown()[name]

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import functools
 import os
 import resource
 import signal
@@ -17,31 +18,38 @@ from eventsolve import files
 from eventsolve.files import LOCK, NotWrittenError, claimed, whole, write_text, write_texts
 from eventsolve.io import records
 
-NET = es.Network()
-NET.add_input("in", 1)
-NET.add_population("out", 1, es.LIF(20e-3, 5e-3))
-NET.connect("in", "out", [[10.0]])
-SOLUTION = es.solve(NET, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 30e-3)
+
+@functools.cache
+def solution():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, es.LIF(20e-3, 5e-3))
+    net.connect("in", "out", [[10.0]])
+    return es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 30e-3)
 
 
-def write_record(ending):
-    record = records.Record(
+@functools.cache
+def record():
+    return records.Record(
         name="a chip",
         t_end=30e-3,
-        inputs={"in": SOLUTION.spikes["in"]},
-        spikes={"out": SOLUTION.spikes["out"]},
+        inputs={"in": solution().spikes["in"]},
+        spikes={"out": solution().spikes["out"]},
         traces={
             "out": records.Trace(
                 np.linspace(0, 30e-3, 5000), np.random.default_rng(1).normal(size=(1, 1, 5000))
             )
         },
     )
-    return lambda path: records.write(record, path.with_suffix(ending))
+
+
+def write_record(ending):
+    return lambda path: records.write(record(), path.with_suffix(ending))
 
 
 WRITERS = {
     "text": lambda path: write_text(path, "x" * 100_000),
-    "certificate": lambda path: es.certify(SOLUTION).save(path),
+    "certificate": lambda path: es.certify(solution()).save(path),
     **{ending: write_record(ending) for ending in (".json", ".npz", ".h5")},
 }
 
@@ -73,6 +81,7 @@ def test_an_interrupt_leaves_what_was_there(writer, before, tmp_path, monkeypatc
 def test_a_full_disk_is_a_sentence_and_leaves_what_was_there(writer, tmp_path):
     """A limit on the size of files refuses as a full disk does, in the midst of writing."""
     path = tmp_path / "file"
+    record()  # here, and not where no kernel can be kept
     write_text(path.with_suffix(".old"), "before")
     child = os.fork()
     if child == 0:

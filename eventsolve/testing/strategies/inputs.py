@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from eventsolve.checks import seconds
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
-from eventsolve.testing.strategies.kernels import compile_kernels
+from eventsolve.testing.strategies.kernels import once_compiled
 from eventsolve.testing.strategies.ranges import Draw, Range, check_range
 
 _GRID = 1e-4
@@ -47,8 +47,7 @@ def inputs(
     sizes = {p.name: p.size for p in network.populations.values() if p.neuron is None}
     until = seconds("until", until)
     require_room("until", until, until, spikes, sum(sizes.values()))
-    compile_kernels()
-    return _inputs(sizes, samples, spikes, together, _slots(until))
+    return once_compiled(_inputs(sizes, samples, spikes, together, _slots(until)))
 
 
 def require_room(name: str, given: float, until: float, spikes: Range, n_channels: int) -> None:

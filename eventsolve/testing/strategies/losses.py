@@ -12,7 +12,7 @@ from eventsolve import losses as es_losses
 from eventsolve.checks import shown
 from eventsolve.losses import Loss
 from eventsolve.network import Network
-from eventsolve.testing.strategies.kernels import compile_kernels
+from eventsolve.testing.strategies.kernels import once_compiled
 from eventsolve.testing.strategies.ranges import Draw, Range
 
 LOSSES = (
@@ -51,9 +51,10 @@ def losses(
     ]
     if not fitting:
         raise ValueError(f"kinds must have one that fits {population!r}; got {shown(kinds)}")
-    compile_kernels()
     labels = st.lists(st.integers(0, max(output.size - 1, 0)), min_size=n_samples, max_size=n_samples)
-    return st.one_of([_loss(kind, population, labels, (n_samples, output.size)) for kind in fitting])
+    return once_compiled(
+        st.one_of([_loss(kind, population, labels, (n_samples, output.size)) for kind in fitting])
+    )
 
 
 @st.composite

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eventsolve.checks import shown
 from eventsolve.network import LI, LIF, Network
-from eventsolve.testing.strategies.kernels import compile_kernels
+from eventsolve.testing.strategies.kernels import once_compiled
 from eventsolve.testing.strategies.ranges import Draw, Range, check_range
 
 RATIOS = (4.0, 2.0, 1.0, 0.5, 3.7, 1.0 + 1e-9, 20.0)
@@ -76,8 +76,9 @@ def networks(
     for name in vary:
         if name not in VARY:
             raise ValueError(f"vary must be among {', '.join(VARY)}; got {shown(name)}")
-    compile_kernels()
-    return _networks(layers, size, recurrent, skip, delays, tuple(ratios), tuple(vary), readout)
+    return once_compiled(
+        _networks(layers, size, recurrent, skip, delays, tuple(ratios), tuple(vary), readout)
+    )
 
 
 @st.composite

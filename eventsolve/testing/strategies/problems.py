@@ -18,6 +18,7 @@ from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.testing.firing import Wanted, firing
 from eventsolve.testing.strategies.inputs import inputs, require_room
+from eventsolve.testing.strategies.kernels import once_compiled
 from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
 from eventsolve.testing.strategies.networks import RATIOS, VARY, networks
 from eventsolve.testing.strategies.ranges import Draw, Range, check_range
@@ -101,7 +102,7 @@ def problems(
     check_range("samples", samples, 1)
     check_range("input_spikes", input_spikes, 0)
     require_room("t_end", t_end, INPUT * t_end, input_spikes, size[1])
-    return _problems(drawn, samples, input_spikes, together, rate, tuple(kinds), t_end, bounds)
+    return once_compiled(_problems(drawn, samples, input_spikes, together, rate, tuple(kinds), t_end, bounds))
 
 
 @st.composite

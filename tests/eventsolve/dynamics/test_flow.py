@@ -1,5 +1,6 @@
 """flow_derivative: against differences of exact flows, the volume that it keeps, and pieces that compose."""
 
+import functools
 import itertools
 import pickle
 from dataclasses import replace
@@ -24,7 +25,9 @@ def loop(seed):
     return drawn if solved(drawn) is not None else None
 
 
-LOOPS = [seed for seed in range(40) if loop(seed) is not None][:12]
+@functools.cache
+def loops():
+    return [seed for seed in range(40) if loop(seed) is not None][:12]
 
 
 def between(trains, low, high):
@@ -159,7 +162,7 @@ def test_every_coordinate_of_a_state_in_the_middle_is_what_differences_say():
     Their truncation is estimated by that of the larger step; what they round, by the state's own size over the step.
     """
     compare, kinds = Comparison(), []
-    for seed in LOOPS[:7]:
+    for seed in loops()[:7]:
         drawn = loop(seed)
         net, inputs = drawn.network(), drawn.trains()
         held = [name for name in "ab" if net.population(name).parameter("t_ref")[0] > 0.0]
@@ -204,9 +207,9 @@ def test_every_coordinate_of_a_state_in_the_middle_is_what_differences_say():
     assert np.bincount(kinds, minlength=4).min() >= 6
 
 
-@pytest.mark.parametrize("seed", LOOPS[:6])
-def test_pieces_compose(seed):
-    drawn = loop(seed)
+@pytest.mark.parametrize("which", range(6))
+def test_pieces_compose(which):
+    drawn = loop(loops()[which])
     net, inputs = drawn.network(), drawn.trains()
     whole = flow_derivative(es.solve(net, inputs, 30e-3))
     pieces = pieces_of(net, inputs, np.linspace(0, 30e-3, 8)[1:])
@@ -331,7 +334,7 @@ def test_a_spike_over_a_delta_synapse_loses_a_direction_or_keeps_what_is_beyond_
 
 
 def test_a_state_is_moved_to_where_it_is_said_and_no_further():
-    drawn = loop(LOOPS[1])
+    drawn = loop(loops()[1])
     net, inputs = drawn.network(), drawn.trains()
     state = es.solve(net, inputs, 22e-3).final_state
     where, at = coordinates(net, state), position(net, state)
