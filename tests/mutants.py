@@ -100,11 +100,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_certify_gradients.py",
     ),
     "eventsolve/certify/claims.py": (
+        f"{CERTIFY}/test_claims_by_hand.py",
         f"{CERTIFY}/test_claims.py",
-        f"{CERTIFY}/test_network.py",
-        "tests/eventsolve/test_certify_refuses.py",
-        "tests/eventsolve/test_certify.py",
-        "tests/eventsolve/test_certify_gradients.py",
     ),
     "eventsolve/certify/boxes.py": (
         f"{CERTIFY}/test_boxes.py",

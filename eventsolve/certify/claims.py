@@ -315,8 +315,6 @@ def _advance(cell: _Errors, time: float, tau_mem: float, tau_syn: float) -> None
         cell.current_error *= kept
         cell.time = min(time, cell.free_at)
     s = max(time - cell.time, 0.0)
-    if s == 0.0:
-        return
     decay_mem, decay_syn = math.exp(-s / tau_mem), math.exp(-s / tau_syn)
     d = abs(s / tau_mem - s / tau_syn)
     response = s / tau_mem * max(decay_mem, decay_syn) * (-math.expm1(-d) / d if d else 1.0)
