@@ -107,7 +107,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{CERTIFY}/test_boxes.py",
         "tests/eventsolve/test_certify_boxes.py",
     ),
-    "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing.py",),
+    "eventsolve/kernels/crossing.py": ("tests/eventsolve/kernels/test_crossing_steps.py",),
     "eventsolve/kernels/queues.py": (
         "tests/eventsolve/kernels/test_queues.py",
         "tests/eventsolve/test_queue_order.py",
