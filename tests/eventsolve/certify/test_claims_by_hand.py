@@ -220,9 +220,9 @@ def test_sizes_and_errors_follow_the_equations_and_v_not_while_it_is_held(tau_me
     size = flowed((5.0, 7.0 * held), end - moves, tau_mem, tau_syn)
     error = flowed((11.0, 13.0 * held), end - moves, tau_mem, tau_syn)
     assert (cell.time, cell.free_at) == (end, free_at)
-    assert cell.current == pytest.approx(-3.0 * math.exp(-5.0 / tau_syn), rel=1e-14)
-    assert (cell.voltage_size, cell.current_size) == pytest.approx(size, rel=1e-13)
-    assert (cell.voltage_error, cell.current_error) == pytest.approx(error, rel=1e-13)
+    assert cell.current == pytest.approx(-3.0 * math.exp(-5.0 / tau_syn), rel=1e-14, abs=0.0)
+    assert (cell.voltage_size, cell.current_size) == pytest.approx(size, rel=1e-13, abs=0.0)
+    assert (cell.voltage_error, cell.current_error) == pytest.approx(error, rel=1e-13, abs=0.0)
     before = (cell.current, cell.voltage_size, cell.current_size, cell.voltage_error, cell.current_error)
     _advance(cell, end - 1.0, tau_mem, tau_syn)  # events are in order but for roundings
     assert (
@@ -245,11 +245,11 @@ def test_a_crossing_is_off_by_the_error_of_v_over_its_slope_or_by_the_root_near_
         bend = (3.0 / tau_syn + abs(drive) / tau_mem) / tau_mem
         for current in (3.0, -3.0):
             assert _crossing_error(error, drive, current, tau_mem, tau_syn) == pytest.approx(
-                math.sqrt(2.0 * error / bend), rel=1e-12
+                math.sqrt(2.0 * error / bend), rel=1e-12, abs=0.0
             )
     assert _crossing_error(error, 0.0, 0.0, tau_mem, tau_syn) == math.inf
     assert _crossing_error(error, -4.0, 0.0, tau_mem, tau_syn) == pytest.approx(
-        math.sqrt(2.0 * error / 1.0), rel=1e-14
+        math.sqrt(2.0 * error / 1.0), rel=1e-14, abs=0.0
     )
 
 
@@ -451,7 +451,7 @@ def test_what_a_spike_is_off_is_carried_to_whom_it_reaches():
     _, _, current, _, _ = by_superposition(0.5 - LEAK, -0.125, 0.0)
     drive = current * decayed(6 * MS - C, TAU_SYN) + WEIGHTS[4] + LEAK - THRESHOLD
     assert drive > 1.0
-    assert found.open[0] - exact.open[0] == pytest.approx(apart / (drive / TAU_MEM), rel=1e-9)
+    assert found.open[0] - exact.open[0] == pytest.approx(apart / (drive / TAU_MEM), rel=1e-9, abs=0.0)
 
 
 # -- gradients -------------------------------------------------------------------------------------------------------
@@ -567,7 +567,7 @@ def test_the_gradient_of_a_batch_is_the_sum_over_its_samples():
         np.testing.assert_allclose(enclosures.radii.reshape(-1), radius, rtol=1.01 * 2.0**-10)
 
     assert float(found.value.midpoints) == 7.0
-    assert float(found.value.radii) == pytest.approx(10 * 2.0**-20, rel=1.01 * 2.0**-10)
+    assert float(found.value.radii) == pytest.approx(10 * 2.0**-20, rel=1.01 * 2.0**-10, abs=0.0)
     for name in ("weight", "delay"):
         assert set(getattr(found, name)) == set(slices)
         for key, shape in ((("in", "hidden"), (4,)), (("hidden", "out"), (1, 3))):

@@ -264,7 +264,7 @@ def test_there_is_no_step_where_v_falls_or_to_above_a_parabola():
     assert taylor_step(-0.3, 0.0, 1.0, 1.0, 1.0) == math.inf
     d1 = 2.0**-10
     highest = d1 * d1 / (2.0 * (1.0 + d1))
-    assert taylor_step(-0.999 * highest, 1.0 - d1, 1.0, 1.0, 1.0) == pytest.approx(d1, rel=0.1)
+    assert taylor_step(-0.999 * highest, 1.0 - d1, 1.0, 1.0, 1.0) == pytest.approx(d1, rel=0.1, abs=0.0)
     assert taylor_step(-1.001 * highest, 1.0 - d1, 1.0, 1.0, 1.0) == math.inf
 
 
@@ -412,11 +412,11 @@ def test_towards_v_leak_v_rises_at_least_as_fast_as_without_a_current():
     for i in (0.0, 0.25, 0.75, 2.0):
         low, high, s, _ = first_guess(*map(np.float64, (u, i, c, tau_mem, tau_syn)))
         high, s = guess_below_leak(u, i, c, tau_mem, tau_syn, low, high, s)
-        assert high == pytest.approx(latest, rel=1e-14) or high < latest
+        assert high == pytest.approx(latest, rel=1e-14, abs=0.0) or high < latest
         assert low < s <= latest * (1 + 1e-14)
     # however far below it is: beyond that bound by doubling
     found, _ = crossing_time(*map(np.float64, (-1.0, 0.0, -1e-301, tau_mem, tau_syn)))
-    assert found == pytest.approx(301 * tau_mem * math.log(10.0), rel=1e-13)
+    assert found == pytest.approx(301 * tau_mem * math.log(10.0), rel=1e-13, abs=0.0)
     # and it may be there
     assert guess_below_leak(-0.25, 0.5, c, tau_mem, tau_syn, 0.0, math.inf, 0.0)[1] == 0.0
     assert crossing_time(*map(np.float64, (-0.25, 0.5, c, tau_mem, tau_syn))) == (0.0, False)
@@ -430,12 +430,12 @@ def test_a_v_that_float64_does_not_see_turn_does_so_when_it_is_the_current():
         c, tau_syn = random.uniform(0.5, 0.9), tau_mem * 10.0 ** random.uniform(14, 20)
         u, i = np.nextafter(c, 0.0), np.nextafter(c, 9.0)
         hidden = extremum(u, i, tau_mem, tau_syn) == math.inf
-    assert turn_time(u, i, c, tau_mem, tau_syn) == pytest.approx(40 * tau_mem, rel=1e-15)
+    assert turn_time(u, i, c, tau_mem, tau_syn) == pytest.approx(40 * tau_mem, rel=1e-15, abs=0.0)
     assert turn_time(i, u, c, tau_mem, tau_syn) == math.inf
     assert turn_time(u, i, -c, tau_mem, tau_syn) == turn_time(u, i, 0.0, tau_mem, tau_syn) == math.inf
     assert turn_time(u, u, c, tau_mem, tau_syn) == math.inf
     found = turn_time(0.0, 1.0, 1.0, tau_mem, 5e-3)
-    assert found == pytest.approx(20e-3 * 5e-3 / 15e-3 * math.log(4.0), rel=1e-14)
+    assert found == pytest.approx(20e-3 * 5e-3 / 15e-3 * math.log(4.0), rel=1e-14, abs=0.0)
 
 
 @pytest.mark.parametrize("n", [1, 23])
