@@ -345,7 +345,7 @@ def test_runs_that_differ_by_less_than_a_hundredth_of_their_error_share_a_row(ru
 def test_what_a_time_step_does_is_said_in_a_sentence(runs):
     text = " ".join(printed(report.headline([replace(runs[1], next_command="do this")])).split())
     assert (
-        "group: a time step of 1 ms loses 1 and adds 0 of 99 spikes and turns the gradient of hidden → out by 0°"
+        "group: at a time step of 1 ms it loses 1 and adds 0 of 99 spikes, its gradient of hidden → out 0° off"
         in text
     )
     assert text.endswith("next: do this")

@@ -209,7 +209,7 @@ def _ms(step: float | None) -> str:
 
 
 def _time_steps(alike: Sequence[Sequence[Run]]) -> Iterator[str]:
-    """Say of each network what a time step does to it."""
+    """Say of each network what becomes of it at a time step: by what, is for others to say."""
     first = [same[0] for same in alike]
     stepped = [run for run in first if run.comparison.model.time_step is not None and not run.spread]
     for group in dict.fromkeys(run.group for run in stepped):
@@ -225,18 +225,19 @@ def _time_steps(alike: Sequence[Sequence[Run]]) -> Iterator[str]:
 
 def _effect(c: Comparison, whole: bool) -> str:
     lost = f"loses {c.missed} and adds {c.extra}" if c.missed or c.extra else "keeps every one"
-    text = f"{'a time step' if whole else 'one'} of {_ms(c.model.time_step)} {lost} of {_spikes(c)} spikes"
+    where = f"at a time step of {_ms(c.model.time_step)} it" if whole else f"at {_ms(c.model.time_step)} it"
+    text = f"{where} {lost} of {_spikes(c)} spikes"
     turned = [f"{degrees(weight.mean.cosine)}" for weight in c.weight.values()]
     names = [weight.label for weight in c.weight.values()]
     if not turned:
         return text
     if not whole:
-        return f"{text} and turns the gradients by {joined(turned)}"
+        return f"{text}, its gradients {joined(turned)} off"
     pairs = list(zip(names, turned, strict=True))
     what = joined(
-        [f"{'that' if k else 'the gradient'} of {name} by {angle}" for k, (name, angle) in enumerate(pairs)]
+        [f"{'that' if k else 'its gradient'} of {name} {angle} off" for k, (name, angle) in enumerate(pairs)]
     )
-    return f"{text} and turns {what} (90° is a random direction)"
+    return f"{text}, {what} (90° is a random direction)"
 
 
 # -- each run --------------------------------------------------------------------------------------------------
