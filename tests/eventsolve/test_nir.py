@@ -533,6 +533,23 @@ def test_numbers_that_no_neuron_has_are_refused_by_node():
         from_nir(graph)
 
 
+@pytest.mark.parametrize("name", ["r", "w_in"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_factor_that_is_not_finite_is_named_itself(name, bad):
+    graph = graph_of()
+    setattr(graph.nodes["a"], name, column(1.0, bad))
+    with pytest.raises(ValueError, match=f"{name} of node 'a' must be finite"):
+        from_nir(graph)
+
+
+def test_neurons_that_feel_nothing_are_read():
+    graph = graph_of(nir.Linear(np.eye(2) * 300))
+    graph.nodes["a"].r = column(0.0, 1.0)
+    with pytest.warns(es.UnitWarning, match="on a clock.* give the step in seconds: from_nir"):
+        net = from_nir(graph)
+    np.testing.assert_array_equal(net.projections["in", "a"].weights[0], 0.0)
+
+
 def test_only_graphs_and_units_of_time_are_taken():
     with pytest.raises(TypeError, match=r"graph must be a nir\.NIRGraph; got str"):
         from_nir("net.nir")

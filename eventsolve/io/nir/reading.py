@@ -182,12 +182,15 @@ def _warn_if_clocked(network: Network, wiring: _Wiring) -> None:
         share /= post.parameter("v_threshold") - post.parameter("v_reset")
         lifts.append(np.abs(p.weights) * np.repeat(share, np.diff(p.row_offsets)))
         taus.append(tau_mem)
-        steps.append(tau_mem / _array(p.post, post.size, wiring.nodes[p.post], "r"))
+        with np.errstate(divide="ignore", over="ignore"):  # r may be 0, of neurons that feel nothing
+            steps.append(tau_mem / _array(p.post, post.size, wiring.nodes[p.post], "r"))
     lift, tau, step = (np.concatenate(parts) for parts in (lifts, taus, steps))
     lift = lift[lift > 0]
     if not lift.size or np.median(lift) <= _TOO_STRONG:
         return
-    known = np.ptp(step) <= 1e-6 * step[0] and (step < 0.5 * tau).all()  # exporters write r = tau / dt
+    known = (
+        np.isfinite(step).all() and np.ptp(step) <= 1e-6 * step[0] and (step < 0.5 * tau).all()
+    )  # exporters write r = tau / dt
     warnings.warn(
         f"one spike over a typical synapse of this graph drives V {np.median(lift):.3g} times as far as from v_reset "
         "to v_threshold; was it written on a clock, with spikes of height 1 for one step? Then give the step in "
@@ -459,7 +462,14 @@ def _own_size(name: str, node: Any) -> int | None:
 
 
 def _array(name: str, size: int, node: Any, parameter: str) -> Reals:
-    return _vector(name, parameter, getattr(node, parameter), size)
+    values = _vector(name, parameter, getattr(node, parameter), size)
+    if (
+        parameter in ("r", "w_in") and not np.isfinite(values).all()
+    ):  # else what it multiplies would be blamed
+        raise ValueError(
+            f"{parameter} of node {name!r} must be finite; got {shown(getattr(node, parameter))}"
+        )
+    return values
 
 
 def _vector(name: str, parameter: str, values: Any, n: int) -> Reals:
