@@ -83,6 +83,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "eventsolve/certify/crossing.py": (f"{CERTIFY}/test_crossing.py",),
     "eventsolve/certify/neuron.py": (f"{CERTIFY}/test_neuron.py", "tests/eventsolve/test_certify.py"),
     "eventsolve/certify/network.py": (
+        f"{CERTIFY}/test_network_by_hand.py",
         f"{CERTIFY}/test_network.py",
         f"{CERTIFY}/test_neuron.py",
         "tests/eventsolve/test_certify.py",
@@ -133,7 +134,6 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/eventsolve/test_queue_order.py",
         "tests/eventsolve/test_adjoint_events.py",
         "tests/eventsolve/test_readings_at_events.py",
-        "tests/eventsolve/test_mirror.py",
     ),
     "eventsolve/losses/spike_times.py": (
         "tests/eventsolve/test_loss_edges.py",

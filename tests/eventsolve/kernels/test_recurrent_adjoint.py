@@ -12,12 +12,16 @@ from mpmath.ctx_mp import MPContext
 from networks import EPS
 
 import eventsolve as es
-from eventsolve.kernels import recurrent_adjoint
+from eventsolve.kernels import deliveries, recurrent_adjoint
 from eventsolve.kernels.recurrent_adjoint import Adjoint
 from eventsolve.kernels.tables import AT_START
 from eventsolve.losses import Evaluation, VoltageSamples
 
 MS = 1e-3
+PARAMETERS = (
+    *("weight", "delay", "tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak"),
+    *("t_ref", "v_initial", "i_initial"),
+)
 MP = MPContext()
 MP.dps = 40
 
@@ -112,6 +116,46 @@ def test_an_adjoint_is_taken_back_with_its_derivatives(plain):
             assert all(column[0] == 7.0 for column in columns)
 
 
+def test_a_block_is_taken_back_as_its_neurons_are(plain):
+    """Each by the transposed propagator and its derivatives, and none beside them; rows add up in the same place."""
+    rng, first, n, lowest = np.random.default_rng(2), 3, 10, 2
+    own, row = slice(first, first + n), slice(lowest, lowest + n)
+    ea, eb, k, by_mem, by_syn, k_mem, k_syn = rng.uniform(0.1, 1.0, 7)
+    before = rng.normal(size=(5, first + n + 2))
+    found = before.copy()
+    plain("flow_back")(Adjoint(*found), first, n, ea, eb, k, by_mem, by_syn, k_mem, k_syn)
+    v, i, s_v, s_i, r_i = before[:, own]
+    expected = before.copy()
+    expected[2:, own] = (
+        s_v * ea + v * by_mem,
+        s_i * eb + s_v * k + v * k_mem,
+        r_i * eb + i * by_syn + v * k_syn,
+    )
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=8 * EPS * np.abs(before).max())
+    plain("row_back")(found[0], found[1], first, n, ea, eb, k)
+    expected[:2, own] = v * ea, i * eb + v * k
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=8 * EPS * np.abs(before).max())
+    weights, sums, column = rng.normal(size=(3, lowest + first + n + 5))
+    for name, take, give in (
+        ("add_row", (sums, lowest, column, first, n), lambda: (row, sums[row] + column[own])),
+        (
+            "decay_and_add",
+            (sums, first, n, eb, weights, lowest),
+            lambda: (own, sums[own] * eb + weights[row]),
+        ),
+    ):
+        was = sums.copy()
+        where, now = give()
+        plain(name)(*take)
+        was[where] = now
+        np.testing.assert_allclose(sums, was, rtol=4 * EPS, atol=0.0)
+    totals = rng.normal(size=(2, first + n + 2))
+    expected = totals.copy()
+    plain("add_products")(*totals, weights, lowest, before[3], before[4], first, n)
+    expected[:, own] += weights[row] * before[3:, own]
+    np.testing.assert_allclose(totals, expected, rtol=0.0, atol=8 * EPS * np.abs(expected).max())
+
+
 LAYOUTS = {"alone": False, "a row": True, "a part of a row": True}
 
 
@@ -195,3 +239,99 @@ def test_v_that_is_read_at_the_start_is_the_initial_one():
     decayed = 0.5 * np.exp(-2 * MS / (20 * MS))
     np.testing.assert_allclose(grads.v_initial["n"], [1.0 + decayed, -3.0], rtol=4 * EPS)
     np.testing.assert_allclose(grads.weight["in", "n"][:, 0], [decayed, 0.0], rtol=4 * EPS)
+
+
+@pytest.mark.parametrize("synapse", ["exponential", "delta"])
+@pytest.mark.parametrize("tau_mem", [20 * MS, [20 * MS, 21 * MS, 22 * MS]])
+def test_deliveries_that_are_listed_piece_by_piece_give_the_same_bits(monkeypatch, tau_mem, synapse):
+    """Of one or of three each, where kernels are plain Python; compiled, a piece has as many as ever."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 3, es.LIF(tau_mem, 5 * MS, t_ref=[0.0, 1 * MS, 3 * MS]))
+    net.connect("in", "n", [[9.0, 2.0], [7.0, 5.0], [0.0, 9.0]], delay=1 * MS)
+    net.connect(
+        "n",
+        "n",
+        [[0.0, 1.0, -2.0], [2.0, 0.0, 1.0], [0.5, 3.0, 0.0]],
+        delay=np.linspace(0.0, 4e-3, 9).reshape(3, 3),
+    )
+    net.connect(
+        "n",
+        "n",
+        [[0.0, 0.1, 0.2], [0.3, 0.0, 0.1], [0.2, 0.1, 0.0]],
+        delay=0.7 * MS,
+        synapse=synapse,
+        name="m",
+    )
+    trains = es.SpikeTrains.from_lists(
+        [[[0.0, 5 * MS], [2 * MS, 3 * MS, 9 * MS]], [[], [3 * MS]], [[1 * MS], []]]
+    )
+    solution = es.solve(net, {"in": trains}, 30 * MS)
+    n = solution.spikes["n"].n_spikes
+    assert n > 12
+    cotangents, found = np.random.default_rng(0).normal(size=n), []
+    for piece in (deliveries.PIECE, 1, 3):
+        monkeypatch.setattr(deliveries, "PIECE", piece)
+        grads = es.vjp(solution, {"n": cotangents})
+        found.append(
+            [
+                values.tobytes()
+                for name in ("weight", "delay", "tau_mem", "tau_syn", "spike_times")
+                for values in getattr(grads, name).values()
+            ]
+        )
+    assert found[0] == found[1] == found[2]
+
+
+def cycle(seed, tau_mem):
+    """Two populations of a cycle; a seed chooses delays, holds and resets."""
+    rng, n = np.random.default_rng(seed), 5
+    net = es.Network()
+    net.add_input("in", 2)
+    neuron = {"v_reset": rng.uniform(-0.2, 0.2, n), "v_leak": rng.uniform(0.2, 0.9, n), "v_initial": 0.15}
+    neuron |= {
+        "t_ref": (0.0, 1 * MS, rng.choice([0.0, 2 * MS], n))[seed % 3],
+        "i_initial": rng.normal(0, 0.1, n),
+    }
+    net.add_population("a", n, es.LIF(tau_mem, 5 * MS, reset=("value", "subtract")[seed % 2], **neuron))
+    net.add_population("b", n, es.LIF(0.5 * tau_mem, 7 * MS, v_leak=0.7))
+    net.connect("in", "a", rng.normal(3.0, 1.0, (n, 2)), delay=1 * MS)
+    net.connect("a", "a", rng.normal(0, 0.3, (n, n)), delay=(0.0, 1 * MS, 3 * MS)[seed % 3])
+    net.connect("a", "b", rng.normal(0.5, 0.5, (n, n)))
+    net.connect("b", "a", rng.normal(0.0, 0.4, (n, n)) * (rng.random((n, n)) < 0.6), delay=2 * MS)
+    trains = es.SpikeTrains.from_dense(rng.uniform(0, 15 * MS, (2, 2, 2)))
+    return es.solve(net, {"in": trains}, 40 * MS), trains
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_dense_cycle_goes_back_as_its_neurons_do_alone(seed):
+    """Time constants that differ in the last bit let neurons advance alone; of samples, of a cut, of what is read."""
+    solutions = [
+        cycle(seed, tau_mem) for tau_mem in (np.full(5, 20 * MS), 20 * MS * (1.0 + EPS * (np.arange(5) % 2)))
+    ]
+    assert solutions[0][0].layer("a").efferents.dense.all()
+    assert not solutions[1][0].layer("a").efferents.dense.any()
+    spikes = solutions[0][0].spikes
+    rng = np.random.default_rng(seed)
+    cotangents = {name: rng.normal(size=spikes[name].n_spikes) for name in "ab"}
+    readings = rng.normal(size=(2, 5, 3))
+    of_spikes = es.losses.SpikeTimeLoss(lambda _: (np.zeros(2), cotangents))
+    read = es.losses.SampledVoltage(
+        "a", [5 * MS, 17.3 * MS, 39 * MS], lambda v: ((v * readings).sum((1, 2)), readings)
+    )
+    loss, found = es.losses.Sum([of_spikes, read]), []
+    for solution, trains in solutions:
+        for name in "ab":
+            np.testing.assert_array_equal(solution.spikes[name].neurons, spikes[name].neurons)
+            assert solution.spikes[name].n_spikes > 5
+        cuts = [float(solution.spikes["a"].times[1]), 21 * MS]
+        found += [
+            es.value_and_grad(solution, loss)[1],
+            es.value_and_grad_in_pieces(solution.network, {"in": trains}, solution.t_end, loss, cuts)[1],
+        ]
+    dense, *others = found
+    for name in PARAMETERS:
+        for key, values in getattr(dense, name).items():
+            size = np.abs(values).max(initial=0.0)
+            for other in others:
+                np.testing.assert_allclose(getattr(other, name)[key], values, rtol=0.0, atol=1e-11 * size)

@@ -1,0 +1,399 @@
+"""A network in balls, part by part: its wiring, where a stream goes on, who comes first at one time, what is lost."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+
+import eventsolve as es
+from eventsolve.certify.arithmetic import rational, working_precision
+from eventsolve.certify.boxes import Numbers, Start, box_of
+from eventsolve.certify.network import Wiring, enclose, went_on
+from eventsolve.certify.neuron import Unproven
+
+MS = 1e-3
+
+
+def small(inputs=None, t_end=1 * MS):
+    """Two inputs, a cycle of two populations that is solved after another one, and a readout."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("out", 1, es.LI(20 * MS, 5 * MS))
+    net.add_population("a", 2, es.LIF(20 * MS, 5 * MS))
+    net.add_population("b", 1, es.LIF(10 * MS, 5 * MS))
+    net.add_population("first", 3, es.LIF(30 * MS, 5 * MS))
+    net.add_input("aux", 1)
+    net.connect(
+        "in", "first", [[1.0, 0.0], [2.0, 3.0], [0.0, 4.0]], delay=[[3 * MS, 0], [1 * MS, 0], [0, 2 * MS]]
+    )
+    net.connect("first", "a", [[5.0, 0.0, 6.0], [7.0, 8.0, 0.0]], delay=1 * MS)
+    net.connect("a", "b", [[9.0, 10.0]], synapse="delta")
+    net.connect("b", "a", [[11.0], [0.0]], delay=0.0)
+    net.connect("a", "out", [[12.0, 13.0]])
+    net.connect("aux", "b", [[14.0]], delay=0.0)
+    inputs = {"in": [[], []], "aux": [[]]} if inputs is None else inputs
+    return es.solve(net, {name: es.SpikeTrains.from_lists([t]) for name, t in inputs.items()}, t_end)
+
+
+def listed(wiring):
+    """Bundles as plain numbers: (delay, level, ((cell, weight, delta), ...))."""
+    synapses = wiring.box.synapses
+    found = {}
+    for source, bundles in wiring.bundles.items():
+        for bundle in bundles:
+            assert bundle.exact == rational(float(bundle.delay))
+            for t in bundle.targets:
+                assert synapses.target[t.synapse] == t.cell
+                assert synapses.source[t.synapse] == source
+                assert synapses.weight.middle[t.synapse] == float(t.weight)
+        found[source] = [
+            (float(b.delay), b.level, tuple((t.cell, float(t.weight), bool(t.delta)) for t in b.targets))
+            for b in bundles
+        ]
+    return found
+
+
+def test_a_bundle_is_what_a_source_sends_at_once_to_one_level():
+    """Sources are in 0, 1, aux 2, out 3, a 4 and 5, b 6, first 7 to 9; cells out 0, a 1 and 2, b 3, first 4 to 6."""
+    box = box_of(small())
+    wiring = Wiring(box, everything=False)
+    assert wiring.spiking == [False, True, True, True, True, True, True]
+    levels = wiring.level_of_source
+    assert len(levels) == 10
+    assert levels[:3] == [-1, -1, -1]
+    first, (cycle, out) = levels[7], sorted({levels[4], levels[3]})
+    assert levels == [-1, -1, -1, out, cycle, cycle, cycle, first, first, first]
+    assert 0 <= first < cycle < out
+    assert listed(wiring) == {
+        0: [(1 * MS, first, ((5, 2.0, False),)), (3 * MS, first, ((4, 1.0, False),))],
+        1: [(0.0, first, ((5, 3.0, False),)), (2 * MS, first, ((6, 4.0, False),))],
+        2: [(0.0, cycle, ((3, 14.0, False),))],
+        4: [(0.0, cycle, ((3, 9.0, True),))],
+        5: [(0.0, cycle, ((3, 10.0, True),))],
+        6: [(0.0, cycle, ((1, 11.0, False),))],
+        7: [(1 * MS, cycle, ((1, 5.0, False), (2, 7.0, False)))],
+        8: [(1 * MS, cycle, ((2, 8.0, False),))],
+        9: [(1 * MS, cycle, ((1, 6.0, False),))],
+    }
+    everything = listed(Wiring(box, everything=True))
+    assert everything[4] == [(0.0, cycle, ((3, 9.0, True),)), (0.0, out, ((0, 12.0, False),))]
+    assert everything[9] == [(1 * MS, cycle, ((1, 6.0, False), (2, 0.0, False)))]
+    assert everything[6] == [(0.0, cycle, ((1, 11.0, False), (2, 0.0, False)))]
+    n = sum(len(targets) for bundles in everything.values() for _, _, targets in bundles)
+    assert n == box.synapses.source.size
+
+
+def test_synapses_of_weight_0_that_vary_are_wired_and_those_to_readouts_are_not():
+    box = box_of(small(), {"weight": 0.5})
+    found = {
+        (source, t.cell, float(t.weight.mid()), float(t.weight.rad()))
+        for source, bundles in Wiring(box, everything=False).bundles.items()
+        for bundle in bundles
+        for t in bundle.targets
+    }
+    assert any(found_one[:3] == (0, 6, 0.0) and found_one[3] >= 0.5 for found_one in found)
+    assert not [target for target in found if target[1] == 0]
+
+
+def test_delays_that_vary_are_bundles_of_their_own_and_not_negative():
+    box = box_of(small())
+    radius = np.zeros_like(box.synapses.delay.radius)
+    own = np.flatnonzero((box.synapses.source == 7) & (box.synapses.target == 2))
+    radius[own] = 2 * MS
+    radius[1] = 1 * MS  # of one without a delay
+    synapses = replace(box.synapses, delay=Numbers(box.synapses.delay.middle, radius))
+    wiring = Wiring(replace(box, synapses=synapses, exact=False), everything=True)
+    alone, rest = sorted(wiring.bundles[7], key=lambda b: b.exact is not None)
+    assert [t.synapse for t in alone.targets] == own.tolist()
+    assert (alone.exact, rest.exact) == (None, rational(1 * MS))
+    assert [t.cell for t in rest.targets] == [1]
+    with working_precision(100):
+        assert float(alone.delay.lower()) == pytest.approx(0.0, abs=1e-9)
+        assert alone.delay >= 0 or alone.delay.lower() > -1e-9
+        assert float(alone.delay.upper()) == pytest.approx(3 * MS, rel=1e-6, abs=0.0)
+    # synapse 1 is its own, though it has the delay and the level of others, and those are one
+    of_one = [
+        b for b in wiring.bundles[int(box.synapses.source[1])] if any(t.synapse == 1 for t in b.targets)
+    ]
+    assert [[t.synapse for t in b.targets] for b in of_one] == [[1]]
+    assert of_one[0].exact is None
+
+
+# -- where a stream goes on ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("free_at", [-1.0, 2.5, 6.0])
+def test_a_box_goes_on_with_what_the_middle_of_it_has_become(free_at):
+    """From the last event on, held up to its release or to the start; by the radii of V and I, which are of then."""
+    box = box_of(small())
+    tau_mem, tau_syn, leak = 20.0, 5.0, 0.25
+    n = box.n_cells
+
+    def numbers(name, middle, radius):
+        radii, values = box.parameters[name].radius.copy(), box.parameters[name].middle.copy()
+        values[2], radii[2] = middle, radius
+        return Numbers(values, radii)
+
+    own = {"tau_mem": (tau_mem, 1.0), "tau_syn": (tau_syn, 1.0), "v_leak": (leak, 0.125)}
+    own |= {"v_initial": (0.0, 2.0**-10), "i_initial": (0.0, 2.0**-12)}
+    parameters = box.parameters | {name: numbers(name, *values) for name, values in own.items()}
+    columns = np.full((5, n), 77.0)
+    columns[:, 2] = 2.0, 0.75, -3.0, free_at, 0.0
+    began, until = 2.0, 4.0
+    box = replace(box, parameters=parameters, start={0: None, 1: Start(*columns)}, t_start=until, exact=False)
+    with working_precision(120), mp.workdps(40):
+        voltage, current, begin, release = went_on(box, 1, 2)
+        held = min(max(free_at, began), until)
+        s = mpf(until - held)
+        m, y = mpf(tau_mem), mpf(tau_syn)
+        i = -3 * mp.exp(-(mpf(held) - began) / y)
+        v = mpf(leak) + mpf("0.75") * mp.exp(-s / m) + i * y / (y - m) * (mp.exp(-s / y) - mp.exp(-s / m))
+        assert float(voltage.mid()) == pytest.approx(float(v), rel=1e-15, abs=0.0)
+        assert float(current.mid()) == pytest.approx(float(-3 * mp.exp(-mpf(2) / y)), rel=1e-15, abs=0.0)
+        assert float(voltage.rad()) == pytest.approx(2.0**-10, rel=1e-6, abs=0.0)
+        assert float(current.rad()) == pytest.approx(2.0**-12, rel=1e-6, abs=0.0)
+        assert (begin.key, release.key, release.low) == (until, free_at, 0.0)
+
+
+# -- events ----------------------------------------------------------------------------------------------------------
+
+
+def enclosed(solution, radii=None, **options):
+    options = {"allow_undecided": True} | options
+    return enclose(Wiring(box_of(solution, radii), everything=True), 0, 120, **options)
+
+
+def one(weight, delay=0.0, *, size=1, t_ref=0.0, synapse="exponential"):
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", size, es.LIF(20 * MS, 5 * MS, t_ref=t_ref))
+    net.connect("in", "out", np.full((size, 1), weight), delay=delay, synapse=synapse)
+    return net
+
+
+def trains(*times):
+    return {"in": es.SpikeTrains.from_lists([[list(times)]])}
+
+
+@pytest.mark.parametrize("given", [0, 3])
+def test_as_many_spikes_as_are_allowed_are_proven_and_not_one_more(given):
+    """Those that are given do not count."""
+    net = one(30.0)
+    net.connect("out", "out", [[0.0]])
+    solution = es.solve(net, trains(*(1 * MS + 1e-6 * k for k in range(given + 1))), 30 * MS)
+    n = solution.spikes["out"].n_spikes
+    assert n >= 2
+    assert enclosed(solution, most_spikes=n).open == {}
+    cut = enclosed(solution, most_spikes=n - 1)
+    assert [(cell, why.question.name) for cell, (_, why) in cut.open.items()] == [(0, "RUNAWAY")]
+    assert len(cut.spikes) - cut.n_given == n
+
+
+def test_what_arrives_up_to_the_end_is_in_the_history_and_what_comes_behind_it_is_not():
+    """And a little more, as far as spikes are sought: 2**-36 of the trial."""
+    t_end = 10 * MS
+    beyond = t_end * 2.0**-36
+    times = [t_end, t_end + 0.5 * beyond, t_end + 2 * beyond, 2 * t_end]
+    solution = es.solve(one(0.1, 5 * MS), trains(*(t - 5 * MS for t in times[:1])), t_end)
+    for time, arrives in zip(times, (True, True, False, False), strict=True):
+        box = box_of(solution)
+        train = box.trains["in"]
+        moved = {"in": replace(train, times=Numbers(np.array([time - 5 * MS]), np.zeros(1)))}
+        found = enclose(Wiring(replace(box, trains=moved), everything=True), 0, 120, allow_undecided=False)
+        assert bool(found.history) is arrives
+    later = replace(box_of(solution), t_start=5 * MS)
+    for time, arrives in ((t_end + 0.4 * beyond, True), (t_end + 0.6 * beyond, False)):
+        moved = {"in": replace(later.trains["in"], times=Numbers(np.array([time - 5 * MS]), np.zeros(1)))}
+        found = enclose(Wiring(replace(later, trains=moved), everything=True), 0, 120, allow_undecided=False)
+        assert bool(found.history) is arrives
+
+
+def named(box, event):
+    """Over which projection something arrives, by its name, and from which source; None for a spike."""
+    if event.synapse < 0:
+        return None
+    (key,) = [key for key, place in box.synapses.slices.items() if place.start <= event.synapse < place.stop]
+    return key[2], int(box.synapses.source[event.synapse])
+
+
+def test_at_one_time_what_was_sent_first_comes_first_and_then_inputs_and_populations_before():
+    """All arrive at 4 ms, as jumps of V; sources are in 0 and 1, aux 2, a 4."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_input("aux", 1)
+    net.add_population("b", 1, es.LIF(20 * MS, 5 * MS))
+    net.add_population("a", 1, es.LIF(20 * MS, 5 * MS))
+    net.connect("a", "b", [[0.125]], delay=1 * MS, synapse="delta", name="a")
+    net.connect("aux", "b", [[0.25]], delay=2 * MS, synapse="delta", name="aux")
+    net.connect("in", "b", [[0.25, 0.5]], delay=[[1 * MS, 2 * MS]], synapse="delta", name="in")
+    net.connect("in", "a", [[2.0, 0.0]], delay=0.0, synapse="delta", name="trigger")
+    inputs = {"in": [[3 * MS], [2 * MS]], "aux": [[2 * MS]]}
+    solution = es.solve(net, {name: es.SpikeTrains.from_lists([t]) for name, t in inputs.items()}, 6 * MS)
+    box, found = box_of(solution), enclosed(solution)
+    assert found.open == {}
+    assert [named(box, e) for e in found.history if e.cell == 0 and e.moment.key == 4 * MS] == [
+        ("in", 1),
+        ("aux", 2),
+        ("in", 0),
+        None,
+        ("a", 4),
+    ]
+    # a spike that is triggered says by which arrival, and stands behind it
+    for k, spike in enumerate(found.spikes):
+        if spike.cell >= 0:
+            assert found.history[spike.trigger].synapse >= 0
+            assert found.history[spike.trigger].cell == spike.cell
+            assert found.history[spike.trigger + 1][::2] == (spike.cell, k)
+
+
+def test_within_a_cycle_arrivals_come_as_their_spikes_occurred():
+    """Three neurons that are triggered at one time, the last of them first; then what they send arrives at once."""
+    net = es.Network()
+    net.add_input("in", 3)
+    net.add_population("n", 4, es.LIF(20 * MS, 5 * MS, t_ref=1.0))
+    weights, delays = np.zeros((4, 3)), np.zeros((4, 3))
+    weights[[0, 1, 2], [0, 1, 2]] = 2.0
+    net.connect("in", "n", weights, delay=delays, synapse="delta", name="in")
+    back = np.zeros((4, 4))
+    back[3, :3] = 0.25
+    net.connect("n", "n", back, delay=1 * MS, synapse="delta", name="n")
+    times = {"in": es.SpikeTrains.from_lists([[[2 * MS], [2 * MS], [2 * MS]]])}
+    solution = es.solve(net, times, 5 * MS)
+    box, found = box_of(solution), enclosed(solution)
+    order = [spike.cell for spike in found.spikes if spike.cell >= 0]
+    assert order == solution.spikes["n"].neurons.tolist() == [0, 1, 2]
+    arrived = [named(box, e) for e in found.history if e.cell == 3]
+    assert [of for of in arrived if of[0] == "n"] == [("n", 3), ("n", 4), ("n", 5)]
+
+
+def in_parts(net, inputs, cut, t_end):
+    """A run that goes on from a cut, and the whole of it."""
+    whole = es.solve(net, inputs, t_end)
+    first = es.solve(net, {name: before(train, cut) for name, train in inputs.items()}, cut)
+    rest = {name: before(train, cut, after=True) for name, train in inputs.items()}
+    return whole, es.solve(net, rest, t_end, initial=first.final_state)
+
+
+def before(train, cut, *, after=False):
+    chosen = (train.times > cut) == after
+    return es.SpikeTrains.from_arrays(
+        train.times[chosen],
+        train.neurons[chosen],
+        train.samples[chosen],
+        n_neurons=train.n_neurons,
+        n_samples=train.n_samples,
+    )
+
+
+@pytest.mark.parametrize("cut", [2.5 * MS, 6 * MS, 9 * MS])
+def test_a_stream_goes_on_with_what_is_held_and_what_is_on_its_way(cut):
+    """Spikes of inputs and of the cycle itself; the same spikes are enclosed as of the whole."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("n", 2, es.LIF(20 * MS, 5 * MS, v_leak=[0.25, -0.125], t_ref=[3 * MS, 0.0]))
+    net.connect("in", "n", [[9.0, 0.0], [3.0, 6.0]], delay=[[1 * MS, 0.0], [4 * MS, 5 * MS]], name="in")
+    net.connect("n", "n", [[0.0, 2.0], [5.0, 0.0]], delay=3 * MS, name="n")
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.5 * MS, 7 * MS], [2 * MS, 8 * MS]]])}
+    whole, rest = in_parts(net, inputs, cut, 30 * MS)
+    late = whole.spikes["n"].times > cut
+    assert late.sum() > 2
+    own = [s for s in enclosed(rest).spikes if s.cell >= 0]
+    of_whole = [s for s in enclosed(whole).spikes if s.cell >= 0 and s.moment.key > cut]
+    assert [s.cell for s in own] == [s.cell for s in of_whole]
+    for a, b in zip(own, of_whole, strict=True):
+        assert float(abs(a.moment.ball - b.moment.ball).upper()) < 1e-15
+    assert es.certify(rest).proven
+    # and V and I, which may be elsewhere as it goes on, move what comes then
+    wide = [s for s in enclosed(rest, {"v_initial": 1e-6, "i_initial": 1e-6}).spikes if s.cell >= 0]
+    first = {}
+    for a, b in zip(wide, own, strict=True):
+        assert a.moment.ball.contains(b.moment.ball.mid())
+        first.setdefault(a.cell, float(a.moment.ball.rad()))
+    assert all(1e-10 < radius < 1e-4 for radius in first.values())
+
+
+def test_what_arrives_at_a_cut_in_some_networks_and_not_in_others_is_lost():
+    """A spike on its way that may have arrived: whom it reaches is open from then on, and nobody else is."""
+    net = one(0.3, 2 * MS, size=2)
+    state = es.solve(net, trains(1 * MS), 3 * MS - 1e-6).final_state
+    solution = es.solve(net, trains(), 10 * MS, initial=state)
+    assert enclosed(solution, {"delay": 0.5e-6}).open == {}
+    found = enclosed(solution, {"delay": {("in", "out"): np.array([[2e-6], [0.0]])}})
+    assert [(cell, why.question.name) for cell, (_, why) in found.open.items()] == [(0, "DOUBTFUL_SOURCE")]
+    (time, _) = found.open[0]
+    assert time == pytest.approx(3 * MS - 2e-6, rel=1e-9, abs=0.0)
+
+
+def with_times(box, times, radii):
+    """The same box with other times of its input, one spike of each channel."""
+    train = box.trains["in"]
+    assert train.neurons.tolist() == list(range(len(times)))
+    moved = replace(train, times=Numbers(np.array(times), np.array(radii)))
+    return replace(box, trains=box.trains | {"in": moved}, exact=False)
+
+
+def tied(t_end=10 * MS):
+    """Two jumps of V, of which the first may be a spike; a current before and one behind; and who hears of it."""
+    net = es.Network()
+    net.add_input("in", 4)
+    net.add_input("other", 1)
+    net.add_population("c", 4, es.LIF(20 * MS, 5 * MS))
+    net.add_population("out", 1, es.LI(20 * MS, 5 * MS))
+    jumps, currents, hears = np.zeros((4, 4)), np.zeros((4, 4)), np.zeros((4, 4))
+    jumps[0, 1:3] = 1.2, -1.0
+    currents[0, [0, 3]] = 0.1
+    hears[1, 0] = 0.5
+    net.connect("in", "c", jumps, synapse="delta", name="jumps")
+    net.connect("in", "c", currents, name="currents")
+    net.connect("other", "c", [[0.0], [30.0], [0.1], [0.0]], name="other")
+    net.connect("c", "c", hears, delay=2 * MS, name="c")
+    net.connect("c", "out", np.ones((1, 4)))
+    inputs = {"in": [[1 * MS], [4 * MS], [4 * MS], [9 * MS]], "other": [[4 * MS]]}
+    return es.solve(net, {name: es.SpikeTrains.from_lists([t]) for name, t in inputs.items()}, t_end)
+
+
+def opened(box):
+    found = enclose(Wiring(box, everything=False), 0, 120, allow_undecided=True)
+    return found, {cell: (time, why.question.name) for cell, (time, why) in found.open.items()}
+
+
+def test_whoever_hears_a_neuron_that_is_open_is_proven_up_to_then():
+    box = box_of(tied())
+    found, open_cells = opened(with_times(box, [1 * MS, 4 * MS, 4 * MS, 9 * MS], [0.0, 1e-6, 1e-6, 0.0]))
+    # from then on, and the other two milliseconds later; what it did before that is proven
+    assert open_cells == {
+        0: (pytest.approx(4 * MS - 1e-6, rel=1e-9, abs=0.0), "TIE"),
+        1: (pytest.approx(6 * MS - 1e-6, rel=1e-9, abs=0.0), "DOUBTFUL_SOURCE"),
+    }
+    spiked = [float(s.moment.ball) for s in found.spikes if s.cell == 1]
+    assert len(spiked) == 2
+    assert all(4 * MS < time < 6 * MS - 1e-6 for time in spiked)
+    assert found.doubtful == {k for k, s in enumerate(found.spikes) if s.cell == 0}
+    early, open_cells = opened(with_times(box, [1 * MS, 1.5 * MS, 1.5 * MS, 9 * MS], [0.0, 1e-6, 1e-6, 0.0]))
+    assert open_cells[1] == (pytest.approx(3.5 * MS - 1e-6, rel=1e-9, abs=0.0), "DOUBTFUL_SOURCE")
+    assert not [s for s in early.spikes if s.cell == 1]
+    # with the tie decided nothing is open
+    _, open_cells = opened(with_times(box, [1 * MS, 4.1 * MS, 4 * MS, 9 * MS], [0.0, 1e-6, 1e-6, 0.0]))
+    assert open_cells == {}
+
+
+def test_what_is_open_only_behind_the_end_is_of_no_concern():
+    t_end = 10 * MS
+    beyond = t_end * 2.0**-36
+    box = box_of(tied())
+    for tie, third, is_open in (
+        (t_end + 0.5 * beyond, t_end + 0.9 * beyond, False),
+        (t_end - 0.5 * beyond, t_end + 0.9 * beyond, True),
+        (t_end + 0.05 * beyond, t_end + 0.9 * beyond, True),
+    ):
+        radius = 0.1 * beyond
+        _, open_cells = opened(with_times(box, [1 * MS, tie, tie, third], [0.0, radius, radius, 0.0]))
+        assert (0 in open_cells) is is_open
+
+
+def test_of_what_is_open_the_first_is_raised_unless_it_may_stay_so():
+    box = with_times(box_of(tied()), [1 * MS, 4 * MS, 4 * MS, 9 * MS], [0.0, 1e-6, 1e-6, 0.0])
+    with pytest.raises(Unproven) as raised:
+        enclose(Wiring(box, everything=False), 0, 120, allow_undecided=False)
+    assert (raised.value.cell, raised.value.question.name) == (0, "TIE")
