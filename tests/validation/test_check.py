@@ -503,3 +503,17 @@ def test_numbers_at_the_ends_of_float64_are_judged_as_others_are(wrong, step):
     run = checking.check(record, record.network, patience=0.3)
     assert run.diagnosis.verdict in ("fault", "unexplained"), run.diagnosis
     assert "not 0, which it has to be" not in run.diagnosis.name
+
+
+@pytest.mark.parametrize("on_clock", [True, False])
+def test_spikes_after_the_end_are_told_as_such(on_clock):
+    record = TimeStepped(1e-3, traces=False).run(problem()) if on_clock else exact()
+    last = record.spikes["out"]
+    times = last.times.copy()
+    times[-1] = record.t_end + 0.08
+    late = es.SpikeTrains.from_arrays(
+        times, last.neurons, samples=last.samples, n_neurons=2, n_samples=last.n_samples
+    )
+    record = replace(record, spikes={**record.spikes, "out": late}, gradients={}, loss_values=None)
+    told = checking.check(record, record.network, patience=20.0).diagnosis
+    assert f"1 of them comes after t_end, {record.t_end * 1e3:.6g} ms" in told.sentence

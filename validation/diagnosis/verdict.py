@@ -13,6 +13,7 @@ from eventsolve.compare import agreement
 from eventsolve.compare.divergence import first_spike_divergence, not_finite
 from eventsolve.compare.records import depths
 from eventsolve.io import records
+from eventsolve.shown import ms
 from validation.diagnosis import backward, forward, published, scans, trials
 from validation.diagnosis.diagnosis import Diagnosis
 from validation.diagnosis.evidence import (
@@ -634,7 +635,7 @@ def _unexplained_spikes(
                 return Diagnosis(
                     "unexplained",
                     f"neuron {neuron} of {name!r} in sample {sample} has {what} {whose}, at step {at}; "
-                    f"{len(parted)} of {len(mine | other)} spikes differ{near}",
+                    f"{len(parted)} of {len(mine | other)} spikes differ{_late(evidence, name)}{near}",
                     0.0,
                     f"spikes of {name}",
                     str(nearest.scheme),
@@ -654,7 +655,16 @@ def _first_spike(evidence: Evidence, untried: int) -> Diagnosis:
     )
     if first is None:  # within the rounding of the window
         return Diagnosis("unexplained", "spikes are off by about the tolerance", 0.0, untried=untried)
-    return Diagnosis("unexplained", str(first), 0.0, f"spikes of {first.place}", untried=untried)
+    why = f"{first}{_late(evidence, str(first.place))}"
+    return Diagnosis("unexplained", why, 0.0, f"spikes of {first.place}", untried=untried)
+
+
+def _late(evidence: Evidence, name: str) -> str:
+    """Say how many spikes of a population come after the run has ended, by more than a step."""
+    t_end = evidence.problem.t_end
+    late = evidence.record.spikes[name].times > t_end + (evidence.time_step if evidence.clocked else 0.0)
+    n = int(np.count_nonzero(late))
+    return f"; {n} of them come{'s' if n == 1 else ''} after t_end, {ms(t_end)}" if n else ""
 
 
 def _is_beside(evidence: Evidence, base: forward.Base) -> bool:
