@@ -81,6 +81,19 @@ def from_the_end(solution, component, neuron, sign):
     return adjoint.by_name(layers, contributions, NAMES, False) | {"spike_times": times}, start.neurons["n",]
 
 
+@pytest.mark.parametrize("component", [0, 1])
+def test_the_adjoint_of_an_end_is_the_sum_over_its_neurons(component):
+    """V alone or I alone, of every neuron of a population at once."""
+    solution = es.solve(network(LOOP, "value", 0.0), {"in": es.SpikeTrains.from_lists([INPUTS])}, T_END)
+    whole, *parts = (
+        from_the_end(solution, component, which, 1.0)[0]["weight"] for which in (slice(None), 0, 1)
+    )
+    for key, values in whole.items():
+        added = parts[0][key] + parts[1][key]
+        assert np.abs(added).max() > 0.0
+        np.testing.assert_allclose(values, added, rtol=0.0, atol=64 * EPS * np.abs(added).max())
+
+
 @pytest.mark.parametrize("reset", ["value", "subtract"])
 @pytest.mark.parametrize("t_ref", [0.0, 2 * MS])
 @pytest.mark.parametrize("cyclic", [False, True])

@@ -335,3 +335,35 @@ def test_a_dense_cycle_goes_back_as_its_neurons_do_alone(seed):
             size = np.abs(values).max(initial=0.0)
             for other in others:
                 np.testing.assert_allclose(getattr(other, name)[key], values, rtol=0.0, atol=1e-11 * size)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_so_does_one_that_goes_on_right_behind_a_spike(seed):
+    """Whose neuron is ahead of its block, the others of which decay to its time first."""
+    found, cotangents = [], None
+    for tau_mem in (np.full(5, 20 * MS), 20 * MS * (1.0 + EPS * (np.arange(5) % 2))):
+        whole, trains = cycle(seed, tau_mem)
+        cut = float(whole.spikes["a"].times[0])
+        parts = []
+        for late in (False, True):
+            of = (trains.times > cut) == late
+            parts.append(
+                es.SpikeTrains.from_arrays(
+                    *(column[of] for column in (trains.times, trains.neurons, trains.samples)),
+                    n_neurons=trains.n_neurons,
+                    n_samples=trains.n_samples,
+                )
+            )
+        state = es.solve(whole.network, {"in": parts[0]}, cut).final_state
+        rest = es.solve(whole.network, {"in": parts[1]}, whole.t_end, initial=state)
+        if cotangents is None:
+            run, _ = rest.run_of(rest.layer("a"), rest._chunks[0])
+            assert np.ptp(run.start.time[:, :5], axis=1).max() > 0.1 * MS
+            rng = np.random.default_rng(seed)
+            cotangents = {name: rng.normal(size=rest.spikes[name].n_spikes) for name in "ab"}
+        found.append(es.vjp(rest, cotangents))
+    dense, alone = found
+    for name in ("weight", "delay", "v_threshold", "v_leak", "t_ref", "v_initial", "i_initial"):
+        for key, values in getattr(dense, name).items():
+            size = np.abs(values).max(initial=0.0)
+            np.testing.assert_allclose(getattr(alone, name)[key], values, rtol=0.0, atol=1e-11 * size)
