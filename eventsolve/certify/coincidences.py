@@ -85,16 +85,14 @@ def coincidences(
             for group in _groups(box, enclosed, trajectories[cell]):
                 reasons = _reasons(box, enclosed, group, found, end)
                 places += [(cell, group.moment, why) for why in dict.fromkeys(reasons)]
-    return sorted(places, key=lambda place: (place[1].key, place[1].low, place[0]))
+    return sorted(places, key=lambda place: (place[1].key, place[1].low))
 
 
 def _contributing(
     box: Box, enclosed: Enclosed, trajectories: Mapping[int, Trajectory], found: Adjoint
 ) -> set[int]:
     """Return the cells on which the loss may depend: those that it reads or differentiates, and all before them."""
-    cells = {
-        s.cell for s, total in zip(enclosed.spikes, found.spike_times, strict=True) if not surely_zero(total)
-    }
+    cells = {enclosed.spikes[k].cell for k, total in enumerate(found.spike_times) if not surely_zero(total)}
     cells |= {c for c, t in trajectories.items() if any(not surely_zero(r.cotangent) for r in t.reads)}
     names = {
         name
@@ -144,7 +142,7 @@ def _reasons(box: Box, enclosed: Enclosed, group: Group, found: Adjoint, end: Ev
     yield from _of_reads(group)
     free_from = [*group.releases, *(group.spikes if is_free_at_once(box, trajectory.cell) else [])]
     for arrival in group.arrivals:
-        freed = any(place < arrival.place for place in free_from) and not arrival.held
+        freed = bool(free_from) and free_from[0] < arrival.place and not arrival.held
         if freed and (arrival.delta or not surely_zero(after[arrival.place])):
             yield Why.RELEASE
     if not group.spikes:
@@ -165,9 +163,9 @@ def _reasons(box: Box, enclosed: Enclosed, group: Group, found: Adjoint, end: Ev
             if any(a.root != group.moment.root for a in others):
                 yield Why.CROSSING
         else:
-            by_trigger = [a for a in others if trajectory.segments[a.place].which == trigger]
+            (lift,) = (a.weight for a in others if trajectory.segments[a.place].which == trigger)
             rest = [a for a in others if trajectory.segments[a.place].which != trigger]
-            yield from _of_trigger(box, group, place, by_trigger[0].weight, rest, after)
+            yield from _of_trigger(box, group, place, lift, rest, after)
 
 
 def _of_trigger(

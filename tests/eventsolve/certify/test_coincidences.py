@@ -73,6 +73,10 @@ def test_a_current_that_comes_with_the_delta_that_triggers():
         "something arrives exactly as its refractory period ends",
         "something arrives exactly with what triggers its spike",
     ]
+    # as well where it is taken first, of a neuron with a lower number
+    first = driven(NEURON, [0.0, 1.5], [GRID], [GRID], more=[9.0, 0.0])
+    assert first.spikes["out"].n_spikes > 1
+    assert reasons(first) == ["something arrives exactly with what triggers its spike"]
     held = driven(es.LIF(20e-3, 5e-3, t_ref=0.5 * GRID), [1.5, 0.0], [GRID], [GRID], more=[0.0, 9.0])
     assert held.spikes["out"].n_spikes > 1
     assert reasons(held) == []  # forgotten sooner, and later held
@@ -99,10 +103,13 @@ def test_an_inhibition_that_might_keep_the_trigger_from_it(inhibition):
     assert said == ([] if inhibition == -0.25 else ["something arrives exactly with what triggers its spike"])
 
 
-@pytest.mark.parametrize(("jump", "again"), [(0.5, True), (0.375, False)])
-def test_a_jump_that_would_trigger_again_after_a_reset_by_subtraction(jump, again):
-    """Without the inhibition in between the larger one would lift V from 0.5 to the threshold."""
-    neuron = es.LIF(20e-3, 5e-3, reset="subtract")
+@pytest.mark.parametrize(
+    ("v_reset", "jump", "again"),
+    [(0.0, 0.5, True), (0.0, 0.375, False), (0.25, 0.25, True), (-0.25, 0.625, False)],
+)
+def test_a_jump_that_would_trigger_again_after_a_reset_by_subtraction(v_reset, jump, again):
+    """Without the inhibition in between the larger one would lift V from 0.5 + v_reset to the threshold."""
+    neuron = es.LIF(20e-3, 5e-3, v_reset=v_reset, v_initial=0.0, reset="subtract")
     said = reasons(driven(neuron, [1.5, -0.25, jump], [GRID], [GRID], [GRID]))
     assert ("something arrives exactly with what triggers its spike" in said) is again
 
@@ -123,6 +130,24 @@ def test_an_order_of_arrivals_that_keeps_a_neuron_silent_for_now():
     silenced = driven(held, [1.5, -0.5, 1.25], [GRID], [2 * GRID], [2 * GRID], more=[0.0, 0.0, 19.0])
     assert silenced.spikes["out"].n_spikes > 1
     assert reasons(silenced) == []
+
+
+def test_a_jump_that_comes_alone_has_no_order():
+    """Not in a box either, where it is proven to stay below the threshold by finer means than the ball of V here."""
+
+    def charged(weight, jump, threshold):
+        net = es.Network()
+        net.add_input("in", 2)
+        net.add_population("out", 1, es.LIF(20e-3, 5e-3, v_threshold=threshold))
+        net.connect("in", "out", [[weight, 0.0]])
+        net.connect("in", "out", [[0.0, jump]], synapse="delta", name="jump")
+        net.connect("in", "out", [[0.0, 8.0]], delay=2 * GRID, name="late")
+        return es.solve(net, trains([k * GRID for k in range(1, 41)], [42 * GRID]), 60 * GRID)
+
+    before = charged(1.0, 0.0, 1e9).voltage("out", [42 * GRID])[0, 0, 0]
+    solution = charged(0.5 / before, 0.499, 1.0)
+    assert solution.spikes["out"].n_spikes == 2
+    assert reasons(solution, radii={"tau_mem": {"out": 1e-4}}) == []
 
 
 @pytest.mark.parametrize(("kind", "weight"), [("delta", -0.5), ("exponential", 8.0)])
@@ -152,6 +177,30 @@ def test_no_refractory_period_ends_with_its_spike():
     held = es.solve(net.with_neurons({"out": es.LIF(20e-3, 5e-3, v_leak=1.5, t_ref=GRID)}), {}, 60e-3)
     assert held.spikes["out"].n_spikes > 1
     assert reasons(held) == []  # it comes after its spike however that moves
+
+
+def test_what_comes_back_to_a_spike_by_way_of_another_neuron_stays_behind_it():
+    """However the spike moves; float64 lists these places, but both sides have one derivative."""
+
+    def relayed(v_leak):
+        net = es.Network()
+        net.add_population("out", 1, es.LIF(20e-3, 5e-3, v_leak=v_leak, t_ref=GRID))
+        net.add_population("relay", 1, es.LIF(20e-3, 5e-3, t_ref=GRID))
+        net.connect("out", "relay", [[1.5]], synapse="delta")
+        net.connect("relay", "out", [[3.0]])
+        solution = es.solve(net, {}, 50e-3)
+        assert solution.spikes["relay"].n_spikes == solution.spikes["out"].n_spikes == 3
+        return solution
+
+    solution, h = relayed(1.5), 1e-6
+    certificate = es.certify(solution, gradients={"out": np.ones(3)})
+    assert certificate.proven
+    assert certificate.one_sided == ()
+    before, here, after = (relayed(1.5 + k * h).spikes["out"].times.sum() for k in (-1, 0, 1))
+    proven = float(certificate.gradients.v_leak["out"].midpoints[0])
+    # each side is off by half the second derivative times h
+    assert abs((after - here) / h - (here - before) / h) < 2e-5 * abs(proven)
+    assert abs((after - before) / (2 * h) - proven) < 1e-6 * abs(proven)
 
 
 def test_a_voltage_that_is_read_as_something_happens():
