@@ -179,10 +179,14 @@ class Gradients(StreamGradients):
     solution : Solution
     voltage_samples : mapping of population to VoltageSamples
         Where the loss reads voltages.
+    of_loss : tuple of str
+        Populations that the loss reads, also where that has no derivative, as of outputs that are silent; of
+        cotangents, those of which some are not 0.
     """
 
     solution: Solution = field(repr=False, kw_only=True)
     voltage_samples: Mapping[str, VoltageSamples] = field(repr=False, kw_only=True)
+    of_loss: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -248,7 +252,7 @@ class Gradients(StreamGradients):
             }
             for low, high in chunk_ranges(self.solution.n_samples)
         ]
-        return coincidences_of(self.solution, self.spike_times, sampled)
+        return coincidences_of(self.solution, self.spike_times, sampled, self.of_loss)
 
     @cached_property
     def condition(self) -> Condition:
@@ -339,7 +343,8 @@ def vjp(
     for name, values in cotangents.items():
         require_population("cotangents name", name, solution)
         checked[name] = _cotangent(name, values, solution.spikes[name].n_spikes)
-    return _backward(solution, Evaluation(np.empty(0), checked), asked, reduction == "none", threads)
+    of_loss = tuple(name for name, values in checked.items() if values.any())
+    return _backward(solution, Evaluation(np.empty(0), checked), of_loss, asked, reduction == "none", threads)
 
 
 @overload
@@ -420,7 +425,8 @@ def value_and_grad(
     if reduction == "mean" and n == 0:
         raise ValueError("the mean over an empty batch is not defined; choose reduction='sum' or 'none'")
     scaled_down = scaled(evaluation, 1.0 / n if reduction == "mean" else 1.0)
-    gradients = _backward(solution, scaled_down, asked, reduction == "none", threads)
+    read = scaled_down.populations()
+    gradients = _backward(solution, scaled_down, read, asked, reduction == "none", threads)
     return reduced(evaluation.values, reduction), gradients
 
 
@@ -566,7 +572,12 @@ def scaled(evaluation: Evaluation, scale: float) -> Evaluation:
 
 
 def _backward(
-    solution: Solution, evaluation: Evaluation, wrt: tuple[str, ...], per_sample: bool, threads: int | None
+    solution: Solution,
+    evaluation: Evaluation,
+    of_loss: tuple[str, ...],
+    wrt: tuple[str, ...],
+    per_sample: bool,
+    threads: int | None,
 ) -> Gradients:
     """Run every chunk back, and join: spike by spike, and per sample or added up in the order of the chunks."""
     if solution.stopped is not None:
@@ -588,6 +599,7 @@ def _backward(
         n_samples=solution.n_samples,
         solution=solution,
         voltage_samples=evaluation.voltages,
+        of_loss=of_loss,
         per_sample=per_sample,
         wrt=wrt,
     )

@@ -67,7 +67,11 @@ class Group(NamedTuple):
 
 
 def coincidences(
-    box: Box, enclosed: Enclosed, trajectories: Mapping[int, Trajectory], found: Adjoint
+    box: Box,
+    enclosed: Enclosed,
+    trajectories: Mapping[int, Trajectory],
+    found: Adjoint,
+    read: Iterable[str] = (),
 ) -> list[tuple[int, EventTime, Why]]:
     """Return all that may matter to a gradient, by time and cell.
 
@@ -77,10 +81,12 @@ def coincidences(
         Of a sample of which nothing is open, with the loss's reads.
     found : Adjoint
         Of the loss.
+    read : iterable of str
+        Populations that the loss reads, also where that has no derivative, as of outputs that are silent.
     """
     end = at_time(float(box.t_end))
     places: list[tuple[int, EventTime, Why]] = []
-    for cell in sorted(_contributing(box, enclosed, trajectories, found)):
+    for cell in sorted(_contributing(box, enclosed, trajectories, found, read)):
         if cell in trajectories:
             for group in _groups(box, enclosed, trajectories[cell]):
                 reasons = _reasons(box, enclosed, group, found, end)
@@ -89,12 +95,16 @@ def coincidences(
 
 
 def _contributing(
-    box: Box, enclosed: Enclosed, trajectories: Mapping[int, Trajectory], found: Adjoint
+    box: Box,
+    enclosed: Enclosed,
+    trajectories: Mapping[int, Trajectory],
+    found: Adjoint,
+    read: Iterable[str],
 ) -> set[int]:
     """Return the cells on which the loss may depend: those that it reads or differentiates, and all before them."""
     cells = {enclosed.spikes[k].cell for k, total in enumerate(found.spike_times) if not surely_zero(total)}
     cells |= {c for c, t in trajectories.items() if any(not surely_zero(r.cotangent) for r in t.reads)}
-    names = {
+    names = set(read) | {
         name
         for name, place in box.populations.items()
         if not cells.isdisjoint(range(place.start, place.stop))

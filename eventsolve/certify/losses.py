@@ -10,7 +10,7 @@ they make.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +73,8 @@ class SampleLoss:
         Of the nodes.
     skipped : bool
         Whether the loss's policy for silent outputs makes it 0.
+    read : tuple of str
+        Populations that the loss reads, also where that has no derivative.
     """
 
     divisor: int
@@ -81,6 +83,7 @@ class SampleLoss:
     readings: Sequence[Reading] = ()
     weights: Sequence[float] = ()
     skipped: bool = False
+    read: tuple[str, ...] = ()
 
 
 class Derivative(NamedTuple):
@@ -97,6 +100,14 @@ def tasks_of(solution: Solution, gradients: Any, *, divisor: int) -> list[Sample
     if isinstance(gradients, Mapping):
         return [SampleLoss(1, cotangents=_of_sample(solution, gradients, s)) for s in range(n)]
     evaluation = gradients.evaluate(solution)
+    read = evaluation.populations()
+    return [replace(task, read=read) for task in _tasks(solution, gradients, evaluation, divisor)]
+
+
+def _tasks(
+    solution: Solution, gradients: Any, evaluation: losses.Evaluation, divisor: int
+) -> list[SampleLoss]:
+    n = solution.n_samples
     silent = set(evaluation.silent_samples.tolist())
     if isinstance(gradients, ON_FIRST_SPIKES):
         skips = gradients.silent == "skip"

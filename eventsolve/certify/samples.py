@@ -286,7 +286,7 @@ def _differentiated(
     at = derivative(box, sample, enclosed, places, task)
     found = adjoint(box, enclosed, at.trajectories, at.cotangents)
     one_sided = []
-    for cell, moment, why in coincidences(box, enclosed, at.trajectories, found):
+    for cell, moment, why in coincidences(box, enclosed, at.trajectories, found, task.read):
         name, neuron = box.cell_name(cell)
         one_sided.append(OneSidedEnclosure(name, sample, neuron, moment.key, why.value))
     return sample_gradient(found, at.value, places, task.divisor), tuple(one_sided)

@@ -59,6 +59,10 @@ class Evaluation:
     means: Mapping[tuple[str, float], Reals] = field(default_factory=dict)
     silent_samples: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
+    def populations(self) -> tuple[str, ...]:
+        """Return the populations that the loss reads, whether or not it has a derivative there."""
+        return tuple(dict.fromkeys([*self.spike_times, *self.voltages, *(name for name, _ in self.means)]))
+
 
 def read_at_nodes(solution: Solution, evaluation: Evaluation) -> Evaluation:
     """Return an evaluation whose means are read as voltages at the nodes of the solution's quadrature."""

@@ -65,7 +65,10 @@ class Coincidence(NamedTuple):
 
 
 def coincidences_of(
-    solution: Solution, totals: Mapping[str, Reals], sampled: Sequence[Mapping[str, Sampled]]
+    solution: Solution,
+    totals: Mapping[str, Reals],
+    sampled: Sequence[Mapping[str, Sampled]],
+    of_loss: Sequence[str],
 ) -> list[Coincidence]:
     """Return all that matter to a gradient, by sample, time, population and neuron.
 
@@ -76,8 +79,10 @@ def coincidences_of(
         dL/dt of every spike, with all that it changes.
     sampled : list of mapping of population to Sampled
         Of every chunk, where the loss reads voltages.
+    of_loss : sequence of str
+        Populations that the loss reads, also where that has no derivative.
     """
-    contributing = _contributing(solution, totals, sampled)
+    contributing = _contributing(solution, totals, {*of_loss, *(name for here in sampled for name in here)})
     found: list[Coincidence] = []
     solved = {name: _solved(solution, name) for name in solution.spikes}
     starts = dict.fromkeys(solution.spikes, 0)
@@ -97,12 +102,9 @@ def coincidences_of(
     return sorted(found, key=lambda tie: (tie.place.sample, tie.place.time, tie.place[:4]))
 
 
-def _contributing(
-    solution: Solution, totals: Mapping[str, Reals], sampled: Sequence[Mapping[str, Sampled]]
-) -> set[str]:
+def _contributing(solution: Solution, totals: Mapping[str, Reals], read: set[str]) -> set[str]:
     """Return the populations on which the loss may depend: those it reads or differentiates, and all before them."""
-    names = {name for name, values in totals.items() if values.any()}
-    names |= {name for here in sampled for name in here}
+    names = read | {name for name, values in totals.items() if values.any()}
     while True:
         before = {p.pre for p in solution.network.projections.values() if p.post in names}
         if before <= names:

@@ -260,6 +260,33 @@ def test_nothing_is_said_of_neurons_on_which_the_loss_does_not_depend():
     assert es.certify(solution).one_sided == ()
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        es.losses.SpikeCountLoss("out", target=2.0, lower=0.1),
+        es.losses.TTFSCrossEntropy("out", [0], tau0=2e-3, tau1=10e-3, alpha=3e-3, silent="t_end"),
+        es.losses.TargetTimeMSE("out", [[5e-3]], silent="t_end"),
+        es.losses.TargetTimeMSE("out", [[5e-3]], silent="skip"),
+        es.losses.Sum([es.losses.TargetTimeMSE("out", [[5e-3]], silent="skip")]),
+    ],
+)
+def test_a_silent_output_that_would_spike_in_another_order_counts(loss):
+    """Its loss jumps, and has no derivative that would say so."""
+
+    def value(step):
+        inputs = trains([8 * GRID], [8 * GRID + step])
+        return es.value_and_grad(es.solve(solution.network, inputs, 20 * GRID), loss)[0]
+
+    solution = driven(NEURON, [-0.5, 1.2], [8 * GRID], [8 * GRID])
+    assert solution.spikes["out"].n_spikes == 0
+    assert abs(value(-1e-9) - value(0.0)) > 1e-7
+    assert abs(value(1e-9) - value(0.0)) < 1e-9 * (1.0 + value(0.0))
+    said = ["arrivals come at exactly one time, and in another order it may spike"]
+    assert reasons(solution, loss) == said
+    (place,) = es.value_and_grad(solution, loss)[1].one_sided
+    assert (place.first, place.second) == tuple(f"an arrival from neuron {n} of 'in'" for n in (0, 1))
+
+
 def test_a_certificate_says_it_keeps_it_and_is_held_to_it(tmp_path):
     solution = driven(NEURON, [1.5, 0.0], [GRID], [GRID], more=[0.0, 9.0])
     cotangents = {"out": np.ones(solution.spikes["out"].n_spikes)}
