@@ -24,6 +24,7 @@ from eventsolve.certify.claims import (
     checked_claim,
     compared,
     gradient_of,
+    largest_terms,
 )
 from eventsolve.certify.losses import SampleLoss, tasks_of
 from eventsolve.certify.records import digest_of, fields_from, text_of
@@ -69,7 +70,7 @@ class Certificate(Frozen):
         Claimed gradients that are wrong, array by array.
     gradient_distance : float
         The largest distance of a claimed gradient from what its enclosure holds, in ulps of the largest entry of its
-        array.
+        array, or of the terms that it is the sum of.
     digest : str
         SHA-256 of all of the above, by which :meth:`check` tells that something was altered.
     """
@@ -414,7 +415,7 @@ def certify(
     distance = 0.0
     if claimed_gradients is not None and len(parts) == box.n_samples:
         enclosed = gradient_of(solution.network, box, parts)
-        mismatches, distance = compared(enclosed, claimed_gradients)
+        mismatches, distance = compared(enclosed, claimed_gradients, largest_terms(box, parts))
     fingerprint = fingerprint_of(box, claimed)
     certificate = Certificate(
         digits, tolerance, box.n_samples, tuple(proofs), fingerprint, enclosed, mismatches, distance

@@ -368,13 +368,18 @@ class Mismatch(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SampleGradient(Frozen):
-    """One sample's part of a gradient: flat enclosures by name, and those of its spikes by population."""
+    """One sample's part of a gradient: flat enclosures by name, and those of its spikes by population.
+
+    ``sizes`` has for each of these arrays how large the terms are that each entry is the sum of, by its name and, of
+    spike times, population.
+    """
 
     value: Enclosures
     weight: Enclosures
     delay: Enclosures
     parameters: Mapping[str, Enclosures]
     spike_times: Mapping[str, Enclosures]
+    sizes: Mapping[tuple[str, str], Reals]
 
 
 def sample_gradient(
@@ -389,6 +394,15 @@ def sample_gradient(
         enclosures_of(found.delay),
         {name: enclosures_of(found.parameters[name]) for name in PARAMETERS},
         {name: enclosures_of(found.spike_times[k] for k in places) for name, places in matched.items()},
+        {
+            ("weight", ""): np.array(found.weight.sizes),
+            ("delay", ""): np.array(found.delay.sizes),
+            **{(name, ""): np.array(found.parameters[name].sizes) for name in PARAMETERS},
+            **{
+                ("spike_times", name): np.array([found.spike_times.sizes[k] for k in places])
+                for name, places in matched.items()
+            },
+        },
     )
 
 
@@ -437,10 +451,42 @@ def arrays_of(gradients: GradientEnclosures) -> Iterator[tuple[str, Owner, Enclo
                 yield f.name, key, enclosures
 
 
-def compared(proven: GradientEnclosures, claimed: Gradients) -> tuple[tuple[Mismatch, ...], float]:
+def largest_terms(box: Box, parts: Sequence[SampleGradient]) -> dict[tuple[str, Owner], float]:
+    """Return for every array of a batch's gradient the largest sum of the sizes of the terms of an entry.
+
+    Where terms cancel, float64 knows no entry better than by the rounding of these.
+    """
+    found: dict[tuple[str, Owner], float] = {}
+    if not parts:
+        return found
+    for name in ("weight", "delay"):
+        total = np.sum([part.sizes[name, ""] for part in parts], axis=0)
+        found |= {
+            (name, key): float(total[place].max(initial=0.0)) for key, place in box.synapses.slices.items()
+        }
+    for name in PARAMETERS:
+        total = np.sum([part.sizes[name, ""] for part in parts], axis=0)
+        found |= {(name, key): float(total[place].max(initial=0.0)) for key, place in box.populations.items()}
+    for key in parts[0].spike_times:
+        found["spike_times", key] = max(
+            float(part.sizes["spike_times", key].max(initial=0.0)) for part in parts
+        )
+    return found
+
+
+def compared(
+    proven: GradientEnclosures, claimed: Gradients, terms: Mapping[tuple[str, Owner], float]
+) -> tuple[tuple[Mismatch, ...], float]:
     """Return where a float64 gradient misses its enclosures, array by array, and by how many ulps at most.
 
-    An array's ulp is that of its largest entry.
+    An array's ulp is that of its largest entry, or of the terms that this is the sum of where these are larger.
+
+    Parameters
+    ----------
+    proven : GradientEnclosures
+    claimed : Gradients
+    terms : mapping of (parameter, key) to float
+        As :func:`largest_terms` gives them.
 
     Raises
     ------
@@ -456,7 +502,7 @@ def compared(proven: GradientEnclosures, claimed: Gradients) -> tuple[tuple[Mism
             )
         if not values.size:
             continue
-        size = float(np.abs(middle).max())
+        size = max(float(np.abs(middle).max()), terms[name, key])
         off = np.abs(values - middle)
         if size > 0.0:
             farthest = max(farthest, float((off + radius).max()) / float(np.spacing(size)))

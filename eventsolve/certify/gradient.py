@@ -280,6 +280,47 @@ def trajectories_of(
     return trajectories
 
 
+class Sized(NamedTuple):
+    """A number in a ball, and in float64 the sum of the sizes of all terms that it is the sum of."""
+
+    value: arb
+    size: float
+
+    def times(self, factor: arb) -> Sized:
+        """Return its product with a number."""
+        return Sized(self.value * factor, self.size * abs(float(factor.mid())))
+
+    def plus(self, other: Sized) -> Sized:
+        """Return its sum with another one."""
+        return Sized(self.value + other.value, self.size + other.size)
+
+
+NOTHING = Sized(ZERO, 0.0)
+
+
+def sized(number: arb) -> Sized:
+    """Return a number that is a single term."""
+    return Sized(number, abs(float(number.mid())))
+
+
+class Sums(list[arb]):
+    """Sums in balls, at first of nothing, and in ``sizes`` those of the sizes of their terms."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__([ZERO] * n)
+        self.sizes = [0.0] * n
+
+    def add(self, k: int, *terms: Sized) -> None:
+        """Add terms to one of the sums."""
+        for term in terms:
+            self[k] += term.value
+            self.sizes[k] += term.size
+
+    def get(self, k: int) -> Sized:
+        """Return one of the sums."""
+        return Sized(self[k], self.sizes[k])
+
+
 @dataclass(frozen=True, eq=False)
 class Adjoint:
     """Derivatives of a loss: by synapse, by parameter and cell, and dL/dt of every spike with all that it causes.
@@ -287,10 +328,10 @@ class Adjoint:
     ``after`` is p_V of every cell just after what ends each of its segments.
     """
 
-    weight: list[arb]
-    delay: list[arb]
-    parameters: Mapping[str, list[arb]]
-    spike_times: list[arb]
+    weight: Sums
+    delay: Sums
+    parameters: Mapping[str, Sums]
+    spike_times: Sums
     after: Mapping[int, list[arb]]
 
 
@@ -299,10 +340,10 @@ class _Costate:
 
     def __init__(self, trajectory: Trajectory) -> None:
         self.trajectory, self.left = trajectory, len(trajectory.segments)
-        self.v, self.i = ZERO, ZERO
+        self.v, self.i = NOTHING, NOTHING
         self.after = [ZERO] * self.left
-        self.released = ZERO
-        self.inherited: arb | None = None
+        self.released = NOTHING
+        self.inherited: Sized | None = None
 
 
 def adjoint(
@@ -325,14 +366,14 @@ def adjoint(
     synapses = box.synapses
     costates = {cell: _Costate(trajectory) for cell, trajectory in trajectories.items()}
     found = Adjoint(
-        [ZERO] * synapses.source.size,
-        [ZERO] * synapses.source.size,
-        {name: [ZERO] * box.n_cells for name in PARAMETERS},
-        [ZERO] * len(enclosed.spikes),
+        Sums(synapses.source.size),
+        Sums(synapses.source.size),
+        {name: Sums(box.n_cells) for name in PARAMETERS},
+        Sums(len(enclosed.spikes)),
         {cell: costate.after for cell, costate in costates.items()},
     )
     for spike, cotangent in cotangents.items():
-        found.spike_times[spike] = cotangent
+        found.spike_times.add(spike, sized(cotangent))
     for which in range(len(enclosed.history) - 1, -1, -1):
         costate = costates[enclosed.history[which].cell]
         while _step_back(box, enclosed, found, costate) not in (End.ARRIVAL, End.SPIKE):
@@ -343,8 +384,8 @@ def adjoint(
     for costate in costates.values():
         while costate.left:
             _step_back(box, enclosed, found, costate)
-        found.parameters["v_initial"][costate.trajectory.cell] += costate.v
-        found.parameters["i_initial"][costate.trajectory.cell] += costate.i
+        found.parameters["v_initial"].add(costate.trajectory.cell, costate.v)
+        found.parameters["i_initial"].add(costate.trajectory.cell, costate.i)
     return found
 
 
@@ -360,23 +401,32 @@ def _step_back(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate) 
     """Go back over the event that ends a segment, and the segment; return what ended it."""
     costate.left -= 1
     segment = costate.trajectory.segments[costate.left]
-    costate.after[costate.left] = costate.v
+    costate.after[costate.left] = costate.v.value
     if segment.end is End.ARRIVAL:
         _over_arrival(box, enclosed, found, costate, segment)
     elif segment.end is End.SPIKE:
         _over_spike(enclosed, found, costate, segment)
     elif segment.end is End.RELEASE:
-        costate.released = costate.v * _slope(costate.trajectory, segment.last_voltage, segment.last_current)
+        costate.released = _flow(costate.v, costate.trajectory, segment.last_voltage, segment.last_current)
     else:
         read = costate.trajectory.reads[segment.which]
-        costate.v += read.cotangent
+        cotangent = sized(read.cotangent)
+        costate.v = costate.v.plus(cotangent)
         if read.arrival >= 0:
-            error = read.cotangent * _slope(costate.trajectory, segment.last_voltage, segment.last_current)
+            error = _flow(cotangent, costate.trajectory, segment.last_voltage, segment.last_current)
             event = enclosed.history[read.arrival]
-            found.delay[event.synapse] += error
-            found.spike_times[event.spike] += error
+            found.delay.add(event.synapse, error)
+            found.spike_times.add(event.spike, error)
     _through(found, costate, segment)
     return segment.end
+
+
+def _flow(p_v: Sized, trajectory: Trajectory, voltage: arb, current: arb) -> Sized:
+    """Return p_V V', by the terms that V' is the sum of."""
+    mem, terms = trajectory.parameters.rates.mem, (trajectory.parameters.leak, -voltage, current)
+    return Sized(
+        p_v.value * _slope(trajectory, voltage, current), sum(p_v.times(mem * term).size for term in terms)
+    )
 
 
 def _slope(trajectory: Trajectory, voltage: arb, current: arb) -> arb:
@@ -388,67 +438,73 @@ def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costat
     k, rates = event.synapse, costate.trajectory.parameters.rates
     weight = ball(float(box.synapses.weight.middle[k]), float(box.synapses.weight.radius[k]))
     if not box.synapses.delta[k]:
-        found.weight[k] += costate.i
-        error = weight * (costate.i * rates.syn - (ZERO if segment.held else costate.v * rates.mem))
+        found.weight.add(k, costate.i)
+        error = costate.i.times(weight * rates.syn)
+        if not segment.held:
+            error = error.plus(costate.v.times(-weight * rates.mem))
     elif segment.held:
         return
     else:
-        found.weight[k] += costate.v
-        error = weight * costate.v * rates.mem
+        found.weight.add(k, costate.v)
+        error = costate.v.times(weight * rates.mem)
         if costate.inherited is not None:
-            slope = _slope(costate.trajectory, segment.last_voltage, segment.last_current)
-            error, costate.inherited = costate.inherited + costate.v * slope, None
-    found.delay[k] += error
-    found.spike_times[event.spike] += error
+            moved = _flow(costate.v, costate.trajectory, segment.last_voltage, segment.last_current)
+            error, costate.inherited = costate.inherited.plus(moved), None
+    found.delay.add(k, error)
+    found.spike_times.add(event.spike, error)
 
 
 def _over_spike(enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:
     trajectory, spike = costate.trajectory, enclosed.history[segment.which].spike
     p, cell = trajectory.parameters, trajectory.cell
     later = trajectory.segments[costate.left + 1] if costate.left + 1 < len(trajectory.segments) else None
-    after = ZERO  # if nothing more is known of the neuron
-    if later is not None:
-        slope = _slope(trajectory, later.voltage, segment.last_current)
-        after = costate.released if later.held else costate.v * slope
-    costate.released = ZERO
-    error = found.spike_times[spike] - after
-    found.spike_times[spike] = error
-    found.parameters["t_ref"][cell] -= after
-    found.parameters["v_reset"][cell] += costate.v
+    after = NOTHING  # if nothing more is known of the neuron
+    if later is not None and later.held:
+        after = costate.released
+    elif later is not None:
+        after = _flow(costate.v, trajectory, later.voltage, segment.last_current)
+    costate.released = NOTHING
+    found.spike_times.add(spike, after.times(-ONE))
+    error = found.spike_times.get(spike)
+    found.parameters["t_ref"].add(cell, after.times(-ONE))
+    found.parameters["v_reset"].add(cell, costate.v)
     if enclosed.spikes[spike].trigger >= 0:
         costate.inherited = error
         if p.subtracts:
-            found.parameters["v_threshold"][cell] -= costate.v
+            found.parameters["v_threshold"].add(cell, costate.v.times(-ONE))
         else:
-            costate.v = ZERO
+            costate.v = NOTHING
         return
-    costate.v = ZERO
-    if surely_zero(error):
+    costate.v = NOTHING
+    if surely_zero(error.value):
         return
     slope = _slope(trajectory, p.threshold, segment.last_current)
     if not surely_less(ZERO, slope):
         raise Unproven(cell, segment.moment.key, Question.SLOPE)
-    costate.v = -error / slope
-    found.parameters["v_threshold"][cell] -= costate.v
+    costate.v = error.times(-ONE / slope)
+    found.parameters["v_threshold"].add(cell, costate.v.times(-ONE))
 
 
 def _through(found: Adjoint, costate: _Costate, segment: Segment) -> None:
     """Go back through a segment, over which the state is linear in its start."""
     trajectory, h = costate.trajectory, segment.duration
-    if (surely_zero(costate.v) and surely_zero(costate.i)) or surely_zero(h):
+    if (surely_zero(costate.v.value) and surely_zero(costate.i.value)) or surely_zero(h):
         return
     rates, leak, cell = trajectory.parameters.rates, trajectory.parameters.leak, trajectory.cell
     decay_mem, decay_syn, response = segment.decay_mem, segment.decay_syn, segment.response
-    by_tau_syn = costate.i * segment.current * decay_syn * h * rates.syn * rates.syn
-    if not segment.held:
-        by = response_derivatives(rates, h, decay_mem, decay_syn, response)
-        by_tau_syn += costate.v * segment.current * by.by_tau_syn
-        excess = segment.voltage - leak
-        moved = excess * decay_mem * h * rates.mem * rates.mem + segment.current * by.by_tau_mem
-        found.parameters["tau_mem"][cell] += costate.v * moved
-        found.parameters["v_leak"][cell] += costate.v * (ONE - decay_mem)
-    found.parameters["tau_syn"][cell] += by_tau_syn
-    costate.i *= decay_syn
-    if not segment.held:
-        costate.i += costate.v * response
-        costate.v *= decay_mem
+    parameters = found.parameters
+    parameters["tau_syn"].add(cell, costate.i.times(segment.current * decay_syn * h * rates.syn * rates.syn))
+    costate.i = costate.i.times(decay_syn)
+    if segment.held:
+        return
+    by = response_derivatives(rates, h, decay_mem, decay_syn, response)
+    excess = segment.voltage - leak
+    parameters["tau_syn"].add(cell, costate.v.times(segment.current * by.by_tau_syn))
+    parameters["tau_mem"].add(
+        cell,
+        costate.v.times(excess * decay_mem * h * rates.mem * rates.mem),
+        costate.v.times(segment.current * by.by_tau_mem),
+    )
+    parameters["v_leak"].add(cell, costate.v.times(ONE - decay_mem))
+    costate.i = costate.i.plus(costate.v.times(response))
+    costate.v = costate.v.times(decay_mem)

@@ -27,9 +27,11 @@ from eventsolve.certify.claims import (
     compared,
     gradient_of,
     judge,
+    largest_terms,
     sample_gradient,
     tolerances,
 )
+from eventsolve.certify.gradient import Sums, sized
 from eventsolve.certify.network import Event, Spike
 
 MS = 1e-3
@@ -460,12 +462,12 @@ def test_what_a_spike_is_off_is_carried_to_whom_it_reaches():
 NAMES = [f.name for f in dataclasses.fields(GradientEnclosures) if f.name != "value"]
 
 
-def held_against(middle, radius, claimed, name="tau_mem"):
+def held_against(middle, radius, claimed, name="tau_mem", terms=0.0):
     """Compare one array of a gradient that has no others."""
     value = Enclosures(np.array(0.0), np.array(0.0))
     arrays = {n: {} for n in NAMES} | {name: {"k": Enclosures(np.array(middle), np.array(radius))}}
     claims = {n: {} for n in NAMES} | {name: {"k": np.array(claimed)}}
-    return compared(GradientEnclosures(value, **arrays), SimpleNamespace(**claims))
+    return compared(GradientEnclosures(value, **arrays), SimpleNamespace(**claims), {(name, "k"): terms})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -495,12 +497,22 @@ def test_an_entry_is_wrong_that_is_beyond_its_radius_by_more_than_a_share_of_the
         held_against([0.0, 1.0], [0.0, 0.0], [0.0])
 
 
+def test_where_terms_cancel_an_entry_is_known_as_they_are():
+    for off, wrong in ((0.99, False), (1.01, True)):
+        mismatches, farthest = held_against([0.0], [0.0], [off * 1e-10 * 2.0**-4], terms=2.0**-4)
+        assert bool(mismatches) is wrong
+        assert farthest == off * 1e-10 * 2.0**52
+    (mismatch,), _ = held_against([1.0], [0.0], [1.0 + 1.01e-10], terms=0.5)  # the entry is larger
+    assert mismatch.proven == 1.0
+
+
 def test_an_array_without_entries_hides_none_behind_it():
     value = Enclosures(np.array(0.0), np.array(0.0))
     empty, one = Enclosures(np.empty(0), np.empty(0)), Enclosures(np.ones(1), np.zeros(1))
     arrays = {n: {} for n in NAMES} | {"weight": {"k": empty, "m": one}, "t_ref": {"p": one}}
     claims = {n: {key: np.zeros(e.radii.shape) for key, e in of.items()} for n, of in arrays.items()}
-    mismatches, _ = compared(GradientEnclosures(value, **arrays), SimpleNamespace(**claims))
+    terms = dict.fromkeys([("weight", "k"), ("weight", "m"), ("t_ref", "p")], 0.0)
+    mismatches, _ = compared(GradientEnclosures(value, **arrays), SimpleNamespace(**claims), terms)
     assert [(m.parameter, m.key) for m in mismatches] == [("weight", "m"), ("t_ref", "p")]
 
 
@@ -511,7 +523,7 @@ def test_the_entries_of_a_sparse_gradient_are_compared_in_their_order():
         arrays = {n: {} for n in NAMES} | {"weight": {"k": Enclosures(proven, np.zeros(3))}}
         claims = {n: {} for n in NAMES} | {"weight": {"k": values}}
         gradient = GradientEnclosures(Enclosures(np.array(0.0), np.array(0.0)), **arrays)
-        mismatches, _ = compared(gradient, SimpleNamespace(**claims))
+        mismatches, _ = compared(gradient, SimpleNamespace(**claims), {("weight", "k"): 0.0})
         assert [m.entry for m in mismatches] == mismatch
 
 
@@ -553,10 +565,27 @@ def test_the_gradient_of_a_batch_is_the_sum_over_its_samples():
             numbered(7, first=2000 * s),
             parameters,
             {"hidden": numbered(s, first=s)},
+            {
+                **{
+                    (name, ""): s * np.array([1.0, 5.0, 2.0, 3.0, 9.0, 4.0, 7.0])
+                    for name in ("weight", "delay")
+                },
+                **{(name, ""): s * np.array([1.0, 3.0, 2.0, 0.5]) for name in PARAMETERS},
+                ("spike_times", "hidden"): np.arange(s) + 10.0 * (s != 2),
+            },
         )
 
     parts = [part(1), part(2), part(4)]
     found = gradient_of(net, box, parts)
+    # the sums of an entry over the samples, and of spikes, which are of one sample each, the largest
+    assert largest_terms(box, parts) == {
+        **{(name, ("hidden", "out")): 7 * 5.0 for name in ("weight", "delay")},
+        **{(name, ("in", "hidden")): 7 * 9.0 for name in ("weight", "delay")},
+        **{(name, "hidden"): 7 * 3.0 for name in PARAMETERS},
+        **{(name, "out"): 7 * 0.5 for name in PARAMETERS},
+        ("spike_times", "hidden"): 13.0,
+    }
+    assert largest_terms(box, []) == {}
 
     def is_sum(enclosures, of, place, shape):
         middle = sum(of(p).midpoints[place] for p in parts)
@@ -593,11 +622,18 @@ def test_the_gradient_of_a_batch_is_the_sum_over_its_samples():
 
 
 def test_a_loss_without_an_enclosure_has_a_value_that_is_unknown():
+    def sums(*terms):
+        """Of each number and its negative and itself again: three terms as large."""
+        found = Sums(len(terms))
+        for k, term in enumerate(terms):
+            found.add(k, sized(term), sized(-term), sized(term))
+        return found
+
     adjoint = SimpleNamespace(
-        weight=[arb(2), arb(3, 0.5)],
-        delay=[arb(5), arb(7)],
-        parameters={name: [arb(k)] for k, name in enumerate(PARAMETERS)},
-        spike_times=[arb(11), arb(13), arb(17)],
+        weight=sums(arb(2), arb(3, 0.5)),
+        delay=sums(arb(5), arb(7)),
+        parameters={name: sums(arb(k)) for k, name in enumerate(PARAMETERS)},
+        spike_times=sums(arb(11), arb(13), arb(17)),
     )
     matched = {"p": [2, 0], "q": []}
     found = sample_gradient(adjoint, arb(3, 0.25), matched, 4)
@@ -612,4 +648,11 @@ def test_a_loss_without_an_enclosure_has_a_value_that_is_unknown():
     assert {name: e.midpoints.tolist() for name, e in found.spike_times.items()} == {
         "p": [17.0, 11.0],
         "q": [],
+    }
+    assert {key: sizes.tolist() for key, sizes in found.sizes.items()} == {
+        ("weight", ""): [6.0, 9.0],
+        ("delay", ""): [15.0, 21.0],
+        **{(name, ""): [3.0 * k] for k, name in enumerate(PARAMETERS)},
+        ("spike_times", "p"): [51.0, 33.0],
+        ("spike_times", "q"): [],
     }

@@ -5,6 +5,7 @@ in its box.
 """
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from comparing import Comparison
 from flint import arb
 from loops import Loop
+from networks import random_case
 
 import eventsolve as es
 from eventsolve.certify.arithmetic import ZERO, at_time
@@ -453,3 +455,53 @@ def test_a_spike_that_nothing_triggers_answers_for_what_follows_at_once():
     assert [solution.spikes[name].n_spikes for name in ("a", "b")] == [1, 1]
     grads = enclosed_as_float64_has_it(solution, {"b": np.ones(1)}).gradients
     assert abs(grads.v_leak["a"].midpoints[0]) > 1e-3
+
+
+@pytest.mark.parametrize("synapse", ["exponential", "delta"])
+def test_a_gradient_that_is_0_as_its_terms_cancel_is_not_refuted_for_float64s_rounding(synapse):
+    """The largest V moves with the arrival that makes it, and stays as large whenever that comes."""
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, es.LI(20e-3, 5e-3))
+    net.connect("in", "out", [[1.0], [2.5]], delay=[[3e-3], [4e-3]], synapse=synapse)
+    loss, rounded = es.losses.MaxVoltageCrossEntropy("out", [0]), 0
+    for k in range(8):
+        solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[k * 1e-3 + 3e-4]]])}, 0.1)
+        certificate = es.certify(solution, gradients=loss)
+        assert certificate.proven, str(certificate)
+        proven, (_, grads) = certificate.gradients, es.value_and_grad(solution, loss)
+        for name, key in (("delay", ("in", "out")), ("spike_times", "in")):
+            middle, radius = (column.reshape(-1) for column in getattr(proven, name)[key])
+            assert (abs(middle) <= radius).all()
+            assert (radius < 1e-20).all()
+            rounded += (np.asarray(getattr(grads, name)[key]) != 0.0).any()
+        # of a wrong one the same size is not rounding
+        wrong = {("in", "out"): grads.delay["in", "out"] + np.array([[0.0], [1e-6]])}
+        claimed = replace(grads, delay=wrong)
+        refuted = es.certify(solution, gradients=loss, claimed_gradients=claimed)
+        assert [(m.parameter, m.entry) for m in refuted.mismatches] == [("delay", (1, 0))]
+    assert rounded >= 1 or synapse == "delta"
+
+
+def test_terms_are_no_smaller_than_what_they_add_up_to():
+    """And no larger where they are all of one sign: V that is read after one arrival, by its weight."""
+    checked = 0
+    for seed in range(6):
+        solution = random_case(seed, n_samples=2).solve()
+        cotangents = {"out": np.ones(solution.spikes["out"].n_spikes)}
+        for proof in es.certify(solution, gradients=cotangents).proofs:
+            part = proof.gradient
+            arrays = [("weight", "", part.weight), ("delay", "", part.delay)]
+            arrays += [(name, "", enclosed) for name, enclosed in part.parameters.items()]
+            arrays += [("spike_times", name, enclosed) for name, enclosed in part.spike_times.items()]
+            for name, key, enclosed in arrays:
+                checked += np.count_nonzero(enclosed.midpoints)
+                assert (part.sizes[name, key] >= abs(enclosed.midpoints) * (1 - 1e-12)).all()
+    assert checked > 500
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 1, es.LI(20e-3, 5e-3))
+    net.connect("in", "out", [[2.0]])
+    read = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 20e-3)
+    part = es.certify(read, gradients=reads("out", 10e-3)).proofs[0].gradient
+    np.testing.assert_allclose(part.sizes["weight", ""], abs(part.weight.midpoints), rtol=1e-14, atol=0.0)
