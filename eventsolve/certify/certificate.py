@@ -70,7 +70,7 @@ class Certificate(Frozen):
         Claimed gradients that are wrong, array by array.
     gradient_distance : float
         The largest distance of a claimed gradient from what its enclosure holds, in ulps of the largest entry of its
-        array, or of the terms that it is the sum of.
+        array, or where terms cancel of these.
     digest : str
         SHA-256 of all of the above, by which :meth:`check` tells that something was altered.
     """

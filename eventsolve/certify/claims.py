@@ -328,6 +328,9 @@ def _advance(cell: _Errors, time: float, tau_mem: float, tau_syn: float) -> None
 
 TOLERANCE = 1e-10
 """By how much a float64 gradient may miss its enclosure, relative to the largest entry of its array."""
+TERMS = 64 * float(np.finfo(np.float64).eps)
+"""How far it may be off, relative to the sizes of the terms that an entry is the sum of, where these cancel: each is a
+product of some numbers along a way through the network, and rounded as often."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -479,7 +482,8 @@ def compared(
 ) -> tuple[tuple[Mismatch, ...], float]:
     """Return where a float64 gradient misses its enclosures, array by array, and by how many ulps at most.
 
-    An array's ulp is that of its largest entry, or of the terms that this is the sum of where these are larger.
+    An array's ulp is that of its largest entry; where terms cancel so far that their rounding is more than what is
+    allowed for that entry, of these.
 
     Parameters
     ----------
@@ -502,11 +506,13 @@ def compared(
             )
         if not values.size:
             continue
-        size = max(float(np.abs(middle).max()), terms[name, key])
+        largest, of_terms = float(np.abs(middle).max()), terms[name, key]
+        allowed = max(TOLERANCE * largest, TERMS * of_terms)
+        size = largest if TOLERANCE * largest >= TERMS * of_terms else of_terms
         off = np.abs(values - middle)
         if size > 0.0:
             farthest = max(farthest, float((off + radius).max()) / float(np.spacing(size)))
-        wrong = ~(off - radius <= TOLERANCE * size)
+        wrong = ~(off - radius <= allowed)
         if wrong.any():
             worst = int(np.argmax(np.where(np.isnan(off), np.inf, off - radius)))
             entry = tuple(int(i) for i in np.unravel_index(worst, values.shape))

@@ -497,13 +497,17 @@ def test_an_entry_is_wrong_that_is_beyond_its_radius_by_more_than_a_share_of_the
         held_against([0.0, 1.0], [0.0, 0.0], [0.0])
 
 
-def test_where_terms_cancel_an_entry_is_known_as_they_are():
-    for off, wrong in ((0.99, False), (1.01, True)):
-        mismatches, farthest = held_against([0.0], [0.0], [off * 1e-10 * 2.0**-4], terms=2.0**-4)
+def test_where_terms_cancel_an_entry_is_known_to_their_rounding():
+    allowed = 64 * 2.0**-52 * 16.0
+    for off, wrong in ((1.0, False), (1.01, True)):
+        mismatches, farthest = held_against([0.0], [0.0], [off * allowed], terms=16.0)
         assert bool(mismatches) is wrong
-        assert farthest == off * 1e-10 * 2.0**52
-    (mismatch,), _ = held_against([1.0], [0.0], [1.0 + 1.01e-10], terms=0.5)  # the entry is larger
-    assert mismatch.proven == 1.0
+        assert farthest == off * 64
+    # an entry that is not so small is held against itself
+    for off, wrong in ((0.99e-10, False), (1.01e-10, True)):
+        mismatches, farthest = held_against([1.0], [0.0], [1.0 + off], terms=1e3)
+        assert bool(mismatches) is wrong
+        assert farthest == pytest.approx(off * 2.0**52, rel=1e-5, abs=0.0)
 
 
 def test_an_array_without_entries_hides_none_behind_it():
