@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from eventsolve.checks import seconds
+from eventsolve.checks import instance, seconds
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.testing.strategies.kernels import once_compiled
@@ -42,6 +42,7 @@ def inputs(
     ValueError
         For ranges that make no sense, or an end before there is room for the spikes.
     """
+    instance("network", network, Network)
     check_range("samples", samples, 0)
     check_range("spikes", spikes, 0)
     sizes = {p.name: p.size for p in network.populations.values() if p.neuron is None}

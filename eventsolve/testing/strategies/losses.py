@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from eventsolve import losses as es_losses
-from eventsolve.checks import shown
+from eventsolve.checks import instance, shown
 from eventsolve.losses import Loss
 from eventsolve.network import Network
 from eventsolve.testing.strategies.kernels import once_compiled
@@ -44,6 +44,7 @@ def losses(
     ValueError
         For an unknown kind, or if none fits.
     """
+    instance("network", network, Network)
     check_kinds(kinds)
     output = network.population(population)
     fitting = [

@@ -81,7 +81,8 @@ def problems(
     for name, value in zip(("min_slope", "min_voltage", "min_gap"), bounds, strict=True):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
-    if not 0 <= rate[0] <= rate[1]:
+    pair = isinstance(rate, tuple | list) and len(rate) == 2
+    if not (pair and 0 <= real("rate", rate[0]) <= real("rate", rate[1])):
         raise ValueError(f"rate must be (fewest, most) spikes >= 0; got {shown(rate)}")
     t_end = duration("t_end", t_end)
     check_range("layers", layers, 1)

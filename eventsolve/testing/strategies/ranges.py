@@ -13,6 +13,7 @@ Draw: TypeAlias = Callable[..., Any]
 
 def check_range(name: str, given: Range, least: int) -> None:
     """Raise a ValueError unless a range is two integers, at least ``least``, the first not above the second."""
-    whole = len(given) == 2 and all(isinstance(k, int) and not isinstance(k, bool) for k in given)
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    whole = pair and all(isinstance(k, int) and not isinstance(k, bool) for k in given)
     if not (whole and least <= given[0] <= given[1]):
         raise ValueError(f"{name} must be (fewest, most), integers >= {least}; got {shown(given)}")

@@ -361,3 +361,19 @@ def test_a_little_noise_changes_no_order(problem, seed):
 def test_arguments_that_make_no_sense_are_refused_at_once(make, options, words):
     with pytest.raises(ValueError, match=words):
         make(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: strategies.problems(samples=1), r"samples must be \(fewest, most\), integers >= 1; got 1"),
+        (lambda: strategies.networks(size="12"), r"size must be \(fewest, most\), integers >= 1; got '12'"),
+        (lambda: strategies.problems(rate=2.0), r"rate must be \(fewest, most\) spikes >= 0; got 2.0"),
+        (lambda: strategies.problems(rate=("a", 1.0)), "rate must be a number; it is 'a'"),
+        (lambda: strategies.inputs(3), "network must be a Network; got 3"),
+        (lambda: strategies.losses(None, n_samples=1), "network must be a Network; got None"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_name(make, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        make()
