@@ -587,7 +587,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copied(Path(folder))
         os.chdir(folder)
-        os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": folder}
+        os.environ |= {
+            "HYPOTHESIS_PROFILE": "mutants",
+            "PYTHONPATH": folder,
+            "PYTHONDONTWRITEBYTECODE": "1",  # of processes that tests start, either
+        }
         sys.path[:] = [folder, *(path for path in sys.path if Path(path).absolute() != ROOT)]
         for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
             del sys.modules[name]  # of the folder that this program lies in
