@@ -186,12 +186,14 @@ class Gradients(StreamGradients):
 
     solution: Solution = field(repr=False, kw_only=True)
     voltage_samples: Mapping[str, VoltageSamples] = field(repr=False, kw_only=True)
-    of_loss: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
+    of_loss: tuple[str, ...] = field(repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_solution(self.solution)
         require_mapping("voltage_samples", self.voltage_samples, "population to VoltageSamples")
+        for name in self.of_loss:
+            require_one_of("of_loss", name, self.solution.network.populations)
         if self.n_samples != self.solution.n_samples:
             raise ValueError(
                 f"n_samples must be that of the solution, {self.solution.n_samples}; got {self.n_samples}"

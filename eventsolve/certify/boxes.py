@@ -9,8 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
+from flint import arb
 from numpy.typing import NDArray
 
+from eventsolve.certify.arithmetic import ball
 from eventsolve.checks import first_entry, real_array, seconds_array, shown
 from eventsolve.chunks import chunk_ranges
 from eventsolve.network import TIMES, Network
@@ -32,6 +34,10 @@ class Numbers:
 
     middle: Reals
     radius: Reals
+
+    def at(self, k: int) -> arb:
+        """Return one of them as a ball."""
+        return ball(float(self.middle[k]), float(self.radius[k]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -462,14 +462,11 @@ def largest_terms(box: Box, parts: Sequence[SampleGradient]) -> dict[tuple[str, 
     found: dict[tuple[str, Owner], float] = {}
     if not parts:
         return found
-    for name in ("weight", "delay"):
+    slices: dict[str, Mapping[Any, slice]] = {"weight": box.synapses.slices, "delay": box.synapses.slices}
+    slices |= dict.fromkeys(PARAMETERS, box.populations)
+    for name, places in slices.items():
         total = np.sum([part.sizes[name, ""] for part in parts], axis=0)
-        found |= {
-            (name, key): float(total[place].max(initial=0.0)) for key, place in box.synapses.slices.items()
-        }
-    for name in PARAMETERS:
-        total = np.sum([part.sizes[name, ""] for part in parts], axis=0)
-        found |= {(name, key): float(total[place].max(initial=0.0)) for key, place in box.populations.items()}
+        found |= {(name, key): float(total[place].max(initial=0.0)) for key, place in places.items()}
     for key in parts[0].spike_times:
         found["spike_times", key] = max(
             float(part.sizes["spike_times", key].max(initial=0.0)) for part in parts
@@ -506,9 +503,11 @@ def compared(
             )
         if not values.size:
             continue
-        largest, of_terms = float(np.abs(middle).max()), terms[name, key]
-        allowed = max(TOLERANCE * largest, TERMS * of_terms)
-        size = largest if TOLERANCE * largest >= TERMS * of_terms else of_terms
+        size = float(np.abs(middle).max())
+        allowed = TOLERANCE * size
+        if TERMS * terms[name, key] > allowed:
+            size = terms[name, key]
+            allowed = TERMS * size
         off = np.abs(values - middle)
         if size > 0.0:
             farthest = max(farthest, float((off + radius).max()) / float(np.spacing(size)))

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from flint import arb
 
-from eventsolve.certify.arithmetic import ZERO, EventTime, at_time, ball, order, surely_less, surely_zero
+from eventsolve.certify.arithmetic import ZERO, EventTime, at_time, order, surely_less, surely_zero
 from eventsolve.certify.boxes import Box
 from eventsolve.certify.gradient import Adjoint, End, Trajectory, is_free_at_once
 from eventsolve.certify.network import Enclosed
@@ -44,9 +44,10 @@ class Why(Enum):
 
 
 class Arrival(NamedTuple):
-    """One of a group: its place among the segments, its weight, and which spike causes it."""
+    """One of a group: its place among the segments and in the history, its weight, and which spike causes it."""
 
     place: int
+    which: int
     weight: arb
     delta: bool
     spike: int
@@ -55,9 +56,13 @@ class Arrival(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Segments of a trajectory whose ends are at exactly one time: arrivals that have a weight, and the rest."""
+    """Segments of a trajectory whose ends are at exactly one time: arrivals that have a weight, and the rest.
+
+    A spike sets V free ``at_once`` where there is no refractory period.
+    """
 
     trajectory: Trajectory
+    at_once: bool
     moment: EventTime
     voltage: arb
     arrivals: list[Arrival]
@@ -71,7 +76,7 @@ def coincidences(
     enclosed: Enclosed,
     trajectories: Mapping[int, Trajectory],
     found: Adjoint,
-    read: Iterable[str] = (),
+    read: Iterable[str],
 ) -> list[tuple[int, EventTime, Why]]:
     """Return all that may matter to a gradient, by time and cell.
 
@@ -89,7 +94,7 @@ def coincidences(
     for cell in sorted(_contributing(box, enclosed, trajectories, found, read)):
         if cell in trajectories:
             for group in _groups(box, enclosed, trajectories[cell]):
-                reasons = _reasons(box, enclosed, group, found, end)
+                reasons = _reasons(enclosed, group, found, end)
                 places += [(cell, group.moment, why) for why in dict.fromkeys(reasons)]
     return sorted(places, key=lambda place: (place[1].key, place[1].low))
 
@@ -118,13 +123,17 @@ def _contributing(
 
 
 def _groups(box: Box, enclosed: Enclosed, trajectory: Trajectory) -> Iterator[Group]:
-    segments = trajectory.segments
-    begin = 0
-    while begin < len(segments):
-        stop = begin + 1
+    """Yield what comes together, and spikes that come alone."""
+    segments, at_once = trajectory.segments, is_free_at_once(box, trajectory.cell)
+    stop = 0
+    while stop < len(segments):
+        begin, stop = stop, stop + 1
         while stop < len(segments) and surely_zero(segments[stop].duration):
             stop += 1
-        group = Group(trajectory, segments[begin].moment, segments[begin].last_voltage, [], [], [], [])
+        if stop == begin + 1 and segments[begin].end is not End.SPIKE:
+            continue
+        first = segments[begin]
+        group = Group(trajectory, at_once, first.moment, first.last_voltage, [], [], [], [])
         for place in range(begin, stop):
             segment = segments[place]
             if segment.end is End.SPIKE:
@@ -136,21 +145,18 @@ def _groups(box: Box, enclosed: Enclosed, trajectory: Trajectory) -> Iterator[Gr
                     group.reads.append(place)
             else:
                 event = enclosed.history[segment.which]
-                k = event.synapse
-                weight = ball(float(box.synapses.weight.middle[k]), float(box.synapses.weight.radius[k]))
+                weight = box.synapses.weight.at(event.synapse)
                 if not surely_zero(weight):
-                    delta = bool(box.synapses.delta[k])
-                    group.arrivals.append(
-                        Arrival(place, weight, delta, event.spike, segment.held, event.moment.root)
-                    )
+                    delta = bool(box.synapses.delta[event.synapse])
+                    of_event = (event.spike, segment.held, event.moment.root)
+                    group.arrivals.append(Arrival(place, segment.which, weight, delta, *of_event))
         yield group
-        begin = stop
 
 
-def _reasons(box: Box, enclosed: Enclosed, group: Group, found: Adjoint, end: EventTime) -> Iterator[Why]:
+def _reasons(enclosed: Enclosed, group: Group, found: Adjoint, end: EventTime) -> Iterator[Why]:
     trajectory, after = group.trajectory, found.after[group.trajectory.cell]
     yield from _of_reads(group)
-    free_from = [*group.releases, *(group.spikes if is_free_at_once(box, trajectory.cell) else [])]
+    free_from = [*group.releases, *(group.spikes if group.at_once else [])]
     for arrival in group.arrivals:
         freed = bool(free_from) and free_from[0] < arrival.place and not arrival.held
         if freed and (arrival.delta or not surely_zero(after[arrival.place])):
@@ -173,24 +179,23 @@ def _reasons(box: Box, enclosed: Enclosed, group: Group, found: Adjoint, end: Ev
             if any(a.root != group.moment.root for a in others):
                 yield Why.CROSSING
         else:
-            (lift,) = (a.weight for a in others if trajectory.segments[a.place].which == trigger)
-            rest = [a for a in others if trajectory.segments[a.place].which != trigger]
-            yield from _of_trigger(box, group, place, lift, rest, after)
+            (lift,) = (a.weight for a in others if a.which == trigger)
+            rest = [a for a in others if a.which != trigger]
+            yield from _of_trigger(group, place, lift, rest, after)
 
 
 def _of_trigger(
-    box: Box, group: Group, place: int, lift: arb, others: list[Arrival], after: list[arb]
+    group: Group, place: int, lift: arb, others: list[Arrival], after: list[arb]
 ) -> Iterator[Why]:
     """Yield what may matter of the arrivals that come exactly with the one that triggers a spike."""
-    p, cell = group.trajectory.parameters, group.trajectory.cell
+    p = group.trajectory.parameters
     jumps = [a.weight for a in others if a.delta]
     more, less = sum((w.max(ZERO) for w in jumps), ZERO), sum((w.min(ZERO) for w in jumps), ZERO)
     if not surely_less(p.threshold, group.voltage + less + lift):
         yield Why.TRIGGER if jumps else Why.BARELY
     if jumps and not surely_less(group.voltage + more, p.threshold):
         yield Why.TRIGGER
-    at_once = is_free_at_once(box, cell)
-    if p.subtracts != at_once:  # V keeps what comes on one side of the spike and not on the other
+    if p.subtracts != group.at_once:  # V keeps what comes on one side of the spike and not on the other
         if any(a.delta or not surely_zero(after[max(a.place, place)]) for a in others):
             yield Why.TRIGGER
         return
@@ -203,10 +208,6 @@ def _of_reads(group: Group) -> Iterable[Why]:
     """Yield what may matter of the reads of a group: anything that happens to V with them but what they move with."""
     for place in group.reads:
         read = group.trajectory.reads[group.trajectory.segments[place].which]
-        arrivals = [
-            a
-            for a in group.arrivals
-            if not a.held and group.trajectory.segments[a.place].which != read.arrival
-        ]
-        if arrivals or group.spikes or group.releases:
+        moved = any(not a.held and a.which != read.arrival for a in group.arrivals)
+        if moved or group.spikes or group.releases:
             yield Why.READ

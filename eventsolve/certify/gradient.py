@@ -124,8 +124,7 @@ class Trajectory:
         self.time = at_time(0.0)
         self.release: EventTime | None = None
         n = box.parameters
-        self.voltage = ball(float(n["v_initial"].middle[cell]), float(n["v_initial"].radius[cell]))
-        self.current = ball(float(n["i_initial"].middle[cell]), float(n["i_initial"].radius[cell]))
+        self.voltage, self.current = n["v_initial"].at(cell), n["i_initial"].at(cell)
         if box.start is not None:
             self.voltage, self.current, self.time, release = went_on(box, sample, cell)
             if (release.key, release.low) > (self.time.key, self.time.low):
@@ -272,8 +271,7 @@ def trajectories_of(
             trajectory.spike(event.moment, triggered=triggered, which=which)
         else:
             k = event.synapse
-            weight = ball(float(synapses.weight.middle[k]), float(synapses.weight.radius[k]))
-            trajectory.arrive(event.moment, weight, delta=bool(synapses.delta[k]), which=which)
+            trajectory.arrive(event.moment, synapses.weight.at(k), delta=bool(synapses.delta[k]), which=which)
     end = at_time(float(box.until[sample]))
     for trajectory in trajectories.values():
         trajectory.finish(end)
@@ -423,10 +421,9 @@ def _step_back(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate) 
 
 def _flow(p_v: Sized, trajectory: Trajectory, voltage: arb, current: arb) -> Sized:
     """Return p_V V', by the terms that V' is the sum of."""
-    mem, terms = trajectory.parameters.rates.mem, (trajectory.parameters.leak, -voltage, current)
-    return Sized(
-        p_v.value * _slope(trajectory, voltage, current), sum(p_v.times(mem * term).size for term in terms)
-    )
+    terms = sum(sized(term).size for term in (trajectory.parameters.leak, voltage, current))
+    slope = _slope(trajectory, voltage, current)
+    return Sized(p_v.value * slope, p_v.size * terms * float(trajectory.parameters.rates.mem.mid()))
 
 
 def _slope(trajectory: Trajectory, voltage: arb, current: arb) -> arb:
@@ -436,7 +433,7 @@ def _slope(trajectory: Trajectory, voltage: arb, current: arb) -> arb:
 def _over_arrival(box: Box, enclosed: Enclosed, found: Adjoint, costate: _Costate, segment: Segment) -> None:
     event = enclosed.history[segment.which]
     k, rates = event.synapse, costate.trajectory.parameters.rates
-    weight = ball(float(box.synapses.weight.middle[k]), float(box.synapses.weight.radius[k]))
+    weight = box.synapses.weight.at(k)
     if not box.synapses.delta[k]:
         found.weight.add(k, costate.i)
         error = costate.i.times(weight * rates.syn)

@@ -73,14 +73,20 @@ def checked_digits(given: object) -> int:
     return count("digits", given, 1, MOST_DIGITS, why)
 
 
-class OpenQuestion(NamedTuple):
-    """A question that stayed undecided: up to ``time``, in seconds, spikes are proven; none if it is below 0."""
+class _Told(NamedTuple):
+    """What is told of a neuron at a time in seconds."""
 
     population: str
     sample: int
     neuron: int
     time: float
     why: str
+
+
+class OpenQuestion(_Told):
+    """A question that stayed undecided: up to ``time``, in seconds, spikes are proven; none if it is below 0."""
+
+    __slots__ = ()
 
     def __str__(self) -> str:
         until = (
@@ -89,17 +95,13 @@ class OpenQuestion(NamedTuple):
         return f"neuron {self.neuron} of {self.population!r} in sample {self.sample} {until}: {self.why}"
 
 
-class OneSidedEnclosure(NamedTuple):
+class OneSidedEnclosure(_Told):
     """A place at whose ``time``, in seconds, events of a neuron come together in an order that may matter.
 
     Gradients are enclosed as those of the order that they have.
     """
 
-    population: str
-    sample: int
-    neuron: int
-    time: float
-    why: str
+    __slots__ = ()
 
     def __str__(self) -> str:
         return (

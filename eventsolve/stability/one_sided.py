@@ -82,7 +82,7 @@ def coincidences_of(
     of_loss : sequence of str
         Populations that the loss reads, also where that has no derivative.
     """
-    contributing = _contributing(solution, totals, {*of_loss, *(name for here in sampled for name in here)})
+    contributing = _contributing(solution, totals, of_loss)
     found: list[Coincidence] = []
     solved = {name: _solved(solution, name) for name in solution.spikes}
     starts = dict.fromkeys(solution.spikes, 0)
@@ -102,9 +102,9 @@ def coincidences_of(
     return sorted(found, key=lambda tie: (tie.place.sample, tie.place.time, tie.place[:4]))
 
 
-def _contributing(solution: Solution, totals: Mapping[str, Reals], read: set[str]) -> set[str]:
+def _contributing(solution: Solution, totals: Mapping[str, Reals], of_loss: Sequence[str]) -> set[str]:
     """Return the populations on which the loss may depend: those it reads or differentiates, and all before them."""
-    names = read | {name for name, values in totals.items() if values.any()}
+    names = set(of_loss) | {name for name, values in totals.items() if values.any()}
     while True:
         before = {p.pre for p in solution.network.projections.values() if p.post in names}
         if before <= names:

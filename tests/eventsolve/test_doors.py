@@ -533,6 +533,10 @@ def test_parts_that_cannot_belong_together_are_refused():
             replace(record, **parts)
     zeros = {("in", "a"): np.zeros((2, 2)), ("a", "o"): np.zeros((2, 2))}
     assert not replace(gradients, weight=zeros).weight["in", "a"].any()  # a claim that may be judged
+    with pytest.raises(ValueError, match=r"of_loss must be one of .*'a'.*; got 'nobody'"):
+        replace(gradients, of_loss=("nobody",))
+    with pytest.raises(TypeError, match="of_loss must be a tuple"):
+        replace(gradients, of_loss="a")
 
 
 def test_a_state_is_of_the_time_to_which_it_was_solved():

@@ -225,8 +225,7 @@ def _time_steps(alike: Sequence[Sequence[Run]]) -> Iterator[str]:
 
 def _effect(c: Comparison, whole: bool) -> str:
     lost = f"loses {c.missed} and adds {c.extra}" if c.missed or c.extra else "keeps every one"
-    where = f"at a time step of {_ms(c.model.time_step)} it" if whole else f"at {_ms(c.model.time_step)} it"
-    text = f"{where} {lost} of {_spikes(c)} spikes"
+    text = f"at {'a time step of ' if whole else ''}{_ms(c.model.time_step)} it {lost} of {_spikes(c)} spikes"
     turned = [f"{degrees(weight.mean.cosine)}" for weight in c.weight.values()]
     names = [weight.label for weight in c.weight.values()]
     if not turned:

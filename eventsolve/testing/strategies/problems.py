@@ -21,7 +21,7 @@ from eventsolve.testing.strategies.inputs import inputs, require_room
 from eventsolve.testing.strategies.kernels import once_compiled
 from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
 from eventsolve.testing.strategies.networks import RATIOS, VARY, networks
-from eventsolve.testing.strategies.ranges import Draw, Range, check_range
+from eventsolve.testing.strategies.ranges import Draw, Range, check_range, is_pair
 
 INPUT = 0.4
 """The part of a trial in which there is input."""
@@ -81,8 +81,7 @@ def problems(
     for name, value in zip(("min_slope", "min_voltage", "min_gap"), bounds, strict=True):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
-    pair = isinstance(rate, tuple | list) and len(rate) == 2
-    if not (pair and 0 <= real("rate", rate[0]) <= real("rate", rate[1])):
+    if not (is_pair(rate) and 0 <= real("rate", rate[0]) <= real("rate", rate[1])):
         raise ValueError(f"rate must be (fewest, most) spikes >= 0; got {shown(rate)}")
     t_end = duration("t_end", t_end)
     check_range("layers", layers, 1)

@@ -11,9 +11,13 @@ Range: TypeAlias = tuple[int, int]
 Draw: TypeAlias = Callable[..., Any]
 
 
+def is_pair(given: object) -> bool:
+    """Say whether something is (fewest, most), of whatever."""
+    return isinstance(given, tuple | list) and len(given) == 2
+
+
 def check_range(name: str, given: Range, least: int) -> None:
     """Raise a ValueError unless a range is two integers, at least ``least``, the first not above the second."""
-    pair = isinstance(given, tuple | list) and len(given) == 2
-    whole = pair and all(isinstance(k, int) and not isinstance(k, bool) for k in given)
+    whole = is_pair(given) and all(isinstance(k, int) and not isinstance(k, bool) for k in given)
     if not (whole and least <= given[0] <= given[1]):
         raise ValueError(f"{name} must be (fewest, most), integers >= {least}; got {shown(given)}")
