@@ -82,6 +82,8 @@ class Log(NamedTuple):
 
     ``trigger`` is rank * n_bundles + bundle of a delivery, or -1 for a crossing. ``lifted`` are the neurons that the
     present delivery makes spike, ``counts[LIFTED]`` so far, and ``counts[AT]`` the synapse with which it goes on.
+    ``delivered`` is the time of the last delivery that has begun, and what that leaves of an exact sum: no crossing
+    that follows it is before it.
     """
 
     times: Reals
@@ -93,6 +95,7 @@ class Log(NamedTuple):
     undecided_senders: Integers
     lifted: Integers
     last_spike: Reals
+    delivered: Reals
     counts: Integers
 
 
@@ -114,6 +117,7 @@ def new_log(room, n):
         np.empty(room, np.int64),
         np.empty(n, np.int64),
         np.full(n, -math.inf),
+        np.zeros(2),
         np.zeros(4, np.int64),
     )
 
@@ -121,9 +125,19 @@ def new_log(room, n):
 @compiled
 def grown(log):
     """Return the same Log with twice the room."""
-    times, low, senders, arrivals, trigger, undecided_times, undecided_senders, lifted, last_spike, counts = (
-        log
-    )
+    (
+        times,
+        low,
+        senders,
+        arrivals,
+        trigger,
+        undecided_times,
+        undecided_senders,
+        lifted,
+        last_spike,
+        delivered,
+        counts,
+    ) = log
     larger = new_log(2 * times.size, 0)
     for k in range(times.size):  # and not by slices, whose errors numba takes a second to compile
         larger.times[k], larger.low[k], larger.senders[k] = times[k], low[k], senders[k]
@@ -139,6 +153,7 @@ def grown(log):
         larger.undecided_senders,
         lifted,
         last_spike,
+        delivered,
         counts,
     )
 
@@ -206,9 +221,19 @@ def process_events(
         deliveries.near_of,
         deliveries.counts,
     )
-    times, low, senders, arrivals, trigger, undecided_times, undecided_senders, lifted, last_spike, counts = (
-        log
-    )
+    (
+        times,
+        low,
+        senders,
+        arrivals,
+        trigger,
+        undecided_times,
+        undecided_senders,
+        lifted,
+        last_spike,
+        delivered,
+        counts,
+    ) = log
     n_bundles = delays.size
     cyclic = offsets.size - 1 > n_external
     n_out, n_undecided, n_lifted, at = counts
@@ -280,7 +305,8 @@ def process_events(
 
         fires_from, fires_to, cause = n_lifted, n_lifted, -1
         if t_crossing <= t_delivery:
-            m, now, now_low = heap[0], t_crossing, 0.0
+            m, now = heap[0], t_crossing
+            now_low = delivered[1] if delivered[0] == now else 0.0
             block = block_of[m]
             in_dense_block = dense[block]
             peak = math.inf
@@ -318,6 +344,7 @@ def process_events(
             fires_to = n_lifted + 1
         else:
             now, now_low = t_delivery, t_low
+            delivered[0], delivered[1] = now, now_low
             block, delta, lowest, highest = 0, False, 0, 1
             target, weight = np.int64(-1), 0.0
             if is_due:

@@ -3,7 +3,8 @@
 A time is a pair: ``time``, the float64 that is reported, and ``low``, what that leaves of the exact sum of an input
 time, delays and refractory periods. The time is the float64 nearest to the sum, so that pairs are in the order of the
 sums. ``low`` is exact for sums whose terms lie within a factor of 2^53, such as 1 s and 1 fs, and else right to 2^-53
-of itself. A threshold crossing is the float64 that is found, with a low of 0.
+of itself. A threshold crossing is the float64 that is found, with a low of 0; at the float64 time of a delivery that
+it follows, with the low of that: what comes of a delivery is not before it.
 
 States move on by differences of the float64 times; ``low`` decides about the order of events, and about nothing else.
 """

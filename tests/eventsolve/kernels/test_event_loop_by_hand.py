@@ -279,3 +279,45 @@ def test_so_is_one_that_goes_on_from_where_another_stopped(seed):
             n - sum(arrival <= cut for arrival in hand.neurons[m].arrivals) for _, m, n, _ in later
         ]
         assert_end(after.final_state, hand, layer, sample, given.t_end)
+
+
+def test_what_a_crossing_sends_without_delay_waits_for_the_delivery_that_it_interrupts():
+    """Rounding has V at the threshold as something arrives, an exact sum above its float64; each weight counts once."""
+    rng, interrupted, current, tau_syn = np.random.default_rng(0), 0, [0.5, 0.0, 0.2], 5 * MS
+    late, loop = np.array([0.1, 0.1, 0.2]), np.array([0.3, 0.0, 0.1])
+
+    def solved(weight, sent, delay, loop):
+        net = es.Network()
+        net.add_input("in", 1)
+        net.add_input("late", 1)
+        net.add_population("n", 3, es.LIF([20 * MS, 21 * MS, 22 * MS], tau_syn, t_ref=1.0))
+        net.connect("in", "n", [[current[0]], [weight], [current[2]]])
+        net.connect("late", "n", late[:, None], delay=delay)
+        net.connect("n", "n", np.outer(loop, [0.0, 1.0, 0.0]))
+        inputs = {
+            "in": es.SpikeTrains.from_lists([[[1 * MS]]]),
+            "late": es.SpikeTrains.from_lists([[[sent]]]),
+        }
+        return es.solve(net, inputs, 9 * MS)
+
+    for weight in np.linspace(8.0, 14.0, 12):
+        crossing = solved(weight, 8 * MS, 0.0, loop).spikes["n"].times[0]
+        for ulps in (1, 2):
+            arrival = crossing - ulps * np.spacing(crossing)
+            delays = rng.uniform(0.2, 0.9, 99) * MS
+            delay = next(
+                d
+                for d in delays.tolist()
+                if Fraction(arrival - d) + Fraction(d) > Fraction(arrival) and arrival - d + d == arrival
+            )
+            solution = solved(weight, arrival - delay, delay, loop)
+            assert solution.spikes["n"].times.tolist() == [pytest.approx(crossing, rel=1e-14, abs=0.0)]
+            states, (queued,) = solution.final_state.layers["n",], (c.queued["n",] for c in solution.chunks)
+            since = states.time[0] - arrival
+            expected = np.array([current[0], weight, current[2]]) * np.exp(
+                -(states.time[0] - 1 * MS) / tau_syn
+            )
+            expected += (late + loop) * np.exp(-since / tau_syn)
+            np.testing.assert_allclose(states.i[0], expected, rtol=32 * 2.0**-52)
+            interrupted += queued.low[0] > 0.0
+    assert interrupted >= 3

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import itertools
+from math import fsum
 
 import numpy as np
 import pytest
@@ -159,7 +160,7 @@ def test_a_block_is_taken_back_as_its_neurons_are(plain):
 LAYOUTS = {"alone": False, "a row": True, "a part of a row": True}
 
 
-def two(layout, late, weight, *, cyclic=True, jump=False):
+def two(layout, late, weight, *, loop=1 * MS, jump=False, delay=0.0):
     """Two neurons that one input lifts to their threshold, and what comes over another at a time given."""
     net = es.Network()
     net.add_input("in", 1)
@@ -169,22 +170,31 @@ def two(layout, late, weight, *, cyclic=True, jump=False):
     if layout == "a part of a row":
         first, later = (sp.csr_array(there * [[1.0], [0.0]]) for there in (first, later))
     net.connect("in", "n", first)
-    net.connect("late", "n", later)
+    net.connect("late", "n", later, delay=delay)
     if jump:
-        net.connect("late", "n", [[-0.2], [0.0]], synapse="delta", name="jump")
-    if cyclic:
-        net.connect("n", "n", np.zeros((2, 2)), delay=1 * MS)
-    times = {"in": [1 * MS], "late": [late]}
+        net.connect("late", "n", [[-0.2], [0.0]], synapse="delta", name="jump", delay=delay)
+    if loop is not None:
+        net.connect("n", "n", np.zeros((2, 2)), delay=loop)
+    times = {"in": [1 * MS], "late": [late - delay]}
     inputs = {name: es.SpikeTrains.from_lists([[spikes]]) for name, spikes in times.items()}
     return es.solve(net, inputs, late + 0.2 * MS)
 
 
-@pytest.mark.parametrize("cyclic", [False, True])
+def summand(time):
+    """What a float64 and the rest of a time add up to that is rounded down to it."""
+    delays = np.random.default_rng(0).uniform(0.2 * MS, 0.9 * MS, 200).tolist()
+    return next(d for d in delays if time - d + d == time and fsum((time - d, d, -time)) > 0.0)
+
+
+@pytest.mark.parametrize("loop", [None, 1 * MS, 0.0])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout, cyclic):
-    """Before it where V is there by itself, after it where it gets there by that, within a rounding of time."""
+def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout, loop):
+    """Before it where V is there by itself, after it where it gets there by that, within a rounding of time.
+
+    So it is where the exact time of the arrival is above the float64 of both, and what the spike sends arrives at once.
+    """
     tau_mem, tau_syn = 20 * MS, 5 * MS
-    at = two(layout, 8 * MS, 0.0, cyclic=cyclic).spikes["n"].times[0]
+    at = two(layout, 8 * MS, 0.0, loop=loop).spikes["n"].times[0]
     compare = Comparison()
     for late, weight, jump, n_before in (
         (at, -3.0, False, 1),
@@ -192,8 +202,9 @@ def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout,
         (at, -3.0, True, 1),
         (at - 64 * np.spacing(at), 1e4, False, 2),
     ):
-        solution = two(layout, late, weight, cyclic=cyclic, jump=jump)
-        if cyclic:
+        delay = summand(late) if loop == 0.0 else 0.0
+        solution = two(layout, late, weight, loop=loop, jump=jump, delay=delay)
+        if loop is not None:
             assert solution.layer("n").efferents.dense.tolist() == [LAYOUTS[layout]]
         spikes = solution.spikes["n"]
         assert (spikes.times[0], spikes.neurons[0]) == (late, 0)
