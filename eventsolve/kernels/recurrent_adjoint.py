@@ -200,7 +200,7 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
         How many deliveries come before each of the sample's own spikes, releases and voltage samples.
     n_deliveries : int
     """
-    spikes, own, start, _, _ = run
+    spikes, own, start, after, _ = run
     own_of, edges, longest, dense = passage
     left, right, ahead = slopes
     tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
@@ -223,16 +223,8 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
     received, all_received = np.zeros(n, np.int64), np.zeros(n_blocks, np.int64)
     block_of = np.empty(n, np.int64)
     for block in range(n_blocks):
-        a, b = blocks[block], blocks[block + 1]
-        block_of[a:b] = block
-        if dense[block]:
-            latest = t[a:b].max()
-            for m in range(a, b):
-                i[m] *= decay((latest - t[m]) / tau_syn[m])
-                t[m] = latest
-    clock = np.zeros(n_blocks)
-    for block in range(n_blocks):
-        clock[block] = t[blocks[block]] if blocks[block + 1] > blocks[block] else 0.0
+        block_of[blocks[block] : blocks[block + 1]] = block
+    clock = np.full(n_blocks, max(after, 0.0))
     moving = Moving(start.u[sample], i, t, held_u, clock, block_of, dense)
     given_rank, rank = np.empty(last_spike - first_spike, np.int64), 0
     for g in range(first_spike, last_spike):
@@ -240,12 +232,12 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
         rank += own_of[g] < 0
     n_given = rank
     k, r, q, place = low, 0, 0, 0
-    for piece in range(edges.size):
-        last_piece = piece == edges.size - 1  # nothing is delivered any more
-        begin, end = (edges[piece], edges[piece]) if last_piece else (edges[piece], edges[piece + 1])
+    for piece in range(edges.size - 1):
+        last_piece = piece == edges.size - 2
+        begin, end = edges[piece], edges[piece + 1]
         coming = deliveries_of(spikes, first_spike, last_spike, source_bundles, delays, longest, begin, end)
         times, lows, causes, bundles = coming.times, coming.low, coming.spikes, coming.bundles
-        for d in range(times.size + last_piece):
+        for d in range(times.size + last_piece):  # once more where nothing is delivered any more
             if stop[0] != 0:
                 return places, place
             now, now_low, cause, bundle, key = math.inf, 0.0, -1, -1, -1
@@ -516,7 +508,7 @@ def back(neurons, efferents, run, passage, cotangents, nodes, slopes, judged, su
     for spike in range(own.offsets[sample], own.offsets[sample + 1]):
         m = own.neurons[spike]
         free_at, free_low = later(own.times[spike], own.low[spike], t_ref[m])
-        held[m] = t_ref[m] > 0.0 and is_after(free_at, free_low, t_end, 0.0)
+        held[m] = is_after(free_at, free_low, t_end, 0.0)
     if boundary.shape[0] > 0:
         for m in range(n):
             p_i[m] = boundary[sample, 1, m]
@@ -529,12 +521,11 @@ def back(neurons, efferents, run, passage, cotangents, nodes, slopes, judged, su
     grazing = -1
     node = nodes.times.size - 1
     place = nodes.n_deliveries
-    for piece in range(edges.size - 2, -2, -1):
-        begin = edges[0] if piece < 0 else edges[piece]
-        end = edges[0] if piece < 0 else edges[piece + 1]
+    for piece in range(edges.size - 2, -1, -1):
+        begin, end = edges[piece], edges[piece + 1]
         coming = deliveries_of(spikes, first_spike, last_spike, source_bundles, delays, longest, begin, end)
         times, causes, bundles = coming.times, coming.spikes, coming.bundles
-        for d in range(times.size - 1, -1 if piece >= 0 else -2, -1):
+        for d in range(times.size - 1, -2 if piece == 0 else -1, -1):
             if stop[0] != 0:
                 return grazing
             place -= 1
@@ -595,7 +586,7 @@ def back(neurons, efferents, run, passage, cotangents, nodes, slopes, judged, su
                 anchor_p[m], anchor_t[m] = p_v[m], here
                 alive[block] |= p_v[m] != 0.0 or p_i[m] != 0.0 or lifted[m]
             if d < 0:
-                break
+                break  # nothing is delivered before
             now, cause, bundle = times[d], causes[d], bundles[d]
             block = bundle_block[bundle]
             if not alive[block]:
@@ -719,9 +710,9 @@ def mirror(neurons, efferents, run, own_of, cotangents, judged, wanted, per_samp
     grazing = -1
     for sample in range(own.offsets.size - 1):
         if stop[0] != 0:
-            break
-        first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
-        edges = edges_of(spikes, first_spike, last_spike, efferents.offsets, after, t_end)
+            break  # as every further sample would
+        begin, end = spikes.offsets[sample], spikes.offsets[sample + 1]
+        edges = edges_of(spikes, begin, end, efferents.offsets, after, t_end)
         passage = Passage(own_of, edges, longest, dense)
         releases = releases_of(neurons, start, own, sample, t_end)
         first_read, last_read = sampled.offsets[sample], sampled.offsets[sample + 1]

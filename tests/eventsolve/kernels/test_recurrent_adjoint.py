@@ -13,6 +13,7 @@ from mpmath.ctx_mp import MPContext
 from networks import EPS
 
 import eventsolve as es
+from eventsolve import adjoint
 from eventsolve.kernels import deliveries, recurrent_adjoint
 from eventsolve.kernels.recurrent_adjoint import Adjoint
 from eventsolve.kernels.tables import AT_START
@@ -180,10 +181,10 @@ def two(layout, late, weight, *, loop=1 * MS, jump=False, delay=0.0):
     return es.solve(net, inputs, late + 0.2 * MS)
 
 
-def summand(time):
-    """What a float64 and the rest of a time add up to that is rounded down to it."""
+def summand(time, side=1.0):
+    """What a float64 has to be added to for a sum that is rounded to a time, and above it, or below it."""
     delays = np.random.default_rng(0).uniform(0.2 * MS, 0.9 * MS, 200).tolist()
-    return next(d for d in delays if time - d + d == time and fsum((time - d, d, -time)) > 0.0)
+    return next(d for d in delays if time - d + d == time and side * fsum((time - d, d, -time)) > 0.0)
 
 
 @pytest.mark.parametrize("loop", [None, 1 * MS, 0.0])
@@ -223,6 +224,76 @@ def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout,
         compare.close(early[0, 0], -lifted / slope, 64 * EPS * lifted / slope, weight)
         assert abs(found[0, 0]) <= 128 * np.spacing(at)  # V is moved by what has arrived a rounding ago
     compare.demand(1.0)
+
+
+def one(times, weights, t_end, *, delay=0.0, synapse="delta", **neuron):
+    """A neuron with a synapse to itself that carries nothing, and the inputs that it hears."""
+    net = es.Network()
+    net.add_input("in", len(times))
+    net.add_population("n", 1, es.LIF(20 * MS, 5 * MS, **neuron))
+    net.connect("in", "n", [weights], delay=delay, synapse=synapse)
+    net.connect("n", "n", [[0.0]], delay=1 * MS)
+    return es.solve(net, {"in": es.SpikeTrains.from_lists([[[t] for t in times]])}, t_end)
+
+
+def read_at_the_end(solution):
+    loss = es.losses.SampledVoltage("n", [solution.t_end], lambda v: (v.sum((1, 2)), np.ones_like(v)))
+    return es.value_and_grad(solution, loss)
+
+
+@pytest.mark.parametrize("slope", [1.0, -1.0, 0.5])
+def test_what_a_loss_has_of_one_neuron_reaches_what_arrived_before(slope):
+    """Whatever the size of it, of V or of I at the end or of V before, where there is nothing else."""
+    since, late = 7 * MS, 6 * MS
+    by_current = [float(response(h, 20 * MS, 5 * MS)) for h in (since, late - 1 * MS)]
+    by_voltage = [np.exp(-h / (20 * MS)) for h in (since, late - 1 * MS)]
+    read = es.losses.SampledVoltage("n", [late], lambda v: (slope * v.sum((1, 2)), np.full_like(v, slope)))
+    for synapse, expected in (
+        ("exponential", (by_current[0], np.exp(-since / (5 * MS)), by_current[1])),
+        ("delta", (by_voltage[0], 0.0, by_voltage[1])),
+    ):
+        solution = one([1 * MS], [0.3], 8 * MS, synapse=synapse)
+        found = []
+        for component in range(2):
+            final = np.zeros((1, 3, 1))
+            final[0, component, 0] = slope
+            cut = adjoint.CutAdjoint({("n",): final}, {})
+            _, ((contribution,),), _ = adjoint.back(
+                solution, Evaluation(np.empty(0)), ("weight",), False, None, cut
+            )
+            found.append(contribution[0][0, 0])
+        found.append(es.value_and_grad(solution, read, wrt=("weight",))[1].weight["in", "n"][0, 0])
+        np.testing.assert_allclose(found, slope * np.array(expected), rtol=16 * EPS)
+
+
+def test_the_very_first_delivery_makes_a_neuron_spike_as_any_other_does():
+    """V is V less the height of the threshold then, so that when it arrived counts by what it has added beyond that."""
+    start, weight, at, t_end, tau = 0.2, 1.3, 2 * MS, 9 * MS, 20 * MS
+    solution = one([at], [weight], t_end, reset="subtract", v_initial=start, v_reset=-0.1)
+    value, grads = read_at_the_end(solution)
+    assert solution.spikes["n"].times.tolist() == [at]
+    kept, added = np.exp(-(t_end - at) / tau), weight - 1.1
+    assert value == pytest.approx((start * np.exp(-at / tau) + added) * kept, rel=16 * EPS)
+    after = start * np.exp(-at / tau) + added
+    np.testing.assert_allclose(grads.spike_times["in"], [added * kept / tau], rtol=32 * EPS)
+    np.testing.assert_allclose(grads.spike_times["n"], [after * kept / tau], rtol=32 * EPS)
+
+
+def test_a_jump_within_a_rounding_of_a_crossing_moves_v_from_where_that_has_reset_it():
+    """Without a refractory period it is never ignored: not where its exact time is before the float64 of the spike."""
+    tau, leak, weight, lift, later, t_end = 20 * MS, 1.5, 0.3, 0.6, 30 * MS, 34 * MS
+    crossing = one([0.0], [0.0], t_end, v_leak=leak).spikes["n"].times[0]
+    assert crossing == pytest.approx(tau * np.log(leak / (leak - 1.0)), rel=1e-14)
+    delay = summand(crossing, -1.0)
+    solution = one(
+        [crossing - delay, later - delay], [weight, lift], t_end, delay=delay, v_leak=leak, reset="subtract"
+    )
+    times = solution.spikes["n"].times
+    assert times.tolist() == [crossing, later]
+    grads = read_at_the_end(solution)[1]
+    before = (weight - leak) * np.exp(-(later - crossing) / tau)  # V less v_leak
+    expected = (before + lift - 1.0) * np.exp(-(t_end - later) / tau) / tau
+    assert grads.spike_times["n"][1] == pytest.approx(expected, rel=64 * EPS)
 
 
 def test_v_that_is_read_at_the_start_is_the_initial_one():
