@@ -148,7 +148,8 @@ class Stage:
     where : str
         Population or projection; empty for the loss.
     error : float
-        Spikes: missed plus extra ones. Else: relative error norm over all samples.
+        Spikes: missed plus extra ones. Else: relative error norm over all samples; 0 if nothing is off but by
+        roundings of terms that cancel (:mod:`eventsolve.compare.cancelling`).
     error_where_spikes_match : float
         The same over samples whose spikes match; 0 if there is none.
     tolerance : float

@@ -13,6 +13,7 @@ import numpy as np
 
 from eventsolve.checks import printable, seconds
 from eventsolve.compare.agreement import Split, agreement, split
+from eventsolve.compare.cancelling import roundings_of
 from eventsolve.compare.comparison import (
     Comparison,
     GradientComparison,
@@ -70,7 +71,8 @@ def compare(
         Relative error beyond which loss, dL/dt and dL/dw count as parted. By default the relative error of
         spike times that the time step allows: greatest depth times time step over the median exact spike time
         of the deepest population; in continuous time, or without spikes there, the square root of the
-        rounding error, 1.5e-8.
+        rounding error, 1.5e-8. Where terms of dL/dt or dL/ddelay cancel to 0, roundings of these terms are
+        no error.
     depth : mapping of str to int, optional
         Projections on the longest way from an input to each population; by default as the weights say.
 
@@ -81,8 +83,9 @@ def compare(
         projections that the exact one has not, or the window is missing or negative.
     """
     not_given = _not_given(exact, model)
+    network = next((r.network for r in (exact, model) if isinstance(r.network, Network)), None)
+    roundings = {} if network is None else roundings_of(network, exact.weight)
     if depth is None:
-        network = next((r.network for r in (exact, model) if isinstance(r.network, Network)), None)
         depth = (
             depths(exact.trains, exact.weight)
             if network is None
@@ -123,29 +126,32 @@ def compare(
     for name in sorted(depth, key=lambda name: -depth[name]):
         if name in spikes and name in exact.spike_times and name in model.spike_times and name not in partial:
             times[name] = found = _compare_times(exact, model, spikes[name], differing)
-            margin = margin_of(found.exact, limit, 0.0)
+            rounding = roundings.get(("spike_times", name), 0.0)
+            margin = max(margin_of(found.exact, limit, 0.0), rounding)
             match = spikes[name]
             worst = spike_time_divergence(
                 name, match.exact, found.exact, found.model, margin, of=match.exact_index, always=True
             )
-            stages.append(_stage("dL/dt", name, found.agreement, limit, worst))
+            stages.append(_stage("dL/dt", name, found.agreement, limit, worst, rounding))
         for quantity in (*SYNAPTIC, *NEURONAL):
             mine, others = (record.gradients.get(quantity, {}) for record in (exact, model))
             for key in mine:
                 if key in others and (key if isinstance(key, str) else key[1]) == name:
                     one = _compare_gradients(quantity, key, exact, model, differing)
                     gradients.setdefault(quantity, {})[key] = one
+                    rounding = roundings.get((quantity, key), 0.0)
                     off = _furthest(
                         quantity,
                         key,
                         one.exact,
                         one.model,
                         limit,
+                        rounding,
                         per_sample=per_sample,
                         synapses=one.synapses,
                     )
                     kind = NAMES.get(quantity, f"dL/d{quantity}")
-                    stages.append(_stage(kind, label_of(key), one.samples, limit, off))
+                    stages.append(_stage(kind, label_of(key), one.samples, limit, off, rounding))
     return Comparison(
         exact,
         model,
@@ -168,9 +174,14 @@ def _without_own_reset(exact: Record, model: Record, depth: Mapping[str, int]) -
     return [name for name in model.spike_times if name in exact.spike_times and depth[name]]
 
 
-def _stage(kind: str, where: str, found: Split, limit: float, worst: Divergence | None) -> Stage:
-    errors = found.everything.relative_error, found.matching.relative_error
-    return Stage(kind, where, *errors, limit, None if errors[0] <= limit else worst)
+def _stage(
+    kind: str, where: str, found: Split, limit: float, worst: Divergence | None, rounding: float = 0.0
+) -> Stage:
+    one, other = (
+        0.0 if of.largest_error <= rounding else of.relative_error
+        for of in (found.everything, found.matching)
+    )
+    return Stage(kind, where, one, other, limit, None if one <= limit else worst)
 
 
 def _spike_stages(spikes: Mapping[str, SpikeMatch], depth: Mapping[str, int]) -> list[Stage]:
@@ -194,13 +205,14 @@ def _furthest(
     exact: Reals,
     model: Reals,
     limit: float,
+    rounding: float = 0.0,
     *,
     per_sample: bool,
     synapses: Synapses | None = None,
 ) -> Divergence | None:
     """Return the number that is furthest off; if not ``per_sample``, of the single row of a batch."""
     e, m = (exact, model) if per_sample else (exact[0], model[0])
-    margin = margin_of(e, limit, 0.0)
+    margin = max(margin_of(e, limit, 0.0), rounding)
     return number_divergence(
         quantity, place, e, m, margin, per_sample=per_sample, synapses=synapses, always=True
     )

@@ -2,7 +2,8 @@
 
 Tolerances are explicit. Spike times may be off by ``atol`` seconds. A number of a gradient may be off by
 ``atol + rtol * max |expected|`` over all numbers of its quantity and place: an entry that nearly cancels carries the
-error of the entries that it is the sum of, so that a tolerance relative to itself would mean nothing.
+error of the entries that it is the sum of, so that a tolerance relative to itself would mean nothing. Where terms of
+dL/dt or dL/ddelay cancel, roundings of these terms are allowed, too (:mod:`eventsolve.compare.cancelling`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from eventsolve.checks import (
     seconds,
     shown,
 )
+from eventsolve.compare.cancelling import roundings_of
 from eventsolve.compare.divergence import (
     Divergence,
     first_spike_divergence,
@@ -140,9 +142,13 @@ def assert_gradients_match(
     for quantity, places in got.items():
         _check_names(f"{quantity} of actual", places, wanted[quantity])
     agreed: list[str] = []
+    roundings = {} if problem is None else roundings_of(problem.network, wanted.get("weight", {}))
     for quantity, place in _backward(problem, got):
+        rounding = roundings.get((quantity, place), 0.0)
         trains = problem.solution.spikes[place] if problem is not None and quantity == "spike_times" else None
-        compared = _compared(terms, quantity, place, wanted[quantity][place], got[quantity][place], trains)
+        compared = _compared(
+            terms, quantity, place, wanted[quantity][place], got[quantity][place], trains, rounding
+        )
         if not isinstance(compared, Divergence):
             agreed.append(f"{quantity} of {place!r}")
             continue
@@ -266,13 +272,15 @@ def _stages(
             yield "loss", _compared(terms, "loss", "", value, results["loss"], None)
         for quantity, places in gradients.items():
             _check_names(f"{quantity} of the implementation", places, getattr(exact, quantity))
+        roundings = roundings_of(problem.network, exact.weight)
         for quantity, place in _backward(problem, gradients):
             trains, got = None, gradients[quantity][place]
             if quantity == "spike_times":
                 trains = problem.solution.spikes[place]
                 got = _in_order(place, got, spikes.get(place, trains), trains, spikes_atol)
             wanted = getattr(exact, quantity)[place]
-            yield f"{quantity} of {place!r}", _compared(terms, quantity, place, wanted, got, trains)
+            rounding = roundings.get((quantity, place), 0.0)
+            yield f"{quantity} of {place!r}", _compared(terms, quantity, place, wanted, got, trains, rounding)
 
 
 # -- one comparison ------------------------------------------------------------------------------------------------
@@ -338,7 +346,13 @@ def _compared_spikes(
 
 
 def _compared(
-    terms: _Terms, quantity: str, place: Any, expected: Any, got: Any, trains: SpikeTrains | None
+    terms: _Terms,
+    quantity: str,
+    place: Any,
+    expected: Any,
+    got: Any,
+    trains: SpikeTrains | None,
+    rounding: float = 0.0,
 ) -> float | Divergence:
     """Return the largest error of one array, or where it is off."""
     name = _named(quantity, place)
@@ -350,7 +364,7 @@ def _compared(
             f"{name} must have shape {wanted.shape}; got {actual.shape}"
             + (", a transposition: weights are (n_post, n_pre)" if turned else "")
         )
-    margin = margin_of(wanted, terms.rtol, terms.atol)
+    margin = max(margin_of(wanted, terms.rtol, terms.atol), rounding)
     if trains is not None:
         first = spike_time_divergence(place, trains, wanted, actual, margin)
     else:

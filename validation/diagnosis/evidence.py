@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -11,6 +12,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.compare import agreement
+from eventsolve.compare.cancelling import ROUNDINGS, roundings_of
 from eventsolve.io import records
 from eventsolve.typing import Integers, Key, Reals
 from validation.grid.flaws import Flaws
@@ -22,6 +24,8 @@ FAR = 50
 """Steps beyond which a spike no longer counts as the same spike, moved."""
 LAST_STEP = 2**60
 """The difference of two steps is a whole number of 64 bits."""
+CANCELLED = 2.0**-20
+"""The part of their terms that numbers are taken for at least: 64 roundings of the terms are a part of it of 1.5e-8."""
 ON_GRID = 1e-3
 """How far a time may lie from a point of the grid to count as on it, as a part of a step."""
 
@@ -39,7 +43,8 @@ class Answer:
     samples : mapping of Place to ndarray of float64, (n_samples, ...)
         The numbers of each sample; without dL/dt, which belongs to spikes.
     scale : mapping of Place to float
-        The norm of the sum of the samples' absolute values, by which roundings are measured.
+        The norm of the sum of the samples' absolute values, by which roundings are measured; of numbers whose terms
+        cancel as :func:`eventsolve.compare.cancelling.roundings_of` tells, :data:`CANCELLED` of the terms at least.
     """
 
     spikes: Mapping[str, Integers]
@@ -183,24 +188,27 @@ def answer_of(computed: records.Record, evidence: Evidence) -> Answer:
     numbers: dict[Place, Reals] = {}
     samples: dict[Place, Reals] = {}
     scale: dict[Place, float] = {}
+    share = n if record.reduction == "mean" else 1
+    network = computed.network
+    rounding = roundings_of(network, computed.weight) if isinstance(network, es.Network) else {}
     for quantity, place in evidence.numbers:
+        terms = CANCELLED / ROUNDINGS * rounding.get((quantity, place), 0.0)  # of a sample's own loss
         if quantity == "spike_times":
             found = computed.spike_times.get(place)  # type: ignore[arg-type]
             if found is not None:
                 values = found[by_neuron(computed.trains[place])]  # type: ignore[index]
-                values = values / n if record.reduction == "mean" else values
-                numbers[quantity, place] = values
-                scale[quantity, place] = float(np.linalg.norm(values))
+                numbers[quantity, place] = values = values / share
+                least = terms * math.sqrt(values.size) / share
+                scale[quantity, place] = max(float(np.linalg.norm(values)), least)
             continue
         rows = _rows(computed, quantity, place)
         if rows is None:
             continue
         samples[quantity, place] = rows
         numbers[quantity, place] = reduced(rows, record.reduction)
-        share = n if record.reduction == "mean" else 1
-        scale[quantity, place] = float(
-            np.linalg.norm(np.abs(rows) if record.reduction == "none" else np.abs(rows).sum(axis=0) / share)
-        )
+        sizes = np.abs(rows) if record.reduction == "none" else np.abs(rows).sum(axis=0) / share
+        least = terms * math.sqrt(sizes.size) * (n if record.reduction == "sum" else 1)
+        scale[quantity, place] = max(float(np.linalg.norm(sizes)), least)
     return Answer(spikes, numbers, samples, scale)
 
 

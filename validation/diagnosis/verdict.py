@@ -22,6 +22,7 @@ from validation.diagnosis.evidence import (
     Place,
     answer_of,
     evidence_of,
+    misfit,
     misfits,
     mismatch,
     on_grid,
@@ -570,11 +571,17 @@ def _off_by(evidence: Evidence, answer: Answer, place: Place, by: float, verb: s
     """Say by how much recorded numbers are off from an answer's; where that is no number, why."""
     off = not_finite(evidence.numbers[place])
     if not off:
-        beside = "without anything beside it"
-        if place in answer.numbers:
-            beside = "off beyond all bounds" if answer.scale[place] > 0 else "not 0, which it has to be"
+        beside = "off beyond all bounds" if place in answer.numbers else "without anything beside it"
         off = f"off by {100 * by:.3g} %{of}" if math.isfinite(by) else beside
+        if place in answer.numbers and _is_0(answer, place):
+            off = "not 0, which it has to be"
     return f"{label(place)} {verb}{off}"
+
+
+def _is_0(answer: Answer, place: Place) -> bool:
+    """Say whether an answer's numbers are 0, or roundings of terms that cancel."""
+    numbers = answer.numbers[place]
+    return misfit(np.zeros_like(numbers), numbers, answer.scale[place]) <= ROUNDING
 
 
 def _beside_step(evidence: Evidence, truth: Answer, best: backward.Fit) -> str:

@@ -258,7 +258,7 @@ class Convention:
 
 def _comparable(evidence: Evidence, answer: Answer, place: Place) -> bool:
     """Say whether an answer has numbers other than 0 at a place, and the record finite ones of the same shape."""
-    if place not in answer.numbers or answer.scale[place] == 0:
+    if place not in answer.numbers or not answer.samples.get(place, answer.numbers[place]).any():
         return False
     got = evidence.numbers[place]
     return got.shape == answer.numbers[place].shape and bool(np.isfinite(got).all())
