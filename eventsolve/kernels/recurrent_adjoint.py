@@ -222,9 +222,14 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
     approach = np.zeros(n)  # V' before the last arrival that moved V
     received, all_received = np.zeros(n, np.int64), np.zeros(n_blocks, np.int64)
     block_of = np.empty(n, np.int64)
-    for block in range(n_blocks):
-        block_of[blocks[block] : blocks[block + 1]] = block
     clock = np.full(n_blocks, max(after, 0.0))
+    for block in range(n_blocks):
+        a, b = blocks[block], blocks[block + 1]
+        block_of[a:b] = block
+        if dense[block]:  # of a stream that goes on, its neurons are where they last had an event
+            for m in range(a, b):
+                i[m] *= decay((clock[block] - t[m]) / tau_syn[m])
+                t[m] = clock[block]
     moving = Moving(start.u[sample], i, t, held_u, clock, block_of, dense)
     given_rank, rank = np.empty(last_spike - first_spike, np.int64), 0
     for g in range(first_spike, last_spike):

@@ -14,6 +14,7 @@ from networks import EPS
 
 import eventsolve as es
 from eventsolve import adjoint
+from eventsolve.dynamics import flow_derivative
 from eventsolve.kernels import deliveries, recurrent_adjoint
 from eventsolve.kernels.recurrent_adjoint import Adjoint
 from eventsolve.kernels.tables import AT_START
@@ -419,25 +420,30 @@ def test_a_dense_cycle_goes_back_as_its_neurons_do_alone(seed):
                 np.testing.assert_allclose(getattr(other, name)[key], values, rtol=0.0, atol=1e-11 * size)
 
 
+def right_behind_a_spike(seed, tau_mem):
+    """What is left of a cycle behind its first spike, whose neuron is ahead of its block."""
+    whole, trains = cycle(seed, tau_mem)
+    cut = float(whole.spikes["a"].times[0])
+    parts = []
+    for late in (False, True):
+        of = (trains.times > cut) == late
+        parts.append(
+            es.SpikeTrains.from_arrays(
+                *(column[of] for column in (trains.times, trains.neurons, trains.samples)),
+                n_neurons=trains.n_neurons,
+                n_samples=trains.n_samples,
+            )
+        )
+    state = es.solve(whole.network, {"in": parts[0]}, cut).final_state
+    return es.solve(whole.network, {"in": parts[1]}, whole.t_end, initial=state)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_so_does_one_that_goes_on_right_behind_a_spike(seed):
-    """Whose neuron is ahead of its block, the others of which decay to its time first."""
+    """Its states are those of one time before it is gone back."""
     found, cotangents = [], None
     for tau_mem in (np.full(5, 20 * MS), 20 * MS * (1.0 + EPS * (np.arange(5) % 2))):
-        whole, trains = cycle(seed, tau_mem)
-        cut = float(whole.spikes["a"].times[0])
-        parts = []
-        for late in (False, True):
-            of = (trains.times > cut) == late
-            parts.append(
-                es.SpikeTrains.from_arrays(
-                    *(column[of] for column in (trains.times, trains.neurons, trains.samples)),
-                    n_neurons=trains.n_neurons,
-                    n_samples=trains.n_samples,
-                )
-            )
-        state = es.solve(whole.network, {"in": parts[0]}, cut).final_state
-        rest = es.solve(whole.network, {"in": parts[1]}, whole.t_end, initial=state)
+        rest = right_behind_a_spike(seed, tau_mem)
         if cotangents is None:
             run, _ = rest.run_of(rest.layer("a"), rest._chunks[0])
             assert np.ptp(run.start.time[:, :5], axis=1).max() > 0.1 * MS
@@ -449,3 +455,15 @@ def test_so_does_one_that_goes_on_right_behind_a_spike(seed):
         for key, values in getattr(dense, name).items():
             size = np.abs(values).max(initial=0.0)
             np.testing.assert_allclose(getattr(alone, name)[key], values, rtol=0.0, atol=1e-11 * size)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_perturbations_of_a_dense_cycle_begin_where_it_goes_on(seed):
+    """Its neurons are as of their last events, from which they decay before anything else arrives."""
+    rest = right_behind_a_spike(seed, np.full(5, 20 * MS))
+    run, _ = rest.run_of(rest.layer("a"), rest._chunks[0])
+    assert np.ptp(run.start.time[:, :5], axis=1).max() > 0.1 * MS
+    for sample in range(2):
+        found, expected = (flow_derivative(of, sample=sample) for of in (rest, rest.from_start()))
+        size = np.abs(expected.vectors).max()
+        np.testing.assert_allclose(found.vectors, expected.vectors, rtol=0.0, atol=1e-11 * size)
