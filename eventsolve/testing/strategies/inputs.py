@@ -9,7 +9,7 @@ from eventsolve.checks import instance, seconds
 from eventsolve.network import Network
 from eventsolve.spiketrains import SpikeTrains
 from eventsolve.testing.strategies.kernels import once_compiled
-from eventsolve.testing.strategies.ranges import Draw, Range, check_range
+from eventsolve.testing.strategies.options import Draw, Range, check_choices, check_range
 
 _GRID = 1e-4
 
@@ -45,6 +45,7 @@ def inputs(
     instance("network", network, Network)
     check_range("samples", samples, 0)
     check_range("spikes", spikes, 0)
+    check_choices(together=together)
     sizes = {p.name: p.size for p in network.populations.values() if p.neuron is None}
     until = seconds("until", until)
     require_room("until", until, until, spikes, sum(sizes.values()))

@@ -13,7 +13,7 @@ from eventsolve.checks import instance, shown
 from eventsolve.losses import Loss
 from eventsolve.network import Network
 from eventsolve.testing.strategies.kernels import once_compiled
-from eventsolve.testing.strategies.ranges import Draw, Range
+from eventsolve.testing.strategies.options import Draw, Range, check_names
 
 LOSSES = (
     "TTFSCrossEntropy",
@@ -80,8 +80,6 @@ def on_spikes(kind: str) -> bool:
 
 def check_kinds(kinds: Sequence[str]) -> None:
     """Raise a ValueError unless there are kinds, all in :data:`LOSSES`."""
-    for kind in kinds:
-        if kind not in LOSSES:
-            raise ValueError(f"kinds must be among {', '.join(LOSSES)}; got {shown(kind)}")
+    check_names("kinds", kinds, LOSSES)
     if not kinds:
         raise ValueError(f"kinds must name at least one of {', '.join(LOSSES)}; got none")

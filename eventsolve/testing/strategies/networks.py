@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from eventsolve.checks import shown
+from eventsolve.checks import real_array, shown
 from eventsolve.network import LI, LIF, Network
 from eventsolve.testing.strategies.kernels import once_compiled
-from eventsolve.testing.strategies.ranges import Draw, Range, check_range
+from eventsolve.testing.strategies.options import Draw, Range, check_choices, check_names, check_range
 
 RATIOS = (4.0, 2.0, 1.0, 0.5, 3.7, 1.0 + 1e-9, 20.0)
 """tau_mem / tau_syn: usual ones, equal ones and nearly equal ones, far ones."""
@@ -71,13 +71,13 @@ def networks(
     """
     check_range("layers", layers, 1)
     check_range("size", size, 1)
-    if not len(ratios) or not all(np.isfinite(r) and r > 0 for r in ratios):
+    numbers = real_array("ratios", ratios, "some finite numbers > 0")
+    if numbers.ndim != 1 or not numbers.size or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise ValueError(f"ratios must be some finite numbers > 0; got {shown(ratios)}")
-    for name in vary:
-        if name not in VARY:
-            raise ValueError(f"vary must be among {', '.join(VARY)}; got {shown(name)}")
+    check_names("vary", vary, VARY)
+    check_choices(recurrent=recurrent, skip=skip, delays=delays, readout=readout)
     return once_compiled(
-        _networks(layers, size, recurrent, skip, delays, tuple(ratios), tuple(vary), readout)
+        _networks(layers, size, recurrent, skip, delays, tuple(numbers.tolist()), tuple(vary), readout)
     )
 
 

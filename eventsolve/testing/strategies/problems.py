@@ -21,7 +21,7 @@ from eventsolve.testing.strategies.inputs import inputs, require_room
 from eventsolve.testing.strategies.kernels import once_compiled
 from eventsolve.testing.strategies.losses import LOSSES, check_kinds, losses, on_spikes
 from eventsolve.testing.strategies.networks import RATIOS, VARY, networks
-from eventsolve.testing.strategies.ranges import Draw, Range, check_range, is_pair
+from eventsolve.testing.strategies.options import Draw, Range, check_choices, check_range, is_pair
 
 INPUT = 0.4
 """The part of a trial in which there is input."""
@@ -101,6 +101,7 @@ def problems(
     }
     check_range("samples", samples, 1)
     check_range("input_spikes", input_spikes, 0)
+    check_choices(together=together)
     require_room("t_end", t_end, INPUT * t_end, input_spikes, size[1])
     return once_compiled(_problems(drawn, samples, input_spikes, together, rate, tuple(kinds), t_end, bounds))
 
