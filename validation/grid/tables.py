@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
+import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve.network import Network, Population
@@ -29,8 +32,8 @@ from validation.grid.kernels.tables import (
     Synapses,
 )
 from validation.grid.number import as_factor, as_number
-from validation.grid.scheme import Factors, Propagators, factors, slopes
-from validation.grid.steps import in_steps
+from validation.grid.scheme import Factors, Propagators, Slopes, factors, slopes
+from validation.grid.steps import InputRounding, in_steps, to_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,8 @@ class Tables:
         found: dict[str, dict[str, Reals]] = {}
         for name, first in self.populations.items():
             population = self.network.population(name)
-            f, by = self.factors[name], slopes(population, self.time_step, self.propagators)
+            f = self.factors[name]
+            by = _slopes(_kept(population), self.time_step, self.propagators)
             of = sums[:, :, first : first + population.size]
             drive = of[:, DRIVE]
             moved = of[:, DECAY_MEM] - drive * population.parameter("v_leak")
@@ -113,7 +117,47 @@ def transports(network: Network, transport: int, feedback: int) -> dict[Key, int
     }
 
 
-def levels_of(network: Network, time_step: float, transport: Mapping[Key, int]) -> list[list[str]]:
+class _Kept:
+    """An argument of a function whose last results are kept: the same as another one if their keys are equal.
+
+    What it holds lives as long as it, so that a key may have the number that Python gives to a thing.
+    """
+
+    __slots__ = ("key", "of")
+
+    def __init__(self, of: Any, *key: Any) -> None:
+        self.of, self.key = of, key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Kept) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+LAST = 16
+"""How many results are kept of each function: guesses at what is wrong change one part of a network after another."""
+SMALL = 2**16
+"""Most synapses, or input spikes, of which anything is kept."""
+
+
+def _wired(network: Network, transport: Mapping[Key, int]) -> tuple[_Kept, ...]:
+    """Return projections by their synapses and delays, whatever their weights, with the steps of transport."""
+    found = []
+    for key, p in network.projections.items():
+        sparse = sp.issparse(p.weight)
+        pattern = (p.row_offsets.tobytes(), p.sources.tobytes()) if sparse else p.weight.shape
+        found.append(_Kept((p, transport[key]), key, p.synapse, pattern, id(p.delay), transport[key]))
+    return tuple(found)
+
+
+def _is_small(network: Network) -> bool:
+    return sum(p.delay.size for p in network.projections.values()) <= SMALL
+
+
+def levels_of(
+    network: Network, time_step: float, transport: Mapping[Key, int]
+) -> tuple[tuple[str, ...], ...]:
     """Return the populations of neurons in levels such that spikes that arrive in their own step do so at later ones.
 
     Each is a level of its own, or all are one where no spike does.
@@ -123,17 +167,26 @@ def levels_of(network: Network, time_step: float, transport: Mapping[Key, int]) 
     ValueError
         If there is no such order: a cycle takes no time.
     """
-    index = {name: k for k, (name, p) in enumerate(network.populations.items()) if p.neuron is not None}
+    names = tuple(name for name, p in network.populations.items() if p.neuron is not None)
+    found = _levels_of if _is_small(network) else _levels_of.__wrapped__
+    return found(names, _wired(network, transport), time_step)
+
+
+@lru_cache(LAST)
+def _levels_of(
+    names: tuple[str, ...], wired: tuple[_Kept, ...], time_step: float
+) -> tuple[tuple[str, ...], ...]:
+    index = {name: k for k, name in enumerate(names)}
     graph = nx.DiGraph()
     graph.add_nodes_from(index)
-    for key, p in network.projections.items():
-        prompt = p.delay.size > 0 and int(in_steps(p.delay, time_step).min()) + transport[key] == 0
+    for p, transport in (kept.of for kept in wired):
+        prompt = p.delay.size > 0 and int(in_steps(p.delay, time_step).min()) + transport == 0
         if prompt and p.pre in index:
             graph.add_edge(p.pre, p.post)
     if not graph.edges:
-        return [list(index)]
+        return (names,)
     try:
-        return [[name] for name in nx.lexicographical_topological_sort(graph, index.get)]
+        return tuple((name,) for name in nx.lexicographical_topological_sort(graph, index.__getitem__))
     except nx.NetworkXUnfeasible:
         cycle = " -> ".join(name for name, _ in nx.find_cycle(graph))
         raise ValueError(
@@ -149,7 +202,7 @@ def tables_of(
     transport: Mapping[Key, int],
     number: Number,
     packets: Packets,
-    levels: Sequence[Sequence[str]],
+    levels: tuple[tuple[str, ...], ...],
 ) -> Tables:
     """Return the tables of a network.
 
@@ -164,7 +217,7 @@ def tables_of(
     number : Number
     packets : str
         As of :class:`validation.grid.flaws.Flaws`.
-    levels : sequence of sequence of str
+    levels : tuple of tuple of str
         The populations of neurons, those that are computed together in one level, as :func:`levels_of` gives them.
 
     Raises
@@ -172,24 +225,60 @@ def tables_of(
     ValueError
         If the number format cannot hold a weight or a parameter.
     """
-    populations = list(network.populations.values())
+    sizes = tuple((p.name, p.size, p.neuron is None) for p in network.populations.values())
+    wiring_of = _wiring if _is_small(network) else _wiring.__wrapped__
+    wiring = wiring_of(sizes, _wired(network, transport), time_step, packets, levels)
     spiking = [network.population(name) for level in levels for name in level]
+    neurons, of_step, rounded = _neurons(tuple(map(_kept, spiking)), time_step, propagators, number)
+    held = [as_number(f"weight of {key}", p.weights, number) for key, p in network.projections.items()]
+    return Tables(
+        network,
+        neurons,
+        wiring.synapses._replace(weights=np.concatenate([np.empty(0), *held])[wiring.order]),
+        wiring.inputs,
+        wiring.populations,
+        wiring.order,
+        time_step,
+        propagators,
+        of_step,
+        {**rounded, **wiring.rounded},
+    )
+
+
+class _Wiring(NamedTuple):
+    """What of :class:`Tables` is the same whatever weights and neurons are; the synapses have no weights."""
+
+    synapses: Synapses
+    inputs: Mapping[str, int]
+    populations: Mapping[str, int]
+    order: Integers
+    rounded: Mapping[str, tuple[int, float]]
+
+
+@lru_cache(LAST)
+def _wiring(
+    sizes: tuple[tuple[str, int, bool], ...],
+    wired: tuple[_Kept, ...],
+    time_step: float,
+    packets: Packets,
+    levels: tuple[tuple[str, ...], ...],
+) -> _Wiring:
+    """Return where synapses are, of populations with their names, sizes, and whether they are inputs."""
+    size_of = {name: size for name, size, _ in sizes}
     inputs, firsts, n_inputs, n = {}, {}, 0, 0
-    for p in populations:
-        if p.neuron is None:
-            inputs[p.name] = n_inputs
-            n_inputs += p.size
-    for p in spiking:
-        firsts[p.name] = n
-        n += p.size
-    bounds = np.cumsum([0, *(sum(network.population(name).size for name in level) for level in levels)])
+    for name, size, is_input in sizes:
+        if is_input:
+            inputs[name] = n_inputs
+            n_inputs += size
+    for name in itertools.chain(*levels):
+        firsts[name] = n
+        n += size_of[name]
+    bounds = np.cumsum([0, *(sum(size_of[name] for name in level) for level in levels)])
     rounded: dict[str, tuple[int, float]] = {}
-    of_step = {p.name: factors(p, time_step, propagators) for p in spiking}
-    neurons = _neurons(spiking, of_step, time_step, number, rounded)
     first_source = inputs | {name: n_inputs + first for name, first in firsts.items()}
-    columns: list[tuple[Integers, Integers, Integers, Reals, Integers, Integers]] = []
-    for index, projection in enumerate(network.projections.values()):
-        size = projection.weights.size
+    columns: list[tuple[Integers, Integers, Integers, Integers, Integers]] = []
+    for index, (projection, transport) in enumerate(kept.of for kept in wired):
+        size = projection.delay.size
         steps = in_steps(projection.delay, time_step)
         _note(rounded, f"delays of {projection.key}", projection.delay, steps, time_step)
         columns.append(
@@ -197,27 +286,26 @@ def tables_of(
                 projection.sources + first_source[projection.pre],
                 np.full(size, index),
                 projection.targets + firsts[projection.post],
-                as_number(f"weight of {projection.key}", projection.weights, number),
-                steps + transport[projection.key],
+                steps + transport,
                 np.full(size, projection.synapse == "delta", dtype=np.int64),
             )
         )
-    nothing: list[Any] = [np.empty(0, np.int64)] * 3 + [np.empty(0)] + [np.empty(0, np.int64)] * 2
-    pre, place, post, weight, steps, delta = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
+    nothing: list[Any] = [np.empty(0, np.int64)] * 5
+    pre, place, post, steps, delta = (np.concatenate(c) for c in zip(nothing, *columns, strict=True))
     order = np.lexsort((post, steps, place, pre))
-    pre, place, post, weight, steps, delta = (c[order] for c in (pre, place, post, weight, steps, delta))
+    pre, place, post, steps, delta = (c[order] for c in (pre, place, post, steps, delta))
     begins = np.ones(pre.size, dtype=bool)
     begins[1:] = post[1:] != post[:-1] + 1
     for column in (pre, place, steps):
         begins[1:] |= column[1:] != column[:-1]
     first = np.flatnonzero(begins)
-    posts = {p.name: k for k, p in enumerate(populations)}
-    of_post = np.array([posts[p.post] for p in network.projections.values()], dtype=np.int64)
+    posts = {name: k for k, (name, *_) in enumerate(sizes)}
+    of_post = np.array([posts[kept.of[0].post] for kept in wired], dtype=np.int64)
     group = {"one": np.zeros_like(place), "one per population": of_post[place] if place.size else place}.get(
         packets, place
     )
     synapses = Synapses(
-        weight,
+        np.empty(0),
         np.searchsorted(pre[first], np.arange(n_inputs + n + 1)),
         first,
         post[first],
@@ -226,24 +314,33 @@ def tables_of(
         delta[first] > 0,
         group[first],
         bounds.astype(np.int64),
-        len(populations) + len(network.projections),
+        len(sizes) + len(wired),
         n_inputs,
         int(steps.max(initial=0)),
         bool(delta.any()),
     )
-    return Tables(network, neurons, synapses, inputs, firsts, order, time_step, propagators, of_step, rounded)
+    return _Wiring(synapses, inputs, firsts, order, rounded)
 
 
+def _kept(population: Population) -> _Kept:
+    return _Kept(population, population.name, population.size, id(population.neuron))
+
+
+@lru_cache(LAST)
+def _slopes(population: _Kept, time_step: float, propagators: Propagators) -> Slopes:
+    return slopes(population.of, time_step, propagators)
+
+
+@lru_cache(LAST)
 def _neurons(
-    populations: list[Population],
-    of_step: Mapping[str, Factors],
-    time_step: float,
-    number: Number,
-    rounded: dict[str, tuple[int, float]],
-) -> Neurons:
+    populations: tuple[_Kept, ...], time_step: float, propagators: Propagators, number: Number
+) -> tuple[Neurons, Mapping[str, Factors], Mapping[str, tuple[int, float]]]:
+    """Return neurons, the factors of a step by population, and what is rounded, as :class:`Tables` has it."""
+    of_step: dict[str, Factors] = {}
+    rounded: dict[str, tuple[int, float]] = {}
     columns: list[list[Any]] = [[] for _ in Neurons._fields]
-    for p in populations:
-        f = of_step[p.name]
+    for p in (kept.of for kept in populations):
+        f = of_step[p.name] = factors(p, time_step, propagators)
         v_leak, t_ref = p.parameter("v_leak"), p.parameter("t_ref")
         held = in_steps(t_ref, time_step)
         _note(rounded, f"t_ref of {p.name!r}", t_ref, held, time_step)
@@ -268,12 +365,13 @@ def _neurons(
             column.append(values)
     empty = [np.empty(0)] * len(columns)
     types = {"t_ref": np.int64, "subtracts": np.bool_}
-    return Neurons(
+    neurons = Neurons(
         *(
             np.concatenate([nothing, *column]).astype(types.get(name, np.float64))
             for name, nothing, column in zip(Neurons._fields, empty, columns, strict=True)
         )
     )
+    return neurons, of_step, rounded
 
 
 def _note(
@@ -303,13 +401,33 @@ def part(events: Events, low: int, high: int) -> tuple[Events, slice]:
 
 
 def inputs_of(
-    tables: Tables, inputs: Mapping[str, es.SpikeTrains], steps: Mapping[str, Integers], n_samples: int
-) -> tuple[Events, Integers]:
-    """Return all input spikes, and which of those of the inputs, one after the other, each of them is."""
+    tables: Tables,
+    inputs: Mapping[str, es.SpikeTrains],
+    time_step: float,
+    rounding: InputRounding,
+    n_samples: int,
+) -> tuple[Mapping[str, Integers], Events, Integers]:
+    """Return the steps of the spikes of each input; all of them as events; and which of those given each of these is.
+
+    Raises
+    ------
+    ValueError
+        If two spikes of a neuron fall into one step.
+    """
+    every = tuple(
+        _Kept((name, inputs[name]), name, id(inputs[name]), first) for name, first in tables.inputs.items()
+    )
+    small = sum(trains.n_spikes for trains in inputs.values()) <= SMALL
+    return (_inputs_of if small else _inputs_of.__wrapped__)(every, time_step, rounding, n_samples)
+
+
+@lru_cache(LAST)
+def _inputs_of(
+    inputs: tuple[_Kept, ...], time_step: float, rounding: InputRounding, n_samples: int
+) -> tuple[Mapping[str, Integers], Events, Integers]:
+    given, firsts = dict(kept.of for kept in inputs), {kept.of[0]: kept.key[2] for kept in inputs}
+    steps = {name: to_steps(name, trains, time_step, rounding) for name, trains in given.items()}
     nothing = np.empty(0, np.int64)
-    columns = [
-        (inputs[name].samples, steps[name], inputs[name].neurons + first)
-        for name, first in tables.inputs.items()
-    ]
+    columns = [(t.samples, steps[name], t.neurons + firsts[name]) for name, t in given.items()]
     samples, all_steps, sources = (np.concatenate(c) for c in zip((nothing,) * 3, *columns, strict=True))
-    return events_of(samples, all_steps, sources, n_samples)
+    return steps, *events_of(samples, all_steps, sources, n_samples)

@@ -14,7 +14,7 @@ events, so that everything converges to the exact solution with the first order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -44,7 +44,7 @@ from validation.grid.localisation import Departure, localised
 from validation.grid.number import as_number, kernel_number, noise_of, overflows, quantum, steps_and_formats
 from validation.grid.scheme import Propagators, factors
 from validation.grid.solution import GridSolution, States
-from validation.grid.steps import InputRounding, grid_trains, number_of_samples, number_of_steps, to_steps
+from validation.grid.steps import InputRounding, grid_trains, number_of_samples, number_of_steps
 from validation.grid.tables import Tables, events_of, inputs_of, levels_of, part, tables_of, transports
 from validation.target import Cost, Grain, Resolution, Resolved
 
@@ -431,15 +431,16 @@ class TimeStepped:
         warn_of_step(self.time_step, network)
         number = kernel_number(self.number, self.rounding, self.overflow)
         tables = self._tables(network, number, flaws, *self._delivery(network))
-        steps = {name: to_steps(name, inputs[name], self.time_step, self.input_rounding) for name in inputs}
-        return _Ready(tables, number, n_steps, steps, *inputs_of(tables, inputs, steps, n_samples))
+        events = inputs_of(tables, inputs, self.time_step, self.input_rounding, n_samples)
+        return _Ready(tables, number, n_steps, *events)
 
     def run_back(self, run: ForwardRun, flaws: Flaws) -> Record:
         """Return the record of a run, which :meth:`run_forward` made with the same settings of the way forward."""
         problem, tables, solution, places = run.problem, run.tables, run.solution, run.places
         network, loss = problem.network, problem.loss
         self._check(network)
-        record = Record.of(
+        record = partial(
+            Record.of,
             problem,
             self.name,
             spikes=solution.spikes,
@@ -464,7 +465,7 @@ class TimeStepped:
             ),
         )
         if loss is None:
-            return record
+            return record()
         evaluation = run.evaluation
         if flaws.reading is not None:
             evaluation = flaws.reading(evaluation, replace(solution))
@@ -502,8 +503,7 @@ class TimeStepped:
         counters = {"falling_crossings": falling}
         if number.kind == FIXED:
             counters["overflows"] = noise
-        return replace(
-            record,
+        return record(
             loss_values=np.asarray(evaluation.values, dtype=np.float64),
             gradients=gradients,
             counters=counters,
@@ -515,7 +515,7 @@ class TimeStepped:
         number: Number,
         flaws: Flaws,
         transport: Mapping[Key, int],
-        levels: Sequence[Sequence[str]],
+        levels: tuple[tuple[str, ...], ...],
     ) -> Tables:
         if self.hold or self.late_reset:
             network = network.with_neurons(
@@ -523,12 +523,12 @@ class TimeStepped:
             )
         return tables_of(network, self.time_step, self.propagators, transport, number, flaws.packets, levels)
 
-    def _delivery(self, network: Network) -> tuple[dict[Key, int], list[list[str]]]:
+    def _delivery(self, network: Network) -> tuple[dict[Key, int], tuple[tuple[str, ...], ...]]:
         """Return the steps of transport of every projection, and the levels of populations."""
         transport = self._transports(network)
         if self.order == "current_first":
             return transport, levels_of(network, self.time_step, transport)
-        return transport, [[name for name, p in network.populations.items() if p.neuron is not None]]
+        return transport, (tuple(name for name, p in network.populations.items() if p.neuron is not None),)
 
     def _transports(self, network: Network) -> dict[Key, int]:
         of = transports(network, self.transport, self.feedback)
