@@ -435,7 +435,7 @@ def _follow(
             own = own._replace(
                 trigger=np.where(triggered, ranks[causes] * layer.efferents.delay.size + bundles, -1)
             )
-            order = np.lexsort((own.neurons, bundles, causes, rests, triggered, own.times, _samples(own)))
+            order = np.lexsort((own.neurons, bundles, causes, triggered, rests, own.times, _samples(own)))
         if np.array_equal(order, np.arange(order.size)) and np.array_equal(placed, ~waiting):
             break
         placed = ~waiting[order]

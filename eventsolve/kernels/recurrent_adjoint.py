@@ -201,7 +201,7 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
     n_deliveries : int
     """
     spikes, own, start, after, _ = run
-    own_of, edges, longest, dense = passage
+    _, edges, longest, dense = passage
     left, right, ahead = slopes
     tau_mem, tau_syn, t_ref = neurons.tau_mem, neurons.tau_syn, neurons.t_ref
     subtracts, c = neurons.subtracts, neurons.v_threshold - neurons.v_leak
@@ -210,7 +210,7 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
     targets, weights = efferents.target, efferents.weight
     bundle_block, bundle_delta, blocks = efferents.block, efferents.delta, efferents.blocks
     own_times, own_neurons, own_trigger, own_arrivals = own.times, own.neurons, own.trigger, own.arrivals
-    n, n_blocks, n_bundles = tau_mem.size, blocks.size - 1, delays.size
+    n, n_blocks = tau_mem.size, blocks.size - 1
     voltages = bundle_delta.any()  # V is needed only where a delivery moves it
     low, high = own.offsets[sample], own.offsets[sample + 1]
     first_spike, last_spike = spikes.offsets[sample], spikes.offsets[sample + 1]
@@ -231,98 +231,78 @@ def follow(neurons, efferents, run, passage, releases, read_times, sample, slope
                 i[m] *= decay((clock[block] - t[m]) / tau_syn[m])
                 t[m] = clock[block]
     moving = Moving(start.u[sample], i, t, held_u, clock, block_of, dense)
-    given_rank, rank = np.empty(last_spike - first_spike, np.int64), 0
-    for g in range(first_spike, last_spike):
-        given_rank[g - first_spike] = rank
-        rank += own_of[g] < 0
-    n_given = rank
     k, r, q, place = low, 0, 0, 0
     for piece in range(edges.size - 1):
         last_piece = piece == edges.size - 2
         begin, end = edges[piece], edges[piece + 1]
         coming = deliveries_of(spikes, first_spike, last_spike, source_bundles, delays, longest, begin, end)
-        times, lows, causes, bundles = coming.times, coming.low, coming.spikes, coming.bundles
+        times, lows, bundles = coming.times, coming.low, coming.bundles
         for d in range(times.size + last_piece):  # once more where nothing is delivered any more
             if stop[0] != 0:
                 return places, place
-            now, now_low, cause, bundle, key = math.inf, 0.0, -1, -1, -1
-            if d < times.size:
-                now, now_low, bundle = times[d], lows[d], bundles[d]
-                cause = own_of[causes[d]]
-                rank = given_rank[causes[d] - first_spike] if cause < 0 else n_given + cause - low
-                key = rank * n_bundles + bundle
-            delivered = False
-            while True:
-                # what comes before the delivery, and once it is made what it triggers
-                while k < high:
-                    m = own_neurons[k]
-                    if delivered:
-                        due = own_trigger[k] == key
-                    else:
-                        due = own_times[k] < now or (
-                            own_times[k] == now
-                            and own_trigger[k] < 0
-                            and own_arrivals[k] <= received[m] + all_received[block_of[m]]
-                        )
-                        due = due or cause >= k  # a spike comes before its deliveries
-                    if not due:
-                        break
-                    here = own_times[k]
-                    since = clock[block_of[m]] if dense[block_of[m]] else t[m]
-                    current = i[m] * decay((here - since) / tau_syn[m])
-                    if voltages:
-                        u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], here, tau_mem[m], tau_syn[m])
-                        t[m], current = here, i[m]
-                        if own_trigger[k] >= 0 and subtracts[m] > 0.0:
-                            held_u[k - low] = u[m] - drop[m]
-                        u[m] = held_u[k - low]
-                        free_at[m], free_low[m] = later(here, own.low[k], t_ref[m])
-                        if t_ref[m] == 0.0:
-                            free_low[m] = -math.inf
-                        ahead[k] = approach[m]
-                    left[k] = (current - c[m]) / tau_mem[m]
-                    if t_ref[m] == 0.0:
-                        right[k] = (current - held_u[k - low]) / tau_mem[m]
-                    places[k - low] = place
-                    k += 1
-                if delivered or bundle < 0:
+            now = times[d] if d < times.size else math.inf
+            # what comes before the delivery: at its time, spikes whose neuron has received all that it then had
+            while k < high:
+                m = own_neurons[k]
+                n_received = received[m] + all_received[block_of[m]]
+                if own_times[k] > now or (own_times[k] == now and own_arrivals[k] > n_received):
                     break
-                while r < n_releases and not is_after(releases.times[r], releases.low[r], now, now_low):
-                    r = release(r, releases, low, place, n_own, places, right, moving, neurons)
-                while q < read_times.size and read_times[q] < now:
-                    places[n_own + n_releases + q] = place
-                    q += 1
-                block = bundle_block[bundle]
-                lowest, highest = first[bundle], first[bundle + 1]
-                a, b = blocks[block], blocks[block + 1]
-                if dense[block]:
-                    eb = decay((now - clock[block]) / tau_syn[a])
-                    clock[block] = now
-                    if highest - lowest == b - a:
-                        decay_and_add(i, a, b - a, eb, weights, lowest)
-                        all_received[block] += 1
-                    else:
-                        for m in range(a, b):
-                            i[m] *= eb
-                        for s in range(lowest, highest):
-                            i[targets[s]] += weights[s]
-                            received[targets[s]] += 1
+                here = own_times[k]
+                since = clock[block_of[m]] if dense[block_of[m]] else t[m]
+                current = i[m] * decay((here - since) / tau_syn[m])
+                if voltages:
+                    u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], here, tau_mem[m], tau_syn[m])
+                    t[m], current = here, i[m]
+                    if own_trigger[k] >= 0 and subtracts[m] > 0.0:
+                        held_u[k - low] = u[m] - drop[m]
+                    u[m] = held_u[k - low]
+                    free_at[m], free_low[m] = later(here, own.low[k], t_ref[m])
+                    if t_ref[m] == 0.0:
+                        free_low[m] = -math.inf
+                    ahead[k] = approach[m]
+                left[k] = (current - c[m]) / tau_mem[m]
+                if t_ref[m] == 0.0:
+                    right[k] = (current - held_u[k - low]) / tau_mem[m]
+                places[k - low] = place
+                k += 1
+            if d == times.size:
+                break  # nothing is delivered any more
+            now_low, bundle = lows[d], bundles[d]
+            while r < n_releases and not is_after(releases.times[r], releases.low[r], now, now_low):
+                r = release(r, releases, low, place, n_own, places, right, moving, neurons)
+            while q < read_times.size and read_times[q] < now:
+                places[n_own + n_releases + q] = place
+                q += 1
+            block = bundle_block[bundle]
+            lowest, highest = first[bundle], first[bundle + 1]
+            a, b = blocks[block], blocks[block + 1]
+            if dense[block]:
+                eb = decay((now - clock[block]) / tau_syn[a])
+                clock[block] = now
+                if highest - lowest == b - a:
+                    decay_and_add(i, a, b - a, eb, weights, lowest)
+                    all_received[block] += 1
                 else:
+                    for m in range(a, b):
+                        i[m] *= eb
                     for s in range(lowest, highest):
-                        m = targets[s]
-                        if voltages:
-                            u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], now, tau_mem[m], tau_syn[m])
-                        else:
-                            i[m] *= decay((now - t[m]) / tau_syn[m])
-                        t[m] = now
-                        received[m] += 1
-                        if not bundle_delta[bundle]:
-                            i[m] += weights[s]
-                        elif not is_after(free_at[m], free_low[m], now, now_low):
-                            approach[m] = (i[m] - u[m]) / tau_mem[m]
-                            u[m] += weights[s]
-                place += 1
-                delivered = True
+                        i[targets[s]] += weights[s]
+                        received[targets[s]] += 1
+            else:
+                for s in range(lowest, highest):
+                    m = targets[s]
+                    if voltages:
+                        u[m], i[m] = advance(t[m], u[m], i[m], free_at[m], now, tau_mem[m], tau_syn[m])
+                    else:
+                        i[m] *= decay((now - t[m]) / tau_syn[m])
+                    t[m] = now
+                    received[m] += 1
+                    if not bundle_delta[bundle]:
+                        i[m] += weights[s]
+                    elif not is_after(free_at[m], free_low[m], now, now_low):
+                        approach[m] = (i[m] - u[m]) / tau_mem[m]
+                        u[m] += weights[s]
+            place += 1
     while r < n_releases:
         r = release(r, releases, low, place, n_own, places, right, moving, neurons)
     places[n_own + n_releases + q :] = place
@@ -523,9 +503,7 @@ def back(neurons, efferents, run, passage, cotangents, nodes, slopes, judged, su
                 p_v[m] = boundary[sample, 0, m]
             anchor_p[m] = p_v[m]
             alive[block_of[m]] |= p_v[m] != 0.0 or p_i[m] != 0.0
-    grazing = -1
-    node = nodes.times.size - 1
-    place = nodes.n_deliveries
+    grazing, node, place = -1, nodes.times.size - 1, nodes.n_deliveries
     for piece in range(edges.size - 2, -1, -1):
         begin, end = edges[piece], edges[piece + 1]
         coming = deliveries_of(spikes, first_spike, last_spike, source_bundles, delays, longest, begin, end)

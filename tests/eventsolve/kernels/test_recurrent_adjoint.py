@@ -467,3 +467,58 @@ def test_perturbations_of_a_dense_cycle_begin_where_it_goes_on(seed):
         found, expected = (flow_derivative(of, sample=sample) for of in (rest, rest.from_start()))
         size = np.abs(expected.vectors).max()
         np.testing.assert_allclose(found.vectors, expected.vectors, rtol=0.0, atol=1e-11 * size)
+
+
+def along_spikes_on_a_grid(seed, loops):
+    """Networks that differ by a loop alone, along the same spikes: nearly all that happens is at the time of more."""
+    rng, n, grid, found = np.random.default_rng(seed), 4, np.arange(1, 60) * 1e-4, []
+    t_ref = float(rng.choice([0.0, 0.3 * MS, 1 * MS]))
+
+    def trains(n, n_spikes, apart):
+        """Rows of times that lie further apart."""
+        rows = []
+        for _ in range(n):
+            rows.append([])
+            for t in np.sort(rng.choice(grid, n_spikes, replace=False)).tolist():
+                if not rows[-1] or t - rows[-1][-1] > apart + 1e-9:
+                    rows[-1].append(t)
+        return es.SpikeTrains.from_lists([rows])
+
+    def delays(*shape):
+        return rng.choice([0.0, 0.1 * MS, 0.2 * MS, 0.3 * MS, 0.5 * MS], shape)
+
+    inputs, spikes = trains(3, 8, 0.0), trains(n, 14, t_ref)
+    neuron = {"t_ref": t_ref, "reset": str(rng.choice(["value", "subtract"])), "v_reset": -0.1}
+    jumps = rng.normal(0.3, 0.4, (n, 3)), delays(n, 1) if rng.random() < 0.5 else delays(n, 3)
+    currents, back = (rng.normal(1.0, 1.0, (n, 3)), delays(n, 3)), delays(n, n)
+    for loop in loops:
+        net = es.Network()
+        net.add_input("in", 3)
+        net.add_population("n", n, es.LIF([20 * MS, 15 * MS, 15 * MS, 12 * MS], 5 * MS, **neuron))
+        net.connect(
+            "in", "n", jumps[0], delay=np.broadcast_to(jumps[1], (n, 3)), synapse="delta", name="jumps"
+        )
+        net.connect("in", "n", currents[0], delay=currents[1])
+        if loop:
+            net.connect("n", "n", np.zeros((n, n)), delay=back)
+        found.append(
+            es.observe(net, {"in": inputs}, {"n": spikes}, 8 * MS, slope="threshold", undefined="zero")
+        )
+    return found
+
+
+@pytest.mark.parametrize("seed", [30, 34, 42, 49, 54, 58])
+def test_a_loop_that_carries_nothing_alters_no_gradient_along_spikes_on_a_grid(seed):
+    """Its neurons one by one share no code with it; sums are above, at and below the float64 of spikes."""
+    alone, cyclic = along_spikes_on_a_grid(seed, (False, True))
+    rng = np.random.default_rng(seed)
+    cotangents, slopes = rng.normal(size=alone.spikes["n"].n_spikes), rng.normal(size=(1, 4, 2))
+    of_spikes = es.losses.SpikeTimeLoss(lambda _: (np.zeros(1), {"n": cotangents}))
+    read = es.losses.SampledVoltage("n", [3.05 * MS, 7.5 * MS], lambda v: ((v * slopes).sum((1, 2)), slopes))
+    expected, found = (
+        es.value_and_grad(solution, es.losses.Sum([of_spikes, read]))[1] for solution in (alone, cyclic)
+    )
+    for name in (*PARAMETERS, "spike_times"):
+        for key, values in getattr(expected, name).items():
+            size = np.abs(values).max(initial=0.0)
+            np.testing.assert_allclose(getattr(found, name)[key], values, rtol=0.0, atol=1e-11 * size)
