@@ -61,6 +61,7 @@ def drawing():
     pyplot.close("all")
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize("page", WITH_CODE, ids=str)
 def test_code_runs_as_printed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
