@@ -104,6 +104,8 @@ class Nodes(NamedTuple):
     shift : how far that moves a triggered spike; what it adds to the voltage sampled at a place that moves
     left, right, ahead : V' before a spike, where V moves on after it, and before its trigger
     rise : by how much a sampled voltage changes with the time of its cause
+    last_low, last_sent, last_sent_low, last_own : of the last arrival at the float64 time of a spike that its neuron
+        had received: what its time leaves of an exact sum, -inf if there was none; when it was sent, as which own spike
     """
 
     offsets: Integers
@@ -119,6 +121,10 @@ class Nodes(NamedTuple):
     right: Reals
     ahead: Reals
     rise: Reals
+    last_low: Reals
+    last_sent: Reals
+    last_sent_low: Reals
+    last_own: Reals
 
 
 @without_refcount
@@ -127,6 +133,7 @@ def go_through(
     neurons,
     afferents,
     schedule,
+    spikes,
     segments,
     n_segments,
     own_trigger,
@@ -148,7 +155,7 @@ def go_through(
     free = d_mem != 0.0 or d_syn != 0.0 or d_leak != 0.0
     v, i = d[V_INITIAL, neuron], d[I_INITIAL, neuron]
     node = nodes.offsets[neuron]
-    last_spike = -1
+    last_spike, last_arrival = -1, -1
     slope, inherited = 0.0, 0.0
     for g in range(n_segments):
         u, current, h = states[g, VOLTAGE], states[g, CURRENT], states[g, DURATION]
@@ -162,6 +169,7 @@ def go_through(
                 v += d_mem * (u * ea * h / (tau_mem * tau_mem) + current * k_mem)
         i = i * eb + d_syn * current * eb * h / (tau_syn * tau_syn)
         if ending == ARRIVAL:
+            last_arrival = which
             synapse = first_synapse + slots[which]
             moved = steps.delay[synapse] + moves[causes[which]]
             weight, changed = afferents.weight[synapse], steps.weight[synapse]
@@ -183,6 +191,11 @@ def go_through(
             nodes.spike[node] = which
             nodes.time[node] = states[g, START] + h
             nodes.v[node], nodes.i[node] = v, i
+            nodes.last_low[node] = -math.inf
+            if last_arrival >= 0 and schedule.times[last_arrival] == nodes.time[node]:
+                cause = causes[last_arrival]
+                nodes.last_low[node], nodes.last_own[node] = schedule.low[last_arrival], 1.0 * origin[cause]
+                nodes.last_sent[node], nodes.last_sent_low[node] = spikes.times[cause], spikes.low[cause]
             nodes.left[node] = slopes[which] if slopes.size > 0 else (current * eb - c) / tau_mem
             if triggered:
                 nodes.ahead[node], nodes.shift[node] = slope, inherited
@@ -220,12 +233,37 @@ def go_through(
 
 
 @without_refcount
+def received(node, arrival_low, rank, own_spike, nodes, sent, sent_low):
+    """Return whether a crossing's neuron had received a delivery of its float64 time, or that comes behind its last."""
+    low, when, when_low = nodes.last_low[node], nodes.last_sent[node], nodes.last_sent_low[node]
+    if arrival_low != low:
+        return arrival_low < low
+    if sent[rank] != when:
+        return sent[rank] < when
+    if sent_low[rank] != when_low:
+        return sent_low[rank] < when_low
+    return own_spike <= nodes.last_own[node]
+
+
+@without_refcount
 def next_node(
-    first, last, arrival, arrival_low, rank, key, n_bundles, nodes, triggers, own_low, sent, sent_low
+    first,
+    last,
+    arrival,
+    arrival_low,
+    rank,
+    own_spike,
+    key,
+    n_bundles,
+    nodes,
+    triggers,
+    own_low,
+    sent,
+    sent_low,
 ):
     """Return the first of a neuron's nodes, first to last, that a delivery comes before, but for samples of a held V.
 
-    ``rank`` is that of the spike that is delivered and ``key`` that of the delivery.
+    ``rank`` is that of the spike that is delivered, ``own_spike`` its number and ``key`` that of the delivery.
     """
     a, b = first, last
     times, spikes = nodes.time, nodes.spike
@@ -233,6 +271,8 @@ def next_node(
         middle = (a + b) >> 1
         t = times[middle]
         before = t < arrival or (t == arrival and spikes[middle] >= 0)
+        if before and t == arrival and triggers[spikes[middle]] < 0:
+            before = not received(middle, arrival_low, rank, own_spike, nodes, sent, sent_low)
         if t == arrival and spikes[middle] >= 0 and triggers[spikes[middle]] >= 0:
             trigger = triggers[spikes[middle]]
             cause = trigger // n_bundles
@@ -339,6 +379,7 @@ def couple(sample, neurons, feedback, start, own, direction, nodes, t_end, cotan
                     arrival,
                     arrival_low,
                     rank,
+                    spike,
                     key,
                     n_bundles,
                     nodes,
@@ -411,7 +452,7 @@ def move(layer, run, feedback, slopes, sampled, direction, stop):
         here, read = grouped(own, sample, n), grouped(sampled, sample, n)
         by_neuron, by_sampled = here.offsets, read.offsets
         n_nodes = here.places.size + read.places.size
-        numbers, marks = np.zeros((8, n_nodes)), np.full((4, n_nodes), -1)
+        numbers, marks = np.zeros((12, n_nodes)), np.full((4, n_nodes), -1)
         marks[2] = 0
         nodes = Nodes(
             by_neuron + by_sampled,
@@ -427,6 +468,10 @@ def move(layer, run, feedback, slopes, sampled, direction, stop):
             numbers[5],
             numbers[6],
             numbers[7],
+            numbers[8],
+            numbers[9],
+            numbers[10],
+            numbers[11],
         )
         for group in range(groups.offsets.size - 1):
             if stop[0] != 0:
@@ -478,6 +523,7 @@ def move(layer, run, feedback, slopes, sampled, direction, stop):
                     neurons,
                     afferents,
                     schedule,
+                    spikes,
                     segments,
                     n_segments,
                     own.trigger,

@@ -227,11 +227,11 @@ def test_a_crossing_at_the_time_of_an_arrival_has_the_slope_of_its_place(layout,
     compare.demand(1.0)
 
 
-def one(times, weights, t_end, *, delay=0.0, synapse="delta", **neuron):
+def one(times, weights, t_end, *, delay=0.0, synapse="delta", tau_syn=5 * MS, **neuron):
     """A neuron with a synapse to itself that carries nothing, and the inputs that it hears."""
     net = es.Network()
     net.add_input("in", len(times))
-    net.add_population("n", 1, es.LIF(20 * MS, 5 * MS, **neuron))
+    net.add_population("n", 1, es.LIF(20 * MS, tau_syn, **neuron))
     net.connect("in", "n", [weights], delay=delay, synapse=synapse)
     net.connect("n", "n", [[0.0]], delay=1 * MS)
     return es.solve(net, {"in": es.SpikeTrains.from_lists([[[t] for t in times]])}, t_end)
@@ -265,6 +265,18 @@ def test_what_a_loss_has_of_one_neuron_reaches_what_arrived_before(slope):
             found.append(contribution[0][0, 0])
         found.append(es.value_and_grad(solution, read, wrt=("weight",))[1].weight["in", "n"][0, 0])
         np.testing.assert_allclose(found, slope * np.array(expected), rtol=16 * EPS)
+
+
+def test_the_current_of_a_start_decays_from_there_on():
+    """In milliseconds: a second beside it float64 has none of it left."""
+    current, tau_syn = 30.0, 1 * MS
+    solution = one(
+        [8 * MS], [0.1], 9 * MS, synapse="exponential", tau_syn=tau_syn, i_initial=current, t_ref=1.0
+    )
+    (crossing,) = solution.spikes["n"].times
+    slope = (current * np.exp(-crossing / tau_syn) - 1.0) / (20 * MS)
+    grads = es.vjp(solution, {"n": np.ones(1)})
+    np.testing.assert_allclose(grads.v_threshold["n"], 1.0 / slope, rtol=64 * EPS)
 
 
 def test_the_very_first_delivery_makes_a_neuron_spike_as_any_other_does():
@@ -499,8 +511,8 @@ def along_spikes_on_a_grid(seed, loops):
             "in", "n", jumps[0], delay=np.broadcast_to(jumps[1], (n, 3)), synapse="delta", name="jumps"
         )
         net.connect("in", "n", currents[0], delay=currents[1])
-        if loop:
-            net.connect("n", "n", np.zeros((n, n)), delay=back)
+        if loop is not None:
+            net.connect("n", "n", np.full((n, n), loop), delay=back)
         found.append(
             es.observe(net, {"in": inputs}, {"n": spikes}, 8 * MS, slope="threshold", undefined="zero")
         )
@@ -510,7 +522,7 @@ def along_spikes_on_a_grid(seed, loops):
 @pytest.mark.parametrize("seed", [30, 34, 42, 49, 54, 58])
 def test_a_loop_that_carries_nothing_alters_no_gradient_along_spikes_on_a_grid(seed):
     """Its neurons one by one share no code with it; sums are above, at and below the float64 of spikes."""
-    alone, cyclic = along_spikes_on_a_grid(seed, (False, True))
+    alone, cyclic = along_spikes_on_a_grid(seed, (None, 0.0))
     rng = np.random.default_rng(seed)
     cotangents, slopes = rng.normal(size=alone.spikes["n"].n_spikes), rng.normal(size=(1, 4, 2))
     of_spikes = es.losses.SpikeTimeLoss(lambda _: (np.zeros(1), {"n": cotangents}))
@@ -522,3 +534,21 @@ def test_a_loop_that_carries_nothing_alters_no_gradient_along_spikes_on_a_grid(s
         for key, values in getattr(expected, name).items():
             size = np.abs(values).max(initial=0.0)
             np.testing.assert_allclose(getattr(found, name)[key], values, rtol=0.0, atol=1e-11 * size)
+
+
+@pytest.mark.parametrize("seed", [1, 3, 6, 8])
+def test_so_it_is_with_loops_that_carry_something_by_how_spikes_move(seed):
+    """Products with a direction are those of the derivative along it, which each neuron is gone through for alone."""
+    (solution,) = along_spikes_on_a_grid(seed, (0.4,))
+    rng = np.random.default_rng(seed)
+    cotangents = rng.normal(size=solution.spikes["n"].n_spikes)
+    grads = es.vjp(solution, {"n": cotangents})
+    for name in ("weight", "tau_mem", "tau_syn", "v_threshold", "v_reset", "v_leak", "spike_times"):
+        steps = {
+            key: rng.normal(size=values.shape)
+            for key, values in getattr(grads, name).items()
+            if name != "spike_times" or key == "in"
+        }
+        terms = np.concatenate([(getattr(grads, name)[key] * step).ravel() for key, step in steps.items()])
+        moved = es.jvp(solution, {name: steps})["n"] @ cotangents
+        assert abs(moved - terms.sum()) <= 1e-11 * np.abs(terms).sum()
