@@ -182,6 +182,33 @@ def two(layout, late, weight, *, loop=1 * MS, jump=False, delay=0.0):
     return es.solve(net, inputs, late + 0.2 * MS)
 
 
+def test_a_part_of_a_row_is_one_wherever_it_begins():
+    """Of 4 neurons an input reaches one and the next two, whose places begin at 1 and end at 3; or all, some by 0."""
+    weights, found = np.array([[9.0, 0.0], [0.0, 8.0], [0.0, 7.0], [0.0, 0.0]]), []
+    for into in (weights, sp.csr_array(weights)):
+        net = es.Network()
+        net.add_input("in", 2)
+        net.add_population("n", 4, es.LIF(20 * MS, 5 * MS))
+        net.connect("in", "n", into, delay=1 * MS)
+        net.connect("n", "n", np.linspace(-0.5, 1.5, 16).reshape(4, 4), delay=1 * MS)
+        solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[0.0, 6 * MS], [1 * MS]]])}, 15 * MS)
+        assert solution.layer("n").efferents.dense.all()
+        assert (np.bincount(solution.spikes["n"].neurons)[:3] > 0).all()
+        grads = es.vjp(solution, {"n": np.linspace(1.0, 2.0, solution.spikes["n"].n_spikes)})
+        found.append((solution.spikes["n"], grads))
+    (spikes, whole), (same, part) = found
+    np.testing.assert_array_equal(same.neurons, spikes.neurons)
+    there = weights != 0.0
+    for name in ("weight", "delay"):
+        expected = getattr(whole, name)["in", "n"]
+        rows = getattr(part, name)["in", "n"].toarray()
+        np.testing.assert_allclose(rows[there], expected[there], rtol=1e-11)
+        assert not rows[~there].any()
+    for name in ("tau_mem", "tau_syn", "v_threshold", "v_leak"):
+        np.testing.assert_allclose(getattr(part, name)["n"], getattr(whole, name)["n"], rtol=1e-11)
+    np.testing.assert_allclose(part.spike_times["in"], whole.spike_times["in"], rtol=1e-11)
+
+
 def summand(time, side=1.0):
     """What a float64 has to be added to for a sum that is rounded to a time, and above it, or below it."""
     delays = np.random.default_rng(0).uniform(0.2 * MS, 0.9 * MS, 200).tolist()
