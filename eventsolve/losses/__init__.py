@@ -38,6 +38,7 @@ from eventsolve.losses.evaluation import VoltageSamples as VoltageSamples
 from eventsolve.losses.evaluation import read_at_nodes as read_at_nodes
 from eventsolve.losses.spike_times import FirstSpikeCrossEntropy as FirstSpikeCrossEntropy
 from eventsolve.losses.spike_times import RelativeMSE as RelativeMSE
+from eventsolve.losses.spike_times import SilentOutputError as SilentOutputError
 from eventsolve.losses.spike_times import SpikeCountLoss as SpikeCountLoss
 from eventsolve.losses.spike_times import SpikeTimeLoss as SpikeTimeLoss
 from eventsolve.losses.spike_times import TargetTimeMSE as TargetTimeMSE

@@ -384,12 +384,16 @@ def _check_silent(silent: object) -> None:
     require_one_of("silent", silent, ("raise", "skip", "t_end"))
 
 
+class SilentOutputError(ValueError):
+    """An output that a loss needs is silent, and ``silent`` is "raise": the loss is not defined."""
+
+
 def _apply_policy(silent: Silent, missing: ArrayLike, what: str) -> NDArray[np.int64]:
     """Return the samples to which it was applied, or raise if the policy says so."""
     samples = np.flatnonzero(missing)
     if samples.size and silent == "raise":
         listed = ", ".join(str(s) for s in samples[:10]) + (", ..." if samples.size > 10 else "")
-        raise ValueError(
+        raise SilentOutputError(
             f"{what} is silent in {samples.size} of {np.size(missing)} samples ({listed}), "
             "where the loss is not defined; choose silent='skip' or silent='t_end' to go on without them"
         )

@@ -460,11 +460,12 @@ class SilentHinge(Frozen):
     """Half the squared distance below a level of the largest voltages of neurons that did not spike.
 
     1/2 sum_j max(0, level_j - max_t V_j(t))^2 over the neurons j that are silent in a sample. Its gradient wakes them,
-    where losses on spikes have none, and is exact. With the level at the threshold it goes to 0 as a neuron starts to
-    spike, so that it is continuous there; above it, such a neuron leaves the sum with a jump. The level is a constant:
-    a gradient for v_threshold does not move it. Published codes wake neurons by raising all of their weights (Goeltz et
-    al. 2021) or by kicking voltages (Nowotny et al. 2024), which is the gradient of nothing. Within a cycle a peak that
-    moves with an arrival is refused.
+    where losses on spikes have none, and is exact; where V is nowhere above where it starts, as with weights of 0 or
+    inhibition alone, that is the maximum, which no weight moves. With the level at the threshold it goes to 0 as a
+    neuron starts to spike, so that it is continuous there; above it, such a neuron leaves the sum with a jump. The
+    level is a constant: a gradient for v_threshold does not move it. Published codes wake neurons by raising all of
+    their weights (Goeltz et al. 2021) or by kicking voltages (Nowotny et al. 2024), which is the gradient of nothing.
+    Within a cycle a peak that moves with an arrival is refused.
 
     Parameters
     ----------

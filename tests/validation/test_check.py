@@ -517,3 +517,23 @@ def test_spikes_after_the_end_are_told_as_such(on_clock):
     record = replace(record, spikes={**record.spikes, "out": late}, gradients={}, loss_values=None)
     told = checking.check(record, record.network, patience=20.0).diagnosis
     assert f"1 of them comes after t_end, {record.t_end * 1e3:.6g} ms" in told.sentence
+
+
+def test_spikes_are_compared_where_the_exact_output_is_silent_and_has_no_loss():
+    """A weight with another sign than the machine's: what its loss would be is not defined, what its spikes say is."""
+    lif = es.LIF(20e-3, 5e-3)
+    net = network_of(
+        {"in": 2, "hidden": (2, lif), "out": (1, lif)},
+        {FIRST: {"weight": [[9.0, 0.0], [0.0, 9.0]]}, SECOND: {"weight": [[7.0, 6.0]]}},
+    )
+    inputs = {"in": es.SpikeTrains.from_lists([[[1e-3], [2e-3]]])}
+    ran = exact(Problem(net, inputs, 0.05, es.losses.TargetTimeMSE("out", [[0.02]])))
+    said = net.with_weights({("hidden", "out"): [[-7.0, 6.0]]})
+    run = checking.check(replace(ran, network=said), said)
+    assert not run.accepted
+    assert "sign of inhibition lost: absolute value of the weights: hidden → out" in run.diagnosis.sentence
+    assert run.comparison.extra == 2
+    (reason,) = (text for text in run.comparison.not_given if text.startswith("loss and gradients"))
+    assert "silent in 1 of 1 samples" in reason
+    with pytest.raises(es.losses.SilentOutputError, match="where the loss is not defined"):
+        checking.check(replace(ran, network=said, spikes={}, gradients={"weight": ran.weight}), said)

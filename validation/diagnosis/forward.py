@@ -374,7 +374,7 @@ def written(evidence: Evidence, found: Sequence[Base]) -> list[Moved]:
     every = list(writing.rewritings(evidence))
     on = {base.scheme: base for base in found}
     return [
-        replace(moved, alone=on[moved.schemes[0]].tells(len(every)))
+        replace(moved, alone=moved.alone and on[moved.schemes[0]].tells(len(every)))
         for moved in _written(evidence, found, every)
     ]
 
@@ -392,11 +392,25 @@ def _written(evidence: Evidence, found: Sequence[Base], every: Sequence[writing.
         return result
     for base in found:
         near = evidence.beside(base.spikes)
-        said = writing.left_out(evidence, near, base.spikes) or writing.lost_or_extra(evidence, base.spikes)
+        left_out = writing.left_out(evidence, near, base.spikes)
+        said = (*left_out, True) if left_out else writing.lost_or_extra(evidence, base.spikes)
         if said is not None:
+            name, where, shown_by_spikes = said
             numbers = {p: v for p, v in evidence.numbers.items() if p[0] != "spike_times"}
             shown = replace(evidence, spikes=base.spikes, numbers=numbers)
-            return [Moved(*said, "fault", (base.scheme,), problem, NONE, shown, base.off)]
+            return [
+                Moved(
+                    name,
+                    where,
+                    "fault",
+                    (base.scheme,),
+                    problem,
+                    NONE,
+                    shown,
+                    base.off,
+                    alone=shown_by_spikes,
+                )
+            ]
     for base in found:
         for how in (_renumbered, _reordered):
             moved = how(evidence, base)

@@ -128,8 +128,11 @@ def rewritten(evidence: Evidence, columns: Mapping[str, Mapping[str, Any]]) -> E
     return replace(evidence, record=moved, spikes=found.spikes, numbers=found.numbers)
 
 
-def lost_or_extra(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str, str] | None:
-    """Say which few spikes of a scheme a record lacks, or which few extra ones it has, if nothing else differs."""
+def lost_or_extra(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str, str, bool] | None:
+    """Say which few spikes of a scheme a record lacks, or which few extra ones it has, if nothing else differs.
+
+    The last says whether spikes show it: what is extra at outputs alone acts on none, and may be of anything.
+    """
     lacking, more = [], []
     for name, rows in evidence.beside(said).items():
         mine, theirs = (set(map(tuple, r.tolist())) for r in (rows, said[name]))
@@ -162,7 +165,8 @@ def lost_or_extra(evidence: Evidence, said: Mapping[str, Integers]) -> tuple[str
     else:
         words = f"{count} missing, not sent or not written down"
     where = ", ".join(dict.fromkeys(name for name, *_ in off))
-    return f"{words}: {'; '.join(told)}", f"spikes of {where}"
+    sends = {key[0] for key in network.projections if key[1] in said}
+    return f"{words}: {'; '.join(told)}", f"spikes of {where}", not more or all(n in sends for n, *_ in off)
 
 
 def left_out(
