@@ -537,3 +537,21 @@ def test_spikes_are_compared_where_the_exact_output_is_silent_and_has_no_loss():
     assert "silent in 1 of 1 samples" in reason
     with pytest.raises(es.losses.SilentOutputError, match="where the loss is not defined"):
         checking.check(replace(ran, network=said, spikes={}, gradients={"weight": ran.weight}), said)
+
+
+@pytest.mark.parametrize(
+    "second", [sp.csr_array([[0.0, 3.0], [1.0, 2.0]]), np.ones((2, 2)), sp.csr_array(np.eye(2))]
+)
+def test_two_sparse_projections_of_other_synapses_are_never_exchanged(second):
+    """Weights of one were tried at the synapses of the other, which ended in an error."""
+    net = network_of({"in": 2, "out": (2, es.LIF(20e-3, 5e-3))})
+    net.connect("in", "out", sp.csr_array([[9.0, 0.0], [5.0, 8.0]]))
+    net.connect("in", "out", second, name="second")
+    inputs = {"in": es.SpikeTrains.from_lists([[[0.0], [2e-3]]])}
+    loss = es.losses.TTFSCrossEntropy("out", [0], tau0=2e-3, tau1=6.4e-3, alpha=3e-3)
+    record = exact(Problem(net, inputs, 50e-3, loss), quantities=("weight",))
+    assert checking.check(record, net).accepted
+    wrong = changed(record, "weight", ("in", "out"), lambda g: g * np.arange(1.0, 1.0 + g.size))
+    run = checking.check(wrong, net)
+    assert not run.accepted
+    assert "dL/dw of in → out" in run.diagnosis.sentence

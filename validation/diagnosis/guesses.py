@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import scipy.sparse as sp
 
 import eventsolve as es
 from eventsolve.network import LARGEST, Projection
@@ -233,15 +234,20 @@ def _weights(projections: Mapping[Key, Projection], network: es.Network) -> Iter
         for keys in together_and_alone(moved):
             of, post = ", ".join(map(arrow, keys)), keys[0][1]
             yield f"{words}: {of}", f"weights {of}; spikes of {post}", reweighted(keys, change)
-    by_size = {p.weight.shape: key for key, p in projections.items()}
+    by_pattern = {_pattern(p): key for key, p in projections.items()}
     for key, p in projections.items():
-        other = by_size[p.weight.shape]
+        other = by_pattern[_pattern(p)]
         if other != key:
             yield (
                 f"weights of {arrow(key)} and {arrow(other)} exchanged",
                 f"weights {arrow(key)}; spikes of {key[1]}",
                 network.with_weights({key: projections[other].weight, other: p.weight}),
             )
+
+
+def _pattern(p: Projection) -> tuple[Any, ...]:
+    """Return what two projections share whose synapses are between the same neurons, stored alike."""
+    return p.weight.shape, *(of.tobytes() for of in (p.row_offsets, p.sources) if sp.issparse(p.weight))
 
 
 def rounded(evidence: Evidence) -> Iterator[Guess]:
