@@ -71,8 +71,7 @@ def compare(
         Relative error beyond which loss, dL/dt and dL/dw count as parted. By default the relative error of
         spike times that the time step allows: greatest depth times time step over the median exact spike time
         of the deepest population; in continuous time, or without spikes there, the square root of the
-        rounding error, 1.5e-8. Where terms of dL/dt or dL/ddelay cancel to 0, roundings of these terms are
-        no error.
+        rounding error, 1.5e-8. Where terms of a gradient cancel to 0, roundings of these terms are no error.
     depth : mapping of str to int, optional
         Projections on the longest way from an input to each population; by default as the weights say.
 

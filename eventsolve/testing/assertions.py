@@ -3,7 +3,7 @@
 Tolerances are explicit. Spike times may be off by ``atol`` seconds. A number of a gradient may be off by
 ``atol + rtol * max |expected|`` over all numbers of its quantity and place: an entry that nearly cancels carries the
 error of the entries that it is the sum of, so that a tolerance relative to itself would mean nothing. Where terms of
-dL/dt or dL/ddelay cancel, roundings of these terms are allowed, too (:mod:`eventsolve.compare.cancelling`).
+a gradient cancel, roundings of these are allowed, too (:mod:`eventsolve.compare.cancelling`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.compare import agreement
-from eventsolve.compare.cancelling import ROUNDINGS, roundings_of
+from eventsolve.compare.cancelling import ROUNDINGS
 from eventsolve.io import records
 from eventsolve.typing import Integers, Key, Reals
 from validation.grid.flaws import Flaws
@@ -43,8 +43,8 @@ class Answer:
     samples : mapping of Place to ndarray of float64, (n_samples, ...)
         The numbers of each sample; without dL/dt, which belongs to spikes.
     scale : mapping of Place to float
-        The norm of the sum of the samples' absolute values, by which roundings are measured; of numbers whose terms
-        cancel as :func:`eventsolve.compare.cancelling.roundings_of` tells, :data:`CANCELLED` of the terms at least.
+        The norm of the sum of the samples' absolute values, by which roundings are measured; where terms cancel,
+        :data:`CANCELLED` of these at least.
     """
 
     spikes: Mapping[str, Integers]
@@ -72,6 +72,9 @@ class Evidence:
         Seconds by which all spikes may be late: the step of a clock, or what the first spike suggests.
     tolerance : float
         Relative error of numbers in continuous time.
+    rounding : mapping of Place to float
+        By how much numbers of a sample may be off where their terms cancel, as
+        :func:`eventsolve.compare.cancelling.roundings_of` tells.
     run_forward : callable
         :meth:`validation.grid.TimeStepped.run_forward`, which has the last runs at hand: many ways back start from the
         same one, in two number formats.
@@ -85,6 +88,7 @@ class Evidence:
     within: int = 0
     lags: tuple[float, ...] = ()
     tolerance: float = 0.0
+    rounding: Mapping[Place, float] = field(default_factory=dict)
     run_forward: Callable[[TimeStepped, es.Problem, Flaws], ForwardRun] = field(
         default_factory=lambda: lru_cache(maxsize=2)(TimeStepped.run_forward), repr=False
     )
@@ -189,10 +193,10 @@ def answer_of(computed: records.Record, evidence: Evidence) -> Answer:
     samples: dict[Place, Reals] = {}
     scale: dict[Place, float] = {}
     share = n if record.reduction == "mean" else 1
-    network = computed.network
-    rounding = roundings_of(network, computed.weight) if isinstance(network, es.Network) else {}
     for quantity, place in evidence.numbers:
-        terms = CANCELLED / ROUNDINGS * rounding.get((quantity, place), 0.0)  # of a sample's own loss
+        terms = (
+            CANCELLED / ROUNDINGS * evidence.rounding.get((quantity, place), 0.0)
+        )  # of a sample's own loss
         if quantity == "spike_times":
             found = computed.spike_times.get(place)  # type: ignore[arg-type]
             if found is not None:

@@ -10,6 +10,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.compare import agreement
+from eventsolve.compare.cancelling import roundings_of
 from eventsolve.compare.divergence import first_spike_divergence, not_finite
 from eventsolve.compare.records import depths
 from eventsolve.io import records
@@ -99,7 +100,8 @@ def diagnose(
         )
     truth = oracle(problem) if exact is None else exact
     window = problem.t_end * tolerance if window is None else window
-    beside = _continuous(problem, record, window, tolerance)
+    rounding = roundings_of(problem.network, truth.weight)
+    beside = replace(_continuous(problem, record, window, tolerance), rounding=rounding)
     answer = answer_of(truth, beside)
     if _agrees(beside, answer):
         return Diagnosis("agrees", "equal within rounding", 1.0)
@@ -114,7 +116,7 @@ def diagnose(
         found = _judged(beside, answer, work)
         if step is None or found.verdict != "unexplained":
             return found
-    clocked = replace(evidence_of(problem, record, step), lags=(step, -step))
+    clocked = replace(evidence_of(problem, record, step), lags=(step, -step), rounding=rounding)
     return _judged(clocked, answer_of(truth, clocked), work)
 
 

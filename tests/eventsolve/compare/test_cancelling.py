@@ -31,6 +31,19 @@ def one_spike(n, *, sparse=False):
     return es.Problem(net, inputs, 0.06, MaxVoltageCrossEntropy("out", labels=[1]))
 
 
+def one_spike_between(n):
+    """Return a problem in which the one spike of a neuron does so."""
+    rng = np.random.default_rng([29, n])
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("hidden", 1, es.LIF(rng.uniform(8e-3, 25e-3), 5e-3, v_reset=-0.2, t_ref=1e-3))
+    net.add_population("out", 2, es.LI(20e-3, rng.uniform(3e-3, 8e-3)))
+    net.connect("in", "hidden", rng.uniform(3.0, 6.0, (1, 2)), delay=1e-3)
+    net.connect("hidden", "out", rng.normal(1.0, 0.5, (2, 1)), delay=2e-3)
+    inputs = {"in": es.SpikeTrains.from_lists([[[t] for t in rng.uniform(0.0, 5e-3, 2)]])}
+    return es.Problem(net, inputs, 0.1, MaxVoltageCrossEntropy("out", labels=[0]))
+
+
 def written(problem, change, *quantities):
     """Return the exact record with some gradients changed, as somebody else's."""
     exact = oracle(problem)
@@ -74,6 +87,34 @@ def test_who_computes_0_is_right(n):
         reduction="none",
     )
     assert len(found) == 4  # the two dL/dt, dL/dw and dL/ddelay
+
+
+MOVERS = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "v_initial", "i_initial")
+"""Parameters of a neuron that move its first spike."""
+
+
+def test_so_it_is_by_all_that_moves_such_a_spike():
+    """Each of these numbers is 0, as the maximum is as high whenever the spike comes: float64 is within the allowed."""
+    problems = [p for p in map(one_spike_between, range(24)) if p.solution.spikes["hidden"].n_spikes == 1]
+    assert len(problems) >= 8
+    somewhere = set()
+    for problem in problems:
+        grads = es.value_and_grad(problem.solution, problem.loss)[1]
+        allowed = roundings_of(problem.network, grads.weight)
+        places = [(q, "hidden") for q in MOVERS] + [(q, ("in", "hidden")) for q in ("weight", "delay")]
+        for quantity, place in [*places, ("spike_times", "in"), ("spike_times", "hidden")]:
+            values = getattr(grads, quantity)[place]
+            assert np.abs(values).max() <= allowed[quantity, place]
+            if values.any():
+                somewhere.add(quantity)
+        exact, record = written(problem, lambda values: 0 * values, "spike_times", "delay")
+        zero = dict(record.gradients)
+        for quantity, place in places[:-1]:
+            zero[quantity] = {**zero[quantity], place: 0 * exact.gradients[quantity][place]}
+        record = replace(record, gradients=zero)
+        assert check(record, problem.network).diagnosis.accepted
+        assert compare(exact, record, window=1e-9).first is None
+    assert somewhere == {*MOVERS, "weight", "delay", "spike_times"}
 
 
 @pytest.mark.parametrize("quantity", ["delay", "spike_times"])
