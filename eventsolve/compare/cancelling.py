@@ -27,7 +27,8 @@ def roundings_of(network: Network, weight: Mapping[Any, Any]) -> dict[tuple[str,
     of the synapses of its target, and of all behind it, is what the roundings of dL/dt, and of dL/ddelay to there, are
     measured by, over the smaller time constant; and of dL/dw, and of the parameters of a neuron, that of the synapses
     behind that neuron: over the largest weight, a time constant, or the distance from rest to threshold. So roundings
-    of dL/dt count as if a spike moved by its time constant for a weight twice as large.
+    of dL/dt count as if a spike moved by its time constant for a weight twice as large. Weights, which may be 0, are
+    taken for this distance at least, as V is rounded by it.
 
     Parameters
     ----------
@@ -39,13 +40,15 @@ def roundings_of(network: Network, weight: Mapping[Any, Any]) -> dict[tuple[str,
     -------
     mapping of (quantity, place) to float
     """
-    onto, largest = dict.fromkeys(network.populations, 0.0), {}
+    onto, largest = dict.fromkeys(network.populations, 0.0), dict[Any, float]()
     for key, values in weight.items():
         projection = network.projections[key]
         flat = np.reshape(by_synapse("weight", values, values), (-1, projection.weights.size))
-        terms = float(np.abs(flat * projection.weights).max(initial=0.0))
+        height = _sizes(network.population(projection.post))[1]
+        sizes = np.maximum(np.abs(projection.weights), height)
+        terms = float((np.abs(flat) * sizes).max(initial=0.0))
         onto[projection.post] = max(onto[projection.post], terms if np.isfinite(terms) else 0.0)
-        largest[key] = float(np.abs(projection.weights).max(initial=0.0))
+        largest[key] = float(sizes.max(initial=height))
     behind = {
         name: max((onto[other] for other in _behind(network, name)), default=0.0)
         for name in network.populations
@@ -63,7 +66,7 @@ def roundings_of(network: Network, weight: Mapping[Any, Any]) -> dict[tuple[str,
         late = ROUNDINGS * max(onto[post], behind[post]) / _sizes(network.population(post))[0]
         found["delay", key] = late
         found["spike_times", pre] = max(late, found.get(("spike_times", pre), 0.0))
-        found["weight", key] = ROUNDINGS * behind[post] / size if size else 0.0
+        found["weight", key] = ROUNDINGS * behind[post] / size
     return found
 
 

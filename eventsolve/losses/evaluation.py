@@ -196,12 +196,19 @@ def cross_entropy(scores: Reals, labels: NDArray[np.int64]) -> tuple[Reals, Real
     A score may be -inf, but not all of a sample.
     """
     rows = np.arange(labels.size)
-    top = scores.max(axis=1, keepdims=True) if scores.shape[1] else np.zeros((labels.size, 1))
-    share = np.exp(scores - top)
-    total = share.sum(axis=1, keepdims=True)
-    values: Reals = top[:, 0] + np.log(total[:, 0]) - scores[rows, labels]
-    slope = share / total
-    slope[rows, labels] -= 1.0
+    if not scores.size:
+        return np.zeros(labels.size), np.zeros(scores.shape)
+    first = scores.argmax(axis=1)
+    top = scores[rows, first]
+    share = np.exp(scores - top[:, None])  # of what the largest score has, which is 1
+    behind = share.copy()
+    behind[rows, first] = 0.0
+    rest = behind.sum(axis=1)
+    # a loss near 0, and a slope by the label near 0, are sums of what the others have, and no differences of 1
+    values: Reals = (top - scores[rows, labels]) + np.log1p(rest)
+    slope = share / (1.0 + rest)[:, None]
+    slope[rows, labels] = 0.0
+    slope[rows, labels] = -slope.sum(axis=1)
     return values, slope
 
 

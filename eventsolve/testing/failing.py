@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
+from types import FrameType
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -65,17 +66,39 @@ class Failing:
         return joint(self.diagnoses)
 
 
-_TESTS: dict[tuple[str, object], Failing] = {}
-"""By the test that pytest runs, and by the code of the implementation."""
+_RUNS: MutableMapping[object, dict[object, Failing]] = WeakKeyDictionary()
+"""By the run of a test, and by the code of the implementation."""
+_RUN = "StateForActualGivenExecution"
+"""The class of what Hypothesis runs a test by, once from the first example to the last."""
 
 
 def of(implementation: object) -> Failing | None:
-    """Return what is known of the present test, if it is one of Hypothesis's; of what it tests is told by its code."""
+    """Return what is known in the present run of a test, if it is one of Hypothesis's.
+
+    What it tests is told by its code: a function that is made for each example is still the same. Another run of the
+    test knows nothing, nor does another test: in a notebook or a loop either may test something that was mended.
+    """
     hypothesis = sys.modules.get("hypothesis")
     if hypothesis is None or not hypothesis.currently_in_test_context():
         return None
-    test = os.environ.get("PYTEST_CURRENT_TEST", "")
-    return _TESTS.setdefault((test, getattr(implementation, "__code__", type(implementation))), Failing())
+    run = _run()
+    if run is None:
+        return None
+    return _RUNS.setdefault(run, {}).setdefault(
+        getattr(implementation, "__code__", type(implementation)), Failing()
+    )
+
+
+def _run() -> object | None:
+    """Return what Hypothesis runs the present test by, which only the stack says; None if it is not found."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "hypothesis.core":
+            owner: object = frame.f_locals.get("self")
+            if type(owner).__name__ == _RUN:
+                return owner
+        frame = frame.f_back
+    return None
 
 
 def joint(diagnoses: list[Named]) -> Named | None:

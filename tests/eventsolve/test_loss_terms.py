@@ -1,5 +1,6 @@
 """Losses that regularise, that add up, and any function of readouts: against the multiprecision solver and by hand."""
 
+import mpmath
 import numpy as np
 import pytest
 from directions import central_difference, products, random_direction
@@ -8,6 +9,7 @@ from readouts import chain
 from scipy.special import logsumexp
 
 import eventsolve as es
+from eventsolve.losses.evaluation import cross_entropy
 
 T = 40e-3
 
@@ -148,7 +150,10 @@ class TestReadouts:
         )
         scores = means[0] * T / 5e-3
         want = logsumexp(scores, axis=1) - scores[[0, 1], [0, 1]]
-        np.testing.assert_allclose(es.value_and_grad(solution, loss, reduction="none")[0], want, rtol=1e-13)
+        room = 4 * EPS * np.abs(scores).max()  # of the difference here
+        np.testing.assert_allclose(
+            es.value_and_grad(solution, loss, reduction="none")[0], want, rtol=1e-13, atol=room
+        )
         for step in (0.0, -1e-3, np.nan):
             with pytest.raises(ValueError, match="time_step must be finite and > 0"):
                 es.losses.SumVoltageCrossEntropy("read", [0], time_step=step)
@@ -271,3 +276,37 @@ class TestSum:
     def test_bad_arguments(self, arguments, error, message):
         with pytest.raises(error, match=message):
             es.losses.Sum(*arguments)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1.0, 20.0, 37.0, 60.0, 300.0])
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_a_saturated_cross_entropy_has_all_of_its_digits(gap, label):
+    """Near 0 the loss and the label's slope are what the others add up to: as differences of 1 they were lost."""
+    scores = [0.25, 0.25 - gap, -0.5 - gap]
+    value, slope = cross_entropy(np.array([scores]), np.array([label]))
+    with mpmath.workdps(400):
+        shares = [mpmath.exp(mpmath.mpf(x) - scores[label]) for x in scores]
+        want = mpmath.log(mpmath.fsum(shares))
+        slopes = [share / mpmath.fsum(shares) for share in shares]
+        slopes[label] = -(mpmath.fsum(shares) - 1) / mpmath.fsum(shares)
+        # differences of scores are rounded, which an exponential multiplies by their size
+        few = (8 + 4 * gap) * 2.0**-53
+        assert abs(mpmath.mpf(float(value[0])) - want) <= few * want
+        for got, exact in zip(slope[0].tolist(), slopes, strict=True):
+            assert abs(got - exact) <= few * abs(exact)
+
+
+def test_saturated_gradients_are_those_of_a_certificate():
+    net = es.Network()
+    net.add_input("in", 1)
+    net.add_population("out", 2, es.LIF(20e-3, 5e-3))
+    net.connect("in", "out", [[9.0], [8.0]])
+    solution = es.solve(net, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, 0.05)
+    for tau0 in (1e-3, 2e-4, 1e-4, 5e-5):
+        loss = es.losses.TTFSCrossEntropy("out", [0], tau0=tau0, tau1=6.4e-3, alpha=0.0)
+        value, grads = es.value_and_grad(solution, loss)
+        assert value > 0
+        assert (grads.weight["in", "out"] != 0).all()
+        assert es.certify(
+            solution, gradients=loss, claimed_gradients=grads
+        ).proven  # refuted in their eighth digit

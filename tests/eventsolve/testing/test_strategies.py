@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.errors import FailedHealthCheck, NoSuchExample
 
 import eventsolve as es
-from eventsolve.testing import Problem, Unsupported, check_implementation, network_of, strategies
+from eventsolve.testing import (
+    Mismatch,
+    Problem,
+    Unsupported,
+    check_implementation,
+    failing,
+    network_of,
+    strategies,
+)
+from eventsolve.testing.canonical import PROBLEMS
 
 EPS = np.finfo(float).eps
 VARIABLE = [entry.name for entry in dataclasses.fields(es.LIF) if entry.name != "reset"]
@@ -392,3 +401,38 @@ def test_arguments_that_make_no_sense_are_refused_at_once(make, options, words):
 def test_arguments_of_another_kind_are_refused_by_name(make, words):
     with pytest.raises((TypeError, ValueError), match=words):
         make()
+
+
+def test_what_a_run_knows_of_failing_problems_ends_with_it():
+    """One test after the other in one process, as in a notebook: a right one had none of its problems looked at."""
+
+    def outcome(factor):
+        looked_at = []
+
+        def mine(problem):
+            looked_at.append(problem)
+            _, grads = es.value_and_grad(problem.solution, problem.loss)
+            return {"weight": {key: factor * values for key, values in grads.weight.items()}}
+
+        @settings(SEARCH, max_examples=4, phases=[Phase.generate, Phase.shrink])
+        @given(st.sampled_from([PROBLEMS["two layers"](), PROBLEMS["a recurrent layer"]()]))
+        def test(problem):
+            known = failing.of(mine)
+            assert known is failing.of(mine)
+            check_implementation(mine, problem, spikes_atol=0.0, rtol=1e-9)
+
+        try:
+            test()
+        except Mismatch as error:
+            return str(error)
+        return len(looked_at)
+
+    assert "a factor -1" in outcome(-1.0)
+    halved = outcome(0.5)
+    assert "a factor 1/2" in halved or "a factor 1/n_outputs" in halved
+    assert "a factor -1" not in halved
+    assert outcome(1.0) >= 2
+
+
+def test_nothing_is_known_outside_of_a_test_of_hypothesis():
+    assert failing.of(lambda problem: {}) is None
