@@ -67,6 +67,14 @@ def require_mapping(name: str, given: object, of: str) -> None:
         raise TypeError(f"{name} must be a mapping of {of}; got {shown(given)}")
 
 
+def non_negative(name: str, given: object) -> float:
+    """Return a finite number >= 0 as a float, or raise a ValueError."""
+    value = real(name, given)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
+    return value
+
+
 def first_entry(values: NDArray[Any], bad: NDArray[np.bool_]) -> str:
     """Say which is the first bad entry, and what it is."""
     if not values.ndim:

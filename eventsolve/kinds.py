@@ -89,7 +89,7 @@ def _array(scalar: type) -> Taken:
     """Return what takes arrays of one dtype; those of float64 also from what else are real numbers."""
 
     def taken(name: str, given: Any) -> Any:
-        if isinstance(given, np.ndarray) and given.dtype.type is scalar:
+        if isinstance(given, np.ndarray) and given.dtype.type is scalar and not np.ma.isMaskedArray(given):
             return given
         if scalar is np.float64:
             return real_array(name, given)

@@ -12,6 +12,7 @@ import numpy as np
 
 import eventsolve as es
 from eventsolve.bounded import Budget, content_of, opened
+from eventsolve.checks import instance, non_negative
 from eventsolve.compare import Comparison, SpikeMatch, Stage, agreement, compare, worst_spike
 from eventsolve.compare.comparison import label_of
 from eventsolve.compare.divergence import NAMES
@@ -142,6 +143,10 @@ def check(
         If a sample has more than ``max_spikes``.
     """
     start = time.perf_counter()
+    instance("record", record, records.Record)
+    instance("network", network, es.Network)
+    if tolerance is not None:
+        tolerance = non_negative("tolerance", tolerance)
     asked = window is not None or tolerance is not None
     problem = record.problem(network)
     graded = any(record.gradients.values())

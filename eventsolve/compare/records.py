@@ -11,7 +11,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from eventsolve.checks import printable, seconds
+from eventsolve.checks import instance, non_negative, printable, seconds
 from eventsolve.compare.agreement import Split, agreement, split
 from eventsolve.compare.cancelling import roundings_of
 from eventsolve.compare.comparison import (
@@ -81,6 +81,10 @@ def compare(
         If the records have nothing in common, or differ in sizes or samples, or the model has populations or
         projections that the exact one has not, or the window is missing or negative.
     """
+    for name, record in (("exact", exact), ("model", model)):
+        instance(name, record, Record)
+    if tolerance is not None:
+        tolerance = non_negative("tolerance", tolerance)
     not_given = _not_given(exact, model)
     network = next((r.network for r in (exact, model) if isinstance(r.network, Network)), None)
     roundings = {} if network is None else roundings_of(network, exact.weight)

@@ -8,7 +8,6 @@ a gradient cancel, roundings of these are allowed, too (:mod:`eventsolve.compare
 
 from __future__ import annotations
 
-import math
 import sys
 import unittest
 import warnings
@@ -23,7 +22,7 @@ from eventsolve.adjoint import Gradients, value_and_grad
 from eventsolve.checks import (
     duration,
     instance,
-    real,
+    non_negative,
     real_array,
     require_mapping,
     require_one_of,
@@ -82,7 +81,7 @@ def assert_spikes_match(
     ValueError
         If there is nothing to compare, or names or sizes differ.
     """
-    atol = _non_negative("atol", seconds("atol", atol))
+    atol = non_negative("atol", seconds("atol", atol))
     time_step = _step(time_step)
     got, wanted = _trains("actual", actual), _trains("expected", expected)
     if isinstance(actual, SpikeTrains) != isinstance(expected, SpikeTrains):
@@ -226,8 +225,10 @@ def check_implementation(
         others are drawn: a test fails that finds no problem which the implementation supports. How many were rejected,
         and why, is among the events of ``--hypothesis-show-statistics``.
     """
-    spikes_atol = _non_negative("spikes_atol", seconds("spikes_atol", spikes_atol))
+    spikes_atol = non_negative("spikes_atol", seconds("spikes_atol", spikes_atol))
     terms = _Terms(rtol, atol, reduction, problem, time_step)
+    if not callable(implementation):
+        raise TypeError(f"implementation must be a function of a Problem; got {shown(implementation)}")
     test = failing.of(implementation)
     if test is not None and test.passes_over(problem):
         _pass_over(Unsupported("the failing problems that are known are small enough"))
@@ -241,6 +242,8 @@ def check_implementation(
     for name in results:
         if name not in known:
             raise ValueError(f"the implementation returns {shown(name)}, which is none of {', '.join(known)}")
+        if name != "loss":
+            require_mapping(f"{name} of the implementation", results[name], "places to what is there")
     agreed: dict[str, float] = {}
     for name, compared in _stages(terms, problem, results, spikes_atol):
         if not isinstance(compared, Divergence):
@@ -298,7 +301,7 @@ class _Terms:
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
-            object.__setattr__(self, name, _non_negative(name, real(name, getattr(self, name))))
+            object.__setattr__(self, name, non_negative(name, getattr(self, name)))
         require_one_of("reduction", self.reduction, ("mean", "sum", "none"))
         if self.problem is not None:
             instance("problem", self.problem, Problem)
@@ -464,12 +467,6 @@ def _check_sizes(got: Mapping[str, SpikeTrains], expected: Mapping[str, SpikeTra
 
 def _named(quantity: str, place: Any) -> str:
     return f"{quantity} of {place!r}" if place else quantity
-
-
-def _non_negative(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
-    return value
 
 
 def _step(time_step: object) -> float | None:

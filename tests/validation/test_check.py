@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from typer.testing import CliRunner
 
 import eventsolve as es
+from eventsolve.compare import compare
 from eventsolve.io import records
 from eventsolve.testing import Problem, network_of
 from validation import check as checking
@@ -555,3 +556,37 @@ def test_two_sparse_projections_of_other_synapses_are_never_exchanged(second):
     run = checking.check(wrong, net)
     assert not run.accepted
     assert "dL/dw of in → out" in run.diagnosis.sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((3, None), {}, "record must be a Record; got 3"),
+        ((None, 3), {}, "network must be a Network; got 3"),
+        ((None, None), {"tolerance": float("nan")}, "tolerance must be finite and >= 0; got nan"),
+        ((None, None), {"tolerance": -1}, "tolerance must be finite and >= 0; got -1.0"),
+        ((None, None), {"tolerance": True}, "tolerance must be a number; it is True"),
+        ((None, None), {"tolerance": "a"}, "tolerance must be a number; it is 'a'"),
+        ((None, None), {"patience": "a"}, "patience must be a number of seconds; it is 'a'"),
+        ((None, None), {"patience": float("nan")}, "patience must be >= 0 seconds; got nan"),
+    ],
+)
+def test_what_is_no_argument_is_refused_by_name(arguments, options, words):
+    record = exact()
+    given = [
+        of if of is not None else right for of, right in zip(arguments, (record, record.network), strict=True)
+    ]
+    with pytest.raises((TypeError, ValueError), match=words):
+        checking.check(*given, **options)
+
+
+def test_only_records_are_put_side_by_side():
+    record = exact()
+    for pair, words in (
+        ((record, None), "model must be a Record; got None"),
+        ((3, record), "exact must be a Record"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            compare(*pair, window=1e-9)
+    with pytest.raises(ValueError, match="tolerance must be finite and >= 0"):
+        compare(record, record, window=1e-9, tolerance=float("nan"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import eventsolve as es
+from eventsolve.checks import instance, non_negative, real
 from eventsolve.compare import agreement
 from eventsolve.compare.cancelling import roundings_of
 from eventsolve.compare.divergence import first_spike_divergence, not_finite
@@ -90,6 +91,12 @@ def diagnose(
     ValueError
         If there is nothing to judge, or the record does not fit the problem.
     """
+    instance("problem", problem, es.Problem)
+    instance("record", record, records.Record)
+    tolerance = non_negative("tolerance", tolerance)
+    patience = real("patience", patience, "a number of seconds")
+    if not patience >= 0:
+        raise ValueError(f"patience must be >= 0 seconds; got {patience!r}")
     if record.loss_values is None and not any(record.gradients.values()):
         problem = replace(problem, loss=None)
     if problem.loss is None:

@@ -16,7 +16,7 @@ from eventsolve.io.records.fields import RecordError
 from eventsolve.io.records.scheme import UNSAID, Scheme
 from eventsolve.losses import Loss
 from eventsolve.losses.evaluation import require_loss
-from eventsolve.network import Network, Projection
+from eventsolve.network import Network, Population, Projection, parameters_of
 from eventsolve.problem import Problem
 from eventsolve.reductions import USUAL, Reduction
 from eventsolve.shown import Summary, brief, listed, ms, several
@@ -279,7 +279,7 @@ class Record(Frozen):
 def _array(quantity: str, place: Any, values: Any, per_sample: bool, projection: Projection | None) -> Reals:
     """Return a gradient as an array: of a sparse projection by synapse."""
     layout = None if projection is None else projection.weight
-    if isinstance(values, np.ndarray) and not sp.issparse(layout):
+    if type(values) is np.ndarray and not sp.issparse(layout):
         return values
     name = f"gradient of {quantity} of {place!r}"
     if sp.issparse(layout):
@@ -378,12 +378,23 @@ def check_fit(record: Record, network: Network) -> None:
         for place, values in places.items():
             if place not in known:
                 raise RecordError(f"gradient of {quantity} has {place!r}; there are {list(known)}")
+            if quantity in NEURONAL:
+                _check_parameter(quantity, populations[place])
             shape = _shape(network, place)
             if values.shape != batch + shape:
                 raise RecordError(
                     f"gradient of {quantity} of {place!r} must have shape {batch + shape} with reduction "
                     f"{record.reduction!r}; got {values.shape}"
                 )
+
+
+def _check_parameter(quantity: str, population: Population) -> None:
+    neuron = population.neuron
+    if neuron is None or quantity not in parameters_of(neuron):
+        of = "an input" if neuron is None else type(neuron).__name__
+        raise RecordError(
+            f"gradient of {quantity} has {population.name!r}, which is {of} and has no {quantity}"
+        )
 
 
 def _shape(network: Network, place: str | Key) -> tuple[int, ...]:

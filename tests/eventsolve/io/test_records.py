@@ -453,3 +453,23 @@ def test_an_array_that_cannot_be_written_is_shared_and_any_other_is_copied_and_c
     copied = fields.reals("open", np.arange(3.0), budget)
     assert budget.left == 100 - 24
     assert not copied.flags.writeable
+
+
+def test_gradients_that_are_masked_or_of_no_parameter_are_refused():
+    net = network_of({"in": 1, "out": (1, es.LI(20e-3, 5e-3))}, {("in", "out"): {"weight": [[2.0]]}})
+
+    def record(gradients):
+        return records.Record(
+            "mine", 0.05, {"in": es.SpikeTrains.from_lists([[[1e-3]]])}, network=net, gradients=gradients
+        )
+
+    assert record({"v_leak": {"out": np.zeros(1)}}).gradients["v_leak"]["out"].shape == (1,)
+    for gradients, words in (
+        ({"v_threshold": {"out": np.zeros(1)}}, "'out', which is LI and has no v_threshold"),
+        ({"v_leak": {"in": np.zeros(1)}}, "'in', which is an input and has no v_leak"),
+        ({"weight": {("in", "out"): np.ma.array([[1.0]], mask=[[True]])}}, r"entry \[0, 0\] is masked"),
+    ):
+        with pytest.raises(records.RecordError, match=words):
+            record(gradients)
+    plain = record({"weight": {("in", "out"): np.ma.array([[1.0]])}}).gradients["weight"]["in", "out"]
+    assert type(plain) is np.ndarray

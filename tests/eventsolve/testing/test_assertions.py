@@ -15,6 +15,7 @@ from eventsolve.testing import (
     check_implementation,
     network_of,
 )
+from eventsolve.testing.canonical import PROBLEMS
 
 EXPECTED = es.SpikeTrains.from_lists([[[1e-3, 5e-3], [2e-3]], [[], [4e-3, 9e-3]]])
 FIRST, SECOND = ("in", "hidden"), ("hidden", "out")
@@ -281,3 +282,23 @@ def test_gradients_need_a_loss():
     results = {"weight": {SECOND: np.zeros((2, 3))}}
     with pytest.raises(ValueError, match="the problem has no loss"):
         check_implementation(lambda _: results, problem, spikes_atol=0.0, rtol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ({"spikes": 3}, "spikes of the implementation must be a mapping"),
+        ({"spikes": [[1e-3]]}, "spikes of the implementation must be a mapping"),
+        ({"weight": 3}, "weight of the implementation must be a mapping"),
+        ({"spikes": {"out": [1e-3]}}, "spikes of 'out' must be a SpikeTrains"),
+    ],
+)
+def test_results_of_another_kind_are_refused_by_name(results, words):
+    problem = PROBLEMS["two layers"]()
+    with pytest.raises(TypeError, match=words):
+        check_implementation(lambda _: results, problem, spikes_atol=0.0, rtol=0.0)
+
+
+def test_what_cannot_be_called_is_no_implementation():
+    with pytest.raises(TypeError, match="implementation must be a function of a Problem; got 3"):
+        check_implementation(3, PROBLEMS["two layers"](), spikes_atol=0.0, rtol=0.0)
