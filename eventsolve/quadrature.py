@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NODES = 12
 """Of the longest pieces, as :func:`_pieces` cuts them: the sum is right to 1e-18 of the integrand's size."""
+MOST_VOLTAGES = 2**30
+"""Voltages at all nodes, eight gibibytes: what may be more is refused."""
 
 
 class Nodes(NamedTuple):
@@ -59,6 +61,16 @@ def nodes_of(solution: Solution, population: str) -> Nodes:
     voltage, current = solution.states_at(population, padded)
     swing = np.maximum(np.abs(voltage), np.abs(current)).max(axis=(1, 2), initial=0.0)
     longest = shortest / (1.0 + 0.5 * swing)
+    most = max(
+        (float(np.ceil(np.diff(e) / cut).sum()) for e, cut in zip(edges, longest, strict=True)), default=0.0
+    )
+    n_voltages = most * NODES * solution.n_samples * (place.stop - place.start)
+    if n_voltages > MOST_VOLTAGES:
+        raise ValueError(
+            f"a running loss on {population!r} would read up to {n_voltages:.3g} voltages, of at most {MOST_VOLTAGES}: "
+            f"between its times none moves by much more than 1, and they reach {swing.max():.3g} in {span:.3g} s; take "
+            "fewer samples at once, smaller weights, or SampledVoltage, which reads at fixed times"
+        )
     found = [_nodes_between(_pieces(e, most), most) for e, most in zip(edges, longest, strict=True)]
     n_nodes = max((places.size for places, _ in found), default=0)
     times, weights = np.full((len(found), n_nodes), solution.t_end), np.zeros((len(found), n_nodes))

@@ -215,3 +215,20 @@ class TestBadInput:
         ):
             with pytest.raises(ValueError, match=message):
                 es.value_and_grad(solution, loss)
+
+
+def test_more_voltages_than_memory_holds_are_refused():
+    """Pieces between nodes are as short as V moves by 1: with weights in another unit that was every byte there is."""
+    inputs = {"in": es.SpikeTrains.from_lists([[[1e-3]]])}
+    loss = es.losses.InstantCrossEntropy("read", [0])
+    for weight, fits in ((1e3, True), (1e10, False), (1e60, False)):
+        net = es.Network()
+        net.add_input("in", 1)
+        net.add_population("read", 2, es.LI(20e-3, 5e-3))
+        net.connect("in", "read", [[weight], [-weight]])
+        solution = es.solve(net, inputs, 0.05)
+        if fits:
+            es.value_and_grad(solution, loss)
+            continue
+        with pytest.raises(ValueError, match=r"a running loss on 'read' would read up to .* voltages"):
+            es.value_and_grad(solution, loss)
