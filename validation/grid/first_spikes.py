@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
+from eventsolve.losses.evaluation import cross_entropy
 from eventsolve.network import Network
 from eventsolve.typing import Integers, Reals
 
@@ -83,10 +83,9 @@ def first_spike_loss(loss: TTFSLoss, first: Reals, t_end: float) -> tuple[Reals,
         refuse_silent(loss.population, missing)
     first[missing] = 0.0
     label = first[rows, loss.labels]
-    exponents = -first / loss.tau0
-    total = logsumexp(exponents, axis=1)
-    values = label / loss.tau0 + total + loss.alpha * np.expm1(label / loss.tau1)
-    slopes = -np.exp(exponents - total[:, None]) / loss.tau0
-    slopes[rows, loss.labels] += 1 / loss.tau0 + loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
+    values, by_score = cross_entropy(-first / loss.tau0, np.asarray(loss.labels))
+    values += loss.alpha * np.expm1(label / loss.tau1)
+    slopes = -by_score / loss.tau0
+    slopes[rows, loss.labels] += loss.alpha / loss.tau1 * np.exp(label / loss.tau1)
     slopes[silent | missing[:, None]] = 0.0
     return np.where(missing, 0.0, values), slopes

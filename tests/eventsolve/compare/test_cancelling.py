@@ -68,7 +68,7 @@ def test_float64_has_a_rounding_where_the_derivative_is_0():
         # a term is w lambda_I = w dL/dw / tau_syn; here it is that of the largest maximum, of weights of 1 at least
         weight = np.maximum(problem.network.projections[KEY].weight, 1.0)
         terms = np.abs(weight * grads.weight[KEY]).max() / 5e-3
-        assert allowed["delay", KEY] == pytest.approx(64 * 2.0**-52 * terms, rel=1e-12)
+        assert allowed["delay", KEY] == pytest.approx(64 * 2.0**-52 * terms, rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("n", range(8))
