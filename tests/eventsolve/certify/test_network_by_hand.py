@@ -1,14 +1,18 @@
 """A network in balls, part by part: its wiring, where a stream goes on, who comes first at one time, what is lost."""
 
+import math
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 from mpmath import mp, mpf
 
 import eventsolve as es
+from eventsolve.certify import network
 from eventsolve.certify.arithmetic import rational, working_precision
 from eventsolve.certify.boxes import Numbers, Start, box_of
+from eventsolve.certify.crossing import crossing_ahead
 from eventsolve.certify.network import Wiring, enclose, went_on
 from eventsolve.certify.neuron import Unproven
 
@@ -118,6 +122,8 @@ def test_delays_that_vary_are_bundles_of_their_own_and_not_negative():
     ]
     assert [[t.synapse for t in b.targets] for b in of_one] == [[1]]
     assert of_one[0].exact is None
+    alike = [b for b in wiring.bundles[int(box.synapses.source[0])] if b.targets[0].synapse == 0]
+    assert [(b.exact, b.level) for b in alike] == [(rational(0.0), of_one[0].level)]
 
 
 # -- where a stream goes on ------------------------------------------------------------------------------------------
@@ -247,24 +253,30 @@ def test_at_one_time_what_was_sent_first_comes_first_and_then_inputs_and_populat
             assert found.history[spike.trigger + 1][::2] == (spike.cell, k)
 
 
-def test_within_a_cycle_arrivals_come_as_their_spikes_occurred():
-    """Three neurons that are triggered at one time, the last of them first; then what they send arrives at once."""
+def test_within_a_cycle_arrivals_come_as_their_spikes_occurred_behind_those_of_inputs():
+    """Three neurons that are triggered at one time, the last of them first; then what they send arrives at once.
+
+    Something else that the last sends comes before, so that what comes now is the second of its bundles.
+    """
     net = es.Network()
     net.add_input("in", 3)
     net.add_population("n", 4, es.LIF(20 * MS, 5 * MS, t_ref=1.0))
     weights, delays = np.zeros((4, 3)), np.zeros((4, 3))
-    weights[[0, 1, 2], [0, 1, 2]] = 2.0
+    weights[[2, 0, 1], [0, 1, 2]] = 2.0
+    weights[3], delays[3] = 0.125, 1 * MS
     net.connect("in", "n", weights, delay=delays, synapse="delta", name="in")
-    back = np.zeros((4, 4))
-    back[3, :3] = 0.25
-    net.connect("n", "n", back, delay=1 * MS, synapse="delta", name="n")
+    back, later = np.zeros((4, 4)), np.full((4, 4), 1 * MS)
+    back[3, :3] = 0.125
+    later[0, 2] = 0.5 * MS
+    net.connect("n", "n", back, delay=later, synapse="delta", name="n")
     times = {"in": es.SpikeTrains.from_lists([[[2 * MS], [2 * MS], [2 * MS]]])}
     solution = es.solve(net, times, 5 * MS)
     box, found = box_of(solution), enclosed(solution)
     order = [spike.cell for spike in found.spikes if spike.cell >= 0]
-    assert order == solution.spikes["n"].neurons.tolist() == [0, 1, 2]
+    assert order == [2, 0, 1]
+    assert sorted(order) == sorted(solution.spikes["n"].neurons.tolist())
     arrived = [named(box, e) for e in found.history if e.cell == 3]
-    assert [of for of in arrived if of[0] == "n"] == [("n", 3), ("n", 4), ("n", 5)]
+    assert arrived == [*(("in", k) for k in range(3)), ("n", 5), ("n", 3), ("n", 4)]
 
 
 def in_parts(net, inputs, cut, t_end):
@@ -353,8 +365,8 @@ def tied(t_end=10 * MS):
     return es.solve(net, {name: es.SpikeTrains.from_lists([t]) for name, t in inputs.items()}, t_end)
 
 
-def opened(box):
-    found = enclose(Wiring(box, everything=False), 0, 120, allow_undecided=True)
+def opened(box, *, everything=False):
+    found = enclose(Wiring(box, everything=everything), 0, 120, allow_undecided=True)
     return found, {cell: (time, why.question.name) for cell, (time, why) in found.open.items()}
 
 
@@ -397,3 +409,248 @@ def test_of_what_is_open_the_first_is_raised_unless_it_may_stay_so():
     with pytest.raises(Unproven) as raised:
         enclose(Wiring(box, everything=False), 0, 120, allow_undecided=False)
     assert (raised.value.cell, raised.value.question.name) == (0, "TIE")
+
+
+def test_synapses_of_weight_0_and_readouts_are_in_the_history_and_nothing_is_open_by_them():
+    box = with_times(box_of(tied()), [1 * MS, 4 * MS, 4 * MS, 9 * MS], [0.0, 1e-6, 1e-6, 0.0])
+    found, open_cells = opened(box, everything=True)
+    assert open_cells == opened(box)[1]
+    heard = [e for e in found.history if e.cell == 4]
+    assert [box.synapses.source[e.synapse] for e in heard] == [
+        5 + s.cell for s in found.spikes if s.cell >= 0
+    ]
+    assert sum(e.cell == 3 for e in found.history) > 0
+
+
+NEVER = 1.0
+"""Seconds, behind the end of every trial here."""
+
+
+def hearing(tie, heard, t_end=10 * MS, *, jump=NEVER, current=NEVER, own_tie=(NEVER, 0.0)):
+    """The box of a neuron 0 that makes no spike and is open from a tie (time, radius) on, and of 1, which hears it.
+
+    That is over a synapse for each (delay, radius) of ``heard``. Besides, a jump of V that triggers a spike may arrive
+    at 1, a current from which it spikes half a millisecond later, and a tie of its own, which is no spike in one order of the two.
+    """
+    net = es.Network()
+    net.add_input("in", 6)
+    net.add_population("c", 2, es.LIF(20 * MS, 5 * MS))
+    jumps, currents = np.zeros((2, 6)), np.zeros((2, 6))
+    jumps[0, :2] = jumps[1, 2:4] = -1.0, 1.2
+    jumps[1, 4], currents[1, 5] = 2.0, 40.0
+    net.connect("in", "c", jumps, synapse="delta", name="jumps")
+    net.connect("in", "c", currents, name="currents")
+    for k, (delay, _) in enumerate(heard):
+        net.connect("c", "c", [[0.0, 0.0], [0.5, 0.0]], delay=delay, name=f"hears {k}")
+    delays = {("c", "c", f"hears {k}"): radius for k, (_, radius) in enumerate(heard)}
+    inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS]] * 6])}
+    box = box_of(es.solve(net, inputs, t_end), {"delay": delays})
+    columns = zip(tie, tie, own_tie, own_tie, (jump, 0.0), (current, 0.0), strict=True)
+    return with_times(box, *map(list, columns))
+
+
+def spikes_of(found, cell):
+    return [k for k, spike in enumerate(found.spikes) if spike.cell == cell]
+
+
+def test_a_spike_that_the_queue_overlooks_is_found_before_a_spike_that_is_lost():
+    """And nothing of the neuron that may hear this from then on."""
+    box = hearing((4 * MS, 1e-6), [(2 * MS, 0.0)], current=5 * MS)
+    with mock.patch.object(network, "crossing_ahead", return_value=math.inf):
+        found, open_cells = opened(box)
+    (spike,) = spikes_of(found, 1)
+    assert 5 * MS < found.spikes[spike].moment.key < 6 * MS - 1e-6
+    assert open_cells[1] == (
+        pytest.approx(found.spikes[spike].moment.key, rel=1e-12, abs=0.0),
+        "DOUBTFUL_SOURCE",
+    )
+    assert spike not in found.doubtful
+
+
+def test_of_a_neuron_that_is_open_no_spike_is_sought_as_another_is_lost():
+    """It would spike half a millisecond after the first that is lost arrives, and does where it hears that later."""
+    for delay, spikes in ((2 * MS, False), (5 * MS, True)):
+        found, open_cells = opened(hearing((4 * MS, 1e-6), [(delay, 0.0), (5 * MS, 0.0)], current=5.9 * MS))
+        assert bool(spikes_of(found, 1)) is spikes
+        assert open_cells[1][1] == "DOUBTFUL_SOURCE"
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_neuron_is_open_from_where_what_it_hears_may_come_first(before):
+    """From 6 ms to 10 ms; it spiked at 6.5 ms, up to which it is proven if all that it hears comes at 7 ms."""
+    tie, first = (4 * MS, 1e-6), [(3 * MS, 0.0)]
+    found, open_cells = opened(hearing(tie, first, jump=6.5 * MS))
+    assert open_cells[1] == (6.5 * MS, "DOUBTFUL_SOURCE")
+    assert found.doubtful == set()
+    found, open_cells = opened(hearing(tie, first * before + [(4 * MS, 2 * MS)], jump=6.5 * MS))
+    assert open_cells[1] == (pytest.approx(6 * MS - 1e-6, rel=1e-9, abs=0.0), "DOUBTFUL_SOURCE")
+    assert found.doubtful == set(spikes_of(found, 1))
+    assert len(found.doubtful) == 1
+
+
+@pytest.mark.parametrize(("radius", "is_open"), [(0.05, False), (2.0, True)])
+def test_a_neuron_that_is_open_only_behind_the_end_is_open_if_it_may_hear_something_before(radius, is_open):
+    t_end = 10 * MS
+    beyond = t_end * 2.0**-36
+    own_tie = (t_end + 0.5 * beyond, 0.1 * beyond)
+    box = hearing((4 * MS, radius * beyond), [(6 * MS + 0.9 * beyond, 0.0)], t_end, own_tie=own_tie)
+    _, open_cells = opened(box)
+    assert set(open_cells) == ({0, 1} if is_open else {0})
+
+
+def alone(heard=NEVER, *, radius=0.0, until=None):
+    """The box of one neuron with two inputs: one, within a radius, makes it spike, the other is of no account."""
+    net = es.Network()
+    net.add_input("in", 2)
+    net.add_population("c", 1, es.LIF(20 * MS, 5 * MS))
+    net.connect("in", "c", [[10.0, -0.01]])
+    inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS], [2 * MS]]])}
+    box = with_times(box_of(es.solve(net, inputs, 10 * MS)), [1 * MS, heard], [radius, 0.0])
+    return box if until is None else replace(box, until=np.array([until]))
+
+
+@pytest.mark.parametrize(
+    ("heard", "after", "radius", "is_open"),
+    [(NEVER, 1.1, 0.8, False), (2 * MS, 1.1, 0.8, False), (NEVER, 0.5, 2.0, True)],
+)
+def test_a_spike_that_may_come_behind_all_that_is_asked_is_of_no_concern(heard, after, radius, is_open):
+    """Nor that it may not: it is behind the end, but perhaps not so far behind it as spikes are sought."""
+    found, _ = opened(alone(heard))
+    crossing = found.spikes[spikes_of(found, 0)[0]].moment.key
+    beyond = crossing * 2.0**-36
+    until = crossing - after * beyond
+    assert 2 * MS < until < 10 * MS
+    _, open_cells = opened(alone(heard, radius=radius * beyond, until=until))
+    assert bool(open_cells) is is_open
+
+
+def test_what_is_heard_at_the_end_itself_is_not_taken_to_be_behind_it():
+    """A neuron that is then open stays so: more than need be, never less."""
+    found, _ = opened(alone())
+    last = found.spikes[spikes_of(found, 0)[0]].moment.key
+    beyond = last * 2.0**-36
+    until = last - 1.1 * beyond
+    _, open_cells = opened(alone(until, radius=0.8 * beyond, until=until))
+    assert open_cells == {0: (until, "GRAZING")}
+
+
+def test_what_no_arrival_triggers_is_marked_as_such_and_so_is_what_is_given():
+    """And a spike that is found only as something arrives behind it is neither behind that nor triggered by it."""
+    for guess in (network.crossing_ahead, lambda *numbers: math.inf):
+        with mock.patch.object(network, "crossing_ahead", guess):
+            found, _ = opened(alone(5 * MS))
+        assert [spike[::2] for spike in found.spikes[:3]] == [(-1, -1), (-1, -1), (0, -1)]
+        assert [(e.spike, e.synapse) for e in found.history[:3]] == [(0, 0), (2, -1), (1, 1)]
+
+
+# -- which crossing comes first ----------------------------------------------------------------------------------------
+
+
+def racing(*thresholds, edges=(), heard=(), t_end=20 * MS):
+    """The solution of neurons that an input at 16 ms makes spike within a millisecond, each at its threshold.
+
+    Over ``edges`` (source, target) they end that at once. Another one hears an input at each time in ``heard``, and the
+    rest.
+    """
+    net = es.Network()
+    net.add_input("in", 1 + len(heard))
+    net.add_population("n", len(thresholds) + 1, es.LIF(20 * MS, 5 * MS, v_threshold=[*thresholds, 9.0]))
+    weights = np.zeros((len(thresholds) + 1, 1 + len(heard)))
+    weights[:-1, 0], weights[-1, 1:] = 30.0, 0.25
+    net.connect("in", "n", weights, name="in")
+    back = np.zeros((len(thresholds) + 1,) * 2)
+    back[-1, :-1] = 0.25
+    for source, target in edges:
+        back[target, source] = -60.0
+    net.connect("n", "n", back, name="n")
+    return es.solve(net, {"in": es.SpikeTrains.from_lists([[[16 * MS], *([time] for time in heard)]])}, t_end)
+
+
+def first_spikes(found):
+    first = {}
+    for spike in found.spikes[found.n_given :]:
+        first.setdefault(spike.cell, spike.moment)
+    return first
+
+
+@pytest.fixture(scope="module")
+def around():
+    """Two thresholds, at which V is just before and just after a float64 time; and that time."""
+    thresholds = [1.0 + k * 2.0**-52 for k in range(40)]
+    moments = first_spikes(opened(box_of(racing(*thresholds)))[0])
+    pairs = zip(range(39), range(1, 40), strict=True)
+    at_one = (i for i, j in pairs if moments[i].low < 0 < moments[j].low and moments[i].key == moments[j].key)
+    k = next(at_one)
+    return thresholds[k], thresholds[k + 1], moments[k].key
+
+
+def test_of_what_comes_at_one_float64_time_the_first_is_taken_first(around):
+    """Two crossings, the second of the neuron that is looked at first, and something else between them."""
+    before, after, time = around
+    box = box_of(racing(after, before, edges=[(1, 0)], heard=[time, time + 1 * MS]))
+    found, open_cells = opened(box)
+    assert open_cells == {}
+    first = first_spikes(found)
+    assert set(first) == {1}
+    assert (first[1].key, first[1].low < 0) == (time, True)
+
+
+def test_a_crossing_that_is_known_is_taken_before_one_that_seems_to_be_at_its_float64_time(around):
+    before, after, _ = around
+
+    def guess(excess, current, level, *taus):
+        return 0.0 if level == before and current > 0.0 else crossing_ahead(excess, current, level, *taus)
+
+    with mock.patch.object(network, "crossing_ahead", guess):
+        found, open_cells = opened(box_of(racing(before, after, edges=[(0, 1)], heard=[16.25 * MS])))
+    assert open_cells == {}
+    assert set(first_spikes(found)) == {0}
+
+
+def test_neurons_that_are_equal_spike_at_one_time(around):
+    _, after, time = around
+    found, open_cells = opened(box_of(racing(after, after)))
+    assert open_cells == {}
+    first = first_spikes(found)
+    assert (first[0].key, first[0].low) == (first[1].key, first[1].low)
+    assert first[0].key == time
+    heard = [found.spikes[e.spike] for e in found.history if e.cell == 2]
+    assert [(s.cell, s.moment.key) for s in heard[:2]] == [(0, time), (1, time)]
+
+
+@pytest.mark.parametrize("seems", ["at the last", "unclear"])
+def test_a_crossing_is_found_in_its_turn_though_float64_sees_it_at_the_last_or_nowhere(seems):
+    """It keeps another neuron from a spike that float64 overlooks."""
+    t_end = 20 * MS
+    horizon = t_end + network.BEYOND * t_end
+
+    def guess(excess, current, level, *taus):
+        if level > 1.0 or current <= 0.0:
+            return math.inf
+        return math.nan if seems == "unclear" else horizon - 16 * MS
+
+    with mock.patch.object(network, "crossing_ahead", guess):
+        found, open_cells = opened(box_of(racing(1.125, 1.0, edges=[(1, 0)], t_end=t_end)))
+    assert open_cells == {}
+    assert set(first_spikes(found)) == {1}
+
+
+# -- constants ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_refractory_period_that_varies_is_not_negative():
+    """Each spike comes as long after the one before as without it, or up to so much later."""
+    net = es.Network()
+    net.add_population("out", 1, es.LIF(20 * MS, 5 * MS, v_leak=2.0, t_ref=2.0**-20))
+    solution = es.solve(net, {}, 40 * MS)
+    first, second = (s.moment.ball for s in enclosed(solution, {"t_ref": 2.0**-19}).spikes[:2])
+    least, most = (float(of) for of in ((second - first).lower(), (second - first).upper()))
+    without = 20 * MS * math.log(2.0)
+    assert least == pytest.approx(without, rel=0.0, abs=2.0**-24)
+    assert most == pytest.approx(without + 3 * 2.0**-20, rel=0.0, abs=2.0**-24)
+
+
+def test_ten_thousand_spikes_are_proven_unless_told_otherwise_and_not_one_more():
+    solution = es.solve(one(2.0, size=10_001, synapse="delta"), trains(1 * MS), 2 * MS)
+    found = enclose(Wiring(box_of(solution), everything=False), 0, 64, allow_undecided=True)
+    assert [(cell, why.question.name) for cell, (_, why) in found.open.items()] == [(10_000, "RUNAWAY")]
