@@ -430,7 +430,8 @@ def hearing(tie, heard, t_end=10 * MS, *, jump=NEVER, current=NEVER, own_tie=(NE
     """The box of a neuron 0 that makes no spike and is open from a tie (time, radius) on, and of 1, which hears it.
 
     That is over a synapse for each (delay, radius) of ``heard``. Besides, a jump of V that triggers a spike may arrive
-    at 1, a current from which it spikes half a millisecond later, and a tie of its own, which is no spike in one order of the two.
+    at 1, a current from which it spikes half a millisecond later, and a tie of its own, which is a spike in one order
+    of the two.
     """
     net = es.Network()
     net.add_input("in", 6)
