@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple
 
 from flint import arb, fmpq
@@ -80,6 +81,17 @@ class Turn(NamedTuple):
     within: bool
     place: tuple[int, int]
     bundle: int
+
+
+class Sent(Enum):
+    """What a delivery brings: a spike, or all that may come of a cell from then on, which is lost to what is proven.
+
+    Of a cell that is open only behind t_end that is behind t_end, also where it may begin at any time behind.
+    """
+
+    SPIKE = 0
+    LOST = 1
+    LOST_BEHIND = 2
 
 
 class Spike(NamedTuple):
@@ -230,7 +242,7 @@ class _Run:
         self.open: dict[int, tuple[float, Unproven]] = {}
         self.doubtful: set[int] = set()
         self.closed: set[int] = set()
-        self.deliveries: list[tuple[float, float, int, Turn, int, int, EventTime, Bundle, bool]] = []
+        self.deliveries: list[tuple[float, float, int, Turn, int, int, EventTime, Bundle, Sent]] = []
         self.serial = itertools.count()
         self.crossings: list[tuple[float, float, int, int]] = []
         self.versions = [0] * box.n_cells
@@ -282,7 +294,7 @@ class _Run:
                 for bundle in self.wiring.bundles.get(source, []):
                     due.setdefault(order(later(moment, bundle.delay, bundle.exact), after), []).append(bundle)
                 # what has arrived in some networks of the box, and in others has not, is open
-                self._deliver_later(moment, due.get(None, []), source, spike.turn, lost=True)
+                self._deliver_later(moment, due.get(None, []), source, Sent.LOST, spike.turn)
                 self._send(moment, due.get(1, []), source, turn=spike.turn)
         for name, train in box.trains.items():
             for spike in sample_spikes(train, sample):
@@ -303,13 +315,13 @@ class _Run:
         trigger: int = -1,
         turn: int | None = None,
     ) -> None:
-        self._deliver_later(moment, bundles, source, turn, lost=False)
+        self._deliver_later(moment, bundles, source, Sent.SPIKE, turn)
         self.spikes.append(Spike(cell, moment, trigger))
 
     def _deliver_later(
-        self, moment: EventTime, bundles: list[Bundle], source: int, turn: int | None = None, *, lost: bool
+        self, moment: EventTime, bundles: list[Bundle], source: int, sent: Sent, turn: int | None = None
     ) -> None:
-        """Queue what a spike brings; ``turn`` is when it occurred among those of its cycle, by default now."""
+        """Queue what a spike brings, or what is lost; ``turn`` is when it occurred in its cycle, else now."""
         spike = len(self.spikes)
         level = self.wiring.level_of_source[source]
         for k, bundle in enumerate(bundles):
@@ -320,7 +332,7 @@ class _Run:
                 waiting = (
                     *(arrival.key, arrival.low, bundle.level),
                     *(Turn(moment.key, moment.low, within, place, k), next(self.serial)),
-                    *(spike, arrival, bundle, lost),
+                    *(spike, arrival, bundle, sent),
                 )
                 heapq.heappush(self.deliveries, waiting)
 
@@ -351,12 +363,12 @@ class _Run:
                 if version == self.versions[number] and number not in self.closed:
                     self._spike_next(self.cells[number], deliveries[0][:2] if deliveries else (math.inf, 0.0))
                 continue
-            *_, spike, moment, bundle, lost = heapq.heappop(deliveries)
+            *_, spike, moment, bundle, sent = heapq.heappop(deliveries)
             for target in bundle.targets:
-                if lost:
-                    self._reach(target, moment)
-                else:
+                if sent is Sent.SPIKE:
                     self._arrive(target, moment, spike)
+                else:
+                    self._reach(target, moment, behind=sent is Sent.LOST_BEHIND)
 
     def _spike_next(self, cell: Cell, next_delivery: tuple[float, float]) -> None:
         when = cell.next_spike(self.horizon)
@@ -426,7 +438,7 @@ class _Run:
             act(*arguments)
         except Unproven as why:
             if order(moment, self.t_end) == 1 and self._is_settled(cell):
-                self.closed.add(cell.number)
+                self._close(cell, max(self.t_end, cell.last, key=lambda m: (m.key, m.low)))
             else:
                 self._leave(cell, why, moment)
 
@@ -449,11 +461,7 @@ class _Run:
             raise why
         since = cell.last
         if order(moment, cell.last) != 1:
-            doubtful = [
-                k
-                for k, spike in enumerate(self.spikes)
-                if spike.cell == cell.number and order(spike.moment, moment) != -1
-            ]
+            doubtful = self._not_before(cell, moment)
             since = min(
                 [moment, *(self.spikes[k].moment for k in doubtful)], key=lambda m: float(m.ball.lower())
             )
@@ -461,21 +469,49 @@ class _Run:
         self.closed.add(cell.number)
         self.open[cell.number] = (float(since.ball.lower()), self.open.get(cell.number, (0.0, why))[1])
         source = self.box.n_channels + cell.number
-        self._deliver_later(since, self.wiring.bundles.get(source, []), source, lost=True)
+        self._deliver_later(since, self.wiring.bundles.get(source, []), source, Sent.LOST)
 
-    def _reach(self, target: Target, moment: EventTime) -> None:
-        """Go on without a cell that a lost one may reach from a moment on."""
+    def _not_before(self, cell: Cell, moment: EventTime, *, strictly: bool = False) -> list[int]:
+        """Return the spikes of a cell that are not proven to come before a moment, or ``strictly``, not behind it."""
+        sure = (-1, 0) if strictly else (-1,)
+        return [
+            k
+            for k, spike in enumerate(self.spikes)
+            if spike.cell == cell.number and order(spike.moment, moment) not in sure
+        ]
+
+    def _close(self, cell: Cell, since: EventTime) -> None:
+        """Go on without a cell that is proven up to t_end and to a moment not before, and let its targets know."""
+        self.closed.add(cell.number)
+        source = self.box.n_channels + cell.number
+        self._deliver_later(since, self.wiring.bundles.get(source, []), source, Sent.LOST_BEHIND)
+
+    def _reach(self, target: Target, moment: EventTime, *, behind: bool) -> None:
+        """Go on without a cell that a lost one may reach from a moment on, or only ``behind`` it and t_end."""
         cell = self.cells.get(target.cell)
         if cell is None or surely_zero(target.weight):
             return
+        if behind or order(moment, self.t_end) == 1:
+            self._reach_behind(cell, moment, strictly=behind)
+            return
+        if cell.number not in self.closed and order(moment, cell.last) == 1:
+            self._guarded(cell, moment, cell.settle, moment)
+        if cell.number not in self.open or float(moment.ball.lower()) < self.open[cell.number][0]:
+            self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE), moment)
+
+    def _reach_behind(self, cell: Cell, moment: EventTime, *, strictly: bool) -> None:
+        """Go on without a cell that a lost one may reach behind t_end alone: nothing changes up to there."""
         if cell.number not in self.closed and order(moment, cell.last) == 1:
             self._guarded(cell, moment, cell.settle, moment)
         if cell.number in self.open:
-            reached = float(moment.ball.lower()) < self.open[cell.number][0]
-        else:
-            reached = cell.number not in self.closed or order(moment, self.t_end) != 1
-        if reached:
+            return
+        if cell.number not in self.closed and not self._is_settled(cell):
             self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE), moment)
+            return
+        doubtful = self._not_before(cell, moment, strictly=strictly)
+        if cell.number not in self.closed or not self.doubtful.issuperset(doubtful):
+            self.doubtful.update(doubtful)
+            self._close(cell, moment)
 
 
 def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, EventTime, EventTime]:

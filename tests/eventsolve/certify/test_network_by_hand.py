@@ -655,3 +655,36 @@ def test_ten_thousand_spikes_are_proven_unless_told_otherwise_and_not_one_more()
     solution = es.solve(one(2.0, size=10_001, synapse="delta"), trains(1 * MS), 2 * MS)
     found = enclose(Wiring(box_of(solution), everything=False), 0, 64, allow_undecided=True)
     assert [(cell, why.question.name) for cell, (_, why) in found.open.items()] == [(10_000, "RUNAWAY")]
+
+
+CROSSES = 0.0038262517554583106
+"""When a neuron of 20 and 5 ms crosses after a weight of 10 at 1 ms, if it hears nothing else."""
+
+
+def each_once(*times):
+    return {"in": es.SpikeTrains.from_lists([[[t] for t in times]])}
+
+
+@pytest.mark.parametrize(("hears", "is_there"), [(-0.5, False), (0.0, True)])
+def test_what_hears_a_neuron_that_is_open_behind_the_end_is_not_proven_there(hears, is_there):
+    """A spike just behind t_end, which float64 may take for one before, was proven of who hears of a tie before it."""
+    t_end = CROSSES - 0.5 * CROSSES * network.BEYOND
+    beyond = t_end * network.BEYOND
+    net = es.Network()
+    net.add_input("in", 3)
+    net.add_population("x", 1, es.LIF(20 * MS, 5 * MS))
+    net.add_population("z", 1, es.LIF(20 * MS, 5 * MS))
+    net.connect(
+        "in", "x", [[-1.0, 1.2, 0.0]], synapse="delta", delay=t_end + 0.2 * beyond - MS
+    )  # it has a tie a fifth of the way behind t_end
+    net.connect("in", "z", [[0.0, 0.0, 10.0]])
+    net.connect("x", "z", [[hears]], synapse="delta")
+    solution = es.solve(net, each_once(MS, MS, MS), t_end)
+    times = {"spike_times": {"in": np.array([0.05 * beyond, 0.05 * beyond, 0.0])}}
+    assert es.certify(solution, radii=times).proven  # up to t_end nothing is open
+    claimed = {"z": es.SpikeTrains.from_lists([[[t_end]]])}
+    proof = es.certify(solution, radii=times, spikes=claimed, tolerance=1e-12)
+    assert proof.proven is is_there
+    if not is_there:  # a network of the box: x spikes first, and z much later
+        early = each_once(MS + 0.025 * beyond, MS - 0.025 * beyond, MS)
+        assert es.solve(net, early, 2 * t_end).spikes["z"].times[0] > 1.5 * t_end
