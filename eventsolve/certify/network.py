@@ -471,13 +471,12 @@ class _Run:
         source = self.box.n_channels + cell.number
         self._deliver_later(since, self.wiring.bundles.get(source, []), source, Sent.LOST)
 
-    def _not_before(self, cell: Cell, moment: EventTime, *, strictly: bool = False) -> list[int]:
-        """Return the spikes of a cell that are not proven to come before a moment, or ``strictly``, not behind it."""
-        sure = (-1, 0) if strictly else (-1,)
+    def _not_before(self, cell: Cell, moment: EventTime) -> list[int]:
+        """Return the spikes of a cell that are not proven to come before a moment."""
         return [
             k
             for k, spike in enumerate(self.spikes)
-            if spike.cell == cell.number and order(spike.moment, moment) not in sure
+            if spike.cell == cell.number and order(spike.moment, moment) != -1
         ]
 
     def _close(self, cell: Cell, since: EventTime) -> None:
@@ -492,23 +491,21 @@ class _Run:
         if cell is None or surely_zero(target.weight):
             return
         if behind or order(moment, self.t_end) == 1:
-            self._reach_behind(cell, moment, strictly=behind)
+            self._reach_behind(cell, moment)
             return
         if cell.number not in self.closed and order(moment, cell.last) == 1:
             self._guarded(cell, moment, cell.settle, moment)
         if cell.number not in self.open or float(moment.ball.lower()) < self.open[cell.number][0]:
             self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE), moment)
 
-    def _reach_behind(self, cell: Cell, moment: EventTime, *, strictly: bool) -> None:
+    def _reach_behind(self, cell: Cell, moment: EventTime) -> None:
         """Go on without a cell that a lost one may reach behind t_end alone: nothing changes up to there."""
-        if cell.number not in self.closed and order(moment, cell.last) == 1:
-            self._guarded(cell, moment, cell.settle, moment)
         if cell.number in self.open:
             return
         if cell.number not in self.closed and not self._is_settled(cell):
             self._leave(cell, Unproven(cell.number, moment.key, Question.DOUBTFUL_SOURCE), moment)
             return
-        doubtful = self._not_before(cell, moment, strictly=strictly)
+        doubtful = self._not_before(cell, moment)
         if cell.number not in self.closed or not self.doubtful.issuperset(doubtful):
             self.doubtful.update(doubtful)
             self._close(cell, moment)

@@ -688,3 +688,69 @@ def test_what_hears_a_neuron_that_is_open_behind_the_end_is_not_proven_there(hea
     if not is_there:  # a network of the box: x spikes first, and z much later
         early = each_once(MS + 0.025 * beyond, MS - 0.025 * beyond, MS)
         assert es.solve(net, early, 2 * t_end).spikes["z"].times[0] > 1.5 * t_end
+
+
+END = 10 * MS
+BEHIND = END * network.BEYOND
+"""How far behind the end spikes are sought."""
+
+
+def chained(tie, first=0.5, *, lifts=(NEVER, NEVER), peak=NEVER, heights=(0.0, 0.0)):
+    """The box of neurons 0 -> 1 -> 2 that hear each other at once, and of 3, which hears 1 and is heard by nobody.
+
+    0 has a tie (time, radius), and makes no spike in the order of the middle; 1, and 2 with 3, are lifted above their
+    threshold at the times of ``lifts``. A current of the weight (middle, radius) of ``heights`` arrives at 1 at the
+    time of ``peak``.
+    """
+    net = es.Network()
+    net.add_input("in", 5)
+    net.add_population("c", 4, es.LIF(20 * MS, 5 * MS))
+    jumps, currents, radius, hears = np.zeros((4, 5)), np.zeros((4, 5)), np.zeros((4, 5)), np.zeros((4, 4))
+    jumps[0, :2] = -1.0, 1.2
+    jumps[1, 2] = jumps[2, 3] = jumps[3, 3] = 2.0
+    currents[1, 4], radius[1, 4] = heights
+    hears[1, 0], hears[2, 1], hears[3, 1] = first, 0.1, 0.1
+    net.connect("in", "c", jumps, synapse="delta", name="jumps")
+    net.connect("in", "c", currents, name="currents")
+    net.connect("c", "c", hears, synapse="delta", name="c")
+    inputs = {"in": es.SpikeTrains.from_lists([[[1 * MS]] * 5])}
+    box = box_of(es.solve(net, inputs, END), {"weight": {("in", "c", "currents"): radius}})
+    columns = zip(tie, tie, (lifts[0], 0.0), (lifts[1], 0.0), (peak, 0.0), strict=True)
+    return with_times(box, *map(list, columns))
+
+
+def at(part):
+    return END + part * BEHIND
+
+
+def cells_of(found):
+    return [spike.cell for spike in found.spikes[found.n_given :]]
+
+
+def test_what_comes_behind_the_end_of_who_hears_an_open_neuron_is_not_proven_as_far_as_it_is_heard():
+    """Of 1, of which it may come later or not at all, and so of 2 and 3; nothing is open up to the end."""
+    tie = at(0.2), 0.01 * BEHIND
+    found, open_cells = opened(chained(tie, lifts=(at(0.5), at(0.7))))
+    assert (cells_of(found), open_cells) == ([], {})
+    unheard, open_cells = opened(chained(tie, first=0.0, lifts=(at(0.5), at(0.7))))
+    assert (cells_of(unheard), unheard.doubtful, open_cells) == ([1, 2, 3], set(), {})
+
+
+def test_what_comes_before_the_last_event_of_an_open_neuron_is_none_of_its_doing():
+    """It is proven up to there: 1 spikes before, and 2 and 3 before it, or behind and may hear of 1 till then."""
+    tie = at(0.5), 0.01 * BEHIND
+    for second, there in ((0.7, [1]), (0.3, [1, 2, 3])):
+        found, open_cells = opened(chained(tie, lifts=(at(0.1), at(second))))
+        assert (cells_of(found), found.doubtful, open_cells) == (there, set(), {})
+
+
+def test_who_is_open_before_the_end_is_not_taken_for_proven_as_it_is_reached_behind():
+    """A peak at the threshold for some weights: nothing happens there, so that it is looked at only then."""
+    tau_m, tau_s = 20 * MS, 5 * MS
+    peak = tau_m * tau_s / (tau_m - tau_s) * math.log(tau_m / tau_s)
+    grazing = (tau_m - tau_s) / tau_s / (math.exp(-peak / tau_m) - math.exp(-peak / tau_s))
+    for off, is_open in ((0.0, True), (-0.01 * grazing, False)):
+        heights = grazing + off, 1e-6 * grazing
+        box = chained((at(0.6), 0.01 * BEHIND), peak=0.5 * MS, heights=heights)
+        _, open_cells = opened(box)
+        assert (1 in open_cells) is is_open
