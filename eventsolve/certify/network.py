@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from flint import arb, fmpq
@@ -89,9 +89,9 @@ class Sent(Enum):
     Of a cell that is open only behind t_end that is behind t_end, also where it may begin at any time behind.
     """
 
-    SPIKE = 0
-    LOST = 1
-    LOST_BEHIND = 2
+    SPIKE = auto()
+    LOST = auto()
+    LOST_BEHIND = auto()
 
 
 class Spike(NamedTuple):

@@ -695,10 +695,10 @@ BEHIND = END * network.BEYOND
 """How far behind the end spikes are sought."""
 
 
-def chained(tie, first=0.5, *, lifts=(NEVER, NEVER), peak=NEVER, heights=(0.0, 0.0)):
+def chained(tie, first=0.5, *, back=0.0, lifts=(NEVER, NEVER), peak=NEVER, heights=(0.0, 0.0)):
     """The box of neurons 0 -> 1 -> 2 that hear each other at once, and of 3, which hears 1 and is heard by nobody.
 
-    0 has a tie (time, radius), and makes no spike in the order of the middle; 1, and 2 with 3, are lifted above their
+    0 has a tie (time, radius), and makes no spike in the order of the middle; 1, which may hear 2 ``back`` at once, and 2 with 3, are lifted above their
     threshold at the times of ``lifts``. A current of the weight (middle, radius) of ``heights`` arrives at 1 at the
     time of ``peak``.
     """
@@ -709,7 +709,7 @@ def chained(tie, first=0.5, *, lifts=(NEVER, NEVER), peak=NEVER, heights=(0.0, 0
     jumps[0, :2] = -1.0, 1.2
     jumps[1, 2] = jumps[2, 3] = jumps[3, 3] = 2.0
     currents[1, 4], radius[1, 4] = heights
-    hears[1, 0], hears[2, 1], hears[3, 1] = first, 0.1, 0.1
+    hears[1, 0], hears[2, 1], hears[3, 1], hears[1, 2] = first, 0.1, 0.1, back
     net.connect("in", "c", jumps, synapse="delta", name="jumps")
     net.connect("in", "c", currents, name="currents")
     net.connect("c", "c", hears, synapse="delta", name="c")
@@ -742,6 +742,11 @@ def test_what_comes_before_the_last_event_of_an_open_neuron_is_none_of_its_doing
     for second, there in ((0.7, [1]), (0.3, [1, 2, 3])):
         found, open_cells = opened(chained(tie, lifts=(at(0.1), at(second))))
         assert (cells_of(found), found.doubtful, open_cells) == (there, set(), {})
+
+
+def test_what_is_lost_behind_the_end_goes_round_a_loop_without_delay_once():
+    found, open_cells = opened(chained((at(0.2), 0.01 * BEHIND), back=0.1, lifts=(at(0.1), at(0.5))))
+    assert (cells_of(found), found.doubtful, open_cells) == ([1], set(), {})
 
 
 def test_who_is_open_before_the_end_is_not_taken_for_proven_as_it_is_reached_behind():
