@@ -698,9 +698,9 @@ BEHIND = END * network.BEYOND
 def chained(tie, first=0.5, *, back=0.0, lifts=(NEVER, NEVER), peak=NEVER, heights=(0.0, 0.0)):
     """The box of neurons 0 -> 1 -> 2 that hear each other at once, and of 3, which hears 1 and is heard by nobody.
 
-    0 has a tie (time, radius), and makes no spike in the order of the middle; 1, which may hear 2 ``back`` at once, and 2 with 3, are lifted above their
-    threshold at the times of ``lifts``. A current of the weight (middle, radius) of ``heights`` arrives at 1 at the
-    time of ``peak``.
+    0 has a tie (time, radius), and makes no spike in the order of the middle; 1, and 2 with 3, are lifted above their
+    threshold at the times of ``lifts``, and 1 may hear 2 ``back`` at once. A current of the weight (middle, radius) of
+    ``heights`` arrives at 1 at the time of ``peak``.
     """
     net = es.Network()
     net.add_input("in", 5)
