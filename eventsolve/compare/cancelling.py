@@ -34,7 +34,7 @@ def roundings_of(network: Network, weight: Mapping[Any, Any]) -> dict[tuple[str,
     ----------
     network : Network
     weight : mapping of projection to array
-        The exact dL/dw, in any layout that gradients have; projections may be left out.
+        The exact dL/dw, in any layout that gradients have; projections may be left out, or be none of the network's.
 
     Returns
     -------
@@ -42,8 +42,11 @@ def roundings_of(network: Network, weight: Mapping[Any, Any]) -> dict[tuple[str,
     """
     onto, largest = dict.fromkeys(network.populations, 0.0), dict[Any, float]()
     for key, values in weight.items():
-        projection = network.projections[key]
-        flat = np.reshape(by_synapse("weight", values, values), (-1, projection.weights.size))
+        projection = network.projections.get(key)
+        flat = by_synapse("weight", values, values)
+        if projection is None or not flat.size or flat.size % projection.weights.size:
+            continue  # what is of another network is no matter of roundings
+        flat = flat.reshape(-1, projection.weights.size)
         height = _sizes(network.population(projection.post))[1]
         sizes = np.maximum(np.abs(projection.weights), height)
         terms = float((np.abs(flat) * sizes).max(initial=0.0))

@@ -147,3 +147,26 @@ def test_sparse_weights_are_measured_by_their_synapses():
     assert found[0] == found[1]
     _, record = written(sparse, lambda values: 0 * values, "delay")
     assert check(record, sparse.network).diagnosis.accepted
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_projection_without_synapses_has_no_terms(sparse):
+    problem = one_spike(1)
+    net = es.Network()
+    net.add_input("in", 3)
+    net.add_population("out", 2, es.LI(tau_mem=20e-3, tau_syn=5e-3))
+    net.add_population("nobody", 2 if sparse else 0, es.LIF(20e-3, 5e-3))
+    net.connect("in", "out", problem.network.projections[KEY].weight, delay=2e-3)
+    net.connect("in", "nobody", sp.csr_array((2, 3)) if sparse else np.zeros((0, 3)))
+    given = es.Problem(net, problem.inputs, problem.t_end, problem.loss)
+    exact, record = written(given, lambda values: 0 * values, "delay")
+    assert check(record, net).diagnosis.accepted
+    assert compare(exact, record, window=1e-9).first is None
+
+
+def test_gradients_of_another_network_are_measured_by_nothing():
+    problem = one_spike(1)
+    weight = {KEY: np.ones((1, 2, 3)), ("in", "else"): np.ones((1, 4)), ("in", "out", "x"): np.ones((1, 5))}
+    found = roundings_of(problem.network, weight)
+    assert set(found) == set(roundings_of(problem.network, {KEY: weight[KEY]}))
+    assert ("weight", KEY) not in roundings_of(problem.network, {KEY: np.ones((1, 5))})
