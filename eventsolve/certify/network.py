@@ -438,7 +438,7 @@ class _Run:
             act(*arguments)
         except Unproven as why:
             if order(moment, self.t_end) == 1 and self._is_settled(cell):
-                self._close(cell, max(self.t_end, cell.last, key=lambda m: (m.key, m.low)))
+                self._close(cell, max(self.t_end, cell.last, key=lambda m: (m.key, m.low)), Sent.LOST_BEHIND)
             else:
                 self._leave(cell, why, moment)
 
@@ -466,10 +466,8 @@ class _Run:
                 [moment, *(self.spikes[k].moment for k in doubtful)], key=lambda m: float(m.ball.lower())
             )
             self.doubtful.update(doubtful)
-        self.closed.add(cell.number)
         self.open[cell.number] = (float(since.ball.lower()), self.open.get(cell.number, (0.0, why))[1])
-        source = self.box.n_channels + cell.number
-        self._deliver_later(since, self.wiring.bundles.get(source, []), source, Sent.LOST)
+        self._close(cell, since, Sent.LOST)
 
     def _not_before(self, cell: Cell, moment: EventTime) -> list[int]:
         """Return the spikes of a cell that are not proven to come before a moment."""
@@ -479,11 +477,11 @@ class _Run:
             if spike.cell == cell.number and order(spike.moment, moment) != -1
         ]
 
-    def _close(self, cell: Cell, since: EventTime) -> None:
-        """Go on without a cell that is proven up to t_end and to a moment not before, and let its targets know."""
+    def _close(self, cell: Cell, since: EventTime, lost: Sent) -> None:
+        """Go on without a cell of which nothing is proven from a moment on, and let its targets know what is lost."""
         self.closed.add(cell.number)
         source = self.box.n_channels + cell.number
-        self._deliver_later(since, self.wiring.bundles.get(source, []), source, Sent.LOST_BEHIND)
+        self._deliver_later(since, self.wiring.bundles.get(source, []), source, lost)
 
     def _reach(self, target: Target, moment: EventTime, *, behind: bool) -> None:
         """Go on without a cell that a lost one may reach from a moment on, or only ``behind`` it and t_end."""
@@ -508,7 +506,7 @@ class _Run:
         doubtful = self._not_before(cell, moment)
         if cell.number not in self.closed or not self.doubtful.issuperset(doubtful):
             self.doubtful.update(doubtful)
-            self._close(cell, moment)
+            self._close(cell, moment, Sent.LOST_BEHIND)
 
 
 def went_on(box: Box, sample: int, cell: int) -> tuple[arb, arb, EventTime, EventTime]:

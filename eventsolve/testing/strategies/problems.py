@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from hypothesis import reject
 from hypothesis import strategies as st
 
 from eventsolve.certify import certify
-from eventsolve.checks import duration, real, seconds, shown
+from eventsolve.checks import duration, non_negative, real, seconds, shown
 from eventsolve.network import Network
 from eventsolve.problem import Problem
 from eventsolve.testing.firing import Wanted, firing
@@ -77,10 +76,11 @@ def problems(
         For arguments that make no sense.
     """
     check_kinds(kinds)
-    bounds = (real("min_slope", min_slope), real("min_voltage", min_voltage), seconds("min_gap", min_gap))
-    for name, value in zip(("min_slope", "min_voltage", "min_gap"), bounds, strict=True):
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
+    bounds = (
+        non_negative("min_slope", min_slope),
+        non_negative("min_voltage", min_voltage),
+        non_negative("min_gap", seconds("min_gap", min_gap)),
+    )
     if not (is_pair(rate) and 0 <= real("rate", rate[0]) <= real("rate", rate[1])):
         raise ValueError(f"rate must be (fewest, most) spikes >= 0; got {shown(rate)}")
     t_end = duration("t_end", t_end)
