@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import real, real_array, require_mapping, require_one_of, seconds_array, shown
+from eventsolve.checks import (
+    non_negative,
+    real_array,
+    require_mapping,
+    require_one_of,
+    seconds_array,
+    shown,
+)
 from eventsolve.chunks import chunk_ranges
 from eventsolve.frozen import Frozen, FrozenMapping, read_only
 from eventsolve.interrupts import call
@@ -383,9 +390,7 @@ class Solution(Frozen):
         """
         self.require_whole("a mean voltage")
         self.layer(population)
-        rate = real("rate", rate)
-        if not 0.0 <= rate < math.inf:
-            raise ValueError(f"rate must be finite and >= 0; got {rate!r}")
+        rate = non_negative("rate", rate)
         return mean_voltages_of(self, population, rate) if is_readout(self, population) else None
 
     def nodes(self, population: str) -> Nodes:

@@ -11,7 +11,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from eventsolve.checks import count, first_entry, instance, real, require_mapping, seconds, shown
+from eventsolve.checks import (
+    count,
+    first_entry,
+    instance,
+    non_negative,
+    real,
+    require_mapping,
+    seconds,
+    shown,
+)
 from eventsolve.frozen import Frozen
 from eventsolve.interrupts import call
 from eventsolve.kernels.cells import states_at
@@ -65,9 +74,7 @@ class State(Frozen):
         ]
 
     def __post_init__(self) -> None:
-        vars(self)["time"] = seconds("time", self.time)
-        if not 0.0 <= self.time < math.inf:
-            raise ValueError(f"time must be finite and >= 0; got {self.time!r}")
+        vars(self)["time"] = non_negative("time", seconds("time", self.time))
         count("n_samples", self.n_samples)
         for name, of in (
             ("in_flight", "population to SpikeTrains"),

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsolve.checks import first_entry, real, real_array, require_one_of, seconds, seconds_array
+from eventsolve.checks import first_entry, non_negative, real_array, require_one_of, seconds, seconds_array
 from eventsolve.frozen import Frozen
 from eventsolve.losses.evaluation import (
     Evaluation,
@@ -66,7 +66,7 @@ class TTFSCrossEntropy(Frozen):
     def __post_init__(self) -> None:
         for name in ("tau0", "tau1"):
             object.__setattr__(self, name, _time_constant(name, getattr(self, name)))
-        object.__setattr__(self, "alpha", _strength("alpha", real("alpha", self.alpha)))
+        object.__setattr__(self, "alpha", non_negative("alpha", self.alpha))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
         super().__post_init__()
@@ -119,7 +119,7 @@ class FirstSpikeCrossEntropy(Frozen):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tau0", _time_constant("tau0", self.tau0))
-        object.__setattr__(self, "alpha", _strength("alpha", seconds("alpha", self.alpha)))
+        object.__setattr__(self, "alpha", non_negative("alpha", seconds("alpha", self.alpha)))
         _check_silent(self.silent)
         object.__setattr__(self, "labels", label_vector(self.labels))
         super().__post_init__()
@@ -279,7 +279,7 @@ class SpikeCountLoss(Frozen):
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", per_neuron("target", self.target, positive=True))
         for name in ("upper", "lower"):
-            object.__setattr__(self, name, _strength(name, real(name, getattr(self, name))))
+            object.__setattr__(self, name, non_negative(name, getattr(self, name)))
         super().__post_init__()
 
     def readings(self, network: Network, trial: Trial) -> Readings:
@@ -371,12 +371,6 @@ def _time_constant(name: str, given: object) -> float:
     value = seconds(name, given)
     if not 1.0 / LARGEST <= value <= LARGEST:
         raise ValueError(f"{name} must be from 2**-200 to 2**200 s; got {value!r}")
-    return value
-
-
-def _strength(name: str, value: float) -> float:
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and >= 0; got {value!r}")
     return value
 
 

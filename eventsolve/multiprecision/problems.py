@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-import numpy as np
 from mpmath.ctx_mp import MPContext
 
-from eventsolve.checks import count, instance, seconds
+from eventsolve.checks import count, instance, non_negative, seconds
 from eventsolve.network import LIF, Network, Population
 from eventsolve.spiketrains import SpikeTrains, require_spike_trains
 from eventsolve.typing import Key
@@ -128,9 +127,7 @@ def problem(network: Network, inputs: Mapping[str, SpikeTrains], t_end: float) -
     n_samples = {name: trains.n_samples for name, trains in inputs.items()}
     if len(set(n_samples.values())) > 1:
         raise ValueError(f"every input must have the same number of samples; got {n_samples}")
-    t_end = seconds("t_end", t_end)
-    if not (np.isfinite(t_end) and t_end >= 0):
-        raise ValueError(f"t_end must be finite and >= 0; got {t_end!r}")
+    t_end = non_negative("t_end", seconds("t_end", t_end))
     exact = context(20).mpf  # 20 digits hold every float64
     neurons = {
         name: tuple(
