@@ -125,24 +125,14 @@ def new_log(room, n):
 @compiled
 def grown(log):
     """Return the same Log with twice the room."""
-    (
-        times,
-        low,
-        senders,
-        arrivals,
-        trigger,
-        undecided_times,
-        undecided_senders,
-        lifted,
-        last_spike,
-        delivered,
-        counts,
-    ) = log
-    larger = new_log(2 * times.size, 0)
-    for k in range(times.size):  # and not by slices, whose errors numba takes a second to compile
-        larger.times[k], larger.low[k], larger.senders[k] = times[k], low[k], senders[k]
-        larger.arrivals[k], larger.trigger[k] = arrivals[k], trigger[k]
-        larger.undecided_times[k], larger.undecided_senders[k] = undecided_times[k], undecided_senders[k]
+    larger = new_log(2 * log.times.size, 0)
+    for k in range(log.times.size):  # and not by slices, whose errors numba takes a second to compile
+        larger.times[k], larger.low[k], larger.senders[k] = log.times[k], log.low[k], log.senders[k]
+        larger.arrivals[k], larger.trigger[k] = log.arrivals[k], log.trigger[k]
+        larger.undecided_times[k], larger.undecided_senders[k] = (
+            log.undecided_times[k],
+            log.undecided_senders[k],
+        )
     return Log(
         larger.times,
         larger.low,
@@ -151,10 +141,10 @@ def grown(log):
         larger.trigger,
         larger.undecided_times,
         larger.undecided_senders,
-        lifted,
-        last_spike,
-        delivered,
-        counts,
+        log.lifted,
+        log.last_spike,
+        log.delivered,
+        log.counts,
     )
 
 
